@@ -1,0 +1,49 @@
+/* An intrusive doubly linked list: the link is a field of the thing that is listed. */
+#ifndef KV_LIST_H
+#define KV_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct kv_list {
+    struct kv_list *next;
+    struct kv_list *previous;
+};
+
+/* The struct of `type` whose field `field` is the link `link`. */
+#define KV_LIST_OF(link, type, field) ((type *)(void *)((char *)(link)-offsetof(type, field)))
+
+/* Goes over the links of a list; the present one may be removed in the body. */
+#define KV_LIST_FOREACH(link, list)                                                                \
+    for (struct kv_list *link = (list)->next, *link##_next = link->next; link != (list);           \
+         link = link##_next, link##_next = link->next)
+
+static inline void kv_list_init(struct kv_list *list)
+{
+    list->next = list;
+    list->previous = list;
+}
+
+static inline bool kv_list_is_empty(const struct kv_list *list)
+{
+    return list->next == list;
+}
+
+static inline void kv_list_append(struct kv_list *list, struct kv_list *link)
+{
+    link->next = list;
+    link->previous = list->previous;
+    list->previous->next = link;
+    list->previous = link;
+}
+
+/* Takes a link out of whatever list it is in; it is a list of its own (empty) afterwards, so that
+ * removing it again does no harm. */
+static inline void kv_list_remove(struct kv_list *link)
+{
+    link->previous->next = link->next;
+    link->next->previous = link->previous;
+    kv_list_init(link);
+}
+
+#endif

@@ -1,0 +1,88 @@
+#include "base/map.h"
+
+#include "base/alloc.h"
+
+enum { SMALLEST_CHAIN_COUNT = 8 };
+
+static struct kv_map_node **chain_of(const struct kv_map *map, uint64_t hash)
+{
+    return &map->chains[hash & (map->chain_count - 1)];
+}
+
+static void resize(struct kv_map *map, size_t chain_count)
+{
+    struct kv_map old = *map;
+    map->chains = kv_zalloc(chain_count * sizeof(struct kv_map_node *));
+    map->chain_count = chain_count;
+    for (size_t i = 0; i < old.chain_count; i++) {
+        struct kv_map_node *node = old.chains[i];
+        while (node != NULL) {
+            struct kv_map_node *next = node->next;
+            struct kv_map_node **chain = chain_of(map, node->hash);
+            node->next = *chain;
+            *chain = node;
+            node = next;
+        }
+    }
+    kv_free((void *)old.chains);
+}
+
+void kv_map_free(struct kv_map *map)
+{
+    kv_free((void *)map->chains);
+    *map = (struct kv_map){0};
+}
+
+struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t hash, kv_map_match match,
+                                const void *key)
+{
+    if (map->count == 0) {
+        return NULL;
+    }
+    for (struct kv_map_node *node = *chain_of(map, hash); node != NULL; node = node->next) {
+        if (node->hash == hash && match(node, key)) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash)
+{
+    if (map->count >= map->chain_count) {
+        resize(map, map->chain_count == 0 ? SMALLEST_CHAIN_COUNT : map->chain_count * 2);
+    }
+    struct kv_map_node **chain = chain_of(map, hash);
+    node->hash = hash;
+    node->next = *chain;
+    *chain = node;
+    map->count++;
+}
+
+void kv_map_remove(struct kv_map *map, struct kv_map_node *node)
+{
+    struct kv_map_node **link = chain_of(map, node->hash);
+    while (*link != node) {
+        link = &(*link)->next;
+    }
+    *link = node->next;
+    node->next = NULL;
+    map->count--;
+    if (map->chain_count > SMALLEST_CHAIN_COUNT && map->count < map->chain_count / 8) {
+        resize(map, map->chain_count / 2);
+    }
+}
+
+struct kv_map_node *kv_map_next(const struct kv_map *map, const struct kv_map_node *node)
+{
+    if (node != NULL && node->next != NULL) {
+        return node->next;
+    }
+    size_t chain = node == NULL ? 0 : (size_t)(node->hash & (map->chain_count - 1)) + 1;
+    for (; chain < map->chain_count; chain++) {
+        if (map->chains[chain] != NULL) {
+            return map->chains[chain];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,45 @@
+/* An intrusive hash map: the node is a field of the thing that is mapped; the map owns only its
+ * array of chains. Hashes are the caller's and should be keyed where a peer chooses the keys.
+ *
+ * find and insert are O(1) on average. Growing moves every node once, at powers of two. */
+#ifndef KV_MAP_H
+#define KV_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kv_map_node {
+    struct kv_map_node *next;
+    uint64_t hash;
+};
+
+struct kv_map {
+    struct kv_map_node **chains; /* owned; NULL while empty and never used */
+    size_t chain_count;          /* a power of two, or 0 */
+    size_t count;
+};
+
+#define KV_MAP_OF(node, type, field) ((type *)(void *)((char *)(node)-offsetof(type, field)))
+
+/* Whether a node is the one that is looked for; only nodes of the same hash are asked. */
+typedef bool (*kv_map_match)(const struct kv_map_node *node, const void *key);
+
+/* Releases the chains, not the nodes; the map is empty and usable afterwards. */
+void kv_map_free(struct kv_map *map);
+
+/* NULL when there is none. */
+struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t hash, kv_map_match match,
+                                const void *key);
+
+/* The node must not be in the map; two nodes of one key may be, the later is found first. */
+void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash);
+
+/* The node must be in the map. */
+void kv_map_remove(struct kv_map *map, struct kv_map_node *node);
+
+/* The node behind `node` in an arbitrary order, the first for NULL; NULL at the end. The map must
+ * not change between two calls. */
+struct kv_map_node *kv_map_next(const struct kv_map *map, const struct kv_map_node *node);
+
+#endif

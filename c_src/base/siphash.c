@@ -1,0 +1,64 @@
+#include "base/siphash.h"
+
+struct state {
+    uint64_t v0, v1, v2, v3;
+};
+
+static uint64_t rotate(uint64_t x, unsigned bits)
+{
+    return (x << bits) | (x >> (64 - bits));
+}
+
+static void round_once(struct state *s)
+{
+    s->v0 += s->v1;
+    s->v1 = rotate(s->v1, 13) ^ s->v0;
+    s->v0 = rotate(s->v0, 32);
+    s->v2 += s->v3;
+    s->v3 = rotate(s->v3, 16) ^ s->v2;
+    s->v0 += s->v3;
+    s->v3 = rotate(s->v3, 21) ^ s->v0;
+    s->v2 += s->v1;
+    s->v1 = rotate(s->v1, 17) ^ s->v2;
+    s->v2 = rotate(s->v2, 32);
+}
+
+static uint64_t little_endian(const uint8_t *p, size_t count)
+{
+    uint64_t word = 0;
+    for (size_t i = 0; i < count; i++) {
+        word |= (uint64_t)p[i] << (8 * i);
+    }
+    return word;
+}
+
+static void compress(struct state *s, uint64_t word)
+{
+    s->v3 ^= word;
+    round_once(s);
+    s->v0 ^= word;
+}
+
+uint64_t kv_siphash(const struct kv_hash_key *key, struct kv_bytes bytes)
+{
+    struct state s = {
+        .v0 = key->k0 ^ UINT64_C(0x736f6d6570736575),
+        .v1 = key->k1 ^ UINT64_C(0x646f72616e646f6d),
+        .v2 = key->k0 ^ UINT64_C(0x6c7967656e657261),
+        .v3 = key->k1 ^ UINT64_C(0x7465646279746573),
+    };
+    size_t whole = bytes.length & ~(size_t)7;
+    for (size_t i = 0; i < whole; i += 8) {
+        compress(&s, little_endian(bytes.data + i, 8));
+    }
+    uint64_t last = (uint64_t)(bytes.length & 0xff) << 56;
+    if (bytes.length > whole) {
+        last |= little_endian(bytes.data + whole, bytes.length - whole);
+    }
+    compress(&s, last);
+    s.v2 ^= 0xff;
+    round_once(&s);
+    round_once(&s);
+    round_once(&s);
+    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}

@@ -1,0 +1,27 @@
+/* Control messages: signals as they are on the wire.
+ *
+ * OTP: erts/emulator/beam/dist.h, enum dop; dist.c, erts_net_message() for what is accepted and
+ * erts_dsig_send_*() for what is sent. */
+#ifndef KV_CONTROL_H
+#define KV_CONTROL_H
+
+#include <kv/buffer.h>
+#include <kv/signal.h>
+#include <kv/term.h>
+
+/* Turns the content of one frame (not a tick) into a signal that borrows from it. `peer` is the
+ * node name of the sender: OTP demands that the sender of LINK, UNLINK_ID, UNLINK_ID_ACK, EXIT,
+ * EXIT2, MONITOR_P and DEMONITOR_P is a process of that node, and so do we. The traced (TT) forms
+ * are taken as the plain ones, and UNLINK (4) as an UNLINK_ID with id 0, which needs no answer.
+ *
+ * KV_OK; or what makes the connection unusable: the errors of kv_term_validate(), KV_EOPCODE,
+ * KV_EPROTOCOL (wrong shape). *opcode is set as soon as it is known, else -1, for the log line. */
+int kv_control_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
+                      struct kv_bytes peer, struct kv_signal *signal, int *opcode);
+
+/* Appends the frame, with its length, that carries a signal to a peer with which `flags` are
+ * common. Signals that need a flag the peer has not got are turned into their older form; one that
+ * has none is dropped (nothing is appended). */
+void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
+
+#endif

@@ -1,0 +1,22 @@
+/* The messages to and from the Erlang port mapper daemon, without a socket.
+ *
+ * OTP: erts/epmd/src/epmd_srv.c do_request(), lib/kernel/src/erl_epmd.erl. */
+#ifndef KV_EPMD_H
+#define KV_EPMD_H
+
+#include <kv/buffer.h>
+#include <kv/bytes.h>
+#include <kv/error.h>
+
+enum { KV_EPMD_PORT = 4369 };
+
+/* Appends ALIVE2_REQ: `alive` (the part of the node name before the '@') listens on `port`, as a
+ * hidden node. */
+void kv_epmd_alive_request(struct kv_buffer *to, struct kv_bytes alive, uint16_t port);
+
+/* Reads ALIVE2_X_RESP or ALIVE2_RESP from the front of `input`.
+ * KV_OK and *creation; KV_ETRUNCATED: more bytes are needed; KV_EEXIST: the name is taken;
+ * KV_EPROTOCOL: something else. */
+int kv_epmd_alive_response(struct kv_bytes input, uint32_t *creation);
+
+#endif

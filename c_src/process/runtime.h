@@ -1,0 +1,64 @@
+/* The process runtime from outside: what carries signals in and out. No sockets, files or clocks.
+ *
+ * Whoever owns the connections tells the runtime which peers there are and feeds it their signals;
+ * what the processes send to other nodes leaves through the sink. Signals between processes of this
+ * node are delivered, in order, before kv_runtime_receive() returns. */
+#ifndef KV_RUNTIME_H
+#define KV_RUNTIME_H
+
+#include "base/siphash.h"
+
+#include <kv/process.h>
+
+struct kv_peer; /* another node, while it is connected */
+
+enum kv_log_level { KV_LOG_DEBUG, KV_LOG_INFO, KV_LOG_NOTICE, KV_LOG_WARNING, KV_LOG_ERROR };
+
+struct kv_sink {
+    void *context;
+    /* Carries one signal to a peer, in the order of the calls; borrows nothing after it returns.
+     * `carrier` is what kv_runtime_peer_up() was given. It must not call the runtime. */
+    void (*send)(void *context, void *carrier, const struct kv_signal *signal);
+    /* One line, without a newline. */
+    void (*log)(void *context, enum kv_log_level level, const char *line);
+};
+
+struct kv_runtime_options {
+    struct kv_bytes node; /* our "alive@host"; copied */
+    uint32_t creation;
+    struct kv_hash_key hash_key; /* random */
+    enum kv_zeros zeros;
+    struct kv_sink sink;
+};
+
+/* Never NULL. Freed with kv_runtime_free(), which ends all processes without telling anybody. */
+struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options);
+void kv_runtime_free(struct kv_runtime *runtime);
+
+/* Lets peers spawn Module:init/1 of this behaviour. `behaviour` is borrowed for good. */
+void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
+
+/* A node is connected. `name` is copied. There must be no peer of that name. */
+struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
+                                   uint32_t creation, void *carrier);
+
+/* It is no more: links to its processes break with noconnection, monitors on them fire, its
+ * monitors on ours are forgotten. The peer is freed; nothing is sent to its carrier. */
+void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer);
+
+/* Handles one signal of a peer. KV_OK, or KV_EPROTOCOL when the connection must be closed. */
+int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
+                       const struct kv_signal *signal);
+
+/* The random key and the rule for zeros that stores of this node use. */
+const struct kv_hash_key *kv_runtime_hash_key(const struct kv_runtime *runtime);
+enum kv_zeros kv_runtime_zeros(const struct kv_runtime *runtime);
+
+/* Counts of what is there now. */
+size_t kv_runtime_process_count(const struct kv_runtime *runtime);
+size_t kv_runtime_peer_count(const struct kv_runtime *runtime);
+
+void kv_runtime_log(struct kv_runtime *runtime, enum kv_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

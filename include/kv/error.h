@@ -1,0 +1,40 @@
+/* The one list of errors of the C side, with a text for each.
+ *
+ * Functions that can fail return int: KV_OK (0) or one of these. A caller that only wants to log
+ * asks kv_error_text(). Positive results are never mixed with errors in one return value. */
+#ifndef KV_ERROR_H
+#define KV_ERROR_H
+
+#define KV_ERROR_MAP(X)                                                                            \
+    X(KV_OK, "no error")                                                                           \
+    X(KV_EMALFORMED, "not a well-formed external term")                                            \
+    X(KV_ETRUNCATED, "ends before it is complete")                                                 \
+    X(KV_EDEPTH, "nested deeper than the limit")                                                   \
+    X(KV_ESIZE, "larger than the limit")                                                           \
+    X(KV_EDUPLICATE, "a map with the same key twice")                                              \
+    X(KV_ETYPE, "a term of another type was expected")                                             \
+    X(KV_ERANGE, "a number out of range")                                                          \
+    X(KV_EPROTOCOL, "a violation of the distribution protocol")                                    \
+    X(KV_EOPCODE, "an unknown control message")                                                    \
+    X(KV_EVERSION, "a distribution protocol version that is not spoken here")                      \
+    X(KV_EFLAGS, "a mandatory capability is missing")                                              \
+    X(KV_ENAME, "not a valid node name")                                                           \
+    X(KV_ECOOKIE, "a wrong cookie")                                                                \
+    X(KV_ETIMEOUT, "took too long")                                                                \
+    X(KV_ENOMEM, "out of memory")                                                                  \
+    X(KV_ENOENT, "no such thing")                                                                  \
+    X(KV_EEXIST, "there already")                                                                  \
+    X(KV_ERANDOM, "no random bytes from the operating system")
+
+enum kv_error {
+#define KV_ERROR_ENUM(code, text) code,
+    KV_ERROR_MAP(KV_ERROR_ENUM)
+#undef KV_ERROR_ENUM
+        KV_ERROR_COUNT
+};
+
+/* A lower-case phrase without a full stop; "unknown error" for a code that is not in the list.
+ * The text is static. */
+const char *kv_error_text(int error);
+
+#endif

@@ -1,0 +1,114 @@
+/* Native processes: what a programmer needs who writes one.
+ *
+ * A process is a behaviour (a table of callbacks) and a state. It has a pid that every node of the
+ * cluster can call, link, monitor and kill. The runtime calls one callback at a time and never two
+ * at once, so a process needs no locks; a callback must not block.
+ *
+ * The generic part does what gen_server does: it takes calls, casts and system messages (get_state,
+ * get_status, suspend, resume, terminate) apart and keeps what comes while suspended. */
+#ifndef KV_PROCESS_H
+#define KV_PROCESS_H
+
+#include <kv/signal.h>
+
+struct kv_runtime;
+struct kv_process;
+
+/* The From of a call: who asks, and the tag to put in front of the answer. Borrowed; a process that
+ * answers later keeps a copy of `bytes` and makes it a kv_from again with kv_from_read(). */
+struct kv_from {
+    struct kv_pid pid;
+    struct kv_bytes tag;   /* the term to echo */
+    struct kv_bytes bytes; /* {Pid, Tag} whole */
+    bool alias;            /* tag is [alias | Ref]: the answer goes to `ref` */
+    struct kv_ref ref;
+};
+
+/* Reads a From where it lies. KV_ETYPE if it is none. */
+int kv_from_read(struct kv_bytes term, struct kv_from *from);
+
+struct kv_behaviour {
+    const char *module; /* the name that status reports and spawn requests use: "kv_bucket" */
+    size_t state_size;  /* bytes of zeroed state that each process gets */
+
+    /* Sets the state up. `options` is the single argument of init/1, validated. On failure the
+     * reason of the exit is appended to `reason`, and terminate is not called: the callback has
+     * released what it took. */
+    int (*init)(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);
+
+    /* A call; answered with kv_reply() now or later. */
+    void (*handle_call)(struct kv_process *self, const struct kv_from *from,
+                        struct kv_bytes request);
+    /* A cast. May be NULL: casts are ignored. */
+    void (*handle_cast)(struct kv_process *self, struct kv_bytes request);
+    /* Any other message. May be NULL: ignored. */
+    void (*handle_info)(struct kv_process *self, struct kv_bytes message);
+    /* A process that was monitored is gone. May be NULL. */
+    void (*handle_down)(struct kv_process *self, uint64_t monitor, struct kv_bytes reason);
+    /* Appends the state as a term, for sys:get_state/1 and sys:get_status/1. May be NULL. */
+    void (*write_state)(const struct kv_process *self, struct kv_buffer *to);
+    /* Releases what the state owns. May be NULL. */
+    void (*terminate)(struct kv_process *self, struct kv_bytes reason);
+};
+
+/* The state_size bytes of this process; they stay where they are while it lives. */
+void *kv_process_state(struct kv_process *self);
+const void *kv_process_const_state(const struct kv_process *self);
+
+struct kv_runtime *kv_process_runtime(const struct kv_process *self);
+
+/* The pid; its node name is valid as long as the runtime. */
+struct kv_pid kv_process_pid(const struct kv_process *self);
+
+/* An empty buffer for building a term, borrowed until the next call of this function: what is built
+ * in it must be sent, or copied, before. */
+struct kv_buffer *kv_process_scratch(struct kv_process *self);
+
+/* Ends this process with `reason` (a term) as soon as the present callback returns. The first
+ * reason counts. */
+void kv_process_exit(struct kv_process *self, struct kv_bytes reason);
+void kv_process_exit_atom(struct kv_process *self, const char *reason);
+
+/* Gives this process a name on this node. KV_EEXIST if another process has it, or this process has
+ * one already. It is given back when the process ends. */
+int kv_process_register(struct kv_process *self, struct kv_bytes name);
+
+/* The process registered as `name`; false when there is none. */
+bool kv_whereis(const struct kv_runtime *runtime, struct kv_bytes name, struct kv_pid *pid);
+
+/* Whether a process of this node with that pid is alive now. */
+bool kv_is_alive(const struct kv_runtime *runtime, const struct kv_pid *pid);
+
+/* Sends a term. Never fails: what cannot be delivered vanishes, as in Erlang. */
+void kv_send(struct kv_process *self, const struct kv_pid *to, struct kv_bytes message);
+
+/* Sends a term to the process registered as `name` on `node`. */
+void kv_send_name(struct kv_process *self, struct kv_bytes node, struct kv_bytes name,
+                  struct kv_bytes message);
+
+/* Answers a call: {Tag, Reply} to the caller, by way of its alias when it gave one. */
+void kv_reply(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply);
+void kv_reply_atom(struct kv_process *self, const struct kv_from *from, const char *reply);
+
+/* Answers {error, {bad_request, Request}}: the reply to what a process does not understand. */
+void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,
+                          struct kv_bytes request);
+
+/* Starts to monitor a process. handle_down is called once with the number returned: at once (before
+ * the next message) with reason noproc when it is dead, with noconnection when its node is not
+ * connected or gets lost. */
+uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target);
+
+/* Ends a monitor; handle_down is not called for it any more. An unknown number is ignored. */
+void kv_demonitor(struct kv_process *self, uint64_t monitor);
+
+/* Makes, or breaks, a link to a process. */
+void kv_link(struct kv_process *self, const struct kv_pid *target);
+void kv_unlink(struct kv_process *self, const struct kv_pid *target);
+
+/* Starts a process on this node and returns when its init has run. KV_OK and its pid; or what init
+ * answered, its reason appended to `reason`. */
+int kv_spawn(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+             struct kv_bytes options, struct kv_pid *pid, struct kv_buffer *reason);
+
+#endif

@@ -1,0 +1,60 @@
+/* Signals: what one process can do to another, whether it is on this node or on another.
+ *
+ * The dist room turns signals into control messages and back; the process room sends and receives
+ * them. OTP: "Signals" in the reference manual's chapter on processes; the wire form is
+ * erts/emulator/beam/dist.h, enum dop. */
+#ifndef KV_SIGNAL_H
+#define KV_SIGNAL_H
+
+#include <kv/term.h>
+
+enum kv_signal_kind {
+    KV_SIGNAL_MESSAGE,       /* to `to`: payload */
+    KV_SIGNAL_MESSAGE_NAME,  /* to the process registered as `name`: payload */
+    KV_SIGNAL_MESSAGE_ALIAS, /* to the alias `ref`: payload */
+    KV_SIGNAL_LINK,          /* from, to */
+    KV_SIGNAL_UNLINK,        /* from, to, unlink_id */
+    KV_SIGNAL_UNLINK_ACK,    /* from, to, unlink_id */
+    KV_SIGNAL_EXIT_LINK,     /* from, to; payload: the reason. What a broken link sends. */
+    KV_SIGNAL_EXIT,          /* from, to; payload: the reason. What exit/2 sends. */
+    KV_SIGNAL_MONITOR,       /* from, to or name, ref */
+    KV_SIGNAL_DEMONITOR,     /* from, to or name, ref */
+    KV_SIGNAL_DOWN,          /* from or name, to, ref; payload: the reason */
+    KV_SIGNAL_GROUP_LEADER,  /* from: the leader; to */
+    KV_SIGNAL_SPAWN_REQUEST, /* from, ref, spawn; payload: the list of arguments */
+    KV_SIGNAL_SPAWN_REPLY,   /* to, ref, spawn_flags; from: the new process, or name: an error */
+};
+
+enum { KV_SPAWN_LINKED = 1, KV_SPAWN_MONITORED = 2 };
+
+struct kv_mfa {
+    struct kv_bytes module;
+    struct kv_bytes function;
+    uint32_t arity;
+};
+
+enum { KV_SIGNAL_MAX_PARTS = 4 };
+
+/* All parts borrow: of an incoming signal from the frame, of an outgoing one from the sender; they
+ * are valid while the function that was given the signal runs. */
+struct kv_signal {
+    enum kv_signal_kind kind;
+    bool by_name; /* MONITOR, DEMONITOR, DOWN: `name` stands for the pid; SPAWN_REPLY: an error */
+    struct kv_pid from;
+    struct kv_pid to;
+    struct kv_bytes name; /* the text of an atom */
+    struct kv_ref ref;
+    uint64_t unlink_id;
+    /* One term, given as up to KV_SIGNAL_MAX_PARTS runs of bytes that lie one behind the other on
+     * the wire. Incoming signals always have exactly one part. */
+    struct kv_bytes payload[KV_SIGNAL_MAX_PARTS];
+    unsigned payload_parts;
+    /* SPAWN_REQUEST only */
+    struct kv_mfa spawn;
+    struct kv_bytes spawn_options; /* the option list, as a term */
+    struct kv_pid group_leader;
+    /* SPAWN_REPLY: KV_SPAWN_LINKED, KV_SPAWN_MONITORED */
+    uint32_t spawn_flags;
+};
+
+#endif

@@ -93,6 +93,7 @@ struct kv_handshake {
     uint64_t flags; /* as it sent them, MANDATORY_25_DIGEST expanded */
     uint32_t creation;
     uint32_t peer_challenge;
+    uint8_t ack[KV_DIGEST_SIZE]; /* the answer to its challenge, from step VERIFIED on */
     size_t name_length;
     char name[KV_NODE_NAME_MAX + 1];
 };
@@ -106,7 +107,7 @@ void kv_handshake_init(struct kv_handshake *handshake, const struct kv_identity 
  * `out`. In the steps NAMED, VERIFIED, DONE and REFUSED nothing is taken.
  *
  * KV_OK, or why the connection is refused: KV_EPROTOCOL (an unexpected or misshapen message),
- * KV_ESIZE, KV_EVERSION, KV_EFLAGS, KV_ENAME, KV_ECOOKIE; the step is REFUSED then. */
+ * KV_ESIZE, KV_EVERSION, KV_EFLAGS, KV_ENAME, KV_ECOOKIE, KV_EDIGEST; the step is REFUSED then. */
 int kv_handshake_feed(struct kv_handshake *handshake, struct kv_bytes input, size_t *consumed,
                       struct kv_buffer *out);
 
@@ -120,18 +121,20 @@ void kv_handshake_refuse(struct kv_handshake *handshake, struct kv_buffer *out);
 /* In step VERIFIED, when no older connection to that peer is left: sends the ack. */
 void kv_handshake_accept(struct kv_handshake *handshake, struct kv_buffer *out);
 
-/* The peer's "alive@host", from step NAMED on; valid while the handshake lives. */
+/* The peer's "alive@host", from step NAMED on, and when it was refused for its flags; otherwise
+ * empty. Valid while the handshake lives. */
 struct kv_bytes kv_handshake_peer(const struct kv_handshake *handshake);
 
 /* The flags both sides have. */
 uint64_t kv_handshake_common_flags(const struct kv_handshake *handshake);
 
-/* Whether `name` is one '@' with something before and behind it, of at most KV_NODE_NAME_MAX bytes.
- */
+/* Whether `name` is one '@' with something before and behind it, of at most KV_NODE_NAME_MAX bytes,
+ * all of them visible ASCII: the name is Latin-1 in the handshake and UTF-8 in terms, and it ends
+ * up in log lines. */
 bool kv_node_name_ok(struct kv_bytes name);
 
-/* MD5 of the cookie and the challenge as decimal text; OTP: dist_util:gen_digest/2. */
-void kv_handshake_digest(struct kv_bytes cookie, uint32_t challenge,
-                         uint8_t digest[KV_DIGEST_SIZE]);
+/* MD5 of the cookie and the challenge as decimal text; OTP: dist_util:gen_digest/2.
+ * KV_OK, or KV_EDIGEST: libcrypto has no MD5 on this system (digest is not to be used then). */
+int kv_handshake_digest(struct kv_bytes cookie, uint32_t challenge, uint8_t digest[KV_DIGEST_SIZE]);
 
 #endif

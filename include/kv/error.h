@@ -24,7 +24,8 @@
     X(KV_ENOMEM, "out of memory")                                                                  \
     X(KV_ENOENT, "no such thing")                                                                  \
     X(KV_EEXIST, "there already")                                                                  \
-    X(KV_ERANDOM, "no random bytes from the operating system")
+    X(KV_ERANDOM, "no random bytes from the operating system")                                     \
+    X(KV_EDIGEST, "libcrypto has no MD5 on this system")
 
 enum kv_error {
 #define KV_ERROR_ENUM(code, text) code,

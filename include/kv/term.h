@@ -153,6 +153,13 @@ int kv_read_atom(struct kv_reader *reader, struct kv_bytes *text);
 /* Takes the next term only if it is the atom `text`. */
 int kv_read_this_atom(struct kv_reader *reader, const char *text);
 
+/* Whether a whole term is the atom `text`. */
+static inline bool kv_term_is_atom(struct kv_bytes term, const char *text)
+{
+    struct kv_reader reader = kv_reader(term);
+    return kv_read_this_atom(&reader, text) == KV_OK;
+}
+
 /* A binary (not a bit string), borrowed. */
 int kv_read_binary(struct kv_reader *reader, struct kv_bytes *bytes);
 

@@ -1,0 +1,364 @@
+/* A bucket: a table of terms that answers calls. A value is kept as the bytes it came in; a key as
+ * its canonical bytes, so that keys are one exactly when =:= says so. */
+#include "kv/kv.h"
+#include "kv/options.h"
+#include "process/runtime.h"
+#include "store/table.h"
+
+enum { WHOLE_TABLE_MAX = 1 << 30 }; /* bytes of a table that is still sent in one message */
+
+struct bucket {
+    struct kv_table *table;
+    struct kv_buffer key; /* the canonical form of the key of the present request */
+    struct kv_buffer label;
+    uint64_t owner; /* the monitor on the process this bucket belongs to, or 0 */
+};
+
+static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
+{
+    struct bucket *bucket = kv_process_state(self);
+    struct kv_start_options options = {0};
+    int error = kv_start(self, list, KV_BUCKET_OPTIONS, &options, &bucket->owner, reason);
+    if (error == KV_OK) {
+        bucket->table = kv_table_new(kv_runtime_hash_key(kv_process_runtime(self)));
+        kv_buffer_append(&bucket->label, options.label);
+    }
+    return error;
+}
+
+static void terminate(struct kv_process *self, struct kv_bytes reason)
+{
+    struct bucket *bucket = kv_process_state(self);
+    (void)reason;
+    kv_table_free(bucket->table);
+    kv_buffer_free(&bucket->key);
+    kv_buffer_free(&bucket->label);
+}
+
+static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_bytes reason)
+{
+    const struct bucket *bucket = kv_process_state(self);
+    if (monitor == bucket->owner) {
+        kv_process_exit(self, reason);
+    }
+}
+
+static struct kv_bytes canonical(struct kv_process *self, struct kv_bytes key)
+{
+    struct bucket *bucket = kv_process_state(self);
+    kv_buffer_clear(&bucket->key);
+    kv_term_canonical(key, kv_runtime_zeros(kv_process_runtime(self)), &bucket->key);
+    return kv_buffer_bytes(&bucket->key);
+}
+
+static bool find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value)
+{
+    const struct bucket *bucket = kv_process_state(self);
+    return kv_table_get(bucket->table, canonical(self, key), value);
+}
+
+static void reply_bool(struct kv_process *self, const struct kv_from *from, bool value)
+{
+    kv_reply_atom(self, from, value ? "true" : "false");
+}
+
+/* ---- what Agent sends --------------------------------------------------------------------------
+ */
+
+/* A fun, or {Module, Function, Args}: what Agent:get/2,4 and its kin ask a process to run. */
+static bool is_closure(struct kv_bytes term)
+{
+    struct kv_bytes text;
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(term);
+    uint8_t tag = kv_read_peek(&reader);
+    if (tag == KV_TAG_NEW_FUN || tag == KV_TAG_EXPORT) {
+        return true;
+    }
+    return kv_read_tuple_of(&reader, 3) == KV_OK && kv_read_atom(&reader, &text) == KV_OK &&
+           kv_read_atom(&reader, &text) == KV_OK &&
+           (kv_read_peek(&reader) == KV_TAG_STRING || kv_read_list(&reader, &count) == KV_OK);
+}
+
+static void reply_cannot_run_closures(struct kv_process *self, const struct kv_from *from)
+{
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "error");
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "cannot_run_closures");
+    kv_write_binary_text(term, "a native process has no code to run a fun with: ask with data, "
+                               "such as KV.Bucket.get/2 or KV.Bucket.put/3");
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
+/* ---- calls -------------------------------------------------------------------------------------
+ * Each handler gets the arguments of its request, in order. */
+
+typedef void (*call_handler)(struct kv_process *self, const struct kv_from *from,
+                             const struct kv_bytes *arguments);
+
+static void get_or(struct kv_process *self, const struct kv_from *from,
+                   const struct kv_bytes *arguments)
+{
+    struct kv_bytes value = arguments[1];
+    (void)find(self, arguments[0], &value);
+    kv_reply(self, from, value);
+}
+
+static void get(struct kv_process *self, const struct kv_from *from,
+                const struct kv_bytes *arguments)
+{
+    struct kv_bytes value;
+    if (is_closure(arguments[0])) {
+        reply_cannot_run_closures(self, from);
+    } else if (find(self, arguments[0], &value)) {
+        kv_reply(self, from, value);
+    } else {
+        kv_reply_atom(self, from, "nil");
+    }
+}
+
+static void fetch(struct kv_process *self, const struct kv_from *from,
+                  const struct kv_bytes *arguments)
+{
+    struct kv_bytes value;
+    if (!find(self, arguments[0], &value)) {
+        kv_reply_atom(self, from, "error");
+        return;
+    }
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "ok");
+    kv_write_term(term, value);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
+static void put(struct kv_process *self, const struct kv_from *from,
+                const struct kv_bytes *arguments)
+{
+    struct bucket *bucket = kv_process_state(self);
+    kv_table_put(bucket->table, canonical(self, arguments[0]), arguments[1]);
+    kv_reply_atom(self, from, "ok");
+}
+
+static void put_new(struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments)
+{
+    struct bucket *bucket = kv_process_state(self);
+    struct kv_bytes value;
+    bool absent = !find(self, arguments[0], &value);
+    if (absent) {
+        kv_table_put(bucket->table, kv_buffer_bytes(&bucket->key), arguments[1]);
+    }
+    reply_bool(self, from, absent);
+}
+
+static void delete (struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments)
+{
+    struct bucket *bucket = kv_process_state(self);
+    struct kv_bytes value;
+    if (find(self, arguments[0], &value)) {
+        kv_reply(self, from, value); /* copied before the table lets go of it */
+        (void)kv_table_delete(bucket->table, kv_buffer_bytes(&bucket->key));
+    } else {
+        kv_reply_atom(self, from, "nil");
+    }
+}
+
+static void has_key(struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments)
+{
+    struct kv_bytes value;
+    reply_bool(self, from, find(self, arguments[0], &value));
+}
+
+static void size(struct kv_process *self, const struct kv_from *from,
+                 const struct kv_bytes *arguments)
+{
+    const struct bucket *bucket = kv_process_state(self);
+    (void)arguments;
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_u64(term, kv_table_count(bucket->table));
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
+static void clear(struct kv_process *self, const struct kv_from *from,
+                  const struct kv_bytes *arguments)
+{
+    const struct bucket *bucket = kv_process_state(self);
+    (void)arguments;
+    kv_table_clear(bucket->table);
+    kv_reply_atom(self, from, "ok");
+}
+
+static void write_keys(const struct kv_table *table, struct kv_buffer *to)
+{
+    size_t cursor = 0;
+    struct kv_bytes key;
+    struct kv_bytes value;
+    if (kv_table_count(table) > 0) {
+        kv_write_list(to, (uint32_t)kv_table_count(table));
+    }
+    while (kv_table_next(table, &cursor, &key, &value)) {
+        kv_write_term(to, key);
+    }
+    kv_write_nil(to);
+}
+
+static void write_map(const struct kv_table *table, struct kv_buffer *to)
+{
+    size_t cursor = 0;
+    struct kv_bytes key;
+    struct kv_bytes value;
+    kv_write_map(to, (uint32_t)kv_table_count(table));
+    while (kv_table_next(table, &cursor, &key, &value)) {
+        kv_write_term(to, key);
+        kv_write_term(to, value);
+    }
+}
+
+static void write_too_large(const struct kv_table *table, struct kv_buffer *to)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "error");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "too_large");
+    kv_write_u64(to, kv_table_memory(table));
+}
+
+static void write_whole(const struct kv_table *table, struct kv_buffer *to,
+                        void (*write)(const struct kv_table *, struct kv_buffer *))
+{
+    if (kv_table_memory(table) > WHOLE_TABLE_MAX) {
+        write_too_large(table, to);
+    } else {
+        write(table, to);
+    }
+}
+
+static void keys(struct kv_process *self, const struct kv_from *from,
+                 const struct kv_bytes *arguments)
+{
+    const struct bucket *bucket = kv_process_state(self);
+    (void)arguments;
+    struct kv_buffer *term = kv_process_scratch(self);
+    write_whole(bucket->table, term, write_keys);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
+static void to_map(struct kv_process *self, const struct kv_from *from,
+                   const struct kv_bytes *arguments)
+{
+    const struct bucket *bucket = kv_process_state(self);
+    (void)arguments;
+    struct kv_buffer *term = kv_process_scratch(self);
+    write_whole(bucket->table, term, write_map);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
+static void write_state(const struct kv_process *self, struct kv_buffer *to)
+{
+    const struct bucket *bucket = kv_process_const_state(self);
+    write_whole(bucket->table, to, write_map);
+}
+
+static void closure(struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments)
+{
+    (void)arguments;
+    reply_cannot_run_closures(self, from);
+}
+
+enum { MAX_ARGUMENTS = 2 };
+
+static const struct {
+    const char *name;
+    uint32_t arguments;
+    call_handler handle;
+} calls[] = {
+    {"get", 1, get},
+    {"get", 2, get_or},
+    {"fetch", 1, fetch},
+    {"put", 2, put},
+    {"put_new", 2, put_new},
+    {"delete", 1, delete},
+    {"has_key", 1, has_key},
+    {"size", 0, size},
+    {"keys", 0, keys},
+    {"to_map", 0, to_map},
+    {"clear", 0, clear},
+    {"update", 1, closure},
+    {"get_and_update", 1, closure},
+};
+
+/* Takes Name or {Name, Argument, ...} apart; false when it is neither. */
+static bool read_request(struct kv_bytes request, struct kv_bytes *name,
+                         struct kv_bytes arguments[MAX_ARGUMENTS], uint32_t *count)
+{
+    uint32_t arity = 1;
+    struct kv_reader reader = kv_reader(request);
+    bool tuple = kv_read_tuple(&reader, &arity) == KV_OK;
+    *count = arity - 1;
+    if ((tuple && (arity < 2 || arity > MAX_ARGUMENTS + 1)) ||
+        kv_read_atom(&reader, name) != KV_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < *count; i++) {
+        (void)kv_read_any(&reader, &arguments[i]);
+    }
+    return true;
+}
+
+static void handle_call(struct kv_process *self, const struct kv_from *from,
+                        struct kv_bytes request)
+{
+    struct kv_bytes name;
+    struct kv_bytes arguments[MAX_ARGUMENTS];
+    uint32_t count = 0;
+    if (read_request(request, &name, arguments, &count)) {
+        for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+            if (calls[i].arguments == count && kv_bytes_is(name, calls[i].name)) {
+                calls[i].handle(self, from, arguments);
+                return;
+            }
+        }
+    }
+    kv_reply_bad_request(self, from, request);
+}
+
+/* ---- casts -------------------------------------------------------------------------------------
+ */
+
+static void handle_cast(struct kv_process *self, struct kv_bytes request)
+{
+    struct bucket *bucket = kv_process_state(self);
+    struct kv_bytes name;
+    struct kv_bytes arguments[MAX_ARGUMENTS];
+    uint32_t count = 0;
+    bool known = read_request(request, &name, arguments, &count);
+    if (known && count == 2 && kv_bytes_is(name, "put")) {
+        kv_table_put(bucket->table, canonical(self, arguments[0]), arguments[1]);
+    } else if (known && count == 1 && kv_bytes_is(name, "delete")) {
+        (void)kv_table_delete(bucket->table, canonical(self, arguments[0]));
+    } else if (known && count == 0 && kv_bytes_is(name, "clear")) {
+        kv_table_clear(bucket->table);
+    } else if (known && count == 1 && kv_bytes_is(name, "cast")) {
+        kv_runtime_log(kv_process_runtime(self), KV_LOG_WARNING,
+                       "a bucket dropped a cast with a fun: native processes cannot run closures");
+    } else {
+        kv_runtime_log(kv_process_runtime(self), KV_LOG_DEBUG, "a bucket ignored a cast");
+    }
+}
+
+const struct kv_behaviour kv_bucket_behaviour = {
+    .module = "kv_bucket",
+    .state_size = sizeof(struct bucket),
+    .init = init,
+    .handle_call = handle_call,
+    .handle_cast = handle_cast,
+    .handle_down = handle_down,
+    .write_state = write_state,
+    .terminate = terminate,
+};

@@ -1,0 +1,24 @@
+/* The options that buckets and registries are started with: a list of {Key, Value}. */
+#ifndef KV_OPTIONS_H
+#define KV_OPTIONS_H
+
+#include <kv/process.h>
+
+/* All values borrow from the list; an option that was not given has length 0. */
+struct kv_start_options {
+    struct kv_bytes owner;         /* a pid, as a term */
+    struct kv_bytes name;          /* the text of an atom */
+    struct kv_bytes label;         /* the bytes of a binary */
+    struct kv_bytes creator;       /* a pid, as a term */
+    struct kv_bytes event_manager; /* a pid or {Name, Node}, as a term */
+};
+
+enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };
+
+/* Reads the list, registers the name, monitors the owner (its monitor in *owner, 0 without one) and
+ * tells it: {ack, Self, {ok, Self}} or {ack, Self, {error, Reason}}.
+ * KV_OK; or an error, with Reason appended: {bad_option, Option}, {already_registered, Pid}. */
+int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set set,
+             struct kv_start_options *options, uint64_t *owner, struct kv_buffer *reason);
+
+#endif

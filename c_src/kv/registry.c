@@ -1,0 +1,485 @@
+/* A registry: names (binaries) and the buckets behind them.
+ *
+ * Happy path of a creation by way of the OTP side: `create` finds no entry -> an entry that is
+ * CREATING, {create_bucket, Self, Name} to the creator -> requests about that name wait in the
+ * entry
+ * -> {bucket_created, Name, Pid} -> the bucket is monitored, the entry LIVE, the event sent, the
+ * waiting requests answered in order.
+ * Failure modes: {bucket_failed, Name, Reason}, or the creator is gone: the entry is dropped,
+ * waiting `create`s get {error, Reason}, waiting `lookup`s `error`. A bucket that died before it
+ * was announced is announced and then dies, by way of its monitor. The end of a bucket removes its
+ * entry by a signal within this node, which is handled before the next request of anybody is read.
+ */
+#include "base/alloc.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "kv/kv.h"
+#include "kv/options.h"
+#include "process/runtime.h"
+
+enum entry_step { ENTRY_CREATING, ENTRY_LIVE };
+
+struct entry {
+    struct kv_map_node by_name;
+    struct kv_map_node by_monitor; /* in the map while LIVE */
+    struct kv_list of_registry;
+    enum entry_step step;
+    struct kv_pid pid; /* while LIVE: of this node */
+    uint64_t monitor;
+    struct kv_list waiting;
+    size_t name_length;
+    uint8_t name[];
+};
+
+enum question { QUESTION_LOOKUP, QUESTION_CREATE };
+
+/* A call that waits for its name to be created. */
+struct waiting {
+    struct kv_list link;
+    enum question question;
+    size_t from_length;
+    uint8_t from[]; /* the From term */
+};
+
+struct registry {
+    struct kv_map names;
+    struct kv_map monitors;
+    struct kv_list entries;
+    size_t live;
+    struct kv_buffer creator;       /* a pid as a term; empty: buckets are made here */
+    struct kv_buffer event_manager; /* a pid or {Name, Node} as a term; empty: none */
+    uint64_t owner;
+    uint64_t creator_monitor;
+};
+
+/* ---- entries -----------------------------------------------------------------------------------
+ */
+
+static struct kv_bytes name_of(const struct entry *entry)
+{
+    return kv_bytes(entry->name, entry->name_length);
+}
+
+static bool has_name(const struct kv_map_node *node, const void *key)
+{
+    const struct entry *entry = KV_MAP_OF(node, const struct entry, by_name);
+    return kv_bytes_equal(name_of(entry), *(const struct kv_bytes *)key);
+}
+
+static uint64_t hash_of(const struct kv_process *self, struct kv_bytes name)
+{
+    return kv_siphash(kv_runtime_hash_key(kv_process_runtime(self)), name);
+}
+
+static struct entry *find(struct kv_process *self, struct kv_bytes name)
+{
+    const struct registry *registry = kv_process_state(self);
+    struct kv_map_node *found = kv_map_find(&registry->names, hash_of(self, name), has_name, &name);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct entry, by_name);
+}
+
+static bool has_monitor(const struct kv_map_node *node, const void *key)
+{
+    return KV_MAP_OF(node, const struct entry, by_monitor)->monitor == *(const uint64_t *)key;
+}
+
+static struct entry *add(struct kv_process *self, struct kv_bytes name)
+{
+    struct registry *registry = kv_process_state(self);
+    struct entry *entry = kv_zalloc(sizeof *entry + name.length);
+    entry->step = ENTRY_CREATING;
+    entry->name_length = name.length;
+    if (name.length > 0) {
+        memcpy(entry->name, name.data, name.length);
+    }
+    kv_list_init(&entry->waiting);
+    kv_map_insert(&registry->names, &entry->by_name, hash_of(self, name));
+    kv_list_append(&registry->entries, &entry->of_registry);
+    return entry;
+}
+
+static void drop(struct kv_process *self, struct entry *entry)
+{
+    struct registry *registry = kv_process_state(self);
+    KV_LIST_FOREACH (link, &entry->waiting) {
+        kv_free(KV_LIST_OF(link, struct waiting, link));
+    }
+    if (entry->step == ENTRY_LIVE) {
+        kv_map_remove(&registry->monitors, &entry->by_monitor);
+        registry->live--;
+    }
+    kv_map_remove(&registry->names, &entry->by_name);
+    kv_list_remove(&entry->of_registry);
+    kv_free(entry);
+}
+
+/* ---- events ------------------------------------------------------------------------------------
+ */
+
+static void send_to(struct kv_process *self, struct kv_bytes process, struct kv_bytes message)
+{
+    struct kv_pid pid;
+    struct kv_bytes name;
+    struct kv_bytes node;
+    struct kv_reader reader = kv_reader(process);
+    if (kv_read_pid(&reader, &pid) == KV_OK) {
+        kv_send(self, &pid, message);
+    } else if (kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_atom(&reader, &name) == KV_OK &&
+               kv_read_atom(&reader, &node) == KV_OK) {
+        kv_send_name(self, node, name, message);
+    }
+}
+
+/* {notify, {Kind, Name, Pid}}: what gen_event:notify/2 sends. */
+static void notify(struct kv_process *self, const struct entry *entry, const char *kind)
+{
+    const struct registry *registry = kv_process_state(self);
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "notify");
+    kv_write_tuple(term, 3);
+    kv_write_atom_text(term, kind);
+    kv_write_binary(term, name_of(entry));
+    kv_write_pid(term, &entry->pid);
+    send_to(self, kv_buffer_bytes(&registry->event_manager), kv_buffer_bytes(term));
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+static void reply_pid(struct kv_process *self, const struct kv_from *from, enum question question,
+                      const struct kv_pid *pid)
+{
+    struct kv_buffer *term = kv_process_scratch(self);
+    if (question == QUESTION_LOOKUP) {
+        kv_write_tuple(term, 2);
+        kv_write_atom_text(term, "ok");
+    }
+    kv_write_pid(term, pid);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
+/* {error, Reason}, or {error, {Kind, Reason}} when kind is not NULL. */
+static void reply_error(struct kv_process *self, const struct kv_from *from, const char *kind,
+                        struct kv_bytes reason)
+{
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "error");
+    if (kind != NULL) {
+        kv_write_tuple(term, 2);
+        kv_write_atom_text(term, kind);
+    }
+    kv_write_term(term, reason);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
+static void wait_for(struct entry *entry, const struct kv_from *from, enum question question)
+{
+    struct waiting *waiting = kv_alloc(sizeof *waiting + from->bytes.length);
+    waiting->question = question;
+    waiting->from_length = from->bytes.length;
+    memcpy(waiting->from, from->bytes.data, from->bytes.length);
+    kv_list_append(&entry->waiting, &waiting->link);
+}
+
+/* Answers the calls that wait for an entry, in order: with its pid, or with why there is none. */
+static void answer_waiting(struct kv_process *self, struct entry *entry, struct kv_bytes reason)
+{
+    KV_LIST_FOREACH (link, &entry->waiting) {
+        struct waiting *waiting = KV_LIST_OF(link, struct waiting, link);
+        struct kv_from from;
+        kv_list_remove(link);
+        (void)kv_from_read(kv_bytes(waiting->from, waiting->from_length), &from);
+        if (entry->step == ENTRY_LIVE) {
+            reply_pid(self, &from, waiting->question, &entry->pid);
+        } else if (waiting->question == QUESTION_CREATE) {
+            reply_error(self, &from, NULL, reason);
+        } else {
+            kv_reply_atom(self, &from, "error");
+        }
+        kv_free(waiting);
+    }
+}
+
+/* ---- creating ----------------------------------------------------------------------------------
+ */
+
+static void created(struct kv_process *self, struct entry *entry, const struct kv_pid *pid)
+{
+    struct registry *registry = kv_process_state(self);
+    struct kv_pid own = kv_process_pid(self);
+    entry->step = ENTRY_LIVE;
+    entry->pid = *pid;
+    entry->pid.node = own.node; /* outlives the message that `pid` borrows from */
+    entry->monitor = kv_monitor(self, &entry->pid);
+    kv_map_insert(&registry->monitors, &entry->by_monitor, entry->monitor);
+    registry->live++;
+    notify(self, entry, "create");
+    answer_waiting(self, entry, kv_bytes(NULL, 0));
+}
+
+static void failed(struct kv_process *self, struct entry *entry, struct kv_bytes reason)
+{
+    answer_waiting(self, entry, reason);
+    drop(self, entry);
+}
+
+/* {create_bucket, Self, Name} to the creator. */
+static void ask_creator(struct kv_process *self, const struct entry *entry)
+{
+    const struct registry *registry = kv_process_state(self);
+    struct kv_pid own = kv_process_pid(self);
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 3);
+    kv_write_atom_text(term, "create_bucket");
+    kv_write_pid(term, &own);
+    kv_write_binary(term, name_of(entry));
+    send_to(self, kv_buffer_bytes(&registry->creator), kv_buffer_bytes(term));
+}
+
+/* A bucket of our own: [{owner, Self}, {label, Name}]. */
+static void create_here(struct kv_process *self, struct entry *entry)
+{
+    struct kv_pid own = kv_process_pid(self);
+    struct kv_pid pid;
+    struct kv_buffer options = KV_BUFFER_INIT;
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    kv_write_list(&options, 2);
+    kv_write_tuple(&options, 2);
+    kv_write_atom_text(&options, "owner");
+    kv_write_pid(&options, &own);
+    kv_write_tuple(&options, 2);
+    kv_write_atom_text(&options, "label");
+    kv_write_binary(&options, name_of(entry));
+    kv_write_nil(&options);
+    if (kv_spawn(kv_process_runtime(self), &kv_bucket_behaviour, kv_buffer_bytes(&options), &pid,
+                 &reason) == KV_OK) {
+        created(self, entry, &pid);
+    } else {
+        failed(self, entry, kv_buffer_bytes(&reason));
+    }
+    kv_buffer_free(&options);
+    kv_buffer_free(&reason);
+}
+
+/* `from` is NULL for a cast. */
+static void create(struct kv_process *self, const struct kv_from *from, struct kv_bytes name)
+{
+    const struct registry *registry = kv_process_state(self);
+    struct entry *entry = find(self, name);
+    bool fresh = entry == NULL;
+    if (fresh) {
+        entry = add(self, name);
+    }
+    if (from != NULL && entry->step == ENTRY_LIVE) {
+        reply_pid(self, from, QUESTION_CREATE, &entry->pid);
+    } else if (from != NULL) {
+        wait_for(entry, from, QUESTION_CREATE);
+    }
+    if (fresh && registry->creator.length > 0) {
+        ask_creator(self, entry);
+    } else if (fresh) {
+        create_here(self, entry);
+    }
+}
+
+static void lookup(struct kv_process *self, const struct kv_from *from, struct kv_bytes name)
+{
+    struct entry *entry = find(self, name);
+    if (entry == NULL) {
+        kv_reply_atom(self, from, "error");
+    } else if (entry->step == ENTRY_LIVE) {
+        reply_pid(self, from, QUESTION_LOOKUP, &entry->pid);
+    } else {
+        wait_for(entry, from, QUESTION_LOOKUP);
+    }
+}
+
+/* ---- what is there -----------------------------------------------------------------------------
+ */
+
+static void write_names(const struct registry *registry, struct kv_buffer *to)
+{
+    if (registry->live > 0) {
+        kv_write_list(to, (uint32_t)registry->live);
+    }
+    KV_LIST_FOREACH (link, &registry->entries) {
+        const struct entry *entry = KV_LIST_OF(link, struct entry, of_registry);
+        if (entry->step == ENTRY_LIVE) {
+            kv_write_binary(to, name_of(entry));
+        }
+    }
+    kv_write_nil(to);
+}
+
+/* #{Name => Pid} */
+static void write_state(const struct kv_process *self, struct kv_buffer *to)
+{
+    const struct registry *registry = kv_process_const_state(self);
+    kv_write_map(to, (uint32_t)registry->live);
+    KV_LIST_FOREACH (link, &registry->entries) {
+        const struct entry *entry = KV_LIST_OF(link, struct entry, of_registry);
+        if (entry->step == ENTRY_LIVE) {
+            kv_write_binary(to, name_of(entry));
+            kv_write_pid(to, &entry->pid);
+        }
+    }
+}
+
+/* ---- callbacks ---------------------------------------------------------------------------------
+ */
+
+static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
+{
+    struct registry *registry = kv_process_state(self);
+    struct kv_start_options options = {0};
+    kv_list_init(&registry->entries);
+    int error = kv_start(self, list, KV_REGISTRY_OPTIONS, &options, &registry->owner, reason);
+    if (error != KV_OK) {
+        return error;
+    }
+    kv_buffer_append(&registry->creator, options.creator);
+    kv_buffer_append(&registry->event_manager, options.event_manager);
+    struct kv_pid creator;
+    struct kv_reader reader = kv_reader(options.creator);
+    if (kv_read_pid(&reader, &creator) == KV_OK) {
+        registry->creator_monitor = kv_monitor(self, &creator);
+    }
+    return KV_OK;
+}
+
+static void terminate(struct kv_process *self, struct kv_bytes reason)
+{
+    struct registry *registry = kv_process_state(self);
+    (void)reason;
+    KV_LIST_FOREACH (link, &registry->entries) {
+        drop(self, KV_LIST_OF(link, struct entry, of_registry));
+    }
+    kv_map_free(&registry->names);
+    kv_map_free(&registry->monitors);
+    kv_buffer_free(&registry->creator);
+    kv_buffer_free(&registry->event_manager);
+}
+
+/* Without its creator a registry still answers lookups; what was being created has failed. */
+static void creator_down(struct kv_process *self, struct kv_bytes reason)
+{
+    struct registry *registry = kv_process_state(self);
+    KV_LIST_FOREACH (link, &registry->entries) {
+        struct entry *entry = KV_LIST_OF(link, struct entry, of_registry);
+        if (entry->step == ENTRY_CREATING) {
+            failed(self, entry, reason);
+        }
+    }
+}
+
+static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_bytes reason)
+{
+    struct registry *registry = kv_process_state(self);
+    if (monitor == registry->owner) {
+        kv_process_exit(self, reason);
+        return;
+    }
+    if (monitor == registry->creator_monitor) {
+        creator_down(self, reason);
+        return;
+    }
+    struct kv_map_node *found = kv_map_find(&registry->monitors, monitor, has_monitor, &monitor);
+    if (found != NULL) {
+        struct entry *entry = KV_MAP_OF(found, struct entry, by_monitor);
+        /* Both happen before anybody's next request is read: who hears of the end of a bucket does
+         * not find its name any more. */
+        notify(self, entry, "exit");
+        drop(self, entry);
+    }
+}
+
+static bool read_named(struct kv_bytes request, const char *kind, struct kv_bytes *term)
+{
+    struct kv_reader reader = kv_reader(request);
+    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_this_atom(&reader, kind) == KV_OK &&
+           kv_read_any(&reader, term) == KV_OK;
+}
+
+static bool read_name(struct kv_bytes term, struct kv_bytes *name)
+{
+    struct kv_reader reader = kv_reader(term);
+    return kv_read_binary(&reader, name) == KV_OK;
+}
+
+static void handle_call(struct kv_process *self, const struct kv_from *from,
+                        struct kv_bytes request)
+{
+    const struct registry *registry = kv_process_state(self);
+    struct kv_bytes term;
+    struct kv_bytes name;
+    bool is_lookup = read_named(request, "lookup", &term);
+    bool is_create = !is_lookup && read_named(request, "create", &term);
+    if ((is_lookup || is_create) && !read_name(term, &name)) {
+        reply_error(self, from, "bad_name", term);
+    } else if (is_lookup) {
+        lookup(self, from, name);
+    } else if (is_create) {
+        create(self, from, name);
+    } else if (kv_term_is_atom(request, "names")) {
+        struct kv_buffer *names = kv_process_scratch(self);
+        write_names(registry, names);
+        kv_reply(self, from, kv_buffer_bytes(names));
+    } else if (kv_term_is_atom(request, "stop")) {
+        kv_reply_atom(self, from, "ok");
+        kv_process_exit_atom(self, "normal");
+    } else {
+        kv_reply_bad_request(self, from, request);
+    }
+}
+
+/* {bucket_created, Name, Pid}, {bucket_failed, Name, Reason}: the creator's answers. */
+static bool handle_answer(struct kv_process *self, struct kv_bytes request)
+{
+    struct kv_bytes name;
+    struct kv_bytes reason;
+    struct kv_pid pid;
+    struct kv_reader reader = kv_reader(request);
+    if (kv_read_tuple_of(&reader, 3) != KV_OK) {
+        return false;
+    }
+    bool success = kv_read_this_atom(&reader, "bucket_created") == KV_OK;
+    if ((!success && kv_read_this_atom(&reader, "bucket_failed") != KV_OK) ||
+        kv_read_binary(&reader, &name) != KV_OK) {
+        return false;
+    }
+    struct entry *entry = find(self, name);
+    if (entry == NULL || entry->step != ENTRY_CREATING) {
+        return false;
+    }
+    if (success && kv_read_pid(&reader, &pid) == KV_OK) {
+        created(self, entry, &pid);
+    } else {
+        (void)kv_read_any(&reader, &reason);
+        failed(self, entry, reason);
+    }
+    return true;
+}
+
+static void handle_cast(struct kv_process *self, struct kv_bytes request)
+{
+    struct kv_bytes term;
+    struct kv_bytes name;
+    if (read_named(request, "create", &term) && read_name(term, &name)) {
+        create(self, NULL, name);
+    } else if (!handle_answer(self, request)) {
+        kv_runtime_log(kv_process_runtime(self), KV_LOG_DEBUG, "a registry ignored a cast");
+    }
+}
+
+const struct kv_behaviour kv_registry_behaviour = {
+    .module = "kv_registry",
+    .state_size = sizeof(struct registry),
+    .init = init,
+    .handle_call = handle_call,
+    .handle_cast = handle_cast,
+    .handle_down = handle_down,
+    .write_state = write_state,
+    .terminate = terminate,
+};

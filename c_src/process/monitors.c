@@ -1,0 +1,262 @@
+/* Monitors in both directions: watches (others on ours) and monitors (ours on others).
+ *
+ * OTP: dist.c, erts_net_message(), DOP_MONITOR_P, DOP_DEMONITOR_P, DOP_MONITOR_P_EXIT. */
+#include "base/alloc.h"
+#include "process/state.h"
+
+/* ---- watches -----------------------------------------------------------------------------------
+ */
+
+struct watch_key {
+    const struct kv_remote *watcher;
+    const struct kv_ref *ref;
+};
+
+static uint64_t hash_of_ref(const struct kv_runtime *runtime, const struct kv_ref *ref)
+{
+    return kv_siphash(&runtime->hash_key, kv_bytes(ref->words, ref->count * sizeof ref->words[0]));
+}
+
+static bool is_watch(const struct kv_map_node *node, const void *key)
+{
+    const struct kv_watch *watch = KV_MAP_OF(node, const struct kv_watch, by_ref);
+    const struct watch_key *wanted = key;
+    return kv_remote_equal(&watch->watcher, wanted->watcher) &&
+           kv_ref_equal(&watch->ref, wanted->ref);
+}
+
+static struct kv_watch *find_watch(const struct kv_peer *peer, const struct kv_remote *watcher,
+                                   const struct kv_ref *ref)
+{
+    struct watch_key key = {.watcher = watcher, .ref = ref};
+    struct kv_map_node *found =
+        kv_map_find(&peer->watches, hash_of_ref(peer->runtime, ref), is_watch, &key);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct kv_watch, by_ref);
+}
+
+static void drop_watch(struct kv_watch *watch)
+{
+    kv_map_remove(&watch->peer->watches, &watch->by_ref);
+    kv_list_remove(&watch->of_process);
+    kv_list_remove(&watch->of_peer);
+    kv_free(watch);
+}
+
+/* by_name: `name` is what the watcher asked for and gets back. */
+static void emit_down(struct kv_peer *peer, const struct kv_pid *from, bool by_name,
+                      struct kv_bytes name, const struct kv_remote *watcher,
+                      const struct kv_ref *ref, struct kv_bytes reason)
+{
+    struct kv_signal signal = {
+        .kind = KV_SIGNAL_DOWN,
+        .by_name = by_name,
+        .from = *from,
+        .name = name,
+        .to = kv_remote_pid(peer, watcher),
+        .ref = *ref,
+        .payload = {reason},
+        .payload_parts = 1,
+    };
+    kv_emit(peer, &signal);
+}
+
+void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
+                      const struct kv_pid *watcher, const struct kv_ref *ref, bool by_name)
+{
+    struct kv_watch *watch = kv_zalloc(sizeof *watch + ref->node.length);
+    char *node = (char *)(watch + 1);
+    memcpy(node, ref->node.data, ref->node.length);
+    watch->process = process;
+    watch->peer = peer;
+    watch->watcher = kv_remote_of(watcher);
+    watch->by_name = by_name;
+    watch->ref = *ref;
+    watch->ref.node = kv_bytes(node, ref->node.length);
+    kv_map_insert(&peer->watches, &watch->by_ref, hash_of_ref(peer->runtime, ref));
+    kv_list_append(&process->watches, &watch->of_process);
+    kv_list_append(&peer->watch_list, &watch->of_peer);
+}
+
+int kv_monitor_received(struct kv_peer *peer, const struct kv_signal *signal)
+{
+    struct kv_runtime *runtime = peer->runtime;
+    struct kv_process *process = signal->by_name ? kv_process_named(runtime, signal->name)
+                                                 : kv_process_find(runtime, &signal->to);
+    struct kv_remote watcher = kv_remote_of(&signal->from);
+    if (find_watch(peer, &watcher, &signal->ref) != NULL) {
+        return KV_EPROTOCOL; /* a reference names one monitor */
+    }
+    if (process != NULL) {
+        kv_watch_install(process, peer, &signal->from, &signal->ref, signal->by_name);
+        return KV_OK;
+    }
+    kv_buffer_clear(&runtime->scratch);
+    kv_write_atom_text(&runtime->scratch, "noproc");
+    emit_down(peer, &signal->to, signal->by_name, signal->name, &watcher, &signal->ref,
+              kv_buffer_bytes(&runtime->scratch));
+    return KV_OK;
+}
+
+void kv_demonitor_received(struct kv_peer *peer, const struct kv_signal *signal)
+{
+    struct kv_remote watcher = kv_remote_of(&signal->from);
+    struct kv_watch *watch = find_watch(peer, &watcher, &signal->ref);
+    if (watch != NULL) {
+        drop_watch(watch);
+    }
+}
+
+/* ---- monitors ----------------------------------------------------------------------------------
+ */
+
+/* Our references are three words, of which OTP keeps 18 bits of the first. */
+static struct kv_ref ref_of(const struct kv_runtime *runtime, uint64_t number)
+{
+    return (struct kv_ref){
+        .node = kv_runtime_node(runtime),
+        .creation = runtime->creation,
+        .count = 3,
+        .words = {(uint32_t)(number & 0x3ffff), (uint32_t)(number >> 18), (uint32_t)(number >> 50)},
+    };
+}
+
+static uint64_t number_of(const struct kv_ref *ref)
+{
+    return ref->words[0] | ((uint64_t)ref->words[1] << 18) | ((uint64_t)ref->words[2] << 50);
+}
+
+static bool monitor_has_number(const struct kv_map_node *node, const void *key)
+{
+    return KV_MAP_OF(node, const struct kv_monitor, by_number)->number == *(const uint64_t *)key;
+}
+
+static struct kv_monitor *find_monitor(const struct kv_runtime *runtime, uint64_t number)
+{
+    struct kv_map_node *found =
+        kv_map_find(&runtime->monitors, number, monitor_has_number, &number);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct kv_monitor, by_number);
+}
+
+static void drop_monitor(struct kv_monitor *monitor)
+{
+    kv_map_remove(&monitor->process->runtime->monitors, &monitor->by_number);
+    kv_list_remove(&monitor->of_process);
+    kv_list_remove(&monitor->of_peer);
+    kv_free(monitor);
+}
+
+static struct kv_monitor *add_monitor(struct kv_process *self, struct kv_peer *peer,
+                                      const struct kv_pid *target, uint64_t number)
+{
+    struct kv_monitor *monitor = kv_zalloc(sizeof *monitor);
+    monitor->process = self;
+    monitor->peer = peer;
+    monitor->target = kv_remote_of(target);
+    monitor->number = number;
+    kv_map_insert(&self->runtime->monitors, &monitor->by_number, number);
+    kv_list_append(&self->monitors, &monitor->of_process);
+    kv_list_append(&peer->monitor_list, &monitor->of_peer);
+    return monitor;
+}
+
+/* What a target that cannot be reached says: by way of the local queue, so that handle_down is
+ * called after the callback that asked. */
+static void queue_noconnection(struct kv_process *self, uint64_t number)
+{
+    struct kv_runtime *runtime = self->runtime;
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    kv_write_atom_text(&reason, "noconnection");
+    struct kv_pid pid = kv_process_pid(self);
+    struct kv_remote remote = kv_remote_of(&pid);
+    struct kv_ref ref = ref_of(runtime, number);
+    emit_down(&runtime->local, &pid, false, kv_bytes(NULL, 0), &remote, &ref,
+              kv_buffer_bytes(&reason));
+    kv_buffer_free(&reason);
+}
+
+static void emit_monitor(const struct kv_monitor *monitor, enum kv_signal_kind kind)
+{
+    struct kv_signal signal = {
+        .kind = kind,
+        .from = kv_process_pid(monitor->process),
+        .to = kv_remote_pid(monitor->peer, &monitor->target),
+        .ref = ref_of(monitor->process->runtime, monitor->number),
+    };
+    kv_emit(monitor->peer, &signal);
+}
+
+uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target)
+{
+    uint64_t number = ++self->runtime->next_monitor;
+    struct kv_peer *peer = kv_route(self->runtime, target->node);
+    if (peer == NULL) {
+        (void)add_monitor(self, &self->runtime->local, target, number);
+        queue_noconnection(self, number);
+    } else {
+        emit_monitor(add_monitor(self, peer, target, number), KV_SIGNAL_MONITOR);
+    }
+    return number;
+}
+
+void kv_demonitor(struct kv_process *self, uint64_t number)
+{
+    struct kv_monitor *monitor = find_monitor(self->runtime, number);
+    if (monitor != NULL && monitor->process == self) {
+        emit_monitor(monitor, KV_SIGNAL_DEMONITOR);
+        drop_monitor(monitor);
+    }
+}
+
+static void fire(struct kv_monitor *monitor, struct kv_bytes reason)
+{
+    struct kv_process *process = monitor->process;
+    uint64_t number = monitor->number;
+    drop_monitor(monitor);
+    if (process->behaviour->handle_down != NULL) {
+        process->behaviour->handle_down(process, number, reason);
+        kv_process_settle(process);
+    }
+}
+
+void kv_down_received(struct kv_peer *peer, const struct kv_signal *signal)
+{
+    struct kv_monitor *monitor = find_monitor(peer->runtime, number_of(&signal->ref));
+    if (monitor != NULL && monitor->peer == peer &&
+        signal->ref.creation == peer->runtime->creation) {
+        fire(monitor, signal->payload[0]);
+    }
+}
+
+/* ---- ends --------------------------------------------------------------------------------------
+ */
+
+void kv_monitors_process_died(struct kv_process *process, struct kv_bytes reason)
+{
+    struct kv_pid from = kv_process_pid(process);
+    while (!kv_list_is_empty(&process->watches)) {
+        struct kv_watch *watch = KV_LIST_OF(process->watches.next, struct kv_watch, of_process);
+        emit_down(watch->peer, &from, watch->by_name, kv_buffer_bytes(&process->name),
+                  &watch->watcher, &watch->ref, reason);
+        drop_watch(watch);
+    }
+    while (!kv_list_is_empty(&process->monitors)) {
+        struct kv_monitor *monitor =
+            KV_LIST_OF(process->monitors.next, struct kv_monitor, of_process);
+        emit_monitor(monitor, KV_SIGNAL_DEMONITOR);
+        drop_monitor(monitor);
+    }
+}
+
+void kv_monitors_peer_lost(struct kv_peer *peer)
+{
+    while (!kv_list_is_empty(&peer->watch_list)) {
+        drop_watch(KV_LIST_OF(peer->watch_list.next, struct kv_watch, of_peer));
+    }
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    kv_write_atom_text(&reason, "noconnection");
+    while (!kv_list_is_empty(&peer->monitor_list)) {
+        fire(KV_LIST_OF(peer->monitor_list.next, struct kv_monitor, of_peer),
+             kv_buffer_bytes(&reason));
+    }
+    kv_buffer_free(&reason);
+}

@@ -1,0 +1,157 @@
+#include "base/alloc.h"
+#include "process/state.h"
+
+/* A pid's 60-bit number lies in 28 bits of id and 32 of serial: more id bits are only understood by
+ * nodes with V4_NC. Numbers are never used twice. */
+enum { ID_BITS = 28 };
+
+struct kv_bytes kv_runtime_node(const struct kv_runtime *runtime)
+{
+    return kv_buffer_bytes(&runtime->node);
+}
+
+struct kv_pid kv_pid_of(const struct kv_runtime *runtime, uint64_t number)
+{
+    return (struct kv_pid){
+        .node = kv_runtime_node(runtime),
+        .id = (uint32_t)(number & ((UINT64_C(1) << ID_BITS) - 1)),
+        .serial = (uint32_t)(number >> ID_BITS),
+        .creation = runtime->creation,
+    };
+}
+
+struct kv_pid kv_remote_pid(const struct kv_peer *peer, const struct kv_remote *remote)
+{
+    return (struct kv_pid){
+        .node = kv_buffer_bytes(&peer->name),
+        .id = remote->id,
+        .serial = remote->serial,
+        .creation = remote->creation,
+    };
+}
+
+struct kv_remote kv_remote_of(const struct kv_pid *pid)
+{
+    return (struct kv_remote){.id = pid->id, .serial = pid->serial, .creation = pid->creation};
+}
+
+bool kv_remote_equal(const struct kv_remote *a, const struct kv_remote *b)
+{
+    return a->id == b->id && a->serial == b->serial && a->creation == b->creation;
+}
+
+static bool peer_has_name(const struct kv_map_node *node, const void *key)
+{
+    const struct kv_peer *peer = KV_MAP_OF(node, const struct kv_peer, by_name);
+    return kv_bytes_equal(kv_buffer_bytes(&peer->name), *(const struct kv_bytes *)key);
+}
+
+struct kv_peer *kv_route(struct kv_runtime *runtime, struct kv_bytes node)
+{
+    if (kv_bytes_equal(node, kv_runtime_node(runtime))) {
+        return &runtime->local;
+    }
+    uint64_t hash = kv_siphash(&runtime->hash_key, node);
+    struct kv_map_node *found = kv_map_find(&runtime->peers, hash, peer_has_name, &node);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct kv_peer, by_name);
+}
+
+static bool process_has_number(const struct kv_map_node *node, const void *key)
+{
+    return KV_MAP_OF(node, const struct kv_process, by_number)->number == *(const uint64_t *)key;
+}
+
+struct kv_process *kv_process_find(const struct kv_runtime *runtime, const struct kv_pid *pid)
+{
+    uint64_t number = ((uint64_t)pid->serial << ID_BITS) | pid->id;
+    if (pid->creation != runtime->creation || pid->id >> ID_BITS != 0 ||
+        !kv_bytes_equal(pid->node, kv_runtime_node(runtime))) {
+        return NULL;
+    }
+    struct kv_map_node *found =
+        kv_map_find(&runtime->processes, number, process_has_number, &number);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct kv_process, by_number);
+}
+
+static bool process_has_name(const struct kv_map_node *node, const void *key)
+{
+    const struct kv_process *process = KV_MAP_OF(node, const struct kv_process, by_name);
+    return kv_bytes_equal(kv_buffer_bytes(&process->name), *(const struct kv_bytes *)key);
+}
+
+struct kv_process *kv_process_named(const struct kv_runtime *runtime, struct kv_bytes name)
+{
+    uint64_t hash = kv_siphash(&runtime->hash_key, name);
+    struct kv_map_node *found = kv_map_find(&runtime->names, hash, process_has_name, &name);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct kv_process, by_name);
+}
+
+int kv_process_register(struct kv_process *self, struct kv_bytes name)
+{
+    struct kv_runtime *runtime = self->runtime;
+    if (self->name.length > 0 || kv_process_named(runtime, name) != NULL) {
+        return KV_EEXIST;
+    }
+    kv_buffer_append(&self->name, name);
+    kv_map_insert(&runtime->names, &self->by_name, kv_siphash(&runtime->hash_key, name));
+    return KV_OK;
+}
+
+bool kv_whereis(const struct kv_runtime *runtime, struct kv_bytes name, struct kv_pid *pid)
+{
+    const struct kv_process *process = kv_process_named(runtime, name);
+    if (process != NULL) {
+        *pid = kv_pid_of(runtime, process->number);
+    }
+    return process != NULL;
+}
+
+bool kv_is_alive(const struct kv_runtime *runtime, const struct kv_pid *pid)
+{
+    return kv_process_find(runtime, pid) != NULL;
+}
+
+static size_t payload_length(const struct kv_signal *signal)
+{
+    size_t length = 0;
+    for (unsigned i = 0; i < signal->payload_parts; i++) {
+        length += signal->payload[i].length;
+    }
+    return length;
+}
+
+struct kv_kept *kv_signal_keep(const struct kv_signal *signal)
+{
+    size_t length = payload_length(signal);
+    struct kv_kept *kept = kv_alloc(sizeof *kept + length + signal->name.length);
+    kept->signal = *signal;
+    size_t at = 0;
+    for (unsigned i = 0; i < signal->payload_parts; i++) {
+        if (signal->payload[i].length > 0) {
+            memcpy(kept->bytes + at, signal->payload[i].data, signal->payload[i].length);
+            at += signal->payload[i].length;
+        }
+    }
+    kept->signal.payload[0] = kv_bytes(kept->bytes, length);
+    kept->signal.payload_parts = 1;
+    if (signal->name.length > 0) {
+        memcpy(kept->bytes + length, signal->name.data, signal->name.length);
+        kept->signal.name = kv_bytes(kept->bytes + length, signal->name.length);
+    }
+    kv_list_init(&kept->link);
+    return kept;
+}
+
+void kv_emit(struct kv_peer *peer, const struct kv_signal *signal)
+{
+    struct kv_runtime *runtime = peer->runtime;
+    if (peer == &runtime->local) {
+        struct kv_kept *kept = kv_signal_keep(signal);
+        kept->signal.from.node = kv_runtime_node(runtime);
+        kept->signal.to.node = kv_runtime_node(runtime);
+        kept->signal.ref.node = kv_runtime_node(runtime);
+        kv_list_append(&runtime->signals, &kept->link);
+    } else if (!peer->lost) {
+        runtime->sink.send(runtime->sink.context, peer->carrier, signal);
+    }
+}

@@ -1,0 +1,258 @@
+#include "process/runtime.h"
+
+#include "base/alloc.h"
+#include "process/state.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { LOG_LINE_MAX = 512 };
+
+/* ---- the runtime -------------------------------------------------------------------------------
+ */
+
+static void peer_init(struct kv_peer *peer, struct kv_runtime *runtime, struct kv_bytes name,
+                      uint32_t creation, void *carrier)
+{
+    peer->runtime = runtime;
+    kv_buffer_append(&peer->name, name);
+    peer->creation = creation;
+    peer->carrier = carrier;
+    kv_list_init(&peer->of_runtime);
+    kv_list_init(&peer->link_list);
+    kv_list_init(&peer->watch_list);
+    kv_list_init(&peer->monitor_list);
+}
+
+struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
+{
+    struct kv_runtime *runtime = kv_zalloc(sizeof *runtime);
+    kv_buffer_append(&runtime->node, options->node);
+    runtime->creation = options->creation;
+    runtime->hash_key = options->hash_key;
+    runtime->zeros = options->zeros;
+    runtime->sink = options->sink;
+    kv_list_init(&runtime->process_list);
+    kv_list_init(&runtime->peer_list);
+    kv_list_init(&runtime->signals);
+    kv_list_init(&runtime->offers);
+    peer_init(&runtime->local, runtime, options->node, options->creation, NULL);
+    return runtime;
+}
+
+static void peer_free(struct kv_peer *peer)
+{
+    kv_map_free(&peer->links);
+    kv_map_free(&peer->watches);
+    kv_buffer_free(&peer->name);
+}
+
+/* Takes the relations of one peer apart without telling anybody. */
+static void forget_relations(struct kv_peer *peer)
+{
+    peer->lost = true;
+    KV_LIST_FOREACH (link, &peer->link_list) {
+        kv_free(KV_LIST_OF(link, struct kv_link, of_peer));
+    }
+    KV_LIST_FOREACH (watch, &peer->watch_list) {
+        kv_free(KV_LIST_OF(watch, struct kv_watch, of_peer));
+    }
+    KV_LIST_FOREACH (monitor, &peer->monitor_list) {
+        kv_free(KV_LIST_OF(monitor, struct kv_monitor, of_peer));
+    }
+    peer_free(peer);
+}
+
+void kv_runtime_free(struct kv_runtime *runtime)
+{
+    KV_LIST_FOREACH (entry, &runtime->process_list) {
+        struct kv_process *process = KV_LIST_OF(entry, struct kv_process, of_runtime);
+        if (process->behaviour->terminate != NULL) {
+            process->behaviour->terminate(process, kv_bytes(NULL, 0));
+        }
+        kv_process_free(process);
+    }
+    KV_LIST_FOREACH (entry, &runtime->peer_list) {
+        struct kv_peer *peer = KV_LIST_OF(entry, struct kv_peer, of_runtime);
+        forget_relations(peer);
+        kv_free(peer);
+    }
+    forget_relations(&runtime->local);
+    KV_LIST_FOREACH (entry, &runtime->signals) {
+        kv_free(KV_LIST_OF(entry, struct kv_kept, link));
+    }
+    kv_offers_free(runtime);
+    kv_map_free(&runtime->processes);
+    kv_map_free(&runtime->names);
+    kv_map_free(&runtime->peers);
+    kv_map_free(&runtime->monitors);
+    kv_buffer_free(&runtime->node);
+    kv_buffer_free(&runtime->scratch);
+    kv_free(runtime);
+}
+
+const struct kv_hash_key *kv_runtime_hash_key(const struct kv_runtime *runtime)
+{
+    return &runtime->hash_key;
+}
+
+enum kv_zeros kv_runtime_zeros(const struct kv_runtime *runtime)
+{
+    return runtime->zeros;
+}
+
+size_t kv_runtime_process_count(const struct kv_runtime *runtime)
+{
+    return runtime->processes.count;
+}
+
+size_t kv_runtime_peer_count(const struct kv_runtime *runtime)
+{
+    return runtime->peers.count;
+}
+
+void kv_runtime_log(struct kv_runtime *runtime, enum kv_log_level level, const char *format, ...)
+{
+    char line[LOG_LINE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    runtime->sink.log(runtime->sink.context, level, line);
+}
+
+/* ---- what a process asks of itself -------------------------------------------------------------
+ */
+
+void *kv_process_state(struct kv_process *self)
+{
+    return self->state;
+}
+
+const void *kv_process_const_state(const struct kv_process *self)
+{
+    return self->state;
+}
+
+struct kv_runtime *kv_process_runtime(const struct kv_process *self)
+{
+    return self->runtime;
+}
+
+struct kv_pid kv_process_pid(const struct kv_process *self)
+{
+    return kv_pid_of(self->runtime, self->number);
+}
+
+struct kv_buffer *kv_process_scratch(struct kv_process *self)
+{
+    kv_buffer_clear(&self->runtime->scratch);
+    return &self->runtime->scratch;
+}
+
+/* ---- signals -----------------------------------------------------------------------------------
+ */
+
+static void deliver(struct kv_process *process, const struct kv_signal *signal)
+{
+    if (process != NULL) {
+        kv_server_message(process, signal->payload[0]);
+    }
+}
+
+static void lead(struct kv_process *process, const struct kv_signal *signal)
+{
+    if (process != NULL) {
+        kv_buffer_clear(&process->group_leader);
+        kv_write_pid(&process->group_leader, &signal->from);
+    }
+}
+
+static int handle(struct kv_peer *peer, const struct kv_signal *signal)
+{
+    struct kv_runtime *runtime = peer->runtime;
+    switch (signal->kind) {
+    case KV_SIGNAL_MESSAGE:
+        deliver(kv_process_find(runtime, &signal->to), signal);
+        break;
+    case KV_SIGNAL_MESSAGE_NAME:
+        deliver(kv_process_named(runtime, signal->name), signal);
+        break;
+    case KV_SIGNAL_LINK:
+        kv_link_received(peer, signal);
+        break;
+    case KV_SIGNAL_UNLINK:
+        kv_unlink_received(peer, signal);
+        break;
+    case KV_SIGNAL_UNLINK_ACK:
+        kv_unlink_ack_received(peer, signal);
+        break;
+    case KV_SIGNAL_EXIT_LINK:
+        kv_exit_link_received(peer, signal);
+        break;
+    case KV_SIGNAL_EXIT:
+        kv_exit_received(peer, signal);
+        break;
+    case KV_SIGNAL_MONITOR:
+        return kv_monitor_received(peer, signal);
+    case KV_SIGNAL_DEMONITOR:
+        kv_demonitor_received(peer, signal);
+        break;
+    case KV_SIGNAL_DOWN:
+        kv_down_received(peer, signal);
+        break;
+    case KV_SIGNAL_GROUP_LEADER:
+        lead(kv_process_find(runtime, &signal->to), signal);
+        break;
+    case KV_SIGNAL_SPAWN_REQUEST:
+        kv_spawn_received(peer, signal);
+        break;
+    case KV_SIGNAL_MESSAGE_ALIAS: /* no process of ours makes aliases */
+    case KV_SIGNAL_SPAWN_REPLY:   /* or spawns on other nodes */
+        break;
+    }
+    return KV_OK;
+}
+
+static void deliver_local_signals(struct kv_runtime *runtime)
+{
+    while (!kv_list_is_empty(&runtime->signals)) {
+        struct kv_kept *kept = KV_LIST_OF(runtime->signals.next, struct kv_kept, link);
+        kv_list_remove(&kept->link);
+        (void)handle(&runtime->local, &kept->signal);
+        kv_free(kept);
+    }
+}
+
+int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
+                       const struct kv_signal *signal)
+{
+    int error = handle(peer, signal);
+    deliver_local_signals(runtime);
+    return error;
+}
+
+/* ---- peers -------------------------------------------------------------------------------------
+ */
+
+struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
+                                   uint32_t creation, void *carrier)
+{
+    struct kv_peer *peer = kv_zalloc(sizeof *peer);
+    peer_init(peer, runtime, name, creation, carrier);
+    kv_map_insert(&runtime->peers, &peer->by_name, kv_siphash(&runtime->hash_key, name));
+    kv_list_append(&runtime->peer_list, &peer->of_runtime);
+    return peer;
+}
+
+void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer)
+{
+    kv_map_remove(&runtime->peers, &peer->by_name);
+    kv_list_remove(&peer->of_runtime);
+    peer->lost = true;
+    kv_links_peer_lost(peer);
+    kv_monitors_peer_lost(peer);
+    deliver_local_signals(runtime);
+    peer_free(peer);
+    kv_free(peer);
+}

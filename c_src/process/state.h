@@ -1,0 +1,187 @@
+/* What the files of the process room share. Nobody else includes this.
+ *
+ * Every relation between a process of ours and another process is a record that hangs in two lists:
+ * that of the process, which goes over them when it dies, and that of the peer, which goes over
+ * them when the connection is lost. Processes of this node are behind a peer like all others
+ * (`local`), so that there is one state machine for links and one for monitors. */
+#ifndef KV_PROCESS_STATE_H
+#define KV_PROCESS_STATE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "process/runtime.h"
+
+/* A process of another node (or of ours, behind the local peer): the node is the peer's. */
+struct kv_remote {
+    uint32_t id;
+    uint32_t serial;
+    uint32_t creation;
+};
+
+struct kv_peer {
+    struct kv_runtime *runtime;
+    struct kv_map_node by_name;
+    struct kv_list of_runtime;
+    struct kv_buffer name; /* owned text */
+    uint32_t creation;
+    void *carrier;         /* the owner's; unused for the local peer */
+    bool lost;             /* its connection is gone: nothing is sent any more */
+    struct kv_map links;   /* struct kv_link, by both ends */
+    struct kv_map watches; /* struct kv_watch, by reference */
+    struct kv_list link_list;
+    struct kv_list watch_list;
+    struct kv_list monitor_list;
+};
+
+enum kv_link_step { KV_LINK_ACTIVE, KV_LINK_UNLINKING };
+
+struct kv_link {
+    struct kv_map_node by_ends;
+    struct kv_list of_process;
+    struct kv_list of_peer;
+    struct kv_process *process;
+    struct kv_peer *peer;
+    struct kv_remote remote;
+    enum kv_link_step step;
+    uint64_t unlink_id;
+};
+
+/* A monitor that somebody holds on a process of ours. */
+struct kv_watch {
+    struct kv_map_node by_ref;
+    struct kv_list of_process;
+    struct kv_list of_peer;
+    struct kv_process *process;
+    struct kv_peer *peer;
+    struct kv_remote watcher;
+    bool by_name;
+    struct kv_ref ref; /* its node's text lies behind the struct */
+};
+
+/* A monitor that a process of ours holds. */
+struct kv_monitor {
+    struct kv_map_node by_number;
+    struct kv_list of_process;
+    struct kv_list of_peer;
+    struct kv_process *process;
+    struct kv_peer *peer;
+    struct kv_remote target;
+    uint64_t number;
+};
+
+/* A signal on its way between two processes of this node, or a message kept while suspended. */
+struct kv_kept {
+    struct kv_list link;
+    struct kv_signal signal;
+    uint8_t bytes[]; /* payload, then name */
+};
+
+struct kv_process {
+    struct kv_runtime *runtime;
+    struct kv_map_node by_number;
+    struct kv_list of_runtime;
+    uint64_t number;
+    const struct kv_behaviour *behaviour;
+    struct kv_buffer name; /* empty when it has none */
+    struct kv_map_node by_name;
+    struct kv_list links;
+    struct kv_list watches;
+    struct kv_list monitors;
+    struct kv_list kept; /* messages that wait for resume */
+    struct kv_buffer group_leader;
+    bool suspended;
+    bool exiting;
+    struct kv_buffer exit_reason;
+    void *state;
+};
+
+struct kv_runtime {
+    struct kv_buffer node; /* owned text of our name */
+    uint32_t creation;
+    struct kv_hash_key hash_key;
+    enum kv_zeros zeros;
+    struct kv_sink sink;
+    struct kv_map processes; /* by number */
+    struct kv_map names;
+    struct kv_map peers;    /* by name, without the local one */
+    struct kv_map monitors; /* by number */
+    struct kv_list process_list;
+    struct kv_list peer_list;
+    struct kv_list signals; /* struct kv_kept: between processes of this node */
+    struct kv_peer local;
+    uint64_t next_process;
+    uint64_t next_monitor;
+    uint64_t next_unlink;
+    struct kv_list offers; /* struct kv_offer */
+    struct kv_buffer scratch;
+};
+
+/* ---- pids and routes: route.c ------------------------------------------------------------------
+ */
+
+struct kv_bytes kv_runtime_node(const struct kv_runtime *runtime);
+struct kv_pid kv_pid_of(const struct kv_runtime *runtime, uint64_t number);
+struct kv_pid kv_remote_pid(const struct kv_peer *peer, const struct kv_remote *remote);
+struct kv_remote kv_remote_of(const struct kv_pid *pid);
+bool kv_remote_equal(const struct kv_remote *a, const struct kv_remote *b);
+
+/* The peer behind which a node's processes are (the local one for ours); NULL: not connected. */
+struct kv_peer *kv_route(struct kv_runtime *runtime, struct kv_bytes node);
+
+/* The living process of ours with that pid; NULL when it is dead, of an earlier run, or not ours.
+ */
+struct kv_process *kv_process_find(const struct kv_runtime *runtime, const struct kv_pid *pid);
+
+struct kv_process *kv_process_named(const struct kv_runtime *runtime, struct kv_bytes name);
+
+/* Sends a signal to a peer, or queues it when the peer is the local one. */
+void kv_emit(struct kv_peer *peer, const struct kv_signal *signal);
+
+/* A copy of a signal with its payload and name; its identifiers still borrow their node's text.
+ * Freed with kv_free(). */
+struct kv_kept *kv_signal_keep(const struct kv_signal *signal);
+
+/* ---- links: links.c ----------------------------------------------------------------------------
+ */
+
+void kv_link_received(struct kv_peer *peer, const struct kv_signal *signal);
+void kv_unlink_received(struct kv_peer *peer, const struct kv_signal *signal);
+void kv_unlink_ack_received(struct kv_peer *peer, const struct kv_signal *signal);
+void kv_exit_link_received(struct kv_peer *peer, const struct kv_signal *signal);
+/* Makes a link active without telling the other side: a spawn request with `link` did. */
+void kv_link_install(struct kv_process *process, struct kv_peer *peer,
+                     const struct kv_remote *remote);
+void kv_links_process_died(struct kv_process *process, struct kv_bytes reason);
+void kv_links_peer_lost(struct kv_peer *peer);
+
+/* ---- monitors: monitors.c ----------------------------------------------------------------------
+ */
+
+int kv_monitor_received(struct kv_peer *peer, const struct kv_signal *signal);
+void kv_demonitor_received(struct kv_peer *peer, const struct kv_signal *signal);
+void kv_down_received(struct kv_peer *peer, const struct kv_signal *signal);
+void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
+                      const struct kv_pid *watcher, const struct kv_ref *ref, bool by_name);
+void kv_monitors_process_died(struct kv_process *process, struct kv_bytes reason);
+void kv_monitors_peer_lost(struct kv_peer *peer);
+
+/* ---- life and death: life.c --------------------------------------------------------------------
+ */
+
+void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *signal);
+/* Applies an exit signal that is not ignored: the process ends with `reason`. */
+void kv_process_kill(struct kv_process *process, struct kv_bytes reason);
+void kv_exit_received(struct kv_peer *peer, const struct kv_signal *signal);
+/* Ends a process whose callback asked for it; to be called after every callback. */
+void kv_process_settle(struct kv_process *process);
+void kv_process_free(struct kv_process *process);
+void kv_offers_free(struct kv_runtime *runtime);
+
+/* ---- the generic server: server.c --------------------------------------------------------------
+ */
+
+/* Hands a message to a process; the process may be gone when it returns. */
+void kv_server_message(struct kv_process *process, struct kv_bytes message);
+void kv_server_drop_kept(struct kv_process *process);
+
+#endif

@@ -127,8 +127,7 @@ static uint32_t arity_of(const struct form *form)
     return arity;
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------
- */
+/* ---- decoding ------------------------------------------------------------------------------- */
 
 static int read_pid_or_name(struct kv_reader *reader, struct kv_signal *signal, struct kv_pid *pid)
 {
@@ -332,8 +331,7 @@ int kv_control_decode(struct kv_bytes frame, const struct kv_term_limits *limits
     return error;
 }
 
-/* ---- encoding ---------------------------------------------------------------------------------
- */
+/* ---- encoding ------------------------------------------------------------------------------- */
 
 /* OTP asks for both, too: dist.c, erts_dsig_send_monitor() and its kin. */
 #define MONITOR_FLAGS (KV_DFLAG_DIST_MONITOR | KV_DFLAG_DIST_MONITOR_NAME)

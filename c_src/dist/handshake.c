@@ -9,9 +9,9 @@
 enum {
     LENGTH_SIZE = 2,
     OLD_VERSION = 5,
-    NAME_FIXED = 15,    /* 'N', flags:8, creation:4, name length:2 */
-    OLD_NAME_FIXED = 7, /* 'n', version:2, flags:4 */
-    CHALLENGE_FIXED = 19 /* 'N', flags:8, challenge:4, creation:4, name length:2 */,
+    NAME_FIXED = 15,                 /* 'N', flags:8, creation:4, name length:2 */
+    OLD_NAME_FIXED = 7,              /* 'n', version:2, flags:4 */
+    CHALLENGE_FIXED = 19,            /* 'N', flags:8, challenge:4, creation:4, name length:2 */
     COMPLEMENT_SIZE = 9,             /* 'c', the high half of the flags:4, creation:4 */
     REPLY_SIZE = 5 + KV_DIGEST_SIZE, /* 'r', challenge:4, digest */
     CHALLENGE_DIGITS = sizeof "4294967295",
@@ -60,8 +60,7 @@ void kv_handshake_init(struct kv_handshake *handshake, const struct kv_identity 
         .self = self, .step = KV_HANDSHAKE_AWAIT_NAME, .challenge = challenge};
 }
 
-/* ---- sending ----------------------------------------------------------------------------------
- */
+/* ---- sending -------------------------------------------------------------------------------- */
 
 static void send_status(struct kv_buffer *out, const char *status)
 {
@@ -119,7 +118,7 @@ void kv_handshake_accept(struct kv_handshake *handshake, struct kv_buffer *out)
     handshake->step = KV_HANDSHAKE_DONE;
 }
 
-/* ---- receiving --------------------------------------------------------------------------------
+/* ---- receiving -------------------------------------------------------------------------------
  * Each takes the message of one step without its length and answers KV_OK or why it is refused. */
 
 /* OTP: dist_util.erl expand_mandatory_25_flag/1. */
@@ -246,17 +245,14 @@ static int recv_reply(struct kv_handshake *handshake, struct kv_bytes message)
 static int recv_message(struct kv_handshake *handshake, struct kv_bytes message,
                         struct kv_buffer *out)
 {
-    switch (handshake->step) {
-    case KV_HANDSHAKE_AWAIT_NAME:
+    if (handshake->step == KV_HANDSHAKE_AWAIT_NAME) {
         return recv_any_name(handshake, message, out);
-    case KV_HANDSHAKE_AWAIT_ALIVE:
-        return recv_alive(handshake, message, out);
-    case KV_HANDSHAKE_AWAIT_REPLY:
-        return handshake->complemented ? recv_reply(handshake, message)
-                                       : recv_complement(handshake, message);
-    default:
-        return KV_EPROTOCOL;
     }
+    if (handshake->step == KV_HANDSHAKE_AWAIT_ALIVE) {
+        return recv_alive(handshake, message, out);
+    }
+    return handshake->complemented ? recv_reply(handshake, message)
+                                   : recv_complement(handshake, message);
 }
 
 static bool awaits_message(const struct kv_handshake *handshake)

@@ -1,0 +1,54 @@
+/* What the tests of the dist room share: bytes written as hex, and copies that end where the memory
+ * ends, so that AddressSanitizer sees a read past the end. */
+#ifndef TEST_DIST_SUPPORT_H
+#define TEST_DIST_SUPPORT_H
+
+#include <kv/buffer.h>
+
+#include <ctype.h>
+#include <stdlib.h>
+
+static inline uint8_t hex_digit(char c)
+{
+    return (uint8_t)(isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10);
+}
+
+/* Appends what `text` says in hex; everything that is no hex digit separates. */
+static inline void append_hex(struct kv_buffer *to, const char *text)
+{
+    while (*text != '\0') {
+        if (!isxdigit((unsigned char)*text)) {
+            text++;
+            continue;
+        }
+        kv_buffer_u8(to, (uint8_t)(hex_digit(text[0]) << 4 | hex_digit(text[1])));
+        text += 2;
+    }
+}
+
+static inline struct kv_buffer from_hex(const char *text)
+{
+    struct kv_buffer buffer = KV_BUFFER_INIT;
+    append_hex(&buffer, text);
+    return buffer;
+}
+
+/* A copy on the heap of exactly that size; freed with free(3). */
+static inline struct kv_bytes exact_copy(struct kv_bytes bytes)
+{
+    uint8_t *copy = malloc(bytes.length > 0 ? bytes.length : 1);
+    if (copy == NULL) {
+        abort();
+    }
+    if (bytes.length > 0) {
+        memcpy(copy, bytes.data, bytes.length);
+    }
+    return kv_bytes(copy, bytes.length);
+}
+
+static inline void free_copy(struct kv_bytes copy)
+{
+    free((void *)(uintptr_t)copy.data);
+}
+
+#endif

@@ -6,7 +6,7 @@
 /* A counter is no state that behaviour depends on: it exists so that tests can see leaks. */
 static size_t outstanding;
 
-static _Noreturn void out_of_memory(size_t size)
+_Noreturn void kv_out_of_memory(size_t size)
 {
     (void)printf("fatal out_of_memory no memory for %zu bytes\n", size);
     (void)fflush(stdout);
@@ -26,7 +26,7 @@ void *kv_realloc(void *pointer, size_t size)
 {
     void *moved = kv_try_realloc(pointer, size);
     if (moved == NULL) {
-        out_of_memory(size);
+        kv_out_of_memory(size);
     }
     return moved;
 }
@@ -40,7 +40,7 @@ void *kv_zalloc(size_t size)
 {
     void *memory = calloc(1, size == 0 ? 1 : size);
     if (memory == NULL) {
-        out_of_memory(size);
+        kv_out_of_memory(size);
     }
     outstanding++;
     return memory;

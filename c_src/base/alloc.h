@@ -26,6 +26,10 @@ void *kv_try_realloc(void *pointer, size_t size);
 /* As free(3); pointer may be NULL. */
 void kv_free(void *pointer);
 
+/* What kv_alloc() does when there is no memory; for a caller of kv_try_realloc() that cannot go on
+ * without it. */
+_Noreturn void kv_out_of_memory(size_t size);
+
 /* Blocks handed out and not freed yet, for tests that look for leaks. */
 size_t kv_alloc_outstanding(void);
 

@@ -74,14 +74,18 @@ bool kv_ref_equal(const struct kv_ref *a, const struct kv_ref *b);
 /* ---- validating --------------------------------------------------------------------------------
  */
 
+/* Whether 0.0 and -0.0 are one term: they are for =:= before OTP 27 and are not since. */
+enum kv_zeros { KV_ZEROS_DIFFER, KV_ZEROS_SAME };
+
 struct kv_term_limits {
-    size_t size;  /* bytes of one term */
-    size_t depth; /* containers inside containers; a flat list is one */
+    size_t size;         /* bytes of one term, never more than 1 GB */
+    size_t depth;        /* containers inside containers; a flat list is one */
+    enum kv_zeros zeros; /* for the keys of a map: the rule of the BEAMs that read the term */
 };
 
 #define KV_TERM_LIMITS_DEFAULT                                                                     \
     {                                                                                              \
-        .size = (size_t)128 << 20, .depth = 65536                                                  \
+        .size = (size_t)128 << 20, .depth = 65536, .zeros = KV_ZEROS_DIFFER                        \
     }
 
 /* Whether `bytes` begins with one well-formed term that a BEAM would decode, too: atoms are UTF-8
@@ -97,12 +101,10 @@ int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits,
 /* ---- canonical keys ----------------------------------------------------------------------------
  */
 
-/* Whether 0.0 and -0.0 are one key: they are for =:= before OTP 27 and are not since. */
-enum kv_zeros { KV_ZEROS_DIFFER, KV_ZEROS_SAME };
-
 /* Appends the canonical form of a validated term: an external term with the same value, whose bytes
  * are equal for two terms exactly when =:= holds between them (whatever way they were encoded;
  * maps in any order; funs are opaque bytes). The form is the same on every node and machine.
+ * `zeros` is what it was validated with: -0.0 becomes 0.0 when they are one.
  * O(length), with maps O(length * log(pairs)). `to` must not hold the bytes of `term`. */
 void kv_term_canonical(struct kv_bytes term, enum kv_zeros zeros, struct kv_buffer *to);
 

@@ -1,0 +1,293 @@
+#include "term/order.h"
+
+#include "base/alloc.h"
+#include "term/token.h"
+#include "term/walk.h"
+
+#include <openssl/evp.h>
+
+enum {
+    /* Stands before the digest of a map inside a key; no tag of the external format is 0. */
+    DIGEST_TAG = 0,
+    DIGEST_SIZE = 32,
+    INSERTION_MAX = 8, /* pairs up to which insertion beats merging */
+    FIRST_CAPACITY = 64,
+};
+
+/* A pair of a map that is being walked. Its form lies in order->forms: that of the key, and behind
+ * it that of the value when the map is inside a key itself. */
+struct pair {
+    uint32_t form;
+    uint32_t key_length;
+    uint32_t length;
+    uint32_t offset; /* of the key in the term */
+};
+
+struct order {
+    const uint8_t *term;
+    struct kv_buffer forms;
+    struct pair *pairs; /* of all maps that are being walked, the innermost last */
+    size_t pair_count;
+    size_t pair_capacity;
+    struct pair *spare; /* for merging */
+    size_t spare_capacity;
+    struct kv_orders *orders; /* may be NULL */
+    EVP_MD_CTX *digest;       /* NULL until it is needed */
+};
+
+/* Room for `count` items of `size` bytes in an array. */
+static int grow(void **array, size_t *capacity, size_t count, size_t size)
+{
+    if (count <= *capacity) {
+        return KV_OK;
+    }
+    size_t wanted = *capacity + *capacity / 2;
+    if (wanted < FIRST_CAPACITY) {
+        wanted = FIRST_CAPACITY;
+    }
+    if (wanted < count) {
+        wanted = count;
+    }
+    void *moved = kv_try_realloc(*array, wanted * size);
+    if (moved == NULL) {
+        return KV_ENOMEM;
+    }
+    *array = moved;
+    *capacity = wanted;
+    return KV_OK;
+}
+
+/* ---- sorting --------------------------------------------------------------------------------- */
+
+/* No form is the beginning of another, so what is behind the shorter one never counts. */
+static int compare(const struct order *order, const struct pair *a, const struct pair *b)
+{
+    size_t common = a->key_length < b->key_length ? a->key_length : b->key_length;
+    return memcmp(order->forms.data + a->form, order->forms.data + b->form, common);
+}
+
+static void insertion_sort(const struct order *order, struct pair *pairs, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct pair moving = pairs[i];
+        size_t to = i;
+        for (; to > 0 && compare(order, &moving, &pairs[to - 1]) < 0; to--) {
+            pairs[to] = pairs[to - 1];
+        }
+        pairs[to] = moving;
+    }
+}
+
+/* Merges the sorted halves of `pairs`; the first half waits in order->spare. */
+static void merge(const struct order *order, struct pair *pairs, size_t half, size_t count)
+{
+    if (compare(order, &pairs[half - 1], &pairs[half]) <= 0) {
+        return;
+    }
+    struct pair *first = order->spare;
+    memcpy(first, pairs, half * sizeof(struct pair));
+    size_t a = 0;
+    size_t b = half;
+    size_t to = 0;
+    while (a < half && b < count) {
+        bool later = compare(order, &pairs[b], &first[a]) < 0;
+        pairs[to++] = later ? pairs[b++] : first[a++];
+    }
+    memcpy(pairs + to, first + a, (half - a) * sizeof(struct pair));
+}
+
+/* The depth of the recursion is the logarithm of count. */
+static void merge_sort(const struct order *order, struct pair *pairs, size_t count)
+{
+    if (count <= INSERTION_MAX) {
+        insertion_sort(order, pairs, count);
+        return;
+    }
+    size_t half = count / 2;
+    merge_sort(order, pairs, half);
+    merge_sort(order, pairs + half, count - half);
+    merge(order, pairs, half, count);
+}
+
+static int sort(struct order *order, struct pair *pairs, size_t count)
+{
+    if (grow((void **)&order->spare, &order->spare_capacity, count / 2, sizeof(struct pair)) !=
+        KV_OK) {
+        return KV_ENOMEM;
+    }
+    merge_sort(order, pairs, count);
+    return KV_OK;
+}
+
+static bool has_duplicate(const struct order *order, const struct pair *pairs, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (compare(order, &pairs[i - 1], &pairs[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- the end of a map ------------------------------------------------------------------------ */
+
+static int digest_pairs(struct order *order, const struct pair *pairs, size_t count,
+                        uint8_t digest[DIGEST_SIZE])
+{
+    if (order->digest == NULL) {
+        order->digest = EVP_MD_CTX_new();
+    }
+    if (order->digest == NULL || EVP_DigestInit_ex(order->digest, EVP_sha256(), NULL) != 1) {
+        return KV_ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        (void)EVP_DigestUpdate(order->digest, order->forms.data + pairs[i].form, pairs[i].length);
+    }
+    return EVP_DigestFinal_ex(order->digest, digest, NULL) == 1 ? KV_OK : KV_ENOMEM;
+}
+
+/* Puts the digest of a map in the place of the forms of its pairs. */
+static int write_digest(struct order *order, const struct pair *pairs, size_t count, size_t start)
+{
+    uint8_t digest[DIGEST_SIZE];
+    if (digest_pairs(order, pairs, count, digest) != KV_OK) {
+        return KV_ENOMEM;
+    }
+    order->forms.length = start;
+    if (kv_buffer_try_reserve(&order->forms, 1 + DIGEST_SIZE) != KV_OK) {
+        return KV_ENOMEM;
+    }
+    kv_buffer_u8(&order->forms, DIGEST_TAG);
+    kv_buffer_append(&order->forms, kv_bytes(digest, DIGEST_SIZE));
+    return KV_OK;
+}
+
+static int record(struct kv_orders *orders, size_t map, uint32_t end, const struct pair *pairs,
+                  size_t count)
+{
+    if (grow((void **)&orders->keys, &orders->key_capacity, orders->key_count + count,
+             sizeof(uint32_t)) != KV_OK) {
+        return KV_ENOMEM;
+    }
+    orders->maps[map].end = end;
+    orders->maps[map].first = (uint32_t)orders->key_count;
+    for (size_t i = 0; i < count; i++) {
+        orders->keys[orders->key_count++] = pairs[i].offset;
+    }
+    return KV_OK;
+}
+
+static int end_map(struct kv_walk *walk, struct kv_frame *frame)
+{
+    struct order *order = walk->owner;
+    struct pair *pairs = order->pairs + frame->index;
+    size_t count = order->pair_count - frame->index;
+    int error = sort(order, pairs, count);
+    if (error == KV_OK && order->orders == NULL && has_duplicate(order, pairs, count)) {
+        error = KV_EDUPLICATE;
+    }
+    if (error == KV_OK && order->orders != NULL && count > 1) {
+        uint32_t end = (uint32_t)(walk->next - order->term);
+        error = record(order->orders, frame->map, end, pairs, count);
+    }
+    if (error != KV_OK) {
+        return error;
+    }
+    order->pair_count = frame->index;
+    if (!frame->outer_quiet) {
+        return write_digest(order, pairs, count, frame->start);
+    }
+    order->forms.length = frame->start;
+    return KV_OK;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------- */
+
+static int begin_key(struct kv_walk *walk, struct kv_frame *frame)
+{
+    struct order *order = walk->owner;
+    if (grow((void **)&order->pairs, &order->pair_capacity, order->pair_count + 1,
+             sizeof(struct pair)) != KV_OK) {
+        return KV_ENOMEM;
+    }
+    order->pairs[order->pair_count++] = (struct pair){
+        .form = (uint32_t)order->forms.length,
+        .offset = (uint32_t)(walk->next - order->term),
+    };
+    frame->at_key = true;
+    walk->quiet = false;
+    return KV_OK;
+}
+
+static int enter_map(struct kv_walk *walk, struct kv_frame *frame, const uint8_t *map)
+{
+    struct order *order = walk->owner;
+    struct kv_orders *orders = order->orders;
+    frame->index = order->pair_count;
+    if (orders != NULL && frame->remaining > 1) {
+        if (grow((void **)&orders->maps, &orders->map_capacity, orders->map_count + 1,
+                 sizeof(struct kv_map_order)) != KV_OK) {
+            return KV_ENOMEM;
+        }
+        frame->map = orders->map_count++;
+        orders->maps[frame->map].offset = (uint32_t)(map - order->term);
+    }
+    return begin_key(walk, frame);
+}
+
+static int next_in_map(struct kv_walk *walk, struct kv_frame *frame)
+{
+    struct order *order = walk->owner;
+    struct pair *pair = &order->pairs[order->pair_count - 1];
+    pair->length = (uint32_t)(order->forms.length - pair->form);
+    if (frame->at_key) {
+        pair->key_length = pair->length;
+        frame->at_key = false;
+        walk->quiet = frame->outer_quiet;
+        return KV_OK;
+    }
+    frame->remaining--;
+    return frame->remaining > 0 ? begin_key(walk, frame) : end_map(walk, frame);
+}
+
+int kv_order_maps(struct kv_bytes term, enum kv_zeros zeros, struct kv_orders *orders)
+{
+    struct order order = {.term = term.data, .forms = KV_BUFFER_INIT, .orders = orders};
+    struct kv_walk walk;
+    walk.next = term.data;
+    walk.out = &order.forms;
+    walk.zeros = zeros;
+    walk.quiet = true;
+    walk.into_funs = orders == NULL;
+    walk.every_map = true;
+    walk.enter_map = enter_map;
+    walk.next_in_map = next_in_map;
+    walk.owner = &order;
+    int error = kv_walk(&walk);
+    EVP_MD_CTX_free(order.digest);
+    kv_free(order.spare);
+    kv_free(order.pairs);
+    kv_buffer_free(&order.forms);
+    return error;
+}
+
+const struct kv_map_order *kv_orders_find(const struct kv_orders *orders, uint32_t offset)
+{
+    size_t low = 0;
+    size_t high = orders->map_count - 1;
+    while (low < high) {
+        size_t middle = low + (high - low + 1) / 2;
+        if (orders->maps[middle].offset <= offset) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return &orders->maps[low];
+}
+
+void kv_orders_free(struct kv_orders *orders)
+{
+    kv_free(orders->maps);
+    kv_free(orders->keys);
+}

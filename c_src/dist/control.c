@@ -64,7 +64,6 @@ enum { MAX_FIELDS = 6 };
 enum { SPAWN_FLAGS_LIMIT = 1 << 27 }; /* OTP: dist.c, DOP_SPAWN_REPLY in erts_net_message() */
 
 struct form {
-    bool known;
     bool payload; /* a second term follows the tuple */
     enum kv_signal_kind kind;
     enum field fields[MAX_FIELDS + 1]; /* behind the opcode, up to END */
@@ -72,14 +71,14 @@ struct form {
 
 #define PLAIN(kind, ...)                                                                           \
     {                                                                                              \
-        true, false, KV_SIGNAL_##kind,                                                             \
+        false, KV_SIGNAL_##kind,                                                                   \
         {                                                                                          \
             __VA_ARGS__, END                                                                       \
         }                                                                                          \
     }
 #define WITH_PAYLOAD(kind, ...)                                                                    \
     {                                                                                              \
-        true, true, KV_SIGNAL_##kind,                                                              \
+        true, KV_SIGNAL_##kind,                                                                    \
         {                                                                                          \
             __VA_ARGS__, END                                                                       \
         }                                                                                          \
@@ -264,7 +263,7 @@ static int read_opcode(struct kv_reader *reader, uint32_t *arity, const struct f
         return KV_EPROTOCOL;
     }
     *opcode = (int)number;
-    if (number >= OPCODE_LIMIT || !FORMS[number].known) {
+    if (number >= OPCODE_LIMIT || FORMS[number].fields[0] == END) {
         return KV_EOPCODE;
     }
     *form = &FORMS[number];

@@ -45,8 +45,8 @@ Test(encode, a_message_names_its_sender_where_the_peer_takes_that)
 {
     struct kv_signal signal = {.kind = KV_SIGNAL_MESSAGE, .from = OURS, .to = PEER, PARTS(TERM)};
     assert_encoded(&signal, KV_DFLAG_SEND_SENDER,
-                   "0000002f 70 83 68 03 61 16" OURS_HEX PEER_HEX "83" TERM_HEX);
-    assert_encoded(&signal, 0, "0000001f 70 83 68 03 61 02 7700" PEER_HEX "83" TERM_HEX);
+                   "00000031 70 83 68 03 61 16" OURS_HEX PEER_HEX "83" TERM_HEX);
+    assert_encoded(&signal, 0, "00000020 70 83 68 03 61 02 7700" PEER_HEX "83" TERM_HEX);
 }
 
 Test(encode, a_frame_is_put_behind_what_the_buffer_holds)

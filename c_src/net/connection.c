@@ -1,0 +1,300 @@
+#include "net/node.h"
+
+#include "base/alloc.h"
+#include "dist/control.h"
+#include "dist/frame.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+
+enum { KEEPALIVE_SECONDS = 60, OPCODE_UNKNOWN = -1 };
+
+/* ---- the frames of a peer -------------------------------------------------------------------- */
+
+static void doom_for_frame(struct kv_connection *connection, int opcode, int error)
+{
+    char why[128];
+    if (opcode == OPCODE_UNKNOWN) {
+        (void)snprintf(why, sizeof(why), "it sent a bad frame: %s", kv_error_text(error));
+    } else {
+        (void)snprintf(why, sizeof(why), "it sent a bad control message %d: %s", opcode,
+                       kv_error_text(error));
+    }
+    kv_connection_doom(connection, KV_LOG_WARNING, why);
+}
+
+/* OTP answers no ticks; but a peer with a shorter tick time than ours would give us up. Only when
+ * nothing was sent since the last tick, or two nodes that answer would go on for ever. */
+static void take_tick(struct kv_connection *connection)
+{
+    if (!connection->sent) {
+        kv_output_tick(connection);
+    }
+    connection->sent = false;
+}
+
+static void take_frame(struct kv_connection *connection, struct kv_bytes frame)
+{
+    struct kv_node *node = connection->owner->node;
+    if (frame.length == 0) {
+        take_tick(connection);
+        return;
+    }
+    struct kv_term_limits limits = {.size = (size_t)node->options.max_frame,
+                                    .depth = (size_t)node->options.max_depth};
+    struct kv_signal signal;
+    int opcode = OPCODE_UNKNOWN;
+    int error = kv_control_decode(frame, &limits, kv_handshake_peer(&connection->handshake),
+                                  &signal, &opcode);
+    if (error == KV_OK) {
+        error = kv_runtime_receive(node->runtime, connection->peer, &signal);
+    }
+    if (error != KV_OK) {
+        doom_for_frame(connection, opcode, error);
+    }
+}
+
+/* Handles the whole frames at the front of `input`, in order, and answers how many bytes they are.
+ * Stops early when the peer must first read what was sent to it. */
+static size_t take_frames(struct kv_connection *connection, struct kv_bytes input)
+{
+    size_t limit = (size_t)connection->owner->node->options.max_frame;
+    size_t done = 0;
+    while (!kv_connection_is_doomed(connection) && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
+        struct kv_bytes rest = kv_bytes(input.data + done, input.length - done);
+        struct kv_bytes frame;
+        size_t taken = 0;
+        int error = kv_frame_next(rest, limit, &frame, &taken);
+        if (error == KV_ETRUNCATED) {
+            break;
+        }
+        if (error != KV_OK) {
+            doom_for_frame(connection, OPCODE_UNKNOWN, error);
+            break;
+        }
+        take_frame(connection, frame);
+        done += taken;
+    }
+    return done;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static bool is_up(const struct kv_connection *connection)
+{
+    return connection->peer != NULL;
+}
+
+/* Memory that a large frame needed is given back once the frame is handled. */
+static void shrink_input(struct kv_connection *connection)
+{
+    struct kv_buffer *input = &connection->input;
+    if (input->length == 0) {
+        kv_buffer_free(input);
+    } else if (input->capacity / 4 > input->length + KV_READ_CHUNK) {
+        struct kv_buffer smaller = KV_BUFFER_INIT;
+        kv_buffer_append(&smaller, kv_buffer_bytes(input));
+        kv_buffer_free(input);
+        *input = smaller;
+    }
+}
+
+static void take_input(struct kv_connection *connection)
+{
+    if (!is_up(connection)) {
+        kv_greeting_continue(connection);
+    }
+    if (is_up(connection) && connection->input.length > 0) {
+        kv_buffer_consume(&connection->input,
+                          take_frames(connection, kv_buffer_bytes(&connection->input)));
+        shrink_input(connection);
+    }
+}
+
+/* What was read into the common space: whole frames are handled there, and only the rest of the
+ * last one is kept. An idle peer needs no memory for input. */
+static void take_from_space(struct kv_connection *connection, struct kv_bytes bytes)
+{
+    size_t done = take_frames(connection, bytes);
+    if (!kv_connection_is_doomed(connection)) {
+        kv_buffer_append(&connection->input, kv_bytes(bytes.data + done, bytes.length - done));
+    }
+}
+
+/* A stranger gets room for one handshake message; whatever it sends more waits in the kernel. */
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    struct kv_connection *connection = handle->data;
+    struct kv_buffer *input = &connection->input;
+    (void)suggested;
+    if (is_up(connection) && input->length == 0) {
+        *buffer = uv_buf_init(connection->owner->space, KV_READ_CHUNK);
+        return;
+    }
+    size_t room = KV_READ_CHUNK;
+    if (!is_up(connection)) {
+        size_t most = KV_HANDSHAKE_MAX_MESSAGE + sizeof(uint16_t);
+        room = input->length < most ? most - input->length : 0;
+    }
+    if (room == 0 || kv_buffer_try_reserve(input, room) != KV_OK) {
+        *buffer = uv_buf_init(NULL, 0); /* on_read gets UV_ENOBUFS */
+        return;
+    }
+    *buffer = uv_buf_init((char *)input->data + input->length, (unsigned)room);
+}
+
+/* So that a peer that sends without a pause does not keep the others waiting. */
+static void rest_after(struct kv_connection *connection, size_t count)
+{
+    connection->turn_bytes += count;
+    if (connection->turn_bytes >= KV_READ_TURN && !kv_connection_is_doomed(connection)) {
+        connection->held |= KV_HELD_FOR_TURN;
+        uv_read_stop((uv_stream_t *)&connection->tcp);
+    }
+    if (kv_list_is_empty(&connection->rested)) {
+        kv_list_append(&connection->owner->rested, &connection->rested);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
+{
+    struct kv_connection *connection = stream->data;
+    if (count < 0) {
+        bool ended = count == UV_EOF || count == UV_ECONNRESET;
+        const char *why = count == UV_ENOBUFS ? "no memory for what it sends"
+                          : ended             ? "it closed the connection"
+                                              : uv_strerror((int)count);
+        kv_connection_doom(connection, ended ? KV_LOG_INFO : KV_LOG_WARNING, why);
+        return;
+    }
+    if (count == 0) {
+        return; /* nothing there after all */
+    }
+    connection->last_life = uv_now(stream->loop);
+    if (buffer->base == connection->owner->space) {
+        take_from_space(connection, kv_bytes(buffer->base, (size_t)count));
+    } else {
+        connection->input.length += (size_t)count;
+        take_input(connection);
+    }
+    rest_after(connection, (size_t)count);
+}
+
+void kv_connection_release(struct kv_connection *connection, unsigned held)
+{
+    connection->held &= ~held;
+    if (connection->held == 0 && !kv_connection_is_doomed(connection)) {
+        take_input(connection);
+    }
+    if (connection->held == 0 && !kv_connection_is_doomed(connection)) {
+        uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read);
+    }
+}
+
+/* ---- coming and going ------------------------------------------------------------------------ */
+
+static void describe(struct kv_connection *connection)
+{
+    struct sockaddr_storage address = {0};
+    int length = sizeof(address);
+    char host[INET6_ADDRSTRLEN] = "an unknown address";
+    unsigned port = 0;
+    if (uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&address, &length) == 0) {
+        if (address.ss_family == AF_INET6) {
+            (void)uv_ip6_name((struct sockaddr_in6 *)&address, host, sizeof(host));
+            port = ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+        } else {
+            (void)uv_ip4_name((struct sockaddr_in *)&address, host, sizeof(host));
+            port = ntohs(((struct sockaddr_in *)&address)->sin_port);
+        }
+    }
+    (void)snprintf(connection->label, sizeof(connection->label), "%s port %u", host, port);
+}
+
+static int begin(struct kv_connection *connection, uv_stream_t *server)
+{
+    uint32_t challenge = 0;
+    int error = uv_accept(server, (uv_stream_t *)&connection->tcp);
+    if (error != 0) {
+        return error;
+    }
+    describe(connection);
+    if (RAND_bytes((unsigned char *)&challenge, sizeof(challenge)) != 1) {
+        return UV_EIO;
+    }
+    kv_handshake_init(&connection->handshake, &connection->owner->node->identity, challenge);
+    (void)uv_tcp_nodelay(&connection->tcp, 1);
+    (void)uv_tcp_keepalive(&connection->tcp, 1, KEEPALIVE_SECONDS);
+    return uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct kv_connection *connection = handle->data;
+    kv_buffer_free(&connection->input);
+    kv_buffer_free(&connection->output);
+    kv_buffer_free(&connection->writing);
+    kv_free(connection);
+}
+
+struct kv_connection *kv_connection_accept(struct kv_connections *owner, uv_stream_t *server,
+                                           int *error)
+{
+    struct kv_connection *connection = kv_zalloc(sizeof(*connection));
+    connection->owner = owner;
+    kv_list_init(&connection->link);
+    kv_list_init(&connection->dirty);
+    kv_list_init(&connection->doomed);
+    kv_list_init(&connection->rested);
+    *error = uv_tcp_init(server->loop, &connection->tcp);
+    if (*error != 0) {
+        kv_free(connection);
+        return NULL;
+    }
+    connection->tcp.data = connection;
+    connection->last_life = uv_now(server->loop);
+    *error = begin(connection, server);
+    if (*error != 0) {
+        uv_close((uv_handle_t *)&connection->tcp, on_closed);
+        return NULL;
+    }
+    return connection;
+}
+
+bool kv_connection_is_doomed(const struct kv_connection *connection)
+{
+    return !kv_list_is_empty(&connection->doomed);
+}
+
+void kv_connection_doom(struct kv_connection *connection, enum kv_log_level level, const char *why)
+{
+    struct kv_log *log = &connection->owner->node->log;
+    if (kv_connection_is_doomed(connection) || uv_is_closing((uv_handle_t *)&connection->tcp)) {
+        return;
+    }
+    kv_log(log, level, "%s %s closed: %s", is_up(connection) ? "connection to" : "handshake with",
+           connection->label, why);
+    uv_read_stop((uv_stream_t *)&connection->tcp);
+    kv_list_append(&connection->owner->doomed, &connection->doomed);
+}
+
+void kv_connection_close(struct kv_connection *connection)
+{
+    struct kv_connections *owner = connection->owner;
+    kv_output_last(connection);
+    kv_list_remove(&connection->link);
+    kv_list_remove(&connection->dirty);
+    kv_list_remove(&connection->rested);
+    if (connection->peer != NULL) {
+        struct kv_peer *peer = connection->peer;
+        connection->peer = NULL;
+        owner->up_count--;
+        if (!owner->node->stopping) { /* else the runtime ends as a whole */
+            kv_runtime_peer_down(owner->node->runtime, peer);
+        }
+    } else {
+        owner->pending_count--;
+    }
+    kv_list_remove(&connection->doomed);
+    uv_close((uv_handle_t *)&connection->tcp, on_closed);
+}

@@ -1,0 +1,93 @@
+/* One TCP connection of another node.
+ *
+ * greeting.c leads it through the handshake, connection.c reads and hands its frames to the
+ * runtime, output.c queues and writes. */
+#ifndef KV_CONNECTION_H
+#define KV_CONNECTION_H
+
+#include "base/list.h"
+#include "dist/handshake.h"
+#include "process/runtime.h"
+
+#include <uv.h>
+
+struct kv_connections;
+
+enum {
+    KV_READ_CHUNK = 64 * 1024,  /* bytes of one read */
+    KV_READ_TURN = 1024 * 1024, /* bytes read of one peer before the others have their turn */
+    KV_OUTPUT_KEEP = 64 * 1024, /* capacity that an empty output buffer keeps */
+    KV_LABEL_MAX = 320,         /* bytes of what log lines call a connection */
+    KV_OUTPUT_HIGH = 16 << 20,  /* more waits for the peer: its requests wait, too */
+    KV_OUTPUT_LOW = 8 << 20,    /* less: they are read again */
+};
+
+/* Why a connection is not read at present. */
+enum { KV_HELD_FOR_OUTPUT = 1, KV_HELD_FOR_TURN = 2 };
+
+struct kv_connection {
+    struct kv_connections *owner;
+    struct kv_list link;   /* in pending or up */
+    struct kv_list dirty;  /* in dirty, or alone */
+    struct kv_list doomed; /* in doomed, or alone */
+    struct kv_list rested; /* in rested, or alone */
+    uv_tcp_t tcp;
+    struct kv_handshake handshake;
+    uint64_t deadline;    /* of the handshake, on the clock of the loop */
+    struct kv_peer *peer; /* NULL unless it is up */
+    uint64_t flags;       /* common ones */
+    char label[KV_LABEL_MAX];
+
+    struct kv_buffer input; /* what is not a whole message yet */
+    unsigned held;          /* KV_HELD_* */
+    size_t turn_bytes;      /* read in this turn */
+    struct kv_buffer output;
+    struct kv_buffer writing; /* what libuv is writing; empty when it is not */
+    uv_write_t write;
+
+    uint64_t last_life;  /* when it was heard of last, on the clock of the loop */
+    size_t last_backlog; /* bytes that waited at the last tick check */
+    bool wrote;          /* since the last tick check */
+    bool sent;           /* since the last tick that was received */
+};
+
+/* Takes the connection that waits at a listening socket. NULL and *error when that fails. */
+struct kv_connection *kv_connection_accept(struct kv_connections *owner, uv_stream_t *server,
+                                           int *error);
+
+/* Ends a connection at the end of the turn; may be called from anywhere. The log gets one line. */
+void kv_connection_doom(struct kv_connection *connection, enum kv_log_level level, const char *why);
+bool kv_connection_is_doomed(const struct kv_connection *connection);
+
+/* Ends a connection now: tells the runtime, closes the socket, frees the memory later. Not to be
+ * called while the runtime runs. */
+void kv_connection_close(struct kv_connection *connection);
+
+/* Reads again when nothing holds it any more; first handles the frames that are there already. */
+void kv_connection_release(struct kv_connection *connection, unsigned held);
+
+/* ---- greeting.c ------------------------------------------------------------------------------ */
+
+/* Takes the messages of the handshake that are there whole. At the end the connection is up, or
+ * doomed. */
+void kv_greeting_continue(struct kv_connection *connection);
+
+/* ---- output.c -------------------------------------------------------------------------------- */
+
+/* Queues a signal, or a tick. Written at the end of the turn. */
+void kv_output_signal(struct kv_connection *connection, const struct kv_signal *signal);
+void kv_output_tick(struct kv_connection *connection);
+
+/* To be called after something was appended to `output`. */
+void kv_output_added(struct kv_connection *connection);
+
+/* Writes what is queued, as far as the socket takes it; libuv writes the rest. */
+void kv_output_flush(struct kv_connection *connection);
+
+/* Writes once what the socket takes at once, for a connection that is about to be closed. */
+void kv_output_last(struct kv_connection *connection);
+
+/* Bytes that the peer has not taken yet. */
+size_t kv_output_backlog(const struct kv_connection *connection);
+
+#endif

@@ -1,0 +1,112 @@
+#include "net/node.h"
+
+#include <stdio.h>
+
+/* How a stranger becomes a peer: the steps of dist/handshake.h that only the owner of all
+ * connections can decide. */
+
+static void refuse(struct kv_connection *connection, const char *why)
+{
+    kv_connection_doom(connection, KV_LOG_WARNING, why);
+}
+
+/* From now on log lines can say who it claims to be. */
+static void name(struct kv_connection *connection)
+{
+    char address[KV_LABEL_MAX];
+    struct kv_bytes peer = kv_handshake_peer(&connection->handshake);
+    (void)snprintf(address, sizeof(address), "%s", connection->label);
+    (void)snprintf(connection->label, sizeof(connection->label), "%.*s (%.48s)", (int)peer.length,
+                   (const char *)peer.data, address);
+}
+
+static bool is_full(const struct kv_connections *all)
+{
+    return all->up_count >= all->node->options.max_peers;
+}
+
+/* OTP: lib/kernel/src/net_kernel.erl, handle_info({accept_pending, ...}): a node that is connected
+ * already is told so, and a second newcomer on top of that is closed without an answer. */
+static void take_name(struct kv_connection *connection)
+{
+    struct kv_connections *all = connection->owner;
+    struct kv_handshake *handshake = &connection->handshake;
+    struct kv_bytes peer = kv_handshake_peer(handshake);
+    bool connected = kv_connections_find(all, peer) != NULL;
+    if (connected && kv_connections_is_contested(all, connection)) {
+        refuse(connection, "another connection of that name is about to take over");
+    } else if (!connected && is_full(all)) {
+        kv_handshake_refuse(handshake, &connection->output);
+        refuse(connection, "there are --max-peers connections already");
+    } else {
+        kv_handshake_answer_name(handshake, connected, &connection->output);
+    }
+}
+
+/* It knows the cookie. Whatever is connected under its name, now, makes way. */
+static void welcome(struct kv_connection *connection)
+{
+    struct kv_connections *all = connection->owner;
+    struct kv_node *node = all->node;
+    struct kv_bytes peer = kv_handshake_peer(&connection->handshake);
+    struct kv_connection *old = kv_connections_find(all, peer);
+    if (old != NULL) {
+        kv_log(&node->log, KV_LOG_NOTICE, "connection to %s closed: it connected again as %s",
+               old->label, connection->label);
+        kv_connection_close(old);
+    } else if (is_full(all)) {
+        refuse(connection, "there are --max-peers connections already");
+        return;
+    }
+    kv_handshake_accept(&connection->handshake, &connection->output);
+    connection->flags = kv_handshake_common_flags(&connection->handshake);
+    kv_connections_promote(all, connection);
+    kv_log(&node->log, KV_LOG_INFO, "connected to %s", connection->label);
+    connection->peer =
+        kv_runtime_peer_up(node->runtime, peer, connection->handshake.creation, connection);
+}
+
+/* Takes one message. False when none is there whole. */
+static bool feed(struct kv_connection *connection)
+{
+    struct kv_handshake *handshake = &connection->handshake;
+    bool nameless = handshake->name_length == 0;
+    size_t consumed = 0;
+    int error = kv_handshake_feed(handshake, kv_buffer_bytes(&connection->input), &consumed,
+                                  &connection->output);
+    kv_buffer_consume(&connection->input, consumed);
+    if (nameless && handshake->name_length > 0) {
+        name(connection);
+    }
+    if (error != KV_OK) {
+        refuse(connection, kv_error_text(error));
+    }
+    return consumed > 0;
+}
+
+/* One step. False when there is nothing more to do for now. */
+static bool step(struct kv_connection *connection)
+{
+    switch (connection->handshake.step) {
+    case KV_HANDSHAKE_NAMED:
+        take_name(connection);
+        return true;
+    case KV_HANDSHAKE_VERIFIED:
+        welcome(connection);
+        return true;
+    case KV_HANDSHAKE_DONE:
+    case KV_HANDSHAKE_REFUSED:
+        return false;
+    default:
+        return feed(connection);
+    }
+}
+
+void kv_greeting_continue(struct kv_connection *connection)
+{
+    while (!kv_connection_is_doomed(connection) && step(connection)) {
+    }
+    if (connection->output.length > 0) {
+        kv_output_added(connection);
+    }
+}

@@ -1,0 +1,69 @@
+/* The node: what the program consists of, and the steps by which it comes up.
+ *
+ *     leash reads options and cookie --> the host is resolved --> listening --> EPMD knows the name
+ *     and gave a creation --> processes can run, peers are let in: "ready"
+ *
+ * Failure in any step is kv_node_fatal(); the end of standard input, SIGTERM and SIGINT are
+ * kv_node_stop(). Both close everything that is open; then the loop ends and the memory is
+ * released. */
+#ifndef KV_NODE_H
+#define KV_NODE_H
+
+#include "net/connections.h"
+#include "net/leash.h"
+#include "net/listener.h"
+#include "net/log.h"
+#include "net/options.h"
+#include "net/publication.h"
+
+/* Why a node ends by itself: the word on standard output and the exit status. */
+#define KV_FATAL_MAP(X)                                                                            \
+    X(BAD_OPTION, "bad_option", 64)                                                                \
+    X(NO_COOKIE, "no_cookie", 65)                                                                  \
+    X(HOST_UNRESOLVED, "host_unresolved", 68)                                                      \
+    X(NO_EPMD, "no_epmd", 69)                                                                      \
+    X(INTERNAL, "internal", 70)                                                                    \
+    X(PORT_TAKEN, "port_taken", 73)                                                                \
+    X(NAME_TAKEN, "name_taken", 74)
+
+enum kv_fatal {
+#define KV_FATAL_ENUM(name, word, status) KV_FATAL_##name = (status),
+    KV_FATAL_MAP(KV_FATAL_ENUM)
+#undef KV_FATAL_ENUM
+};
+
+struct kv_node {
+    uv_loop_t loop;
+    struct kv_options options;
+    struct kv_log log;
+    struct kv_leash leash;
+    struct kv_listener listener;
+    struct kv_publication publication;
+    struct kv_connections connections;
+    struct kv_identity identity;
+    struct kv_runtime *runtime; /* NULL until the node is published */
+    int (*start_services)(struct kv_runtime *runtime);
+    uv_signal_t terminate;
+    uv_signal_t interrupt;
+    uv_getaddrinfo_t resolving;
+    bool is_resolving;
+    bool stopping;
+    int status; /* of the exit */
+};
+
+/* The whole program. start_services starts what a node offers on its runtime, and answers KV_OK or
+ * an error. The result is the exit status. */
+int kv_node_main(int argc, char **argv, int (*start_services)(struct kv_runtime *runtime));
+
+/* Steps, each called by the part that completed it. */
+void kv_node_configured(struct kv_node *node);
+void kv_node_published(struct kv_node *node, uint32_t creation);
+
+/* Ends the program with a line that says why. Only the first call counts. */
+void kv_node_fatal(struct kv_node *node, enum kv_fatal reason, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Ends the program with status 0. */
+void kv_node_stop(struct kv_node *node);
+
+#endif

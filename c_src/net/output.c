@@ -1,0 +1,132 @@
+#include "net/node.h"
+
+#include "base/endian.h"
+#include "dist/control.h"
+#include "dist/frame.h"
+
+size_t kv_output_backlog(const struct kv_connection *connection)
+{
+    return connection->output.length +
+           uv_stream_get_write_queue_size((const uv_stream_t *)&connection->tcp);
+}
+
+/* ---- queueing -------------------------------------------------------------------------------- */
+
+void kv_output_added(struct kv_connection *connection)
+{
+    connection->sent = true;
+    if (kv_list_is_empty(&connection->dirty)) {
+        kv_list_append(&connection->owner->dirty, &connection->dirty);
+    }
+    size_t backlog = kv_output_backlog(connection);
+    if (backlog > connection->owner->node->options.max_queue) {
+        kv_connection_doom(connection, KV_LOG_WARNING,
+                           "it does not read, and more than --max-queue bytes wait for it");
+    } else if (backlog > KV_OUTPUT_HIGH && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
+        connection->held |= KV_HELD_FOR_OUTPUT;
+        uv_read_stop((uv_stream_t *)&connection->tcp);
+    }
+}
+
+void kv_output_signal(struct kv_connection *connection, const struct kv_signal *signal)
+{
+    if (kv_connection_is_doomed(connection)) {
+        return;
+    }
+    size_t before = connection->output.length;
+    kv_control_encode(signal, connection->flags, &connection->output);
+    if (connection->output.length > before) {
+        kv_output_added(connection);
+    }
+}
+
+void kv_output_tick(struct kv_connection *connection)
+{
+    kv_buffer_u32(&connection->output, 0);
+    kv_output_added(connection);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static void on_written(uv_write_t *write, int status);
+
+/* Gives memory back after a large reply. */
+static void trim(struct kv_buffer *buffer)
+{
+    if (buffer->capacity > KV_OUTPUT_KEEP) {
+        kv_buffer_free(buffer);
+    } else {
+        kv_buffer_clear(buffer);
+    }
+}
+
+static void settle(struct kv_connection *connection)
+{
+    if ((connection->held & KV_HELD_FOR_OUTPUT) != 0 &&
+        kv_output_backlog(connection) < KV_OUTPUT_LOW) {
+        connection->last_life = uv_now(connection->tcp.loop);
+        kv_connection_release(connection, KV_HELD_FOR_OUTPUT);
+    }
+}
+
+static void write_rest(struct kv_connection *connection, size_t done)
+{
+    connection->writing = connection->output;
+    connection->output = (struct kv_buffer)KV_BUFFER_INIT;
+    uv_buf_t rest = {.base = (char *)connection->writing.data + done,
+                     .len = connection->writing.length - done};
+    connection->write.data = connection;
+    int error = uv_write(&connection->write, (uv_stream_t *)&connection->tcp, &rest, 1, on_written);
+    if (error != 0) {
+        kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(error));
+    }
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct kv_connection *connection = write->data;
+    kv_buffer_free(&connection->writing);
+    if (status != 0) {
+        if (status != UV_ECANCELED) {
+            kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(status));
+        }
+        return;
+    }
+    connection->wrote = true;
+    kv_output_flush(connection);
+    settle(connection);
+}
+
+static size_t try_write(struct kv_connection *connection)
+{
+    uv_buf_t all = {.base = (char *)connection->output.data, .len = connection->output.length};
+    int written = uv_try_write((uv_stream_t *)&connection->tcp, &all, 1);
+    if (written < 0 && written != UV_EAGAIN) {
+        kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(written));
+    }
+    return written < 0 ? 0 : (size_t)written;
+}
+
+void kv_output_flush(struct kv_connection *connection)
+{
+    kv_list_remove(&connection->dirty);
+    if (connection->output.length == 0 || connection->writing.length > 0 ||
+        kv_connection_is_doomed(connection)) {
+        return;
+    }
+    size_t done = try_write(connection);
+    connection->wrote = connection->wrote || done > 0;
+    if (done == connection->output.length) {
+        trim(&connection->output);
+        settle(connection);
+    } else if (!kv_connection_is_doomed(connection)) {
+        write_rest(connection, done);
+    }
+}
+
+void kv_output_last(struct kv_connection *connection)
+{
+    if (connection->output.length > 0 && connection->writing.length == 0) {
+        (void)try_write(connection);
+    }
+}

@@ -1,0 +1,69 @@
+%% @doc What one kv_node leaves to the next that its supervisor starts: how many times in a row it went
+%% wrong, and which operating system process it owned.
+%%
+%% A program that can't start, or ends as soon as it runs, would use up its supervisor's intensity in
+%% milliseconds. So failures are counted, and each second that a program ran takes one off the count. With
+%% a count of four the next start waits 100 ms, with five 200 ms, and so on up to 5 s. That keeps a node
+%% under 20 starts in any 10 seconds: three at once, one for each second, and the few that the waits leave
+%% room for. A program that is killed once a second or less often never waits.
+%% @private
+-module(kv_backoff).
+
+-export([new/0, wait/1, delay/1, failed/1, ended/2, failures/1]).
+-export([own/2, disown/1, owned/1]).
+
+-export_type([t/0]).
+
+-type t() :: atomics:atomics_ref().
+
+-define(FAILURES, 1).
+-define(OS_PID, 2).
+-define(FREE_FAILURES, 3).
+-define(FIRST_DELAY, 100).
+-define(LONGEST_DELAY, 5000).
+%% Milliseconds of uptime that make up for one failure.
+-define(REDEMPTION, 1000).
+
+-spec new() -> t().
+new() ->
+    atomics:new(2, []).
+
+%% @doc Waits as long as the failures so far demand.
+-spec wait(t()) -> ok.
+wait(Backoff) ->
+    timer:sleep(delay(failures(Backoff))).
+
+%% @doc Milliseconds to wait after that many failures in a row.
+-spec delay(non_neg_integer()) -> non_neg_integer().
+delay(Failures) when Failures =< ?FREE_FAILURES -> 0;
+delay(Failures) -> min(?LONGEST_DELAY, ?FIRST_DELAY bsl min(16, Failures - ?FREE_FAILURES - 1)).
+
+-spec failures(t()) -> non_neg_integer().
+failures(Backoff) ->
+    atomics:get(Backoff, ?FAILURES).
+
+%% @doc A start failed.
+-spec failed(t()) -> ok.
+failed(Backoff) ->
+    atomics:add(Backoff, ?FAILURES, 1).
+
+%% @doc A program that ran for that many milliseconds has ended.
+-spec ended(t(), non_neg_integer()) -> ok.
+ended(Backoff, Uptime) ->
+    atomics:put(Backoff, ?FAILURES, max(0, failures(Backoff) + 1 - Uptime div ?REDEMPTION)).
+
+%% @doc Remembers the operating system process, for the case that the kv_node which owns it is killed.
+-spec own(t(), pos_integer()) -> ok.
+own(Backoff, OsPid) ->
+    atomics:put(Backoff, ?OS_PID, OsPid).
+
+-spec disown(t()) -> ok.
+disown(Backoff) ->
+    atomics:put(Backoff, ?OS_PID, 0).
+
+-spec owned(t()) -> pos_integer() | undefined.
+owned(Backoff) ->
+    case atomics:get(Backoff, ?OS_PID) of
+        0 -> undefined;
+        OsPid -> OsPid
+    end.

@@ -1,0 +1,52 @@
+%% @doc What the application's own tree is started with.
+%%
+%% The names are those of the Erlang side; whoever starts the tree under other names takes this map
+%% and changes what it wants changed:
+%%
+%% ```
+%% kv_sup:start_link((kv_config:defaults())#{registry := my_registry}).
+%% '''
+-module(kv_config).
+
+-export([defaults/0, node_options/0]).
+
+-export_type([t/0]).
+
+-type t() :: #{
+    %% Local names of the processes of the tree.
+    supervisor := atom(),
+    event_manager := atom(),
+    node_supervisor := atom(),
+    node := atom(),
+    store_supervisor := atom(),
+    bucket_supervisor := atom(),
+    registry := atom(),
+    %% The child specification of the bucket supervisor.
+    bucket_supervisor_spec := supervisor:child_spec(),
+    %% apply(M, F, A ++ [BucketOptions]) makes a bucket and returns {ok, Pid} or {error, Reason}.
+    start_bucket := {module(), atom(), [term()]},
+    node_options := [kv_node:option()]
+}.
+
+%% @doc The names of the Erlang side, and the node options of the application environment.
+-spec defaults() -> t().
+defaults() ->
+    #{
+        supervisor => kv_sup,
+        event_manager => kv_event_manager,
+        node_supervisor => kv_node_sup,
+        node => kv_node,
+        store_supervisor => kv_store_sup,
+        bucket_supervisor => kv_bucket_sup,
+        registry => kv_registry,
+        bucket_supervisor_spec => kv_bucket_sup:child_spec(kv_bucket_sup),
+        start_bucket => {kv_bucket_sup, start_bucket, [kv_bucket_sup]},
+        node_options => node_options()
+    }.
+
+%% @doc The options of {@link kv_node} that the environment of the application `kv' holds.
+%%
+%% Other keys of the environment are left alone: a program may keep its own settings there.
+-spec node_options() -> [kv_node:option()].
+node_options() ->
+    [{Key, Value} || Key <- kv_node_options:keys(), {ok, Value} <- [application:get_env(kv, Key)]].

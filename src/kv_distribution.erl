@@ -1,0 +1,95 @@
+%% @doc Distribution: a C node can be reached only from a VM that is itself distributed.
+%%
+%% When the VM is not, kv starts distribution, under a loopback name and without listening, so that no port
+%% is opened; and what it started it stops again, so that the user can start his own afterwards.
+%% @private
+-module(kv_distribution).
+
+-export([ensure/1, release/0, stop/0, is_ours/0]).
+
+-define(STARTED, {?MODULE, started}).
+-define(USERS, {?MODULE, users}).
+
+%% @doc Makes sure that the VM is distributed; the calling process counts as a user until it ends or calls
+%% release/0. With `false' nothing is started.
+-spec ensure(boolean()) -> ok | {error, term()}.
+ensure(Start) ->
+    case {is_alive(), Start} of
+        {true, _} ->
+            ours_only(fun kv_epmd:ensure/0);
+        {false, false} ->
+            {error, {not_alive, <<"start the VM with -name or -sname, or set the option distribute to true">>}};
+        {false, true} ->
+            case kv_epmd:ensure() of
+                ok -> start();
+                {error, Reason} -> {error, Reason}
+            end
+    end.
+
+%% EPMD may have gone since we started distribution. Of a VM that was distributed without us it is none of our
+%% business: its EPMD may have to listen on other interfaces, or it may use none.
+ours_only(Ensure) ->
+    case is_ours() of
+        true ->
+            ok = add_user(),
+            Ensure();
+        false ->
+            ok
+    end.
+
+start() ->
+    Name = list_to_atom("kv_vm_" ++ os:getpid() ++ "@127.0.0.1"),
+    case net_kernel:start(Name, #{name_domain => longnames, dist_listen => false}) of
+        {ok, _} ->
+            ok = persistent_term:put(?STARTED, true),
+            add_user();
+        {error, Reason} ->
+            {error, {no_distribution, why(Reason)}}
+    end.
+
+%% The usual cause is the cookie file: auth.erl, read_cookie/0, raises its text.
+why({{shutdown, {failed_to_start_child, _Child, Reason}}, _Child2}) -> why(Reason);
+why({shutdown, {failed_to_start_child, _Child, Reason}}) -> why(Reason);
+why({already_started, _}) -> <<"net_kernel runs, but the VM has no node name yet">>;
+why({Text, Stack}) when is_list(Text), is_list(Stack) -> why(Text);
+why(Reason) ->
+    case io_lib:printable_unicode_list(Reason) of
+        true -> unicode:characters_to_binary(Reason);
+        false -> Reason
+    end.
+
+%% @doc Whether the distribution that runs was started here.
+-spec is_ours() -> boolean().
+is_ours() ->
+    persistent_term:get(?STARTED, false) andalso is_alive().
+
+add_user() ->
+    persistent_term:put(?USERS, lists:usort([self() | users()])).
+
+users() ->
+    [Pid || Pid <- persistent_term:get(?USERS, []), is_process_alive(Pid)].
+
+%% @doc The calling process needs distribution no more. The last one to say so stops it, if it was started
+%% here.
+-spec release() -> ok.
+release() ->
+    Others = users() -- [self()],
+    ok = persistent_term:put(?USERS, Others),
+    case Others of
+        [] -> stop();
+        _ -> ok
+    end.
+
+%% @doc Stops the distribution that was started here, if it was and nobody uses it.
+-spec stop() -> ok.
+stop() ->
+    case users() of
+        [] ->
+            Ours = is_ours(),
+            _ = persistent_term:erase(?STARTED),
+            _ = persistent_term:erase(?USERS),
+            _ = Ours andalso net_kernel:stop(),
+            ok;
+        _ ->
+            ok
+    end.

@@ -1,0 +1,104 @@
+%% @doc EPMD, the daemon that knows which node listens on which port: whether it runs, starting it, and
+%% what it has.
+%% @private
+-module(kv_epmd).
+
+-export([ensure/0, is_running/0, port/0, await_unregistered/2]).
+
+-define(LOOPBACK, {127, 0, 0, 1}).
+-define(DEFAULT_PORT, 4369).
+-define(CONNECT_TIMEOUT, 1000).
+-define(START_TIMEOUT, 5000).
+-define(POLL, 10).
+
+%% @doc The port that this VM looks for EPMD on: the emulator puts ERL_EPMD_PORT into the argument
+%% `-epmd_port' (kernel, erl_epmd.erl, get_epmd_port/0).
+-spec port() -> inet:port_number().
+port() ->
+    case init:get_argument(epmd_port) of
+        {ok, [[Port | _] | _]} -> list_to_integer(Port);
+        _ -> ?DEFAULT_PORT
+    end.
+
+-spec is_running() -> boolean().
+is_running() ->
+    case gen_tcp:connect(?LOOPBACK, port(), [], ?CONNECT_TIMEOUT) of
+        {ok, Socket} ->
+            ok = gen_tcp:close(Socket),
+            true;
+        {error, _} ->
+            false
+    end.
+
+%% @doc Starts EPMD, for the loopback interface only, unless one answers.
+-spec ensure() -> ok | {error, {no_epmd, binary()}}.
+ensure() ->
+    case is_running() of
+        true -> ok;
+        false -> start()
+    end.
+
+start() ->
+    case executable() of
+        false ->
+            {error, {no_epmd, <<"the program epmd was found neither in the Erlang installation nor in PATH">>}};
+        Path ->
+            Arguments = ["-daemon", "-address", "127.0.0.1", "-port", integer_to_list(port())],
+            Port = open_port({spawn_executable, Path}, [{args, Arguments}, exit_status, hide, in]),
+            await_started(Port, erlang:monotonic_time(millisecond) + ?START_TIMEOUT)
+    end.
+
+executable() ->
+    Own = filename:join([code:root_dir(), "erts-" ++ erlang:system_info(version), "bin", "epmd"]),
+    case filelib:is_regular(Own) of
+        true -> Own;
+        false -> os:find_executable("epmd")
+    end.
+
+%% The daemon leaves a parent behind that ends at once; then it takes a moment to listen.
+await_started(Port, Deadline) ->
+    receive
+        {Port, {exit_status, _}} -> await_running(Deadline)
+    after ?START_TIMEOUT ->
+        _ = catch port_close(Port),
+        not_started()
+    end.
+
+await_running(Deadline) ->
+    case is_running() of
+        true ->
+            ok;
+        false ->
+            case erlang:monotonic_time(millisecond) >= Deadline of
+                true ->
+                    not_started();
+                false ->
+                    timer:sleep(?POLL),
+                    await_running(Deadline)
+            end
+    end.
+
+not_started() ->
+    Text = io_lib:format("started epmd, but nothing listens on port ~b of 127.0.0.1", [port()]),
+    {error, {no_epmd, iolist_to_binary(Text)}}.
+
+%% @doc Waits until EPMD has forgotten a node, at most that many milliseconds. EPMD notices the end of a
+%% node by the end of its connection, which is soon after but not at the same time.
+-spec await_unregistered(node(), non_neg_integer()) -> ok | timeout.
+await_unregistered(Node, Timeout) ->
+    [Alive, _Host] = string:split(atom_to_list(Node), "@"),
+    await_forgotten(Alive, erlang:monotonic_time(millisecond) + Timeout).
+
+await_forgotten(Alive, Deadline) ->
+    case erl_epmd:port_please(Alive, ?LOOPBACK, ?CONNECT_TIMEOUT) of
+        {port, _, _} ->
+            case erlang:monotonic_time(millisecond) >= Deadline of
+                true ->
+                    timeout;
+                false ->
+                    timer:sleep(?POLL),
+                    await_forgotten(Alive, Deadline)
+            end;
+        _ ->
+            ok
+    end.

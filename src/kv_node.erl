@@ -1,0 +1,450 @@
+%% @doc The process that owns the C program: starts it, connects to it, watches that it answers, and ends it.
+%%
+%% It is running exactly as long as the program is. While it starts it waits for the program to be ready and
+%% for the connection, so what is started after it can use the node at once. It ends, and leaves it to its
+%% supervisor to start anew, when the program has ended, does not answer, or the connection is lost.
+%%
+%% Options, all of them optional:
+%% <ul>
+%% <li>`program': path of the program. Default: `kv_node' in the priv directory of the application kv.</li>
+%% <li>`node_name': the node's name, `alive@host'. Default: `kv_foo@host' in a VM that is distributed as
+%%     `foo@host'; `kv_N@127.0.0.1', N being the VM's operating system pid, where kv starts distribution.</li>
+%% <li>`distribute': whether to start distribution, and EPMD, when the VM is not distributed. Default: `true'.</li>
+%% <li>`start_timeout': milliseconds until the program must be ready. Default: 10000.</li>
+%% <li>`ping_interval', `ping_timeout': milliseconds between two questions whether the program still answers,
+%%     and without an answer after which it is killed. Defaults: 1000 and 5000.</li>
+%% <li>`stop_timeout': milliseconds that the program gets to stop, before SIGTERM, and again before SIGKILL.
+%%     Default: 2000.</li>
+%% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_peers', `handshake_timeout' (milliseconds),
+%%     `bind', `port', `zeros', `log_level': as the program has them; docs/native-protocol.md.</li>
+%% </ul>
+%%
+%% Reasons of a failed start, and of an end:
+%% <ul>
+%% <li>`{bad_option, Key}': the option is unknown or its value can't be used. Nothing was started.</li>
+%% <li>`{not_alive, Text}': the VM is not distributed, and starting it was forbidden.</li>
+%% <li>`{no_epmd, Text}', `{no_distribution, Why}': EPMD or distribution could not be started.</li>
+%% <li>`{program_missing, Path}', `{program_not_executable, Path}': build it with `make -C c_src'.</li>
+%% <li>`{version_mismatch, Program, Application}': the program is of another version; build it anew.</li>
+%% <li>`{start_timeout, Ms}': the program was not ready in time.</li>
+%% <li>`{not_connected, Node}': the program is ready, but the connection to it could not be made.</li>
+%% <li>`{fatal, Reason, Text}': the program gave up, and says why.</li>
+%% <li>`{exited, Status}', `{killed, Signal}': the program ended without a word.</li>
+%% <li>`{node_unresponsive, Ms}': the program did not answer for that long, and was killed.</li>
+%% <li>`{nodedown, Node}': the connection was lost although the program is running.</li>
+%% </ul>
+-module(kv_node).
+-behaviour(gen_server).
+
+-include_lib("kernel/include/logger.hrl").
+
+-export([start_link/1, start_link/2, child_spec/2]).
+-export([name/0, name/1, info/0, info/1, os_pid/0, os_pid/1, default/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
+
+-export_type([option/0, info/0]).
+
+-type option() :: {atom(), term()}.
+-type info() :: #{
+    name := node(),
+    os_pid := pos_integer(),
+    port := inet:port_number(),
+    version := binary(),
+    creation := non_neg_integer(),
+    uptime_ms := non_neg_integer(),
+    program := binary()
+}.
+
+-record(state, {
+    server :: atom(),
+    node :: node(),
+    program :: kv_program:t(),
+    path :: file:filename_all(),
+    ready :: kv_program:ready(),
+    options :: kv_node_options:t(),
+    backoff :: kv_backoff:t(),
+    since :: integer(),
+    ping :: reference(),
+    unanswered = 0 :: non_neg_integer(),
+    fatal :: undefined | {fatal, atom() | binary(), binary()}
+}).
+
+-define(DOMAIN, #{domain => [kv, node]}).
+-define(DEFAULT, {?MODULE, default}).
+%% A lost connection is mostly the program's end seen from the other side: its exit status says more.
+-define(EXIT_STATUS_GRACE, 300).
+-define(UNREGISTER_TIMEOUT, 1000).
+
+%% @doc Starts a node under the local name `kv_node'.
+-spec start_link([option()]) -> {ok, pid()} | {error, term()}.
+start_link(Options) ->
+    start_link(?MODULE, Options).
+
+%% @doc Starts a node under a local name.
+-spec start_link(atom(), [option()]) -> {ok, pid()} | {error, term()}.
+start_link(Name, Options) when is_atom(Name) ->
+    case kv_node_options:validate(Options) of
+        {ok, Valid} ->
+            case gen_server:start_link({local, Name}, ?MODULE, {Name, Valid}, []) of
+                {ok, Pid} -> {ok, Pid};
+                {error, Reason} -> {error, Reason}
+            end;
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+%% @doc Its child specification. The time to shut down follows from `stop_timeout'.
+-spec child_spec(atom(), [option()]) -> supervisor:child_spec().
+child_spec(Name, Options) ->
+    StopTimeout = proplists:get_value(stop_timeout, Options, 2000),
+    #{
+        id => Name,
+        start => {?MODULE, start_link, [Name, Options]},
+        restart => permanent,
+        %% End of input, SIGTERM and SIGKILL get stop_timeout each; EPMD and distribution need a moment.
+        shutdown => 3 * StopTimeout + 5000,
+        type => worker,
+        modules => [?MODULE]
+    }.
+
+%% @doc The name of the C node. Exits with `noproc' when it is not running.
+%%
+%% ```
+%% 1> kv_node:name().
+%% 'kv_4711@127.0.0.1'
+%% '''
+-spec name() -> node().
+name() ->
+    name(default()).
+
+%% @doc The name of the C node that the given kv_node owns. Takes a look at a constant: no message is sent.
+-spec name(atom()) -> node().
+name(Server) ->
+    case persistent_term:get({?MODULE, Server}, undefined) of
+        {Node, Pid} ->
+            case is_process_alive(Pid) of
+                true -> Node;
+                false -> exit({noproc, {?MODULE, name, [Server]}})
+            end;
+        undefined ->
+            exit({noproc, {?MODULE, name, [Server]}})
+    end.
+
+%% @doc The local name of the kv_node that buckets use when they are not told another: the first that was
+%% started, `kv_node' when none is running.
+-spec default() -> atom().
+default() ->
+    persistent_term:get(?DEFAULT, ?MODULE).
+
+%% @doc As {@link info/1}, of the default node.
+-spec info() -> info().
+info() ->
+    info(default()).
+
+%% @doc What is known of the node: its name, operating system pid, TCP port, version, creation, the
+%% milliseconds since it is connected, and the path of the program.
+-spec info(gen_server:server_ref()) -> info().
+info(Server) ->
+    gen_server:call(Server, info).
+
+%% @doc The operating system pid of the default node.
+-spec os_pid() -> pos_integer().
+os_pid() ->
+    os_pid(default()).
+
+%% @doc The operating system pid of the C program.
+-spec os_pid(gen_server:server_ref()) -> pos_integer().
+os_pid(Server) ->
+    gen_server:call(Server, os_pid).
+
+%%% Start
+
+%% @private
+-spec init({atom(), kv_node_options:t()}) -> {ok, #state{}} | {stop, term()}.
+init({Server, Options}) ->
+    process_flag(trap_exit, true),
+    Backoff = backoff(Options),
+    ok = end_predecessor(Backoff, Options),
+    ok = kv_backoff:wait(Backoff),
+    case boot(Server, Options, Backoff) of
+        {ok, State} ->
+            ok = publish(State),
+            _ = erlang:send_after(maps:get(ping_interval, Options), self(), ping),
+            {ok, State};
+        {error, Reason} ->
+            ok = kv_backoff:failed(Backoff),
+            {stop, Reason}
+    end.
+
+backoff(#{backoff := undefined}) -> kv_backoff:new();
+backoff(#{backoff := Backoff}) -> Backoff.
+
+%% The kv_node before this one may have been killed. Its program then stops by itself, unless it hangs.
+end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
+    case kv_backoff:owned(Backoff) of
+        undefined ->
+            ok;
+        OsPid ->
+            _ = kv_os_process:is_descendant(OsPid) andalso kv_os_process:finish(OsPid, Timeout),
+            kv_backoff:disown(Backoff)
+    end.
+
+boot(Server, #{distribute := Distribute} = Options, Backoff) ->
+    case kv_distribution:ensure(Distribute) of
+        ok ->
+            Node = node_name(Options),
+            case cookie() of
+                {ok, Cookie} -> boot(Server, Options, Backoff, Node, Cookie);
+                {error, Reason} -> give_up(Reason, Options)
+            end;
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+boot(Server, Options, Backoff, Node, Cookie) ->
+    Path = program(Options),
+    Input = [kv_node_options:for_program(Node, Options), Cookie],
+    case kv_program:start(Path, Input, fun(OsPid) -> kv_backoff:own(Backoff, OsPid) end) of
+        {ok, Program} ->
+            case meet(Program, Node, Options) of
+                {ok, Ready} ->
+                    {ok, #state{
+                        server = Server,
+                        node = Node,
+                        program = Program,
+                        path = Path,
+                        ready = Ready,
+                        options = Options,
+                        backoff = Backoff,
+                        since = erlang:monotonic_time(millisecond),
+                        ping = make_ref()
+                    }};
+                {error, Reason} ->
+                    ok = kv_program:stop(Program, maps:get(stop_timeout, Options)),
+                    ok = kv_backoff:disown(Backoff),
+                    give_up(Reason, Options)
+            end;
+        {error, Reason} ->
+            give_up(Reason, Options)
+    end.
+
+%% Under a supervisor that keeps a backoff there will be another attempt, or kv_sup cleans up.
+give_up(Reason, #{backoff := undefined}) ->
+    ok = kv_distribution:release(),
+    {error, Reason};
+give_up(Reason, _Options) ->
+    {error, Reason}.
+
+meet(Program, Node, #{start_timeout := Timeout} = Options) ->
+    Deadline = erlang:monotonic_time(millisecond) + Timeout,
+    case await_ready(kv_program:port(Program), Deadline, Options, undefined) of
+        {ok, Ready} ->
+            case same_version(Ready) of
+                ok -> connect(Program, Node, Ready);
+                {error, Reason} -> {error, Reason}
+            end;
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+await_ready(Port, Deadline, #{start_timeout := Timeout} = Options, Fatal) ->
+    receive
+        {Port, {data, {_, Line}}} ->
+            case kv_program:parse(Line) of
+                {ready, Ready} -> {ok, Ready};
+                {fatal, _, _} = Last -> await_ready(Port, Deadline, Options, Last);
+                Other -> log(Other), await_ready(Port, Deadline, Options, Fatal)
+            end;
+        {Port, {exit_status, Status}} ->
+            {error, kv_program:exit_reason(Status, Fatal)};
+        {'EXIT', Port, _} when Fatal =/= undefined ->
+            {error, Fatal}
+    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
+        {error, {start_timeout, Timeout}}
+    end.
+
+same_version(#{version := Version}) ->
+    case version() of
+        undefined -> ok;
+        Version -> ok;
+        Own -> {error, {version_mismatch, Version, Own}}
+    end.
+
+version() ->
+    _ = application:load(kv),
+    case application:get_key(kv, vsn) of
+        {ok, Vsn} -> unicode:characters_to_binary(Vsn);
+        undefined -> undefined
+    end.
+
+connect(Program, Node, Ready) ->
+    case net_kernel:connect_node(Node) of
+        true ->
+            true = erlang:monitor_node(Node, true),
+            {ok, Ready};
+        _ ->
+            case kv_program:collect(Program, 0) of
+                {ended, Reason} -> {error, Reason};
+                running -> {error, {not_connected, Node}}
+            end
+    end.
+
+%% The host part must be the one by which this VM can reach the node, so it is our own.
+node_name(#{node_name := undefined}) ->
+    [Alive, Host] = string:split(atom_to_list(node()), "@"),
+    case kv_distribution:is_ours() of
+        true -> list_to_atom("kv_" ++ os:getpid() ++ "@" ++ Host);
+        false -> list_to_atom("kv_" ++ Alive ++ "@" ++ Host)
+    end;
+node_name(#{node_name := Name}) ->
+    Name.
+
+%% `--cookie=' can say any cookie; the empty line ends the options.
+cookie() ->
+    Cookie = atom_to_list(erlang:get_cookie()),
+    case lists:all(fun(Char) -> Char >= 32 andalso Char =< 255 end, Cookie) of
+        true -> {ok, ["--cookie=", Cookie, "\n\n"]};
+        false -> {error, {bad_cookie, <<"the cookie has characters that can't be sent in one line">>}}
+    end.
+
+program(#{program := undefined}) ->
+    case code:priv_dir(kv) of
+        {error, bad_name} -> filename:absname("priv/kv_node");
+        Priv -> filename:join(Priv, "kv_node")
+    end;
+program(#{program := Path}) ->
+    filename:absname(Path).
+
+publish(#state{server = Server, node = Node}) ->
+    ok = persistent_term:put({?MODULE, Server}, {Node, self()}),
+    case whereis(default()) of
+        undefined -> persistent_term:put(?DEFAULT, Server);
+        _ -> ok
+    end.
+
+withdraw(Server) ->
+    _ = persistent_term:erase({?MODULE, Server}),
+    ok.
+
+%%% Life
+
+%% @private
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call(info, _From, #state{ready = Ready, program = Program} = State) ->
+    Info = Ready#{
+        name := State#state.node,
+        os_pid => kv_program:os_pid(Program),
+        uptime_ms => uptime(State),
+        program => unicode:characters_to_binary(State#state.path)
+    },
+    {reply, Info, State};
+handle_call(os_pid, _From, #state{program = Program} = State) ->
+    {reply, kv_program:os_pid(Program), State};
+handle_call(Request, _From, State) ->
+    {reply, {error, {bad_request, Request}}, State}.
+
+%% @private
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Request, State) ->
+    {noreply, State}.
+
+%% @private
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+handle_info(ping, State) ->
+    ping(State);
+handle_info({Ping, yes}, #state{ping = Ping} = State) ->
+    {noreply, State#state{unanswered = 0}};
+handle_info({nodedown, Node}, #state{node = Node, program = Program} = State) ->
+    case kv_program:collect(Program, ?EXIT_STATUS_GRACE) of
+        {ended, Reason} -> {stop, last_words(Reason, State), State};
+        running -> {stop, {nodedown, Node}, State}
+    end;
+handle_info({Port, Event}, #state{program = Program} = State) when is_port(Port) ->
+    case kv_program:port(Program) of
+        Port -> port_event(Event, State);
+        _ -> {noreply, State}
+    end;
+handle_info({'EXIT', Port, Reason}, #state{program = Program} = State) when is_port(Port) ->
+    case kv_program:port(Program) of
+        Port when Reason =/= normal -> {stop, {port_closed, Reason}, State};
+        _ -> {noreply, State}
+    end;
+handle_info({'EXIT', _Pid, normal}, State) ->
+    {noreply, State};
+handle_info({'EXIT', _Pid, Reason}, State) ->
+    {stop, Reason, State};
+handle_info(_Other, State) ->
+    {noreply, State}.
+
+port_event({data, {_, Line}}, State) ->
+    case kv_program:parse(Line) of
+        {fatal, _, _} = Fatal -> {noreply, State#state{fatal = Fatal}};
+        Other -> log(Other), {noreply, State}
+    end;
+port_event({exit_status, Status}, State) ->
+    {stop, kv_program:exit_reason(Status, State#state.fatal), State};
+port_event(_Other, State) ->
+    {noreply, State}.
+
+last_words(_Reason, #state{fatal = {fatal, _, _} = Fatal}) -> Fatal;
+last_words(Reason, _State) -> Reason.
+
+%% Counts questions without an answer rather than looking at the clock: when the VM itself was stopped for a
+%% while, the answers are in the mailbox behind the timer, and the program is not to blame.
+ping(#state{unanswered = Unanswered, options = Options, node = Node, ping = Ping} = State) ->
+    #{ping_interval := Interval, ping_timeout := Timeout} = Options,
+    case Unanswered * Interval >= Timeout of
+        true ->
+            {stop, {node_unresponsive, Unanswered * Interval}, State};
+        false ->
+            Question = {'$gen_call', {self(), Ping}, {is_auth, node()}},
+            _ = erlang:send({net_kernel, Node}, Question, [noconnect, nosuspend]),
+            _ = erlang:send_after(Interval, self(), ping),
+            {noreply, State#state{unanswered = Unanswered + 1}}
+    end.
+
+uptime(#state{since = Since}) ->
+    erlang:monotonic_time(millisecond) - Since.
+
+log({log, Level, Text}) -> ?LOG(Level, "~ts", [Text], ?DOMAIN);
+log({other, Line}) -> ?LOG(debug, "kv_node printed: ~ts", [Line], ?DOMAIN);
+log({ready, _}) -> ok.
+
+%%% End
+
+%% @private
+-spec terminate(term(), #state{}) -> ok.
+terminate(Reason, #state{server = Server, node = Node, program = Program} = State) ->
+    #state{options = #{stop_timeout := Timeout}, backoff = Backoff} = State,
+    ok = withdraw(Server),
+    ok = last_signal(Reason, Program),
+    ok = kv_program:stop(Program, Timeout),
+    ok = kv_backoff:disown(Backoff),
+    _ = kv_epmd:await_unregistered(Node, ?UNREGISTER_TIMEOUT),
+    end_of_service(Reason, State).
+
+%% No use in asking a program nicely that has not answered.
+last_signal({node_unresponsive, _}, Program) -> kv_program:kill(Program);
+last_signal(_Reason, _Program) -> ok.
+
+%% When the supervisor wants the node gone nobody will need distribution; after a failure the next node will.
+end_of_service(normal, _State) -> kv_distribution:release();
+end_of_service(shutdown, _State) -> kv_distribution:release();
+end_of_service({shutdown, _}, _State) -> kv_distribution:release();
+end_of_service(_Failure, #state{backoff = Backoff} = State) -> kv_backoff:ended(Backoff, uptime(State)).
+
+%% @private
+-spec format_status(gen_server:format_status()) -> gen_server:format_status().
+format_status(#{state := #state{} = State} = Status) ->
+    #state{server = Server, node = Node, program = Program, unanswered = Unanswered} = State,
+    Status#{
+        state := #{
+            server => Server,
+            name => Node,
+            os_pid => kv_program:os_pid(Program),
+            uptime_ms => uptime(State),
+            unanswered_pings => Unanswered
+        }
+    };
+format_status(Status) ->
+    Status.

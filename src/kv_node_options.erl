@@ -1,0 +1,129 @@
+%% @doc The options of {@link kv_node}: what there is, what each may be, and the form in which the C program
+%% gets them.
+%% @private
+-module(kv_node_options).
+
+-export([keys/0, validate/1, for_program/2]).
+
+-export_type([t/0]).
+
+-type t() :: #{atom() => term()}.
+
+-define(MAX_U32, 4294967295).
+
+%% @doc All keys, with their defaults. A default of `undefined' is worked out at the start, or left to the
+%% C program.
+-spec defaults() -> t().
+defaults() ->
+    #{
+        program => undefined,
+        node_name => undefined,
+        distribute => true,
+        start_timeout => 10000,
+        ping_interval => 1000,
+        ping_timeout => 5000,
+        stop_timeout => 2000,
+        ticktime => 60,
+        max_frame => undefined,
+        max_depth => undefined,
+        max_peers => undefined,
+        handshake_timeout => undefined,
+        bind => undefined,
+        port => undefined,
+        zeros => undefined,
+        log_level => notice,
+        backoff => undefined
+    }.
+
+%% @doc The options that a user sets.
+-spec keys() -> [atom()].
+keys() ->
+    maps:keys(defaults()) -- [backoff].
+
+%% @doc The options with defaults filled in, or the first that is wrong.
+-spec validate(term()) -> {ok, t()} | {error, {bad_option, term()}}.
+validate(Options) when is_map(Options) ->
+    validate(maps:to_list(Options), defaults());
+validate(Options) ->
+    validate(Options, defaults()).
+
+validate([], Valid) ->
+    {ok, Valid};
+validate([{Key, Value} | Rest], Valid) ->
+    case is_map_key(Key, Valid) andalso valid(Key, Value) of
+        true -> validate(Rest, Valid#{Key := Value});
+        false -> {error, {bad_option, Key}}
+    end;
+validate([Other | _], _Valid) ->
+    {error, {bad_option, Other}};
+validate(Other, _Valid) ->
+    {error, {bad_option, Other}}.
+
+valid(Key, undefined) when Key =/= distribute -> lists:member(Key, may_be_undefined());
+valid(program, Path) -> is_text(Path);
+valid(node_name, Name) -> is_atom(Name) andalso is_node_name(Name);
+valid(distribute, Value) -> is_boolean(Value);
+valid(start_timeout, Ms) -> is_positive(Ms);
+valid(ping_interval, Ms) -> is_positive(Ms);
+valid(ping_timeout, Ms) -> is_positive(Ms);
+valid(stop_timeout, Ms) -> is_positive(Ms);
+valid(ticktime, Seconds) -> is_positive(Seconds);
+valid(max_frame, Bytes) -> is_positive(Bytes);
+valid(max_depth, Levels) -> is_positive(Levels);
+valid(max_peers, Peers) -> is_positive(Peers);
+valid(handshake_timeout, Ms) -> is_positive(Ms);
+valid(bind, Address) -> is_text(Address);
+valid(port, Port) -> is_integer(Port) andalso Port >= 0 andalso Port =< 65535;
+valid(zeros, Value) -> lists:member(Value, [differ, same]);
+valid(log_level, Level) -> lists:member(Level, [debug, info, notice, warning, error]);
+valid(backoff, Backoff) -> is_reference(Backoff).
+
+may_be_undefined() ->
+    [program, node_name, max_frame, max_depth, max_peers, handshake_timeout, bind, port, zeros, backoff].
+
+is_positive(Value) ->
+    is_integer(Value) andalso Value > 0 andalso Value =< ?MAX_U32.
+
+%% One line of text: it goes to the program as one line.
+is_text(Value) ->
+    try unicode:characters_to_list(Value) of
+        [_ | _] = Text -> not lists:any(fun(Char) -> Char < 32 end, Text);
+        _ -> false
+    catch
+        error:badarg -> false
+    end.
+
+is_node_name(Name) ->
+    case string:split(atom_to_list(Name), "@", all) of
+        [[_ | _] = Alive, [_ | _] = Host] -> is_text(Alive) andalso is_text(Host);
+        _ -> false
+    end.
+
+%% @doc The lines of options that the program reads from its standard input.
+-spec for_program(node(), t()) -> iolist().
+for_program(Name, Options) ->
+    [
+        line("name", Name),
+        line("epmd-port", kv_epmd:port())
+        | [line(Flag, Value) || {Key, Flag} <- flags(), #{Key := Value} <- [Options], Value =/= undefined]
+    ].
+
+flags() ->
+    [
+        {ticktime, "ticktime"},
+        {max_frame, "max-frame"},
+        {max_depth, "max-depth"},
+        {max_peers, "max-peers"},
+        {handshake_timeout, "handshake-timeout"},
+        {bind, "bind"},
+        {port, "port"},
+        {zeros, "zeros"},
+        {log_level, "log-level"}
+    ].
+
+line(Flag, Value) ->
+    ["--", Flag, "=", text(Value), "\n"].
+
+text(Value) when is_integer(Value) -> integer_to_binary(Value);
+text(Value) when is_atom(Value) -> atom_to_binary(Value);
+text(Value) -> unicode:characters_to_binary(Value).

@@ -1,0 +1,173 @@
+%% @doc The C program as a port: starting it, understanding its lines, ending it.
+%%
+%% What is said is written down in docs/native-protocol.md.
+%% @private
+-module(kv_program).
+
+-export([start/3, parse/1, exit_reason/2, kill/1, stop/2, collect/2]).
+-export([port/1, os_pid/1]).
+
+-export_type([t/0, ready/0, line/0]).
+
+-record(program, {
+    port :: port(),
+    os_pid :: pos_integer()
+}).
+
+-opaque t() :: #program{}.
+-type ready() :: #{
+    name := binary(), port := inet:port_number(), creation := non_neg_integer(), version := binary()
+}.
+-type line() ::
+    {ready, ready()}
+    | {log, logger:level(), binary()}
+    | {fatal, atom() | binary(), binary()}
+    | {other, binary()}.
+
+%% A line that is longer is cut here.
+-define(MAX_LINE, 4096).
+%% How long the last words of a program that has ended may take to arrive.
+-define(LAST_WORDS, 1000).
+
+%% @doc Starts the program in Path and gives it Input. `{program_missing, Path}' when there is none.
+-spec start(file:filename_all(), iodata(), fun((pos_integer()) -> ok)) -> {ok, t()} | {error, term()}.
+start(Path, Input, Owned) ->
+    try open_port({spawn_executable, Path}, [{args, []}, exit_status, {line, ?MAX_LINE}, binary, use_stdio, hide]) of
+        Port -> started(Port, Input, Owned)
+    catch
+        error:enoent -> {error, {program_missing, text(Path)}};
+        error:eacces -> {error, {program_not_executable, text(Path)}};
+        error:Reason -> {error, {program_not_started, text(Path), Reason}}
+    end.
+
+started(Port, Input, Owned) ->
+    case erlang:port_info(Port, os_pid) of
+        {os_pid, OsPid} ->
+            ok = Owned(OsPid),
+            %% A program that has ended already makes this fail; how it ended is read from its messages.
+            _ = catch port_command(Port, Input),
+            {ok, #program{port = Port, os_pid = OsPid}};
+        undefined ->
+            {error, {exited, unknown}}
+    end.
+
+text(Path) -> unicode:characters_to_binary(Path).
+
+-spec port(t()) -> port().
+port(#program{port = Port}) -> Port.
+
+-spec os_pid(t()) -> pos_integer().
+os_pid(#program{os_pid = OsPid}) -> OsPid.
+
+%% @doc What a line of standard output says.
+-spec parse(binary()) -> line().
+parse(<<"ready ", Rest/binary>> = Line) ->
+    case ready(binary:split(Rest, <<" ">>, [global, trim_all]), #{}) of
+        #{name := _, port := _, creation := _, version := _} = Ready -> {ready, Ready};
+        _ -> {other, Line}
+    end;
+parse(<<"log ", Rest/binary>> = Line) ->
+    case binary:split(Rest, <<" ">>) of
+        [Level, Text] -> {log, level(Level), Text};
+        _ -> {other, Line}
+    end;
+parse(<<"fatal ", Rest/binary>>) ->
+    case binary:split(Rest, <<" ">>) of
+        [Reason, Text] -> {fatal, reason(Reason), Text};
+        [Reason] -> {fatal, reason(Reason), <<>>}
+    end;
+parse(Line) ->
+    {other, Line}.
+
+ready([<<"name=", Name/binary>> | Rest], Ready) -> ready(Rest, Ready#{name => Name});
+ready([<<"port=", Port/binary>> | Rest], Ready) -> ready_number(port, Port, Rest, Ready);
+ready([<<"creation=", Creation/binary>> | Rest], Ready) -> ready_number(creation, Creation, Rest, Ready);
+ready([<<"version=", Version/binary>> | Rest], Ready) -> ready(Rest, Ready#{version => Version});
+ready([_ | Rest], Ready) -> ready(Rest, Ready);
+ready([], Ready) -> Ready.
+
+ready_number(Key, Text, Rest, Ready) ->
+    case string:to_integer(Text) of
+        {Number, <<>>} when is_integer(Number) -> ready(Rest, Ready#{Key => Number});
+        _ -> ready(Rest, Ready)
+    end.
+
+level(<<"debug">>) -> debug;
+level(<<"info">>) -> info;
+level(<<"warning">>) -> warning;
+level(<<"error">>) -> error;
+level(_) -> notice.
+
+%% Only what the protocol names becomes an atom.
+reason(<<"bad_option">>) -> bad_option;
+reason(<<"no_cookie">>) -> no_cookie;
+reason(<<"host_unresolved">>) -> host_unresolved;
+reason(<<"no_epmd">>) -> no_epmd;
+reason(<<"internal">>) -> internal;
+reason(<<"out_of_memory">>) -> out_of_memory;
+reason(<<"port_taken">>) -> port_taken;
+reason(<<"name_taken">>) -> name_taken;
+reason(Other) -> Other.
+
+%% @doc Why a program ended: its own last line if it had one, else its exit status. The port program that
+%% the emulator forks reports a death by signal as 128 plus the number of the signal.
+-spec exit_reason(non_neg_integer() | unknown, undefined | {fatal, atom() | binary(), binary()}) -> term().
+exit_reason(_Status, {fatal, _, _} = Fatal) -> Fatal;
+exit_reason(Status, undefined) when is_integer(Status), Status > 128 -> {killed, signal(Status - 128)};
+exit_reason(Status, undefined) -> {exited, Status}.
+
+signal(1) -> sighup;
+signal(2) -> sigint;
+signal(3) -> sigquit;
+signal(4) -> sigill;
+signal(6) -> sigabrt;
+signal(7) -> sigbus;
+signal(8) -> sigfpe;
+signal(9) -> sigkill;
+signal(11) -> sigsegv;
+signal(13) -> sigpipe;
+signal(15) -> sigterm;
+signal(Number) -> Number.
+
+%% @doc Kills a program that does not answer, and waits for its end.
+-spec kill(t()) -> ok.
+kill(#program{os_pid = OsPid, port = Port}) ->
+    ok = kv_os_process:signal(OsPid, kill),
+    receive
+        {Port, {exit_status, _}} -> ok
+    after ?LAST_WORDS -> ok
+    end.
+
+%% @doc Ends the program: its standard input ends, which tells it to stop; a program that takes longer than
+%% Timeout gets SIGTERM, and after the same time again SIGKILL. When this returns it is gone.
+-spec stop(t(), pos_integer()) -> ok.
+stop(#program{port = Port, os_pid = OsPid}, Timeout) ->
+    %% Closing a port ends the report of its exit status too, hence the look at the process itself.
+    _ = catch port_close(Port),
+    _ = kv_os_process:finish(OsPid, Timeout),
+    ok = flush(Port).
+
+flush(Port) ->
+    receive
+        {Port, _} -> flush(Port);
+        {'EXIT', Port, _} -> flush(Port)
+    after 0 -> ok
+    end.
+
+%% @doc The exit status of a program that seems to have ended, if it comes within that many milliseconds,
+%% and the `fatal' line before it.
+-spec collect(t(), non_neg_integer()) -> {ended, term()} | running.
+collect(#program{port = Port}, Timeout) ->
+    collect(Port, Timeout, undefined).
+
+collect(Port, Timeout, Fatal) ->
+    receive
+        {Port, {data, {_, Line}}} ->
+            case parse(Line) of
+                {fatal, _, _} = Last -> collect(Port, Timeout, Last);
+                _ -> collect(Port, Timeout, Fatal)
+            end;
+        {Port, {exit_status, Status}} ->
+            {ended, exit_reason(Status, Fatal)}
+    after Timeout -> running
+    end.

@@ -1,0 +1,218 @@
+%% @doc One local process that stands for one native process.
+%%
+%% A supervisor holds the proxy, because supervisors and the tools that draw them want local children. The
+%% proxy and the native process monitor each other: whichever ends takes the other along, with the same
+%% reason. What is sent to the proxy is passed on, a call with the caller's own From, so that the native
+%% process answers the caller directly. When the proxy is told to stop it first stops the native process: after
+%% that nobody can reach it.
+%%
+%% The proxy traps exits. So it ends with its parent whatever the parent's reason, as any gen_server does
+%% that traps exits; other exit signals act as on a process that does not.
+-module(kv_proxy).
+-behaviour(gen_server).
+
+-export([start_link/3, native/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
+
+-export_type([kind/0, name/0, options/0]).
+
+-type kind() :: bucket | registry.
+-type name() :: undefined | {local, atom()} | {global, term()} | {via, module(), term()}.
+-type options() :: #{
+    %% The local name of the kv_node on whose node the process is to run; undefined: the default one.
+    node := atom(),
+    %% Options of the native process, without its owner.
+    native := [tuple()],
+    %% Registries only: makes the buckets. Without it the native registry makes them itself.
+    start_bucket => undefined | {module(), atom(), [term()]}
+}.
+
+-record(state, {
+    kind :: kind(),
+    native :: pid(),
+    monitor :: kv_native:monitor(),
+    parent :: pid(),
+    label :: binary() | undefined,
+    start_bucket :: undefined | {module(), atom(), [term()]},
+    %% Calls from other nodes that wait for their answer.
+    relayed = #{} :: #{reference() => gen_server:from()},
+    %% Creators of buckets that are at work.
+    creators = #{} :: #{reference() => binary()}
+}).
+
+%% How long a registry waits for the node that it lost to be noticed by the supervisors above.
+-define(BRANCH_END_TIMEOUT, 10000).
+-define(START_FAILED_PAUSE, 500).
+
+%% @doc Starts a native process and its proxy, linked to the caller.
+-spec start_link(kind(), name(), options()) -> {ok, pid()} | {error, term()}.
+start_link(Kind, Name, Options) ->
+    case start(Kind, Name, Options) of
+        {ok, Pid} -> {ok, Pid};
+        {error, Reason} -> {error, Reason}
+    end.
+
+start(Kind, undefined, Options) -> gen_server:start_link(?MODULE, {Kind, Options}, []);
+start(Kind, Name, Options) -> gen_server:start_link(Name, ?MODULE, {Kind, Options}, []).
+
+%% @doc The native process behind a proxy; a native process is its own.
+-spec native(gen_server:server_ref()) -> pid().
+native(Server) ->
+    case gen_server:call(Server, {'$kv_native'}) of
+        Native when is_pid(Native) -> Native;
+        %% That is how a native process answers what it does not understand.
+        {error, {bad_request, _}} when is_pid(Server) -> Server
+    end.
+
+%% @private
+-spec init({kind(), options()}) -> {ok, #state{}} | {stop, term()}.
+init({Kind, #{native := NativeOptions} = Options}) ->
+    process_flag(trap_exit, true),
+    Server = node_server(Options),
+    StartBucket = maps:get(start_bucket, Options, undefined),
+    case start_native(Kind, Server, creator(StartBucket) ++ NativeOptions) of
+        {ok, Native, Monitor} ->
+            Label = proplists:get_value(label, NativeOptions),
+            ok = be_known_as(Kind, Native, Label),
+            {ok, #state{
+                kind = Kind,
+                native = Native,
+                monitor = Monitor,
+                parent = parent(),
+                label = Label,
+                start_bucket = StartBucket
+            }};
+        {error, Reason} ->
+            ok = pause(Kind, Server),
+            {stop, Reason}
+    end.
+
+node_server(#{node := undefined}) -> kv_node:default();
+node_server(#{node := Server}) -> Server.
+
+creator(undefined) -> [];
+creator(_StartBucket) -> [{creator, self()}].
+
+start_native(Kind, Server, NativeOptions) ->
+    try kv_node:name(Server) of
+        Node -> kv_native:start(Node, module(Kind), [{owner, self()} | NativeOptions])
+    catch
+        exit:{noproc, _} -> {error, {not_running, Server}}
+    end.
+
+module(bucket) -> kv_bucket;
+module(registry) -> kv_registry.
+
+%% What observer and crash reports show: the native process rather than this module.
+be_known_as(Kind, Native, Label) ->
+    _ = put('$initial_call', {module(Kind), init, 1}),
+    _ = put('$kv_native', {Kind, Native, Label}),
+    ok.
+
+parent() ->
+    case get('$ancestors') of
+        [Parent | _] when is_pid(Parent) -> Parent;
+        [Parent | _] -> whereis(Parent)
+    end.
+
+%% A registry is permanent. When it can't start, the node is mostly ending just now, and the supervisor above
+%% will start the whole branch anew: failing at once would only use up the intensity of the one between.
+pause(bucket, _Server) ->
+    ok;
+pause(registry, Server) ->
+    Monitor = erlang:monitor(process, Server),
+    receive
+        {'DOWN', Monitor, process, _, Reason} when Reason =/= noproc -> ok
+    after ?START_FAILED_PAUSE ->
+        true = erlang:demonitor(Monitor, [flush]),
+        ok
+    end.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, pid(), #state{}} | {noreply, #state{}}.
+handle_call({'$kv_native'}, _From, #state{native = Native} = State) ->
+    {reply, Native, State};
+handle_call(Request, {Caller, _} = From, State) when node(Caller) =:= node() ->
+    ok = pass_on({'$gen_call', From, Request}, State),
+    {noreply, State};
+handle_call(Request, From, #state{relayed = Relayed} = State) ->
+    %% The C node dials nobody, so it may have no connection to the caller's node: the answer comes here.
+    Alias = erlang:alias([reply]),
+    ok = pass_on({'$gen_call', {self(), [alias | Alias]}, Request}, State),
+    {noreply, State#state{relayed = Relayed#{Alias => From}}}.
+
+%% @private
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(Request, State) ->
+    ok = pass_on({'$gen_cast', Request}, State),
+    {noreply, State}.
+
+%% @private
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+handle_info({'DOWN', Monitor, process, _, Reason}, #state{monitor = Monitor} = State) ->
+    native_ended(Reason, State);
+handle_info({'DOWN', Monitor, process, _, Reason}, #state{creators = Creators} = State) when
+    is_map_key(Monitor, Creators)
+->
+    {Name, Rest} = maps:take(Monitor, Creators),
+    _ = Reason =/= normal andalso kv_creator:failed(State#state.native, Name, Reason),
+    {noreply, State#state{creators = Rest}};
+handle_info({[alias | Alias], Reply}, #state{relayed = Relayed} = State) when is_map_key(Alias, Relayed) ->
+    {From, Rest} = maps:take(Alias, Relayed),
+    ok = gen_server:reply(From, Reply),
+    {noreply, State#state{relayed = Rest}};
+handle_info({create_bucket, Native, Name}, #state{native = Native, start_bucket = {_, _, _} = StartBucket} = State) ->
+    Monitor = kv_creator:start(Native, Name, StartBucket),
+    {noreply, State#state{creators = (State#state.creators)#{Monitor => Name}}};
+handle_info({'EXIT', _Pid, normal}, State) ->
+    {noreply, State};
+handle_info({'EXIT', _Pid, Reason}, #state{native = Native, monitor = Monitor} = State) ->
+    ok = kv_native:stop(Native, Monitor, Reason),
+    leave(Reason, State);
+handle_info(Message, State) ->
+    ok = pass_on(Message, State),
+    {noreply, State}.
+
+pass_on(Message, #state{native = Native}) ->
+    _ = erlang:send(Native, Message, [noconnect]),
+    ok.
+
+%% The connection is lost, so the node's owner is about to end, and the supervisor above it will end this
+%% process and its siblings. A registry waits for that; see pause/2.
+native_ended(noconnection, #state{kind = registry, parent = Parent} = State) ->
+    receive
+        {'EXIT', Parent, Reason} -> leave(Reason, State)
+    after ?BRANCH_END_TIMEOUT -> leave(noconnection, State)
+    end;
+native_ended(Reason, State) ->
+    leave(Reason, State).
+
+%% Ends this process as an exit signal ends a process that does not trap them: without a crash report. Nothing
+%% went wrong here, and a node that is killed with a thousand buckets must not fill the log.
+-spec leave(term(), #state{}) -> {stop, term(), #state{}}.
+leave(kill, State) ->
+    {stop, kill, State};
+leave(Reason, State) ->
+    process_flag(trap_exit, false),
+    true = exit(self(), Reason),
+    {stop, Reason, State}.
+
+%% @private
+-spec terminate(term(), #state{}) -> ok.
+terminate(Reason, #state{native = Native, monitor = Monitor}) ->
+    kv_native:stop(Native, Monitor, Reason).
+
+%% @private
+-spec format_status(gen_server:format_status()) -> gen_server:format_status().
+format_status(#{state := #state{} = State} = Status) ->
+    Status#{
+        state := #{
+            kind => State#state.kind,
+            native => State#state.native,
+            label => State#state.label,
+            relayed => map_size(State#state.relayed),
+            creators => map_size(State#state.creators)
+        }
+    };
+format_status(Status) ->
+    Status.

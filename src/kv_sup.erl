@@ -1,0 +1,124 @@
+%% @doc The supervision tree, all three levels of it.
+%%
+%% ```
+%% Supervisor                one_for_one
+%% +-- EventManager          gen_event; survives everything below
+%% +-- NodeSupervisor        rest_for_one
+%%     +-- Node              owns the C program
+%%     +-- StoreSupervisor   one_for_all
+%%         +-- BucketSupervisor   one proxy per bucket, temporary
+%%         +-- Registry           the proxy of the native registry
+%% '''
+%%
+%% All names are parameters (see {@link kv_config}), so that several trees can live in one VM and each
+%% language can use names of its own.
+-module(kv_sup).
+-behaviour(supervisor).
+
+-export([start_link/1, start_level/2]).
+-export([init/1]).
+
+-define(NAMES, [supervisor, event_manager, node_supervisor, node, store_supervisor, bucket_supervisor, registry]).
+-define(KEYS, ?NAMES ++ [bucket_supervisor_spec, start_bucket, node_options]).
+
+-type level() :: supervisor | node_supervisor | store_supervisor.
+
+%% @doc Starts the tree. All of it runs when this returns.
+%%
+%% A failure is given by its plain reason, without the wrapping that supervisors add on the way up:
+%% `{error, {program_missing, Path}}', `{error, {bad_option, Key}}', and so on (see {@link kv_node}).
+-spec start_link(kv_config:t()) -> {ok, pid()} | {error, term()}.
+start_link(Config) ->
+    case validate(Config) of
+        ok -> start(Config);
+        {error, Reason} -> {error, Reason}
+    end.
+
+start(Config) ->
+    case start_level(supervisor, Config) of
+        {ok, Pid} ->
+            {ok, Pid};
+        {error, Reason} ->
+            %% What the node started for its sake before it failed.
+            ok = kv_distribution:stop(),
+            {error, Reason}
+    end.
+
+%% @private
+-spec start_level(level(), kv_config:t()) -> {ok, pid()} | {error, term()}.
+start_level(Level, Config) ->
+    case supervisor:start_link({local, maps:get(Level, Config)}, ?MODULE, {Level, Config}) of
+        {ok, Pid} -> {ok, Pid};
+        {error, Reason} -> {error, plain(Reason)}
+    end.
+
+plain({shutdown, {failed_to_start_child, _Id, Reason}}) -> plain(Reason);
+plain(Reason) -> Reason.
+
+%% @private
+-spec init({level(), kv_config:t()}) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init({supervisor, Config}) ->
+    %% one_for_one: handlers of the event manager outlive a crash of the store, and a crash of a handler's
+    %% manager must not cost anybody's data. Intensity: both children come back in milliseconds, so even a
+    %% person or a test that kills one again and again is not meant to lose the application; a child that
+    %% can't come back uses up 25 in a moment.
+    Flags = #{strategy => one_for_one, intensity => 25, period => 5},
+    {ok, {Flags, [event_manager(Config), level(node_supervisor, Config)]}};
+init({node_supervisor, Config}) ->
+    %% rest_for_one: registry and buckets live in the program that the node owns, so when it goes they are
+    %% gone and start after it; the node does not care when they go. Intensity: kv_backoff keeps the node
+    %% under 20 starts in 10 s whatever kills it, so a program that is killed now and then, or is gone for a
+    %% while, never gets here; 20 is reached only when kv_node itself is broken.
+    Flags = #{strategy => rest_for_one, intensity => 20, period => 10},
+    {ok, {Flags, [owner(Config), level(store_supervisor, Config)]}};
+init({store_supervisor, Config}) ->
+    %% one_for_all: a registry without its buckets would answer with dead pids, and buckets without their
+    %% registry could not be found. Intensity: a registry that can't start takes half a second to say so
+    %% (kv_proxy), so 20 in 10 s is never reached by waiting for the node above to be restarted.
+    Flags = #{strategy => one_for_all, intensity => 20, period => 10},
+    #{bucket_supervisor_spec := Buckets, bucket_supervisor := Name} = Config,
+    {ok, {Flags, [Buckets#{id => Name}, registry(Config)]}}.
+
+level(Level, Config) ->
+    #{
+        id => maps:get(Level, Config),
+        start => {?MODULE, start_level, [Level, Config]},
+        restart => permanent,
+        %% A supervisor waits as long as its children's own times add up to.
+        shutdown => infinity,
+        type => supervisor,
+        modules => [?MODULE]
+    }.
+
+event_manager(#{event_manager := Name}) ->
+    kv_event_manager:child_spec(Name).
+
+owner(#{node := Name, node_options := Options}) ->
+    %% The backoff is made here, by the supervisor, and so outlives each node that it restarts.
+    kv_node:child_spec(Name, [{backoff, kv_backoff:new()} | Options]).
+
+registry(#{registry := Name, start_bucket := StartBucket, event_manager := Events, node := Node}) ->
+    kv_registry:child_spec([{name, Name}, {start_bucket, StartBucket}, {event_manager, Events}, {node, Node}]).
+
+validate(Config) when is_map(Config) ->
+    Missing = [Key || Key <- ?KEYS, not valid(Key, Config)],
+    Unknown = maps:keys(Config) -- ?KEYS,
+    case Missing ++ Unknown of
+        [] -> valid_node_options(Config);
+        [Key | _] -> {error, {bad_option, Key}}
+    end;
+validate(Config) ->
+    {error, {bad_config, Config}}.
+
+valid_node_options(#{node_options := Options}) ->
+    case kv_node_options:validate(Options) of
+        {ok, _} -> ok;
+        {error, Reason} -> {error, Reason}
+    end.
+
+valid(bucket_supervisor_spec, #{bucket_supervisor_spec := Spec}) -> is_map(Spec);
+valid(bucket_supervisor_spec, _) -> false;
+valid(start_bucket, #{start_bucket := {M, F, A}}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
+valid(start_bucket, _) -> false;
+valid(node_options, Config) -> is_map_key(node_options, Config);
+valid(Key, Config) -> is_map_key(Key, Config) andalso is_atom(maps:get(Key, Config)).

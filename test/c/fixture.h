@@ -1,0 +1,84 @@
+/* A runtime without a network: two peers, and every signal that leaves is kept to be looked at. */
+#ifndef KV_TEST_FIXTURE_H
+#define KV_TEST_FIXTURE_H
+
+#include "process/runtime.h"
+
+enum { FIXTURE_MAX_SENT = 4096 };
+
+struct sent {
+    const char *to; /* the peer's name */
+    struct kv_signal signal;
+    struct kv_buffer bytes; /* what the signal borrows: its payload, name and node names */
+};
+
+struct fixture {
+    struct kv_runtime *runtime;
+    struct kv_peer *a; /* "a@host", creation 7 */
+    struct kv_peer *b; /* "b@host", creation 8 */
+    size_t sent_count;
+    struct sent sent[FIXTURE_MAX_SENT];
+};
+
+#define FIXTURE_NODE     "kv@host"
+#define FIXTURE_CREATION 100
+
+struct fixture *fixture_new(void);
+/* Also checks that nothing has been left behind in memory. */
+void fixture_free(struct fixture *fixture);
+
+/* Process number n of peer "a@host" or "b@host". */
+struct kv_pid pid_a(uint32_t n);
+struct kv_pid pid_b(uint32_t n);
+struct kv_ref ref_a(uint32_t n);
+struct kv_ref ref_b(uint32_t n);
+
+/* A term, valid until the next 256 calls of these. */
+struct kv_bytes term_atom(const char *text);
+struct kv_bytes term_binary(const char *text);
+struct kv_bytes term_integer(int64_t value);
+struct kv_bytes term_pid(const struct kv_pid *pid);
+/* A tuple of the terms given, at most 4, ending with one of length 0. */
+struct kv_bytes term_tuple(struct kv_bytes a, struct kv_bytes b, struct kv_bytes c,
+                           struct kv_bytes d);
+struct kv_bytes term_list(struct kv_bytes a, struct kv_bytes b, struct kv_bytes c);
+#define NONE kv_bytes(NULL, 0)
+/* {Pid, Tag} with Tag = [alias | Ref], as gen:call/4 makes it. */
+struct kv_bytes term_from(const struct kv_pid *pid, const struct kv_ref *alias);
+
+/* Feeds one signal of `peer`; must be KV_OK. */
+void feed(struct fixture *fixture, struct kv_peer *peer, const struct kv_signal *signal);
+
+void feed_message(struct fixture *fixture, struct kv_peer *peer, const struct kv_pid *to,
+                  struct kv_bytes message);
+void feed_link(struct fixture *fixture, struct kv_peer *peer, const struct kv_pid *from,
+               const struct kv_pid *to);
+void feed_unlink(struct fixture *fixture, struct kv_peer *peer, const struct kv_pid *from,
+                 const struct kv_pid *to, uint64_t id);
+void feed_monitor(struct fixture *fixture, struct kv_peer *peer, const struct kv_pid *from,
+                  const struct kv_pid *to, const struct kv_ref *ref);
+void feed_exit(struct fixture *fixture, struct kv_peer *peer, enum kv_signal_kind kind,
+               const struct kv_pid *from, const struct kv_pid *to, struct kv_bytes reason);
+/* Spawns Module:init/1 with the argument `options`; returns the pid of the reply. */
+struct kv_pid feed_spawn(struct fixture *fixture, struct kv_peer *peer, const char *module,
+                         struct kv_bytes spawn_options, struct kv_bytes options);
+/* A gen_server call of process 1 of a@host; returns the reply, without its tag. */
+struct kv_bytes call(struct fixture *fixture, const struct kv_pid *to, struct kv_bytes request);
+struct kv_bytes system_call(struct fixture *fixture, const struct kv_pid *to,
+                            struct kv_bytes request);
+void cast(struct fixture *fixture, const struct kv_pid *to, struct kv_bytes request);
+
+/* Forgets what has been sent so far. */
+void forget(struct fixture *fixture);
+
+/* The n-th signal of this kind since forget(), or NULL. */
+const struct sent *sent_of(const struct fixture *fixture, enum kv_signal_kind kind, size_t n);
+size_t count_of(const struct fixture *fixture, enum kv_signal_kind kind);
+
+/* The payload of a signal. */
+struct kv_bytes payload_of(const struct sent *sent);
+
+/* Whether two terms are equal, byte by byte. */
+#define assert_term(actual, expected) cr_assert(kv_bytes_equal((actual), (expected)))
+
+#endif

@@ -195,7 +195,7 @@ static void clear(struct kv_process *self, const struct kv_from *from,
 
 static void write_keys(const struct kv_table *table, struct kv_buffer *to)
 {
-    size_t cursor = 0;
+    const void *cursor = NULL;
     struct kv_bytes key;
     struct kv_bytes value;
     if (kv_table_count(table) > 0) {
@@ -209,7 +209,7 @@ static void write_keys(const struct kv_table *table, struct kv_buffer *to)
 
 static void write_map(const struct kv_table *table, struct kv_buffer *to)
 {
-    size_t cursor = 0;
+    const void *cursor = NULL;
     struct kv_bytes key;
     struct kv_bytes value;
     kv_write_map(to, (uint32_t)kv_table_count(table));

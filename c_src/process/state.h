@@ -168,7 +168,7 @@ void kv_monitors_peer_lost(struct kv_peer *peer);
 /* ---- life and death: life.c --------------------------------------------------------------------
  */
 
-void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *signal);
+void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *request);
 /* Applies an exit signal that is not ignored: the process ends with `reason`. */
 void kv_process_kill(struct kv_process *process, struct kv_bytes reason);
 void kv_exit_received(struct kv_peer *peer, const struct kv_signal *signal);

@@ -127,17 +127,16 @@ size_t kv_table_memory(const struct kv_table *table)
            table->map.chain_count * sizeof(struct kv_map_node *);
 }
 
-bool kv_table_next(const struct kv_table *table, size_t *cursor, struct kv_bytes *key,
+bool kv_table_next(const struct kv_table *table, const void **cursor, struct kv_bytes *key,
                    struct kv_bytes *value)
 {
-    const struct kv_map_node *last = (const struct kv_map_node *)(uintptr_t)*cursor;
-    const struct kv_map_node *node = kv_map_next(&table->map, last);
+    const struct kv_map_node *node = kv_map_next(&table->map, *cursor);
     if (node == NULL) {
         return false;
     }
     const struct entry *entry = KV_MAP_OF(node, const struct entry, node);
     *key = key_of(entry);
     *value = value_of(entry);
-    *cursor = (size_t)(uintptr_t)node;
+    *cursor = node;
     return true;
 }

@@ -32,9 +32,9 @@ size_t kv_table_count(const struct kv_table *table);
 /* Bytes of all keys and values, and of what the table needs to keep them. */
 size_t kv_table_memory(const struct kv_table *table);
 
-/* Goes over all entries in an arbitrary order. `cursor` starts as 0 and is the walk's own; false at
- * the end. The table must not change during the walk. */
-bool kv_table_next(const struct kv_table *table, size_t *cursor, struct kv_bytes *key,
+/* Goes over all entries in an arbitrary order. *cursor starts as NULL and is the walk's own; false
+ * at the end. The table must not change during the walk. */
+bool kv_table_next(const struct kv_table *table, const void **cursor, struct kv_bytes *key,
                    struct kv_bytes *value);
 
 #endif

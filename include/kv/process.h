@@ -99,8 +99,9 @@ void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,
  * connected or gets lost. */
 uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target);
 
-/* Ends a monitor; handle_down is not called for it any more. An unknown number is ignored. */
-void kv_demonitor(struct kv_process *self, uint64_t monitor);
+/* Ends the monitor of that number; handle_down is not called for it any more. An unknown number is
+ * ignored. */
+void kv_demonitor(struct kv_process *self, uint64_t number);
 
 /* Makes, or breaks, a link to a process. */
 void kv_link(struct kv_process *self, const struct kv_pid *target);

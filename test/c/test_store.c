@@ -114,7 +114,7 @@ Test(store, a_walk_sees_every_entry_once)
 {
     static bool seen[1000];
     char text[32];
-    size_t cursor = 0;
+    const void *cursor = NULL;
     size_t count = 0;
     struct kv_bytes key;
     struct kv_bytes value;
@@ -134,7 +134,7 @@ Test(store, a_walk_sees_every_entry_once)
 
 Test(store, a_walk_over_nothing_ends_at_once)
 {
-    size_t cursor = 0;
+    const void *cursor = NULL;
     struct kv_bytes key;
     struct kv_bytes value;
     cr_assert_not(kv_table_next(table, &cursor, &key, &value));

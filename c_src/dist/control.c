@@ -230,7 +230,7 @@ static int read_field(struct kv_reader *reader, enum field field, struct kv_byte
     case OPTIONS:
         return read_options(reader, &signal->spawn_options);
     case END:
-        break;
+        break; /* the loops over fields stop there */
     }
     return KV_EPROTOCOL;
 }
@@ -451,11 +451,15 @@ static void write_field(const struct kv_signal *signal, enum field field, struct
     }
 }
 
-enum { CONTROL_ROOM = 256 }; /* enough for most control tuples: one growth of the buffer at most */
+enum {
+    CONTROL_ROOM = 256,    /* enough for most control tuples: one growth of the buffer at most */
+    CONTROL_MAX = 1 << 16, /* more than any control tuple takes without the terms given to us */
+};
 
-static size_t payload_length(const struct kv_signal *signal)
+/* The bytes of the terms that are copied as they are. */
+static size_t terms_length(const struct kv_signal *signal)
 {
-    size_t length = 0;
+    size_t length = signal->spawn_options.length;
     for (unsigned i = 0; i < signal->payload_parts; i++) {
         length += signal->payload[i].length;
     }
@@ -465,13 +469,14 @@ static size_t payload_length(const struct kv_signal *signal)
 void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
 {
     enum opcode opcode = choose_opcode(signal->kind, flags);
-    if (opcode == DROPPED) {
+    size_t terms = terms_length(signal);
+    if (opcode == DROPPED || terms > UINT32_MAX - CONTROL_MAX) {
         return;
     }
     const struct form *form = &FORMS[opcode];
     size_t start = to->length;
-    (void)kv_buffer_reserve(to, CONTROL_ROOM + payload_length(signal));
-    to->length += KV_FRAME_HEADER;
+    (void)kv_buffer_reserve(to, CONTROL_ROOM + terms);
+    to->length += KV_FRAME_HEADER; /* the length, when it is known */
     kv_buffer_u8(to, KV_FRAME_PASS_THROUGH);
     kv_buffer_u8(to, KV_TERM_VERSION);
     kv_write_tuple(to, arity_of(form));
@@ -483,10 +488,5 @@ void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv
         kv_buffer_u8(to, KV_TERM_VERSION);
         write_payload(signal, to);
     }
-    size_t length = to->length - start - KV_FRAME_HEADER;
-    if (length > UINT32_MAX) {
-        to->length = start; /* no frame can carry it */
-        return;
-    }
-    kv_set32(to->data + start, (uint32_t)length);
+    kv_set32(to->data + start, (uint32_t)(to->length - start - KV_FRAME_HEADER));
 }

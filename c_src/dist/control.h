@@ -21,7 +21,8 @@ int kv_control_decode(struct kv_bytes frame, const struct kv_term_limits *limits
 
 /* Appends the frame, with its length, that carries a signal to a peer with which `flags` are
  * common. Signals that need a flag the peer has not got are turned into their older form; one that
- * has none is dropped (nothing is appended). */
+ * has none is dropped (nothing is appended), and so is one whose terms no frame can hold, since its
+ * length has 32 bits. */
 void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
 
 #endif

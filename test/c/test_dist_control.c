@@ -77,6 +77,88 @@ Test(control, a_message_that_a_beam_sent_is_understood)
     kv_buffer_free(&frame);
 }
 
+/* What b@127.0.0.1, an OTP 25.2.3, sent to c@127.0.0.1. */
+static const struct {
+    const char *name;
+    const char *frame;
+    int opcode;
+    enum kv_signal_kind kind;
+} CAPTURED[] = {
+    {"MONITOR_P by gen_server:call/3",
+     "70836804611358770b62403132372e302e302e3100000009000000006b0150a477026b76"
+     "5a0003770b62403132372e302e302e316b0150a40003b284da4900026e26534f",
+     19, KV_SIGNAL_MONITOR},
+    {"REG_SEND of a $gen_call",
+     "70836804610658770b62403132372e302e302e3100000009000000006b0150a477007702"
+     "6b7683680377092467656e5f63616c6c680258770b62403132372e302e302e3100000009"
+     "000000006b0150a46c000000017705616c6961735a0003770b62403132372e302e302e31"
+     "6b0150a40003b284da4900026e26534f680277036765746d0000000465676773",
+     6, KV_SIGNAL_MESSAGE_NAME},
+    {"SPAWN_REQUEST by spawn_opt/5",
+     "70836806611d5a0003770b62403132372e302e302e316b0150a40003b285da4800026e26"
+     "534f58770b62403132372e302e302e3100000009000000006b0150a458770b6240313237"
+     "2e302e302e3100000047000000006b0150a4680377096b765f6275636b65747704696e69"
+     "7461016c0000000277046c696e6b77076d6f6e69746f726a836b000101",
+     29, KV_SIGNAL_SPAWN_REQUEST},
+    {"SEND_SENDER of a $gen_cast",
+     "70836803611658770b62403132372e302e302e3100000009000000006b0150a458770b63"
+     "403132372e302e302e310000004d000000036b0150a383680277092467656e5f63617374"
+     "7705636c656172",
+     22, KV_SIGNAL_MESSAGE},
+    {"UNLINK_ID by unlink/1",
+     "708368046123610558770b62403132372e302e302e3100000009000000006b0150a45877"
+     "0b63403132372e302e302e310000004d000000036b0150a3",
+     35, KV_SIGNAL_UNLINK},
+    {"PAYLOAD_EXIT2 by exit/2",
+     "70836803611a58770b62403132372e302e302e3100000009000000006b0150a458770b63"
+     "403132372e302e302e310000004d000000036b0150a383770873687574646f776e",
+     26, KV_SIGNAL_EXIT},
+};
+
+Test(control, the_frames_captured_from_a_beam_are_understood)
+{
+    for (size_t i = 0; i < sizeof CAPTURED / sizeof *CAPTURED; i++) {
+        struct kv_buffer frame = from_hex(CAPTURED[i].frame);
+        struct kv_signal signal;
+        int opcode = 0;
+        int error = kv_control_decode(kv_buffer_bytes(&frame), &LIMITS,
+                                      kv_bytes_text("b@127.0.0.1"), &signal, &opcode);
+        cr_assert_eq(error, KV_OK, "%s: %d", CAPTURED[i].name, error);
+        cr_assert_eq(opcode, CAPTURED[i].opcode, "%s", CAPTURED[i].name);
+        cr_assert_eq(signal.kind, CAPTURED[i].kind, "%s", CAPTURED[i].name);
+        cr_assert(kv_bytes_is(signal.from.node, "b@127.0.0.1"), "%s", CAPTURED[i].name);
+        kv_buffer_free(&frame);
+    }
+}
+
+Test(control, a_spawn_request_of_a_beam_says_what_to_run)
+{
+    struct kv_buffer frame = from_hex(CAPTURED[2].frame);
+    struct kv_signal signal;
+    int opcode = 0;
+    cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), &LIMITS, kv_bytes_text("b@127.0.0.1"),
+                                   &signal, &opcode),
+                 KV_OK);
+    cr_assert(kv_bytes_is(signal.spawn.module, "kv_bucket"));
+    cr_assert(kv_bytes_is(signal.spawn.function, "init"));
+    cr_assert_eq(signal.spawn.arity, 1);
+    cr_assert(kv_bytes_equal(signal.payload[0], kv_bytes("k\0\1\1", 4)), "[1] comes as a string");
+    kv_buffer_free(&frame);
+}
+
+/* A process of another node of the same cluster is none of the peer's. */
+Test(control, a_sender_is_a_process_of_the_peer)
+{
+    struct kv_buffer frame = from_hex(CAPTURED[4].frame);
+    struct kv_signal signal;
+    int opcode = 0;
+    cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), &LIMITS, kv_bytes_text("b@127.0.0.2"),
+                                   &signal, &opcode),
+                 KV_EPROTOCOL);
+    cr_assert_eq(opcode, 35);
+    kv_buffer_free(&frame);
+}
+
 Test(control, a_signal_borrows_from_its_frame)
 {
     struct kv_buffer frame = frame_of(&CONTROL_MESSAGES[1]);

@@ -115,6 +115,17 @@ Test(encode, a_large_payload_is_sent_whole)
     kv_buffer_free(&payload);
 }
 
+/* The bytes are not there: nothing may be read before the length has been looked at. */
+Test(encode, a_term_that_no_frame_can_hold_is_not_sent)
+{
+    struct kv_signal signal = {
+        .kind = KV_SIGNAL_MESSAGE, .from = OURS, .to = PEER, .payload = TERM, .payload_parts = 2};
+    signal.payload[1] = kv_bytes(signal.payload[0].data, UINT32_MAX);
+    struct kv_buffer frame = encoded(&signal, ALL_FLAGS);
+    cr_assert_eq(frame.length, 0);
+    kv_buffer_free(&frame);
+}
+
 /* ---- which form for which flags -------------------------------------------------------------- */
 
 enum { DROPPED = -1 };

@@ -4,6 +4,7 @@
 #include "test_dist_support.h"
 
 #include <criterion/criterion.h>
+#include <openssl/provider.h>
 
 /* MD5("probe" "12345") as a BEAM computes it. */
 #define PROBE_DIGEST "c6fbd31dba901048079e89736c97edc7"
@@ -409,6 +410,18 @@ Test(handshake, a_digest_that_differs_in_one_bit_is_refused)
         kv_buffer_free(&reply);
         close_connection(&connection);
     }
+}
+
+/* The null provider, loaded by itself, keeps libcrypto from loading any that has MD5. */
+Test(handshake, a_system_without_md5_lets_nobody_in)
+{
+    OSSL_PROVIDER *null = OSSL_PROVIDER_load(NULL, "null");
+    cr_assert_not_null(null);
+    const struct refusal row = {"no digest",
+                                BEAM_NAME "0015 72 00003039 00000000000000000000000000000000",
+                                KV_EDIGEST, CHALLENGED};
+    assert_refused(&row, false);
+    OSSL_PROVIDER_unload(null);
 }
 
 /* ---- flags ----------------------------------------------------------------------------------- */

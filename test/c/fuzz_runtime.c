@@ -1,0 +1,266 @@
+/* Runs programs of signals against the runtime: every byte of the input chooses what happens next.
+ *
+ * Three peers come and go; their processes spawn, link, monitor, call, suspend and kill buckets and
+ * registries, and send payloads that are any valid term. At the end nothing may be left in memory,
+ * and what was sent must be well-formed. */
+#include "base/alloc.h"
+#include "dist/control.h"
+#include "dist/handshake.h"
+#include "kv/kv.h"
+#include "process/runtime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PEERS = 3, PIDS_PER_PEER = 4, MAX_NATIVE = 24, REFS = 16 };
+
+struct world {
+    const uint8_t *data;
+    size_t left;
+    struct kv_runtime *runtime;
+    struct kv_peer *peers[PEERS];
+    struct kv_pid native[MAX_NATIVE]; /* pids of our node that replies told of */
+    size_t native_count;
+    struct kv_buffer terms;
+    struct kv_buffer frame;
+};
+
+static char names[PEERS][8] = {"a@h", "b@h", "c@h"};
+static const char node[] = "kv@h";
+
+static uint8_t next(struct world *world)
+{
+    if (world->left == 0) {
+        return 0;
+    }
+    world->left--;
+    return *world->data++;
+}
+
+/* What leaves must be a frame that the other side would take. */
+static void sent(void *context, void *carrier, const struct kv_signal *signal)
+{
+    static const struct kv_term_limits limits = KV_TERM_LIMITS_DEFAULT;
+    struct world *world = context;
+    struct kv_signal back;
+    int opcode = 0;
+    (void)carrier;
+    kv_buffer_clear(&world->frame);
+    kv_control_encode(signal, KV_DFLAGS_OFFERED, &world->frame);
+    struct kv_bytes content = kv_bytes(world->frame.data + 4, world->frame.length - 4);
+    if (kv_control_decode(content, &limits, kv_bytes_text(node), &back, &opcode) != KV_OK) {
+        abort();
+    }
+    if (signal->kind == KV_SIGNAL_SPAWN_REPLY && !signal->by_name &&
+        world->native_count < MAX_NATIVE) {
+        struct kv_pid *pid = &world->native[world->native_count++];
+        *pid = signal->from;
+        pid->node = kv_bytes_text(node);
+    }
+}
+
+static void logged(void *context, enum kv_log_level level, const char *line)
+{
+    (void)context;
+    (void)level;
+    (void)line;
+}
+
+static struct kv_pid remote(size_t peer, struct world *world)
+{
+    return (struct kv_pid){
+        .node = kv_bytes_text(names[peer]), .id = next(world) % PIDS_PER_PEER, .creation = 5};
+}
+
+static struct kv_pid native(struct world *world)
+{
+    uint8_t choice = next(world);
+    if (world->native_count == 0 || choice == 255) {
+        return (struct kv_pid){
+            .node = kv_bytes_text(node), .id = choice, .creation = choice == 254 ? 1 : 9};
+    }
+    return world->native[choice % world->native_count];
+}
+
+static struct kv_ref reference(size_t peer, uint8_t number)
+{
+    return (struct kv_ref){
+        .node = kv_bytes_text(names[peer]), .creation = 5, .count = 2, .words = {number, 1}};
+}
+
+/* A term of few bytes of the input: atoms of the protocol, small data, pids, or raw bytes. */
+static void write_term(struct world *world, struct kv_buffer *to, int depth)
+{
+    static const char *const atoms[] = {
+        "normal", "kill",   "killed", "noproc", "ok",      "error",          "get",
+        "put",    "delete", "clear",  "keys",   "to_map",  "bucket_created", "bucket_failed",
+        "create", "lookup", "names",  "stop",   "owner",   "creator",        "event_manager",
+        "name",   "label",  "fetch",  "size",   "put_new", "has_key",        "terminate"};
+    uint8_t choice = next(world);
+    struct kv_pid pid;
+    switch (depth > 3 ? choice % 4 : choice % 9) {
+    case 0:
+        kv_write_atom_text(to, atoms[next(world) % (sizeof atoms / sizeof atoms[0])]);
+        break;
+    case 1:
+        kv_write_i64(to, next(world));
+        break;
+    case 2:
+        kv_write_binary(to, kv_bytes(names[next(world) % PEERS], 1));
+        break;
+    case 3:
+        pid = (choice & 1) != 0 ? native(world) : remote(next(world) % PEERS, world);
+        kv_write_pid(to, &pid);
+        break;
+    case 4:
+        kv_write_nil(to);
+        break;
+    case 5:
+        kv_write_list(to, 1);
+        write_term(world, to, depth + 1);
+        kv_write_nil(to);
+        break;
+    case 6:
+        kv_write_map(to, 1);
+        write_term(world, to, depth + 1);
+        write_term(world, to, depth + 1);
+        break;
+    default: {
+        uint32_t arity = 1 + next(world) % 3;
+        kv_write_tuple(to, arity);
+        for (uint32_t i = 0; i < arity; i++) {
+            write_term(world, to, depth + 1);
+        }
+    }
+    }
+}
+
+/* {'$gen_call', From, Term}, {system, From, Term}, {'$gen_cast', Term} or Term. */
+static void write_message(struct world *world, struct kv_buffer *to, size_t peer)
+{
+    static const char *const system[] = {"suspend", "resume", "get_state", "get_status"};
+    uint8_t kind = next(world) % 5;
+    if (kind == 4) {
+        write_term(world, to, 0);
+        return;
+    }
+    if (kind == 3) {
+        kv_write_tuple(to, 2);
+        kv_write_atom_text(to, "$gen_cast");
+        write_term(world, to, 0);
+        return;
+    }
+    struct kv_pid pid = remote(peer, world);
+    struct kv_ref alias = reference(peer, next(world));
+    kv_write_tuple(to, 3);
+    kv_write_atom_text(to, kind == 0 ? "system" : "$gen_call");
+    kv_write_tuple(to, 2);
+    kv_write_pid(to, &pid);
+    if (kind == 1) {
+        kv_write_ref(to, &alias);
+    } else {
+        kv_write_list(to, 1);
+        kv_write_atom_text(to, "alias");
+        kv_write_ref(to, &alias);
+    }
+    if (kind == 0 && next(world) % 2 == 0) {
+        kv_write_atom_text(to, system[next(world) % 4]);
+    } else {
+        write_term(world, to, 0);
+    }
+}
+
+static void spawn(struct world *world, size_t peer, struct kv_signal *signal)
+{
+    uint8_t flags = next(world);
+    signal->ref = reference(peer, 200);
+    signal->group_leader = signal->from;
+    signal->spawn = (struct kv_mfa){
+        .module = kv_bytes_text((flags & 4) != 0 ? "kv_registry" : "kv_bucket"),
+        .function = kv_bytes_text("init"),
+        .arity = 1,
+    };
+    kv_write_list(&world->terms, 1);
+    kv_write_atom_text(&world->terms, (flags & 1) != 0 ? "link" : "priority");
+    kv_write_nil(&world->terms);
+    size_t options = world->terms.length;
+    kv_write_list(&world->terms, 1);
+    write_term(world, &world->terms, 0);
+    kv_write_nil(&world->terms);
+    signal->spawn_options = kv_bytes(world->terms.data, options);
+    signal->payload[0] = kv_bytes(world->terms.data + options, world->terms.length - options);
+}
+
+static void step(struct world *world)
+{
+    static const enum kv_signal_kind kinds[] = {
+        KV_SIGNAL_MESSAGE,    KV_SIGNAL_MESSAGE,       KV_SIGNAL_MESSAGE,
+        KV_SIGNAL_LINK,       KV_SIGNAL_UNLINK,        KV_SIGNAL_EXIT_LINK,
+        KV_SIGNAL_EXIT,       KV_SIGNAL_MONITOR,       KV_SIGNAL_DEMONITOR,
+        KV_SIGNAL_DOWN,       KV_SIGNAL_SPAWN_REQUEST, KV_SIGNAL_SPAWN_REQUEST,
+        KV_SIGNAL_UNLINK_ACK, KV_SIGNAL_GROUP_LEADER};
+    uint8_t choice = next(world);
+    size_t peer = choice % PEERS;
+    if (choice >= 250 || world->peers[peer] == NULL) {
+        if (world->peers[peer] != NULL) {
+            kv_runtime_peer_down(world->runtime, world->peers[peer]);
+            world->peers[peer] = NULL;
+        } else {
+            world->peers[peer] =
+                kv_runtime_peer_up(world->runtime, kv_bytes_text(names[peer]), 5, names[peer]);
+        }
+        return;
+    }
+    uint8_t number = next(world) % REFS;
+    struct kv_signal signal = {
+        .kind = kinds[next(world) % (sizeof kinds / sizeof kinds[0])],
+        .from = remote(peer, world),
+        .to = native(world),
+        .ref = reference(peer, number),
+        .unlink_id = number,
+        .payload_parts = 1,
+    };
+    kv_buffer_clear(&world->terms);
+    if (signal.kind == KV_SIGNAL_SPAWN_REQUEST) {
+        spawn(world, peer, &signal);
+    } else {
+        if (signal.kind == KV_SIGNAL_MESSAGE) {
+            write_message(world, &world->terms, peer);
+        } else {
+            write_term(world, &world->terms, 0);
+        }
+        signal.payload[0] = kv_buffer_bytes(&world->terms);
+    }
+    if (signal.kind == KV_SIGNAL_DOWN) {
+        signal.ref = (struct kv_ref){
+            .node = kv_bytes_text(node), .creation = 9, .count = 3, .words = {next(world) % 32}};
+    }
+    (void)kv_runtime_receive(world->runtime, world->peers[peer], &signal);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    size_t outstanding = kv_alloc_outstanding();
+    struct world world = {.data = data, .left = size};
+    struct kv_runtime_options options = {
+        .node = kv_bytes_text(node),
+        .creation = 9,
+        .sink = {.context = &world, .send = sent, .log = logged},
+    };
+    world.runtime = kv_runtime_new(&options);
+    if (kv_services_start(world.runtime) != KV_OK) {
+        abort();
+    }
+    while (world.left > 0) {
+        step(&world);
+    }
+    kv_runtime_free(world.runtime);
+    kv_buffer_free(&world.terms);
+    kv_buffer_free(&world.frame);
+    if (kv_alloc_outstanding() != outstanding) {
+        abort();
+    }
+    return 0;
+}

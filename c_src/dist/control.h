@@ -11,8 +11,9 @@
 
 /* Turns the content of one frame (not a tick) into a signal that borrows from it. `peer` is the
  * node name of the sender: OTP demands that the sender of LINK, UNLINK_ID, UNLINK_ID_ACK, EXIT,
- * EXIT2, MONITOR_P and DEMONITOR_P is a process of that node, and so do we. The traced (TT) forms
- * are taken as the plain ones, and UNLINK (4) as an UNLINK_ID with id 0, which needs no answer.
+ * EXIT2, MONITOR_P and DEMONITOR_P is a process of that node, and so do we, also for SPAWN_REQUEST.
+ * The traced (TT) forms are taken as the plain ones, and UNLINK (4) as an UNLINK_ID with id 0,
+ * which needs no answer.
  *
  * KV_OK; or what makes the connection unusable: the errors of kv_term_validate(), KV_EOPCODE,
  * KV_EPROTOCOL (wrong shape). *opcode is set as soon as it is known, else -1, for the log line. */

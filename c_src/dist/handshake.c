@@ -195,12 +195,13 @@ static int recv_any_name(struct kv_handshake *handshake, struct kv_bytes message
     return error;
 }
 
-/* A peer that has given up the older connection meanwhile says "false" and closes. */
+/* "false" says that the peer does not want this connection any more: no offence; OTP: dist_util.erl
+ * recv_status/1 at "alive". */
 static int recv_alive(struct kv_handshake *handshake, struct kv_bytes message,
                       struct kv_buffer *out)
 {
     if (!kv_bytes_is(message, "strue")) {
-        return KV_EPROTOCOL;
+        return kv_bytes_is(message, "sfalse") ? KV_EEXIST : KV_EPROTOCOL;
     }
     send_challenge(handshake, out);
     return KV_OK;

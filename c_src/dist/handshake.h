@@ -107,7 +107,8 @@ void kv_handshake_init(struct kv_handshake *handshake, const struct kv_identity 
  * `out`. In the steps NAMED, VERIFIED, DONE and REFUSED nothing is taken.
  *
  * KV_OK, or why the connection is refused: KV_EPROTOCOL (an unexpected or misshapen message),
- * KV_ESIZE, KV_EVERSION, KV_EFLAGS, KV_ENAME, KV_ECOOKIE, KV_EDIGEST; the step is REFUSED then. */
+ * KV_ESIZE, KV_EVERSION, KV_EFLAGS, KV_ENAME, KV_ECOOKIE, KV_EDIGEST, KV_EEXIST (the peer answered
+ * "alive" with "false": it does not want a second connection); the step is REFUSED then. */
 int kv_handshake_feed(struct kv_handshake *handshake, struct kv_bytes input, size_t *consumed,
                       struct kv_buffer *out);
 

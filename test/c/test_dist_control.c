@@ -350,7 +350,14 @@ static const struct {
     int opcode;
 } BAD_FRAMES[] = {
     {"another first byte", "71 83 68 03 61 01" PEER_HEX OURS_HEX, KV_EPROTOCOL, -1},
-    {"a distribution header", "83 44 00 68 03 61 01" PEER_HEX OURS_HEX, KV_EPROTOCOL, -1},
+    {"what a BEAM sends with fragments",
+     "83 44 00 68 04 61 06 58 77 04 71 40 76 6d 00 00 00 09 00 00 00 00 6b 00 73 f0 77 00"
+     "77 02 6b 76 77 02 61 62",
+     KV_EPROTOCOL, -1},
+    {"what a BEAM sends with an atom cache",
+     "83 44 04 8f 99 00 bb 04 71 40 76 6d 05 00 a3 02 6b 76 a4 02 61 62 68 04 61 06 58 52 00 00"
+     "00 00 09 00 00 00 00 6b 00 73 f2 52 01 52 02 52 03",
+     KV_EPROTOCOL, -1},
     {"no version byte", "70 68 03 61 01" PEER_HEX OURS_HEX, KV_EPROTOCOL, -1},
     {"another version byte", "70 82 68 03 61 01" PEER_HEX OURS_HEX, KV_EPROTOCOL, -1},
     {"no tuple", "70 83 61 01", KV_EPROTOCOL, -1},

@@ -380,7 +380,7 @@ Test(handshake, a_bad_answer_to_the_challenge_is_refused_by_closing)
 }
 
 static const struct refusal BAD_ALIVES[] = {
-    {"false", BEAM_NAME STATUS_FALSE, KV_EPROTOCOL, STATUS_ALIVE},
+    {"false", BEAM_NAME STATUS_FALSE, KV_EEXIST, STATUS_ALIVE},
     {"something else", BEAM_NAME STATUS_OK, KV_EPROTOCOL, STATUS_ALIVE},
     {"true and more", BEAM_NAME "0006 73 7472756500", KV_EPROTOCOL, STATUS_ALIVE},
     {"a status without a text", BEAM_NAME "0001 73", KV_EPROTOCOL, STATUS_ALIVE},

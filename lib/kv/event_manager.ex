@@ -1,0 +1,177 @@
+defmodule KV.EventManager do
+  @moduledoc """
+  The event manager: a `:gen_event` process that hears of every bucket of a registry.
+
+  Its handlers get `{:create, name, pid}` when a bucket was made and `{:exit, name, pid}` when one has ended,
+  always after the registry changed. `name` is a binary and `pid` that of the native process. A handler is a module with
+  the callbacks of `:gen_event`:
+
+      defmodule Printer do
+        @behaviour :gen_event
+
+        def init(prefix), do: {:ok, prefix}
+
+        def handle_event(event, prefix) do
+          IO.puts([prefix, inspect(event)])
+          {:ok, prefix}
+        end
+
+        def handle_call(_request, prefix), do: {:ok, :ok, prefix}
+      end
+
+      KV.EventManager.add_handler(KV.EventManager, Printer, "bucket: ")
+
+  The manager of the application is named `KV.EventManager`; it and its handlers outlive a crash of the registry, of
+  the buckets and of the C node. Whoever only wants to read events takes `stream/1`.
+  """
+
+  @typedoc "An event manager."
+  @type t :: pid | atom | {atom, node} | {:global, term} | {:via, module, term}
+
+  @typedoc "A handler: a module, or a module with an id where one manager has it several times."
+  @type handler :: module | {module, term}
+
+  @typedoc "What the registry tells."
+  @type event ::
+          {:create, KV.Registry.name(), KV.Bucket.native()} | {:exit, KV.Registry.name(), KV.Bucket.native()}
+
+  @doc """
+  Starts an event manager, linked to the caller, under the local name `:name` if one is given.
+
+  ## Examples
+
+      iex> {:ok, manager} = KV.EventManager.start_link()
+      iex> KV.EventManager.sync_notify(manager, :nobody_listens)
+      :ok
+  """
+  @doc since: "0.1.0"
+  @spec start_link(name: atom) :: {:ok, pid} | {:error, {:already_started, pid}}
+  def start_link(options \\ []) do
+    case Keyword.get(options, :name) do
+      nil -> :gen_event.start_link()
+      name -> :kv_event_manager.start_link(name)
+    end
+  end
+
+  @doc """
+  A child specification.
+  """
+  @doc since: "0.1.0"
+  @spec child_spec(name: atom) :: Supervisor.child_spec()
+  def child_spec(options) do
+    %{
+      id: Keyword.get(options, :name, __MODULE__),
+      start: {__MODULE__, :start_link, [options]},
+      # Handlers are the user's: what a GenServer usually gets to finish.
+      shutdown: 5_000,
+      type: :worker,
+      modules: :dynamic
+    }
+  end
+
+  @doc """
+  Adds a handler, which is started with `handler.init(args)` and runs in the manager.
+
+  Returns `:ok`, `{:EXIT, reason}` when `init/1` crashed, or what it returned instead of `{:ok, state}`.
+  """
+  @doc since: "0.1.0"
+  @spec add_handler(t, handler, term) :: :ok | {:EXIT, term} | term
+  def add_handler(manager, handler, args), do: :gen_event.add_handler(manager, handler, args)
+
+  @doc """
+  Adds a handler that is removed when the calling process ends, as `:gen_event.add_sup_handler/3` does.
+
+  The manager and the caller are linked. When the handler is removed for another reason the caller gets
+  `{:gen_event_EXIT, handler, reason}`.
+  """
+  @doc since: "0.1.0"
+  @spec add_sup_handler(t, handler, term) :: :ok | {:EXIT, term} | term
+  def add_sup_handler(manager, handler, args), do: :gen_event.add_sup_handler(manager, handler, args)
+
+  @doc """
+  Removes a handler, and gives what its `terminate(args, state)` returned.
+
+  Returns `{:error, :module_not_found}` when the manager does not have it.
+  """
+  @doc since: "0.1.0"
+  @spec delete_handler(t, handler, term) :: term
+  def delete_handler(manager, handler, args), do: :gen_event.delete_handler(manager, handler, args)
+
+  @doc """
+  All handlers of the manager.
+
+  ## Examples
+
+      iex> {:ok, manager} = KV.EventManager.start_link()
+      iex> KV.EventManager.which_handlers(manager)
+      []
+  """
+  @doc since: "0.1.0"
+  @spec which_handlers(t) :: [handler]
+  def which_handlers(manager), do: :gen_event.which_handlers(manager)
+
+  @doc """
+  Sends an event to all handlers, and returns at once.
+  """
+  @doc since: "0.1.0"
+  @spec notify(t, term) :: :ok
+  def notify(manager, event), do: :gen_event.notify(manager, event)
+
+  @doc """
+  Sends an event to all handlers, and returns when all have handled it.
+  """
+  @doc since: "0.1.0"
+  @spec sync_notify(t, term) :: :ok
+  def sync_notify(manager, event), do: :gen_event.sync_notify(manager, event)
+
+  @doc """
+  The events of a manager as a stream, from the moment its consumer begins. It ends when the manager does.
+
+  Events wait in the mailbox of the consumer, which must be one process from beginning to end.
+
+  ## Examples
+
+      iex> {:ok, manager} = KV.EventManager.start_link()
+      iex> reader = Task.async(fn -> manager |> KV.EventManager.stream() |> Enum.take(2) end)
+      iex> Stream.repeatedly(fn -> KV.EventManager.sync_notify(manager, :tick) end)
+      ...> |> Enum.find(fn _ -> not Process.alive?(reader.pid) end)
+      iex> Task.await(reader)
+      [:tick, :tick]
+  """
+  @doc since: "0.1.0"
+  @spec stream(t) :: Enumerable.t()
+  def stream(manager) do
+    Stream.resource(fn -> subscribe(manager) end, &next/1, &unsubscribe/1)
+  end
+
+  # The monitor's reference doubles as the id of the handler and the mark of its messages.
+  defp subscribe(manager) do
+    reference = :erlang.monitor(:process, manager)
+    handler = {KV.EventManager.Forwarder, reference}
+    :ok = :gen_event.add_handler(manager, handler, {self(), reference})
+    {manager, reference}
+  end
+
+  defp next({_manager, reference} = subscription) do
+    receive do
+      {^reference, event} -> {[event], subscription}
+      {:DOWN, ^reference, :process, _pid, _reason} -> {:halt, subscription}
+    end
+  end
+
+  defp unsubscribe({manager, reference}) do
+    if Process.demonitor(reference, [:flush, :info]) do
+      _ = :gen_event.delete_handler(manager, {KV.EventManager.Forwarder, reference}, :done)
+    end
+
+    flush(reference)
+  end
+
+  defp flush(reference) do
+    receive do
+      {^reference, _event} -> flush(reference)
+    after
+      0 -> :ok
+    end
+  end
+end

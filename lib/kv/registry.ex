@@ -1,0 +1,238 @@
+defmodule KV.Registry do
+  @moduledoc """
+  The registry: finds buckets by name, and makes them.
+
+  Names are binaries; no atom is ever made from one. A bucket that ends has lost its name before the registry
+  serves any later request.
+
+      iex> KV.Registry.lookup(KV.Registry, "groceries")
+      :error
+      iex> KV.Registry.create(KV.Registry, "groceries")
+      :ok
+      iex> {:ok, bucket} = KV.Registry.lookup(KV.Registry, "groceries")
+      iex> KV.Bucket.put(bucket, "milk", 1)
+      :ok
+
+  The pid that `lookup/2` gives is that of the native process and works from every node of the cluster. So does
+  `{KV.Registry, KV.Node.name()}` in place of the registry:
+
+      iex> GenServer.call({KV.Registry, KV.Node.name()}, {:lookup, "nobody's"})
+      :error
+
+  A registry of your own needs no supervisor for its buckets: it makes them itself, and they end with it. Any
+  number of registries run side by side and know nothing of each other's names.
+
+      iex> {:ok, registry} = KV.Registry.start_link(name: :my_registry)
+      iex> KV.Registry.create(:my_registry, "groceries")
+      :ok
+      iex> KV.Registry.names(registry)
+      ["groceries"]
+
+  Functions that talk to a registry exit as `GenServer.call/3` does: with `:noproc` when there is none, with
+  `:timeout` when it does not answer within the time given in milliseconds, with `{:nodedown, node}` when its
+  node is lost.
+  """
+
+  use GenServer
+
+  @typedoc "A registry: a pid, a name, `{name, node}`, `{:global, name}`, `{:via, module, name}`."
+  @type t :: GenServer.server()
+
+  @typedoc "The name of a bucket."
+  @type name :: binary
+
+  @typedoc """
+    * `:name` - an atom, `{:global, term}` or `{:via, module, term}`.
+    * `:buckets` - the supervisor that is to start the buckets, such as `KV.BucketSupervisor`; without it the
+      registry makes them itself, and they end with it.
+    * `:event_manager` - a `:gen_event` process that is told of every bucket, such as `KV.EventManager`.
+    * `:node` - the local name of the `KV.Node` to run on, when there are several.
+  """
+  @type option ::
+          {:name, GenServer.name()}
+          | {:buckets, Supervisor.supervisor()}
+          | {:event_manager, pid | atom | {atom, node}}
+          | {:node, atom}
+
+  @doc """
+  Starts an empty registry, linked to the caller.
+
+  Takes a list of options, or an atom, which is short for `name: atom`.
+
+  Returns `{:ok, pid}`, or `{:error, reason}`: `{:bad_option, key}`; `{:already_started, pid}` when the name is
+  taken; `{:already_registered, pid}` when it is taken on the C node; `{:not_running, server}` and
+  `{:nodedown, node}` when there is no C node.
+
+  ## Examples
+
+      iex> {:ok, registry} = KV.Registry.start_link()
+      iex> KV.Registry.lookup(registry, "shopping")
+      :error
+      iex> KV.Registry.start_link(colour: :red)
+      {:error, {:bad_option, :colour}}
+  """
+  @doc since: "0.1.0"
+  @spec start_link([option] | atom) :: {:ok, pid} | {:error, term}
+  def start_link(options \\ [])
+  def start_link(name) when is_atom(name) and name != nil, do: start_link(name: name)
+
+  def start_link(options) when is_list(options) do
+    with {:ok, native_options} <- native_options(options) do
+      :kv_registry.start_link(native_options)
+    end
+  end
+
+  @doc """
+  Starts a registry that tells an event manager of its buckets.
+
+  The same as `start_link([event_manager: event_manager] ++ options)`.
+  """
+  @doc since: "0.1.0"
+  @spec start_link(GenServer.server(), [option]) :: {:ok, pid} | {:error, term}
+  def start_link(event_manager, options) when is_list(options) do
+    start_link([event_manager: event_manager] ++ options)
+  end
+
+  @doc """
+  Starts a registry that tells an event manager of its buckets and has them started by a supervisor.
+
+  The same as `start_link([event_manager: event_manager, buckets: buckets] ++ options)`.
+  """
+  @doc since: "0.1.0"
+  @spec start_link(GenServer.server(), Supervisor.supervisor(), [option]) :: {:ok, pid} | {:error, term}
+  def start_link(event_manager, buckets, options) when is_list(options) do
+    start_link([event_manager: event_manager, buckets: buckets] ++ options)
+  end
+
+  @doc """
+  Not offered: raises `ArgumentError`.
+
+  An early form of the guide keeps the names in an ETS table that the supervisor owns, so that they outlive the
+  registry. A native registry keeps its names itself, on the C node; no ETS table can hold them.
+  """
+  @doc since: "0.1.0"
+  @spec start_link(term, term, term, [option]) :: no_return
+  def start_link(table, _event_manager, _buckets, _options) do
+    raise ArgumentError,
+          "a native registry keeps its names on the C node, not in an ETS table (#{inspect(table)}): " <>
+            "call KV.Registry.start_link/3, without the table"
+  end
+
+  @doc """
+  A child specification.
+
+  ## Examples
+
+      iex> %{id: KV.Registry, start: start} = KV.Registry.child_spec([])
+      iex> start
+      {KV.Registry, :start_link, [[]]}
+  """
+  @doc since: "0.1.0"
+  @spec child_spec([option] | atom) :: Supervisor.child_spec()
+  def child_spec(options) do
+    %{
+      id: __MODULE__,
+      start: {__MODULE__, :start_link, [options]},
+      restart: :permanent,
+      # The native process gets two seconds to end, and two more after it is killed.
+      shutdown: 5_000,
+      type: :worker
+    }
+  end
+
+  @doc """
+  The bucket of that name.
+
+  Returns `{:ok, pid}` or `:error`; `{:error, {:bad_name, name}}` when the name is not a binary.
+
+  ## Examples
+
+      iex> KV.Registry.lookup(KV.Registry, "never created")
+      :error
+      iex> KV.Registry.lookup(KV.Registry, :an_atom)
+      {:error, {:bad_name, :an_atom}}
+  """
+  @doc since: "0.1.0"
+  @spec lookup(t, name, timeout) :: {:ok, KV.Bucket.native()} | :error | {:error, {:bad_name, term}}
+  def lookup(registry, name, timeout \\ 5_000), do: :kv_registry.lookup(registry, name, timeout)
+
+  @doc """
+  Makes a bucket of that name, unless there is one.
+
+  When this has returned `:ok`, a lookup by anybody finds the bucket. Returns `{:error, {:bad_name, name}}` when the
+  name is not a binary, `{:error, reason}` when the bucket supervisor could not start a bucket. To get the pid
+  at once: `GenServer.call(registry, {:create, name})`.
+
+  ## Examples
+
+      iex> KV.Registry.create(KV.Registry, "camping")
+      :ok
+      iex> {:ok, bucket} = KV.Registry.lookup(KV.Registry, "camping")
+      iex> KV.Registry.create(KV.Registry, "camping")
+      :ok
+      iex> KV.Registry.lookup(KV.Registry, "camping") == {:ok, bucket}
+      true
+  """
+  @doc since: "0.1.0"
+  @spec create(t, name, timeout) :: :ok | {:error, term}
+  def create(registry, name, timeout \\ 5_000), do: :kv_registry.create(registry, name, timeout)
+
+  @doc """
+  All names, in no order.
+
+  ## Examples
+
+      iex> KV.Registry.create(KV.Registry, "party")
+      iex> "party" in KV.Registry.names(KV.Registry)
+      true
+  """
+  @doc since: "0.1.0"
+  @spec names(t, timeout) :: [name]
+  def names(registry, timeout \\ 5_000), do: :kv_registry.names(registry, timeout)
+
+  @doc """
+  Ends the registry with reason `:normal`, and returns when it is gone.
+
+  ## Examples
+
+      iex> {:ok, registry} = KV.Registry.start_link()
+      iex> KV.Registry.stop(registry)
+      :ok
+      iex> Process.alive?(registry)
+      false
+  """
+  @doc since: "0.1.0"
+  @spec stop(t, timeout) :: :ok
+  def stop(registry, timeout \\ 5_000), do: :kv_registry.stop(registry, timeout)
+
+  defp native_options(options) do
+    case Keyword.pop_first(options, :buckets) do
+      {nil, options} -> {:ok, options}
+      {_, [{:start_bucket, _} | _]} -> {:error, {:bad_option, :start_bucket}}
+      {buckets, options} -> {:ok, [start_bucket: KV.BucketSupervisor.starter(buckets)] ++ options}
+    end
+  end
+
+  # `GenServer.start_link(KV.Registry, :ok)` makes a registry too: the new process becomes the proxy of a native
+  # one, which is what start_link/1 makes as well.
+
+  @impl true
+  @doc false
+  def init(:ok), do: :kv_proxy.init({:registry, %{node: :undefined, native: []}})
+
+  @impl true
+  @doc false
+  defdelegate handle_call(request, from, state), to: :kv_proxy
+
+  @impl true
+  @doc false
+  defdelegate handle_cast(request, state), to: :kv_proxy
+
+  @impl true
+  @doc false
+  defdelegate handle_info(message, state), to: :kv_proxy
+
+  @impl true
+  @doc false
+  defdelegate terminate(reason, state), to: :kv_proxy
+end

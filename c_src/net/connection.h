@@ -18,8 +18,9 @@ enum {
     KV_READ_TURN = 1024 * 1024, /* bytes read of one peer before the others have their turn */
     KV_OUTPUT_KEEP = 64 * 1024, /* capacity that an empty output buffer keeps */
     KV_LABEL_MAX = 320,         /* bytes of what log lines call a connection */
-    KV_OUTPUT_HIGH = 16 << 20,  /* more waits for the peer: its requests wait, too */
-    KV_OUTPUT_LOW = 8 << 20,    /* less: they are read again */
+    /* More waits for a peer, or half of --max-queue: its requests wait, too, until it has taken
+     * half of that. */
+    KV_OUTPUT_HIGH = 16 << 20,
 };
 
 /* Why a connection is not read at present. */

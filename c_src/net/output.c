@@ -10,6 +10,14 @@ size_t kv_output_backlog(const struct kv_connection *connection)
            uv_stream_get_write_queue_size((const uv_stream_t *)&connection->tcp);
 }
 
+/* Where a peer's own requests begin to wait: far enough below the limit that they never reach it.
+ */
+static size_t high_mark(const struct kv_connection *connection)
+{
+    size_t half = (size_t)connection->owner->node->options.max_queue / 2;
+    return half < KV_OUTPUT_HIGH ? half : KV_OUTPUT_HIGH;
+}
+
 /* ---- queueing -------------------------------------------------------------------------------- */
 
 void kv_output_added(struct kv_connection *connection)
@@ -22,7 +30,7 @@ void kv_output_added(struct kv_connection *connection)
     if (backlog > connection->owner->node->options.max_queue) {
         kv_connection_doom(connection, KV_LOG_WARNING,
                            "it does not read, and more than --max-queue bytes wait for it");
-    } else if (backlog > KV_OUTPUT_HIGH && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
+    } else if (backlog > high_mark(connection) && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
         connection->held |= KV_HELD_FOR_OUTPUT;
         uv_read_stop((uv_stream_t *)&connection->tcp);
     }
@@ -63,7 +71,7 @@ static void trim(struct kv_buffer *buffer)
 static void settle(struct kv_connection *connection)
 {
     if ((connection->held & KV_HELD_FOR_OUTPUT) != 0 &&
-        kv_output_backlog(connection) < KV_OUTPUT_LOW) {
+        kv_output_backlog(connection) < high_mark(connection) / 2) {
         connection->last_life = uv_now(connection->tcp.loop);
         kv_connection_release(connection, KV_HELD_FOR_OUTPUT);
     }

@@ -183,7 +183,7 @@ void kv_log_last(struct kv_log *log, const char *event, const char *text)
 
 void kv_log_finish(struct kv_log *log)
 {
-    drain(log, FINISH_MS);
+    drain(log, log->ended ? FINISH_MS : 0);
     log->ended = true;
     kv_buffer_free(&log->queue);
 }

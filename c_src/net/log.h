@@ -36,7 +36,8 @@ void kv_log_event(struct kv_log *log, const char *event, const char *text);
 /* As kv_log_event(); no line follows it. */
 void kv_log_last(struct kv_log *log, const char *event, const char *text);
 
-/* Writes what is kept, waiting a bounded time for a reader, and releases the memory. The timer is
+/* Writes what is kept and releases the memory; only for a last line a reader is waited for, a
+ * bounded time. The timer is
  * closed by whoever closes the handles of the loop. */
 void kv_log_finish(struct kv_log *log);
 

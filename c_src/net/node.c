@@ -136,15 +136,19 @@ static const char *listening_host(const struct kv_node *node)
     return options->bind[0] != '\0' ? options->bind : kv_options_host(options);
 }
 
-static void resolved(struct kv_node *node, struct addrinfo *found)
+/* IPv4 first: it is what a BEAM listens on unless it is told otherwise. */
+static const struct addrinfo *choose(const struct addrinfo *found)
 {
-    const struct addrinfo *chosen = found;
     for (const struct addrinfo *one = found; one != NULL; one = one->ai_next) {
         if (one->ai_family == AF_INET) {
-            chosen = one;
-            break;
+            return one;
         }
     }
+    return found;
+}
+
+static void resolved(struct kv_node *node, const struct addrinfo *chosen)
+{
     struct sockaddr_storage address = {0};
     memcpy(&address, chosen->ai_addr, chosen->ai_addrlen);
     int error = kv_listener_start(&node->listener, node, (struct sockaddr *)&address);
@@ -162,9 +166,10 @@ static void on_resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo
 {
     struct kv_node *node = resolving->data;
     node->is_resolving = false;
-    if (status == 0 && !node->stopping) {
-        resolved(node, found);
-    } else if (status != 0) {
+    const struct addrinfo *chosen = choose(found);
+    if (chosen != NULL && !node->stopping) {
+        resolved(node, chosen);
+    } else {
         kv_node_fatal(node, KV_FATAL_HOST_UNRESOLVED,
                       "%s has no address (%s): is the host part of --name right?",
                       listening_host(node), uv_strerror(status));

@@ -72,7 +72,7 @@
 -define(DOMAIN, #{domain => [kv, node]}).
 -define(DEFAULT, {?MODULE, default}).
 %% A lost connection is mostly the program's end seen from the other side: its exit status says more.
--define(EXIT_STATUS_GRACE, 300).
+-define(EXIT_STATUS_GRACE, 100).
 -define(UNREGISTER_TIMEOUT, 1000).
 
 %% @doc Starts a node under the local name `kv_node'.

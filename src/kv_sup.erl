@@ -15,11 +15,14 @@
 -module(kv_sup).
 -behaviour(supervisor).
 
--export([start_link/1, start_level/2]).
+-export([start_link/1, start_level/2, start_child/3]).
 -export([init/1]).
 
 -define(NAMES, [supervisor, event_manager, node_supervisor, node, store_supervisor, bucket_supervisor, registry]).
 -define(KEYS, ?NAMES ++ [bucket_supervisor_spec, start_bucket, node_options]).
+
+%% The default time to shut down of the slowest of them, kv_node.
+-define(PREDECESSOR_TIMEOUT, 11000).
 
 -type level() :: supervisor | node_supervisor | store_supervisor.
 
@@ -63,21 +66,42 @@ init({supervisor, Config}) ->
     %% person or a test that kills one again and again is not meant to lose the application; a child that
     %% can't come back uses up 25 in a moment.
     Flags = #{strategy => one_for_one, intensity => 25, period => 5},
-    {ok, {Flags, [event_manager(Config), level(node_supervisor, Config)]}};
+    {ok, {Flags, successors([event_manager(Config), level(node_supervisor, Config)])}};
 init({node_supervisor, Config}) ->
     %% rest_for_one: registry and buckets live in the program that the node owns, so when it goes they are
     %% gone and start after it; the node does not care when they go. Intensity: kv_backoff keeps the node
     %% under 20 starts in 10 s whatever kills it, so a program that is killed now and then, or is gone for a
     %% while, never gets here; 20 is reached only when kv_node itself is broken.
     Flags = #{strategy => rest_for_one, intensity => 20, period => 10},
-    {ok, {Flags, [owner(Config), level(store_supervisor, Config)]}};
+    {ok, {Flags, successors([owner(Config), level(store_supervisor, Config)])}};
 init({store_supervisor, Config}) ->
     %% one_for_all: a registry without its buckets would answer with dead pids, and buckets without their
     %% registry could not be found. Intensity: a registry that can't start takes half a second to say so
     %% (kv_proxy), so 20 in 10 s is never reached by waiting for the node above to be restarted.
     Flags = #{strategy => one_for_all, intensity => 20, period => 10},
     #{bucket_supervisor_spec := Buckets, bucket_supervisor := Name} = Config,
-    {ok, {Flags, [Buckets#{id => Name}, registry(Config)]}}.
+    {ok, {Flags, successors([Buckets#{id => Name}, registry(Config)])}}.
+
+successors(Children) ->
+    [Child#{start := {?MODULE, start_child, [M, F, A]}} || #{start := {M, F, A}} = Child <- Children].
+
+%% @private
+%% A supervisor that is killed, not stopped, leaves children that notice it and end in their own time; its
+%% successor would find their names taken, and use up its intensity by trying. So it waits for them.
+-spec start_child(module(), atom(), [term()]) -> {ok, pid()} | {ok, pid(), term()} | ignore | {error, term()}.
+start_child(Module, Function, Arguments) ->
+    case apply(Module, Function, Arguments) of
+        {error, {already_started, Predecessor}} = Error when is_pid(Predecessor) ->
+            Monitor = erlang:monitor(process, Predecessor),
+            receive
+                {'DOWN', Monitor, process, _, _} -> apply(Module, Function, Arguments)
+            after ?PREDECESSOR_TIMEOUT ->
+                true = erlang:demonitor(Monitor, [flush]),
+                Error
+            end;
+        Started ->
+            Started
+    end.
 
 level(Level, Config) ->
     #{

@@ -1,0 +1,39 @@
+defmodule KV.NodeTest do
+  use KV.Case
+
+  doctest KV.Node
+
+  test "the program is a process of its own, of the same version" do
+    info = KV.Node.info()
+
+    assert :kv_os_process.is_alive(info.os_pid)
+    assert Integer.to_string(info.os_pid) != System.pid()
+    assert info.version == to_string(Application.spec(:kv, :vsn))
+    assert info.uptime_ms >= 0
+    assert File.exists?(info.program)
+  end
+
+  test "an option that is unknown or can't be used is named, and nothing is started" do
+    assert KV.Node.start_link(colour: :red) == {:error, {:bad_option, :colour}}
+    assert KV.Node.start_link(port: 70_000) == {:error, {:bad_option, :port}}
+  end
+
+  test "a missing program is a plain reason" do
+    Process.flag(:trap_exit, true)
+
+    assert KV.Node.start_link(name: :nowhere, node_name: :"nowhere@127.0.0.1", program: "/no/such/kv_node") ==
+             {:error, {:program_missing, "/no/such/kv_node"}}
+  end
+
+  test "a second node beside that of the application has buckets and registries of its own" do
+    name = :"second_#{System.pid()}@127.0.0.1"
+    start_supervised!({KV.Node, name: :second, node_name: name})
+    bucket = start_supervised!({KV.Bucket, node: :second})
+    registry = start_supervised!({KV.Registry, node: :second})
+
+    assert KV.Node.name(:second) == name
+    assert node(:kv_proxy.native(bucket)) == name
+    assert node(create(registry, "here")) == name
+    assert KV.Node.name() != name
+  end
+end

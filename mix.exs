@@ -56,7 +56,7 @@ defmodule KV.MixProject do
   use Mix.Project
 
   # The Erlang application file is the one place that holds the version, the description and the defaults.
-  @external_resource app_src = Path.join(__DIR__, "src/kv.app.src")
+  app_src = Path.join(__DIR__, "src/kv.app.src")
   {:ok, [{:application, :kv, properties}]} = :file.consult(app_src)
   @properties properties
 

@@ -170,8 +170,18 @@ defmodule KV.BucketTest do
       assert text =~ "KV.Bucket"
       assert {:error, {:cannot_run_closures, ^text}} = Agent.update(bucket, fn _ -> %{} end)
       assert {:error, {:cannot_run_closures, ^text}} = Agent.get_and_update(bucket, &{&1, &1})
+      assert KV.Bucket.to_map(bucket) == %{"milk" => 1}
+    end
+
+    @tag row: "BK-CLOSURES"
+    test "a fun for Agent.cast is dropped, and the log says so", %{bucket: bucket} do
+      forward_log(:warning)
+      KV.Bucket.put(bucket, "milk", 1)
+
       assert Agent.cast(bucket, fn _ -> %{} end) == :ok
       assert KV.Bucket.to_map(bucket) == %{"milk" => 1}
+      assert_receive {:log, :warning, [:kv, :node], text}, 5_000
+      assert text =~ "cannot run closures"
     end
 
     test "an unknown request is answered with an error, and changes nothing", %{bucket: bucket} do

@@ -163,7 +163,10 @@ defmodule KV.RegistryTest do
     @tag row: "RG-18"
     test "there is no table that another process could write", %{registry: registry} do
       assert :ets.whereis(registry) == :undefined
-      assert GenServer.call(registry, {:put, "shopping", self()}) == {:error, {:bad_request, {:put, "shopping", self()}}}
+
+      assert GenServer.call(registry, {:put, "shopping", self()}) ==
+               {:error, {:bad_request, {:put, "shopping", self()}}}
+
       assert KV.Registry.names(registry) == []
     end
 

@@ -7,6 +7,8 @@ defmodule KV.Case do
 
   use ExUnit.CaseTemplate
 
+  import ExUnit.Callbacks, only: [on_exit: 1]
+
   @deadline 10_000
   @poll 10
 
@@ -77,6 +79,23 @@ defmodule KV.Case do
     end)
 
     :ok
+  end
+
+  @doc """
+  Sends what is logged at that level or above to the calling test, as `{:log, level, domain, text}`.
+  """
+  @spec forward_log(:logger.level()) :: :ok
+  def forward_log(level) do
+    handler = :"kv_case_#{System.unique_integer([:positive])}"
+    :ok = :logger.add_handler(handler, __MODULE__, %{level: level, config: self()})
+    on_exit(fn -> :logger.remove_handler(handler) end)
+  end
+
+  @doc false
+  @spec log(:logger.log_event(), :logger.handler_config()) :: term
+  def log(%{level: level, meta: meta} = event, %{config: test}) do
+    text = :logger_formatter.format(event, %{template: [:msg], single_line: true})
+    send(test, {:log, level, meta[:domain], IO.chardata_to_string(text)})
   end
 
   @doc "A bucket that a registry made, by name."

@@ -5,7 +5,7 @@
 
 #include <ei.h>
 
-enum { BIG_DIGITS_SMALL_MAX = 255 };
+enum { BIG_DIGITS_SMALL_MAX = 255, USUAL_REF_WORDS = 3 };
 
 /* ---- atoms ----------------------------------------------------------------------------------- */
 
@@ -160,24 +160,47 @@ static void port(const uint8_t *term, struct kv_buffer *to)
     creation(rest + 4, term[0] == KV_TAG_PORT, to);
 }
 
+/* Words of zero at the end do not count for =:= (OTP: utils.c, eq(), external references); three
+ * words are what a BEAM itself gives every reference (ERTS_REF_NUMBERS). */
+static void words(const uint8_t *from, size_t count, struct kv_buffer *to)
+{
+    size_t present = count < USUAL_REF_WORDS ? count : USUAL_REF_WORDS;
+    kv_buffer_append(to, kv_bytes(from, 4 * present));
+    for (size_t i = present; i < USUAL_REF_WORDS; i++) {
+        kv_buffer_u32(to, 0);
+    }
+    kv_buffer_append(to, kv_bytes(from + 4 * present, 4 * (count - present)));
+}
+
+static size_t significant_words(const uint8_t *from, size_t count)
+{
+    while (count > USUAL_REF_WORDS && kv_get32(from + 4 * (count - 1)) == 0) {
+        count--;
+    }
+    return count;
+}
+
 static void reference(const uint8_t *term, struct kv_buffer *to)
 {
     bool old = term[0] == KV_TAG_NEW_REFERENCE;
-    size_t words = kv_get16(term + 1);
+    const uint8_t *node = term + 3;
+    const uint8_t *rest = node + kv_atom_size(node);
+    const uint8_t *first = rest + (old ? 1 : 4);
+    size_t count = significant_words(first, kv_get16(term + 1));
     kv_buffer_u8(to, KV_TAG_NEWER_REFERENCE);
-    kv_buffer_u16(to, (uint16_t)words);
-    const uint8_t *rest = term + 3 + atom(term + 3, to);
+    kv_buffer_u16(to, (uint16_t)(count > USUAL_REF_WORDS ? count : USUAL_REF_WORDS));
+    (void)atom(node, to);
     creation(rest, old, to);
-    kv_buffer_append(to, kv_bytes(rest + (old ? 1 : 4), 4 * words));
+    words(first, count, to);
 }
 
 static void old_reference(const uint8_t *term, struct kv_buffer *to)
 {
     kv_buffer_u8(to, KV_TAG_NEWER_REFERENCE);
-    kv_buffer_u16(to, 1);
+    kv_buffer_u16(to, USUAL_REF_WORDS);
     const uint8_t *rest = term + 1 + atom(term + 1, to);
     creation(rest + 4, true, to);
-    kv_buffer_append(to, kv_bytes(rest, 4));
+    words(rest, 1, to);
 }
 
 /* ---- all together ---------------------------------------------------------------------------- */

@@ -51,7 +51,8 @@ start() ->
 why({{shutdown, {failed_to_start_child, _Child, Reason}}, _Child2}) -> why(Reason);
 why({shutdown, {failed_to_start_child, _Child, Reason}}) -> why(Reason);
 why({already_started, _}) -> <<"net_kernel runs, but the VM has no node name yet">>;
-why({Text, Stack}) when is_list(Text), is_list(Stack) -> why(Text);
+why({error, Text}) -> why(Text);
+why({Raised, [{_, _, _, _} | _] = _Stack}) -> why(Raised);
 why(Reason) ->
     case io_lib:printable_unicode_list(Reason) of
         true -> unicode:characters_to_binary(Reason);

@@ -20,14 +20,23 @@ port() ->
         _ -> ?DEFAULT_PORT
     end.
 
+%% @doc Whether something answers there as EPMD does: NAMES_REQ is answered with EPMD's own port first
+%% (erts/epmd/src/epmd_srv.c, do_request).
 -spec is_running() -> boolean().
 is_running() ->
-    case gen_tcp:connect(?LOOPBACK, port(), [], ?CONNECT_TIMEOUT) of
+    case gen_tcp:connect(?LOOPBACK, port(), [binary, {active, false}], ?CONNECT_TIMEOUT) of
         {ok, Socket} ->
+            Answer = names(Socket),
             ok = gen_tcp:close(Socket),
-            true;
+            Answer =:= {ok, <<(port()):32>>};
         {error, _} ->
             false
+    end.
+
+names(Socket) ->
+    case gen_tcp:send(Socket, <<1:16, $n>>) of
+        ok -> gen_tcp:recv(Socket, 4, ?CONNECT_TIMEOUT);
+        {error, Reason} -> {error, Reason}
     end.
 
 %% @doc Starts EPMD, for the loopback interface only, unless one answers.

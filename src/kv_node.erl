@@ -15,8 +15,8 @@
 %%     and without an answer after which it is killed. Defaults: 1000 and 5000.</li>
 %% <li>`stop_timeout': milliseconds that the program gets to stop, before SIGTERM, and again before SIGKILL.
 %%     Default: 2000.</li>
-%% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_peers', `handshake_timeout' (milliseconds),
-%%     `bind', `port', `zeros', `log_level': as the program has them; docs/native-protocol.md.</li>
+%% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_peers', `max_queue' (bytes), `handshake_timeout'
+%%     (milliseconds), `bind', `port', `zeros', `log_level': as the program has them; docs/native-protocol.md.</li>
 %% </ul>
 %%
 %% Reasons of a failed start, and of an end:

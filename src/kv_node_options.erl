@@ -9,7 +9,8 @@
 
 -type t() :: #{atom() => term()}.
 
--define(MAX_U32, 4294967295).
+%% The longest time that a timer takes, in milliseconds.
+-define(MAX_TIME, 16#FFFFFFFF).
 
 %% @doc All keys, with their defaults. A default of `undefined' is worked out at the start, or left to the
 %% C program.
@@ -27,6 +28,7 @@ defaults() ->
         max_frame => undefined,
         max_depth => undefined,
         max_peers => undefined,
+        max_queue => undefined,
         handshake_timeout => undefined,
         bind => undefined,
         port => undefined,
@@ -67,22 +69,25 @@ valid(start_timeout, Ms) -> is_positive(Ms);
 valid(ping_interval, Ms) -> is_positive(Ms);
 valid(ping_timeout, Ms) -> is_positive(Ms);
 valid(stop_timeout, Ms) -> is_positive(Ms);
-valid(ticktime, Seconds) -> is_positive(Seconds);
-valid(max_frame, Bytes) -> is_positive(Bytes);
-valid(max_depth, Levels) -> is_positive(Levels);
-valid(max_peers, Peers) -> is_positive(Peers);
-valid(handshake_timeout, Ms) -> is_positive(Ms);
+%% The program's own limits: c_src/net/options.c, NUMBERS.
+valid(ticktime, Seconds) -> is_within(Seconds, 1, 86400);
+valid(max_frame, Bytes) -> is_within(Bytes, 4096, 16#7FFFFFFF);
+valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 20);
+valid(max_peers, Peers) -> is_within(Peers, 1, 65536);
+valid(max_queue, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
+valid(handshake_timeout, Ms) -> is_within(Ms, 10, 600000);
 valid(bind, Address) -> is_text(Address);
-valid(port, Port) -> is_integer(Port) andalso Port >= 0 andalso Port =< 65535;
+valid(port, Port) -> is_within(Port, 0, 65535);
 valid(zeros, Value) -> lists:member(Value, [differ, same]);
 valid(log_level, Level) -> lists:member(Level, [debug, info, notice, warning, error]);
 valid(backoff, Backoff) -> is_reference(Backoff).
 
 may_be_undefined() ->
-    [program, node_name, max_frame, max_depth, max_peers, handshake_timeout, bind, port, zeros, backoff].
+    [program, node_name, max_frame, max_depth, max_peers, max_queue, handshake_timeout, bind, port, zeros, backoff].
 
-is_positive(Value) ->
-    is_integer(Value) andalso Value > 0 andalso Value =< ?MAX_U32.
+is_positive(Value) -> is_within(Value, 1, ?MAX_TIME).
+
+is_within(Value, Least, Most) -> is_integer(Value) andalso Value >= Least andalso Value =< Most.
 
 %% One line of text: it goes to the program as one line.
 is_text(Value) ->
@@ -114,6 +119,7 @@ flags() ->
         {max_frame, "max-frame"},
         {max_depth, "max-depth"},
         {max_peers, "max-peers"},
+        {max_queue, "max-queue"},
         {handshake_timeout, "handshake-timeout"},
         {bind, "bind"},
         {port, "port"},

@@ -7,7 +7,7 @@
 
 -export([start_suite/1, end_suite/1, start_case/1, end_case/1]).
 -export([start_vm/1, start_vm/2, start_undistributed_vm/2, stop_vm/1, vm_os_pid/1, in/2, in/3]).
--export([start_kv/0, start_kv/1, wait/1, wait/2, down/1, gone/1, signal/2, is_os_process/1, milliseconds/1]).
+-export([start_kv/0, start_kv/1, wait/1, wait/2, down/1, gone/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
 -export([script/3, program/0, registered_in_epmd/2, epmd_os_pids/1, free_port/0, report/2]).
 
 -include_lib("common_test/include/ct.hrl").
@@ -158,6 +158,13 @@ down(Monitor) ->
     after ?DEADLINE -> error({no_down, Monitor})
     end.
 
+%% What has arrived so far.
+mailbox() ->
+    receive
+        Message -> [Message | mailbox()]
+    after 0 -> []
+    end.
+
 %% Waits until an operating system process has ended.
 gone(OsPid) ->
     wait(fun() -> not is_os_process(OsPid) end).
@@ -220,9 +227,14 @@ free_port() ->
     Port.
 
 is_listening(Port) ->
-    case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
-        {ok, Socket} -> gen_tcp:close(Socket), true;
-        {error, _} -> false
+    case gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]) of
+        {ok, Socket} ->
+            ok = gen_tcp:send(Socket, <<1:16, $n>>),
+            Answer = gen_tcp:recv(Socket, 4, 1000),
+            ok = gen_tcp:close(Socket),
+            Answer =:= {ok, <<Port:32>>};
+        {error, _} ->
+            false
     end.
 
 %% Shows the times of repeated runs, in milliseconds.

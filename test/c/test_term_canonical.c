@@ -112,12 +112,9 @@ Test(term_canonical, each_term_has_the_form_of_the_table)
 
 /* Every form of the table inside lists, tuples, keys and values, where the walk is another. */
 static const char *const around[][2] = {
-    {"6c00000001", "6a"},
-    {"6802 6a", ""},
-    {"7400000001", "6a"},
-    {"7400000001 6a", ""},
-    {"7400000002 6a6a", "6a"},
-    {"7400000002 7400000001", "6a 6a 6a 6a"},
+    {"6c00000001", "6a"},        {"6802 6a", ""},
+    {"7400000001", "6a"},        {"7400000001 6a", ""},
+    {"7400000002 6a6a", "6a"},   {"7400000002 7400000001", "6a 6a 6a 6a"},
     {"4300000000 00" A A, NULL},
 };
 
@@ -169,8 +166,7 @@ static bool same(const char *a, const char *b, enum kv_zeros zeros)
 
 static const struct pair equal[] = {
     {"maps in two orders", "7400000002 6101 6a 6102 6b000105", "7400000002 6102 6b000105 6101 6a"},
-    {"keys in two encodings", "7400000002 6101 6a 6102 6a",
-     "7400000002 6200000002 6a 6e010001 6a"},
+    {"keys in two encodings", "7400000002 6101 6a 6102 6a", "7400000002 6200000002 6a 6e010001 6a"},
     {"values that are maps", "7400000002 6101 7400000002 6a6a" A "6a 6102 6a",
      "7400000002 6102 6a 6101 7400000002" A "6a 6a6a"},
     {"keys that are maps", "7400000002 7400000002 6a6a" A "6a 6101 6102 6103",
@@ -205,8 +201,7 @@ static const struct pair unequal[] = {
      "7400000002 7400000001 6102 6a 6a 6a6a"},
     {"a list and one in a list", "6b000101", "6c00000001 6b000101 6a"},
     {"a proper and an improper list", "6c00000001 6101 6102", "6b00020102"},
-    {"pids of two creations", "58" A "000000010000000200000003",
-     "58" A "000000010000000200000004"},
+    {"pids of two creations", "58" A "000000010000000200000003", "58" A "000000010000000200000004"},
     {"references of other words", "5a0001" A "00000001 00000002", "5a0001" A "00000001 00000003"},
     {"atoms", "770161", "770162"},
 };

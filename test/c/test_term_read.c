@@ -88,9 +88,9 @@ static const struct {
     char letter;
     int (*read)(struct kv_reader *reader, struct any_value *value);
 } readers[READERS] = {
-    {'t', as_tuple},  {'2', as_tuple_of_2}, {'l', as_list}, {'n', as_nil}, {'m', as_map},
-    {'a', as_atom},   {'o', as_this_atom},  {'b', as_binary}, {'u', as_u32}, {'U', as_u64},
-    {'I', as_i64},    {'p', as_pid},        {'r', as_ref},
+    {'t', as_tuple}, {'2', as_tuple_of_2}, {'l', as_list},   {'n', as_nil}, {'m', as_map},
+    {'a', as_atom},  {'o', as_this_atom},  {'b', as_binary}, {'u', as_u32}, {'U', as_u64},
+    {'I', as_i64},   {'p', as_pid},        {'r', as_ref},
 };
 
 static const struct {

@@ -26,8 +26,8 @@ static const struct row accepted[] = {
     {"a float", "463ff8000000000000"},
     {"a float of old", "63 312e3530303030303030303030303030303030303030652b3030 0000000000"},
     {"a float of old without exponent", "63 2d302e30" ZEROS_8 ZEROS_8 ZEROS_8 "000000"},
-    {"a float of old that is too small to be one", "63 312e30652d393939" ZEROS_8 ZEROS_8
-                                                   "00000000000000"},
+    {"a float of old that is too small to be one",
+     "63 312e30652d393939" ZEROS_8 ZEROS_8 "00000000000000"},
     {"an atom", "7703616263"},
     {"an atom without a character", "7700"},
     {"an atom of a zero byte", "770100"},
@@ -259,12 +259,18 @@ Test(term_validate, a_bignum_has_at_most_4194296_bytes)
 }
 
 static const struct row claims[] = {
-    {"a list", "6cffffffff 6101"},       {"a tuple", "69ffffffff 6101"},
-    {"a map", "74ffffffff 6101"},        {"a map of half", "7480000000 6101"},
-    {"a binary", "6dffffffff 6101"},     {"a bit string", "4dffffffff 01 61"},
-    {"a string", "6bffff 61"},           {"a bignum", "6f00100000 00 01"},
-    {"an atom", "7600ff 61"},            {"a fun", "70ffffffff" FUN_HEAD "00000000" A "61016101" PID},
-    {"a record", "43ffffffff 00" A A A}, {"a nested list", "6c00000001 6c7fffffff 6101"},
+    {"a list", "6cffffffff 6101"},
+    {"a tuple", "69ffffffff 6101"},
+    {"a map", "74ffffffff 6101"},
+    {"a map of half", "7480000000 6101"},
+    {"a binary", "6dffffffff 6101"},
+    {"a bit string", "4dffffffff 01 61"},
+    {"a string", "6bffff 61"},
+    {"a bignum", "6f00100000 00 01"},
+    {"an atom", "7600ff 61"},
+    {"a fun", "70ffffffff" FUN_HEAD "00000000" A "61016101" PID},
+    {"a record", "43ffffffff 00" A A A},
+    {"a nested list", "6c00000001 6c7fffffff 6101"},
 };
 
 Test(term_validate, a_claim_far_beyond_the_input_is_truncated_and_takes_no_memory)
@@ -361,8 +367,7 @@ static const struct row no_duplicates[] = {
     {"an atom and a binary", "7400000002 770161 6a 6d0000000161 6a"},
     {"a list and its beginning", "7400000002 6b000101 6a 6b00020102 6a"},
     {"the same key in two maps", "7400000002 6101 7400000001 6101 6a 6102 7400000001 6101 6a"},
-    {"maps that differ in a value",
-     "7400000002 7400000001 6101 6101 6a 7400000001 6101 6102 6a"},
+    {"maps that differ in a value", "7400000002 7400000001 6101 6101 6a 7400000001 6101 6102 6a"},
     {"maps that differ in a key", "7400000002 7400000001 6101 6101 6a 7400000001 6102 6101 6a"},
     {"an empty map and one of a pair", "7400000002 7400000000 6a 7400000001 6101 6101 6a"},
     {"a map inside a list as key",
@@ -381,8 +386,7 @@ Test(term_validate, keys_that_differ_are_not_the_same)
 
 Test(term_validate, zero_and_minus_zero_are_two_keys_or_one_as_the_limits_say)
 {
-    struct kv_buffer term =
-        from_hex("7400000002 46" ZEROS_8 "6a 468000000000000000 6a");
+    struct kv_buffer term = from_hex("7400000002 46" ZEROS_8 "6a 468000000000000000 6a");
     cr_expect_eq(kv_term_validate(kv_buffer_bytes(&term), &default_limits, NULL), KV_OK);
     cr_expect_eq(kv_term_validate(kv_buffer_bytes(&term), &zeros_same, NULL), KV_EDUPLICATE);
     kv_buffer_free(&term);

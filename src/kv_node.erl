@@ -58,9 +58,9 @@
 -record(state, {
     server :: atom(),
     node :: node(),
-    program :: kv_program:t(),
+    program :: kv_node_program:t(),
     path :: file:filename_all(),
-    ready :: kv_program:ready(),
+    ready :: kv_node_program:ready(),
     options :: kv_node_options:t(),
     backoff :: kv_backoff:t(),
     since :: integer(),
@@ -204,7 +204,7 @@ boot(Server, #{distribute := Distribute} = Options, Backoff) ->
 boot(Server, Options, Backoff, Node, Cookie) ->
     Path = program(Options),
     Input = [kv_node_options:for_program(Node, Options), Cookie],
-    case kv_program:start(Path, Input, fun(OsPid) -> kv_backoff:own(Backoff, OsPid) end) of
+    case kv_node_program:start(Path, Input, fun(OsPid) -> kv_backoff:own(Backoff, OsPid) end) of
         {ok, Program} ->
             case meet(Program, Node, Options) of
                 {ok, Ready} ->
@@ -220,7 +220,7 @@ boot(Server, Options, Backoff, Node, Cookie) ->
                         ping = make_ref()
                     }};
                 {error, Reason} ->
-                    ok = kv_program:stop(Program, maps:get(stop_timeout, Options)),
+                    ok = kv_node_program:stop(Program, maps:get(stop_timeout, Options)),
                     ok = kv_backoff:disown(Backoff),
                     give_up(Reason, Options)
             end;
@@ -237,7 +237,7 @@ give_up(Reason, _Options) ->
 
 meet(Program, Node, #{start_timeout := Timeout} = Options) ->
     Deadline = erlang:monotonic_time(millisecond) + Timeout,
-    case await_ready(kv_program:port(Program), Deadline, Options, undefined) of
+    case await_ready(kv_node_program:port(Program), Deadline, Options, undefined) of
         {ok, Ready} ->
             case same_version(Ready) of
                 ok -> connect(Program, Node, Ready);
@@ -250,13 +250,13 @@ meet(Program, Node, #{start_timeout := Timeout} = Options) ->
 await_ready(Port, Deadline, #{start_timeout := Timeout} = Options, Fatal) ->
     receive
         {Port, {data, {_, Line}}} ->
-            case kv_program:parse(Line) of
+            case kv_node_program:parse(Line) of
                 {ready, Ready} -> {ok, Ready};
                 {fatal, _, _} = Last -> await_ready(Port, Deadline, Options, Last);
                 Other -> log(Other), await_ready(Port, Deadline, Options, Fatal)
             end;
         {Port, {exit_status, Status}} ->
-            {error, kv_program:exit_reason(Status, Fatal)};
+            {error, kv_node_program:exit_reason(Status, Fatal)};
         {'EXIT', Port, _} when Fatal =/= undefined ->
             {error, Fatal}
     after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
@@ -283,7 +283,7 @@ connect(Program, Node, Ready) ->
             true = erlang:monitor_node(Node, true),
             {ok, Ready};
         _ ->
-            case kv_program:collect(Program, 0) of
+            case kv_node_program:collect(Program, 0) of
                 {ended, Reason} -> {error, Reason};
                 running -> {error, {not_connected, Node}}
             end
@@ -333,13 +333,13 @@ withdraw(Server) ->
 handle_call(info, _From, #state{ready = Ready, program = Program} = State) ->
     Info = Ready#{
         name := State#state.node,
-        os_pid => kv_program:os_pid(Program),
+        os_pid => kv_node_program:os_pid(Program),
         uptime_ms => uptime(State),
         program => unicode:characters_to_binary(State#state.path)
     },
     {reply, Info, State};
 handle_call(os_pid, _From, #state{program = Program} = State) ->
-    {reply, kv_program:os_pid(Program), State};
+    {reply, kv_node_program:os_pid(Program), State};
 handle_call(Request, _From, State) ->
     {reply, {error, {bad_request, Request}}, State}.
 
@@ -355,17 +355,17 @@ handle_info(ping, State) ->
 handle_info({Ping, yes}, #state{ping = Ping} = State) ->
     {noreply, State#state{unanswered = 0}};
 handle_info({nodedown, Node}, #state{node = Node, program = Program} = State) ->
-    case kv_program:collect(Program, ?EXIT_STATUS_GRACE) of
+    case kv_node_program:collect(Program, ?EXIT_STATUS_GRACE) of
         {ended, Reason} -> {stop, last_words(Reason, State), State};
         running -> {stop, {nodedown, Node}, State}
     end;
 handle_info({Port, Event}, #state{program = Program} = State) when is_port(Port) ->
-    case kv_program:port(Program) of
+    case kv_node_program:port(Program) of
         Port -> port_event(Event, State);
         _ -> {noreply, State}
     end;
 handle_info({'EXIT', Port, Reason}, #state{program = Program} = State) when is_port(Port) ->
-    case kv_program:port(Program) of
+    case kv_node_program:port(Program) of
         Port when Reason =/= normal -> {stop, {port_closed, Reason}, State};
         _ -> {noreply, State}
     end;
@@ -377,12 +377,12 @@ handle_info(_Other, State) ->
     {noreply, State}.
 
 port_event({data, {_, Line}}, State) ->
-    case kv_program:parse(Line) of
+    case kv_node_program:parse(Line) of
         {fatal, _, _} = Fatal -> {noreply, State#state{fatal = Fatal}};
         Other -> log(Other), {noreply, State}
     end;
 port_event({exit_status, Status}, State) ->
-    {stop, kv_program:exit_reason(Status, State#state.fatal), State};
+    {stop, kv_node_program:exit_reason(Status, State#state.fatal), State};
 port_event(_Other, State) ->
     {noreply, State}.
 
@@ -418,13 +418,13 @@ terminate(Reason, #state{server = Server, node = Node, program = Program} = Stat
     #state{options = #{stop_timeout := Timeout}, backoff = Backoff} = State,
     ok = withdraw(Server),
     ok = last_signal(Reason, Program),
-    ok = kv_program:stop(Program, Timeout),
+    ok = kv_node_program:stop(Program, Timeout),
     ok = kv_backoff:disown(Backoff),
     _ = kv_epmd:await_unregistered(Node, ?UNREGISTER_TIMEOUT),
     end_of_service(Reason, State).
 
 %% No use in asking a program nicely that has not answered.
-last_signal({node_unresponsive, _}, Program) -> kv_program:kill(Program);
+last_signal({node_unresponsive, _}, Program) -> kv_node_program:kill(Program);
 last_signal(_Reason, _Program) -> ok.
 
 %% When the supervisor wants the node gone nobody will need distribution; after a failure the next node will.
@@ -441,7 +441,7 @@ format_status(#{state := #state{} = State} = Status) ->
         state := #{
             server => Server,
             name => Node,
-            os_pid => kv_program:os_pid(Program),
+            os_pid => kv_node_program:os_pid(Program),
             uptime_ms => uptime(State),
             unanswered_pings => Unanswered
         }

@@ -128,6 +128,9 @@ pause(registry, Server) ->
         ok
     end.
 
+%% The tag of a call that is answered by way of an alias is an improper list: gen.erl, do_call/4.
+-dialyzer({no_improper_lists, handle_call/3}).
+
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, pid(), #state{}} | {noreply, #state{}}.
 handle_call({'$kv_native'}, _From, #state{native = Native} = State) ->

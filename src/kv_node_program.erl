@@ -2,7 +2,7 @@
 %%
 %% What is said is written down in docs/native-protocol.md.
 %% @private
--module(kv_program).
+-module(kv_node_program).
 
 -export([start/3, parse/1, exit_reason/2, kill/1, stop/2, collect/2]).
 -export([port/1, os_pid/1]).

@@ -8,8 +8,8 @@
  * KV_LEAF_MAX(size) bytes. */
 void kv_leaf_canonical(const uint8_t *term, size_t size, enum kv_zeros zeros, struct kv_buffer *to);
 
-/* UTF-8 makes a Latin-1 atom longer by 255 bytes at most, of which an export has two; a reference of
- * old gets two words more, and a longer header and creation. */
+/* UTF-8 makes a Latin-1 atom longer by 255 bytes at most, of which an export has two; a reference
+ * of old gets two words more, and a longer header and creation. */
 #define KV_LEAF_MAX(size) ((size) + (size_t)(2 * KV_ATOM_MAX_CHARACTERS) + 16)
 
 #endif

@@ -69,7 +69,7 @@ static bool is_tail(uint8_t byte)
 }
 
 /* Bytes of the UTF-8 character at `p`, 0 when it is none: an overlong form, half of a surrogate
- * pair or beyond U+10FFFF. OTP: utf8 in atom.c, erts_analyze_utf8(). */
+ * pair or beyond U+10FFFF. OTP: erl_unicode.c, erts_analyze_utf8(). */
 static size_t character(const uint8_t *p, size_t available)
 {
     if (p[0] < 0x80) {

@@ -27,8 +27,8 @@ struct kv_walk {
     enum kv_zeros zeros;
     bool quiet;     /* walk without writing */
     bool into_funs; /* walk the variables of funs, too */
-    /* A map of two pairs or more is entered (or of one, when the map is not quiet and in_pairs):
-     * walk->next is its first key, frame->remaining its pairs. An error ends the walk. */
+    /* A map of two pairs or more is entered, or of one (see every_map): walk->next is its first
+     * key, frame->remaining its pairs. An error ends the walk. */
     int (*enter_map)(struct kv_walk *walk, struct kv_frame *frame, const uint8_t *map);
     /* A key or a value has been walked: remaining is the owner's to count; 0 ends the map. */
     int (*next_in_map)(struct kv_walk *walk, struct kv_frame *frame);

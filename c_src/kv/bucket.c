@@ -1,22 +1,15 @@
 /* A bucket: a table of terms that answers calls. A value is kept as the bytes it came in; a key as
  * its canonical bytes, so that keys are one exactly when =:= says so. */
+#include "kv/bucket.h"
 #include "kv/kv.h"
 #include "kv/options.h"
 #include "process/runtime.h"
-#include "store/table.h"
 
 enum { WHOLE_TABLE_MAX = 1 << 30 }; /* bytes of a table that is still sent in one message */
 
-struct bucket {
-    struct kv_table *table;
-    struct kv_buffer key; /* the canonical form of the key of the present request */
-    struct kv_buffer label;
-    uint64_t owner; /* the monitor on the process this bucket belongs to, or 0 */
-};
-
 static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
 {
-    struct bucket *bucket = kv_process_state(self);
+    struct kv_bucket *bucket = kv_process_state(self);
     struct kv_start_options options = {0};
     int error = kv_start(self, list, KV_BUCKET_OPTIONS, &options, &bucket->owner, reason);
     if (error == KV_OK) {
@@ -28,7 +21,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
 
 static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
-    struct bucket *bucket = kv_process_state(self);
+    struct kv_bucket *bucket = kv_process_state(self);
     (void)reason;
     kv_table_free(bucket->table);
     kv_buffer_free(&bucket->key);
@@ -37,7 +30,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
 
 static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_bytes reason)
 {
-    const struct bucket *bucket = kv_process_state(self);
+    const struct kv_bucket *bucket = kv_process_state(self);
     if (monitor == bucket->owner) {
         kv_process_exit(self, reason);
     }
@@ -45,16 +38,28 @@ static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_byt
 
 static struct kv_bytes canonical(struct kv_process *self, struct kv_bytes key)
 {
-    struct bucket *bucket = kv_process_state(self);
+    struct kv_bucket *bucket = kv_process_state(self);
     kv_buffer_clear(&bucket->key);
     kv_term_canonical(key, kv_runtime_zeros(kv_process_runtime(self)), &bucket->key);
     return kv_buffer_bytes(&bucket->key);
 }
 
-static bool find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value)
+bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value)
 {
-    const struct bucket *bucket = kv_process_state(self);
+    const struct kv_bucket *bucket = kv_process_state(self);
     return kv_table_get(bucket->table, canonical(self, key), value);
+}
+
+void kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value)
+{
+    const struct kv_bucket *bucket = kv_process_state(self);
+    kv_table_put(bucket->table, canonical(self, key), value);
+}
+
+void kv_bucket_delete(struct kv_process *self, struct kv_bytes key)
+{
+    const struct kv_bucket *bucket = kv_process_state(self);
+    (void)kv_table_delete(bucket->table, canonical(self, key));
 }
 
 static void reply_bool(struct kv_process *self, const struct kv_from *from, bool value)
@@ -62,34 +67,28 @@ static void reply_bool(struct kv_process *self, const struct kv_from *from, bool
     kv_reply_atom(self, from, value ? "true" : "false");
 }
 
-/* ---- what Agent sends --------------------------------------------------------------------------
- */
+/* ---- what Agent sends ------------------------------------------------------------------------ */
 
-/* A fun, or {Module, Function, Args}: what Agent:get/2,4 and its kin ask a process to run. */
-static bool is_closure(struct kv_bytes term)
+static void write_cannot_run_closures(struct kv_buffer *to)
 {
-    struct kv_bytes text;
-    uint32_t count = 0;
-    struct kv_reader reader = kv_reader(term);
-    uint8_t tag = kv_read_peek(&reader);
-    if (tag == KV_TAG_NEW_FUN || tag == KV_TAG_EXPORT) {
-        return true;
-    }
-    return kv_read_tuple_of(&reader, 3) == KV_OK && kv_read_atom(&reader, &text) == KV_OK &&
-           kv_read_atom(&reader, &text) == KV_OK &&
-           (kv_read_peek(&reader) == KV_TAG_STRING || kv_read_list(&reader, &count) == KV_OK);
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "error");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "cannot_run_closures");
+    kv_write_binary_text(to,
+                         "a native process has no code to run this with: ask with data, such as "
+                         "KV.Bucket.get/2, or with a function that docs/differences.md lists");
 }
 
-static void reply_cannot_run_closures(struct kv_process *self, const struct kv_from *from)
+static void run_agent(struct kv_process *self, const struct kv_from *from, enum kv_agent_kind kind,
+                      struct kv_bytes function)
 {
-    struct kv_buffer *term = kv_process_scratch(self);
-    kv_write_tuple(term, 2);
-    kv_write_atom_text(term, "error");
-    kv_write_tuple(term, 2);
-    kv_write_atom_text(term, "cannot_run_closures");
-    kv_write_binary_text(term, "a native process has no code to run a fun with: ask with data, "
-                               "such as KV.Bucket.get/2 or KV.Bucket.put/3");
-    kv_reply(self, from, kv_buffer_bytes(term));
+    struct kv_buffer answer = KV_BUFFER_INIT;
+    if (!kv_agent_run(self, kind, function, &answer)) {
+        write_cannot_run_closures(&answer);
+    }
+    kv_reply(self, from, kv_buffer_bytes(&answer));
+    kv_buffer_free(&answer);
 }
 
 /* ---- calls -------------------------------------------------------------------------------------
@@ -102,7 +101,7 @@ static void get_or(struct kv_process *self, const struct kv_from *from,
                    const struct kv_bytes *arguments)
 {
     struct kv_bytes value = arguments[1];
-    (void)find(self, arguments[0], &value);
+    (void)kv_bucket_find(self, arguments[0], &value);
     kv_reply(self, from, value);
 }
 
@@ -110,9 +109,9 @@ static void get(struct kv_process *self, const struct kv_from *from,
                 const struct kv_bytes *arguments)
 {
     struct kv_bytes value;
-    if (is_closure(arguments[0])) {
-        reply_cannot_run_closures(self, from);
-    } else if (find(self, arguments[0], &value)) {
+    if (kv_agent_is_function(arguments[0])) {
+        run_agent(self, from, KV_AGENT_GET, arguments[0]);
+    } else if (kv_bucket_find(self, arguments[0], &value)) {
         kv_reply(self, from, value);
     } else {
         kv_reply_atom(self, from, "nil");
@@ -123,7 +122,7 @@ static void fetch(struct kv_process *self, const struct kv_from *from,
                   const struct kv_bytes *arguments)
 {
     struct kv_bytes value;
-    if (!find(self, arguments[0], &value)) {
+    if (!kv_bucket_find(self, arguments[0], &value)) {
         kv_reply_atom(self, from, "error");
         return;
     }
@@ -137,17 +136,16 @@ static void fetch(struct kv_process *self, const struct kv_from *from,
 static void put(struct kv_process *self, const struct kv_from *from,
                 const struct kv_bytes *arguments)
 {
-    struct bucket *bucket = kv_process_state(self);
-    kv_table_put(bucket->table, canonical(self, arguments[0]), arguments[1]);
+    kv_bucket_put(self, arguments[0], arguments[1]);
     kv_reply_atom(self, from, "ok");
 }
 
 static void put_new(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
-    struct bucket *bucket = kv_process_state(self);
+    struct kv_bucket *bucket = kv_process_state(self);
     struct kv_bytes value;
-    bool absent = !find(self, arguments[0], &value);
+    bool absent = !kv_bucket_find(self, arguments[0], &value);
     if (absent) {
         kv_table_put(bucket->table, kv_buffer_bytes(&bucket->key), arguments[1]);
     }
@@ -157,9 +155,9 @@ static void put_new(struct kv_process *self, const struct kv_from *from,
 static void delete (struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
-    struct bucket *bucket = kv_process_state(self);
+    struct kv_bucket *bucket = kv_process_state(self);
     struct kv_bytes value;
-    if (find(self, arguments[0], &value)) {
+    if (kv_bucket_find(self, arguments[0], &value)) {
         kv_reply(self, from, value); /* copied before the table lets go of it */
         (void)kv_table_delete(bucket->table, kv_buffer_bytes(&bucket->key));
     } else {
@@ -171,13 +169,13 @@ static void has_key(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
     struct kv_bytes value;
-    reply_bool(self, from, find(self, arguments[0], &value));
+    reply_bool(self, from, kv_bucket_find(self, arguments[0], &value));
 }
 
 static void size(struct kv_process *self, const struct kv_from *from,
                  const struct kv_bytes *arguments)
 {
-    const struct bucket *bucket = kv_process_state(self);
+    const struct kv_bucket *bucket = kv_process_state(self);
     (void)arguments;
     struct kv_buffer *term = kv_process_scratch(self);
     kv_write_u64(term, kv_table_count(bucket->table));
@@ -187,88 +185,99 @@ static void size(struct kv_process *self, const struct kv_from *from,
 static void clear(struct kv_process *self, const struct kv_from *from,
                   const struct kv_bytes *arguments)
 {
-    const struct bucket *bucket = kv_process_state(self);
+    const struct kv_bucket *bucket = kv_process_state(self);
     (void)arguments;
     kv_table_clear(bucket->table);
     kv_reply_atom(self, from, "ok");
 }
 
-static void write_keys(const struct kv_table *table, struct kv_buffer *to)
+static void write_entry(enum kv_bucket_shape shape, struct kv_bytes key, struct kv_bytes value,
+                        struct kv_buffer *to)
 {
-    const void *cursor = NULL;
-    struct kv_bytes key;
-    struct kv_bytes value;
-    if (kv_table_count(table) > 0) {
-        kv_write_list(to, (uint32_t)kv_table_count(table));
+    if (shape == KV_BUCKET_PAIRS) {
+        kv_write_tuple(to, 2);
     }
-    while (kv_table_next(table, &cursor, &key, &value)) {
+    if (shape != KV_BUCKET_VALUES) {
         kv_write_term(to, key);
     }
-    kv_write_nil(to);
-}
-
-static void write_map(const struct kv_table *table, struct kv_buffer *to)
-{
-    const void *cursor = NULL;
-    struct kv_bytes key;
-    struct kv_bytes value;
-    kv_write_map(to, (uint32_t)kv_table_count(table));
-    while (kv_table_next(table, &cursor, &key, &value)) {
-        kv_write_term(to, key);
+    if (shape != KV_BUCKET_KEYS) {
         kv_write_term(to, value);
     }
 }
 
-static void write_too_large(const struct kv_table *table, struct kv_buffer *to)
+static void write_entries(const struct kv_table *table, enum kv_bucket_shape shape,
+                          struct kv_buffer *to)
 {
+    const void *cursor = NULL;
+    struct kv_bytes key;
+    struct kv_bytes value;
+    uint32_t count = (uint32_t)kv_table_count(table);
+    if (shape == KV_BUCKET_MAP) {
+        kv_write_map(to, count);
+    } else if (count > 0) {
+        kv_write_list(to, count);
+    }
+    while (kv_table_next(table, &cursor, &key, &value)) {
+        write_entry(shape, key, value, to);
+    }
+    if (shape != KV_BUCKET_MAP) {
+        kv_write_nil(to);
+    }
+}
+
+void kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape,
+                     struct kv_buffer *to)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    size_t memory = kv_table_memory(bucket->table);
+    if (memory <= WHOLE_TABLE_MAX) {
+        write_entries(bucket->table, shape, to);
+        return;
+    }
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "error");
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "too_large");
-    kv_write_u64(to, kv_table_memory(table));
+    kv_write_u64(to, memory);
 }
 
-static void write_whole(const struct kv_table *table, struct kv_buffer *to,
-                        void (*write)(const struct kv_table *, struct kv_buffer *))
+static void reply_whole(struct kv_process *self, const struct kv_from *from,
+                        enum kv_bucket_shape shape)
 {
-    if (kv_table_memory(table) > WHOLE_TABLE_MAX) {
-        write_too_large(table, to);
-    } else {
-        write(table, to);
-    }
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_bucket_write(self, shape, term);
+    kv_reply(self, from, kv_buffer_bytes(term));
 }
 
 static void keys(struct kv_process *self, const struct kv_from *from,
                  const struct kv_bytes *arguments)
 {
-    const struct bucket *bucket = kv_process_state(self);
     (void)arguments;
-    struct kv_buffer *term = kv_process_scratch(self);
-    write_whole(bucket->table, term, write_keys);
-    kv_reply(self, from, kv_buffer_bytes(term));
+    reply_whole(self, from, KV_BUCKET_KEYS);
 }
 
 static void to_map(struct kv_process *self, const struct kv_from *from,
                    const struct kv_bytes *arguments)
 {
-    const struct bucket *bucket = kv_process_state(self);
     (void)arguments;
-    struct kv_buffer *term = kv_process_scratch(self);
-    write_whole(bucket->table, term, write_map);
-    kv_reply(self, from, kv_buffer_bytes(term));
+    reply_whole(self, from, KV_BUCKET_MAP);
 }
 
 static void write_state(const struct kv_process *self, struct kv_buffer *to)
 {
-    const struct bucket *bucket = kv_process_const_state(self);
-    write_whole(bucket->table, to, write_map);
+    kv_bucket_write(self, KV_BUCKET_MAP, to);
 }
 
-static void closure(struct kv_process *self, const struct kv_from *from,
-                    const struct kv_bytes *arguments)
+static void update(struct kv_process *self, const struct kv_from *from,
+                   const struct kv_bytes *arguments)
 {
-    (void)arguments;
-    reply_cannot_run_closures(self, from);
+    run_agent(self, from, KV_AGENT_UPDATE, arguments[0]);
+}
+
+static void get_and_update(struct kv_process *self, const struct kv_from *from,
+                           const struct kv_bytes *arguments)
+{
+    run_agent(self, from, KV_AGENT_GET_AND_UPDATE, arguments[0]);
 }
 
 enum { MAX_ARGUMENTS = 2 };
@@ -289,8 +298,8 @@ static const struct {
     {"keys", 0, keys},
     {"to_map", 0, to_map},
     {"clear", 0, clear},
-    {"update", 1, closure},
-    {"get_and_update", 1, closure},
+    {"update", 1, update},
+    {"get_and_update", 1, get_and_update},
 };
 
 /* Takes Name or {Name, Argument, ...} apart; false when it is neither. */
@@ -331,22 +340,32 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
 /* ---- casts -------------------------------------------------------------------------------------
  */
 
+/* What Agent.cast/2 sends. */
+static void cast_update(struct kv_process *self, struct kv_bytes function)
+{
+    struct kv_buffer answer = KV_BUFFER_INIT;
+    if (!kv_agent_run(self, KV_AGENT_UPDATE, function, &answer)) {
+        kv_runtime_log(kv_process_runtime(self), KV_LOG_WARNING,
+                       "a bucket dropped a cast with a fun: native processes cannot run closures");
+    }
+    kv_buffer_free(&answer);
+}
+
 static void handle_cast(struct kv_process *self, struct kv_bytes request)
 {
-    struct bucket *bucket = kv_process_state(self);
+    struct kv_bucket *bucket = kv_process_state(self);
     struct kv_bytes name;
     struct kv_bytes arguments[MAX_ARGUMENTS];
     uint32_t count = 0;
     bool known = read_request(request, &name, arguments, &count);
     if (known && count == 2 && kv_bytes_is(name, "put")) {
-        kv_table_put(bucket->table, canonical(self, arguments[0]), arguments[1]);
+        kv_bucket_put(self, arguments[0], arguments[1]);
     } else if (known && count == 1 && kv_bytes_is(name, "delete")) {
-        (void)kv_table_delete(bucket->table, canonical(self, arguments[0]));
+        kv_bucket_delete(self, arguments[0]);
     } else if (known && count == 0 && kv_bytes_is(name, "clear")) {
         kv_table_clear(bucket->table);
     } else if (known && count == 1 && kv_bytes_is(name, "cast")) {
-        kv_runtime_log(kv_process_runtime(self), KV_LOG_WARNING,
-                       "a bucket dropped a cast with a fun: native processes cannot run closures");
+        cast_update(self, arguments[0]);
     } else {
         kv_runtime_log(kv_process_runtime(self), KV_LOG_DEBUG, "a bucket ignored a cast");
     }
@@ -354,7 +373,7 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
 
 const struct kv_behaviour kv_bucket_behaviour = {
     .module = "kv_bucket",
-    .state_size = sizeof(struct bucket),
+    .state_size = sizeof(struct kv_bucket),
     .init = init,
     .handle_call = handle_call,
     .handle_cast = handle_cast,

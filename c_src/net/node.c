@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- ending ---------------------------------------------------------------------------------- */
@@ -86,13 +87,29 @@ static void sink_log(void *context, enum kv_log_level level, const char *line)
     kv_log_text(&node->log, level, line);
 }
 
+static void sink_now(void *context, struct kv_date *date)
+{
+    time_t seconds = time(NULL);
+    struct tm local = {0};
+    (void)context;
+    (void)localtime_r(&seconds, &local);
+    *date = (struct kv_date){
+        .year = local.tm_year + 1900,
+        .month = local.tm_mon + 1,
+        .day = local.tm_mday,
+        .hour = local.tm_hour,
+        .minute = local.tm_min,
+        .second = local.tm_sec,
+    };
+}
+
 static bool start_runtime(struct kv_node *node, uint32_t creation)
 {
     struct kv_runtime_options options = {
         .node = kv_bytes_text(node->options.name),
         .creation = creation,
         .zeros = node->options.zeros,
-        .sink = {.context = node, .send = sink_send, .log = sink_log},
+        .sink = {.context = node, .send = sink_send, .log = sink_log, .now = sink_now},
     };
     if (RAND_bytes((unsigned char *)&options.hash_key, sizeof(options.hash_key)) != 1) {
         kv_node_fatal(node, KV_FATAL_INTERNAL, "%s", kv_error_text(KV_ERANDOM));

@@ -5,11 +5,6 @@
  * nodes with V4_NC. Numbers are never used twice. */
 enum { ID_BITS = 28 };
 
-struct kv_bytes kv_runtime_node(const struct kv_runtime *runtime)
-{
-    return kv_buffer_bytes(&runtime->node);
-}
-
 struct kv_pid kv_pid_of(const struct kv_runtime *runtime, uint64_t number)
 {
     return (struct kv_pid){

@@ -14,6 +14,16 @@ struct kv_peer; /* another node, while it is connected */
 
 enum kv_log_level { KV_LOG_DEBUG, KV_LOG_INFO, KV_LOG_NOTICE, KV_LOG_WARNING, KV_LOG_ERROR };
 
+/* A moment in local time. */
+struct kv_date {
+    int year;
+    int month; /* 1 to 12 */
+    int day;
+    int hour;
+    int minute;
+    int second;
+};
+
 struct kv_sink {
     void *context;
     /* Carries one signal to a peer, in the order of the calls; borrows nothing after it returns.
@@ -21,6 +31,8 @@ struct kv_sink {
     void (*send)(void *context, void *carrier, const struct kv_signal *signal);
     /* One line, without a newline. */
     void (*log)(void *context, enum kv_log_level level, const char *line);
+    /* The local time now. */
+    void (*now)(void *context, struct kv_date *date);
 };
 
 struct kv_runtime_options {
@@ -35,7 +47,8 @@ struct kv_runtime_options {
 struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options);
 void kv_runtime_free(struct kv_runtime *runtime);
 
-/* Lets peers spawn Module:init/1 of this behaviour. `behaviour` is borrowed for good. */
+/* Lets peers spawn Module:Function/Arity of this behaviour, also by way of proc_lib. `behaviour` is
+ * borrowed for good. */
 void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
 
 /* A node is connected. `name` is copied. There must be no peer of that name. */

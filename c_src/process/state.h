@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "process/inspect.h"
 #include "process/runtime.h"
 
 /* A process of another node (or of ours, behind the local peer): the node is the peer's. */
@@ -76,6 +77,18 @@ struct kv_kept {
     uint8_t bytes[]; /* payload, then name */
 };
 
+/* What sys:log/2 and sys:statistics/2 keep of a process. */
+struct kv_debug {
+    uint64_t log_limit; /* 0: no log */
+    uint64_t log_length;
+    struct kv_list log; /* struct kv_kept, each an event; the oldest first */
+    bool statistics;
+    struct kv_date since;
+    uint64_t messages_in;
+    uint64_t messages_out;
+    uint64_t reductions_then;
+};
+
 struct kv_process {
     struct kv_runtime *runtime;
     struct kv_map_node by_number;
@@ -87,8 +100,11 @@ struct kv_process {
     struct kv_list links;
     struct kv_list watches;
     struct kv_list monitors;
-    struct kv_list kept; /* messages that wait for resume */
-    struct kv_buffer group_leader;
+    struct kv_list kept;           /* messages that wait for resume */
+    struct kv_buffer group_leader; /* a pid as a term */
+    struct kv_buffer parent;       /* a pid as a term: who spawned it; its own, if nobody did */
+    struct kv_debug debug;
+    uint64_t reductions; /* callbacks that ran */
     bool suspended;
     bool exiting;
     struct kv_buffer exit_reason;
@@ -119,7 +135,6 @@ struct kv_runtime {
 /* ---- pids and routes: route.c ------------------------------------------------------------------
  */
 
-struct kv_bytes kv_runtime_node(const struct kv_runtime *runtime);
 struct kv_pid kv_pid_of(const struct kv_runtime *runtime, uint64_t number);
 struct kv_pid kv_remote_pid(const struct kv_peer *peer, const struct kv_remote *remote);
 struct kv_remote kv_remote_of(const struct kv_pid *pid);
@@ -168,13 +183,22 @@ void kv_monitors_peer_lost(struct kv_peer *peer);
 /* ---- life and death: life.c --------------------------------------------------------------------
  */
 
-void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *request);
+struct kv_process *kv_process_create(struct kv_runtime *runtime,
+                                     const struct kv_behaviour *behaviour);
+/* Runs init; false: it failed, `reason` says why, and the process is gone. */
+bool kv_process_initialise(struct kv_process *process, struct kv_bytes options,
+                           struct kv_buffer *reason);
 /* Applies an exit signal that is not ignored: the process ends with `reason`. */
 void kv_process_kill(struct kv_process *process, struct kv_bytes reason);
 void kv_exit_received(struct kv_peer *peer, const struct kv_signal *signal);
 /* Ends a process whose callback asked for it; to be called after every callback. */
 void kv_process_settle(struct kv_process *process);
 void kv_process_free(struct kv_process *process);
+
+/* ---- spawn requests: spawn.c -------------------------------------------------------------------
+ */
+
+void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *request);
 void kv_offers_free(struct kv_runtime *runtime);
 
 /* ---- the generic server: server.c --------------------------------------------------------------
@@ -183,5 +207,27 @@ void kv_offers_free(struct kv_runtime *runtime);
 /* Hands a message to a process; the process may be gone when it returns. */
 void kv_server_message(struct kv_process *process, struct kv_bytes message);
 void kv_server_drop_kept(struct kv_process *process);
+/* Handles what waited while the process was suspended. */
+void kv_server_resume(struct kv_process *process);
+/* Answers a system message: as kv_reply(), but sys does not count it. */
+void kv_answer(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply);
+/* Appends {error, {Kind, Request}}. */
+void kv_write_error(struct kv_buffer *to, const char *kind, struct kv_bytes request);
+
+/* ---- system messages: system.c -----------------------------------------------------------------
+ */
+
+void kv_system_message(struct kv_process *self, const struct kv_from *from,
+                       struct kv_bytes request);
+
+/* ---- what sys keeps: debug.c -------------------------------------------------------------------
+ */
+
+void kv_debug_init(struct kv_process *process);
+void kv_debug_free(struct kv_process *process);
+void kv_debug_in(struct kv_process *process, struct kv_bytes message);
+void kv_debug_out(struct kv_process *process, const struct kv_from *to, struct kv_bytes reply);
+/* Handles {debug, What}; appends the answer. */
+void kv_debug_request(struct kv_process *process, struct kv_bytes what, struct kv_buffer *answer);
 
 #endif

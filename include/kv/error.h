@@ -23,6 +23,7 @@
     X(KV_ETIMEOUT, "took too long")                                                                \
     X(KV_ENOMEM, "out of memory")                                                                  \
     X(KV_ENOENT, "no such thing")                                                                  \
+    X(KV_ECLOSURE, "native processes cannot run closures")                                         \
     X(KV_EEXIST, "there already")                                                                  \
     X(KV_ERANDOM, "no random bytes from the operating system")                                     \
     X(KV_EDIGEST, "libcrypto has no MD5 on this system")

@@ -28,10 +28,13 @@ struct kv_from {
 int kv_from_read(struct kv_bytes term, struct kv_from *from);
 
 struct kv_behaviour {
-    const char *module; /* the name that status reports and spawn requests use: "kv_bucket" */
+    const char *module;   /* the name that status reports and spawn requests use: "kv_bucket" */
+    const char *function; /* what spawn requests name; NULL: "init" */
+    uint32_t arity;       /* its arguments; 0: one */
     size_t state_size;  /* bytes of zeroed state that each process gets */
 
-    /* Sets the state up. `options` is the single argument of init/1, validated. On failure the
+    /* Sets the state up. `options` is its argument, validated; of a function of several
+     * arguments it is their list. On failure the
      * reason of the exit is appended to `reason`, and terminate is not called: the callback has
      * released what it took. */
     int (*init)(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);

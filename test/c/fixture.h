@@ -33,6 +33,9 @@ struct kv_pid pid_b(uint32_t n);
 struct kv_ref ref_a(uint32_t n);
 struct kv_ref ref_b(uint32_t n);
 
+/* An empty buffer of 64 KiB to write a term in, which lives as long as the terms below. */
+struct kv_buffer *term_buffer(void);
+
 /* A term, valid until the next 256 calls of these. */
 struct kv_bytes term_atom(const char *text);
 struct kv_bytes term_binary(const char *text);

@@ -7,6 +7,7 @@
 #include "dist/control.h"
 #include "dist/handshake.h"
 #include "kv/kv.h"
+#include "observe/observe.h"
 #include "process/runtime.h"
 
 #include <stdio.h>
@@ -66,6 +67,12 @@ static void logged(void *context, enum kv_log_level level, const char *line)
     (void)line;
 }
 
+static void now(void *context, struct kv_date *date)
+{
+    (void)context;
+    *date = (struct kv_date){2026, 11, 21, 9, 30, 59};
+}
+
 static struct kv_pid remote(size_t peer, struct world *world)
 {
     return (struct kv_pid){
@@ -92,10 +99,12 @@ static struct kv_ref reference(size_t peer, uint8_t number)
 static void write_term(struct world *world, struct kv_buffer *to, int depth)
 {
     static const char *const atoms[] = {
-        "normal", "kill",   "killed", "noproc", "ok",      "error",          "get",
-        "put",    "delete", "clear",  "keys",   "to_map",  "bucket_created", "bucket_failed",
-        "create", "lookup", "names",  "stop",   "owner",   "creator",        "event_manager",
-        "name",   "label",  "fetch",  "size",   "put_new", "has_key",        "terminate"};
+        "normal",  "kill",     "killed", "noproc",     "ok",     "error",          "get",
+        "put",     "delete",   "clear",  "keys",       "to_map", "bucket_created", "bucket_failed",
+        "create",  "lookup",   "names",  "stop",       "owner",  "creator",        "event_manager",
+        "debug",   "log",      "true",   "statistics", "update", "call",           "erlang",
+        "node",    "cast",     "name",   "label",      "fetch",  "size",           "put_new",
+        "has_key", "terminate"};
     uint8_t choice = next(world);
     struct kv_pid pid;
     switch (depth > 3 ? choice % 4 : choice % 9) {
@@ -138,7 +147,8 @@ static void write_term(struct world *world, struct kv_buffer *to, int depth)
 /* {'$gen_call', From, Term}, {system, From, Term}, {'$gen_cast', Term} or Term. */
 static void write_message(struct world *world, struct kv_buffer *to, size_t peer)
 {
-    static const char *const system[] = {"suspend", "resume", "get_state", "get_status"};
+    static const char *const system[] = {"suspend", "resume", "get_state", "get_status",
+                                         "no_debug"};
     uint8_t kind = next(world) % 5;
     if (kind == 4) {
         write_term(world, to, 0);
@@ -164,7 +174,7 @@ static void write_message(struct world *world, struct kv_buffer *to, size_t peer
         kv_write_ref(to, &alias);
     }
     if (kind == 0 && next(world) % 2 == 0) {
-        kv_write_atom_text(to, system[next(world) % 4]);
+        kv_write_atom_text(to, system[next(world) % 5]);
     } else {
         write_term(world, to, 0);
     }
@@ -175,17 +185,28 @@ static void spawn(struct world *world, size_t peer, struct kv_signal *signal)
     uint8_t flags = next(world);
     signal->ref = reference(peer, 200);
     signal->group_leader = signal->from;
+    static const struct {
+        const char *module;
+        const char *function;
+        uint32_t arity;
+    } spawned[] = {{"kv_registry", "init", 1},
+                   {"kv_bucket", "init", 1},
+                   {"erpc", "execute_call", 4},
+                   {"proc_lib", "init_p", 5}};
+    size_t which = (flags >> 2) % (sizeof spawned / sizeof spawned[0]);
     signal->spawn = (struct kv_mfa){
-        .module = kv_bytes_text((flags & 4) != 0 ? "kv_registry" : "kv_bucket"),
-        .function = kv_bytes_text("init"),
-        .arity = 1,
+        .module = kv_bytes_text(spawned[which].module),
+        .function = kv_bytes_text(spawned[which].function),
+        .arity = spawned[which].arity,
     };
     kv_write_list(&world->terms, 1);
     kv_write_atom_text(&world->terms, (flags & 1) != 0 ? "link" : "priority");
     kv_write_nil(&world->terms);
     size_t options = world->terms.length;
-    kv_write_list(&world->terms, 1);
-    write_term(world, &world->terms, 0);
+    kv_write_list(&world->terms, spawned[which].arity);
+    for (uint32_t i = 0; i < spawned[which].arity; i++) {
+        write_term(world, &world->terms, 0);
+    }
     kv_write_nil(&world->terms);
     signal->spawn_options = kv_bytes(world->terms.data, options);
     signal->payload[0] = kv_bytes(world->terms.data + options, world->terms.length - options);
@@ -247,10 +268,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct kv_runtime_options options = {
         .node = kv_bytes_text(node),
         .creation = 9,
-        .sink = {.context = &world, .send = sent, .log = logged},
+        .sink = {.context = &world, .send = sent, .log = logged, .now = now},
     };
     world.runtime = kv_runtime_new(&options);
-    if (kv_services_start(world.runtime) != KV_OK) {
+    if (kv_services_start(world.runtime) != KV_OK || kv_observe_start(world.runtime) != KV_OK) {
         abort();
     }
     while (world.left > 0) {

@@ -134,15 +134,57 @@ Test(bucket, values_come_back_byte_for_byte)
     assert_term(ask("get", term_atom("a"), NONE), kv_bytes(big_one, sizeof big_one));
 }
 
+static struct kv_bytes mfa(const char *module, const char *function, struct kv_bytes one,
+                           struct kv_bytes two)
+{
+    return term_tuple(term_atom(module), term_atom(function), term_list(one, two, NONE), NONE);
+}
+
 Test(bucket, agents_closures_get_a_clear_error)
 {
-    struct kv_bytes mfa = term_tuple(term_atom("Elixir.Map"), term_atom("get"),
-                                     term_list(term_atom("a"), NONE, NONE), NONE);
     static const uint8_t capture[] = {113, 119, 1, 'm', 119, 1, 'f', 97, 1};
-    (void)cannot_run_closures(ask("get", mfa, NONE));
-    (void)cannot_run_closures(ask("get", kv_bytes(capture, sizeof capture), NONE));
-    (void)cannot_run_closures(ask("update", kv_bytes(capture, sizeof capture), NONE));
-    (void)cannot_run_closures(ask("get_and_update", mfa, NONE));
+    struct kv_bytes unknown = mfa("Elixir.Enum", "sum", term_atom("a"), NONE);
+    struct kv_bytes put = mfa("Elixir.Map", "put", term_atom("a"), term_integer(1));
+    struct kv_bytes fun = kv_bytes(capture, sizeof capture);
+    (void)cannot_run_closures(ask("get", unknown, NONE));
+    (void)cannot_run_closures(ask("get", put, NONE)); /* would answer the new map */
+    (void)cannot_run_closures(ask("get", fun, NONE));
+    (void)cannot_run_closures(ask("update", fun, NONE));
+    (void)cannot_run_closures(ask("get_and_update", unknown, NONE));
+}
+
+Test(bucket, agents_functions_of_maps_are_done_without_their_code)
+{
+    struct kv_bytes a = term_atom("a");
+    struct kv_bytes one = term_integer(1);
+    assert_term(ask("get", mfa("Elixir.Map", "get", a, NONE), NONE), term_atom("nil"));
+    assert_term(ask("get", mfa("Elixir.Map", "get", a, one), NONE), one);
+    assert_term(ask("update", mfa("Elixir.Map", "put", a, one), NONE), term_atom("ok"));
+    assert_term(ask("update", mfa("Elixir.Map", "put_new", a, a), NONE), term_atom("ok"));
+    assert_term(ask("get", mfa("Elixir.Map", "get", a, NONE), NONE), one);
+    assert_term(ask("get", mfa("Elixir.Map", "fetch", a, NONE), NONE), request("ok", one, NONE));
+    assert_term(ask("get", mfa("Elixir.Map", "has_key?", a, NONE), NONE), term_atom("true"));
+    assert_term(ask("get", mfa("maps", "size", NONE, NONE), NONE), one);
+    assert_term(ask("get", mfa("maps", "keys", NONE, NONE), NONE), term_list(a, NONE, NONE));
+    assert_term(ask("get", mfa("Elixir.Map", "values", NONE, NONE), NONE),
+                term_list(one, NONE, NONE));
+    assert_term(ask("get", mfa("Elixir.Map", "to_list", NONE, NONE), NONE),
+                term_list(term_tuple(a, one, NONE, NONE), NONE, NONE));
+    assert_term(ask("get_and_update", mfa("Elixir.Map", "pop", a, NONE), NONE), one);
+    assert_term(ask("get_and_update", mfa("Elixir.Map", "pop", a, term_integer(2)), NONE),
+                term_integer(2));
+    assert_term(ask("get", mfa("Elixir.Map", "fetch", a, NONE), NONE), term_atom("error"));
+    cast(f, &bucket, request("cast", mfa("Elixir.Map", "put", a, one), NONE));
+    assert_term(ask("update", mfa("Elixir.Map", "delete", a, NONE), NONE), term_atom("ok"));
+    assert_term(call(f, &bucket, term_atom("size")), term_integer(0));
+}
+
+Test(bucket, small_numbers_as_arguments_may_come_as_a_string)
+{
+    static const uint8_t put_1_2[] = {104, 3,   119, 10, 'E', 'l', 'i', 'x', 'i', 'r', '.', 'M',
+                                      'a', 'p', 119, 3,  'p', 'u', 't', 107, 0,   2,   1,   2};
+    assert_term(ask("update", kv_bytes(put_1_2, sizeof put_1_2), NONE), term_atom("ok"));
+    assert_term(ask("fetch", term_integer(1), NONE), request("ok", term_integer(2), NONE));
 }
 
 Test(bucket, a_fun_is_a_key_like_any_other_where_a_default_is_given)

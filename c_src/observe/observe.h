@@ -1,0 +1,11 @@
+/* What rpc, erpc and tools ask of a node: a list of functions that may be called by name. */
+#ifndef KV_OBSERVE_H
+#define KV_OBSERVE_H
+
+#include <kv/process.h>
+
+/* Lets peers spawn erpc:execute_call/4 and erpc:execute_cast/3, and starts the process `rex`.
+ * KV_OK, or KV_EEXIST when the runtime has a rex already. */
+int kv_observe_start(struct kv_runtime *runtime);
+
+#endif

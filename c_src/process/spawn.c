@@ -1,0 +1,193 @@
+/* Spawn requests: what a peer may start here, and the answers.
+ *
+ * OTP: dist.c, erts_net_message(), DOP_SPAWN_REQUEST; proc_lib.erl, spawn/4 and its kin. */
+#include "base/alloc.h"
+#include "base/endian.h"
+#include "process/state.h"
+
+/* A behaviour that peers may spawn. */
+struct kv_offer {
+    struct kv_list link;
+    const struct kv_behaviour *behaviour;
+};
+
+void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
+{
+    struct kv_offer *offer = kv_zalloc(sizeof *offer);
+    offer->behaviour = behaviour;
+    kv_list_append(&runtime->offers, &offer->link);
+}
+
+void kv_offers_free(struct kv_runtime *runtime)
+{
+    KV_LIST_FOREACH (link, &runtime->offers) {
+        kv_list_remove(link);
+        kv_free(KV_LIST_OF(link, struct kv_offer, link));
+    }
+}
+
+/* ---- which function ----------------------------------------------------------------------------
+ */
+
+static bool is_mfa(const struct kv_mfa *mfa, const char *module, const char *function,
+                   uint32_t arity)
+{
+    return mfa->arity == arity && kv_bytes_is(mfa->module, module) &&
+           kv_bytes_is(mfa->function, function);
+}
+
+static const struct kv_behaviour *offered(const struct kv_runtime *runtime,
+                                          const struct kv_mfa *mfa)
+{
+    KV_LIST_FOREACH (link, &runtime->offers) {
+        const struct kv_behaviour *behaviour = KV_LIST_OF(link, struct kv_offer, link)->behaviour;
+        const char *function = behaviour->function == NULL ? "init" : behaviour->function;
+        uint32_t arity = behaviour->arity == 0 ? 1 : behaviour->arity;
+        if (is_mfa(mfa, behaviour->module, function, arity)) {
+            return behaviour;
+        }
+    }
+    return NULL;
+}
+
+/* The number of elements of a proper list; a list of bytes may come as a string. */
+static uint32_t list_length(struct kv_bytes list)
+{
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(list);
+    if (kv_read_peek(&reader) == KV_TAG_STRING) {
+        return kv_get16(list.data + 1);
+    }
+    return kv_read_list(&reader, &count) == KV_OK ? count : 0;
+}
+
+/* proc_lib:init_p/5 is called with [Parent, Ancestors, Module, Function, Args]: what it would call
+ * is what is meant. */
+static void unwrap_proc_lib(struct kv_mfa *mfa, struct kv_bytes *arguments)
+{
+    uint32_t count = 0;
+    struct kv_mfa inner = {0};
+    struct kv_bytes inner_arguments = kv_bytes(NULL, 0);
+    struct kv_reader reader = kv_reader(*arguments);
+    if (is_mfa(mfa, "proc_lib", "init_p", 5) && kv_read_list(&reader, &count) == KV_OK &&
+        kv_read_any(&reader, NULL) == KV_OK && kv_read_any(&reader, NULL) == KV_OK &&
+        kv_read_atom(&reader, &inner.module) == KV_OK &&
+        kv_read_atom(&reader, &inner.function) == KV_OK &&
+        kv_read_any(&reader, &inner_arguments) == KV_OK) {
+        inner.arity = list_length(inner_arguments);
+        *mfa = inner;
+        *arguments = inner_arguments;
+    }
+}
+
+/* Node.spawn(node, fun) asks for erlang:apply(Fun, Args), or has proc_lib call the fun. */
+static bool is_closure(const struct kv_mfa *mfa)
+{
+    return is_mfa(mfa, "erlang", "apply", 2) || is_mfa(mfa, "proc_lib", "init_p", 3);
+}
+
+/* ---- options and arguments ---------------------------------------------------------------------
+ */
+
+/* Which of `link` and `monitor` the caller asked for; other options are for schedulers and heaps.
+ * False when the list holds numbers, which OTP refuses, too. */
+static bool read_flags(struct kv_bytes options, uint32_t *flags)
+{
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(options);
+    if (kv_read_list(&reader, &count) != KV_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (kv_read_this_atom(&reader, "link") == KV_OK) {
+            *flags |= KV_SPAWN_LINKED;
+        } else if (kv_read_this_atom(&reader, "monitor") == KV_OK) {
+            *flags |= KV_SPAWN_MONITORED;
+        } else {
+            (void)kv_read_any(&reader, NULL);
+        }
+    }
+    return true;
+}
+
+/* What init gets: its only argument, or the list of several. One byte may come as a string. */
+static void write_argument(const struct kv_behaviour *behaviour, struct kv_bytes arguments,
+                           struct kv_buffer *to)
+{
+    uint32_t count = 0;
+    struct kv_bytes element = kv_bytes(NULL, 0);
+    struct kv_reader reader = kv_reader(arguments);
+    if (behaviour->arity > 1) {
+        kv_write_term(to, arguments);
+    } else if (kv_read_list(&reader, &count) == KV_OK && kv_read_any(&reader, &element) == KV_OK) {
+        kv_write_term(to, element);
+    } else {
+        kv_write_u64(to, arguments.data[arguments.length - 1]);
+    }
+}
+
+/* ---- requests ----------------------------------------------------------------------------------
+ */
+
+static void reply_error(struct kv_peer *peer, const struct kv_signal *request, const char *error)
+{
+    struct kv_signal reply = {
+        .kind = KV_SIGNAL_SPAWN_REPLY,
+        .by_name = true,
+        .name = kv_bytes_text(error),
+        .to = request->from,
+        .ref = request->ref,
+    };
+    kv_emit(peer, &reply);
+}
+
+/* Installs what was asked for and answers: whatever the new process sends must come after that. */
+static void announce(struct kv_process *process, struct kv_peer *peer,
+                     const struct kv_signal *request, uint32_t flags)
+{
+    struct kv_remote parent = kv_remote_of(&request->from);
+    if ((flags & KV_SPAWN_LINKED) != 0) {
+        kv_link_install(process, peer, &parent);
+    }
+    if ((flags & KV_SPAWN_MONITORED) != 0) {
+        kv_watch_install(process, peer, &request->from, &request->ref, false);
+    }
+    struct kv_signal reply = {
+        .kind = KV_SIGNAL_SPAWN_REPLY,
+        .from = kv_process_pid(process),
+        .to = request->from,
+        .ref = request->ref,
+        .spawn_flags = flags,
+    };
+    kv_emit(peer, &reply);
+}
+
+static void start(struct kv_process *process, struct kv_bytes arguments)
+{
+    struct kv_buffer argument = KV_BUFFER_INIT;
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    write_argument(process->behaviour, arguments, &argument);
+    (void)kv_process_initialise(process, kv_buffer_bytes(&argument), &reason);
+    kv_buffer_free(&argument);
+    kv_buffer_free(&reason);
+}
+
+void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *request)
+{
+    uint32_t flags = 0;
+    struct kv_mfa mfa = request->spawn;
+    struct kv_bytes arguments = request->payload[0];
+    unwrap_proc_lib(&mfa, &arguments);
+    const struct kv_behaviour *behaviour = offered(peer->runtime, &mfa);
+    if (behaviour == NULL) {
+        reply_error(peer, request, is_closure(&mfa) ? "cannot_run_closures" : "undef");
+    } else if (!read_flags(request->spawn_options, &flags)) {
+        reply_error(peer, request, "badopt");
+    } else {
+        struct kv_process *process = kv_process_create(peer->runtime, behaviour);
+        kv_write_pid(&process->group_leader, &request->group_leader);
+        kv_write_pid(&process->parent, &request->from);
+        announce(process, peer, request, flags);
+        start(process, arguments);
+    }
+}

@@ -1,0 +1,158 @@
+/* What sys does on a BEAM: system messages.
+ *
+ * OTP: lib/stdlib/src/sys.erl, do_cmd/6; gen_server.erl, format_status/2. */
+#include "process/state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* ---- status ---------------------------------------------------------------------------------- */
+
+static void write_state(const struct kv_process *self, struct kv_buffer *to)
+{
+    if (self->behaviour->write_state != NULL) {
+        self->behaviour->write_state(self, to);
+    } else {
+        kv_write_atom_text(to, "undefined");
+    }
+}
+
+/* {Key, Value} with a charlist for a key; the value is to be written next. */
+static void write_item(struct kv_buffer *to, const char *key)
+{
+    kv_write_tuple(to, 2);
+    kv_write_string(to, key);
+}
+
+/* {data, [...]} of `count` items, which are to be written next, then nil. */
+static void write_data(struct kv_buffer *to, uint32_t count)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "data");
+    kv_write_list(to, count);
+}
+
+/* What gen_server:format_status/2 makes: a header, data about the process, data about its state. */
+static void write_misc(const struct kv_process *self, const struct kv_pid *pid, const char *status,
+                       struct kv_buffer *to)
+{
+    char header[128];
+    (void)snprintf(header, sizeof header, "Status for native process %s <%" PRIu32 ".%" PRIu32 ">",
+                   self->behaviour->module, pid->id, pid->serial);
+    kv_write_list(to, 3);
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "header");
+    kv_write_string(to, header);
+    write_data(to, 3);
+    write_item(to, "Status");
+    kv_write_atom_text(to, status);
+    write_item(to, "Parent");
+    kv_write_term(to, kv_buffer_bytes(&self->parent));
+    write_item(to, "Logged events");
+    kv_write_nil(to);
+    kv_write_nil(to);
+    write_data(to, 1);
+    write_item(to, "State");
+    write_state(self, to);
+    kv_write_nil(to);
+    kv_write_nil(to);
+}
+
+/* {status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]} */
+static void write_status(const struct kv_process *self, struct kv_buffer *to)
+{
+    const char *status = self->suspended ? "suspended" : "running";
+    struct kv_pid pid = kv_process_pid(self);
+    kv_write_tuple(to, 4);
+    kv_write_atom_text(to, "status");
+    kv_write_pid(to, &pid);
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "module");
+    kv_write_atom_text(to, "gen_server");
+    kv_write_list(to, 5);
+    kv_write_list(to, 1);
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "$initial_call");
+    kv_write_tuple(to, 3);
+    kv_write_atom_text(to, self->behaviour->module);
+    kv_write_atom_text(to, "init");
+    kv_write_i64(to, 1);
+    kv_write_nil(to);
+    kv_write_atom_text(to, status);
+    kv_write_term(to, kv_buffer_bytes(&self->parent));
+    kv_write_nil(to);
+    write_misc(self, &pid, status, to);
+    kv_write_nil(to);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+/* Takes {Kind, Term} apart. */
+static bool is_pair(struct kv_bytes request, const char *kind, struct kv_bytes *term)
+{
+    struct kv_reader reader = kv_reader(request);
+    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_this_atom(&reader, kind) == KV_OK &&
+           kv_read_any(&reader, term) == KV_OK;
+}
+
+/* {change_code, Module, OldVsn, Extra} */
+static bool is_change_code(struct kv_bytes request)
+{
+    struct kv_reader reader = kv_reader(request);
+    return kv_read_tuple_of(&reader, 4) == KV_OK &&
+           kv_read_this_atom(&reader, "change_code") == KV_OK;
+}
+
+/* {error, {callback_failed, {Module, system_replace_state}, {error, notsup}}}: a fun cannot run. */
+static void write_replace_state_failed(struct kv_buffer *to)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "error");
+    kv_write_tuple(to, 3);
+    kv_write_atom_text(to, "callback_failed");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "gen_server");
+    kv_write_atom_text(to, "system_replace_state");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "error");
+    kv_write_atom_text(to, "notsup");
+}
+
+/* Appends the answer to any request but `terminate`. */
+static void write_answer(struct kv_process *self, struct kv_bytes request, struct kv_buffer *to)
+{
+    struct kv_bytes term = kv_bytes(NULL, 0);
+    if (kv_term_is_atom(request, "get_state")) {
+        write_state(self, to);
+    } else if (kv_term_is_atom(request, "get_status")) {
+        write_status(self, to);
+    } else if (is_pair(request, "replace_state", &term)) {
+        write_replace_state_failed(to);
+    } else if (is_pair(request, "debug", &term)) {
+        kv_debug_request(self, term, to);
+    } else if (kv_term_is_atom(request, "suspend") || kv_term_is_atom(request, "resume")) {
+        self->suspended = kv_term_is_atom(request, "suspend");
+        kv_write_atom_text(to, "ok");
+    } else if (self->suspended && is_change_code(request)) {
+        kv_write_atom_text(to,
+                           "ok"); /* the code is the program's own: there is nothing to change */
+    } else {
+        kv_write_error(to, "unknown_system_msg", request);
+    }
+}
+
+void kv_system_message(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
+{
+    struct kv_bytes reason = kv_bytes(NULL, 0);
+    struct kv_buffer *answer = kv_process_scratch(self);
+    if (is_pair(request, "terminate", &reason)) {
+        kv_write_atom_text(answer, "ok");
+        kv_process_exit(self, reason);
+    } else {
+        write_answer(self, request, answer);
+    }
+    kv_answer(self, from, kv_buffer_bytes(answer));
+    if (!self->suspended) {
+        kv_server_resume(self);
+    }
+}

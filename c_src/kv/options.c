@@ -140,7 +140,7 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
     struct kv_pid pid;
     struct kv_reader reader = kv_reader(options->owner);
     if (kv_read_pid(&reader, &pid) == KV_OK) {
-        acknowledge(self, &pid, kv_bytes(reason->data + start, reason->length - start));
+        acknowledge(self, &pid, kv_buffer_since(reason, start));
         if (error == KV_OK) {
             *owner = kv_monitor(self, &pid);
         }

@@ -64,7 +64,7 @@ bool kv_process_initialise(struct kv_process *process, struct kv_bytes options,
         kv_process_settle(process);
         return true;
     }
-    kv_process_exit(process, kv_bytes(reason->data + start, reason->length - start));
+    kv_process_exit(process, kv_buffer_since(reason, start));
     finish(process, false);
     return false;
 }

@@ -40,6 +40,13 @@ static inline struct kv_bytes kv_buffer_bytes(const struct kv_buffer *buffer)
     return kv_bytes(buffer->data, buffer->length);
 }
 
+/* What was appended since its length was `start`. */
+static inline struct kv_bytes kv_buffer_since(const struct kv_buffer *buffer, size_t start)
+{
+    return buffer->length == start ? kv_bytes(NULL, 0)
+                                   : kv_bytes(buffer->data + start, buffer->length - start);
+}
+
 /* Empties the buffer; its memory stays for the next use. */
 static inline void kv_buffer_clear(struct kv_buffer *buffer)
 {

@@ -126,31 +126,31 @@ static void pop_or(struct kv_process *self, const struct kv_bytes *arguments,
 /* ---- the list -------------------------------------------------------------------------------- */
 
 static const struct {
-    enum kv_agent_kind kind;
     const char *module;
     const char *function;
-    uint32_t arguments; /* without the state */
     run_function run;
+    enum kv_agent_kind kind;
+    uint32_t arguments; /* without the state */
 } functions[] = {
-    {KV_AGENT_GET, "Elixir.Map", "get", 1, get},
-    {KV_AGENT_GET, "Elixir.Map", "get", 2, get_or},
-    {KV_AGENT_GET, "Elixir.Map", "fetch", 1, fetch},
-    {KV_AGENT_GET, "Elixir.Map", "has_key?", 1, has_key},
-    {KV_AGENT_GET, "Elixir.Map", "keys", 0, keys},
-    {KV_AGENT_GET, "Elixir.Map", "values", 0, values},
-    {KV_AGENT_GET, "Elixir.Map", "to_list", 0, pairs},
-    {KV_AGENT_GET, "Elixir.Function", "identity", 0, whole},
-    {KV_AGENT_GET, "Elixir.Kernel", "map_size", 0, size},
-    {KV_AGENT_GET, "erlang", "map_size", 0, size},
-    {KV_AGENT_GET, "maps", "size", 0, size},
-    {KV_AGENT_GET, "maps", "keys", 0, keys},
-    {KV_AGENT_GET, "maps", "values", 0, values},
-    {KV_AGENT_GET, "maps", "to_list", 0, pairs},
-    {KV_AGENT_UPDATE, "Elixir.Map", "put", 2, put},
-    {KV_AGENT_UPDATE, "Elixir.Map", "put_new", 2, put_new},
-    {KV_AGENT_UPDATE, "Elixir.Map", "delete", 1, delete},
-    {KV_AGENT_GET_AND_UPDATE, "Elixir.Map", "pop", 1, pop},
-    {KV_AGENT_GET_AND_UPDATE, "Elixir.Map", "pop", 2, pop_or},
+    {"Elixir.Map", "get", get, KV_AGENT_GET, 1},
+    {"Elixir.Map", "get", get_or, KV_AGENT_GET, 2},
+    {"Elixir.Map", "fetch", fetch, KV_AGENT_GET, 1},
+    {"Elixir.Map", "has_key?", has_key, KV_AGENT_GET, 1},
+    {"Elixir.Map", "keys", keys, KV_AGENT_GET, 0},
+    {"Elixir.Map", "values", values, KV_AGENT_GET, 0},
+    {"Elixir.Map", "to_list", pairs, KV_AGENT_GET, 0},
+    {"Elixir.Function", "identity", whole, KV_AGENT_GET, 0},
+    {"Elixir.Kernel", "map_size", size, KV_AGENT_GET, 0},
+    {"erlang", "map_size", size, KV_AGENT_GET, 0},
+    {"maps", "size", size, KV_AGENT_GET, 0},
+    {"maps", "keys", keys, KV_AGENT_GET, 0},
+    {"maps", "values", values, KV_AGENT_GET, 0},
+    {"maps", "to_list", pairs, KV_AGENT_GET, 0},
+    {"Elixir.Map", "put", put, KV_AGENT_UPDATE, 2},
+    {"Elixir.Map", "put_new", put_new, KV_AGENT_UPDATE, 2},
+    {"Elixir.Map", "delete", delete, KV_AGENT_UPDATE, 1},
+    {"Elixir.Map", "pop", pop, KV_AGENT_GET_AND_UPDATE, 1},
+    {"Elixir.Map", "pop", pop_or, KV_AGENT_GET_AND_UPDATE, 2},
 };
 
 /* Where the arguments begin, and how many there are; one or two bytes may come as a string. */

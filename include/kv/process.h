@@ -31,7 +31,7 @@ struct kv_behaviour {
     const char *module;   /* the name that status reports and spawn requests use: "kv_bucket" */
     const char *function; /* what spawn requests name; NULL: "init" */
     uint32_t arity;       /* its arguments; 0: one */
-    size_t state_size;  /* bytes of zeroed state that each process gets */
+    size_t state_size;    /* bytes of zeroed state that each process gets */
 
     /* Sets the state up. `options` is its argument, validated; of a function of several
      * arguments it is their list. On failure the

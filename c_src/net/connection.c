@@ -41,7 +41,8 @@ static void take_frame(struct kv_connection *connection, struct kv_bytes frame)
         return;
     }
     struct kv_term_limits limits = {.size = (size_t)node->options.max_frame,
-                                    .depth = (size_t)node->options.max_depth};
+                                    .depth = (size_t)node->options.max_depth,
+                                    .zeros = node->options.zeros};
     struct kv_signal signal;
     int opcode = OPCODE_UNKNOWN;
     int error = kv_control_decode(frame, &limits, kv_handshake_peer(&connection->handshake),

@@ -8,7 +8,7 @@ defmodule KV.BucketTest do
   end
 
   describe "keys and values" do
-    @tag rows: ["BK-03", "BK-04"]
+    @tag rows: ["BK-03", "BK-04", "KV.BucketTest"]
     test "stores values by key", %{bucket: bucket} do
       assert KV.Bucket.get(bucket, "milk") == nil
 

@@ -1,0 +1,54 @@
+# kv: what a person runs. `make help` lists it.
+#
+# Needs git and make; everything else is installed where it is missing (scripts/install).
+
+# Erlang reads file names and source as UTF-8 only where the locale says so.
+export LC_ALL := C.UTF-8
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test demo lint format asan fuzz clean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## installs what is missing, and builds
+	@scripts/install run
+	@mix compile </dev/null
+
+run: ## opens IEx with the application running; evaluates standard input if that is not a terminal
+	@scripts/install run
+	@scripts/run
+
+test: ## runs every test, and lint
+	@scripts/install test
+	@scripts/test
+
+demo: ## the tour: makes buckets, kills everything there is to kill, and says what recovered and how soon
+	@scripts/install run
+	@mix compile </dev/null
+	@mix run --no-compile scripts/demo.exs </dev/null
+
+lint: ## checks format, clang-tidy, xref and dialyzer
+	@scripts/install test
+	@$(MAKE) -C c_src lint
+	@mix format --check-formatted
+	@rebar3 xref
+	@scripts/dialyzer
+
+format: ## formats C and Elixir
+	@scripts/install test
+	@$(MAKE) -C c_src format
+	@mix format
+
+asan: ## the C tests under the address and undefined behaviour sanitizers
+	@scripts/install test
+	@$(MAKE) -C c_src asan
+
+fuzz: ## FUZZ_RUNS random inputs for each decoder
+	@scripts/install fuzz
+	@$(MAKE) -C c_src fuzz
+
+clean: ## removes what was built
+	@rm -rf _build
+	@rm -f priv/kv_node

@@ -69,22 +69,6 @@ void kv_connections_accept(struct kv_connections *connections, uv_stream_t *serv
     }
 }
 
-bool kv_connections_is_contested(const struct kv_connections *connections,
-                                 const struct kv_connection *newcomer)
-{
-    struct kv_bytes name = kv_handshake_peer(&newcomer->handshake);
-    KV_LIST_FOREACH (link, &connections->pending) {
-        const struct kv_connection *other = CONNECTION(link, link);
-        bool is_claimant = other->handshake.step == KV_HANDSHAKE_AWAIT_ALIVE ||
-                           other->handshake.step == KV_HANDSHAKE_AWAIT_REPLY;
-        if (other != newcomer && is_claimant && !kv_connection_is_doomed(other) &&
-            kv_bytes_equal(kv_handshake_peer(&other->handshake), name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* ---- connections that are up ----------------------------------------------------------------- */
 
 struct kv_connection *kv_connections_find(const struct kv_connections *connections,

@@ -41,10 +41,6 @@ void kv_connections_accept(struct kv_connections *connections, uv_stream_t *serv
 struct kv_connection *kv_connections_find(const struct kv_connections *connections,
                                           struct kv_bytes name);
 
-/* Whether another pending connection of that name has been told "alive". */
-bool kv_connections_is_contested(const struct kv_connections *connections,
-                                 const struct kv_connection *newcomer);
-
 /* Moves a pending connection to those that are up. */
 void kv_connections_promote(struct kv_connections *connections, struct kv_connection *connection);
 

@@ -25,17 +25,15 @@ static bool is_full(const struct kv_connections *all)
     return all->up_count >= all->node->options.max_peers;
 }
 
-/* OTP: lib/kernel/src/net_kernel.erl, handle_info({accept_pending, ...}): a node that is connected
- * already is told so, and a second newcomer on top of that is closed without an answer. */
+/* A node that is connected already is told so. OTP closes a second newcomer on top of that without an
+ * answer (lib/kernel/src/net_kernel.erl, handle_info({accept_pending, ...})); here each may go on,
+ * because a stranger that claims the name and is silent must not keep its owner out. */
 static void take_name(struct kv_connection *connection)
 {
     struct kv_connections *all = connection->owner;
     struct kv_handshake *handshake = &connection->handshake;
-    struct kv_bytes peer = kv_handshake_peer(handshake);
-    bool connected = kv_connections_find(all, peer) != NULL;
-    if (connected && kv_connections_is_contested(all, connection)) {
-        refuse(connection, "another connection of that name is about to take over");
-    } else if (!connected && is_full(all)) {
+    bool connected = kv_connections_find(all, kv_handshake_peer(handshake)) != NULL;
+    if (!connected && is_full(all)) {
         kv_handshake_refuse(handshake, &connection->output);
         refuse(connection, "there are --max-peers connections already");
     } else {

@@ -9,6 +9,7 @@
 
 -define(STARTED, {?MODULE, started}).
 -define(USERS, {?MODULE, users}).
+-define(STOP_TIMEOUT, 1000).
 
 %% @doc Makes sure that the VM is distributed; the calling process counts as a user until it ends or calls
 %% release/0. With `false' nothing is started.
@@ -89,8 +90,23 @@ stop() ->
             Ours = is_ours(),
             _ = persistent_term:erase(?STARTED),
             _ = persistent_term:erase(?USERS),
-            _ = Ours andalso net_kernel:stop(),
+            _ = Ours andalso stop_distribution(erlang:monotonic_time(millisecond) + ?STOP_TIMEOUT),
             ok;
         _ ->
+            ok
+    end.
+
+%% The emulator forgets the node's name a moment after net_kernel has ended: who looks in between would take
+%% what is going for a distribution that somebody else started.
+stop_distribution(Deadline) ->
+    _ = net_kernel:stop(),
+    await_not_alive(Deadline).
+
+await_not_alive(Deadline) ->
+    case is_alive() andalso erlang:monotonic_time(millisecond) < Deadline of
+        true ->
+            timer:sleep(1),
+            await_not_alive(Deadline);
+        false ->
             ok
     end.

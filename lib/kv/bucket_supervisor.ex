@@ -11,8 +11,8 @@ defmodule KV.BucketSupervisor do
       3
   """
 
-  # Nothing below is restarted, so the intensity of its own restarts is that of KV.StoreSupervisor.
-  use DynamicSupervisor
+  # A supervisor waits as long as its children's own times to shut down add up to.
+  use DynamicSupervisor, shutdown: :infinity
 
   @doc """
   Starts a bucket supervisor under the local name `:name`, by default `KV.BucketSupervisor`.
@@ -71,6 +71,9 @@ defmodule KV.BucketSupervisor do
   @spec starter(Supervisor.supervisor()) :: {module, atom, [term]}
   def starter(supervisor), do: {__MODULE__, :start_bucket, [supervisor]}
 
+  # one_for_one is what a DynamicSupervisor has. Buckets are temporary, so its intensity counts only for those that a
+  # user makes permanent: more than 3 of them ending in 5 s takes the store down, like any supervisor's children.
   @impl true
-  def init(:ok), do: DynamicSupervisor.init(strategy: :one_for_one)
+  @spec init(:ok) :: {:ok, DynamicSupervisor.sup_flags()}
+  def init(:ok), do: DynamicSupervisor.init(strategy: :one_for_one, max_restarts: 3, max_seconds: 5)
 end

@@ -72,10 +72,10 @@ defmodule KV.EventManager do
   @doc """
   Adds a handler, which is started with `handler.init(args)` and runs in the manager.
 
-  Returns `:ok`, `{:EXIT, reason}` when `init/1` crashed, or what it returned instead of `{:ok, state}`.
+  Returns `:ok`, `{:EXIT, reason}` when `init/1` crashed, or what `init/1` returned instead of `{:ok, state}`.
   """
   @doc since: "0.1.0"
-  @spec add_handler(t, handler, term) :: :ok | {:EXIT, term} | term
+  @spec add_handler(t, handler, term) :: :ok | term
   def add_handler(manager, handler, args), do: :gen_event.add_handler(manager, handler, args)
 
   @doc """
@@ -85,7 +85,7 @@ defmodule KV.EventManager do
   `{:gen_event_EXIT, handler, reason}`.
   """
   @doc since: "0.1.0"
-  @spec add_sup_handler(t, handler, term) :: :ok | {:EXIT, term} | term
+  @spec add_sup_handler(t, handler, term) :: :ok | term
   def add_sup_handler(manager, handler, args), do: :gen_event.add_sup_handler(manager, handler, args)
 
   @doc """

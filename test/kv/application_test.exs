@@ -115,7 +115,7 @@ defmodule KV.ApplicationTest do
   end
 
   defp source(application) do
-    {:ok, [{:application, ^application, properties}]} = :file.consult('src/#{application}.app.src')
+    {:ok, [{:application, ^application, properties}]} = :file.consult(~c"src/#{application}.app.src")
     properties
   end
 

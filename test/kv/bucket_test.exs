@@ -46,7 +46,7 @@ defmodule KV.BucketTest do
       terms = [
         "milk",
         :milk,
-        'milk',
+        ~c"milk",
         1,
         1.0,
         -1,
@@ -401,10 +401,10 @@ defmodule KV.BucketTest do
   defp start_peer do
     :peer.start_link(%{
       name: :peer.random_name(),
-      host: '127.0.0.1',
+      host: ~c"127.0.0.1",
       longnames: true,
       connection: :standard_io,
-      args: ['-setcookie', Atom.to_charlist(Node.get_cookie())]
+      args: [~c"-setcookie", Atom.to_charlist(Node.get_cookie())]
     })
   end
 end

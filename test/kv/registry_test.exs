@@ -315,7 +315,7 @@ defmodule KV.RegistryTest do
   end
 
   defp proxy_state(registry) do
-    {:status, _, _, [_, _, _, _, [_, _, {:data, [{'State', state}]}]]} = :sys.get_status(registry)
+    {:status, _, _, [_, _, _, _, [_, _, {:data, [{~c"State", state}]}]]} = :sys.get_status(registry)
     state
   end
 end

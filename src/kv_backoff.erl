@@ -10,7 +10,7 @@
 -module(kv_backoff).
 
 -export([new/0, wait/1, delay/1, failed/1, ended/2, failures/1]).
--export([own/2, disown/1, owned/1]).
+-export([own/2, disown/1, owned/1, orphaned/1]).
 
 -export_type([t/0]).
 
@@ -18,6 +18,8 @@
 
 -define(FAILURES, 1).
 -define(OS_PID, 2).
+-define(STARTED, 3).
+-define(FIELDS, 3).
 -define(FREE_FAILURES, 3).
 -define(FIRST_DELAY, 100).
 -define(LONGEST_DELAY, 5000).
@@ -26,7 +28,7 @@
 
 -spec new() -> t().
 new() ->
-    atomics:new(2, []).
+    atomics:new(?FIELDS, []).
 
 %% @doc Waits as long as the failures so far demand.
 -spec wait(t()) -> ok.
@@ -55,6 +57,7 @@ ended(Backoff, Uptime) ->
 %% @doc Remembers the operating system process, for the case that the kv_node which owns it is killed.
 -spec own(t(), pos_integer()) -> ok.
 own(Backoff, OsPid) ->
+    ok = atomics:put(Backoff, ?STARTED, erlang:monotonic_time(millisecond)),
     atomics:put(Backoff, ?OS_PID, OsPid).
 
 -spec disown(t()) -> ok.
@@ -67,3 +70,9 @@ owned(Backoff) ->
         0 -> undefined;
         OsPid -> OsPid
     end.
+
+%% @doc The kv_node that owned the process was killed: counts that as the end of the program, which it is.
+-spec orphaned(t()) -> ok.
+orphaned(Backoff) ->
+    ok = disown(Backoff),
+    ended(Backoff, erlang:monotonic_time(millisecond) - atomics:get(Backoff, ?STARTED)).

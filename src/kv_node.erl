@@ -186,7 +186,7 @@ end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
             ok;
         OsPid ->
             _ = kv_os_process:is_descendant(OsPid) andalso kv_os_process:finish(OsPid, Timeout),
-            kv_backoff:disown(Backoff)
+            kv_backoff:orphaned(Backoff)
     end.
 
 boot(Server, #{distribute := Distribute} = Options, Backoff) ->
@@ -270,11 +270,20 @@ same_version(#{version := Version}) ->
         Own -> {error, {version_mismatch, Version, Own}}
     end.
 
+%% Not by application:load/1: the application controller waits for this process while it stops the
+%% application, and would wait for ever for one that calls it.
 version() ->
-    _ = application:load(kv),
     case application:get_key(kv, vsn) of
         {ok, Vsn} -> unicode:characters_to_binary(Vsn);
-        undefined -> undefined
+        undefined -> version_in_file(code:where_is_file("kv.app"))
+    end.
+
+version_in_file(non_existing) ->
+    undefined;
+version_in_file(Path) ->
+    case file:consult(Path) of
+        {ok, [{application, kv, Keys}]} -> unicode:characters_to_binary(proplists:get_value(vsn, Keys, ""));
+        _ -> undefined
     end.
 
 connect(Program, Node, Ready) ->

@@ -46,14 +46,26 @@
 
 %% @doc Starts a native process and its proxy, linked to the caller.
 -spec start_link(kind(), name(), options()) -> {ok, pid()} | {error, term()}.
-start_link(Kind, Name, Options) ->
-    case start(Kind, Name, Options) of
-        {ok, Pid} -> {ok, Pid};
-        {error, Reason} -> {error, Reason}
+start_link(Kind, Name, #{node := Node} = Options) ->
+    Server = node_server(Node),
+    try kv_node:name(Server) of
+        _ ->
+            case start(Name, {Kind, Options}) of
+                {ok, Pid} -> {ok, Pid};
+                {error, Reason} -> {error, Reason}
+            end
+    catch
+        exit:{noproc, _} ->
+            %% Known before a process is made, so that none has to crash for it.
+            ok = pause(Kind, Server),
+            {error, {not_running, Server}}
     end.
 
-start(Kind, undefined, Options) -> gen_server:start_link(?MODULE, {Kind, Options}, []);
-start(Kind, Name, Options) -> gen_server:start_link(Name, ?MODULE, {Kind, Options}, []).
+start(undefined, Arguments) -> gen_server:start_link(?MODULE, Arguments, []);
+start(Name, Arguments) -> gen_server:start_link(Name, ?MODULE, Arguments, []).
+
+node_server(undefined) -> kv_node:default();
+node_server(Server) -> Server.
 
 %% @doc The native process behind a proxy; a native process is its own.
 -spec native(gen_server:server_ref()) -> pid().
@@ -66,9 +78,9 @@ native(Server) ->
 
 %% @private
 -spec init({kind(), options()}) -> {ok, #state{}} | {stop, term()}.
-init({Kind, #{native := NativeOptions} = Options}) ->
+init({Kind, #{node := Node, native := NativeOptions} = Options}) ->
     process_flag(trap_exit, true),
-    Server = node_server(Options),
+    Server = node_server(Node),
     StartBucket = maps:get(start_bucket, Options, undefined),
     case start_native(Kind, Server, creator(StartBucket) ++ NativeOptions) of
         {ok, Native, Monitor} ->
@@ -86,9 +98,6 @@ init({Kind, #{native := NativeOptions} = Options}) ->
             ok = pause(Kind, Server),
             {stop, Reason}
     end.
-
-node_server(#{node := undefined}) -> kv_node:default();
-node_server(#{node := Server}) -> Server.
 
 creator(undefined) -> [];
 creator(_StartBucket) -> [{creator, self()}].
@@ -191,7 +200,7 @@ native_ended(Reason, State) ->
     leave(Reason, State).
 
 %% Ends this process as an exit signal ends a process that does not trap them: without a crash report. Nothing
-%% went wrong here, and a node that is killed with a thousand buckets must not fill the log.
+%% went wrong here; that a bucket was lost is for its supervisor to report.
 -spec leave(term(), #state{}) -> {stop, term(), #state{}}.
 leave(kill, State) ->
     {stop, kill, State};

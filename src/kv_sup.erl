@@ -70,8 +70,8 @@ init({supervisor, Config}) ->
 init({node_supervisor, Config}) ->
     %% rest_for_one: registry and buckets live in the program that the node owns, so when it goes they are
     %% gone and start after it; the node does not care when they go. Intensity: kv_backoff keeps the node
-    %% under 20 starts in 10 s whatever kills it, so a program that is killed now and then, or is gone for a
-    %% while, never gets here; 20 is reached only when kv_node itself is broken.
+    %% under 20 starts in 10 s whatever ends it, so a program that is killed now and then, or is gone for a
+    %% while, never gets here.
     Flags = #{strategy => rest_for_one, intensity => 20, period => 10},
     {ok, {Flags, successors([owner(Config), level(store_supervisor, Config)])}};
 init({store_supervisor, Config}) ->

@@ -29,6 +29,7 @@ all() ->
         a_program_that_is_away_for_a_while_is_waited_for,
         a_vm_that_halts_leaves_no_program,
         a_vm_that_is_killed_leaves_no_program,
+        a_vm_that_stops_while_its_program_restarts_is_not_held_up,
         an_application_that_stops_leaves_no_program
     ].
 
@@ -225,6 +226,21 @@ a_vm_that_halts_leaves_no_program(Config) ->
 
 a_vm_that_is_killed_leaves_no_program(Config) ->
     vm_ends(Config, fun(Vm) -> kv_test:signal("KILL", kv_test:vm_os_pid(Vm)) end).
+
+%% The application controller must not be called by what it waits for.
+a_vm_that_stops_while_its_program_restarts_is_not_held_up(Config) ->
+    Slow = kv_test:script(Config, "slow", ["sleep 0.3", "exec " ++ kv_test:program()]),
+    Vm = kv_test:start_vm(Config),
+    VmOsPid = kv_test:vm_os_pid(Vm),
+    unlink(Vm),
+    kv_test:in(Vm, fun() ->
+        ok = kv_test:start_kv([{program, Slow}]),
+        Node = monitor(process, kv_node),
+        kv_test:signal("KILL", kv_node:os_pid()),
+        {killed, sigkill} = kv_test:down(Node),
+        init:stop()
+    end),
+    ok = kv_test:gone(VmOsPid).
 
 an_application_that_stops_leaves_no_program(Config) ->
     each(Config, "application stopped", fun(I) ->

@@ -25,9 +25,9 @@ static bool is_full(const struct kv_connections *all)
     return all->up_count >= all->node->options.max_peers;
 }
 
-/* A node that is connected already is told so. OTP closes a second newcomer on top of that without an
- * answer (lib/kernel/src/net_kernel.erl, handle_info({accept_pending, ...})); here each may go on,
- * because a stranger that claims the name and is silent must not keep its owner out. */
+/* A node that is connected already is told so. OTP closes a second newcomer on top of that without
+ * an answer (lib/kernel/src/net_kernel.erl, handle_info({accept_pending, ...})); here each may go
+ * on, because a stranger that claims the name and is silent must not keep its owner out. */
 static void take_name(struct kv_connection *connection)
 {
     struct kv_connections *all = connection->owner;

@@ -20,6 +20,7 @@ all() ->
         a_bucket_supervisor_that_is_killed_takes_the_registry_along,
         an_event_manager_that_is_killed_costs_no_data,
         a_node_that_is_killed_takes_its_program_along,
+        a_node_that_is_killed_while_its_program_hangs_leaves_one_program,
         a_node_supervisor_that_is_killed_leaves_one_program,
         a_program_that_is_killed_comes_back,
         a_program_that_is_killed_at_once_again_is_held_back_and_comes_back,
@@ -132,6 +133,19 @@ a_node_that_is_killed_takes_its_program_along(Config) ->
         Time
     end).
 
+%% The program does not see the end of its input: only the next kv_node can end it.
+a_node_that_is_killed_while_its_program_hangs_leaves_one_program(Config) ->
+    each(Config, "node killed while its program hangs", 3, [{stop_timeout, 100}], fun(_) ->
+        OsPid = kv_node:os_pid(),
+        Break = fun() ->
+            kv_test:signal("STOP", OsPid),
+            exit(whereis(kv_node), kill)
+        end,
+        Time = recovery(Break, [kv_node, kv_registry]),
+        ?assertNot(kv_test:is_os_process(OsPid)),
+        Time
+    end).
+
 a_node_supervisor_that_is_killed_leaves_one_program(Config) ->
     each(Config, "node supervisor killed", 3, fun(I) ->
         _ = create(name(I)),
@@ -168,7 +182,7 @@ a_program_that_is_killed_at_once_again_is_held_back_and_comes_back(Config) ->
 
 a_program_that_hangs_is_killed_and_comes_back(Config) ->
     Environment = [{ping_interval, 50}, {ping_timeout, 200}],
-    each(Config, "program stopped by SIGSTOP", 10, Environment, fun(I) ->
+    each(Config, "program stopped by SIGSTOP", ?REPEAT, Environment, fun(I) ->
         _ = create(name(I)),
         await_uptime(),
         Node = monitor(process, kv_node),
@@ -222,10 +236,12 @@ a_program_that_is_away_for_a_while_is_waited_for(Config) ->
     ok = kv_test:stop_vm(Vm).
 
 a_vm_that_halts_leaves_no_program(Config) ->
-    vm_ends(Config, fun(Vm) -> peer:cast(Vm, erlang, halt, []) end).
+    vm_ends(Config, "VM halted, until its program was gone", fun(Vm) -> peer:cast(Vm, erlang, halt, []) end).
 
 a_vm_that_is_killed_leaves_no_program(Config) ->
-    vm_ends(Config, fun(Vm) -> kv_test:signal("KILL", kv_test:vm_os_pid(Vm)) end).
+    vm_ends(Config, "VM killed, until its program was gone", fun(Vm) ->
+        kv_test:signal("KILL", kv_test:vm_os_pid(Vm))
+    end).
 
 %% The application controller must not be called by what it waits for.
 a_vm_that_stops_while_its_program_restarts_is_not_held_up(Config) ->
@@ -285,12 +301,13 @@ each(Config, What, Repeat, Environment, Row) ->
     kv_test:report(What, Times),
     ok = kv_test:stop_vm(Vm).
 
-vm_ends(Config, End) ->
+vm_ends(Config, What, End) ->
     Name = list_to_atom("kv_halting_" ++ os:getpid() ++ "@127.0.0.1"),
-    Times = [vm_ends(Config, Name, End) || _ <- lists:seq(1, 3)],
-    kv_test:report("VM ended, until its program was gone", Times).
+    Times = [one_vm_ends(Config, Name, End) || _ <- lists:seq(1, ?REPEAT)],
+    kv_test:report(What, Times).
 
-vm_ends(Config, Name, End) ->
+%% Each VM runs a node of the same name: the one before has left nothing behind in EPMD either.
+one_vm_ends(Config, Name, End) ->
     Vm = kv_test:start_vm(Config),
     OsPid = kv_test:in(Vm, fun() ->
         ok = kv_test:start_kv([{node_name, Name}]),

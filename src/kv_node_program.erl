@@ -4,7 +4,9 @@
 %% @private
 -module(kv_node_program).
 
--export([start/3, parse/1, exit_reason/2, kill/1, stop/2, collect/2]).
+-include_lib("kernel/include/logger.hrl").
+
+-export([start/3, parse/1, log/1, exit_reason/2, kill/1, stop/2, collect/2]).
 -export([port/1, os_pid/1]).
 
 -export_type([t/0, ready/0, line/0]).
@@ -24,6 +26,7 @@
     | {fatal, atom() | binary(), binary()}
     | {other, binary()}.
 
+-define(METADATA, #{domain => [kv, node]}).
 %% A line that is longer is cut here.
 -define(MAX_LINE, 4096).
 %% How long the last words of a program that has ended may take to arrive.
@@ -97,6 +100,13 @@ level(<<"info">>) -> info;
 level(<<"warning">>) -> warning;
 level(<<"error">>) -> error;
 level(_) -> notice.
+
+%% @doc Passes a line on to the logger, at the level that the program gave it.
+-spec log(line()) -> ok.
+log({log, Level, Text}) -> ?LOG(Level, "~ts", [Text], ?METADATA);
+log({other, Line}) -> ?LOG(debug, "kv_node printed: ~ts", [Line], ?METADATA);
+log({ready, _}) -> ok;
+log({fatal, _, _}) -> ok.
 
 %% Only what the protocol names becomes an atom.
 reason(<<"bad_option">>) -> bad_option;

@@ -7,7 +7,7 @@
 
 -export([start_suite/1, end_suite/1, start_case/1, end_case/1]).
 -export([start_vm/1, start_vm/2, start_undistributed_vm/2, stop_vm/1, vm_os_pid/1, in/2, in/3]).
--export([start_kv/0, start_kv/1, wait/1, wait/2, down/1, gone/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
+-export([start_kv/0, start_kv/1, proxy_state/1, wait/1, wait/2, down/1, gone/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
 -export([script/3, program/0, registered_in_epmd/2, epmd_os_pids/1, free_port/0, report/2]).
 
 -include_lib("common_test/include/ct.hrl").
@@ -132,6 +132,12 @@ start_kv(Environment) ->
     [ok = application:set_env(kv, Key, Value) || {Key, Value} <- Environment],
     {ok, _} = application:ensure_all_started(kv),
     ok.
+
+%% What a proxy shows of its state in a status report.
+proxy_state(Proxy) ->
+    {status, _, _, [_, running, _, _, Misc]} = sys:get_status(Proxy),
+    [State] = [State || {data, [{"State", State}]} <- Misc],
+    State.
 
 %% Waits for what must come true, and gives what it came to: anything but false.
 wait(Condition) ->

@@ -1,0 +1,142 @@
+%% @doc How a kv_node starts: distribution, the program, the handshake between the two. One step after the
+%% other, each with its plain reason when it fails; what was started before it is ended then.
+%% @private
+-module(kv_node_start).
+
+-export([start/2]).
+
+-type started() :: #{
+    node := node(),
+    program := kv_node_program:t(),
+    path := file:filename_all(),
+    ready := kv_node_program:ready()
+}.
+
+%% @doc Starts distribution if it must, then the program, and connects to it. The calling process owns the port
+%% of the program and gets `{nodedown, Node}' when the connection is lost. The reasons are those of
+%% {@link kv_node}.
+-spec start(kv_node_options:t(), kv_backoff:t()) -> {ok, started()} | {error, term()}.
+start(#{distribute := Distribute} = Options, Backoff) ->
+    case kv_distribution:ensure(Distribute) of
+        ok ->
+            Node = node_name(Options),
+            case cookie() of
+                {ok, Cookie} -> start(Options, Backoff, Node, Cookie);
+                {error, Reason} -> give_up(Reason, Options)
+            end;
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+start(Options, Backoff, Node, Cookie) ->
+    Path = program(Options),
+    Input = [kv_node_options:for_program(Node, Options), Cookie],
+    case kv_node_program:start(Path, Input, fun(OsPid) -> kv_backoff:own(Backoff, OsPid) end) of
+        {ok, Program} ->
+            case meet(Program, Node, Options) of
+                {ok, Ready} ->
+                    {ok, #{node => Node, program => Program, path => Path, ready => Ready}};
+                {error, Reason} ->
+                    ok = kv_node_program:stop(Program, maps:get(stop_timeout, Options)),
+                    ok = kv_backoff:disown(Backoff),
+                    give_up(Reason, Options)
+            end;
+        {error, Reason} ->
+            give_up(Reason, Options)
+    end.
+
+%% Under a supervisor that keeps a backoff there will be another attempt, or kv_sup cleans up.
+give_up(Reason, #{backoff := undefined}) ->
+    ok = kv_distribution:release(),
+    {error, Reason};
+give_up(Reason, _Options) ->
+    {error, Reason}.
+
+meet(Program, Node, #{start_timeout := Timeout} = Options) ->
+    Deadline = erlang:monotonic_time(millisecond) + Timeout,
+    case await_ready(kv_node_program:port(Program), Deadline, Options, undefined) of
+        {ok, Ready} ->
+            case same_version(Ready) of
+                ok -> connect(Program, Node, Ready);
+                {error, Reason} -> {error, Reason}
+            end;
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+await_ready(Port, Deadline, #{start_timeout := Timeout} = Options, Fatal) ->
+    receive
+        {Port, {data, {_, Line}}} ->
+            case kv_node_program:parse(Line) of
+                {ready, Ready} -> {ok, Ready};
+                {fatal, _, _} = Last -> await_ready(Port, Deadline, Options, Last);
+                Other -> kv_node_program:log(Other), await_ready(Port, Deadline, Options, Fatal)
+            end;
+        {Port, {exit_status, Status}} ->
+            {error, kv_node_program:exit_reason(Status, Fatal)};
+        {'EXIT', Port, _} when Fatal =/= undefined ->
+            {error, Fatal}
+    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
+        {error, {start_timeout, Timeout}}
+    end.
+
+same_version(#{version := Version}) ->
+    case version() of
+        undefined -> ok;
+        Version -> ok;
+        Own -> {error, {version_mismatch, Version, Own}}
+    end.
+
+%% Not by application:load/1: the application controller waits for this process while it stops the
+%% application, and would wait for ever for one that calls it.
+version() ->
+    case application:get_key(kv, vsn) of
+        {ok, Vsn} -> unicode:characters_to_binary(Vsn);
+        undefined -> version_in_file(code:where_is_file("kv.app"))
+    end.
+
+version_in_file(non_existing) ->
+    undefined;
+version_in_file(Path) ->
+    case file:consult(Path) of
+        {ok, [{application, kv, Keys}]} -> unicode:characters_to_binary(proplists:get_value(vsn, Keys, ""));
+        _ -> undefined
+    end.
+
+connect(Program, Node, Ready) ->
+    case net_kernel:connect_node(Node) of
+        true ->
+            true = erlang:monitor_node(Node, true),
+            {ok, Ready};
+        _ ->
+            case kv_node_program:collect(Program, 0) of
+                {ended, Reason} -> {error, Reason};
+                running -> {error, {not_connected, Node}}
+            end
+    end.
+
+%% The host part must be the one by which this VM can reach the node, so it is our own.
+node_name(#{node_name := undefined}) ->
+    [Alive, Host] = string:split(atom_to_list(node()), "@"),
+    case kv_distribution:is_ours() of
+        true -> list_to_atom("kv_" ++ os:getpid() ++ "@" ++ Host);
+        false -> list_to_atom("kv_" ++ Alive ++ "@" ++ Host)
+    end;
+node_name(#{node_name := Name}) ->
+    Name.
+
+%% `--cookie=' can say any cookie; the empty line ends the options.
+cookie() ->
+    Cookie = atom_to_list(erlang:get_cookie()),
+    case lists:all(fun(Char) -> Char >= 32 andalso Char =< 255 end, Cookie) of
+        true -> {ok, ["--cookie=", Cookie, "\n\n"]};
+        false -> {error, {bad_cookie, <<"the cookie has characters that can't be sent in one line">>}}
+    end.
+
+program(#{program := undefined}) ->
+    case code:priv_dir(kv) of
+        {error, bad_name} -> filename:absname("priv/kv_node");
+        Priv -> filename:join(Priv, "kv_node")
+    end;
+program(#{program := Path}) ->
+    filename:absname(Path).

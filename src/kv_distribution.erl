@@ -5,7 +5,7 @@
 %% @private
 -module(kv_distribution).
 
--export([ensure/1, release/0, stop/0, is_ours/0]).
+-export([ensure/1, leave/0, release/0, stop/0, is_ours/0]).
 
 -define(STARTED, {?MODULE, started}).
 -define(USERS, {?MODULE, users}).
@@ -75,12 +75,17 @@ users() ->
 %% here.
 -spec release() -> ok.
 release() ->
-    Others = users() -- [self()],
-    ok = persistent_term:put(?USERS, Others),
-    case Others of
+    ok = leave(),
+    case users() of
         [] -> stop();
         _ -> ok
     end.
+
+%% @doc The calling process is no longer a user; what was started here goes on. For a process that has failed to start:
+%% its starter hears of that before the process has ended.
+-spec leave() -> ok.
+leave() ->
+    persistent_term:put(?USERS, users() -- [self()]).
 
 %% @doc Stops the distribution that was started here, if it was and nobody uses it.
 -spec stop() -> ok.

@@ -50,6 +50,7 @@ give_up(Reason, #{backoff := undefined}) ->
     ok = kv_distribution:release(),
     {error, Reason};
 give_up(Reason, _Options) ->
+    ok = kv_distribution:leave(),
     {error, Reason}.
 
 meet(Program, Node, #{start_timeout := Timeout} = Options) ->

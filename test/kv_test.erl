@@ -222,8 +222,10 @@ epmd_os_pids(Port) ->
         list_to_integer(OsPid)
      || OsPid <- filelib:wildcard("[0-9]*", "/proc"),
         {ok, Line} <- [file:read_file("/proc/" ++ OsPid ++ "/cmdline")],
-        binary:match(Line, <<"epmd">>) =/= nomatch,
-        lists:member(integer_to_binary(Port), binary:split(Line, <<0>>, [global]))
+        %% Not the VMs, which have the port in their arguments too, and may be about to end.
+        [Program | Arguments] <- [binary:split(Line, <<0>>, [global])],
+        filename:basename(Program) =:= <<"epmd">>,
+        lists:member(integer_to_binary(Port), Arguments)
     ].
 
 free_port() ->

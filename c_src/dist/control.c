@@ -1,6 +1,7 @@
 #include "dist/control.h"
 
 #include "base/endian.h"
+#include "dist/altact.h"
 #include "dist/frame.h"
 #include "dist/handshake.h"
 
@@ -35,6 +36,7 @@ enum opcode {
     ALIAS_SEND_TT = 34,
     UNLINK_ID = 35,
     UNLINK_ID_ACK = 36,
+    ALTACT_SIG_SEND = 37,
     OPCODE_LIMIT,
     DROPPED = 0, /* no opcode: the signal is not sent */
 };
@@ -57,6 +59,7 @@ enum field {
     LEADER,  /* the group leader of a new process */
     MFA,     /* {Module, Function, Arity} */
     OPTIONS, /* of a spawn request */
+    ALTACT,  /* several elements: dist/altact.h */
 };
 
 enum { MAX_FIELDS = 6 };
@@ -115,13 +118,14 @@ static const struct form FORMS[OPCODE_LIMIT] = {
     [ALIAS_SEND_TT] = WITH_PAYLOAD(MESSAGE_ALIAS, FROM, REF, TOKEN),
     [UNLINK_ID] = PLAIN(UNLINK, ID, SENDER, TO),
     [UNLINK_ID_ACK] = PLAIN(UNLINK_ACK, ID, SENDER, TO),
+    [ALTACT_SIG_SEND] = WITH_PAYLOAD(MESSAGE, ALTACT),
 };
 
 static uint32_t arity_of(const struct form *form)
 {
     uint32_t arity = 1;
     for (const enum field *field = form->fields; *field != END; field++) {
-        arity++;
+        arity += *field == ALTACT ? KV_ALTACT_ELEMENTS : 1;
     }
     return arity;
 }
@@ -229,27 +233,55 @@ static int read_field(struct kv_reader *reader, enum field field, struct kv_byte
         return read_mfa(reader, &signal->spawn);
     case OPTIONS:
         return read_options(reader, &signal->spawn_options);
+    case ALTACT:
     case END:
-        break; /* the loops over fields stop there */
+        break; /* no fields that are read one by one */
     }
     return KV_EPROTOCOL;
 }
 
-/* Takes 131 and the term behind it from the front of `frame`. */
-static int next_term(struct kv_bytes *frame, const struct kv_term_limits *limits,
-                     struct kv_bytes *term)
+/* What is left of a frame. */
+struct rest {
+    struct kv_bytes bytes;
+    bool versions; /* 131 before each term */
+};
+
+static void skip(struct rest *rest, size_t count)
 {
-    if (frame->length == 0) {
-        return KV_ETRUNCATED;
-    }
-    if (frame->data[0] != KV_TERM_VERSION) {
+    rest->bytes = kv_bytes(rest->bytes.data + count, rest->bytes.length - count);
+}
+
+static int begin_frame(struct kv_bytes frame, uint64_t flags, struct rest *rest)
+{
+    static const uint8_t whole[KV_WHOLE_HEADER] = {KV_TERM_VERSION, KV_FRAME_WHOLE, 0};
+    static const uint8_t pass_through[] = {KV_FRAME_PASS_THROUGH};
+    bool has_header = (flags & KV_DFLAG_FRAGMENTS) != 0;
+    struct kv_bytes start =
+        has_header ? kv_bytes(whole, sizeof(whole)) : kv_bytes(pass_through, sizeof(pass_through));
+    if (frame.length < start.length || memcmp(frame.data, start.data, start.length) != 0) {
         return KV_EPROTOCOL;
     }
+    *rest = (struct rest){.bytes = frame, .versions = !has_header};
+    skip(rest, start.length);
+    return KV_OK;
+}
+
+static int next_term(struct rest *rest, const struct kv_term_limits *limits, struct kv_bytes *term)
+{
+    if (rest->versions) {
+        if (rest->bytes.length == 0) {
+            return KV_ETRUNCATED;
+        }
+        if (rest->bytes.data[0] != KV_TERM_VERSION) {
+            return KV_EPROTOCOL;
+        }
+        skip(rest, 1);
+    }
     size_t length = 0;
-    int error = kv_term_validate(kv_bytes(frame->data + 1, frame->length - 1), limits, &length);
+    int error = kv_term_validate(rest->bytes, limits, &length);
     if (error == KV_OK) {
-        *term = kv_bytes(frame->data + 1, length);
-        *frame = kv_bytes(frame->data + 1 + length, frame->length - 1 - length);
+        *term = kv_bytes(rest->bytes.data, length);
+        skip(rest, length);
     }
     return error;
 }
@@ -280,11 +312,14 @@ static int read_control(struct kv_bytes control, struct kv_bytes peer, struct kv
     if (error != KV_OK) {
         return error;
     }
+    *signal = (struct kv_signal){.kind = form->kind};
+    *payload = form->payload;
+    if (*opcode == ALTACT_SIG_SEND) {
+        return kv_altact_read(&reader, arity, signal);
+    }
     if (arity != arity_of(form)) {
         return KV_EPROTOCOL;
     }
-    *signal = (struct kv_signal){.kind = form->kind};
-    *payload = form->payload;
     for (const enum field *field = form->fields; *field != END; field++) {
         if (read_field(&reader, *field, peer, signal) != KV_OK) {
             return KV_EPROTOCOL;
@@ -303,17 +338,17 @@ static int check_arguments(const struct kv_signal *signal)
     return KV_OK;
 }
 
-int kv_control_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
+int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
                       struct kv_bytes peer, struct kv_signal *signal, int *opcode)
 {
-    *opcode = -1;
-    if (frame.length == 0 || frame.data[0] != KV_FRAME_PASS_THROUGH) {
-        return KV_EPROTOCOL;
-    }
-    struct kv_bytes rest = kv_bytes(frame.data + 1, frame.length - 1);
+    struct rest rest = {0};
     struct kv_bytes control = {0};
     bool payload = false;
-    int error = next_term(&rest, limits, &control);
+    *opcode = -1;
+    int error = begin_frame(frame, flags, &rest);
+    if (error == KV_OK) {
+        error = next_term(&rest, limits, &control);
+    }
     if (error == KV_OK) {
         error = read_control(control, peer, signal, opcode, &payload);
     }
@@ -321,7 +356,7 @@ int kv_control_decode(struct kv_bytes frame, const struct kv_term_limits *limits
         signal->payload_parts = 1;
         error = next_term(&rest, limits, &signal->payload[0]);
     }
-    if (error == KV_OK && rest.length > 0) {
+    if (error == KV_OK && rest.bytes.length > 0) {
         return KV_EPROTOCOL;
     }
     if (error == KV_OK && signal->kind == KV_SIGNAL_SPAWN_REQUEST) {
@@ -343,15 +378,37 @@ static enum opcode down_opcode(uint64_t flags)
     return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_MONITOR_P_EXIT : MONITOR_P_EXIT;
 }
 
-static enum opcode choose_opcode(enum kv_signal_kind kind, uint64_t flags)
+/* OTP announces the end of ALIAS_SEND for peers that have the newer one. */
+static enum opcode alias_opcode(uint64_t flags)
 {
-    switch (kind) {
+    if ((flags & KV_DFLAG_ALTACT_SIG) != 0) {
+        return ALTACT_SIG_SEND;
+    }
+    return (flags & KV_DFLAG_ALIAS) != 0 ? ALIAS_SEND : DROPPED;
+}
+
+static enum opcode altact_opcode(uint64_t flags)
+{
+    return (flags & KV_DFLAG_ALTACT_SIG) != 0 ? ALTACT_SIG_SEND : DROPPED;
+}
+
+static enum opcode exit_opcode(const struct kv_signal *signal, uint64_t flags)
+{
+    if (signal->by_name) {
+        return altact_opcode(flags);
+    }
+    return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_EXIT2 : EXIT2;
+}
+
+static enum opcode choose_opcode(const struct kv_signal *signal, uint64_t flags)
+{
+    switch (signal->kind) {
     case KV_SIGNAL_MESSAGE:
         return (flags & KV_DFLAG_SEND_SENDER) != 0 ? SEND_SENDER : SEND;
     case KV_SIGNAL_MESSAGE_NAME:
         return REG_SEND;
     case KV_SIGNAL_MESSAGE_ALIAS:
-        return (flags & KV_DFLAG_ALIAS) != 0 ? ALIAS_SEND : DROPPED;
+        return alias_opcode(flags);
     case KV_SIGNAL_LINK:
         return LINK;
     case KV_SIGNAL_UNLINK:
@@ -361,7 +418,9 @@ static enum opcode choose_opcode(enum kv_signal_kind kind, uint64_t flags)
     case KV_SIGNAL_EXIT_LINK:
         return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_EXIT : EXIT;
     case KV_SIGNAL_EXIT:
-        return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_EXIT2 : EXIT2;
+        return exit_opcode(signal, flags);
+    case KV_SIGNAL_EXIT_ALIAS:
+        return altact_opcode(flags);
     case KV_SIGNAL_MONITOR:
         return (flags & MONITOR_FLAGS) == MONITOR_FLAGS ? MONITOR_P : DROPPED;
     case KV_SIGNAL_DEMONITOR:
@@ -443,6 +502,9 @@ static void write_field(const struct kv_signal *signal, enum field field, struct
     case OPTIONS:
         kv_write_term(to, signal->spawn_options);
         break;
+    case ALTACT:
+        kv_altact_write(signal, to);
+        break;
     case UNUSED:
     case TOKEN:
     case END:
@@ -466,27 +528,66 @@ static size_t terms_length(const struct kv_signal *signal)
     return length;
 }
 
-void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+static const struct form *form_for(const struct kv_signal *signal, uint64_t flags,
+                                   enum opcode *opcode)
 {
-    enum opcode opcode = choose_opcode(signal->kind, flags);
-    size_t terms = terms_length(signal);
-    if (opcode == DROPPED || terms > UINT32_MAX - CONTROL_MAX) {
-        return;
+    *opcode = choose_opcode(signal, flags);
+    if (*opcode == DROPPED || terms_length(signal) > UINT32_MAX - CONTROL_MAX) {
+        return NULL;
     }
+    return &FORMS[*opcode];
+}
+
+static void write_control(const struct kv_signal *signal, enum opcode opcode, struct kv_buffer *to)
+{
     const struct form *form = &FORMS[opcode];
-    size_t start = to->length;
-    (void)kv_buffer_reserve(to, CONTROL_ROOM + terms);
-    to->length += KV_FRAME_HEADER; /* the length, when it is known */
-    kv_buffer_u8(to, KV_FRAME_PASS_THROUGH);
-    kv_buffer_u8(to, KV_TERM_VERSION);
     kv_write_tuple(to, arity_of(form));
     kv_write_u64(to, opcode);
     for (const enum field *field = form->fields; *field != END; field++) {
         write_field(signal, *field, to);
     }
-    if (form->payload) {
+}
+
+void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+{
+    enum opcode opcode = DROPPED;
+    const struct form *form = form_for(signal, flags, &opcode);
+    if (form == NULL) {
+        return;
+    }
+    size_t start = to->length;
+    bool has_header = (flags & KV_DFLAG_FRAGMENTS) != 0;
+    (void)kv_buffer_reserve(to, CONTROL_ROOM + terms_length(signal));
+    to->length += KV_FRAME_HEADER; /* the length, when it is known */
+    if (has_header) {
         kv_buffer_u8(to, KV_TERM_VERSION);
+        kv_buffer_u8(to, KV_FRAME_WHOLE);
+        kv_buffer_u8(to, 0);
+    } else {
+        kv_buffer_u8(to, KV_FRAME_PASS_THROUGH);
+        kv_buffer_u8(to, KV_TERM_VERSION);
+    }
+    write_control(signal, opcode, to);
+    if (form->payload) {
+        if (!has_header) {
+            kv_buffer_u8(to, KV_TERM_VERSION);
+        }
         write_payload(signal, to);
     }
     kv_set32(to->data + start, (uint32_t)(to->length - start - KV_FRAME_HEADER));
+}
+
+size_t kv_control_encode_terms(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+{
+    enum opcode opcode = DROPPED;
+    const struct form *form = form_for(signal, flags, &opcode);
+    if (form == NULL || !form->payload) {
+        return 0;
+    }
+    size_t start = to->length;
+    (void)kv_buffer_reserve(to, CONTROL_ROOM + terms_length(signal));
+    write_control(signal, opcode, to);
+    size_t length = to->length - start;
+    write_payload(signal, to);
+    return length;
 }

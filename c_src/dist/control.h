@@ -9,15 +9,18 @@
 #include <kv/signal.h>
 #include <kv/term.h>
 
-/* Turns the content of one frame (not a tick) into a signal that borrows from it. `peer` is the
- * node name of the sender: OTP demands that the sender of LINK, UNLINK_ID, UNLINK_ID_ACK, EXIT,
- * EXIT2, MONITOR_P and DEMONITOR_P is a process of that node, and so do we, also for SPAWN_REQUEST.
- * The traced (TT) forms are taken as the plain ones, and UNLINK (4) as an UNLINK_ID with id 0,
- * which needs no answer.
+/* Turns the content of one frame that holds a whole message (not a tick, not a fragment) into a
+ * signal that borrows from it. `flags` are those that both sides have: KV_DFLAG_FRAGMENTS among
+ * them decides which of the two forms of dist/frame.h it must have. `peer` is the node name of the
+ * sender: OTP demands that the sender of LINK, UNLINK_ID, UNLINK_ID_ACK, EXIT, EXIT2, MONITOR_P and
+ * DEMONITOR_P is a process of that node, and so do we, also for SPAWN_REQUEST. The traced (TT)
+ * forms are taken as the plain ones, and UNLINK (4) as an UNLINK_ID with id 0, which needs no
+ * answer.
  *
  * KV_OK; or what makes the connection unusable: the errors of kv_term_validate(), KV_EOPCODE,
- * KV_EPROTOCOL (wrong shape). *opcode is set as soon as it is known, else -1, for the log line. */
-int kv_control_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
+ * KV_EPROTOCOL (wrong form or shape). *opcode is set as soon as it is known, else -1, for the log
+ * line. */
+int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
                       struct kv_bytes peer, struct kv_signal *signal, int *opcode);
 
 /* Appends the frame, with its length, that carries a signal to a peer with which `flags` are
@@ -25,5 +28,11 @@ int kv_control_decode(struct kv_bytes frame, const struct kv_term_limits *limits
  * has none is dropped (nothing is appended), and so is one whose terms no frame can hold, since its
  * length has 32 bits. */
 void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
+
+/* Appends the control term and the payload alone, for fragments, and answers how long the control
+ * term is. 0, and nothing is appended, when the signal is dropped or has no payload in this form:
+ * then kv_control_encode() knows what to do. */
+size_t kv_control_encode_terms(const struct kv_signal *signal, uint64_t flags,
+                               struct kv_buffer *to);
 
 #endif

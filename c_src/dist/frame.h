@@ -1,11 +1,32 @@
-/* Frames of an established connection: a 4-byte length and what it counts; length 0 is a tick. */
+/* Frames of an established connection: a 4-byte length and what it counts; length 0 is a tick.
+ *
+ * What a frame holds depends on whether both sides have KV_DFLAG_FRAGMENTS:
+ *
+ *     without   112, 131, control term [, 131, payload term]
+ *     with      131, 68, 0, control term [, payload term]           a whole message
+ *               131, 69, sequence:8, id:8, 0, control term, bytes   the first fragment of one
+ *               131, 70, sequence:8, id:8, bytes                    one of the others
+ *
+ * The 0 is the number of atom cache references, of which there are none since no cache is
+ * negotiated. The id counts down to 1. OTP: erts/emulator/beam/external.c,
+ * erts_encode_ext_dist_header_finalize() and erts_encode_ext_dist_header_fragment(). */
 #ifndef KV_FRAME_H
 #define KV_FRAME_H
 
 #include <kv/bytes.h>
 #include <kv/error.h>
 
-enum { KV_FRAME_HEADER = 4, KV_FRAME_PASS_THROUGH = 112, KV_TERM_VERSION = 131 };
+enum {
+    KV_FRAME_HEADER = 4,
+    KV_FRAME_PASS_THROUGH = 112,
+    KV_TERM_VERSION = 131,
+    KV_FRAME_WHOLE = 68,
+    KV_FRAME_FIRST = 69,
+    KV_FRAME_OTHER = 70,
+    KV_WHOLE_HEADER = 3,          /* 131, 68, 0 */
+    KV_FRAGMENT_HEADER = 18,      /* 131, 69 or 70, sequence, id */
+    KV_FRAGMENT_SIZE = 64 * 1024, /* bytes of terms in one fragment, as OTP sends them */
+};
 
 /* Finds the first frame in `input`.
  *

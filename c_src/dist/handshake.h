@@ -50,13 +50,14 @@
 #define KV_DFLAG_NAME_ME             (UINT64_C(1) << 33)
 #define KV_DFLAG_V4_NC               (UINT64_C(1) << 34)
 #define KV_DFLAG_ALIAS               (UINT64_C(1) << 35)
+#define KV_DFLAG_ALTACT_SIG          (UINT64_C(1) << 37)
 
 /* What MANDATORY_25_DIGEST stands for, and what we demand of every peer. */
 #define KV_DFLAGS_MANDATORY_25 UINT64_C(0x1070F94)
 
 /* What this node offers: all that callers use. Not PUBLISHED (we stay out of global and pg), no
- * atom cache (values stay byte-for-byte storable), FRAGMENTS only when they are spoken. */
-#define KV_DFLAGS_OFFERED UINT64_C(0xD075F4FBC)
+ * atom cache (values stay byte-for-byte storable). */
+#define KV_DFLAGS_OFFERED UINT64_C(0x2D07DF4FBC)
 
 enum {
     KV_NODE_NAME_MAX = 255,         /* bytes of "alive@host" */

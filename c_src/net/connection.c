@@ -4,6 +4,7 @@
 #include "dist/control.h"
 #include "dist/frame.h"
 
+#include <netinet/tcp.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 
@@ -33,22 +34,40 @@ static void take_tick(struct kv_connection *connection)
     connection->sent = false;
 }
 
+static struct kv_term_limits term_limits(const struct kv_connection *connection)
+{
+    const struct kv_options *options = &connection->owner->node->options;
+    return (struct kv_term_limits){.size = (size_t)options->max_frame,
+                                   .depth = (size_t)options->max_depth,
+                                   .zeros = options->zeros};
+}
+
+static int take_message(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
+{
+    struct kv_term_limits limits = term_limits(connection);
+    struct kv_signal signal;
+    int error = kv_control_decode(frame, connection->flags, &limits,
+                                  kv_handshake_peer(&connection->handshake), &signal, opcode);
+    return error == KV_OK
+               ? kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal)
+               : error;
+}
+
 static void take_frame(struct kv_connection *connection, struct kv_bytes frame)
 {
-    struct kv_node *node = connection->owner->node;
     if (frame.length == 0) {
         take_tick(connection);
         return;
     }
-    struct kv_term_limits limits = {.size = (size_t)node->options.max_frame,
-                                    .depth = (size_t)node->options.max_depth,
-                                    .zeros = node->options.zeros};
-    struct kv_signal signal;
+    struct kv_bytes whole = frame;
     int opcode = OPCODE_UNKNOWN;
-    int error = kv_control_decode(frame, &limits, kv_handshake_peer(&connection->handshake),
-                                  &signal, &opcode);
-    if (error == KV_OK) {
-        error = kv_runtime_receive(node->runtime, connection->peer, &signal);
+    int error = KV_OK;
+    if ((connection->flags & KV_DFLAG_FRAGMENTS) != 0) {
+        error = kv_fragments_take(&connection->fragments, frame, &whole);
+    }
+    if (error == KV_OK && whole.length > 0) {
+        error = take_message(connection, whole, &opcode);
+        kv_fragments_release(&connection->fragments);
     }
     if (error != KV_OK) {
         doom_for_frame(connection, opcode, error);
@@ -212,6 +231,35 @@ static void describe(struct kv_connection *connection)
     (void)snprintf(connection->label, sizeof(connection->label), "%s port %u", host, port);
 }
 
+/* What the system has taken and not sent cannot be overtaken any more. */
+static void limit_unsent(struct kv_connection *connection)
+{
+#ifdef TCP_NOTSENT_LOWAT
+    int most = KV_UNSENT_MAX;
+    uv_os_fd_t fd = -1;
+    if (uv_fileno((uv_handle_t *)&connection->tcp, &fd) == 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof(most));
+    }
+#else
+    (void)connection;
+#endif
+}
+
+void kv_connection_agree(struct kv_connection *connection)
+{
+    const struct kv_node *node = connection->owner->node;
+    const struct kv_options *options = &node->options;
+    const struct kv_hash_key *key = kv_runtime_hash_key(node->runtime);
+    struct kv_fragment_limits limits = {
+        .term = term_limits(connection),
+        .message = (size_t)options->max_frame,
+        .pending = (size_t)options->max_pending,
+    };
+    connection->flags = kv_handshake_common_flags(&connection->handshake);
+    kv_fragments_init(&connection->fragments, &limits, key);
+    kv_outgoing_init(&connection->outgoing, connection->flags, key);
+}
+
 static int begin(struct kv_connection *connection, uv_stream_t *server)
 {
     uint32_t challenge = 0;
@@ -225,6 +273,7 @@ static int begin(struct kv_connection *connection, uv_stream_t *server)
     }
     kv_handshake_init(&connection->handshake, &connection->owner->node->identity, challenge);
     (void)uv_tcp_nodelay(&connection->tcp, 1);
+    limit_unsent(connection);
     (void)uv_tcp_keepalive(&connection->tcp, 1, KEEPALIVE_SECONDS);
     return uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read);
 }
@@ -233,6 +282,8 @@ static void on_closed(uv_handle_t *handle)
 {
     struct kv_connection *connection = handle->data;
     kv_buffer_free(&connection->input);
+    kv_fragments_free(&connection->fragments);
+    kv_outgoing_free(&connection->outgoing);
     kv_buffer_free(&connection->output);
     kv_buffer_free(&connection->writing);
     kv_free(connection);

@@ -6,7 +6,10 @@
 #define KV_CONNECTION_H
 
 #include "base/list.h"
+#include "dist/fragments.h"
+#include "dist/frame.h"
 #include "dist/handshake.h"
+#include "dist/outgoing.h"
 #include "process/runtime.h"
 
 #include <uv.h>
@@ -21,6 +24,16 @@ enum {
     /* More waits for a peer, or half of --max-queue: its requests wait, too, until it has taken
      * half of that. */
     KV_OUTPUT_HIGH = 16 << 20,
+    /* So many large messages, whatever they take, do not count for KV_OUTPUT_HIGH: requests for
+     * small ones are not to wait for them. */
+    KV_OUTPUT_LARGE = 4,
+    /* Bytes made ready ahead of the socket: enough to keep it busy, and what a small message waits
+     * for while large ones are under way. */
+    KV_OUTPUT_AHEAD = 4 * KV_FRAGMENT_SIZE,
+    KV_WRITE_TURN = 1024 * 1024, /* bytes written to one peer before the others have their turn */
+    /* Bytes that the system holds back for a slow network, where it lets us say so; the same
+     * reason. */
+    KV_UNSENT_MAX = 2 * KV_FRAGMENT_SIZE,
 };
 
 /* Why a connection is not read at present. */
@@ -39,11 +52,13 @@ struct kv_connection {
     uint64_t flags;       /* common ones */
     char label[KV_LABEL_MAX];
 
-    struct kv_buffer input; /* what is not a whole message yet */
-    unsigned held;          /* KV_HELD_* */
-    size_t turn_bytes;      /* read in this turn */
-    struct kv_buffer output;
-    struct kv_buffer writing; /* what libuv is writing; empty when it is not */
+    struct kv_buffer input;        /* what is not a whole frame yet */
+    struct kv_fragments fragments; /* what is not a whole message yet */
+    unsigned held;                 /* KV_HELD_* */
+    size_t turn_bytes;             /* read in this turn */
+    struct kv_outgoing outgoing;   /* what is to leave in fragments, and what waits behind it */
+    struct kv_buffer output;       /* ready to be written: whole frames */
+    struct kv_buffer writing;      /* what libuv is writing; empty when it is not */
     uv_write_t write;
 
     uint64_t last_life;  /* when it was heard of last, on the clock of the loop */
@@ -55,6 +70,9 @@ struct kv_connection {
 /* Takes the connection that waits at a listening socket. NULL and *error when that fails. */
 struct kv_connection *kv_connection_accept(struct kv_connections *owner, uv_stream_t *server,
                                            int *error);
+
+/* The handshake is done: from now on there are signals, in the form that the common flags say. */
+void kv_connection_agree(struct kv_connection *connection);
 
 /* Ends a connection at the end of the turn; may be called from anywhere. The log gets one line. */
 void kv_connection_doom(struct kv_connection *connection, enum kv_log_level level, const char *why);

@@ -57,7 +57,7 @@ static void welcome(struct kv_connection *connection)
         return;
     }
     kv_handshake_accept(&connection->handshake, &connection->output);
-    connection->flags = kv_handshake_common_flags(&connection->handshake);
+    kv_connection_agree(connection);
     kv_connections_promote(all, connection);
     kv_log(&node->log, KV_LOG_INFO, "connected to %s", connection->label);
     connection->peer =

@@ -34,6 +34,7 @@ static const struct number_rule NUMBERS[] = {
     NUMBER("max-frame", max_frame, 4096, INT32_MAX, (uint64_t)128 << 20),
     NUMBER("max-depth", max_depth, 16, 1 << 20, 65536),
     NUMBER("max-peers", max_peers, 1, 65536, 1024),
+    NUMBER("max-pending", max_pending, 1 << 20, (uint64_t)1 << 40, (uint64_t)1 << 30),
     NUMBER("max-queue", max_queue, 1 << 20, (uint64_t)1 << 40, (uint64_t)512 << 20),
 };
 
@@ -52,6 +53,7 @@ static const char USAGE[] =
     "  --max-frame BYTES        of one message (134217728)\n"
     "  --max-depth N            containers inside containers of one term (65536)\n"
     "  --max-peers N            connections at once (1024)\n"
+    "  --max-pending BYTES      of all messages a peer has sent in part (1073741824)\n"
     "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"
     "  --zeros differ|same      whether 0.0 and -0.0 are one key (differ)\n"
     "  --log-level LEVEL        debug, info, notice, warning or error (notice)\n"

@@ -23,7 +23,8 @@ struct kv_options {
     uint64_t max_frame;         /* bytes */
     uint64_t max_depth;
     uint64_t max_peers;
-    uint64_t max_queue; /* bytes */
+    uint64_t max_pending; /* bytes */
+    uint64_t max_queue;   /* bytes */
     enum kv_zeros zeros;
     enum kv_log_level log_level;
     bool leash;

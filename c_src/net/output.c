@@ -1,21 +1,26 @@
 #include "net/node.h"
 
-#include "base/endian.h"
-#include "dist/control.h"
-#include "dist/frame.h"
-
-size_t kv_output_backlog(const struct kv_connection *connection)
+/* Without what the streams hold. */
+static size_t ready(const struct kv_connection *connection)
 {
     return connection->output.length +
            uv_stream_get_write_queue_size((const uv_stream_t *)&connection->tcp);
 }
 
-/* Where a peer's own requests begin to wait: far enough below the limit that they never reach it.
- */
-static size_t high_mark(const struct kv_connection *connection)
+size_t kv_output_backlog(const struct kv_connection *connection)
+{
+    return ready(connection) + kv_outgoing_length(&connection->outgoing);
+}
+
+/* Where a peer's own requests begin to wait, one `part`-th of it: far enough below the limit that
+ * they never reach it. */
+static bool is_over(const struct kv_connection *connection, size_t part)
 {
     size_t half = (size_t)connection->owner->node->options.max_queue / 2;
-    return half < KV_OUTPUT_HIGH ? half : KV_OUTPUT_HIGH;
+    size_t high = half < KV_OUTPUT_HIGH ? half : KV_OUTPUT_HIGH;
+    size_t backlog = kv_output_backlog(connection);
+    bool few = kv_outgoing_large(&connection->outgoing) <= KV_OUTPUT_LARGE;
+    return backlog > half / part || (few ? ready(connection) : backlog) > high / part;
 }
 
 /* ---- queueing -------------------------------------------------------------------------------- */
@@ -26,11 +31,10 @@ void kv_output_added(struct kv_connection *connection)
     if (kv_list_is_empty(&connection->dirty)) {
         kv_list_append(&connection->owner->dirty, &connection->dirty);
     }
-    size_t backlog = kv_output_backlog(connection);
-    if (backlog > connection->owner->node->options.max_queue) {
+    if (kv_output_backlog(connection) > connection->owner->node->options.max_queue) {
         kv_connection_doom(connection, KV_LOG_WARNING,
                            "it does not read, and more than --max-queue bytes wait for it");
-    } else if (backlog > high_mark(connection) && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
+    } else if (is_over(connection, 1) && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
         connection->held |= KV_HELD_FOR_OUTPUT;
         uv_read_stop((uv_stream_t *)&connection->tcp);
     }
@@ -38,12 +42,8 @@ void kv_output_added(struct kv_connection *connection)
 
 void kv_output_signal(struct kv_connection *connection, const struct kv_signal *signal)
 {
-    if (kv_connection_is_doomed(connection)) {
-        return;
-    }
-    size_t before = connection->output.length;
-    kv_control_encode(signal, connection->flags, &connection->output);
-    if (connection->output.length > before) {
+    if (!kv_connection_is_doomed(connection) &&
+        kv_outgoing_signal(&connection->outgoing, signal, &connection->output)) {
         kv_output_added(connection);
     }
 }
@@ -70,8 +70,7 @@ static void trim(struct kv_buffer *buffer)
 
 static void settle(struct kv_connection *connection)
 {
-    if ((connection->held & KV_HELD_FOR_OUTPUT) != 0 &&
-        kv_output_backlog(connection) < high_mark(connection) / 2) {
+    if ((connection->held & KV_HELD_FOR_OUTPUT) != 0 && !is_over(connection, 2)) {
         connection->last_life = uv_now(connection->tcp.loop);
         kv_connection_release(connection, KV_HELD_FOR_OUTPUT);
     }
@@ -79,8 +78,9 @@ static void settle(struct kv_connection *connection)
 
 static void write_rest(struct kv_connection *connection, size_t done)
 {
+    struct kv_buffer empty = connection->writing;
     connection->writing = connection->output;
-    connection->output = (struct kv_buffer)KV_BUFFER_INIT;
+    connection->output = empty;
     uv_buf_t rest = {.base = (char *)connection->writing.data + done,
                      .len = connection->writing.length - done};
     connection->write.data = connection;
@@ -93,7 +93,7 @@ static void write_rest(struct kv_connection *connection, size_t done)
 static void on_written(uv_write_t *write, int status)
 {
     struct kv_connection *connection = write->data;
-    kv_buffer_free(&connection->writing);
+    kv_buffer_clear(&connection->writing);
     if (status != 0) {
         if (status != UV_ECANCELED) {
             kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(status));
@@ -115,17 +115,37 @@ static size_t try_write(struct kv_connection *connection)
     return written < 0 ? 0 : (size_t)written;
 }
 
+/* Fills and writes as long as the socket takes all of it. False: nothing is left to be written. */
+static bool write_turn(struct kv_connection *connection, size_t *done)
+{
+    for (size_t turn = 0;; turn += *done) {
+        *done = 0;
+        kv_outgoing_fill(&connection->outgoing, KV_OUTPUT_AHEAD, &connection->output);
+        if (connection->output.length == 0) {
+            return false;
+        }
+        if (turn >= KV_WRITE_TURN) {
+            return true;
+        }
+        *done = try_write(connection);
+        connection->wrote = connection->wrote || *done > 0;
+        if (*done < connection->output.length) {
+            return true;
+        }
+        kv_buffer_clear(&connection->output);
+    }
+}
+
 void kv_output_flush(struct kv_connection *connection)
 {
+    size_t done = 0;
     kv_list_remove(&connection->dirty);
-    if (connection->output.length == 0 || connection->writing.length > 0 ||
-        kv_connection_is_doomed(connection)) {
+    if (connection->writing.length > 0 || kv_connection_is_doomed(connection)) {
         return;
     }
-    size_t done = try_write(connection);
-    connection->wrote = connection->wrote || done > 0;
-    if (done == connection->output.length) {
+    if (!write_turn(connection, &done)) {
         trim(&connection->output);
+        kv_buffer_free(&connection->writing);
         settle(connection);
     } else if (!kv_connection_is_doomed(connection)) {
         write_rest(connection, done);

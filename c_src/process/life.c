@@ -112,7 +112,8 @@ void kv_process_kill(struct kv_process *process, struct kv_bytes reason)
 
 void kv_exit_received(struct kv_peer *peer, const struct kv_signal *signal)
 {
-    struct kv_process *process = kv_process_find(peer->runtime, &signal->to);
+    struct kv_process *process = signal->by_name ? kv_process_named(peer->runtime, signal->name)
+                                                 : kv_process_find(peer->runtime, &signal->to);
     if (process == NULL || kv_term_is_atom(signal->payload[0], "normal")) {
         return;
     }

@@ -208,7 +208,8 @@ static int handle(struct kv_peer *peer, const struct kv_signal *signal)
         kv_spawn_received(peer, signal);
         break;
     case KV_SIGNAL_MESSAGE_ALIAS: /* no process of ours makes aliases */
-    case KV_SIGNAL_SPAWN_REPLY:   /* or spawns on other nodes */
+    case KV_SIGNAL_EXIT_ALIAS:
+    case KV_SIGNAL_SPAWN_REPLY: /* or spawns on other nodes */
         break;
     }
     return KV_OK;

@@ -16,7 +16,8 @@ enum kv_signal_kind {
     KV_SIGNAL_UNLINK,        /* from, to, unlink_id */
     KV_SIGNAL_UNLINK_ACK,    /* from, to, unlink_id */
     KV_SIGNAL_EXIT_LINK,     /* from, to; payload: the reason. What a broken link sends. */
-    KV_SIGNAL_EXIT,          /* from, to; payload: the reason. What exit/2 sends. */
+    KV_SIGNAL_EXIT,          /* from, to or name; payload: the reason. What exit/2 sends. */
+    KV_SIGNAL_EXIT_ALIAS,    /* from, ref; payload: the reason. What exit/3 sends to an alias. */
     KV_SIGNAL_MONITOR,       /* from, to or name, ref */
     KV_SIGNAL_DEMONITOR,     /* from, to or name, ref */
     KV_SIGNAL_DOWN,          /* from or name, to, ref; payload: the reason */
@@ -39,7 +40,7 @@ enum { KV_SIGNAL_MAX_PARTS = 4 };
  * are valid while the function that was given the signal runs. */
 struct kv_signal {
     enum kv_signal_kind kind;
-    bool by_name; /* MONITOR, DEMONITOR, DOWN: `name` stands for the pid; SPAWN_REPLY: an error */
+    bool by_name; /* MONITOR, DEMONITOR, DOWN, EXIT: `name` for the pid; SPAWN_REPLY: an error */
     struct kv_pid from;
     struct kv_pid to;
     struct kv_bytes name; /* the text of an atom */

@@ -49,7 +49,8 @@ static void sent(void *context, void *carrier, const struct kv_signal *signal)
     kv_buffer_clear(&world->frame);
     kv_control_encode(signal, KV_DFLAGS_OFFERED, &world->frame);
     struct kv_bytes content = kv_bytes(world->frame.data + 4, world->frame.length - 4);
-    if (kv_control_decode(content, &limits, kv_bytes_text(node), &back, &opcode) != KV_OK) {
+    if (kv_control_decode(content, KV_DFLAGS_OFFERED, &limits, kv_bytes_text(node), &back,
+                          &opcode) != KV_OK) {
         abort();
     }
     if (signal->kind == KV_SIGNAL_SPAWN_REPLY && !signal->by_name &&

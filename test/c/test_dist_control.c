@@ -1,5 +1,7 @@
 /* Control messages: what a peer sends, as a signal. */
 #include "dist/control.h"
+#include "dist/frame.h"
+#include "dist/handshake.h"
 
 #include "test_dist_signals.h"
 #include "test_dist_support.h"
@@ -8,9 +10,10 @@
 
 static const struct kv_term_limits LIMITS = {.size = 4096, .depth = 16};
 
+/* Without KV_DFLAG_FRAGMENTS, unless a test says otherwise: the form with 131 before each term. */
 static int decode(struct kv_bytes frame, struct kv_signal *signal, int *opcode)
 {
-    return kv_control_decode(frame, &LIMITS, kv_bytes_text("q@vm"), signal, opcode);
+    return kv_control_decode(frame, 0, &LIMITS, kv_bytes_text("q@vm"), signal, opcode);
 }
 
 /* Decodes from memory that ends with the frame; what the signal borrows is gone afterwards. */
@@ -121,7 +124,7 @@ Test(control, the_frames_captured_from_a_beam_are_understood)
         struct kv_buffer frame = from_hex(CAPTURED[i].frame);
         struct kv_signal signal;
         int opcode = 0;
-        int error = kv_control_decode(kv_buffer_bytes(&frame), &LIMITS,
+        int error = kv_control_decode(kv_buffer_bytes(&frame), 0, &LIMITS,
                                       kv_bytes_text("b@127.0.0.1"), &signal, &opcode);
         cr_assert_eq(error, KV_OK, "%s: %d", CAPTURED[i].name, error);
         cr_assert_eq(opcode, CAPTURED[i].opcode, "%s", CAPTURED[i].name);
@@ -136,8 +139,8 @@ Test(control, a_spawn_request_of_a_beam_says_what_to_run)
     struct kv_buffer frame = from_hex(CAPTURED[2].frame);
     struct kv_signal signal;
     int opcode = 0;
-    cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), &LIMITS, kv_bytes_text("b@127.0.0.1"),
-                                   &signal, &opcode),
+    cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), 0, &LIMITS,
+                                   kv_bytes_text("b@127.0.0.1"), &signal, &opcode),
                  KV_OK);
     cr_assert(kv_bytes_is(signal.spawn.module, "kv_bucket"));
     cr_assert(kv_bytes_is(signal.spawn.function, "init"));
@@ -152,8 +155,8 @@ Test(control, a_sender_is_a_process_of_the_peer)
     struct kv_buffer frame = from_hex(CAPTURED[4].frame);
     struct kv_signal signal;
     int opcode = 0;
-    cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), &LIMITS, kv_bytes_text("b@127.0.0.2"),
-                                   &signal, &opcode),
+    cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), 0, &LIMITS,
+                                   kv_bytes_text("b@127.0.0.2"), &signal, &opcode),
                  KV_EPROTOCOL);
     cr_assert_eq(opcode, 35);
     kv_buffer_free(&frame);
@@ -326,7 +329,7 @@ Test(control, a_payload_may_be_any_term)
 Test(control, an_unknown_opcode_is_refused_and_named)
 {
     const int known[] = {1,  2,  3,  4,  6,  7,  8,  12, 13, 16, 18, 19, 20, 21, 22,
-                         23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36};
+                         23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37};
     size_t next = 0;
     for (int number = 0; number < 256; number++) {
         if (next < sizeof known / sizeof *known && known[next] == number) {
@@ -423,6 +426,120 @@ Test(control, a_spawn_request_has_as_many_arguments_as_its_arity_says)
         int opcode = 0;
         int error = decode_exactly(kv_buffer_bytes(&frame), &opcode);
         cr_assert_eq(error, ARGUMENTS[i].error, "%s: %d", ARGUMENTS[i].name, error);
+        kv_buffer_free(&frame);
+    }
+}
+
+/* ---- the form with a header ------------------------------------------------------------------ */
+
+static struct kv_buffer header_frame_of(const struct control_message *message)
+{
+    struct kv_buffer frame = from_hex("83 44 00 68");
+    kv_buffer_u8(&frame, (uint8_t)(message->elements + 1));
+    kv_buffer_u8(&frame, KV_TAG_SMALL_INTEGER);
+    kv_buffer_u8(&frame, (uint8_t)message->opcode);
+    append_hex(&frame, message->control);
+    if (message->payload != NULL) {
+        append_hex(&frame, message->payload);
+    }
+    return frame;
+}
+
+static int decode_header(struct kv_bytes frame, int *opcode)
+{
+    struct kv_signal signal;
+    struct kv_bytes copy = exact_copy(frame);
+    int error = kv_control_decode(copy, KV_DFLAG_FRAGMENTS, &LIMITS, kv_bytes_text("q@vm"), &signal,
+                                  opcode);
+    free_copy(copy);
+    return error;
+}
+
+Test(control, with_fragments_no_term_has_a_version_byte)
+{
+    for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
+        const struct control_message *message = &CONTROL_MESSAGES[i];
+        struct kv_buffer frame = header_frame_of(message);
+        struct kv_signal signal;
+        int opcode = 0;
+        cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), KV_DFLAG_FRAGMENTS, &LIMITS,
+                                       kv_bytes_text("q@vm"), &signal, &opcode),
+                     KV_OK, "%s", message->name);
+        cr_assert_eq(opcode, message->opcode, "%s", message->name);
+        assert_signal(&signal, &message->signal, message->name);
+        kv_buffer_free(&frame);
+    }
+}
+
+/* The bytes that a BEAM sent for {kv, 'kv@h'} ! ab. */
+Test(control, a_message_that_a_beam_sent_with_fragments_is_understood)
+{
+    struct kv_buffer frame =
+        from_hex("83 44 00 68 04 61 06 58 77 04 71 40 76 6d 00 00 00 09 00 00 00 00 6b 00 73 f1"
+                 "77 00 77 02 6b 76 77 02 61 62");
+    struct kv_signal expected = {
+        .kind = KV_SIGNAL_MESSAGE_NAME, .from = PEER, .name = NAME, PARTS(TERM)};
+    struct kv_signal signal;
+    int opcode = 0;
+    cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), KV_DFLAG_FRAGMENTS, &LIMITS,
+                                   kv_bytes_text("q@vm"), &signal, &opcode),
+                 KV_OK);
+    assert_signal(&signal, &expected, "REG_SEND");
+    kv_buffer_free(&frame);
+}
+
+Test(control, every_truncation_behind_a_header_is_refused_without_a_read_past_its_end)
+{
+    for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
+        struct kv_buffer frame = header_frame_of(&CONTROL_MESSAGES[i]);
+        for (size_t length = 0; length < frame.length; length++) {
+            int opcode = 0;
+            int error = decode_header(kv_bytes(frame.data, length), &opcode);
+            int expected = length < KV_WHOLE_HEADER ? KV_EPROTOCOL : KV_ETRUNCATED;
+            cr_assert_eq(error, expected, "%s at %zu: %d", CONTROL_MESSAGES[i].name, length, error);
+        }
+        kv_buffer_free(&frame);
+    }
+}
+
+Test(control, anything_behind_the_last_term_is_refused_with_a_header_too)
+{
+    for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
+        struct kv_buffer frame = header_frame_of(&CONTROL_MESSAGES[i]);
+        append_hex(&frame, "6a");
+        int opcode = 0;
+        cr_assert_eq(decode_header(kv_buffer_bytes(&frame), &opcode), KV_EPROTOCOL, "%s",
+                     CONTROL_MESSAGES[i].name);
+        kv_buffer_free(&frame);
+    }
+}
+
+static const struct {
+    const char *name;
+    const char *frame;
+    int error;
+} BAD_HEADERS[] = {
+    {"the form of a connection without fragments", "70 83 68 03 61 01" PEER_HEX OURS_HEX,
+     KV_EPROTOCOL},
+    {"an atom cache", "83 44 01 68 03 61 01" PEER_HEX OURS_HEX, KV_EPROTOCOL},
+    {"a fragment", "83 45 0000000000000001 0000000000000001 00 68 03 61 01" PEER_HEX OURS_HEX,
+     KV_EPROTOCOL},
+    {"another kind of frame", "83 43 00 68 03 61 01" PEER_HEX OURS_HEX, KV_EPROTOCOL},
+    {"a compressed term", "83 50 00 68 03 61 01" PEER_HEX OURS_HEX, KV_EPROTOCOL},
+    {"another version", "82 44 00 68 03 61 01" PEER_HEX OURS_HEX, KV_EPROTOCOL},
+    {"a version byte before the control term", "83 44 00 83 68 03 61 01" PEER_HEX OURS_HEX,
+     KV_EMALFORMED},
+    {"a version byte before the payload", "83 44 00 68 03 61 02" EMPTY_HEX OURS_HEX "83" TERM_HEX,
+     KV_EMALFORMED},
+};
+
+Test(control, a_bad_header_is_refused)
+{
+    for (size_t i = 0; i < sizeof BAD_HEADERS / sizeof *BAD_HEADERS; i++) {
+        struct kv_buffer frame = from_hex(BAD_HEADERS[i].frame);
+        int opcode = 0;
+        int error = decode_header(kv_buffer_bytes(&frame), &opcode);
+        cr_assert_eq(error, BAD_HEADERS[i].error, "%s: %d", BAD_HEADERS[i].name, error);
         kv_buffer_free(&frame);
     }
 }

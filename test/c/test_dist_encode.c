@@ -37,6 +37,9 @@ Test(encode, a_message_to_a_name_is_what_a_beam_sends)
     struct kv_signal signal = {
         .kind = KV_SIGNAL_MESSAGE_NAME, .from = PEER, .name = NAME, PARTS(TERM)};
     assert_encoded(&signal, ALL_FLAGS,
+                   "00000024 83 44 00 68 04 61 06 58 77 04 71 40 76 6d 00 00 00 09 00 00 00 00"
+                   "6b 00 73 f1 77 00 77 02 6b 76 77 02 61 62");
+    assert_encoded(&signal, ALL_FLAGS & ~KV_DFLAG_FRAGMENTS,
                    "00000024 70 83 68 04 61 06 58 77 04 71 40 76 6d 00 00 00 09 00 00 00 00"
                    "6b 00 73 f1 77 00 77 02 6b 76 83 77 02 61 62");
 }
@@ -47,6 +50,36 @@ Test(encode, a_message_names_its_sender_where_the_peer_takes_that)
     assert_encoded(&signal, KV_DFLAG_SEND_SENDER,
                    "00000031 70 83 68 03 61 16" OURS_HEX PEER_HEX "83" TERM_HEX);
     assert_encoded(&signal, 0, "00000020 70 83 68 03 61 02 7700" PEER_HEX "83" TERM_HEX);
+}
+
+Test(encode, the_terms_of_a_signal_are_those_of_its_frame)
+{
+    for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
+        const struct kv_signal *signal = &CONTROL_MESSAGES[i].signal;
+        struct kv_buffer frame = encoded(signal, ALL_FLAGS);
+        struct kv_buffer terms = KV_BUFFER_INIT;
+        size_t control = kv_control_encode_terms(signal, ALL_FLAGS, &terms);
+        size_t payload = signal->payload_parts == 0 ? 0 : signal->payload[0].length;
+        size_t header = KV_FRAME_HEADER + KV_WHOLE_HEADER;
+        if (payload == 0) {
+            cr_assert_eq(control + terms.length, 0, "%s", CONTROL_MESSAGES[i].name);
+        } else {
+            cr_assert_eq(control + payload, terms.length, "%s", CONTROL_MESSAGES[i].name);
+            cr_assert_eq(terms.length, frame.length - header);
+            cr_assert_eq(memcmp(terms.data, frame.data + header, terms.length), 0);
+        }
+        kv_buffer_free(&frame);
+        kv_buffer_free(&terms);
+    }
+}
+
+Test(encode, a_reason_inside_the_control_term_is_no_payload)
+{
+    struct kv_signal signal = {.kind = KV_SIGNAL_EXIT, .from = OURS, .to = PEER, PARTS(TERM)};
+    struct kv_buffer terms = KV_BUFFER_INIT;
+    uint64_t flags = ALL_FLAGS & ~KV_DFLAG_EXIT_PAYLOAD;
+    cr_assert_eq(kv_control_encode_terms(&signal, flags, &terms), 0);
+    cr_assert_eq(terms.length, 0);
 }
 
 Test(encode, a_frame_is_put_behind_what_the_buffer_holds)
@@ -138,7 +171,6 @@ static const struct {
 } FORMS[] = {
     {KV_SIGNAL_MESSAGE, KV_DFLAG_SEND_SENDER, 22, 2},
     {KV_SIGNAL_MESSAGE_NAME, 0, 6, 6},
-    {KV_SIGNAL_MESSAGE_ALIAS, KV_DFLAG_ALIAS, 33, DROPPED},
     {KV_SIGNAL_LINK, 0, 1, 1},
     {KV_SIGNAL_UNLINK, KV_DFLAG_UNLINK_ID, 35, 4},
     {KV_SIGNAL_UNLINK_ACK, KV_DFLAG_UNLINK_ID, 36, DROPPED},
@@ -153,6 +185,12 @@ static const struct {
 
 static int expected_opcode(enum kv_signal_kind kind, uint64_t flags)
 {
+    if (kind == KV_SIGNAL_MESSAGE_ALIAS) {
+        if ((flags & KV_DFLAG_ALTACT_SIG) != 0) {
+            return 37;
+        }
+        return (flags & KV_DFLAG_ALIAS) != 0 ? 33 : DROPPED;
+    }
     if (kind == KV_SIGNAL_DOWN) {
         if ((flags & MONITOR_FLAGS) != MONITOR_FLAGS) {
             return DROPPED;
@@ -184,7 +222,7 @@ static void assert_round_trip(const struct control_message *message, uint64_t fl
     cr_assert_eq(consumed, stream.length, "the length is that of the frame");
     struct kv_signal signal;
     int opcode = 0;
-    int error = kv_control_decode(frame, &LIMITS, kv_bytes_text("q@vm"), &signal, &opcode);
+    int error = kv_control_decode(frame, flags, &LIMITS, kv_bytes_text("q@vm"), &signal, &opcode);
     cr_assert_eq(error, KV_OK, "%s with %#llx: %d", message->name, (unsigned long long)flags,
                  error);
     cr_assert_eq(opcode, expected, "%s: %d", message->name, opcode);
@@ -201,10 +239,10 @@ static void assert_round_trip(const struct control_message *message, uint64_t fl
 
 Test(encode, every_signal_comes_back_as_it_was_under_every_set_of_flags)
 {
-    const uint64_t relevant[] = {KV_DFLAG_SEND_SENDER,  KV_DFLAG_ALIAS,
-                                 KV_DFLAG_UNLINK_ID,    KV_DFLAG_EXIT_PAYLOAD,
-                                 KV_DFLAG_DIST_MONITOR, KV_DFLAG_DIST_MONITOR_NAME,
-                                 KV_DFLAG_SPAWN};
+    const uint64_t relevant[] = {
+        KV_DFLAG_SEND_SENDER,  KV_DFLAG_ALIAS,        KV_DFLAG_UNLINK_ID,
+        KV_DFLAG_EXIT_PAYLOAD, KV_DFLAG_DIST_MONITOR, KV_DFLAG_DIST_MONITOR_NAME,
+        KV_DFLAG_SPAWN,        KV_DFLAG_FRAGMENTS,    KV_DFLAG_ALTACT_SIG};
     const unsigned count = sizeof relevant / sizeof *relevant;
     for (unsigned set = 0; set < 1U << count; set++) {
         uint64_t flags = 0;

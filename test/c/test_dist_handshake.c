@@ -13,7 +13,7 @@
 #define STATUS_OK          "0003 73 6f6b"
 #define STATUS_ALIVE       "0006 73 616c697665"
 #define STATUS_NOT_ALLOWED "000c 73 6e6f745f616c6c6f776564"
-#define OUR_CHALLENGE      "0017 4e 0000000d075f4fbc 00003039 0000002a 0004 6b764068" /* kv@h */
+#define OUR_CHALLENGE      "0017 4e 0000002d07df4fbc 00003039 0000002a 0004 6b764068" /* kv@h */
 
 /* What the peer q@vm says. */
 #define NAME_REST    "00 04 71 40 76 6d"

@@ -1,0 +1,344 @@
+#include "dist/outgoing.h"
+
+#include "base/alloc.h"
+#include "base/endian.h"
+#include "dist/control.h"
+#include "dist/frame.h"
+#include "dist/handshake.h"
+
+/* A pid without its node: two nodes with the same numbers only wait for each other needlessly. */
+struct end {
+    uint32_t id;
+    uint32_t serial;
+    uint32_t creation;
+};
+
+struct pair {
+    struct end from;
+    struct end to;
+};
+
+struct message {
+    struct kv_list link;
+    struct kv_buffer bytes; /* whole frames as they are; for fragments, the terms alone */
+    size_t at;              /* bytes that have left */
+    size_t control;         /* for fragments: bytes of the control term; else 0 */
+    uint64_t sequence;
+    uint64_t id; /* of the next fragment */
+};
+
+/* A process that has streams. While it has a barrier all it sends goes there: the barrier is the
+ * last of its streams and moves on when it is the only one. */
+struct sender {
+    struct kv_map_node by_end;
+    struct end end;
+    struct kv_list streams;
+    struct stream *barrier;
+};
+
+/* Never without a message. */
+struct stream {
+    struct kv_map_node by_pair; /* not of a barrier */
+    struct kv_list of_sender;
+    struct kv_list turn; /* alone while it is held up */
+    struct sender *sender;
+    struct pair pair;
+    struct kv_list messages;
+};
+
+void kv_outgoing_init(struct kv_outgoing *outgoing, uint64_t flags, const struct kv_hash_key *key)
+{
+    *outgoing = (struct kv_outgoing){.flags = flags, .key = *key};
+    kv_list_init(&outgoing->turns);
+}
+
+size_t kv_outgoing_length(const struct kv_outgoing *outgoing)
+{
+    return outgoing->length;
+}
+
+size_t kv_outgoing_large(const struct kv_outgoing *outgoing)
+{
+    return outgoing->large;
+}
+
+/* ---- finding --------------------------------------------------------------------------------- */
+
+static struct end end_of(const struct kv_pid *pid)
+{
+    return (struct end){.id = pid->id, .serial = pid->serial, .creation = pid->creation};
+}
+
+static bool same_end(const struct end *a, const struct end *b)
+{
+    return a->id == b->id && a->serial == b->serial && a->creation == b->creation;
+}
+
+static uint64_t hash_of_end(const struct kv_outgoing *outgoing, const struct end *end)
+{
+    return kv_siphash(&outgoing->key, kv_bytes(end, sizeof(*end)));
+}
+
+static uint64_t hash_of_pair(const struct kv_outgoing *outgoing, const struct pair *pair)
+{
+    return kv_siphash(&outgoing->key, kv_bytes(pair, sizeof(*pair)));
+}
+
+static bool is_sender(const struct kv_map_node *node, const void *key)
+{
+    return same_end(&KV_MAP_OF(node, const struct sender, by_end)->end, key);
+}
+
+static bool is_stream(const struct kv_map_node *node, const void *key)
+{
+    const struct pair *wanted = key;
+    const struct pair *pair = &KV_MAP_OF(node, const struct stream, by_pair)->pair;
+    return same_end(&pair->from, &wanted->from) && same_end(&pair->to, &wanted->to);
+}
+
+static struct sender *find_sender(const struct kv_outgoing *outgoing, const struct end *end)
+{
+    struct kv_map_node *found =
+        kv_map_find(&outgoing->senders, hash_of_end(outgoing, end), is_sender, end);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct sender, by_end);
+}
+
+static struct stream *find_stream(const struct kv_outgoing *outgoing, const struct pair *pair)
+{
+    struct kv_map_node *found =
+        kv_map_find(&outgoing->streams, hash_of_pair(outgoing, pair), is_stream, pair);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct stream, by_pair);
+}
+
+/* ---- coming and going of streams ------------------------------------------------------------- */
+
+static struct sender *add_sender(struct kv_outgoing *outgoing, const struct end *end)
+{
+    struct sender *sender = kv_zalloc(sizeof(*sender));
+    sender->end = *end;
+    kv_list_init(&sender->streams);
+    kv_map_insert(&outgoing->senders, &sender->by_end, hash_of_end(outgoing, end));
+    return sender;
+}
+
+static bool is_alone(const struct stream *stream)
+{
+    const struct kv_list *streams = &stream->sender->streams;
+    return streams->next == &stream->of_sender && stream->of_sender.next == streams;
+}
+
+static struct stream *add_stream(struct kv_outgoing *outgoing, struct sender *sender,
+                                 const struct pair *pair, bool is_barrier)
+{
+    struct stream *stream = kv_zalloc(sizeof(*stream));
+    stream->sender = sender != NULL ? sender : add_sender(outgoing, &pair->from);
+    stream->pair = *pair;
+    kv_list_init(&stream->turn);
+    kv_list_init(&stream->messages);
+    kv_list_append(&stream->sender->streams, &stream->of_sender);
+    if (is_barrier) {
+        stream->sender->barrier = stream;
+    } else {
+        kv_map_insert(&outgoing->streams, &stream->by_pair, hash_of_pair(outgoing, pair));
+    }
+    if (!is_barrier || is_alone(stream)) {
+        kv_list_append(&outgoing->turns, &stream->turn);
+    }
+    return stream;
+}
+
+static void drop_stream(struct kv_outgoing *outgoing, struct stream *stream)
+{
+    struct sender *sender = stream->sender;
+    if (sender->barrier == stream) {
+        sender->barrier = NULL;
+    } else {
+        kv_map_remove(&outgoing->streams, &stream->by_pair);
+    }
+    kv_list_remove(&stream->turn);
+    kv_list_remove(&stream->of_sender);
+    kv_free(stream);
+    if (kv_list_is_empty(&sender->streams)) {
+        kv_map_remove(&outgoing->senders, &sender->by_end);
+        kv_free(sender);
+    } else if (sender->barrier != NULL && is_alone(sender->barrier)) {
+        kv_list_append(&outgoing->turns, &sender->barrier->turn);
+    }
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static size_t payload_length(const struct kv_signal *signal)
+{
+    size_t length = 0;
+    for (unsigned i = 0; i < signal->payload_parts; i++) {
+        length += signal->payload[i].length;
+    }
+    return length;
+}
+
+static bool is_large(const struct kv_outgoing *outgoing, const struct kv_signal *signal)
+{
+    return (outgoing->flags & KV_DFLAG_FRAGMENTS) != 0 && payload_length(signal) > KV_FRAGMENT_SIZE;
+}
+
+/* The first fragment must hold the control term whole. */
+static size_t first_part(const struct message *message)
+{
+    return message->control > KV_FRAGMENT_SIZE ? message->control : KV_FRAGMENT_SIZE;
+}
+
+/* NULL: the peer has no form for the signal. */
+static struct message *encode(struct kv_outgoing *outgoing, const struct kv_signal *signal)
+{
+    struct message *message = kv_zalloc(sizeof(*message));
+    if (is_large(outgoing, signal)) {
+        message->control = kv_control_encode_terms(signal, outgoing->flags, &message->bytes);
+    }
+    if (message->control > 0) {
+        size_t rest = message->bytes.length - first_part(message);
+        message->id = 1 + (rest + KV_FRAGMENT_SIZE - 1) / KV_FRAGMENT_SIZE;
+        message->sequence = ++outgoing->last_sequence;
+        outgoing->large++;
+    } else {
+        kv_control_encode(signal, outgoing->flags, &message->bytes);
+    }
+    if (message->bytes.length == 0) {
+        kv_free(message);
+        return NULL;
+    }
+    outgoing->length += sizeof(*message) + message->bytes.length;
+    return message;
+}
+
+static void drop_message(struct kv_outgoing *outgoing, struct message *message)
+{
+    outgoing->length -= sizeof(*message) + message->bytes.length - message->at;
+    outgoing->large -= message->control > 0 ? 1 : 0;
+    kv_list_remove(&message->link);
+    kv_buffer_free(&message->bytes);
+    kv_free(message);
+}
+
+static void cut_fragment(struct message *message, size_t part, struct kv_buffer *ready)
+{
+    bool is_first = message->at == 0;
+    size_t content = (is_first ? KV_FRAGMENT_HEADER + 1U : KV_FRAGMENT_HEADER) + part;
+    (void)kv_buffer_reserve(ready, KV_FRAME_HEADER + content);
+    kv_buffer_u32(ready, (uint32_t)content);
+    kv_buffer_u8(ready, KV_TERM_VERSION);
+    kv_buffer_u8(ready, is_first ? KV_FRAME_FIRST : KV_FRAME_OTHER);
+    kv_buffer_u64(ready, message->sequence);
+    kv_buffer_u64(ready, message->id--);
+    if (is_first) {
+        kv_buffer_u8(ready, 0);
+    }
+    kv_buffer_append(ready, kv_bytes(message->bytes.data + message->at, part));
+}
+
+/* Lets a message go on by one frame. True: it has left whole. */
+static bool advance(struct kv_outgoing *outgoing, struct message *message, struct kv_buffer *ready)
+{
+    size_t part = message->bytes.length - message->at;
+    if (message->control > 0) {
+        size_t most = message->at == 0 ? first_part(message) : KV_FRAGMENT_SIZE;
+        part = part < most ? part : most;
+        cut_fragment(message, part, ready);
+    } else {
+        kv_buffer_append(ready, kv_buffer_bytes(&message->bytes));
+    }
+    message->at += part;
+    outgoing->length -= part;
+    return message->at == message->bytes.length;
+}
+
+static struct message *first_of(const struct stream *stream)
+{
+    return KV_LIST_OF(stream->messages.next, struct message, link);
+}
+
+/* ---- in and out ------------------------------------------------------------------------------ */
+
+static bool is_to_name(const struct kv_signal *signal)
+{
+    switch (signal->kind) {
+    case KV_SIGNAL_MESSAGE_NAME:
+        return true;
+    case KV_SIGNAL_MONITOR:
+    case KV_SIGNAL_DEMONITOR:
+    case KV_SIGNAL_EXIT:
+        return signal->by_name;
+    default:
+        return false;
+    }
+}
+
+bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *signal,
+                        struct kv_buffer *ready)
+{
+    struct pair pair = {.from = end_of(&signal->from), .to = end_of(&signal->to)};
+    struct sender *sender = outgoing->senders.count == 0 ? NULL : find_sender(outgoing, &pair.from);
+    struct stream *stream = NULL;
+    bool to_name = is_to_name(signal);
+    if (sender != NULL) {
+        stream = sender->barrier;
+    }
+    if (sender != NULL && stream == NULL && !to_name) {
+        stream = find_stream(outgoing, &pair);
+    }
+    bool must_wait = stream != NULL || (sender != NULL && to_name);
+    if (!must_wait && !is_large(outgoing, signal)) {
+        size_t before = ready->length;
+        kv_control_encode(signal, outgoing->flags, ready);
+        return ready->length > before;
+    }
+    struct message *message = encode(outgoing, signal);
+    if (message == NULL) {
+        return false;
+    }
+    if (stream == NULL) {
+        stream = add_stream(outgoing, sender, &pair, to_name);
+    }
+    kv_list_append(&stream->messages, &message->link);
+    return true;
+}
+
+/* One turn. The stream may be gone when it returns. */
+static void serve(struct kv_outgoing *outgoing, struct stream *stream, struct kv_buffer *ready)
+{
+    size_t start = ready->length;
+    while (!kv_list_is_empty(&stream->messages) && ready->length - start < KV_FRAGMENT_SIZE) {
+        struct message *message = first_of(stream);
+        if (advance(outgoing, message, ready)) {
+            drop_message(outgoing, message);
+        }
+    }
+    kv_list_remove(&stream->turn);
+    if (kv_list_is_empty(&stream->messages)) {
+        drop_stream(outgoing, stream);
+    } else {
+        kv_list_append(&outgoing->turns, &stream->turn);
+    }
+}
+
+void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready)
+{
+    while (outgoing->senders.count > 0 && ready->length < ahead) {
+        serve(outgoing, KV_LIST_OF(outgoing->turns.next, struct stream, turn), ready);
+    }
+}
+
+void kv_outgoing_free(struct kv_outgoing *outgoing)
+{
+    struct kv_map_node *node;
+    while ((node = kv_map_next(&outgoing->senders, NULL)) != NULL) {
+        struct sender *sender = KV_MAP_OF(node, struct sender, by_end);
+        struct stream *stream = KV_LIST_OF(sender->streams.next, struct stream, of_sender);
+        while (!kv_list_is_empty(&stream->messages)) {
+            drop_message(outgoing, first_of(stream));
+        }
+        drop_stream(outgoing, stream);
+    }
+    kv_map_free(&outgoing->senders);
+    kv_map_free(&outgoing->streams);
+}

@@ -1,0 +1,460 @@
+%% Messages in fragments, to and from the real program: over plain sockets, and by a BEAM.
+-module(kv_fragments_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1]).
+-export([init_per_testcase/2, end_per_testcase/2]).
+-compile(export_all).
+-compile(nowarn_export_all).
+
+-define(FRAGMENT, 65536).
+-define(PING, {is_auth, 'raw@127.0.0.1'}).
+
+suite() ->
+    [{timetrap, {seconds, 120}}].
+
+all() ->
+    [{group, wire}, {group, beam}].
+
+groups() ->
+    [
+        {wire, [], [
+            a_value_comes_back_whatever_its_size,
+            what_fits_into_a_fragment_comes_whole,
+            a_peer_without_fragments_gets_none,
+            a_value_may_come_in_fragments_of_any_size,
+            many_values_may_come_at_once,
+            a_message_takes_its_place_when_it_is_whole,
+            a_frame_of_the_other_form_closes_its_connection,
+            a_bad_fragment_closes_only_its_own_connection,
+            fragments_over_a_limit_close_their_connection,
+            what_is_unfinished_is_forgotten_with_the_connection,
+            a_claim_of_many_fragments_takes_no_memory,
+            an_answer_of_another_process_does_not_wait,
+            an_answer_of_the_same_process_waits,
+            a_small_answer_overtakes_a_large_one_under_way,
+            requests_are_read_while_a_large_answer_is_under_way,
+            a_peer_that_reads_slowly_and_ticks_gets_it_all
+        ]},
+        {beam, [], [
+            values_come_back_byte_for_byte,
+            callers_with_small_values_go_on_while_large_ones_are_under_way,
+            what_one_process_sends_to_another_keeps_its_order,
+            a_reason_that_is_large_arrives
+        ]}
+    ].
+
+init_per_suite(Config) -> kv_test:start_suite(Config).
+end_per_suite(Config) -> kv_test:end_suite(Config).
+init_per_testcase(_Case, Config) -> kv_test:start_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_case(Config).
+
+%% The program belongs to the process of the test and ends with it, however the test ends.
+start(Config) ->
+    start(Config, []).
+
+start(Config, Arguments) ->
+    EpmdPort = proplists:get_value(epmd_port, Config),
+    Name = "fragments" ++ integer_to_list(erlang:unique_integer([positive])) ++ os:getpid(),
+    kv_program:start(
+        ["--name", Name ++ "@127.0.0.1", "--epmd-port", integer_to_list(EpmdPort) | Arguments]
+    ).
+
+peer(#{tcp_port := Port}) ->
+    kv_fragment_peer:connect(Port).
+
+peer(#{tcp_port := Port}, Name) ->
+    kv_fragment_peer:connect(Port, Name).
+
+%% ---- values over plain sockets --------------------------------------------------------------
+
+a_value_comes_back_whatever_its_size(Config) ->
+    Peer = peer(start(Config)),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    lists:foreach(
+        fun(Size) ->
+            Value = rand:bytes(Size),
+            ?assertEqual(ok, kv_fragment_peer:call(Peer, Bucket, {put, k, Value})),
+            ?assert(Value =:= kv_fragment_peer:call(Peer, Bucket, {get, k}))
+        end,
+        sizes()
+    ).
+
+sizes() ->
+    Around = [Fragments * ?FRAGMENT + Byte || Fragments <- [1, 2, 3], Byte <- lists:seq(-70, 2)],
+    [0, 1 | Around] ++ [1000000, 10000000].
+
+%% Of the reply, a pair of tag and value, 65536 bytes are one frame and one more are two fragments.
+what_fits_into_a_fragment_comes_whole(Config) ->
+    Peer = peer(start(Config)),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    Frame = fun(Size) ->
+        ok = kv_fragment_peer:call(Peer, Bucket, {put, k, binary:copy(<<"v">>, Size)}),
+        Tag = kv_fragment_peer:send_call(Peer, Bucket, {get, k}),
+        {?FRAGMENT - byte_size(term_to_binary({Tag, <<>>})) + 1, kv_fragment_peer:recv_frame(Peer, 10000)}
+    end,
+    {Largest, {whole, _, _}} = Frame(1),
+    ?assertMatch({_, {whole, _, _}}, Frame(Largest)),
+    {_, {first, Sequence, 2, {22, _, _}, First}} = Frame(Largest + 1),
+    {other, Sequence, 1, Last} = kv_fragment_peer:recv_frame(Peer, 10000),
+    ?assertEqual(?FRAGMENT + 1, byte_size(First) + byte_size(Last)).
+
+a_peer_without_fragments_gets_none(Config) ->
+    #{tcp_port := Port} = start(Config),
+    {ok, Peer} = kv_raw_peer:handshake(Port, #{}),
+    Bucket = kv_raw_peer:spawn_bucket(Peer),
+    Value = rand:bytes(1000000),
+    ?assertEqual(ok, kv_raw_peer:call(Peer, Bucket, {put, k, Value})),
+    ?assertEqual(Value, kv_raw_peer:call(Peer, Bucket, {get, k})).
+
+a_value_may_come_in_fragments_of_any_size(Config) ->
+    Peer = peer(start(Config)),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    Value = rand:bytes(5000),
+    lists:foreach(
+        fun(Size) ->
+            {Tag, Control, Payload} = kv_fragment_peer:request(Peer, Bucket, {put, Size, Value}),
+            Frames = kv_fragment_peer:fragments(Size, Control, Payload, Size),
+            ok = kv_raw_peer:send_bytes(Peer, Frames),
+            ?assertMatch({_, {Tag, ok}, _}, kv_fragment_peer:recv_message(Peer, #{})),
+            ?assertEqual(Value, kv_fragment_peer:call(Peer, Bucket, {get, Size}))
+        end,
+        [1, 2, 3, 100, 4999, 5000, 5100, 1000000]
+    ).
+
+%% The first fragment of each, then the second of each, and so on, with pings between them.
+many_values_may_come_at_once(Config) ->
+    Count = 300,
+    Peer = peer(start(Config)),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    Requests = [kv_fragment_peer:request(Peer, Bucket, {put, N, <<N:80000>>}) || N <- lists:seq(1, Count)],
+    Columns = [
+        kv_fragment_peer:fragments(N, Control, Payload, 3000)
+     || {N, {_, Control, Payload}} <- lists:enumerate(Requests)
+    ],
+    lists:foreach(
+        fun(Row) ->
+            ok = kv_raw_peer:send_bytes(Peer, Row),
+            case Row =:= last_row(Columns) of
+                false -> ?assertEqual(0, kv_fragment_peer:call(Peer, Bucket, size));
+                true -> ok
+            end
+        end,
+        rows(Columns)
+    ),
+    [{_, {Tag, ok}, _} = kv_fragment_peer:recv_message(Peer, #{}) || {Tag, _, _} <- Requests],
+    ?assertEqual(Count, kv_fragment_peer:call(Peer, Bucket, size)),
+    [?assertEqual(<<N:80000>>, kv_fragment_peer:call(Peer, Bucket, {get, N})) || N <- [1, 150, 300]],
+    ok.
+
+rows([[] | _]) -> [];
+rows(Columns) -> [[hd(Column) || Column <- Columns] | rows([tl(Column) || Column <- Columns])].
+
+last_row(Columns) -> [lists:last(Column) || Column <- Columns].
+
+a_message_takes_its_place_when_it_is_whole(Config) ->
+    Peer = peer(start(Config)),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    {_, Control, Payload} = kv_fragment_peer:request(Peer, Bucket, {put, k, <<0:8000>>}),
+    [First, Second] = kv_fragment_peer:fragments(7, Control, Payload, 9000),
+    ok = kv_raw_peer:send_bytes(Peer, First),
+    ?assertEqual(ok, kv_fragment_peer:call(Peer, Bucket, {put, k, between})),
+    ok = kv_raw_peer:send_bytes(Peer, Second),
+    {_, {_, ok}, _} = kv_fragment_peer:recv_message(Peer, #{}),
+    ?assertEqual(<<0:8000>>, kv_fragment_peer:call(Peer, Bucket, {get, k})).
+
+%% ---- what closes a connection ---------------------------------------------------------------
+
+a_frame_of_the_other_form_closes_its_connection(Config) ->
+    #{tcp_port := Port} = Program = start(Config),
+    Self = kv_raw_peer:pid("raw@127.0.0.1", 1, 77),
+    Control = {6, Self, '', net_kernel},
+    With = peer(Program),
+    ok = kv_raw_peer:send_bytes(With, kv_raw_peer:frame(Control, hello)),
+    ?assert(kv_raw_peer:is_closed(With, 10000)),
+    ?assertMatch("log warning " ++ _, kv_program:await_line(Program, "bad frame")),
+    Bad = [kv_fragment_peer:frame(Control, hello) | kv_fragment_peer:fragments(1, Control, hello, 99)],
+    lists:foreach(
+        fun(Frame) ->
+            {ok, Without} = kv_raw_peer:handshake(Port, #{}),
+            ok = kv_raw_peer:send_bytes(Without, Frame),
+            ?assert(kv_raw_peer:is_closed(Without, 10000)),
+            ?assertMatch("log warning " ++ _, kv_program:await_line(Program, "bad frame"))
+        end,
+        Bad
+    ).
+
+a_bad_fragment_closes_only_its_own_connection(Config) ->
+    Program = start(Config),
+    Good = peer(Program, "good@127.0.0.1"),
+    Bucket = kv_fragment_peer:spawn_bucket(Good),
+    Cases = bad_fragments({22, kv_raw_peer:pid("bad@127.0.0.1", 1, 77), Bucket}),
+    lists:foreach(
+        fun({What, Frames}) ->
+            Bad = peer(Program, "bad@127.0.0.1"),
+            ok = kv_raw_peer:send_bytes(Bad, Frames),
+            ?assertEqual({What, true}, {What, kv_raw_peer:is_closed(Bad, 10000)}),
+            Line = kv_program:await_line(Program, "bad@127.0.0.1"),
+            ?assertMatch({What, {match, _}}, {What, re:run(Line, "warning.*bad (frame|control)")})
+        end,
+        Cases
+    ),
+    ?assertEqual(0, kv_fragment_peer:call(Good, Bucket, size)).
+
+bad_fragments(Control) ->
+    First = kv_fragment_peer:first(5, 3, Control, <<>>),
+    Other = fun(Sequence, Id) -> kv_fragment_peer:other(Sequence, Id, <<1>>) end,
+    [
+        {"an unknown sequence", Other(5, 2)},
+        {"another sequence than the one begun", [First, Other(6, 2)]},
+        {"a second first fragment", [First, First]},
+        {"an id twice", [First, Other(5, 2), Other(5, 2)]},
+        {"an id left out", [First, Other(5, 1)]},
+        {"a sequence that goes on behind its end", [First, Other(5, 2), Other(5, 1), Other(5, 0)]},
+        {"a first id of 0", kv_fragment_peer:first(5, 0, Control, <<>>)},
+        {"a sequence of 0", kv_fragment_peer:first(0, 2, Control, <<>>)},
+        {"an atom cache", <<21:32, 131, 69, 5:64, 3:64, 1, 104, 0>>},
+        {"half a control message", <<22:32, 131, 69, 5:64, 3:64, 0, 104, 3, 97>>},
+        {"half a header", <<10:32, 131, 70, 5:64>>},
+        {"an unknown control message", kv_fragment_peer:fragments(5, setelement(1, Control, 99), x, 9)},
+        {"a payload that is no term", [First, Other(5, 2), Other(5, 1)]},
+        {"a payload with more behind it", [First, Other(5, 2), kv_fragment_peer:other(5, 1, <<106, 106>>)]}
+    ].
+
+fragments_over_a_limit_close_their_connection(Config) ->
+    Program = start(Config, ["--max-frame", "1000000", "--max-pending", "2000000"]),
+    Control = {6, kv_raw_peer:pid("raw@127.0.0.1", 1, 77), '', net_kernel},
+    Begin = fun(Sequence) -> kv_fragment_peer:first(Sequence, 100, Control, <<>>) end,
+    Add = fun(Sequence, Id) -> kv_fragment_peer:other(Sequence, Id, <<0:800000>>) end,
+    One = peer(Program),
+    _ = kv_raw_peer:send_bytes(One, [Begin(1) | [Add(1, Id) || Id <- lists:seq(99, 89, -1)]]),
+    ?assert(kv_raw_peer:is_closed(One, 10000)),
+    ?assertMatch("log " ++ _, kv_program:await_line(Program, "larger than the limit")),
+    Many = peer(Program),
+    _ = kv_raw_peer:send_bytes(Many, [[Begin(N), Add(N, 99)] || N <- lists:seq(1, 21)]),
+    ?assert(kv_raw_peer:is_closed(Many, 10000)),
+    ?assertMatch("log " ++ _, kv_program:await_line(Program, "larger than the limit")).
+
+what_is_unfinished_is_forgotten_with_the_connection(Config) ->
+    Program = start(Config),
+    Control = {6, kv_raw_peer:pid("raw@127.0.0.1", 1, 77), '', net_kernel},
+    One = peer(Program),
+    ok = kv_raw_peer:send_bytes(One, kv_fragment_peer:first(5, 2, Control, <<>>)),
+    ok = kv_raw_peer:close(One),
+    Two = peer(Program),
+    ok = kv_raw_peer:send_bytes(Two, kv_fragment_peer:other(5, 1, <<106>>)),
+    ?assert(kv_raw_peer:is_closed(Two, 10000)).
+
+a_claim_of_many_fragments_takes_no_memory(Config) ->
+    Program = start(Config),
+    Peer = peer(Program),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    Before = resident(Program),
+    Control = {22, kv_fragment_peer:self_pid(Peer), Bucket},
+    Claims = [kv_fragment_peer:first(N, 1 bsl 63, Control, <<>>) || N <- lists:seq(1, 1000)],
+    ok = kv_raw_peer:send_bytes(Peer, Claims),
+    ?assertEqual(0, kv_fragment_peer:call(Peer, Bucket, size)),
+    ?assert(resident(Program) - Before < 10 * 1024).
+
+%% Kilobytes of memory in use.
+resident(#{os_pid := OsPid}) ->
+    {ok, Status} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/status"),
+    {match, [Kilobytes]} = re:run(Status, "VmRSS:\\s+(\\d+) kB", [{capture, [1], list}]),
+    list_to_integer(Kilobytes).
+
+%% ---- what waits for what --------------------------------------------------------------------
+
+%% A peer, a bucket with that value, and a socket that takes little ahead.
+with_large(Config, Size) ->
+    Peer = #{socket := Socket} = peer(start(Config)),
+    ok = inet:setopts(Socket, [{recbuf, ?FRAGMENT}]),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    ok = kv_fragment_peer:call(Peer, Bucket, {put, large, binary:copy(<<"large">>, Size div 5)}),
+    ok = kv_fragment_peer:call(Peer, Bucket, {put, small, 1}),
+    {Peer, Bucket}.
+
+ping(Peer) ->
+    Tag = make_ref(),
+    Self = kv_fragment_peer:self_pid(Peer),
+    {Tag, kv_fragment_peer:frame({6, Self, '', net_kernel}, {'$gen_call', {Self, Tag}, ?PING})}.
+
+%% Both requests are read at once, and the answers are written afterwards.
+an_answer_of_another_process_does_not_wait(Config) ->
+    {Peer, Bucket} = with_large(Config, 10000000),
+    {Large, Control, Payload} = kv_fragment_peer:request(Peer, Bucket, {get, large}),
+    {Ping, Frame} = ping(Peer),
+    ok = kv_raw_peer:send_bytes(Peer, [kv_fragment_peer:frame(Control, Payload), Frame]),
+    {_, {Ping, yes}, Parts} = kv_fragment_peer:recv_message(Peer, #{}),
+    ?assertMatch({_, {Large, _}, _}, kv_fragment_peer:recv_message(Peer, Parts)).
+
+an_answer_of_the_same_process_waits(Config) ->
+    {Peer, Bucket} = with_large(Config, 10000000),
+    Requests = [kv_fragment_peer:request(Peer, Bucket, {get, Key}) || Key <- [small, large, small, large, small]],
+    Frames = [kv_fragment_peer:frame(Control, Payload) || {_, Control, Payload} <- Requests],
+    ok = kv_raw_peer:send_bytes(Peer, Frames),
+    [{_, {Tag, _}, _} = kv_fragment_peer:recv_message(Peer, #{}) || {Tag, _, _} <- Requests],
+    ok.
+
+%% What a socket holds is bounded and known by its system alone; it is far less than all of it.
+a_small_answer_overtakes_a_large_one_under_way(Config) ->
+    {Peer, Bucket} = with_large(Config, 64 bsl 20),
+    _ = kv_fragment_peer:send_call(Peer, Bucket, {get, large}),
+    {first, 1, Count, _, _} = kv_fragment_peer:recv_frame(Peer, 10000),
+    ?assert(Count > 1000),
+    {Ping, Frame} = ping(Peer),
+    ok = kv_raw_peer:send_bytes(Peer, Frame),
+    Overtaken = fragments_before(Peer, Ping, 0),
+    ct:pal("~b of ~b fragments before a small answer", [Overtaken, Count]),
+    ?assert(Overtaken < Count div 4).
+
+fragments_before(Peer, Tag, Count) ->
+    case kv_fragment_peer:recv_frame(Peer, 10000) of
+        {other, _, _, _} -> fragments_before(Peer, Tag, Count + 1);
+        {whole, _, {Tag, _}} -> Count
+    end.
+
+%% Four large answers are over every mark for small ones, and do not keep requests from being read.
+requests_are_read_while_a_large_answer_is_under_way(Config) ->
+    {Peer, Bucket} = with_large(Config, 40 bsl 20),
+    Tags = [kv_fragment_peer:send_call(Peer, Bucket, {get, large}) || _ <- lists:seq(1, 4)],
+    {first, _, Count, _, _} = kv_fragment_peer:recv_frame(Peer, 10000),
+    {Ping, Frame} = ping(Peer),
+    ok = kv_raw_peer:send_bytes(Peer, Frame),
+    ?assert(fragments_before(Peer, Ping, 0) < Count),
+    ?assertEqual(4, length(Tags)).
+
+%% OTP counts frames that are whole, and so does this peer: none takes longer than its patience.
+a_peer_that_reads_slowly_and_ticks_gets_it_all(Config) ->
+    Program = start(Config, ["--ticktime", "1"]),
+    Peer = #{socket := Socket} = peer(Program),
+    ok = inet:setopts(Socket, [{recbuf, ?FRAGMENT}]),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    Value = rand:bytes(16 bsl 20),
+    ok = kv_fragment_peer:call(Peer, Bucket, {put, k, Value}),
+    Tag = kv_fragment_peer:send_call(Peer, Bucket, {get, k}),
+    {first, Sequence, Id, Control, Bytes} = kv_fragment_peer:recv_frame(Peer, 10000),
+    {Parts, Left} = read_slowly(Peer, Sequence, Id, [Bytes], 30),
+    {_, {Tag, Answer}, _} =
+        kv_fragment_peer:recv_message(Peer, #{Sequence => {Control, Left, Parts}}),
+    ?assert(Answer =:= Value).
+
+%% Three tick times for thirty frames.
+read_slowly(_Peer, _Sequence, Id, Parts, 0) ->
+    {Parts, Id};
+read_slowly(Peer, Sequence, Id, Parts, Frames) ->
+    ok = kv_raw_peer:send_bytes(Peer, <<0:32>>),
+    receive
+    after 100 -> ok
+    end,
+    case kv_fragment_peer:recv_frame(Peer, 10000) of
+        tick ->
+            read_slowly(Peer, Sequence, Id, Parts, Frames);
+        {other, Sequence, Next, Bytes} when Next =:= Id - 1 ->
+            read_slowly(Peer, Sequence, Next, [Parts | Bytes], Frames - 1)
+    end.
+
+%% ---- a BEAM ---------------------------------------------------------------------------------
+
+%% Runs a fun with the pid of a new bucket in a VM.
+in_vm(Config, Fun) ->
+    #{name := Name} = start(Config),
+    Vm = kv_test:start_vm(Config, ["-setcookie", "secret"]),
+    Result = kv_test:in(Vm, fun() -> Fun(spawn(list_to_atom(Name), kv_bucket, init, [[]])) end, 100000),
+    ok = kv_test:stop_vm(Vm),
+    Result.
+
+values_come_back_byte_for_byte(Config) ->
+    Sizes = [1, ?FRAGMENT - 1, ?FRAGMENT, ?FRAGMENT + 1, 10000000, 64 bsl 20],
+    Times = in_vm(Config, fun(Bucket) -> [put_and_get(Bucket, Size) || Size <- Sizes] end),
+    [ct:pal("~b bytes: put in ~b us, got in ~b us", [Size, Put, Get]) || {Size, Put, Get} <- Times],
+    ok.
+
+put_and_get(Bucket, Size) ->
+    Value = rand:bytes(Size),
+    {Put, ok} = timer:tc(fun() -> gen_server:call(Bucket, {put, Size, Value}, 60000) end),
+    {Get, Answer} = timer:tc(fun() -> gen_server:call(Bucket, {get, Size}, 60000) end),
+    ?assert(Answer =:= Value),
+    {Size, Put, Get}.
+
+callers_with_small_values_go_on_while_large_ones_are_under_way(Config) ->
+    {Alone, Beside, Large} = in_vm(Config, fun callers/1),
+    ct:pal("20 callers with small values, us~nalone:  ~p~nbeside: ~p~n64 MiB: ~p", [
+        quantiles(Alone), quantiles(Beside), Large
+    ]),
+    ok.
+
+%% Twenty callers for half a second, and then for as long as somebody gets 64 MiB five times.
+callers(Bucket) ->
+    ok = gen_server:call(Bucket, {put, large, binary:copy(<<0>>, 64 bsl 20)}, 60000),
+    ok = gen_server:call(Bucket, {put, small, 1}),
+    Alone = while(Bucket, fun() -> timer:sleep(500) end),
+    Self = self(),
+    Beside = while(Bucket, fun() ->
+        Self ! {large, [element(1, timer:tc(fun() -> get_large(Bucket) end)) || _ <- lists:seq(1, 5)]}
+    end),
+    receive
+        {large, Large} -> {Alone, Beside, Large}
+    end.
+
+get_large(Bucket) ->
+    64 bsl 20 = byte_size(gen_server:call(Bucket, {get, large}, 60000)).
+
+while(Bucket, Fun) ->
+    Self = self(),
+    Callers = [spawn_link(fun() -> Self ! {self(), small(Bucket, [])} end) || _ <- lists:seq(1, 20)],
+    _ = Fun(),
+    [Caller ! stop || Caller <- Callers],
+    lists:append([receive {Caller, Times} -> Times end || Caller <- Callers]).
+
+small(Bucket, Times) ->
+    receive
+        stop -> Times
+    after 0 ->
+        {Time, 1} = timer:tc(fun() -> gen_server:call(Bucket, {get, small}, 60000) end),
+        small(Bucket, [Time | Times])
+    end.
+
+quantiles(Times) ->
+    Sorted = lists:sort(Times),
+    Count = length(Sorted),
+    At = fun(Percent) -> lists:nth(max(1, Count * Percent div 100), Sorted) end,
+    #{count => Count, p50 => At(50), p90 => At(90), p99 => At(99), max => At(100)}.
+
+%% In both directions: what is sent behind a large message to the same process comes behind it.
+what_one_process_sends_to_another_keeps_its_order(Config) ->
+    in_vm(Config, fun(Bucket) ->
+        Large = binary:copy(<<"l">>, 5000000),
+        lists:foreach(
+            fun(N) ->
+                gen_server:cast(Bucket, {put, k, Large}),
+                gen_server:cast(Bucket, {put, k, N}),
+                ?assertEqual(N, gen_server:call(Bucket, {get, k}))
+            end,
+            lists:seq(1, 20)
+        ),
+        ok = gen_server:call(Bucket, {put, large, Large}),
+        Keys = [k, large, k, k, large, k],
+        Requests = [{Key, gen_server:send_request(Bucket, {get, Key})} || Key <- Keys ++ Keys ++ Keys],
+        ?assertEqual([Key || {Key, _} <- Requests], [arrival(Requests) || _ <- Requests])
+    end),
+    ok.
+
+%% The key that the next message answers.
+arrival(Requests) ->
+    receive
+        {[alias | Ref], _} -> hd([Key || {Key, Request} <- Requests, Request =:= Ref])
+    after 60000 -> error(no_answer)
+    end.
+
+a_reason_that_is_large_arrives(Config) ->
+    in_vm(Config, fun(Bucket) ->
+        Reason = rand:bytes(1000000),
+        Monitor = monitor(process, Bucket),
+        true = exit(Bucket, Reason),
+        receive
+            {'DOWN', Monitor, process, Bucket, Reason} -> ok
+        after 30000 -> error(no_reason)
+        end
+    end),
+    ok.

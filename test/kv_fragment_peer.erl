@@ -2,7 +2,7 @@
 %% byte, and a message may come in parts.
 -module(kv_fragment_peer).
 
--export([connect/1, connect/2, frame/1, frame/2, fragments/4, first/4, other/3]).
+-export([connect/1, connect/2, connect/3, frame/1, frame/2, fragments/4, first/4, other/3]).
 -export([recv_frame/2, recv_message/2, call/3, send_call/3, request/3, spawn_bucket/1, self_pid/1]).
 
 -export_type([frame/0, parts/0]).
@@ -27,7 +27,12 @@ connect(Port) ->
 
 -spec connect(inet:port_number(), string()) -> kv_raw_peer:peer().
 connect(Port, Name) ->
-    Flags = kv_raw_peer:all_flags() bor ?FRAGMENTS,
+    connect(Port, Name, 0).
+
+%% More: flags that OTP 25 does not offer.
+-spec connect(inet:port_number(), string(), non_neg_integer()) -> kv_raw_peer:peer().
+connect(Port, Name, More) ->
+    Flags = kv_raw_peer:all_flags() bor ?FRAGMENTS bor More,
     {ok, Peer} = kv_raw_peer:handshake(Port, #{name => Name, flags => Flags}),
     #{node_flags := NodeFlags} = Peer,
     true = NodeFlags band ?FRAGMENTS =/= 0,

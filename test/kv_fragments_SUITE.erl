@@ -1,4 +1,5 @@
-%% Messages in fragments, to and from the real program: over plain sockets, and by a BEAM.
+%% Messages in fragments, to and from the real program: over plain sockets, and by a BEAM. And what
+%% only peers newer than this machine's BEAM send: ALTACT_SIG_SEND.
 -module(kv_fragments_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -9,13 +10,14 @@
 -compile(nowarn_export_all).
 
 -define(FRAGMENT, 65536).
+-define(ALTACT_SIG, (1 bsl 37)).
 -define(PING, {is_auth, 'raw@127.0.0.1'}).
 
 suite() ->
     [{timetrap, {seconds, 120}}].
 
 all() ->
-    [{group, wire}, {group, beam}].
+    [{group, wire}, {group, altact}, {group, beam}].
 
 groups() ->
     [
@@ -37,11 +39,20 @@ groups() ->
             requests_are_read_while_a_large_answer_is_under_way,
             a_peer_that_reads_slowly_and_ticks_gets_it_all
         ]},
+        {altact, [], [
+            a_reply_to_an_alias_is_in_the_newest_form_the_peer_has,
+            messages_reach_pids_and_names_whatever_the_other_flags,
+            a_message_to_an_alias_is_dropped,
+            an_exit_signal_ends_a_pid_or_a_name,
+            an_exit_signal_to_an_alias_is_dropped,
+            flags_that_contradict_each_other_close_the_connection
+        ]},
         {beam, [], [
             values_come_back_byte_for_byte,
             callers_with_small_values_go_on_while_large_ones_are_under_way,
             what_one_process_sends_to_another_keeps_its_order,
-            a_reason_that_is_large_arrives
+            a_reason_that_is_large_arrives,
+            a_beam_with_a_short_tick_time_stays_while_a_large_value_trickles
         ]}
     ].
 
@@ -354,6 +365,111 @@ read_slowly(Peer, Sequence, Id, Parts, Frames) ->
             read_slowly(Peer, Sequence, Next, [Parts | Bytes], Frames - 1)
     end.
 
+%% ---- ALTACT_SIG_SEND ------------------------------------------------------------------------
+
+altact_peer(Config) ->
+    #{tcp_port := Port} = start(Config),
+    kv_fragment_peer:connect(Port, "raw@127.0.0.1", ?ALTACT_SIG).
+
+a_reply_to_an_alias_is_in_the_newest_form_the_peer_has(Config) ->
+    #{tcp_port := Port} = start(Config),
+    lists:foreach(
+        fun({More, Form}) ->
+            Peer = kv_fragment_peer:connect(Port, "raw@127.0.0.1", More),
+            Alias = binary_to_term(<<131, 90, 3:16, 119, 13, "raw@127.0.0.1", 77:32, 1:32, 2:32, 3:32>>),
+            From = {kv_fragment_peer:self_pid(Peer), [alias | Alias]},
+            Call = kv_fragment_peer:frame({6, element(1, From), '', net_kernel}, {'$gen_call', From, ?PING}),
+            ok = kv_raw_peer:send_bytes(Peer, Call),
+            {Control, {[alias | Alias], yes}, _} = kv_fragment_peer:recv_message(Peer, #{}),
+            ?assertEqual(Form, form(Control, Alias)),
+            ok = kv_raw_peer:close(Peer)
+        end,
+        [{0, alias_send}, {?ALTACT_SIG, altact_sig_send}]
+    ).
+
+form({33, _From, Alias}, Alias) -> alias_send;
+form({37, 4, _From, Alias}, Alias) -> altact_sig_send.
+
+messages_reach_pids_and_names_whatever_the_other_flags(Config) ->
+    Peer = altact_peer(Config),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    Self = kv_fragment_peer:self_pid(Peer),
+    Cases = [
+        {{37, 0, Self, Bucket}, size, 0},
+        {{37, 1, Self, Bucket}, size, 0},
+        {{37, 2, Self, Bucket, token}, size, 0},
+        {{37, 3, Self, Bucket, token, more, [still, more]}, size, 0},
+        {{37, 8, Self, net_kernel}, ?PING, yes},
+        {{37, 16#e0, Self, Bucket}, size, 0},
+        {{37, 1 bsl 31, Self, Bucket}, size, 0},
+        {{37, 1 bsl 64, Self, Bucket}, size, 0},
+        {{37, 1 bsl 4000, Self, Bucket}, size, 0}
+    ],
+    lists:foreach(
+        fun({Control, Request, Reply}) ->
+            Tag = make_ref(),
+            Call = {'$gen_call', {Self, Tag}, Request},
+            ok = kv_raw_peer:send_bytes(Peer, kv_fragment_peer:frame(Control, Call)),
+            ?assertMatch({_, {Tag, Reply}, _}, kv_fragment_peer:recv_message(Peer, #{}))
+        end,
+        Cases
+    ).
+
+a_message_to_an_alias_is_dropped(Config) ->
+    Peer = altact_peer(Config),
+    Self = kv_fragment_peer:self_pid(Peer),
+    ok = kv_raw_peer:send_bytes(Peer, kv_fragment_peer:frame({37, 4, Self, make_ref()}, hello)),
+    ?assertEqual(yes, answer(Peer)).
+
+%% Of a ping, so that everything before it has been handled.
+answer(Peer) ->
+    {Tag, Frame} = ping(Peer),
+    ok = kv_raw_peer:send_bytes(Peer, Frame),
+    {_, {Tag, Answer}, _} = kv_fragment_peer:recv_message(Peer, #{}),
+    Answer.
+
+an_exit_signal_ends_a_pid_or_a_name(Config) ->
+    Peer = altact_peer(Config),
+    Self = kv_fragment_peer:self_pid(Peer),
+    Ends = [{16, pid, reason}, {17, pid, kill}, {24, named, reason}, {25, named, kill}],
+    lists:foreach(
+        fun({Flags, To, Reason}) ->
+            Ref = make_ref(),
+            Spawn = {29, Ref, Self, Self, {kv_bucket, init, 1}, [monitor]},
+            ok = kv_raw_peer:send_bytes(Peer, kv_fragment_peer:frame(Spawn, [[{name, bucket}]])),
+            {{31, Ref, Self, 2, Bucket}, none, _} = kv_fragment_peer:recv_message(Peer, #{}),
+            Receiver = case To of pid -> Bucket; named -> bucket end,
+            Normal = kv_fragment_peer:frame({37, Flags, Self, Receiver}, normal),
+            Exit = kv_fragment_peer:frame({37, Flags, Self, Receiver}, Reason),
+            ok = kv_raw_peer:send_bytes(Peer, [Normal, Exit, Exit]),
+            Expected = case Reason of kill -> killed; _ -> Reason end,
+            ?assertMatch({{28, Bucket, Self, Ref}, Expected, _}, kv_fragment_peer:recv_message(Peer, #{})),
+            ?assertEqual(yes, answer(Peer))
+        end,
+        Ends
+    ).
+
+an_exit_signal_to_an_alias_is_dropped(Config) ->
+    Peer = altact_peer(Config),
+    Self = kv_fragment_peer:self_pid(Peer),
+    ok = kv_raw_peer:send_bytes(Peer, kv_fragment_peer:frame({37, 20, Self, make_ref()}, kill)),
+    ?assertEqual(yes, answer(Peer)).
+
+flags_that_contradict_each_other_close_the_connection(Config) ->
+    Program = #{tcp_port := Port} = start(Config),
+    Bad = [{37, 12, self, make_ref()}, {37, -1, self, name}, {37, 2, self, pid}, {37, 0, self, name}],
+    lists:foreach(
+        fun(Control) ->
+            Peer = kv_fragment_peer:connect(Port, "raw@127.0.0.1", ?ALTACT_SIG),
+            Real = setelement(3, Control, kv_fragment_peer:self_pid(Peer)),
+            ok = kv_raw_peer:send_bytes(Peer, kv_fragment_peer:frame(Real, hello)),
+            ?assertEqual({Control, true}, {Control, kv_raw_peer:is_closed(Peer, 10000)}),
+            Line = kv_program:await_line(Program, "bad control message 37"),
+            ?assertMatch("log warning " ++ _, Line)
+        end,
+        Bad
+    ).
+
 %% ---- a BEAM ---------------------------------------------------------------------------------
 
 %% Runs a fun with the pid of a new bucket in a VM.
@@ -382,7 +498,8 @@ callers_with_small_values_go_on_while_large_ones_are_under_way(Config) ->
     ct:pal("20 callers with small values, us~nalone:  ~p~nbeside: ~p~n64 MiB: ~p", [
         quantiles(Alone), quantiles(Beside), Large
     ]),
-    ok.
+    %% If each waited for the large value under way there would be one answer for each.
+    ?assert(length(Beside) > 2 * 20 * 5).
 
 %% Twenty callers for half a second, and then for as long as somebody gets 64 MiB five times.
 callers(Bucket) ->
@@ -458,3 +575,71 @@ a_reason_that_is_large_arrives(Config) ->
         end
     end),
     ok.
+
+%% The value takes longer than the tick time and its quarter, after which OTP gives up a peer that
+%% has not sent a whole frame. The relay is what the EPMD of the BEAM has in the place of the node.
+a_beam_with_a_short_tick_time_stays_while_a_large_value_trickles(Config) ->
+    Epmd = #{port := Hidden} = kv_program:start_epmd(),
+    #{name := Name, tcp_port := Port} = start([{epmd_port, Hidden}]),
+    Registered = relay(proplists:get_value(epmd_port, Config), Name, Port),
+    Vm = kv_test:start_vm(Config, ["-setcookie", "secret", "-kernel", "net_ticktime", "4"]),
+    Time = kv_test:in(
+        Vm,
+        fun() ->
+            Bucket = spawn(list_to_atom(Name), kv_bucket, init, [[]]),
+            Value = rand:bytes(3000000),
+            ok = gen_server:call(Bucket, {put, k, Value}, 60000),
+            {Time, Answer} = timer:tc(fun() -> gen_server:call(Bucket, {get, k}, 60000) end),
+            ?assert(Answer =:= Value),
+            Time
+        end,
+        100000
+    ),
+    ct:pal("3 MB trickled for ~b ms", [Time div 1000]),
+    ?assert(Time > 6000000),
+    ok = gen_tcp:close(Registered),
+    ok = kv_test:stop_vm(Vm),
+    kv_program:stop_epmd(Epmd).
+
+%% Listens under the name of the node for one connection, and passes 400 kB a second of what the
+%% node sends. The name is registered for as long as the socket that this returns is open.
+relay(EpmdPort, Name, Port) ->
+    {ok, Listener} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}, {sndbuf, 16384}]),
+    {ok, RelayPort} = inet:port(Listener),
+    _ = spawn_link(fun() ->
+        {ok, Beam} = gen_tcp:accept(Listener, 60000),
+        {ok, Node} = gen_tcp:connect(
+            {127, 0, 0, 1}, Port, [binary, {active, false}, {recbuf, 16384}, {nodelay, true}]
+        ),
+        ok = inet:setopts(Beam, [{nodelay, true}]),
+        Up = spawn_link(fun() -> pass(Beam, Node, 0, 0) end),
+        ok = gen_tcp:controlling_process(Beam, Up),
+        pass(Node, Beam, 4000, 10)
+    end),
+    [Alive, _Host] = string:split(Name, "@"),
+    Request = <<120, RelayPort:16, 72, 0, 6:16, 6:16, (length(Alive)):16, (list_to_binary(Alive))/binary, 0:16>>,
+    {ok, Epmd} = gen_tcp:connect({127, 0, 0, 1}, EpmdPort, [binary, {active, false}]),
+    ok = gen_tcp:send(Epmd, [<<(byte_size(Request)):16>>, Request]),
+    {ok, <<118, 0, _Creation:32>>} = gen_tcp:recv(Epmd, 6, 10000),
+    Epmd.
+
+%% At most Chunk bytes (0: any number) every Pause milliseconds.
+pass(From, To, Chunk, Pause) ->
+    case gen_tcp:recv(From, 0) of
+        {ok, Bytes} ->
+            ok = pass_chunks(To, Bytes, Chunk, Pause),
+            pass(From, To, Chunk, Pause);
+        {error, _} ->
+            gen_tcp:close(To)
+    end.
+
+pass_chunks(To, Bytes, Chunk, Pause) when Chunk > 0, byte_size(Bytes) > Chunk ->
+    <<Now:Chunk/binary, Later/binary>> = Bytes,
+    ok = pass_chunks(To, Now, Chunk, Pause),
+    pass_chunks(To, Later, Chunk, Pause);
+pass_chunks(To, Bytes, _Chunk, Pause) ->
+    timer:sleep(Pause),
+    case gen_tcp:send(To, Bytes) of
+        ok -> ok;
+        {error, closed} -> ok
+    end.

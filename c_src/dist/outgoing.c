@@ -57,9 +57,14 @@ size_t kv_outgoing_length(const struct kv_outgoing *outgoing)
     return outgoing->length;
 }
 
-size_t kv_outgoing_large(const struct kv_outgoing *outgoing)
+size_t kv_outgoing_small_length(const struct kv_outgoing *outgoing)
 {
-    return outgoing->large;
+    return outgoing->small_length;
+}
+
+size_t kv_outgoing_large_count(const struct kv_outgoing *outgoing)
+{
+    return outgoing->large_count;
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */
@@ -188,6 +193,14 @@ static size_t first_part(const struct message *message)
     return message->control > KV_FRAGMENT_SIZE ? message->control : KV_FRAGMENT_SIZE;
 }
 
+/* Bytes that came to wait, or wait no more. */
+static void count(struct kv_outgoing *outgoing, const struct message *message, size_t more,
+                  size_t less)
+{
+    outgoing->length += more - less;
+    outgoing->small_length += message->control == 0 ? more - less : 0;
+}
+
 /* NULL: the peer has no form for the signal. */
 static struct message *encode(struct kv_outgoing *outgoing, const struct kv_signal *signal)
 {
@@ -199,7 +212,7 @@ static struct message *encode(struct kv_outgoing *outgoing, const struct kv_sign
         size_t rest = message->bytes.length - first_part(message);
         message->id = 1 + (rest + KV_FRAGMENT_SIZE - 1) / KV_FRAGMENT_SIZE;
         message->sequence = ++outgoing->last_sequence;
-        outgoing->large++;
+        outgoing->large_count++;
     } else {
         kv_control_encode(signal, outgoing->flags, &message->bytes);
     }
@@ -207,14 +220,14 @@ static struct message *encode(struct kv_outgoing *outgoing, const struct kv_sign
         kv_free(message);
         return NULL;
     }
-    outgoing->length += sizeof(*message) + message->bytes.length;
+    count(outgoing, message, sizeof(*message) + message->bytes.length, 0);
     return message;
 }
 
 static void drop_message(struct kv_outgoing *outgoing, struct message *message)
 {
-    outgoing->length -= sizeof(*message) + message->bytes.length - message->at;
-    outgoing->large -= message->control > 0 ? 1 : 0;
+    count(outgoing, message, 0, sizeof(*message) + message->bytes.length - message->at);
+    outgoing->large_count -= message->control > 0 ? 1 : 0;
     kv_list_remove(&message->link);
     kv_buffer_free(&message->bytes);
     kv_free(message);
@@ -248,7 +261,7 @@ static bool advance(struct kv_outgoing *outgoing, struct message *message, struc
         kv_buffer_append(ready, kv_buffer_bytes(&message->bytes));
     }
     message->at += part;
-    outgoing->length -= part;
+    count(outgoing, message, 0, part);
     return message->at == message->bytes.length;
 }
 

@@ -33,7 +33,8 @@ struct kv_outgoing {
     struct kv_list turns;  /* streams that may go on, the next one first */
     uint64_t last_sequence;
     size_t length;
-    size_t large;
+    size_t small_length;
+    size_t large_count;
 };
 
 /* flags: those both sides have; without KV_DFLAG_FRAGMENTS every signal is one frame. key: random,
@@ -53,10 +54,12 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
  * passes them. */
 void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready);
 
-/* Bytes of memory that the streams hold. */
+/* Bytes of memory that the streams hold; and how many of them are of small messages, which wait
+ * behind large ones. */
 size_t kv_outgoing_length(const struct kv_outgoing *outgoing);
+size_t kv_outgoing_small_length(const struct kv_outgoing *outgoing);
 
 /* Messages that leave, or will leave, in fragments. */
-size_t kv_outgoing_large(const struct kv_outgoing *outgoing);
+size_t kv_outgoing_large_count(const struct kv_outgoing *outgoing);
 
 #endif

@@ -19,8 +19,9 @@ static bool is_over(const struct kv_connection *connection, size_t part)
     size_t half = (size_t)connection->owner->node->options.max_queue / 2;
     size_t high = half < KV_OUTPUT_HIGH ? half : KV_OUTPUT_HIGH;
     size_t backlog = kv_output_backlog(connection);
-    bool few = kv_outgoing_large(&connection->outgoing) <= KV_OUTPUT_LARGE;
-    return backlog > half / part || (few ? ready(connection) : backlog) > high / part;
+    bool few = kv_outgoing_large_count(&connection->outgoing) <= KV_OUTPUT_LARGE;
+    size_t small = ready(connection) + kv_outgoing_small_length(&connection->outgoing);
+    return backlog > half / part || (few ? small : backlog) > high / part;
 }
 
 /* ---- queueing -------------------------------------------------------------------------------- */

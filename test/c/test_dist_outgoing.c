@@ -88,7 +88,7 @@ Test(outgoing, a_large_message_leaves_in_fragments)
     struct kv_buffer space = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 0, 200005, &ready);
     cr_assert_eq(ready.length, 0);
-    cr_assert_eq(kv_outgoing_large(&outgoing), 1);
+    cr_assert_eq(kv_outgoing_large_count(&outgoing), 1);
     kv_outgoing_fill(&outgoing, SIZE_MAX, &ready);
     struct kv_bytes frame = next_frame(&ready, &space);
     assert_fragment(frame, KV_FRAME_FIRST, 1, 4, 1 + KV_FRAGMENT_SIZE);
@@ -99,7 +99,7 @@ Test(outgoing, a_large_message_leaves_in_fragments)
     assert_fragment(next_frame(&ready, &space), KV_FRAME_OTHER, 1, 1,
                     200005 + CONTROL_SIZE - 3 * KV_FRAGMENT_SIZE);
     cr_assert_eq(ready.length, 0);
-    cr_assert_eq(kv_outgoing_large(&outgoing), 0);
+    cr_assert_eq(kv_outgoing_large_count(&outgoing), 0);
     cr_assert_eq(kv_outgoing_length(&outgoing), 0);
     kv_outgoing_free(&outgoing);
     kv_buffer_free(&ready);
@@ -232,7 +232,7 @@ Test(outgoing, large_messages_take_turns)
     for (uint32_t i = 1; i <= COUNT; i++) {
         send(&outgoing, 1, i, 0, 1 << 20, &ready);
     }
-    cr_assert_eq(kv_outgoing_large(&outgoing), COUNT);
+    cr_assert_eq(kv_outgoing_large_count(&outgoing), COUNT);
     for (uint64_t i = 0; i < 50; i++) {
         kv_outgoing_fill(&outgoing, 1, &ready);
         struct kv_bytes frame = next_frame(&ready, &space);
@@ -295,6 +295,7 @@ static void assert_arrival(struct kv_outgoing *outgoing, struct kv_buffer *ready
     }
     cr_assert_eq(ready->length, 0);
     cr_assert_eq(kv_outgoing_length(outgoing), 0);
+    cr_assert_eq(kv_outgoing_small_length(outgoing), 0);
     kv_fragments_free(&fragments);
     kv_buffer_free(&space);
     kv_buffer_free(ready);
@@ -307,10 +308,13 @@ Test(outgoing, a_small_message_waits_behind_a_large_one_of_the_same_pair)
     kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 1, 200000, &ready);
+    cr_assert_eq(kv_outgoing_small_length(&outgoing), 0);
     send(&outgoing, 1, 2, 2, 100, &ready);
     send(&outgoing, 1, 3, 3, 100, &ready);
     send(&outgoing, 4, 2, 4, 100, &ready);
     send(&outgoing, 1, 2, 5, 100, &ready);
+    cr_assert_geq(kv_outgoing_small_length(&outgoing), 200);
+    cr_assert_lt(kv_outgoing_small_length(&outgoing), 1000);
     assert_arrival(&outgoing, &ready, (const uint32_t[]){3, 4, 1, 2, 5}, 5);
 }
 
@@ -501,7 +505,7 @@ static void run_program(uint64_t seed)
         cr_assert_eq(world.count == world.arrived,
                      kv_outgoing_length(&world.outgoing) == 0 && world.ready.length == 0);
     }
-    cr_assert_eq(kv_outgoing_large(&world.outgoing), 0);
+    cr_assert_eq(kv_outgoing_large_count(&world.outgoing), 0);
     kv_outgoing_free(&world.outgoing);
     kv_fragments_free(&world.fragments);
     kv_buffer_free(&world.ready);

@@ -37,6 +37,7 @@ groups() ->
             an_answer_of_the_same_process_waits,
             a_small_answer_overtakes_a_large_one_under_way,
             requests_are_read_while_a_large_answer_is_under_way,
+            a_peer_that_reads_late_takes_little_memory,
             a_peer_that_reads_slowly_and_ticks_gets_it_all
         ]},
         {altact, [], [
@@ -334,6 +335,20 @@ requests_are_read_while_a_large_answer_is_under_way(Config) ->
     ok = kv_raw_peer:send_bytes(Peer, Frame),
     ?assert(fragments_before(Peer, Ping, 0) < Count),
     ?assertEqual(4, length(Tags)).
+
+%% Many large answers are over the mark: the requests behind them wait in the socket.
+a_peer_that_reads_late_takes_little_memory(Config) ->
+    Program = start(Config),
+    Peer = peer(Program),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    Value = binary:copy(<<"v">>, 1 bsl 20),
+    ok = kv_fragment_peer:call(Peer, Bucket, {put, k, Value}),
+    Tags = [kv_fragment_peer:send_call(Peer, Bucket, {get, k}) || _ <- lists:seq(1, 200)],
+    Other = peer(Program, "other@127.0.0.1"),
+    ?assertEqual(1, kv_fragment_peer:call(Other, Bucket, size)),
+    ?assert(resident(Program) < 100 * 1024),
+    [{_, {Tag, Value}, _} = kv_fragment_peer:recv_message(Peer, #{}) || Tag <- Tags],
+    ok.
 
 %% OTP counts frames that are whole, and so does this peer: none takes longer than its patience.
 a_peer_that_reads_slowly_and_ticks_gets_it_all(Config) ->

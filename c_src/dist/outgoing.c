@@ -336,9 +336,12 @@ static void serve(struct kv_outgoing *outgoing, struct stream *stream, struct kv
 
 void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready)
 {
-    while (outgoing->senders.count > 0 && ready->length < ahead) {
-        serve(outgoing, KV_LIST_OF(outgoing->turns.next, struct stream, turn), ready);
+    if (outgoing->senders.count == 0) {
+        return;
     }
+    do {
+        serve(outgoing, KV_LIST_OF(outgoing->turns.next, struct stream, turn), ready);
+    } while (outgoing->senders.count > 0 && ready->length < ahead);
 }
 
 void kv_outgoing_free(struct kv_outgoing *outgoing)

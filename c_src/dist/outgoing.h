@@ -51,7 +51,7 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
 
 /* Lets streams go on in turns until `ready` holds at least `ahead` bytes, all of them whole frames,
  * or nothing waits any more. One turn is KV_FRAGMENT_SIZE bytes, and the end of the frame that
- * passes them. */
+ * passes them. There is always one, so that no number of small messages stops the large ones. */
 void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready);
 
 /* Bytes of memory that the streams hold; and how many of them are of small messages, which wait

@@ -222,6 +222,26 @@ Test(outgoing, a_small_message_waits_for_no_more_than_what_is_ready)
     kv_buffer_free(&ready);
 }
 
+Test(outgoing, no_number_of_small_messages_stops_a_large_one)
+{
+    struct kv_outgoing outgoing;
+    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    struct kv_buffer ready = KV_BUFFER_INIT;
+    send(&outgoing, 1, 2, 0, 1 << 20, &ready);
+    for (int i = 0; i < 17; i++) {
+        cr_assert_gt(kv_outgoing_length(&outgoing), 0);
+        for (int k = 0; k < 5; k++) {
+            send(&outgoing, 1, 3, 0, KV_FRAGMENT_SIZE, &ready);
+        }
+        cr_assert_gt(ready.length, AHEAD);
+        kv_outgoing_fill(&outgoing, AHEAD, &ready);
+        kv_buffer_clear(&ready);
+    }
+    cr_assert_eq(kv_outgoing_length(&outgoing), 0);
+    kv_outgoing_free(&outgoing);
+    kv_buffer_free(&ready);
+}
+
 Test(outgoing, large_messages_take_turns)
 {
     enum { COUNT = 5 };
@@ -498,8 +518,8 @@ static void run_program(uint64_t seed)
             size_t before = world.ready.length;
             size_t ahead = 1 + (size_t)next_random(&world, AHEAD);
             kv_outgoing_fill(&world.outgoing, ahead, &world.ready);
-            size_t most = ahead + 2 * (KV_FRAGMENT_SIZE + 256);
-            cr_assert_leq(world.ready.length, before > most ? before : most);
+            size_t most = (before > ahead ? before : ahead) + 2 * (KV_FRAGMENT_SIZE + 256);
+            cr_assert_leq(world.ready.length, most);
             take_all(&world);
         }
         cr_assert_eq(world.count == world.arrived,

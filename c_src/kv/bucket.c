@@ -5,7 +5,7 @@
 #include "kv/options.h"
 #include "process/runtime.h"
 
-enum { WHOLE_TABLE_MAX = 1 << 30 }; /* bytes of a table that is still sent in one message */
+enum { WHOLE_TABLE_MAX = 1 << 28 }; /* bytes of a table that is still sent in one message */
 
 static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
 {

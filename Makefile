@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help build run test demo lint format asan fuzz clean
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## installs what is missing, and builds
 	@scripts/install run
@@ -52,3 +52,5 @@ fuzz: ## FUZZ_RUNS random inputs for each decoder
 clean: ## removes what was built
 	@rm -rf _build
 	@rm -f priv/kv_node
+
+include scripts/otp.mk

@@ -69,8 +69,15 @@ await_started(Port, Deadline) ->
     receive
         {Port, {exit_status, _}} -> await_running(Deadline)
     after ?START_TIMEOUT ->
-        _ = catch port_close(Port),
+        ok = close(Port),
         not_started()
+    end.
+
+close(Port) ->
+    try port_close(Port) of
+        true -> ok
+    catch
+        error:badarg -> ok
     end.
 
 await_running(Deadline) ->

@@ -47,11 +47,18 @@ started(Port, Input, Owned) ->
     case erlang:port_info(Port, os_pid) of
         {os_pid, OsPid} ->
             ok = Owned(OsPid),
-            %% A program that has ended already makes this fail; how it ended is read from its messages.
-            _ = catch port_command(Port, Input),
+            ok = command(Port, Input),
             {ok, #program{port = Port, os_pid = OsPid}};
         undefined ->
             {error, {exited, unknown}}
+    end.
+
+%% A program that has ended already makes this fail; how it ended is read from its messages.
+command(Port, Input) ->
+    try port_command(Port, Input) of
+        true -> ok
+    catch
+        error:_ -> ok
     end.
 
 text(Path) -> unicode:characters_to_binary(Path).
@@ -153,9 +160,17 @@ kill(#program{os_pid = OsPid, port = Port}) ->
 -spec stop(t(), pos_integer()) -> ok.
 stop(#program{port = Port, os_pid = OsPid}, Timeout) ->
     %% Closing a port ends the report of its exit status too, hence the look at the process itself.
-    _ = catch port_close(Port),
+    ok = close(Port),
     _ = kv_os_process:finish(OsPid, Timeout),
     ok = flush(Port).
+
+%% The port of a program that has ended may be closed already.
+close(Port) ->
+    try port_close(Port) of
+        true -> ok
+    catch
+        error:badarg -> ok
+    end.
 
 flush(Port) ->
     receive

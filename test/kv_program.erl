@@ -103,8 +103,16 @@ await_exit(#{port := Port} = Program, Last) ->
 %% Lets go of the program and waits until it is gone.
 -spec stop(program()) -> ok.
 stop(#{port := Port, os_pid := OsPid}) ->
-    catch port_close(Port),
+    ok = close(Port),
     until(fun() -> not is_alive(OsPid) end).
+
+%% The port of a program that has ended may be closed already.
+close(Port) ->
+    try port_close(Port) of
+        true -> ok
+    catch
+        error:badarg -> ok
+    end.
 
 %% ---- operating system processes -------------------------------------------------------------
 

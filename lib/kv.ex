@@ -59,8 +59,8 @@ defmodule KV do
       iex> info = KV.info()
       iex> info.node.name == KV.Node.name()
       true
-      iex> is_integer(info.names) and is_integer(info.buckets)
-      true
+      iex> Enum.sort(Map.keys(info))
+      [:buckets, :names, :node, :version]
   """
   @doc since: "0.1.0"
   @spec info() :: info

@@ -16,7 +16,9 @@
 %% <li>`stop_timeout': milliseconds that the program gets to stop, before SIGTERM, and again before SIGKILL.
 %%     Default: 2000.</li>
 %% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_peers', `max_queue' (bytes), `handshake_timeout'
-%%     (milliseconds), `bind', `port', `zeros', `log_level': as the program has them; docs/native-protocol.md.</li>
+%%     (milliseconds), `bind', `port', `log_level': as the program has them; docs/native-protocol.md.</li>
+%% <li>`zeros': whether 0.0 and -0.0 are one key, `same' or `differ'. `get_state': whether `sys:get_state' gets a
+%%     state, `bare', or `{ok, State}', `tagged'. Defaults: as in this VM; the releases of OTP differ.</li>
 %% </ul>
 %%
 %% Reasons of a failed start, and of an end:

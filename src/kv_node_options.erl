@@ -33,6 +33,7 @@ defaults() ->
         bind => undefined,
         port => undefined,
         zeros => undefined,
+        get_state => undefined,
         log_level => notice,
         backoff => undefined
     }.
@@ -79,11 +80,25 @@ valid(handshake_timeout, Ms) -> is_within(Ms, 10, 600000);
 valid(bind, Address) -> is_text(Address);
 valid(port, Port) -> is_within(Port, 0, 65535);
 valid(zeros, Value) -> lists:member(Value, [differ, same]);
+valid(get_state, Value) -> lists:member(Value, [bare, tagged]);
 valid(log_level, Level) -> lists:member(Level, [debug, info, notice, warning, error]);
 valid(backoff, Backoff) -> is_reference(Backoff).
 
 may_be_undefined() ->
-    [program, node_name, max_frame, max_depth, max_peers, max_queue, handshake_timeout, bind, port, zeros, backoff].
+    [
+        program,
+        node_name,
+        max_frame,
+        max_depth,
+        max_peers,
+        max_queue,
+        handshake_timeout,
+        bind,
+        port,
+        zeros,
+        get_state,
+        backoff
+    ].
 
 is_positive(Value) -> is_within(Value, 1, ?MAX_TIME).
 
@@ -110,8 +125,16 @@ for_program(Name, Options) ->
     [
         line("name", Name),
         line("epmd-port", kv_epmd:port())
-        | [line(Flag, Value) || {Key, Flag} <- flags(), #{Key := Value} <- [Options], Value =/= undefined]
+        | [line(Flag, Value) || {Key, Flag} <- flags(), Value <- [value(Key, Options)], Value =/= undefined]
     ].
+
+%% What differs between releases of OTP is as in this VM.
+value(Key, Options) ->
+    case Options of
+        #{Key := undefined} when Key =:= zeros -> kv_release:zeros();
+        #{Key := undefined} when Key =:= get_state -> kv_release:get_state();
+        #{Key := Value} -> Value
+    end.
 
 flags() ->
     [
@@ -124,6 +147,7 @@ flags() ->
         {bind, "bind"},
         {port, "port"},
         {zeros, "zeros"},
+        {get_state, "get-state"},
         {log_level, "log-level"}
     ].
 

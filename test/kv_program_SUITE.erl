@@ -86,7 +86,7 @@ version_and_help_are_printed(_Config) ->
         ?assertNotEqual({Option, nomatch}, {Option, string:find(Help, Option)})
      || Option <- ["--name", "--bind", "--port", "--epmd-port", "--ticktime", "--handshake-timeout",
                    "--max-frame", "--max-depth", "--max-peers", "--max-queue", "--zeros",
-                   "--log-level", "--no-leash", "--version", "--help"]
+                   "--get-state", "--log-level", "--no-leash", "--version", "--help"]
     ],
     ok.
 
@@ -114,6 +114,7 @@ a_bad_option_ends_it_with_64(_Config) ->
         ["--max-peers", "0"],
         ["--max-queue", "0"],
         ["--zeros", "maybe"],
+        ["--get-state", "ok"],
         ["--log-level", "loud"],
         ["--bind", ""],
         ["--no-leash=yes"],

@@ -109,6 +109,7 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
         .node = kv_bytes_text(node->options.name),
         .creation = creation,
         .zeros = node->options.zeros,
+        .get_state = node->options.get_state,
         .sink = {.context = node, .send = sink_send, .log = sink_log, .now = sink_now},
     };
     if (RAND_bytes((unsigned char *)&options.hash_key, sizeof(options.hash_key)) != 1) {

@@ -56,6 +56,8 @@ static const char USAGE[] =
     "  --max-pending BYTES      of all messages a peer has sent in part (1073741824)\n"
     "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"
     "  --zeros differ|same      whether 0.0 and -0.0 are one key (differ)\n"
+    "  --get-state bare|tagged  whether sys gets a state, or {ok, State} as from OTP 26.1 on "
+    "(tagged)\n"
     "  --log-level LEVEL        debug, info, notice, warning or error (notice)\n"
     "  --no-leash               keep running when standard input ends\n"
     "  --version, --help        print and end\n"
@@ -158,6 +160,19 @@ static bool set_zeros(struct kv_options *options, const char *value, struct kv_o
     return true;
 }
 
+static bool set_get_state(struct kv_options *options, const char *value,
+                          struct kv_option_error *error)
+{
+    if (strcmp(value, "bare") == 0) {
+        options->get_state = KV_GET_STATE_BARE;
+    } else if (strcmp(value, "tagged") == 0) {
+        options->get_state = KV_GET_STATE_TAGGED;
+    } else {
+        return fail(error, "--get-state: bare or tagged is wanted");
+    }
+    return true;
+}
+
 static bool set_log_level(struct kv_options *options, const char *value,
                           struct kv_option_error *error)
 {
@@ -175,10 +190,8 @@ static const struct text_rule {
     const char *option;
     bool (*set)(struct kv_options *options, const char *value, struct kv_option_error *error);
 } TEXTS[] = {
-    {"name", set_name},
-    {"bind", set_bind},
-    {"zeros", set_zeros},
-    {"log-level", set_log_level},
+    {"name", set_name},           {"bind", set_bind},           {"zeros", set_zeros},
+    {"get-state", set_get_state}, {"log-level", set_log_level},
 };
 
 enum outcome { TAKEN, WRONG, UNKNOWN };
@@ -213,8 +226,10 @@ static enum outcome set(struct kv_options *options, const char *option, const ch
 
 bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
 {
-    *options =
-        (struct kv_options){.zeros = KV_ZEROS_DIFFER, .log_level = KV_LOG_NOTICE, .leash = true};
+    *options = (struct kv_options){.zeros = KV_ZEROS_DIFFER,
+                                   .get_state = KV_GET_STATE_TAGGED,
+                                   .log_level = KV_LOG_NOTICE,
+                                   .leash = true};
     *error = (struct kv_option_error){{0}};
     for (size_t i = 0; i < COUNT(NUMBERS); i++) {
         memcpy((char *)options + NUMBERS[i].field, &NUMBERS[i].preset, sizeof(uint64_t));

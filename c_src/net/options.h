@@ -26,6 +26,7 @@ struct kv_options {
     uint64_t max_pending; /* bytes */
     uint64_t max_queue;   /* bytes */
     enum kv_zeros zeros;
+    enum kv_get_state get_state;
     enum kv_log_level log_level;
     bool leash;
     size_t cookie_length; /* 0 until it is given */

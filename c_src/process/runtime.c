@@ -31,6 +31,7 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     runtime->creation = options->creation;
     runtime->hash_key = options->hash_key;
     runtime->zeros = options->zeros;
+    runtime->get_state = options->get_state;
     runtime->sink = options->sink;
     kv_list_init(&runtime->process_list);
     kv_list_init(&runtime->peer_list);

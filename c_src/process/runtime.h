@@ -35,11 +35,16 @@ struct kv_sink {
     void (*now)(void *context, struct kv_date *date);
 };
 
+/* What `get_state` of sys is answered with: the state, which is what OTP up to 26.0 expects, or
+ * {ok, State}, as from 26.1 on. Nothing that a caller sends says which it is. */
+enum kv_get_state { KV_GET_STATE_BARE, KV_GET_STATE_TAGGED };
+
 struct kv_runtime_options {
     struct kv_bytes node; /* our "alive@host"; copied */
     uint32_t creation;
     struct kv_hash_key hash_key; /* random */
     enum kv_zeros zeros;
+    enum kv_get_state get_state;
     struct kv_sink sink;
 };
 

@@ -116,6 +116,7 @@ struct kv_runtime {
     uint32_t creation;
     struct kv_hash_key hash_key;
     enum kv_zeros zeros;
+    enum kv_get_state get_state;
     struct kv_sink sink;
     struct kv_map processes; /* by number */
     struct kv_map names;

@@ -17,6 +17,15 @@ static void write_state(const struct kv_process *self, struct kv_buffer *to)
     }
 }
 
+static void write_get_state(const struct kv_process *self, struct kv_buffer *to)
+{
+    if (self->runtime->get_state == KV_GET_STATE_TAGGED) {
+        kv_write_tuple(to, 2);
+        kv_write_atom_text(to, "ok");
+    }
+    write_state(self, to);
+}
+
 /* {Key, Value} with a charlist for a key; the value is to be written next. */
 static void write_item(struct kv_buffer *to, const char *key)
 {
@@ -123,7 +132,7 @@ static void write_answer(struct kv_process *self, struct kv_bytes request, struc
 {
     struct kv_bytes term = kv_bytes(NULL, 0);
     if (kv_term_is_atom(request, "get_state")) {
-        write_state(self, to);
+        write_get_state(self, to);
     } else if (kv_term_is_atom(request, "get_status")) {
         write_status(self, to);
     } else if (is_pair(request, "replace_state", &term)) {

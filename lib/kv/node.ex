@@ -16,7 +16,10 @@ defmodule KV.Node do
     * `:stop_timeout` - milliseconds the program gets to stop, before SIGTERM, and again before SIGKILL.
       Default: 2000.
     * `:ticktime` (seconds), `:max_frame` (bytes), `:max_depth`, `:max_peers`, `:handshake_timeout`
-      (milliseconds), `:bind`, `:port`, `:zeros`, `:log_level` - as `priv/kv_node --help` has them.
+      (milliseconds), `:bind`, `:port`, `:log_level` - as `priv/kv_node --help` has them.
+    * `:zeros` - whether `0.0` and `-0.0` are one key, `:same` or `:differ`. `:get_state` - whether
+      `:sys.get_state/1` gets a state, `:bare`, or `{:ok, state}`, `:tagged`. Defaults: as in this VM; the releases
+      of OTP differ.
 
   Reasons for which it does not start, or ends:
 

@@ -326,6 +326,11 @@ void cast(struct fixture *fixture, const struct kv_pid *to, struct kv_bytes requ
 
 struct fixture *fixture_new(void)
 {
+    return fixture_answering(KV_GET_STATE_BARE);
+}
+
+struct fixture *fixture_answering(enum kv_get_state get_state)
+{
     static char name_a[] = "a@host";
     static char name_b[] = "b@host";
     outstanding_before = kv_alloc_outstanding();
@@ -334,6 +339,7 @@ struct fixture *fixture_new(void)
         .node = kv_bytes_text(FIXTURE_NODE),
         .creation = FIXTURE_CREATION,
         .hash_key = {.k0 = 1, .k1 = 2},
+        .get_state = get_state,
         .sink = {.context = fixture, .send = record, .log = ignore_log, .now = fixed_date},
     };
     fixture->runtime = kv_runtime_new(&options);

@@ -24,6 +24,8 @@ struct fixture {
 #define FIXTURE_CREATION 100
 
 struct fixture *fixture_new(void);
+/* The same, with an answer to get_state of its own. */
+struct fixture *fixture_answering(enum kv_get_state get_state);
 /* Also checks that nothing has been left behind in memory. */
 void fixture_free(struct fixture *fixture);
 

@@ -40,6 +40,19 @@ static struct kv_bytes ok(void)
     return term_atom("ok");
 }
 
+Test(system, a_state_is_tagged_for_releases_that_expect_it)
+{
+    fixture_free(f);
+    f = fixture_answering(KV_GET_STATE_TAGGED);
+    cr_assert_eq(kv_services_start(f->runtime), KV_OK);
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    bucket = feed_spawn(f, f->a, "kv_bucket", nil, nil);
+    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    static const uint8_t empty[] = {116, 0, 0, 0, 0};
+    assert_term(system_call(f, &bucket, term_atom("get_state")),
+                pair("ok", kv_bytes(empty, sizeof empty)));
+}
+
 /* ---- debug ----------------------------------------------------------------------------------- */
 
 Test(system, switches_of_debug_are_taken)

@@ -83,7 +83,14 @@ defmodule KV.BucketTest do
     test "a map is one key in whatever order its pairs were put", %{bucket: bucket} do
       KV.Bucket.put(bucket, Map.new(1..50, &{&1, &1}), "found")
 
-      assert KV.Bucket.get(bucket, Map.new(50..1, &{&1, &1})) == "found"
+      assert KV.Bucket.get(bucket, Map.new(50..1//-1, &{&1, &1})) == "found"
+    end
+
+    test "0.0 and -0.0 are one key where this VM takes them for one", %{bucket: bucket} do
+      zeros = for sign <- [0, 1], do: :erlang.binary_to_term(<<131, 70, sign::1, 0::63>>)
+      for zero <- zeros, do: KV.Bucket.put(bucket, zero, "zero")
+
+      assert KV.Bucket.size(bucket) == map_size(Map.new(zeros, &{&1, "zero"}))
     end
 
     @tag row: "BK-10"

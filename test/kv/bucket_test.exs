@@ -65,6 +65,7 @@ defmodule KV.BucketTest do
         bucket,
         String.duplicate("x", 100_000),
         &String.length/1
+        | native_records()
       ]
 
       for {term, index} <- Enum.with_index(terms) do
@@ -402,6 +403,16 @@ defmodule KV.BucketTest do
       Process.exit(:kv_proxy.native(bucket), :crashed)
 
       assert_receive {:EXIT, ^bucket, :crashed}, 5_000
+    end
+  end
+
+  # OTP 29 has them; earlier releases do not know the function.
+  defp native_records do
+    if Code.ensure_loaded?(:records) do
+      fields = [number: 3, next: {:aisle, 4}]
+      [apply(:records, :create, [KV, :aisle, fields, %{is_exported: true}])]
+    else
+      []
     end
   end
 

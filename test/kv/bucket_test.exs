@@ -64,7 +64,7 @@ defmodule KV.BucketTest do
         make_ref(),
         bucket,
         String.duplicate("x", 100_000),
-        &String.length/1
+        (&String.length/1)
         | native_records()
       ]
 

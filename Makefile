@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help build run test demo lint format asan fuzz clean
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 build: ## installs what is missing, and builds
 	@scripts/install run

@@ -62,6 +62,10 @@ static void welcome(struct kv_connection *connection)
     kv_log(&node->log, KV_LOG_INFO, "connected to %s", connection->label);
     connection->peer =
         kv_runtime_peer_up(node->runtime, peer, connection->handshake.creation, connection);
+    /* Nothing on the wire tells OTP 25 from 27. Those that know this flag are newer. */
+    if ((connection->handshake.flags & KV_DFLAG_ALTACT_SIG) != 0) {
+        kv_runtime_peer_expects(connection->peer, KV_GET_STATE_TAGGED);
+    }
 }
 
 /* Takes one message. False when none is there whole. */

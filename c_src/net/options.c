@@ -56,8 +56,8 @@ static const char USAGE[] =
     "  --max-pending BYTES      of all messages a peer has sent in part (1073741824)\n"
     "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"
     "  --zeros differ|same      whether 0.0 and -0.0 are one key (differ)\n"
-    "  --get-state bare|tagged  whether sys gets a state, or {ok, State} as from OTP 26.1 on "
-    "(tagged)\n"
+    "  --get-state bare|tagged  what sys of peers before OTP 28 gets: a state, or {ok, State} "
+    "(bare)\n"
     "  --log-level LEVEL        debug, info, notice, warning or error (notice)\n"
     "  --no-leash               keep running when standard input ends\n"
     "  --version, --help        print and end\n"
@@ -227,7 +227,7 @@ static enum outcome set(struct kv_options *options, const char *option, const ch
 bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
 {
     *options = (struct kv_options){.zeros = KV_ZEROS_DIFFER,
-                                   .get_state = KV_GET_STATE_TAGGED,
+                                   .get_state = KV_GET_STATE_BARE,
                                    .log_level = KV_LOG_NOTICE,
                                    .leash = true};
     *error = (struct kv_option_error){{0}};

@@ -18,6 +18,7 @@ static void peer_init(struct kv_peer *peer, struct kv_runtime *runtime, struct k
     kv_buffer_append(&peer->name, name);
     peer->creation = creation;
     peer->carrier = carrier;
+    peer->get_state = runtime->get_state;
     kv_list_init(&peer->of_runtime);
     kv_list_init(&peer->link_list);
     kv_list_init(&peer->watch_list);
@@ -245,6 +246,11 @@ struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes n
     kv_map_insert(&runtime->peers, &peer->by_name, kv_siphash(&runtime->hash_key, name));
     kv_list_append(&runtime->peer_list, &peer->of_runtime);
     return peer;
+}
+
+void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state)
+{
+    peer->get_state = get_state;
 }
 
 void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer)

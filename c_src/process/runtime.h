@@ -60,6 +60,9 @@ void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *beh
 struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
                                    uint32_t creation, void *carrier);
 
+/* The peer is known to expect this answer to get_state, whatever the runtime was made with. */
+void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state);
+
 /* It is no more: links to its processes break with noconnection, monitors on them fire, its
  * monitors on ours are forgotten. The peer is freed; nothing is sent to its carrier. */
 void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer);

@@ -25,10 +25,11 @@ struct kv_peer {
     struct kv_list of_runtime;
     struct kv_buffer name; /* owned text */
     uint32_t creation;
-    void *carrier;         /* the owner's; unused for the local peer */
-    bool lost;             /* its connection is gone: nothing is sent any more */
-    struct kv_map links;   /* struct kv_link, by both ends */
-    struct kv_map watches; /* struct kv_watch, by reference */
+    void *carrier;               /* the owner's; unused for the local peer */
+    enum kv_get_state get_state; /* what its sys expects */
+    bool lost;                   /* its connection is gone: nothing is sent any more */
+    struct kv_map links;         /* struct kv_link, by both ends */
+    struct kv_map watches;       /* struct kv_watch, by reference */
     struct kv_list link_list;
     struct kv_list watch_list;
     struct kv_list monitor_list;

@@ -17,9 +17,13 @@ static void write_state(const struct kv_process *self, struct kv_buffer *to)
     }
 }
 
-static void write_get_state(const struct kv_process *self, struct kv_buffer *to)
+/* The caller's own node decides, where it is known what that expects. */
+static void write_get_state(const struct kv_process *self, const struct kv_from *from,
+                            struct kv_buffer *to)
 {
-    if (self->runtime->get_state == KV_GET_STATE_TAGGED) {
+    const struct kv_peer *peer = kv_route(self->runtime, from->pid.node);
+    enum kv_get_state expected = peer == NULL ? self->runtime->get_state : peer->get_state;
+    if (expected == KV_GET_STATE_TAGGED) {
         kv_write_tuple(to, 2);
         kv_write_atom_text(to, "ok");
     }
@@ -128,11 +132,12 @@ static void write_replace_state_failed(struct kv_buffer *to)
 }
 
 /* Appends the answer to any request but `terminate`. */
-static void write_answer(struct kv_process *self, struct kv_bytes request, struct kv_buffer *to)
+static void write_answer(struct kv_process *self, const struct kv_from *from,
+                         struct kv_bytes request, struct kv_buffer *to)
 {
     struct kv_bytes term = kv_bytes(NULL, 0);
     if (kv_term_is_atom(request, "get_state")) {
-        write_get_state(self, to);
+        write_get_state(self, from, to);
     } else if (kv_term_is_atom(request, "get_status")) {
         write_status(self, to);
     } else if (is_pair(request, "replace_state", &term)) {
@@ -158,7 +163,7 @@ void kv_system_message(struct kv_process *self, const struct kv_from *from, stru
         kv_write_atom_text(answer, "ok");
         kv_process_exit(self, reason);
     } else {
-        write_answer(self, request, answer);
+        write_answer(self, from, request, answer);
     }
     kv_answer(self, from, kv_buffer_bytes(answer));
     if (!self->suspended) {

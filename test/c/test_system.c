@@ -53,6 +53,15 @@ Test(system, a_state_is_tagged_for_releases_that_expect_it)
                 pair("ok", kv_bytes(empty, sizeof empty)));
 }
 
+Test(system, a_peer_that_is_known_to_expect_a_tagged_state_gets_one)
+{
+    static const uint8_t empty[] = {116, 0, 0, 0, 0};
+    struct kv_bytes state = kv_bytes(empty, sizeof empty);
+    assert_term(system_call(f, &bucket, term_atom("get_state")), state);
+    kv_runtime_peer_expects(f->a, KV_GET_STATE_TAGGED);
+    assert_term(system_call(f, &bucket, term_atom("get_state")), pair("ok", state));
+}
+
 /* ---- debug ----------------------------------------------------------------------------------- */
 
 Test(system, switches_of_debug_are_taken)

@@ -1,5 +1,7 @@
 #include "kv/options.h"
 
+#include "base/endian.h"
+
 static bool is_pid(struct kv_bytes term)
 {
     struct kv_pid pid;
@@ -69,11 +71,24 @@ static void bad_option(struct kv_bytes option, struct kv_buffer *reason)
     kv_write_term(reason, option);
 }
 
+/* A list of bytes comes as a string: its first element is no option. */
+static void bad_string(struct kv_bytes string, struct kv_buffer *reason)
+{
+    struct kv_buffer first = KV_BUFFER_INIT;
+    kv_write_u64(&first, string.data[1 + sizeof(uint16_t)]);
+    bad_option(kv_buffer_bytes(&first), reason);
+    kv_buffer_free(&first);
+}
+
 static int read_options(struct kv_bytes list, enum kv_option_set set,
                         struct kv_start_options *options, struct kv_buffer *reason)
 {
     uint32_t count = 0;
     struct kv_reader reader = kv_reader(list);
+    if (kv_read_peek(&reader) == KV_TAG_STRING && kv_get16(list.data + 1) > 0) {
+        bad_string(list, reason);
+        return KV_ETYPE;
+    }
     if (kv_read_list(&reader, &count) != KV_OK) {
         bad_option(list, reason);
         return KV_ETYPE;

@@ -192,14 +192,17 @@ static bool statistics_request(struct kv_process *process, struct kv_bytes what,
         write_statistics(process, answer);
         return true;
     }
-    if (!kv_term_is_atom(what, "true") && !kv_term_is_atom(what, "false")) {
+    bool on = kv_term_is_atom(what, "true");
+    if (!on && !kv_term_is_atom(what, "false")) {
         return false;
     }
-    debug->statistics = kv_term_is_atom(what, "true");
-    debug->messages_in = 0;
-    debug->messages_out = 0;
-    debug->reductions_then = process->reductions;
-    now(process, &debug->since);
+    if (on != debug->statistics) { /* to switch on what is on changes nothing */
+        debug->statistics = on;
+        debug->messages_in = 0;
+        debug->messages_out = 0;
+        debug->reductions_then = process->reductions;
+        now(process, &debug->since);
+    }
     kv_write_atom_text(answer, "ok");
     return true;
 }

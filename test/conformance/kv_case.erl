@@ -1,0 +1,139 @@
+%% @doc What cases of the conformance suites are written with. All of it runs in the caller's VM.
+-module(kv_case).
+
+-export([bucket/1, bucket/2, registry/1, registry/2, spawned/1]).
+-export([call/2, outcome/1, next/0, next/1, end_of/1, serve/1]).
+-export([helper/0, trapping_helper/0, do/2, tell/2, finish/2]).
+-export([other_creation/2]).
+
+-define(DEADLINE, 5000).
+
+%%% Processes of the node under test
+
+-spec bucket(node()) -> pid().
+bucket(Node) ->
+    bucket(Node, []).
+
+-spec bucket(node(), [tuple()]) -> pid().
+bucket(Node, Options) ->
+    spawn(Node, kv_bucket, init, [Options]).
+
+-spec registry(node()) -> pid().
+registry(Node) ->
+    registry(Node, []).
+
+-spec registry(node(), [tuple()]) -> pid().
+registry(Node, Options) ->
+    spawn(Node, kv_registry, init, [Options]).
+
+%% As a start function of a supervisor: a bare process, linked.
+-spec spawned(node()) -> {ok, pid()}.
+spawned(Node) ->
+    {ok, spawn_link(Node, kv_bucket, init, [[]])}.
+
+%%% Asking
+
+-spec call(gen_server:server_ref(), term()) -> term().
+call(Server, Request) ->
+    gen_server:call(Server, Request, ?DEADLINE).
+
+%% What a fun comes to.
+-spec outcome(fun(() -> term())) -> {returned, term()} | {error | exit | throw, term()}.
+outcome(Fun) ->
+    try
+        {returned, Fun()}
+    catch
+        Class:Reason -> {Class, Reason}
+    end.
+
+%% The next message, whatever it is.
+-spec next() -> term().
+next() ->
+    receive
+        Message -> Message
+    after ?DEADLINE -> error(no_message)
+    end.
+
+-spec next(non_neg_integer()) -> [term()].
+next(Count) ->
+    [next() || _ <- lists:seq(1, Count)].
+
+%% Waits until a process has ended, and tells why.
+-spec end_of(pid() | {atom(), node()}) -> term().
+end_of(Process) ->
+    down(monitor(process, Process)).
+
+down(Monitor) ->
+    receive
+        {'DOWN', Monitor, process, _, Reason} -> Reason
+    after ?DEADLINE -> error(still_alive)
+    end.
+
+%% Returns when a bucket has handled what we sent it before.
+-spec serve(gen_server:server_ref()) -> ok.
+serve(Bucket) ->
+    Size = call(Bucket, size),
+    true = is_integer(Size),
+    ok.
+
+%%% Processes that do what they are told
+
+-spec helper() -> pid().
+helper() ->
+    spawn(fun helping/0).
+
+-spec trapping_helper() -> pid().
+trapping_helper() ->
+    Pid = helper(),
+    _ = do(Pid, fun() -> process_flag(trap_exit, true) end),
+    Pid.
+
+helping() ->
+    receive
+        {do, From, Fun} ->
+            From ! {self(), done, Fun()},
+            helping();
+        {tell, Fun} ->
+            _ = Fun(),
+            helping();
+        {finish, Reason} ->
+            exit(Reason)
+    end.
+
+%% Runs a fun in a helper, and returns what it returns.
+-spec do(pid(), fun(() -> Result)) -> Result.
+do(Helper, Fun) ->
+    Helper ! {do, self(), Fun},
+    receive
+        {Helper, done, Result} -> Result
+    after ?DEADLINE -> error(helper_hangs)
+    end.
+
+%% Runs a fun in a helper without waiting for it.
+-spec tell(pid(), fun(() -> term())) -> ok.
+tell(Helper, Fun) ->
+    Helper ! {tell, Fun},
+    ok.
+
+-spec finish(pid(), term()) -> term().
+finish(Helper, Reason) ->
+    Monitor = monitor(process, Helper),
+    Helper ! {finish, Reason},
+    down(Monitor).
+
+%%% Identifiers
+
+%% The same pid, or reference, of another life of its node.
+-spec other_creation(pid() | reference(), pos_integer()) -> pid() | reference().
+other_creation(Identifier, Difference) ->
+    case term_to_binary(Identifier, [{minor_version, 2}]) of
+        <<131, 88, Rest/binary>> ->
+            Before = byte_size(Rest) - 4,
+            <<Id:Before/binary, Creation:32>> = Rest,
+            binary_to_term(<<131, 88, Id/binary, (other(Creation, Difference)):32>>);
+        <<131, 90, Words:16, 119, Length, Name:Length/binary, Creation:32, Rest/binary>> ->
+            binary_to_term(<<131, 90, Words:16, 119, Length, Name/binary, (other(Creation, Difference)):32, Rest/binary>>)
+    end.
+
+other(Creation, Difference) ->
+    (Creation + Difference) band 16#FFFFFFFF.

@@ -1,0 +1,608 @@
+%% Requests and their answers: calls, casts and aliases, of a native process and of a gen_server.
+-module(kv_conf_requests_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-import(kv_case, [bucket/1, bucket/2, registry/1, registry/2, call/2, outcome/1, next/0, next/1, end_of/1, serve/1]).
+-import(kv_conformance, [same/2]).
+
+suite() -> [{timetrap, {seconds, 120}}].
+
+all() -> [{group, call}, {group, cast}, {group, alias}, {group, registry}].
+
+groups() ->
+    [
+        {call, [], [
+            every_request_of_a_bucket_is_answered,
+            an_unknown_request_is_answered_with_an_error,
+            keys_are_the_same_when_they_match,
+            a_message_that_is_no_request_is_ignored,
+            a_call_to_a_dead_process_exits_with_noproc,
+            a_call_to_a_process_that_dies_meanwhile_exits_with_its_reason,
+            a_call_that_times_out_exits_with_timeout,
+            a_request_can_be_sent_now_and_received_later,
+            requests_of_a_collection_are_all_answered,
+            a_pipeline_of_calls_is_answered_in_order,
+            the_tag_of_a_call_comes_back_as_it_was,
+            the_answer_goes_to_the_process_that_the_call_names,
+            calls_of_many_processes_are_all_answered,
+            a_stop_ends_with_its_reason,
+            a_stop_of_a_dead_process_exits_with_noproc,
+            proc_lib_stops_it
+        ]},
+        {cast, [], [
+            every_cast_of_a_bucket_acts,
+            an_unknown_cast_is_ignored,
+            a_cast_to_a_dead_process_is_ok,
+            casts_and_calls_of_one_process_keep_their_order
+        ]},
+        {alias, [], [
+            a_late_reply_never_lands_in_the_mailbox,
+            late_replies_of_many_calls_never_land_in_the_mailbox,
+            an_abandoned_request_leaves_nothing_behind,
+            a_reply_to_an_alias_arrives,
+            a_reply_alias_takes_one_reply,
+            an_alias_that_was_given_up_takes_none,
+            the_alias_of_a_monitor_ends_with_it,
+            an_alias_in_a_longer_tag_is_used,
+            a_reply_to_the_alias_of_a_dead_process_is_dropped
+        ]},
+        {registry, [], [
+            every_request_of_a_registry_is_answered,
+            an_unknown_request_to_a_registry_is_answered_with_an_error,
+            a_name_is_made_once,
+            a_name_goes_with_its_bucket,
+            a_registry_takes_its_buckets_along,
+            a_creator_makes_the_buckets,
+            requests_wait_for_the_creator_in_order,
+            a_creator_that_fails_is_told_to_those_who_wait,
+            a_creator_that_dies_is_told_to_those_who_wait,
+            a_bucket_that_died_before_it_was_announced_is_announced_and_dies,
+            events_are_told_in_order
+        ]}
+    ].
+
+init_per_suite(Config) -> kv_conformance:start(Config).
+end_per_suite(Config) -> kv_conformance:stop(Config).
+end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
+
+%%% call
+
+every_request_of_a_bucket_is_answered(Config) ->
+    Answers = [
+        {size, 0}, {{get, a}, nil}, {{get, a, none}, none}, {{fetch, a}, error}, {{has_key, a}, false},
+        {{delete, a}, nil}, {{put, a, 1}, ok}, {{put, a, 2}, ok}, {{put_new, a, 3}, false}, {{put_new, b, [4]}, true},
+        {{get, a}, 2}, {{get, b, none}, [4]}, {{fetch, b}, {ok, [4]}}, {{has_key, b}, true}, {size, 2},
+        {to_map, #{a => 2, b => [4]}}, {{delete, a}, 2}, {keys, [b]}, {{put, nil, nil}, ok}, {{get, nil}, nil},
+        {{fetch, nil}, {ok, nil}}, {clear, ok}, {keys, []}, {to_map, #{}}, {size, 0}
+    ],
+    ?assertEqual(
+        Answers,
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            [{Request, call(Bucket, Request)} || {Request, _} <- Answers]
+        end)
+    ).
+
+unknown_requests() ->
+    [
+        get, {get}, {get, a, b, c}, {put, a}, {put, a, b, c}, {}, {size}, {size, 1}, [], [get, a], "size", <<"size">>, 7,
+        1.5, #{get => a}, {"get", a}, {1, 2}, {{get, a}}, fun erlang:node/0, {stop}, stop, {to_map}, sizes, siz, 'SIZE'
+    ].
+
+an_unknown_request_is_answered_with_an_error(Config) ->
+    ?assertEqual(
+        [{error, {bad_request, Request}} || Request <- unknown_requests()],
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            [call(Bucket, Request) || Request <- unknown_requests()]
+        end)
+    ).
+
+keys_are_the_same_when_they_match(Config) ->
+    Keys = [1, 1.0, "1", <<"1">>, '1', [1], {1}, #{1 => 1}, #{1.0 => 1}, #{1 => 1.0}, [], <<>>, '', {}, #{}, <<1:1>>, <<128>>],
+    ?assertEqual(
+        {length(Keys), lists:seq(1, length(Keys))},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Numbered = lists:zip(Keys, lists:seq(1, length(Keys))),
+            [ok = call(Bucket, {put, Key, Number}) || {Key, Number} <- lists:reverse(Numbered)],
+            {call(Bucket, size), [number_of(Bucket, Key, Number) || {Key, Number} <- Numbered]}
+        end)
+    ).
+
+number_of(Bucket, Key, Number) ->
+    case call(Bucket, {get, Key}) of
+        Number -> Number;
+        Other -> {Key, Other}
+    end.
+
+a_message_that_is_no_request_is_ignored(Config) ->
+    ?assertEqual(
+        {#{a => 1}, []},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = call(Bucket, {put, a, 1}),
+            Messages = [
+                hello, {}, [], 1, {a, b}, {'$gen_cast'}, {'$gen_calls', {self(), x}, size}, {put, a, 2}, timeout, <<0:80000>>,
+                {'DOWN', make_ref(), process, self(), normal}, {'EXIT', kv_case:helper(), shutdown}, {notify, event}
+            ],
+            [Bucket ! Message || Message <- Messages],
+            {call(Bucket, to_map), kv_test:mailbox()}
+        end)
+    ).
+
+a_call_to_a_dead_process_exits_with_noproc(Config) ->
+    ?assertMatch(
+        [{exit, {noproc, {gen_server, call, [_, size, _]}}}, {exit, {noproc, {gen_server, call, [_, size]}}}],
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = gen_server:stop(Bucket),
+            [outcome(fun() -> call(Bucket, size) end), outcome(fun() -> gen_server:call(Bucket, size) end)]
+        end)
+    ).
+
+a_call_to_a_process_that_dies_meanwhile_exits_with_its_reason(Config) ->
+    Reasons = [kill, shutdown, {shutdown, why}, crash, noproc, noconnection, {a, [b], <<"c">>}],
+    Seen = same(Config, fun(Node) -> [dies_meanwhile(Node, Reason) || Reason <- Reasons] end),
+    ?assertMatch([{exit, {killed, {gen_server, call, _}}}, {exit, {shutdown, _}} | _], Seen).
+
+dies_meanwhile(Node, Reason) ->
+    Bucket = bucket(Node),
+    ok = sys:suspend(Bucket),
+    Helper = kv_case:helper(),
+    Self = self(),
+    ok = kv_case:tell(Helper, fun() ->
+        Id = gen_server:send_request(Bucket, size),
+        Self ! sent,
+        Self ! {answered, gen_server:receive_response(Id, 10000), outcome(fun() -> call(Bucket, size) end)}
+    end),
+    sent = next(),
+    Caller = kv_case:helper(),
+    ok = kv_case:tell(Caller, fun() -> Self ! outcome(fun() -> call(Bucket, size) end) end),
+    ok = await_call(Caller),
+    exit(Bucket, Reason),
+    receive
+        {answered, {error, {_, _}}, {exit, {noproc, _}}} -> ok
+    after 10000 -> error(no_answer)
+    end,
+    receive
+        {exit, {_, {gen_server, call, _}}} = Outcome -> Outcome
+    after 10000 -> error(no_outcome)
+    end.
+
+%% A process that waits in a call has the monitor of that call.
+await_call(Pid) ->
+    kv_test:wait(fun() -> process_info(Pid, monitors) =/= {monitors, []} end).
+
+a_call_that_times_out_exits_with_timeout(Config) ->
+    ?assertMatch(
+        {{exit, {timeout, {gen_server, call, [_, {put, a, 1}, 10]}}}, 1},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = sys:suspend(Bucket),
+            Outcome = outcome(fun() -> gen_server:call(Bucket, {put, a, 1}, 10) end),
+            ok = sys:resume(Bucket),
+            {Outcome, call(Bucket, {get, a})}
+        end)
+    ).
+
+a_request_can_be_sent_now_and_received_later(Config) ->
+    same(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        First = gen_server:send_request(Bucket, {put, a, 1}),
+        Second = gen_server:send_request(Bucket, {get, a}),
+        Waited = gen_server:wait_response(Second, 10000),
+        Received = gen_server:receive_response(First, 10000),
+        Third = gen_server:send_request(Bucket, size),
+        Checked = gen_server:check_response(next(), Third),
+        ok = gen_server:stop(Bucket),
+        Dead = gen_server:receive_response(gen_server:send_request(Bucket, size), 10000),
+        {Waited, Received, Checked, Dead}
+    end).
+
+requests_of_a_collection_are_all_answered(Config) ->
+    same(Config, fun(Node) ->
+        Buckets = [bucket(Node) || _ <- lists:seq(1, 5)],
+        Ids = lists:foldl(
+            fun({Number, Bucket}, Acc) -> gen_server:send_request(Bucket, {put_new, a, Number}, Number, Acc) end,
+            gen_server:reqids_new(),
+            lists:zip(lists:seq(1, 5), Buckets)
+        ),
+        lists:sort(collect(Ids))
+    end).
+
+collect(Ids) ->
+    case gen_server:receive_response(Ids, 10000, true) of
+        no_request -> [];
+        {Response, Label, Rest} -> [{Label, Response} | collect(Rest)]
+    end.
+
+a_pipeline_of_calls_is_answered_in_order(Config) ->
+    ?assertEqual(
+        lists:seq(1, 2000),
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Tag = make_ref(),
+            [Bucket ! {'$gen_call', {self(), {Tag, N}}, {get, a, N}} || N <- lists:seq(1, 2000)],
+            [begin {{Tag, N}, Value} = next(), Value end || N <- lists:seq(1, 2000)]
+        end)
+    ).
+
+the_tag_of_a_call_comes_back_as_it_was(Config) ->
+    Tags = [
+        make_ref(), tag, 1, 1.5, [], "tag", <<"tag">>, {make_ref(), node()}, [make_ref()], [make_ref() | tail], #{a => b},
+        [alias], [alias | tail], [[alias] | tail], [[other | make_ref()]], {alias, make_ref()}, [make_ref(), alias]
+    ],
+    same(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        [begin Bucket ! {'$gen_call', {self(), Tag}, size}, {Tag, 0} = next() end || Tag <- Tags],
+        length(Tags)
+    end).
+
+the_answer_goes_to_the_process_that_the_call_names(Config) ->
+    ?assertEqual(
+        {[], {tag, 0}},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Other = kv_case:helper(),
+            Self = self(),
+            ok = kv_case:tell(Other, fun() -> receive Message -> Self ! Message end end),
+            Bucket ! {'$gen_call', {Other, tag}, size},
+            Message = next(),
+            {kv_test:mailbox(), Message}
+        end)
+    ).
+
+calls_of_many_processes_are_all_answered(Config) ->
+    ?assertEqual(
+        {100, lists:seq(1, 100)},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Self = self(),
+            [spawn(fun() -> true = call(Bucket, {put_new, N, N}), Self ! call(Bucket, {get, N}) end) || N <- lists:seq(1, 100)],
+            Answers = next(100),
+            {call(Bucket, size), lists:sort(Answers)}
+        end)
+    ).
+
+a_stop_ends_with_its_reason(Config) ->
+    Reasons = [normal, shutdown, {shutdown, why}, kill, crash, [], {a, <<"b">>}, 17],
+    ?assertEqual(
+        [{{returned, ok}, Reason} || Reason <- Reasons],
+        same(Config, fun(Node) ->
+            [
+                begin
+                    Bucket = bucket(Node),
+                    Monitor = monitor(process, Bucket),
+                    {outcome(fun() -> gen_server:stop(Bucket, Reason, 10000) end), kv_test:down(Monitor)}
+                end
+             || Reason <- Reasons
+            ]
+        end)
+    ).
+
+a_stop_of_a_dead_process_exits_with_noproc(Config) ->
+    ?assertEqual(
+        [{exit, noproc}, {exit, noproc}],
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = gen_server:stop(Bucket),
+            [outcome(fun() -> gen_server:stop(Bucket) end), outcome(fun() -> gen_server:stop({nobody, Node}) end)]
+        end)
+    ).
+
+proc_lib_stops_it(Config) ->
+    same(Config, fun(Node) ->
+        [outcome(fun() -> proc_lib:stop(bucket(Node), Reason, 10000) end) || Reason <- [normal, shutdown, {any, thing}]]
+    end).
+
+%%% cast
+
+every_cast_of_a_bucket_acts(Config) ->
+    ?assertEqual(
+        [#{a => 1}, #{a => 2, b => 3}, #{b => 3}, #{b => 3}, #{}],
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            [
+                begin
+                    [ok = gen_server:cast(Bucket, Cast) || Cast <- Casts],
+                    call(Bucket, to_map)
+                end
+             || Casts <- [[{put, a, 1}], [{put, a, 2}, {put, b, 3}], [{delete, a}], [{delete, a}], [clear]]
+            ]
+        end)
+    ).
+
+an_unknown_cast_is_ignored(Config) ->
+    ?assertEqual(
+        #{a => 1},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = call(Bucket, {put, a, 1}),
+            [ok = gen_server:cast(Bucket, Cast) || Cast <- unknown_requests() ++ [{get, a}, {put_new, b, 1}, size, {put}, {clear}]],
+            call(Bucket, to_map)
+        end)
+    ).
+
+a_cast_to_a_dead_process_is_ok(Config) ->
+    ?assertEqual(
+        [ok, ok, hello],
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = gen_server:stop(Bucket),
+            [gen_server:cast(Bucket, clear), gen_server:cast({nobody, Node}, clear), Bucket ! hello]
+        end)
+    ).
+
+casts_and_calls_of_one_process_keep_their_order(Config) ->
+    ?assertEqual(
+        lists:seq(1, 1000),
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            [
+                begin
+                    ok = gen_server:cast(Bucket, {put, a, N}),
+                    call(Bucket, {get, a})
+                end
+             || N <- lists:seq(1, 1000)
+            ]
+        end)
+    ).
+
+%%% alias
+
+a_late_reply_never_lands_in_the_mailbox(Config) ->
+    ?assertEqual(
+        {[], 1},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = sys:suspend(Bucket),
+            {exit, {timeout, _}} = outcome(fun() -> gen_server:call(Bucket, {put, a, 1}, 10) end),
+            ok = sys:resume(Bucket),
+            ok = serve(Bucket),
+            {kv_test:mailbox(), call(Bucket, {get, a})}
+        end)
+    ).
+
+late_replies_of_many_calls_never_land_in_the_mailbox(Config) ->
+    ?assertEqual(
+        [],
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = sys:suspend(Bucket),
+            [{exit, {timeout, _}} = outcome(fun() -> gen_server:call(Bucket, size, 0) end) || _ <- lists:seq(1, 200)],
+            [{exit, {timeout, _}} = outcome(fun() -> sys:get_state(Bucket, 0) end) || _ <- lists:seq(1, 200)],
+            ok = sys:resume(Bucket),
+            ok = serve(Bucket),
+            kv_test:mailbox()
+        end)
+    ).
+
+an_abandoned_request_leaves_nothing_behind(Config) ->
+    ?assertEqual(
+        {timeout, []},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            ok = sys:suspend(Bucket),
+            Id = gen_server:send_request(Bucket, size),
+            Outcome = gen_server:receive_response(Id, 10),
+            ok = sys:resume(Bucket),
+            ok = serve(Bucket),
+            {Outcome, kv_test:mailbox()}
+        end)
+    ).
+
+a_reply_to_an_alias_arrives(Config) ->
+    same(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        Alias = alias(),
+        [Bucket ! {'$gen_call', {self(), [alias | Alias]}, {get, a, N}} || N <- [1, 2, 3]],
+        Messages = next(3),
+        true = unalias(Alias),
+        Messages
+    end).
+
+a_reply_alias_takes_one_reply(Config) ->
+    same(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        Alias = alias([reply]),
+        [Bucket ! {'$gen_call', {self(), [alias | Alias]}, {get, a, N}} || N <- [1, 2, 3]],
+        ok = serve(Bucket),
+        kv_test:mailbox()
+    end).
+
+an_alias_that_was_given_up_takes_none(Config) ->
+    ?assertEqual(
+        [],
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Alias = alias(),
+            true = unalias(Alias),
+            Bucket ! {'$gen_call', {self(), [alias | Alias]}, size},
+            ok = serve(Bucket),
+            kv_test:mailbox()
+        end)
+    ).
+
+the_alias_of_a_monitor_ends_with_it(Config) ->
+    same(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        [
+            begin
+                Monitor = monitor(process, Bucket, [{alias, Kind}]),
+                Call = {'$gen_call', {self(), [alias | Monitor]}, size},
+                [Bucket ! Call || _ <- [1, 2]],
+                ok = serve(Bucket),
+                Before = kv_test:mailbox(),
+                _ = demonitor(Monitor, [flush]),
+                Bucket ! Call,
+                ok = serve(Bucket),
+                After = kv_test:mailbox(),
+                _ = unalias(Monitor),
+                {Kind, Before, After}
+            end
+         || Kind <- [explicit_unalias, demonitor, reply_demonitor]
+        ]
+    end).
+
+an_alias_in_a_longer_tag_is_used(Config) ->
+    same(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        Alias = alias(),
+        Nobody = kv_case:helper(),
+        Bucket ! {'$gen_call', {Nobody, [[alias | Alias] | more]}, size},
+        Message = next(),
+        true = unalias(Alias),
+        Message
+    end).
+
+a_reply_to_the_alias_of_a_dead_process_is_dropped(Config) ->
+    ?assertEqual(
+        {[], 0},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Helper = kv_case:helper(),
+            Alias = kv_case:do(Helper, fun() -> alias() end),
+            done = kv_case:finish(Helper, done),
+            Bucket ! {'$gen_call', {Helper, [alias | Alias]}, size},
+            Bucket ! {'$gen_call', {self(), [alias | kv_case:other_creation(Alias, 1)]}, size},
+            ok = serve(Bucket),
+            {kv_test:mailbox(), call(Bucket, size)}
+        end)
+    ).
+
+%%% registry
+
+every_request_of_a_registry_is_answered(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node),
+        Requests = [
+            names, {lookup, <<"a">>}, {create, <<"a">>}, {lookup, <<"a">>}, {create, <<"a">>}, {lookup, <<>>}, {create, <<>>},
+            {lookup, <<>>}, {create, <<0, 255>>}, {lookup, <<0, 255>>}
+        ],
+        Answers = [call(Registry, Request) || Request <- Requests],
+        {Answers, lists:sort(call(Registry, names))}
+    end).
+
+an_unknown_request_to_a_registry_is_answered_with_an_error(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node),
+        Wrong = [{Request, Name} || Request <- [lookup, create], Name <- [a, "a", 1, [], {}, <<1:7>>, self()]],
+        [call(Registry, Request) || Request <- Wrong ++ unknown_requests() -- [stop]]
+    end).
+
+a_name_is_made_once(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node),
+        Self = self(),
+        [spawn(fun() -> Self ! call(Registry, {create, <<"one">>}) end) || _ <- lists:seq(1, 50)],
+        Pids = next(50),
+        ok = gen_server:cast(Registry, {create, <<"one">>}),
+        ok = gen_server:cast(Registry, {create, <<"two">>}),
+        {length(lists:usort(Pids)), lists:sort(call(Registry, names))}
+    end).
+
+a_name_goes_with_its_bucket(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node),
+        [
+            begin
+                Bucket = call(Registry, {create, <<"a">>}),
+                Monitor = monitor(process, Bucket),
+                exit(Bucket, Reason),
+                Reached = kv_test:down(Monitor),
+                ok = kv_test:wait(fun() -> call(Registry, {lookup, <<"a">>}) =:= error end),
+                {Reached, call(Registry, names)}
+            end
+         || Reason <- [shutdown, kill, crash]
+        ]
+    end).
+
+a_registry_takes_its_buckets_along(Config) ->
+    same(Config, fun(Node) ->
+        [
+            begin
+                Registry = registry(Node),
+                Monitors = [monitor(process, call(Registry, {create, <<N>>})) || N <- [1, 2, 3]],
+                _ = End(Registry),
+                [kv_test:down(Monitor) || Monitor <- Monitors]
+            end
+         || End <- [
+                fun(Registry) -> ok = call(Registry, stop) end,
+                fun(Registry) -> ok = gen_server:stop(Registry, {shutdown, why}, 10000) end,
+                fun(Registry) -> exit(Registry, kill) end
+            ]
+        ]
+    end).
+
+a_creator_makes_the_buckets(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node, [{creator, self()}]),
+        Id = gen_server:send_request(Registry, {create, <<"a">>}),
+        {create_bucket, Registry, <<"a">>} = Asked = next(),
+        Bucket = bucket(Node),
+        ok = gen_server:cast(Registry, {bucket_created, <<"a">>, Bucket}),
+        {Asked, gen_server:receive_response(Id, 10000), call(Registry, {lookup, <<"a">>})}
+    end).
+
+requests_wait_for_the_creator_in_order(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node, [{creator, self()}]),
+        Requests = [{create, <<"a">>}, {lookup, <<"a">>}, {lookup, <<"b">>}, {create, <<"a">>}, names, {lookup, <<"a">>}],
+        [Registry ! {'$gen_call', {self(), {N, Request}}, Request} || {N, Request} <- lists:zip(lists:seq(1, 6), Requests)],
+        Before = next(3),
+        ok = gen_server:cast(Registry, {bucket_created, <<"a">>, bucket(Node)}),
+        {Before, next(4), call(Registry, names)}
+    end).
+
+a_creator_that_fails_is_told_to_those_who_wait(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node, [{creator, self()}]),
+        [Registry ! {'$gen_call', {self(), N}, Request} || {N, Request} <- [{1, {create, <<"a">>}}, {2, {lookup, <<"a">>}}, {3, {create, <<"a">>}}]],
+        Asked = next(),
+        ok = gen_server:cast(Registry, {bucket_failed, <<"a">>, {max_children, 3}}),
+        ok = gen_server:cast(Registry, {bucket_failed, <<"a">>, again}),
+        ok = gen_server:cast(Registry, {bucket_created, <<"never">>, self()}),
+        {Asked, next(3), call(Registry, {lookup, <<"a">>}), call(Registry, names)}
+    end).
+
+a_creator_that_dies_is_told_to_those_who_wait(Config) ->
+    same(Config, fun(Node) ->
+        Creator = kv_case:helper(),
+        Registry = registry(Node, [{creator, Creator}]),
+        ok = kv_case:tell(Creator, fun() -> receive {create_bucket, _, _} -> exit(gave_up) end end),
+        Answer = call(Registry, {create, <<"a">>}),
+        {Answer, call(Registry, {lookup, <<"a">>})}
+    end).
+
+a_bucket_that_died_before_it_was_announced_is_announced_and_dies(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node, [{creator, self()}, {event_manager, self()}]),
+        Bucket = bucket(Node),
+        Id = gen_server:send_request(Registry, {create, <<"a">>}),
+        Asked = next(),
+        ok = gen_server:stop(Bucket),
+        ok = gen_server:cast(Registry, {bucket_created, <<"a">>, Bucket}),
+        {response, Answer} = {response, gen_server:receive_response(Id, 10000)},
+        {Asked, next(2), Answer, call(Registry, {lookup, <<"a">>})}
+    end).
+
+events_are_told_in_order(Config) ->
+    same(Config, fun(Node) ->
+        Name = list_to_atom("events_" ++ integer_to_list(erlang:unique_integer([positive]))),
+        true = register(Name, self()),
+        [
+            begin
+                Registry = registry(Node, [{event_manager, Manager}]),
+                Buckets = [call(Registry, {create, <<N>>}) || N <- [1, 2, 3]],
+                [begin ok = gen_server:stop(Bucket, Reason, 10000) end || {Bucket, Reason} <- lists:zip(Buckets, [normal, shutdown, crash])],
+                Messages = next(6),
+                Again = call(Registry, {create, <<1>>}),
+                {Messages, Again, next()}
+            end
+         || Manager <- [self(), {Name, node()}]
+        ]
+    end).

@@ -1,0 +1,229 @@
+%% @doc Runs one case against a native node and against an ordinary BEAM node, and compares what it saw.
+%%
+%% Three programs: the C program, a VM that holds the reference (test/conformance/reference), and a VM in which the
+%% cases run, so that the tests themselves are on no cluster. The reference is loaded under the names of the native
+%% modules: `spawn(Node, kv_bucket, init, [Options])' is the same for both, and a case is a fun of a node.
+%%
+%% A case returns what it observed. Pids, references and the names of nodes are then replaced by what they are in
+%% both runs: `{pid, target, 1}' is the first pid of the node under test that is mentioned. What lies in the mailbox
+%% at its end counts, too.
+-module(kv_conformance).
+
+-export([start/1, start/2, stop/1, restart_case/1, same/2, same/3, on/3, caller/1, targets/1, native/1, log_lines/1, program/1]).
+-export([observe/2, normalise/2]).
+
+-include_lib("common_test/include/ct.hrl").
+
+-define(COOKIE, "conformance").
+-define(DEADLINE, 30000).
+
+-type observation() :: term().
+
+%%% Programs
+
+-spec start([tuple()]) -> [tuple()].
+start(Config) ->
+    start(Config, []).
+
+%% Starts all three. Arguments are for the C program.
+-spec start([tuple()], [string()]) -> [tuple()].
+start(Config0, Arguments) ->
+    Config = kv_test:start_case(kv_test:start_suite(Config0)),
+    Name = list_to_atom("native_" ++ unique() ++ "@127.0.0.1"),
+    Holder = start_program(Name, Arguments, Config),
+    Reference = start_vm(Config, ["-hidden"]),
+    ok = kv_reference:load_on(Reference),
+    Caller = start_vm(Config, []),
+    Targets = [{reference, peer:call(Reference, erlang, node, [])}, {native, Name}],
+    [pong = peer:call(Caller, net_adm, ping, [Node]) || {_, Node} <- Targets],
+    ok = kv_test:in(Caller, fun() -> [ok = pretend_node_server(Target) || Target <- Targets], ok end),
+    [{holder, Holder}, {reference, Reference}, {caller, Caller}, {targets, Targets} | Config].
+
+unique() ->
+    integer_to_list(erlang:unique_integer([positive])) ++ "_" ++ os:getpid().
+
+start_vm(Config, Arguments) ->
+    Elixir = [["-pa", Path] || Path <- elixir()],
+    kv_test:start_vm(Config, ["-setcookie", ?COOKIE, "-connect_all", "false"] ++ Arguments ++ lists:append(Elixir)).
+
+%% Where Elixir is, if it is.
+elixir() ->
+    case os:find_executable("elixir") of
+        false -> [];
+        _ -> [Path || Path <- [os:cmd("elixir -e ':elixir |> :code.lib_dir(:ebin) |> IO.write()'")], filelib:is_dir(Path)]
+    end.
+
+%% kv_bucket:start_link([{node, native}]) in the caller's VM uses what kv_node would have said.
+pretend_node_server({Server, Node}) ->
+    Pid = spawn(fun() -> receive never -> ok end end),
+    persistent_term:put({kv_node, Server}, {Node, Pid}).
+
+%% Holds the program's standard input, and what it printed.
+start_program(Name, Arguments, Config) ->
+    Self = self(),
+    Holder = spawn(fun() -> hold(Self, Name, Arguments, Config) end),
+    receive
+        {Holder, ready} -> Holder
+    after ?DEADLINE -> error(program_not_ready)
+    end.
+
+hold(Parent, Name, Arguments, Config) ->
+    Program = kv_program:start(
+        ["--name", atom_to_list(Name), "--epmd-port", integer_to_list(?config(epmd_port, Config)), "--zeros", zeros() | Arguments],
+        [?COOKIE, "\n"]
+    ),
+    Parent ! {self(), ready},
+    holding(Program, []).
+
+%% Since OTP 27 0.0 and -0.0 are two keys.
+zeros() ->
+    case hd([0.0]) =:= hd([-0.0]) of
+        true -> "same";
+        false -> "differ"
+    end.
+
+holding(#{port := Port} = Program, Lines) ->
+    receive
+        {Port, {data, {eol, Line}}} ->
+            holding(Program, [Line | Lines]);
+        {Port, {exit_status, Status}} ->
+            exit({program_ended, Status, Lines});
+        {From, lines} ->
+            From ! {self(), lists:reverse(Lines)},
+            holding(Program, Lines);
+        {From, program} ->
+            From ! {self(), Program},
+            holding(Program, Lines);
+        {From, stop} ->
+            ok = kv_program:stop(Program),
+            From ! {self(), ok}
+    end.
+
+ask(Config, Question) ->
+    Holder = ?config(holder, Config),
+    Monitor = monitor(process, Holder),
+    Holder ! {self(), Question},
+    receive
+        {Holder, Answer} ->
+            true = demonitor(Monitor, [flush]),
+            Answer;
+        {'DOWN', Monitor, process, _, Reason} ->
+            error({program_lost, Reason})
+    after ?DEADLINE -> error(holder_hangs)
+    end.
+
+%% What the C program has printed so far.
+-spec log_lines([tuple()]) -> [binary()].
+log_lines(Config) -> ask(Config, lines).
+
+-spec program([tuple()]) -> kv_program:program().
+program(Config) -> ask(Config, program).
+
+-spec stop([tuple()]) -> ok.
+stop(Config) ->
+    [catch kv_test:stop_vm(Vm) || Vm <- [?config(caller, Config), ?config(reference, Config)]],
+    ok = ask(Config, stop),
+    kv_test:end_suite(Config),
+    ok = kv_test:end_case(Config).
+
+-spec caller([tuple()]) -> pid().
+caller(Config) -> ?config(caller, Config).
+
+-spec targets([tuple()]) -> [{native | reference, node()}].
+targets(Config) -> ?config(targets, Config).
+
+-spec native([tuple()]) -> node().
+native(Config) -> proplists:get_value(native, targets(Config)).
+
+%% After a case, the program must still be the one that was started.
+-spec restart_case([tuple()]) -> ok | {fail, term()}.
+restart_case(Config) ->
+    try program(Config) of
+        #{} -> ok
+    catch
+        error:Reason -> {fail, Reason}
+    end.
+
+%%% Comparing
+
+%% What both observed; an error that shows both if that is not the same.
+-spec same([tuple()], fun((node()) -> observation())) -> observation().
+same(Config, Case) ->
+    same(Config, Case, ?DEADLINE).
+
+-spec same([tuple()], fun((node()) -> observation()), timeout()) -> observation().
+same(Config, Case, Timeout) ->
+    [{reference, Expected}, {native, Seen}] = [{Which, on(Config, Node, Case, Timeout)} || {Which, Node} <- targets(Config)],
+    case Seen =:= Expected of
+        true -> good(Seen);
+        false -> error({differs, [{native, Seen}, {reference, Expected}]})
+    end.
+
+good({observed, Seen, []}) -> Seen;
+good({observed, Seen, Left}) -> {Seen, {left_in_mailbox, Left}};
+good({failed, Reason}) -> error({fails_on_both, Reason}).
+
+%% Runs a case on one node.
+-spec on([tuple()], node(), fun((node()) -> observation())) -> term().
+on(Config, Node, Case) ->
+    on(Config, Node, Case, ?DEADLINE).
+
+on(Config, Node, Case, Timeout) ->
+    peer:call(caller(Config), ?MODULE, observe, [Node, Case], Timeout).
+
+%% In the caller's VM: a process of its own for each run.
+-spec observe(node(), fun((node()) -> observation())) -> {observed, term(), [term()]} | {failed, term()}.
+observe(Node, Case) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> exit(run(Node, Case)) end),
+    receive
+        {'DOWN', Monitor, process, Pid, {kv_observed, Outcome}} -> Outcome;
+        {'DOWN', Monitor, process, Pid, Reason} -> {failed, normalise(Node, Reason)}
+    end.
+
+run(Node, Case) ->
+    try Case(Node) of
+        Seen ->
+            %% What the node sent before is here once it has answered.
+            _ = net_adm:ping(Node),
+            {Result, Left} = normalise(Node, {Seen, kv_test:mailbox()}),
+            {kv_observed, {observed, Result, Left}}
+    catch
+        Class:Reason:Stack -> {kv_observed, {failed, normalise(Node, {Class, Reason, Stack})}}
+    end.
+
+%% Replaces what differs from run to run.
+-spec normalise(node(), term()) -> term().
+normalise(Node, Term) ->
+    {Result, _Seen} = replace(Term, #{node => Node}),
+    Result.
+
+replace(Node, #{node := Node} = Seen) -> {'$target', Seen};
+replace(Atom, Seen) when Atom =:= node() -> {'$caller', Seen};
+replace(Pid, Seen) when is_pid(Pid) -> number({pid, side(node(Pid), Seen)}, Pid, Seen);
+replace(Ref, Seen) when is_reference(Ref) -> number({ref}, Ref, Seen);
+replace([Head | Tail], Seen0) ->
+    {H, Seen1} = replace(Head, Seen0),
+    {T, Seen2} = replace(Tail, Seen1),
+    {[H | T], Seen2};
+replace(Tuple, Seen0) when is_tuple(Tuple) ->
+    {List, Seen} = replace(tuple_to_list(Tuple), Seen0),
+    {list_to_tuple(List), Seen};
+replace(Map, Seen0) when is_map(Map) ->
+    {List, Seen} = replace(lists:sort(maps:to_list(Map)), Seen0),
+    {maps:from_list(List), Seen};
+replace(Other, Seen) ->
+    {Other, Seen}.
+
+side(Node, #{node := Node}) -> target;
+side(Node, _Seen) when Node =:= node() -> caller;
+side(_Node, _Seen) -> other.
+
+number(Kind, Identifier, Seen) ->
+    case Seen of
+        #{Identifier := Known} ->
+            {Known, Seen};
+        #{} ->
+            Count = maps:get(Kind, Seen, 0) + 1,
+            New = erlang:append_element(Kind, Count),
+            {New, Seen#{Kind => Count, Identifier => New}}
+    end.

@@ -1,0 +1,60 @@
+%% @doc A bucket as a gen_server over a map: what a native bucket must not be told from. It is loaded as `kv_bucket'
+%% on the reference node.
+-module(kv_reference_bucket).
+-behaviour(gen_server).
+
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
+
+-spec init(term()) -> no_return().
+init(List) ->
+    kv_reference:enter(?MODULE, [owner, name, label], List, fun(_Options) -> #{} end).
+
+-spec handle_call(term(), gen_server:from(), map()) -> {reply, term(), map()}.
+handle_call({get, Key}, _From, Map) ->
+    {reply, maps:get(Key, Map, nil), Map};
+handle_call({get, Key, Default}, _From, Map) ->
+    {reply, maps:get(Key, Map, Default), Map};
+handle_call({fetch, Key}, _From, Map) ->
+    {reply, maps:find(Key, Map), Map};
+handle_call({put, Key, Value}, _From, Map) ->
+    {reply, ok, put(Key, Value, Map)};
+handle_call({put_new, Key, _Value}, _From, Map) when is_map_key(Key, Map) ->
+    {reply, false, Map};
+handle_call({put_new, Key, Value}, _From, Map) ->
+    {reply, true, put(Key, Value, Map)};
+handle_call({delete, Key}, _From, Map) ->
+    {reply, maps:get(Key, Map, nil), maps:remove(Key, Map)};
+handle_call({has_key, Key}, _From, Map) ->
+    {reply, is_map_key(Key, Map), Map};
+handle_call(size, _From, Map) ->
+    {reply, map_size(Map), Map};
+handle_call(keys, _From, Map) ->
+    {reply, maps:keys(Map), Map};
+handle_call(to_map, _From, Map) ->
+    {reply, Map, Map};
+handle_call(clear, _From, _Map) ->
+    {reply, ok, #{}};
+handle_call(Request, _From, Map) ->
+    {reply, {error, {bad_request, Request}}, Map}.
+
+-spec handle_cast(term(), map()) -> {noreply, map()}.
+handle_cast({put, Key, Value}, Map) -> {noreply, put(Key, Value, Map)};
+handle_cast({delete, Key}, Map) -> {noreply, maps:remove(Key, Map)};
+handle_cast(clear, _Map) -> {noreply, #{}};
+handle_cast(_Request, Map) -> {noreply, Map}.
+
+%% A map that has the key keeps it as it is: before OTP 27, -0.0 for 0.0.
+put(Key, Value, Map) -> Map#{Key => Value}.
+
+-spec handle_info(term(), map()) -> {noreply, map()} | {stop, term(), map()}.
+handle_info({'DOWN', Monitor, process, _, Reason}, Map) ->
+    case kv_reference:owner_ended(Monitor) of
+        true -> {stop, Reason, Map};
+        false -> {noreply, Map}
+    end;
+handle_info(_Message, Map) ->
+    {noreply, Map}.
+
+-spec code_change(term(), map(), term()) -> {ok, map()}.
+code_change(_Old, Map, _Extra) ->
+    {ok, Map}.

@@ -385,7 +385,7 @@ a_start_that_fails_is_told(Config) ->
         ok = serve(Holder),
         Supervisor = start(#{}, []),
         Child = #{id => child, start => {kv_bucket, start_link, [[{node, server(Node)}, {name, taken}]]}},
-        Seen = supervisor:start_child(Supervisor, Child),
+        {error, {Seen, _}} = supervisor:start_child(Supervisor, Child),
         ok = gen_server:stop(Holder),
         Again = supervisor:start_child(Supervisor, Child),
         {Seen, element(1, Again), call({taken, Node}, size), stop(Supervisor)}

@@ -44,6 +44,14 @@ end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 terms() ->
     atoms() ++ integers() ++ floats() ++ binaries() ++ lists() ++ tuples() ++ maps() ++ identifiers() ++ funs().
 
+%% Where 0.0 and -0.0 are one key, a native bucket keeps it without its sign: docs/differences.md.
+keys() ->
+    [Term || Term <- terms(), not (is_negative_zero(Term) andalso zeros_are_one())].
+
+is_negative_zero(Term) -> is_float(Term) andalso <<Term/float>> =:= <<1:1, 0:63>>.
+
+zeros_are_one() -> list_to_float("0.0") =:= list_to_float("-0.0").
+
 atoms() ->
     [
         a, '', nil, true, undefined, 'with space', 'åäö', '$gen_call', list_to_atom(lists:duplicate(255, $a)),
@@ -114,7 +122,7 @@ every_term_is_a_key(Config) ->
         [],
         same(Config, fun(Node) ->
             Bucket = bucket(Node),
-            not_kept(terms(), fun(Term) ->
+            not_kept(keys(), fun(Term) ->
                 true = call(Bucket, {put_new, Term, 1}),
                 false = call(Bucket, {put_new, Term, 2}),
                 [Key] = call(Bucket, keys),
@@ -129,7 +137,7 @@ every_term_survives_inside_others(Config) ->
         [],
         same(Config, fun(Node) ->
             Bucket = bucket(Node),
-            not_kept(terms(), fun(Term) ->
+            not_kept(keys(), fun(Term) ->
                 Whole = {[Term, {Term}, #{Term => Term, a => [Term | Term]}], <<"end">>},
                 ok = call(Bucket, {put, Whole, Whole}),
                 exactly(Whole, call(Bucket, {get, Whole, none})) andalso exactly([Whole], call(Bucket, keys)) andalso
@@ -363,8 +371,8 @@ whole_buckets_come_back(Config) ->
         [true, true, true],
         same(Config, fun(Node) ->
             Bucket = bucket(Node),
-            Map = maps:from_list([{N, {value, N}} || N <- lists:seq(1, 5000)] ++ [{Term, Term} || Term <- terms()]),
+            Map = maps:from_list([{N, {value, N}} || N <- lists:seq(1, 5000)] ++ [{Term, Term} || Term <- keys()]),
             [ok = call(Bucket, {put, Key, Value}) || {Key, Value} <- maps:to_list(Map)],
-            [Map =:= call(Bucket, to_map), lists:sort(maps:keys(Map)) =:= lists:sort(call(Bucket, keys)), Map =:= sys:get_state(Bucket)]
+            [Map =:= call(Bucket, to_map), maps:from_keys(maps:keys(Map), []) =:= maps:from_keys(call(Bucket, keys), []), Map =:= sys:get_state(Bucket)]
         end)
     ).

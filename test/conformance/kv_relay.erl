@@ -1,0 +1,95 @@
+%% @doc A relay between a VM and a node that cuts what it passes on into segments of a few bytes.
+%%
+%% A VM started with `-epmd_module kv_relay' and told by divert/2 connects to a node by way of a relay; the node's
+%% name stays its own. All other questions go to the EPMD that there is.
+-module(kv_relay).
+
+-export([start/1, stop/1, divert/2]).
+-export([start_link/0, register_node/2, register_node/3, names/1, port_please/2, port_please/3, listen_port_please/2]).
+
+-define(LARGEST_SEGMENT, 16).
+
+%%% The relay
+
+%% Listens for connections to be passed on to Port of this machine. The answer has the port to connect to.
+-spec start(inet:port_number()) -> {pid(), inet:port_number()}.
+start(Port) ->
+    Self = self(),
+    Relay = spawn(fun() ->
+        {ok, Listener} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}} | options()]),
+        {ok, Own} = inet:port(Listener),
+        Self ! {self(), Own},
+        accept(Listener, Port)
+    end),
+    receive
+        {Relay, Own} -> {Relay, Own}
+    after 5000 -> error(no_relay)
+    end.
+
+options() ->
+    [binary, {active, false}, {nodelay, true}, {reuseaddr, true}].
+
+-spec stop({pid(), inet:port_number()}) -> true.
+stop({Relay, _}) ->
+    exit(Relay, kill).
+
+%% What passes a connection on ends with the relay.
+accept(Listener, Port) ->
+    {ok, Socket} = gen_tcp:accept(Listener),
+    {ok, Onward} = gen_tcp:connect({127, 0, 0, 1}, Port, options()),
+    [pass(From, To) || {From, To} <- [{Socket, Onward}, {Onward, Socket}]],
+    accept(Listener, Port).
+
+pass(From, To) ->
+    Pid = spawn_link(fun() ->
+        receive
+            go -> passing(From, To)
+        end
+    end),
+    ok = gen_tcp:controlling_process(From, Pid),
+    Pid ! go.
+
+passing(From, To) ->
+    case gen_tcp:recv(From, 0) of
+        {ok, Bytes} ->
+            _ = cut(To, Bytes),
+            passing(From, To);
+        {error, _} ->
+            _ = gen_tcp:shutdown(To, write)
+    end.
+
+cut(_To, <<>>) ->
+    ok;
+cut(To, Bytes) ->
+    Length = min(byte_size(Bytes), rand:uniform(?LARGEST_SEGMENT)),
+    <<Segment:Length/binary, Rest/binary>> = Bytes,
+    case gen_tcp:send(To, Segment) of
+        ok -> cut(To, Rest);
+        {error, Reason} -> {error, Reason}
+    end.
+
+%%% In place of erl_epmd
+
+%% From now on this VM finds that node at Port.
+-spec divert(node(), inet:port_number()) -> ok.
+divert(Node, Port) ->
+    [Alive, _] = string:split(atom_to_list(Node), "@"),
+    persistent_term:put({?MODULE, Alive}, Port).
+
+port_please(Name, Host) ->
+    port_please(Name, Host, infinity).
+
+port_please(Name, Host, Timeout) ->
+    case persistent_term:get({?MODULE, text(Name)}, none) of
+        none -> erl_epmd:port_please(Name, Host, Timeout);
+        Port -> {port, Port, 6}
+    end.
+
+text(Name) when is_atom(Name) -> atom_to_list(Name);
+text(Name) -> Name.
+
+start_link() -> erl_epmd:start_link().
+register_node(Name, Port) -> erl_epmd:register_node(Name, Port).
+register_node(Name, Port, Family) -> erl_epmd:register_node(Name, Port, Family).
+names(Host) -> erl_epmd:names(Host).
+listen_port_please(Name, Host) -> erl_epmd:listen_port_please(Name, Host).

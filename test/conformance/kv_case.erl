@@ -4,7 +4,7 @@
 -export([bucket/1, bucket/2, registry/1, registry/2, spawned/1]).
 -export([call/2, outcome/1, next/0, next/1, end_of/1, serve/1]).
 -export([helper/0, trapping_helper/0, do/2, tell/2, finish/2]).
--export([other_creation/2]).
+-export([other_creation/2, tell_event/3]).
 
 -define(DEADLINE, 5000).
 
@@ -120,6 +120,12 @@ finish(Helper, Reason) ->
     Monitor = monitor(process, Helper),
     Helper ! {finish, Reason},
     down(Monitor).
+
+%% For sys:install/2: tells of each event.
+-spec tell_event(pid(), term(), term()) -> pid().
+tell_event(Pid, Event, _Extra) ->
+    Pid ! {event, element(1, Event)},
+    Pid.
 
 %%% Identifiers
 

@@ -346,8 +346,14 @@ nesting_comes_back_up_to_the_limit(Config) ->
         same(Config, fun(Node) ->
             Bucket = bucket(Node),
             Depths = [1, 2, 1000, 30000, ?MAX_DEPTH - 3, ?MAX_DEPTH - 2],
-            [{Depth, Wrap([])} || Depth <- Depths, Wrap <- [fun(X) -> [X] end, fun(X) -> {X} end, fun(X) -> #{a => X} end, fun(X) -> [a, X] end],
-                Term <- [nested(Depth - 1, Wrap, [])], {ok, Term} =/= {call(Bucket, {put, k, Term}), call(Bucket, {get, k})}]
+            Wraps = [fun(X) -> [X] end, fun(X) -> {X} end, fun(X) -> #{a => X} end, fun(X) -> [a, X] end],
+            [
+                {Depth, Wrap([])}
+             || Depth <- Depths,
+                Wrap <- Wraps,
+                Term <- [nested(Depth, Wrap, [])],
+                [ok, Term, ok, Term] =/= [call(Bucket, Request) || Request <- [{put, k, Term}, {get, k}, {put, Term, Term}, {get, Term}]]
+            ]
         end)
     ).
 

@@ -7,7 +7,8 @@ export LC_ALL := C.UTF-8
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test demo lint format asan fuzz clean
+# "make prop" and "make prop RUNS=20000".
+.PHONY: help build run test prop demo lint format asan fuzz clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,6 +24,10 @@ run: ## opens IEx with the application running; evaluates standard input if that
 test: ## runs every test, and lint
 	@scripts/install test
 	@scripts/test
+
+prop: ## RUNS random programs against the model of buckets and clients
+	@scripts/install test
+	@RUNS=$(or $(RUNS),100000) scripts/with-epmd rebar3 ct --readable=true --suite test/conformance/kv_model_SUITE
 
 demo: ## the tour: makes buckets, kills everything there is to kill, and says what recovered and how soon
 	@scripts/install run

@@ -226,6 +226,8 @@ requests_monitors_links_and_ends_in_a_random_order(Config) ->
             Buckets = [bucket(Node) || _ <- [1, 2, 3]],
             Sent = [act(lists:nth(rand:uniform(3), Buckets), rand:uniform(10), N) || N <- lists:seq(1, 300)],
             [begin Bucket ! {system, {self(), last}, {terminate, normal}}, _ = kv_case:end_of(Bucket) end || Bucket <- Buckets],
+            [demonitor(Monitor, [flush]) || Monitor <- Sent, is_reference(Monitor)],
+            [unlink(Bucket) || Bucket <- Buckets],
             Received = kv_test:mailbox(),
             %% Answers of one bucket to one process are in order; between buckets there is none.
             {Buckets, length(Sent), [[Message || Message <- Received, concerns(Message, Bucket)] || Bucket <- Buckets]}

@@ -464,17 +464,18 @@ a_suspended_process_can_be_ended(Config) ->
     end).
 
 a_large_reason_arrives_whole(Config) ->
-    ?assertEqual(
-        [true, true],
-        same(Config, fun(Node) ->
-            process_flag(trap_exit, true),
-            Reason = {large, binary:copy(<<"reason">>, 5000), lists:seq(1, 1000)},
-            Bucket = spawn_link(Node, kv_bucket, init, [[]]),
-            Monitor = monitor(process, Bucket),
-            exit(Bucket, Reason),
-            [Reason =:= kv_test:down(Monitor), {'EXIT', Bucket, Reason} =:= next()]
-        end)
-    ).
+    ?assertEqual([true, true], same(Config, fun(Node) -> large_reason(Node, 5000) end)),
+    %% The VM of OTP 25.2.3 hangs when it is to send an exit reason in fragments, so only the native node is asked for that.
+    Native = kv_conformance:on(Config, kv_conformance:native(Config), fun(Node) -> large_reason(Node, 500000) end),
+    ?assertEqual({observed, [true, true], []}, Native).
+
+large_reason(Node, Words) ->
+    process_flag(trap_exit, true),
+    Reason = {large, binary:copy(<<"reason">>, Words), lists:seq(1, Words div 5)},
+    Bucket = spawn_link(Node, kv_bucket, init, [[]]),
+    Monitor = monitor(process, Bucket),
+    exit(Bucket, Reason),
+    [Reason =:= kv_test:down(Monitor), {'EXIT', Bucket, Reason} =:= next()].
 
 the_first_of_two_exits_counts(Config) ->
     same(Config, fun(Node) ->

@@ -156,8 +156,20 @@ same(Config, Case, Timeout) ->
     [{reference, Expected}, {native, Seen}] = [{Which, on(Config, Node, Case, Timeout)} || {Which, Node} <- targets(Config)],
     case Seen =:= Expected of
         true -> good(Seen);
-        false -> error({differs, [{native, Seen}, {reference, Expected}]})
+        false -> error({differs, first_difference(Seen, Expected), [{native, Seen}, {reference, Expected}]})
     end.
+
+%% What there is in each where two terms begin to differ.
+first_difference([Head | Tail1], [Head | Tail2]) -> first_difference(Tail1, Tail2);
+first_difference([Head1 | _], [Head2 | _]) -> inside(Head1, Head2);
+first_difference(Tuple1, Tuple2) when tuple_size(Tuple1) =:= tuple_size(Tuple2) ->
+    first_difference(tuple_to_list(Tuple1), tuple_to_list(Tuple2));
+first_difference(One, Other) -> {native, One, reference, Other}.
+
+inside(One, Other) when is_list(One), is_list(Other); is_tuple(One), tuple_size(One) =:= tuple_size(Other) ->
+    first_difference(One, Other);
+inside(One, Other) ->
+    {native, One, reference, Other}.
 
 good({observed, Seen, []}) -> Seen;
 good({observed, Seen, Left}) -> {Seen, {left_in_mailbox, Left}};

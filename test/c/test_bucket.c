@@ -309,6 +309,16 @@ Test(bucket, misshapen_options_are_wrong_options)
     }
 }
 
+Test(bucket, options_that_are_bytes_are_wrong_and_the_first_is_named)
+{
+    static const uint8_t text[] = {107, 0, 2, 'h', 'i'};
+    forget(f);
+    (void)feed_spawn(f, f->a, "kv_bucket", term_list(term_atom("monitor"), NONE, NONE),
+                     kv_bytes(text, sizeof text));
+    assert_term(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)),
+                request("bad_option", term_integer('h'), NONE));
+}
+
 Test(bucket, a_name_that_is_taken_ends_it_and_says_by_whom)
 {
     forget(f);

@@ -163,6 +163,23 @@ Test(system, statistics_count_from_when_they_were_switched_on)
     }
 }
 
+Test(system, statistics_that_are_on_are_not_started_anew)
+{
+    (void)debug(pair("statistics", term_atom("true")));
+    (void)call(f, &bucket, term_atom("size"));
+    assert_term(debug(pair("statistics", term_atom("true"))), ok());
+    struct kv_reader reader = kv_reader(debug(pair("statistics", term_atom("get"))));
+    struct kv_bytes row = NONE;
+    uint32_t count = 0;
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_any(&reader, NULL), KV_OK);
+    cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert_eq(kv_read_any(&reader, &row), KV_OK);
+    }
+    assert_term(row, pair("messages_in", term_integer(1)));
+}
+
 /* ---- code and state -------------------------------------------------------------------------- */
 
 Test(system, code_can_be_changed_only_while_suspended)

@@ -4,7 +4,7 @@
 -export([bucket/1, bucket/2, registry/1, registry/2, spawned/1]).
 -export([call/2, outcome/1, next/0, next/1, end_of/1, serve/1]).
 -export([helper/0, trapping_helper/0, do/2, tell/2, finish/2]).
--export([other_creation/2, tell_event/3]).
+-export([other_creation/2, tell_event/3, reasons/0, deadly/0, unknown_requests/0]).
 
 -define(DEADLINE, 5000).
 
@@ -143,3 +143,25 @@ other_creation(Identifier, Difference) ->
 
 other(Creation, Difference) ->
     (Creation + Difference) band 16#FFFFFFFF.
+
+%%% What many cases try
+
+%% Reasons to exit with.
+-spec reasons() -> [term()].
+reasons() ->
+    [
+        normal, shutdown, {shutdown, why}, kill, killed, crash, noproc, noconnection, undefined, [], {}, <<"binary">>, 17, 1.5,
+        "text", {badarg, [{m, f, 1, []}]}, #{a => [b]}, self()
+    ].
+
+%% Those that end a process as an exit signal.
+-spec deadly() -> [term()].
+deadly() ->
+    reasons() -- [normal].
+
+-spec unknown_requests() -> [term()].
+unknown_requests() ->
+    [
+        get, {get}, {get, a, b, c}, {put, a}, {put, a, b, c}, {}, {size}, {size, 1}, [], [get, a], "size", <<"size">>, 7,
+        1.5, #{get => a}, {"get", a}, {1, 2}, {{get, a}}, fun erlang:node/0, {stop}, stop, {to_map}, sizes, siz, 'SIZE'
+    ].

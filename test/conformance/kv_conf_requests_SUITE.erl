@@ -5,12 +5,12 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(kv_case, [bucket/1, bucket/2, registry/1, registry/2, call/2, outcome/1, next/0, next/1, end_of/1, serve/1]).
+-import(kv_case, [bucket/1, call/2, outcome/1, next/0, next/1, serve/1, unknown_requests/0]).
 -import(kv_conformance, [same/2]).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-all() -> [{group, call}, {group, cast}, {group, alias}, {group, registry}].
+all() -> [{group, call}, {group, cast}, {group, alias}].
 
 groups() ->
     [
@@ -48,19 +48,6 @@ groups() ->
             the_alias_of_a_monitor_ends_with_it,
             an_alias_in_a_longer_tag_is_used,
             a_reply_to_the_alias_of_a_dead_process_is_dropped
-        ]},
-        {registry, [], [
-            every_request_of_a_registry_is_answered,
-            an_unknown_request_to_a_registry_is_answered_with_an_error,
-            a_name_is_made_once,
-            a_name_goes_with_its_bucket,
-            a_registry_takes_its_buckets_along,
-            a_creator_makes_the_buckets,
-            requests_wait_for_the_creator_in_order,
-            a_creator_that_fails_is_told_to_those_who_wait,
-            a_creator_that_dies_is_told_to_those_who_wait,
-            a_bucket_that_died_before_it_was_announced_is_announced_and_dies,
-            events_are_told_in_order
         ]}
     ].
 
@@ -85,12 +72,6 @@ every_request_of_a_bucket_is_answered(Config) ->
             [{Request, call(Bucket, Request)} || {Request, _} <- Answers]
         end)
     ).
-
-unknown_requests() ->
-    [
-        get, {get}, {get, a, b, c}, {put, a}, {put, a, b, c}, {}, {size}, {size, 1}, [], [get, a], "size", <<"size">>, 7,
-        1.5, #{get => a}, {"get", a}, {1, 2}, {{get, a}}, fun erlang:node/0, {stop}, stop, {to_map}, sizes, siz, 'SIZE'
-    ].
 
 an_unknown_request_is_answered_with_an_error(Config) ->
     ?assertEqual(
@@ -473,136 +454,3 @@ a_reply_to_the_alias_of_a_dead_process_is_dropped(Config) ->
             {kv_test:mailbox(), call(Bucket, size)}
         end)
     ).
-
-%%% registry
-
-every_request_of_a_registry_is_answered(Config) ->
-    same(Config, fun(Node) ->
-        Registry = registry(Node),
-        Requests = [
-            names, {lookup, <<"a">>}, {create, <<"a">>}, {lookup, <<"a">>}, {create, <<"a">>}, {lookup, <<>>}, {create, <<>>},
-            {lookup, <<>>}, {create, <<0, 255>>}, {lookup, <<0, 255>>}
-        ],
-        Answers = [call(Registry, Request) || Request <- Requests],
-        {Answers, lists:sort(call(Registry, names))}
-    end).
-
-an_unknown_request_to_a_registry_is_answered_with_an_error(Config) ->
-    same(Config, fun(Node) ->
-        Registry = registry(Node),
-        Wrong = [{Request, Name} || Request <- [lookup, create], Name <- [a, "a", 1, [], {}, <<1:7>>, self()]],
-        [call(Registry, Request) || Request <- Wrong ++ unknown_requests() -- [stop]]
-    end).
-
-a_name_is_made_once(Config) ->
-    same(Config, fun(Node) ->
-        Registry = registry(Node),
-        Self = self(),
-        [spawn(fun() -> Self ! call(Registry, {create, <<"one">>}) end) || _ <- lists:seq(1, 50)],
-        Pids = next(50),
-        ok = gen_server:cast(Registry, {create, <<"one">>}),
-        ok = gen_server:cast(Registry, {create, <<"two">>}),
-        {length(lists:usort(Pids)), lists:sort(call(Registry, names))}
-    end).
-
-a_name_goes_with_its_bucket(Config) ->
-    same(Config, fun(Node) ->
-        Registry = registry(Node),
-        [
-            begin
-                Bucket = call(Registry, {create, <<"a">>}),
-                Monitor = monitor(process, Bucket),
-                exit(Bucket, Reason),
-                Reached = kv_test:down(Monitor),
-                ok = kv_test:wait(fun() -> call(Registry, {lookup, <<"a">>}) =:= error end),
-                {Reached, call(Registry, names)}
-            end
-         || Reason <- [shutdown, kill, crash]
-        ]
-    end).
-
-a_registry_takes_its_buckets_along(Config) ->
-    same(Config, fun(Node) ->
-        [
-            begin
-                Registry = registry(Node),
-                Monitors = [monitor(process, call(Registry, {create, <<N>>})) || N <- [1, 2, 3]],
-                _ = End(Registry),
-                [kv_test:down(Monitor) || Monitor <- Monitors]
-            end
-         || End <- [
-                fun(Registry) -> ok = call(Registry, stop) end,
-                fun(Registry) -> ok = gen_server:stop(Registry, {shutdown, why}, 10000) end,
-                fun(Registry) -> exit(Registry, kill) end
-            ]
-        ]
-    end).
-
-a_creator_makes_the_buckets(Config) ->
-    same(Config, fun(Node) ->
-        Registry = registry(Node, [{creator, self()}]),
-        Id = gen_server:send_request(Registry, {create, <<"a">>}),
-        {create_bucket, Registry, <<"a">>} = Asked = next(),
-        Bucket = bucket(Node),
-        ok = gen_server:cast(Registry, {bucket_created, <<"a">>, Bucket}),
-        {Asked, gen_server:receive_response(Id, 10000), call(Registry, {lookup, <<"a">>})}
-    end).
-
-requests_wait_for_the_creator_in_order(Config) ->
-    same(Config, fun(Node) ->
-        Registry = registry(Node, [{creator, self()}]),
-        Requests = [{create, <<"a">>}, {lookup, <<"a">>}, {lookup, <<"b">>}, {create, <<"a">>}, names, {lookup, <<"a">>}],
-        [Registry ! {'$gen_call', {self(), {N, Request}}, Request} || {N, Request} <- lists:zip(lists:seq(1, 6), Requests)],
-        Before = next(3),
-        ok = gen_server:cast(Registry, {bucket_created, <<"a">>, bucket(Node)}),
-        {Before, next(4), call(Registry, names)}
-    end).
-
-a_creator_that_fails_is_told_to_those_who_wait(Config) ->
-    same(Config, fun(Node) ->
-        Registry = registry(Node, [{creator, self()}]),
-        [Registry ! {'$gen_call', {self(), N}, Request} || {N, Request} <- [{1, {create, <<"a">>}}, {2, {lookup, <<"a">>}}, {3, {create, <<"a">>}}]],
-        Asked = next(),
-        ok = gen_server:cast(Registry, {bucket_failed, <<"a">>, {max_children, 3}}),
-        ok = gen_server:cast(Registry, {bucket_failed, <<"a">>, again}),
-        ok = gen_server:cast(Registry, {bucket_created, <<"never">>, self()}),
-        {Asked, next(3), call(Registry, {lookup, <<"a">>}), call(Registry, names)}
-    end).
-
-a_creator_that_dies_is_told_to_those_who_wait(Config) ->
-    same(Config, fun(Node) ->
-        Creator = kv_case:helper(),
-        Registry = registry(Node, [{creator, Creator}]),
-        ok = kv_case:tell(Creator, fun() -> receive {create_bucket, _, _} -> exit(gave_up) end end),
-        Answer = call(Registry, {create, <<"a">>}),
-        {Answer, call(Registry, {lookup, <<"a">>})}
-    end).
-
-a_bucket_that_died_before_it_was_announced_is_announced_and_dies(Config) ->
-    same(Config, fun(Node) ->
-        Registry = registry(Node, [{creator, self()}, {event_manager, self()}]),
-        Bucket = bucket(Node),
-        Id = gen_server:send_request(Registry, {create, <<"a">>}),
-        Asked = next(),
-        ok = gen_server:stop(Bucket),
-        ok = gen_server:cast(Registry, {bucket_created, <<"a">>, Bucket}),
-        {response, Answer} = {response, gen_server:receive_response(Id, 10000)},
-        {Asked, next(2), Answer, call(Registry, {lookup, <<"a">>})}
-    end).
-
-events_are_told_in_order(Config) ->
-    same(Config, fun(Node) ->
-        Name = list_to_atom("events_" ++ integer_to_list(erlang:unique_integer([positive]))),
-        true = register(Name, self()),
-        [
-            begin
-                Registry = registry(Node, [{event_manager, Manager}]),
-                Buckets = [call(Registry, {create, <<N>>}) || N <- [1, 2, 3]],
-                [begin ok = gen_server:stop(Bucket, Reason, 10000) end || {Bucket, Reason} <- lists:zip(Buckets, [normal, shutdown, crash])],
-                Messages = next(6),
-                Again = call(Registry, {create, <<1>>}),
-                {Messages, Again, next()}
-            end
-         || Manager <- [self(), {Name, node()}]
-        ]
-    end).

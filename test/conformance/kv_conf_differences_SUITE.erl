@@ -23,6 +23,7 @@ cases() ->
         a_key_that_looks_like_a_function_needs_a_default,
         an_unknown_function_cannot_be_spawned,
         only_listed_functions_can_be_called,
+        unknown_options_of_spawn_are_taken,
         a_change_of_code_changes_nothing,
         the_log_has_no_states,
         traces_and_installed_functions_do_nothing,
@@ -141,6 +142,12 @@ only_listed_functions_can_be_called(Config) ->
 %% Nothing of that list is to be done to the reference.
 is_ordinary(Node) ->
     rpc:call(Node, erlang, system_info, [machine]) =:= "BEAM".
+
+unknown_options_of_spawn_are_taken(Config) ->
+    #{native := Native, reference := Reference} = each(Config, fun(Node) ->
+        outcome(fun() -> serve(spawn_opt(Node, kv_bucket, init, [[]], [unknown, {priority, unknown}])) end)
+    end),
+    ?assertEqual({{returned, ok}, {error, badarg}}, {Native, Reference}).
 
 a_change_of_code_changes_nothing(Config) ->
     #{native := Native, reference := Reference} = each(Config, fun(Node) ->

@@ -4,68 +4,81 @@
 %% name stays its own. All other questions go to the EPMD that there is.
 -module(kv_relay).
 
--export([start/1, stop/1, divert/2]).
+-export([start/1, stop/1, segments/1, divert/2]).
+
+-export_type([relay/0]).
 -export([start_link/0, register_node/2, register_node/3, names/1, port_please/2, port_please/3, listen_port_please/2]).
 
 -define(LARGEST_SEGMENT, 16).
 
+-type relay() :: {pid(), inet:port_number(), counters:counters_ref()}.
+
 %%% The relay
 
 %% Listens for connections to be passed on to Port of this machine. The answer has the port to connect to.
--spec start(inet:port_number()) -> {pid(), inet:port_number()}.
+-spec start(inet:port_number()) -> relay().
 start(Port) ->
     Self = self(),
+    Segments = counters:new(1, []),
     Relay = spawn(fun() ->
         {ok, Listener} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}} | options()]),
         {ok, Own} = inet:port(Listener),
         Self ! {self(), Own},
-        accept(Listener, Port)
+        accept(Listener, Port, Segments)
     end),
     receive
-        {Relay, Own} -> {Relay, Own}
+        {Relay, Own} -> {Relay, Own, Segments}
     after 5000 -> error(no_relay)
     end.
 
 options() ->
     [binary, {active, false}, {nodelay, true}, {reuseaddr, true}].
 
--spec stop({pid(), inet:port_number()}) -> true.
-stop({Relay, _}) ->
+-spec stop(relay()) -> true.
+stop({Relay, _, _}) ->
     exit(Relay, kill).
 
+%% How many segments it has passed on.
+-spec segments(relay()) -> non_neg_integer().
+segments({_, _, Segments}) ->
+    counters:get(Segments, 1).
+
 %% What passes a connection on ends with the relay.
-accept(Listener, Port) ->
+accept(Listener, Port, Segments) ->
     {ok, Socket} = gen_tcp:accept(Listener),
     {ok, Onward} = gen_tcp:connect({127, 0, 0, 1}, Port, options()),
-    [pass(From, To) || {From, To} <- [{Socket, Onward}, {Onward, Socket}]],
-    accept(Listener, Port).
+    [pass(From, To, Segments) || {From, To} <- [{Socket, Onward}, {Onward, Socket}]],
+    accept(Listener, Port, Segments).
 
-pass(From, To) ->
+pass(From, To, Segments) ->
     Pid = spawn_link(fun() ->
         receive
-            go -> passing(From, To)
+            go -> passing(From, To, Segments)
         end
     end),
     ok = gen_tcp:controlling_process(From, Pid),
     Pid ! go.
 
-passing(From, To) ->
+passing(From, To, Segments) ->
     case gen_tcp:recv(From, 0) of
         {ok, Bytes} ->
-            _ = cut(To, Bytes),
-            passing(From, To);
+            _ = cut(To, Bytes, Segments),
+            passing(From, To, Segments);
         {error, _} ->
             _ = gen_tcp:shutdown(To, write)
     end.
 
-cut(_To, <<>>) ->
+cut(_To, <<>>, _Segments) ->
     ok;
-cut(To, Bytes) ->
+cut(To, Bytes, Segments) ->
     Length = min(byte_size(Bytes), rand:uniform(?LARGEST_SEGMENT)),
     <<Segment:Length/binary, Rest/binary>> = Bytes,
     case gen_tcp:send(To, Segment) of
-        ok -> cut(To, Rest);
-        {error, Reason} -> {error, Reason}
+        ok ->
+            ok = counters:add(Segments, 1, 1),
+            cut(To, Rest, Segments);
+        {error, Reason} ->
+            {error, Reason}
     end.
 
 %%% In place of erl_epmd

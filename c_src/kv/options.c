@@ -155,10 +155,11 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
     struct kv_pid pid;
     struct kv_reader reader = kv_reader(options->owner);
     if (kv_read_pid(&reader, &pid) == KV_OK) {
-        acknowledge(self, &pid, kv_buffer_since(reason, start));
+        /* The monitor first: an owner that ends as soon as it is told is still watched by then. */
         if (error == KV_OK) {
             *owner = kv_monitor(self, &pid);
         }
+        acknowledge(self, &pid, kv_buffer_since(reason, start));
     }
     return error;
 }

@@ -251,6 +251,14 @@ Test(bucket, tells_its_owner_that_it_serves_and_watches_it)
     cr_assert(kv_pid_equal(&sent_of(f, KV_SIGNAL_MONITOR, 0)->signal.to, &owner));
 }
 
+Test(bucket, watches_its_owner_before_it_tells_it)
+{
+    struct kv_pid owner = pid_b(3);
+    forget(f);
+    (void)spawn_with(request("owner", term_pid(&owner), NONE), NONE);
+    cr_assert_lt(sent_of(f, KV_SIGNAL_MONITOR, 0), sent_of(f, KV_SIGNAL_MESSAGE, 0));
+}
+
 Test(bucket, ends_with_the_reason_of_its_owner)
 {
     struct kv_pid owner = pid_b(3);

@@ -15,8 +15,9 @@ enter(Module, Known, List, Init) ->
     Options = recognised(Known, List),
     case take_name(check(Known, List), Options) of
         ok ->
-            ok = acknowledge(Options, {ok, self()}),
+            %% An owner that ends as soon as it is told is still watched by then.
             ok = watch_owner(Options),
+            ok = acknowledge(Options, {ok, self()}),
             gen_server:enter_loop(Module, [], Init(Options));
         {error, Reason} ->
             ok = acknowledge(Options, {error, Reason}),

@@ -225,7 +225,7 @@ a_log_that_is_off_is_empty(Config) ->
 log_settings_are_checked(Config) ->
     same(Config, fun(Node) ->
         Bucket = bucket(Node),
-        [debug(Bucket, {log, What}) || What <- [{true, 5}, {true, 0}, {true, -1}, {true, a}, {false, 1}, maybe, 7, []]] ++ [serve(Bucket)]
+        [debug(Bucket, {log, What}) || What <- [{true, 5}, {true, 0}, {true, -1}, {true, a}, {false, 1}, perhaps, 7, []]] ++ [serve(Bucket)]
     end).
 
 %% A system message as sys sends it, without sys's own checks.
@@ -255,7 +255,7 @@ an_unknown_debug_request_is_told(Config) ->
         lists:duplicate(6, unknown_debug),
         same(Config, fun(Node) ->
             Bucket = bucket(Node),
-            [debug(Bucket, What) || What <- [nothing, {trace, maybe}, {statistics, maybe}, {colour, green}, {}, {a, b, c}]]
+            [debug(Bucket, What) || What <- [nothing, {trace, perhaps}, {statistics, perhaps}, {colour, green}, {}, {a, b, c}]]
         end)
     ).
 

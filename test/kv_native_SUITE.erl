@@ -54,7 +54,8 @@ end_per_testcase(_Case, Config) ->
     kv_test:end_case(Config).
 
 own_program(Parent, Node, Config) ->
-    Options = ["--name", atom_to_list(Node), "--epmd-port", integer_to_list(?config(epmd_port, Config))],
+    Options = ["--name", atom_to_list(Node), "--epmd-port", integer_to_list(?config(epmd_port, Config)),
+               "--get-state", atom_to_list(kv_release:get_state())],
     Port = open_port({spawn_executable, kv_test:program()}, [{args, Options}, {line, 4096}, binary, exit_status]),
     true = port_command(Port, [?COOKIE, "\n"]),
     receive

@@ -69,18 +69,12 @@ start_program(Name, Arguments, Config) ->
 
 hold(Parent, Name, Arguments, Config) ->
     Program = kv_program:start(
-        ["--name", atom_to_list(Name), "--epmd-port", integer_to_list(?config(epmd_port, Config)), "--zeros", zeros() | Arguments],
+        ["--name", atom_to_list(Name), "--epmd-port", integer_to_list(?config(epmd_port, Config)),
+         "--zeros", atom_to_list(kv_release:zeros()), "--get-state", atom_to_list(kv_release:get_state()) | Arguments],
         [?COOKIE, "\n"]
     ),
     Parent ! {self(), ready},
     holding(Program, []).
-
-%% Since OTP 27 0.0 and -0.0 are two keys.
-zeros() ->
-    case hd([0.0]) =:= hd([-0.0]) of
-        true -> "same";
-        false -> "differ"
-    end.
 
 holding(#{port := Port} = Program, Lines) ->
     receive

@@ -86,3 +86,29 @@ struct kv_map_node *kv_map_next(const struct kv_map *map, const struct kv_map_no
     }
     return NULL;
 }
+
+static uint64_t reversed(uint64_t word)
+{
+    uint64_t result = 0;
+    for (int bit = 0; bit < 64; bit++) {
+        result = (result << 1) | (word & 1);
+        word >>= 1;
+    }
+    return result;
+}
+
+/* Counts with the bits in reverse: the chains that one chain splits into, or that merge into one,
+ * then follow each other, so that growing and shrinking lose no chain that was not visited. */
+void kv_map_scan(const struct kv_map *map, uint64_t *cursor,
+                 void (*visit)(void *context, struct kv_map_node *node), void *context)
+{
+    if (map->count == 0) {
+        *cursor = 0;
+        return;
+    }
+    uint64_t mask = map->chain_count - 1;
+    for (struct kv_map_node *node = map->chains[*cursor & mask]; node != NULL; node = node->next) {
+        visit(context, node);
+    }
+    *cursor = reversed(reversed(*cursor | ~mask) + 1);
+}

@@ -38,6 +38,12 @@ void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash);
 /* The node must be in the map. */
 void kv_map_remove(struct kv_map *map, struct kv_map_node *node);
 
+/* Visits the nodes of some chains and moves *cursor on, which starts as 0 and is 0 again at the
+ * end. Between two calls the map may change, and grow or shrink: a node that is in it all the time
+ * is visited at least once. */
+void kv_map_scan(const struct kv_map *map, uint64_t *cursor,
+                 void (*visit)(void *context, struct kv_map_node *node), void *context);
+
 /* The node behind `node` in an arbitrary order, the first for NULL; NULL at the end. The map must
  * not change between two calls. */
 struct kv_map_node *kv_map_next(const struct kv_map *map, const struct kv_map_node *node);

@@ -371,6 +371,43 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
     }
 }
 
+/* ---- what tools see ----------------------------------------------------------------------------
+ */
+
+static size_t memory(const struct kv_process *self)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return kv_table_memory(bucket->table) + bucket->key.capacity + bucket->label.capacity;
+}
+
+static struct kv_bytes label(const struct kv_process *self)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return kv_buffer_bytes(&bucket->label);
+}
+
+static size_t view_count(const struct kv_process *self)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return kv_table_count(bucket->table);
+}
+
+static void view_scan(const struct kv_process *self, uint64_t *cursor,
+                      void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value),
+                      void *context)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    kv_table_scan(bucket->table, cursor, visit, context);
+}
+
+static const struct kv_view view = {
+    .count = view_count,
+    .scan = view_scan,
+    .get = kv_bucket_find,
+    .put = kv_bucket_put,
+    .delete = kv_bucket_delete,
+};
+
 const struct kv_behaviour kv_bucket_behaviour = {
     .module = "kv_bucket",
     .state_size = sizeof(struct kv_bucket),
@@ -378,6 +415,9 @@ const struct kv_behaviour kv_bucket_behaviour = {
     .handle_call = handle_call,
     .handle_cast = handle_cast,
     .handle_down = handle_down,
+    .memory = memory,
+    .label = label,
+    .view = &view,
     .write_state = write_state,
     .terminate = terminate,
 };

@@ -473,6 +473,16 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
     }
 }
 
+static size_t memory(const struct kv_process *self)
+{
+    const struct registry *registry = kv_process_const_state(self);
+    size_t bytes = (registry->names.chain_count + registry->monitors.chain_count) * sizeof(void *);
+    KV_LIST_FOREACH (link, &registry->entries) {
+        bytes += sizeof(struct entry) + KV_LIST_OF(link, struct entry, of_registry)->name_length;
+    }
+    return bytes;
+}
+
 const struct kv_behaviour kv_registry_behaviour = {
     .module = "kv_registry",
     .state_size = sizeof(struct registry),
@@ -480,6 +490,7 @@ const struct kv_behaviour kv_registry_behaviour = {
     .handle_call = handle_call,
     .handle_cast = handle_cast,
     .handle_down = handle_down,
+    .memory = memory,
     .write_state = write_state,
     .terminate = terminate,
 };

@@ -1,27 +1,8 @@
 #include "observe/functions.h"
 
 #include "base/endian.h"
+#include "observe/list.h"
 #include "process/inspect.h"
-
-typedef int (*run_function)(struct kv_process *self, struct kv_reader arguments,
-                            struct kv_buffer *value);
-
-/* ---- lists of unknown length ----------------------------------------------------------------- */
-
-struct list {
-    struct kv_buffer elements;
-    uint32_t count;
-};
-
-static void close_list(struct list *list, struct kv_buffer *to)
-{
-    if (list->count > 0) {
-        kv_write_list(to, list->count);
-        kv_write_term(to, kv_buffer_bytes(&list->elements));
-    }
-    kv_write_nil(to);
-    kv_buffer_free(&list->elements);
-}
 
 /* ---- erlang ---------------------------------------------------------------------------------- */
 
@@ -34,7 +15,7 @@ static int run_node(struct kv_process *self, struct kv_reader arguments, struct 
 
 static void add_pid(void *context, const struct kv_process *process)
 {
-    struct list *list = context;
+    struct kv_term_list *list = context;
     struct kv_pid pid = kv_process_pid(process);
     kv_write_pid(&list->elements, &pid);
     list->count++;
@@ -43,16 +24,16 @@ static void add_pid(void *context, const struct kv_process *process)
 static int run_processes(struct kv_process *self, struct kv_reader arguments,
                          struct kv_buffer *value)
 {
-    struct list list = {0};
+    struct kv_term_list list = {0};
     (void)arguments;
     kv_runtime_each_process(kv_process_runtime(self), add_pid, &list);
-    close_list(&list, value);
+    kv_term_list_close(&list, value);
     return KV_OK;
 }
 
 static void add_name(void *context, const struct kv_process *process)
 {
-    struct list *list = context;
+    struct kv_term_list *list = context;
     struct kv_bytes name = kv_process_name(process);
     if (name.length > 0) {
         kv_write_atom(&list->elements, name);
@@ -63,26 +44,26 @@ static void add_name(void *context, const struct kv_process *process)
 static int run_registered(struct kv_process *self, struct kv_reader arguments,
                           struct kv_buffer *value)
 {
-    struct list list = {0};
+    struct kv_term_list list = {0};
     (void)arguments;
     kv_runtime_each_process(kv_process_runtime(self), add_name, &list);
-    close_list(&list, value);
+    kv_term_list_close(&list, value);
     return KV_OK;
 }
 
 static void add_node(void *context, struct kv_bytes name)
 {
-    struct list *list = context;
+    struct kv_term_list *list = context;
     kv_write_atom(&list->elements, name);
     list->count++;
 }
 
 static int run_nodes(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
 {
-    struct list list = {0};
+    struct kv_term_list list = {0};
     (void)arguments;
     kv_runtime_each_peer(kv_process_runtime(self), add_node, &list);
-    close_list(&list, value);
+    kv_term_list_close(&list, value);
     return KV_OK;
 }
 
@@ -116,19 +97,47 @@ static int run_is_process_alive(struct kv_process *self, struct kv_reader argume
 
 /* ---- the list -------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *module;
-    const char *function;
-    uint32_t arity;
-    run_function run;
-} functions[] = {
-    {"erlang", "is_process_alive", 1, run_is_process_alive},
-    {"erlang", "node", 0, run_node},
-    {"erlang", "nodes", 0, run_nodes},
-    {"erlang", "processes", 0, run_processes},
-    {"erlang", "registered", 0, run_registered},
-    {"erlang", "whereis", 1, run_whereis},
+static const struct kv_function erlang_functions[] = {
+    {"erlang", "is_process_alive", run_is_process_alive, 1},
+    {"erlang", "node", run_node, 0},
+    {"erlang", "nodes", run_nodes, 0},
+    {"erlang", "processes", run_processes, 0},
+    {"erlang", "registered", run_registered, 0},
+    {"erlang", "whereis", run_whereis, 1},
+    {NULL, NULL, NULL, 0},
 };
+
+static const struct kv_function *const tables[] = {erlang_functions,    kv_process_functions,
+                                                   kv_system_functions, kv_table_functions,
+                                                   kv_socket_functions, kv_app_functions};
+
+static const struct kv_function *find(struct kv_bytes module, struct kv_bytes function,
+                                      uint32_t arity)
+{
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        for (const struct kv_function *one = tables[i]; one->module != NULL; one++) {
+            if (one->arity == arity && kv_bytes_is(module, one->module) &&
+                kv_bytes_is(function, one->function)) {
+                return one;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool is_behaviour(const struct kv_behaviour *behaviour, struct kv_bytes module,
+                         struct kv_bytes function, uint32_t arity)
+{
+    return behaviour->arity == arity && kv_bytes_is(module, behaviour->module) &&
+           kv_bytes_is(function, behaviour->function);
+}
+
+bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32_t arity)
+{
+    return find(module, function, arity) != NULL ||
+           is_behaviour(&kv_procs_info_behaviour, module, function, arity) ||
+           is_behaviour(&kv_fetch_stats_behaviour, module, function, arity);
+}
 
 /* The first element of a proper list, and how many there are. A list of bytes may come as a string,
  * whose elements no function here wants. */
@@ -149,12 +158,16 @@ int kv_function_apply(struct kv_process *self, const struct kv_call *call, struc
 {
     uint32_t count = 0;
     struct kv_reader arguments = open_arguments(call->arguments, &count);
-    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-        if (functions[i].arity == count && kv_bytes_is(call->module, functions[i].module) &&
-            kv_bytes_is(call->function, functions[i].function)) {
-            return functions[i].run(self, arguments, value);
-        }
+    const struct kv_function *function = find(call->module, call->function, count);
+    if (function == NULL) {
+        bool closure = kv_bytes_is(call->module, "erlang") && kv_bytes_is(call->function, "apply");
+        return closure ? KV_ECLOSURE : KV_ENOENT;
     }
-    bool closure = kv_bytes_is(call->module, "erlang") && kv_bytes_is(call->function, "apply");
-    return closure ? KV_ECLOSURE : KV_ENOENT;
+    size_t start = value->length;
+    int error = function->run(self, arguments, value);
+    if (error != KV_OK) {
+        value->length = start;
+        return KV_ETYPE;
+    }
+    return KV_OK;
 }

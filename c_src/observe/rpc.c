@@ -108,24 +108,19 @@ static int execute_cast(struct kv_process *self, struct kv_bytes arguments,
     return KV_OK;
 }
 
-static void no_call(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
-{
-    kv_reply_bad_request(self, from, request);
-}
-
 static const struct kv_behaviour erpc_call = {.module = "erpc",
                                               .function = "execute_call",
                                               .arity = 4,
                                               .state_size = 1,
                                               .init = execute_call,
-                                              .handle_call = no_call};
+                                              .handle_call = kv_reply_bad_request};
 
 static const struct kv_behaviour erpc_cast = {.module = "erpc",
                                               .function = "execute_cast",
                                               .arity = 3,
                                               .state_size = 1,
                                               .init = execute_cast,
-                                              .handle_call = no_call};
+                                              .handle_call = kv_reply_bad_request};
 
 /* ---- rex ------------------------------------------------------------------------------------- */
 
@@ -259,6 +254,8 @@ int kv_observe_start(struct kv_runtime *runtime)
     struct kv_buffer reason = KV_BUFFER_INIT;
     kv_runtime_offer(runtime, &erpc_call);
     kv_runtime_offer(runtime, &erpc_cast);
+    kv_runtime_offer(runtime, &kv_fetch_stats_behaviour);
+    kv_runtime_offer(runtime, &kv_procs_info_behaviour);
     kv_write_nil(&options);
     int error = kv_spawn(runtime, &rex, kv_buffer_bytes(&options), &pid, &reason);
     kv_buffer_free(&options);

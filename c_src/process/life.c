@@ -20,6 +20,7 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
     kv_list_init(&process->watches);
     kv_list_init(&process->monitors);
     kv_list_init(&process->kept);
+    kv_list_init(&process->of_timers);
     kv_debug_init(process);
     kv_map_insert(&runtime->processes, &process->by_number, process->number);
     kv_list_append(&runtime->process_list, &process->of_runtime);
@@ -48,6 +49,7 @@ static void finish(struct kv_process *process, bool initialised)
     }
     kv_map_remove(&runtime->processes, &process->by_number);
     kv_list_remove(&process->of_runtime);
+    kv_list_remove(&process->of_timers);
     if (process->name.length > 0) {
         kv_map_remove(&runtime->names, &process->by_name);
     }
@@ -110,17 +112,25 @@ void kv_process_kill(struct kv_process *process, struct kv_bytes reason)
     kv_process_settle(process);
 }
 
+void kv_process_exit_signal(struct kv_process *process, const struct kv_pid *from,
+                            struct kv_bytes reason)
+{
+    if (process->behaviour->handle_exit != NULL) {
+        process->behaviour->handle_exit(process, from, reason);
+        kv_process_settle(process);
+    } else if (!kv_term_is_atom(reason, "normal")) {
+        kv_process_kill(process, reason);
+    }
+}
+
 void kv_exit_received(struct kv_peer *peer, const struct kv_signal *signal)
 {
     struct kv_process *process = signal->by_name ? kv_process_named(peer->runtime, signal->name)
                                                  : kv_process_find(peer->runtime, &signal->to);
-    if (process == NULL || kv_term_is_atom(signal->payload[0], "normal")) {
-        return;
-    }
-    if (kv_term_is_atom(signal->payload[0], "kill")) {
+    if (process != NULL && kv_term_is_atom(signal->payload[0], "kill")) {
         kv_process_exit_atom(process, "killed");
         kv_process_settle(process);
-    } else {
-        kv_process_kill(process, signal->payload[0]);
+    } else if (process != NULL) {
+        kv_process_exit_signal(process, &signal->from, signal->payload[0]);
     }
 }

@@ -137,8 +137,8 @@ void kv_exit_link_received(struct kv_peer *peer, const struct kv_signal *signal)
     }
     bool active = link->step == KV_LINK_ACTIVE;
     drop(link);
-    if (active && !kv_term_is_atom(signal->payload[0], "normal")) {
-        kv_process_kill(process, signal->payload[0]);
+    if (active) {
+        kv_process_exit_signal(process, &signal->from, signal->payload[0]);
     }
 }
 
@@ -198,10 +198,11 @@ void kv_links_peer_lost(struct kv_peer *peer)
     while (!kv_list_is_empty(&peer->link_list)) {
         struct kv_link *link = KV_LIST_OF(peer->link_list.next, struct kv_link, of_peer);
         struct kv_process *process = link->process;
+        struct kv_pid from = kv_remote_pid(peer, &link->remote);
         bool active = link->step == KV_LINK_ACTIVE;
         drop(link);
         if (active) {
-            kv_process_kill(process, kv_buffer_bytes(&reason));
+            kv_process_exit_signal(process, &from, kv_buffer_bytes(&reason));
         }
     }
     kv_buffer_free(&reason);

@@ -34,9 +34,11 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     runtime->zeros = options->zeros;
     runtime->get_state = options->get_state;
     runtime->sink = options->sink;
+    runtime->world = options->world;
     kv_list_init(&runtime->process_list);
     kv_list_init(&runtime->peer_list);
     kv_list_init(&runtime->signals);
+    kv_list_init(&runtime->timers);
     kv_list_init(&runtime->offers);
     peer_init(&runtime->local, runtime, options->node, options->creation, NULL);
     return runtime;
@@ -233,6 +235,58 @@ int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
     int error = handle(peer, signal);
     deliver_local_signals(runtime);
     return error;
+}
+
+/* ---- timers ---------------------------------------------------------------------------------- */
+
+uint64_t kv_runtime_clock(const struct kv_runtime *runtime)
+{
+    return runtime->sink.clock(runtime->sink.context);
+}
+
+void kv_process_set_timer(struct kv_process *self, uint64_t delay)
+{
+    self->due = kv_runtime_clock(self->runtime) + delay;
+    kv_list_remove(&self->of_timers);
+    kv_list_append(&self->runtime->timers, &self->of_timers);
+}
+
+static void fire_timer(struct kv_process *process)
+{
+    kv_list_remove(&process->of_timers);
+    if (process->behaviour->handle_timer != NULL) {
+        process->behaviour->handle_timer(process);
+        kv_process_settle(process);
+    }
+}
+
+static uint64_t until_next(const struct kv_runtime *runtime, uint64_t now)
+{
+    uint64_t least = KV_NO_TIMER;
+    KV_LIST_FOREACH (link, &runtime->timers) {
+        const struct kv_process *process = KV_LIST_OF(link, const struct kv_process, of_timers);
+        uint64_t left = process->due > now ? process->due - now : 0;
+        least = left < least ? left : least;
+    }
+    return least;
+}
+
+uint64_t kv_runtime_run_timers(struct kv_runtime *runtime)
+{
+    uint64_t now = kv_runtime_clock(runtime);
+    struct kv_list due;
+    kv_list_init(&due);
+    KV_LIST_FOREACH (link, &runtime->timers) {
+        if (KV_LIST_OF(link, struct kv_process, of_timers)->due <= now) {
+            kv_list_remove(link);
+            kv_list_append(&due, link);
+        }
+    }
+    while (!kv_list_is_empty(&due)) {
+        fire_timer(KV_LIST_OF(due.next, struct kv_process, of_timers));
+        deliver_local_signals(runtime);
+    }
+    return until_next(runtime, now);
 }
 
 /* ---- peers -------------------------------------------------------------------------------------

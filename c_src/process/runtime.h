@@ -7,6 +7,7 @@
 #define KV_RUNTIME_H
 
 #include "base/siphash.h"
+#include "process/inspect.h"
 
 #include <kv/process.h>
 
@@ -33,6 +34,8 @@ struct kv_sink {
     void (*log)(void *context, enum kv_log_level level, const char *line);
     /* The local time now. */
     void (*now)(void *context, struct kv_date *date);
+    /* Milliseconds of a clock that never goes back. */
+    uint64_t (*clock)(void *context);
 };
 
 /* What `get_state` of sys is answered with: the state, which is what OTP up to 26.0 expects, or
@@ -46,6 +49,7 @@ struct kv_runtime_options {
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     struct kv_sink sink;
+    struct kv_world world;
 };
 
 /* Never NULL. Freed with kv_runtime_free(), which ends all processes without telling anybody. */
@@ -70,6 +74,12 @@ void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer);
 /* Handles one signal of a peer. KV_OK, or KV_EPROTOCOL when the connection must be closed. */
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
                        const struct kv_signal *signal);
+
+#define KV_NO_TIMER UINT64_MAX
+
+/* Runs the timers whose time has come, and answers in how many milliseconds to call again;
+ * KV_NO_TIMER: none is set. A call of any other function may set one. */
+uint64_t kv_runtime_run_timers(struct kv_runtime *runtime);
 
 /* The random key and the rule for zeros that stores of this node use. */
 const struct kv_hash_key *kv_runtime_hash_key(const struct kv_runtime *runtime);

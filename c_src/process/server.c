@@ -160,6 +160,7 @@ void kv_server_resume(struct kv_process *process)
     while (!process->exiting && !process->suspended && !kv_list_is_empty(&process->kept)) {
         struct kv_kept *kept = KV_LIST_OF(process->kept.next, struct kv_kept, link);
         kv_list_remove(&kept->link);
+        process->kept_count--;
         dispatch(process, kept->signal.payload[0]);
         kv_free(kept);
     }
@@ -183,6 +184,7 @@ void kv_server_message(struct kv_process *process, struct kv_bytes message)
         struct kv_signal kept = {
             .kind = KV_SIGNAL_MESSAGE, .payload = {message}, .payload_parts = 1};
         kv_list_append(&process->kept, &kv_signal_keep(&kept)->link);
+        process->kept_count++;
     } else {
         dispatch(process, message);
     }

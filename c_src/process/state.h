@@ -101,7 +101,10 @@ struct kv_process {
     struct kv_list links;
     struct kv_list watches;
     struct kv_list monitors;
-    struct kv_list kept;           /* messages that wait for resume */
+    struct kv_list kept; /* messages that wait for resume */
+    size_t kept_count;
+    struct kv_list of_timers; /* in timers, or alone */
+    uint64_t due;
     struct kv_buffer group_leader; /* a pid as a term */
     struct kv_buffer parent;       /* a pid as a term: who spawned it; its own, if nobody did */
     struct kv_debug debug;
@@ -119,12 +122,14 @@ struct kv_runtime {
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     struct kv_sink sink;
+    struct kv_world world;
     struct kv_map processes; /* by number */
     struct kv_map names;
     struct kv_map peers;    /* by name, without the local one */
     struct kv_map monitors; /* by number */
     struct kv_list process_list;
     struct kv_list peer_list;
+    struct kv_list timers;  /* of the few processes that have one */
     struct kv_list signals; /* struct kv_kept: between processes of this node */
     struct kv_peer local;
     uint64_t next_process;
@@ -190,8 +195,12 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
 /* Runs init; false: it failed, `reason` says why, and the process is gone. */
 bool kv_process_initialise(struct kv_process *process, struct kv_bytes options,
                            struct kv_buffer *reason);
-/* Applies an exit signal that is not ignored: the process ends with `reason`. */
+/* Ends a process with `reason`, whatever it traps. */
 void kv_process_kill(struct kv_process *process, struct kv_bytes reason);
+/* Applies an exit signal: a process that traps exits hears of it, another dies unless the reason is
+ * `normal`. */
+void kv_process_exit_signal(struct kv_process *process, const struct kv_pid *from,
+                            struct kv_bytes reason);
 void kv_exit_received(struct kv_peer *peer, const struct kv_signal *signal);
 /* Ends a process whose callback asked for it; to be called after every callback. */
 void kv_process_settle(struct kv_process *process);

@@ -72,7 +72,7 @@ static void write_misc(const struct kv_process *self, const struct kv_pid *pid, 
 }
 
 /* {status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]} */
-static void write_status(const struct kv_process *self, struct kv_buffer *to)
+void kv_process_write_status(const struct kv_process *self, struct kv_buffer *to)
 {
     const char *status = self->suspended ? "suspended" : "running";
     struct kv_pid pid = kv_process_pid(self);
@@ -139,7 +139,7 @@ static void write_answer(struct kv_process *self, const struct kv_from *from,
     if (kv_term_is_atom(request, "get_state")) {
         write_get_state(self, from, to);
     } else if (kv_term_is_atom(request, "get_status")) {
-        write_status(self, to);
+        kv_process_write_status(self, to);
     } else if (is_pair(request, "replace_state", &term)) {
         write_replace_state_failed(to);
     } else if (is_pair(request, "debug", &term)) {

@@ -140,3 +140,23 @@ bool kv_table_next(const struct kv_table *table, const void **cursor, struct kv_
     *cursor = node;
     return true;
 }
+
+struct scan {
+    void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value);
+    void *context;
+};
+
+static void visit_node(void *context, struct kv_map_node *node)
+{
+    const struct scan *scan = context;
+    const struct entry *entry = KV_MAP_OF(node, const struct entry, node);
+    scan->visit(scan->context, key_of(entry), value_of(entry));
+}
+
+void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
+                   void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value),
+                   void *context)
+{
+    struct scan scan = {.visit = visit, .context = context};
+    kv_map_scan(&table->map, cursor, visit_node, &scan);
+}

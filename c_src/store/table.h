@@ -37,4 +37,11 @@ size_t kv_table_memory(const struct kv_table *table);
 bool kv_table_next(const struct kv_table *table, const void **cursor, struct kv_bytes *key,
                    struct kv_bytes *value);
 
+/* As kv_table_next(), for a table that may change between two calls: visits some entries and moves
+ * *cursor on, which starts as 0 and is 0 again at the end. An entry that is there all the time is
+ * visited at least once. */
+void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
+                   void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value),
+                   void *context);
+
 #endif

@@ -27,6 +27,19 @@ struct kv_from {
 /* Reads a From where it lies. KV_ETYPE if it is none. */
 int kv_from_read(struct kv_bytes term, struct kv_from *from);
 
+/* What a process shows as a table, to tools: the rows are {Key, Value}. */
+struct kv_view {
+    size_t (*count)(const struct kv_process *self);
+    /* Visits some rows and moves *cursor on, which starts as 0 and is 0 again at the end. Between
+     * two calls the table may change: a row that is there all the time is visited at least once. */
+    void (*scan)(const struct kv_process *self, uint64_t *cursor,
+                 void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value),
+                 void *context);
+    bool (*get)(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
+    void (*put)(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
+    void (*delete)(struct kv_process *self, struct kv_bytes key);
+};
+
 struct kv_behaviour {
     const char *module;   /* the name that status reports and spawn requests use: "kv_bucket" */
     const char *function; /* what spawn requests name; NULL: "init" */
@@ -48,6 +61,15 @@ struct kv_behaviour {
     void (*handle_info)(struct kv_process *self, struct kv_bytes message);
     /* A process that was monitored is gone. May be NULL. */
     void (*handle_down)(struct kv_process *self, uint64_t monitor, struct kv_bytes reason);
+    /* The time set with kv_process_set_timer() has come. */
+    void (*handle_timer)(struct kv_process *self);
+    /* An exit signal. With this callback a process traps exits; without it, it dies of them. */
+    void (*handle_exit)(struct kv_process *self, const struct kv_pid *from, struct kv_bytes reason);
+    /* Bytes that the state owns. May be NULL. */
+    size_t (*memory)(const struct kv_process *self);
+    /* What tools call the process: the bytes of a binary. May be NULL. */
+    struct kv_bytes (*label)(const struct kv_process *self);
+    const struct kv_view *view; /* NULL: the process is no table */
     /* Appends the state as a term, for sys:get_state/1 and sys:get_status/1. May be NULL. */
     void (*write_state)(const struct kv_process *self, struct kv_buffer *to);
     /* Releases what the state owns. May be NULL. */
@@ -105,6 +127,9 @@ uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target);
 /* Ends the monitor of that number; handle_down is not called for it any more. An unknown number is
  * ignored. */
 void kv_demonitor(struct kv_process *self, uint64_t number);
+
+/* Has handle_timer called in `delay` milliseconds, once, in place of a time set before. */
+void kv_process_set_timer(struct kv_process *self, uint64_t delay);
 
 /* Makes, or breaks, a link to a process. */
 void kv_link(struct kv_process *self, const struct kv_pid *target);

@@ -1,0 +1,312 @@
+/* Buckets as tables: what Observer's Table Viewer asks for, with edit and delete.
+ *
+ * OTP: lib/runtime_tools/src/observer_backend.erl, get_table_list/2 and get_table/3;
+ * lib/observer/src/ observer_tv_table.erl. A table is known by {Label, Pid}: labels need not be
+ * unique, and no atom is made from one. */
+#include "observe/functions.h"
+#include "observe/list.h"
+#include "process/inspect.h"
+#include "process/runtime.h"
+
+enum {
+    SHOWN_MEMORY_MAX = 64 << 20, /* bytes of a table that a viewer may fetch whole */
+    CHUNK_BYTES = 64 << 10,      /* of rows in one message */
+    WORD = 8,
+};
+
+/* ---- identity -------------------------------------------------------------------------------- */
+
+/* {Label, Pid} */
+static void write_id(struct kv_buffer *to, const struct kv_process_info *info)
+{
+    kv_write_tuple(to, 2);
+    kv_write_binary(to, info->label);
+    kv_write_pid(to, &info->pid);
+}
+
+/* The process that is the table {Label, Pid} or Pid; NULL when there is none, or it is too large.
+ */
+static struct kv_process *read_table(struct kv_process *self, struct kv_reader *arguments,
+                                     struct kv_process_info *info)
+{
+    struct kv_bytes term;
+    struct kv_pid pid;
+    if (kv_read_any(arguments, &term) != KV_OK) {
+        return NULL;
+    }
+    struct kv_reader reader = kv_reader(term);
+    if (kv_read_tuple_of(&reader, 2) == KV_OK) {
+        (void)kv_read_any(&reader, NULL);
+    }
+    if (kv_read_pid(&reader, &pid) != KV_OK) {
+        return NULL;
+    }
+    struct kv_process *process = kv_process_at(kv_process_runtime(self), &pid);
+    if (process != NULL) {
+        kv_process_inspect(process, info);
+    }
+    return process != NULL && info->view != NULL ? process : NULL;
+}
+
+static bool is_shown(const struct kv_process_info *info)
+{
+    return info->memory <= SHOWN_MEMORY_MAX;
+}
+
+/* ---- the list -------------------------------------------------------------------------------- */
+
+static void add_table(void *context, const struct kv_process *process)
+{
+    struct kv_term_list *tables = context;
+    struct kv_term_list table = {0};
+    struct kv_process_info info;
+    kv_process_inspect(process, &info);
+    if (info.view == NULL) {
+        return;
+    }
+    kv_term_list_atom(&table, "name", info.module);
+    write_id(kv_term_list_item(&table, "id"), &info);
+    kv_term_list_atom(&table, "protection", is_shown(&info) ? "public" : "private");
+    kv_write_pid(kv_term_list_item(&table, "owner"), &info.pid);
+    kv_term_list_number(&table, "size", info.view->count(process));
+    if (info.name.length > 0) {
+        kv_write_atom(kv_term_list_item(&table, "reg_name"), info.name);
+    } else {
+        kv_term_list_atom(&table, "reg_name", "ignore");
+    }
+    kv_term_list_atom(&table, "type", "set");
+    kv_term_list_number(&table, "keypos", 1);
+    kv_term_list_atom(&table, "heir", "none");
+    kv_term_list_number(&table, "memory", info.memory);
+    kv_term_list_atom(&table, "compressed", "false");
+    kv_term_list_atom(&table, "fixed", "false");
+    tables->count++;
+    kv_term_list_close(&table, &tables->elements);
+}
+
+static int run_get_table_list(struct kv_process *self, struct kv_reader arguments,
+                              struct kv_buffer *value)
+{
+    struct kv_term_list tables = {0};
+    if (kv_read_this_atom(&arguments, "ets") == KV_OK) {
+        kv_runtime_each_process(kv_process_runtime(self), add_table, &tables);
+        kv_term_list_close(&tables, value);
+        return KV_OK;
+    }
+    if (kv_read_this_atom(&arguments, "mnesia") == KV_OK) {
+        kv_write_tuple(value, 2);
+        kv_write_atom_text(value, "error");
+        kv_write_string(value, "Mnesia does not run on a native node");
+        return KV_OK;
+    }
+    return KV_ETYPE;
+}
+
+/* ---- one table ------------------------------------------------------------------------------- */
+
+static int run_info(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    struct kv_process_info info;
+    struct kv_bytes item;
+    const struct kv_process *process = read_table(self, &arguments, &info);
+    if (kv_read_atom(&arguments, &item) != KV_OK) {
+        return KV_ETYPE;
+    }
+    if (process == NULL) {
+        kv_write_atom_text(value, "undefined");
+    } else if (kv_bytes_is(item, "keypos")) {
+        kv_write_u64(value, 1);
+    } else if (kv_bytes_is(item, "size")) {
+        kv_write_u64(value, info.view->count(process));
+    } else if (kv_bytes_is(item, "memory")) {
+        kv_write_u64(value, info.memory / WORD);
+    } else if (kv_bytes_is(item, "owner")) {
+        kv_write_pid(value, &info.pid);
+    } else {
+        return KV_ETYPE;
+    }
+    return KV_OK;
+}
+
+/* Table and {Key, Value}. False: there is no such table, or it is suspended. */
+static bool read_edit(struct kv_process *self, struct kv_reader *arguments,
+                      struct kv_process **process, struct kv_process_info *info,
+                      struct kv_bytes *key, struct kv_bytes *row_value)
+{
+    *process = read_table(self, arguments, info);
+    return *process != NULL && !info->suspended && kv_read_tuple_of(arguments, 2) == KV_OK &&
+           kv_read_any(arguments, key) == KV_OK && kv_read_any(arguments, row_value) == KV_OK;
+}
+
+/* ets:delete_object/2: only the very row goes. */
+static int run_delete_object(struct kv_process *self, struct kv_reader arguments,
+                             struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    struct kv_process_info info;
+    struct kv_bytes key;
+    struct kv_bytes wanted;
+    struct kv_bytes present;
+    bool done = read_edit(self, &arguments, &process, &info, &key, &wanted);
+    if (done && info.view->get(process, key, &present) && kv_bytes_equal(present, wanted)) {
+        info.view->delete (process, key);
+    }
+    kv_write_bool(value, done);
+    return KV_OK;
+}
+
+static int run_insert(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    struct kv_process_info info;
+    struct kv_bytes key;
+    struct kv_bytes row_value;
+    bool done = read_edit(self, &arguments, &process, &info, &key, &row_value);
+    if (done) {
+        info.view->put(process, key, row_value);
+    }
+    kv_write_bool(value, done);
+    return KV_OK;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* Sends the rows of a table to a viewer, a chunk a turn, and ends. It is linked to the viewer. */
+struct reader {
+    struct kv_buffer viewer; /* a pid as a term */
+    struct kv_pid table;     /* of this node */
+    uint64_t cursor;
+    struct kv_term_list rows;
+};
+
+static int reader_init(struct kv_process *self, struct kv_bytes argument, struct kv_buffer *reason)
+{
+    struct reader *reader = kv_process_state(self);
+    struct kv_pid viewer;
+    struct kv_reader arguments = kv_reader(argument);
+    struct kv_pid own = kv_process_pid(self);
+    (void)reason;
+    (void)kv_read_tuple_of(&arguments, 2);
+    (void)kv_read_pid(&arguments, &viewer);
+    (void)kv_read_pid(&arguments, &reader->table);
+    reader->table.node = own.node;
+    kv_write_pid(&reader->viewer, &viewer);
+    kv_link(self, &viewer);
+    kv_process_set_timer(self, 0);
+    return KV_OK;
+}
+
+/* [{Key, Value}]: a row is a list of one object. */
+static void add_row(void *context, struct kv_bytes key, struct kv_bytes value)
+{
+    struct kv_term_list *rows = context;
+    rows->count++;
+    kv_write_list(&rows->elements, 1);
+    kv_write_tuple(&rows->elements, 2);
+    kv_write_term(&rows->elements, key);
+    kv_write_term(&rows->elements, value);
+    kv_write_nil(&rows->elements);
+}
+
+/* {Self, Rows} or {Self, '$end_of_table'} */
+static void send_to_viewer(struct kv_process *self, struct reader *reader, bool end)
+{
+    struct kv_pid viewer;
+    struct kv_pid own = kv_process_pid(self);
+    struct kv_buffer message = KV_BUFFER_INIT;
+    struct kv_reader term = kv_reader(kv_buffer_bytes(&reader->viewer));
+    (void)kv_read_pid(&term, &viewer);
+    kv_write_tuple(&message, 2);
+    kv_write_pid(&message, &own);
+    if (end) {
+        kv_write_atom_text(&message, "$end_of_table");
+    } else {
+        kv_term_list_close(&reader->rows, &message);
+        reader->rows = (struct kv_term_list){0};
+    }
+    kv_send(self, &viewer, kv_buffer_bytes(&message));
+    kv_buffer_free(&message);
+}
+
+static void reader_timer(struct kv_process *self)
+{
+    struct reader *reader = kv_process_state(self);
+    struct kv_process_info info;
+    const struct kv_process *table = kv_process_at(kv_process_runtime(self), &reader->table);
+    reader->cursor = table == NULL ? 0 : reader->cursor;
+    if (table != NULL) {
+        kv_process_inspect(table, &info);
+        do {
+            info.view->scan(table, &reader->cursor, add_row, &reader->rows);
+        } while (reader->cursor != 0 && reader->rows.elements.length < CHUNK_BYTES);
+    }
+    if (reader->rows.count > 0) {
+        send_to_viewer(self, reader, false);
+    }
+    if (reader->cursor == 0) {
+        send_to_viewer(self, reader, true);
+        kv_process_exit_atom(self, "normal");
+    } else {
+        kv_process_set_timer(self, 0);
+    }
+}
+
+static void reader_exit(struct kv_process *self, const struct kv_pid *from, struct kv_bytes reason)
+{
+    (void)from;
+    kv_process_exit(self, reason);
+}
+
+static void reader_terminate(struct kv_process *self, struct kv_bytes reason)
+{
+    struct reader *reader = kv_process_state(self);
+    (void)reason;
+    kv_buffer_free(&reader->viewer);
+    kv_buffer_free(&reader->rows.elements);
+}
+
+static const struct kv_behaviour reader_behaviour = {
+    .module = "observer_backend",
+    .function = "get_table",
+    .state_size = sizeof(struct reader),
+    .init = reader_init,
+    .handle_call = kv_reply_bad_request,
+    .handle_timer = reader_timer,
+    .handle_exit = reader_exit,
+    .terminate = reader_terminate,
+};
+
+/* get_table(Viewer, Table, ets) answers the pid that will send the rows. */
+static int run_get_table(struct kv_process *self, struct kv_reader arguments,
+                         struct kv_buffer *value)
+{
+    struct kv_pid viewer;
+    struct kv_pid pid;
+    struct kv_process_info info;
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    struct kv_buffer argument = KV_BUFFER_INIT;
+    if (kv_read_pid(&arguments, &viewer) != KV_OK || read_table(self, &arguments, &info) == NULL ||
+        !is_shown(&info)) {
+        return KV_ETYPE;
+    }
+    kv_write_tuple(&argument, 2);
+    kv_write_pid(&argument, &viewer);
+    kv_write_pid(&argument, &info.pid);
+    int error = kv_spawn(kv_process_runtime(self), &reader_behaviour, kv_buffer_bytes(&argument),
+                         &pid, &reason);
+    if (error == KV_OK) {
+        kv_write_pid(value, &pid);
+    }
+    kv_buffer_free(&argument);
+    kv_buffer_free(&reason);
+    return error == KV_OK ? KV_OK : KV_ETYPE;
+}
+
+const struct kv_function kv_table_functions[] = {
+    {"observer_backend", "get_table_list", run_get_table_list, 2},
+    {"observer_backend", "get_table", run_get_table, 3},
+    {"ets", "info", run_info, 2},
+    {"ets", "delete_object", run_delete_object, 2},
+    {"ets", "insert", run_insert, 2},
+    {NULL, NULL, NULL, 0},
+};

@@ -191,6 +191,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
         return; /* nothing there after all */
     }
     connection->last_life = uv_now(stream->loop);
+    connection->bytes_in += (uint64_t)count;
+    connection->owner->bytes_in += (uint64_t)count;
     if (buffer->base == connection->owner->space) {
         take_from_space(connection, kv_bytes(buffer->base, (size_t)count));
     } else {

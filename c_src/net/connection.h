@@ -55,10 +55,12 @@ struct kv_connection {
     struct kv_buffer input;        /* what is not a whole frame yet */
     struct kv_fragments fragments; /* what is not a whole message yet */
     unsigned held;                 /* KV_HELD_* */
-    size_t turn_bytes;             /* read in this turn */
-    struct kv_outgoing outgoing;   /* what is to leave in fragments, and what waits behind it */
-    struct kv_buffer output;       /* ready to be written: whole frames */
-    struct kv_buffer writing;      /* what libuv is writing; empty when it is not */
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    size_t turn_bytes;           /* read in this turn */
+    struct kv_outgoing outgoing; /* what is to leave in fragments, and what waits behind it */
+    struct kv_buffer output;     /* ready to be written: whole frames */
+    struct kv_buffer writing;    /* what libuv is writing; empty when it is not */
     uv_write_t write;
 
     uint64_t last_life;  /* when it was heard of last, on the clock of the loop */

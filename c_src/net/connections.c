@@ -117,6 +117,7 @@ static void on_turn_end(uv_prepare_t *prepare)
 {
     struct kv_connections *connections = prepare->data;
     begin_turn(connections);
+    kv_node_run_timers(connections->node);
     do {
         close_doomed(connections);
         while (!kv_list_is_empty(&connections->dirty)) {
@@ -139,6 +140,7 @@ int kv_connections_init(struct kv_connections *connections, struct kv_node *node
     uv_timer_init(&node->loop, &connections->deadline);
     uv_timer_init(&node->loop, &connections->ticker);
     uv_prepare_init(&node->loop, &connections->turn_end);
+    uv_timer_init(&node->loop, &node->process_timer);
     connections->deadline.data = connections;
     connections->ticker.data = connections;
     connections->turn_end.data = connections;

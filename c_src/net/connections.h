@@ -25,6 +25,8 @@ struct kv_connections {
     struct kv_list rested; /* has been read enough in this turn */
     size_t pending_count;
     size_t up_count;
+    uint64_t bytes_in; /* of all connections, those that are gone as well */
+    uint64_t bytes_out;
     uv_timer_t deadline; /* of the oldest pending connection */
     uv_timer_t ticker;
     uv_prepare_t turn_end;

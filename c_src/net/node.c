@@ -103,6 +103,12 @@ static void sink_now(void *context, struct kv_date *date)
     };
 }
 
+static uint64_t sink_clock(void *context)
+{
+    struct kv_node *node = context;
+    return uv_now(&node->loop);
+}
+
 static bool start_runtime(struct kv_node *node, uint32_t creation)
 {
     struct kv_runtime_options options = {
@@ -110,12 +116,18 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
         .creation = creation,
         .zeros = node->options.zeros,
         .get_state = node->options.get_state,
-        .sink = {.context = node, .send = sink_send, .log = sink_log, .now = sink_now},
+        .sink = {.context = node,
+                 .send = sink_send,
+                 .log = sink_log,
+                 .now = sink_now,
+                 .clock = sink_clock},
+        .world = kv_node_world(node),
     };
     if (RAND_bytes((unsigned char *)&options.hash_key, sizeof(options.hash_key)) != 1) {
         kv_node_fatal(node, KV_FATAL_INTERNAL, "%s", kv_error_text(KV_ERANDOM));
         return false;
     }
+    node->since = uv_now(&node->loop);
     node->runtime = kv_runtime_new(&options);
     int error = node->start_services(node->runtime);
     if (error != KV_OK) {

@@ -32,6 +32,8 @@ enum kv_fatal {
 #undef KV_FATAL_ENUM
 };
 
+enum { KV_VERSIONS_MAX = 160 };
+
 struct kv_node {
     uv_loop_t loop;
     struct kv_options options;
@@ -47,6 +49,9 @@ struct kv_node {
     uv_signal_t interrupt;
     uv_getaddrinfo_t resolving;
     bool is_resolving;
+    uv_timer_t process_timer; /* for the next timer of a process */
+    uint64_t since;           /* when it was published, on the clock of the loop */
+    char versions[KV_VERSIONS_MAX];
     bool stopping;
     int status; /* of the exit */
 };
@@ -58,6 +63,12 @@ int kv_node_main(int argc, char **argv, int (*start_services)(struct kv_runtime 
 /* Steps, each called by the part that completed it. */
 void kv_node_configured(struct kv_node *node);
 void kv_node_published(struct kv_node *node, uint32_t creation);
+
+/* What the runtime's tools may ask; borrows the node. */
+struct kv_world kv_node_world(struct kv_node *node);
+
+/* Runs the timers of processes that are due, and sees to it that the next is run. */
+void kv_node_run_timers(struct kv_node *node);
 
 /* Ends the program with a line that says why. Only the first call counts. */
 void kv_node_fatal(struct kv_node *node, enum kv_fatal reason, const char *format, ...)

@@ -77,6 +77,12 @@ static void settle(struct kv_connection *connection)
     }
 }
 
+static void count_written(struct kv_connection *connection, size_t bytes)
+{
+    connection->bytes_out += bytes;
+    connection->owner->bytes_out += bytes;
+}
+
 static void write_rest(struct kv_connection *connection, size_t done)
 {
     struct kv_buffer empty = connection->writing;
@@ -85,6 +91,7 @@ static void write_rest(struct kv_connection *connection, size_t done)
     uv_buf_t rest = {.base = (char *)connection->writing.data + done,
                      .len = connection->writing.length - done};
     connection->write.data = connection;
+    count_written(connection, rest.len);
     int error = uv_write(&connection->write, (uv_stream_t *)&connection->tcp, &rest, 1, on_written);
     if (error != 0) {
         kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(error));
@@ -113,6 +120,7 @@ static size_t try_write(struct kv_connection *connection)
     if (written < 0 && written != UV_EAGAIN) {
         kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(written));
     }
+    count_written(connection, written < 0 ? 0 : (size_t)written);
     return written < 0 ? 0 : (size_t)written;
 }
 

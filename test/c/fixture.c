@@ -185,6 +185,42 @@ static void fixed_date(void *context, struct kv_date *date)
     *date = (struct kv_date){2026, 11, 21, 9, 30, 59};
 }
 
+static uint64_t clock_of_test(void *context)
+{
+    return ((struct fixture *)context)->clock;
+}
+
+static void fixed_stats(void *context, struct kv_stats *stats)
+{
+    (void)context;
+    *stats = (struct kv_stats){.uptime_ms = 1000,
+                               .cpu_us = 20,
+                               .resident = 3000,
+                               .heap_used = 400,
+                               .heap_reserved = 500,
+                               .bytes_in = 60,
+                               .bytes_out = 70,
+                               .buffers = 80,
+                               .connections = 2,
+                               .connection_limit = 9,
+                               .processors = 4,
+                               .versions = "kv test"};
+}
+
+static void one_connection(void *context,
+                           void (*visit)(void *visitor, const struct kv_connection_info *info),
+                           void *visitor)
+{
+    (void)context;
+    struct kv_connection_info info = {.peer = kv_bytes_text("a@host"),
+                                      .local = "127.0.0.1:1",
+                                      .remote = "127.0.0.1:2",
+                                      .fd = 7,
+                                      .bytes_in = 11,
+                                      .bytes_out = 12};
+    visit(visitor, &info);
+}
+
 void forget(struct fixture *fixture)
 {
     for (size_t i = 0; i < fixture->sent_count; i++) {
@@ -340,7 +376,12 @@ struct fixture *fixture_answering(enum kv_get_state get_state)
         .creation = FIXTURE_CREATION,
         .hash_key = {.k0 = 1, .k1 = 2},
         .get_state = get_state,
-        .sink = {.context = fixture, .send = record, .log = ignore_log, .now = fixed_date},
+        .sink = {.context = fixture,
+                 .send = record,
+                 .log = ignore_log,
+                 .now = fixed_date,
+                 .clock = clock_of_test},
+        .world = {.context = fixture, .stats = fixed_stats, .each_connection = one_connection},
     };
     fixture->runtime = kv_runtime_new(&options);
     fixture->a = kv_runtime_peer_up(fixture->runtime, kv_bytes_text(name_a), 7, name_a);

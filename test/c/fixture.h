@@ -16,6 +16,7 @@ struct fixture {
     struct kv_runtime *runtime;
     struct kv_peer *a; /* "a@host", creation 7 */
     struct kv_peer *b; /* "b@host", creation 8 */
+    uint64_t clock;    /* milliseconds; a test moves it on */
     size_t sent_count;
     struct sent sent[FIXTURE_MAX_SENT];
 };

@@ -22,6 +22,7 @@ struct world {
     struct kv_peer *peers[PEERS];
     struct kv_pid native[MAX_NATIVE]; /* pids of our node that replies told of */
     size_t native_count;
+    uint64_t clock;
     struct kv_buffer terms;
     struct kv_buffer frame;
 };
@@ -72,6 +73,26 @@ static void now(void *context, struct kv_date *date)
 {
     (void)context;
     *date = (struct kv_date){2026, 11, 21, 9, 30, 59};
+}
+
+static uint64_t clock_of_world(void *context)
+{
+    return ((struct world *)context)->clock;
+}
+
+static void stats(void *context, struct kv_stats *to)
+{
+    (void)context;
+    *to = (struct kv_stats){.versions = "fuzz"};
+}
+
+static void each_connection(void *context,
+                            void (*visit)(void *visitor, const struct kv_connection_info *info),
+                            void *visitor)
+{
+    (void)context;
+    (void)visit;
+    (void)visitor;
 }
 
 static struct kv_pid remote(size_t peer, struct world *world)
@@ -223,6 +244,8 @@ static void step(struct world *world)
         KV_SIGNAL_UNLINK_ACK, KV_SIGNAL_GROUP_LEADER};
     uint8_t choice = next(world);
     size_t peer = choice % PEERS;
+    world->clock += choice % 8 == 7 ? 500 : 0;
+    (void)kv_runtime_run_timers(world->runtime);
     if (choice >= 250 || world->peers[peer] == NULL) {
         if (world->peers[peer] != NULL) {
             kv_runtime_peer_down(world->runtime, world->peers[peer]);
@@ -269,7 +292,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct kv_runtime_options options = {
         .node = kv_bytes_text(node),
         .creation = 9,
-        .sink = {.context = &world, .send = sent, .log = logged, .now = now},
+        .sink =
+            {.context = &world, .send = sent, .log = logged, .now = now, .clock = clock_of_world},
+        .world = {.context = &world, .stats = stats, .each_connection = each_connection},
     };
     world.runtime = kv_runtime_new(&options);
     if (kv_services_start(world.runtime) != KV_OK || kv_observe_start(world.runtime) != KV_OK) {

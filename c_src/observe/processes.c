@@ -10,9 +10,11 @@
 enum {
     WORD = 8,          /* bytes */
     PEEK_ENTRIES = 50, /* of a table, that the dictionary shows */
-    PEEK_VALUE = 1024, /* bytes of a value that is still shown */
+    PEEK_VALUE = 1024, /* bytes of a key or a value that is still shown */
+    PEEK_LOOKS = 1000, /* for entries that are short enough */
     CHUNK_ROWS = 1000, /* processes in one message to a collector */
     MFA_ARITY = 3,
+    STATE_MAX = 64 << 10, /* bytes of a process whose state is still shown whole */
 };
 
 /* ---- parts of an answer ---------------------------------------------------------------------- */
@@ -59,43 +61,47 @@ static void write_related(struct kv_buffer *to, const struct kv_process *process
     kv_term_list_close(&list, to);
 }
 
-struct peek {
-    struct kv_term_list list;
-};
-
 static void add_entry(void *context, struct kv_bytes key, struct kv_bytes value)
 {
-    struct peek *peek = context;
-    if (peek->list.count >= PEEK_ENTRIES || key.length > PEEK_VALUE) {
+    struct kv_term_list *list = context;
+    if (list->count >= PEEK_ENTRIES || key.length > PEEK_VALUE) {
         return;
     }
-    peek->list.count++;
-    kv_write_tuple(&peek->list.elements, 2);
-    kv_write_term(&peek->list.elements, key);
+    list->count++;
+    kv_write_tuple(&list->elements, 2);
+    kv_write_term(&list->elements, key);
     if (value.length > PEEK_VALUE) {
-        kv_write_atom_text(&peek->list.elements, "too_large_to_show");
+        kv_write_atom_text(&list->elements, "too_large_to_show");
     } else {
-        kv_write_term(&peek->list.elements, value);
+        kv_write_term(&list->elements, value);
     }
+}
+
+/* Adds a few rows of a table to a list, until that has PEEK_ENTRIES. */
+static void add_entries(struct kv_term_list *list, const struct kv_process *process,
+                        const struct kv_view *view)
+{
+    uint64_t cursor = 0;
+    uint32_t looks = 0;
+    do {
+        view->scan(process, &cursor, add_entry, list);
+    } while (cursor != 0 && list->count < PEEK_ENTRIES && ++looks < PEEK_LOOKS);
 }
 
 /* A process has no dictionary: shown are its label and, of a table, a few entries. */
 static void write_dictionary(struct kv_buffer *to, const struct kv_process *process,
                              const struct kv_process_info *info)
 {
-    struct peek peek = {0};
-    uint64_t cursor = 0;
-    write_call(kv_term_list_item(&peek.list, "$initial_call"), info);
+    struct kv_term_list list = {0};
+    write_call(kv_term_list_item(&list, "$initial_call"), info);
     if (info->label.length > 0) {
-        kv_write_binary(kv_term_list_item(&peek.list, "$kv_label"), info->label);
+        kv_write_binary(kv_term_list_item(&list, "$kv_label"), info->label);
     }
     if (info->view != NULL) {
-        kv_term_list_number(&peek.list, "$kv_size", info->view->count(process));
-        do {
-            info->view->scan(process, &cursor, add_entry, &peek);
-        } while (cursor != 0 && peek.list.count < PEEK_ENTRIES);
+        kv_term_list_number(&list, "$kv_size", info->view->count(process));
+        add_entries(&list, process, info->view);
     }
-    kv_term_list_close(&peek.list, to);
+    kv_term_list_close(&list, to);
 }
 
 static void write_garbage_collection(struct kv_buffer *to)
@@ -448,35 +454,115 @@ static int run_process_info_1(struct kv_process *self, struct kv_reader argument
     return KV_OK;
 }
 
-/* sys:get_status/2 called by name, as Observer does it: the time is for a process that hangs. */
+/* #{label, size, memory, operations, queue, entries}: a viewer holds, and draws, all that it is
+ * told. */
+static void write_table_state(struct kv_buffer *to, const struct kv_process *process,
+                              const struct kv_process_info *info)
+{
+    enum { KEYS = 6 };
+    struct kv_term_list entries = {0};
+    kv_write_map(to, KEYS);
+    kv_write_atom_text(to, "label");
+    item_label(to, process, info);
+    kv_write_atom_text(to, "size");
+    kv_write_u64(to, info->view->count(process));
+    kv_write_atom_text(to, "memory");
+    kv_write_u64(to, info->memory);
+    kv_write_atom_text(to, "operations");
+    kv_write_u64(to, info->reductions);
+    kv_write_atom_text(to, "queue");
+    kv_write_u64(to, info->queue);
+    kv_write_atom_text(to, "entries");
+    add_entries(&entries, process, info->view);
+    kv_term_list_close(&entries, to);
+}
+
+/* The state as a viewer gets it; nothing when it may have it whole. */
+static void write_shown_state(struct kv_buffer *to, const struct kv_process *process)
+{
+    struct kv_process_info info;
+    kv_process_inspect(process, &info);
+    if (info.view != NULL) {
+        write_table_state(to, process, &info);
+    } else if (info.memory > STATE_MAX) {
+        kv_write_tuple(to, 2);
+        kv_write_atom_text(to, "too_large_to_show");
+        kv_write_u64(to, info.memory);
+    }
+}
+
+/* Of a process that has just ended. Where sys:get_status/2 exits, the window that asked would go
+ * down, and all of Observer with it. */
+static void write_no_status(struct kv_buffer *to)
+{
+    enum { PARTS = 5, MISC = 3 };
+    kv_write_tuple(to, 4);
+    kv_write_atom_text(to, "status");
+    kv_write_atom_text(to, "undefined");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "module");
+    kv_write_atom_text(to, "gen_server");
+    kv_write_list(to, PARTS);
+    kv_write_nil(to);
+    kv_write_atom_text(to, "terminated");
+    kv_write_atom_text(to, "undefined");
+    kv_write_nil(to);
+    kv_write_list(to, MISC);
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "header");
+    kv_write_string(to, "The process has ended");
+    for (int i = 0; i < 2; i++) {
+        kv_write_tuple(to, 2);
+        kv_write_atom_text(to, "data");
+        kv_write_nil(to);
+    }
+    kv_write_nil(to);
+    kv_write_nil(to);
+}
+
+/* sys:get_status/2 called by name, as Observer does it: the time is for a process that hangs. Sent
+ * as a system message, sys:get_status/1 has the state whole. */
 static int run_get_status(struct kv_process *self, struct kv_reader arguments,
                           struct kv_buffer *value)
 {
     struct kv_process *process = NULL;
     int error = read_process(self, &arguments, &process);
     if (error == KV_OK && process == NULL) {
-        return KV_ETYPE;
-    }
-    if (error == KV_OK) {
-        kv_process_write_status(process, value);
+        write_no_status(value);
+    } else if (error == KV_OK) {
+        struct kv_buffer state = KV_BUFFER_INIT;
+        write_shown_state(&state, process);
+        kv_process_write_status(process, kv_buffer_bytes(&state), value);
+        kv_buffer_free(&state);
     }
     return error;
 }
 
-/* What proc_lib:translate_initial_call/1 answers. */
+static bool has_attributes(const char *module)
+{
+    return kv_function_exists(kv_bytes_text(module), kv_bytes_text("module_info"), 1);
+}
+
+/* What proc_lib:translate_initial_call/1 answers. Observer asks for the attributes of the module,
+ * and ends when they are no list; of proc_lib it asks nothing more. */
 static int run_translate(struct kv_process *self, struct kv_reader arguments,
                          struct kv_buffer *value)
 {
     struct kv_process *process = NULL;
     struct kv_process_info info;
     int error = read_process(self, &arguments, &process);
-    if (error == KV_OK && process != NULL) {
+    if (error != KV_OK) {
+        return error;
+    }
+    if (process != NULL) {
         kv_process_inspect(process, &info);
+    }
+    if (process != NULL && has_attributes(info.module)) {
         write_call(value, &info);
-    } else if (error == KV_OK) {
+    } else {
         write_mfa(value, "proc_lib", "init_p", 5);
     }
-    return error;
+    return KV_OK;
 }
 
 static int run_get_label(struct kv_process *self, struct kv_reader arguments,
@@ -531,9 +617,12 @@ const struct kv_function kv_process_functions[] = {
     {"proc_lib", "get_label", run_get_label, 1},
     {"sys", "get_status", run_get_status, 1},
     {"sys", "get_status", run_get_status, 2},
+    {"appmon_info", "module_info", run_attributes, 1},
+    {"erpc", "module_info", run_attributes, 1},
     {"kv_bucket", "module_info", run_attributes, 1},
     {"kv_registry", "module_info", run_attributes, 1},
     {"net_kernel", "module_info", run_attributes, 1},
+    {"observer_backend", "module_info", run_attributes, 1},
     {"rex", "module_info", run_attributes, 1},
     {NULL, NULL, NULL, 0},
 };

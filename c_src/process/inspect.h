@@ -39,8 +39,10 @@ struct kv_process_info {
 
 void kv_process_inspect(const struct kv_process *process, struct kv_process_info *info);
 
-/* Appends what sys:get_status/1 answers. */
-void kv_process_write_status(const struct kv_process *self, struct kv_buffer *to);
+/* Appends what sys:get_status/1 answers, with `state` (a term) in place of the whole state unless it
+ * is of length 0. */
+void kv_process_write_status(const struct kv_process *self, struct kv_bytes state,
+                             struct kv_buffer *to);
 
 /* The living process of this node with that pid; NULL when there is none. */
 struct kv_process *kv_process_at(const struct kv_runtime *runtime, const struct kv_pid *pid);

@@ -47,7 +47,7 @@ static void write_data(struct kv_buffer *to, uint32_t count)
 
 /* What gen_server:format_status/2 makes: a header, data about the process, data about its state. */
 static void write_misc(const struct kv_process *self, const struct kv_pid *pid, const char *status,
-                       struct kv_buffer *to)
+                       struct kv_bytes state, struct kv_buffer *to)
 {
     char header[128];
     (void)snprintf(header, sizeof header, "Status for native process %s <%" PRIu32 ".%" PRIu32 ">",
@@ -66,13 +66,18 @@ static void write_misc(const struct kv_process *self, const struct kv_pid *pid, 
     kv_write_nil(to);
     write_data(to, 1);
     write_item(to, "State");
-    write_state(self, to);
+    if (state.length > 0) {
+        kv_write_term(to, state);
+    } else {
+        write_state(self, to);
+    }
     kv_write_nil(to);
     kv_write_nil(to);
 }
 
 /* {status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]} */
-void kv_process_write_status(const struct kv_process *self, struct kv_buffer *to)
+void kv_process_write_status(const struct kv_process *self, struct kv_bytes state,
+                             struct kv_buffer *to)
 {
     const char *status = self->suspended ? "suspended" : "running";
     struct kv_pid pid = kv_process_pid(self);
@@ -94,7 +99,7 @@ void kv_process_write_status(const struct kv_process *self, struct kv_buffer *to
     kv_write_atom_text(to, status);
     kv_write_term(to, kv_buffer_bytes(&self->parent));
     kv_write_nil(to);
-    write_misc(self, &pid, status, to);
+    write_misc(self, &pid, status, state, to);
     kv_write_nil(to);
 }
 
@@ -139,7 +144,7 @@ static void write_answer(struct kv_process *self, const struct kv_from *from,
     if (kv_term_is_atom(request, "get_state")) {
         write_get_state(self, from, to);
     } else if (kv_term_is_atom(request, "get_status")) {
-        kv_process_write_status(self, to);
+        kv_process_write_status(self, kv_bytes(NULL, 0), to);
     } else if (is_pair(request, "replace_state", &term)) {
         write_replace_state_failed(to);
     } else if (is_pair(request, "debug", &term)) {

@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test prop demo lint format asan fuzz clean
+.PHONY: help build run test test-observer prop demo lint format asan fuzz clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,10 @@ test: ## runs every test, and lint
 prop: ## RUNS random programs against the model of buckets and clients
 	@scripts/install test
 	@RUNS=$(or $(RUNS),100000) scripts/with-epmd rebar3 ct --readable=true --suite test/conformance/kv_model_SUITE
+
+test-observer: ## the real Observer, under a virtual display, looks at both nodes; KV_IMAGES=DIRECTORY keeps screenshots
+	@scripts/install test
+	@scripts/with-epmd rebar3 ct --readable=true --suite test/kv_observer_SUITE
 
 demo: ## the tour: makes buckets, kills everything there is to kill, and says what recovered and how soon
 	@scripts/install run

@@ -43,6 +43,7 @@
 %% How long a registry waits for the node that it lost to be noticed by the supervisors above.
 -define(BRANCH_END_TIMEOUT, 10000).
 -define(START_FAILED_PAUSE, 500).
+-define(FIGURES_TIMEOUT, 100).
 
 %% @doc Starts a native process and its proxy, linked to the caller.
 -spec start_link(kind(), name(), options()) -> {ok, pid()} | {error, term()}.
@@ -116,7 +117,17 @@ module(registry) -> kv_registry.
 be_known_as(Kind, Native, Label) ->
     _ = put('$initial_call', {module(Kind), init, 1}),
     _ = put('$kv_native', {Kind, Native, Label}),
-    ok.
+    label(Label).
+
+%% Since OTP 27 a process may have a label, which Observer writes into its box: the bucket's name, and no atom
+%% is made of it. Before that the box of an unregistered process has its pid.
+label(undefined) ->
+    ok;
+label(Label) ->
+    case erlang:function_exported(proc_lib, set_label, 1) of
+        true -> apply(proc_lib, set_label, [Label]);
+        false -> ok
+    end.
 
 parent() ->
     case get('$ancestors') of
@@ -216,15 +227,30 @@ terminate(Reason, #state{native = Native, monitor = Monitor}) ->
 
 %% @private
 -spec format_status(gen_server:format_status()) -> gen_server:format_status().
+format_status(#{reason := _, state := #state{} = State} = Status) ->
+    Status#{state := shown(State)};
 format_status(#{state := #state{} = State} = Status) ->
-    Status#{
-        state := #{
-            kind => State#state.kind,
-            native => State#state.native,
-            label => State#state.label,
-            relayed => map_size(State#state.relayed),
-            creators => map_size(State#state.creators)
-        }
-    };
+    Status#{state := maps:merge(shown(State), figures(State#state.native))};
 format_status(Status) ->
     Status.
+
+shown(State) ->
+    #{
+        kind => State#state.kind,
+        native => State#state.native,
+        label => State#state.label,
+        relayed => map_size(State#state.relayed),
+        creators => map_size(State#state.creators)
+    }.
+
+%% What the native process is made of, for those who look: nothing when the node does not answer at once.
+figures(Native) ->
+    try
+        [{memory, Memory}] = on_its_node(Native, erlang, process_info, [Native, [memory]]),
+        #{memory => Memory, size => on_its_node(Native, ets, info, [Native, size])}
+    catch
+        _:_ -> #{}
+    end.
+
+on_its_node(Native, Module, Function, Arguments) ->
+    erpc:call(node(Native), Module, Function, Arguments, ?FIGURES_TIMEOUT).

@@ -8,7 +8,7 @@
 
 -export([start/0, stop/0, is_alive/0, crashes/0, resize/2]).
 -export([tab/1, nodes/0, select_node/1, labels/0, rows/0, column/1]).
--export([apps/0, pick_app/1, tree/0]).
+-export([refresh_processes/0, apps/0, pick_app/1, tree/0]).
 -export([open_process/1, process_window/1, process_pages/1, close_process/1, windows_of/1]).
 -export([open_table/1, table_rows/0, edit_row/2, delete_row/1, refresh_table/0, close_table/0]).
 
@@ -23,6 +23,8 @@
 %% The ids in the menu of a table window: observer_tv_table.erl.
 -define(TABLE_REFRESH, 401).
 -define(TABLE_DELETE, 404).
+%% observer_pro_wx.erl
+-define(PROCESSES_REFRESH, 203).
 
 %%% Observer
 
@@ -140,6 +142,12 @@ list_rows(List) ->
 
 column(N) ->
     [lists:nth(N, Row) || Row <- rows()].
+
+%% Picks Refresh in the menu of the tab Processes.
+refresh_processes() ->
+    {_, Panel} = info(),
+    Panel ! #wx{id = ?PROCESSES_REFRESH, event = #wxCommand{type = command_menu_selected}},
+    ok.
 
 %%% Applications
 

@@ -39,8 +39,8 @@ struct kv_process_info {
 
 void kv_process_inspect(const struct kv_process *process, struct kv_process_info *info);
 
-/* Appends what sys:get_status/1 answers, with `state` (a term) in place of the whole state unless it
- * is of length 0. */
+/* Appends what sys:get_status/1 answers, with `state` (a term) in place of the whole state unless
+ * it is of length 0. */
 void kv_process_write_status(const struct kv_process *self, struct kv_bytes state,
                              struct kv_buffer *to);
 

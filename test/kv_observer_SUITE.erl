@@ -310,7 +310,9 @@ children_of(Text, {_, Children}) ->
 picture(Config, Name) ->
     case os:getenv("KV_IMAGES") of
         false -> ok;
-        Directory -> picture(?config(display, Config), Directory, Name)
+        Directory ->
+            in(Config, fun() -> kv_observer_driver:resize(?WIDTH, ?HEIGHT) end),
+            picture(?config(display, Config), Directory, Name)
     end.
 
 picture(Display, Directory, Name) ->

@@ -90,6 +90,8 @@ title() ->
 
 %% Moves the window to the corner of the screen.
 resize(Width, Height) ->
+    %% The size that it has already would be no change, though the screen may not show it yet.
+    ok = wxWindow:setSize(frame(), 0, 0, Width, Height - 1),
     wxWindow:setSize(frame(), 0, 0, Width, Height).
 
 %%% Tabs and nodes

@@ -11,6 +11,7 @@
 enum {
     SHOWN_MEMORY_MAX = 64 << 20, /* bytes of a table that a viewer may fetch whole */
     CHUNK_BYTES = 64 << 10,      /* of rows in one message */
+    LISTED_MAX = 5000,           /* tables in the list: it is one answer, made in one turn */
     WORD = 8,
 };
 
@@ -61,7 +62,7 @@ static void add_table(void *context, const struct kv_process *process)
     struct kv_term_list table = {0};
     struct kv_process_info info;
     kv_process_inspect(process, &info);
-    if (info.view == NULL) {
+    if (info.view == NULL || tables->count >= LISTED_MAX) {
         return;
     }
     kv_term_list_atom(&table, "name", info.module);

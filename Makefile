@@ -31,7 +31,7 @@ prop: ## RUNS random programs against the model of buckets and clients
 
 test-observer: ## the real Observer, under a virtual display, looks at both nodes; KV_IMAGES=DIRECTORY keeps screenshots
 	@scripts/install test
-	@scripts/with-epmd rebar3 ct --readable=true --suite test/kv_observer_SUITE
+	@scripts/with-epmd rebar3 ct --readable=true --dir test/observer
 
 demo: ## the tour: makes buckets, kills everything there is to kill, and says what recovered and how soon
 	@scripts/install run

@@ -41,7 +41,7 @@
 }).
 
 %% How long a registry waits for the node that it lost to be noticed by the supervisors above.
--define(BRANCH_END_TIMEOUT, 10000).
+-define(BRANCH_END_TIMEOUT, 1000).
 -define(START_FAILED_PAUSE, 500).
 -define(FIGURES_TIMEOUT, 100).
 

@@ -160,8 +160,10 @@ static void port(const uint8_t *term, struct kv_buffer *to)
     creation(rest + 4, term[0] == KV_TAG_PORT, to);
 }
 
-/* Words of zero at the end do not count for =:= (OTP: utils.c, eq(), external references); three
- * words are what a BEAM itself gives every reference (ERTS_REF_NUMBERS). */
+/* Three words at least, which is what a BEAM gives every reference (ERTS_REF_NUMBERS). More stay as
+ * they are: for =:= words of zero at the end do not count (OTP: utils.c, eq(), external
+ * references), but since OTP 26 a BEAM knows a reference of its own again only with all of its
+ * words, and it always sends all of them. */
 static void words(const uint8_t *from, size_t count, struct kv_buffer *to)
 {
     size_t present = count < USUAL_REF_WORDS ? count : USUAL_REF_WORDS;
@@ -172,21 +174,13 @@ static void words(const uint8_t *from, size_t count, struct kv_buffer *to)
     kv_buffer_append(to, kv_bytes(from + 4 * present, 4 * (count - present)));
 }
 
-static size_t significant_words(const uint8_t *from, size_t count)
-{
-    while (count > USUAL_REF_WORDS && kv_get32(from + 4 * (count - 1)) == 0) {
-        count--;
-    }
-    return count;
-}
-
 static void reference(const uint8_t *term, struct kv_buffer *to)
 {
     bool old = term[0] == KV_TAG_NEW_REFERENCE;
     const uint8_t *node = term + 3;
     const uint8_t *rest = node + kv_atom_size(node);
     const uint8_t *first = rest + (old ? 1 : 4);
-    size_t count = significant_words(first, kv_get16(term + 1));
+    size_t count = kv_get16(term + 1);
     kv_buffer_u8(to, KV_TAG_NEWER_REFERENCE);
     kv_buffer_u16(to, (uint16_t)(count > USUAL_REF_WORDS ? count : USUAL_REF_WORDS));
     (void)atom(node, to);

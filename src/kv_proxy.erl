@@ -121,13 +121,12 @@ be_known_as(Kind, Native, Label) ->
 
 %% Since OTP 27 a process may have a label, which Observer writes into its box: the bucket's name, and no atom
 %% is made of it. Before that the box of an unregistered process has its pid.
-label(undefined) ->
-    ok;
-label(Label) ->
-    case erlang:function_exported(proc_lib, set_label, 1) of
-        true -> apply(proc_lib, set_label, [Label]);
-        false -> ok
-    end.
+-if(?OTP_RELEASE >= 27).
+label(undefined) -> ok;
+label(Label) -> proc_lib:set_label(Label).
+-else.
+label(_Label) -> ok.
+-endif.
 
 parent() ->
     case get('$ancestors') of

@@ -116,20 +116,6 @@ static void drop(struct kv_process *self, struct entry *entry)
 /* ---- events ------------------------------------------------------------------------------------
  */
 
-static void send_to(struct kv_process *self, struct kv_bytes process, struct kv_bytes message)
-{
-    struct kv_pid pid;
-    struct kv_bytes name;
-    struct kv_bytes node;
-    struct kv_reader reader = kv_reader(process);
-    if (kv_read_pid(&reader, &pid) == KV_OK) {
-        kv_send(self, &pid, message);
-    } else if (kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_atom(&reader, &name) == KV_OK &&
-               kv_read_atom(&reader, &node) == KV_OK) {
-        kv_send_name(self, node, name, message);
-    }
-}
-
 /* {notify, {Kind, Name, Pid}}: what gen_event:notify/2 sends. */
 static void notify(struct kv_process *self, const struct entry *entry, const char *kind)
 {
@@ -141,7 +127,7 @@ static void notify(struct kv_process *self, const struct entry *entry, const cha
     kv_write_atom_text(term, kind);
     kv_write_binary(term, name_of(entry));
     kv_write_pid(term, &entry->pid);
-    send_to(self, kv_buffer_bytes(&registry->event_manager), kv_buffer_bytes(term));
+    kv_send_to(self, kv_buffer_bytes(&registry->event_manager), kv_buffer_bytes(term));
 }
 
 /* ---- answers -----------------------------------------------------------------------------------
@@ -235,7 +221,7 @@ static void ask_creator(struct kv_process *self, const struct entry *entry)
     kv_write_atom_text(term, "create_bucket");
     kv_write_pid(term, &own);
     kv_write_binary(term, name_of(entry));
-    send_to(self, kv_buffer_bytes(&registry->creator), kv_buffer_bytes(term));
+    kv_send_to(self, kv_buffer_bytes(&registry->creator), kv_buffer_bytes(term));
 }
 
 /* A bucket of our own: [{owner, Self}, {label, Name}]. */

@@ -215,18 +215,15 @@ static void deliver(struct kv_process *self, const char *kind, struct kv_bytes a
                     struct kv_bytes data)
 {
     const struct appmon *appmon = kv_process_state(self);
-    struct kv_pid viewer;
     struct kv_pid own = kv_process_pid(self);
     struct kv_buffer message = KV_BUFFER_INIT;
-    struct kv_reader reader = kv_reader(kv_buffer_bytes(&appmon->viewer));
-    (void)kv_read_pid(&reader, &viewer);
     kv_write_tuple(&message, 5);
     kv_write_atom_text(&message, "delivery");
     kv_write_pid(&message, &own);
     kv_write_atom_text(&message, kind);
     kv_write_atom(&message, about);
     kv_write_term(&message, data);
-    kv_send(self, &viewer, kv_buffer_bytes(&message));
+    kv_send_to(self, kv_buffer_bytes(&appmon->viewer), kv_buffer_bytes(&message));
     kv_buffer_free(&message);
 }
 

@@ -413,18 +413,25 @@ static int info_of_item(struct kv_bytes name, const struct kv_process *process,
     return write_named_item(value, name, process, &info) ? KV_OK : KV_ETYPE;
 }
 
+/* As read_process(); a dead process has its answer then: undefined. */
+static int read_for_info(struct kv_process *self, struct kv_reader *arguments,
+                         struct kv_process **process, struct kv_buffer *value)
+{
+    int error = read_process(self, arguments, process);
+    if (error == KV_OK && *process == NULL) {
+        kv_write_atom_text(value, "undefined");
+    }
+    return error;
+}
+
 static int run_process_info(struct kv_process *self, struct kv_reader arguments,
                             struct kv_buffer *value)
 {
     struct kv_process *process = NULL;
     struct kv_bytes name;
-    int error = read_process(self, &arguments, &process);
-    if (error != KV_OK) {
+    int error = read_for_info(self, &arguments, &process, value);
+    if (error != KV_OK || process == NULL) {
         return error;
-    }
-    if (process == NULL) {
-        kv_write_atom_text(value, "undefined");
-        return KV_OK;
     }
     if (kv_read_atom(&arguments, &name) == KV_OK) {
         return info_of_item(name, process, value);
@@ -437,13 +444,9 @@ static int run_process_info_1(struct kv_process *self, struct kv_reader argument
 {
     struct kv_process *process = NULL;
     struct kv_process_info info;
-    int error = read_process(self, &arguments, &process);
-    if (error != KV_OK) {
+    int error = read_for_info(self, &arguments, &process, value);
+    if (error != KV_OK || process == NULL) {
         return error;
-    }
-    if (process == NULL) {
-        kv_write_atom_text(value, "undefined");
-        return KV_OK;
     }
     kv_process_inspect(process, &info);
     kv_write_list(value, USUAL_ITEMS);
@@ -678,17 +681,14 @@ static int collector_init(struct kv_process *self, struct kv_bytes argument,
 /* {procs_info, Self, Rows} */
 static void send_rows(struct kv_process *self, struct collector *collector)
 {
-    struct kv_pid target;
     struct kv_pid own = kv_process_pid(self);
     struct kv_buffer message = KV_BUFFER_INIT;
-    struct kv_reader reader = kv_reader(kv_buffer_bytes(&collector->target));
-    (void)kv_read_pid(&reader, &target);
     kv_write_tuple(&message, 3);
     kv_write_atom_text(&message, "procs_info");
     kv_write_pid(&message, &own);
     kv_term_list_close(&collector->rows, &message);
     collector->rows = (struct kv_term_list){0};
-    kv_send(self, &target, kv_buffer_bytes(&message));
+    kv_send_to(self, kv_buffer_bytes(&collector->target), kv_buffer_bytes(&message));
     kv_buffer_free(&message);
 }
 

@@ -124,16 +124,6 @@ static const struct kv_behaviour erpc_cast = {.module = "erpc",
 
 /* ---- rex ------------------------------------------------------------------------------------- */
 
-static int rex_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason)
-{
-    (void)options;
-    if (kv_process_register(self, kv_bytes_text("rex")) != KV_OK) {
-        kv_write_atom_text(reason, "already_registered");
-        return KV_EEXIST;
-    }
-    return KV_OK;
-}
-
 /* The value, or {badrpc, {'EXIT', {Reason, Stack}}}. */
 static void write_rpc(struct kv_process *self, const struct kv_call *call, struct kv_buffer *to)
 {
@@ -240,7 +230,7 @@ static void rex_info(struct kv_process *self, struct kv_bytes message)
 static const struct kv_behaviour rex = {
     .module = "rex",
     .state_size = 1,
-    .init = rex_init,
+    .init = kv_service_init,
     .handle_call = rex_call,
     .handle_info = rex_info,
 };
@@ -249,16 +239,9 @@ static const struct kv_behaviour rex = {
 
 int kv_observe_start(struct kv_runtime *runtime)
 {
-    struct kv_pid pid;
-    struct kv_buffer options = KV_BUFFER_INIT;
-    struct kv_buffer reason = KV_BUFFER_INIT;
     kv_runtime_offer(runtime, &erpc_call);
     kv_runtime_offer(runtime, &erpc_cast);
     kv_runtime_offer(runtime, &kv_fetch_stats_behaviour);
     kv_runtime_offer(runtime, &kv_procs_info_behaviour);
-    kv_write_nil(&options);
-    int error = kv_spawn(runtime, &rex, kv_buffer_bytes(&options), &pid, &reason);
-    kv_buffer_free(&options);
-    kv_buffer_free(&reason);
-    return error == KV_OK ? KV_OK : KV_EEXIST;
+    return kv_runtime_start_service(runtime, &rex);
 }

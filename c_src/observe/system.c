@@ -320,14 +320,11 @@ static void write_stats(struct charted *charted, const struct memory *memory, st
 static void stats_timer(struct kv_process *self)
 {
     struct charted *charted = kv_process_state(self);
-    struct kv_pid chart;
     struct memory memory;
     struct kv_buffer message = KV_BUFFER_INIT;
-    struct kv_reader reader = kv_reader(kv_buffer_bytes(&charted->chart));
-    (void)kv_read_pid(&reader, &chart);
     measure(self, &memory);
     write_stats(charted, &memory, &message);
-    kv_send(self, &chart, kv_buffer_bytes(&message));
+    kv_send_to(self, kv_buffer_bytes(&charted->chart), kv_buffer_bytes(&message));
     kv_buffer_free(&message);
     kv_process_set_timer(self, charted->period);
 }

@@ -227,11 +227,8 @@ static void add_row(void *context, struct kv_bytes key, struct kv_bytes value)
 /* {Self, Rows} or {Self, '$end_of_table'} */
 static void send_to_viewer(struct kv_process *self, struct reader *reader, bool end)
 {
-    struct kv_pid viewer;
     struct kv_pid own = kv_process_pid(self);
     struct kv_buffer message = KV_BUFFER_INIT;
-    struct kv_reader term = kv_reader(kv_buffer_bytes(&reader->viewer));
-    (void)kv_read_pid(&term, &viewer);
     kv_write_tuple(&message, 2);
     kv_write_pid(&message, &own);
     if (end) {
@@ -240,7 +237,7 @@ static void send_to_viewer(struct kv_process *self, struct reader *reader, bool 
         kv_term_list_close(&reader->rows, &message);
         reader->rows = (struct kv_term_list){0};
     }
-    kv_send(self, &viewer, kv_buffer_bytes(&message));
+    kv_send_to(self, kv_buffer_bytes(&reader->viewer), kv_buffer_bytes(&message));
     kv_buffer_free(&message);
 }
 

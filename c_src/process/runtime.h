@@ -60,6 +60,12 @@ void kv_runtime_free(struct kv_runtime *runtime);
  * borrowed for good. */
 void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
 
+/* The init of a process of which a node has one: registers it under the name of its behaviour. */
+int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);
+
+/* Starts such a process. KV_OK, or KV_EEXIST when there is one of its name. */
+int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
+
 /* A node is connected. `name` is copied. There must be no peer of that name. */
 struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
                                    uint32_t creation, void *carrier);

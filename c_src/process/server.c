@@ -69,6 +69,20 @@ void kv_send_name(struct kv_process *self, struct kv_bytes node, struct kv_bytes
     send_signal(self, node, &signal);
 }
 
+void kv_send_to(struct kv_process *self, struct kv_bytes process, struct kv_bytes message)
+{
+    struct kv_pid pid;
+    struct kv_bytes name;
+    struct kv_bytes node;
+    struct kv_reader reader = kv_reader(process);
+    if (kv_read_pid(&reader, &pid) == KV_OK) {
+        kv_send(self, &pid, message);
+    } else if (kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_atom(&reader, &name) == KV_OK &&
+               kv_read_atom(&reader, &node) == KV_OK) {
+        kv_send_name(self, node, name, message);
+    }
+}
+
 void kv_answer(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply)
 {
     static const uint8_t pair[] = {KV_TAG_SMALL_TUPLE, 2};

@@ -111,6 +111,10 @@ void kv_send(struct kv_process *self, const struct kv_pid *to, struct kv_bytes m
 void kv_send_name(struct kv_process *self, struct kv_bytes node, struct kv_bytes name,
                   struct kv_bytes message);
 
+/* Sends a term to a process that is known by a term: a pid, or {Name, Node}. Any other term, and no
+ * bytes at all, stand for nobody. */
+void kv_send_to(struct kv_process *self, struct kv_bytes process, struct kv_bytes message);
+
 /* Answers a call: {Tag, Reply} to the caller, by way of its alias when it gave one. */
 void kv_reply(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply);
 void kv_reply_atom(struct kv_process *self, const struct kv_from *from, const char *reply);

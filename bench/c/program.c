@@ -1,0 +1,122 @@
+#include "program.h"
+
+#include "fail.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ARGUMENTS_MAX = 32, LINE_MAX_BYTES = 1024 };
+
+static void become(const char *path, const char *node, char **extra, int input, int output)
+{
+    char *arguments[ARGUMENTS_MAX + 6] = {(char *)path, "--name", (char *)node, "--bind",
+                                          PROGRAM_HOST};
+    for (int i = 0; extra && extra[i] && i < ARGUMENTS_MAX; i++)
+        arguments[5 + i] = extra[i];
+    dup2(input, STDIN_FILENO);
+    dup2(output, STDOUT_FILENO);
+    for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
+        close(fd);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    execv(path, arguments);
+    fprintf(stderr, "%s: %s\n", path, strerror(errno));
+    _exit(127);
+}
+
+/* Byte by byte: what comes behind the line stays in the pipe. */
+static void read_line(int fd, char *line)
+{
+    size_t length = 0;
+    while (length + 1 < LINE_MAX_BYTES && read(fd, line + length, 1) == 1 && line[length] != '\n')
+        length++;
+    line[length] = '\0';
+}
+
+static void await_ready(struct program *program, const char *path)
+{
+    char line[LINE_MAX_BYTES];
+    do {
+        read_line(program->output, line);
+        if (strncmp(line, "ready ", 6) != 0 && strncmp(line, "log ", 4) != 0)
+            FAIL("%s did not start: %s", path, *line ? line : "it ended without a word");
+    } while (strncmp(line, "ready ", 6) != 0);
+    const char *port = strstr(line, " port=");
+    if (!port)
+        FAIL("%s says no port: %s", path, line);
+    program->port = (uint16_t)strtoul(port + 6, NULL, 10);
+}
+
+void program_start(struct program *program, const char *path, const char *node, char **extra)
+{
+    int input[2];
+    int output[2];
+    if (pipe(input) != 0 || pipe(output) != 0)
+        FAIL_ERRNO("pipe");
+    program->pid = fork();
+    if (program->pid < 0)
+        FAIL_ERRNO("fork");
+    if (program->pid == 0)
+        become(path, node, extra, input[0], output[1]);
+    close(input[0]);
+    close(output[1]);
+    program->input = input[1];
+    program->output = output[0];
+    static const char cookie[] = PROGRAM_COOKIE "\n";
+    if (write(program->input, cookie, sizeof(cookie) - 1) < 0)
+        FAIL_ERRNO("the standard input of the program");
+    await_ready(program, path);
+}
+
+void program_stop(struct program *program)
+{
+    close(program->input);
+    waitpid(program->pid, NULL, 0);
+    close(program->output);
+}
+
+/* The scheduler's own account, which is exact where that of times(2) counts in clock ticks of 10
+ * ms. */
+static uint64_t schedule_figure(pid_t pid, int which)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *threads = opendir(path);
+    if (!threads)
+        FAIL_ERRNO(path);
+    uint64_t sum = 0;
+    for (struct dirent *entry; (entry = readdir(threads));) {
+        char file[sizeof(path) + sizeof(entry->d_name) + 16];
+        uint64_t figures[2] = {0, 0};
+        snprintf(file, sizeof(file), "%s/%s/schedstat", path, entry->d_name);
+        FILE *stat = entry->d_name[0] == '.' ? NULL : fopen(file, "re");
+        if (!stat)
+            continue;
+        if (fscanf(stat, "%" SCNu64 " %" SCNu64, &figures[0], &figures[1]) == 2)
+            sum += figures[which];
+        fclose(stat);
+    }
+    closedir(threads);
+    return sum;
+}
+
+uint64_t processor_time(pid_t pid)
+{
+    return schedule_figure(pid, 0);
+}
+
+uint64_t processor_wait(pid_t pid)
+{
+    return schedule_figure(pid, 1);
+}
+
+uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000U + (uint64_t)time.tv_nsec;
+}

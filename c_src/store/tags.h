@@ -1,0 +1,61 @@
+/* Which of a group's entries may hold a key: all its tags compared at once.
+ *
+ * Writer and reader load the first 16 bytes of a group as two words, each with whatever ordering it
+ * needs, and compare in registers: nothing here touches shared memory. */
+#ifndef KV_TAGS_H
+#define KV_TAGS_H
+
+#include "store/layout.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* One bit for each entry of a group. */
+#define KV_TAGS_ALL ((1U << KV_GROUP_ENTRIES) - 1)
+
+/* The first 16 bytes of a group, in memory order: tags, then the count of those that passed. */
+struct kv_tags {
+    uint64_t low;
+    uint64_t high;
+};
+
+#ifndef __SSE2__
+/* Bit i for byte i of the word, in memory order, where it equals the tag. */
+static inline unsigned kv_tags_match_word(uint64_t word, uint8_t tag)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t low_bits = UINT64_C(0x7F7F7F7F7F7F7F7F);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    uint64_t differs = word ^ (ones * tag);
+    uint64_t equal = ~(((differs & low_bits) + low_bits) | differs | low_bits) >> 7;
+    return (unsigned)((equal * UINT64_C(0x0102040810204080)) >> 56);
+}
+#endif
+
+/* Bit i is set where entry i of the group has this tag; tag 0 finds the free ones. */
+static inline unsigned kv_tags_match(struct kv_tags tags, uint8_t tag)
+{
+#ifdef __SSE2__
+    __m128i all = _mm_set_epi64x((long long)tags.high, (long long)tags.low);
+    __m128i equal = _mm_cmpeq_epi8(all, _mm_set1_epi8((char)tag));
+    return (unsigned)_mm_movemask_epi8(equal) & KV_TAGS_ALL;
+#else
+    unsigned equal = kv_tags_match_word(tags.low, tag) | (kv_tags_match_word(tags.high, tag) << 8);
+    return equal & KV_TAGS_ALL;
+#endif
+}
+
+/* How many keys went on to a later group. */
+static inline uint16_t kv_tags_passed(struct kv_tags tags)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (uint16_t)(tags.high >> 32);
+#else
+    return (uint16_t)(tags.high >> 16);
+#endif
+}
+
+#endif

@@ -89,7 +89,7 @@ static void whole(struct kv_process *self, const struct kv_bytes *arguments,
 
 static void put(struct kv_process *self, const struct kv_bytes *arguments, struct kv_buffer *answer)
 {
-    kv_bucket_put(self, arguments[0], arguments[1]);
+    (void)kv_bucket_put(self, arguments[0], arguments[1]);
     kv_write_atom_text(answer, "ok");
 }
 
@@ -98,7 +98,7 @@ static void put_new(struct kv_process *self, const struct kv_bytes *arguments,
 {
     struct kv_bytes value;
     if (!kv_bucket_find(self, arguments[0], &value)) {
-        kv_bucket_put(self, arguments[0], arguments[1]);
+        (void)kv_bucket_put(self, arguments[0], arguments[1]);
     }
     kv_write_atom_text(answer, "ok");
 }
@@ -106,21 +106,21 @@ static void put_new(struct kv_process *self, const struct kv_bytes *arguments,
 static void delete (struct kv_process *self, const struct kv_bytes *arguments,
                     struct kv_buffer *answer)
 {
-    kv_bucket_delete(self, arguments[0]);
+    (void)kv_bucket_delete(self, arguments[0]);
     kv_write_atom_text(answer, "ok");
 }
 
 static void pop(struct kv_process *self, const struct kv_bytes *arguments, struct kv_buffer *answer)
 {
     get(self, arguments, answer);
-    kv_bucket_delete(self, arguments[0]);
+    (void)kv_bucket_delete(self, arguments[0]);
 }
 
 static void pop_or(struct kv_process *self, const struct kv_bytes *arguments,
                    struct kv_buffer *answer)
 {
     get_or(self, arguments, answer);
-    kv_bucket_delete(self, arguments[0]);
+    (void)kv_bucket_delete(self, arguments[0]);
 }
 
 /* ---- the list -------------------------------------------------------------------------------- */

@@ -5,8 +5,6 @@
 #include "kv/options.h"
 #include "process/runtime.h"
 
-enum { WHOLE_TABLE_MAX = 1 << 28 }; /* bytes of a table that is still sent in one message */
-
 static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
@@ -50,16 +48,26 @@ bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_byte
     return kv_table_get(bucket->table, canonical(self, key), value);
 }
 
-void kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value)
+int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value)
 {
     const struct kv_bucket *bucket = kv_process_state(self);
     kv_table_put(bucket->table, canonical(self, key), value);
+    return KV_OK;
 }
 
-void kv_bucket_delete(struct kv_process *self, struct kv_bytes key)
+bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key)
 {
     const struct kv_bucket *bucket = kv_process_state(self);
-    (void)kv_table_delete(bucket->table, canonical(self, key));
+    return kv_table_delete(bucket->table, canonical(self, key));
+}
+
+void kv_bucket_reply_no_memory(struct kv_process *self, const struct kv_from *from)
+{
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "error");
+    kv_write_atom_text(term, "enomem");
+    kv_reply(self, from, kv_buffer_bytes(term));
 }
 
 static void reply_bool(struct kv_process *self, const struct kv_from *from, bool value)
@@ -136,8 +144,11 @@ static void fetch(struct kv_process *self, const struct kv_from *from,
 static void put(struct kv_process *self, const struct kv_from *from,
                 const struct kv_bytes *arguments)
 {
-    kv_bucket_put(self, arguments[0], arguments[1]);
-    kv_reply_atom(self, from, "ok");
+    if (kv_bucket_put(self, arguments[0], arguments[1]) == KV_OK) {
+        kv_reply_atom(self, from, "ok");
+    } else {
+        kv_bucket_reply_no_memory(self, from);
+    }
 }
 
 static void put_new(struct kv_process *self, const struct kv_from *from,
@@ -225,20 +236,25 @@ static void write_entries(const struct kv_table *table, enum kv_bucket_shape sha
     }
 }
 
+void kv_bucket_write_too_large(struct kv_buffer *to, size_t bytes)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "error");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "too_large");
+    kv_write_u64(to, bytes);
+}
+
 void kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape,
                      struct kv_buffer *to)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     size_t memory = kv_table_memory(bucket->table);
-    if (memory <= WHOLE_TABLE_MAX) {
+    if (memory <= KV_BUCKET_REPLY_MAX) {
         write_entries(bucket->table, shape, to);
-        return;
+    } else {
+        kv_bucket_write_too_large(to, memory);
     }
-    kv_write_tuple(to, 2);
-    kv_write_atom_text(to, "error");
-    kv_write_tuple(to, 2);
-    kv_write_atom_text(to, "too_large");
-    kv_write_u64(to, memory);
 }
 
 static void reply_whole(struct kv_process *self, const struct kv_from *from,
@@ -280,7 +296,7 @@ static void get_and_update(struct kv_process *self, const struct kv_from *from,
     run_agent(self, from, KV_AGENT_GET_AND_UPDATE, arguments[0]);
 }
 
-enum { MAX_ARGUMENTS = 2 };
+enum { MAX_ARGUMENTS = 3 };
 
 static const struct {
     const char *name;
@@ -298,6 +314,10 @@ static const struct {
     {"keys", 0, keys},
     {"to_map", 0, to_map},
     {"clear", 0, clear},
+    {"get_many", 1, kv_many_get},
+    {"get_many", 2, kv_many_get_or},
+    {"put_many", 1, kv_many_put},
+    {"delete_many", 1, kv_many_delete},
     {"update", 1, update},
     {"get_and_update", 1, get_and_update},
 };
@@ -351,22 +371,37 @@ static void cast_update(struct kv_process *self, struct kv_bytes function)
     kv_buffer_free(&answer);
 }
 
-static void handle_cast(struct kv_process *self, struct kv_bytes request)
+/* False when it is no cast that a bucket knows, or did not do all that it says. */
+static bool do_cast(struct kv_process *self, struct kv_bytes name, uint32_t count,
+                    const struct kv_bytes *arguments)
 {
     struct kv_bucket *bucket = kv_process_state(self);
+    if (count == 2 && kv_bytes_is(name, "put")) {
+        return kv_bucket_put(self, arguments[0], arguments[1]) == KV_OK;
+    }
+    if (count == 1 && kv_bytes_is(name, "delete")) {
+        (void)kv_bucket_delete(self, arguments[0]);
+    } else if (count == 0 && kv_bytes_is(name, "clear")) {
+        kv_table_clear(bucket->table);
+    } else if (count == 1 && kv_bytes_is(name, "put_many")) {
+        return kv_many_cast_put(self, arguments[0]);
+    } else if (count == 1 && kv_bytes_is(name, "delete_many")) {
+        return kv_many_cast_delete(self, arguments[0]);
+    } else if (count == 1 && kv_bytes_is(name, "cast")) {
+        cast_update(self, arguments[0]);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void handle_cast(struct kv_process *self, struct kv_bytes request)
+{
     struct kv_bytes name;
     struct kv_bytes arguments[MAX_ARGUMENTS];
     uint32_t count = 0;
-    bool known = read_request(request, &name, arguments, &count);
-    if (known && count == 2 && kv_bytes_is(name, "put")) {
-        kv_bucket_put(self, arguments[0], arguments[1]);
-    } else if (known && count == 1 && kv_bytes_is(name, "delete")) {
-        kv_bucket_delete(self, arguments[0]);
-    } else if (known && count == 0 && kv_bytes_is(name, "clear")) {
-        kv_table_clear(bucket->table);
-    } else if (known && count == 1 && kv_bytes_is(name, "cast")) {
-        cast_update(self, arguments[0]);
-    } else {
+    if (!read_request(request, &name, arguments, &count) ||
+        !do_cast(self, name, count, arguments)) {
         kv_runtime_log(kv_process_runtime(self), KV_LOG_DEBUG, "a bucket ignored a cast");
     }
 }

@@ -1,4 +1,5 @@
-/* What the files of a bucket share: bucket.c (calls and casts) and agent.c (what Agent sends). */
+/* What the files of a bucket share: bucket.c (calls and casts), many.c (requests about many keys)
+ * and agent.c (what Agent sends). */
 #ifndef KV_BUCKET_H
 #define KV_BUCKET_H
 
@@ -16,14 +17,42 @@ struct kv_bucket {
 /* The value of a key, valid until the bucket is changed. kv_bucket_delete() and kv_bucket_put() of
  * the same key may follow. */
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
-void kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
-void kv_bucket_delete(struct kv_process *self, struct kv_bytes key);
+/* KV_OK, or KV_ENOMEM: nothing has changed then. */
+int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
+/* False when there was none. */
+bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key);
+
+/* Answers {error, enomem}: what a put gets that finds no room. */
+void kv_bucket_reply_no_memory(struct kv_process *self, const struct kv_from *from);
+
+/* Bytes of keys and values that are still sent in one message. */
+enum { KV_BUCKET_REPLY_MAX = 1 << 28 };
+
+/* Appends {error, {too_large, Bytes}}. */
+void kv_bucket_write_too_large(struct kv_buffer *to, size_t bytes);
 
 /* Appends the keys or the values as a list, a list of pairs, or a map; when the bucket is too large
  * for one message, {error, {too_large, Bytes}}. */
 enum kv_bucket_shape { KV_BUCKET_KEYS, KV_BUCKET_VALUES, KV_BUCKET_PAIRS, KV_BUCKET_MAP };
 void kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape,
                      struct kv_buffer *to);
+
+/* ---- many.c ------------------------------------------------------------------------------------
+ * Handlers of calls, which get the arguments of their request. get: [Keys], get_or: [Keys,
+ * Default]; put: [Entries], a list of pairs or a map; delete: [Keys]. */
+
+void kv_many_get(struct kv_process *self, const struct kv_from *from,
+                 const struct kv_bytes *arguments);
+void kv_many_get_or(struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments);
+void kv_many_put(struct kv_process *self, const struct kv_from *from,
+                 const struct kv_bytes *arguments);
+void kv_many_delete(struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments);
+
+/* As casts. False when the argument is malformed, and nothing was done, or there was no room. */
+bool kv_many_cast_put(struct kv_process *self, struct kv_bytes entries);
+bool kv_many_cast_delete(struct kv_process *self, struct kv_bytes keys);
 
 /* ---- agent.c ----------------------------------------------------------------------------------
  * Agent.get(bucket, Map, :get, ["key"]) and the like: functions of maps by name, which a bucket can

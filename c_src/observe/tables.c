@@ -165,7 +165,7 @@ static int run_delete_object(struct kv_process *self, struct kv_reader arguments
     struct kv_bytes present;
     bool done = read_edit(self, &arguments, &process, &info, &key, &wanted);
     if (done && info.view->get(process, key, &present) && is_same(present, wanted)) {
-        info.view->delete (process, key);
+        (void)info.view->delete (process, key);
     }
     kv_write_bool(value, done);
     return KV_OK;
@@ -179,7 +179,7 @@ static int run_insert(struct kv_process *self, struct kv_reader arguments, struc
     struct kv_bytes row_value;
     bool done = read_edit(self, &arguments, &process, &info, &key, &row_value);
     if (done) {
-        info.view->put(process, key, row_value);
+        (void)info.view->put(process, key, row_value);
     }
     kv_write_bool(value, done);
     return KV_OK;

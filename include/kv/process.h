@@ -36,8 +36,10 @@ struct kv_view {
                  void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value),
                  void *context);
     bool (*get)(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
-    void (*put)(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
-    void (*delete)(struct kv_process *self, struct kv_bytes key);
+    /* KV_OK, or KV_ENOMEM: nothing has changed then. */
+    int (*put)(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
+    /* False when there was no such row. */
+    bool (*delete)(struct kv_process *self, struct kv_bytes key);
 };
 
 struct kv_behaviour {

@@ -1,0 +1,240 @@
+/* Requests about many keys in one message.
+ *
+ * A request is looked over before it acts: one that is malformed does nothing. One that acts runs
+ * to its end before the next message of anybody is handled: about 0.1 ms for a thousand keys, and
+ * no more keys than one message holds. */
+#include "base/endian.h"
+#include "kv/bucket.h"
+
+/* ---- lists -------------------------------------------------------------------------------------
+ * A list of bytes comes as a string: its elements are then made here, one at a time. */
+
+enum { STRING_HEADER = 3 };
+
+struct items {
+    struct kv_reader reader;
+    uint32_t left;
+    bool string;
+    uint8_t element[2];
+};
+
+static bool open_list(struct kv_bytes term, struct items *items)
+{
+    items->reader = kv_reader(term);
+    items->string = kv_read_peek(&items->reader) == KV_TAG_STRING;
+    if (items->string) {
+        items->left = kv_get16(term.data + 1);
+        items->reader.offset = STRING_HEADER;
+        return true;
+    }
+    return kv_read_list(&items->reader, &items->left) == KV_OK;
+}
+
+/* The next element, valid until the one after it is asked for. */
+static struct kv_bytes next_item(struct items *items)
+{
+    struct kv_bytes item;
+    items->left--;
+    if (items->string) {
+        items->element[0] = KV_TAG_SMALL_INTEGER;
+        items->element[1] = items->reader.data[items->reader.offset++];
+        return kv_bytes(items->element, sizeof items->element);
+    }
+    (void)kv_read_any(&items->reader, &item);
+    return item;
+}
+
+/* Behind the last element: whether there is nothing, or nil. */
+static bool ends_properly(struct items *items)
+{
+    return kv_reader_at_end(&items->reader) || kv_read_nil(&items->reader) == KV_OK;
+}
+
+static bool is_proper_list(struct kv_bytes term)
+{
+    struct items items;
+    if (!open_list(term, &items)) {
+        return false;
+    }
+    while (items.left > 0) {
+        (void)next_item(&items);
+    }
+    return ends_properly(&items);
+}
+
+/* ---- entries: a list of pairs, or a map ----------------------------------------------------- */
+
+static bool read_pair(struct kv_bytes term, struct kv_bytes *key, struct kv_bytes *value)
+{
+    struct kv_reader reader = kv_reader(term);
+    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_any(&reader, key) == KV_OK &&
+           kv_read_any(&reader, value) == KV_OK;
+}
+
+static bool are_entries(struct kv_bytes term)
+{
+    struct items items;
+    struct kv_bytes key;
+    struct kv_bytes value;
+    if (term.data[0] == KV_TAG_MAP) {
+        return true;
+    }
+    if (!open_list(term, &items)) {
+        return false;
+    }
+    while (items.left > 0) {
+        if (!read_pair(next_item(&items), &key, &value)) {
+            return false;
+        }
+    }
+    return ends_properly(&items);
+}
+
+/* In order; a later entry of the same key replaces an earlier one. Stops at the first that finds no
+ * room. */
+static int put_entries(struct kv_process *self, struct kv_bytes entries)
+{
+    int error = KV_OK;
+    uint32_t left = 0;
+    struct items items;
+    struct kv_bytes key;
+    struct kv_bytes value;
+    struct kv_reader reader = kv_reader(entries);
+    bool map = kv_read_map(&reader, &left) == KV_OK;
+    if (!map) {
+        (void)open_list(entries, &items);
+        left = items.left;
+    }
+    for (; left > 0 && error == KV_OK; left--) {
+        if (map) {
+            (void)kv_read_any(&reader, &key);
+            (void)kv_read_any(&reader, &value);
+        } else {
+            (void)read_pair(next_item(&items), &key, &value);
+        }
+        error = kv_bucket_put(self, key, value);
+    }
+    return error;
+}
+
+static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
+{
+    size_t deleted = 0;
+    struct items items;
+    (void)open_list(keys, &items);
+    while (items.left > 0) {
+        deleted += kv_bucket_delete(self, next_item(&items)) ? 1 : 0;
+    }
+    return deleted;
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+/* {error, {Kind, Term}} */
+static void reply_bad(struct kv_process *self, const struct kv_from *from, const char *kind,
+                      struct kv_bytes term)
+{
+    struct kv_buffer *reply = kv_process_scratch(self);
+    kv_write_tuple(reply, 2);
+    kv_write_atom_text(reply, "error");
+    kv_write_tuple(reply, 2);
+    kv_write_atom_text(reply, kind);
+    kv_write_term(reply, term);
+    kv_reply(self, from, kv_buffer_bytes(reply));
+}
+
+/* Appends the value of each key, or `absent`. A key may be asked for any number of times, so the
+ * sum has a limit of its own: what goes over it is only counted. */
+static size_t write_values(struct kv_process *self, struct items *keys, struct kv_bytes absent,
+                           struct kv_buffer *to)
+{
+    size_t bytes = 0;
+    while (keys->left > 0) {
+        struct kv_bytes value = absent;
+        (void)kv_bucket_find(self, next_item(keys), &value);
+        bytes += value.length;
+        if (bytes <= KV_BUCKET_REPLY_MAX) {
+            kv_write_term(to, value);
+        }
+    }
+    return bytes;
+}
+
+static void reply_values(struct kv_process *self, const struct kv_from *from, struct kv_bytes list,
+                         struct kv_bytes absent)
+{
+    struct items keys;
+    if (!open_list(list, &keys)) {
+        reply_bad(self, from, "bad_keys", list);
+        return;
+    }
+    struct kv_buffer *reply = kv_process_scratch(self);
+    if (keys.left > 0) {
+        kv_write_list(reply, keys.left);
+    }
+    size_t bytes = write_values(self, &keys, absent, reply);
+    if (!ends_properly(&keys)) {
+        reply_bad(self, from, "bad_keys", list);
+        return;
+    }
+    if (bytes > KV_BUCKET_REPLY_MAX) {
+        kv_buffer_clear(reply);
+        kv_bucket_write_too_large(reply, bytes);
+    } else {
+        kv_write_nil(reply);
+    }
+    kv_reply(self, from, kv_buffer_bytes(reply));
+}
+
+void kv_many_get(struct kv_process *self, const struct kv_from *from,
+                 const struct kv_bytes *arguments)
+{
+    static const uint8_t nil[] = {KV_TAG_SMALL_ATOM_UTF8, 3, 'n', 'i', 'l'};
+    reply_values(self, from, arguments[0], kv_bytes(nil, sizeof nil));
+}
+
+void kv_many_get_or(struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments)
+{
+    reply_values(self, from, arguments[0], arguments[1]);
+}
+
+void kv_many_put(struct kv_process *self, const struct kv_from *from,
+                 const struct kv_bytes *arguments)
+{
+    if (!are_entries(arguments[0])) {
+        reply_bad(self, from, "bad_entries", arguments[0]);
+    } else if (put_entries(self, arguments[0]) == KV_OK) {
+        kv_reply_atom(self, from, "ok");
+    } else {
+        kv_bucket_reply_no_memory(self, from);
+    }
+}
+
+void kv_many_delete(struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments)
+{
+    if (!is_proper_list(arguments[0])) {
+        reply_bad(self, from, "bad_keys", arguments[0]);
+        return;
+    }
+    size_t deleted = delete_keys(self, arguments[0]);
+    struct kv_buffer *reply = kv_process_scratch(self);
+    kv_write_u64(reply, deleted);
+    kv_reply(self, from, kv_buffer_bytes(reply));
+}
+
+bool kv_many_cast_put(struct kv_process *self, struct kv_bytes entries)
+{
+    return are_entries(entries) && put_entries(self, entries) == KV_OK;
+}
+
+bool kv_many_cast_delete(struct kv_process *self, struct kv_bytes keys)
+{
+    if (!is_proper_list(keys)) {
+        return false;
+    }
+    (void)delete_keys(self, keys);
+    return true;
+}

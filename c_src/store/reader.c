@@ -1,0 +1,397 @@
+#include "store/reader.h"
+
+#include "store/tags.h"
+
+#include <kv/error.h>
+
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
+/* The bytes of an entry in front of its key are read as so many words: 1 + 5 + 5 + 6 + 4 bytes. */
+enum { HEADER_WORDS = 3, LENGTH_BITS = 7, LENGTH_MORE = 0x80 };
+
+enum { GROUP_WORDS = sizeof(struct kv_group) / sizeof(uint64_t) };
+
+/* ---- shared words ------------------------------------------------------------------------------
+ * Each is loaded once into a variable, and only that is used from then on. Keys and values are read
+ * as plain bytes: what is made of them counts only if the counter stayed the same. */
+
+static uint32_t load32(const uint32_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static uint64_t load64(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static uint64_t little_endian(uint64_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return __builtin_bswap64(word);
+#else
+    return word;
+#endif
+}
+
+static void pause_briefly(void)
+{
+#ifdef __SSE2__
+    _mm_pause();
+#endif
+}
+
+static bool within(const struct kv_mapped *mapped, uint64_t offset, uint64_t length)
+{
+    return offset <= mapped->size && length <= mapped->size - offset;
+}
+
+/* offset: a multiple of 8, within the mapping. */
+static const uint64_t *words_at(const struct kv_mapped *mapped, uint64_t offset)
+{
+    return (const uint64_t *)(const void *)(mapped->base + offset);
+}
+
+static const struct kv_arena_header *header_of(const struct kv_mapped *mapped)
+{
+    return (const struct kv_arena_header *)(const void *)mapped->base;
+}
+
+/* ---- the arena ------------------------------------------------------------------------------- */
+
+static bool lives(const struct kv_mapped *mapped)
+{
+    return load32(&header_of(mapped)->state) == KV_ARENA_LIVES;
+}
+
+int kv_mapped_open(struct kv_mapped *mapped, const void *base, uint64_t size, const uint8_t *id)
+{
+    const struct kv_arena_header *header = base;
+    if (size < KV_ARENA_PAGE) {
+        return KV_ETRUNCATED;
+    }
+    if (load64(&header->magic) != KV_ARENA_MAGIC) {
+        return KV_EMALFORMED;
+    }
+    if (load32(&header->version) != KV_ARENA_VERSION) {
+        return KV_EVERSION;
+    }
+    uint64_t own_size = load64(&header->size);
+    if (own_size < KV_ARENA_PAGE || own_size % KV_ARENA_UNIT != 0) {
+        return KV_EMALFORMED;
+    }
+    if (own_size > size) {
+        return KV_ETRUNCATED;
+    }
+    *mapped = (struct kv_mapped){
+        .base = base,
+        .size = own_size,
+        .hash_key = {.k0 = load64(&header->hash_key[0]), .k1 = load64(&header->hash_key[1])},
+    };
+    bool wanted = id == NULL || memcmp(header->id, id, KV_ARENA_ID_SIZE) == 0;
+    return wanted && lives(mapped) ? KV_OK : KV_ENOENT;
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static const struct kv_table_slot *slot_at(const struct kv_mapped *mapped, uint32_t slot)
+{
+    unsigned block = 31 - (unsigned)__builtin_clz(slot / KV_SLOT_BLOCK_FIRST + 1);
+    uint64_t index = slot - (uint64_t)KV_SLOT_BLOCK_FIRST * ((UINT64_C(1) << block) - 1);
+    uint64_t start = load64(&header_of(mapped)->slot_blocks[block]);
+    uint64_t offset = index * sizeof(struct kv_table_slot);
+    if (start < KV_ARENA_PAGE || start % KV_ARENA_UNIT != 0 || !within(mapped, start, offset) ||
+        !within(mapped, start + offset, sizeof(struct kv_table_slot))) {
+        return NULL;
+    }
+    return (const struct kv_table_slot *)(const void *)(mapped->base + start + offset);
+}
+
+static bool is_there(const struct kv_mapped_table *table)
+{
+    return __atomic_load_n(&table->slot->generation, __ATOMIC_ACQUIRE) == table->generation;
+}
+
+enum kv_read kv_mapped_table_at(const struct kv_mapped *mapped, uint32_t slot, uint32_t generation,
+                                struct kv_mapped_table *table)
+{
+    *table = (struct kv_mapped_table){.slot = slot_at(mapped, slot), .generation = generation};
+    if (table->slot == NULL) {
+        return KV_READ_BROKEN;
+    }
+    bool there = lives(mapped) && generation % 2 == 1 && is_there(table);
+    return there ? KV_READ_FOUND : KV_READ_GONE;
+}
+
+/* What keeps a table from being read, FOUND for nothing. */
+static enum kv_read begin(const struct kv_mapped *mapped, const struct kv_mapped_table *table)
+{
+    if (!lives(mapped) || table->generation % 2 == 0 || !is_there(table)) {
+        return KV_READ_GONE;
+    }
+    return (load32(&table->slot->flags) & KV_SLOT_HELD) != 0 ? KV_READ_HELD : KV_READ_FOUND;
+}
+
+/* ---- entries ----------------------------------------------------------------------------------
+ */
+
+/* A cursor in the bytes that are in front of an entry's key. */
+struct head {
+    uint8_t bytes[HEADER_WORDS * sizeof(uint64_t)];
+    unsigned at;
+};
+
+/* offset: a multiple of 8, of which at least 8 bytes are within. What is behind the end reads as 0.
+ */
+static void load_head(const struct kv_mapped *mapped, uint64_t offset, struct head *head)
+{
+    const uint64_t *words = words_at(mapped, offset);
+    uint64_t loaded[HEADER_WORDS] = {0};
+    for (unsigned i = 0; i < HEADER_WORDS; i++) {
+        if (within(mapped, offset, (i + 1) * sizeof(uint64_t))) {
+            loaded[i] = load64(&words[i]);
+        }
+    }
+    memcpy(head->bytes, loaded, sizeof loaded);
+    head->at = 1;
+}
+
+/* False when it does not end where it must. */
+static bool take_length(struct head *head, uint64_t *length)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < KV_ENTRY_LENGTH_SIZE; i++) {
+        uint8_t byte = head->bytes[head->at++];
+        value |= (uint64_t)(byte & (LENGTH_MORE - 1)) << (LENGTH_BITS * i);
+        if ((byte & LENGTH_MORE) == 0) {
+            *length = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t take_number(struct head *head, unsigned size)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < size; i++) {
+        value |= (uint64_t)head->bytes[head->at++] << (8 * i);
+    }
+    return value;
+}
+
+static enum kv_read compare(const struct kv_mapped *mapped, uint64_t offset, struct kv_bytes key,
+                            unsigned form, struct kv_mapped_value *value)
+{
+    struct head head;
+    uint64_t key_length;
+    uint64_t value_length;
+    if (offset < KV_ARENA_PAGE || !within(mapped, offset, sizeof(uint64_t))) {
+        return KV_READ_BROKEN;
+    }
+    load_head(mapped, offset, &head);
+    uint8_t flags = head.bytes[0];
+    if (!take_length(&head, &key_length) || !take_length(&head, &value_length)) {
+        return KV_READ_BROKEN;
+    }
+    if (key_length != key.length || (flags & KV_ENTRY_KEY_FORM) != form) {
+        return KV_READ_ABSENT;
+    }
+    value->expires = (flags & KV_ENTRY_EXPIRES) != 0 ? take_number(&head, KV_ENTRY_EXPIRY_SIZE) : 0;
+    value->has_use = (flags & KV_ENTRY_HAS_USE) != 0;
+    value->last_use = value->has_use ? (uint32_t)take_number(&head, KV_ENTRY_USE_SIZE) : 0;
+    uint64_t start = offset + head.at;
+    if (!within(mapped, start, key_length + value_length)) {
+        return KV_READ_BROKEN;
+    }
+    if (key_length != 0 && memcmp(mapped->base + start, key.data, key.length) != 0) {
+        return KV_READ_ABSENT;
+    }
+    value->bytes = kv_bytes(mapped->base + start + key_length, (size_t)value_length);
+    value->form = (flags >> KV_ENTRY_VALUE_FORM_SHIFT) & KV_ENTRY_KEY_FORM;
+    return KV_READ_FOUND;
+}
+
+/* ---- the way to an entry ----------------------------------------------------------------------
+ */
+
+static uint64_t reference_in(const uint64_t *group, unsigned entry)
+{
+    unsigned at = (unsigned)offsetof(struct kv_group, references) + entry * KV_REFERENCE_SIZE;
+    unsigned last = at + KV_REFERENCE_SIZE - 1;
+    unsigned shift = 8 * (at % 8);
+    uint64_t reference = little_endian(load64(&group[at / 8])) >> shift;
+    if (last / 8 != at / 8) {
+        reference |= little_endian(load64(&group[last / 8])) << (64 - shift);
+    }
+    return reference & UINT64_C(0xFFFFFFFFFF);
+}
+
+static enum kv_read search_segment(const struct kv_mapped *mapped, uint64_t link,
+                                   struct kv_bytes key, unsigned form, uint64_t hash,
+                                   struct kv_mapped_value *value)
+{
+    unsigned log2 = kv_link_groups_log2(link);
+    unsigned groups = 1U << log2;
+    unsigned candidates = 0;
+    uint64_t offset = kv_link_offset(link);
+    if (log2 > KV_SEGMENT_GROUPS_LOG2 ||
+        !within(mapped, offset, groups * sizeof(struct kv_group))) {
+        return KV_READ_BROKEN;
+    }
+    const uint64_t *segment = words_at(mapped, offset);
+    unsigned at = kv_hash_group(hash, log2);
+    for (unsigned i = 0; i < groups; i++, at = (at + 1) & (groups - 1)) {
+        const uint64_t *group = segment + (size_t)at * GROUP_WORDS;
+        struct kv_tags tags = {.low = load64(&group[0]), .high = load64(&group[1])};
+        unsigned matches = kv_tags_match(tags, kv_hash_tag(hash));
+        for (; matches != 0; matches &= matches - 1) {
+            uint64_t entry = reference_in(group, (unsigned)__builtin_ctz(matches)) * KV_ARENA_UNIT;
+            enum kv_read result = ++candidates > KV_READ_CANDIDATES
+                                      ? KV_READ_BROKEN
+                                      : compare(mapped, entry, key, form, value);
+            if (result != KV_READ_ABSENT) {
+                return result;
+            }
+        }
+        if (kv_tags_passed(tags) == 0) {
+            break;
+        }
+    }
+    return KV_READ_ABSENT;
+}
+
+static enum kv_read search(const struct kv_mapped *mapped, uint64_t link, struct kv_bytes key,
+                           unsigned form, uint64_t hash, struct kv_mapped_value *value)
+{
+    for (unsigned level = 0; level < KV_NODES_MAX && kv_link_kind(link) == KV_LINK_NODE; level++) {
+        uint64_t offset = kv_link_offset(link);
+        if (!within(mapped, offset, KV_NODE_LINKS * sizeof(uint64_t))) {
+            return KV_READ_BROKEN;
+        }
+        link = load64(words_at(mapped, offset) + kv_hash_link(hash, level));
+    }
+    switch (kv_link_kind(link)) {
+    case KV_LINK_NONE:
+        return KV_READ_ABSENT;
+    case KV_LINK_SEGMENT:
+        return search_segment(mapped, link, key, form, hash, value);
+    default:
+        return KV_READ_BROKEN;
+    }
+}
+
+bool kv_mapped_holds(const struct kv_mapped_value *value)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return load32(&value->table.slot->stripes[value->stripe]) == value->counter &&
+           load32(&value->table.slot->generation) == value->table.generation;
+}
+
+enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
+                            struct kv_bytes key, unsigned form, uint64_t hash,
+                            struct kv_mapped_value *value)
+{
+    value->table = *table;
+    value->stripe = kv_hash_stripe(hash);
+    const uint32_t *stripe = &table->slot->stripes[value->stripe];
+    for (unsigned i = 0; i < KV_READ_TRIES; i++) {
+        enum kv_read result = begin(mapped, table);
+        if (result != KV_READ_FOUND) {
+            return result;
+        }
+        value->counter = __atomic_load_n(stripe, __ATOMIC_ACQUIRE);
+        if (value->counter % 2 == 0) {
+            result = search(mapped, load64(&table->slot->root), key, form, hash, value);
+            if (result == KV_READ_FOUND || kv_mapped_holds(value)) {
+                return result;
+            }
+        }
+        pause_briefly();
+    }
+    return KV_READ_DISTURBED;
+}
+
+/* ---- the directory, and what concerns a whole table --------------------------------------------
+ */
+
+enum { BYTES_FORM = 1, DIRECTORY_ITEM = 8 };
+
+static enum kv_read find_in_directory(const struct kv_mapped *mapped,
+                                      const struct kv_mapped_table *directory, uint32_t id,
+                                      uint32_t serial, uint32_t place[2])
+{
+    const uint32_t pid[2] = {id, serial};
+    struct kv_bytes key = kv_bytes(pid, sizeof pid);
+    uint64_t hash = kv_mapped_hash(mapped, key);
+    struct kv_mapped_value value;
+    for (unsigned i = 0; i < KV_READ_TRIES; i++) {
+        enum kv_read result = kv_mapped_find(mapped, directory, key, BYTES_FORM, hash, &value);
+        if (result != KV_READ_FOUND) {
+            return result;
+        }
+        bool fits = value.bytes.length == DIRECTORY_ITEM;
+        if (fits) {
+            memcpy(place, value.bytes.data, DIRECTORY_ITEM);
+        }
+        if (kv_mapped_holds(&value)) {
+            return fits ? KV_READ_FOUND : KV_READ_BROKEN;
+        }
+    }
+    return KV_READ_DISTURBED;
+}
+
+enum kv_read kv_mapped_table_of(const struct kv_mapped *mapped, uint32_t id, uint32_t serial,
+                                struct kv_mapped_table *table)
+{
+    uint32_t place[2];
+    struct kv_mapped_table directory = {.slot = slot_at(mapped, KV_DIRECTORY_SLOT)};
+    if (directory.slot == NULL) {
+        return KV_READ_BROKEN;
+    }
+    directory.generation = load32(&directory.slot->generation);
+    enum kv_read result = find_in_directory(mapped, &directory, id, serial, place);
+    if (result == KV_READ_FOUND) {
+        return kv_mapped_table_at(mapped, place[0], place[1], table);
+    }
+    return result == KV_READ_ABSENT ? KV_READ_GONE : result;
+}
+
+enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
+                             uint64_t *count)
+{
+    enum kv_read result = begin(mapped, table);
+    if (result == KV_READ_FOUND) {
+        *count = load64(&table->slot->count);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        result = is_there(table) ? KV_READ_FOUND : KV_READ_GONE;
+    }
+    return result;
+}
+
+enum kv_read kv_mapped_counters(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
+                                struct kv_mapped_counters *counters)
+{
+    enum kv_read result = begin(mapped, table);
+    counters->table = *table;
+    for (unsigned i = 0; i < KV_STRIPES && result == KV_READ_FOUND; i++) {
+        counters->stripes[i] = __atomic_load_n(&table->slot->stripes[i], __ATOMIC_ACQUIRE);
+        if (counters->stripes[i] % 2 == 1) {
+            result = KV_READ_DISTURBED;
+        }
+    }
+    return result;
+}
+
+bool kv_mapped_unchanged(const struct kv_mapped_counters *counters)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    for (unsigned i = 0; i < KV_STRIPES; i++) {
+        if (load32(&counters->table.slot->stripes[i]) != counters->stripes[i]) {
+            return false;
+        }
+    }
+    return load32(&counters->table.slot->generation) == counters->table.generation;
+}

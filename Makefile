@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test test-observer prop demo lint format asan fuzz clean
+.PHONY: help build run test test-observer prop demo lint format asan fuzz bench clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -57,6 +57,10 @@ asan: ## the C tests under the address and undefined behaviour sanitizers
 fuzz: ## FUZZ_RUNS random inputs for each decoder
 	@scripts/install fuzz
 	@$(MAKE) -C c_src fuzz
+
+bench: ## kv against other tables and Redis, all of it or ONLY=calls,memory; QUICK=1 is short: bench/README.md
+	@scripts/install bench
+	@scripts/bench
 
 clean: ## removes what was built
 	@rm -rf _build

@@ -1,0 +1,81 @@
+%% @doc The benchmark: kv against what else keeps values for a BEAM, on this machine, on loopback.
+%%
+%% bench/README.md says what each number is. This VM is the caller; every contender runs in a process of its own.
+-module(kv_bench).
+
+-export([main/0]).
+
+-export_type([part/0, settings/0, row/0]).
+
+-include("kv_bench.hrl").
+
+-type part() :: node | calls | sizes | many | memory | pause.
+-type row() :: #row{}.
+-type settings() :: #{
+    rounds := pos_integer(),
+    %% How long one measurement takes.
+    ms := pos_integer(),
+    callers := [pos_integer()],
+    sizes := [pos_integer()],
+    %% Of the table whose memory is measured, and of the one that grows while somebody waits.
+    entries := pos_integer(),
+    growth := pos_integer(),
+    contenders := [kv_bench_contender:name()],
+    quick := boolean()
+}.
+
+%% @doc Runs the parts that the environment names in ONLY (all without it), shorter with QUICK, and writes to the directory OUT.
+-spec main() -> no_return().
+main() ->
+    Settings = settings(),
+    Out = os:getenv("OUT", "bench/results/unnamed"),
+    Rows = lists:append([run(Part, Settings) || Part <- parts()]),
+    ok = filelib:ensure_dir(filename:join(Out, "file")),
+    ok = kv_bench_report:write(Out, Rows, Settings),
+    halt(0).
+
+settings() ->
+    settings(os:getenv("QUICK", "") =/= "").
+
+settings(true) ->
+    (settings(false))#{
+        rounds := 3, ms := 200, callers := [1, 64, 256], sizes := [10, 1024 * 1024], entries := 100000, growth := 200000, quick := true
+    };
+settings(false) ->
+    #{
+        rounds => number("ROUNDS", 5),
+        ms => number("MS", 1000),
+        callers => [1, 4, 16, 64, 256],
+        sizes => [10, 1024, 64 * 1024, 1024 * 1024],
+        entries => 1000000,
+        growth => 10000000,
+        contenders => chosen("CONTENDERS", kv_bench_contender:names()),
+        quick => false
+    }.
+
+number(Variable, Default) ->
+    list_to_integer(os:getenv(Variable, integer_to_list(Default))).
+
+parts() ->
+    chosen("ONLY", [node, calls, sizes, many, memory, pause]).
+
+%% The environment names some of these, with commas between them.
+chosen(Variable, All) ->
+    Names = [list_to_atom(Name) || Name <- string:lexemes(os:getenv(Variable, ""), ", ")],
+    case {Names, Names -- All} of
+        {[], []} ->
+            All;
+        {_, []} ->
+            [Name || Name <- All, lists:member(Name, Names)];
+        {_, Unknown} ->
+            io:format(standard_error, "~ts: there is no ~0p; there are ~0p~n", [Variable, Unknown, All]),
+            halt(64)
+    end.
+
+-spec run(part(), settings()) -> [row()].
+run(node, Settings) -> kv_bench_node:run(Settings);
+run(calls, Settings) -> kv_bench_calls:run(calls, Settings);
+run(sizes, Settings) -> kv_bench_calls:run(sizes, Settings);
+run(many, Settings) -> kv_bench_calls:run(many, Settings);
+run(memory, Settings) -> kv_bench_memory:run(Settings);
+run(pause, Settings) -> kv_bench_pause:run(Settings).

@@ -1,0 +1,99 @@
+%% @doc The bars: what was promised, what came of it.
+-module(kv_bench_bars).
+
+-export([table/1]).
+
+-include("kv_bench.hrl").
+
+%% How a figure is to be to its bar.
+-type sense() :: at_least | at_most.
+-type bar() :: {Name :: string(), sense(), Bar :: number(), Unit :: string(), fun(([kv_bench:row()]) -> kv_bench_figures:spread() | none)}.
+
+%% @doc A table of all bars that there are figures for.
+-spec table([kv_bench:row()]) -> iodata().
+table(Rows) ->
+    Lines = [line(Bar, Spread) || {_, _, _, _, Figure} = Bar <- bars(), Spread <- [Figure(Rows)], Spread =/= none],
+    case Lines of
+        [] -> [];
+        _ -> ["| bar | least | median | greatest | wanted | |\n|---|--:|--:|--:|--:|---|\n", Lines, "\n"]
+    end.
+
+line({Name, Sense, Bar, Unit, _}, {Min, Median, Max}) ->
+    Verdict = verdict(Sense, Median, Bar),
+    Cells = [Name, number(Min, Unit), number(Median, Unit), number(Max, Unit), [wanted(Sense), number(Bar, Unit)], Verdict],
+    ["| ", lists:join(" | ", Cells), " |\n"].
+
+wanted(at_least) -> "at least ";
+wanted(at_most) -> "at most ".
+
+verdict(at_least, Figure, Bar) when Figure >= Bar -> "met";
+verdict(at_most, Figure, Bar) when Figure =< Bar -> "met";
+verdict(_, _, _) -> "**missed**".
+
+number(Value, Unit) when is_integer(Value), Value >= 1000; is_float(Value), Value >= 1000.0 ->
+    [integer_to_list(round(Value)), Unit];
+number(Value, Unit) ->
+    [io_lib:format("~.2f", [Value * 1.0]), Unit].
+
+-spec bars() -> [bar()].
+bars() ->
+    [call_bar("GenServer.call, get", kv_call, Callers, Bar) || {Callers, Bar} <- [{1, 1.2}, {64, 1.4}, {256, 1.4}]] ++
+        [call_bar("KV.Bucket.get", kv_bucket, Callers, Bar) || {Callers, Bar} <- [{1, 2}, {64, 2.5}, {256, 2.5}]] ++
+        [
+            {"KV.Bucket.get against eredis GET, 256 callers", at_least, 1.5, " x",
+                ratio(get_of(calls, get, 256, 10), kv_bucket, [eredis, eredis_pool])},
+            {"processor time in the node for a KV.Bucket.get, 256 callers, against the map peer's", at_most, 1 / 6, " x",
+                processor(kv_bucket)},
+            {"processor time in the node for a GenServer.call, 256 callers, against the map peer's", at_most, 1 / 6, " x",
+                processor(kv_call)},
+            many_bar(get_many, [map], 2),
+            many_bar(get_many, [eredis, eredis_pool], 20),
+            many_bar(put_many, [map], 3),
+            many_bar(put_many, [ets], 2),
+            many_bar(put_many, [eredis, eredis_pool], 12),
+            {"KV.Bucket.get of 1 MiB against a map peer, 1 caller", at_least, 1.2, " x",
+                ratio(get_of(sizes, get, 1, 1024 * 1024), kv_bucket, map)},
+            {"KV.Bucket.get of 1 MiB against a map peer, 16 callers", at_least, 1.2, " x",
+                ratio(get_of(sizes, get, 16, 1024 * 1024), kv_bucket, map)},
+            memory_bar("20-byte key, 32-byte value", binaries, 75),
+            memory_bar("20-byte key, integer", integers, 50),
+            {"longest stall of the loop: entries added, expired, dropped", at_most, 2000, " us",
+                spread_of(#{part => pause, operation => stall, contender => kv_bucket, metric => longest_us})},
+            {"the node alone, C client, 256 in flight, monitors around each call", at_least, 3000000, "/s",
+                spread_of(#{part => node, operation => monitors, metric => rate})}
+        ].
+
+call_bar(Title, Contender, Callers, Bar) ->
+    {
+        lists:concat([Title, " against a map peer, ", Callers, " callers"]),
+        at_least,
+        Bar,
+        " x",
+        ratio(get_of(calls, get, Callers, 10), Contender, map)
+    }.
+
+many_bar(Operation, [Other | _] = Others, Bar) ->
+    {
+        lists:concat([Operation, " of 1000 against ", kv_bench_contender:title(Other)]),
+        at_least,
+        Bar,
+        " x",
+        ratio(get_of(many, Operation, 1, 10), kv_bucket, Others)
+    }.
+
+memory_bar(What, Operation, Bar) ->
+    {"resident bytes for an entry: " ++ What, at_most, Bar, " B",
+        spread_of(#{part => memory, operation => Operation, contender => kv_bucket, metric => bytes_per_entry})}.
+
+get_of(Part, Operation, Callers, Bytes) ->
+    #{part => Part, operation => Operation, callers => Callers, bytes => Bytes}.
+
+ratio(Pattern, Contender, Others) ->
+    fun(Rows) -> kv_bench_figures:per_second_ratio(Rows, Pattern, {Contender, Others}) end.
+
+processor(Contender) ->
+    Pattern = (get_of(calls, get, 256, 10))#{metric => server_ns},
+    fun(Rows) -> kv_bench_figures:spread(kv_bench_figures:ratios(Rows, Pattern, Contender, map)) end.
+
+spread_of(Pattern) ->
+    fun(Rows) -> kv_bench_figures:spread(kv_bench_figures:values(Rows, Pattern)) end.

@@ -1,0 +1,248 @@
+%% @doc The contenders: each is started in an operating system process of its own, holds one table, and is asked in its own way.
+%%
+%% All of them keep the same thousand keys and are asked the same things by the same callers in this VM.
+-module(kv_bench_contender).
+
+-export([start/1, stop/1, restart/1, names/0, title/1, fill/3]).
+
+-export_type([t/0, name/0]).
+
+-type name() :: atom().
+-type t() :: #{
+    name := name(),
+    %% The process that answers; undefined when that is this VM.
+    os_pid := pos_integer() | undefined,
+    %% Calls for one look at the clock: more than one where a look costs as much as a call.
+    batch := pos_integer(),
+    %% A caller's own state, made from its number.
+    open := fun((pos_integer()) -> term()),
+    close := fun((term()) -> term()),
+    get := fun((State :: term(), Key :: binary()) -> term()),
+    put := fun((State :: term(), Key :: binary(), Value :: term()) -> term()),
+    get_many => fun((State :: term(), [binary()]) -> term()),
+    put_many => fun((State :: term(), #{binary() => term()}) -> term()),
+    %% Whether this is a stored value: some have no store.
+    holds := boolean(),
+    end_it := fun(() -> term())
+}.
+
+-define(LOOPBACK, "127.0.0.1").
+-define(CALL_TIMEOUT, 60000).
+%% As many connections as a pool of an application on this machine would have.
+-define(POOL, 4).
+
+-spec names() -> [name()].
+names() ->
+    [kv_bucket, kv_call, map, ets, agent, eredis, eredis_pool, libei, tcp, local_ets, local_agent].
+
+%% @doc What it is called in tables and plots.
+-spec title(name()) -> string().
+title(kv_bucket) -> "KV.Bucket";
+title(kv_eager) -> "KV.Bucket, no gathering";
+title(kv_call) -> "GenServer.call to kv";
+title(map) -> "GenServer, map, peer";
+title(ets) -> "GenServer, ETS, peer";
+title(agent) -> "Agent {M,F,A}, peer";
+title(eredis) -> "eredis";
+title(eredis_pool) -> "eredis, pool of " ++ integer_to_list(?POOL);
+title(libei) -> "libei node";
+title(tcp) -> "raw TCP";
+title(local_ets) -> "local ETS";
+title(local_agent) -> "local Agent".
+
+-spec stop(t()) -> ok.
+stop(#{end_it := End}) ->
+    _ = End(),
+    ok.
+
+%% @doc A fresh one in its place.
+-spec restart(t()) -> t().
+restart(#{name := Name} = Contender) ->
+    ok = stop(Contender),
+    start(Name).
+
+%% @doc Puts this value under each key, and makes sure that it is there.
+-spec fill(t(), [binary()], term()) -> ok.
+fill(#{open := Open, close := Close, put := Put, get := Get, holds := Holds}, Keys, Value) ->
+    State = Open(1),
+    _ = [Put(State, Key, Value) || Key <- Keys],
+    _ = Holds andalso [Value = Get(State, Key) || Key <- [hd(Keys), lists:last(Keys)]],
+    _ = Close(State),
+    ok.
+
+-spec start(name()) -> t().
+start(kv_bucket) ->
+    kv(kv_bucket, [], fun(Bucket) ->
+        #{
+            get => fun(_, Key) -> 'Elixir.KV.Bucket':get(Bucket, Key) end,
+            put => fun(_, Key, Value) -> 'Elixir.KV.Bucket':put(Bucket, Key, Value) end
+        }
+    end);
+start(kv_call) ->
+    kv(kv_call, [], fun(Bucket) ->
+        #{
+            get => fun(_, Key) -> gen_server:call(Bucket, {get, Key, nil}) end,
+            put => fun(_, Key, Value) -> gen_server:call(Bucket, {put, Key, Value}) end
+        }
+    end);
+start(Name) when Name =:= map; Name =:= ets ->
+    on_peer(Name, {server(Name), start, []}, fun(Server) ->
+        #{
+            get => fun(_, Key) -> gen_server:call(Server, {get, Key, nil}) end,
+            put => fun(_, Key, Value) -> gen_server:call(Server, {put, Key, Value}) end,
+            get_many => fun(_, Keys) -> gen_server:call(Server, {get_many, Keys}, ?CALL_TIMEOUT) end,
+            put_many => fun(_, Entries) -> gen_server:call(Server, {put_many, Entries}, ?CALL_TIMEOUT) end
+        }
+    end);
+start(agent) ->
+    on_peer(agent, {'Elixir.Agent', start, [maps, from_list, [[]]]}, fun agent/1);
+start(local_agent) ->
+    {ok, Agent} = 'Elixir.Agent':start(maps, from_list, [[]]),
+    contender(local_agent, undefined, agent(Agent), fun() -> 'Elixir.Agent':stop(Agent) end);
+start(local_ets) ->
+    Table = ets:new(?MODULE, [public, set, {read_concurrency, true}]),
+    Operations = #{
+        batch => 100,
+        get => fun(_, Key) -> ets:lookup_element(Table, Key, 2) end,
+        put => fun(_, Key, Value) -> ets:insert(Table, {Key, Value}) end
+    },
+    contender(local_ets, undefined, Operations, fun() -> ets:delete(Table) end);
+start(eredis) ->
+    redis(eredis, 1);
+start(eredis_pool) ->
+    redis(eredis_pool, ?POOL);
+start(libei) ->
+    Alive = alive(libei),
+    Port = kv_bench_os:free_port(),
+    Cookie = atom_to_list(erlang:get_cookie()),
+    Program = kv_bench_os:start([kv_bench_os:beside("ei_node"), Alive ++ "@" ++ ?LOOPBACK, integer_to_list(Port)], Port, Cookie),
+    Server = {bucket, list_to_atom(Alive ++ "@" ++ ?LOOPBACK)},
+    Operations = #{
+        get => fun(_, Key) -> gen_server:call(Server, {get, Key}) end,
+        put => fun(_, Key, Value) -> gen_server:call(Server, {put, Key, Value}) end
+    },
+    contender(libei, kv_bench_os:os_pid(Program), Operations, fun() -> kv_bench_os:stop(Program) end);
+start(tcp) ->
+    Port = kv_bench_os:free_port(),
+    Program = kv_bench_os:start([kv_bench_os:beside("tcp_server"), integer_to_list(Port)], Port),
+    contender(tcp, kv_bench_os:os_pid(Program), tcp(Port), fun() -> kv_bench_os:stop(Program) end).
+
+server(map) -> kv_bench_map;
+server(ets) -> kv_bench_ets.
+
+contender(Name, OsPid, Operations, End) ->
+    maps:merge(
+        #{
+            name => Name,
+            os_pid => OsPid,
+            batch => 1,
+            open => fun(Number) -> Number end,
+            close => fun(_) -> ok end,
+            holds => true,
+            end_it => End
+        },
+        Operations
+    ).
+
+%% A name that no other run has.
+alive(Name) ->
+    lists:concat(["bench_", Name, "_", os:getpid(), "_", erlang:unique_integer([positive])]).
+
+%%% kv
+
+%% A node of its own, with a registry: that knows the pid of the native process.
+kv(Name, Options, Operations) ->
+    NodeName = list_to_atom(alive(Name) ++ "@" ++ ?LOOPBACK),
+    {ok, Node} = kv_node:start_link(Name, [{node_name, NodeName} | Options]),
+    {ok, Registry} = kv_registry:start_link([{node, Name}]),
+    ok = kv_registry:create(Registry, <<"bench">>),
+    {ok, Bucket} = kv_registry:lookup(Registry, <<"bench">>),
+    Many = maps:filtermap(fun(_, {Function, Arity, Fun}) -> exported(Function, Arity) andalso {true, Fun} end, #{
+        get_many => {get_many, 2, fun(_, Keys) -> kv_bucket:get_many(Bucket, Keys) end},
+        put_many => {put_many, 2, fun(_, Entries) -> kv_bucket:put_many(Bucket, Entries) end}
+    }),
+    End = fun() ->
+        ok = gen_server:stop(Registry),
+        gen_server:stop(Node)
+    end,
+    contender(Name, kv_node:os_pid(Name), maps:merge(Many, Operations(Bucket)), End).
+
+exported(Function, Arity) ->
+    {module, kv_bucket} = code:ensure_loaded(kv_bucket),
+    erlang:function_exported(kv_bucket, Function, Arity).
+
+%%% Another BEAM node
+
+on_peer(Name, {Module, Function, Arguments}, Operations) ->
+    {ok, Peer, Node} = peer:start(#{
+        name => alive(Name),
+        host => ?LOOPBACK,
+        longnames => true,
+        connection => standard_io,
+        shutdown => close,
+        args => ["-setcookie", atom_to_list(erlang:get_cookie()), "-pa" | code:get_path()]
+    }),
+    {ok, Server} = peer:call(Peer, Module, Function, Arguments),
+    OsPid = list_to_integer(peer:call(Peer, os, getpid, [])),
+    pong = net_adm:ping(Node),
+    contender(Name, OsPid, Operations(Server), fun() -> peer:stop(Peer) end).
+
+%% A closure would be sent along with every call, and needs the same module on both nodes: with {M, F, A}, Agent needs neither.
+agent(Agent) ->
+    #{
+        get => fun(_, Key) -> 'Elixir.Agent':get(Agent, 'Elixir.Map', get, [Key]) end,
+        put => fun(_, Key, Value) -> 'Elixir.Agent':update(Agent, 'Elixir.Map', put, [Key, Value]) end,
+        get_many => fun(_, Keys) -> 'Elixir.Agent':get(Agent, 'Elixir.Map', take, [Keys], ?CALL_TIMEOUT) end,
+        put_many => fun(_, Entries) -> 'Elixir.Agent':update(Agent, 'Elixir.Map', merge, [Entries], ?CALL_TIMEOUT) end
+    }.
+
+%%% Redis
+
+%% Its callers share clients: one sends the commands of many callers together, which is how eredis is fast.
+redis(Name, Clients) ->
+    Port = kv_bench_os:free_port(),
+    Program = kv_bench_os:start(
+        ["redis-server", "--port", integer_to_list(Port), "--bind", ?LOOPBACK, "--save", "", "--appendonly", "no"], Port
+    ),
+    Pool = list_to_tuple([element(2, {ok, _} = eredis:start_link(?LOOPBACK, Port)) || _ <- lists:seq(1, Clients)]),
+    Operations = #{
+        open => fun(Number) -> element(Number rem Clients + 1, Pool) end,
+        get => fun(Client, Key) -> redis_value(eredis:q(Client, [<<"GET">>, Key])) end,
+        put => fun(Client, Key, Value) -> {ok, <<"OK">>} = eredis:q(Client, [<<"SET">>, Key, Value]) end,
+        get_many => fun(Client, Keys) -> {ok, _} = eredis:q(Client, [<<"MGET">> | Keys], ?CALL_TIMEOUT) end,
+        put_many => fun(Client, Entries) ->
+            {ok, _} = eredis:q(Client, [<<"MSET">> | flat(maps:to_list(Entries))], ?CALL_TIMEOUT)
+        end
+    },
+    End = fun() ->
+        _ = [eredis:stop(Client) || Client <- tuple_to_list(Pool)],
+        kv_bench_os:stop(Program)
+    end,
+    contender(Name, kv_bench_os:os_pid(Program), Operations, End).
+
+flat(Entries) ->
+    lists:append([[Key, Value] || {Key, Value} <- Entries]).
+
+redis_value({ok, undefined}) -> nil;
+redis_value({ok, Value}) -> Value.
+
+%%% Raw TCP: what is left when there is nothing but a request and a reply of that size
+
+tcp(Port) ->
+    #{
+        holds => false,
+        open => fun(_) ->
+            Options = [binary, {packet, 4}, {active, false}, {nodelay, true}],
+            {ok, Socket} = gen_tcp:connect(?LOOPBACK, Port, Options),
+            Socket
+        end,
+        close => fun gen_tcp:close/1,
+        get => fun(Socket, Key) -> exchange(Socket, byte_size(kv_bench_load:value()), Key) end,
+        put => fun(Socket, Key, Value) -> exchange(Socket, 2, [Key, Value]) end
+    }.
+
+exchange(Socket, ReplySize, Request) ->
+    ok = gen_tcp:send(Socket, [<<ReplySize:32>>, Request]),
+    {ok, Reply} = gen_tcp:recv(Socket, 0),
+    ReplySize = byte_size(Reply),
+    Reply.

@@ -1,0 +1,185 @@
+%% @doc Load: so many callers, each with one call at a time, for so long.
+-module(kv_bench_load).
+
+-export([prepare/1, run/4, is_able/2, keys/1, key/1, value/0]).
+
+-export_type([operation/0, figures/0]).
+
+%% mixed: one put to nine gets.
+-type operation() :: get | put | mixed | get_many | put_many.
+-type figures() :: #{
+    %% Calls a second.
+    rate := float(),
+    %% How long a call took, in microseconds. Not known where calls are counted in batches.
+    p50 := non_neg_integer() | undefined,
+    p99 := non_neg_integer() | undefined,
+    max := non_neg_integer() | undefined,
+    %% Nanoseconds of processor time for one call, in the contender's process and in this VM.
+    server_ns := float() | undefined,
+    client_ns := float()
+}.
+
+-define(KEYS, 1000).
+%% What all values together take at most: fewer keys where they are large.
+-define(STORED, 64 * 1024 * 1024).
+%% Looked at, not copied.
+-define(KEYS_TERM, {?MODULE, keys}).
+-define(VALUE_TERM, {?MODULE, value}).
+%% Callers work that long before it counts.
+-define(WARM_UP_MS, 100).
+%% A caller that does not answer by then is stuck.
+-define(DEADLINE, 60000).
+
+%% @doc The keys of the bench: a thousand binaries of 20 bytes, fewer for large values.
+-spec keys(pos_integer()) -> [binary()].
+keys(ValueSize) ->
+    [key(I) || I <- lists:seq(1, min(?KEYS, ?STORED div ValueSize))].
+
+%% @doc One key; the number may be larger than that of the last.
+-spec key(non_neg_integer()) -> binary().
+key(Number) ->
+    iolist_to_binary(io_lib:format("key-~16..0b", [Number])).
+
+%% @doc What is put: set by prepare/1.
+-spec value() -> binary().
+value() ->
+    persistent_term:get(?VALUE_TERM).
+
+%% @doc From now on values have that size. Fill the contenders anew.
+-spec prepare(pos_integer()) -> ok.
+prepare(ValueSize) ->
+    persistent_term:put(?KEYS_TERM, list_to_tuple(keys(ValueSize))),
+    persistent_term:put(?VALUE_TERM, binary:copy(<<"v">>, ValueSize)).
+
+%% @doc Callers make calls for Ms milliseconds, each with a state of the contender's own.
+-spec run(kv_bench_contender:t(), operation(), pos_integer(), pos_integer()) -> figures().
+run(Contender, Operation, Callers, Ms) ->
+    Before = process_flag(priority, high),
+    Histogram = kv_bench_histogram:new(),
+    Parent = self(),
+    Function = function(Operation, Contender),
+    Pids = [
+        spawn_monitor(fun() -> caller(Parent, Contender, Function, Histogram, Number) end)
+     || Number <- lists:seq(1, Callers)
+    ],
+    _ = [receive_from(Caller, ready) || Caller <- Pids],
+    From = erlang:monotonic_time(nanosecond) + ?WARM_UP_MS * 1000000,
+    To = From + Ms * 1000000,
+    _ = [Pid ! {go, From, To} || {Pid, _Monitor} <- Pids],
+    Processor = processor(Contender, From, To),
+    Calls = lists:sum([receive_from(Caller, calls) || Caller <- Pids]),
+    _ = process_flag(priority, Before),
+    figures(Calls / ((To - From) / 1.0e9), Processor, Contender, Histogram).
+
+%% The number says which key.
+function(get, #{get := Get}) ->
+    fun(State, Number) -> Get(State, pick(Number)) end;
+function(put, #{put := Put}) ->
+    fun(State, Number) -> Put(State, pick(Number), value()) end;
+function(mixed, #{get := Get, put := Put}) ->
+    fun
+        (State, Number) when Number rem 10 =:= 0 -> Put(State, pick(Number), value());
+        (State, Number) -> Get(State, pick(Number))
+    end;
+function(get_many, #{get_many := GetMany}) ->
+    Keys = tuple_to_list(persistent_term:get(?KEYS_TERM)),
+    fun(State, _Number) -> GetMany(State, Keys) end;
+function(put_many, #{put_many := PutMany}) ->
+    Value = value(),
+    Entries = maps:from_list([{Key, Value} || Key <- tuple_to_list(persistent_term:get(?KEYS_TERM))]),
+    fun(State, _Number) -> PutMany(State, Entries) end.
+
+pick(Number) ->
+    Keys = persistent_term:get(?KEYS_TERM),
+    element((Number bsr 8) rem tuple_size(Keys) + 1, Keys).
+
+%% @doc Whether a contender has what the operation needs.
+-spec is_able(kv_bench_contender:t(), operation()) -> boolean().
+is_able(Contender, Operation) when Operation =:= get_many; Operation =:= put_many -> is_map_key(Operation, Contender);
+is_able(_Contender, _Operation) -> true.
+
+figures(Rate, {Server, Client}, Contender, Histogram) ->
+    Percentile = fun(Share) ->
+        case Contender of
+            #{batch := 1} -> kv_bench_histogram:percentile(Histogram, Share);
+            #{} -> undefined
+        end
+    end,
+    #{
+        rate => Rate,
+        p50 => Percentile(0.5),
+        p99 => Percentile(0.99),
+        max => Percentile(1),
+        server_ns => per_call(Server, Rate),
+        client_ns => per_call(Client, Rate)
+    }.
+
+per_call(undefined, _Rate) -> undefined;
+per_call(Share, Rate) -> Share * 1.0e9 / max(Rate, 1.0).
+
+%% How many processors the contender's process and this VM keep busy between two moments. When these are looked at is
+%% measured, for on a busy machine it is later than was asked.
+processor(Contender, From, To) ->
+    Before = used(Contender, From),
+    After = used(Contender, To),
+    share(Before, After).
+
+used(Contender, When) ->
+    sleep_until(When),
+    Server = server_ns(Contender),
+    Client = kv_bench_os:processor_ns(list_to_integer(os:getpid())),
+    {erlang:monotonic_time(nanosecond), Server, Client}.
+
+server_ns(#{os_pid := undefined}) -> undefined;
+server_ns(#{os_pid := OsPid}) -> kv_bench_os:processor_ns(OsPid).
+
+share({Before, undefined, ClientBefore}, {After, undefined, ClientAfter}) ->
+    {undefined, (ClientAfter - ClientBefore) / (After - Before)};
+share({Before, ServerBefore, ClientBefore}, {After, ServerAfter, ClientAfter}) ->
+    {(ServerAfter - ServerBefore) / (After - Before), (ClientAfter - ClientBefore) / (After - Before)}.
+
+sleep_until(Time) ->
+    timer:sleep(max(0, (Time - erlang:monotonic_time(nanosecond)) div 1000000)).
+
+receive_from({Pid, Monitor}, What) ->
+    receive
+        {Pid, ready} when What =:= ready -> ok;
+        {Pid, Calls} when What =:= calls, is_integer(Calls) ->
+            true = demonitor(Monitor, [flush]),
+            Calls;
+        {'DOWN', Monitor, process, Pid, Reason} ->
+            error({caller_died, Reason})
+    after ?DEADLINE -> error({caller_is_stuck, What})
+    end.
+
+%%% A caller
+
+caller(Parent, #{open := Open, close := Close, batch := Batch}, Operation, Histogram, Number) ->
+    State = Open(Number),
+    Parent ! {self(), ready},
+    receive
+        {go, From, To} ->
+            Start = erlang:monotonic_time(nanosecond),
+            Calls = loop(Operation, State, Batch, Histogram, From, To, Number * 7919, Start, 0),
+            _ = Close(State),
+            Parent ! {self(), Calls}
+    end.
+
+%% One look at the clock a call: it ends one and begins the next.
+loop(Operation, State, Batch, Histogram, From, To, Seed, Before, Calls) ->
+    Next = repeat(Batch, Operation, State, Seed),
+    case erlang:monotonic_time(nanosecond) of
+        Now when Now >= To ->
+            Calls;
+        Now when Before >= From ->
+            kv_bench_histogram:add(Histogram, (Now - Before) div 1000),
+            loop(Operation, State, Batch, Histogram, From, To, Next, Now, Calls + Batch);
+        Now ->
+            loop(Operation, State, Batch, Histogram, From, To, Next, Now, Calls)
+    end.
+
+repeat(0, _Operation, _State, Seed) ->
+    Seed;
+repeat(Left, Operation, State, Seed) ->
+    _ = Operation(State, Seed),
+    repeat(Left - 1, Operation, State, (Seed * 1103515245 + 12345) band 16#7fffffff).

@@ -1,0 +1,35 @@
+%% @doc A GenServer that keeps a map: what people write first, and what kv is measured against.
+-module(kv_bench_map).
+-behaviour(gen_server).
+
+-export([start/0]).
+-export([init/1, handle_call/3, handle_cast/2]).
+
+%% @doc Starts one, linked to nobody: it lives as long as its VM.
+-spec start() -> {ok, pid()}.
+start() ->
+    {ok, _} = gen_server:start(?MODULE, [], []).
+
+-spec init([]) -> {ok, map()}.
+init([]) ->
+    {ok, #{}}.
+
+-spec handle_call(term(), gen_server:from(), map()) -> {reply, term(), map()}.
+handle_call({get, Key, Default}, _From, Map) ->
+    {reply, maps:get(Key, Map, Default), Map};
+handle_call({put, Key, Value}, _From, Map) ->
+    {reply, ok, Map#{Key => Value}};
+handle_call({get_many, Keys}, _From, Map) ->
+    {reply, maps:with(Keys, Map), Map};
+handle_call({put_many, Entries}, _From, Map) ->
+    {reply, ok, maps:merge(Map, Entries)};
+handle_call({delete_many, Keys}, _From, Map) ->
+    {reply, ok, maps:without(Keys, Map)};
+handle_call(clear, _From, _Map) ->
+    {reply, ok, #{}};
+handle_call(size, _From, Map) ->
+    {reply, map_size(Map), Map}.
+
+-spec handle_cast(term(), map()) -> {noreply, map()}.
+handle_cast({put, Key, Value}, Map) ->
+    {noreply, Map#{Key => Value}}.

@@ -1,0 +1,4 @@
+-module(kv_bench_pause).
+-export([run/1]).
+-spec run(kv_bench:settings()) -> [kv_bench:row()].
+run(_) -> [].

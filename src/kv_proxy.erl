@@ -44,6 +44,8 @@
 -define(BRANCH_END_TIMEOUT, 1000).
 -define(START_FAILED_PAUSE, 500).
 -define(FIGURES_TIMEOUT, 100).
+%% As many as the native process takes: c_src/kv/options.c.
+-define(ANCESTORS_MAX, 16).
 
 %% @doc Starts a native process and its proxy, linked to the caller.
 -spec start_link(kind(), name(), options()) -> {ok, pid()} | {error, term()}.
@@ -105,9 +107,28 @@ creator(_StartBucket) -> [{creator, self()}].
 
 start_native(Kind, Server, NativeOptions) ->
     try kv_node:name(Server) of
-        Node -> kv_native:start(Node, module(Kind), [{owner, self()} | NativeOptions])
+        Node -> kv_native:start(Node, module(Kind), [{owner, self()}, {ancestors, ancestors()} | NativeOptions])
     catch
         exit:{noproc, _} -> {error, {not_running, Server}}
+    end.
+
+%% What is above this process, for the tree that the node draws of itself. A name alone would not do: it is of
+%% this node, and a viewer wants a pid to open.
+ancestors() ->
+    Known = [Ancestor || Name <- get('$ancestors'), {ok, Ancestor} <- [ancestor(Name)]],
+    lists:sublist(Known, ?ANCESTORS_MAX).
+
+ancestor(Pid) when is_pid(Pid), node(Pid) =:= node() ->
+    case process_info(Pid, registered_name) of
+        {registered_name, Name} -> {ok, {Name, Pid}};
+        _ -> {ok, Pid}
+    end;
+ancestor(Pid) when is_pid(Pid) ->
+    {ok, Pid};
+ancestor(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> {ok, {Name, Pid}};
+        _ -> unknown
     end.
 
 module(bucket) -> kv_bucket;

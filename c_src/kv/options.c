@@ -2,6 +2,8 @@
 
 #include "base/endian.h"
 
+enum { ANCESTORS_MAX = 16 };
+
 static bool is_pid(struct kv_bytes term)
 {
     struct kv_pid pid;
@@ -42,6 +44,34 @@ static bool take_binary(struct kv_bytes value, struct kv_bytes *to)
     return kv_read_binary(&reader, to) == KV_OK;
 }
 
+/* A pid, or {Name, Pid}. */
+static bool is_ancestor(struct kv_bytes term)
+{
+    struct kv_bytes name;
+    struct kv_pid pid;
+    struct kv_reader reader = kv_reader(term);
+    return is_pid(term) ||
+           (kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_atom(&reader, &name) == KV_OK &&
+            name.length > 0 && kv_read_pid(&reader, &pid) == KV_OK);
+}
+
+static bool take_ancestors(struct kv_bytes value, struct kv_bytes *to)
+{
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(value);
+    *to = value;
+    if (kv_read_list(&reader, &count) != KV_OK || count > ANCESTORS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct kv_bytes one;
+        if (kv_read_any(&reader, &one) != KV_OK || !is_ancestor(one)) {
+            return false;
+        }
+    }
+    return count == 0 || kv_read_nil(&reader) == KV_OK;
+}
+
 /* One clause an option, as an OTP module would have it. */
 static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_option_set set,
                         struct kv_start_options *options)
@@ -54,6 +84,9 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     }
     if (kv_bytes_is(key, "label")) {
         return take_binary(value, &options->label);
+    }
+    if (kv_bytes_is(key, "ancestors")) {
+        return take_ancestors(value, &options->ancestors);
     }
     if (set == KV_REGISTRY_OPTIONS && kv_bytes_is(key, "creator")) {
         return take_pid(value, &options->creator);
@@ -150,6 +183,9 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
     int error = read_options(list, set, options, reason);
     if (error == KV_OK) {
         error = register_name(self, options->name, reason);
+    }
+    if (error == KV_OK) {
+        kv_process_set_ancestors(self, options->ancestors);
     }
     *owner = 0;
     struct kv_pid pid;

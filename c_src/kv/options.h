@@ -9,6 +9,7 @@ struct kv_start_options {
     struct kv_bytes owner;         /* a pid, as a term */
     struct kv_bytes name;          /* the text of an atom */
     struct kv_bytes label;         /* the bytes of a binary */
+    struct kv_bytes ancestors;     /* a list of pids and {Name, Pid}, as a term */
     struct kv_bytes creator;       /* a pid, as a term */
     struct kv_bytes event_manager; /* a pid or {Name, Node}, as a term */
 };

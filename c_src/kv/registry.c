@@ -46,6 +46,7 @@ struct registry {
     struct kv_map monitors;
     struct kv_list entries;
     size_t live;
+    size_t entry_bytes;
     struct kv_buffer creator;       /* a pid as a term; empty: buckets are made here */
     struct kv_buffer event_manager; /* a pid or {Name, Node} as a term; empty: none */
     uint64_t owner;
@@ -58,6 +59,11 @@ struct registry {
 static struct kv_bytes name_of(const struct entry *entry)
 {
     return kv_bytes(entry->name, entry->name_length);
+}
+
+static size_t size_of(const struct entry *entry)
+{
+    return sizeof *entry + entry->name_length;
 }
 
 static bool has_name(const struct kv_map_node *node, const void *key)
@@ -95,6 +101,7 @@ static struct entry *add(struct kv_process *self, struct kv_bytes name)
     kv_list_init(&entry->waiting);
     kv_map_insert(&registry->names, &entry->by_name, hash_of(self, name));
     kv_list_append(&registry->entries, &entry->of_registry);
+    registry->entry_bytes += size_of(entry);
     return entry;
 }
 
@@ -108,6 +115,7 @@ static void drop(struct kv_process *self, struct entry *entry)
         kv_map_remove(&registry->monitors, &entry->by_monitor);
         registry->live--;
     }
+    registry->entry_bytes -= size_of(entry);
     kv_map_remove(&registry->names, &entry->by_name);
     kv_list_remove(&entry->of_registry);
     kv_free(entry);
@@ -462,11 +470,8 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
 static size_t memory(const struct kv_process *self)
 {
     const struct registry *registry = kv_process_const_state(self);
-    size_t bytes = (registry->names.chain_count + registry->monitors.chain_count) * sizeof(void *);
-    KV_LIST_FOREACH (link, &registry->entries) {
-        bytes += sizeof(struct entry) + KV_LIST_OF(link, struct entry, of_registry)->name_length;
-    }
-    return bytes;
+    size_t chains = registry->names.chain_count + registry->monitors.chain_count;
+    return registry->entry_bytes + chains * sizeof(void *);
 }
 
 const struct kv_behaviour kv_registry_behaviour = {

@@ -32,7 +32,7 @@ enum kv_fatal {
 #undef KV_FATAL_ENUM
 };
 
-enum { KV_VERSIONS_MAX = 160 };
+enum { KV_VERSIONS_MAX = 160, KV_MACHINE_MAX = 160 };
 
 struct kv_node {
     uv_loop_t loop;
@@ -52,6 +52,7 @@ struct kv_node {
     uv_timer_t process_timer; /* for the next timer of a process */
     uint64_t since;           /* when it was published, on the clock of the loop */
     char versions[KV_VERSIONS_MAX];
+    char machine[KV_MACHINE_MAX];
     bool stopping;
     int status; /* of the exit */
 };

@@ -43,6 +43,8 @@ static void stats(void *context, struct kv_stats *to)
         .connections = (uint32_t)node->connections.up_count,
         .connection_limit = (uint32_t)node->options.max_peers,
         .processors = uv_available_parallelism(),
+        .output_limit = node->options.max_queue,
+        .machine = node->machine,
         .versions = node->versions,
     };
 }
@@ -100,6 +102,10 @@ static void each_connection(void *context,
 
 struct kv_world kv_node_world(struct kv_node *node)
 {
+    uv_utsname_t system = {.machine = "", .sysname = "", .release = ""};
+    (void)uv_os_uname(&system);
+    (void)snprintf(node->machine, sizeof(node->machine), "%.40s %.40s %.60s", system.machine,
+                   system.sysname, system.release);
     (void)snprintf(node->versions, sizeof(node->versions), "kv %s, libuv %s, %s", KV_VERSION,
                    uv_version_string(), OpenSSL_version(OPENSSL_VERSION));
     return (struct kv_world){.context = node, .stats = stats, .each_connection = each_connection};

@@ -1,190 +1,12 @@
-/* The tree that Observer's tab Applications draws: the native processes, under the processes of
- * other nodes that own them.
+/* Observer's tab Applications: a process for each viewer, which is sent the tree whenever that
+ * changes.
  *
- * OTP: lib/runtime_tools/src/appmon_info.erl, of which one process serves each viewer;
- * lib/observer/ src/observer_app_wx.erl, build_tree/2: names are strings, each of them once, and
- * every name in a line must have a box. */
+ * OTP: lib/runtime_tools/src/appmon_info.erl, of which one process serves each viewer. */
 #include "observe/functions.h"
-#include "observe/list.h"
-#include "process/inspect.h"
+#include "observe/tree.h"
 #include "process/runtime.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
-enum {
-    POLL = 2000,     /* milliseconds between two looks, as OTP has it */
-    TREE_MAX = 2000, /* native processes that are drawn */
-    NAME_MAX_TEXT = 1400,
-};
-
-#define ROOT_NAME "kv"
-
-/* ---- names ----------------------------------------------------------------------------------- */
-
-/* A string of the characters of UTF-8 text; bytes that are none stand for themselves. */
-static void write_characters(struct kv_buffer *to, const char *text)
-{
-    struct kv_term_list list = {0};
-    const uint8_t *p = (const uint8_t *)text;
-    while (*p != 0) {
-        uint32_t character = *p++;
-        if (character >= 0xc0) {
-            int more = character >= 0xf0 ? 3 : character >= 0xe0 ? 2 : 1;
-            character &= 0x3fU >> more;
-            for (; more > 0 && (*p & 0xc0) == 0x80; more--) {
-                character = (character << 6) | (*p++ & 0x3fU);
-            }
-        }
-        kv_write_u64(&list.elements, character);
-        list.count++;
-    }
-    kv_term_list_close(&list, to);
-}
-
-/* A number makes every name the only one of its kind; quotes keep a bucket's name from looking like
- * a pid or a port, which Observer treats in ways of its own. */
-static void native_name(const struct kv_process_info *info, char *to, size_t size)
-{
-    if (info->name.length > 0) {
-        (void)snprintf(to, size, "%.*s", (int)info->name.length, (const char *)info->name.data);
-    } else if (info->label.length > 0) {
-        int length =
-            info->label.length < NAME_MAX_TEXT / 2 ? (int)info->label.length : NAME_MAX_TEXT / 2;
-        (void)snprintf(to, size, "\"%.*s\" (%" PRIu32 ")", length, (const char *)info->label.data,
-                       info->pid.id);
-    } else {
-        (void)snprintf(to, size, "%s (%" PRIu32 ".%" PRIu32 ")", info->module, info->pid.id,
-                       info->pid.serial);
-    }
-}
-
-static void remote_name(const struct kv_pid *pid, char *to, size_t size)
-{
-    (void)snprintf(to, size, "<%" PRIu32 ".%" PRIu32 "> %.*s", pid->id, pid->serial,
-                   (int)pid->node.length, (const char *)pid->node.data);
-}
-
-/* ---- the tree -------------------------------------------------------------------------------- */
-
-struct tree {
-    const struct kv_runtime *runtime;
-    struct kv_term_list boxes;  /* {Pid, Name} */
-    struct kv_term_list lines;  /* {From, To} */
-    struct kv_term_list owners; /* {Pid, Name} of those on other nodes, drawn already */
-    uint32_t drawn;
-    uint32_t left_out;
-};
-
-static void add_box(struct kv_term_list *boxes, const struct kv_pid *pid, const char *name)
-{
-    boxes->count++;
-    kv_write_tuple(&boxes->elements, 2);
-    kv_write_pid(&boxes->elements, pid);
-    write_characters(&boxes->elements, name);
-}
-
-static void add_line(struct tree *tree, const char *from, const char *to)
-{
-    tree->lines.count++;
-    kv_write_tuple(&tree->lines.elements, 2);
-    write_characters(&tree->lines.elements, from);
-    write_characters(&tree->lines.elements, to);
-}
-
-static bool is_drawn(const struct kv_term_list *owners, const struct kv_pid *pid)
-{
-    struct kv_reader reader = kv_reader(kv_buffer_bytes(&owners->elements));
-    for (uint32_t i = 0; i < owners->count; i++) {
-        struct kv_pid owner;
-        if (kv_read_pid(&reader, &owner) != KV_OK) {
-            return false;
-        }
-        if (kv_pid_equal(&owner, pid)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-struct owner {
-    bool found;
-    struct kv_pid pid;
-};
-
-/* The first process that is monitored: buckets and registries monitor their owner first of all. */
-static void first_monitored(void *context, const struct kv_pid *pid)
-{
-    struct owner *owner = context;
-    if (!owner->found) {
-        owner->found = true;
-        owner->pid = *pid;
-    }
-}
-
-/* The name of what is above a process; a process of another node gets a box of its own. */
-static void name_above(struct tree *tree, const struct kv_process *process, char *to, size_t size)
-{
-    struct owner owner = {0};
-    (void)snprintf(to, size, "%s", ROOT_NAME);
-    kv_process_each(process, KV_RELATION_MONITOR, first_monitored, &owner);
-    if (!owner.found) {
-        return;
-    }
-    const struct kv_process *above = kv_process_at(tree->runtime, &owner.pid);
-    if (above != NULL) {
-        struct kv_process_info info;
-        kv_process_inspect(above, &info);
-        native_name(&info, to, size);
-    } else {
-        remote_name(&owner.pid, to, size);
-        if (!is_drawn(&tree->owners, &owner.pid)) {
-            tree->owners.count++;
-            kv_write_pid(&tree->owners.elements, &owner.pid);
-            add_box(&tree->boxes, &owner.pid, to);
-            add_line(tree, ROOT_NAME, to);
-        }
-    }
-}
-
-static void add_process(void *context, const struct kv_process *process)
-{
-    struct tree *tree = context;
-    struct kv_process_info info;
-    char name[NAME_MAX_TEXT];
-    char above[NAME_MAX_TEXT];
-    kv_process_inspect(process, &info);
-    if (tree->drawn >= TREE_MAX) {
-        tree->left_out++;
-        return;
-    }
-    tree->drawn++;
-    native_name(&info, name, sizeof name);
-    name_above(tree, process, above, sizeof above);
-    add_box(&tree->boxes, &info.pid, name);
-    add_line(tree, above, name);
-}
-
-/* {Root, Boxes, Lines, []} */
-static void write_tree(const struct kv_process *self, struct kv_buffer *to)
-{
-    struct tree tree = {.runtime = kv_process_runtime(self)};
-    struct kv_pid own = kv_process_pid(self);
-    add_box(&tree.boxes, &own, ROOT_NAME);
-    kv_runtime_each_process(tree.runtime, add_process, &tree);
-    if (tree.left_out > 0) {
-        char more[64];
-        (void)snprintf(more, sizeof more, "and %" PRIu32 " more", tree.left_out);
-        add_box(&tree.boxes, &own, more);
-        add_line(&tree, ROOT_NAME, more);
-    }
-    kv_write_tuple(to, 4);
-    write_characters(to, ROOT_NAME);
-    kv_term_list_close(&tree.boxes, to);
-    kv_term_list_close(&tree.lines, to);
-    kv_write_nil(to);
-    kv_buffer_free(&tree.owners.elements);
-}
+enum { POLL = 2000 }; /* milliseconds between two looks, as OTP has it */
 
 /* ---- the process that serves a viewer -------------------------------------------------------- */
 
@@ -192,6 +14,8 @@ struct appmon {
     struct kv_buffer viewer; /* a pid as a term */
     bool lists;              /* it wants to know of applications */
     bool draws;              /* it draws the tree of kv */
+    bool asked;              /* and is to be told even if it has not changed */
+    struct kv_tree tree;     /* being drawn */
     struct kv_buffer last;   /* the tree that was sent last */
 };
 
@@ -227,16 +51,34 @@ static void deliver(struct kv_process *self, const char *kind, struct kv_bytes a
     kv_buffer_free(&message);
 }
 
-static void deliver_tree(struct kv_process *self, bool always)
+static void deliver_tree(struct kv_process *self)
 {
     struct appmon *appmon = kv_process_state(self);
     struct kv_buffer tree = KV_BUFFER_INIT;
-    write_tree(self, &tree);
-    if (always || !kv_bytes_equal(kv_buffer_bytes(&tree), kv_buffer_bytes(&appmon->last))) {
+    kv_tree_write(&appmon->tree, &tree);
+    kv_tree_end(&appmon->tree);
+    if (appmon->asked || !kv_bytes_equal(kv_buffer_bytes(&tree), kv_buffer_bytes(&appmon->last))) {
         deliver(self, "app", kv_bytes_text("kv"), kv_buffer_bytes(&tree));
     }
+    appmon->asked = false;
     kv_buffer_free(&appmon->last);
     appmon->last = tree;
+}
+
+/* Draws for one turn. */
+static void draw(struct kv_process *self)
+{
+    struct appmon *appmon = kv_process_state(self);
+    if (appmon->tree.runtime == NULL) {
+        struct kv_pid own = kv_process_pid(self);
+        kv_tree_begin(&appmon->tree, kv_process_runtime(self), &own);
+    }
+    if (kv_tree_step(&appmon->tree)) {
+        kv_process_set_timer(self, 0);
+    } else {
+        deliver_tree(self);
+        kv_process_set_timer(self, POLL);
+    }
 }
 
 /* An application that is not here has an empty tree. */
@@ -268,8 +110,8 @@ static void switch_tree(struct kv_process *self, struct kv_bytes application, bo
     if (kv_bytes_is(application, "kv")) {
         appmon->draws = on;
         if (on) {
-            deliver_tree(self, true);
-            kv_process_set_timer(self, POLL);
+            appmon->asked = true;
+            draw(self);
         }
     } else if (on) {
         deliver_nothing(self, application);
@@ -296,10 +138,11 @@ static void appmon_cast(struct kv_process *self, struct kv_bytes request)
 
 static void appmon_timer(struct kv_process *self)
 {
-    const struct appmon *appmon = kv_process_state(self);
+    struct appmon *appmon = kv_process_state(self);
     if (appmon->draws) {
-        deliver_tree(self, false);
-        kv_process_set_timer(self, POLL);
+        draw(self);
+    } else {
+        kv_tree_end(&appmon->tree);
     }
 }
 
@@ -329,6 +172,7 @@ static void appmon_terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct appmon *appmon = kv_process_state(self);
     (void)reason;
+    kv_tree_end(&appmon->tree);
     kv_buffer_free(&appmon->viewer);
     kv_buffer_free(&appmon->last);
 }
@@ -347,27 +191,17 @@ static const struct kv_behaviour appmon_behaviour = {
 /* ---- start ----------------------------------------------------------------------------------- */
 
 struct search {
-    struct kv_pid viewer;
-    struct kv_pid server;
-    bool of_viewer;
     bool found;
+    struct kv_pid server;
 };
-
-static void compare_viewer(void *context, const struct kv_pid *linked)
-{
-    struct search *search = context;
-    search->of_viewer = search->of_viewer || kv_pid_equal(linked, &search->viewer);
-}
 
 static void find_server(void *context, const struct kv_process *process)
 {
     struct search *search = context;
     struct kv_process_info info;
     kv_process_inspect(process, &info);
-    if (!search->found && kv_bytes_is(kv_bytes_text(info.module), "appmon_info")) {
-        search->of_viewer = false;
-        kv_process_each(process, KV_RELATION_LINK, compare_viewer, search);
-        search->found = search->of_viewer;
+    if (kv_bytes_is(kv_bytes_text(info.module), appmon_behaviour.module)) {
+        search->found = true;
         search->server = info.pid;
     }
 }
@@ -377,15 +211,15 @@ static void find_server(void *context, const struct kv_process *process)
 static int run_start_link(struct kv_process *self, struct kv_reader arguments,
                           struct kv_buffer *value)
 {
+    struct kv_pid viewer;
     struct search search = {.found = false};
     struct kv_buffer argument = KV_BUFFER_INIT;
     struct kv_buffer reason = KV_BUFFER_INIT;
-    if (kv_read_any(&arguments, NULL) != KV_OK ||
-        kv_read_pid(&arguments, &search.viewer) != KV_OK) {
+    if (kv_read_any(&arguments, NULL) != KV_OK || kv_read_pid(&arguments, &viewer) != KV_OK) {
         return KV_ETYPE;
     }
-    kv_runtime_each_process(kv_process_runtime(self), find_server, &search);
-    kv_write_pid(&argument, &search.viewer);
+    kv_runtime_each_linked(kv_process_runtime(self), &viewer, find_server, &search);
+    kv_write_pid(&argument, &viewer);
     int error = search.found ? KV_OK
                              : kv_spawn(kv_process_runtime(self), &appmon_behaviour,
                                         kv_buffer_bytes(&argument), &search.server, &reason);
@@ -400,6 +234,6 @@ static int run_start_link(struct kv_process *self, struct kv_reader arguments,
 }
 
 const struct kv_function kv_app_functions[] = {
-    {"appmon_info", "start_link2", run_start_link, 3},
-    {NULL, NULL, NULL, 0},
+    {"appmon_info", "start_link2", run_start_link, 3, NULL},
+    {NULL, NULL, NULL, 0, NULL},
 };

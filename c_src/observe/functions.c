@@ -1,8 +1,7 @@
 #include "observe/functions.h"
 
 #include "base/endian.h"
-#include "observe/list.h"
-#include "process/inspect.h"
+#include "process/runtime.h"
 
 /* ---- erlang ---------------------------------------------------------------------------------- */
 
@@ -15,41 +14,31 @@ static int run_node(struct kv_process *self, struct kv_reader arguments, struct 
 
 static void add_pid(void *context, const struct kv_process *process)
 {
-    struct kv_term_list *list = context;
+    struct kv_findings *findings = context;
     struct kv_pid pid = kv_process_pid(process);
-    kv_write_pid(&list->elements, &pid);
-    list->count++;
-}
-
-static int run_processes(struct kv_process *self, struct kv_reader arguments,
-                         struct kv_buffer *value)
-{
-    struct kv_term_list list = {0};
-    (void)arguments;
-    kv_runtime_each_process(kv_process_runtime(self), add_pid, &list);
-    kv_term_list_close(&list, value);
-    return KV_OK;
+    kv_write_pid(&findings->list.elements, &pid);
+    findings->list.count++;
 }
 
 static void add_name(void *context, const struct kv_process *process)
 {
-    struct kv_term_list *list = context;
+    struct kv_findings *findings = context;
     struct kv_bytes name = kv_process_name(process);
     if (name.length > 0) {
-        kv_write_atom(&list->elements, name);
-        list->count++;
+        kv_write_atom(&findings->list.elements, name);
+        findings->list.count++;
     }
 }
 
-static int run_registered(struct kv_process *self, struct kv_reader arguments,
-                          struct kv_buffer *value)
+static void finish_list(struct kv_process *self, struct kv_findings *findings,
+                        struct kv_buffer *value)
 {
-    struct kv_term_list list = {0};
-    (void)arguments;
-    kv_runtime_each_process(kv_process_runtime(self), add_name, &list);
-    kv_term_list_close(&list, value);
-    return KV_OK;
+    (void)self;
+    kv_term_list_close(&findings->list, value);
 }
+
+static const struct kv_survey processes = {.visit = add_pid, .finish = finish_list};
+static const struct kv_survey registered = {.visit = add_name, .finish = finish_list};
 
 static void add_node(void *context, struct kv_bytes name)
 {
@@ -95,27 +84,60 @@ static int run_is_process_alive(struct kv_process *self, struct kv_reader argume
     return error;
 }
 
+/* ---- surveys --------------------------------------------------------------------------------- */
+
+void kv_findings_count(void *findings, const struct kv_process *process)
+{
+    struct kv_totals *totals = &((struct kv_findings *)findings)->totals;
+    struct kv_process_info info;
+    kv_process_inspect(process, &info);
+    totals->process_records += info.memory - info.state;
+    if (info.view != NULL) {
+        totals->tables++;
+        totals->table_bytes += info.state;
+    } else {
+        totals->processes++;
+        totals->process_bytes += info.state;
+    }
+}
+
+bool kv_inquiry_step(struct kv_process *self, struct kv_inquiry *inquiry, struct kv_buffer *value)
+{
+    const struct kv_survey *survey = inquiry->survey;
+    if (kv_walk_step(&inquiry->walk, KV_SURVEY_SLICE, survey->visit, &inquiry->findings)) {
+        return false;
+    }
+    survey->finish(self, &inquiry->findings, value);
+    return true;
+}
+
+void kv_inquiry_end(struct kv_inquiry *inquiry)
+{
+    kv_walk_end(&inquiry->walk);
+    kv_buffer_free(&inquiry->findings.list.elements);
+}
+
 /* ---- the list -------------------------------------------------------------------------------- */
 
-static const struct kv_function erlang_functions[] = {
-    {"erlang", "is_process_alive", run_is_process_alive, 1},
-    {"erlang", "node", run_node, 0},
-    {"erlang", "nodes", run_nodes, 0},
-    {"erlang", "processes", run_processes, 0},
-    {"erlang", "registered", run_registered, 0},
-    {"erlang", "whereis", run_whereis, 1},
-    {NULL, NULL, NULL, 0},
+const struct kv_function kv_node_functions[] = {
+    {"erlang", "is_process_alive", run_is_process_alive, 1, NULL},
+    {"erlang", "node", run_node, 0, NULL},
+    {"erlang", "nodes", run_nodes, 0, NULL},
+    {"erlang", "processes", NULL, 0, &processes},
+    {"erlang", "registered", NULL, 0, &registered},
+    {"erlang", "whereis", run_whereis, 1, NULL},
+    {NULL, NULL, NULL, 0, NULL},
 };
 
-static const struct kv_function *const tables[] = {erlang_functions,    kv_process_functions,
-                                                   kv_system_functions, kv_table_functions,
-                                                   kv_socket_functions, kv_app_functions};
+const struct kv_function *const kv_function_tables[] = {
+    kv_node_functions,  kv_process_functions, kv_window_functions, kv_system_functions,
+    kv_table_functions, kv_socket_functions,  kv_app_functions,    NULL};
 
 static const struct kv_function *find(struct kv_bytes module, struct kv_bytes function,
                                       uint32_t arity)
 {
-    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-        for (const struct kv_function *one = tables[i]; one->module != NULL; one++) {
+    for (size_t i = 0; kv_function_tables[i] != NULL; i++) {
+        for (const struct kv_function *one = kv_function_tables[i]; one->module != NULL; one++) {
             if (one->arity == arity && kv_bytes_is(module, one->module) &&
                 kv_bytes_is(function, one->function)) {
                 return one;
@@ -139,8 +161,8 @@ bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32
            is_behaviour(&kv_fetch_stats_behaviour, module, function, arity);
 }
 
-/* The first element of a proper list, and how many there are. A list of bytes may come as a string,
- * whose elements no function here wants. */
+/* The first element of a proper list, and how many there are: UINT32_MAX when it is none. A list of
+ * bytes may come as a string, whose elements no function here wants. */
 static struct kv_reader open_arguments(struct kv_bytes arguments, uint32_t *count)
 {
     struct kv_reader reader = kv_reader(arguments);
@@ -151,21 +173,48 @@ static struct kv_reader open_arguments(struct kv_bytes arguments, uint32_t *coun
     if (kv_read_list(&reader, count) != KV_OK) {
         *count = UINT32_MAX;
     }
+    struct kv_reader tail = reader;
+    for (uint32_t i = 0; *count != UINT32_MAX && i < *count; i++) {
+        (void)kv_read_any(&tail, NULL);
+    }
+    if (*count > 0 && kv_read_nil(&tail) != KV_OK) {
+        *count = UINT32_MAX;
+    }
     return reader;
 }
 
-int kv_function_apply(struct kv_process *self, const struct kv_call *call, struct kv_buffer *value)
+static bool is_surveys(const struct kv_function *function, struct kv_reader arguments)
+{
+    const struct kv_survey *survey = function->survey;
+    return survey != NULL &&
+           (survey->subject == NULL || kv_read_this_atom(&arguments, survey->subject) == KV_OK);
+}
+
+static int find_error(const struct kv_call *call, uint32_t count)
+{
+    if (count == UINT32_MAX) {
+        return KV_ETYPE;
+    }
+    bool closure = kv_bytes_is(call->module, "erlang") && kv_bytes_is(call->function, "apply");
+    return closure ? KV_ECLOSURE : KV_ENOENT;
+}
+
+int kv_function_apply(struct kv_process *self, const struct kv_call *call,
+                      struct kv_inquiry *inquiry, struct kv_buffer *value)
 {
     uint32_t count = 0;
     struct kv_reader arguments = open_arguments(call->arguments, &count);
     const struct kv_function *function = find(call->module, call->function, count);
     if (function == NULL) {
-        bool closure = kv_bytes_is(call->module, "erlang") && kv_bytes_is(call->function, "apply");
-        return closure ? KV_ECLOSURE : KV_ENOENT;
+        return find_error(call, count);
+    }
+    if (is_surveys(function, arguments)) {
+        inquiry->survey = function->survey;
+        kv_walk_begin(&inquiry->walk, kv_process_runtime(self));
+        return KV_OK;
     }
     size_t start = value->length;
-    int error = function->run(self, arguments, value);
-    if (error != KV_OK) {
+    if (function->run(self, arguments, value) != KV_OK) {
         value->length = start;
         return KV_ETYPE;
     }

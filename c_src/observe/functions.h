@@ -2,18 +2,69 @@
 #ifndef KV_FUNCTIONS_H
 #define KV_FUNCTIONS_H
 
-#include <kv/process.h>
+#include "observe/list.h"
+#include "process/inspect.h"
 
 struct kv_call {
     struct kv_bytes module;
     struct kv_bytes function;
-    struct kv_bytes arguments; /* a proper list, or a string */
+    struct kv_bytes arguments; /* any term */
 };
 
-/* Runs a function and appends its value. KV_OK; KV_ENOENT: there is none of that name and arity;
- * KV_ETYPE: not with these arguments (badarg); KV_ECLOSURE: the call is of a fun. Nothing is
- * appended unless it is KV_OK. */
-int kv_function_apply(struct kv_process *self, const struct kv_call *call, struct kv_buffer *value);
+/* ---- surveys -----------------------------------------------------------------------------------
+ * Answers that are about every process: found a slice a turn, so that a node of many processes goes
+ * on serving meanwhile. */
+
+enum { KV_SURVEY_SLICE = 256 }; /* processes looked at in one turn */
+
+struct kv_totals {
+    uint64_t processes;       /* that are no table */
+    uint64_t process_bytes;   /* of their states */
+    uint64_t tables;          /* processes that are */
+    uint64_t table_bytes;     /* of their states */
+    uint64_t process_records; /* bytes that the runtime needs for every process */
+};
+
+/* What a survey has found so far. */
+struct kv_findings {
+    struct kv_term_list list;
+    struct kv_totals totals;
+    uint64_t left_out; /* over the limit of a list */
+};
+
+/* Adds a process to the totals; a visitor. `findings` is a struct kv_findings. */
+void kv_findings_count(void *findings, const struct kv_process *process);
+
+struct kv_survey {
+    /* The first argument that makes a call one for the survey; NULL: any call is. */
+    const char *subject;
+    void (*visit)(void *findings, const struct kv_process *process);
+    /* Appends the value; the list is freed by the caller. */
+    void (*finish)(struct kv_process *self, struct kv_findings *findings, struct kv_buffer *value);
+};
+
+/* A survey at work; zeroed: none is. */
+struct kv_inquiry {
+    const struct kv_survey *survey;
+    struct kv_walk walk;
+    struct kv_findings findings;
+};
+
+/* Goes on for one turn; true: it is done and the value is appended. */
+bool kv_inquiry_step(struct kv_process *self, struct kv_inquiry *inquiry, struct kv_buffer *value);
+
+/* Releases what an inquiry holds, done or not. */
+void kv_inquiry_end(struct kv_inquiry *inquiry);
+
+/* ---- calling ---------------------------------------------------------------------------------
+ */
+
+/* Runs a function and appends its value; one that takes many turns is begun: inquiry->survey is not
+ * NULL then, and kv_inquiry_step() and kv_inquiry_end() are to follow.
+ * KV_OK; KV_ENOENT: there is none of that name and arity; KV_ETYPE: not with these arguments
+ * (badarg); KV_ECLOSURE: the call is of a fun. Nothing is appended unless it is KV_OK. */
+int kv_function_apply(struct kv_process *self, const struct kv_call *call,
+                      struct kv_inquiry *inquiry, struct kv_buffer *value);
 
 /* Whether there is a function of that name and arity. */
 bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32_t arity);
@@ -26,19 +77,25 @@ typedef int (*kv_run_function)(struct kv_process *self, struct kv_reader argumen
 struct kv_function {
     const char *module;
     const char *function;
-    kv_run_function run;
+    kv_run_function run; /* NULL: every call is the survey's */
     uint32_t arity;
+    const struct kv_survey *survey; /* or NULL */
 };
 
 /* One table for each subject, ended by a NULL module. */
+extern const struct kv_function kv_node_functions[];    /* functions.c */
 extern const struct kv_function kv_system_functions[];  /* system.c */
-extern const struct kv_function kv_process_functions[]; /* processes.c */
+extern const struct kv_function kv_process_functions[]; /* process_info.c */
+extern const struct kv_function kv_window_functions[];  /* window.c */
 extern const struct kv_function kv_table_functions[];   /* tables.c */
 extern const struct kv_function kv_socket_functions[];  /* sockets.c */
 extern const struct kv_function kv_app_functions[];     /* applications.c */
 
+/* All of them, ended by NULL. */
+extern const struct kv_function *const kv_function_tables[];
+
 /* What may be spawned besides: collectors that send what they find, in bounded chunks. */
-extern const struct kv_behaviour kv_fetch_stats_behaviour; /* system.c */
-extern const struct kv_behaviour kv_procs_info_behaviour;  /* processes.c */
+extern const struct kv_behaviour kv_fetch_stats_behaviour; /* charts.c */
+extern const struct kv_behaviour kv_procs_info_behaviour;  /* procs_info.c */
 
 #endif

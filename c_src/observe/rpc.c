@@ -11,6 +11,21 @@
 
 /* ---- the outcome of a call ------------------------------------------------------------------- */
 
+enum { SHOWN_ARGUMENTS_MAX = 64 << 10 }; /* bytes of arguments that an error repeats */
+
+/* The arguments, or their number when they are large: either may stand in a stack. */
+static void write_arguments(struct kv_buffer *to, struct kv_bytes arguments)
+{
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(arguments);
+    if (arguments.length <= SHOWN_ARGUMENTS_MAX) {
+        kv_write_term(to, arguments);
+    } else {
+        (void)kv_read_list(&reader, &count);
+        kv_write_u64(to, count);
+    }
+}
+
 /* [{Module, Function, Args, []}]: the stack of a call that got nowhere. */
 static void write_stack(struct kv_buffer *to, const struct kv_call *call)
 {
@@ -18,7 +33,7 @@ static void write_stack(struct kv_buffer *to, const struct kv_call *call)
     kv_write_tuple(to, 4);
     kv_write_atom(to, call->module);
     kv_write_atom(to, call->function);
-    kv_write_term(to, call->arguments);
+    write_arguments(to, call->arguments);
     kv_write_nil(to);
     kv_write_nil(to);
 }
@@ -47,23 +62,60 @@ static int read_call(struct kv_reader *reader, struct kv_call *call)
     return error == KV_OK ? kv_read_any(reader, &call->arguments) : error;
 }
 
-/* {Res, return, Value}, or {Res, error, Reason, Stack}. */
-static void write_outcome(struct kv_process *self, struct kv_bytes res, const struct kv_call *call,
-                          struct kv_buffer *to)
+/* A call at work in the process that was started for it. */
+struct work {
+    struct kv_inquiry inquiry;
+    struct kv_buffer to; /* a term that says who waits for the answer, and how */
+    bool block;          /* rex: `to` is a From */
+};
+
+static void work_terminate(struct kv_process *self, struct kv_bytes reason)
 {
+    struct work *work = kv_process_state(self);
+    (void)reason;
+    kv_inquiry_end(&work->inquiry);
+    kv_buffer_free(&work->to);
+}
+
+/* Goes on with a survey, and answers when it is done. */
+static void work_on(struct kv_process *self,
+                    void (*answer)(struct kv_process *self, struct kv_bytes value))
+{
+    struct work *work = kv_process_state(self);
     struct kv_buffer value = KV_BUFFER_INIT;
-    int error = kv_function_apply(self, call, &value);
-    kv_write_tuple(to, error == KV_OK ? 3 : 4);
-    kv_write_term(to, res);
-    if (error == KV_OK) {
-        kv_write_atom_text(to, "return");
-        kv_write_term(to, kv_buffer_bytes(&value));
+    if (kv_inquiry_step(self, &work->inquiry, &value)) {
+        answer(self, kv_buffer_bytes(&value));
     } else {
-        kv_write_atom_text(to, "error");
-        kv_write_atom_text(to, reason_of(error));
-        write_stack(to, call);
+        kv_process_set_timer(self, 0);
     }
     kv_buffer_free(&value);
+}
+
+/* Ends with {Res, return, Value}. */
+static void return_value(struct kv_process *self, struct kv_bytes value)
+{
+    const struct work *work = kv_process_state(self);
+    struct kv_buffer outcome = KV_BUFFER_INIT;
+    kv_write_tuple(&outcome, 3);
+    kv_write_term(&outcome, kv_buffer_bytes(&work->to));
+    kv_write_atom_text(&outcome, "return");
+    kv_write_term(&outcome, value);
+    kv_process_exit(self, kv_buffer_bytes(&outcome));
+    kv_buffer_free(&outcome);
+}
+
+/* Ends with {Res, error, Reason, Stack}. */
+static void return_error(struct kv_process *self, const struct kv_call *call, int error)
+{
+    const struct work *work = kv_process_state(self);
+    struct kv_buffer outcome = KV_BUFFER_INIT;
+    kv_write_tuple(&outcome, 4);
+    kv_write_term(&outcome, kv_buffer_bytes(&work->to));
+    kv_write_atom_text(&outcome, "error");
+    kv_write_atom_text(&outcome, reason_of(error));
+    write_stack(&outcome, call);
+    kv_process_exit(self, kv_buffer_bytes(&outcome));
+    kv_buffer_free(&outcome);
 }
 
 static int bad_arguments(struct kv_buffer *reason)
@@ -84,11 +136,24 @@ static int execute_call(struct kv_process *self, struct kv_bytes arguments,
         read_call(&reader, &call) != KV_OK) {
         return bad_arguments(reason);
     }
-    struct kv_buffer outcome = KV_BUFFER_INIT;
-    write_outcome(self, res, &call, &outcome);
-    kv_process_exit(self, kv_buffer_bytes(&outcome));
-    kv_buffer_free(&outcome);
+    struct work *work = kv_process_state(self);
+    struct kv_buffer value = KV_BUFFER_INIT;
+    kv_write_term(&work->to, res);
+    int error = kv_function_apply(self, &call, &work->inquiry, &value);
+    if (error != KV_OK) {
+        return_error(self, &call, error);
+    } else if (work->inquiry.survey != NULL) {
+        work_on(self, return_value);
+    } else {
+        return_value(self, kv_buffer_bytes(&value));
+    }
+    kv_buffer_free(&value);
     return KV_OK;
+}
+
+static void execute_on(struct kv_process *self)
+{
+    work_on(self, return_value);
 }
 
 /* [Module, Function, Args] */
@@ -102,7 +167,9 @@ static int execute_cast(struct kv_process *self, struct kv_bytes arguments,
     if (kv_read_list(&reader, &count) != KV_OK || read_call(&reader, &call) != KV_OK) {
         return bad_arguments(reason);
     }
-    (void)kv_function_apply(self, &call, &value); /* nobody waits for the value */
+    struct kv_inquiry inquiry = {.survey = NULL}; /* nobody waits for what one would find */
+    (void)kv_function_apply(self, &call, &inquiry, &value);
+    kv_inquiry_end(&inquiry);
     kv_buffer_free(&value);
     kv_process_exit_atom(self, "normal");
     return KV_OK;
@@ -111,9 +178,11 @@ static int execute_cast(struct kv_process *self, struct kv_bytes arguments,
 static const struct kv_behaviour erpc_call = {.module = "erpc",
                                               .function = "execute_call",
                                               .arity = 4,
-                                              .state_size = 1,
+                                              .state_size = sizeof(struct work),
                                               .init = execute_call,
-                                              .handle_call = kv_reply_bad_request};
+                                              .handle_call = kv_reply_bad_request,
+                                              .handle_timer = execute_on,
+                                              .terminate = work_terminate};
 
 static const struct kv_behaviour erpc_cast = {.module = "erpc",
                                               .function = "execute_cast",
@@ -124,40 +193,118 @@ static const struct kv_behaviour erpc_cast = {.module = "erpc",
 
 /* ---- rex ------------------------------------------------------------------------------------- */
 
-/* The value, or {badrpc, {'EXIT', {Reason, Stack}}}. */
-static void write_rpc(struct kv_process *self, const struct kv_call *call, struct kv_buffer *to)
+/* To the From of a block_call Value, to the pid of a call {rex, Value}; then the process ends. */
+static void rex_answer(struct kv_process *self, struct kv_bytes value)
 {
-    int error = kv_function_apply(self, call, to);
-    if (error != KV_OK) {
-        kv_write_tuple(to, 2);
-        kv_write_atom_text(to, "badrpc");
-        kv_write_tuple(to, 2);
-        kv_write_atom_text(to, "EXIT");
-        kv_write_tuple(to, 2);
-        kv_write_atom_text(to, reason_of(error));
-        write_stack(to, call);
+    const struct work *work = kv_process_state(self);
+    struct kv_bytes to = kv_buffer_bytes(&work->to);
+    struct kv_from from;
+    if (work->block && kv_from_read(to, &from) == KV_OK) {
+        kv_reply(self, &from, value);
+    } else {
+        struct kv_buffer answer = KV_BUFFER_INIT;
+        kv_write_tuple(&answer, 2);
+        kv_write_atom_text(&answer, "rex");
+        kv_write_term(&answer, value);
+        kv_send_to(self, to, kv_buffer_bytes(&answer));
+        kv_buffer_free(&answer);
     }
+    kv_process_exit_atom(self, "normal");
+}
+
+/* {badrpc, {'EXIT', {Reason, Stack}}} */
+static void write_badrpc(const struct kv_call *call, int error, struct kv_buffer *to)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "badrpc");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "EXIT");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, reason_of(error));
+    write_stack(to, call);
+}
+
+/* {Block, To, {Kind, Module, Function, Args, GroupLeader}}, which rex_work() made. */
+static int rex_work_init(struct kv_process *self, struct kv_bytes argument,
+                         struct kv_buffer *reason)
+{
+    struct work *work = kv_process_state(self);
+    struct kv_bytes to = kv_bytes(NULL, 0);
+    struct kv_call call = {.arguments = {NULL, 0}};
+    struct kv_buffer value = KV_BUFFER_INIT;
+    struct kv_reader reader = kv_reader(argument);
+    (void)reason;
+    (void)kv_read_tuple_of(&reader, 3);
+    work->block = kv_read_this_atom(&reader, "true") == KV_OK;
+    if (!work->block) {
+        (void)kv_read_any(&reader, NULL);
+    }
+    (void)kv_read_any(&reader, &to);
+    kv_write_term(&work->to, to);
+    (void)kv_read_tuple_of(&reader, 5);
+    (void)kv_read_any(&reader, NULL);
+    (void)read_call(&reader, &call);
+    int error = kv_function_apply(self, &call, &work->inquiry, &value);
+    if (error != KV_OK) {
+        write_badrpc(&call, error, &value);
+    }
+    if (work->inquiry.survey != NULL) {
+        work_on(self, rex_answer);
+    } else {
+        rex_answer(self, kv_buffer_bytes(&value));
+    }
+    kv_buffer_free(&value);
+    return KV_OK;
+}
+
+static void rex_work_on(struct kv_process *self)
+{
+    work_on(self, rex_answer);
+}
+
+static const struct kv_behaviour rex_worker = {
+    .module = "rex",
+    .function = "call",
+    .state_size = sizeof(struct work),
+    .init = rex_work_init,
+    .handle_call = kv_reply_bad_request,
+    .handle_timer = rex_work_on,
+    .terminate = work_terminate,
+};
+
+/* Starts a process for a call, so that rex goes on serving. */
+static void rex_work(struct kv_process *self, bool block, struct kv_bytes to,
+                     struct kv_bytes request)
+{
+    struct kv_pid pid;
+    struct kv_buffer argument = KV_BUFFER_INIT;
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    kv_write_tuple(&argument, 3);
+    kv_write_bool(&argument, block);
+    kv_write_term(&argument, to);
+    kv_write_term(&argument, request);
+    (void)kv_spawn(kv_process_runtime(self), &rex_worker, kv_buffer_bytes(&argument), &pid,
+                   &reason);
+    kv_buffer_free(&argument);
+    kv_buffer_free(&reason);
 }
 
 /* {Kind, Module, Function, Args, GroupLeader} */
-static bool read_request(struct kv_bytes request, const char *kind, struct kv_call *call)
+static bool is_call(struct kv_bytes request, const char *kind)
 {
+    struct kv_call call;
     struct kv_reader reader = kv_reader(request);
     return kv_read_tuple_of(&reader, 5) == KV_OK && kv_read_this_atom(&reader, kind) == KV_OK &&
-           read_call(&reader, call) == KV_OK;
+           read_call(&reader, &call) == KV_OK;
 }
 
 static void rex_call(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
 {
-    struct kv_call call;
-    if (!read_request(request, "block_call", &call)) {
+    if (is_call(request, "block_call")) {
+        rex_work(self, true, from->bytes, request);
+    } else {
         kv_reply_bad_request(self, from, request);
-        return;
     }
-    struct kv_buffer value = KV_BUFFER_INIT;
-    write_rpc(self, &call, &value);
-    kv_reply(self, from, kv_buffer_bytes(&value));
-    kv_buffer_free(&value);
 }
 
 /* {sbcast, Name, Message}: answered {rex, Node, Node}, or {rex, Node, {nonexisting_name, Name}}. */
@@ -206,22 +353,21 @@ static void tell_features(struct kv_process *self, const struct kv_pid *caller)
 static void rex_info(struct kv_process *self, struct kv_bytes message)
 {
     struct kv_pid caller;
-    struct kv_call call;
+    struct kv_bytes pid = kv_bytes(NULL, 0);
     struct kv_bytes request = kv_bytes(NULL, 0);
     struct kv_reader reader = kv_reader(message);
-    if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_pid(&reader, &caller) != KV_OK ||
+    if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_any(&reader, &pid) != KV_OK ||
         kv_read_any(&reader, &request) != KV_OK) {
+        return;
+    }
+    struct kv_reader pid_reader = kv_reader(pid);
+    if (kv_read_pid(&pid_reader, &caller) != KV_OK) {
         return;
     }
     if (kv_term_is_atom(request, "features_request")) {
         tell_features(self, &caller);
-    } else if (read_request(request, "call", &call)) {
-        struct kv_buffer answer = KV_BUFFER_INIT;
-        kv_write_tuple(&answer, 2);
-        kv_write_atom_text(&answer, "rex");
-        write_rpc(self, &call, &answer);
-        kv_send(self, &caller, kv_buffer_bytes(&answer));
-        kv_buffer_free(&answer);
+    } else if (is_call(request, "call")) {
+        rex_work(self, false, pid, request);
     } else {
         (void)sbcast(self, &caller, request);
     }

@@ -4,14 +4,15 @@
  * lib/observer/src/ observer_tv_table.erl. A table is known by {Label, Pid}: labels need not be
  * unique, and no atom is made from one. */
 #include "observe/functions.h"
-#include "observe/list.h"
-#include "process/inspect.h"
 #include "process/runtime.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 enum {
     SHOWN_MEMORY_MAX = 64 << 20, /* bytes of a table that a viewer may fetch whole */
     CHUNK_BYTES = 64 << 10,      /* of rows in one message */
-    LISTED_MAX = 5000,           /* tables in the list: it is one answer, made in one turn */
+    LISTED_MAX = 5000,           /* tables in the list: the answer is one message, 2 MB then */
     WORD = 8,
 };
 
@@ -56,13 +57,36 @@ static bool is_shown(const struct kv_process_info *info)
 
 /* ---- the list -------------------------------------------------------------------------------- */
 
+static void write_reg_name(struct kv_buffer *to, struct kv_bytes name)
+{
+    if (name.length > 0) {
+        kv_write_atom(to, name);
+    } else {
+        kv_write_atom_text(to, "ignore");
+    }
+}
+
+/* What is the same for all tables. */
+static void add_constants(struct kv_term_list *table)
+{
+    kv_term_list_atom(table, "type", "set");
+    kv_term_list_number(table, "keypos", 1);
+    kv_term_list_atom(table, "heir", "none");
+    kv_term_list_atom(table, "compressed", "false");
+    kv_term_list_atom(table, "fixed", "false");
+}
+
 static void add_table(void *context, const struct kv_process *process)
 {
-    struct kv_term_list *tables = context;
+    struct kv_findings *findings = context;
     struct kv_term_list table = {0};
     struct kv_process_info info;
     kv_process_inspect(process, &info);
-    if (info.view == NULL || tables->count >= LISTED_MAX) {
+    if (info.view == NULL) {
+        return;
+    }
+    if (findings->list.count >= LISTED_MAX) {
+        findings->left_out++;
         return;
     }
     kv_term_list_atom(&table, "name", info.module);
@@ -70,37 +94,57 @@ static void add_table(void *context, const struct kv_process *process)
     kv_term_list_atom(&table, "protection", is_shown(&info) ? "public" : "private");
     kv_write_pid(kv_term_list_item(&table, "owner"), &info.pid);
     kv_term_list_number(&table, "size", info.view->count(process));
-    if (info.name.length > 0) {
-        kv_write_atom(kv_term_list_item(&table, "reg_name"), info.name);
-    } else {
-        kv_term_list_atom(&table, "reg_name", "ignore");
-    }
-    kv_term_list_atom(&table, "type", "set");
-    kv_term_list_number(&table, "keypos", 1);
-    kv_term_list_atom(&table, "heir", "none");
+    write_reg_name(kv_term_list_item(&table, "reg_name"), info.name);
     kv_term_list_number(&table, "memory", info.memory);
-    kv_term_list_atom(&table, "compressed", "false");
-    kv_term_list_atom(&table, "fixed", "false");
-    tables->count++;
-    kv_term_list_close(&table, &tables->elements);
+    add_constants(&table);
+    findings->list.count++;
+    kv_term_list_close(&table, &findings->list.elements);
 }
 
+/* A row for all that are not in the list: private, so that it cannot be opened. Its size is their
+ * number. The name is an atom, so it is always the same. */
+static void add_the_rest(const struct kv_process *self, struct kv_findings *findings)
+{
+    struct kv_term_list table = {0};
+    struct kv_pid own = kv_process_pid(self);
+    char text[64];
+    (void)snprintf(text, sizeof text, "%" PRIu64 " more", findings->left_out);
+    kv_term_list_atom(&table, "name", "not_listed");
+    kv_term_list_string(&table, "id", text);
+    kv_term_list_atom(&table, "protection", "private");
+    kv_write_pid(kv_term_list_item(&table, "owner"), &own);
+    kv_term_list_number(&table, "size", findings->left_out);
+    kv_term_list_atom(&table, "reg_name", "ignore");
+    kv_term_list_number(&table, "memory", 0);
+    add_constants(&table);
+    findings->list.count++;
+    kv_term_list_close(&table, &findings->list.elements);
+}
+
+static void finish_table_list(struct kv_process *self, struct kv_findings *findings,
+                              struct kv_buffer *value)
+{
+    if (findings->left_out > 0) {
+        add_the_rest(self, findings);
+    }
+    kv_term_list_close(&findings->list, value);
+}
+
+static const struct kv_survey table_list = {
+    .subject = "ets", .visit = add_table, .finish = finish_table_list};
+
+/* Of what is not ets. */
 static int run_get_table_list(struct kv_process *self, struct kv_reader arguments,
                               struct kv_buffer *value)
 {
-    struct kv_term_list tables = {0};
-    if (kv_read_this_atom(&arguments, "ets") == KV_OK) {
-        kv_runtime_each_process(kv_process_runtime(self), add_table, &tables);
-        kv_term_list_close(&tables, value);
-        return KV_OK;
+    (void)self;
+    if (kv_read_this_atom(&arguments, "mnesia") != KV_OK) {
+        return KV_ETYPE;
     }
-    if (kv_read_this_atom(&arguments, "mnesia") == KV_OK) {
-        kv_write_tuple(value, 2);
-        kv_write_atom_text(value, "error");
-        kv_write_string(value, "Mnesia does not run on a native node");
-        return KV_OK;
-    }
-    return KV_ETYPE;
+    kv_write_tuple(value, 2);
+    kv_write_atom_text(value, "error");
+    kv_write_string(value, "Mnesia does not run on a native node");
+    return KV_OK;
 }
 
 /* ---- one table ------------------------------------------------------------------------------- */
@@ -316,10 +360,10 @@ static int run_get_table(struct kv_process *self, struct kv_reader arguments,
 }
 
 const struct kv_function kv_table_functions[] = {
-    {"observer_backend", "get_table_list", run_get_table_list, 2},
-    {"observer_backend", "get_table", run_get_table, 3},
-    {"ets", "info", run_info, 2},
-    {"ets", "delete_object", run_delete_object, 2},
-    {"ets", "insert", run_insert, 2},
-    {NULL, NULL, NULL, 0},
+    {"observer_backend", "get_table_list", run_get_table_list, 2, &table_list},
+    {"observer_backend", "get_table", run_get_table, 3, NULL},
+    {"ets", "info", run_info, 2, NULL},
+    {"ets", "delete_object", run_delete_object, 2, NULL},
+    {"ets", "insert", run_insert, 2, NULL},
+    {NULL, NULL, NULL, 0, NULL},
 };

@@ -37,6 +37,7 @@ static void limit_log(struct kv_debug *debug, uint64_t limit)
 void kv_debug_free(struct kv_process *process)
 {
     limit_log(&process->debug, 0);
+    kv_recent_free(process);
 }
 
 static void keep_event(struct kv_process *process, struct kv_buffer *event)
@@ -62,6 +63,9 @@ void kv_debug_in(struct kv_process *process, struct kv_bytes message)
 {
     struct kv_debug *debug = &process->debug;
     debug->messages_in++;
+    if (debug->recent != NULL) {
+        kv_recent_note(process, message);
+    }
     if (debug->log_limit > 0) {
         struct kv_buffer event = KV_BUFFER_INIT;
         kv_write_tuple(&event, 2);

@@ -2,33 +2,50 @@
 
 #include "process/state.h"
 
-void kv_runtime_each_process(const struct kv_runtime *runtime,
-                             void (*visit)(void *context, const struct kv_process *process),
-                             void *context)
+/* ---- walks ----------------------------------------------------------------------------------- */
+
+void kv_walk_begin(struct kv_walk *walk, struct kv_runtime *runtime)
 {
-    KV_LIST_FOREACH (link, &runtime->process_list) {
-        visit(context, KV_LIST_OF(link, const struct kv_process, of_runtime));
+    walk->runtime = runtime;
+    walk->next = runtime->process_list.next;
+    walk->last = runtime->next_process;
+    kv_list_append(&runtime->walks, &walk->of_runtime);
+}
+
+bool kv_walk_step(struct kv_walk *walk, size_t count,
+                  void (*visit)(void *context, const struct kv_process *process), void *context)
+{
+    for (; walk->runtime != NULL && count > 0; count--) {
+        const struct kv_process *process = KV_LIST_OF(walk->next, struct kv_process, of_runtime);
+        if (walk->next == &walk->runtime->process_list || process->number > walk->last) {
+            kv_walk_end(walk);
+        } else {
+            walk->next = walk->next->next;
+            visit(context, process);
+        }
+    }
+    return walk->runtime != NULL;
+}
+
+void kv_walk_end(struct kv_walk *walk)
+{
+    if (walk->runtime != NULL) {
+        walk->runtime = NULL;
+        kv_list_remove(&walk->of_runtime);
     }
 }
 
-struct scan {
-    void (*visit)(void *context, const struct kv_process *process);
-    void *context;
-};
-
-static void visit_node(void *context, struct kv_map_node *node)
+void kv_walks_pass(struct kv_process *process)
 {
-    const struct scan *scan = context;
-    scan->visit(scan->context, KV_MAP_OF(node, const struct kv_process, by_number));
+    KV_LIST_FOREACH (link, &process->runtime->walks) {
+        struct kv_walk *walk = KV_LIST_OF(link, struct kv_walk, of_runtime);
+        if (walk->next == &process->of_runtime) {
+            walk->next = process->of_runtime.next;
+        }
+    }
 }
 
-void kv_runtime_scan_processes(const struct kv_runtime *runtime, uint64_t *cursor,
-                               void (*visit)(void *context, const struct kv_process *process),
-                               void *context)
-{
-    struct scan scan = {.visit = visit, .context = context};
-    kv_map_scan(&runtime->processes, cursor, visit_node, &scan);
-}
+/* ---- processes ------------------------------------------------------------------------------- */
 
 void kv_runtime_each_peer(const struct kv_runtime *runtime,
                           void (*visit)(void *context, struct kv_bytes name), void *context)
@@ -41,29 +58,42 @@ void kv_runtime_each_peer(const struct kv_runtime *runtime,
 
 static size_t memory_of(const struct kv_process *process)
 {
-    const struct kv_behaviour *behaviour = process->behaviour;
-    size_t state = behaviour->memory == NULL ? 0 : behaviour->memory(process);
-    return sizeof *process + behaviour->state_size + process->name.capacity +
-           process->group_leader.capacity + process->parent.capacity + state;
+    return sizeof *process + process->behaviour->state_size + process->name.capacity +
+           process->group_leader.capacity + process->parent.capacity;
+}
+
+/* What is shown of a label: not more than its beginning, and no half of a character. */
+static struct kv_bytes shown(struct kv_bytes label)
+{
+    size_t length = label.length;
+    if (length <= KV_LABEL_SHOWN) {
+        return label;
+    }
+    for (length = KV_LABEL_SHOWN; length > 0 && (label.data[length] & 0xc0) == 0x80; length--) {
+    }
+    return kv_bytes(label.data, length);
 }
 
 void kv_process_inspect(const struct kv_process *process, struct kv_process_info *info)
 {
     const struct kv_behaviour *behaviour = process->behaviour;
+    size_t state = behaviour->memory == NULL ? 0 : behaviour->memory(process);
     *info = (struct kv_process_info){
         .pid = kv_process_pid(process),
         .name = kv_process_name(process),
-        .label = behaviour->label == NULL ? kv_bytes(NULL, 0) : behaviour->label(process),
+        .label = behaviour->label == NULL ? kv_bytes(NULL, 0) : shown(behaviour->label(process)),
         .module = behaviour->module,
         .function = behaviour->function == NULL ? "init" : behaviour->function,
         .arity = behaviour->arity == 0 ? 1 : behaviour->arity,
-        .memory = memory_of(process),
+        .memory = memory_of(process) + state,
+        .state = state,
         .reductions = process->reductions,
         .queue = process->kept_count,
         .suspended = process->suspended,
         .traps_exits = behaviour->handle_exit != NULL,
         .parent = kv_buffer_bytes(&process->parent),
         .group_leader = kv_buffer_bytes(&process->group_leader),
+        .ancestors = kv_lineage_bytes(process),
         .view = behaviour->view,
     };
 }
@@ -73,53 +103,90 @@ struct kv_process *kv_process_at(const struct kv_runtime *runtime, const struct 
     return kv_process_find(runtime, pid);
 }
 
-static void each_link(const struct kv_process *process,
+/* ---- relations ------------------------------------------------------------------------------- */
+
+size_t kv_process_related(const struct kv_process *process, enum kv_relation relation)
+{
+    return process->related[relation];
+}
+
+static void each_link(const struct kv_process *process, size_t most,
                       void (*visit)(void *context, const struct kv_pid *other), void *context)
 {
     KV_LIST_FOREACH (entry, &process->links) {
         const struct kv_link *link = KV_LIST_OF(entry, const struct kv_link, of_process);
         struct kv_pid other = kv_remote_pid(link->peer, &link->remote);
+        if (most-- == 0) {
+            return;
+        }
         if (link->step == KV_LINK_ACTIVE) {
             visit(context, &other);
         }
     }
 }
 
-static void each_monitor(const struct kv_process *process,
+static void each_monitor(const struct kv_process *process, size_t most,
                          void (*visit)(void *context, const struct kv_pid *other), void *context)
 {
     KV_LIST_FOREACH (entry, &process->monitors) {
         const struct kv_monitor *monitor = KV_LIST_OF(entry, const struct kv_monitor, of_process);
         struct kv_pid other = kv_remote_pid(monitor->peer, &monitor->target);
+        if (most-- == 0) {
+            return;
+        }
         visit(context, &other);
     }
 }
 
-static void each_watcher(const struct kv_process *process,
+static void each_watcher(const struct kv_process *process, size_t most,
                          void (*visit)(void *context, const struct kv_pid *other), void *context)
 {
     KV_LIST_FOREACH (entry, &process->watches) {
         const struct kv_watch *watch = KV_LIST_OF(entry, const struct kv_watch, of_process);
         struct kv_pid other = kv_remote_pid(watch->peer, &watch->watcher);
+        if (most-- == 0) {
+            return;
+        }
         visit(context, &other);
     }
 }
 
-void kv_process_each(const struct kv_process *process, enum kv_relation relation,
+void kv_process_each(const struct kv_process *process, enum kv_relation relation, size_t most,
                      void (*visit)(void *context, const struct kv_pid *other), void *context)
 {
     switch (relation) {
     case KV_RELATION_LINK:
-        each_link(process, visit, context);
+        each_link(process, most, visit, context);
         break;
     case KV_RELATION_MONITOR:
-        each_monitor(process, visit, context);
+        each_monitor(process, most, visit, context);
         break;
     case KV_RELATION_MONITORED_BY:
-        each_watcher(process, visit, context);
+        each_watcher(process, most, visit, context);
+        break;
+    case KV_RELATIONS:
         break;
     }
 }
+
+void kv_runtime_each_linked(struct kv_runtime *runtime, const struct kv_pid *pid,
+                            void (*visit)(void *context, const struct kv_process *process),
+                            void *context)
+{
+    struct kv_remote remote = kv_remote_of(pid);
+    const struct kv_peer *peer = kv_route(runtime, pid->node);
+    if (peer == NULL) {
+        return;
+    }
+    KV_LIST_FOREACH (entry, &peer->link_list) {
+        const struct kv_link *link = KV_LIST_OF(entry, const struct kv_link, of_peer);
+        if (link->step == KV_LINK_ACTIVE && kv_remote_equal(&link->remote, &remote)) {
+            visit(context, link->process);
+        }
+    }
+}
+
+/* ---- the runtime ----------------------------------------------------------------------------- */
 
 struct kv_bytes kv_process_name(const struct kv_process *process)
 {

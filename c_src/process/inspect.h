@@ -2,22 +2,35 @@
 #ifndef KV_INSPECT_H
 #define KV_INSPECT_H
 
+#include "base/list.h"
+
 #include <kv/process.h>
 
-/* Calls `visit` for every living process, in the order of their beginning. */
-void kv_runtime_each_process(const struct kv_runtime *runtime,
-                             void (*visit)(void *context, const struct kv_process *process),
-                             void *context);
+/* A walk over the processes, some at a time, so that a node with many of them goes on serving
+ * meanwhile. Each that was there when the walk began, and still is when its turn comes, is visited
+ * once, in the order of their beginning. A zeroed walk is one that has ended. */
+struct kv_walk {
+    struct kv_list of_runtime;
+    const struct kv_runtime *runtime;
+    struct kv_list *next;
+    uint64_t last; /* the number of the youngest process that is visited */
+};
 
-/* As kv_runtime_each_process(), a few at a time: *cursor starts as 0 and is 0 again at the end. A
- * process that is alive all the time is visited at least once. */
-void kv_runtime_scan_processes(const struct kv_runtime *runtime, uint64_t *cursor,
-                               void (*visit)(void *context, const struct kv_process *process),
-                               void *context);
+void kv_walk_begin(struct kv_walk *walk, struct kv_runtime *runtime);
+
+/* Visits up to `count` processes, which must not begin or end meanwhile; false when all have been
+ * visited: the walk has ended then. */
+bool kv_walk_step(struct kv_walk *walk, size_t count,
+                  void (*visit)(void *context, const struct kv_process *process), void *context);
+
+/* Ends a walk before its time; to be called before the struct goes away. */
+void kv_walk_end(struct kv_walk *walk);
 
 /* Calls `visit` with the name of every connected node. */
 void kv_runtime_each_peer(const struct kv_runtime *runtime,
                           void (*visit)(void *context, struct kv_bytes name), void *context);
+
+enum { KV_LABEL_SHOWN = 512 }; /* bytes of a label that tools are told */
 
 /* What there is to know of a process; borrowed from it. */
 struct kv_process_info {
@@ -28,30 +41,67 @@ struct kv_process_info {
     const char *function;
     uint32_t arity;
     size_t memory;       /* bytes, with its state */
+    size_t state;        /* bytes of that that are its state's */
     uint64_t reductions; /* callbacks that ran */
     size_t queue;        /* messages that wait for resume */
     bool suspended;
     bool traps_exits;
     struct kv_bytes parent;       /* a pid as a term */
     struct kv_bytes group_leader; /* a pid as a term; of length 0 when nobody set one */
+    struct kv_bytes ancestors;    /* a list, see kv_process_set_ancestors(); of length 0: unknown */
     const struct kv_view *view;   /* NULL: it is no table */
 };
 
 void kv_process_inspect(const struct kv_process *process, struct kv_process_info *info);
 
-/* Appends what sys:get_status/1 answers, with `state` (a term) in place of the whole state unless
- * it is of length 0. */
-void kv_process_write_status(const struct kv_process *self, struct kv_bytes state,
+/* What a viewer is shown of a process beside what sys:get_status/1 answers. */
+struct kv_shown {
+    struct kv_bytes state;    /* a term in place of the whole state, unless it is of length 0 */
+    struct kv_bytes requests; /* a term: the last ones */
+};
+
+/* Appends what sys:get_status/1 answers; `shown` may be NULL. */
+void kv_process_write_status(const struct kv_process *self, const struct kv_shown *shown,
                              struct kv_buffer *to);
+
+/* ---- the last requests -----------------------------------------------------------------------*/
+
+/* A message as it is remembered: what kind it was, and the name and number of elements of the
+ * request, without what they hold. `name` is of length 0 when the request has none. */
+struct kv_request {
+    const char *kind; /* "call", "cast" or "message" */
+    struct kv_bytes name;
+    uint32_t elements; /* behind the name */
+    uint64_t age;      /* milliseconds */
+};
+
+/* Has the last few messages to a process remembered from now on. Nothing is remembered of a process
+ * that nobody asks about, and nothing any more some minutes after it was last asked. */
+void kv_recent_want(struct kv_process *process);
+
+/* Calls `visit` for each that is remembered, the latest first. */
+void kv_recent_each(const struct kv_process *process,
+                    void (*visit)(void *context, const struct kv_request *request), void *context);
+
+/* ---- relations ------------------------------------------------------------------------------ */
 
 /* The living process of this node with that pid; NULL when there is none. */
 struct kv_process *kv_process_at(const struct kv_runtime *runtime, const struct kv_pid *pid);
 
-enum kv_relation { KV_RELATION_LINK, KV_RELATION_MONITOR, KV_RELATION_MONITORED_BY };
+enum kv_relation { KV_RELATION_LINK, KV_RELATION_MONITOR, KV_RELATION_MONITORED_BY, KV_RELATIONS };
 
-/* Calls `visit` for every process that a process is linked to, monitors, or is monitored by. */
-void kv_process_each(const struct kv_process *process, enum kv_relation relation,
+/* How many processes a process is linked to, monitors, or is monitored by. O(1). */
+size_t kv_process_related(const struct kv_process *process, enum kv_relation relation);
+
+/* Calls `visit` for the first `most` of them. */
+void kv_process_each(const struct kv_process *process, enum kv_relation relation, size_t most,
                      void (*visit)(void *context, const struct kv_pid *other), void *context);
+
+/* Calls `visit` for every process of this node that is linked to `pid`, which need not be of this
+ * node. O(links to the node of `pid`). */
+void kv_runtime_each_linked(struct kv_runtime *runtime, const struct kv_pid *pid,
+                            void (*visit)(void *context, const struct kv_process *process),
+                            void *context);
 
 /* The name a process is registered under; of length 0 when it has none. Valid while it lives. */
 struct kv_bytes kv_process_name(const struct kv_process *process);
@@ -70,7 +120,9 @@ struct kv_stats {
     uint32_t connections;
     uint32_t connection_limit;
     uint32_t processors;
-    const char *versions; /* "kv 0.1.0, libuv 1.44.2, OpenSSL 3.0" */
+    uint64_t output_limit; /* bytes that may wait for a peer before it is given up */
+    const char *machine;   /* "x86_64 Linux 6.1.0" */
+    const char *versions;  /* "kv 0.1.0, libuv 1.44.2, OpenSSL 3.0" */
 };
 
 struct kv_connection_info {

@@ -34,6 +34,7 @@ void kv_process_free(struct kv_process *process)
     kv_debug_free(process);
     kv_buffer_free(&process->group_leader);
     kv_buffer_free(&process->parent);
+    kv_lineage_drop(process);
     kv_buffer_free(&process->exit_reason);
     kv_free(process->state);
     kv_free(process);
@@ -48,6 +49,7 @@ static void finish(struct kv_process *process, bool initialised)
         process->behaviour->terminate(process, reason);
     }
     kv_map_remove(&runtime->processes, &process->by_number);
+    kv_walks_pass(process);
     kv_list_remove(&process->of_runtime);
     kv_list_remove(&process->of_timers);
     if (process->name.length > 0) {

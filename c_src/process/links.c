@@ -44,6 +44,7 @@ static struct kv_link *add(struct kv_peer *peer, struct kv_process *process,
     link->step = KV_LINK_ACTIVE;
     kv_map_insert(&peer->links, &link->by_ends, hash_of(&ends));
     kv_list_append(&process->links, &link->of_process);
+    process->related[KV_RELATION_LINK]++;
     kv_list_append(&peer->link_list, &link->of_peer);
     return link;
 }
@@ -51,6 +52,7 @@ static struct kv_link *add(struct kv_peer *peer, struct kv_process *process,
 static void drop(struct kv_link *link)
 {
     kv_map_remove(&link->peer->links, &link->by_ends);
+    link->process->related[KV_RELATION_LINK]--;
     kv_list_remove(&link->of_process);
     kv_list_remove(&link->of_peer);
     kv_free(link);

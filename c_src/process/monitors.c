@@ -37,6 +37,7 @@ static struct kv_watch *find_watch(const struct kv_peer *peer, const struct kv_r
 static void drop_watch(struct kv_watch *watch)
 {
     kv_map_remove(&watch->peer->watches, &watch->by_ref);
+    watch->process->related[KV_RELATION_MONITORED_BY]--;
     kv_list_remove(&watch->of_process);
     kv_list_remove(&watch->of_peer);
     kv_free(watch);
@@ -74,6 +75,7 @@ void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
     watch->ref.node = kv_bytes(node, ref->node.length);
     kv_map_insert(&peer->watches, &watch->by_ref, hash_of_ref(peer->runtime, ref));
     kv_list_append(&process->watches, &watch->of_process);
+    process->related[KV_RELATION_MONITORED_BY]++;
     kv_list_append(&peer->watch_list, &watch->of_peer);
 }
 
@@ -140,6 +142,7 @@ static struct kv_monitor *find_monitor(const struct kv_runtime *runtime, uint64_
 static void drop_monitor(struct kv_monitor *monitor)
 {
     kv_map_remove(&monitor->process->runtime->monitors, &monitor->by_number);
+    monitor->process->related[KV_RELATION_MONITOR]--;
     kv_list_remove(&monitor->of_process);
     kv_list_remove(&monitor->of_peer);
     kv_free(monitor);
@@ -155,6 +158,7 @@ static struct kv_monitor *add_monitor(struct kv_process *self, struct kv_peer *p
     monitor->number = number;
     kv_map_insert(&self->runtime->monitors, &monitor->by_number, number);
     kv_list_append(&self->monitors, &monitor->of_process);
+    self->related[KV_RELATION_MONITOR]++;
     kv_list_append(&peer->monitor_list, &monitor->of_peer);
     return monitor;
 }

@@ -36,6 +36,7 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     runtime->sink = options->sink;
     runtime->world = options->world;
     kv_list_init(&runtime->process_list);
+    kv_list_init(&runtime->walks);
     kv_list_init(&runtime->peer_list);
     kv_list_init(&runtime->signals);
     kv_list_init(&runtime->timers);
@@ -90,6 +91,7 @@ void kv_runtime_free(struct kv_runtime *runtime)
     kv_map_free(&runtime->names);
     kv_map_free(&runtime->peers);
     kv_map_free(&runtime->monitors);
+    kv_map_free(&runtime->lineages);
     kv_buffer_free(&runtime->node);
     kv_buffer_free(&runtime->scratch);
     kv_free(runtime);

@@ -88,6 +88,7 @@ struct kv_debug {
     uint64_t messages_in;
     uint64_t messages_out;
     uint64_t reductions_then;
+    struct kv_recent *recent; /* owned; NULL while nobody looks at the process */
 };
 
 struct kv_process {
@@ -101,12 +102,14 @@ struct kv_process {
     struct kv_list links;
     struct kv_list watches;
     struct kv_list monitors;
-    struct kv_list kept; /* messages that wait for resume */
+    uint32_t related[KV_RELATIONS]; /* how many there are of each, for tools */
+    struct kv_list kept;            /* messages that wait for resume */
     size_t kept_count;
     struct kv_list of_timers; /* in timers, or alone */
     uint64_t due;
     struct kv_buffer group_leader; /* a pid as a term */
     struct kv_buffer parent;       /* a pid as a term: who spawned it; its own, if nobody did */
+    struct kv_lineage *lineage;    /* shared; NULL when nobody said what is above it */
     struct kv_debug debug;
     uint64_t reductions; /* callbacks that ran */
     bool suspended;
@@ -127,7 +130,9 @@ struct kv_runtime {
     struct kv_map names;
     struct kv_map peers;    /* by name, without the local one */
     struct kv_map monitors; /* by number */
+    struct kv_map lineages; /* struct kv_lineage, by their bytes */
     struct kv_list process_list;
+    struct kv_list walks; /* struct kv_walk: those over process_list that are at work */
     struct kv_list peer_list;
     struct kv_list timers;  /* of the few processes that have one */
     struct kv_list signals; /* struct kv_kept: between processes of this node */
@@ -205,6 +210,21 @@ void kv_exit_received(struct kv_peer *peer, const struct kv_signal *signal);
 /* Ends a process whose callback asked for it; to be called after every callback. */
 void kv_process_settle(struct kv_process *process);
 void kv_process_free(struct kv_process *process);
+
+/* ---- what tools are told: lineage.c, recent.c, inspect.c ---------------------------------------
+ */
+
+/* What was said to be above a process; of length 0: nothing. */
+struct kv_bytes kv_lineage_bytes(const struct kv_process *process);
+/* Forgets what is above a process, and with its last process what was shared. */
+void kv_lineage_drop(struct kv_process *process);
+
+/* Remembers the shape of a message, if somebody has looked at the process lately. */
+void kv_recent_note(struct kv_process *process, struct kv_bytes message);
+void kv_recent_free(struct kv_process *process);
+
+/* The process is about to leave process_list: walks that would visit it next go on behind it. */
+void kv_walks_pass(struct kv_process *process);
 
 /* ---- spawn requests: spawn.c -------------------------------------------------------------------
  */

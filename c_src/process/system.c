@@ -47,7 +47,7 @@ static void write_data(struct kv_buffer *to, uint32_t count)
 
 /* What gen_server:format_status/2 makes: a header, data about the process, data about its state. */
 static void write_misc(const struct kv_process *self, const struct kv_pid *pid, const char *status,
-                       struct kv_bytes state, struct kv_buffer *to)
+                       const struct kv_shown *shown, struct kv_buffer *to)
 {
     char header[128];
     (void)snprintf(header, sizeof header, "Status for native process %s <%" PRIu32 ".%" PRIu32 ">",
@@ -56,18 +56,22 @@ static void write_misc(const struct kv_process *self, const struct kv_pid *pid, 
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "header");
     kv_write_string(to, header);
-    write_data(to, 3);
+    write_data(to, shown == NULL ? 3 : 4);
     write_item(to, "Status");
     kv_write_atom_text(to, status);
     write_item(to, "Parent");
     kv_write_term(to, kv_buffer_bytes(&self->parent));
     write_item(to, "Logged events");
     kv_write_nil(to);
+    if (shown != NULL) {
+        write_item(to, "Last requests");
+        kv_write_term(to, shown->requests);
+    }
     kv_write_nil(to);
     write_data(to, 1);
     write_item(to, "State");
-    if (state.length > 0) {
-        kv_write_term(to, state);
+    if (shown != NULL && shown->state.length > 0) {
+        kv_write_term(to, shown->state);
     } else {
         write_state(self, to);
     }
@@ -76,7 +80,7 @@ static void write_misc(const struct kv_process *self, const struct kv_pid *pid, 
 }
 
 /* {status, Pid, {module, gen_server}, [PDict, SysState, Parent, Debug, Misc]} */
-void kv_process_write_status(const struct kv_process *self, struct kv_bytes state,
+void kv_process_write_status(const struct kv_process *self, const struct kv_shown *shown,
                              struct kv_buffer *to)
 {
     const char *status = self->suspended ? "suspended" : "running";
@@ -99,7 +103,7 @@ void kv_process_write_status(const struct kv_process *self, struct kv_bytes stat
     kv_write_atom_text(to, status);
     kv_write_term(to, kv_buffer_bytes(&self->parent));
     kv_write_nil(to);
-    write_misc(self, &pid, status, state, to);
+    write_misc(self, &pid, status, shown, to);
     kv_write_nil(to);
 }
 
@@ -144,7 +148,7 @@ static void write_answer(struct kv_process *self, const struct kv_from *from,
     if (kv_term_is_atom(request, "get_state")) {
         write_get_state(self, from, to);
     } else if (kv_term_is_atom(request, "get_status")) {
-        kv_process_write_status(self, kv_bytes(NULL, 0), to);
+        kv_process_write_status(self, NULL, to);
     } else if (is_pair(request, "replace_state", &term)) {
         write_replace_state_failed(to);
     } else if (is_pair(request, "debug", &term)) {

@@ -100,6 +100,11 @@ void kv_process_exit_atom(struct kv_process *self, const char *reason);
  * one already. It is given back when the process ends. */
 int kv_process_register(struct kv_process *self, struct kv_bytes name);
 
+/* Tells tools what is above this process, the nearest first: `list` is a list of pids, or {Name,
+ * Pid} with an atom, each of any node. It is copied; processes of the same ancestors share one
+ * copy. */
+void kv_process_set_ancestors(struct kv_process *self, struct kv_bytes list);
+
 /* The process registered as `name`; false when there is none. */
 bool kv_whereis(const struct kv_runtime *runtime, struct kv_bytes name, struct kv_pid *pid);
 

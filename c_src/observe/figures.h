@@ -1,0 +1,20 @@
+/* Figures of the whole node: for the tabs System, Memory Allocators and Load Charts. */
+#ifndef KV_FIGURES_H
+#define KV_FIGURES_H
+
+#include "observe/functions.h"
+
+struct kv_figures {
+    struct kv_stats stats;
+    struct kv_totals totals;
+};
+
+/* What a survey counted, with what the program around the runtime knows now. */
+void kv_figures_take(const struct kv_process *self, const struct kv_totals *totals,
+                     struct kv_figures *figures);
+
+/* Adds the keys of erlang:memory/0 that the Load Charts read, in the order that gives them their
+ * colours. */
+void kv_figures_write_memory(const struct kv_figures *figures, struct kv_term_list *list);
+
+#endif

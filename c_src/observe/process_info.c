@@ -1,0 +1,420 @@
+/* A process as erlang:process_info/1,2 shows it.
+ *
+ * OTP: erts/emulator/beam/erl_bif_info.c, process_info_aux(). */
+#include "observe/functions.h"
+#include "observe/parts.h"
+
+enum {
+    WORD = 8, /* bytes */
+    MFA_ARITY = 3,
+    RELATED_MAX = 1000, /* links, monitors and watchers that are told of, each */
+    ITEMS_MAX = 100,    /* items of one question: there are fewer, but any may be asked for twice */
+};
+
+/* ---- parts of an answer ---------------------------------------------------------------------- */
+
+static void add_pid(void *context, const struct kv_pid *pid)
+{
+    struct kv_term_list *list = context;
+    list->count++;
+    kv_write_pid(&list->elements, pid);
+}
+
+/* {process, Pid} */
+static void add_monitor(void *context, const struct kv_pid *pid)
+{
+    struct kv_term_list *list = context;
+    kv_write_pid(kv_term_list_item(list, "process"), pid);
+}
+
+static void write_related(struct kv_buffer *to, const struct kv_process *process,
+                          enum kv_relation relation)
+{
+    struct kv_term_list list = {0};
+    kv_process_each(process, relation, RELATED_MAX,
+                    relation == KV_RELATION_MONITOR ? add_monitor : add_pid, &list);
+    kv_term_list_close(&list, to);
+}
+
+static const char *const relation_names[KV_RELATIONS] = {"links", "monitors", "monitored_by"};
+
+/* {'$kv_not_shown', [{links, 500}]}: of what there is more than is told of. */
+static void add_left_out(struct kv_term_list *dictionary, const struct kv_process *process)
+{
+    struct kv_term_list list = {0};
+    for (unsigned relation = 0; relation < KV_RELATIONS; relation++) {
+        size_t count = kv_process_related(process, relation);
+        if (count > RELATED_MAX) {
+            kv_term_list_number(&list, relation_names[relation], count - RELATED_MAX);
+        }
+    }
+    if (list.count > 0) {
+        kv_term_list_close(&list, kv_term_list_item(dictionary, "$kv_not_shown"));
+    }
+}
+
+/* A process has no dictionary: shown are what is above it, its label and, of a table, a few
+ * entries. */
+static void write_dictionary(struct kv_buffer *to, const struct kv_process *process,
+                             const struct kv_process_info *info)
+{
+    struct kv_term_list list = {0};
+    kv_write_initial_call(kv_term_list_item(&list, "$initial_call"), info);
+    if (info->ancestors.length > 0) {
+        kv_write_term(kv_term_list_item(&list, "$ancestors"), info->ancestors);
+    }
+    if (info->label.length > 0) {
+        kv_write_binary(kv_term_list_item(&list, "$kv_label"), info->label);
+    }
+    add_left_out(&list, process);
+    if (info->view != NULL) {
+        kv_term_list_number(&list, "$kv_size", info->view->count(process));
+        kv_add_peek(&list, process, info->view);
+    }
+    kv_term_list_close(&list, to);
+}
+
+static void write_garbage_collection(struct kv_buffer *to)
+{
+    struct kv_term_list list = {0};
+    kv_term_list_number(&list, "min_bin_vheap_size", 0);
+    kv_term_list_number(&list, "min_heap_size", 0);
+    kv_term_list_number(&list, "fullsweep_after", 0);
+    kv_term_list_number(&list, "minor_gcs", 0);
+    kv_term_list_close(&list, to);
+}
+
+/* [{Module, waiting, 0, []}] */
+static void write_stacktrace(struct kv_buffer *to, const struct kv_process_info *info)
+{
+    kv_write_list(to, 1);
+    kv_write_tuple(to, MFA_ARITY + 1);
+    kv_write_atom_text(to, info->module);
+    kv_write_atom_text(to, info->suspended ? "suspended" : "waiting");
+    kv_write_u64(to, 0);
+    kv_write_nil(to);
+    kv_write_nil(to);
+}
+
+/* ---- items ----------------------------------------------------------------------------------- */
+
+typedef void (*write_item)(struct kv_buffer *to, const struct kv_process *process,
+                           const struct kv_process_info *info);
+
+static void item_registered_name(struct kv_buffer *to, const struct kv_process *process,
+                                 const struct kv_process_info *info)
+{
+    (void)process;
+    if (info->name.length > 0) {
+        kv_write_atom(to, info->name);
+    } else {
+        kv_write_nil(to);
+    }
+}
+
+static void item_label(struct kv_buffer *to, const struct kv_process *process,
+                       const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_label(to, info);
+}
+
+static void item_current_function(struct kv_buffer *to, const struct kv_process *process,
+                                  const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_current(to, info);
+}
+
+static void item_initial_call(struct kv_buffer *to, const struct kv_process *process,
+                              const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_initial_call(to, info);
+}
+
+static void item_stacktrace(struct kv_buffer *to, const struct kv_process *process,
+                            const struct kv_process_info *info)
+{
+    (void)process;
+    write_stacktrace(to, info);
+}
+
+static void item_status(struct kv_buffer *to, const struct kv_process *process,
+                        const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_atom_text(to, info->suspended ? "suspended" : "waiting");
+}
+
+static void item_queue(struct kv_buffer *to, const struct kv_process *process,
+                       const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_u64(to, info->queue);
+}
+
+static void item_links(struct kv_buffer *to, const struct kv_process *process,
+                       const struct kv_process_info *info)
+{
+    (void)info;
+    write_related(to, process, KV_RELATION_LINK);
+}
+
+static void item_monitors(struct kv_buffer *to, const struct kv_process *process,
+                          const struct kv_process_info *info)
+{
+    (void)info;
+    write_related(to, process, KV_RELATION_MONITOR);
+}
+
+static void item_monitored_by(struct kv_buffer *to, const struct kv_process *process,
+                              const struct kv_process_info *info)
+{
+    (void)info;
+    write_related(to, process, KV_RELATION_MONITORED_BY);
+}
+
+static void item_dictionary(struct kv_buffer *to, const struct kv_process *process,
+                            const struct kv_process_info *info)
+{
+    write_dictionary(to, process, info);
+}
+
+static void item_trap_exit(struct kv_buffer *to, const struct kv_process *process,
+                           const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_bool(to, info->traps_exits);
+}
+
+static void item_group_leader(struct kv_buffer *to, const struct kv_process *process,
+                              const struct kv_process_info *info)
+{
+    (void)process;
+    if (info->group_leader.length > 0) {
+        kv_write_term(to, info->group_leader);
+    } else {
+        kv_write_pid(to, &info->pid);
+    }
+}
+
+static void item_parent(struct kv_buffer *to, const struct kv_process *process,
+                        const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_term(to, info->parent);
+}
+
+static void item_memory(struct kv_buffer *to, const struct kv_process *process,
+                        const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_u64(to, info->memory);
+}
+
+static void item_heap(struct kv_buffer *to, const struct kv_process *process,
+                      const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_u64(to, info->memory / WORD);
+}
+
+static void item_reductions(struct kv_buffer *to, const struct kv_process *process,
+                            const struct kv_process_info *info)
+{
+    (void)process;
+    kv_write_u64(to, info->reductions);
+}
+
+static void item_garbage_collection(struct kv_buffer *to, const struct kv_process *process,
+                                    const struct kv_process_info *info)
+{
+    (void)process;
+    (void)info;
+    write_garbage_collection(to);
+}
+
+static void item_nil(struct kv_buffer *to, const struct kv_process *process,
+                     const struct kv_process_info *info)
+{
+    (void)process;
+    (void)info;
+    kv_write_nil(to);
+}
+
+static void item_zero(struct kv_buffer *to, const struct kv_process *process,
+                      const struct kv_process_info *info)
+{
+    (void)process;
+    (void)info;
+    kv_write_u64(to, 0);
+}
+
+static void item_false(struct kv_buffer *to, const struct kv_process *process,
+                       const struct kv_process_info *info)
+{
+    (void)process;
+    (void)info;
+    kv_write_bool(to, false);
+}
+
+static void item_normal(struct kv_buffer *to, const struct kv_process *process,
+                        const struct kv_process_info *info)
+{
+    (void)process;
+    (void)info;
+    kv_write_atom_text(to, "normal");
+}
+
+static void item_error_handler(struct kv_buffer *to, const struct kv_process *process,
+                               const struct kv_process_info *info)
+{
+    (void)process;
+    (void)info;
+    kv_write_atom_text(to, "error_handler");
+}
+
+/* Those of process_info/1 come first. */
+enum { USUAL_ITEMS = 18 };
+static const struct {
+    const char *name;
+    write_item write;
+} items[] = {
+    {"registered_name", item_registered_name},
+    {"current_function", item_current_function},
+    {"initial_call", item_initial_call},
+    {"status", item_status},
+    {"message_queue_len", item_queue},
+    {"links", item_links},
+    {"dictionary", item_dictionary},
+    {"trap_exit", item_trap_exit},
+    {"error_handler", item_error_handler},
+    {"priority", item_normal},
+    {"group_leader", item_group_leader},
+    {"total_heap_size", item_heap},
+    {"heap_size", item_heap},
+    {"stack_size", item_zero},
+    {"reductions", item_reductions},
+    {"garbage_collection", item_garbage_collection},
+    {"suspending", item_nil},
+    {"memory", item_memory},
+    {"messages", item_nil},
+    {"monitors", item_monitors},
+    {"monitored_by", item_monitored_by},
+    {"binary", item_nil},
+    {"catchlevel", item_zero},
+    {"last_calls", item_false},
+    {"sequential_trace_token", item_nil},
+    {"trace", item_zero},
+    {"current_stacktrace", item_stacktrace},
+    {"current_location", item_current_function},
+    {"label", item_label},
+    {"parent", item_parent},
+};
+
+/* {Item, Value}; false when there is no such item. */
+static bool write_named_item(struct kv_buffer *to, struct kv_bytes name,
+                             const struct kv_process *process, const struct kv_process_info *info)
+{
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        if (kv_bytes_is(name, items[i].name)) {
+            kv_write_tuple(to, 2);
+            kv_write_atom(to, name);
+            items[i].write(to, process, info);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- process_info ---------------------------------------------------------------------------- */
+
+static int info_of_list(struct kv_reader names, const struct kv_process *process,
+                        struct kv_buffer *value)
+{
+    uint32_t count = 0;
+    struct kv_process_info info;
+    int error = kv_read_list(&names, &count);
+    kv_process_inspect(process, &info);
+    if (error != KV_OK || count > ITEMS_MAX) {
+        return KV_ETYPE;
+    }
+    if (count > 0) {
+        kv_write_list(value, count);
+    }
+    for (uint32_t i = 0; i < count && error == KV_OK; i++) {
+        struct kv_bytes name;
+        error = kv_read_atom(&names, &name);
+        if (error == KV_OK && !write_named_item(value, name, process, &info)) {
+            error = KV_ETYPE;
+        }
+    }
+    if (error == KV_OK && count > 0) {
+        error = kv_read_nil(&names);
+    }
+    kv_write_nil(value);
+    return error;
+}
+
+static int info_of_item(struct kv_bytes name, const struct kv_process *process,
+                        struct kv_buffer *value)
+{
+    struct kv_process_info info;
+    kv_process_inspect(process, &info);
+    if (kv_bytes_is(name, "registered_name") && info.name.length == 0) {
+        kv_write_nil(value);
+        return KV_OK;
+    }
+    return write_named_item(value, name, process, &info) ? KV_OK : KV_ETYPE;
+}
+
+/* As kv_read_process(); a dead process has its answer then: undefined. */
+static int read_for_info(struct kv_process *self, struct kv_reader *arguments,
+                         struct kv_process **process, struct kv_buffer *value)
+{
+    int error = kv_read_process(self, arguments, process);
+    if (error == KV_OK && *process == NULL) {
+        kv_write_atom_text(value, "undefined");
+    }
+    return error;
+}
+
+static int run_process_info(struct kv_process *self, struct kv_reader arguments,
+                            struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    struct kv_bytes name;
+    int error = read_for_info(self, &arguments, &process, value);
+    if (error != KV_OK || process == NULL) {
+        return error;
+    }
+    if (kv_read_atom(&arguments, &name) == KV_OK) {
+        return info_of_item(name, process, value);
+    }
+    return info_of_list(arguments, process, value);
+}
+
+static int run_process_info_1(struct kv_process *self, struct kv_reader arguments,
+                              struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    struct kv_process_info info;
+    int error = read_for_info(self, &arguments, &process, value);
+    if (error != KV_OK || process == NULL) {
+        return error;
+    }
+    kv_process_inspect(process, &info);
+    kv_write_list(value, USUAL_ITEMS);
+    for (size_t i = 0; i < USUAL_ITEMS; i++) {
+        (void)write_named_item(value, kv_bytes_text(items[i].name), process, &info);
+    }
+    kv_write_nil(value);
+    return KV_OK;
+}
+
+const struct kv_function kv_process_functions[] = {
+    {"erlang", "process_info", run_process_info_1, 1, NULL},
+    {"erlang", "process_info", run_process_info, 2, NULL},
+    {NULL, NULL, NULL, 0, NULL},
+};

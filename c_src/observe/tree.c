@@ -1,0 +1,340 @@
+/* OTP: lib/observer/src/observer_app_wx.erl, build_tree/2, which ends, and Observer with it, when a
+ * name in a line has no box. A box is put below one that is there already, or below the root: so
+ * there is no way round, whatever peers say of their ancestors. */
+#include "observe/tree.h"
+
+#include "base/alloc.h"
+#include "process/runtime.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define ROOT_NAME "kv"
+
+enum { NAME_SIZE = 2400 }; /* a registered name, and a pid with the name of its node */
+
+struct box {
+    struct kv_map_node by_pid;
+    struct kv_map_node by_name;
+    struct kv_list of_tree;
+    struct kv_bytes pid;  /* as a term */
+    struct kv_bytes name; /* UTF-8 */
+    uint8_t bytes[];
+};
+
+/* ---- strings --------------------------------------------------------------------------------- */
+
+enum { REPLACEMENT = 0xfffd };
+
+/* The next character of what should be UTF-8. Observer ends on a surrogate. */
+static uint32_t next_character(struct kv_bytes text, size_t *at)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    uint32_t character = text.data[(*at)++];
+    size_t more = character >= 0xf0 ? 3 : character >= 0xe0 ? 2 : character >= 0xc0 ? 1 : 0;
+    size_t found = 0;
+    if (character < 0x80) {
+        return character;
+    }
+    character &= 0x3fU >> more;
+    for (; found < more && *at < text.length && (text.data[*at] & 0xc0) == 0x80; found++) {
+        character = (character << 6) | (text.data[(*at)++] & 0x3fU);
+    }
+    bool surrogate = character >= 0xd800 && character <= 0xdfff;
+    bool valid = more > 0 && found == more && character >= least[more] && character <= 0x10ffff;
+    return valid && !surrogate ? character : REPLACEMENT;
+}
+
+static void write_characters(struct kv_buffer *to, struct kv_bytes text)
+{
+    struct kv_term_list list = {0};
+    for (size_t at = 0; at < text.length;) {
+        kv_write_u64(&list.elements, next_character(text, &at));
+        list.count++;
+    }
+    kv_term_list_close(&list, to);
+}
+
+static struct kv_bytes pid_term(const struct kv_pid *pid, struct kv_buffer *to)
+{
+    kv_buffer_clear(to);
+    kv_write_pid(to, pid);
+    return kv_buffer_bytes(to);
+}
+
+/* ---- boxes ----------------------------------------------------------------------------------- */
+
+static bool has_pid(const struct kv_map_node *node, const void *key)
+{
+    return kv_bytes_equal(KV_MAP_OF(node, const struct box, by_pid)->pid,
+                          *(const struct kv_bytes *)key);
+}
+
+static bool has_name(const struct kv_map_node *node, const void *key)
+{
+    return kv_bytes_equal(KV_MAP_OF(node, const struct box, by_name)->name,
+                          *(const struct kv_bytes *)key);
+}
+
+static uint64_t hash_of(const struct kv_tree *tree, struct kv_bytes bytes)
+{
+    return kv_siphash(kv_runtime_hash_key(tree->runtime), bytes);
+}
+
+static struct box *find(const struct kv_tree *tree, const struct kv_pid *pid)
+{
+    struct kv_buffer term = KV_BUFFER_INIT;
+    struct kv_bytes key = pid_term(pid, &term);
+    struct kv_map_node *found = kv_map_find(&tree->by_pid, hash_of(tree, key), has_pid, &key);
+    kv_buffer_free(&term);
+    return found == NULL ? NULL : KV_MAP_OF(found, struct box, by_pid);
+}
+
+static bool is_taken(const struct kv_tree *tree, struct kv_bytes name)
+{
+    return kv_map_find(&tree->by_name, hash_of(tree, name), has_name, &name) != NULL;
+}
+
+static struct box *new_box(struct kv_tree *tree, struct kv_bytes pid, struct kv_bytes name)
+{
+    struct box *box = kv_zalloc(sizeof *box + pid.length + name.length);
+    memcpy(box->bytes, pid.data, pid.length);
+    memcpy(box->bytes + pid.length, name.data, name.length);
+    box->pid = kv_bytes(box->bytes, pid.length);
+    box->name = kv_bytes(box->bytes + pid.length, name.length);
+    kv_map_insert(&tree->by_pid, &box->by_pid, hash_of(tree, pid));
+    kv_map_insert(&tree->by_name, &box->by_name, hash_of(tree, name));
+    kv_list_append(&tree->list, &box->of_tree);
+    return box;
+}
+
+static void write_box(struct kv_tree *tree, struct kv_bytes pid, struct kv_bytes name)
+{
+    struct kv_buffer *to = &tree->boxes.elements;
+    tree->boxes.count++;
+    kv_write_tuple(to, 2);
+    kv_write_term(to, pid);
+    write_characters(to, name);
+}
+
+static void write_line(struct kv_tree *tree, struct kv_bytes from, struct kv_bytes name)
+{
+    struct kv_buffer *to = &tree->lines.elements;
+    tree->lines.count++;
+    kv_write_tuple(to, 2);
+    write_characters(to, from);
+    write_characters(to, name);
+}
+
+/* Adds a box; `above` is NULL for the root. A name that another box has gets the pid behind it. */
+static struct box *add(struct kv_tree *tree, const struct kv_pid *pid, const char *wanted,
+                       const struct box *above)
+{
+    char name[NAME_SIZE];
+    struct kv_buffer term = KV_BUFFER_INIT;
+    (void)snprintf(name, sizeof name, "%s", wanted);
+    if (is_taken(tree, kv_bytes_text(name))) {
+        (void)snprintf(name, sizeof name, "%.1100s <%" PRIu32 ".%" PRIu32 ".%" PRIu32 "> %.*s",
+                       wanted, pid->id, pid->serial, pid->creation, (int)pid->node.length,
+                       (const char *)pid->node.data);
+    }
+    if (is_taken(tree, kv_bytes_text(name))) {
+        return tree->root;
+    }
+    struct box *box = new_box(tree, pid_term(pid, &term), kv_bytes_text(name));
+    write_box(tree, box->pid, box->name);
+    if (above != NULL) {
+        write_line(tree, above->name, box->name);
+    }
+    kv_buffer_free(&term);
+    return box;
+}
+
+/* ---- processes of other nodes ---------------------------------------------------------------- */
+
+/* Observer shows what begins with < as it prints the pid itself. */
+static void remote_name(const struct kv_pid *pid, char *to, size_t size)
+{
+    (void)snprintf(to, size, "<%" PRIu32 ".%" PRIu32 "> %.*s", pid->id, pid->serial,
+                   (int)pid->node.length, (const char *)pid->node.data);
+}
+
+/* A pid, or {Name, Pid}. */
+static struct box *ancestor_box(struct kv_tree *tree, struct kv_bytes term, const struct box *above)
+{
+    char text[NAME_SIZE];
+    struct kv_pid pid;
+    struct kv_bytes name = kv_bytes(NULL, 0);
+    struct kv_reader reader = kv_reader(term);
+    if (kv_read_tuple_of(&reader, 2) == KV_OK) {
+        (void)kv_read_atom(&reader, &name);
+    }
+    (void)kv_read_pid(&reader, &pid);
+    struct box *box = find(tree, &pid);
+    if (box != NULL) {
+        return box;
+    }
+    if (name.length > 0) {
+        (void)snprintf(text, sizeof text, "%.*s", (int)name.length, (const char *)name.data);
+    } else {
+        remote_name(&pid, text, sizeof text);
+    }
+    return add(tree, &pid, text, above);
+}
+
+/* The box of the nearest ancestor, below those of the others; the list has the nearest first. */
+static struct box *lineage_box(struct kv_tree *tree, struct kv_bytes ancestors)
+{
+    enum { MOST = 16 };
+    struct kv_bytes one[MOST];
+    uint32_t count = 0;
+    struct box *box = tree->root;
+    struct kv_reader reader = kv_reader(ancestors);
+    (void)kv_read_list(&reader, &count);
+    count = count < MOST ? count : MOST;
+    for (uint32_t i = 0; i < count; i++) {
+        (void)kv_read_any(&reader, &one[i]);
+    }
+    while (count > 0) {
+        box = ancestor_box(tree, one[--count], box);
+    }
+    return box;
+}
+
+/* ---- processes of this node ------------------------------------------------------------------ */
+
+/* A number makes the name of a process the only one of its kind; quotes keep a bucket's name from
+ * looking like a pid or a port, which Observer treats in ways of its own. */
+static void native_name(const struct kv_process_info *info, char *to, size_t size)
+{
+    if (info->name.length > 0) {
+        (void)snprintf(to, size, "%.*s", (int)info->name.length, (const char *)info->name.data);
+    } else if (info->label.length > 0) {
+        (void)snprintf(to, size, "\"%.*s\" (%" PRIu32 ".%" PRIu32 ")", (int)info->label.length,
+                       (const char *)info->label.data, info->pid.id, info->pid.serial);
+    } else {
+        (void)snprintf(to, size, "%s (%" PRIu32 ".%" PRIu32 ")", info->module, info->pid.id,
+                       info->pid.serial);
+    }
+}
+
+struct owner {
+    bool found;
+    struct kv_pid pid;
+};
+
+static void take_owner(void *context, const struct kv_pid *pid)
+{
+    struct owner *owner = context;
+    owner->found = true;
+    owner->pid = *pid;
+}
+
+/* Buckets and registries monitor their owner first of all; one without an owner may be linked to
+ * whoever spawned it. */
+static void find_owner(const struct kv_process *process, struct owner *owner)
+{
+    kv_process_each(process, KV_RELATION_MONITOR, 1, take_owner, owner);
+    if (!owner->found) {
+        kv_process_each(process, KV_RELATION_LINK, 1, take_owner, owner);
+    }
+}
+
+/* What a process is drawn below: its owner, below the owner's ancestors. */
+static const struct box *box_above(struct kv_tree *tree, const struct kv_process *process,
+                                   const struct kv_process_info *info)
+{
+    char name[NAME_SIZE];
+    struct owner owner = {.found = false};
+    find_owner(process, &owner);
+    struct box *box = lineage_box(tree, info->ancestors);
+    struct box *of_owner = owner.found ? find(tree, &owner.pid) : NULL;
+    if (of_owner != NULL) {
+        return of_owner;
+    }
+    if (!owner.found || kv_bytes_equal(owner.pid.node, info->pid.node)) {
+        return box; /* an owner of this node that has no box yet is a younger process */
+    }
+    remote_name(&owner.pid, name, sizeof name);
+    return add(tree, &owner.pid, name, box);
+}
+
+/* The processes that serve a viewer come and go: they are in the list of processes. */
+static bool is_of_a_viewer(const struct kv_process_info *info)
+{
+    static const char *const modules[] = {"erpc", "rex", "observer_backend", "appmon_info"};
+    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {
+        if (kv_bytes_is(kv_bytes_text(info->module), modules[i])) {
+            return info->name.length == 0;
+        }
+    }
+    return false;
+}
+
+static void add_process(void *context, const struct kv_process *process)
+{
+    struct kv_tree *tree = context;
+    struct kv_process_info info;
+    char name[NAME_SIZE];
+    kv_process_inspect(process, &info);
+    if (is_of_a_viewer(&info)) {
+        return;
+    }
+    if (tree->boxes.count >= KV_TREE_MAX - 1) {
+        tree->left_out++;
+        return;
+    }
+    const struct box *above = box_above(tree, process, &info);
+    native_name(&info, name, sizeof name);
+    if (find(tree, &info.pid) == NULL) {
+        (void)add(tree, &info.pid, name, above);
+    }
+}
+
+/* ---- the tree -------------------------------------------------------------------------------- */
+
+void kv_tree_begin(struct kv_tree *tree, struct kv_runtime *runtime, const struct kv_pid *root)
+{
+    *tree = (struct kv_tree){.runtime = runtime, .root_pid = *root};
+    kv_list_init(&tree->list);
+    tree->root = add(tree, root, ROOT_NAME, NULL);
+    kv_walk_begin(&tree->walk, runtime);
+}
+
+bool kv_tree_step(struct kv_tree *tree)
+{
+    enum { SLICE = 128 };
+    return kv_walk_step(&tree->walk, SLICE, add_process, tree);
+}
+
+void kv_tree_write(struct kv_tree *tree, struct kv_buffer *to)
+{
+    if (tree->left_out > 0) {
+        char more[64];
+        (void)snprintf(more, sizeof more, "(and %" PRIu64 " more)", tree->left_out);
+        (void)add(tree, &tree->root_pid, more, tree->root);
+    }
+    kv_write_tuple(to, 4);
+    write_characters(to, tree->root->name);
+    kv_term_list_close(&tree->boxes, to);
+    kv_term_list_close(&tree->lines, to);
+    kv_write_nil(to);
+    tree->boxes = (struct kv_term_list){0};
+    tree->lines = (struct kv_term_list){0};
+}
+
+void kv_tree_end(struct kv_tree *tree)
+{
+    if (tree->runtime == NULL) {
+        return;
+    }
+    kv_walk_end(&tree->walk);
+    KV_LIST_FOREACH (link, &tree->list) {
+        kv_free(KV_LIST_OF(link, struct box, of_tree));
+    }
+    kv_map_free(&tree->by_pid);
+    kv_map_free(&tree->by_name);
+    kv_buffer_free(&tree->boxes.elements);
+    kv_buffer_free(&tree->lines.elements);
+    tree->runtime = NULL;
+}

@@ -1,0 +1,188 @@
+/* The window of one process: what Observer asks for beside erlang:process_info/2.
+ *
+ * OTP: lib/observer/src/observer_procinfo.erl, fetch_state_info/1. */
+#include "observe/functions.h"
+#include "observe/parts.h"
+
+enum { STATE_MAX = 64 << 10 }; /* bytes of a process whose state is still shown whole */
+
+/* #{label, size, memory, operations, queue, entries}: a viewer holds, and draws, all that it is
+ * told. */
+static void write_table_state(struct kv_buffer *to, const struct kv_process *process,
+                              const struct kv_process_info *info)
+{
+    enum { KEYS = 6 };
+    struct kv_term_list entries = {0};
+    kv_write_map(to, KEYS);
+    kv_write_atom_text(to, "label");
+    kv_write_label(to, info);
+    kv_write_atom_text(to, "size");
+    kv_write_u64(to, info->view->count(process));
+    kv_write_atom_text(to, "memory");
+    kv_write_u64(to, info->memory);
+    kv_write_atom_text(to, "operations");
+    kv_write_u64(to, info->reductions);
+    kv_write_atom_text(to, "queue");
+    kv_write_u64(to, info->queue);
+    kv_write_atom_text(to, "entries");
+    kv_add_peek(&entries, process, info->view);
+    kv_term_list_close(&entries, to);
+}
+
+/* The state as a viewer gets it; nothing when it may have it whole. */
+static void write_shown_state(struct kv_buffer *to, const struct kv_process *process)
+{
+    struct kv_process_info info;
+    kv_process_inspect(process, &info);
+    if (info.view != NULL) {
+        write_table_state(to, process, &info);
+    } else if (info.memory > STATE_MAX) {
+        kv_write_tuple(to, 2);
+        kv_write_atom_text(to, "too_large_to_show");
+        kv_write_u64(to, info.memory);
+    }
+}
+
+/* Of a process that has just ended. Where sys:get_status/2 exits, the window that asked would go
+ * down, and all of Observer with it. */
+static void write_no_status(struct kv_buffer *to)
+{
+    enum { PARTS = 5, MISC = 3 };
+    kv_write_tuple(to, 4);
+    kv_write_atom_text(to, "status");
+    kv_write_atom_text(to, "undefined");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "module");
+    kv_write_atom_text(to, "gen_server");
+    kv_write_list(to, PARTS);
+    kv_write_nil(to);
+    kv_write_atom_text(to, "terminated");
+    kv_write_atom_text(to, "undefined");
+    kv_write_nil(to);
+    kv_write_list(to, MISC);
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "header");
+    kv_write_string(to, "The process has ended");
+    for (int i = 0; i < 2; i++) {
+        kv_write_tuple(to, 2);
+        kv_write_atom_text(to, "data");
+        kv_write_nil(to);
+    }
+    kv_write_nil(to);
+    kv_write_nil(to);
+}
+
+static void write_status(struct kv_buffer *to, struct kv_process *process)
+{
+    struct kv_buffer state = KV_BUFFER_INIT;
+    struct kv_buffer requests = KV_BUFFER_INIT;
+    write_shown_state(&state, process);
+    kv_write_requests(&requests, process);
+    struct kv_shown shown = {kv_buffer_bytes(&state), kv_buffer_bytes(&requests)};
+    kv_process_write_status(process, &shown, to);
+    kv_recent_want(process);
+    kv_buffer_free(&state);
+    kv_buffer_free(&requests);
+}
+
+/* sys:get_status/2 called by name, as Observer does it: the time is for a process that hangs. Sent
+ * as a system message, sys:get_status/1 has the state whole. */
+static int run_get_status(struct kv_process *self, struct kv_reader arguments,
+                          struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    int error = kv_read_process(self, &arguments, &process);
+    if (error == KV_OK && process == NULL) {
+        write_no_status(value);
+    } else if (error == KV_OK) {
+        write_status(value, process);
+    }
+    return error;
+}
+
+static bool has_attributes(const char *module)
+{
+    return kv_function_exists(kv_bytes_text(module), kv_bytes_text("module_info"), 1);
+}
+
+/* What proc_lib:translate_initial_call/1 answers. Observer asks for the attributes of the module,
+ * and ends when they are no list; of proc_lib it asks nothing more. */
+static int run_translate(struct kv_process *self, struct kv_reader arguments,
+                         struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    struct kv_process_info info;
+    int error = kv_read_process(self, &arguments, &process);
+    if (error != KV_OK) {
+        return error;
+    }
+    if (process != NULL) {
+        kv_process_inspect(process, &info);
+    }
+    if (process != NULL && has_attributes(info.module)) {
+        kv_write_initial_call(value, &info);
+    } else {
+        kv_write_mfa(value, "proc_lib", "init_p", 5);
+    }
+    return KV_OK;
+}
+
+static int run_get_label(struct kv_process *self, struct kv_reader arguments,
+                         struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    struct kv_process_info info = {0};
+    int error = kv_read_process(self, &arguments, &process);
+    if (error == KV_OK && process != NULL) {
+        kv_process_inspect(process, &info);
+    }
+    if (error == KV_OK) {
+        kv_write_label(value, &info);
+    }
+    return error;
+}
+
+/* There is no garbage: true, as for a process of a BEAM, and false for a dead one. */
+static int run_garbage_collect(struct kv_process *self, struct kv_reader arguments,
+                               struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    int error = kv_read_process(self, &arguments, &process);
+    if (error == KV_OK) {
+        kv_write_bool(value, process != NULL);
+    }
+    return error;
+}
+
+/* [{behaviour, [gen_server]}]: what Observer reads of Module:module_info(attributes). */
+static int run_attributes(struct kv_process *self, struct kv_reader arguments,
+                          struct kv_buffer *value)
+{
+    (void)self;
+    int error = kv_read_this_atom(&arguments, "attributes");
+    if (error == KV_OK) {
+        struct kv_term_list list = {0};
+        struct kv_buffer *to = kv_term_list_item(&list, "behaviour");
+        kv_write_list(to, 1);
+        kv_write_atom_text(to, "gen_server");
+        kv_write_nil(to);
+        kv_term_list_close(&list, value);
+    }
+    return error;
+}
+
+const struct kv_function kv_window_functions[] = {
+    {"erlang", "garbage_collect", run_garbage_collect, 1, NULL},
+    {"proc_lib", "translate_initial_call", run_translate, 1, NULL},
+    {"proc_lib", "get_label", run_get_label, 1, NULL},
+    {"sys", "get_status", run_get_status, 1, NULL},
+    {"sys", "get_status", run_get_status, 2, NULL},
+    {"appmon_info", "module_info", run_attributes, 1, NULL},
+    {"erpc", "module_info", run_attributes, 1, NULL},
+    {"kv_bucket", "module_info", run_attributes, 1, NULL},
+    {"kv_registry", "module_info", run_attributes, 1, NULL},
+    {"net_kernel", "module_info", run_attributes, 1, NULL},
+    {"observer_backend", "module_info", run_attributes, 1, NULL},
+    {"rex", "module_info", run_attributes, 1, NULL},
+    {NULL, NULL, NULL, 0, NULL},
+};

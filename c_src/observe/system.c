@@ -79,10 +79,10 @@ static void write_allocators(struct kv_buffer *to, const struct kv_figures *figu
     const struct kv_totals *totals = &figures->totals;
     uint64_t reserved = stats->heap_reserved > 0 ? stats->heap_reserved : 1;
     add_allocator(&list, "heap", stats->heap_used, reserved);
-    add_allocator(&list, "bucket_tables", totals->table_bytes, totals->table_bytes);
+    add_allocator(&list, "buckets", totals->table_bytes, totals->table_bytes);
     add_allocator(&list, "process_table", totals->process_records, totals->process_records);
-    add_allocator(&list, "process_states", totals->process_bytes, totals->process_bytes);
-    add_allocator(&list, "network_buffers", stats->buffers, stats->buffers);
+    add_allocator(&list, "processes", totals->process_bytes, totals->process_bytes);
+    add_allocator(&list, "network", stats->buffers, stats->buffers);
     kv_term_list_close(&list, to);
 }
 

@@ -343,12 +343,23 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     return KV_OK;
 }
 
+static void abandon_waiting(struct kv_process *self, struct entry *entry, struct kv_bytes reason)
+{
+    KV_LIST_FOREACH (link, &entry->waiting) {
+        struct waiting *waiting = KV_LIST_OF(link, struct waiting, link);
+        struct kv_from from;
+        (void)kv_from_read(kv_bytes(waiting->from, waiting->from_length), &from);
+        kv_abandon(self, &from, reason);
+    }
+}
+
 static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct registry *registry = kv_process_state(self);
-    (void)reason;
     KV_LIST_FOREACH (link, &registry->entries) {
-        drop(self, KV_LIST_OF(link, struct entry, of_registry));
+        struct entry *entry = KV_LIST_OF(link, struct entry, of_registry);
+        abandon_waiting(self, entry, reason);
+        drop(self, entry);
     }
     kv_map_free(&registry->names);
     kv_map_free(&registry->monitors);

@@ -57,6 +57,7 @@ static void finish(struct kv_process *process, bool initialised)
     }
     kv_links_process_died(process, reason);
     kv_monitors_process_died(process, reason);
+    kv_server_abandon_kept(process, reason);
     kv_process_free(process);
 }
 

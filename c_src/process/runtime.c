@@ -159,10 +159,13 @@ struct kv_buffer *kv_process_scratch(struct kv_process *self)
 /* ---- signals -----------------------------------------------------------------------------------
  */
 
-static void deliver(struct kv_process *process, const struct kv_signal *signal)
+static void deliver(struct kv_runtime *runtime, struct kv_process *process,
+                    const struct kv_signal *signal)
 {
     if (process != NULL) {
         kv_server_message(process, signal->payload[0]);
+    } else {
+        kv_server_undelivered(runtime, signal);
     }
 }
 
@@ -179,10 +182,10 @@ static int handle(struct kv_peer *peer, const struct kv_signal *signal)
     struct kv_runtime *runtime = peer->runtime;
     switch (signal->kind) {
     case KV_SIGNAL_MESSAGE:
-        deliver(kv_process_find(runtime, &signal->to), signal);
+        deliver(runtime, kv_process_find(runtime, &signal->to), signal);
         break;
     case KV_SIGNAL_MESSAGE_NAME:
-        deliver(kv_process_named(runtime, signal->name), signal);
+        deliver(runtime, kv_process_named(runtime, signal->name), signal);
         break;
     case KV_SIGNAL_LINK:
         kv_link_received(peer, signal);

@@ -27,15 +27,34 @@ static bool tag_alias(struct kv_bytes tag, struct kv_ref *ref)
     return kv_read_list(&reader, &count) == KV_OK && count > 0 && read_alias(&reader, ref);
 }
 
+/* The From of a $kv_call: an alias and nothing else. */
+static bool read_bare_alias(struct kv_bytes term, struct kv_from *from)
+{
+    struct kv_reader reader = kv_reader(term);
+    if (kv_read_ref(&reader, &from->ref) != KV_OK) {
+        return false;
+    }
+    from->pid = (struct kv_pid){.node = from->ref.node, .creation = from->ref.creation};
+    from->tag = term;
+    from->bytes = term;
+    from->alias = true;
+    from->unwatched = true;
+    return true;
+}
+
 int kv_from_read(struct kv_bytes term, struct kv_from *from)
 {
     struct kv_reader reader = kv_reader(term);
+    if (read_bare_alias(term, from)) {
+        return KV_OK;
+    }
     if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_pid(&reader, &from->pid) != KV_OK ||
         kv_read_any(&reader, &from->tag) != KV_OK) {
         return KV_ETYPE;
     }
     from->bytes = term;
     from->alias = tag_alias(from->tag, &from->ref);
+    from->unwatched = false;
     return KV_OK;
 }
 
@@ -98,6 +117,9 @@ void kv_answer(struct kv_process *self, const struct kv_from *from, struct kv_by
 
 void kv_reply(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply)
 {
+    if (self->asked == from) {
+        self->asked = NULL;
+    }
     kv_answer(self, from, reply);
     kv_debug_out(self, from, reply);
 }
@@ -126,10 +148,46 @@ void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,
     kv_reply(self, from, kv_buffer_bytes(term));
 }
 
+/* ---- calls that get no answer ------------------------------------------------------------------
+ * Whoever sends {'$kv_call', Alias, Request} has no monitor here, which saves two of three frames.
+ * So it is told: {Alias, down, Reason}, which no answer looks like, since those are pairs. */
+
+static void tell_down(struct kv_runtime *runtime, const struct kv_pid *callee,
+                      const struct kv_from *from, struct kv_bytes reason)
+{
+    struct kv_peer *peer = kv_route(runtime, from->ref.node);
+    struct kv_buffer message = KV_BUFFER_INIT;
+    if (peer == NULL) {
+        return;
+    }
+    kv_write_tuple(&message, 3);
+    kv_write_term(&message, from->tag);
+    kv_write_atom_text(&message, "down");
+    kv_write_term(&message, reason);
+    struct kv_signal signal = {
+        .kind = KV_SIGNAL_MESSAGE_ALIAS,
+        .from = *callee,
+        .ref = from->ref,
+        .payload = {kv_buffer_bytes(&message)},
+        .payload_parts = 1,
+    };
+    kv_emit(peer, &signal);
+    kv_buffer_free(&message);
+}
+
+void kv_abandon(struct kv_process *self, const struct kv_from *from, struct kv_bytes reason)
+{
+    struct kv_pid own = kv_process_pid(self);
+    if (from->unwatched && reason.length > 0) { /* no reason: the whole runtime ends */
+        tell_down(self->runtime, &own, from, reason);
+    }
+}
+
 /* ---- messages ----------------------------------------------------------------------------------
  */
 
-/* Takes {Kind, From, Request} apart. */
+/* Takes {Kind, From, Request} apart. The From of a $kv_call is a bare alias, that of others never.
+ */
 static bool is_request(struct kv_bytes message, const char *kind, struct kv_from *from,
                        struct kv_bytes *request)
 {
@@ -137,7 +195,17 @@ static bool is_request(struct kv_bytes message, const char *kind, struct kv_from
     struct kv_reader reader = kv_reader(message);
     return kv_read_tuple_of(&reader, 3) == KV_OK && kv_read_this_atom(&reader, kind) == KV_OK &&
            kv_read_any(&reader, &from_term) == KV_OK && kv_read_any(&reader, request) == KV_OK &&
-           kv_from_read(from_term, from) == KV_OK;
+           kv_from_read(from_term, from) == KV_OK && !from->unwatched;
+}
+
+static bool is_kv_call(struct kv_bytes message, struct kv_from *from, struct kv_bytes *request)
+{
+    struct kv_bytes alias = kv_bytes(NULL, 0);
+    struct kv_reader reader = kv_reader(message);
+    return kv_read_tuple_of(&reader, 3) == KV_OK &&
+           kv_read_this_atom(&reader, "$kv_call") == KV_OK &&
+           kv_read_any(&reader, &alias) == KV_OK && kv_read_any(&reader, request) == KV_OK &&
+           read_bare_alias(alias, from);
 }
 
 static bool is_cast(struct kv_bytes message, struct kv_bytes *request)
@@ -148,6 +216,16 @@ static bool is_cast(struct kv_bytes message, struct kv_bytes *request)
            kv_read_any(&reader, request) == KV_OK;
 }
 
+static void call(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
+{
+    self->asked = from;
+    self->behaviour->handle_call(self, from, request);
+    if (self->exiting && self->asked == from) {
+        kv_abandon(self, from, kv_buffer_bytes(&self->exit_reason));
+    }
+    self->asked = NULL;
+}
+
 static void dispatch(struct kv_process *self, struct kv_bytes message)
 {
     const struct kv_behaviour *behaviour = self->behaviour;
@@ -155,8 +233,8 @@ static void dispatch(struct kv_process *self, struct kv_bytes message)
     struct kv_bytes request = kv_bytes(NULL, 0);
     self->reductions++;
     kv_debug_in(self, message);
-    if (is_request(message, "$gen_call", &from, &request)) {
-        behaviour->handle_call(self, &from, request);
+    if (is_request(message, "$gen_call", &from, &request) || is_kv_call(message, &from, &request)) {
+        call(self, &from, request);
     } else if (is_cast(message, &request)) {
         if (behaviour->handle_cast != NULL) {
             behaviour->handle_cast(self, request);
@@ -185,6 +263,29 @@ void kv_server_drop_kept(struct kv_process *process)
     KV_LIST_FOREACH (link, &process->kept) {
         kv_list_remove(link);
         kv_free(KV_LIST_OF(link, struct kv_kept, link));
+    }
+}
+
+void kv_server_abandon_kept(struct kv_process *process, struct kv_bytes reason)
+{
+    struct kv_from from = {0};
+    struct kv_bytes request = kv_bytes(NULL, 0);
+    KV_LIST_FOREACH (link, &process->kept) {
+        if (is_kv_call(KV_LIST_OF(link, struct kv_kept, link)->signal.payload[0], &from,
+                       &request)) {
+            kv_abandon(process, &from, reason);
+        }
+    }
+}
+
+void kv_server_undelivered(struct kv_runtime *runtime, const struct kv_signal *signal)
+{
+    static const uint8_t noproc[] = {KV_TAG_SMALL_ATOM_UTF8, 6, 'n', 'o', 'p', 'r', 'o', 'c'};
+    struct kv_from from = {0};
+    struct kv_bytes request = kv_bytes(NULL, 0);
+    struct kv_pid callee = signal->kind == KV_SIGNAL_MESSAGE ? signal->to : kv_pid_of(runtime, 0);
+    if (is_kv_call(signal->payload[0], &from, &request)) {
+        tell_down(runtime, &callee, &from, kv_bytes(noproc, sizeof noproc));
     }
 }
 

@@ -111,7 +111,8 @@ struct kv_process {
     struct kv_buffer parent;       /* a pid as a term: who spawned it; its own, if nobody did */
     struct kv_lineage *lineage;    /* shared; NULL when nobody said what is above it */
     struct kv_debug debug;
-    uint64_t reductions; /* callbacks that ran */
+    uint64_t reductions;         /* callbacks that ran */
+    const struct kv_from *asked; /* the call being handled, until it is answered */
     bool suspended;
     bool exiting;
     struct kv_buffer exit_reason;
@@ -238,6 +239,10 @@ void kv_offers_free(struct kv_runtime *runtime);
 /* Hands a message to a process; the process may be gone when it returns. */
 void kv_server_message(struct kv_process *process, struct kv_bytes message);
 void kv_server_drop_kept(struct kv_process *process);
+/* Tells those whose calls were kept that the process ends. */
+void kv_server_abandon_kept(struct kv_process *process, struct kv_bytes reason);
+/* A message to a process that is dead, or to a name that nobody has: a $kv_call hears of it. */
+void kv_server_undelivered(struct kv_runtime *runtime, const struct kv_signal *signal);
 /* Handles what waited while the process was suspended. */
 void kv_server_resume(struct kv_process *process);
 /* Answers a system message: as kv_reply(), but sys does not count it. */

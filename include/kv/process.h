@@ -17,10 +17,11 @@ struct kv_process;
 /* The From of a call: who asks, and the tag to put in front of the answer. Borrowed; a process that
  * answers later keeps a copy of `bytes` and makes it a kv_from again with kv_from_read(). */
 struct kv_from {
-    struct kv_pid pid;
+    struct kv_pid pid;     /* of a bare reference only its node and creation are known */
     struct kv_bytes tag;   /* the term to echo */
-    struct kv_bytes bytes; /* {Pid, Tag} whole */
-    bool alias;            /* tag is [alias | Ref]: the answer goes to `ref` */
+    struct kv_bytes bytes; /* {Pid, Tag} whole, or the bare reference of a $kv_call */
+    bool alias;            /* the answer goes to the alias `ref` */
+    bool unwatched;        /* a $kv_call: its caller has no monitor on the process it asks */
     struct kv_ref ref;
 };
 
@@ -125,6 +126,12 @@ void kv_send_to(struct kv_process *self, struct kv_bytes process, struct kv_byte
 /* Answers a call: {Tag, Reply} to the caller, by way of its alias when it gave one. */
 void kv_reply(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply);
 void kv_reply_atom(struct kv_process *self, const struct kv_from *from, const char *reply);
+
+/* Says that a call will not be answered, because this process ends with `reason`. terminate calls
+ * it for every call that it has kept; what has not been handled yet, and a call whose callback
+ * ended the process, the runtime sees to. Only a $kv_call hears of it: other callers have a
+ * monitor. */
+void kv_abandon(struct kv_process *self, const struct kv_from *from, struct kv_bytes reason);
 
 /* Answers {error, {bad_request, Request}}: the reply to what a process does not understand. */
 void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,

@@ -166,12 +166,13 @@ static void write_term(struct world *world, struct kv_buffer *to, int depth)
     }
 }
 
-/* {'$gen_call', From, Term}, {system, From, Term}, {'$gen_cast', Term} or Term. */
+/* {'$gen_call', From, Term}, {system, From, Term}, {'$kv_call', Alias, Term}, {'$gen_cast', Term} or
+ * Term. */
 static void write_message(struct world *world, struct kv_buffer *to, size_t peer)
 {
     static const char *const system[] = {"suspend", "resume", "get_state", "get_status",
                                          "no_debug"};
-    uint8_t kind = next(world) % 5;
+    uint8_t kind = next(world) % 6;
     if (kind == 4) {
         write_term(world, to, 0);
         return;
@@ -185,6 +186,12 @@ static void write_message(struct world *world, struct kv_buffer *to, size_t peer
     struct kv_pid pid = remote(peer, world);
     struct kv_ref alias = reference(peer, next(world));
     kv_write_tuple(to, 3);
+    if (kind == 5) {
+        kv_write_atom_text(to, "$kv_call");
+        kv_write_ref(to, &alias);
+        write_term(world, to, 0);
+        return;
+    }
     kv_write_atom_text(to, kind == 0 ? "system" : "$gen_call");
     kv_write_tuple(to, 2);
     kv_write_pid(to, &pid);

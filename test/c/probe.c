@@ -34,7 +34,7 @@ static int probe_init(struct kv_process *self, struct kv_bytes options, struct k
 }
 
 /* {monitor, Pid}, {demonitor, _}, {link, Pid}, {unlink, Pid}, {register, Name}, {exit, Reason},
- * count */
+ * {leave, Reason}, which is not answered */
 static void probe_call(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
 {
     struct probe *probe = kv_process_state(self);
@@ -61,6 +61,9 @@ static void probe_call(struct kv_process *self, const struct kv_from *from, stru
         kv_unlink(self, &pid);
     } else if (kv_bytes_is(command, "exit")) {
         kv_process_exit(self, term);
+    } else if (kv_bytes_is(command, "leave")) {
+        kv_process_exit(self, term);
+        return;
     } else if (kv_bytes_is(command, "register") && kv_read_atom(&name_reader, &name) == KV_OK) {
         kv_reply_atom(self, from, kv_process_register(self, name) == KV_OK ? "ok" : "taken");
         return;

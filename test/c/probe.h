@@ -5,7 +5,8 @@
 #include "fixture.h"
 
 /* Spawned with the atom `fail` its init fails, with `exit` it ends at once. It takes the calls
- * {monitor, Pid}, {demonitor, _}, {link, Pid}, {unlink, Pid}, {register, Name}, {exit, Reason}. */
+ * {monitor, Pid}, {demonitor, _}, {link, Pid}, {unlink, Pid}, {register, Name}, {exit, Reason}, and
+ * {leave, Reason}, which it does not answer. */
 extern const struct kv_behaviour probe_behaviour;
 
 /* A fixture where process 1 of a@host may spawn probes. */

@@ -13,6 +13,22 @@
 %% Keys and values are any terms; keys are the same when `=:=' says so. Functions that talk to a bucket exit as
 %% `gen_server:call/3' does: with `noproc' when there is none, `timeout' when it does not answer within 5000
 %% milliseconds or the Timeout given, `{nodedown, Node}' when its node is lost.
+%%
+%% The fastest address is the native process: a call of it is one message each way and nothing else. The proxy is a hop
+%% more, a name costs a look-up more.
+%%
+%% == Many at a time ==
+%%
+%% {@link get_many/2}, {@link put_many/2} and {@link delete_many/2} send all keys in one message. {@link async/3} sends any
+%% request without waiting for its answer, {@link await/1} waits for it, {@link cast/3} wants none:
+%%
+%% ```
+%% {ok, Bucket} = kv_bucket:start_link([]),
+%% ok = kv_bucket:put_many(Bucket, [{milk, 3}, {eggs, 12}]),
+%% [3, 12, undefined] = kv_bucket:get_many(Bucket, [milk, eggs, tea]),
+%% Requests = [kv_bucket:async(Bucket, get, [Key]) || Key <- [milk, eggs]],
+%% [3, 12] = kv_bucket:await_many(Requests).
+%% '''
 -module(kv_bucket).
 -compile({no_auto_import, [get/1, put/2, size/1]}).
 
@@ -20,12 +36,18 @@
 -export([get/2, get/3, get/4, fetch/2, fetch/3, has_key/2, has_key/3]).
 -export([put/3, put/4, put_new/3, put_new/4, delete/2, delete/3, clear/1, clear/2]).
 -export([size/1, size/2, keys/1, keys/2, to_map/1, to_map/2]).
+-export([get_many/2, get_many/3, get_many/4, take/2, take/3]).
+-export([put_many/2, put_many/3, delete_many/2, delete_many/3]).
+-export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
--export_type([t/0, key/0, value/0, options/0, option/0]).
+-export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0]).
 
 -type t() :: gen_server:server_ref().
 -type key() :: term().
 -type value() :: term().
+-type entries() :: [{key(), value()}] | #{key() => value()}.
+%% A request that was sent with {@link async/3}, and whose answer has not been waited for.
+-type request() :: kv_request:t().
 -type option() ::
     {name, kv_options:name()}
     %% What status reports call it.
@@ -105,7 +127,7 @@ get(Bucket, Key, Default) ->
 %% @doc The value under Key, or Default. Timeout is in milliseconds.
 -spec get(t(), key(), Default, timeout()) -> value() | Default.
 get(Bucket, Key, Default, Timeout) ->
-    gen_server:call(Bucket, {get, Key, Default}, Timeout).
+    read(Bucket, get, [Key, Default], Timeout).
 
 %% @equiv fetch(Bucket, Key, 5000)
 -spec fetch(t(), key()) -> {ok, value()} | error.
@@ -115,7 +137,7 @@ fetch(Bucket, Key) ->
 %% @doc `{ok, Value}', or `error' when there is none under Key.
 -spec fetch(t(), key(), timeout()) -> {ok, value()} | error.
 fetch(Bucket, Key, Timeout) ->
-    gen_server:call(Bucket, {fetch, Key}, Timeout).
+    read(Bucket, fetch, [Key], Timeout).
 
 %% @equiv has_key(Bucket, Key, 5000)
 -spec has_key(t(), key()) -> boolean().
@@ -125,7 +147,7 @@ has_key(Bucket, Key) ->
 %% @doc Whether there is a value under Key.
 -spec has_key(t(), key(), timeout()) -> boolean().
 has_key(Bucket, Key, Timeout) ->
-    gen_server:call(Bucket, {has_key, Key}, Timeout).
+    read(Bucket, has_key, [Key], Timeout).
 
 %% @equiv put(Bucket, Key, Value, 5000)
 -spec put(t(), key(), value()) -> ok.
@@ -135,7 +157,7 @@ put(Bucket, Key, Value) ->
 %% @doc Puts Value under Key, in place of the one that is there.
 -spec put(t(), key(), value(), timeout()) -> ok.
 put(Bucket, Key, Value, Timeout) ->
-    gen_server:call(Bucket, {put, Key, Value}, Timeout).
+    write(Bucket, put, [Key, Value], Timeout).
 
 %% @equiv put_new(Bucket, Key, Value, 5000)
 -spec put_new(t(), key(), value()) -> boolean().
@@ -145,7 +167,7 @@ put_new(Bucket, Key, Value) ->
 %% @doc Puts Value under Key unless there is one already; says whether it did.
 -spec put_new(t(), key(), value(), timeout()) -> boolean().
 put_new(Bucket, Key, Value, Timeout) ->
-    gen_server:call(Bucket, {put_new, Key, Value}, Timeout).
+    write(Bucket, put_new, [Key, Value], Timeout).
 
 %% @equiv delete(Bucket, Key, 5000)
 -spec delete(t(), key()) -> value() | nil.
@@ -156,7 +178,7 @@ delete(Bucket, Key) ->
 %% is what the bucket itself answers. Where `nil' may be a value, ask {@link has_key/2} before.
 -spec delete(t(), key(), timeout()) -> value() | nil.
 delete(Bucket, Key, Timeout) ->
-    gen_server:call(Bucket, {delete, Key}, Timeout).
+    write(Bucket, delete, [Key], Timeout).
 
 %% @equiv clear(Bucket, 5000)
 -spec clear(t()) -> ok.
@@ -166,7 +188,7 @@ clear(Bucket) ->
 %% @doc Removes all keys.
 -spec clear(t(), timeout()) -> ok.
 clear(Bucket, Timeout) ->
-    gen_server:call(Bucket, clear, Timeout).
+    write(Bucket, clear, [], Timeout).
 
 %% @equiv size(Bucket, 5000)
 -spec size(t()) -> non_neg_integer().
@@ -176,7 +198,7 @@ size(Bucket) ->
 %% @doc The number of keys.
 -spec size(t(), timeout()) -> non_neg_integer().
 size(Bucket, Timeout) ->
-    gen_server:call(Bucket, size, Timeout).
+    read(Bucket, size, [], Timeout).
 
 %% @equiv keys(Bucket, 5000)
 -spec keys(t()) -> [key()].
@@ -186,7 +208,7 @@ keys(Bucket) ->
 %% @doc All keys, in no order.
 -spec keys(t(), timeout()) -> [key()].
 keys(Bucket, Timeout) ->
-    gen_server:call(Bucket, keys, Timeout).
+    read(Bucket, keys, [], Timeout).
 
 %% @equiv to_map(Bucket, 5000)
 -spec to_map(t()) -> #{key() => value()}.
@@ -196,4 +218,115 @@ to_map(Bucket) ->
 %% @doc All keys with their values.
 -spec to_map(t(), timeout()) -> #{key() => value()}.
 to_map(Bucket, Timeout) ->
-    gen_server:call(Bucket, to_map, Timeout).
+    read(Bucket, to_map, [], Timeout).
+
+%%% Many at a time
+
+%% @equiv get_many(Bucket, Keys, undefined)
+-spec get_many(t(), [key()]) -> [value() | undefined].
+get_many(Bucket, Keys) ->
+    get_many(Bucket, Keys, undefined).
+
+%% @equiv get_many(Bucket, Keys, Default, 5000)
+-spec get_many(t(), [key()], Default) -> [value() | Default] | {error, {too_large, pos_integer()}}.
+get_many(Bucket, Keys, Default) ->
+    get_many(Bucket, Keys, Default, ?TIMEOUT).
+
+%% @doc The values under Keys, in their order, with Default where there is none. All of them are of one moment.
+%%
+%% It is one message, and the bucket does nothing else until it has made the answer: some 10 milliseconds for 100,000
+%% keys. Answers of more than 256 MiB are not made: `{error, {too_large, Bytes}}'. Raises `badarg' when Keys is no
+%% proper list. {@link take/2} gives a map instead.
+-spec get_many(t(), [key()], Default, timeout()) -> [value() | Default] | {error, {too_large, pos_integer()}}.
+get_many(Bucket, Keys, Default, Timeout) ->
+    read(Bucket, get_many, [Keys, Default], Timeout).
+
+%% @equiv take(Bucket, Keys, 5000)
+-spec take(t(), [key()]) -> #{key() => value()} | {error, {too_large, pos_integer()}}.
+take(Bucket, Keys) ->
+    take(Bucket, Keys, ?TIMEOUT).
+
+%% @doc Those of Keys that have a value, with it: `maps:with(Keys, to_map(Bucket))', and otherwise as {@link get_many/4}.
+%% The list that get_many gives is made several times faster than the map.
+-spec take(t(), [key()], timeout()) -> #{key() => value()} | {error, {too_large, pos_integer()}}.
+take(Bucket, Keys, Timeout) ->
+    read(Bucket, take, [Keys], Timeout).
+
+%% @equiv put_many(Bucket, Entries, 5000)
+-spec put_many(t(), entries()) -> ok | {error, enomem}.
+put_many(Bucket, Entries) ->
+    put_many(Bucket, Entries, ?TIMEOUT).
+
+%% @doc Puts all Entries, a map or a list of pairs, of which the later one of two with the same key counts.
+%%
+%% It is one message: nobody sees some of the entries without the others. Raises `badarg', and puts nothing, when Entries
+%% is neither. `{error, enomem}': there was no room for one of them; those before it, in the order of the list, are put.
+-spec put_many(t(), entries(), timeout()) -> ok | {error, enomem}.
+put_many(Bucket, Entries, Timeout) ->
+    write(Bucket, put_many, [Entries], Timeout).
+
+%% @equiv delete_many(Bucket, Keys, 5000)
+-spec delete_many(t(), [key()]) -> non_neg_integer().
+delete_many(Bucket, Keys) ->
+    delete_many(Bucket, Keys, ?TIMEOUT).
+
+%% @doc Removes Keys, and says how many of them there were. It is one message. Raises `badarg', and removes nothing, when
+%% Keys is no proper list.
+-spec delete_many(t(), [key()], timeout()) -> non_neg_integer().
+delete_many(Bucket, Keys, Timeout) ->
+    write(Bucket, delete_many, [Keys], Timeout).
+
+%%% Without waiting
+
+%% @doc Sends a request and returns at once. Function is the name of one of the functions of this module that ask a bucket
+%% something, Arguments are its arguments without bucket and timeout: `async(Bucket, put, [milk, 3])'.
+%%
+%% The answer is what {@link await/1} returns, in the process that called async, once. Requests to one bucket are handled
+%% in the order in which they, and calls and casts, were sent. A request that is never waited for nor given up with
+%% {@link abandon/1} leaves its answer in the mailbox.
+-spec async(t(), kv_request:name(), [term()]) -> request().
+async(Bucket, Function, Arguments) ->
+    kv_request:send(Bucket, Function, Arguments).
+
+%% @equiv await(Request, 5000)
+-spec await(request()) -> term().
+await(Request) ->
+    await(Request, ?TIMEOUT).
+
+%% @doc Waits for the answer to a request. Exits as a call does. After a timeout, in milliseconds, the request is given
+%% up: its answer is dropped when it comes. Raises `badarg' in any process but the one that sent it.
+-spec await(request(), timeout()) -> term().
+await(Request, Timeout) ->
+    kv_request:await(Request, Timeout).
+
+%% @equiv await_many(Requests, 5000)
+-spec await_many([request()]) -> [term()].
+await_many(Requests) ->
+    await_many(Requests, ?TIMEOUT).
+
+%% @doc Waits for the answers to requests, and gives them in the order of the list. Timeout is for all of them together.
+%% When one exits the rest is given up.
+-spec await_many([request()], timeout()) -> [term()].
+await_many(Requests, Timeout) ->
+    kv_request:await_many(Requests, Timeout).
+
+%% @doc Gives up a request: no answer to it comes any more. The bucket may have handled it, or may still do so.
+-spec abandon(request()) -> ok.
+abandon(Request) ->
+    kv_request:abandon(Request).
+
+%% @doc Has something done without an answer, not even whether it was: `put', `delete', `clear', `put_many' or
+%% `delete_many'. Arguments are as for {@link async/3}. Always `ok', also when there is no such bucket.
+-spec cast(t(), put | delete | clear | put_many | delete_many, [term()]) -> ok.
+cast(Bucket, Function, Arguments) when
+    Function =:= put; Function =:= delete; Function =:= clear; Function =:= put_many; Function =:= delete_many
+->
+    gen_server:cast(Bucket, kv_request:message(Function, Arguments)).
+
+%% Where all reads go out.
+read(Bucket, Function, Arguments, Timeout) ->
+    kv_request:call(Bucket, Function, Arguments, Timeout).
+
+%% And all that may change something.
+write(Bucket, Function, Arguments, Timeout) ->
+    kv_request:call(Bucket, Function, Arguments, Timeout).

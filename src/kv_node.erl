@@ -15,6 +15,9 @@
 %%     and without an answer after which it is killed. Defaults: 1000 and 5000.</li>
 %% <li>`stop_timeout': milliseconds that the program gets to stop, before SIGTERM, and again before SIGKILL.
 %%     Default: 2000.</li>
+%% <li>`delay_send': whether what this VM sends to the program is gathered for a moment (`delay_send' of {@link inet}), and
+%%     read with a buffer of 128 KiB: many callers get up to twice as much done, and a single one loses nothing. Only the
+%%     connection to this node is set so. Default: `true'.</li>
 %% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_peers', `max_queue' (bytes), `handshake_timeout'
 %%     (milliseconds), `bind', `port', `log_level': as the program has them; docs/native-protocol.md.</li>
 %% <li>`zeros': whether 0.0 and -0.0 are one key, `same' or `differ'. `get_state': whether `sys:get_state' gets a

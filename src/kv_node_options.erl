@@ -24,6 +24,7 @@ defaults() ->
         ping_interval => 1000,
         ping_timeout => 5000,
         stop_timeout => 2000,
+        delay_send => true,
         ticktime => 60,
         max_frame => undefined,
         max_depth => undefined,
@@ -66,6 +67,7 @@ valid(Key, undefined) when Key =/= distribute -> lists:member(Key, may_be_undefi
 valid(program, Path) -> is_text(Path);
 valid(node_name, Name) -> is_atom(Name) andalso is_node_name(Name);
 valid(distribute, Value) -> is_boolean(Value);
+valid(delay_send, Value) -> is_boolean(Value);
 valid(start_timeout, Ms) -> is_positive(Ms);
 valid(ping_interval, Ms) -> is_positive(Ms);
 valid(ping_timeout, Ms) -> is_positive(Ms);

@@ -5,6 +5,9 @@
 
 -export([start/2]).
 
+%% Bytes that are read from the connection at once.
+-define(SOCKET_BUFFER, 128 * 1024).
+
 -type started() :: #{
     node := node(),
     program := kv_node_program:t(),
@@ -58,7 +61,7 @@ meet(Program, Node, #{start_timeout := Timeout} = Options) ->
     case await_ready(kv_node_program:port(Program), Deadline, Options, undefined) of
         {ok, Ready} ->
             case same_version(Ready) of
-                ok -> connect(Program, Node, Ready);
+                ok -> connect(Program, Node, Ready, Options);
                 {error, Reason} -> {error, Reason}
             end;
         {error, Reason} ->
@@ -104,10 +107,11 @@ version_in_file(Path) ->
         _ -> undefined
     end.
 
-connect(Program, Node, Ready) ->
+connect(Program, Node, Ready, Options) ->
     case net_kernel:connect_node(Node) of
         true ->
             true = erlang:monitor_node(Node, true),
+            ok = set_socket(Node, Options),
             {ok, Ready};
         _ ->
             case kv_node_program:collect(Program, 0) of
@@ -115,6 +119,14 @@ connect(Program, Node, Ready) ->
                 running -> {error, {not_connected, Node}}
             end
     end.
+
+%% Gathers what many callers send at once into one write. It is set anew for each connection: this process ends when one is
+%% lost, and its successor comes by here. A connection that cannot be set so, over TLS say, works as well, only slower.
+set_socket(Node, #{delay_send := true}) ->
+    _ = net_kernel:setopts(Node, [{delay_send, true}, {buffer, ?SOCKET_BUFFER}]),
+    ok;
+set_socket(_Node, #{delay_send := false}) ->
+    ok.
 
 %% The host part must be the one by which this VM can reach the node, so it is our own.
 node_name(#{node_name := undefined}) ->

@@ -73,7 +73,7 @@ each_wrong_value_is_named_and_nothing_starts(_Config) ->
     Wrong = [
         {program, ""}, {program, 7}, {program, "two\nlines"},
         {node_name, "kv@host"}, {node_name, kv}, {node_name, '@host'}, {node_name, 'kv@'}, {node_name, 'a@b@c'},
-        {distribute, yes}, {distribute, undefined},
+        {distribute, yes}, {distribute, undefined}, {delay_send, 1}, {delay_send, undefined},
         {start_timeout, 0}, {start_timeout, infinity}, {start_timeout, undefined},
         {ping_interval, 0}, {ping_interval, 1.5}, {ping_timeout, -1}, {stop_timeout, brutal_kill},
         {ticktime, 0}, {ticktime, 86401}, {max_frame, 4095}, {max_frame, 1 bsl 31}, {max_depth, 15},

@@ -3,6 +3,7 @@
 #include "fail.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -81,7 +82,7 @@ void program_stop(struct program *program)
 
 /* The scheduler's own account, which is exact where that of times(2) counts in clock ticks of 10
  * ms. */
-static uint64_t schedule_figure(pid_t pid, int which)
+uint64_t processor_time(pid_t pid)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
@@ -91,27 +92,36 @@ static uint64_t schedule_figure(pid_t pid, int which)
     uint64_t sum = 0;
     for (struct dirent *entry; (entry = readdir(threads));) {
         char file[sizeof(path) + sizeof(entry->d_name) + 16];
-        uint64_t figures[2] = {0, 0};
+        uint64_t used = 0;
         snprintf(file, sizeof(file), "%s/%s/schedstat", path, entry->d_name);
         FILE *stat = entry->d_name[0] == '.' ? NULL : fopen(file, "re");
         if (!stat)
             continue;
-        if (fscanf(stat, "%" SCNu64 " %" SCNu64, &figures[0], &figures[1]) == 2)
-            sum += figures[which];
+        if (fscanf(stat, "%" SCNu64, &used) == 1)
+            sum += used;
         fclose(stat);
     }
     closedir(threads);
     return sum;
 }
 
-uint64_t processor_time(pid_t pid)
+int schedule_open(pid_t pid)
 {
-    return schedule_figure(pid, 0);
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
+    int schedule = open(path, O_RDONLY | O_CLOEXEC);
+    if (schedule < 0)
+        FAIL_ERRNO(path);
+    return schedule;
 }
 
-uint64_t processor_wait(pid_t pid)
+uint64_t schedule_waited(int schedule)
 {
-    return schedule_figure(pid, 1);
+    char text[96] = "";
+    if (pread(schedule, text, sizeof(text) - 1, 0) <= 0)
+        FAIL_ERRNO("the schedule of the node");
+    const char *space = strchr(text, ' ');
+    return space ? strtoull(space, NULL, 10) : 0;
 }
 
 uint64_t now(void)

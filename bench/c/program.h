@@ -26,8 +26,12 @@ void program_stop(struct program *program);
 /* Nanoseconds of processor time that a process has used in all its threads. */
 uint64_t processor_time(pid_t pid);
 
-/* Nanoseconds for which the threads of a process could have run and did not get a processor. */
-uint64_t processor_wait(pid_t pid);
+/* The scheduler's account of the first thread of a process, to be looked at often: a file
+ * descriptor. */
+int schedule_open(pid_t pid);
+
+/* Nanoseconds for which that thread could have run and did not get a processor. */
+uint64_t schedule_waited(int schedule);
 
 /* Nanoseconds on the monotonic clock. */
 uint64_t now(void);

@@ -1,0 +1,53 @@
+/* A bucket on a node, called by processes that exist only on the wire: what gen_server:call/2
+ * sends, and its answers. */
+#ifndef KV_BENCH_BUCKET_H
+#define KV_BENCH_BUCKET_H
+
+#include "link.h"
+
+#include <ei.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BUCKET_KEY_BYTES = 20, TEMPLATE_MAX = 4096 };
+
+/* A message that is always the same but for its references, which say who calls and which call it
+ * is, and its key. */
+struct template
+{
+    uint8_t terms[TEMPLATE_MAX];
+    size_t length;
+    size_t references[3];
+    int reference_count;
+    size_t key;
+};
+
+/* Makes a bucket on the node. Ends the program on failure, as everything here. */
+void bucket_spawn(struct link *link, erlang_pid *bucket);
+
+/* {Operation, Key, Last}: a call of that caller to the bucket. last: an encoded term without the
+ * version byte; without one the call is {Operation, Key}. */
+void bucket_call(struct template *template, const erlang_pid *bucket, int caller,
+                 const char *operation, const ei_x_buff *last);
+
+/* MONITOR_P (19) or DEMONITOR_P (20). */
+void bucket_monitor(struct template *template, const erlang_pid *bucket, int caller,
+                    long operation);
+
+/* An exit signal of the reason kill: EXIT2. */
+void bucket_kill(struct link *link, const erlang_pid *bucket);
+
+/* Queues the message as that caller's call of that number. */
+void bucket_queue(struct link *link, struct template *template, uint64_t number);
+
+/* Sets the key of the message. */
+void bucket_set_key(struct template *template, const char *key);
+
+/* "key-0000000000000042", without a terminator. */
+void bucket_key(char *key, uint64_t number);
+
+/* Whose call this frame answers, and which. */
+void bucket_answered(struct kv_bytes frame, uint32_t *caller, uint64_t *number);
+
+#endif

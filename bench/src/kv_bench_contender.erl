@@ -20,7 +20,11 @@
     get := fun((State :: term(), Key :: binary()) -> term()),
     put := fun((State :: term(), Key :: binary(), Value :: term()) -> term()),
     get_many => fun((State :: term(), [binary()]) -> term()),
-    put_many => fun((State :: term(), #{binary() => term()}) -> term()),
+    put_many => fun((State :: term(), [{binary(), term()}]) -> term()),
+    %% Removes everything.
+    clear => fun((State :: term()) -> term()),
+    %% Before its memory is measured: collects garbage, where there is any.
+    settle => fun(() -> term()),
     %% Whether this is a stored value: some have no store.
     holds := boolean(),
     end_it := fun(() -> term())
@@ -82,7 +86,9 @@ start(kv_call) ->
     kv(kv_call, [], fun(Bucket) ->
         #{
             get => fun(_, Key) -> gen_server:call(Bucket, {get, Key, nil}) end,
-            put => fun(_, Key, Value) -> gen_server:call(Bucket, {put, Key, Value}) end
+            put => fun(_, Key, Value) -> gen_server:call(Bucket, {put, Key, Value}) end,
+            get_many => fun(_, Keys) -> gen_server:call(Bucket, {get_many, Keys}, ?CALL_TIMEOUT) end,
+            put_many => fun(_, Entries) -> gen_server:call(Bucket, {put_many, Entries}, ?CALL_TIMEOUT) end
         }
     end);
 start(Name) when Name =:= map; Name =:= ets ->
@@ -91,13 +97,14 @@ start(Name) when Name =:= map; Name =:= ets ->
             get => fun(_, Key) -> gen_server:call(Server, {get, Key, nil}) end,
             put => fun(_, Key, Value) -> gen_server:call(Server, {put, Key, Value}) end,
             get_many => fun(_, Keys) -> gen_server:call(Server, {get_many, Keys}, ?CALL_TIMEOUT) end,
-            put_many => fun(_, Entries) -> gen_server:call(Server, {put_many, Entries}, ?CALL_TIMEOUT) end
+            put_many => fun(_, Entries) -> gen_server:call(Server, {put_many, Entries}, ?CALL_TIMEOUT) end,
+            clear => fun(_) -> gen_server:call(Server, clear, ?CALL_TIMEOUT) end
         }
     end);
 start(agent) ->
-    on_peer(agent, {'Elixir.Agent', start, [maps, from_list, [[]]]}, fun agent/1);
+    on_peer(agent, {'Elixir.Agent', start, [kv_bench_map, new, []]}, fun agent/1);
 start(local_agent) ->
-    {ok, Agent} = 'Elixir.Agent':start(maps, from_list, [[]]),
+    {ok, Agent} = 'Elixir.Agent':start(kv_bench_map, new, []),
     contender(local_agent, undefined, agent(Agent), fun() -> 'Elixir.Agent':stop(Agent) end);
 start(local_ets) ->
     Table = ets:new(?MODULE, [public, set, {read_concurrency, true}]),
@@ -157,6 +164,7 @@ kv(Name, Options, Operations) ->
     {ok, Registry} = kv_registry:start_link([{node, Name}]),
     ok = kv_registry:create(Registry, <<"bench">>),
     {ok, Bucket} = kv_registry:lookup(Registry, <<"bench">>),
+    Clear = fun(_) -> 'Elixir.KV.Bucket':clear(Bucket, ?CALL_TIMEOUT) end,
     Many = maps:filtermap(fun(_, {Function, Arity, Fun}) -> exported(Function, Arity) andalso {true, Fun} end, #{
         get_many => {get_many, 2, fun(_, Keys) -> kv_bucket:get_many(Bucket, Keys) end},
         put_many => {put_many, 2, fun(_, Entries) -> kv_bucket:put_many(Bucket, Entries) end}
@@ -165,7 +173,7 @@ kv(Name, Options, Operations) ->
         ok = gen_server:stop(Registry),
         gen_server:stop(Node)
     end,
-    contender(Name, kv_node:os_pid(Name), maps:merge(Many, Operations(Bucket)), End).
+    contender(Name, kv_node:os_pid(Name), maps:merge(Many#{clear => Clear}, Operations(Bucket)), End).
 
 exported(Function, Arity) ->
     {module, kv_bucket} = code:ensure_loaded(kv_bucket),
@@ -185,15 +193,17 @@ on_peer(Name, {Module, Function, Arguments}, Operations) ->
     {ok, Server} = peer:call(Peer, Module, Function, Arguments),
     OsPid = list_to_integer(peer:call(Peer, os, getpid, [])),
     pong = net_adm:ping(Node),
-    contender(Name, OsPid, Operations(Server), fun() -> peer:stop(Peer) end).
+    Settle = fun() -> peer:call(Peer, erlang, garbage_collect, [Server], ?CALL_TIMEOUT) end,
+    contender(Name, OsPid, (Operations(Server))#{settle => Settle}, fun() -> peer:stop(Peer) end).
 
 %% A closure would be sent along with every call, and needs the same module on both nodes: with {M, F, A}, Agent needs neither.
 agent(Agent) ->
     #{
         get => fun(_, Key) -> 'Elixir.Agent':get(Agent, 'Elixir.Map', get, [Key]) end,
         put => fun(_, Key, Value) -> 'Elixir.Agent':update(Agent, 'Elixir.Map', put, [Key, Value]) end,
-        get_many => fun(_, Keys) -> 'Elixir.Agent':get(Agent, 'Elixir.Map', take, [Keys], ?CALL_TIMEOUT) end,
-        put_many => fun(_, Entries) -> 'Elixir.Agent':update(Agent, 'Elixir.Map', merge, [Entries], ?CALL_TIMEOUT) end
+        get_many => fun(_, Keys) -> 'Elixir.Agent':get(Agent, kv_bench_map, values, [Keys], ?CALL_TIMEOUT) end,
+        put_many => fun(_, Entries) -> 'Elixir.Agent':update(Agent, kv_bench_map, put_all, [Entries], ?CALL_TIMEOUT) end,
+        clear => fun(_) -> 'Elixir.Agent':update(Agent, kv_bench_map, replace, [#{}], ?CALL_TIMEOUT) end
     }.
 
 %%% Redis
@@ -211,8 +221,9 @@ redis(Name, Clients) ->
         put => fun(Client, Key, Value) -> {ok, <<"OK">>} = eredis:q(Client, [<<"SET">>, Key, Value]) end,
         get_many => fun(Client, Keys) -> {ok, _} = eredis:q(Client, [<<"MGET">> | Keys], ?CALL_TIMEOUT) end,
         put_many => fun(Client, Entries) ->
-            {ok, _} = eredis:q(Client, [<<"MSET">> | flat(maps:to_list(Entries))], ?CALL_TIMEOUT)
-        end
+            {ok, <<"OK">>} = eredis:q(Client, [<<"MSET">> | flat(Entries)], ?CALL_TIMEOUT)
+        end,
+        clear => fun(Client) -> {ok, <<"OK">>} = eredis:q(Client, [<<"FLUSHALL">>], ?CALL_TIMEOUT) end
     },
     End = fun() ->
         _ = [eredis:stop(Client) || Client <- tuple_to_list(Pool)],
@@ -221,7 +232,10 @@ redis(Name, Clients) ->
     contender(Name, kv_bench_os:os_pid(Program), Operations, End).
 
 flat(Entries) ->
-    lists:append([[Key, Value] || {Key, Value} <- Entries]).
+    lists:append([[Key, redis_text(Value)] || {Key, Value} <- Entries]).
+
+redis_text(Value) when is_integer(Value) -> integer_to_binary(Value);
+redis_text(Value) -> Value.
 
 redis_value({ok, undefined}) -> nil;
 redis_value({ok, Value}) -> Value.

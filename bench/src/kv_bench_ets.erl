@@ -21,12 +21,9 @@ handle_call({put, Key, Value}, _From, Table) ->
     true = ets:insert(Table, {Key, Value}),
     {reply, ok, Table};
 handle_call({get_many, Keys}, _From, Table) ->
-    {reply, maps:from_list([Entry || Key <- Keys, Entry <- ets:lookup(Table, Key)]), Table};
+    {reply, [value(ets:lookup(Table, Key), nil) || Key <- Keys], Table};
 handle_call({put_many, Entries}, _From, Table) ->
-    true = ets:insert(Table, maps:to_list(Entries)),
-    {reply, ok, Table};
-handle_call({delete_many, Keys}, _From, Table) ->
-    _ = [ets:delete(Table, Key) || Key <- Keys],
+    true = ets:insert(Table, Entries),
     {reply, ok, Table};
 handle_call(clear, _From, Table) ->
     true = ets:delete_all_objects(Table),
@@ -35,8 +32,7 @@ handle_call(size, _From, Table) ->
     {reply, ets:info(Table, size), Table}.
 
 -spec handle_cast(term(), ets:table()) -> {noreply, ets:table()}.
-handle_cast({put, Key, Value}, Table) ->
-    true = ets:insert(Table, {Key, Value}),
+handle_cast(_Request, Table) ->
     {noreply, Table}.
 
 value([{_Key, Value}], _Default) -> Value;

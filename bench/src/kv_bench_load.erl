@@ -38,7 +38,7 @@ keys(ValueSize) ->
 %% @doc One key; the number may be larger than that of the last.
 -spec key(non_neg_integer()) -> binary().
 key(Number) ->
-    iolist_to_binary(io_lib:format("key-~16..0b", [Number])).
+    <<"key-", (binary:encode_hex(<<Number:64>>))/binary>>.
 
 %% @doc What is put: set by prepare/1.
 -spec value() -> binary().
@@ -86,7 +86,7 @@ function(get_many, #{get_many := GetMany}) ->
     fun(State, _Number) -> GetMany(State, Keys) end;
 function(put_many, #{put_many := PutMany}) ->
     Value = value(),
-    Entries = maps:from_list([{Key, Value} || Key <- tuple_to_list(persistent_term:get(?KEYS_TERM))]),
+    Entries = [{Key, Value} || Key <- tuple_to_list(persistent_term:get(?KEYS_TERM))],
     fun(State, _Number) -> PutMany(State, Entries) end.
 
 pick(Number) ->

@@ -2,7 +2,7 @@
 -module(kv_bench_map).
 -behaviour(gen_server).
 
--export([start/0]).
+-export([start/0, new/0, values/2, put_all/2, replace/2]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
 %% @doc Starts one, linked to nobody: it lives as long as its VM.
@@ -20,16 +20,34 @@ handle_call({get, Key, Default}, _From, Map) ->
 handle_call({put, Key, Value}, _From, Map) ->
     {reply, ok, Map#{Key => Value}};
 handle_call({get_many, Keys}, _From, Map) ->
-    {reply, maps:with(Keys, Map), Map};
+    {reply, values(Map, Keys), Map};
 handle_call({put_many, Entries}, _From, Map) ->
-    {reply, ok, maps:merge(Map, Entries)};
-handle_call({delete_many, Keys}, _From, Map) ->
-    {reply, ok, maps:without(Keys, Map)};
+    {reply, ok, put_all(Map, Entries)};
 handle_call(clear, _From, _Map) ->
     {reply, ok, #{}};
 handle_call(size, _From, Map) ->
     {reply, map_size(Map), Map}.
 
 -spec handle_cast(term(), map()) -> {noreply, map()}.
-handle_cast({put, Key, Value}, Map) ->
-    {noreply, Map#{Key => Value}}.
+handle_cast(_Request, Map) ->
+    {noreply, Map}.
+
+%%% What an Agent that keeps a map is asked to do
+
+-spec new() -> map().
+new() ->
+    #{}.
+
+%% @doc The values in the order of their keys, as KV.Bucket.get_many has them.
+-spec values(map(), [term()]) -> [term()].
+values(Map, Keys) ->
+    [maps:get(Key, Map, nil) || Key <- Keys].
+
+%% @doc Measured to be faster than one key after the other.
+-spec put_all(map(), [{term(), term()}]) -> map().
+put_all(Map, Entries) ->
+    maps:merge(Map, maps:from_list(Entries)).
+
+-spec replace(map(), map()) -> map().
+replace(_Map, New) ->
+    New.

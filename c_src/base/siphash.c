@@ -4,12 +4,12 @@ struct state {
     uint64_t v0, v1, v2, v3;
 };
 
-static uint64_t rotate(uint64_t x, unsigned bits)
+static inline uint64_t rotate(uint64_t x, unsigned bits)
 {
     return (x << bits) | (x >> (64 - bits));
 }
 
-static void round_once(struct state *s)
+static inline void round_once(struct state *s)
 {
     s->v0 += s->v1;
     s->v1 = rotate(s->v1, 13) ^ s->v0;
@@ -23,16 +23,36 @@ static void round_once(struct state *s)
     s->v2 = rotate(s->v2, 32);
 }
 
-static uint64_t little_endian(const uint8_t *p, size_t count)
+static inline uint64_t little_endian(uint64_t word)
 {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return __builtin_bswap64(word);
+#else
+    return word;
+#endif
+}
+
+static inline uint64_t word_at(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return little_endian(word);
+}
+
+/* The last `count` bytes, fewer than 8, of `length` that end at `end`. */
+static inline uint64_t last_word(const uint8_t *end, size_t count, size_t length)
+{
+    if (count > 0 && length >= sizeof(uint64_t)) {
+        return word_at(end - sizeof(uint64_t)) >> (8 * (sizeof(uint64_t) - count));
+    }
     uint64_t word = 0;
     for (size_t i = 0; i < count; i++) {
-        word |= (uint64_t)p[i] << (8 * i);
+        word |= (uint64_t)end[(ptrdiff_t)i - (ptrdiff_t)count] << (8 * i);
     }
     return word;
 }
 
-static void compress(struct state *s, uint64_t word)
+static inline void compress(struct state *s, uint64_t word)
 {
     s->v3 ^= word;
     round_once(s);
@@ -49,11 +69,11 @@ uint64_t kv_siphash(const struct kv_hash_key *key, struct kv_bytes bytes)
     };
     size_t whole = bytes.length & ~(size_t)7;
     for (size_t i = 0; i < whole; i += 8) {
-        compress(&s, little_endian(bytes.data + i, 8));
+        compress(&s, word_at(bytes.data + i));
     }
     uint64_t last = (uint64_t)(bytes.length & 0xff) << 56;
     if (bytes.length > whole) {
-        last |= little_endian(bytes.data + whole, bytes.length - whole);
+        last |= last_word(bytes.data + bytes.length, bytes.length - whole, bytes.length);
     }
     compress(&s, last);
     s.v2 ^= 0xff;

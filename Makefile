@@ -64,6 +64,6 @@ bench: ## kv against other tables and Redis, all of it or ONLY=calls,memory; QUI
 
 clean: ## removes what was built
 	@rm -rf _build
-	@rm -f priv/kv_node
+	@rm -f priv/kv_node priv/kv_nif.so
 
 include scripts/otp.mk

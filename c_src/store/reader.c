@@ -101,12 +101,12 @@ static const struct kv_table_slot *slot_at(const struct kv_mapped *mapped, uint3
     unsigned block = 31 - (unsigned)__builtin_clz(slot / KV_SLOT_BLOCK_FIRST + 1);
     uint64_t index = slot - (uint64_t)KV_SLOT_BLOCK_FIRST * ((UINT64_C(1) << block) - 1);
     uint64_t start = load64(&header_of(mapped)->slot_blocks[block]);
-    uint64_t offset = index * sizeof(struct kv_table_slot);
-    if (start < KV_ARENA_PAGE || start % KV_ARENA_UNIT != 0 || !within(mapped, start, offset) ||
-        !within(mapped, start + offset, sizeof(struct kv_table_slot))) {
+    uint64_t end = (index + 1) * sizeof(struct kv_table_slot);
+    if (start < KV_ARENA_PAGE || start % KV_ARENA_UNIT != 0 || !within(mapped, start, end)) {
         return NULL;
     }
-    return (const struct kv_table_slot *)(const void *)(mapped->base + start + offset);
+    const uint64_t *first = words_at(mapped, start);
+    return (const struct kv_table_slot *)(const void *)first + index;
 }
 
 static bool is_there(const struct kv_mapped_table *table)
@@ -374,8 +374,9 @@ enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_map
 enum kv_read kv_mapped_counters(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                                 struct kv_mapped_counters *counters)
 {
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* of what was read before, for the second time */
     enum kv_read result = begin(mapped, table);
-    counters->table = *table;
+    counters->generation = table->generation;
     for (unsigned i = 0; i < KV_STRIPES && result == KV_READ_FOUND; i++) {
         counters->stripes[i] = __atomic_load_n(&table->slot->stripes[i], __ATOMIC_ACQUIRE);
         if (counters->stripes[i] % 2 == 1) {
@@ -383,15 +384,4 @@ enum kv_read kv_mapped_counters(const struct kv_mapped *mapped, const struct kv_
         }
     }
     return result;
-}
-
-bool kv_mapped_unchanged(const struct kv_mapped_counters *counters)
-{
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    for (unsigned i = 0; i < KV_STRIPES; i++) {
-        if (load32(&counters->table.slot->stripes[i]) != counters->stripes[i]) {
-            return false;
-        }
-    }
-    return load32(&counters->table.slot->generation) == counters->table.generation;
 }

@@ -53,7 +53,7 @@ struct kv_mapped_value {
 
 /* The counters of all stripes of a table at one time. */
 struct kv_mapped_counters {
-    struct kv_mapped_table table;
+    uint32_t generation;
     uint32_t stripes[KV_STRIPES];
 };
 
@@ -90,10 +90,9 @@ bool kv_mapped_holds(const struct kv_mapped_value *value);
 enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                              uint64_t *count);
 
-/* For reading several keys as they were at one time: counters, the reads, then
- * kv_mapped_unchanged(). FOUND, GONE, HELD or DISTURBED. */
+/* For reading several keys as they were at one time: nothing in the table has changed between two
+ * calls that give the same bytes. FOUND, GONE, HELD or DISTURBED. */
 enum kv_read kv_mapped_counters(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                                 struct kv_mapped_counters *counters);
-bool kv_mapped_unchanged(const struct kv_mapped_counters *counters);
 
 #endif

@@ -1,0 +1,289 @@
+#include "nif/nif.h"
+
+#include <math.h>
+
+/* Form and canonical bytes of keys as kv/bucket.c and term/canonical.c have them. */
+enum { FORM_TERM = 0, FORM_BINARY = 1, EXTERNAL_VERSION = 131 };
+
+/* Writes into the local bytes of a key; what does not fit, or is not known here, fails. */
+struct writer {
+    ErlNifEnv *env;
+    uint8_t *at;
+    const uint8_t *end;
+    enum kv_zeros zeros;
+    unsigned depth;
+};
+
+static bool term(struct writer *to, ERL_NIF_TERM value);
+
+static bool room(const struct writer *to, size_t size)
+{
+    return (size_t)(to->end - to->at) >= size;
+}
+
+static void big_endian(struct writer *to, uint64_t value, unsigned size)
+{
+    for (unsigned i = size; i > 0; i--) {
+        *to->at++ = (uint8_t)(value >> (8 * (i - 1)));
+    }
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static bool big(struct writer *to, uint64_t magnitude, bool negative)
+{
+    uint8_t *digits = to->at + 1;
+    *to->at = KV_TAG_SMALL_BIG;
+    to->at += 3;
+    for (; magnitude != 0; magnitude >>= 8) {
+        *to->at++ = (uint8_t)magnitude;
+    }
+    digits[0] = (uint8_t)(to->at - digits - 2);
+    digits[1] = negative ? 1 : 0;
+    return true;
+}
+
+static bool integer(struct writer *to, ERL_NIF_TERM value)
+{
+    ErlNifSInt64 number;
+    ErlNifUInt64 large;
+    if (!room(to, 3 + sizeof number)) {
+        return false;
+    }
+    if (!enif_get_int64(to->env, value, &number)) {
+        return enif_get_uint64(to->env, value, &large) && big(to, large, false);
+    }
+    if (number >= 0 && number <= UINT8_MAX) {
+        *to->at++ = KV_TAG_SMALL_INTEGER;
+        *to->at++ = (uint8_t)number;
+        return true;
+    }
+    if (number >= INT32_MIN && number <= INT32_MAX) {
+        *to->at++ = KV_TAG_INTEGER;
+        big_endian(to, (uint64_t)number, 4);
+        return true;
+    }
+    return big(to, number < 0 ? 0 - (uint64_t)number : (uint64_t)number, number < 0);
+}
+
+static bool floating(struct writer *to, ERL_NIF_TERM value)
+{
+    double number;
+    uint64_t bits;
+    if (!room(to, 1 + sizeof bits) || !enif_get_double(to->env, value, &number)) {
+        return false;
+    }
+    if (to->zeros == KV_ZEROS_SAME && number == 0.0) {
+        number = 0.0;
+    }
+    memcpy(&bits, &number, sizeof bits);
+    *to->at++ = KV_TAG_NEW_FLOAT;
+    big_endian(to, bits, sizeof bits);
+    return true;
+}
+
+/* ---- atoms and binaries -----------------------------------------------------------------------
+ */
+
+/* Atoms with characters above 255 are left to the room term: OTP 25 does not give their text. */
+static bool atom(struct writer *to, ERL_NIF_TERM value)
+{
+    char latin1[KV_ATOM_MAX_CHARACTERS + 1];
+    int size = enif_get_atom(to->env, value, latin1, sizeof latin1, ERL_NIF_LATIN1);
+    if (size <= 0 || !room(to, 3 + 2 * (size_t)size)) {
+        return false;
+    }
+    size_t length = (size_t)size - 1;
+    size_t bytes = length;
+    for (size_t i = 0; i < length; i++) {
+        bytes += (uint8_t)latin1[i] >> 7;
+    }
+    *to->at++ = bytes <= UINT8_MAX ? KV_TAG_SMALL_ATOM_UTF8 : KV_TAG_ATOM_UTF8;
+    big_endian(to, bytes, bytes <= UINT8_MAX ? 1 : 2);
+    for (size_t i = 0; i < length; i++) {
+        uint8_t character = (uint8_t)latin1[i];
+        if (character >= 0x80) {
+            *to->at++ = (uint8_t)(0xC0 | (character >> 6));
+            character = (uint8_t)(0x80 | (character & 0x3F));
+        }
+        *to->at++ = character;
+    }
+    return true;
+}
+
+static bool binary(struct writer *to, ERL_NIF_TERM value)
+{
+    ErlNifBinary bytes;
+    if (!enif_inspect_binary(to->env, value, &bytes) || !room(to, 5) || !room(to, 5 + bytes.size)) {
+        return false;
+    }
+    *to->at++ = KV_TAG_BINARY;
+    big_endian(to, bytes.size, 4);
+    if (bytes.size > 0) {
+        memcpy(to->at, bytes.data, bytes.size);
+        to->at += bytes.size;
+    }
+    return true;
+}
+
+/* ---- tuples and lists -------------------------------------------------------------------------
+ */
+
+static bool tuple(struct writer *to, ERL_NIF_TERM value)
+{
+    int arity;
+    const ERL_NIF_TERM *elements;
+    if (!enif_get_tuple(to->env, value, &arity, &elements) || arity > UINT8_MAX || !room(to, 2)) {
+        return false;
+    }
+    *to->at++ = KV_TAG_SMALL_TUPLE;
+    *to->at++ = (uint8_t)arity;
+    for (int i = 0; i < arity; i++) {
+        if (!term(to, elements[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A list of bytes, all `count` of which have been written as small integers, is a string. */
+static bool make_string(struct writer *to, uint8_t *start, size_t count)
+{
+    const uint8_t *from = start + 5;
+    if ((size_t)(to->at - from) != 2 * count) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (from[2 * i] != KV_TAG_SMALL_INTEGER) {
+            return false;
+        }
+    }
+    to->at = start;
+    *to->at++ = KV_TAG_STRING;
+    big_endian(to, count, 2);
+    for (size_t i = 0; i < count; i++) {
+        *to->at++ = from[2 * i + 1];
+    }
+    return true;
+}
+
+static bool list(struct writer *to, ERL_NIF_TERM value)
+{
+    ERL_NIF_TERM head;
+    ERL_NIF_TERM tail = value;
+    uint8_t *start = to->at;
+    size_t count = 0;
+    if (enif_is_empty_list(to->env, value)) {
+        if (!room(to, 1)) {
+            return false;
+        }
+        *to->at++ = KV_TAG_NIL;
+        return true;
+    }
+    if (!room(to, 5)) {
+        return false;
+    }
+    for (to->at += 5; enif_get_list_cell(to->env, tail, &head, &tail); count++) {
+        if (!term(to, head)) {
+            return false;
+        }
+    }
+    bool proper = enif_is_empty_list(to->env, tail);
+    if (proper && make_string(to, start, count)) {
+        return true;
+    }
+    uint8_t *end = to->at;
+    to->at = start;
+    *to->at++ = KV_TAG_LIST;
+    big_endian(to, count, 4);
+    to->at = end;
+    return term(to, tail);
+}
+
+/* ---- all together -----------------------------------------------------------------------------
+ */
+
+static bool container(struct writer *to, ERL_NIF_TERM value,
+                      bool (*write)(struct writer *, ERL_NIF_TERM))
+{
+    if (to->depth == KV_NIF_DEPTH_MAX) {
+        return false;
+    }
+    to->depth++;
+    bool written = write(to, value);
+    to->depth--;
+    return written;
+}
+
+static bool term(struct writer *to, ERL_NIF_TERM value)
+{
+    switch (enif_term_type(to->env, value)) {
+    case ERL_NIF_TERM_TYPE_ATOM:
+        return atom(to, value);
+    case ERL_NIF_TERM_TYPE_BITSTRING:
+        return binary(to, value);
+    case ERL_NIF_TERM_TYPE_FLOAT:
+        return floating(to, value);
+    case ERL_NIF_TERM_TYPE_INTEGER:
+        return integer(to, value);
+    case ERL_NIF_TERM_TYPE_LIST:
+        return container(to, value, list);
+    case ERL_NIF_TERM_TYPE_TUPLE:
+        return container(to, value, tuple);
+    default:
+        return false;
+    }
+}
+
+bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
+                       struct kv_nif_key *key)
+{
+    ErlNifBinary contents;
+    key->more = (struct kv_buffer)KV_BUFFER_INIT;
+    if (enif_inspect_binary(env, value, &contents)) {
+        key->bytes = kv_bytes(contents.data, contents.size);
+        key->form = FORM_BINARY;
+        return contents.size <= KV_NIF_KEY_MAX;
+    }
+    struct writer to = {
+        .env = env, .at = key->local, .end = key->local + sizeof key->local, .zeros = zeros};
+    if (!term(&to, value)) {
+        return false;
+    }
+    key->bytes = kv_bytes(key->local, (size_t)(to.at - key->local));
+    key->form = FORM_TERM;
+    return true;
+}
+
+bool kv_nif_key_generic(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
+                        struct kv_nif_key *key)
+{
+    const struct kv_term_limits limits = {
+        .size = KV_NIF_KEY_MAX, .depth = KV_NIF_KEY_MAX, .zeros = zeros};
+    ErlNifBinary encoded;
+    key->more = (struct kv_buffer)KV_BUFFER_INIT;
+    if (enif_is_binary(env, value)) {
+        return kv_nif_key_direct(env, value, zeros, key);
+    }
+    if (!enif_term_to_binary(env, value, &encoded)) {
+        return false;
+    }
+    struct kv_bytes bytes = kv_bytes(encoded.data + 1, encoded.size - 1);
+    bool valid = encoded.data[0] == EXTERNAL_VERSION && bytes.length <= KV_NIF_KEY_MAX &&
+                 kv_term_validate(bytes, &limits, NULL) == KV_OK;
+    if (valid) {
+        kv_term_canonical(bytes, zeros, &key->more);
+        key->bytes = kv_buffer_bytes(&key->more);
+        key->form = FORM_TERM;
+    }
+    enif_release_binary(&encoded);
+    return valid;
+}
+
+bool kv_nif_key(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros, struct kv_nif_key *key)
+{
+    if (kv_nif_key_direct(env, value, zeros, key)) {
+        return true;
+    }
+    return !enif_is_binary(env, value) && kv_nif_key_generic(env, value, zeros, key);
+}

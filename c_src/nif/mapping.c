@@ -1,0 +1,116 @@
+#include "nif/nif.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+/* Each access inside the mapping must succeed whatever the writer, or anybody, does to the file:
+ * - it can be neither cut nor lengthened (F_SEAL_SHRINK, F_SEAL_GROW);
+ * - it is pages of memory, not of a disk, a network or a pool of huge pages that may be used up;
+ * - a page that was given back, and is touched by a late reader, is made anew. That can fail only
+ *   where the system promises no more memory than it has (overcommit_memory 2), so it is not read
+ *   there. */
+
+enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW };
+
+static bool promises_are_strict(void)
+{
+    int mode = 0;
+    FILE *file = fopen("/proc/sys/vm/overcommit_memory", "re");
+    if (file == NULL) {
+        return true;
+    }
+    int read = fscanf(file, "%d", &mode);
+    (void)fclose(file);
+    return read != 1 || mode == 2;
+}
+
+/* The clock that entries expire by has an offset in each time namespace. */
+static bool clocks_differ(unsigned os_pid)
+{
+    char path[64];
+    struct stat own;
+    struct stat other;
+    (void)snprintf(path, sizeof path, "/proc/%u/ns/time", os_pid);
+    if (stat("/proc/self/ns/time", &own) != 0) {
+        return false; /* a kernel without them */
+    }
+    return stat(path, &other) != 0 || own.st_ino != other.st_ino || own.st_dev != other.st_dev;
+}
+
+static const char *refusal(int fd, uint64_t size)
+{
+    struct stat status;
+    struct statfs system;
+    if (fstat(fd, &status) != 0 || fstatfs(fd, &system) != 0) {
+        return "no_access";
+    }
+    if (!S_ISREG(status.st_mode) || (unsigned long)system.f_type != TMPFS_MAGIC) {
+        return "not_memory";
+    }
+    if (status.st_uid != geteuid()) {
+        return "another_user";
+    }
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & SEALS) != SEALS) {
+        return "not_sealed";
+    }
+    return size < KV_ARENA_PAGE || status.st_size < 0 || (uint64_t)status.st_size != size
+               ? "another_size"
+               : NULL;
+}
+
+static const char *map(int fd, const struct kv_nif_place *place, struct kv_nif_arena *arena)
+{
+    const char *reason = refusal(fd, place->size);
+    if (reason != NULL) {
+        return reason;
+    }
+    size_t length = (size_t)place->size;
+    void *base = mmap(NULL, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED) {
+        return "no_address_space";
+    }
+    if (kv_mapped_open(&arena->mapped, base, length, place->id) != KV_OK) {
+        (void)munmap(base, length);
+        return "another_arena";
+    }
+    /* A dump of the VM has no use for it, nor has a child that it forks. */
+    (void)madvise(base, length, MADV_DONTDUMP);
+    (void)madvise(base, length, MADV_DONTFORK);
+    arena->base = base;
+    arena->length = length;
+    return NULL;
+}
+
+const char *kv_nif_map(const struct kv_nif_place *place, struct kv_nif_arena *arena)
+{
+    char path[64];
+    if (promises_are_strict()) {
+        return "strict_overcommit";
+    }
+    if (clocks_differ(place->os_pid)) {
+        return "another_clock";
+    }
+    (void)snprintf(path, sizeof path, "/proc/%u/fd/%u", place->os_pid, place->fd);
+    /* Not a device or a pipe, which opening could do something to or wait for. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        return "no_access";
+    }
+    const char *reason = map(fd, place, arena);
+    (void)close(fd);
+    return reason;
+}
+
+void kv_nif_unmap(struct kv_nif_arena *arena)
+{
+    if (arena->base != NULL) {
+        (void)munmap(arena->base, arena->length);
+        arena->base = NULL;
+    }
+}

@@ -1,0 +1,366 @@
+#include "nif/nif.h"
+
+#include "base/alloc.h"
+
+#include <time.h>
+
+/* Why the owner is to be asked instead; each is the atom of its name. */
+#define REASONS(X)                                                                                 \
+    X(gone)                                                                                        \
+    X(held)                                                                                        \
+    X(disturbed)                                                                                   \
+    X(broken)                                                                                      \
+    X(large)                                                                                       \
+    X(unknown)
+
+#define ATOMS(X)                                                                                   \
+    REASONS(X)                                                                                     \
+    X(ok)                                                                                          \
+    X(error)                                                                                       \
+    X(closed)
+
+struct library {
+    ErlNifResourceType *arena_type;
+    struct kv_nif_pids *pids;
+    atomic_uint_fast64_t arenas; /* opened so far */
+    ERL_NIF_TERM true_;
+    ERL_NIF_TERM false_;
+#define FIELD(name) ERL_NIF_TERM name;
+    ATOMS(FIELD)
+#undef FIELD
+};
+
+static const struct library *library_of(ErlNifEnv *env)
+{
+    return enif_priv_data(env);
+}
+
+/* ---- arenas ---------------------------------------------------------------------------------- */
+
+static void destroy_arena(ErlNifEnv *env, void *object)
+{
+    (void)env;
+    kv_nif_unmap(object);
+}
+
+/* NULL when it is none, or closed. */
+static const struct kv_nif_arena *get_arena(ErlNifEnv *env, ERL_NIF_TERM term)
+{
+    void *object;
+    if (!enif_get_resource(env, term, library_of(env)->arena_type, &object)) {
+        return NULL;
+    }
+    const struct kv_nif_arena *arena = object;
+    return atomic_load_explicit(&arena->closed, memory_order_acquire) ? NULL : arena;
+}
+
+static ERL_NIF_TERM failed(ErlNifEnv *env, const char *reason)
+{
+    return enif_make_tuple2(env, library_of(env)->error, enif_make_atom(env, reason));
+}
+
+/* open({OsPid, Fd, Id, Size}, Node, Creation, Zeros): Node as UTF-8, Zeros `same' or `differ'. */
+static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    int arity;
+    const ERL_NIF_TERM *parts;
+    struct kv_nif_place place;
+    ErlNifUInt64 size;
+    ErlNifBinary id;
+    ErlNifBinary node;
+    unsigned creation;
+    (void)argc;
+    if (!enif_get_tuple(env, argv[0], &arity, &parts) || arity != 4 ||
+        !enif_get_uint(env, parts[0], &place.os_pid) || !enif_get_uint(env, parts[1], &place.fd) ||
+        !enif_inspect_binary(env, parts[2], &id) || id.size != KV_ARENA_ID_SIZE ||
+        !enif_get_uint64(env, parts[3], &size) || size > SIZE_MAX ||
+        !enif_inspect_binary(env, argv[1], &node) || node.size > KV_ATOM_MAX_BYTES ||
+        !enif_get_uint(env, argv[2], &creation)) {
+        return enif_make_badarg(env);
+    }
+    struct library *library = enif_priv_data(env);
+    struct kv_nif_arena *arena = enif_alloc_resource(library->arena_type, sizeof *arena);
+    if (arena == NULL) {
+        return failed(env, "no_memory");
+    }
+    memset(arena, 0, sizeof *arena);
+    place.id = id.data;
+    place.size = size;
+    arena->creation = creation;
+    arena->zeros =
+        enif_is_identical(argv[3], enif_make_atom(env, "same")) ? KV_ZEROS_SAME : KV_ZEROS_DIFFER;
+    arena->number = atomic_fetch_add(&library->arenas, 1) + 1;
+    memcpy(arena->node, node.data, node.size);
+    arena->node_length = node.size;
+    const char *reason = kv_nif_map(&place, arena);
+    ERL_NIF_TERM result = reason != NULL
+                              ? failed(env, reason)
+                              : enif_make_tuple2(env, library->ok, enif_make_resource(env, arena));
+    enif_release_resource(arena);
+    return result;
+}
+
+/* close(Arena): whoever still has it reads nothing from it any more. It is unmapped when nobody has
+ * it, since others may be reading now. */
+static ERL_NIF_TERM close_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    void *object;
+    (void)argc;
+    if (!enif_get_resource(env, argv[0], library_of(env)->arena_type, &object)) {
+        return enif_make_badarg(env);
+    }
+    struct kv_nif_arena *arena = object;
+    atomic_store_explicit(&arena->closed, true, memory_order_release);
+    return library_of(env)->ok;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static ERL_NIF_TERM reason_of(const struct library *library, enum kv_read result)
+{
+    switch (result) {
+    case KV_READ_GONE:
+        return library->gone;
+    case KV_READ_HELD:
+        return library->held;
+    case KV_READ_DISTURBED:
+        return library->disturbed;
+    default:
+        return library->broken;
+    }
+}
+
+static bool has_expired(const struct kv_mapped_value *value)
+{
+    struct timespec now;
+    if (value->expires == 0) {
+        return false;
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= value->expires;
+}
+
+/* Both functions that look for a key: what they want of the value is `want`. */
+struct wanted {
+    const struct library *library;
+    const struct kv_nif_arena *arena;
+    /* CHANGED: look for it again; else *result is set. */
+    bool (*take)(ErlNifEnv *env, const struct wanted *wanted, const struct kv_mapped_value *value,
+                 ERL_NIF_TERM *result);
+    ERL_NIF_TERM absent;
+};
+
+static ERL_NIF_TERM find(ErlNifEnv *env, const struct wanted *wanted,
+                         const struct kv_mapped_table *table, const struct kv_nif_key *key)
+{
+    const struct kv_mapped *mapped = &wanted->arena->mapped;
+    uint64_t hash = kv_mapped_hash(mapped, key->bytes);
+    struct kv_mapped_value value;
+    ERL_NIF_TERM result;
+    for (unsigned i = 0; i < KV_NIF_TRIES; i++) {
+        enum kv_read read = kv_mapped_find(mapped, table, key->bytes, key->form, hash, &value);
+        if (read == KV_READ_ABSENT) {
+            return wanted->absent;
+        }
+        if (read != KV_READ_FOUND) {
+            return reason_of(wanted->library, read);
+        }
+        if (wanted->take(env, wanted, &value, &result)) {
+            return result;
+        }
+    }
+    return wanted->library->disturbed;
+}
+
+static ERL_NIF_TERM look(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wanted *wanted)
+{
+    struct kv_mapped_table table;
+    struct kv_nif_key key;
+    wanted->library = library_of(env);
+    wanted->arena = get_arena(env, argv[0]);
+    if (wanted->arena == NULL) {
+        return wanted->library->closed;
+    }
+    enum kv_read read = kv_nif_table(wanted->library->pids, env, wanted->arena, argv[1], &table);
+    if (read != KV_READ_FOUND) {
+        return reason_of(wanted->library, read);
+    }
+    ERL_NIF_TERM result = wanted->library->large;
+    if (kv_nif_key(env, argv[2], wanted->arena->zeros, &key)) {
+        result = find(env, wanted, &table, &key);
+    }
+    kv_nif_key_free(&key);
+    return result;
+}
+
+static bool take_value(ErlNifEnv *env, const struct wanted *wanted,
+                       const struct kv_mapped_value *value, ERL_NIF_TERM *result)
+{
+    ERL_NIF_TERM term;
+    switch (kv_nif_value(env, value, wanted->arena->zeros, &term)) {
+    case KV_NIF_COPIED:
+        *result =
+            has_expired(value) ? wanted->absent : enif_make_tuple2(env, wanted->library->ok, term);
+        return true;
+    case KV_NIF_CHANGED:
+        return false;
+    case KV_NIF_LARGE:
+        *result = wanted->library->large;
+        return true;
+    default:
+        *result = wanted->library->unknown;
+        return true;
+    }
+}
+
+static bool take_presence(ErlNifEnv *env, const struct wanted *wanted,
+                          const struct kv_mapped_value *value, ERL_NIF_TERM *result)
+{
+    (void)env;
+    *result = has_expired(value) ? wanted->absent : wanted->library->true_;
+    return kv_mapped_holds(value);
+}
+
+/* fetch(Arena, Pid, Key): {ok, Value}, error, or a reason. */
+static ERL_NIF_TERM fetch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct wanted wanted = {.take = take_value, .absent = library_of(env)->error};
+    (void)argc;
+    return look(env, argv, &wanted);
+}
+
+/* has_key(Arena, Pid, Key): true, false, or a reason. */
+static ERL_NIF_TERM has_key(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct wanted wanted = {.take = take_presence, .absent = library_of(env)->false_};
+    (void)argc;
+    return look(env, argv, &wanted);
+}
+
+/* size(Arena, Pid): a number, or a reason. */
+static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    const struct library *library = library_of(env);
+    const struct kv_nif_arena *arena = get_arena(env, argv[0]);
+    struct kv_mapped_table table;
+    uint64_t count;
+    (void)argc;
+    if (arena == NULL) {
+        return library->closed;
+    }
+    enum kv_read read = kv_nif_table(library->pids, env, arena, argv[1], &table);
+    if (read == KV_READ_FOUND) {
+        read = kv_mapped_count(&arena->mapped, &table, &count);
+    }
+    return read == KV_READ_FOUND ? enif_make_uint64(env, count) : reason_of(library, read);
+}
+
+/* counters(Arena, Pid): a binary that is the same as long as nothing in the table changes, or a
+ * reason. */
+static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    const struct library *library = library_of(env);
+    const struct kv_nif_arena *arena = get_arena(env, argv[0]);
+    struct kv_mapped_table table;
+    struct kv_mapped_counters now;
+    ERL_NIF_TERM result;
+    (void)argc;
+    if (arena == NULL) {
+        return library->closed;
+    }
+    enum kv_read read = kv_nif_table(library->pids, env, arena, argv[1], &table);
+    if (read == KV_READ_FOUND) {
+        read = kv_mapped_counters(&arena->mapped, &table, &now);
+    }
+    if (read != KV_READ_FOUND) {
+        return reason_of(library, read);
+    }
+    memcpy(enif_make_new_binary(env, sizeof now, &result), &now, sizeof now);
+    return result;
+}
+
+/* key(Key, Zeros, Way): {Form, Bytes} as Way, direct or generic, has them, or unknown. */
+static ERL_NIF_TERM key_bytes(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct kv_nif_key key;
+    ERL_NIF_TERM bytes;
+    bool same = enif_is_identical(argv[1], enif_make_atom(env, "same")) != 0;
+    bool direct = enif_is_identical(argv[2], enif_make_atom(env, "direct")) != 0;
+    enum kv_zeros zeros = same ? KV_ZEROS_SAME : KV_ZEROS_DIFFER;
+    (void)argc;
+    bool known = direct ? kv_nif_key_direct(env, argv[0], zeros, &key)
+                        : kv_nif_key_generic(env, argv[0], zeros, &key);
+    ERL_NIF_TERM result = library_of(env)->unknown;
+    if (known) {
+        uint8_t *copy = enif_make_new_binary(env, key.bytes.length, &bytes);
+        memcpy(copy, key.bytes.data, key.bytes.length);
+        result = enif_make_tuple2(env, enif_make_uint(env, key.form), bytes);
+    }
+    kv_nif_key_free(&key);
+    return result;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static struct library *library_new(ErlNifEnv *env)
+{
+    /* Arenas that a former version of this library has opened are taken over: another layout of
+     * struct kv_nif_arena needs another name. */
+    ErlNifResourceFlags flags = ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER;
+    struct library *library = kv_zalloc(sizeof *library);
+    library->arena_type =
+        enif_open_resource_type(env, NULL, "kv_arena_1", destroy_arena, flags, NULL);
+    library->pids = kv_nif_pids_new();
+    if (library->arena_type == NULL || library->pids == NULL) {
+        if (library->pids != NULL) {
+            kv_nif_pids_free(library->pids);
+        }
+        kv_free(library);
+        return NULL;
+    }
+    library->true_ = enif_make_atom(env, "true");
+    library->false_ = enif_make_atom(env, "false");
+#define MAKE(name) library->name = enif_make_atom(env, #name);
+    ATOMS(MAKE)
+#undef MAKE
+    return library;
+}
+
+static int load(ErlNifEnv *env, void **data, ERL_NIF_TERM info)
+{
+    (void)info;
+    *data = library_new(env);
+    return *data == NULL;
+}
+
+static int upgrade(ErlNifEnv *env, void **data, void **old_data, ERL_NIF_TERM info)
+{
+    const struct library *old = *old_data;
+    int failure = load(env, data, info);
+    if (failure == 0) {
+        struct library *library = *data;
+        atomic_store(&library->arenas, atomic_load(&old->arenas));
+    }
+    return failure;
+}
+
+static void unload(ErlNifEnv *env, void *data)
+{
+    struct library *library = data;
+    (void)env;
+    kv_nif_pids_free(library->pids);
+    kv_free(library);
+}
+
+static ErlNifFunc functions[] = {
+    /* Opening waits for the file system, if briefly. */
+    {"open_arena", 4, open_arena, ERL_NIF_DIRTY_JOB_IO_BOUND},
+    {"close_arena", 1, close_arena, 0},
+    {"fetch", 3, fetch, 0},
+    {"has_key", 3, has_key, 0},
+    {"size", 2, size, 0},
+    {"counters", 2, counters, 0},
+    {"key", 3, key_bytes, 0},
+};
+
+ERL_NIF_INIT(kv_nif, functions, load, NULL, upgrade, unload)

@@ -1,0 +1,121 @@
+#include "nif/nif.h"
+
+#include "base/alloc.h"
+#include "base/endian.h"
+
+#include <math.h>
+
+enum { FORM_TERM = 0, FORM_BINARY = 1, EXTERNAL_VERSION = 131 };
+
+/* A slice of 1 ms is 100 percent of what a process may take before it is rescheduled; so many bytes
+ * take one. */
+enum { BYTES_PER_PERCENT = 32 << 10 };
+
+static void account(ErlNifEnv *env, size_t bytes)
+{
+    if (bytes >= BYTES_PER_PERCENT) {
+        (void)enif_consume_timeslice(env, (int)(bytes / BYTES_PER_PERCENT));
+    }
+}
+
+static enum kv_nif_copy binary(ErlNifEnv *env, const struct kv_mapped_value *value,
+                               ERL_NIF_TERM *term)
+{
+    if (value->bytes.length > KV_NIF_BINARY_MAX) {
+        return KV_NIF_LARGE;
+    }
+    uint8_t *copy = enif_make_new_binary(env, value->bytes.length, term);
+    if (copy == NULL) {
+        return KV_NIF_LARGE;
+    }
+    memcpy(copy, value->bytes.data, value->bytes.length);
+    account(env, value->bytes.length);
+    return kv_mapped_holds(value) ? KV_NIF_COPIED : KV_NIF_CHANGED;
+}
+
+/* Only atoms that the VM has: an arena must not fill its table. Those with characters that are not
+ * ASCII are left to the VM's own decoder. */
+static bool decode_atom(ErlNifEnv *env, const uint8_t *text, size_t length, ERL_NIF_TERM *term)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] >= 0x80) {
+            return false;
+        }
+    }
+    return enif_make_existing_atom_len(env, (const char *)text, length, term, ERL_NIF_LATIN1) != 0;
+}
+
+/* What needs no decoder; false leaves it to one. */
+static bool decode_simple(ErlNifEnv *env, struct kv_bytes bytes, ERL_NIF_TERM *term)
+{
+    const uint8_t *data = bytes.data;
+    switch (data[0]) {
+    case KV_TAG_SMALL_INTEGER:
+        *term = enif_make_int(env, bytes.length == 2 ? data[1] : 0);
+        return bytes.length == 2;
+    case KV_TAG_INTEGER:
+        *term = enif_make_int(env, bytes.length == 5 ? (int32_t)kv_get32(data + 1) : 0);
+        return bytes.length == 5;
+    case KV_TAG_SMALL_ATOM_UTF8:
+        return bytes.length >= 2 && bytes.length == 2 + (size_t)data[1] &&
+               decode_atom(env, data + 2, data[1], term);
+    case KV_TAG_NIL:
+        *term = enif_make_list(env, 0);
+        return bytes.length == 1;
+    default:
+        return false;
+    }
+}
+
+/* encoded: the version byte, then the term. What validates holds no fun that is local to a VM, no
+ * compressed term and nothing else that only this VM's own encoder may write. */
+static enum kv_nif_copy decode(ErlNifEnv *env, struct kv_bytes encoded, enum kv_zeros zeros,
+                               ERL_NIF_TERM *term)
+{
+    struct kv_term_limits limits = {
+        .size = KV_NIF_TERM_MAX, .depth = KV_NIF_TERM_MAX, .zeros = zeros};
+    struct kv_bytes bytes = kv_bytes(encoded.data + 1, encoded.length - 1);
+    size_t length = 0;
+    if (bytes.length > 0 && decode_simple(env, bytes, term)) {
+        return KV_NIF_COPIED;
+    }
+    bool decoded = kv_term_validate(bytes, &limits, &length) == KV_OK && length == bytes.length &&
+                   enif_binary_to_term(env, encoded.data, encoded.length, term,
+                                       ERL_NIF_BIN2TERM_SAFE) == encoded.length;
+    return decoded ? KV_NIF_COPIED : KV_NIF_UNKNOWN;
+}
+
+static enum kv_nif_copy external(ErlNifEnv *env, const struct kv_mapped_value *value,
+                                 enum kv_zeros zeros, ERL_NIF_TERM *term)
+{
+    uint8_t local[KV_NIF_LOCAL];
+    size_t length = value->bytes.length + 1;
+    if (value->bytes.length > KV_NIF_TERM_MAX) {
+        return KV_NIF_LARGE;
+    }
+    uint8_t *copy = length <= sizeof local ? local : kv_try_realloc(NULL, length);
+    if (copy == NULL) {
+        return KV_NIF_LARGE;
+    }
+    copy[0] = EXTERNAL_VERSION;
+    memcpy(copy + 1, value->bytes.data, value->bytes.length);
+    enum kv_nif_copy result =
+        kv_mapped_holds(value) ? decode(env, kv_bytes(copy, length), zeros, term) : KV_NIF_CHANGED;
+    if (copy != local) {
+        kv_free(copy);
+    }
+    return result;
+}
+
+enum kv_nif_copy kv_nif_value(ErlNifEnv *env, const struct kv_mapped_value *value,
+                              enum kv_zeros zeros, ERL_NIF_TERM *term)
+{
+    switch (value->form) {
+    case FORM_TERM:
+        return external(env, value, zeros, term);
+    case FORM_BINARY:
+        return binary(env, value, term);
+    default:
+        return KV_NIF_UNKNOWN;
+    }
+}

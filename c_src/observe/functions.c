@@ -162,13 +162,13 @@ bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32
 }
 
 /* The first element of a proper list, and how many there are: UINT32_MAX when it is none. A list of
- * bytes may come as a string, whose elements no function here wants. */
+ * bytes comes as a string; no function here wants one. */
 static struct kv_reader open_arguments(struct kv_bytes arguments, uint32_t *count)
 {
     struct kv_reader reader = kv_reader(arguments);
     if (kv_read_peek(&reader) == KV_TAG_STRING) {
         *count = kv_get16(arguments.data + 1);
-        return kv_reader(kv_bytes(NULL, 0));
+        return reader;
     }
     if (kv_read_list(&reader, count) != KV_OK) {
         *count = UINT32_MAX;
@@ -207,6 +207,9 @@ int kv_function_apply(struct kv_process *self, const struct kv_call *call,
     const struct kv_function *function = find(call->module, call->function, count);
     if (function == NULL) {
         return find_error(call, count);
+    }
+    if (count > 0 && arguments.offset == 0) {
+        return KV_ETYPE; /* a string */
     }
     if (is_surveys(function, arguments)) {
         inquiry->survey = function->survey;

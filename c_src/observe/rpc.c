@@ -132,8 +132,8 @@ static int execute_call(struct kv_process *self, struct kv_bytes arguments,
     struct kv_call call;
     struct kv_bytes res = kv_bytes(NULL, 0);
     struct kv_reader reader = kv_reader(arguments);
-    if (kv_read_list(&reader, &count) != KV_OK || kv_read_any(&reader, &res) != KV_OK ||
-        read_call(&reader, &call) != KV_OK) {
+    if (kv_read_list(&reader, &count) != KV_OK || count != 4 ||
+        kv_read_any(&reader, &res) != KV_OK || read_call(&reader, &call) != KV_OK) {
         return bad_arguments(reason);
     }
     struct work *work = kv_process_state(self);
@@ -164,7 +164,8 @@ static int execute_cast(struct kv_process *self, struct kv_bytes arguments,
     struct kv_call call;
     struct kv_buffer value = KV_BUFFER_INIT;
     struct kv_reader reader = kv_reader(arguments);
-    if (kv_read_list(&reader, &count) != KV_OK || read_call(&reader, &call) != KV_OK) {
+    if (kv_read_list(&reader, &count) != KV_OK || count != 3 ||
+        read_call(&reader, &call) != KV_OK) {
         return bad_arguments(reason);
     }
     struct kv_inquiry inquiry = {.survey = NULL}; /* nobody waits for what one would find */

@@ -1,10 +1,6 @@
-/* What Observer asks of the node: its functions, and the processes that send to it. */
-#include "fixture.h"
-
-#include "kv/kv.h"
-#include "observe/functions.h"
-#include "observe/observe.h"
-#include "process/inspect.h"
+/* Processes that send to a viewer, or show it one process: how they begin, bound what they send,
+ * and end. */
+#include "viewer.h"
 
 #include <criterion/criterion.h>
 
@@ -13,14 +9,7 @@ static struct kv_pid bucket;
 
 static void set_up(void)
 {
-    f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime), KV_OK);
-    cr_assert_eq(kv_observe_start(f->runtime), KV_OK);
-    bucket = feed_spawn(
-        f, f->a, "kv_bucket", term_list(NONE, NONE, NONE),
-        term_list(term_tuple(term_atom("label"), term_binary("shop"), NONE, NONE), NONE, NONE));
-    bucket.node = kv_bytes_text(FIXTURE_NODE);
-    forget(f);
+    f = viewer_fixture(&bucket);
 }
 
 static void tear_down(void)
@@ -30,70 +19,9 @@ static void tear_down(void)
 
 TestSuite(viewers, .init = set_up, .fini = tear_down, .timeout = 60);
 
-static void spawn(const char *module, const char *function, uint32_t arity,
-                  struct kv_bytes arguments, const char *option)
+static struct kv_bytes one(struct kv_bytes argument)
 {
-    struct kv_signal request = {
-        .kind = KV_SIGNAL_SPAWN_REQUEST,
-        .from = pid_a(1),
-        .ref = ref_a(98),
-        .group_leader = pid_a(2),
-        .spawn = {kv_bytes_text(module), kv_bytes_text(function), arity},
-        .spawn_options = term_list(term_atom(option), NONE, NONE),
-        .payload = {arguments},
-        .payload_parts = 1,
-    };
-    forget(f);
-    feed(f, f->a, &request);
-}
-
-/* The outcome of a call by name: {Res, return, Value} or {Res, error, Reason, Stack}. */
-static struct kv_bytes call_by_name(const char *module, const char *function,
-                                    struct kv_bytes arguments)
-{
-    struct kv_buffer *list = term_buffer();
-    kv_write_list(list, 4);
-    kv_write_atom_text(list, "res");
-    kv_write_atom_text(list, module);
-    kv_write_atom_text(list, function);
-    kv_write_term(list, arguments);
-    kv_write_nil(list);
-    spawn("erpc", "execute_call", 4, kv_buffer_bytes(list), "monitor");
-    return payload_of(sent_of(f, KV_SIGNAL_DOWN, 0));
-}
-
-static struct kv_bytes value_of(struct kv_bytes outcome)
-{
-    struct kv_bytes value = NONE;
-    struct kv_reader reader = kv_reader(outcome);
-    cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
-    (void)kv_read_any(&reader, NULL);
-    (void)kv_read_any(&reader, NULL);
-    cr_assert_eq(kv_read_any(&reader, &value), KV_OK);
-    return value;
-}
-
-static bool is_error(struct kv_bytes outcome, const char *reason)
-{
-    struct kv_reader reader = kv_reader(outcome);
-    return kv_read_tuple_of(&reader, 4) == KV_OK && kv_read_any(&reader, NULL) == KV_OK &&
-           kv_read_this_atom(&reader, "error") == KV_OK &&
-           kv_read_this_atom(&reader, reason) == KV_OK;
-}
-
-static struct kv_bytes list_of(struct kv_bytes one)
-{
-    return term_list(one, NONE, NONE);
-}
-
-static struct kv_bytes table(void)
-{
-    return term_tuple(term_binary("shop"), term_pid(&bucket), NONE, NONE);
-}
-
-static struct kv_bytes row(int64_t key, int64_t value)
-{
-    return term_tuple(term_integer(key), term_integer(value), NONE, NONE);
+    return term_list(argument, NONE, NONE);
 }
 
 static size_t processes(void)
@@ -101,131 +29,236 @@ static size_t processes(void)
     return kv_runtime_process_count(f->runtime);
 }
 
-/* ---- wrong arguments ------------------------------------------------------------------------- */
-
-enum { WRONG_KINDS = 9 };
-
-/* Made anew each time: terms of the fixture do not last. */
-static struct kv_bytes wrong(size_t kind)
+static void make_buckets(size_t count)
 {
-    struct kv_pid dead = bucket;
-    struct kv_pid elsewhere = pid_a(1);
-    dead.id = 0xffffff;
-    switch (kind) {
-    case 0:
-        return term_integer(-1);
-    case 1:
-        return term_atom("nothing");
-    case 2:
-        return term_binary("x");
-    case 3:
-        return term_pid(&elsewhere);
-    case 4:
-        return term_pid(&dead);
-    case 5:
-        return term_list(NONE, NONE, NONE);
-    case 6:
-        return table();
-    case 7:
-        return list_of(term_atom(""));
-    default:
-        return row(1, 1);
+    for (size_t i = 0; i < count; i++) {
+        (void)viewer_bucket(f, term_list(NONE, NONE, NONE));
     }
 }
 
-static void call_wrongly(const struct kv_function *function)
+/* ---- answers that take many turns ------------------------------------------------------------ */
+
+static uint32_t length_of(struct kv_bytes list)
 {
-    for (size_t i = 0; i < (size_t)WRONG_KINDS * WRONG_KINDS; i++) {
-        struct kv_buffer *list = term_buffer();
-        if (function->arity > 0) {
-            kv_write_list(list, function->arity);
-        }
-        for (uint32_t n = 0; n < function->arity; n++) {
-            kv_write_term(list, wrong((n % 2 == 0 ? i : i / WRONG_KINDS) % WRONG_KINDS));
-        }
-        kv_write_nil(list);
-        struct kv_bytes outcome =
-            call_by_name(function->module, function->function, kv_buffer_bytes(list));
-        cr_assert(outcome.length > 0, "%s:%s", function->module, function->function);
-        cr_assert_not(is_error(outcome, "undef"), "%s:%s", function->module, function->function);
-    }
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(list);
+    cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
+    return count;
 }
 
-Test(viewers, every_function_answers_whatever_its_arguments_are_and_the_node_lives)
+Test(viewers, a_question_about_every_process_is_answered_over_several_turns)
 {
-    for (size_t i = 0; kv_function_tables[i] != NULL; i++) {
-        for (const struct kv_function *one = kv_function_tables[i]; one->module != NULL; one++) {
-            call_wrongly(one);
-        }
+    make_buckets(1000);
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    viewer_spawn(f, "erpc", "execute_call", 4,
+                 term_list(term_atom("res"), term_atom("erlang"), term_atom("processes")),
+                 "monitor");
+    assert_term(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)), term_atom("badarg")); /* no arguments */
+    struct kv_buffer *list = term_buffer();
+    kv_write_list(list, 4);
+    kv_write_atom_text(list, "res");
+    kv_write_atom_text(list, "erlang");
+    kv_write_atom_text(list, "processes");
+    kv_write_term(list, nil);
+    kv_write_nil(list);
+    viewer_spawn(f, "erpc", "execute_call", 4, kv_buffer_bytes(list), "monitor");
+    size_t there = processes();
+    int turns = 0;
+    for (; count_of(f, KV_SIGNAL_DOWN) == 0; turns++) {
+        cr_assert_lt(turns, 1000);
+        kv_runtime_run_timers(f->runtime);
     }
-    cr_assert(kv_is_alive(f->runtime, &bucket));
+    cr_assert_gt(turns, 2);
+    struct kv_bytes outcome = payload_of(sent_of(f, KV_SIGNAL_DOWN, 0));
+    assert_shape(outcome, "{res,return,[p+]}");
+    struct kv_reader reader = kv_reader(outcome);
+    struct kv_bytes value = NONE;
+    (void)kv_read_tuple_of(&reader, 3);
+    (void)kv_read_any(&reader, NULL);
+    (void)kv_read_any(&reader, NULL);
+    (void)kv_read_any(&reader, &value);
+    cr_assert_eq(length_of(value), there);
 }
 
-Test(viewers, arguments_of_the_wrong_kind_are_badarg)
+Test(viewers, a_question_at_work_ends_with_the_process_that_asks_for_it)
 {
-    struct kv_pid elsewhere = pid_a(1);
-    cr_assert(
-        is_error(call_by_name("erlang", "process_info", list_of(term_pid(&elsewhere))), "badarg"));
-    cr_assert(is_error(call_by_name("erlang", "process_info",
-                                    term_list(term_pid(&bucket), term_atom("nothing"), NONE)),
-                       "badarg"));
-    cr_assert(is_error(call_by_name("erlang", "system_info", list_of(term_atom("x"))), "badarg"));
-    cr_assert(
-        is_error(call_by_name("observer_backend", "get_table",
-                              term_list(term_pid(&elsewhere), term_atom("x"), term_atom("ets"))),
-                 "badarg"));
+    make_buckets(1000);
+    size_t before = processes();
+    struct kv_buffer *list = term_buffer();
+    kv_write_list(list, 4);
+    kv_write_atom_text(list, "res");
+    kv_write_atom_text(list, "observer_backend");
+    kv_write_atom_text(list, "sys_info");
+    kv_write_nil(list);
+    kv_write_nil(list);
+    viewer_spawn(f, "erpc", "execute_call", 4, kv_buffer_bytes(list), "link");
+    cr_assert_eq(processes(), before + 1);
+    kv_runtime_peer_down(f->runtime, f->a);
+    cr_assert_eq(processes(), before);
+    run_turns(f);
+    f->a = NULL;
+}
+
+Test(viewers, rex_answers_such_a_question_and_serves_others_meanwhile)
+{
+    struct kv_pid rex;
+    make_buckets(1000);
+    cr_assert(kv_whereis(f->runtime, kv_bytes_text("rex"), &rex));
+    size_t before = processes();
+    struct kv_buffer *request = term_buffer();
+    kv_write_tuple(request, 5);
+    kv_write_atom_text(request, "block_call");
+    kv_write_atom_text(request, "erlang");
+    kv_write_atom_text(request, "processes");
+    kv_write_nil(request);
+    kv_write_atom_text(request, "user");
+    cr_assert_eq(call(f, &rex, kv_buffer_bytes(request)).length, 0);
+    cr_assert_eq(processes(), before + 1);
+    assert_shape(call(f, &rex, term_atom("hello")), "{error,{bad_request,hello}}");
+    run_turns(f);
+    cr_assert_eq(processes(), before);
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE_ALIAS), 2);
+    assert_shape(payload_of(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 1)), "{_,[p+]}");
 }
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
-Test(viewers, a_process_that_is_dead_has_undefined_information_and_no_state)
+Test(viewers, procs_info_sends_every_process_once_in_chunks_and_ends)
 {
-    struct kv_pid dead = bucket;
-    dead.id = 0xffffff;
-    assert_term(value_of(call_by_name("erlang", "process_info", list_of(term_pid(&dead)))),
-                term_atom("undefined"));
-    struct kv_reader status = kv_reader(value_of(
-        call_by_name("sys", "get_status", term_list(term_pid(&dead), term_integer(200), NONE))));
-    cr_assert_eq(kv_read_tuple_of(&status, 4), KV_OK);
-    cr_assert_eq(kv_read_this_atom(&status, "status"), KV_OK);
-}
-
-Test(viewers, the_registered_name_of_a_process_without_one_is_nil_when_asked_for_alone)
-{
-    assert_term(
-        value_of(call_by_name("erlang", "process_info",
-                              term_list(term_pid(&bucket), term_atom("registered_name"), NONE))),
-        term_list(NONE, NONE, NONE));
-}
-
-Test(viewers, whoever_has_an_initial_call_has_attributes)
-{
-    static const char *const modules[] = {"kv_bucket",        "kv_registry", "rex",
-                                          "observer_backend", "appmon_info", "net_kernel"};
-    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {
-        struct kv_reader reader = kv_reader(
-            value_of(call_by_name(modules[i], "module_info", list_of(term_atom("attributes")))));
-        uint32_t count = 0;
-        cr_assert_eq(kv_read_list(&reader, &count), KV_OK, "%s", modules[i]);
-        cr_assert_eq(count, 1);
-    }
-}
-
-Test(viewers, procs_info_sends_every_process_and_ends)
-{
+    enum { BUCKETS = 3000, CHUNK_MAX = 2000 };
     struct kv_pid viewer = pid_a(1);
+    make_buckets(BUCKETS);
     size_t before = processes();
-    spawn("observer_backend", "procs_info", 1, list_of(term_pid(&viewer)), "link");
+    viewer_spawn(f, "observer_backend", "procs_info", 1, one(term_pid(&viewer)), "link");
     cr_assert_eq(processes(), before + 1);
-    kv_runtime_run_timers(f->runtime);
-    struct kv_reader reader = kv_reader(payload_of(sent_of(f, KV_SIGNAL_MESSAGE, 0)));
+    run_turns(f);
     uint32_t rows = 0;
-    cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
-    cr_assert_eq(kv_read_this_atom(&reader, "procs_info"), KV_OK);
-    (void)kv_read_any(&reader, NULL);
-    cr_assert_eq(kv_read_list(&reader, &rows), KV_OK);
+    size_t chunks = count_of(f, KV_SIGNAL_MESSAGE);
+    cr_assert_gt(chunks, 1);
+    for (size_t i = 0; i < chunks; i++) {
+        struct kv_bytes list = NONE;
+        struct kv_reader reader = kv_reader(payload_of(sent_of(f, KV_SIGNAL_MESSAGE, i)));
+        cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
+        (void)kv_read_any(&reader, NULL);
+        (void)kv_read_any(&reader, NULL);
+        (void)kv_read_any(&reader, &list);
+        cr_assert_leq(length_of(list), CHUNK_MAX);
+        rows += length_of(list);
+    }
     cr_assert_eq(rows, before + 1);
     cr_assert_eq(processes(), before);
+}
+
+Test(viewers, procs_info_ends_when_its_viewer_is_lost_midway)
+{
+    struct kv_pid viewer = pid_a(1);
+    make_buckets(1000);
+    size_t before = processes();
+    viewer_spawn(f, "observer_backend", "procs_info", 1, one(term_pid(&viewer)), "link");
+    kv_runtime_run_timers(f->runtime);
+    cr_assert_eq(processes(), before + 1);
+    kv_runtime_peer_down(f->runtime, f->a);
+    cr_assert_eq(processes(), before);
+    run_turns(f);
+    f->a = NULL;
+}
+
+/* ---- one process ----------------------------------------------------------------------------- */
+
+static struct kv_bytes item(const struct kv_pid *pid, const char *name)
+{
+    struct kv_bytes value = NONE;
+    struct kv_reader reader = kv_reader(
+        viewer_call(f, "erlang", "process_info", term_list(term_pid(pid), term_atom(name), NONE)));
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    (void)kv_read_any(&reader, NULL);
+    cr_assert_eq(kv_read_any(&reader, &value), KV_OK);
+    return value;
+}
+
+Test(viewers, a_thousand_of_a_process_s_relations_are_told_and_of_the_others_their_number)
+{
+    enum { WATCHERS = 1234 };
+    for (uint32_t i = 0; i < WATCHERS; i++) {
+        struct kv_pid watcher = pid_a(i + 1);
+        struct kv_ref ref = ref_a(i + 1);
+        feed_monitor(f, f->a, &watcher, &bucket, &ref);
+    }
+    cr_assert_eq(length_of(item(&bucket, "monitored_by")), 1000);
+    struct kv_bytes rest = value_at(item(&bucket, "dictionary"), "$kv_not_shown");
+    assert_shape(rest, "[{monitored_by,n}+]");
+    assert_term(value_at(rest, "monitored_by"), term_integer(WATCHERS - 1000));
+}
+
+Test(viewers, the_count_of_relations_goes_down_with_them)
+{
+    struct kv_pid watcher = pid_b(1);
+    struct kv_ref ref = ref_b(1);
+    const struct kv_process *process = kv_process_at(f->runtime, &bucket);
+    feed_monitor(f, f->b, &watcher, &bucket, &ref);
+    feed_link(f, f->b, &watcher, &bucket);
+    cr_assert_eq(kv_process_related(process, KV_RELATION_MONITORED_BY), 1);
+    cr_assert_eq(kv_process_related(process, KV_RELATION_LINK), 1);
+    feed_unlink(f, f->b, &watcher, &bucket, 1);
+    cr_assert_eq(kv_process_related(process, KV_RELATION_LINK), 0);
+    kv_runtime_peer_down(f->runtime, f->b);
+    cr_assert_eq(kv_process_related(process, KV_RELATION_MONITORED_BY), 0);
+    f->b = NULL;
+}
+
+static struct kv_bytes status(void)
+{
+    return viewer_call(f, "sys", "get_status",
+                       term_list(term_pid(&bucket), term_integer(200), NONE));
+}
+
+/* Whether some binary of a term begins with a text. */
+static bool mentions(struct kv_bytes term, const char *text)
+{
+    for (size_t at = 0; at + strlen(text) <= term.length; at++) {
+        if (memcmp(term.data + at, text, strlen(text)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Test(viewers, requests_are_remembered_once_the_window_of_their_process_was_opened)
+{
+    struct kv_bytes put = term_tuple(term_atom("put"), term_atom("k"), term_atom("secret"), NONE);
+    (void)call(f, &bucket, put);
+    cr_assert_not(mentions(status(), "call put"));
+    (void)call(f, &bucket, term_tuple(term_atom("put"), term_atom("k"), term_atom("v"), NONE));
+    cast(f, &bucket, term_tuple(term_atom("delete"), term_atom("k"), NONE, NONE));
+    feed_message(f, f->a, &bucket, term_integer(1));
+    f->clock += 61000;
+    cr_assert(mentions(status(), "call put/2, 61 s ago"));
+    cr_assert(mentions(status(), "cast delete/1, 61 s ago"));
+    cr_assert(mentions(status(), "message of no name, 61 s ago"));
+}
+
+Test(viewers, of_requests_the_last_ten_are_remembered_without_what_they_hold)
+{
+    (void)status();
+    (void)call(f, &bucket, term_tuple(term_atom("put"), term_atom("k"), term_atom("secret"), NONE));
+    for (int i = 0; i < 9; i++) {
+        (void)call(f, &bucket, term_atom("size"));
+    }
+    cr_assert(mentions(status(), "call put/2"));
+    (void)call(f, &bucket, term_tuple(term_atom("delete"), term_atom("k"), NONE, NONE));
+    cr_assert_not(mentions(status(), "call put/2"));
+    cr_assert_not(mentions(status(), "secret"));
+}
+
+Test(viewers, requests_are_forgotten_when_nobody_looks_any_more)
+{
+    enum { LONG = 11 * 60 * 1000 };
+    (void)status();
+    (void)call(f, &bucket, term_atom("size"));
+    f->clock += LONG;
+    (void)call(f, &bucket, term_atom("keys"));
+    cr_assert_not(mentions(status(), "call size"));
+    cr_assert_not(mentions(status(), "call keys"));
 }
 
 /* ---- load charts ----------------------------------------------------------------------------- */
@@ -233,24 +266,23 @@ Test(viewers, procs_info_sends_every_process_and_ends)
 static struct kv_pid start_charts(void)
 {
     struct kv_pid viewer = pid_a(1);
-    spawn("observer_backend", "fetch_stats", 2,
-          term_list(term_pid(&viewer), term_integer(500), NONE), "link");
-    struct kv_pid charts = sent_of(f, KV_SIGNAL_SPAWN_REPLY, 0)->signal.from;
-    return charts;
+    viewer_spawn(f, "observer_backend", "fetch_stats", 2,
+                 term_list(term_pid(&viewer), term_integer(500), NONE), "link");
+    return sent_of(f, KV_SIGNAL_SPAWN_REPLY, 0)->signal.from;
 }
 
-Test(viewers, fetch_stats_sends_figures_every_period_though_no_time_seems_to_pass)
+Test(viewers, fetch_stats_sends_figures_every_period)
 {
+    make_buckets(1000);
     (void)start_charts();
     for (size_t i = 0; i < 3; i++) {
+        run_turns(f);
         cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), i);
         f->clock += 500;
-        kv_runtime_run_timers(f->runtime);
     }
-    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), 3);
 }
 
-Test(viewers, fetch_stats_ends_when_its_viewer_exits_normally_or_says_anything)
+Test(viewers, fetch_stats_ends_when_its_viewer_exits_normally_or_says_anything_or_is_lost)
 {
     struct kv_pid viewer = pid_a(1);
     size_t before = processes();
@@ -261,59 +293,15 @@ Test(viewers, fetch_stats_ends_when_its_viewer_exits_normally_or_says_anything)
     charts = start_charts();
     feed_message(f, f->a, &charts, term_atom("exit"));
     cr_assert_eq(processes(), before);
-}
-
-/* ---- tables ---------------------------------------------------------------------------------- */
-
-Test(viewers, a_row_can_be_edited_and_deleted)
-{
-    assert_term(value_of(call_by_name("ets", "insert", term_list(table(), row(1, 2), NONE))),
-                term_atom("true"));
-    assert_term(value_of(call_by_name("ets", "info", term_list(table(), term_atom("size"), NONE))),
-                term_integer(1));
-    assert_term(value_of(call_by_name("ets", "delete_object", term_list(table(), row(1, 3), NONE))),
-                term_atom("true"));
-    assert_term(value_of(call_by_name("ets", "info", term_list(table(), term_atom("size"), NONE))),
-                term_integer(1)); /* another row */
-    (void)call_by_name("ets", "delete_object", term_list(table(), row(1, 2), NONE));
-    assert_term(value_of(call_by_name("ets", "info", term_list(table(), term_atom("size"), NONE))),
-                term_integer(0));
-}
-
-Test(viewers, a_suspended_table_cannot_be_edited)
-{
-    (void)system_call(f, &bucket, term_atom("suspend"));
-    assert_term(value_of(call_by_name("ets", "insert", term_list(table(), row(1, 2), NONE))),
-                term_atom("false"));
-}
-
-Test(viewers, the_rows_of_a_table_come_in_chunks_and_then_its_end)
-{
-    enum { ROWS = 20000, CHUNK_MAX = 128 << 10 };
-    struct kv_pid viewer = pid_a(1);
-    for (int64_t i = 0; i < ROWS; i++) {
-        (void)call_by_name("ets", "insert", term_list(table(), row(i, i), NONE));
-    }
-    size_t before = processes();
-    (void)value_of(call_by_name("observer_backend", "get_table",
-                                term_list(term_pid(&viewer), table(), term_atom("ets"))));
-    forget(f);
-    for (int turn = 0; processes() > before; turn++) {
-        cr_assert_lt(turn, 1000);
-        kv_runtime_run_timers(f->runtime);
-    }
-    uint64_t rows = 0;
-    size_t last = count_of(f, KV_SIGNAL_MESSAGE) - 1;
-    cr_assert_gt(last, 2);
-    for (size_t i = 0; i < last; i++) {
-        uint32_t count = 0;
-        struct kv_bytes chunk = payload_of(sent_of(f, KV_SIGNAL_MESSAGE, i));
-        struct kv_reader reader = kv_reader(chunk);
-        cr_assert_lt(chunk.length, CHUNK_MAX);
-        cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
-        (void)kv_read_any(&reader, NULL);
-        cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
-        rows += count;
-    }
-    cr_assert_eq(rows, ROWS);
+    charts = start_charts();
+    feed_exit(f, f->a, KV_SIGNAL_EXIT_LINK, &viewer, &charts, term_atom("shutdown"));
+    cr_assert_eq(processes(), before);
+    (void)start_charts();
+    make_buckets(1000);
+    f->clock += 500;
+    kv_runtime_run_timers(f->runtime); /* figures are being gathered */
+    kv_runtime_peer_down(f->runtime, f->a);
+    run_turns(f);
+    cr_assert_eq(processes(), before + 1000);
+    f->a = NULL;
 }

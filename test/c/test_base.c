@@ -255,6 +255,67 @@ Test(base, going_over_a_map_meets_every_node_once)
     kv_free(entries);
 }
 
+static void count_visit(void *context, struct kv_map_node *node)
+{
+    size_t *visits = context;
+    visits[KV_MAP_OF(node, struct entry, node)->key]++;
+}
+
+/* Those of an odd key stay; the others come, or go, in the midst of the scan. */
+static void assert_scan(bool grows)
+{
+    struct kv_map map = {0};
+    struct entry *entries = fill(&map, ENTRIES);
+    size_t visits[ENTRIES] = {0};
+    uint64_t cursor = 0;
+    size_t steps = 0;
+    for (size_t i = 0; grows && i < ENTRIES; i += 2) {
+        kv_map_remove(&map, &entries[i].node);
+    }
+    do {
+        kv_map_scan(&map, &cursor, count_visit, visits);
+        if (++steps == 5) {
+            for (size_t i = 0; i < ENTRIES; i += 2) {
+                if (grows) {
+                    kv_map_insert(&map, &entries[i].node, i);
+                } else {
+                    kv_map_remove(&map, &entries[i].node);
+                }
+            }
+        }
+        cr_assert_lt(steps, 10 * (size_t)ENTRIES);
+    } while (cursor != 0);
+    for (size_t i = 1; i < ENTRIES; i += 2) {
+        cr_expect_geq(visits[i], 1, "%zu", i);
+    }
+    kv_map_free(&map);
+    kv_free(entries);
+}
+
+Test(base, a_scan_meets_all_that_stay_though_the_map_grows_or_shrinks)
+{
+    assert_scan(true);
+    assert_scan(false);
+}
+
+Test(base, a_scan_of_a_map_that_does_not_change_meets_every_node_once)
+{
+    struct kv_map map = {0};
+    struct entry *entries = fill(&map, ENTRIES);
+    size_t visits[ENTRIES] = {0};
+    uint64_t cursor = 0;
+    do {
+        kv_map_scan(&map, &cursor, count_visit, visits);
+    } while (cursor != 0);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        cr_expect_eq(visits[i], 1);
+    }
+    kv_map_free(&map);
+    kv_map_scan(&map, &cursor, count_visit, visits);
+    cr_expect_eq(cursor, 0, "a scan of an empty map ends at once");
+    kv_free(entries);
+}
+
 Test(base, of_two_nodes_of_one_key_the_later_is_found_first)
 {
     struct kv_map map = {0};

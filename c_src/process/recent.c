@@ -40,7 +40,8 @@ void kv_recent_free(struct kv_process *process)
 
 /* ---- noting ---------------------------------------------------------------------------------- */
 
-/* What is asked by {'$gen_call', From, Request}, {'$gen_cast', Request}, or the message itself. */
+/* What is asked by {'$gen_call', From, Request}, {'$kv_call', Alias, Request} or {'$gen_cast',
+ * Request}; else the message itself. */
 static struct kv_bytes request_of(struct kv_bytes message, const char **kind)
 {
     struct kv_bytes request = message;
@@ -48,7 +49,8 @@ static struct kv_bytes request_of(struct kv_bytes message, const char **kind)
     uint32_t arity = 0;
     *kind = "message";
     (void)kv_read_tuple(&reader, &arity);
-    if (arity == 3 && kv_read_this_atom(&reader, "$gen_call") == KV_OK) {
+    if (arity == 3 && (kv_read_this_atom(&reader, "$gen_call") == KV_OK ||
+                       kv_read_this_atom(&reader, "$kv_call") == KV_OK)) {
         *kind = "call";
         (void)kv_read_any(&reader, NULL);
         (void)kv_read_any(&reader, &request);

@@ -231,9 +231,17 @@ Test(viewers, requests_are_remembered_once_the_window_of_their_process_was_opene
     (void)call(f, &bucket, term_tuple(term_atom("put"), term_atom("k"), term_atom("v"), NONE));
     cast(f, &bucket, term_tuple(term_atom("delete"), term_atom("k"), NONE, NONE));
     feed_message(f, f->a, &bucket, term_integer(1));
+    struct kv_buffer *unwatched = term_buffer();
+    struct kv_ref alias = ref_a(5);
+    kv_write_tuple(unwatched, 3);
+    kv_write_atom_text(unwatched, "$kv_call");
+    kv_write_ref(unwatched, &alias);
+    kv_write_atom_text(unwatched, "size");
+    feed_message(f, f->a, &bucket, kv_buffer_bytes(unwatched));
     f->clock += 61000;
     cr_assert(mentions(status(), "call put/2, 61 s ago"));
     cr_assert(mentions(status(), "cast delete/1, 61 s ago"));
+    cr_assert(mentions(status(), "call size/0, 61 s ago"));
     cr_assert(mentions(status(), "message of no name, 61 s ago"));
 }
 

@@ -10,10 +10,10 @@
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-all() -> [{group, call}, {group, cast}, {group, alias}].
+all() -> kv_conformance:ways().
 
 groups() ->
-    [
+    kv_conformance:both_ways([
         {call, [], [
             every_request_of_a_bucket_is_answered,
             an_unknown_request_is_answered_with_an_error,
@@ -49,10 +49,12 @@ groups() ->
             an_alias_in_a_longer_tag_is_used,
             a_reply_to_the_alias_of_a_dead_process_is_dropped
         ]}
-    ].
+    ]).
 
 init_per_suite(Config) -> kv_conformance:start(Config).
 end_per_suite(Config) -> kv_conformance:stop(Config).
+init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
+end_per_group(Group, Config) -> kv_conformance:leave(Group, Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
 %%% call
@@ -143,7 +145,7 @@ dies_meanwhile(Node, Reason) ->
     sent = next(),
     Caller = kv_case:helper(),
     ok = kv_case:tell(Caller, fun() -> Self ! outcome(fun() -> call(Bucket, size) end) end),
-    ok = await_call(Caller),
+    ok = kv_case:await_call(Caller),
     exit(Bucket, Reason),
     receive
         {answered, {error, {_, _}}, {exit, {noproc, _}}} -> ok
@@ -153,10 +155,6 @@ dies_meanwhile(Node, Reason) ->
         {exit, {_, {gen_server, call, _}}} = Outcome -> Outcome
     after 10000 -> error(no_outcome)
     end.
-
-%% A process that waits in a call has the monitor of that call.
-await_call(Pid) ->
-    kv_test:wait(fun() -> process_info(Pid, monitors) =/= {monitors, []} end).
 
 a_call_that_times_out_exits_with_timeout(Config) ->
     ?assertMatch(

@@ -532,7 +532,7 @@ enum {
 /* The bytes of the terms that are copied as they are. */
 static size_t terms_length(const struct kv_signal *signal)
 {
-    size_t length = signal->spawn_options.length;
+    size_t length = signal->kind == KV_SIGNAL_SPAWN_REQUEST ? signal->spawn_options.length : 0;
     for (unsigned i = 0; i < signal->payload_parts; i++) {
         length += signal->payload[i].length;
     }

@@ -166,8 +166,8 @@ static void write_term(struct world *world, struct kv_buffer *to, int depth)
     }
 }
 
-/* {'$gen_call', From, Term}, {system, From, Term}, {'$kv_call', Alias, Term}, {'$gen_cast', Term} or
- * Term. */
+/* {'$gen_call', From, Term}, {system, From, Term}, {'$kv_call', Alias, Term}, {'$gen_cast', Term}
+ * or Term. */
 static void write_message(struct world *world, struct kv_buffer *to, size_t peer)
 {
     static const char *const system[] = {"suspend", "resume", "get_state", "get_status",

@@ -4,7 +4,6 @@
 #include "dist/altact.h"
 #include "dist/frame.h"
 #include "dist/handshake.h"
-#include "dist/quick.h"
 
 /* OTP: erts/emulator/beam/dist.h, enum dop. */
 enum opcode {
@@ -339,9 +338,8 @@ static int check_arguments(const struct kv_signal *signal)
     return KV_OK;
 }
 
-int kv_control_decode_any(struct kv_bytes frame, uint64_t flags,
-                          const struct kv_term_limits *limits, struct kv_bytes peer,
-                          struct kv_signal *signal, int *opcode)
+int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
+                      struct kv_bytes peer, struct kv_signal *signal, int *opcode)
 {
     struct rest rest = {0};
     struct kv_bytes control = {0};
@@ -365,15 +363,6 @@ int kv_control_decode_any(struct kv_bytes frame, uint64_t flags,
         error = check_arguments(signal);
     }
     return error;
-}
-
-int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
-                      struct kv_bytes peer, struct kv_signal *signal, int *opcode)
-{
-    if ((flags & KV_DFLAG_FRAGMENTS) != 0 && kv_quick_decode(frame, limits, peer, signal, opcode)) {
-        return KV_OK;
-    }
-    return kv_control_decode_any(frame, flags, limits, peer, signal, opcode);
 }
 
 /* ---- encoding ------------------------------------------------------------------------------- */
@@ -532,7 +521,7 @@ enum {
 /* The bytes of the terms that are copied as they are. */
 static size_t terms_length(const struct kv_signal *signal)
 {
-    size_t length = signal->kind == KV_SIGNAL_SPAWN_REQUEST ? signal->spawn_options.length : 0;
+    size_t length = signal->spawn_options.length;
     for (unsigned i = 0; i < signal->payload_parts; i++) {
         length += signal->payload[i].length;
     }
@@ -560,13 +549,6 @@ static void write_control(const struct kv_signal *signal, enum opcode opcode, st
 }
 
 void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
-{
-    if (!kv_quick_encode(signal, flags, to)) {
-        kv_control_encode_any(signal, flags, to);
-    }
-}
-
-void kv_control_encode_any(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
 {
     enum opcode opcode = DROPPED;
     const struct form *form = form_for(signal, flags, &opcode);

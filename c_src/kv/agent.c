@@ -87,20 +87,25 @@ static void whole(struct kv_process *self, const struct kv_bytes *arguments,
 
 /* ---- update, and get_and_update -------------------------------------------------------------- */
 
+/* Agent hands out what it is answered: a put that found no room says so. */
 static void put(struct kv_process *self, const struct kv_bytes *arguments, struct kv_buffer *answer)
 {
-    (void)kv_bucket_put(self, arguments[0], arguments[1]);
-    kv_write_atom_text(answer, "ok");
+    if (kv_bucket_put(self, arguments[0], arguments[1]) == KV_OK) {
+        kv_write_atom_text(answer, "ok");
+    } else {
+        kv_bucket_write_no_memory(answer);
+    }
 }
 
 static void put_new(struct kv_process *self, const struct kv_bytes *arguments,
                     struct kv_buffer *answer)
 {
     struct kv_bytes value;
-    if (!kv_bucket_find(self, arguments[0], &value)) {
-        (void)kv_bucket_put(self, arguments[0], arguments[1]);
+    if (kv_bucket_find(self, arguments[0], &value)) {
+        kv_write_atom_text(answer, "ok");
+    } else {
+        put(self, arguments, answer);
     }
-    kv_write_atom_text(answer, "ok");
 }
 
 static void delete (struct kv_process *self, const struct kv_bytes *arguments,

@@ -5,14 +5,33 @@
 #include "kv/options.h"
 #include "process/runtime.h"
 
+#include "base/endian.h"
+
+/* Readers of this host find the table by the pid. */
+static int open_table(struct kv_process *self, const struct kv_start_options *options,
+                      struct kv_buffer *reason)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
+    struct kv_pid pid = kv_process_pid(self);
+    bucket->table = kv_table_new(arena, NULL);
+    if (bucket->table == NULL ||
+        kv_arena_publish(arena, pid.id, pid.serial, bucket->table) != KV_OK) {
+        kv_table_free(bucket->table);
+        kv_write_atom_text(reason, "enomem");
+        return KV_ENOMEM;
+    }
+    kv_buffer_append(&bucket->label, options->label);
+    return KV_OK;
+}
+
 static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_start_options options = {0};
     int error = kv_start(self, list, KV_BUCKET_OPTIONS, &options, &bucket->owner, reason);
     if (error == KV_OK) {
-        bucket->table = kv_table_new(kv_runtime_hash_key(kv_process_runtime(self)));
-        kv_buffer_append(&bucket->label, options.label);
+        error = open_table(self, &options, reason);
     }
     return error;
 }
@@ -23,6 +42,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
     (void)reason;
     kv_table_free(bucket->table);
     kv_buffer_free(&bucket->key);
+    kv_buffer_free(&bucket->value);
     kv_buffer_free(&bucket->label);
 }
 
@@ -34,39 +54,55 @@ static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_byt
     }
 }
 
-static struct kv_bytes canonical(struct kv_process *self, struct kv_bytes key)
+static void handle_suspend(struct kv_process *self, bool suspended)
+{
+    const struct kv_bucket *bucket = kv_process_state(self);
+    kv_table_hold(bucket->table, suspended);
+}
+
+/* Valid until the next call. */
+static struct kv_item key_item(struct kv_process *self, struct kv_bytes key)
 {
     struct kv_bucket *bucket = kv_process_state(self);
     kv_buffer_clear(&bucket->key);
     kv_term_canonical(key, kv_runtime_zeros(kv_process_runtime(self)), &bucket->key);
-    return kv_buffer_bytes(&bucket->key);
+    return kv_item_of_key(kv_buffer_bytes(&bucket->key));
 }
 
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value)
 {
-    const struct kv_bucket *bucket = kv_process_state(self);
-    return kv_table_get(bucket->table, canonical(self, key), value);
+    struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_item item;
+    if (!kv_table_get(bucket->table, key_item(self, key), &item)) {
+        return false;
+    }
+    *value = kv_item_term(item, &bucket->value);
+    return true;
 }
 
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value)
 {
     const struct kv_bucket *bucket = kv_process_state(self);
-    kv_table_put(bucket->table, canonical(self, key), value);
-    return KV_OK;
+    return kv_table_put(bucket->table, key_item(self, key), kv_item_of_value(value), KV_NEVER);
 }
 
 bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key)
 {
     const struct kv_bucket *bucket = kv_process_state(self);
-    return kv_table_delete(bucket->table, canonical(self, key));
+    return kv_table_delete(bucket->table, key_item(self, key));
+}
+
+void kv_bucket_write_no_memory(struct kv_buffer *to)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "error");
+    kv_write_atom_text(to, "enomem");
 }
 
 void kv_bucket_reply_no_memory(struct kv_process *self, const struct kv_from *from)
 {
     struct kv_buffer *term = kv_process_scratch(self);
-    kv_write_tuple(term, 2);
-    kv_write_atom_text(term, "error");
-    kv_write_atom_text(term, "enomem");
+    kv_bucket_write_no_memory(term);
     kv_reply(self, from, kv_buffer_bytes(term));
 }
 
@@ -154,13 +190,14 @@ static void put(struct kv_process *self, const struct kv_from *from,
 static void put_new(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
-    struct kv_bucket *bucket = kv_process_state(self);
     struct kv_bytes value;
-    bool absent = !kv_bucket_find(self, arguments[0], &value);
-    if (absent) {
-        kv_table_put(bucket->table, kv_buffer_bytes(&bucket->key), arguments[1]);
+    if (kv_bucket_find(self, arguments[0], &value)) {
+        reply_bool(self, from, false);
+    } else if (kv_bucket_put(self, arguments[0], arguments[1]) == KV_OK) {
+        reply_bool(self, from, true);
+    } else {
+        kv_bucket_reply_no_memory(self, from);
     }
-    reply_bool(self, from, absent);
 }
 
 static void delete (struct kv_process *self, const struct kv_from *from,
@@ -170,7 +207,7 @@ static void delete (struct kv_process *self, const struct kv_from *from,
     struct kv_bytes value;
     if (kv_bucket_find(self, arguments[0], &value)) {
         kv_reply(self, from, value); /* copied before the table lets go of it */
-        (void)kv_table_delete(bucket->table, kv_buffer_bytes(&bucket->key));
+        (void)kv_table_delete(bucket->table, kv_item_of_key(kv_buffer_bytes(&bucket->key)));
     } else {
         kv_reply_atom(self, from, "nil");
     }
@@ -202,34 +239,42 @@ static void clear(struct kv_process *self, const struct kv_from *from,
     kv_reply_atom(self, from, "ok");
 }
 
-static void write_entry(enum kv_bucket_shape shape, struct kv_bytes key, struct kv_bytes value,
+static void write_entry(enum kv_bucket_shape shape, struct kv_item key, struct kv_item value,
                         struct kv_buffer *to)
 {
     if (shape == KV_BUCKET_PAIRS) {
         kv_write_tuple(to, 2);
     }
     if (shape != KV_BUCKET_VALUES) {
-        kv_write_term(to, key);
+        kv_write_item(to, key);
     }
     if (shape != KV_BUCKET_KEYS) {
-        kv_write_term(to, value);
+        kv_write_item(to, value);
     }
 }
 
+/* The count is only known at the end: what has expired is still counted by the table. */
 static void write_entries(const struct kv_table *table, enum kv_bucket_shape shape,
                           struct kv_buffer *to)
 {
-    const void *cursor = NULL;
-    struct kv_bytes key;
-    struct kv_bytes value;
-    uint32_t count = (uint32_t)kv_table_count(table);
+    struct kv_table_walk walk = {0};
+    struct kv_item key;
+    struct kv_item value;
+    size_t start = to->length;
+    uint32_t count = 0;
     if (shape == KV_BUCKET_MAP) {
-        kv_write_map(to, count);
-    } else if (count > 0) {
-        kv_write_list(to, count);
+        kv_write_map(to, 0);
+    } else {
+        kv_write_list(to, 1);
     }
-    while (kv_table_next(table, &cursor, &key, &value)) {
+    while (kv_table_next(table, &walk, &key, &value)) {
         write_entry(shape, key, value, to);
+        count++;
+    }
+    if (count == 0 && shape != KV_BUCKET_MAP) {
+        to->length = start;
+    } else {
+        kv_set32(to->data + start + 1, count);
     }
     if (shape != KV_BUCKET_MAP) {
         kv_write_nil(to);
@@ -249,11 +294,11 @@ void kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape,
                      struct kv_buffer *to)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    size_t memory = kv_table_memory(bucket->table);
-    if (memory <= KV_BUCKET_REPLY_MAX) {
+    uint64_t bytes = kv_table_bytes(bucket->table);
+    if (bytes <= KV_BUCKET_REPLY_MAX) {
         write_entries(bucket->table, shape, to);
     } else {
-        kv_bucket_write_too_large(to, memory);
+        kv_bucket_write_too_large(to, bytes);
     }
 }
 
@@ -412,7 +457,8 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
 static size_t memory(const struct kv_process *self)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    return kv_table_memory(bucket->table) + bucket->key.capacity + bucket->label.capacity;
+    return kv_table_memory(bucket->table) + bucket->key.capacity + bucket->value.capacity +
+           bucket->label.capacity;
 }
 
 static struct kv_bytes label(const struct kv_process *self)
@@ -427,12 +473,28 @@ static size_t view_count(const struct kv_process *self)
     return kv_table_count(bucket->table);
 }
 
+struct view_walk {
+    void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value);
+    void *context;
+    struct kv_buffer key;
+    struct kv_buffer value;
+};
+
+static void visit_row(void *context, struct kv_item key, struct kv_item value)
+{
+    struct view_walk *walk = context;
+    walk->visit(walk->context, kv_item_term(key, &walk->key), kv_item_term(value, &walk->value));
+}
+
 static void view_scan(const struct kv_process *self, uint64_t *cursor,
                       void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value),
                       void *context)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    kv_table_scan(bucket->table, cursor, visit, context);
+    struct view_walk walk = {.visit = visit, .context = context};
+    kv_table_scan(bucket->table, cursor, visit_row, &walk);
+    kv_buffer_free(&walk.key);
+    kv_buffer_free(&walk.value);
 }
 
 static const struct kv_view view = {
@@ -450,6 +512,7 @@ const struct kv_behaviour kv_bucket_behaviour = {
     .handle_call = handle_call,
     .handle_cast = handle_cast,
     .handle_down = handle_down,
+    .handle_suspend = handle_suspend,
     .memory = memory,
     .label = label,
     .view = &view,

@@ -3,26 +3,27 @@
 #ifndef KV_BUCKET_H
 #define KV_BUCKET_H
 
-#include "store/table.h"
+#include "kv/item.h"
 
 #include <kv/process.h>
 
 struct kv_bucket {
     struct kv_table *table;
-    struct kv_buffer key; /* the canonical form of the key of the present request */
+    struct kv_buffer key;   /* the canonical form of the key of the present request */
+    struct kv_buffer value; /* the value that was found, when the table has it in another form */
     struct kv_buffer label;
     uint64_t owner; /* the monitor on the process this bucket belongs to, or 0 */
 };
 
-/* The value of a key, valid until the bucket is changed. kv_bucket_delete() and kv_bucket_put() of
- * the same key may follow. */
+/* The value of a key, valid until the bucket is changed, or another value is asked for. */
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
 /* KV_OK, or KV_ENOMEM: nothing has changed then. */
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
 /* False when there was none. */
 bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key);
 
-/* Answers {error, enomem}: what a put gets that finds no room. */
+/* {error, enomem}: what a put gets that finds no room. */
+void kv_bucket_write_no_memory(struct kv_buffer *to);
 void kv_bucket_reply_no_memory(struct kv_process *self, const struct kv_from *from);
 
 /* Bytes of keys and values that are still sent in one message. */

@@ -34,8 +34,9 @@ static void take_tick(struct kv_connection *connection)
     connection->sent = false;
 }
 
-static struct kv_term_limits term_limits(const struct kv_options *options)
+static struct kv_term_limits term_limits(const struct kv_connection *connection)
 {
+    const struct kv_options *options = &connection->owner->node->options;
     return (struct kv_term_limits){.size = (size_t)options->max_frame,
                                    .depth = (size_t)options->max_depth,
                                    .zeros = options->zeros};
@@ -43,8 +44,9 @@ static struct kv_term_limits term_limits(const struct kv_options *options)
 
 static int take_message(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
 {
+    struct kv_term_limits limits = term_limits(connection);
     struct kv_signal signal;
-    int error = kv_control_decode(frame, connection->flags, &connection->limits,
+    int error = kv_control_decode(frame, connection->flags, &limits,
                                   kv_handshake_peer(&connection->handshake), &signal, opcode);
     return error == KV_OK
                ? kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal)
@@ -57,17 +59,15 @@ static void take_frame(struct kv_connection *connection, struct kv_bytes frame)
         take_tick(connection);
         return;
     }
-    struct kv_bytes whole;
+    struct kv_bytes whole = frame;
     int opcode = OPCODE_UNKNOWN;
     int error = KV_OK;
-    if ((connection->flags & KV_DFLAG_FRAGMENTS) == 0 || !kv_is_fragment(frame)) {
-        error = take_message(connection, frame, &opcode);
-    } else {
+    if ((connection->flags & KV_DFLAG_FRAGMENTS) != 0) {
         error = kv_fragments_take(&connection->fragments, frame, &whole);
-        if (error == KV_OK && whole.length > 0) {
-            error = take_message(connection, whole, &opcode);
-            kv_fragments_release(&connection->fragments);
-        }
+    }
+    if (error == KV_OK && whole.length > 0) {
+        error = take_message(connection, whole, &opcode);
+        kv_fragments_release(&connection->fragments);
     }
     if (error != KV_OK) {
         doom_for_frame(connection, opcode, error);
@@ -193,6 +193,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     connection->last_life = uv_now(stream->loop);
     connection->bytes_in += (uint64_t)count;
     connection->owner->bytes_in += (uint64_t)count;
+    kv_node_tick_arena(connection->owner->node);
     if (buffer->base == connection->owner->space) {
         take_from_space(connection, kv_bytes(buffer->base, (size_t)count));
     } else {
@@ -252,9 +253,8 @@ void kv_connection_agree(struct kv_connection *connection)
     const struct kv_node *node = connection->owner->node;
     const struct kv_options *options = &node->options;
     const struct kv_hash_key *key = kv_runtime_hash_key(node->runtime);
-    connection->limits = term_limits(options);
     struct kv_fragment_limits limits = {
-        .term = connection->limits,
+        .term = term_limits(connection),
         .message = (size_t)options->max_frame,
         .pending = (size_t)options->max_pending,
     };

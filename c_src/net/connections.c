@@ -118,6 +118,7 @@ static void on_turn_end(uv_prepare_t *prepare)
     struct kv_connections *connections = prepare->data;
     begin_turn(connections);
     kv_node_run_timers(connections->node);
+    kv_node_tend_arena(connections->node);
     do {
         close_doomed(connections);
         while (!kv_list_is_empty(&connections->dirty)) {
@@ -141,6 +142,8 @@ int kv_connections_init(struct kv_connections *connections, struct kv_node *node
     uv_timer_init(&node->loop, &connections->ticker);
     uv_prepare_init(&node->loop, &connections->turn_end);
     uv_timer_init(&node->loop, &node->process_timer);
+    uv_timer_init(&node->loop, &node->arena_timer);
+    node->arena_timer.data = node;
     connections->deadline.data = connections;
     connections->ticker.data = connections;
     connections->turn_end.data = connections;

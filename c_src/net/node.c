@@ -122,6 +122,7 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
                  .now = sink_now,
                  .clock = sink_clock},
         .world = kv_node_world(node),
+        .arena = node->arena,
     };
     if (RAND_bytes((unsigned char *)&options.hash_key, sizeof(options.hash_key)) != 1) {
         kv_node_fatal(node, KV_FATAL_INTERNAL, "%s", kv_error_text(KV_ERANDOM));
@@ -148,7 +149,7 @@ void kv_node_published(struct kv_node *node, uint32_t creation)
         .creation = creation,
         .cookie = kv_bytes(node->options.cookie, node->options.cookie_length),
     };
-    if (!start_runtime(node, creation)) {
+    if (!kv_node_open_arena(node) || !start_runtime(node, creation)) {
         return;
     }
     char text[KV_LOG_LINE_MAX];
@@ -281,6 +282,7 @@ static int finish(struct kv_node *node)
     if (node->runtime != NULL) {
         kv_runtime_free(node->runtime);
     }
+    kv_node_close_arena(node);
     kv_connections_finish(&node->connections);
     kv_publication_finish(&node->publication);
     kv_leash_finish(&node->leash);

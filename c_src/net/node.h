@@ -13,6 +13,7 @@
 #include "net/leash.h"
 #include "net/listener.h"
 #include "net/log.h"
+#include "net/mapping.h"
 #include "net/options.h"
 #include "net/publication.h"
 
@@ -44,6 +45,9 @@ struct kv_node {
     struct kv_connections connections;
     struct kv_identity identity;
     struct kv_runtime *runtime; /* NULL until the node is published */
+    struct kv_mapping mapping;
+    struct kv_arena *arena; /* there as long as the runtime is */
+    uv_timer_t arena_timer; /* for work that is left when nobody asks for anything */
     int (*start_services)(struct kv_runtime *runtime);
     uv_signal_t terminate;
     uv_signal_t interrupt;
@@ -67,6 +71,16 @@ void kv_node_published(struct kv_node *node, uint32_t creation);
 
 /* What the runtime's tools may ask; borrows the node. */
 struct kv_world kv_node_world(struct kv_node *node);
+
+/* Makes the arena that the tables lie in; false when there is no memory, and the node ends. */
+bool kv_node_open_arena(struct kv_node *node);
+void kv_node_close_arena(struct kv_node *node);
+
+/* Tells the arena what time it is. */
+void kv_node_tick_arena(struct kv_node *node);
+
+/* Does some of the work that tables have left. */
+void kv_node_tend_arena(struct kv_node *node);
 
 /* Runs the timers of processes that are due, and sees to it that the next is run. */
 void kv_node_run_timers(struct kv_node *node);

@@ -35,6 +35,7 @@ static const struct number_rule NUMBERS[] = {
     NUMBER("max-depth", max_depth, 16, 1 << 20, 65536),
     NUMBER("max-peers", max_peers, 1, 65536, 1024),
     NUMBER("max-pending", max_pending, 1 << 20, (uint64_t)1 << 40, (uint64_t)1 << 30),
+    NUMBER("max-memory", max_memory, 0, (uint64_t)1 << 43, 0),
     NUMBER("max-queue", max_queue, 1 << 20, (uint64_t)1 << 40, (uint64_t)512 << 20),
 };
 
@@ -55,6 +56,7 @@ static const char USAGE[] =
     "  --max-peers N            connections at once (1024)\n"
     "  --max-pending BYTES      of all messages a peer has sent in part (1073741824)\n"
     "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"
+    "  --max-memory BYTES       of all buckets (0: three quarters of the machine's)\n"
     "  --zeros differ|same      whether 0.0 and -0.0 are one key (differ)\n"
     "  --get-state bare|tagged  what sys of peers before OTP 28 gets: a state, or {ok, State} "
     "(bare)\n"

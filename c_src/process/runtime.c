@@ -35,12 +35,12 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     runtime->get_state = options->get_state;
     runtime->sink = options->sink;
     runtime->world = options->world;
+    runtime->arena = options->arena;
     kv_list_init(&runtime->process_list);
     kv_list_init(&runtime->walks);
     kv_list_init(&runtime->peer_list);
     kv_list_init(&runtime->signals);
     kv_list_init(&runtime->timers);
-    kv_list_init(&runtime->spare_watches);
     kv_list_init(&runtime->offers);
     peer_init(&runtime->local, runtime, options->node, options->creation, NULL);
     return runtime;
@@ -87,7 +87,6 @@ void kv_runtime_free(struct kv_runtime *runtime)
     KV_LIST_FOREACH (entry, &runtime->signals) {
         kv_free(KV_LIST_OF(entry, struct kv_kept, link));
     }
-    kv_monitors_drop_spares(runtime);
     kv_offers_free(runtime);
     kv_map_free(&runtime->processes);
     kv_map_free(&runtime->names);
@@ -102,6 +101,11 @@ void kv_runtime_free(struct kv_runtime *runtime)
 const struct kv_hash_key *kv_runtime_hash_key(const struct kv_runtime *runtime)
 {
     return &runtime->hash_key;
+}
+
+struct kv_arena *kv_runtime_arena(const struct kv_runtime *runtime)
+{
+    return runtime->arena;
 }
 
 enum kv_zeros kv_runtime_zeros(const struct kv_runtime *runtime)
@@ -239,10 +243,8 @@ static void deliver_local_signals(struct kv_runtime *runtime)
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
                        const struct kv_signal *signal)
 {
-    runtime->speaking = peer;
     int error = handle(peer, signal);
     deliver_local_signals(runtime);
-    runtime->speaking = NULL;
     return error;
 }
 

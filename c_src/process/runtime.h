@@ -11,6 +11,7 @@
 
 #include <kv/process.h>
 
+struct kv_arena;
 struct kv_peer; /* another node, while it is connected */
 
 enum kv_log_level { KV_LOG_DEBUG, KV_LOG_INFO, KV_LOG_NOTICE, KV_LOG_WARNING, KV_LOG_ERROR };
@@ -50,6 +51,7 @@ struct kv_runtime_options {
     enum kv_get_state get_state;
     struct kv_sink sink;
     struct kv_world world;
+    struct kv_arena *arena; /* where the tables of processes lie (store/arena.h); borrowed */
 };
 
 /* Never NULL. Freed with kv_runtime_free(), which ends all processes without telling anybody. */
@@ -90,6 +92,9 @@ uint64_t kv_runtime_run_timers(struct kv_runtime *runtime);
 /* The random key and the rule for zeros that stores of this node use. */
 const struct kv_hash_key *kv_runtime_hash_key(const struct kv_runtime *runtime);
 enum kv_zeros kv_runtime_zeros(const struct kv_runtime *runtime);
+
+/* The arena that it was made with. */
+struct kv_arena *kv_runtime_arena(const struct kv_runtime *runtime);
 
 /* Counts of what is there now. */
 size_t kv_runtime_process_count(const struct kv_runtime *runtime);

@@ -155,6 +155,9 @@ static void write_answer(struct kv_process *self, const struct kv_from *from,
         kv_debug_request(self, term, to);
     } else if (kv_term_is_atom(request, "suspend") || kv_term_is_atom(request, "resume")) {
         self->suspended = kv_term_is_atom(request, "suspend");
+        if (self->behaviour->handle_suspend != NULL) {
+            self->behaviour->handle_suspend(self, self->suspended);
+        }
         kv_write_atom_text(to, "ok");
     } else if (self->suspended && is_change_code(request)) {
         kv_write_atom_text(to,

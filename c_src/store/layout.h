@@ -61,7 +61,7 @@ struct kv_group {
     uint8_t tags[KV_GROUP_ENTRIES];
     uint16_t passed;
     uint8_t references[KV_GROUP_ENTRIES][KV_REFERENCE_SIZE];
-    uint8_t zero[2];
+    uint16_t own; /* the writer's: in the first group of a segment, its entries */
 };
 
 /* The first byte of an entry. */
@@ -99,8 +99,8 @@ static inline uint64_t kv_link_offset(uint64_t link)
     return ((link >> 16) & UINT64_C(0xFFFFFFFFFF)) * KV_ARENA_UNIT;
 }
 
-static inline uint64_t kv_link(enum kv_link_kind kind, unsigned groups_log2, unsigned depth,
-                               uint64_t offset)
+static inline uint64_t kv_make_link(enum kv_link_kind kind, unsigned groups_log2, unsigned depth,
+                                    uint64_t offset)
 {
     return (uint64_t)kind | ((uint64_t)groups_log2 << 2) | ((uint64_t)depth << 6) |
            ((offset / KV_ARENA_UNIT) << 16);

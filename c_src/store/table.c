@@ -1,162 +1,475 @@
-#include "store/table.h"
+#include "store/state.h"
 
 #include "base/alloc.h"
-#include "base/map.h"
 
-struct entry {
-    struct kv_map_node node;
-    size_t key_length;
-    size_t value_length;
-    uint8_t bytes[]; /* the key, then the value */
+#include <string.h>
+
+enum {
+    CLEAN_LEAST = 8,     /* entries looked at by a write to a table that is dusty, */
+    CLEAN_MOST = 64,     /* and at most, */
+    CLEAN_FACTOR = 8,    /* for so many times the bytes that the write made dead */
+    CLEAN_UNIT = 64,     /* bytes an entry is taken for */
+    ROOM_TRIES = 32,     /* to make room for one entry, */
+    ROOM_EVICTED = 16,   /* entries evicted by each, */
+    ROOM_CLEANED = 64,   /* and looked at */
+    EVICTED_MOST = 1024, /* for a table's own limit, by one write */
+    PRESSURE_SHARE = 64, /* this part of the limit is kept free in tables that evict, */
+    PRESSURE_MOST = 256, /* at most so many pages */
+    PRESSURE_EVICTED = 2,
+    LENGTH_MAX = 1 << 30
 };
 
-struct kv_table {
-    struct kv_hash_key key;
-    struct kv_map map;
-    size_t entry_bytes;
-};
-
-static struct kv_bytes key_of(const struct entry *entry)
+uint64_t kv_table_hash(const struct kv_table *table, struct kv_bytes key)
 {
-    return kv_bytes(entry->bytes, entry->key_length);
+    return kv_siphash(&table->arena->hash_key, key);
 }
 
-static struct kv_bytes value_of(const struct entry *entry)
+void kv_table_publish_stats(struct kv_table *table)
 {
-    return kv_bytes(entry->bytes + entry->key_length, entry->value_length);
+    KV_STORE_RELAXED(table->slot->memory, kv_table_memory(table));
 }
 
-static size_t size_of(const struct entry *entry)
+static void count_entry(struct kv_table *table, int64_t entries, int64_t bytes)
 {
-    return sizeof *entry + entry->key_length + entry->value_length;
+    KV_STORE_RELAXED(table->slot->count, table->slot->count + (uint64_t)entries);
+    KV_STORE_RELAXED(table->slot->bytes, table->slot->bytes + (uint64_t)bytes);
 }
 
-static bool has_key(const struct kv_map_node *node, const void *key)
+static int64_t bytes_of(const struct kv_entry *entry)
 {
-    const struct entry *entry = KV_MAP_OF(node, const struct entry, node);
-    return kv_bytes_equal(key_of(entry), *(const struct kv_bytes *)key);
+    return (int64_t)(entry->key.length + entry->value.length);
 }
 
-static struct entry *find(const struct kv_table *table, uint64_t hash, struct kv_bytes key)
+/* ---- beginning and end ------------------------------------------------------------------------
+ */
+
+/* Empties the slot, and makes readers see it as another table if the generation changes. */
+static uint64_t reset_slot(struct kv_table *table, uint32_t generations)
 {
-    struct kv_map_node *found = kv_map_find(&table->map, hash, has_key, &key);
-    return found == NULL ? NULL : KV_MAP_OF(found, struct entry, node);
+    struct kv_table_slot *slot = table->slot;
+    uint64_t root = slot->root;
+    kv_stripes_lock(table, 0, UINT64_MAX);
+    KV_STORE_RELAXED(slot->generation, slot->generation + generations);
+    KV_STORE_RELAXED(slot->root, 0);
+    KV_STORE_RELAXED(slot->count, 0);
+    KV_STORE_RELAXED(slot->bytes, 0);
+    KV_STORE_RELAXED(slot->memory, 0);
+    if (generations > 0) {
+        KV_STORE_RELAXED(slot->flags, 0);
+    }
+    kv_stripes_unlock(table, 0, UINT64_MAX);
+    return root;
 }
 
-static void drop(struct kv_table *table, struct entry *entry)
+struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_options *options)
 {
-    table->entry_bytes -= size_of(entry);
-    kv_map_remove(&table->map, &entry->node);
-    kv_free(entry);
-}
-
-struct kv_table *kv_table_new(const struct kv_hash_key *key)
-{
+    uint32_t number;
+    if (!kv_slot_take(arena, &number)) {
+        return NULL;
+    }
     struct kv_table *table = kv_zalloc(sizeof *table);
-    table->key = *key;
+    table->arena = arena;
+    table->number = number;
+    table->slot = kv_slot(arena, number);
+    table->evict = (uint8_t)(options == NULL ? KV_EVICT_NONE : options->evict);
+    table->max_memory = options == NULL ? 0 : options->max_memory;
+    table->next_expiry = UINT64_MAX;
+    kv_list_append(&arena->tables, &table->of_arena);
+    kv_list_init(&table->of_dusty);
+    kv_list_init(&table->of_fading);
+    arena->table_count++;
+    (void)reset_slot(table, 1);
     return table;
+}
+
+static void bury(struct kv_table *table, uint64_t root)
+{
+    kv_list_remove(&table->of_dusty);
+    kv_list_remove(&table->of_fading);
+    table->expiring = table->sweep = 0;
+    table->next_expiry = UINT64_MAX;
+    if (root != 0 || table->open != 0) {
+        kv_bury(table, root);
+        (void)kv_graves_step(table->arena);
+    }
+}
+
+static struct kv_item pid_key(const uint32_t pid[2])
+{
+    return (struct kv_item){.bytes = kv_bytes(pid, 2 * sizeof *pid), .form = 1};
 }
 
 void kv_table_free(struct kv_table *table)
 {
-    if (table != NULL) {
-        kv_table_clear(table);
-        kv_free(table);
-    }
-}
-
-bool kv_table_get(const struct kv_table *table, struct kv_bytes key, struct kv_bytes *value)
-{
-    const struct entry *entry = find(table, kv_siphash(&table->key, key), key);
-    if (entry != NULL) {
-        *value = value_of(entry);
-    }
-    return entry != NULL;
-}
-
-void kv_table_put(struct kv_table *table, struct kv_bytes key, struct kv_bytes value)
-{
-    uint64_t hash = kv_siphash(&table->key, key);
-    struct entry *old = find(table, hash, key);
-    if (old != NULL && old->value_length == value.length) {
-        memcpy(old->bytes + old->key_length, value.data, value.length);
+    if (table == NULL) {
         return;
     }
-    struct entry *entry = kv_alloc(sizeof *entry + key.length + value.length);
-    entry->key_length = key.length;
-    entry->value_length = value.length;
-    memcpy(entry->bytes, key.data, key.length);
-    memcpy(entry->bytes + key.length, value.data, value.length);
-    if (old != NULL) {
-        drop(table, old);
+    struct kv_arena *arena = table->arena;
+    if (table->published) {
+        (void)kv_table_delete(arena->directory, pid_key((uint32_t[]){table->id, table->serial}));
     }
-    kv_map_insert(&table->map, &entry->node, hash);
-    table->entry_bytes += size_of(entry);
-}
-
-bool kv_table_delete(struct kv_table *table, struct kv_bytes key)
-{
-    struct entry *entry = find(table, kv_siphash(&table->key, key), key);
-    if (entry != NULL) {
-        drop(table, entry);
-    }
-    return entry != NULL;
+    bury(table, reset_slot(table, 1));
+    kv_slot_give(arena, table->number);
+    kv_list_remove(&table->of_arena);
+    arena->table_count--;
+    kv_free(table);
 }
 
 void kv_table_clear(struct kv_table *table)
 {
-    for (size_t i = 0; i < table->map.chain_count; i++) {
-        while (table->map.chains[i] != NULL) {
-            struct kv_map_node *node = table->map.chains[i];
-            table->map.chains[i] = node->next;
-            kv_free(KV_MAP_OF(node, struct entry, node));
+    bury(table, reset_slot(table, 0));
+}
+
+int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, struct kv_table *table)
+{
+    const uint32_t place[2] = {table->number, table->slot->generation};
+    struct kv_item value = {.bytes = kv_bytes(place, sizeof place), .form = 1};
+    int error = kv_table_put(arena->directory, pid_key((uint32_t[]){id, serial}), value, KV_NEVER);
+    if (error == KV_OK) {
+        table->id = id;
+        table->serial = serial;
+        table->published = true;
+    }
+    return error;
+}
+
+void kv_table_hold(struct kv_table *table, bool held)
+{
+    KV_STORE_RELEASE(table->slot->flags, held ? KV_SLOT_HELD : 0);
+}
+
+uint32_t kv_table_slot_number(const struct kv_table *table)
+{
+    return table->number;
+}
+
+uint32_t kv_table_generation(const struct kv_table *table)
+{
+    return table->slot->generation;
+}
+
+/* ---- removing ---------------------------------------------------------------------------------
+ */
+
+void kv_table_tidy(struct kv_table *table, uint64_t dead)
+{
+    if (kv_log_is_dusty(table)) {
+        uint64_t entries = dead * CLEAN_FACTOR / CLEAN_UNIT;
+        entries = entries < CLEAN_LEAST ? CLEAN_LEAST : entries;
+        (void)kv_log_clean(table, (unsigned)(entries > CLEAN_MOST ? CLEAN_MOST : entries));
+        if (kv_log_is_dusty(table) && kv_list_is_empty(&table->of_dusty)) {
+            kv_list_append(&table->arena->dusty, &table->of_dusty);
         }
     }
-    kv_map_free(&table->map);
-    table->entry_bytes = 0;
+    kv_table_publish_stats(table);
 }
 
-size_t kv_table_count(const struct kv_table *table)
+void kv_table_drop(struct kv_table *table, uint64_t hash, struct kv_place place,
+                   const struct kv_entry *entry)
 {
-    return table->map.count;
+    uint64_t offset = kv_place_offset(place);
+    kv_index_remove(table, hash, place);
+    count_entry(table, -1, -bytes_of(entry));
+    table->expiring -= (entry->flags & KV_ENTRY_EXPIRES) != 0;
+    kv_log_drop(table, offset, entry->size);
 }
 
-size_t kv_table_memory(const struct kv_table *table)
+static void remove_and_tidy(struct kv_table *table, uint64_t hash, struct kv_place place,
+                            const struct kv_entry *entry)
 {
-    return sizeof *table + table->entry_bytes +
-           table->map.chain_count * sizeof(struct kv_map_node *);
+    kv_table_drop(table, hash, place, entry);
+    kv_table_tidy(table, entry->size);
 }
 
-bool kv_table_next(const struct kv_table *table, const void **cursor, struct kv_bytes *key,
-                   struct kv_bytes *value)
+bool kv_table_delete(struct kv_table *table, struct kv_item key)
 {
-    const struct kv_map_node *node = kv_map_next(&table->map, *cursor);
-    if (node == NULL) {
+    struct kv_entry entry;
+    uint64_t hash = kv_table_hash(table, key.bytes);
+    struct kv_place place = kv_index_find(table, hash, key.form, key.bytes, &entry);
+    if (place.group == NULL) {
         return false;
     }
-    const struct entry *entry = KV_MAP_OF(node, const struct entry, node);
-    *key = key_of(entry);
-    *value = value_of(entry);
-    *cursor = node;
+    bool was_there = !kv_entry_has_expired(table->arena, &entry);
+    remove_and_tidy(table, hash, place, &entry);
+    return was_there;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
+
+static void stamp(const struct kv_table *table, uint8_t *use)
+{
+    uint32_t now = (uint32_t)table->arena->now;
+    for (unsigned i = 0; i < KV_ENTRY_USE_SIZE; i++) {
+        KV_STORE_RELAXED(use[i], (uint8_t)(now >> (8 * i)));
+    }
+}
+
+bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value)
+{
+    struct kv_entry entry;
+    uint64_t hash = kv_table_hash(table, key.bytes);
+    struct kv_place place = kv_index_find(table, hash, key.form, key.bytes, &entry);
+    if (place.group == NULL) {
+        return false;
+    }
+    if (kv_entry_has_expired(table->arena, &entry)) {
+        remove_and_tidy(table, hash, place, &entry);
+        return false;
+    }
+    if (entry.use != NULL) {
+        stamp(table, entry.use);
+    }
+    *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
     return true;
 }
 
-struct scan {
-    void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value);
-    void *context;
+/* ---- making room ------------------------------------------------------------------------------
+ */
+
+static uint64_t needed(const struct kv_table *table)
+{
+    return table->live + table->run_live + table->index_bytes;
+}
+
+/* A little ahead of the limit of the arena. */
+static void relieve(struct kv_table *table)
+{
+    const struct kv_arena *arena = table->arena;
+    uint64_t kept = arena->limit_pages / PRESSURE_SHARE;
+    kept = kept < PRESSURE_MOST ? kept : PRESSURE_MOST;
+    if (table->evict != KV_EVICT_NONE && arena->used_pages + kept > arena->limit_pages) {
+        for (unsigned i = 0; i < PRESSURE_EVICTED; i++) {
+            (void)kv_evict_one(table);
+        }
+        (void)kv_log_clean(table, CLEAN_MOST / 2);
+    }
+}
+
+/* After a request for memory has failed. False when there is nothing more to be done. */
+static bool make_room(struct kv_table *table)
+{
+    bool freed = kv_graves_step(table->arena);
+    for (unsigned i = 0; !freed && i < ROOM_EVICTED && kv_evict_one(table); i++) {
+        freed = i + 1 == ROOM_EVICTED;
+    }
+    return kv_log_clean(table, ROOM_CLEANED) || freed;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------
+ */
+
+struct put {
+    struct kv_entry entry; /* to be */
+    struct kv_entry old;
+    uint64_t hash;
+    struct kv_place place; /* of the old one */
 };
 
-static void visit_node(void *context, struct kv_map_node *node)
+static void find_old(struct kv_table *table, struct put *put)
 {
-    const struct scan *scan = context;
-    const struct entry *entry = KV_MAP_OF(node, const struct entry, node);
-    scan->visit(scan->context, key_of(entry), value_of(entry));
+    put->place =
+        kv_index_find(table, put->hash, kv_entry_key_form(&put->entry), put->entry.key, &put->old);
+}
+
+/* Keeps the table's own limit. May evict any entry, the old one too. */
+static bool fits_limit(struct kv_table *table, struct put *put)
+{
+    if (table->max_memory == 0) {
+        return true;
+    }
+    uint64_t old = put->place.group != NULL ? put->old.size : 0;
+    uint64_t more = put->entry.size > old ? put->entry.size - old : 0;
+    for (unsigned i = 0; i < EVICTED_MOST && needed(table) + more > table->max_memory; i++) {
+        if (more > table->max_memory || !kv_evict_one(table)) {
+            return false;
+        }
+    }
+    find_old(table, put);
+    return needed(table) + more <= table->max_memory;
+}
+
+static void write_entry(struct kv_table *table, const struct put *put, uint64_t offset)
+{
+    kv_entry_write(kv_at(table->arena, offset), &put->entry, (uint32_t)table->arena->now);
+}
+
+/* A small entry that takes as much as the one before is written over it. */
+static bool write_over(struct kv_table *table, const struct put *put)
+{
+    if (put->place.group == NULL || put->old.size != put->entry.size ||
+        put->old.size > KV_ENTRY_SMALL_MAX) {
+        return false;
+    }
+    kv_stripes_lock(table, put->hash, put->hash);
+    write_entry(table, put, kv_place_offset(put->place));
+    kv_stripes_unlock(table, put->hash, put->hash);
+    return true;
+}
+
+static int write_new(struct kv_table *table, struct put *put)
+{
+    uint64_t offset = kv_log_take(table, put->entry.size);
+    if (offset == 0) {
+        return KV_ENOMEM;
+    }
+    find_old(table, put); /* it may have moved to make room */
+    write_entry(table, put, offset);
+    if (put->place.group != NULL) {
+        uint64_t old = kv_place_offset(put->place);
+        kv_index_replace(table, put->hash, put->place, offset);
+        kv_log_drop(table, old, put->old.size);
+        return KV_OK;
+    }
+    int error = kv_index_insert(table, put->hash, offset);
+    if (error != KV_OK) {
+        kv_log_drop(table, offset, put->entry.size);
+    }
+    return error;
+}
+
+static int write_or_make_room(struct kv_table *table, struct put *put)
+{
+    int error = write_new(table, put);
+    for (unsigned i = 0; error != KV_OK && i < ROOM_TRIES && make_room(table); i++) {
+        error = write_new(table, put);
+    }
+    return error;
+}
+
+static void note_expiry(struct kv_table *table, const struct put *put, bool had_old, bool expired)
+{
+    table->expiring -= had_old && expired;
+    if ((put->entry.flags & KV_ENTRY_EXPIRES) != 0) {
+        table->expiring++;
+        if (put->entry.expiry < table->next_expiry) {
+            table->next_expiry = put->entry.expiry;
+        }
+        if (put->entry.expiry < table->sweep_least) {
+            table->sweep_least = put->entry.expiry;
+        }
+        if (kv_list_is_empty(&table->of_fading)) {
+            kv_list_append(&table->arena->fading, &table->of_fading);
+        }
+    }
+}
+
+int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry)
+{
+    struct put put = {.hash = kv_table_hash(table, key.bytes)};
+    if (key.bytes.length > LENGTH_MAX || value.bytes.length > LENGTH_MAX) {
+        return KV_ENOMEM;
+    }
+    put.entry.flags = (uint8_t)(key.form | (value.form << KV_ENTRY_VALUE_FORM_SHIFT) |
+                                (expiry != KV_NEVER ? KV_ENTRY_EXPIRES : 0) |
+                                (table->evict == KV_EVICT_LRU ? KV_ENTRY_HAS_USE : 0));
+    put.entry.key = key.bytes;
+    put.entry.value = value.bytes;
+    put.entry.expiry = expiry;
+    kv_entry_measure(&put.entry);
+    find_old(table, &put);
+    if (!fits_limit(table, &put)) {
+        return KV_ENOMEM;
+    }
+    if (!write_over(table, &put)) {
+        int error = write_or_make_room(table, &put);
+        if (error != KV_OK) {
+            return error;
+        }
+    }
+    /* The sizes and flags of the old entry were read before it went. */
+    bool had_old = put.place.group != NULL;
+    count_entry(table, !had_old, bytes_of(&put.entry) - (had_old ? bytes_of(&put.old) : 0));
+    note_expiry(table, &put, had_old, had_old && (put.old.flags & KV_ENTRY_EXPIRES) != 0);
+    kv_table_tidy(table, had_old ? put.old.size : 0);
+    relieve(table);
+    return KV_OK;
+}
+
+/* ---- figures ----------------------------------------------------------------------------------
+ */
+
+uint64_t kv_table_count(const struct kv_table *table)
+{
+    return table->slot->count;
+}
+
+uint64_t kv_table_memory(const struct kv_table *table)
+{
+    return sizeof *table->slot + table->log_bytes + table->run_bytes + table->index_bytes;
+}
+
+uint64_t kv_table_bytes(const struct kv_table *table)
+{
+    return table->slot->bytes;
+}
+
+/* ---- walks ------------------------------------------------------------------------------------
+ */
+
+/* The entry there, unless it has expired. */
+static bool read_at(const struct kv_table *table, const struct kv_segment *segment, unsigned at,
+                    struct kv_item *key, struct kv_item *value)
+{
+    struct kv_entry entry;
+    struct kv_place place = {.group = &segment->groups[at / KV_GROUP_ENTRIES],
+                             .entry = at % KV_GROUP_ENTRIES};
+    if (place.group->tags[place.entry] == 0) {
+        return false;
+    }
+    kv_entry_read(kv_at(table->arena, kv_place_offset(place)), &entry);
+    *key = (struct kv_item){.bytes = entry.key, .form = kv_entry_key_form(&entry)};
+    *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
+    return !kv_entry_has_expired(table->arena, &entry);
+}
+
+static unsigned entries_of(const struct kv_segment *segment)
+{
+    return (unsigned)KV_GROUP_ENTRIES << segment->groups_log2;
+}
+
+/* The hash behind those of the segment, 0 after the last. */
+static uint64_t next_segment(const struct kv_segment *segment, uint64_t hash)
+{
+    uint64_t first;
+    uint64_t last;
+    kv_segment_range(segment, hash, &first, &last);
+    return last + 1;
+}
+
+bool kv_table_next(const struct kv_table *table, struct kv_table_walk *walk, struct kv_item *key,
+                   struct kv_item *value)
+{
+    struct kv_segment segment;
+    while ((!walk->begun || walk->hash != 0 || walk->entry != 0) &&
+           kv_index_segment(table, walk->hash, &segment)) {
+        walk->begun = true;
+        while (walk->entry < entries_of(&segment)) {
+            if (read_at(table, &segment, walk->entry++, key, value)) {
+                return true;
+            }
+        }
+        walk->hash = next_segment(&segment, walk->hash);
+        walk->entry = 0;
+    }
+    return false;
 }
 
 void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
-                   void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value),
+                   void (*visit)(void *context, struct kv_item key, struct kv_item value),
                    void *context)
 {
-    struct scan scan = {.visit = visit, .context = context};
-    kv_map_scan(&table->map, cursor, visit_node, &scan);
+    struct kv_segment segment;
+    struct kv_item key;
+    struct kv_item value;
+    if (!kv_index_segment(table, *cursor, &segment)) {
+        *cursor = 0;
+        return;
+    }
+    for (unsigned i = 0; i < entries_of(&segment); i++) {
+        if (read_at(table, &segment, i, &key, &value)) {
+            visit(context, key, value);
+        }
+    }
+    *cursor = next_segment(&segment, *cursor);
 }

@@ -1,47 +1,90 @@
 /* The table behind a bucket: bytes in, bytes out; it knows no Erlang.
  *
- * Keys are compared byte by byte: whoever wants another equality makes the bytes canonical first.
- */
+ * A key is bytes and a form, a number from 0 to 3 that is part of it; so is a value. Keys are
+ * compared byte by byte: whoever wants another equality makes the bytes canonical first.
+ *
+ * Every operation does a bounded amount of work, however large the table. Readers in other programs
+ * see each change whole. */
 #ifndef KV_TABLE_H
 #define KV_TABLE_H
 
-#include "base/siphash.h"
+#include "store/arena.h"
 
 #include <kv/bytes.h>
 
 struct kv_table;
 
-/* `key` is copied. Never NULL; freed with kv_table_free(). */
-struct kv_table *kv_table_new(const struct kv_hash_key *key);
+struct kv_item {
+    struct kv_bytes bytes;
+    uint8_t form;
+};
+
+/* What goes when there is no room. */
+enum kv_evict {
+    KV_EVICT_NONE, /* nothing: the put fails */
+    KV_EVICT_LRU,  /* what has not been used for long, of some that are looked at */
+    KV_EVICT_TTL,  /* what expires soonest, of some that are looked at */
+};
+
+struct kv_table_options {
+    enum kv_evict evict;
+    uint64_t max_memory; /* bytes of entries and index, 0: no limit */
+};
+
+/* NULL when there is no memory. Freed with kv_table_free(). `options` may be NULL. */
+struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_options *options);
+
+/* Readers know at once that the table is gone. `table` may be NULL. */
 void kv_table_free(struct kv_table *table);
 
-/* The value of a key, valid until the table is next changed; false when there is none. O(1). */
-bool kv_table_get(const struct kv_table *table, struct kv_bytes key, struct kv_bytes *value);
+/* The value of a key, valid until the table is next changed; false when there is none. Counts as a
+ * use, and removes what has expired. */
+bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value);
 
-/* Puts a copy of key and value in, in place of an older value. O(1) amortised. */
-void kv_table_put(struct kv_table *table, struct kv_bytes key, struct kv_bytes value);
+/* When an entry expires: kv_arena_time() at which it is gone, or KV_NEVER. */
+#define KV_NEVER 0
 
-/* False when there was none. O(1) amortised. */
-bool kv_table_delete(struct kv_table *table, struct kv_bytes key);
+/* Puts a copy of key and value in, in place of an older value. Neither may lie in the arena.
+ * KV_OK, or KV_ENOMEM: nothing has changed then, but what was evicted is gone. */
+int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry);
 
-/* Removes everything. O(count). */
+/* False when there was none. */
+bool kv_table_delete(struct kv_table *table, struct kv_item key);
+
+/* Removes everything; the memory is freed by kv_arena_work(). */
 void kv_table_clear(struct kv_table *table);
 
-size_t kv_table_count(const struct kv_table *table);
+/* Entries; those count that have expired and were not removed yet. */
+uint64_t kv_table_count(const struct kv_table *table);
 
-/* Bytes of all keys and values, and of what the table needs to keep them. */
-size_t kv_table_memory(const struct kv_table *table);
+/* Bytes of the arena that the table takes. */
+uint64_t kv_table_memory(const struct kv_table *table);
 
-/* Goes over all entries in an arbitrary order. *cursor starts as NULL and is the walk's own; false
- * at the end. The table must not change during the walk. */
-bool kv_table_next(const struct kv_table *table, const void **cursor, struct kv_bytes *key,
-                   struct kv_bytes *value);
+/* Bytes of all keys and values. */
+uint64_t kv_table_bytes(const struct kv_table *table);
 
-/* As kv_table_next(), for a table that may change between two calls: visits some entries and moves
- * *cursor on, which starts as 0 and is 0 again at the end. An entry that is there all the time is
- * visited at least once. */
+/* Readers in other programs are to ask the owner, or need not any more. */
+void kv_table_hold(struct kv_table *table, bool held);
+
+/* What a reader knows the table by. */
+uint32_t kv_table_slot_number(const struct kv_table *table);
+uint32_t kv_table_generation(const struct kv_table *table);
+
+/* Goes over all entries in an arbitrary order: begins all zero; false at the end. The table must
+ * not change during the walk. */
+struct kv_table_walk {
+    uint64_t hash; /* of the segment */
+    unsigned entry;
+    bool begun;
+};
+bool kv_table_next(const struct kv_table *table, struct kv_table_walk *walk, struct kv_item *key,
+                   struct kv_item *value);
+
+/* As kv_table_next(), for a table that may change between two calls: visits up to 640 entries and
+ * moves *cursor on, which starts as 0 and is 0 again at the end. An entry that is there all the
+ * time is visited at least once. `visit` must not change the table. */
 void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
-                   void (*visit)(void *context, struct kv_bytes key, struct kv_bytes value),
+                   void (*visit)(void *context, struct kv_item key, struct kv_item value),
                    void *context);
 
 #endif

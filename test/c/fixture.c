@@ -1,4 +1,5 @@
 #include "fixture.h"
+#include "store_model.h"
 
 #include "base/alloc.h"
 
@@ -6,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RING = 256 };
+enum { RING = 256, ARENA_SIZE = 1 << 28 };
 
 static size_t outstanding_before;
 
@@ -373,6 +374,8 @@ struct fixture *fixture_answering(enum kv_get_state get_state)
     static char name_b[] = "b@host";
     outstanding_before = kv_alloc_outstanding();
     struct fixture *fixture = calloc(1, sizeof *fixture);
+    fixture->memory = model_memory(ARENA_SIZE);
+    fixture->arena = kv_arena_new(&fixture->memory, &(struct kv_arena_options){.max_memory = 0});
     struct kv_runtime_options options = {
         .node = kv_bytes_text(FIXTURE_NODE),
         .creation = FIXTURE_CREATION,
@@ -384,6 +387,7 @@ struct fixture *fixture_answering(enum kv_get_state get_state)
                  .now = fixed_date,
                  .clock = clock_of_test},
         .world = {.context = fixture, .stats = fixed_stats, .each_connection = one_connection},
+        .arena = fixture->arena,
     };
     fixture->runtime = kv_runtime_new(&options);
     fixture->a = kv_runtime_peer_up(fixture->runtime, kv_bytes_text(name_a), 7, name_a);
@@ -395,6 +399,8 @@ void fixture_free(struct fixture *fixture)
 {
     forget(fixture);
     kv_runtime_free(fixture->runtime);
+    kv_arena_free(fixture->arena);
+    model_memory_free(&fixture->memory);
     free(fixture);
     if (kv_alloc_outstanding() != outstanding_before) {
         /* An assertion in a tear-down does not fail the test. */

@@ -3,6 +3,7 @@
 #define KV_TEST_FIXTURE_H
 
 #include "process/runtime.h"
+#include "store/arena.h"
 
 enum { FIXTURE_MAX_SENT = 4096 };
 
@@ -14,9 +15,11 @@ struct sent {
 
 struct fixture {
     struct kv_runtime *runtime;
-    struct kv_peer *a; /* "a@host", creation 7 */
-    struct kv_peer *b; /* "b@host", creation 8 */
-    uint64_t clock;    /* milliseconds; a test moves it on */
+    struct kv_arena_memory memory;
+    struct kv_arena *arena; /* a test may move its clock on */
+    struct kv_peer *a;      /* "a@host", creation 7 */
+    struct kv_peer *b;      /* "b@host", creation 8 */
+    uint64_t clock;         /* milliseconds; a test moves it on */
     size_t sent_count;
     struct sent sent[FIXTURE_MAX_SENT];
 };

@@ -9,11 +9,12 @@
 #include "kv/kv.h"
 #include "observe/observe.h"
 #include "process/runtime.h"
+#include "store/arena.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PEERS = 3, PIDS_PER_PEER = 4, MAX_NATIVE = 24, REFS = 16 };
+enum { PEERS = 3, PIDS_PER_PEER = 4, MAX_NATIVE = 24, REFS = 16, ARENA_SIZE = 1 << 24 };
 
 struct world {
     const uint8_t *data;
@@ -44,7 +45,7 @@ static void sent(void *context, void *carrier, const struct kv_signal *signal)
 {
     static const struct kv_term_limits limits = KV_TERM_LIMITS_DEFAULT;
     struct world *world = context;
-    struct kv_signal back = {0};
+    struct kv_signal back;
     int opcode = 0;
     (void)carrier;
     kv_buffer_clear(&world->frame);
@@ -296,7 +297,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t outstanding = kv_alloc_outstanding();
     struct world world = {.data = data, .left = size};
+    static uint8_t space[ARENA_SIZE] __attribute__((aligned(KV_ARENA_PAGE)));
+    struct kv_arena_memory memory = {.base = space, .reserve = sizeof space};
+    memset(space, 0, KV_ARENA_PAGE); /* the rest may be anything */
+    struct kv_arena *arena = kv_arena_new(&memory, &(struct kv_arena_options){.max_memory = 0});
     struct kv_runtime_options options = {
+        .arena = arena,
         .node = kv_bytes_text(node),
         .creation = 9,
         .sink =
@@ -311,6 +317,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step(&world);
     }
     kv_runtime_free(world.runtime);
+    kv_arena_free(arena);
     kv_buffer_free(&world.terms);
     kv_buffer_free(&world.frame);
     if (kv_alloc_outstanding() != outstanding) {

@@ -1,0 +1,28 @@
+/* Terms as the store keeps them: a binary as its bytes, any other as it is. docs/store-format.md.
+ */
+#ifndef KV_ITEM_H
+#define KV_ITEM_H
+
+#include "store/table.h"
+
+#include <kv/term.h>
+
+enum kv_form {
+    KV_FORM_TERM = 0,
+    KV_FORM_BINARY = 1, /* the bytes of a binary */
+};
+
+/* A value that is a binary of more bytes is kept as a term, so that it can be sent as it lies. */
+enum { KV_PACKED_VALUE_MAX = 1024 };
+
+/* Both borrow from the term, which is a canonical one for a key. */
+struct kv_item kv_item_of_key(struct kv_bytes key);
+struct kv_item kv_item_of_value(struct kv_bytes value);
+
+/* Appends the term. */
+void kv_write_item(struct kv_buffer *to, struct kv_item item);
+
+/* The term: where it lies, if it lies there as one, else built in `space`. */
+struct kv_bytes kv_item_term(struct kv_item item, struct kv_buffer *space);
+
+#endif

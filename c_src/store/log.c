@@ -1,0 +1,461 @@
+/* Entries. The small ones of a table lie one behind the other in its log pages, in the order in
+ * which they were written; the pages that have most dead bytes are emptied into the open one, a few
+ * entries at a time. A large entry has a run of pages of its own and stays where it is.
+ *
+ * A table that is still small has one page of less than KV_ARENA_PAGE; when that is full, all that
+ * lives in it moves to a larger one. */
+#include "store/state.h"
+
+#include <string.h>
+
+enum {
+    DEAD_SHARE = 4,       /* a table's pages may be dead to this part, */
+    DEAD_FREE = 4096,     /* and this many bytes are never too many */
+    PAGE_SHARE = 16,      /* a log page is this part of the table, within its limits */
+    SMALL_SPARE_SHARE = 4 /* what a new small page leaves free */
+};
+
+/* ---- entries ----------------------------------------------------------------------------------
+ */
+
+static unsigned length_size(uint64_t length)
+{
+    unsigned size = 1;
+    while (length >= 0x80) {
+        length >>= 7;
+        size++;
+    }
+    return size;
+}
+
+void kv_entry_measure(struct kv_entry *entry)
+{
+    uint64_t size = 1 + length_size(entry->key.length) + length_size(entry->value.length) +
+                    entry->key.length + entry->value.length;
+    size += (entry->flags & KV_ENTRY_EXPIRES) != 0 ? KV_ENTRY_EXPIRY_SIZE : 0;
+    size += (entry->flags & KV_ENTRY_HAS_USE) != 0 ? KV_ENTRY_USE_SIZE : 0;
+    entry->size = kv_round_up(size, KV_ENTRY_ALIGNMENT);
+}
+
+static uint8_t *write_length(uint8_t *at, uint64_t length)
+{
+    while (length >= 0x80) {
+        *at++ = (uint8_t)(length | 0x80);
+        length >>= 7;
+    }
+    *at++ = (uint8_t)length;
+    return at;
+}
+
+static uint8_t *write_number(uint8_t *at, uint64_t number, unsigned size)
+{
+    for (unsigned i = 0; i < size; i++) {
+        *at++ = (uint8_t)(number >> (8 * i));
+    }
+    return at;
+}
+
+static uint8_t *write_bytes(uint8_t *at, struct kv_bytes bytes)
+{
+    if (bytes.length > 0) {
+        memcpy(at, bytes.data, bytes.length);
+    }
+    return at + bytes.length;
+}
+
+void kv_entry_write(uint8_t *at, const struct kv_entry *entry, uint32_t use)
+{
+    *at++ = entry->flags;
+    at = write_length(at, entry->key.length);
+    at = write_length(at, entry->value.length);
+    if ((entry->flags & KV_ENTRY_EXPIRES) != 0) {
+        at = write_number(at, entry->expiry, KV_ENTRY_EXPIRY_SIZE);
+    }
+    if ((entry->flags & KV_ENTRY_HAS_USE) != 0) {
+        at = write_number(at, use, KV_ENTRY_USE_SIZE);
+    }
+    at = write_bytes(at, entry->key);
+    (void)write_bytes(at, entry->value);
+}
+
+/* ---- pages ------------------------------------------------------------------------------------
+ */
+
+static bool is_small(const struct kv_table *table)
+{
+    return table->open_size <= KV_BLOCK_MAX;
+}
+
+static uint32_t log_page_of(const struct kv_arena *arena, uint64_t offset)
+{
+    uint32_t page = kv_page_of(offset);
+    return arena->pages[page].kind == KV_PAGE_INNER ? page - arena->pages[page].back : page;
+}
+
+static uint32_t *full_list(struct kv_table *table, uint32_t page)
+{
+    const struct kv_page *log = &table->arena->pages[page];
+    uint64_t eighths = (uint64_t)log->log.dead * KV_LOG_LISTS / log->log.used;
+    return &table->full[eighths < KV_LOG_LISTS ? eighths : KV_LOG_LISTS - 1];
+}
+
+static void count_pages(struct kv_table *table, int64_t bytes)
+{
+    table->log_bytes += (uint64_t)bytes;
+    table->arena->entry_bytes += (uint64_t)bytes;
+}
+
+void kv_log_free_page(struct kv_arena *arena, uint32_t page)
+{
+    uint64_t pages = arena->pages[page].order;
+    arena->entry_bytes -= pages * KV_ARENA_PAGE;
+    kv_pages_give(arena, page, pages);
+}
+
+/* A page of the table that is in no list. */
+static void free_log_page(struct kv_table *table, uint32_t page)
+{
+    table->dead -= table->arena->pages[page].log.dead;
+    table->log_bytes -= (uint64_t)table->arena->pages[page].order * KV_ARENA_PAGE;
+    kv_log_free_page(table->arena, page);
+}
+
+static void make_log_page(struct kv_arena *arena, uint64_t offset, uint64_t size)
+{
+    uint32_t first = kv_page_of(offset);
+    uint32_t count = (uint32_t)(size / KV_ARENA_PAGE);
+    arena->pages[first].kind = KV_PAGE_LOG;
+    arena->pages[first].order = (uint8_t)count;
+    arena->pages[first].log.used = 0;
+    arena->pages[first].log.dead = 0;
+    for (uint32_t i = 1; i < count; i++) {
+        arena->pages[first + i].back = (uint8_t)i;
+    }
+}
+
+/* The open page is full. */
+static void close_page(struct kv_table *table)
+{
+    uint32_t page = kv_page_of(table->open);
+    struct kv_page *log = &table->arena->pages[page];
+    log->log.used = table->open_used;
+    if (log->log.dead == log->log.used) {
+        free_log_page(table, page);
+    } else {
+        kv_page_list_add(table->arena, full_list(table, page), page);
+    }
+}
+
+/* Another page to fill, of `size` bytes, which is more than fits into a block. */
+static bool open_page(struct kv_table *table, uint64_t size, enum kv_need need)
+{
+    uint64_t offset = kv_memory_take(table->arena, size, need);
+    if (offset == 0) {
+        return false;
+    }
+    if (size > KV_BLOCK_MAX) {
+        make_log_page(table->arena, offset, size);
+    }
+    count_pages(table, (int64_t)size);
+    table->open = offset;
+    table->open_size = (uint32_t)size;
+    table->open_used = 0;
+    return true;
+}
+
+static uint64_t bump(struct kv_table *table, uint64_t size)
+{
+    uint64_t offset = table->open + table->open_used;
+    table->open_used += (uint32_t)size;
+    return offset;
+}
+
+/* ---- moving -----------------------------------------------------------------------------------
+ */
+
+static uint64_t take_in_page(struct kv_table *table, uint64_t size, enum kv_need need);
+
+enum moved { NOT_LIVE, MOVED, NO_ROOM };
+
+/* Looks at the entry there and moves it if it lives. */
+static enum moved move_entry(struct kv_table *table, uint64_t offset, uint64_t *size)
+{
+    struct kv_arena *arena = table->arena;
+    struct kv_entry entry;
+    kv_entry_read(kv_at(arena, offset), &entry);
+    uint64_t hash = kv_table_hash(table, entry.key);
+    struct kv_place place = kv_index_find_offset(table, hash, offset);
+    *size = entry.size;
+    arena->effort++;
+    if (place.group == NULL) {
+        return NOT_LIVE;
+    }
+    uint64_t to = take_in_page(table, entry.size, KV_BEYOND_LIMIT);
+    if (to == 0) {
+        return NO_ROOM;
+    }
+    memcpy(kv_at(arena, to), kv_at(arena, offset), entry.size);
+    kv_index_replace(table, hash, place, to);
+    return MOVED;
+}
+
+/* From the one page of a small table to a page that has room for all. */
+static bool move_all(struct kv_table *table, uint64_t size, enum kv_need need)
+{
+    uint64_t from = table->open;
+    uint64_t old_size = table->open_size;
+    uint64_t used = table->open_used;
+    if (!open_page(table, size, need)) {
+        return false;
+    }
+    for (uint64_t at = 0, length; at < used; at += length) {
+        (void)move_entry(table, from + at, &length);
+    }
+    table->dead = 0;
+    if (from != 0) {
+        kv_memory_give(table->arena, from, old_size);
+        count_pages(table, -(int64_t)old_size);
+    }
+    return true;
+}
+
+static uint64_t small_page_size(const struct kv_table *table, uint64_t size)
+{
+    uint64_t wanted = table->live + size;
+    uint64_t block = KV_BLOCK_MIN;
+    wanted += table->live == 0 ? 0 : wanted / SMALL_SPARE_SHARE;
+    while (block < wanted) {
+        block *= 2;
+    }
+    return block;
+}
+
+static uint64_t page_size(const struct kv_table *table, uint64_t size)
+{
+    uint64_t wanted = table->live / PAGE_SHARE / KV_ARENA_PAGE * KV_ARENA_PAGE;
+    uint64_t least = kv_round_up(size, KV_ARENA_PAGE);
+    wanted = wanted < KV_LOG_PAGE_MAX ? wanted : KV_LOG_PAGE_MAX;
+    return wanted > least ? wanted : least;
+}
+
+static bool next_page(struct kv_table *table, uint64_t size, enum kv_need need)
+{
+    if (is_small(table)) {
+        uint64_t block = small_page_size(table, size);
+        return move_all(table, block <= KV_BLOCK_MAX ? block : page_size(table, table->live + size),
+                        need);
+    }
+    uint64_t old = table->open;
+    uint32_t old_size = table->open_size;
+    uint32_t old_used = table->open_used;
+    if (!open_page(table, page_size(table, size), need) &&
+        !open_page(table, kv_round_up(size, KV_ARENA_PAGE), need)) {
+        return false;
+    }
+    uint64_t new = table->open;
+    uint32_t new_size = table->open_size;
+    table->open = old;
+    table->open_size = old_size;
+    table->open_used = old_used;
+    close_page(table);
+    table->open = new;
+    table->open_size = new_size;
+    table->open_used = 0;
+    return true;
+}
+
+static uint64_t take_in_page(struct kv_table *table, uint64_t size, enum kv_need need)
+{
+    bool fits = table->open != 0 && table->open_used + size <= table->open_size;
+    return fits || next_page(table, size, need) ? bump(table, size) : 0;
+}
+
+/* ---- runs -------------------------------------------------------------------------------------
+ */
+
+static uint64_t take_run(struct kv_table *table, uint64_t size)
+{
+    struct kv_arena *arena = table->arena;
+    uint64_t offset = kv_memory_take(arena, size, KV_WITHIN_LIMIT);
+    if (offset != 0) {
+        uint64_t bytes = kv_round_up(size, KV_ARENA_PAGE);
+        kv_page_list_add(arena, &table->runs, kv_page_of(offset));
+        table->run_bytes += bytes;
+        table->run_live += size;
+        arena->entry_bytes += bytes;
+        arena->live_bytes += size;
+    }
+    return offset;
+}
+
+void kv_log_free_run(struct kv_arena *arena, uint32_t page)
+{
+    struct kv_page *run = &arena->pages[page];
+    arena->entry_bytes -= (uint64_t)run->run.pages * KV_ARENA_PAGE;
+    if (run->run.pins > 0) {
+        run->kind = KV_PAGE_DOOMED;
+    } else {
+        kv_pages_give(arena, page, run->run.pages);
+    }
+}
+
+bool kv_log_is_pinned(const struct kv_arena *arena, uint64_t offset)
+{
+    const struct kv_page *run = &arena->pages[kv_page_of(offset)];
+    return run->kind == KV_PAGE_RUN && run->run.pins > 0;
+}
+
+/* ---- taking and dropping ----------------------------------------------------------------------
+ */
+
+uint64_t kv_log_take(struct kv_table *table, uint64_t size)
+{
+    if (size > KV_ENTRY_SMALL_MAX) {
+        return take_run(table, size);
+    }
+    uint64_t offset = take_in_page(table, size, KV_WITHIN_LIMIT);
+    if (offset != 0) {
+        table->live += size;
+        table->arena->live_bytes += size;
+    }
+    return offset;
+}
+
+static void drop_run(struct kv_table *table, uint64_t offset, uint64_t size)
+{
+    struct kv_arena *arena = table->arena;
+    uint32_t page = kv_page_of(offset);
+    kv_page_list_remove(arena, &table->runs, page);
+    table->run_bytes -= kv_round_up(size, KV_ARENA_PAGE);
+    table->run_live -= size;
+    kv_log_free_run(arena, page);
+}
+
+/* Forgets the dead bytes of an open page that has nothing else. */
+static void rewind_open(struct kv_table *table)
+{
+    table->dead -= table->open_used;
+    table->open_used = 0;
+}
+
+static void drop_in_page(struct kv_table *table, uint32_t page, uint64_t size)
+{
+    struct kv_arena *arena = table->arena;
+    struct kv_page *log = &arena->pages[page];
+    if (page == kv_page_of(table->open)) {
+        log->log.dead += (uint32_t)size;
+        if (log->log.dead == table->open_used) {
+            log->log.dead = 0;
+            rewind_open(table);
+        }
+    } else if (page == table->victim) {
+        log->log.dead += (uint32_t)size;
+    } else {
+        kv_page_list_remove(arena, full_list(table, page), page);
+        log->log.dead += (uint32_t)size;
+        if (log->log.dead == log->log.used) {
+            free_log_page(table, page);
+        } else {
+            kv_page_list_add(arena, full_list(table, page), page);
+        }
+    }
+}
+
+void kv_log_drop(struct kv_table *table, uint64_t offset, uint64_t size)
+{
+    table->arena->live_bytes -= size;
+    if (size > KV_ENTRY_SMALL_MAX) {
+        drop_run(table, offset, size);
+        return;
+    }
+    table->live -= size;
+    table->dead += size;
+    if (!is_small(table)) {
+        drop_in_page(table, log_page_of(table->arena, offset), size);
+    } else if (table->live == 0) {
+        rewind_open(table);
+    }
+}
+
+/* ---- cleaning ---------------------------------------------------------------------------------
+ */
+
+bool kv_log_is_dusty(const struct kv_table *table)
+{
+    return table->dead > DEAD_FREE && table->dead > table->log_bytes / DEAD_SHARE;
+}
+
+static bool choose_victim(struct kv_table *table)
+{
+    for (unsigned i = KV_LOG_LISTS - 1; i >= 1; i--) { /* the last list has less than an eighth */
+        if (table->full[i] != 0) {
+            table->victim = table->full[i];
+            table->victim_at = 0;
+            kv_page_list_remove(table->arena, &table->full[i], table->victim);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Looks at the next entry of the victim; false when nothing can be moved now. */
+static bool clean_entry(struct kv_table *table)
+{
+    uint64_t size = 0;
+    struct kv_page *log = &table->arena->pages[table->victim];
+    uint64_t offset = (uint64_t)table->victim * KV_ARENA_PAGE + table->victim_at;
+    switch (move_entry(table, offset, &size)) {
+    case NO_ROOM:
+        return false;
+    case MOVED:
+        log->log.dead += (uint32_t)size;
+        table->dead += size;
+        break;
+    case NOT_LIVE:
+        break;
+    }
+    table->victim_at += (uint32_t)size;
+    if (table->victim_at == log->log.used) {
+        uint32_t page = table->victim;
+        table->victim = 0;
+        free_log_page(table, page);
+    }
+    return true;
+}
+
+bool kv_log_clean(struct kv_table *table, unsigned entries)
+{
+    for (; entries > 0; entries--) {
+        if (is_small(table) || (table->victim == 0 && !choose_victim(table)) ||
+            !clean_entry(table)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the end ----------------------------------------------------------------------------------
+ */
+
+void kv_log_detach(struct kv_table *table, struct kv_grave *grave)
+{
+    struct kv_arena *arena = table->arena;
+    memcpy(grave->full, table->full, sizeof grave->full);
+    grave->runs = table->runs;
+    if (table->open != 0 && is_small(table)) {
+        kv_memory_give(arena, table->open, table->open_size);
+        arena->entry_bytes -= table->open_size;
+    } else if (table->open != 0) {
+        kv_page_list_add(arena, &grave->full[0], kv_page_of(table->open));
+    }
+    if (table->victim != 0) {
+        kv_page_list_add(arena, &grave->full[0], table->victim);
+    }
+    arena->live_bytes -= table->live + table->run_live;
+    memset(table->full, 0, sizeof table->full);
+    table->log_bytes = table->live = table->dead = 0;
+    table->open = 0;
+    table->open_size = table->open_used = 0;
+    table->victim = table->runs = 0;
+    table->run_bytes = table->run_live = 0;
+}

@@ -1,0 +1,239 @@
+/* Pages, by the buddy system: free blocks are powers of two of pages, and two neighbours that were
+ * one become one again. A run takes just the pages it needs: the rest of its block is free at once.
+ *
+ * Free blocks are clean (never used, or given back) or dirty. Only blocks of one kind join, so that
+ * what is given back is never given back twice; dirty ones are used first. */
+#include "store/state.h"
+
+enum {
+    RELEASE_ORDER = 6,    /* at most so many pages (256 KiB) are given back at once */
+    DIRTY_KEPT_MIN = 64,  /* pages that stay, since they are likely to be used soon */
+    DIRTY_KEPT_SHARE = 64 /* or this part of the pages in use */
+};
+
+/* ---- lists ------------------------------------------------------------------------------------
+ */
+
+void kv_page_list_add(struct kv_arena *arena, uint32_t *list, uint32_t page)
+{
+    arena->pages[page].next = *list;
+    arena->pages[page].previous = 0;
+    if (*list != 0) {
+        arena->pages[*list].previous = page;
+    }
+    *list = page;
+}
+
+void kv_page_list_remove(struct kv_arena *arena, uint32_t *list, uint32_t page)
+{
+    const struct kv_page *gone = &arena->pages[page];
+    if (gone->previous != 0) {
+        arena->pages[gone->previous].next = gone->next;
+    } else {
+        *list = gone->next;
+    }
+    if (gone->next != 0) {
+        arena->pages[gone->next].previous = gone->previous;
+    }
+}
+
+/* ---- free blocks ------------------------------------------------------------------------------
+ */
+
+static void add_free(struct kv_arena *arena, uint32_t first, unsigned order, bool dirty)
+{
+    struct kv_page *page = &arena->pages[first];
+    page->kind = KV_PAGE_FREE;
+    page->order = (uint8_t)order;
+    page->dirty = dirty;
+    kv_page_list_add(arena, &arena->free_lists[dirty][order], first);
+    arena->free_orders[dirty] |= UINT32_C(1) << order;
+    arena->dirty_pages += dirty ? UINT64_C(1) << order : 0;
+}
+
+static void remove_free(struct kv_arena *arena, uint32_t first)
+{
+    struct kv_page *page = &arena->pages[first];
+    uint32_t *list = &arena->free_lists[page->dirty][page->order];
+    kv_page_list_remove(arena, list, first);
+    if (*list == 0) {
+        arena->free_orders[page->dirty] &= ~(UINT32_C(1) << page->order);
+    }
+    arena->dirty_pages -= page->dirty ? UINT64_C(1) << page->order : 0;
+    page->kind = KV_PAGE_INNER;
+}
+
+static void free_block(struct kv_arena *arena, uint32_t first, unsigned order, bool dirty)
+{
+    while (order + 1 < KV_PAGE_ORDERS) {
+        uint32_t buddy = first ^ (UINT32_C(1) << order);
+        if (buddy >= arena->page_count) {
+            break;
+        }
+        const struct kv_page *page = &arena->pages[buddy];
+        if (page->kind != KV_PAGE_FREE || page->order != order || page->dirty != dirty) {
+            break;
+        }
+        remove_free(arena, buddy);
+        first = first < buddy ? first : buddy;
+        order++;
+    }
+    add_free(arena, first, order, dirty);
+}
+
+/* Cuts pages at any place into blocks and frees them. */
+static void free_pages(struct kv_arena *arena, uint32_t first, uint64_t count, bool dirty)
+{
+    while (count > 0) {
+        unsigned aligned = first == 0 ? KV_PAGE_ORDERS - 1 : (unsigned)__builtin_ctz(first);
+        unsigned fits = 63 - (unsigned)__builtin_clzll(count);
+        unsigned order = aligned < fits ? aligned : fits;
+        free_block(arena, first, order, dirty);
+        first += UINT32_C(1) << order;
+        count -= UINT64_C(1) << order;
+    }
+}
+
+void kv_pages_init(struct kv_arena *arena)
+{
+    free_pages(arena, 1, arena->page_count - 1, false); /* page 0 is the header */
+}
+
+static unsigned order_for(uint64_t count)
+{
+    return count <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(count - 1);
+}
+
+/* The first page of the smallest free block that is large enough, or 0. */
+static uint32_t find_block(const struct kv_arena *arena, unsigned order, bool dirty)
+{
+    uint32_t orders = order >= KV_PAGE_ORDERS ? 0 : arena->free_orders[dirty] >> order << order;
+    return orders == 0 ? 0 : arena->free_lists[dirty][(unsigned)__builtin_ctz(orders)];
+}
+
+static bool must_fail(struct kv_arena *arena)
+{
+    return arena->fail_in > 0 && --arena->fail_in == 0;
+}
+
+uint32_t kv_pages_take(struct kv_arena *arena, uint64_t count, enum kv_need need)
+{
+    unsigned order = order_for(count);
+    if (need == KV_WITHIN_LIMIT && arena->used_pages + count > arena->limit_pages) {
+        return 0;
+    }
+    uint32_t first = find_block(arena, order, true);
+    first = first != 0 ? first : find_block(arena, order, false);
+    if (first == 0) {
+        return 0;
+    }
+    bool dirty = arena->pages[first].dirty;
+    uint64_t block = UINT64_C(1) << arena->pages[first].order;
+    remove_free(arena, first);
+    free_pages(arena, first + (uint32_t)count, block - count, dirty);
+    arena->pages[first].kind = KV_PAGE_RUN;
+    arena->pages[first].run.pages = (uint32_t)count;
+    arena->pages[first].run.pins = 0;
+    arena->used_pages += count;
+    return first;
+}
+
+void kv_pages_give(struct kv_arena *arena, uint32_t first, uint64_t count)
+{
+    arena->pages[first].kind = KV_PAGE_INNER;
+    arena->used_pages -= count;
+    arena->effort++;
+    free_pages(arena, first, count, true);
+}
+
+bool kv_pages_release(struct kv_arena *arena)
+{
+    uint64_t kept = arena->used_pages / DIRTY_KEPT_SHARE;
+    kept = kept > DIRTY_KEPT_MIN ? kept : DIRTY_KEPT_MIN;
+    if (arena->memory.release == NULL || arena->dirty_pages <= kept) {
+        return false;
+    }
+    unsigned order = 31 - (unsigned)__builtin_clz(arena->free_orders[true]);
+    uint32_t first = arena->free_lists[true][order];
+    remove_free(arena, first);
+    while (order > RELEASE_ORDER) {
+        order--;
+        add_free(arena, first + (UINT32_C(1) << order), order, true);
+    }
+    arena->memory.release(arena->memory.context, (uint64_t)first * KV_ARENA_PAGE,
+                          (uint64_t)KV_ARENA_PAGE << order);
+    arena->effort++;
+    free_block(arena, first, order, false);
+    return true;
+}
+
+/* ---- blocks -----------------------------------------------------------------------------------
+ */
+
+static unsigned class_of(uint64_t size)
+{
+    return order_for(size / KV_BLOCK_MIN);
+}
+
+static uint64_t all_taken(unsigned class)
+{
+    unsigned blocks = (unsigned)(KV_ARENA_PAGE / KV_BLOCK_MIN) >> class;
+    return blocks == 64 ? UINT64_MAX : (UINT64_C(1) << blocks) - 1;
+}
+
+static uint64_t take_block(struct kv_arena *arena, unsigned class, enum kv_need need)
+{
+    uint32_t first = arena->block_lists[class];
+    if (first == 0) {
+        first = kv_pages_take(arena, 1, need);
+        if (first == 0) {
+            return 0;
+        }
+        arena->pages[first].kind = KV_PAGE_BLOCKS;
+        arena->pages[first].order = (uint8_t) class;
+        arena->pages[first].taken = 0;
+        kv_page_list_add(arena, &arena->block_lists[class], first);
+    }
+    struct kv_page *page = &arena->pages[first];
+    unsigned block = (unsigned)__builtin_ctzll(~page->taken);
+    page->taken |= UINT64_C(1) << block;
+    if (page->taken == all_taken(class)) {
+        kv_page_list_remove(arena, &arena->block_lists[class], first);
+    }
+    return (uint64_t)first * KV_ARENA_PAGE + (uint64_t)block * ((uint64_t)KV_BLOCK_MIN << class);
+}
+
+static void give_block(struct kv_arena *arena, uint64_t offset, unsigned class)
+{
+    uint32_t first = kv_page_of(offset);
+    struct kv_page *page = &arena->pages[first];
+    if (page->taken == all_taken(class)) {
+        kv_page_list_add(arena, &arena->block_lists[class], first);
+    }
+    page->taken &= ~(UINT64_C(1) << (offset % KV_ARENA_PAGE / ((uint64_t)KV_BLOCK_MIN << class)));
+    if (page->taken == 0) {
+        kv_page_list_remove(arena, &arena->block_lists[class], first);
+        kv_pages_give(arena, first, 1);
+    }
+}
+
+uint64_t kv_memory_take(struct kv_arena *arena, uint64_t size, enum kv_need need)
+{
+    if (must_fail(arena)) {
+        return 0;
+    }
+    if (size <= KV_BLOCK_MAX) {
+        return take_block(arena, class_of(size), need);
+    }
+    uint64_t pages = (size + KV_ARENA_PAGE - 1) / KV_ARENA_PAGE;
+    return (uint64_t)kv_pages_take(arena, pages, need) * KV_ARENA_PAGE;
+}
+
+void kv_memory_give(struct kv_arena *arena, uint64_t offset, uint64_t size)
+{
+    if (size <= KV_BLOCK_MAX) {
+        give_block(arena, offset, class_of(size));
+    } else {
+        kv_pages_give(arena, kv_page_of(offset), (size + KV_ARENA_PAGE - 1) / KV_ARENA_PAGE);
+    }
+}

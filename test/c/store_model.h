@@ -1,0 +1,50 @@
+/* A table next to a simple map of what should be in it, and a look over the whole arena that takes
+ * its layout from docs/store-format.md. What does not hold aborts, so that tests and fuzzers both
+ * notice. */
+#ifndef KV_STORE_MODEL_H
+#define KV_STORE_MODEL_H
+
+#include "store/table.h"
+
+enum { MODEL_KEYS = 4096 };
+
+/* Memory for an arena, anonymous and released page by page. */
+struct kv_arena_memory model_memory(uint64_t reserve);
+void model_memory_free(struct kv_arena_memory *memory);
+/* Bytes given back and not used since, at most. */
+uint64_t model_memory_released(void);
+
+struct model_entry {
+    bool there;
+    uint8_t form; /* of the value */
+    uint32_t length;
+    uint32_t seed; /* of the bytes of the value */
+    uint64_t expiry;
+};
+
+struct model {
+    struct kv_arena *arena;
+    struct kv_table *table;
+    uint64_t now;
+    bool evicts; /* what should be there may be gone */
+    struct model_entry entries[MODEL_KEYS];
+};
+
+/* Key number i: empty, short or long, and of one of two forms. Valid until the next call. */
+struct kv_item model_key(unsigned i);
+
+/* Each does the same to the table and to the map, and compares what comes of it. */
+int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, uint32_t seed,
+              uint64_t expiry);
+void model_get(struct model *model, unsigned i);
+void model_delete(struct model *model, unsigned i);
+void model_clear(struct model *model);
+void model_set_time(struct model *model, uint64_t now);
+
+/* All keys, by get, by kv_table_next() and by kv_table_scan(). */
+void model_compare(struct model *model);
+
+/* Every invariant of the arena and of all tables in it. */
+void model_check(const struct kv_arena *arena);
+
+#endif

@@ -9,11 +9,299 @@
 %% '''
 %%
 %% See {@link kv_bucket}, {@link kv_registry}, {@link kv_bucket_sup}, {@link kv_event_manager} and {@link kv_node}.
+%%
+%% The functions here look at what runs, without disturbing it: suspended buckets are shown as any other, and the C node
+%% goes on serving between the parts of its answers. They work from every node of the cluster that has this module,
+%% whether the application runs there or not. {@link tree/1} and {@link top/1} print, on the terminal of the caller:
+%%
+%% ```
+%% 1> kv:tree().                                    % what runs in this VM, or where it runs
+%% 2> kv:top(#{by => operations, limit => 5}).
+%% 3> kv:tree('app@10.0.0.7').                      % another VM's
+%% 4> erpc:call('app@10.0.0.7', kv, tree, []).      % the same, with no code of kv here
+%% 5> kv:info(Bucket).
+%% '''
+%%
+%% Where the application does not run they exit with `{noproc, _}', where the node can't be reached with
+%% `{{nodedown, Node}, _}', and where no answer comes with `{timeout, _}'.
 -module(kv).
 
--export([info/0]).
+-export([info/0, info/1, processes/0, processes/1, top/0, top/1, tree/0, tree/1]).
 
-%% @doc What is known of the C node: see {@link kv_node:info/1}. Exits with `noproc' when it is not running.
--spec info() -> kv_node:info().
+-export_type([info/0, process_info/0, option/0, options/0]).
+
+-type info() :: kv_view:info().
+-type process_info() :: kv_inspect:process().
+-type option() ::
+    %% A VM that runs kv, or a C node. Default: this VM, or, where kv does not run, all connected ones where it does.
+    {node, node()}
+    %% top and processes: what the first have most of. Default: memory.
+    | {by, kv_view:by()}
+    %% top and processes: how many there are at most; tree: how many children of one process. Default: 20.
+    | {limit, pos_integer()}
+    %% top and tree: whether to print with colours. Default: as the terminal of the caller has it.
+    | {colours, boolean()}.
+-type options() :: [option()] | #{node => node(), by => kv_view:by(), limit => pos_integer(), colours => boolean()}.
+
+-type target() :: {vm | native, node()}.
+
+-define(LIMIT, 20).
+%% Of questions that are answered from memory.
+-define(TIMEOUT, 5000).
+%% Of those about all processes: kv_view has shorter ones of its own.
+-define(ALL_TIMEOUT, 60000).
+
+%% @doc What is known of what runs: the `version' of the application; the `node' as {@link kv_node:info/1} has it; how many
+%% `processes', `buckets' and `registries' are on the node and how many `names' the registries have; their `memory' in
+%% bytes, the `operations' that they have done, and how many requests wait in a `queue', since the process is suspended.
+%%
+%% It is about the node that buckets use by default, and takes time for each bucket: some 200 ms for 100,000 of them.
+-spec info() -> info().
 info() ->
-    kv_node:info().
+    one_info(targets(undefined, {info, []}), {info, []}).
+
+%% @doc What is known of a bucket or a registry, of a node, or of a VM.
+%%
+%% A bucket or a registry is given by its native pid, its proxy, or any name. The map has its native `pid'; the `kind',
+%% `bucket' or `registry'; the `name', a binary, or the atom it is registered under on its node, or `undefined'; the `owner',
+%% its proxy unless it was made otherwise; the `size', keys of a bucket or names of a registry; its `memory' in bytes; the
+%% `operations' it has done; the requests in its `queue', which wait when it is `suspended'; and the number of its `links', of
+%% the processes that it `monitors', and of those that it is `monitored_by'.
+%%
+%% A node is given by the local name of its {@link kv_node} or by its own name, a VM by its name; what they have is in
+%% {@link info/0}. A C node that is asked by its own name does not know what the VM knows of it: there is no `version', and
+%% `node' has only the name.
+%%
+%% Exits with `{noproc, _}' when there is no such process. Error `badarg': it is no bucket, registry or node.
+%%
+%% ```
+%% 1> kv:info(Bucket).
+%% #{kind => bucket,links => 0,memory => 680,monitored_by => 2,
+%%   monitors => 1,name => <<"shopping">>,operations => 2,
+%%   owner => <0.155.0>,pid => <12345.4.0>,queue => 0,size => 1,
+%%   suspended => false}
+%% '''
+-spec info(kv_bucket:t() | node()) -> info() | process_info().
+info(Target) ->
+    Call = {info, [Target]},
+    case is_atom(Target) andalso kind_of_atom(Target) of
+        node -> one_info(targets(Target, Call), Call);
+        server -> value(kv_view:info(Target), Call);
+        _ -> described(whereabouts(Target), Call)
+    end.
+
+kind_of_atom(Atom) ->
+    case lists:member(Atom, kv_view:servers()) of
+        true -> server;
+        false -> lists:member($@, atom_to_list(Atom)) andalso whereis(Atom) =:= undefined andalso node
+    end.
+
+one_info([{native, Node} | _], Call) ->
+    value(kv_view:native_info(Node), Call);
+one_info([{vm, Node} | _], Call) ->
+    [Server | _] = value(on(Node, kv_view, servers, []), Call),
+    value(value(on(Node, kv_view, info, [Server]), Call), Call).
+
+%% As gen_server has it, without a message to the process.
+whereabouts(Pid) when is_pid(Pid) -> Pid;
+whereabouts(Name) when is_atom(Name) -> whereis(Name);
+whereabouts({global, Name}) -> global:whereis_name(Name);
+whereabouts({via, Module, Name}) when is_atom(Module) -> Module:whereis_name(Name);
+whereabouts({Name, Node}) when is_atom(Name), Node =:= node() -> whereis(Name);
+whereabouts({Name, Node}) when is_atom(Name), is_atom(Node) -> on(Node, erlang, whereis, [Name]);
+whereabouts(_Other) -> error(badarg).
+
+described(undefined, Call) ->
+    exited(noproc, Call);
+described({error, Reason}, Call) ->
+    exited(Reason, Call);
+described({ok, Found}, Call) ->
+    described(Found, Call);
+described(Pid, Call) ->
+    Native = value(kv_inspect:native(Pid, ?TIMEOUT), Call),
+    %% By way of the proxy's VM: the C node may be out of reach for this one.
+    case value(value(on(via(Pid, Native), kv_inspect, details, [[Native], relations, ?TIMEOUT]), Call), Call) of
+        [#{} = Process] -> Process;
+        [undefined] -> exited(noproc, Call)
+    end.
+
+via(Native, Native) -> node();
+via(Proxy, _Native) -> node(Proxy).
+
+%% @equiv processes([])
+-spec processes() -> [process_info()].
+processes() ->
+    processes([]).
+
+%% @doc The native processes that have most memory, or operations, or the longest queue, most of it first, each as
+%% {@link info/1} has it. Options: `node', `by', `limit'.
+%%
+%% All processes are gone through, in chunks, on the C node; only those that are returned are described.
+%%
+%% ```
+%% 1> [Name || #{name := Name} <- kv:processes(#{by => operations, limit => 2})].
+%% [<<"shopping">>,kv_registry]
+%% '''
+-spec processes(options()) -> [process_info()] | {error, {bad_option, term()}}.
+processes(Options) ->
+    case validate(Options, [node, by, limit]) of
+        {ok, #{by := By, limit := Limit} = Valid} ->
+            Call = {processes, [Options]},
+            Found = [value(ranked(Result), Call) || {_Node, Result} <- ranking(Valid, Call)],
+            lists:sublist(lists:sort(fun(A, B) -> maps:get(By, A) >= maps:get(By, B) end, lists:append(Found)), Limit);
+        Error ->
+            Error
+    end.
+
+ranked({ok, _Totals, Processes}) -> {ok, Processes};
+ranked(Failure) -> Failure.
+
+ranking(#{by := By, limit := Limit, node := Node}, Call) ->
+    lists:append([ranking_of(Target, By, Limit, Call) || Target <- targets(Node, Call)]).
+
+ranking_of({native, Node}, By, Limit, _Call) -> [{Node, kv_view:native_processes(Node, By, Limit)}];
+ranking_of({vm, Node}, By, Limit, Call) -> value(on(Node, kv_view, processes, [By, Limit]), Call).
+
+%% @equiv top([])
+-spec top() -> ok.
+top() ->
+    top([]).
+
+%% @doc Prints the native processes that have most memory, or operations, or the longest queue, as a table. {@link
+%% processes/1} returns them. Options: `node', `by', `limit', `colours'.
+%%
+%% ```
+%% 1> kv:top(#{by => operations, limit => 2}).
+%% kv_app@127.0.0.1: 4 processes, of them 1 bucket; 2.6 KiB, 5 operations; by operations
+%% pid          kind      size   memory  operations  queue  links  monitors  name
+%% <12345.3.0>  registry     1    960 B           3      0      0         4  kv_registry
+%% <12345.4.0>  bucket       1    728 B           2      0      0         3  "shopping"
+%% ok
+%% '''
+-spec top(options()) -> ok | {error, {bad_option, term()}}.
+top(Options) ->
+    case validate(Options, [node, by, limit, colours]) of
+        {ok, #{by := By, colours := Colours} = Valid} ->
+            Tables = [table(By, Result) || Result <- ranking(Valid, {top, [Options]})],
+            kv_text:print(lists:append(spaced(Tables)), Colours);
+        Error ->
+            Error
+    end.
+
+table(By, {Node, {ok, Totals, Processes}}) -> kv_text:table(Node, By, Totals, Processes);
+table(_By, {Node, {error, Reason}}) -> [kv_text:unavailable(Node, Reason)].
+
+%% @equiv tree([])
+-spec tree() -> ok.
+tree() ->
+    tree([]).
+
+%% @doc Prints the tree of what runs, across both nodes: the supervisors, below them the proxies, each beside the native
+%% process that it stands for, with name, size and memory; then what else is on the C node, below the processes that own
+%% it. Options: `node', `limit', `colours'. Instead of options, the name of the node can be given.
+%%
+%% Of more than 20 children of one process, or `limit', the first 20 are shown, and how many more there are.
+%%
+%% ```
+%% 1> kv:tree().
+%% app@127.0.0.1
+%% └── kv_sup <0.86.0>, 2 children
+%%     ├── kv_event_manager <0.87.0>
+%%     └── kv_node_sup <0.88.0>, 2 children
+%%         ├── kv_node <0.89.0> ══ kv_app@127.0.0.1, version 0.1.0, OS process 4711, up 2.4 s
+%%         └── kv_store_sup <0.95.0>, 2 children
+%%             ├── kv_bucket_sup <0.96.0>, 1 child
+%%             │   └── <0.99.0> ══ <12345.4.0> bucket "shopping", 1 key, 728 B
+%%             └── <0.97.0> ══ <12345.3.0> registry kv_registry, 1 name, 960 B
+%%
+%% kv_app@127.0.0.1, besides: 2 processes, 1010 B
+%% ├── <12345.1.0> net_kernel, 505 B
+%% └── <12345.2.0> rex, 505 B
+%% ok
+%% '''
+-spec tree(options() | node()) -> ok | {error, {bad_option, term()}}.
+tree(Node) when is_atom(Node) ->
+    tree([{node, Node}]);
+tree(Options) ->
+    case validate(Options, [node, limit, colours]) of
+        {ok, #{node := Node, limit := Limit, colours := Colours}} ->
+            Call = {tree, [Options]},
+            Trees = lists:append([trees_of(Target, Limit, Call) || Target <- targets(Node, Call)]),
+            kv_text:print(lists:append(spaced([kv_text:tree(Tree) || Tree <- Trees])), Colours);
+        Error ->
+            Error
+    end.
+
+trees_of({native, Node}, Limit, _Call) -> [kv_view:native_tree(Node, Limit)];
+trees_of({vm, Node}, Limit, Call) -> value(on(Node, kv_view, trees, [Limit]), Call).
+
+%% With an empty line between two.
+spaced(Blocks) -> lists:join([[]], Blocks).
+
+%%% Where to look
+
+-spec targets(node() | undefined, {atom(), [term()]}) -> [target(), ...].
+targets(undefined, Call) ->
+    case kv_view:servers() of
+        [_ | _] -> [{vm, node()}];
+        [] -> found(connected(), Call)
+    end;
+targets(Node, Call) ->
+    case on(Node, kv_view, servers, []) of
+        {ok, [_ | _]} -> [{vm, Node}];
+        {ok, []} -> exited(noproc, Call);
+        {error, undef} -> found([{native, Node} || value(kv_inspect:is_native(Node, ?TIMEOUT), Call)], Call);
+        {error, Reason} -> exited(Reason, Call)
+    end.
+
+found([], Call) -> exited(noproc, Call);
+found(Targets, _Call) -> Targets.
+
+%% Native nodes are among the connected ones, too, and say that they have no such function.
+connected() ->
+    Nodes = lists:sort(nodes(connected)),
+    Answers = erpc:multicall(Nodes, kv_view, servers, [], ?TIMEOUT),
+    [{vm, Node} || {Node, {ok, [_ | _]}} <- lists:zip(Nodes, Answers)].
+
+%% Calls a function where kv runs.
+on(Node, Module, Function, Arguments) when Node =:= node() ->
+    {ok, apply(Module, Function, Arguments)};
+on(Node, Module, Function, Arguments) ->
+    case kv_inspect:within(fun() -> erpc:call(Node, Module, Function, Arguments) end, ?ALL_TIMEOUT) of
+        {error, noconnection} -> {error, {nodedown, Node}};
+        Result -> Result
+    end.
+
+value({ok, Value}, _Call) -> Value;
+value({error, not_kv}, _Call) -> error(badarg);
+value({error, Reason}, Call) -> exited(Reason, Call).
+
+-spec exited(term(), {atom(), [term()]}) -> no_return().
+exited(Reason, {Function, Arguments}) ->
+    exit({Reason, {?MODULE, Function, Arguments}}).
+
+%%% Options
+
+validate(Options, Known) ->
+    case kv_options:validate(Options, fun valid/2) of
+        {ok, Given} ->
+            case maps:keys(Given) -- Known of
+                [] -> {ok, maps:merge(maps:with(Known, defaults(Given)), Given)};
+                [Key | _] -> {error, {bad_option, Key}}
+            end;
+        Error ->
+            Error
+    end.
+
+valid(by, By) -> lists:member(By, [memory, operations, queue]);
+valid(limit, Limit) -> is_integer(Limit) andalso Limit > 0;
+valid(colours, Colours) -> is_boolean(Colours);
+valid(_, _) -> false.
+
+defaults(Given) ->
+    #{
+        node => undefined,
+        by => memory,
+        limit => ?LIMIT,
+        colours => not is_map_key(colours, Given) andalso kv_text:colours()
+    }.

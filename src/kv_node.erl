@@ -20,6 +20,8 @@
 %%     connection to this node is set so. Default: `true'.</li>
 %% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_peers', `max_queue' (bytes), `handshake_timeout'
 %%     (milliseconds), `bind', `port', `log_level': as the program has them; docs/native-protocol.md.</li>
+%% <li>`observer_names': how many atoms may be made so that Observer shows proxies by the names of their buckets, for all
+%%     of the VM; 0: none. Default: 1000. From OTP 27 on no atom is needed, and all have their names.</li>
 %% <li>`zeros': whether 0.0 and -0.0 are one key, `same' or `differ'. `get_state': whether `sys:get_state' gets a
 %%     state, `bare', or `{ok, State}', `tagged'. Defaults: as in this VM; the releases of OTP differ.</li>
 %% </ul>
@@ -42,7 +44,7 @@
 -behaviour(gen_server).
 
 -export([start_link/1, start_link/2, child_spec/2]).
--export([name/0, name/1, info/0, info/1, os_pid/0, os_pid/1, default/0]).
+-export([name/0, name/1, info/0, info/1, os_pid/0, os_pid/1, default/0, running/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
 
 -export_type([option/0, info/0]).
@@ -138,6 +140,12 @@ name(Server) ->
 default() ->
     persistent_term:get(?DEFAULT, ?MODULE).
 
+%% @doc The local names of all that run in this VM, the default one first.
+-spec running() -> [atom()].
+running() ->
+    All = [Server || {{?MODULE, Server}, {_, Pid}} <- persistent_term:get(), is_process_alive(Pid)],
+    [Server || Server <- [default()], lists:member(Server, All)] ++ lists:sort(All -- [default()]).
+
 %% @doc As {@link info/1}, of the default node.
 -spec info() -> info().
 info() ->
@@ -205,7 +213,8 @@ state(#{node := Node, program := Program, path := Path, ready := Ready}, Server,
         ping = make_ref()
     }.
 
-publish(#state{server = Server, node = Node}) ->
+publish(#state{server = Server, node = Node, options = #{observer_names := Names}}) ->
+    ok = kv_names:allow(Server, Names),
     ok = persistent_term:put({?MODULE, Server}, {Node, self()}),
     case whereis(default()) of
         undefined -> persistent_term:put(?DEFAULT, Server);

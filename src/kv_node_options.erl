@@ -36,6 +36,7 @@ defaults() ->
         zeros => undefined,
         get_state => undefined,
         log_level => notice,
+        observer_names => 1000,
         backoff => undefined
     }.
 
@@ -84,6 +85,7 @@ valid(port, Port) -> is_within(Port, 0, 65535);
 valid(zeros, Value) -> lists:member(Value, [differ, same]);
 valid(get_state, Value) -> lists:member(Value, [bare, tagged]);
 valid(log_level, Level) -> lists:member(Level, [debug, info, notice, warning, error]);
+valid(observer_names, Names) -> is_within(Names, 0, 100000);
 valid(backoff, Backoff) -> is_reference(Backoff).
 
 may_be_undefined() ->

@@ -89,6 +89,7 @@ init({Kind, #{node := Node, native := NativeOptions} = Options}) ->
         {ok, Native, Monitor} ->
             Label = proplists:get_value(label, NativeOptions),
             ok = be_known_as(Kind, Native, Label),
+            ok = kv_names:set(Server, Label),
             {ok, #state{
                 kind = Kind,
                 native = Native,
@@ -138,16 +139,7 @@ module(registry) -> kv_registry.
 be_known_as(Kind, Native, Label) ->
     _ = put('$initial_call', {module(Kind), init, 1}),
     _ = put('$kv_native', {Kind, Native, Label}),
-    label(Label).
-
-%% Since OTP 27 a process may have a label, which Observer writes into its box: the bucket's name, and no atom
-%% is made of it. Before that the box of an unregistered process has its pid.
--if(?OTP_RELEASE >= 27).
-label(undefined) -> ok;
-label(Label) -> proc_lib:set_label(Label).
--else.
-label(_Label) -> ok.
--endif.
+    ok.
 
 parent() ->
     case get('$ancestors') of
@@ -263,14 +255,19 @@ shown(State) ->
         creators => map_size(State#state.creators)
     }.
 
-%% What the native process is made of, for those who look: nothing when the node does not answer at once.
+%% What the native process is made of, for those who look. A node that does not answer in a moment is not waited for:
+%% what was known last stays in the dictionary, where Observer shows it, too.
 figures(Native) ->
-    try
-        [{memory, Memory}] = on_its_node(Native, erlang, process_info, [Native, [memory]]),
-        #{memory => Memory, size => on_its_node(Native, ets, info, [Native, size])}
-    catch
-        _:_ -> #{}
+    case lists:member(node(Native), nodes(connected)) andalso kv_inspect:details([Native], plain, ?FIGURES_TIMEOUT) of
+        {ok, [#{} = Process]} ->
+            Now = calendar:system_time_to_rfc3339(erlang:system_time(second)),
+            Figures = maps:with([size, memory, operations, queue, suspended], Process),
+            _ = put('$kv_figures', Figures#{as_of => list_to_binary(Now)}),
+            ok;
+        _NoAnswer ->
+            ok
+    end,
+    case get('$kv_figures') of
+        undefined -> #{};
+        Known -> Known
     end.
-
-on_its_node(Native, Module, Function, Arguments) ->
-    erpc:call(node(Native), Module, Function, Arguments, ?FIGURES_TIMEOUT).

@@ -317,7 +317,8 @@ the_cookie_is_not_seen_in_the_process_list(Config) ->
 info_tells_what_is_running(Config) ->
     in_vm(Config, fun() ->
         ok = kv_test:start_kv(),
-        Info = kv:info(),
+        #{node := Info, version := Version} = kv:info(),
+        ?assertEqual(maps:get(version, Info), Version),
         {ok, Vsn} = application:get_key(kv, vsn),
         ?assertEqual(kv_node:name(), maps:get(name, Info)),
         ?assertEqual(kv_node:os_pid(), maps:get(os_pid, Info)),

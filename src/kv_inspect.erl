@@ -1,0 +1,199 @@
+%% @doc What native processes are made of, asked of their node from outside.
+%%
+%% Nothing here is a message to the process that is looked at, except that a registry is asked for its names: so
+%% suspended processes can be looked at, too. Every function waits no longer than it is told, leaves no message behind,
+%% and makes no atom.
+%% @private
+-module(kv_inspect).
+
+-export([details/3, fold/4, native/2, is_native/2, within/2]).
+
+-export_type([process/0, row/0, failure/0]).
+
+-type kind() :: bucket | registry | service.
+-type process() :: #{
+    pid := pid(),
+    kind := kind(),
+    %% The name of a bucket, or that under which the process is registered on its node.
+    name := binary() | atom(),
+    owner := pid() | undefined,
+    %% Keys of a bucket, names of a registry.
+    size := non_neg_integer() | undefined,
+    memory := non_neg_integer(),
+    operations := non_neg_integer(),
+    queue := non_neg_integer(),
+    suspended := boolean(),
+    links => non_neg_integer(),
+    monitors => non_neg_integer(),
+    monitored_by => non_neg_integer()
+}.
+%% What there is to know of every process at once: see fold/4.
+-type row() :: #{
+    pid := pid(),
+    kind := kind(),
+    memory := non_neg_integer(),
+    operations := non_neg_integer(),
+    queue := non_neg_integer()
+}.
+-type failure() :: {error, timeout | {nodedown, node()} | term()}.
+
+-define(ITEMS, [initial_call, registered_name, label, parent, memory, reductions, message_queue_len, status]).
+-define(RELATIONS, [links, monitors, monitored_by]).
+%% A registry of many names has to copy them.
+-define(NAMES_TIMEOUT, 1000).
+
+%% @doc The processes, in the order of their pids; `undefined' for one that is dead. With `relations' also how many
+%% links and monitors each has, and its owner where it did not make the process itself. All questions go out at once.
+-spec details([pid()], plain | relations, timeout()) -> {ok, [process() | undefined]} | failure().
+details(Pids, Which, Timeout) ->
+    within(fun() -> ask(Pids, items(Which)) end, Timeout).
+
+items(plain) -> ?ITEMS;
+items(relations) -> ?ITEMS ++ ?RELATIONS.
+
+ask(Pids, Items) ->
+    Asked = [{Pid, request(Pid, process_info, [Pid, Items]), size_request(Pid)} || Pid <- Pids],
+    Answered = [{Pid, answer(Info), answer(Size)} || {Pid, Info, Size} <- Asked],
+    names([process(Pid, Info, Size) || {Pid, Info, Size} <- Answered]).
+
+request(Pid, Function, Arguments) ->
+    erpc:send_request(node(Pid), erlang, Function, Arguments).
+
+size_request(Pid) ->
+    erpc:send_request(node(Pid), ets, info, [Pid, size]).
+
+answer(Request) ->
+    erpc:receive_response(Request).
+
+process(_Pid, undefined, _Size) ->
+    undefined;
+process(Pid, Items, Size) ->
+    Info = maps:from_list(Items),
+    #{initial_call := {Module, _, _}, label := Label, registered_name := Registered} = Info,
+    Process = #{
+        pid => Pid,
+        kind => kind(Module),
+        name => name(Label, Registered),
+        owner => owner(Pid, Info),
+        size => Size,
+        memory => maps:get(memory, Info),
+        operations => maps:get(reductions, Info),
+        queue => maps:get(message_queue_len, Info),
+        suspended => maps:get(status, Info) =:= suspended
+    },
+    maps:merge(Process, maps:map(fun(_, Others) -> length(Others) end, maps:with(?RELATIONS, Info))).
+
+kind(kv_bucket) -> bucket;
+kind(kv_registry) -> registry;
+kind(_Service) -> service.
+
+name(Label, _Registered) when is_binary(Label) -> Label;
+name(_Label, []) -> undefined;
+name(_Label, Registered) -> Registered.
+
+%% Buckets and registries monitor their owner first of all. One without an owner belongs to whoever made it; what the
+%% node made is its own parent.
+owner(_Pid, #{monitors := [{process, Owner} | _], initial_call := {kv_bucket, _, _}}) -> Owner;
+owner(Pid, #{parent := Pid}) -> undefined;
+owner(_Pid, #{parent := Parent}) -> Parent.
+
+%% Only registries themselves know how many names they have.
+names(Processes) ->
+    Asked = [{Process, names_request(Process)} || Process <- Processes],
+    [size(Process, Request) || {Process, Request} <- Asked].
+
+names_request(#{kind := registry, suspended := false, pid := Pid}) -> gen_server:send_request(Pid, names);
+names_request(_Process) -> undefined.
+
+size(Process, undefined) ->
+    Process;
+size(Process, Request) ->
+    case gen_server:receive_response(Request, ?NAMES_TIMEOUT) of
+        {reply, Names} when is_list(Names) -> Process#{size := length(Names)};
+        _ -> Process
+    end.
+
+%% @doc Folds over all processes of a native node; they come in chunks, between which it goes on serving. The fun runs
+%% in a process of its own.
+-spec fold(node(), fun((row(), Acc) -> Acc), Acc, timeout()) -> {ok, Acc} | failure().
+fold(Node, Fun, Acc, Timeout) ->
+    within(
+        fun() ->
+            {Collector, Monitor} =
+                spawn_opt(Node, observer_backend, procs_info, [self()], [monitor]),
+            collect(Collector, Monitor, Fun, Acc)
+        end,
+        Timeout
+    ).
+
+collect(Collector, Monitor, Fun, Acc) ->
+    receive
+        {procs_info, Collector, Rows} ->
+            Next = lists:foldl(fun(Row, Before) -> Fun(row(Row), Before) end, Acc, others(Collector, Rows)),
+            collect(Collector, Monitor, Fun, Next);
+        {'DOWN', Monitor, process, _, normal} ->
+            Acc;
+        {'DOWN', Monitor, process, _, noconnection} ->
+            exit({nodedown, node(Collector)});
+        {'DOWN', Monitor, process, _, Reason} ->
+            exit(Reason)
+    end.
+
+others(Collector, Rows) ->
+    [Row || Row <- Rows, element(2, Row) =/= Collector].
+
+row({etop_proc_info, Pid, Memory, Operations, _Name, _Runtime, {Module, _, _}, Queue}) ->
+    #{pid => Pid, kind => kind(Module), memory => Memory, operations => Operations, queue => Queue}.
+
+%% @doc The native process behind a pid: its own, or that of a proxy on any node. `{error, noproc}': the process is dead;
+%% `{error, not_kv}': it is something else.
+-spec native(pid(), timeout()) -> {ok, pid()} | failure().
+native(Pid, Timeout) ->
+    case within(fun() -> behind(Pid) end, Timeout) of
+        {ok, Native} when is_pid(Native) -> {ok, Native};
+        {ok, Problem} -> {error, Problem};
+        Failure -> Failure
+    end.
+
+behind(Pid) ->
+    case erpc:call(node(Pid), erlang, process_info, [Pid, [initial_call]]) of
+        [{initial_call, {Module, init, 1}}] when Module =:= kv_bucket; Module =:= kv_registry -> Pid;
+        [_] -> behind(Pid, erpc:call(node(Pid), erlang, process_info, [Pid, dictionary]));
+        undefined -> noproc
+    end.
+
+behind(_Pid, {dictionary, Dictionary}) ->
+    case lists:keyfind('$kv_native', 1, Dictionary) of
+        {_, {_Kind, Native, _Label}} -> Native;
+        false -> not_kv
+    end;
+behind(_Pid, undefined) ->
+    noproc.
+
+%% @doc Whether a node is one of ours, and no BEAM: it says to have a module that no BEAM has.
+-spec is_native(node(), timeout()) -> {ok, boolean()} | failure().
+is_native(Node, Timeout) ->
+    within(fun() -> erpc:call(Node, erlang, function_exported, [rex, module_info, 1]) end, Timeout).
+
+%% @doc Runs a fun in a process of its own, for so long. So a late answer, or a connection that takes up nothing, is
+%% not the caller's concern.
+-spec within(fun(() -> Value), timeout()) -> {ok, Value} | failure().
+within(Fun, Timeout) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> exit(outcome(Fun)) end),
+    receive
+        {'DOWN', Monitor, process, Pid, {?MODULE, Value}} -> {ok, Value};
+        {'DOWN', Monitor, process, Pid, Reason} -> {error, Reason}
+    after Timeout ->
+        true = erlang:demonitor(Monitor, [flush]),
+        true = exit(Pid, kill),
+        {error, timeout}
+    end.
+
+outcome(Fun) ->
+    try
+        {?MODULE, Fun()}
+    catch
+        error:{erpc, Reason} -> Reason;
+        error:{exception, Reason, _} -> Reason;
+        _:Reason -> Reason
+    end.

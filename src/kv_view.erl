@@ -1,0 +1,307 @@
+%% @doc What runs, as a tree and as figures. These functions run in the VM whose kv is looked at, wherever the one is who
+%% looks; {@link kv} finds that VM, {@link kv_text} writes down what comes back.
+%%
+%% However many buckets there are, no more than asked for are described, with a few questions to the C node; of the rest
+%% the number and the memory is known.
+%% @private
+-module(kv_view).
+
+-export([servers/0, info/1, processes/2, trees/1]).
+-export([native_info/1, native_processes/3, native_tree/2]).
+
+-export_type([info/0, tree/0, item/0, by/0, totals/0]).
+
+-type by() :: memory | operations | queue.
+-type totals() :: #{
+    processes := non_neg_integer(),
+    buckets := non_neg_integer(),
+    registries := non_neg_integer(),
+    memory := non_neg_integer(),
+    operations := non_neg_integer(),
+    queue := non_neg_integer()
+}.
+-type info() :: #{
+    %% Of the application; not there when the C node was asked by itself.
+    version => binary(),
+    node := kv_node:info() | #{name := node()},
+    %% In all registries together.
+    names := non_neg_integer(),
+    processes := non_neg_integer(),
+    buckets := non_neg_integer(),
+    registries := non_neg_integer(),
+    memory := non_neg_integer(),
+    operations := non_neg_integer(),
+    queue := non_neg_integer()
+}.
+-type item() ::
+    {vm, node()}
+    %% The number of children, where it supervises.
+    | {process, pid(), atom(), undefined | non_neg_integer()}
+    | {owner, pid(), atom(), kv_node:info()}
+    %% A local process and the native one that it stands for, which may have ended just now.
+    | {proxy, pid(), atom(), kv_inspect:process() | pid()}
+    | {native, kv_inspect:process()}
+    %% A C node, and what is not in the tree of its owner.
+    | {others, node(), totals()}
+    %% A process that made, or owns, native ones, and where it is supervised.
+    | {outside, pid(), term(), term()}
+    | {unavailable, node(), term()}
+    | {more, non_neg_integer()}.
+-type tree() :: {item(), [tree()]}.
+
+%% All processes of a node, in chunks.
+-define(FOLD_TIMEOUT, 30000).
+-define(DETAILS_TIMEOUT, 5000).
+%% A supervisor that does not answer is drawn without its children.
+-define(CHILDREN_TIMEOUT, 5000).
+-define(INFO_TIMEOUT, 5000).
+
+%% @doc The local names of the nodes of this VM, the default one first.
+-spec servers() -> [atom()].
+servers() ->
+    kv_node:running().
+
+%%% Figures
+
+%% @doc What is known of a node and all that is on it.
+-spec info(atom()) -> {ok, info()} | kv_inspect:failure().
+info(Server) ->
+    case native_info(kv_node:name(Server)) of
+        {ok, Info} -> {ok, Info#{version => version(), node := kv_node:info(Server)}};
+        Failure -> Failure
+    end.
+
+%% @doc The same, of a C node whose VM is not asked.
+-spec native_info(node()) -> {ok, info()} | kv_inspect:failure().
+native_info(Node) ->
+    Count = fun(#{pid := Pid, kind := Kind} = Row, {Totals, Registries}) ->
+        {add(Row, Totals), [Pid || Kind =:= registry] ++ Registries}
+    end,
+    case kv_inspect:fold(Node, Count, {totals(), []}, ?FOLD_TIMEOUT) of
+        {ok, {Totals, Registries}} -> {ok, Totals#{node => #{name => Node}, names => names(Registries)}};
+        Failure -> Failure
+    end.
+
+names(Registries) ->
+    case kv_inspect:details(Registries, plain, ?DETAILS_TIMEOUT) of
+        {ok, Details} -> lists:sum([Size || #{size := Size} <- Details, is_integer(Size)]);
+        _NoAnswer -> 0
+    end.
+
+version() ->
+    _ = application:load(kv),
+    {ok, Version} = application:get_key(kv, vsn),
+    unicode:characters_to_binary(Version).
+
+totals() ->
+    #{processes => 0, buckets => 0, registries => 0, memory => 0, operations => 0, queue => 0}.
+
+add(#{kind := Kind, memory := Memory, operations := Operations, queue := Queue}, Totals) ->
+    #{processes := P, buckets := B, registries := R, memory := M, operations := O, queue := Q} = Totals,
+    #{
+        processes => P + 1,
+        buckets => B + one(Kind, bucket),
+        registries => R + one(Kind, registry),
+        memory => M + Memory,
+        operations => O + Operations,
+        queue => Q + Queue
+    }.
+
+one(Kind, Kind) -> 1;
+one(_, _) -> 0.
+
+%% @doc The processes of the nodes of this VM that have most of something, and what all of them come to.
+-spec processes(by(), pos_integer()) -> [{node(), {ok, totals(), [kv_inspect:process()]} | kv_inspect:failure()}].
+processes(By, Limit) ->
+    [{Node, native_processes(Node, By, Limit)} || Server <- servers(), Node <- [kv_node:name(Server)]].
+
+%% @doc The same for one C node, whose VM is not asked.
+-spec native_processes(node(), by(), pos_integer()) ->
+    {ok, totals(), [kv_inspect:process()]} | kv_inspect:failure().
+native_processes(Node, By, Limit) ->
+    Keep = fun(#{pid := Pid} = Row, {Totals, Top}) ->
+        {add(Row, Totals), keep({maps:get(By, Row), Pid}, Limit, Top)}
+    end,
+    case kv_inspect:fold(Node, Keep, {totals(), gb_sets:empty()}, ?FOLD_TIMEOUT) of
+        {ok, {Totals, Top}} -> described(Totals, [Pid || {_, Pid} <- lists:sort(fun first/2, gb_sets:to_list(Top))]);
+        Failure -> Failure
+    end.
+
+described(Totals, Top) ->
+    case kv_inspect:details(Top, relations, ?DETAILS_TIMEOUT) of
+        {ok, Processes} -> {ok, Totals, [Process || #{} = Process <- Processes]};
+        Failure -> Failure
+    end.
+
+%% Most first; of those that have the same, the older.
+first({Same, Pid}, {Same, Other}) -> Pid =< Other;
+first({Value, _}, {Other, _}) -> Value > Other.
+
+keep(Entry, Limit, Top) ->
+    case gb_sets:size(Top) < Limit orelse gb_sets:smallest(Top) < Entry of
+        true -> trimmed(gb_sets:add(Entry, Top), Limit);
+        false -> Top
+    end.
+
+trimmed(Top, Limit) ->
+    case gb_sets:size(Top) > Limit of
+        true -> gb_sets:delete(gb_sets:smallest(Top), Top);
+        false -> Top
+    end.
+
+%%% The tree
+
+%% @doc The trees of this VM: for each of its nodes the supervisors with what is below them, and what else is on the
+%% node. Of the children of one process no more than Limit are described.
+-spec trees(pos_integer()) -> [tree()].
+trees(Limit) ->
+    Roots = lists:usort([root(Server) || Server <- servers()]),
+    {Trees, Proxied} = grow(Roots, [], Limit),
+    Nodes = [kv_node:name(Server) || Server <- servers()],
+    Pids = lists:append([shown_proxied(Tree) || Tree <- Trees]),
+    Details = details(Pids),
+    In = maps:from_keys(Proxied, true),
+    [{{vm, node()}, [described_tree(Tree, Details) || Tree <- Trees]}] ++
+        [others(Node, In, Limit) || Node <- Nodes].
+
+%% The highest supervisor of kv above a node; the node itself when it is in a tree of somebody else's.
+root(Server) ->
+    Pid = whereis(Server),
+    lists:foldl(
+        fun(Ancestor, Root) ->
+            case initial_call(Ancestor) of
+                {supervisor, kv_sup, 1} -> Ancestor;
+                _ -> Root
+            end
+        end,
+        Pid,
+        [local(Ancestor) || Ancestor <- dictionary(Pid, '$ancestors', [])]
+    ).
+
+local(Name) when is_atom(Name) -> whereis(Name);
+local(Pid) -> Pid.
+
+initial_call(Pid) -> dictionary(Pid, '$initial_call', undefined).
+
+dictionary(Pid, Key, Default) when is_pid(Pid), node(Pid) =:= node() ->
+    case process_info(Pid, dictionary) of
+        {dictionary, Dictionary} -> proplists:get_value(Key, Dictionary, Default);
+        undefined -> Default
+    end;
+dictionary(_NotLocal, _Key, Default) ->
+    Default.
+
+%% The trees of some processes, and all native processes that are in them or in the rest, which is not drawn.
+grow(Shown, Rest, Limit) ->
+    {Trees, Proxied} = lists:unzip([branch(Pid, Limit) || Pid <- Shown]),
+    More = [{{more, length(Rest)}, []} || Rest =/= []],
+    {Trees ++ More, lists:append(Proxied) ++ [Native || {_, Native, _} <- [proxied(Pid) || Pid <- Rest]]}.
+
+split(Limit, List) when length(List) =< Limit -> {List, []};
+split(Limit, List) -> lists:split(Limit, List).
+
+branch(Pid, Limit) ->
+    case {proxied(Pid), initial_call(Pid)} of
+        {{_, Native, _}, _} ->
+            {{{proxy, Pid, name(Pid), Native}, []}, [Native]};
+        {none, {supervisor, _, _}} ->
+            {Shown, Rest} = children(Pid, Limit),
+            {Trees, Proxied} = grow(Shown, Rest, Limit),
+            {{{process, Pid, name(Pid), length(Shown) + length(Rest)}, Trees}, Proxied};
+        {none, {kv_node, init, 1}} ->
+            {{owner(Pid), []}, []};
+        {none, _} ->
+            {{{process, Pid, name(Pid), undefined}, []}, []}
+    end.
+
+proxied(Pid) -> dictionary(Pid, '$kv_native', none).
+
+owner(Pid) ->
+    try
+        {owner, Pid, name(Pid), gen_server:call(Pid, info, ?INFO_TIMEOUT)}
+    catch
+        exit:_ -> {process, Pid, name(Pid), undefined}
+    end.
+
+name(Pid) ->
+    case node(Pid) =:= node() andalso process_info(Pid, registered_name) of
+        {registered_name, Name} -> Name;
+        _ -> undefined
+    end.
+
+%% As supervisor:which_children/1, which would wait for ever: in the order of their start. Those with an id were written
+%% down by somebody, and are few.
+children(Supervisor, Limit) ->
+    try gen_server:call(Supervisor, which_children, ?CHILDREN_TIMEOUT) of
+        [{undefined, _, _, _} | _] = Children -> split(Limit, lists:sort(pids(Children)));
+        Children -> {lists:reverse(pids(Children)), []}
+    catch
+        exit:_ -> {[], []}
+    end.
+
+pids(Children) ->
+    [Pid || {_Id, Pid, _Type, _Modules} <- Children, is_pid(Pid)].
+
+shown_proxied({{proxy, _, _, Native}, []}) -> [Native];
+shown_proxied({_, Trees}) -> lists:append([shown_proxied(Tree) || Tree <- Trees]).
+
+details(Pids) ->
+    case kv_inspect:details(Pids, plain, ?DETAILS_TIMEOUT) of
+        {ok, Details} -> maps:from_list([{Pid, Process} || #{pid := Pid} = Process <- Details]);
+        _NoAnswer -> #{}
+    end.
+
+described_tree({{proxy, Pid, Name, Native}, []}, Details) ->
+    {{proxy, Pid, Name, maps:get(Native, Details, Native)}, []};
+described_tree({Item, Trees}, Details) ->
+    {Item, [described_tree(Tree, Details) || Tree <- Trees]}.
+
+%%% What is on a node besides
+
+%% @doc The native processes of a node, below those that own them.
+-spec native_tree(node(), pos_integer()) -> tree().
+native_tree(Node, Limit) ->
+    others(Node, #{}, Limit).
+
+others(Node, In, Limit) ->
+    Take = fun
+        (#{pid := Pid}, Taken) when is_map_key(Pid, In) -> Taken;
+        (#{pid := Pid} = Row, {Totals, Pids}) when map_size(Pids) < Limit -> {add(Row, Totals), Pids#{Pid => true}};
+        (Row, {Totals, Pids}) -> {add(Row, Totals), Pids}
+    end,
+    case kv_inspect:fold(Node, Take, {totals(), #{}}, ?FOLD_TIMEOUT) of
+        {ok, {Totals, Pids}} -> owned(Node, Totals, lists:sort(maps:keys(Pids)));
+        {error, Reason} -> {{unavailable, Node, Reason}, []}
+    end.
+
+owned(Node, #{processes := All} = Totals, Pids) ->
+    case kv_inspect:details(Pids, relations, ?DETAILS_TIMEOUT) of
+        {ok, Details} ->
+            More = All - length(Pids),
+            Processes = [Process || #{} = Process <- Details],
+            {{others, Node, Totals}, by_owner(Processes) ++ [{{more, More}, []} || More > 0]};
+        {error, Reason} ->
+            {{unavailable, Node, Reason}, []}
+    end.
+
+by_owner(Processes) ->
+    Known = maps:from_list([{Pid, true} || #{pid := Pid} <- Processes]),
+    Below = lists:foldr(
+        fun(#{owner := Owner} = Process, Owned) -> maps:update_with(Owner, fun(L) -> [Process | L] end, [Process], Owned) end,
+        #{},
+        Processes
+    ),
+    Owners = [Owner || Owner <- maps:keys(Below), Owner =/= undefined, not is_map_key(Owner, Known)],
+    native_branches(maps:get(undefined, Below, []), Below) ++
+        [{outside(Owner), native_branches(maps:get(Owner, Below), Below)} || Owner <- lists:sort(Owners)].
+
+native_branches(Processes, Below) ->
+    [{{native, Process}, native_branches(maps:get(Pid, Below, []), Below)} || #{pid := Pid} = Process <- Processes].
+
+outside(Pid) ->
+    Above =
+        case dictionary(Pid, '$ancestors', []) of
+            [Ancestor | _] -> Ancestor;
+            [] -> undefined
+        end,
+    {outside, Pid, name(Pid), Above}.

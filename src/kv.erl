@@ -65,8 +65,8 @@ info() ->
 %% A bucket or a registry is given by its native pid, its proxy, or any name. The map has its native `pid'; the `kind',
 %% `bucket' or `registry'; the `name', a binary, or the atom it is registered under on its node, or `undefined'; the `owner',
 %% its proxy unless it was made otherwise; the `size', keys of a bucket or names of a registry; its `memory' in bytes; the
-%% `operations' it has done; the requests in its `queue', which wait when it is `suspended'; and the number of its `links', of
-%% the processes that it `monitors', and of those that it is `monitored_by'.
+%% `operations' it has done; the requests in its `queue', which wait when it is `suspended'; and the number of its
+%% `links', of the processes that it `monitors', and of those that it is `monitored_by'.
 %%
 %% A node is given by the local name of its {@link kv_node} or by its own name, a VM by its name; what they have is in
 %% {@link info/0}. A C node that is asked by its own name does not know what the VM knows of it: there is no `version', and

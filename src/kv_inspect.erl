@@ -177,6 +177,9 @@ is_native(Node, Timeout) ->
 
 %% @doc Runs a fun in a process of its own, for so long. So a late answer, or a connection that takes up nothing, is
 %% not the caller's concern.
+%%
+%% The value comes as the reason of an exit: it is there with the end of the process, or never.
+-dialyzer({nowarn_function, within/2}).
 -spec within(fun(() -> Value), timeout()) -> {ok, Value} | failure().
 within(Fun, Timeout) ->
     {Pid, Monitor} = spawn_monitor(fun() -> exit(outcome(Fun)) end),

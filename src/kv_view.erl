@@ -286,11 +286,8 @@ owned(Node, #{processes := All} = Totals, Pids) ->
 
 by_owner(Processes) ->
     Known = maps:from_list([{Pid, true} || #{pid := Pid} <- Processes]),
-    Below = lists:foldr(
-        fun(#{owner := Owner} = Process, Owned) -> maps:update_with(Owner, fun(L) -> [Process | L] end, [Process], Owned) end,
-        #{},
-        Processes
-    ),
+    Add = fun(#{owner := Owner} = Process, Owned) -> Owned#{Owner => [Process | maps:get(Owner, Owned, [])]} end,
+    Below = lists:foldr(Add, #{}, Processes),
     Owners = [Owner || Owner <- maps:keys(Below), Owner =/= undefined, not is_map_key(Owner, Known)],
     native_branches(maps:get(undefined, Below, []), Below) ++
         [{outside(Owner), native_branches(maps:get(Owner, Below), Below)} || Owner <- lists:sort(Owners)].

@@ -16,6 +16,7 @@ all() ->
         a_bucket_that_is_stopped_loses_its_name,
         a_bucket_that_is_killed_loses_its_name,
         a_proxy_that_is_killed_takes_its_bucket_along,
+        a_proxy_that_is_stopped_takes_its_bucket_along,
         a_registry_that_is_killed_comes_back_empty_and_without_its_buckets,
         a_bucket_supervisor_that_is_killed_takes_the_registry_along,
         an_event_manager_that_is_killed_costs_no_data,
@@ -85,6 +86,25 @@ a_proxy_that_is_killed_takes_its_bucket_along(Config) ->
         end,
         kv_test:milliseconds(Kill)
     end).
+
+%% Observer's "kill" sends exit(Proxy, kill), as above; a supervisor sends shutdown.
+a_proxy_that_is_stopped_takes_its_bucket_along(Config) ->
+    each(Config, "proxy stopped", fun(I) ->
+        Bucket = create(name(I)),
+        [Proxy] = proxies(),
+        Monitor = monitor(process, Bucket),
+        Stop = fun() ->
+            {Reason, Stopped} = stop_proxy(I rem 2, Proxy),
+            ?assertEqual({ok, Reason}, {Stopped, kv_test:down(Monitor)}),
+            ?assertEqual(error, kv_registry:lookup(kv_registry, name(I))),
+            ?assertExit({noproc, _}, kv_bucket:get(Bucket, key)),
+            ?assertExit({noproc, _}, kv_bucket:get(Proxy, key))
+        end,
+        kv_test:milliseconds(Stop)
+    end).
+
+stop_proxy(0, Proxy) -> {normal, gen_server:stop(Proxy)};
+stop_proxy(1, Proxy) -> {shutdown, supervisor:terminate_child(kv_bucket_sup, Proxy)}.
 
 a_registry_that_is_killed_comes_back_empty_and_without_its_buckets(Config) ->
     each(Config, "registry killed", fun(I) ->

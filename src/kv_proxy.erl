@@ -246,28 +246,26 @@ format_status(#{state := #state{} = State} = Status) ->
 format_status(Status) ->
     Status.
 
-shown(State) ->
-    #{
-        kind => State#state.kind,
-        native => State#state.native,
-        label => State#state.label,
-        relayed => map_size(State#state.relayed),
-        creators => map_size(State#state.creators)
-    }.
+%% Observer shows no more than seven keys at once, and makes a link of the pid only when all are shown: so what is
+%% mostly 0 is left out then.
+shown(#state{kind = Kind, native = Native, label = Label, relayed = Relayed, creators = Creators}) ->
+    Shown = #{kind => Kind, native => Native, label => Label},
+    maps:merge(Shown, maps:filter(fun(_, Number) -> Number > 0 end, #{
+        relayed => map_size(Relayed), creators => map_size(Creators)
+    })).
 
 %% What the native process is made of, for those who look. A node that does not answer in a moment is not waited for:
-%% what was known last stays in the dictionary, where Observer shows it, too.
+%% then it is what was known last, and of when that is. The dictionary has it, too.
 figures(Native) ->
     case lists:member(node(Native), nodes(connected)) andalso kv_inspect:details([Native], plain, ?FIGURES_TIMEOUT) of
-        {ok, [#{} = Process]} ->
-            Now = calendar:system_time_to_rfc3339(erlang:system_time(second)),
-            Figures = maps:with([size, memory, operations, queue, suspended], Process),
+        {ok, [#{suspended := Suspended} = Process]} ->
+            Figures = maps:with([size, memory, queue], Process),
+            Now = calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]),
             _ = put('$kv_figures', Figures#{as_of => list_to_binary(Now)}),
-            ok;
+            maps:merge(Figures, maps:from_list([{suspended, true} || Suspended]));
         _NoAnswer ->
-            ok
-    end,
-    case get('$kv_figures') of
-        undefined -> #{};
-        Known -> Known
+            known_last(get('$kv_figures'))
     end.
+
+known_last(undefined) -> #{};
+known_last(Figures) -> Figures.

@@ -26,6 +26,10 @@ defmodule KV do
               ├── KV.BucketSupervisor one proxy for each bucket
               └── KV.Registry         the proxy of the native registry
 
+  ## Looking at it
+
+  `tree/1`, `top/1` and `info/1` show what runs, from any connected shell; `:observer.start()` does with windows.
+
   ## Settings
 
   The application environment of `:kv` holds the options of `KV.Node`, which lists them:
@@ -181,10 +185,10 @@ defmodule KV do
   Options: `:node`, `:by`, `:limit`, `:colours`; see `t:option/0`. Returns `:ok`, or `{:error, {:bad_option, key}}`.
 
       KV.top(by: :operations, limit: 2)
-      kv_app@127.0.0.1: 4 processes, of them 1 bucket; 2.6 KiB, 5 operations; by operations
-      pid          kind      size  memory  operations  queue  links  monitors  name
-      <12345.3.0>  registry     1   960 B           3      0      0         4  KV.Registry
-      <12345.4.0>  bucket       1   728 B           2      0      0         3  "shopping"
+      kv_app@127.0.0.1: 4 processes, of them 1 bucket; 3.6 KiB, 5 operations; by operations
+      pid          kind      size   memory  operations  queue  links  monitors  name
+      <12345.3.0>  registry     1   1008 B           4      0      0         4  KV.Registry
+      <12345.4.0>  bucket       1  1.5 KiB           1      0      0         3  "shopping"
       :ok
 
   It prints to the group leader of the caller: a call by `:erpc` or in a remote shell prints where it was made.
@@ -212,12 +216,12 @@ defmodule KV do
               ├── KV.Node <0.216.0> ══ kv_app@127.0.0.1, version 0.1.0, OS process 4711, up 2.4 s
               └── KV.StoreSupervisor <0.229.0>, 2 children
                   ├── KV.BucketSupervisor <0.230.0>, 1 child
-                  │   └── <0.235.0> ══ <12345.4.0> bucket "shopping", 1 key, 728 B
-                  └── <0.231.0> ══ <12345.3.0> registry KV.Registry, 1 name, 960 B
+                  │   └── <0.235.0> ══ <12345.4.0> bucket "shopping", 1 key, 1.5 KiB
+                  └── <0.231.0> ══ <12345.3.0> registry KV.Registry, 1 name, 1008 B
 
-      kv_app@127.0.0.1, besides: 2 processes, 1010 B
-      ├── <12345.1.0> net_kernel, 505 B
-      └── <12345.2.0> rex, 505 B
+      kv_app@127.0.0.1, besides: 2 processes, 1.1 KiB
+      ├── <12345.1.0> net_kernel, 545 B
+      └── <12345.2.0> rex, 545 B
       :ok
 
   Exits as `info/1` does. It prints to the group leader of the caller: a call by `:erpc` or in a remote shell prints

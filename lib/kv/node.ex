@@ -20,6 +20,8 @@ defmodule KV.Node do
       connection to this node is set so. Default: `true`.
     * `:ticktime` (seconds), `:max_frame` (bytes), `:max_depth`, `:max_peers`, `:handshake_timeout`
       (milliseconds), `:bind`, `:port`, `:log_level` - as `priv/kv_node --help` has them.
+    * `:observer_names` - how many atoms may be made so that Observer shows proxies by the names of their buckets, for
+      all of the VM; 0 for none. From OTP 27 on no atom is needed, and all have their names. Default: 1000.
     * `:zeros` - whether `0.0` and `-0.0` are one key, `:same` or `:differ`. `:get_state` - whether
       `:sys.get_state/1` gets a state, `:bare`, or `{:ok, state}`, `:tagged`. Defaults: as in this VM; the releases
       of OTP differ.

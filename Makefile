@@ -41,6 +41,7 @@ demo: ## the tour: makes buckets, kills everything there is to kill, and says wh
 lint: ## checks format, clang-tidy, xref and dialyzer
 	@scripts/install test
 	@$(MAKE) -C c_src lint
+	@$(MAKE) -C bench/c lint
 	@mix format --check-formatted
 	@rebar3 xref
 	@scripts/dialyzer
@@ -48,6 +49,7 @@ lint: ## checks format, clang-tidy, xref and dialyzer
 format: ## formats C and Elixir
 	@scripts/install test
 	@$(MAKE) -C c_src format
+	@$(MAKE) -C bench/c format
 	@mix format
 
 asan: ## the C tests under the address and undefined behaviour sanitizers

@@ -40,7 +40,9 @@ static void begin(ei_x_buff *terms, int arity, long operation)
     ei_x_encode_long(terms, operation);
 }
 
-static void begin_call(ei_x_buff *terms, const erlang_pid *bucket, int caller)
+/* {'$gen_call', {From, [alias|Ref]}, and {'$kv_call', Ref, to which a request comes. */
+static void begin_call(ei_x_buff *terms, const erlang_pid *bucket, enum bucket_form form,
+                       int caller)
 {
     const erlang_pid from = pid_of(caller);
     const erlang_ref ref = ref_of(caller);
@@ -48,6 +50,11 @@ static void begin_call(ei_x_buff *terms, const erlang_pid *bucket, int caller)
     ei_x_encode_pid(terms, &from);
     ei_x_encode_pid(terms, bucket);
     ei_x_encode_tuple_header(terms, 3);
+    if (form == BUCKET_KV_CALL) {
+        ei_x_encode_atom(terms, "$kv_call");
+        ei_x_encode_ref(terms, &ref);
+        return;
+    }
     ei_x_encode_atom(terms, "$gen_call");
     ei_x_encode_tuple_header(terms, 2);
     ei_x_encode_pid(terms, &from);
@@ -59,31 +66,36 @@ static void begin_call(ei_x_buff *terms, const erlang_pid *bucket, int caller)
 static void compile(struct template *template, ei_x_buff *terms)
 {
     const size_t length = (size_t)terms->index;
-    if (length > TEMPLATE_MAX)
+    if (length > TEMPLATE_MAX) {
         FAIL("a message of %zu bytes", length);
+    }
     *template = (struct template){.length = length};
     memcpy(template->terms, terms->buff, length);
     for (size_t at = 0; at + BUCKET_KEY_BYTES <= length; at++) {
-        if (memcmp(template->terms + at, mark, REF_BYTES) == 0)
+        if (memcmp(template->terms + at, mark, REF_BYTES) == 0) {
             template->references[template->reference_count++] = at;
-        if (memcmp(template->terms + at, key_mark, BUCKET_KEY_BYTES) == 0)
+        }
+        if (memcmp(template->terms + at, key_mark, BUCKET_KEY_BYTES) == 0) {
             template->key = at;
+        }
     }
-    if (memcmp(template->terms + length - REF_BYTES, mark, REF_BYTES) == 0)
+    if (memcmp(template->terms + length - REF_BYTES, mark, REF_BYTES) == 0) {
         template->references[template->reference_count++] = length - REF_BYTES;
+    }
     ei_x_free(terms);
 }
 
-void bucket_call(struct template *template, const erlang_pid *bucket, int caller,
-                 const char *operation, const ei_x_buff *last)
+void bucket_call(struct template *template, const erlang_pid *bucket, enum bucket_form form,
+                 int caller, const char *operation, const ei_x_buff *last)
 {
     ei_x_buff terms;
-    begin_call(&terms, bucket, caller);
+    begin_call(&terms, bucket, form, caller);
     ei_x_encode_tuple_header(&terms, last ? 3 : 2);
     ei_x_encode_atom(&terms, operation);
     ei_x_encode_binary(&terms, key_mark, BUCKET_KEY_BYTES);
-    if (last)
+    if (last) {
         ei_x_append(&terms, last);
+    }
     compile(template, &terms);
 }
 
@@ -113,8 +125,9 @@ void bucket_kill(struct link *link, const erlang_pid *bucket)
 
 void bucket_queue(struct link *link, struct template *template, uint64_t number)
 {
-    for (int i = 0; i < template->reference_count; i++)
+    for (int i = 0; i < template->reference_count; i++) {
         kv_set64(template->terms + template->references[i], number);
+    }
     link_queue(link, template->terms, template->length);
 }
 
@@ -125,9 +138,11 @@ void bucket_set_key(struct template *template, const char *key)
 
 void bucket_key(char *key, uint64_t number)
 {
-    memcpy(key, "key-", 4);
-    for (int i = BUCKET_KEY_BYTES - 1; i >= 4; i--, number /= 10)
+    static const char start[4] = {'k', 'e', 'y', '-'};
+    memcpy(key, start, sizeof(start));
+    for (int i = BUCKET_KEY_BYTES - 1; i >= 4; i--, number /= 10) {
         key[i] = (char)('0' + number % 10);
+    }
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -135,8 +150,9 @@ void bucket_key(char *key, uint64_t number)
 /* Moves *at behind the node name of a pid or a reference whose tag was read. */
 static bool skip_atom(struct kv_bytes frame, size_t *at)
 {
-    if (*at + 2 > frame.length || frame.data[*at] != 119)
+    if (*at + 2 > frame.length || frame.data[*at] != 119) {
         return false;
+    }
     *at += 2 + (size_t)frame.data[*at + 1];
     return *at < frame.length;
 }
@@ -147,14 +163,17 @@ static bool read_reply(struct kv_bytes frame, uint32_t *caller, uint64_t *number
 {
     static const uint8_t head[] = {104, 3, 97, ALIAS_SEND, 88};
     size_t at = sizeof(head);
-    if (frame.length < at || memcmp(frame.data, head, at) != 0 || !skip_atom(frame, &at))
+    if (frame.length < at || memcmp(frame.data, head, at) != 0 || !skip_atom(frame, &at)) {
         return false;
+    }
     at += 12;
-    if (at + 3 > frame.length || frame.data[at] != 90 || kv_get16(frame.data + at + 1) != 3)
+    if (at + 3 > frame.length || frame.data[at] != 90 || kv_get16(frame.data + at + 1) != 3) {
         return false;
+    }
     at += 3;
-    if (!skip_atom(frame, &at) || at + 16 > frame.length)
+    if (!skip_atom(frame, &at) || at + 16 > frame.length) {
         return false;
+    }
     *caller = kv_get32(frame.data + at + 4);
     *number = kv_get64(frame.data + at + 8);
     return true;
@@ -162,8 +181,9 @@ static bool read_reply(struct kv_bytes frame, uint32_t *caller, uint64_t *number
 
 void bucket_answered(struct kv_bytes frame, uint32_t *caller, uint64_t *number)
 {
-    if (!read_reply(frame, caller, number))
+    if (!read_reply(frame, caller, number)) {
         FAIL("a message that is no answer");
+    }
 }
 
 /* ---- a bucket -------------------------------------------------------------------------------- */
@@ -201,10 +221,13 @@ void bucket_spawn(struct link *link, erlang_pid *bucket)
     long operation = 0;
     /* {31, Ref, To, Flags, Pid}, from a program that we trust. */
     if (ei_decode_tuple_header(bytes, &at, &arity) != 0 || arity != 5 ||
-        ei_decode_long(bytes, &at, &operation) != 0 || operation != SPAWN_REPLY)
+        ei_decode_long(bytes, &at, &operation) != 0 || operation != SPAWN_REPLY) {
         FAIL("no answer to the request for a bucket");
-    for (int i = 0; i < 3; i++)
+    }
+    for (int i = 0; i < 3; i++) {
         ei_skip_term(bytes, &at);
-    if (ei_decode_pid(bytes, &at, bucket) != 0)
+    }
+    if (ei_decode_pid(bytes, &at, bucket) != 0) {
         FAIL("the node makes no bucket");
+    }
 }

@@ -19,4 +19,16 @@
 /* The same, with what errno says. */
 #define FAIL_ERRNO(what) FAIL("%s: %s", what, strerror(errno))
 
+/* The number that an argument says. */
+static inline long number_within(const char *text, long least, long most)
+{
+    char *end = NULL;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || number < least || number > most) {
+        FAIL("\"%s\" is no number from %ld to %ld", text, least, most);
+    }
+    return number;
+}
+
 #endif

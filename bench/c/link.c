@@ -26,10 +26,12 @@ static void write_all(int fd, const uint8_t *bytes, size_t length)
 {
     while (length > 0) {
         ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno == EINTR)
+        if (written < 0 && errno == EINTR) {
             continue;
-        if (written <= 0)
+        }
+        if (written <= 0) {
             FAIL_ERRNO("writing to the node");
+        }
         bytes += written;
         length -= (size_t)written;
     }
@@ -39,10 +41,12 @@ static void read_all(int fd, uint8_t *bytes, size_t length)
 {
     while (length > 0) {
         ssize_t got = read(fd, bytes, length);
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && errno == EINTR) {
             continue;
-        if (got <= 0)
+        }
+        if (got <= 0) {
             FAIL("the node closed the connection in the handshake");
+        }
         bytes += got;
         length -= (size_t)got;
     }
@@ -63,11 +67,13 @@ static size_t receive_message(int fd, uint8_t tag, uint8_t *message)
     uint8_t header[2];
     read_all(fd, header, sizeof(header));
     size_t length = kv_get16(header);
-    if (length == 0 || length > HANDSHAKE_MAX)
+    if (length == 0 || length > HANDSHAKE_MAX) {
         FAIL("a handshake message of %zu bytes", length);
+    }
     read_all(fd, message, length);
-    if (message[0] != tag)
+    if (message[0] != tag) {
         FAIL("a handshake message '%c' where '%c' was due", message[0], tag);
+    }
     return length;
 }
 
@@ -75,8 +81,9 @@ static void digest(const char *cookie, uint32_t challenge, uint8_t *to)
 {
     char text[HANDSHAKE_MAX];
     int length = snprintf(text, sizeof(text), "%s%u", cookie, challenge);
-    if (EVP_Digest(text, (size_t)length, to, NULL, EVP_md5(), NULL) != 1)
+    if (EVP_Digest(text, (size_t)length, to, NULL, EVP_md5(), NULL) != 1) {
         FAIL("no MD5");
+    }
 }
 
 static void send_name(int fd)
@@ -92,23 +99,26 @@ static void send_name(int fd)
 
 static void shake_hands(int fd, const char *node, const char *cookie)
 {
-    uint8_t message[HANDSHAKE_MAX];
+    uint8_t message[HANDSHAKE_MAX] = {0};
     uint8_t reply[5 + DIGEST] = {'r'};
     uint8_t expected[DIGEST];
     send_name(fd);
     size_t length = receive_message(fd, 's', message);
-    if (length != 3 || memcmp(message + 1, "ok", 2) != 0)
+    if (length != 3 || memcmp(message + 1, "ok", 2) != 0) {
         FAIL("%s refuses: %.*s", node, (int)length - 1, (const char *)message + 1);
+    }
     length = receive_message(fd, 'N', message);
-    if (length < 19)
+    if (length < 19) {
         FAIL("a challenge of %zu bytes", length);
+    }
     kv_set32(reply + 1, CHALLENGE);
     digest(cookie, kv_get32(message + 9), reply + 5);
     send_message(fd, reply, sizeof(reply));
     receive_message(fd, 'a', message);
     digest(cookie, CHALLENGE, expected);
-    if (memcmp(message + 1, expected, DIGEST) != 0)
+    if (memcmp(message + 1, expected, DIGEST) != 0) {
         FAIL("%s has another cookie", node);
+    }
 }
 
 void link_open(struct link *link, uint16_t port, const char *node, const char *cookie)
@@ -117,14 +127,16 @@ void link_open(struct link *link, uint16_t port, const char *node, const char *c
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const int yes = 1;
     *link = (struct link){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (link->fd < 0 || connect(link->fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+    if (link->fd < 0 || connect(link->fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
         FAIL_ERRNO("connecting to the node");
+    }
     setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     shake_hands(link->fd, node, cookie);
     link->capacity = INPUT_CAPACITY;
     link->input = malloc(link->capacity);
-    if (!link->input)
+    if (!link->input) {
         FAIL("out of memory");
+    }
 }
 
 void link_close(struct link *link)
@@ -138,12 +150,14 @@ void link_close(struct link *link)
 
 static void reserve(struct link *link, size_t more)
 {
-    if (link->queued + more <= link->room)
+    if (link->queued + more <= link->room) {
         return;
+    }
     link->room = 2 * (link->queued + more);
     link->output = realloc(link->output, link->room);
-    if (!link->output)
+    if (!link->output) {
         FAIL("out of memory");
+    }
 }
 
 void link_queue(struct link *link, const uint8_t *terms, size_t length)
@@ -183,17 +197,20 @@ int link_next_buffered(struct link *link, struct kv_bytes *frame)
         const struct kv_bytes input = {link->input + link->start, link->end - link->start};
         size_t consumed = 0;
         int status = kv_frame_next(input, FRAME_LIMIT, frame, &consumed);
-        if (status == KV_ETRUNCATED)
+        if (status == KV_ETRUNCATED) {
             return 0;
-        if (status != KV_OK)
+        }
+        if (status != KV_OK) {
             FAIL("a frame that is too large");
+        }
         link->start += consumed;
         if (frame->length == 0) {
             tick(link);
             continue;
         }
-        if (!is_whole(*frame))
+        if (!is_whole(*frame)) {
             FAIL("a frame of another form than was asked for");
+        }
         frame->data += KV_WHOLE_HEADER;
         frame->length -= KV_WHOLE_HEADER;
         return 1;
@@ -208,19 +225,23 @@ static void fill(struct link *link)
     if (link->end == link->capacity) {
         link->capacity *= 2;
         link->input = realloc(link->input, link->capacity);
-        if (!link->input)
+        if (!link->input) {
             FAIL("out of memory");
+        }
     }
     ssize_t got = read(link->fd, link->input + link->end, link->capacity - link->end);
-    if (got < 0 && errno == EINTR)
+    if (got < 0 && errno == EINTR) {
         return;
-    if (got <= 0)
+    }
+    if (got <= 0) {
         FAIL("the node closed the connection");
+    }
     link->end += (size_t)got;
 }
 
 void link_next(struct link *link, struct kv_bytes *frame)
 {
-    while (!link_next_buffered(link, frame))
+    while (!link_next_buffered(link, frame)) {
         fill(link);
+    }
 }

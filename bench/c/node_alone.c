@@ -14,6 +14,8 @@
 
 enum {
     DEPTH_MAX = 4096,
+    KEYS_MAX = 10 * 1000 * 1000,
+    VALUE_MAX = 32 * 1024,  /* larger ones come in fragments */
     LATENCIES = 100 * 1000, /* of a microsecond each; longer ones count as the longest */
     MONITOR = 19,
     DEMONITOR = 20,
@@ -36,6 +38,7 @@ struct settings {
     uint32_t keys;
     size_t value_bytes;
     bool monitors;
+    enum bucket_form form;
 };
 
 struct bench {
@@ -57,7 +60,7 @@ static void prepare_caller(struct bench *bench, int caller)
     ei_x_buff nil;
     ei_x_new(&nil);
     ei_x_encode_atom(&nil, "nil");
-    bucket_call(&templates->call, &bench->bucket, caller, "get", &nil);
+    bucket_call(&templates->call, &bench->bucket, bench->settings.form, caller, "get", &nil);
     bucket_monitor(&templates->monitor, &bench->bucket, caller, MONITOR);
     bucket_monitor(&templates->demonitor, &bench->bucket, caller, DEMONITOR);
     ei_x_free(&nil);
@@ -76,8 +79,9 @@ static void call(struct bench *bench, struct caller *caller, uint64_t time)
     caller->calls++;
     caller->asked = time;
     bucket_set_key(&caller->call, bench->keys[any_key(bench)]);
-    if (bench->settings.monitors)
+    if (bench->settings.monitors) {
         bucket_queue(&bench->link, &caller->monitor, caller->calls);
+    }
     bucket_queue(&bench->link, &caller->call, caller->calls);
 }
 
@@ -86,8 +90,9 @@ static struct caller *answered(struct bench *bench, struct kv_bytes frame)
     uint32_t index = 0;
     uint64_t number = 0;
     bucket_answered(frame, &index, &number);
-    if (index >= DEPTH_MAX || number != bench->callers[index].calls)
+    if (index >= DEPTH_MAX || number != bench->callers[index].calls) {
         FAIL("an answer that was not asked for");
+    }
     return &bench->callers[index];
 }
 
@@ -102,7 +107,7 @@ static void fill_bucket(struct bench *bench)
 {
     static struct template put;
     struct kv_bytes frame;
-    bucket_call(&put, &bench->bucket, 0, "put", &bench->value);
+    bucket_call(&put, &bench->bucket, bench->settings.form, 0, "put", &bench->value);
     for (uint32_t i = 0; i < bench->settings.keys; i++) {
         bucket_set_key(&put, bench->keys[i]);
         bucket_queue(&bench->link, &put, ++bench->callers[0].calls);
@@ -117,15 +122,18 @@ static void fill_bucket(struct bench *bench)
 static void next_call(struct bench *bench, struct kv_bytes frame, uint64_t time, bool more)
 {
     struct caller *caller = answered(bench, frame);
-    if (!ends_with_value(bench, frame))
+    if (!ends_with_value(bench, frame)) {
         FAIL("another value than was put");
+    }
     uint64_t microseconds = (time - caller->asked) / 1000;
     bench->latencies[microseconds < LATENCIES ? microseconds : LATENCIES - 1]++;
     bench->answered++;
-    if (bench->settings.monitors)
+    if (bench->settings.monitors) {
         bucket_queue(&bench->link, &caller->demonitor, caller->calls);
-    if (more)
+    }
+    if (more) {
         call(bench, caller, time);
+    }
 }
 
 /* Runs for that long and lets the calls come to their end. Answers nanoseconds. */
@@ -138,8 +146,9 @@ static uint64_t run(struct bench *bench, double seconds)
     int in_flight = bench->settings.depth;
     memset(bench->latencies, 0, LATENCIES * sizeof(*bench->latencies));
     bench->answered = 0;
-    for (int i = 0; i < bench->settings.depth; i++)
+    for (int i = 0; i < bench->settings.depth; i++) {
         call(bench, &bench->callers[i], time);
+    }
     while (in_flight > 0) {
         link_flush(&bench->link);
         link_next(&bench->link, &frame);
@@ -157,8 +166,9 @@ static unsigned percentile(const struct bench *bench, double share)
 {
     uint64_t left = (uint64_t)((double)bench->answered * share);
     unsigned at = 0;
-    while (at + 1 < LATENCIES && left >= bench->latencies[at])
+    while (at + 1 < LATENCIES && left >= bench->latencies[at]) {
         left -= bench->latencies[at++];
+    }
     return at;
 }
 
@@ -182,49 +192,51 @@ static void round_trip(struct bench *bench, int number)
 static void usage(void)
 {
     FAIL("usage: node_alone [--depth N] [--seconds S] [--rounds N] [--keys N] [--value-bytes N]\n"
-         "                  [--no-monitors] PROGRAM [ARGUMENT...]\n"
+         "                  [--no-monitors | --kv-calls] PROGRAM [ARGUMENT...]\n"
          "PROGRAM is a kv_node, ARGUMENTs are for it; needs an EPMD at ERL_EPMD_PORT");
 }
 
 static struct settings read_settings(int argc, char **argv)
 {
-    static const struct option options[] = {{"depth", required_argument, NULL, 'd'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {"rounds", required_argument, NULL, 'r'},
-                                            {"keys", required_argument, NULL, 'k'},
-                                            {"value-bytes", required_argument, NULL, 'v'},
-                                            {"no-monitors", no_argument, NULL, 'n'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"depth", required_argument, NULL, 'd'},       {"seconds", required_argument, NULL, 's'},
+        {"rounds", required_argument, NULL, 'r'},      {"keys", required_argument, NULL, 'k'},
+        {"value-bytes", required_argument, NULL, 'v'}, {"no-monitors", no_argument, NULL, 'n'},
+        {"kv-calls", no_argument, NULL, 'c'},          {NULL, 0, NULL, 0}};
     struct settings settings = {
         .depth = 256, .rounds = 5, .seconds = 2, .keys = 1000, .value_bytes = 10, .monitors = true};
     /* '+': what comes behind the program is for the program. */
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
         switch (option) {
         case 'd':
-            settings.depth = atoi(optarg);
+            settings.depth = (int)number_within(optarg, 1, DEPTH_MAX);
             break;
         case 's':
-            settings.seconds = atof(optarg);
+            settings.seconds = strtod(optarg, NULL);
             break;
         case 'r':
-            settings.rounds = atoi(optarg);
+            settings.rounds = (int)number_within(optarg, 1, 1000);
             break;
         case 'k':
-            settings.keys = (uint32_t)atoi(optarg);
+            settings.keys = (uint32_t)number_within(optarg, 1, KEYS_MAX);
             break;
         case 'v':
-            settings.value_bytes = (size_t)atoi(optarg);
+            settings.value_bytes = (size_t)number_within(optarg, 0, VALUE_MAX);
             break;
         case 'n':
             settings.monitors = false;
+            break;
+        case 'c':
+            settings.monitors = false;
+            settings.form = BUCKET_KV_CALL;
             break;
         default:
             usage();
         }
     }
-    if (optind >= argc || settings.depth < 1 || settings.depth > DEPTH_MAX || settings.keys < 1 ||
-        settings.rounds < 1)
+    if (optind >= argc || !(settings.seconds > 0)) {
         usage();
+    }
     settings.program = argv[optind];
     settings.extra = argv + optind + 1;
     return settings;
@@ -237,10 +249,12 @@ static void prepare(struct bench *bench)
     bench->latencies = calloc(LATENCIES, sizeof(*bench->latencies));
     bench->keys = calloc(settings->keys, sizeof(*bench->keys));
     char *value = calloc(1, settings->value_bytes + 1);
-    if (!bench->latencies || !bench->keys || !value)
+    if (!bench->latencies || !bench->keys || !value) {
         FAIL("out of memory");
-    for (uint32_t i = 0; i < settings->keys; i++)
+    }
+    for (uint32_t i = 0; i < settings->keys; i++) {
         bucket_key(bench->keys[i], i);
+    }
     memset(value, 'v', settings->value_bytes);
     ei_x_new(&bench->value);
     ei_x_encode_binary(&bench->value, value, (int)settings->value_bytes);
@@ -256,12 +270,14 @@ int main(int argc, char **argv)
     program_start(&bench.program, bench.settings.program, NODE, bench.settings.extra);
     link_open(&bench.link, bench.program.port, NODE, PROGRAM_COOKIE);
     bucket_spawn(&bench.link, &bench.bucket);
-    for (int i = 0; i < bench.settings.depth; i++)
+    for (int i = 0; i < bench.settings.depth; i++) {
         prepare_caller(&bench, i);
+    }
     fill_bucket(&bench);
     run(&bench, bench.settings.seconds / 4);
-    for (int i = 1; i <= bench.settings.rounds; i++)
+    for (int i = 1; i <= bench.settings.rounds; i++) {
         round_trip(&bench, i);
+    }
     link_close(&bench.link);
     program_stop(&bench.program);
     free(bench.keys);

@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -17,12 +16,14 @@ static void become(const char *path, const char *node, char **extra, int input, 
 {
     char *arguments[ARGUMENTS_MAX + 6] = {(char *)path, "--name", (char *)node, "--bind",
                                           PROGRAM_HOST};
-    for (int i = 0; extra && extra[i] && i < ARGUMENTS_MAX; i++)
+    for (int i = 0; extra && extra[i] && i < ARGUMENTS_MAX; i++) {
         arguments[5 + i] = extra[i];
+    }
     dup2(input, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
-    for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
+    for (int fd = STDERR_FILENO + 1; fd < 64; fd++) {
         close(fd);
+    }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     execv(path, arguments);
     fprintf(stderr, "%s: %s\n", path, strerror(errno));
@@ -33,8 +34,9 @@ static void become(const char *path, const char *node, char **extra, int input, 
 static void read_line(int fd, char *line)
 {
     size_t length = 0;
-    while (length + 1 < LINE_MAX_BYTES && read(fd, line + length, 1) == 1 && line[length] != '\n')
+    while (length + 1 < LINE_MAX_BYTES && read(fd, line + length, 1) == 1 && line[length] != '\n') {
         length++;
+    }
     line[length] = '\0';
 }
 
@@ -43,12 +45,14 @@ static void await_ready(struct program *program, const char *path)
     char line[LINE_MAX_BYTES];
     do {
         read_line(program->output, line);
-        if (strncmp(line, "ready ", 6) != 0 && strncmp(line, "log ", 4) != 0)
+        if (strncmp(line, "ready ", 6) != 0 && strncmp(line, "log ", 4) != 0) {
             FAIL("%s did not start: %s", path, *line ? line : "it ended without a word");
+        }
     } while (strncmp(line, "ready ", 6) != 0);
     const char *port = strstr(line, " port=");
-    if (!port)
+    if (!port) {
         FAIL("%s says no port: %s", path, line);
+    }
     program->port = (uint16_t)strtoul(port + 6, NULL, 10);
 }
 
@@ -56,20 +60,24 @@ void program_start(struct program *program, const char *path, const char *node, 
 {
     int input[2];
     int output[2];
-    if (pipe(input) != 0 || pipe(output) != 0)
+    if (pipe(input) != 0 || pipe(output) != 0) {
         FAIL_ERRNO("pipe");
+    }
     program->pid = fork();
-    if (program->pid < 0)
+    if (program->pid < 0) {
         FAIL_ERRNO("fork");
-    if (program->pid == 0)
+    }
+    if (program->pid == 0) {
         become(path, node, extra, input[0], output[1]);
+    }
     close(input[0]);
     close(output[1]);
     program->input = input[1];
     program->output = output[0];
     static const char cookie[] = PROGRAM_COOKIE "\n";
-    if (write(program->input, cookie, sizeof(cookie) - 1) < 0)
+    if (write(program->input, cookie, sizeof(cookie) - 1) < 0) {
         FAIL_ERRNO("the standard input of the program");
+    }
     await_ready(program, path);
 }
 
@@ -82,24 +90,38 @@ void program_stop(struct program *program)
 
 /* The scheduler's own account, which is exact where that of times(2) counts in clock ticks of 10
  * ms. */
+/* One figure of a line of them: "used waited times". */
+static uint64_t schedule_figure(int schedule, int which)
+{
+    char text[96] = "";
+    char *at = text;
+    uint64_t figure = 0;
+    if (pread(schedule, text, sizeof(text) - 1, 0) <= 0) {
+        return 0;
+    }
+    for (int i = 0; i <= which; i++) {
+        figure = strtoull(at, &at, 10);
+    }
+    return figure;
+}
+
 uint64_t processor_time(pid_t pid)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
     DIR *threads = opendir(path);
-    if (!threads)
+    if (!threads) {
         FAIL_ERRNO(path);
+    }
     uint64_t sum = 0;
     for (struct dirent *entry; (entry = readdir(threads));) {
         char file[sizeof(path) + sizeof(entry->d_name) + 16];
-        uint64_t used = 0;
         snprintf(file, sizeof(file), "%s/%s/schedstat", path, entry->d_name);
-        FILE *stat = entry->d_name[0] == '.' ? NULL : fopen(file, "re");
-        if (!stat)
-            continue;
-        if (fscanf(stat, "%" SCNu64, &used) == 1)
-            sum += used;
-        fclose(stat);
+        int schedule = entry->d_name[0] == '.' ? -1 : open(file, O_RDONLY | O_CLOEXEC);
+        if (schedule >= 0) {
+            sum += schedule_figure(schedule, 0);
+            close(schedule);
+        }
     }
     closedir(threads);
     return sum;
@@ -110,18 +132,15 @@ int schedule_open(pid_t pid)
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
     int schedule = open(path, O_RDONLY | O_CLOEXEC);
-    if (schedule < 0)
+    if (schedule < 0) {
         FAIL_ERRNO(path);
+    }
     return schedule;
 }
 
 uint64_t schedule_waited(int schedule)
 {
-    char text[96] = "";
-    if (pread(schedule, text, sizeof(text) - 1, 0) <= 0)
-        FAIL_ERRNO("the schedule of the node");
-    const char *space = strchr(text, ' ');
-    return space ? strtoull(space, NULL, 10) : 0;
+    return schedule_figure(schedule, 1);
 }
 
 uint64_t now(void)

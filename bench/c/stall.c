@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 enum {
+    ENTRIES = 10 * 1000 * 1000,
+    ENTRIES_MAX = 1000 * 1000 * 1000,
     IN_FLIGHT = 16,         /* a call waits for those before it: a few microseconds */
     LOOK_EACH = 200 * 1000, /* nanoseconds between two looks at who had to wait */
     TIMES = 1000 * 1000,    /* of a microsecond each; longer ones count as the longest */
@@ -72,18 +74,22 @@ static void take(struct bench *bench, struct kv_bytes frame, uint64_t expected, 
     uint32_t caller = 0;
     uint64_t number = 0;
     bucket_answered(frame, &caller, &number);
-    if (number != expected)
+    if (number != expected) {
         FAIL("the answer to another call");
+    }
     const uint64_t took = time - bench->asked[number % IN_FLIGHT];
     bench->times[took / 1000 < TIMES ? took / 1000 : TIMES - 1]++;
     bench->answered++;
-    if (took > bench->longest)
+    if (took > bench->longest) {
         bench->longest = took;
-    if (took <= bench->longest_own)
+    }
+    if (took <= bench->longest_own) {
         return;
+    }
     const uint64_t others = waited(bench) - bench->waited;
-    if (took > others && took - others > bench->longest_own)
+    if (took > others && took - others > bench->longest_own) {
         bench->longest_own = took - others;
+    }
 }
 
 /* ---- phases ---------------------------------------------------------------------------------- */
@@ -101,8 +107,9 @@ static unsigned percentile(const struct bench *bench, double share)
 {
     uint64_t left = (uint64_t)((double)bench->answered * share);
     unsigned at = 0;
-    while (at + 1 < TIMES && left >= bench->times[at])
+    while (at + 1 < TIMES && left >= bench->times[at]) {
         left -= bench->times[at++];
+    }
     return at;
 }
 
@@ -125,16 +132,18 @@ static void run(struct bench *bench, const struct phase *phase)
     begin(bench);
     for (uint64_t key = phase->first;
          key < phase->last || bench->answered < bench->number - before;) {
-        for (; key < phase->last && bench->number - before - bench->answered < IN_FLIGHT; key++)
+        for (; key < phase->last && bench->number - before - bench->answered < IN_FLIGHT; key++) {
             ask(bench, phase->message, key);
+        }
         link_flush(&bench->link);
         link_next(&bench->link, &frame);
         const uint64_t time = now();
         do {
             take(bench, frame, before + bench->answered + 1, time);
         } while (link_next_buffered(&bench->link, &frame));
-        if (time - bench->looked > LOOK_EACH)
+        if (time - bench->looked > LOOK_EACH) {
             look(bench, time);
+        }
     }
     end(bench, phase->name, start);
 }
@@ -151,8 +160,9 @@ static void look_on(struct bench *bench, const char *name, struct template *mess
         link_next(&bench->link, &frame);
         const uint64_t time = now();
         take(bench, frame, bench->number, time);
-        if (time - bench->looked > LOOK_EACH)
+        if (time - bench->looked > LOOK_EACH) {
             look(bench, time);
+        }
     } while (now() - start < (uint64_t)(seconds * 1e9));
     end(bench, name, start);
 }
@@ -163,9 +173,9 @@ static void all_phases(struct bench *bench, uint64_t entries)
     ei_x_buff value;
     ei_x_new(&value);
     ei_x_encode_binary(&value, "................................", VALUE_BYTES);
-    bucket_call(&put, &bench->bucket, 0, "put", &value);
-    bucket_call(&delete, &bench->bucket, 0, "delete", NULL);
-    bucket_call(&get, &bench->bystander, 0, "get", NULL);
+    bucket_call(&put, &bench->bucket, BUCKET_GEN_CALL, 0, "put", &value);
+    bucket_call(&delete, &bench->bucket, BUCKET_GEN_CALL, 0, "delete", NULL);
+    bucket_call(&get, &bench->bystander, BUCKET_GEN_CALL, 0, "get", NULL);
     ei_x_free(&value);
     look_on(bench, "idle", &get, AFTERMATH);
     run(bench, &(struct phase){"grow", &put, 0, entries});
@@ -182,19 +192,22 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"entries", required_argument, NULL, 'e'},
                                             {NULL, 0, NULL, 0}};
     static struct bench bench;
-    uint64_t entries = 10 * 1000 * 1000;
+    uint64_t entries = ENTRIES;
     bool valid = true;
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
         valid = valid && option == 'e';
-        if (valid)
-            entries = strtoull(optarg, NULL, 10);
+        if (valid) {
+            entries = (uint64_t)number_within(optarg, 1, ENTRIES_MAX);
+        }
     }
-    if (!valid || optind >= argc || entries == 0)
+    if (!valid || optind >= argc) {
         FAIL("usage: stall [--entries N] PROGRAM [ARGUMENT...]\n"
              "PROGRAM is a kv_node, ARGUMENTs are for it; needs an EPMD at ERL_EPMD_PORT");
+    }
     bench.times = calloc(TIMES, sizeof(*bench.times));
-    if (!bench.times)
+    if (!bench.times) {
         FAIL("out of memory");
+    }
     ei_init();
     program_start(&bench.program, argv[optind], NODE, argv + optind + 1);
     link_open(&bench.link, bench.program.port, NODE, PROGRAM_COOKIE);

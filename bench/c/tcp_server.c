@@ -19,6 +19,7 @@ enum {
     CLIENTS_MAX = 1024, /* also the highest file descriptor */
     EVENTS_MAX = 64,
     HEADER = 4,
+    REQUEST_MIN = 8,
     MESSAGE_MAX = 64 * 1024 * 1024,
 };
 
@@ -39,26 +40,30 @@ static int listen_at(uint16_t port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-        listen(fd, CLIENTS_MAX) != 0)
+        listen(fd, CLIENTS_MAX) != 0) {
         FAIL_ERRNO("listening");
+    }
     return fd;
 }
 
 static void watch(int epoll, int fd)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         FAIL_ERRNO("epoll");
+    }
 }
 
 static void let_in(int epoll, int listener)
 {
     const int yes = 1;
     int fd = accept(listener, NULL, NULL);
-    if (fd < 0)
+    if (fd < 0) {
         return;
-    if (fd >= CLIENTS_MAX)
+    }
+    if (fd >= CLIENTS_MAX) {
         FAIL("more than %d clients", CLIENTS_MAX);
+    }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     watch(epoll, fd);
 }
@@ -76,8 +81,9 @@ static bool answer(int fd, size_t length)
     kv_set32(reply, (uint32_t)length);
     for (size_t sent = 0; sent < HEADER + length;) {
         ssize_t more = send(fd, reply + sent, HEADER + length - sent, MSG_NOSIGNAL);
-        if (more <= 0)
+        if (more <= 0) {
             return false;
+        }
         sent += (size_t)more;
     }
     return true;
@@ -85,11 +91,13 @@ static bool answer(int fd, size_t length)
 
 static bool grow(struct client *client, size_t capacity)
 {
-    if (client->capacity >= capacity)
+    if (client->capacity >= capacity) {
         return true;
+    }
     uint8_t *bytes = realloc(client->bytes, capacity);
-    if (!bytes)
+    if (!bytes) {
         return false;
+    }
     client->bytes = bytes;
     client->capacity = capacity;
     return true;
@@ -99,43 +107,51 @@ static bool grow(struct client *client, size_t capacity)
 static bool serve(int fd)
 {
     struct client *client = &clients[fd];
-    if (!grow(client, client->length + 64 * 1024UL))
+    if (!grow(client, client->length + 64 * 1024UL)) {
         return false;
+    }
     ssize_t got = recv(fd, client->bytes + client->length, client->capacity - client->length, 0);
-    if (got <= 0)
+    if (got <= 0) {
         return false;
+    }
     client->length += (size_t)got;
-    if (client->length < 2 * HEADER)
+    if (client->length < REQUEST_MIN) {
         return true;
+    }
     const size_t request = kv_get32(client->bytes);
     const size_t wanted = kv_get32(client->bytes + HEADER);
-    if (request > MESSAGE_MAX || wanted > MESSAGE_MAX || !grow(client, HEADER + request))
+    if (request > MESSAGE_MAX || wanted > MESSAGE_MAX || !grow(client, HEADER + request)) {
         return false;
-    if (client->length < HEADER + request)
+    }
+    if (client->length < HEADER + request) {
         return true;
+    }
     client->length = 0;
     return answer(fd, wanted);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 2)
+    if (argc != 2) {
         FAIL("usage: tcp_server PORT");
+    }
     reply = calloc(1, HEADER + MESSAGE_MAX);
-    int listener = listen_at((uint16_t)atoi(argv[1]));
+    int listener = listen_at((uint16_t)number_within(argv[1], 1, UINT16_MAX));
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (!reply || epoll < 0)
+    if (!reply || epoll < 0) {
         FAIL_ERRNO("starting");
+    }
     watch(epoll, listener);
     for (;;) {
         struct epoll_event events[EVENTS_MAX];
         int count = epoll_wait(epoll, events, EVENTS_MAX, -1);
         for (int i = 0; i < count; i++) {
             int fd = events[i].data.fd;
-            if (fd == listener)
+            if (fd == listener) {
                 let_in(epoll, listener);
-            else if (!serve(fd))
+            } else if (!serve(fd)) {
                 let_go(fd);
+            }
         }
     }
 }

@@ -7,6 +7,6 @@
     bytes = 0 :: non_neg_integer(),
     contender :: kv_bench_contender:name(),
     round = 1 :: pos_integer(),
-    metric :: atom(),
-    value :: number()
+    metric = rate :: atom(),
+    value = 0 :: number()
 }).

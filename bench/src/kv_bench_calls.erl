@@ -31,7 +31,7 @@ of_size(Part, Size, Contenders, Settings) ->
 
 cells(calls, #{callers := Callers}) -> [{Operation, N} || Operation <- [get, put, mixed], N <- Callers];
 cells(sizes, _Settings) -> [{Operation, N} || Operation <- [get, put], N <- ?CALLERS_OF_LARGE];
-cells(many, _Settings) -> [{Operation, 1} || Operation <- [get_many, put_many]].
+cells(many, _Settings) -> [{Operation, 1} || Operation <- [get_many, put_many, pipelined]].
 
 cell(Part, Operation, Callers, Size, Contenders, #{rounds := Rounds, ms := Ms}) ->
     io:format("~n~ts: ~ts, ~b callers, values of ~b bytes~n", [Part, Operation, Callers, Size]),

@@ -3,7 +3,7 @@
 %% All of them keep the same thousand keys and are asked the same things by the same callers in this VM.
 -module(kv_bench_contender).
 
--export([start/1, stop/1, restart/1, names/0, title/1, fill/3]).
+-export([start/1, stop/1, names/0, title/1, fill/3]).
 
 -export_type([t/0, name/0]).
 
@@ -21,6 +21,8 @@
     put := fun((State :: term(), Key :: binary(), Value :: term()) -> term()),
     get_many => fun((State :: term(), [binary()]) -> term()),
     put_many => fun((State :: term(), [{binary(), term()}]) -> term()),
+    %% One request for each key, all sent before the first answer is waited for.
+    pipelined => fun((State :: term(), [binary()]) -> term()),
     %% Removes everything.
     clear => fun((State :: term()) -> term()),
     %% Before its memory is measured: collects garbage, where there is any.
@@ -59,12 +61,6 @@ stop(#{end_it := End}) ->
     _ = End(),
     ok.
 
-%% @doc A fresh one in its place.
--spec restart(t()) -> t().
-restart(#{name := Name} = Contender) ->
-    ok = stop(Contender),
-    start(Name).
-
 %% @doc Puts this value under each key, and makes sure that it is there.
 -spec fill(t(), [binary()], term()) -> ok.
 fill(#{open := Open, close := Close, put := Put, get := Get, holds := Holds}, Keys, Value) ->
@@ -79,7 +75,10 @@ start(kv_bucket) ->
     kv(kv_bucket, [], fun(Bucket) ->
         #{
             get => fun(_, Key) -> 'Elixir.KV.Bucket':get(Bucket, Key) end,
-            put => fun(_, Key, Value) -> 'Elixir.KV.Bucket':put(Bucket, Key, Value) end
+            put => fun(_, Key, Value) -> 'Elixir.KV.Bucket':put(Bucket, Key, Value) end,
+            get_many => fun(_, Keys) -> kv_bucket:get_many(Bucket, Keys) end,
+            put_many => fun(_, Entries) -> kv_bucket:put_many(Bucket, Entries) end,
+            pipelined => fun(_, Keys) -> kv_bucket:await_many([kv_bucket:async(Bucket, get, [Key]) || Key <- Keys]) end
         }
     end);
 start(kv_call) ->
@@ -88,7 +87,8 @@ start(kv_call) ->
             get => fun(_, Key) -> gen_server:call(Bucket, {get, Key, nil}) end,
             put => fun(_, Key, Value) -> gen_server:call(Bucket, {put, Key, Value}) end,
             get_many => fun(_, Keys) -> gen_server:call(Bucket, {get_many, Keys}, ?CALL_TIMEOUT) end,
-            put_many => fun(_, Entries) -> gen_server:call(Bucket, {put_many, Entries}, ?CALL_TIMEOUT) end
+            put_many => fun(_, Entries) -> gen_server:call(Bucket, {put_many, Entries}, ?CALL_TIMEOUT) end,
+            pipelined => fun(_, Keys) -> pipelined(Bucket, Keys) end
         }
     end);
 start(Name) when Name =:= map; Name =:= ets ->
@@ -98,6 +98,7 @@ start(Name) when Name =:= map; Name =:= ets ->
             put => fun(_, Key, Value) -> gen_server:call(Server, {put, Key, Value}) end,
             get_many => fun(_, Keys) -> gen_server:call(Server, {get_many, Keys}, ?CALL_TIMEOUT) end,
             put_many => fun(_, Entries) -> gen_server:call(Server, {put_many, Entries}, ?CALL_TIMEOUT) end,
+            pipelined => fun(_, Keys) -> pipelined(Server, Keys) end,
             clear => fun(_) -> gen_server:call(Server, clear, ?CALL_TIMEOUT) end
         }
     end);
@@ -165,19 +166,17 @@ kv(Name, Options, Operations) ->
     ok = kv_registry:create(Registry, <<"bench">>),
     {ok, Bucket} = kv_registry:lookup(Registry, <<"bench">>),
     Clear = fun(_) -> 'Elixir.KV.Bucket':clear(Bucket, ?CALL_TIMEOUT) end,
-    Many = maps:filtermap(fun(_, {Function, Arity, Fun}) -> exported(Function, Arity) andalso {true, Fun} end, #{
-        get_many => {get_many, 2, fun(_, Keys) -> kv_bucket:get_many(Bucket, Keys) end},
-        put_many => {put_many, 2, fun(_, Entries) -> kv_bucket:put_many(Bucket, Entries) end}
-    }),
     End = fun() ->
         ok = gen_server:stop(Registry),
         gen_server:stop(Node)
     end,
-    contender(Name, kv_node:os_pid(Name), maps:merge(Many#{clear => Clear}, Operations(Bucket)), End).
+    contender(Name, kv_node:os_pid(Name), (Operations(Bucket))#{clear => Clear}, End).
 
-exported(Function, Arity) ->
-    {module, kv_bucket} = code:ensure_loaded(kv_bucket),
-    erlang:function_exported(kv_bucket, Function, Arity).
+pipelined(Server, Keys) ->
+    [
+        {reply, _} = gen_server:receive_response(Request, ?CALL_TIMEOUT)
+     || Request <- [gen_server:send_request(Server, {get, Key, nil}) || Key <- Keys]
+    ].
 
 %%% Another BEAM node
 
@@ -223,6 +222,7 @@ redis(Name, Clients) ->
         put_many => fun(Client, Entries) ->
             {ok, <<"OK">>} = eredis:q(Client, [<<"MSET">> | flat(Entries)], ?CALL_TIMEOUT)
         end,
+        pipelined => fun(Client, Keys) -> eredis:qp(Client, [[<<"GET">>, Key] || Key <- Keys], ?CALL_TIMEOUT) end,
         clear => fun(Client) -> {ok, <<"OK">>} = eredis:q(Client, [<<"FLUSHALL">>], ?CALL_TIMEOUT) end
     },
     End = fun() ->

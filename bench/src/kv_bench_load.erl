@@ -6,7 +6,7 @@
 -export_type([operation/0, figures/0]).
 
 %% mixed: one put to nine gets.
--type operation() :: get | put | mixed | get_many | put_many.
+-type operation() :: get | put | mixed | get_many | put_many | pipelined.
 -type figures() :: #{
     %% Calls a second.
     rate := float(),
@@ -20,6 +20,8 @@
 }.
 
 -define(KEYS, 1000).
+%% Requests that are under way together.
+-define(PIPELINE, 100).
 %% What all values together take at most: fewer keys where they are large.
 -define(STORED, 64 * 1024 * 1024).
 %% Looked at, not copied.
@@ -84,6 +86,9 @@ function(mixed, #{get := Get, put := Put}) ->
 function(get_many, #{get_many := GetMany}) ->
     Keys = tuple_to_list(persistent_term:get(?KEYS_TERM)),
     fun(State, _Number) -> GetMany(State, Keys) end;
+function(pipelined, #{pipelined := Pipelined}) ->
+    Keys = lists:sublist(tuple_to_list(persistent_term:get(?KEYS_TERM)), ?PIPELINE),
+    fun(State, _Number) -> Pipelined(State, Keys) end;
 function(put_many, #{put_many := PutMany}) ->
     Value = value(),
     Entries = [{Key, Value} || Key <- tuple_to_list(persistent_term:get(?KEYS_TERM))],
@@ -95,7 +100,7 @@ pick(Number) ->
 
 %% @doc Whether a contender has what the operation needs.
 -spec is_able(kv_bench_contender:t(), operation()) -> boolean().
-is_able(Contender, Operation) when Operation =:= get_many; Operation =:= put_many -> is_map_key(Operation, Contender);
+is_able(Contender, Operation) when Operation =:= get_many; Operation =:= put_many; Operation =:= pipelined -> is_map_key(Operation, Contender);
 is_able(_Contender, _Operation) -> true.
 
 figures(Rate, {Server, Client}, Contender, Histogram) ->

@@ -16,7 +16,7 @@ run(#{rounds := Rounds, ms := Ms}) ->
         "--seconds", io_lib:format("~.3f", [Ms / 1000])],
     lists:append([
         lines(Operation, kv_bench_os:run("node_alone", Arguments ++ Options ++ [Program]))
-     || {Operation, Options} <- [{monitors, []}, {no_monitors, ["--no-monitors"]}]
+     || {Operation, Options} <- [{monitors, []}, {no_monitors, ["--no-monitors"]}, {kv_calls, ["--kv-calls"]}]
     ]).
 
 lines(Operation, Lines) ->

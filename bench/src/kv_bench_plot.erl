@@ -9,21 +9,43 @@
 -spec draw(file:filename(), [kv_bench:row()]) -> [file:filename()].
 draw(Out, Rows) ->
     ok = filelib:ensure_dir(filename:join(Out, "file")),
+    Calls = #{part => calls, bytes => 10},
+    Sizes = #{part => sizes},
     Plots = [
-        Plot
-     || {_, _} = Plot <- [
-        lines("calls-get.svg", "get, values of 10 bytes", "callers", Rows, #{part => calls, operation => get, bytes => 10}, callers),
-        lines("calls-put.svg", "put, values of 10 bytes", "callers", Rows, #{part => calls, operation => put, bytes => 10}, callers),
-        lines("sizes-get.svg", "get, one caller", "bytes of a value", Rows, #{part => sizes, operation => get, callers => 1}, bytes)
-    ]],
+        by_callers("calls-get.svg", "get, values of 10 bytes", Rows, Calls#{operation => get}),
+        by_callers("calls-put.svg", "put, values of 10 bytes", Rows, Calls#{operation => put}),
+        by_size("sizes-get.svg", "get, one caller", Rows, Sizes#{operation => get, callers => 1}),
+        by_size("sizes-put.svg", "put, one caller", Rows, Sizes#{operation => put, callers => 1})
+    ],
     _ = [ok = gnuplot(Out, File, Script) || {File, Script} <- Plots],
     [File || {File, _Script} <- Plots].
 
-lines(File, Title, Axis, Rows, Pattern, Field) ->
+by_callers(File, Title, Rows, Pattern) ->
+    lines(File, Title, "callers", fun(Tics) -> [["set yrange [0:*]\n"] | tics(Tics, fun integer_to_list/1)] end, Rows, Pattern, callers).
+
+by_size(File, Title, Rows, Pattern) ->
+    lines(File, Title, "size of a value", fun(Tics) -> [["set logscale y\n"] | tics(Tics, fun size/1)] end, Rows, Pattern, bytes).
+
+size(Bytes) when Bytes >= 1024 * 1024 -> integer_to_list(Bytes div (1024 * 1024)) ++ " MiB";
+size(Bytes) when Bytes >= 1024 -> integer_to_list(Bytes div 1024) ++ " KiB";
+size(Bytes) -> integer_to_list(Bytes) ++ " B".
+
+%% Where something was measured, and a little room on both sides.
+tics(Tics, Label) ->
+    Labels = [io_lib:format("'~ts' ~b", [Label(Tic), Tic]) || Tic <- Tics],
+    [
+        io_lib:format("set xrange [~.2f:~.2f]~n", [lists:min(Tics) * 0.8, lists:max(Tics) * 1.25]),
+        ["set xtics (", lists:join(", ", Labels), ")\n"]
+    ].
+
+lines(File, Title, Axis, Scale, Rows, Pattern, Field) ->
     Remote = kv_bench_contender:names() -- [local_ets, local_agent],
     case [{Name, Points} || Name <- Remote, Points <- [points(Rows, Pattern#{contender => Name}, Field)], Points =/= []] of
-        [] -> none;
-        Lines -> {File, [head(File, Title, Axis), data(Lines), plot(Lines)]}
+        [] ->
+            none;
+        Lines ->
+            Tics = lists:usort([X || {_Name, Points} <- Lines, {X, _Spread} <- Points]),
+            {File, [head(File, Title, Axis), Scale(Tics), data(Lines), plot(Lines)]}
     end.
 
 points(Rows, Pattern, Field) ->
@@ -43,7 +65,7 @@ head(File, Title, Axis) ->
         "set title '", Title, "'\n",
         "set xlabel '", Axis, "'\n",
         "set ylabel 'calls a second'\n",
-        "set logscale xy\nset xtics 4\nset mytics 10\nset format y '%.0s%c'\n",
+        "set logscale x\nset format y '%.0s%c'\n",
         "set grid ytics lc rgb '#dddddd'\nset border 3\nset tics nomirror\n",
         "set key outside right top\n"
     ].

@@ -4,6 +4,7 @@
 #include "dist/altact.h"
 #include "dist/frame.h"
 #include "dist/handshake.h"
+#include "dist/quick.h"
 
 /* OTP: erts/emulator/beam/dist.h, enum dop. */
 enum opcode {
@@ -338,8 +339,9 @@ static int check_arguments(const struct kv_signal *signal)
     return KV_OK;
 }
 
-int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
-                      struct kv_bytes peer, struct kv_signal *signal, int *opcode)
+int kv_control_decode_any(struct kv_bytes frame, uint64_t flags,
+                          const struct kv_term_limits *limits, struct kv_bytes peer,
+                          struct kv_signal *signal, int *opcode)
 {
     struct rest rest = {0};
     struct kv_bytes control = {0};
@@ -363,6 +365,15 @@ int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_ter
         error = check_arguments(signal);
     }
     return error;
+}
+
+int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
+                      struct kv_bytes peer, struct kv_signal *signal, int *opcode)
+{
+    if ((flags & KV_DFLAG_FRAGMENTS) != 0 && kv_quick_decode(frame, limits, peer, signal, opcode)) {
+        return KV_OK;
+    }
+    return kv_control_decode_any(frame, flags, limits, peer, signal, opcode);
 }
 
 /* ---- encoding ------------------------------------------------------------------------------- */
@@ -521,7 +532,7 @@ enum {
 /* The bytes of the terms that are copied as they are. */
 static size_t terms_length(const struct kv_signal *signal)
 {
-    size_t length = signal->spawn_options.length;
+    size_t length = signal->kind == KV_SIGNAL_SPAWN_REQUEST ? signal->spawn_options.length : 0;
     for (unsigned i = 0; i < signal->payload_parts; i++) {
         length += signal->payload[i].length;
     }
@@ -549,6 +560,13 @@ static void write_control(const struct kv_signal *signal, enum opcode opcode, st
 }
 
 void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+{
+    if (!kv_quick_encode(signal, flags, to)) {
+        kv_control_encode_any(signal, flags, to);
+    }
+}
+
+void kv_control_encode_any(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
 {
     enum opcode opcode = DROPPED;
     const struct form *form = form_for(signal, flags, &opcode);

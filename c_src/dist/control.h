@@ -19,15 +19,24 @@
  *
  * KV_OK; or what makes the connection unusable: the errors of kv_term_validate(), KV_EOPCODE,
  * KV_EPROTOCOL (wrong form or shape). *opcode is set as soon as it is known, else -1, for the log
- * line. */
+ * line. Fields that the kind of the signal has no use for may keep what they held. */
 int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
                       struct kv_bytes peer, struct kv_signal *signal, int *opcode);
+
+/* The same without the short cut of dist/quick.h for what almost every frame is; for tests, which
+ * compare the two. */
+int kv_control_decode_any(struct kv_bytes frame, uint64_t flags,
+                          const struct kv_term_limits *limits, struct kv_bytes peer,
+                          struct kv_signal *signal, int *opcode);
 
 /* Appends the frame, with its length, that carries a signal to a peer with which `flags` are
  * common. Signals that need a flag the peer has not got are turned into their older form; one that
  * has none is dropped (nothing is appended), and so is one whose terms no frame can hold, since its
  * length has 32 bits. */
 void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
+
+/* The same without the short cut, for tests. */
+void kv_control_encode_any(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
 
 /* Appends the control term and the payload alone, for fragments, and answers how long the control
  * term is. 0, and nothing is appended, when the signal is dropped or has no payload in this form:

@@ -77,12 +77,6 @@ void kv_fragments_free(struct kv_fragments *fragments)
 
 /* ---- fragments ------------------------------------------------------------------------------- */
 
-static bool is_fragment(struct kv_bytes frame)
-{
-    return frame.length >= 2 && frame.data[0] == KV_TERM_VERSION &&
-           (frame.data[1] == KV_FRAME_FIRST || frame.data[1] == KV_FRAME_OTHER);
-}
-
 /* No sequence has the number 0, and ids end with 1. */
 static int read_fragment(struct kv_bytes frame, struct fragment *fragment)
 {
@@ -173,7 +167,7 @@ int kv_fragments_take(struct kv_fragments *fragments, struct kv_bytes frame, str
 {
     struct fragment fragment;
     kv_fragments_release(fragments);
-    if (!is_fragment(frame)) {
+    if (!kv_is_fragment(frame)) {
         *whole = frame;
         return KV_OK;
     }

@@ -13,6 +13,8 @@
 #ifndef KV_FRAME_H
 #define KV_FRAME_H
 
+#include "base/endian.h"
+
 #include <kv/bytes.h>
 #include <kv/error.h>
 
@@ -33,6 +35,30 @@ enum {
  * KV_OK: *frame is its content (length 0: a tick), borrowed from input, and *consumed its length
  * with the header. KV_ETRUNCATED: more bytes are needed; *consumed is how many the whole frame
  * takes, or 0 while even that is not known. KV_ESIZE: the frame is larger than `limit`. */
-int kv_frame_next(struct kv_bytes input, size_t limit, struct kv_bytes *frame, size_t *consumed);
+static inline int kv_frame_next(struct kv_bytes input, size_t limit, struct kv_bytes *frame,
+                                size_t *consumed)
+{
+    *consumed = 0;
+    if (input.length < KV_FRAME_HEADER) {
+        return KV_ETRUNCATED;
+    }
+    size_t length = kv_get32(input.data);
+    if (length > limit) {
+        return KV_ESIZE;
+    }
+    *consumed = KV_FRAME_HEADER + length;
+    if (input.length < *consumed) {
+        return KV_ETRUNCATED;
+    }
+    *frame = kv_bytes(input.data + KV_FRAME_HEADER, length);
+    return KV_OK;
+}
+
+/* Whether the content of a frame is a part of a message. */
+static inline bool kv_is_fragment(struct kv_bytes frame)
+{
+    return frame.length >= 2 && frame.data[0] == KV_TERM_VERSION &&
+           (frame.data[1] == KV_FRAME_FIRST || frame.data[1] == KV_FRAME_OTHER);
+}
 
 #endif

@@ -34,9 +34,8 @@ static void take_tick(struct kv_connection *connection)
     connection->sent = false;
 }
 
-static struct kv_term_limits term_limits(const struct kv_connection *connection)
+static struct kv_term_limits term_limits(const struct kv_options *options)
 {
-    const struct kv_options *options = &connection->owner->node->options;
     return (struct kv_term_limits){.size = (size_t)options->max_frame,
                                    .depth = (size_t)options->max_depth,
                                    .zeros = options->zeros};
@@ -44,9 +43,8 @@ static struct kv_term_limits term_limits(const struct kv_connection *connection)
 
 static int take_message(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
 {
-    struct kv_term_limits limits = term_limits(connection);
     struct kv_signal signal;
-    int error = kv_control_decode(frame, connection->flags, &limits,
+    int error = kv_control_decode(frame, connection->flags, &connection->limits,
                                   kv_handshake_peer(&connection->handshake), &signal, opcode);
     return error == KV_OK
                ? kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal)
@@ -59,15 +57,17 @@ static void take_frame(struct kv_connection *connection, struct kv_bytes frame)
         take_tick(connection);
         return;
     }
-    struct kv_bytes whole = frame;
+    struct kv_bytes whole;
     int opcode = OPCODE_UNKNOWN;
     int error = KV_OK;
-    if ((connection->flags & KV_DFLAG_FRAGMENTS) != 0) {
+    if ((connection->flags & KV_DFLAG_FRAGMENTS) == 0 || !kv_is_fragment(frame)) {
+        error = take_message(connection, frame, &opcode);
+    } else {
         error = kv_fragments_take(&connection->fragments, frame, &whole);
-    }
-    if (error == KV_OK && whole.length > 0) {
-        error = take_message(connection, whole, &opcode);
-        kv_fragments_release(&connection->fragments);
+        if (error == KV_OK && whole.length > 0) {
+            error = take_message(connection, whole, &opcode);
+            kv_fragments_release(&connection->fragments);
+        }
     }
     if (error != KV_OK) {
         doom_for_frame(connection, opcode, error);
@@ -253,8 +253,9 @@ void kv_connection_agree(struct kv_connection *connection)
     const struct kv_node *node = connection->owner->node;
     const struct kv_options *options = &node->options;
     const struct kv_hash_key *key = kv_runtime_hash_key(node->runtime);
+    connection->limits = term_limits(options);
     struct kv_fragment_limits limits = {
-        .term = term_limits(connection),
+        .term = connection->limits,
         .message = (size_t)options->max_frame,
         .pending = (size_t)options->max_pending,
     };

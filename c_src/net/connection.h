@@ -21,6 +21,7 @@ enum {
     KV_READ_TURN = 1024 * 1024, /* bytes read of one peer before the others have their turn */
     KV_OUTPUT_KEEP = 64 * 1024, /* capacity that an empty output buffer keeps */
     KV_LABEL_MAX = 320,         /* bytes of what log lines call a connection */
+    KV_OUTPUT_LITTLE = 1 << 18, /* bytes for a peer that are below every limit on them */
     /* More waits for a peer, or half of --max-queue: its requests wait, too, until it has taken
      * half of that. */
     KV_OUTPUT_HIGH = 16 << 20,
@@ -47,9 +48,10 @@ struct kv_connection {
     struct kv_list rested; /* in rested, or alone */
     uv_tcp_t tcp;
     struct kv_handshake handshake;
-    uint64_t deadline;    /* of the handshake, on the clock of the loop */
-    struct kv_peer *peer; /* NULL unless it is up */
-    uint64_t flags;       /* common ones */
+    uint64_t deadline;            /* of the handshake, on the clock of the loop */
+    struct kv_peer *peer;         /* NULL unless it is up */
+    uint64_t flags;               /* common ones */
+    struct kv_term_limits limits; /* of what it sends */
     char label[KV_LABEL_MAX];
 
     struct kv_buffer input;        /* what is not a whole frame yet */

@@ -32,6 +32,9 @@ void kv_output_added(struct kv_connection *connection)
     if (kv_list_is_empty(&connection->dirty)) {
         kv_list_append(&connection->owner->dirty, &connection->dirty);
     }
+    if (kv_output_backlog(connection) <= KV_OUTPUT_LITTLE) {
+        return; /* less than any limit */
+    }
     if (kv_output_backlog(connection) > connection->owner->node->options.max_queue) {
         kv_connection_doom(connection, KV_LOG_WARNING,
                            "it does not read, and more than --max-queue bytes wait for it");

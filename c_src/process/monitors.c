@@ -2,6 +2,7 @@
  *
  * OTP: dist.c, erts_net_message(), DOP_MONITOR_P, DOP_DEMONITOR_P, DOP_MONITOR_P_EXIT. */
 #include "base/alloc.h"
+#include "base/word.h"
 #include "process/state.h"
 
 /* ---- watches -----------------------------------------------------------------------------------
@@ -12,35 +13,84 @@ struct watch_key {
     const struct kv_ref *ref;
 };
 
-static uint64_t hash_of_ref(const struct kv_runtime *runtime, const struct kv_ref *ref)
+/* Keyed, but less than SipHash is: references are numbers that the runtime of a peer counts, not
+ * what its users send. */
+static inline uint64_t hash_of_ref(const struct kv_runtime *runtime, const struct kv_ref *ref)
 {
-    return kv_siphash(&runtime->hash_key, kv_bytes(ref->words, ref->count * sizeof ref->words[0]));
+    uint64_t hash = runtime->hash_key.k0 ^ ref->count;
+    for (uint32_t i = 0; i < ref->count; i++) {
+        hash = (hash ^ ref->words[i]) * (runtime->hash_key.k1 | 1);
+        hash ^= hash >> 32;
+    }
+    return hash;
 }
 
 static bool is_watch(const struct kv_map_node *node, const void *key)
 {
     const struct kv_watch *watch = KV_MAP_OF(node, const struct kv_watch, by_ref);
     const struct watch_key *wanted = key;
-    return kv_remote_equal(&watch->watcher, wanted->watcher) &&
-           kv_ref_equal(&watch->ref, wanted->ref);
+    const struct kv_ref *ref = wanted->ref;
+    return kv_remote_equal(&watch->watcher, wanted->watcher) && watch->ref.count == ref->count &&
+           watch->ref.creation == ref->creation &&
+           memcmp(watch->ref.words, ref->words, ref->count * sizeof ref->words[0]) == 0 &&
+           watch->ref.node.length == ref->node.length &&
+           kv_same(watch->ref.node.data, ref->node.data, ref->node.length);
 }
 
 static struct kv_watch *find_watch(const struct kv_peer *peer, const struct kv_remote *watcher,
-                                   const struct kv_ref *ref)
+                                   const struct kv_ref *ref, uint64_t hash)
 {
     struct watch_key key = {.watcher = watcher, .ref = ref};
-    struct kv_map_node *found =
-        kv_map_find(&peer->watches, hash_of_ref(peer->runtime, ref), is_watch, &key);
+    struct kv_map_node *found = kv_map_find(&peer->watches, hash, is_watch, &key);
     return found == NULL ? NULL : KV_MAP_OF(found, struct kv_watch, by_ref);
 }
 
 static void drop_watch(struct kv_watch *watch)
 {
+    struct kv_runtime *runtime = watch->peer->runtime;
     kv_map_remove(&watch->peer->watches, &watch->by_ref);
     watch->process->related[KV_RELATION_MONITORED_BY]--;
     kv_list_remove(&watch->of_process);
     kv_list_remove(&watch->of_peer);
-    kv_free(watch);
+    if (watch->spare && runtime->spare_watch_count < KV_SPARE_WATCHES_MAX) {
+        kv_list_append(&runtime->spare_watches, &watch->of_peer);
+        runtime->spare_watch_count++;
+    } else {
+        kv_free(watch);
+    }
+}
+
+void kv_monitors_drop_spares(struct kv_runtime *runtime)
+{
+    KV_LIST_FOREACH (link, &runtime->spare_watches) {
+        kv_list_remove(link);
+        kv_free(KV_LIST_OF(link, struct kv_watch, of_peer));
+    }
+    runtime->spare_watch_count = 0;
+}
+
+/* Almost every reference is one of the watcher's own node, whose name the peer has. */
+static struct kv_watch *new_watch(const struct kv_peer *peer, const struct kv_ref *ref)
+{
+    struct kv_runtime *runtime = peer->runtime;
+    struct kv_bytes name = kv_buffer_bytes(&peer->name);
+    bool usual = ref->node.length == name.length && kv_same(ref->node.data, name.data, name.length);
+    struct kv_watch *watch;
+    if (usual && runtime->spare_watch_count > 0) {
+        watch = KV_LIST_OF(runtime->spare_watches.next, struct kv_watch, of_peer);
+        kv_list_remove(&watch->of_peer);
+        runtime->spare_watch_count--;
+    } else {
+        watch = kv_alloc(sizeof *watch + (usual ? 0 : ref->node.length));
+    }
+    if (!usual) {
+        memcpy(watch + 1, ref->node.data, ref->node.length);
+        name = kv_bytes(watch + 1, ref->node.length);
+    }
+    watch->spare = usual;
+    watch->ref = *ref;
+    watch->ref.node = name;
+    return watch;
 }
 
 /* by_name: `name` is what the watcher asked for and gets back. */
@@ -61,22 +111,26 @@ static void emit_down(struct kv_peer *peer, const struct kv_pid *from, bool by_n
     kv_emit(peer, &signal);
 }
 
-void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
-                      const struct kv_pid *watcher, const struct kv_ref *ref, bool by_name)
+static void add_watch(struct kv_process *process, struct kv_peer *peer,
+                      const struct kv_remote *watcher, const struct kv_ref *ref, bool by_name,
+                      uint64_t hash)
 {
-    struct kv_watch *watch = kv_zalloc(sizeof *watch + ref->node.length);
-    char *node = (char *)(watch + 1);
-    memcpy(node, ref->node.data, ref->node.length);
+    struct kv_watch *watch = new_watch(peer, ref);
     watch->process = process;
     watch->peer = peer;
-    watch->watcher = kv_remote_of(watcher);
+    watch->watcher = *watcher;
     watch->by_name = by_name;
-    watch->ref = *ref;
-    watch->ref.node = kv_bytes(node, ref->node.length);
-    kv_map_insert(&peer->watches, &watch->by_ref, hash_of_ref(peer->runtime, ref));
+    kv_map_insert(&peer->watches, &watch->by_ref, hash);
     kv_list_append(&process->watches, &watch->of_process);
     process->related[KV_RELATION_MONITORED_BY]++;
     kv_list_append(&peer->watch_list, &watch->of_peer);
+}
+
+void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
+                      const struct kv_pid *watcher, const struct kv_ref *ref, bool by_name)
+{
+    struct kv_remote remote = kv_remote_of(watcher);
+    add_watch(process, peer, &remote, ref, by_name, hash_of_ref(peer->runtime, ref));
 }
 
 int kv_monitor_received(struct kv_peer *peer, const struct kv_signal *signal)
@@ -85,11 +139,12 @@ int kv_monitor_received(struct kv_peer *peer, const struct kv_signal *signal)
     struct kv_process *process = signal->by_name ? kv_process_named(runtime, signal->name)
                                                  : kv_process_find(runtime, &signal->to);
     struct kv_remote watcher = kv_remote_of(&signal->from);
-    if (find_watch(peer, &watcher, &signal->ref) != NULL) {
+    uint64_t hash = hash_of_ref(runtime, &signal->ref);
+    if (find_watch(peer, &watcher, &signal->ref, hash) != NULL) {
         return KV_EPROTOCOL; /* a reference names one monitor */
     }
     if (process != NULL) {
-        kv_watch_install(process, peer, &signal->from, &signal->ref, signal->by_name);
+        add_watch(process, peer, &watcher, &signal->ref, signal->by_name, hash);
         return KV_OK;
     }
     kv_buffer_clear(&runtime->scratch);
@@ -102,7 +157,8 @@ int kv_monitor_received(struct kv_peer *peer, const struct kv_signal *signal)
 void kv_demonitor_received(struct kv_peer *peer, const struct kv_signal *signal)
 {
     struct kv_remote watcher = kv_remote_of(&signal->from);
-    struct kv_watch *watch = find_watch(peer, &watcher, &signal->ref);
+    struct kv_watch *watch =
+        find_watch(peer, &watcher, &signal->ref, hash_of_ref(peer->runtime, &signal->ref));
     if (watch != NULL) {
         drop_watch(watch);
     }

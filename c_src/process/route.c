@@ -1,4 +1,5 @@
 #include "base/alloc.h"
+#include "base/word.h"
 #include "process/state.h"
 
 /* A pid's 60-bit number lies in 28 bits of id and 32 of serial: more id bits are only understood by
@@ -41,10 +42,19 @@ static bool peer_has_name(const struct kv_map_node *node, const void *key)
     return kv_bytes_equal(kv_buffer_bytes(&peer->name), *(const struct kv_bytes *)key);
 }
 
+static inline bool is_node(const struct kv_buffer *name, struct kv_bytes node)
+{
+    return name->length == node.length && kv_same(name->data, node.data, node.length);
+}
+
 struct kv_peer *kv_route(struct kv_runtime *runtime, struct kv_bytes node)
 {
-    if (kv_bytes_equal(node, kv_runtime_node(runtime))) {
+    if (is_node(&runtime->node, node)) {
         return &runtime->local;
+    }
+    struct kv_peer *speaking = runtime->speaking;
+    if (speaking != NULL && is_node(&speaking->name, node)) {
+        return speaking; /* it is answered */
     }
     uint64_t hash = kv_siphash(&runtime->hash_key, node);
     struct kv_map_node *found = kv_map_find(&runtime->peers, hash, peer_has_name, &node);
@@ -60,7 +70,7 @@ struct kv_process *kv_process_find(const struct kv_runtime *runtime, const struc
 {
     uint64_t number = ((uint64_t)pid->serial << ID_BITS) | pid->id;
     if (pid->creation != runtime->creation || pid->id >> ID_BITS != 0 ||
-        !kv_bytes_equal(pid->node, kv_runtime_node(runtime))) {
+        !is_node(&runtime->node, pid->node)) {
         return NULL;
     }
     struct kv_map_node *found =

@@ -41,6 +41,7 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     kv_list_init(&runtime->peer_list);
     kv_list_init(&runtime->signals);
     kv_list_init(&runtime->timers);
+    kv_list_init(&runtime->spare_watches);
     kv_list_init(&runtime->offers);
     peer_init(&runtime->local, runtime, options->node, options->creation, NULL);
     return runtime;
@@ -87,6 +88,7 @@ void kv_runtime_free(struct kv_runtime *runtime)
     KV_LIST_FOREACH (entry, &runtime->signals) {
         kv_free(KV_LIST_OF(entry, struct kv_kept, link));
     }
+    kv_monitors_drop_spares(runtime);
     kv_offers_free(runtime);
     kv_map_free(&runtime->processes);
     kv_map_free(&runtime->names);
@@ -243,8 +245,10 @@ static void deliver_local_signals(struct kv_runtime *runtime)
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
                        const struct kv_signal *signal)
 {
+    runtime->speaking = peer;
     int error = handle(peer, signal);
     deliver_local_signals(runtime);
+    runtime->speaking = NULL;
     return error;
 }
 

@@ -57,8 +57,12 @@ struct kv_watch {
     struct kv_peer *peer;
     struct kv_remote watcher;
     bool by_name;
-    struct kv_ref ref; /* its node's text lies behind the struct */
+    bool spare;        /* of the size that the runtime keeps for the next one */
+    struct kv_ref ref; /* its node's text is the peer's name, or lies behind the struct */
 };
+
+/* Watches that are done and wait to be used again: a call takes one and gives it back. */
+enum { KV_SPARE_WATCHES_MAX = 4096 };
 
 /* A monitor that a process of ours holds. */
 struct kv_monitor {
@@ -130,14 +134,17 @@ struct kv_runtime {
     struct kv_arena *arena;
     struct kv_map processes; /* by number */
     struct kv_map names;
-    struct kv_map peers;    /* by name, without the local one */
-    struct kv_map monitors; /* by number */
-    struct kv_map lineages; /* struct kv_lineage, by their bytes */
+    struct kv_map peers;      /* by name, without the local one */
+    struct kv_peer *speaking; /* whose signal is handled now, for kv_route(); else NULL */
+    struct kv_map monitors;   /* by number */
+    struct kv_map lineages;   /* struct kv_lineage, by their bytes */
     struct kv_list process_list;
     struct kv_list walks; /* struct kv_walk: those over process_list that are at work */
     struct kv_list peer_list;
-    struct kv_list timers;  /* of the few processes that have one */
-    struct kv_list signals; /* struct kv_kept: between processes of this node */
+    struct kv_list timers;        /* of the few processes that have one */
+    struct kv_list signals;       /* struct kv_kept: between processes of this node */
+    struct kv_list spare_watches; /* struct kv_watch, by of_peer */
+    size_t spare_watch_count;
     struct kv_peer local;
     uint64_t next_process;
     uint64_t next_monitor;
@@ -193,6 +200,8 @@ void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
                       const struct kv_pid *watcher, const struct kv_ref *ref, bool by_name);
 void kv_monitors_process_died(struct kv_process *process, struct kv_bytes reason);
 void kv_monitors_peer_lost(struct kv_peer *peer);
+/* Releases the watches that are kept for later. */
+void kv_monitors_drop_spares(struct kv_runtime *runtime);
 
 /* ---- life and death: life.c --------------------------------------------------------------------
  */

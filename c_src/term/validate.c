@@ -3,6 +3,7 @@
  * dec_term(); each rule below is theirs unless it says otherwise. */
 #include "base/alloc.h"
 #include "base/endian.h"
+#include "base/word.h"
 #include "term/order.h"
 #include "term/token.h"
 
@@ -40,12 +41,12 @@ struct check {
     struct level local[LOCAL_LEVELS];
 };
 
-static size_t left(const struct check *check)
+static inline size_t left(const struct check *check)
 {
     return (size_t)(check->end - check->next);
 }
 
-static int skip(struct check *check, size_t size)
+static inline int skip(struct check *check, size_t size)
 {
     if (size > left(check)) {
         return KV_ETRUNCATED;
@@ -55,7 +56,7 @@ static int skip(struct check *check, size_t size)
 }
 
 /* Takes `size` bytes; NULL when they are not there. */
-static const uint8_t *take(struct check *check, size_t size)
+static inline const uint8_t *take(struct check *check, size_t size)
 {
     const uint8_t *taken = check->next;
     return skip(check, size) == KV_OK ? taken : NULL;
@@ -94,6 +95,9 @@ static size_t character(const uint8_t *p, size_t available)
 static int check_utf8(const uint8_t *text, size_t length)
 {
     size_t characters = 0;
+    if (length <= KV_ATOM_MAX_CHARACTERS && kv_is_ascii(text, length)) {
+        return KV_OK;
+    }
     for (size_t i = 0; i < length; characters++) {
         size_t size = character(text + i, length - i);
         if (size == 0) {
@@ -345,7 +349,7 @@ static int grow_levels(struct check *check)
 
 /* Goes one level down, to `pending` terms. Each takes a byte at least: what cannot be there is
  * refused before anything is done for it. */
-static int enter(struct check *check, size_t pending, const uint8_t *end)
+static inline int enter(struct check *check, size_t pending, const uint8_t *end)
 {
     if (pending > left(check)) {
         return KV_ETRUNCATED;
@@ -527,7 +531,7 @@ static int check_term(struct check *check)
 }
 
 /* Leaves the levels of which no term is pending. */
-static int leave(struct check *check)
+static inline int leave(struct check *check)
 {
     while (check->depth > 0 && check->levels[check->depth - 1].pending == 0) {
         const uint8_t *end = check->levels[--check->depth].end;
@@ -538,12 +542,85 @@ static int leave(struct check *check)
     return KV_OK;
 }
 
+/* An atom in ASCII of at most 255 characters, with `behind` bytes behind it: its end, or NULL. */
+static inline const uint8_t *past_atom(const uint8_t *p, const uint8_t *end, size_t behind)
+{
+    size_t room = (size_t)(end - p);
+    if (room < 2 + behind || p[0] != KV_TAG_SMALL_ATOM_UTF8 || p[1] > room - 2 - behind ||
+        !kv_is_ascii(p + 2, p[1])) {
+        return NULL;
+    }
+    return p + 2 + p[1];
+}
+
+static inline const uint8_t *past_pid(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t *node = past_atom(p + 1, end, 12);
+    return node == NULL ? NULL : node + 12;
+}
+
+static inline const uint8_t *past_ref(const uint8_t *p, const uint8_t *end)
+{
+    if (end - p < 3 || p[1] != 0 || p[2] < 1 || p[2] > KV_REF_MAX_WORDS) {
+        return NULL;
+    }
+    size_t behind = 4 + 4 * (size_t)p[2];
+    const uint8_t *node = past_atom(p + 3, end, behind);
+    return node == NULL ? NULL : node + behind;
+}
+
+static inline const uint8_t *past_binary(const uint8_t *p, const uint8_t *end)
+{
+    size_t room = (size_t)(end - p);
+    if (room < KV_LONG_HEADER || kv_get32(p + 1) > room - KV_LONG_HEADER) {
+        return NULL;
+    }
+    return p + KV_LONG_HEADER + kv_get32(p + 1);
+}
+
+/* The end of the term at `p`, when it is one of those that most messages consist of and nothing is
+ * wrong with it; else NULL, and check_term() has the word. */
+static inline const uint8_t *past_usual(const uint8_t *p, const uint8_t *end)
+{
+    if (p >= end) {
+        return NULL;
+    }
+    switch (*p) {
+    case KV_TAG_SMALL_ATOM_UTF8:
+        return past_atom(p, end, 0);
+    case KV_TAG_BINARY:
+        return past_binary(p, end);
+    case KV_TAG_SMALL_INTEGER:
+        return end - p < 2 ? NULL : p + 2;
+    case KV_TAG_INTEGER:
+        return end - p < 5 ? NULL : p + 5;
+    case KV_TAG_NIL:
+        return p + 1;
+    case KV_TAG_NEW_PID:
+        return past_pid(p, end);
+    case KV_TAG_NEWER_REFERENCE:
+        return past_ref(p, end);
+    default:
+        return NULL;
+    }
+}
+
+static inline int check_next(struct check *check)
+{
+    const uint8_t *past = past_usual(check->next, check->end);
+    if (past == NULL) {
+        return check_term(check);
+    }
+    check->next = past;
+    return KV_OK;
+}
+
 static int check_all(struct check *check)
 {
-    int error = check_term(check);
+    int error = check_next(check);
     while (error == KV_OK && check->depth > 0) {
         check->levels[check->depth - 1].pending--;
-        error = check_term(check);
+        error = check_next(check);
         if (error == KV_OK) {
             error = leave(check);
         }

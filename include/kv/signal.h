@@ -36,7 +36,10 @@ struct kv_mfa {
 
 enum { KV_SIGNAL_MAX_PARTS = 4 };
 
-/* All parts borrow: of an incoming signal from the frame, of an outgoing one from the sender; they
+/* Fields that a kind has no use for, by the list above, say nothing and may be anything; by_name,
+ * name and payload_parts are always set.
+ *
+ * All parts borrow: of an incoming signal from the frame, of an outgoing one from the sender; they
  * are valid while the function that was given the signal runs. */
 struct kv_signal {
     enum kv_signal_kind kind;

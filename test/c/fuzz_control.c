@@ -5,6 +5,7 @@
 #include "dist/control.h"
 #include "dist/frame.h"
 #include "dist/handshake.h"
+#include "dist/quick.h"
 
 #include <stdlib.h>
 
@@ -41,11 +42,32 @@ static void round_trip(const struct kv_signal *signal, uint64_t flags, struct kv
     /* A name that came as an old Latin-1 atom goes out one byte longer, or shorter, than it came.
      */
     const struct kv_term_limits limits = {.size = 2 * LIMITS.size, .depth = LIMITS.depth};
-    struct kv_signal again;
+    struct kv_signal again = {0};
     int opcode = 0;
     demand(kv_control_decode(frame, flags, &limits, peer, &again, &opcode) == KV_OK);
     demand(same_signal(signal, &again));
     kv_buffer_free(&stream);
+}
+
+/* The short cut takes only what is right, and makes the same of it, and writes the same. */
+static void compare_quick(struct kv_bytes frame, struct kv_bytes peer)
+{
+    struct kv_signal quick = {0};
+    struct kv_signal signal = {0};
+    int quick_opcode = 0;
+    int opcode = 0;
+    int error = kv_control_decode_any(frame, KV_DFLAG_FRAGMENTS, &LIMITS, peer, &signal, &opcode);
+    if (kv_quick_decode(frame, &LIMITS, peer, &quick, &quick_opcode)) {
+        demand(error == KV_OK && quick_opcode == opcode && same_signal(&quick, &signal));
+    }
+    struct kv_buffer general = KV_BUFFER_INIT;
+    struct kv_buffer written = KV_BUFFER_INIT;
+    if (error == KV_OK && kv_quick_encode(&signal, KV_DFLAGS_OFFERED, &written)) {
+        kv_control_encode_any(&signal, KV_DFLAGS_OFFERED, &general);
+        demand(kv_bytes_equal(kv_buffer_bytes(&general), kv_buffer_bytes(&written)));
+    }
+    kv_buffer_free(&general);
+    kv_buffer_free(&written);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -60,8 +82,9 @@ static bool decode(struct kv_bytes frame, struct kv_bytes peer, struct kv_signal
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct kv_bytes peer = kv_bytes_text("q@vm");
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
+    compare_quick(kv_bytes(data, size), peer);
     if (!decode(kv_bytes(data, size), peer, &signal, &opcode)) {
         return 0;
     }

@@ -45,7 +45,7 @@ static void expand(struct kv_bytes input, struct kv_buffer *frame)
 static int take(struct kv_fragments *fragments, struct kv_bytes frame)
 {
     struct kv_bytes whole;
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     uint8_t *copy = malloc(frame.length + 1);
     demand(copy != NULL);

@@ -45,7 +45,7 @@ static void sent(void *context, void *carrier, const struct kv_signal *signal)
 {
     static const struct kv_term_limits limits = KV_TERM_LIMITS_DEFAULT;
     struct world *world = context;
-    struct kv_signal back;
+    struct kv_signal back = {0};
     int opcode = 0;
     (void)carrier;
     kv_buffer_clear(&world->frame);

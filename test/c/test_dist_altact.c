@@ -128,7 +128,7 @@ Test(altact, its_flags_say_what_signal_it_is)
 {
     for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++) {
         struct kv_buffer frame = frame_of(TAKEN[i].arity, TAKEN[i].elements, TERM_HEX);
-        struct kv_signal signal;
+        struct kv_signal signal = {0};
         int opcode = 0;
         int error = decode(kv_buffer_bytes(&frame), &signal, &opcode);
         cr_assert_eq(error, KV_OK, "%s: %d", TAKEN[i].name, error);
@@ -155,7 +155,7 @@ Test(altact, the_receiver_is_of_the_kind_that_the_flags_say)
             append_hex(&frame, TERM_HEX);
             bool both = (flags & 12) == 12;
             int expected = !both && kind == wanted[flags >> 2 & 3] ? KV_OK : KV_EPROTOCOL;
-            struct kv_signal signal;
+            struct kv_signal signal = {0};
             int opcode = 0;
             int error = decode(kv_buffer_bytes(&frame), &signal, &opcode);
             cr_assert_eq(error, expected, "flags %u, receiver %d: %d", flags, kind, error);
@@ -197,7 +197,7 @@ Test(altact, one_of_another_shape_is_refused)
         struct kv_buffer frame =
             frame_of(REFUSED[i].arity, REFUSED[i].elements, REFUSED[i].payload);
         struct kv_bytes copy = exact_copy(kv_buffer_bytes(&frame));
-        struct kv_signal signal;
+        struct kv_signal signal = {0};
         int opcode = 0;
         int error = decode(copy, &signal, &opcode);
         cr_assert_eq(error, REFUSED[i].error, "%s: %d", REFUSED[i].name, error);
@@ -213,7 +213,7 @@ Test(altact, every_truncation_is_refused_without_a_read_past_its_end)
         struct kv_buffer frame = frame_of(TAKEN[i].arity, TAKEN[i].elements, TERM_HEX);
         for (size_t length = KV_WHOLE_HEADER; length < frame.length; length++) {
             struct kv_bytes copy = exact_copy(kv_bytes(frame.data, length));
-            struct kv_signal signal;
+            struct kv_signal signal = {0};
             int opcode = 0;
             cr_assert_eq(decode(copy, &signal, &opcode), KV_ETRUNCATED, "%s at %zu", TAKEN[i].name,
                          length);

@@ -19,7 +19,7 @@ static int decode(struct kv_bytes frame, struct kv_signal *signal, int *opcode)
 /* Decodes from memory that ends with the frame; what the signal borrows is gone afterwards. */
 static int decode_exactly(struct kv_bytes frame, int *opcode)
 {
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     struct kv_bytes copy = exact_copy(frame);
     int error = decode(copy, &signal, opcode);
     free_copy(copy);
@@ -55,7 +55,7 @@ Test(control, every_control_message_is_the_signal_that_it_says)
     for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
         const struct control_message *message = &CONTROL_MESSAGES[i];
         struct kv_buffer frame = frame_of(message);
-        struct kv_signal signal;
+        struct kv_signal signal = {0};
         int opcode = 0;
         cr_assert_eq(decode(kv_buffer_bytes(&frame), &signal, &opcode), KV_OK, "%s", message->name);
         cr_assert_eq(opcode, message->opcode, "%s", message->name);
@@ -73,7 +73,7 @@ Test(control, a_message_that_a_beam_sent_is_understood)
                  "77 00 77 02 6b 76 83 77 02 61 62");
     struct kv_signal expected = {
         .kind = KV_SIGNAL_MESSAGE_NAME, .from = PEER, .name = NAME, PARTS(TERM)};
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     cr_assert_eq(decode(kv_buffer_bytes(&frame), &signal, &opcode), KV_OK);
     assert_signal(&signal, &expected, "REG_SEND");
@@ -122,7 +122,7 @@ Test(control, the_frames_captured_from_a_beam_are_understood)
 {
     for (size_t i = 0; i < sizeof CAPTURED / sizeof *CAPTURED; i++) {
         struct kv_buffer frame = from_hex(CAPTURED[i].frame);
-        struct kv_signal signal;
+        struct kv_signal signal = {0};
         int opcode = 0;
         int error = kv_control_decode(kv_buffer_bytes(&frame), 0, &LIMITS,
                                       kv_bytes_text("b@127.0.0.1"), &signal, &opcode);
@@ -137,7 +137,7 @@ Test(control, the_frames_captured_from_a_beam_are_understood)
 Test(control, a_spawn_request_of_a_beam_says_what_to_run)
 {
     struct kv_buffer frame = from_hex(CAPTURED[2].frame);
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), 0, &LIMITS,
                                    kv_bytes_text("b@127.0.0.1"), &signal, &opcode),
@@ -153,7 +153,7 @@ Test(control, a_spawn_request_of_a_beam_says_what_to_run)
 Test(control, a_sender_is_a_process_of_the_peer)
 {
     struct kv_buffer frame = from_hex(CAPTURED[4].frame);
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), 0, &LIMITS,
                                    kv_bytes_text("b@127.0.0.2"), &signal, &opcode),
@@ -165,7 +165,7 @@ Test(control, a_sender_is_a_process_of_the_peer)
 Test(control, a_signal_borrows_from_its_frame)
 {
     struct kv_buffer frame = frame_of(&CONTROL_MESSAGES[1]);
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     cr_assert_eq(decode(kv_buffer_bytes(&frame), &signal, &opcode), KV_OK);
     cr_assert_eq(signal.payload[0].data + signal.payload[0].length, frame.data + frame.length);
@@ -447,7 +447,7 @@ static struct kv_buffer header_frame_of(const struct control_message *message)
 
 static int decode_header(struct kv_bytes frame, int *opcode)
 {
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     struct kv_bytes copy = exact_copy(frame);
     int error = kv_control_decode(copy, KV_DFLAG_FRAGMENTS, &LIMITS, kv_bytes_text("q@vm"), &signal,
                                   opcode);
@@ -460,7 +460,7 @@ Test(control, with_fragments_no_term_has_a_version_byte)
     for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
         const struct control_message *message = &CONTROL_MESSAGES[i];
         struct kv_buffer frame = header_frame_of(message);
-        struct kv_signal signal;
+        struct kv_signal signal = {0};
         int opcode = 0;
         cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), KV_DFLAG_FRAGMENTS, &LIMITS,
                                        kv_bytes_text("q@vm"), &signal, &opcode),
@@ -479,7 +479,7 @@ Test(control, a_message_that_a_beam_sent_with_fragments_is_understood)
                  "77 00 77 02 6b 76 77 02 61 62");
     struct kv_signal expected = {
         .kind = KV_SIGNAL_MESSAGE_NAME, .from = PEER, .name = NAME, PARTS(TERM)};
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     cr_assert_eq(kv_control_decode(kv_buffer_bytes(&frame), KV_DFLAG_FRAGMENTS, &LIMITS,
                                    kv_bytes_text("q@vm"), &signal, &opcode),

@@ -220,7 +220,7 @@ static void assert_round_trip(const struct control_message *message, uint64_t fl
     size_t consumed = 0;
     cr_assert_eq(kv_frame_next(kv_buffer_bytes(&stream), SIZE_MAX, &frame, &consumed), KV_OK);
     cr_assert_eq(consumed, stream.length, "the length is that of the frame");
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     int error = kv_control_decode(frame, flags, &LIMITS, kv_bytes_text("q@vm"), &signal, &opcode);
     cr_assert_eq(error, KV_OK, "%s with %#llx: %d", message->name, (unsigned long long)flags,

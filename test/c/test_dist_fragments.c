@@ -156,7 +156,7 @@ Test(fragments, what_they_make_is_decoded_like_a_whole_frame)
     struct kv_fragments fragments = fragments_with(LIMITS);
     struct kv_bytes whole;
     struct kv_signal expected = {.kind = KV_SIGNAL_MESSAGE, .from = PEER, .to = OURS, PARTS(TERM)};
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     cr_assert_eq(feed_first(&fragments, 1, 2, part(&message, 0, CONTROL_SIZE + 1)), KV_OK);
     (void)feed(&fragments, KV_FRAME_OTHER, 1, 1, part(&message, CONTROL_SIZE + 1, message.length),
@@ -180,7 +180,7 @@ Test(fragments, those_captured_from_a_beam_are_understood)
         .term = KV_TERM_LIMITS_DEFAULT, .message = SIZE_MAX, .pending = SIZE_MAX};
     struct kv_fragments fragments = fragments_with(limits);
     struct kv_bytes whole;
-    struct kv_signal signal;
+    struct kv_signal signal = {0};
     int opcode = 0;
     while (first.length < KV_FRAGMENT_HEADER + 1 + KV_FRAGMENT_SIZE) {
         kv_buffer_u8(&first, 'x');

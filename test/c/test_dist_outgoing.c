@@ -299,7 +299,7 @@ static void assert_arrival(struct kv_outgoing *outgoing, struct kv_buffer *ready
     kv_outgoing_fill(outgoing, SIZE_MAX, ready);
     for (size_t arrived = 0; arrived < count;) {
         struct kv_bytes whole;
-        struct kv_signal signal;
+        struct kv_signal signal = {0};
         int opcode = 0;
         struct kv_bytes frame = next_frame(ready, &space);
         cr_assert_eq(kv_fragments_take(&fragments, frame, &whole), KV_OK);
@@ -489,7 +489,7 @@ static void take_all(struct world *world)
 {
     while (world->ready.length > 0) {
         struct kv_bytes whole;
-        struct kv_signal signal;
+        struct kv_signal signal = {0};
         int opcode = 0;
         struct kv_bytes frame = next_frame(&world->ready, &world->space);
         cr_assert_leq(frame.length, KV_FRAGMENT_SIZE + 256);

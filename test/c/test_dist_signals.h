@@ -346,7 +346,7 @@ static inline bool same_spawn(const struct kv_signal *a, const struct kv_signal 
            kv_pid_equal(&a->group_leader, &b->group_leader) && a->spawn_flags == b->spawn_flags;
 }
 
-/* Every field, those that the kind does not use included: they are zero. */
+/* Every field, those that the kind does not use included: they are zero in what was zeroed. */
 static inline void assert_signal(const struct kv_signal *signal, const struct kv_signal *expected,
                                  const char *name)
 {

@@ -2,7 +2,7 @@
 -module(kv_case).
 
 -export([bucket/1, bucket/2, registry/1, registry/2, spawned/1]).
--export([call/2, outcome/1, next/0, next/1, end_of/1, serve/1]).
+-export([call/2, call_by/1, await_call/1, outcome/1, next/0, next/1, end_of/1, serve/1]).
 -export([helper/0, trapping_helper/0, do/2, tell/2, finish/2]).
 -export([other_creation/2, tell_event/3, reasons/0, deadly/0, unknown_requests/0]).
 
@@ -33,9 +33,14 @@ spawned(Node) ->
 
 %%% Asking
 
+%% By gen_server:call/3, or as kv_bucket calls: see kv_conformance:both_ways/1.
 -spec call(gen_server:server_ref(), term()) -> term().
 call(Server, Request) ->
-    gen_server:call(Server, Request, ?DEADLINE).
+    (persistent_term:get(?MODULE, gen_server)):call(Server, Request, ?DEADLINE).
+
+-spec call_by(gen_server | kv_call) -> ok.
+call_by(Way) ->
+    persistent_term:put(?MODULE, Way).
 
 %% What a fun comes to.
 -spec outcome(fun(() -> term())) -> {returned, term()} | {error | exit | throw, term()}.
@@ -57,6 +62,16 @@ next() ->
 -spec next(non_neg_integer()) -> [term()].
 next(Count) ->
     [next() || _ <- lists:seq(1, Count)].
+
+%% A process that waits in a call has sent it, and has the monitor of that call.
+-spec await_call(pid()) -> ok.
+await_call(Pid) ->
+    kv_test:wait(fun() ->
+        case process_info(Pid, [status, monitors]) of
+            [{status, waiting}, {monitors, [_ | _]}] -> true;
+            _ -> false
+        end
+    end).
 
 %% Waits until a process has ended, and tells why.
 -spec end_of(pid() | {atom(), node()}) -> term().

@@ -11,8 +11,10 @@
 
 suite() -> [{timetrap, {seconds, 60}}].
 
-all() ->
-    [
+all() -> kv_conformance:ways().
+
+groups() ->
+    kv_conformance:both_ways([
         a_lost_connection_breaks_links_and_monitors,
         a_monitor_of_a_name_tells_the_loss,
         a_call_that_waits_exits_with_nodedown,
@@ -29,7 +31,7 @@ all() ->
         a_registry_forgets_buckets_of_a_lost_owner,
         a_connection_may_be_lost_many_times,
         the_loss_is_told_links_first
-    ].
+    ]).
 
 init_per_suite(Config0) ->
     Config = kv_conformance:start(Config0),
@@ -40,6 +42,8 @@ end_per_suite(Config) ->
     ok = kv_test:stop_vm(?config(witness, Config)),
     kv_conformance:stop(Config).
 
+init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
+end_per_group(Group, Config) -> kv_conformance:leave(Group, Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
 %% Returns when the connection is gone on this side, and a new one stands: then it is gone on the other, too.
@@ -88,7 +92,7 @@ a_call_that_waits_exits_with_nodedown(Config) ->
             Self = self(),
             Caller = kv_case:helper(),
             ok = kv_case:tell(Caller, fun() -> Self ! {outcome, outcome(fun() -> call(Bucket, size) end)} end),
-            ok = kv_test:wait(fun() -> process_info(Caller, monitors) =/= {monitors, []} end),
+            ok = kv_case:await_call(Caller),
             Request = gen_server:send_request(Bucket, size),
             ok = lose(Node),
             Outcome = receive {outcome, Of} -> Of after 5000 -> error(no_outcome) end,

@@ -25,6 +25,7 @@ cases() ->
         only_listed_functions_can_be_called,
         unknown_options_of_spawn_are_taken,
         a_change_of_code_changes_nothing,
+        a_killed_watcher_is_as_a_lost_node,
         the_log_has_no_states,
         traces_and_installed_functions_do_nothing,
         no_log_is_written_to_a_file,
@@ -159,6 +160,26 @@ a_change_of_code_changes_nothing(Config) ->
     ?assertEqual(ok, Reference).
 
 %%% Debugging
+
+a_killed_watcher_is_as_a_lost_node(Config) ->
+    #{native := Native, reference := Reference} = each(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        ok = sys:suspend(Bucket),
+        ok = sys:log(Bucket, true),
+        Self = self(),
+        Caller = kv_case:helper(),
+        ok = kv_case:tell(Caller, fun() -> Self ! {outcome, outcome(fun() -> kv_bucket:size(Bucket) end)} end),
+        ok = kv_case:await_call(Caller),
+        Watcher = kv_watch:watcher(Node),
+        _ = is_pid(Watcher) andalso exit(Watcher, kill),
+        _ = is_pid(Watcher) orelse sys:resume(Bucket),
+        receive
+            {outcome, Outcome} -> {Outcome, sys:resume(Bucket), sys:log(Bucket, get)}
+        after 5000 -> error(no_outcome)
+        end
+    end),
+    ?assertMatch({{exit, {{nodedown, '$target'}, {gen_server, call, [_, size, 5000]}}}, ok, {ok, [{in, {'$kv_call', {ref, _}, size}} | _]}}, Native),
+    ?assertMatch({{returned, 0}, ok, {ok, [{in, {'$gen_call', {_, _}, size}} | _]}}, Reference).
 
 the_log_has_no_states(Config) ->
     #{native := Native, reference := Reference} = each(Config, fun(Node) ->

@@ -10,10 +10,10 @@
 
 suite() -> [{timetrap, {seconds, 60}}].
 
-all() -> [{group, names}, {group, rpc}].
+all() -> kv_conformance:ways().
 
 groups() ->
-    [
+    kv_conformance:both_ways([
         {names, [], [
             a_name_takes_calls_casts_and_messages,
             a_name_that_nobody_has_is_noproc,
@@ -47,10 +47,12 @@ groups() ->
             a_server_is_called_by_name_on_many_nodes,
             nothing_is_left_of_a_call
         ]}
-    ].
+    ]).
 
 init_per_suite(Config) -> kv_conformance:start(Config).
 end_per_suite(Config) -> kv_conformance:stop(Config).
+init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
+end_per_group(Group, Config) -> kv_conformance:leave(Group, Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
 %% A bucket under a name, which is free again afterwards.

@@ -14,11 +14,13 @@
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-all() -> [{group, whole}, {group, chopped}, {group, peers}].
+%% The second way to call is tried on whole frames.
+all() -> [{group, whole}, {group, kv_call}, {group, chopped}, {group, peers}].
 
 groups() ->
     [
         {whole, [], cases()},
+        {kv_call, [], cases()},
         {chopped, [], cases()},
         {peers, [], [two_hundred_peers_come_work_and_die, peers_that_die_in_the_middle_of_a_frame_leave_nothing]}
     ].
@@ -55,7 +57,7 @@ end_per_suite(Config) ->
 
 %% What runs in the caller's VM runs in the one behind the relays.
 init_per_group(chopped, Config) -> lists:keyreplace(caller, 1, Config, {caller, ?config(chopped, Config)});
-init_per_group(_Group, Config) -> Config.
+init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
 
 %% What went by way of the relays went in small pieces.
 end_per_group(chopped, Config) ->
@@ -63,8 +65,8 @@ end_per_group(chopped, Config) ->
     ct:pal("~p segments", [Segments]),
     true = lists:min(Segments) > 10000,
     ok;
-end_per_group(_Group, _Config) ->
-    ok.
+end_per_group(Group, Config) ->
+    kv_conformance:leave(Group, Config).
 
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 

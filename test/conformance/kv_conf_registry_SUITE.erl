@@ -10,10 +10,10 @@
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-all() -> [{group, registry}].
+all() -> kv_conformance:ways().
 
 groups() ->
-    [
+    kv_conformance:both_ways([
         {registry, [], [
             every_request_of_a_registry_is_answered,
             an_unknown_request_to_a_registry_is_answered_with_an_error,
@@ -27,10 +27,12 @@ groups() ->
             a_bucket_that_died_before_it_was_announced_is_announced_and_dies,
             events_are_told_in_order
         ]}
-    ].
+    ]).
 
 init_per_suite(Config) -> kv_conformance:start(Config).
 end_per_suite(Config) -> kv_conformance:stop(Config).
+init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
+end_per_group(Group, Config) -> kv_conformance:leave(Group, Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
 %%% registry

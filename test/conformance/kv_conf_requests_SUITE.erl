@@ -10,12 +10,14 @@
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-all() -> [{group, call}, {group, cast}, {group, alias}].
+all() -> kv_conformance:ways().
 
 groups() ->
-    [
+    kv_conformance:both_ways([
         {call, [], [
             every_request_of_a_bucket_is_answered,
+            requests_about_many_keys_are_answered,
+            malformed_requests_about_many_keys_do_nothing,
             an_unknown_request_is_answered_with_an_error,
             keys_are_the_same_when_they_match,
             a_message_that_is_no_request_is_ignored,
@@ -49,10 +51,12 @@ groups() ->
             an_alias_in_a_longer_tag_is_used,
             a_reply_to_the_alias_of_a_dead_process_is_dropped
         ]}
-    ].
+    ]).
 
 init_per_suite(Config) -> kv_conformance:start(Config).
 end_per_suite(Config) -> kv_conformance:stop(Config).
+init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
+end_per_group(Group, Config) -> kv_conformance:leave(Group, Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
 %%% call
@@ -72,6 +76,38 @@ every_request_of_a_bucket_is_answered(Config) ->
             [{Request, call(Bucket, Request)} || {Request, _} <- Answers]
         end)
     ).
+
+requests_about_many_keys_are_answered(Config) ->
+    Answers = [
+        {{get_many, []}, []}, {{put_many, []}, ok}, {{put_many, #{}}, ok}, {{delete_many, []}, 0}, {size, 0},
+        {{put_many, [{a, 1}, {"b", [2]}, {a, 3}]}, ok}, {{get_many, [a, x, "b", a]}, [3, nil, [2], 3]},
+        {{get_many, [x, a], {no, thing}}, [{no, thing}, 3]}, {{put_many, #{1 => one, 2.0 => two, #{} => nil}}, ok},
+        {{get_many, [1, 1.0, 2, 2.0, #{}], none}, [one, none, none, two, nil]}, {size, 5},
+        %% These go as a string.
+        {{get_many, [1, 2, 255], none}, [one, none, none]}, {{delete_many, [1, 1, 2]}, 1}, {{get_many, "b"}, [nil]},
+        {{delete_many, [a, "b", x, 2.0, #{}]}, 4}, {to_map, #{}}
+    ],
+    ?assertEqual(
+        Answers,
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            [{Request, call(Bucket, Request)} || {Request, _} <- Answers]
+        end)
+    ).
+
+malformed_requests_about_many_keys_do_nothing(Config) ->
+    NoKeys = [a, 1, <<"ab">>, {a, b}, #{a => b}, [a | b], [1, 2 | 3], ["ab" | "cd" ++ e]],
+    NoEntries = [a, 1, <<"ab">>, {a, b}, "ab", [a], [{a}], [{a, 1}, b], [{a, 1}, {b, 2, 3}], [{a, 1} | b], [{a, 1} | {b, 2}], [[a | 1]]],
+    Requests = [{Kind, Keys} || Kind <- [get_many, delete_many], Keys <- NoKeys] ++
+        [{get_many, Keys, none} || Keys <- NoKeys] ++ [{put_many, Entries} || Entries <- NoEntries],
+    Seen = same(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        ok = call(Bucket, {put_many, [{kept, 1}]}),
+        Answers = [call(Bucket, Request) || Request <- Requests],
+        [ok = gen_server:cast(Bucket, Request) || Request <- Requests],
+        {Answers, call(Bucket, to_map)}
+    end),
+    ?assertMatch({[{error, {bad_keys, a}} | _], #{kept := 1}}, Seen).
 
 an_unknown_request_is_answered_with_an_error(Config) ->
     ?assertEqual(
@@ -143,7 +179,7 @@ dies_meanwhile(Node, Reason) ->
     sent = next(),
     Caller = kv_case:helper(),
     ok = kv_case:tell(Caller, fun() -> Self ! outcome(fun() -> call(Bucket, size) end) end),
-    ok = await_call(Caller),
+    ok = kv_case:await_call(Caller),
     exit(Bucket, Reason),
     receive
         {answered, {error, {_, _}}, {exit, {noproc, _}}} -> ok
@@ -153,10 +189,6 @@ dies_meanwhile(Node, Reason) ->
         {exit, {_, {gen_server, call, _}}} = Outcome -> Outcome
     after 10000 -> error(no_outcome)
     end.
-
-%% A process that waits in a call has the monitor of that call.
-await_call(Pid) ->
-    kv_test:wait(fun() -> process_info(Pid, monitors) =/= {monitors, []} end).
 
 a_call_that_times_out_exits_with_timeout(Config) ->
     ?assertMatch(

@@ -10,8 +10,10 @@
 
 suite() -> [{timetrap, {seconds, 60}}].
 
-all() ->
-    [
+all() -> kv_conformance:ways().
+
+groups() ->
+    kv_conformance:both_ways([
         the_state_of_a_bucket_is_its_map,
         the_state_of_a_registry_is_its_names,
         a_status_has_the_shape_of_a_gen_server,
@@ -34,10 +36,12 @@ all() ->
         a_system_message_to_a_dead_process_exits_with_noproc,
         a_late_answer_of_sys_never_lands_in_the_mailbox,
         a_system_reply_keeps_its_tag
-    ].
+    ]).
 
 init_per_suite(Config) -> kv_conformance:start(Config).
 end_per_suite(Config) -> kv_conformance:stop(Config).
+init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
+end_per_group(Group, Config) -> kv_conformance:leave(Group, Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
 the_state_of_a_bucket_is_its_map(Config) ->

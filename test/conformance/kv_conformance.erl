@@ -10,6 +10,7 @@
 -module(kv_conformance).
 
 -export([start/1, start/2, stop/1, restart_case/1, same/2, same/3, on/3, caller/1, targets/1, native/1, log_lines/1, program/1]).
+-export([both_ways/1, ways/0, enter/2, leave/2]).
 -export([observe/2, normalise/2]).
 
 -include_lib("common_test/include/ct.hrl").
@@ -146,6 +147,37 @@ restart_case(Config) ->
         error:Reason -> {fail, Reason}
     end.
 
+%%% Ways to call
+%%
+%% A suite whose groups are both_ways(Groups) and whose cases are ways() runs all of it twice: kv_case:call/2 is
+%% gen_server:call/3 first, and then what the functions of kv_bucket use.
+
+-spec ways() -> [{group, atom()}].
+ways() -> [{group, gen_server}, {group, kv_call}].
+
+-spec both_ways([term()]) -> [term()].
+both_ways(Groups) -> [{Way, [], Groups} || {group, Way} <- ways()].
+
+%% For init_per_group/2: the way of the group, if it is one.
+-spec enter(atom(), [tuple()]) -> [tuple()].
+enter(Group, Config) ->
+    _ = lists:member({group, Group}, ways()) andalso call_by(Group, Config),
+    Config.
+
+%% For end_per_group/2.
+-spec leave(atom(), [tuple()]) -> ok.
+leave(Group, Config) ->
+    _ = lists:member({group, Group}, ways()) andalso call_by(gen_server, Config),
+    ok.
+
+call_by(Way, Config) ->
+    ok = kv_test:in(caller(Config), fun() -> kv_case:call_by(Way) end).
+
+%% What it is has to be known of a node before a call of the second way is one.
+know(Node) ->
+    ok = kv_watch:start(Node),
+    ok = kv_test:wait(fun() -> kv_watch:watcher(Node) =/= unknown end).
+
 %%% Comparing
 
 %% What both observed; an error that shows both if that is not the same.
@@ -195,6 +227,7 @@ observe(Node, Case) ->
     end.
 
 run(Node, Case) ->
+    ok = know(Node),
     try Case(Node) of
         Seen ->
             %% What the node sent before is here once it has answered.

@@ -8,12 +8,20 @@
 -compile([export_all, nowarn_export_all]).
 
 -define(RUNS, 3000).
+%% And with the calls of kv_bucket, which send no monitors.
+-define(KV_CALL_RUNS, 1000).
 %% The model is checked against an ordinary node, too.
 -define(REFERENCE_RUNS, 300).
 
 suite() -> [{timetrap, {hours, 12}}].
 
-all() -> [the_model_is_true_of_ordinary_processes, the_model_is_true_of_native_processes, the_node_keeps_nothing_of_the_programs].
+all() ->
+    [
+        the_model_is_true_of_ordinary_processes,
+        the_model_is_true_of_native_processes,
+        the_model_is_true_of_calls_without_monitors,
+        the_node_keeps_nothing_of_the_programs
+    ].
 
 init_per_suite(Config) ->
     case code:ensure_loaded(proper) of
@@ -29,6 +37,11 @@ the_model_is_true_of_ordinary_processes(Config) ->
 
 the_model_is_true_of_native_processes(Config) ->
     check(Config, native, list_to_integer(os:getenv("RUNS", integer_to_list(?RUNS)))).
+
+the_model_is_true_of_calls_without_monitors(Config) ->
+    _ = kv_conformance:enter(kv_call, Config),
+    check(Config, native, ?KV_CALL_RUNS),
+    kv_conformance:leave(kv_call, Config).
 
 check(Config, Which, Runs) ->
     Node = proplists:get_value(Which, kv_conformance:targets(Config)),

@@ -34,6 +34,23 @@ handle_call(to_map, _From, Map) ->
     {reply, Map, Map};
 handle_call(clear, _From, _Map) ->
     {reply, ok, #{}};
+handle_call({get_many, Keys}, From, Map) ->
+    handle_call({get_many, Keys, nil}, From, Map);
+handle_call({get_many, Keys, Default}, _From, Map) ->
+    case is_proper(Keys) of
+        true -> {reply, [maps:get(Key, Map, Default) || Key <- Keys], Map};
+        false -> {reply, {error, {bad_keys, Keys}}, Map}
+    end;
+handle_call({put_many, Entries}, _From, Map) ->
+    case are_entries(Entries) of
+        true -> {reply, ok, put_many(Entries, Map)};
+        false -> {reply, {error, {bad_entries, Entries}}, Map}
+    end;
+handle_call({delete_many, Keys}, _From, Map) ->
+    case is_proper(Keys) of
+        true -> {reply, length([K || K <- lists:usort(Keys), is_map_key(K, Map)]), maps:without(Keys, Map)};
+        false -> {reply, {error, {bad_keys, Keys}}, Map}
+    end;
 handle_call(Request, _From, Map) ->
     {reply, {error, {bad_request, Request}}, Map}.
 
@@ -41,7 +58,18 @@ handle_call(Request, _From, Map) ->
 handle_cast({put, Key, Value}, Map) -> {noreply, put(Key, Value, Map)};
 handle_cast({delete, Key}, Map) -> {noreply, maps:remove(Key, Map)};
 handle_cast(clear, _Map) -> {noreply, #{}};
+handle_cast({Many, Argument}, Map) when Many =:= put_many; Many =:= delete_many ->
+    {reply, _, New} = handle_call({Many, Argument}, none, Map),
+    {noreply, New};
 handle_cast(_Request, Map) -> {noreply, Map}.
+
+is_proper(Term) -> is_list(Term) andalso is_integer(catch length(Term)).
+
+are_entries(Map) when is_map(Map) -> true;
+are_entries(Term) -> is_proper(Term) andalso lists:all(fun(Entry) -> is_tuple(Entry) andalso tuple_size(Entry) =:= 2 end, Term).
+
+put_many(Entries, Map) when is_map(Entries) -> put_many(maps:to_list(Entries), Map);
+put_many(Entries, Map) -> lists:foldl(fun({Key, Value}, Acc) -> put(Key, Value, Acc) end, Map, Entries).
 
 %% A map that has the key keeps it as it is: before OTP 27, -0.0 for 0.0.
 put(Key, Value, Map) -> Map#{Key => Value}.

@@ -1,0 +1,63 @@
+/* Short runs of bytes, eight at a time: for names and atoms, where a call of memcmp() would cost
+ * more than it does. The last eight may overlap those before. */
+#ifndef KV_WORD_H
+#define KV_WORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* In the byte order of the machine. */
+static inline uint64_t kv_load64(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+static inline uint32_t kv_load32(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
+{
+    uint64_t differ = 0;
+    if (length >= 8) {
+        for (size_t i = 0; i + 8 < length; i += 8) {
+            differ |= kv_load64(a + i) ^ kv_load64(b + i);
+        }
+        return (differ | (kv_load64(a + length - 8) ^ kv_load64(b + length - 8))) == 0;
+    }
+    if (length >= 4) {
+        return ((kv_load32(a) ^ kv_load32(b)) |
+                (kv_load32(a + length - 4) ^ kv_load32(b + length - 4))) == 0;
+    }
+    for (size_t i = 0; i < length; i++) {
+        differ |= a[i] ^ b[i];
+    }
+    return differ == 0;
+}
+
+static inline bool kv_is_ascii(const uint8_t *text, size_t length)
+{
+    uint64_t all = 0;
+    if (length >= 8) {
+        for (size_t i = 0; i + 8 < length; i += 8) {
+            all |= kv_load64(text + i);
+        }
+        all |= kv_load64(text + length - 8);
+    } else if (length >= 4) {
+        all = kv_load32(text) | kv_load32(text + length - 4);
+    } else {
+        for (size_t i = 0; i < length; i++) {
+            all |= text[i];
+        }
+    }
+    return (all & UINT64_C(0x8080808080808080)) == 0;
+}
+
+#endif

@@ -1,0 +1,22 @@
+/* The control messages of a call, in the one shape in which a BEAM writes them: what almost every
+ * frame is, read and written without a look at each term's tag. Whatever differs from that shape by
+ * a byte, right or wrong, is left to dist/control.c, which must say the same of these. */
+#ifndef KV_QUICK_H
+#define KV_QUICK_H
+
+#include <kv/buffer.h>
+#include <kv/signal.h>
+#include <kv/term.h>
+
+/* Reads MONITOR_P and DEMONITOR_P on a pid, SEND_SENDER and SEND from a frame of a connection with
+ * KV_DFLAG_FRAGMENTS, under the rules of kv_control_decode(). False: it is something else, or there
+ * is something wrong with it; signal and opcode are garbage then. */
+bool kv_quick_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
+                     struct kv_bytes peer, struct kv_signal *signal, int *opcode);
+
+/* Appends the frame of a message to a pid or to an alias, for a connection with
+ * KV_DFLAG_FRAGMENTS and KV_DFLAG_SEND_SENDER, under the rules of kv_control_encode(). False: it is
+ * something else, and nothing was appended. */
+bool kv_quick_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
+
+#endif

@@ -361,11 +361,24 @@ int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset)
     return KV_OK;
 }
 
+/* Whoever searches a segment may follow a reference to the entry of another key, of another stripe,
+ * that has the same tag. Hence what changes such an entry, or lets its memory be used again, locks
+ * all stripes of the segment: else that search could take what lies there later for its own key. */
+void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last)
+{
+    struct kv_segment segment;
+    (void)kv_index_segment(table, hash, &segment);
+    kv_segment_range(&segment, hash, first, last);
+}
+
 void kv_index_replace(struct kv_table *table, uint64_t hash, struct kv_place place, uint64_t offset)
 {
-    kv_stripes_lock(table, hash, hash);
+    uint64_t first;
+    uint64_t last;
+    kv_index_range(table, hash, &first, &last);
+    kv_stripes_lock(table, first, last);
     set_reference(place.group, place.entry, offset);
-    kv_stripes_unlock(table, hash, hash);
+    kv_stripes_unlock(table, first, last);
 }
 
 /* ---- shrinking --------------------------------------------------------------------------------
@@ -444,16 +457,19 @@ static void shrink(struct kv_table *table, const struct kv_segment *segment, uin
 void kv_index_remove(struct kv_table *table, uint64_t hash, struct kv_place place)
 {
     struct kv_segment segment;
+    uint64_t first;
+    uint64_t last;
     (void)kv_index_segment(table, hash, &segment);
+    kv_segment_range(&segment, hash, &first, &last);
     unsigned mask = (1U << segment.groups_log2) - 1;
     unsigned at = kv_hash_group(hash, segment.groups_log2);
-    kv_stripes_lock(table, hash, hash);
+    kv_stripes_lock(table, first, last);
     for (; &segment.groups[at] != place.group; at = (at + 1) & mask) {
         KV_STORE_RELAXED(segment.groups[at].passed, (uint16_t)(segment.groups[at].passed - 1));
     }
     KV_STORE_RELAXED(place.group->tags[place.entry], 0);
     segment.groups->own--;
-    kv_stripes_unlock(table, hash, hash);
+    kv_stripes_unlock(table, first, last);
     shrink(table, &segment, hash);
 }
 

@@ -333,6 +333,9 @@ struct kv_place kv_index_find(const struct kv_table *table, uint64_t hash, uint8
                               struct kv_bytes key, struct kv_entry *entry);
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset);
 
+/* The hashes of the segment that has this one: what is locked while an entry of it is rewritten. */
+void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last);
+
 /* KV_OK or KV_ENOMEM. */
 int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset);
 void kv_index_replace(struct kv_table *table, uint64_t hash, struct kv_place place,

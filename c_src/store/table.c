@@ -301,9 +301,12 @@ static bool write_over(struct kv_table *table, const struct put *put)
         put->old.size > KV_ENTRY_SMALL_MAX) {
         return false;
     }
-    kv_stripes_lock(table, put->hash, put->hash);
+    uint64_t first;
+    uint64_t last;
+    kv_index_range(table, put->hash, &first, &last);
+    kv_stripes_lock(table, first, last);
     write_entry(table, put, kv_place_offset(put->place));
-    kv_stripes_unlock(table, put->hash, put->hash);
+    kv_stripes_unlock(table, first, last);
     return true;
 }
 

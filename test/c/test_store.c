@@ -715,3 +715,57 @@ Test(store, the_header_is_as_the_format_says)
     memcpy(&word, base + 64, 8);
     cr_assert_neq(word, 0);
 }
+
+/* ---- what readers are told --------------------------------------------------------------------
+ */
+
+/* How many stripes an action changed. */
+static unsigned changed(void (*act)(void))
+{
+    unsigned count = 0;
+    uint32_t before[KV_STRIPES];
+    memcpy(before, model.table->slot->stripes, sizeof before);
+    act();
+    for (unsigned i = 0; i < KV_STRIPES; i++) {
+        uint32_t now = model.table->slot->stripes[i];
+        cr_assert_eq(now % 2, 0);
+        count += now != before[i];
+    }
+    return count;
+}
+
+static void rewrite_one(void)
+{
+    put("key", "VALUE");
+}
+
+static void replace_one(void)
+{
+    put("key", "a value that takes more room than the one before");
+}
+
+static void delete_one(void)
+{
+    cr_assert(kv_table_delete(model.table, item("key")));
+}
+
+Test(store, readers_of_every_key_of_a_segment_see_that_the_memory_of_one_is_used_again)
+{
+    put("key", "value");
+    put("other", "value");
+    cr_expect_eq(changed(rewrite_one), KV_STRIPES);
+    cr_expect_eq(changed(replace_one), KV_STRIPES);
+    cr_expect_eq(changed(delete_one), KV_STRIPES);
+}
+
+Test(store, readers_of_other_segments_are_not_disturbed)
+{
+    char text[16];
+    put("key", "value");
+    for (unsigned i = 0; i < 20 * KV_SEGMENT_ENTRIES; i++) {
+        (void)snprintf(text, sizeof text, "%u", i);
+        put(text, "value");
+    }
+    cr_expect_eq(changed(rewrite_one), 1);
+    cr_expect_eq(changed(delete_one), 1);
+}

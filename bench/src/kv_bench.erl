@@ -16,6 +16,7 @@
     %% How long one measurement takes.
     ms := pos_integer(),
     callers := [pos_integer()],
+    operations := [kv_bench_load:operation()],
     sizes := [pos_integer()],
     %% Of the table whose memory is measured, and of the one that grows while somebody waits.
     entries := pos_integer(),
@@ -35,26 +36,40 @@ main() ->
     halt(0).
 
 settings() ->
-    settings(os:getenv("QUICK", "") =/= "").
-
-settings(true) ->
-    (settings(false))#{
-        rounds := 3, ms := 200, callers := [1, 64, 256], sizes := [10, 1024 * 1024], entries := 100000, growth := 200000, quick := true
-    };
-settings(false) ->
+    Quick = os:getenv("QUICK", "") =/= "",
+    Default = defaults(Quick),
     #{
-        rounds => number("ROUNDS", 5),
-        ms => number("MS", 1000),
+        rounds => number("ROUNDS", maps:get(rounds, Default)),
+        ms => number("MS", maps:get(ms, Default)),
+        callers => numbers("CALLERS", maps:get(callers, Default)),
+        sizes => numbers("SIZES", maps:get(sizes, Default)),
+        entries => number("ENTRIES", maps:get(entries, Default)),
+        growth => number("GROWTH", maps:get(growth, Default)),
+        operations => chosen("OPERATIONS", [get, put, mixed, get_many, put_many, pipelined]),
+        contenders => chosen("CONTENDERS", kv_bench_contender:names()),
+        quick => Quick
+    }.
+
+defaults(true) ->
+    #{rounds => 3, ms => 200, callers => [1, 64, 256], sizes => [10, 1024 * 1024], entries => 100000, growth => 200000};
+defaults(false) ->
+    #{
+        rounds => 5,
+        ms => 1000,
         callers => [1, 4, 16, 64, 256],
         sizes => [10, 1024, 64 * 1024, 1024 * 1024],
         entries => 1000000,
-        growth => 10000000,
-        contenders => chosen("CONTENDERS", kv_bench_contender:names()),
-        quick => false
+        growth => 10000000
     }.
 
 number(Variable, Default) ->
     list_to_integer(os:getenv(Variable, integer_to_list(Default))).
+
+numbers(Variable, Default) ->
+    case string:lexemes(os:getenv(Variable, ""), ", ") of
+        [] -> Default;
+        Texts -> [list_to_integer(Text) || Text <- Texts]
+    end.
 
 parts() ->
     chosen("ONLY", [node, calls, sizes, many, memory, pause]).

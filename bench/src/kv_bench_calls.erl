@@ -27,7 +27,10 @@ sizes(_Part, _Settings) -> [?SMALL].
 of_size(Part, Size, Contenders, Settings) ->
     ok = kv_bench_load:prepare(Size),
     _ = [ok = kv_bench_contender:fill(Contender, kv_bench_load:keys(Size), kv_bench_load:value()) || Contender <- Contenders],
-    lists:append([cell(Part, Operation, Callers, Size, Contenders, Settings) || {Operation, Callers} <- cells(Part, Settings)]).
+    lists:append([cell(Part, Operation, Callers, Size, Contenders, Settings) || {Operation, Callers} <- chosen_cells(Part, Settings)]).
+
+chosen_cells(Part, #{operations := Chosen} = Settings) ->
+    [Cell || {Operation, _Callers} = Cell <- cells(Part, Settings), lists:member(Operation, Chosen)].
 
 cells(calls, #{callers := Callers}) -> [{Operation, N} || Operation <- [get, put, mixed], N <- Callers];
 cells(sizes, _Settings) -> [{Operation, N} || Operation <- [get, put], N <- ?CALLERS_OF_LARGE];

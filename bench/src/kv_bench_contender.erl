@@ -39,12 +39,14 @@
 
 -spec names() -> [name()].
 names() ->
-    [kv_bucket, kv_call, map, ets, agent, eredis, eredis_pool, libei, tcp, local_ets, local_agent].
+    [kv_bucket] ++ [Name || Name <- [kv_eager, kv_prompt], is_valid(options(Name))] ++
+        [kv_call, map, ets, agent, eredis, eredis_pool, libei, tcp, local_ets, local_agent].
 
 %% @doc What it is called in tables and plots.
 -spec title(name()) -> string().
 title(kv_bucket) -> "KV.Bucket";
-title(kv_eager) -> "KV.Bucket, no gathering";
+title(kv_eager) -> "KV.Bucket, no gather";
+title(kv_prompt) -> "KV.Bucket, no delay_send";
 title(kv_call) -> "GenServer.call to kv";
 title(map) -> "GenServer, map, peer";
 title(ets) -> "GenServer, ETS, peer";
@@ -71,16 +73,8 @@ fill(#{open := Open, close := Close, put := Put, get := Get, holds := Holds}, Ke
     ok.
 
 -spec start(name()) -> t().
-start(kv_bucket) ->
-    kv(kv_bucket, [], fun(Bucket) ->
-        #{
-            get => fun(_, Key) -> 'Elixir.KV.Bucket':get(Bucket, Key) end,
-            put => fun(_, Key, Value) -> 'Elixir.KV.Bucket':put(Bucket, Key, Value) end,
-            get_many => fun(_, Keys) -> kv_bucket:get_many(Bucket, Keys) end,
-            put_many => fun(_, Entries) -> kv_bucket:put_many(Bucket, Entries) end,
-            pipelined => fun(_, Keys) -> kv_bucket:await_many([kv_bucket:async(Bucket, get, [Key]) || Key <- Keys]) end
-        }
-    end);
+start(Name) when Name =:= kv_bucket; Name =:= kv_eager; Name =:= kv_prompt ->
+    kv(Name, options(Name), fun bucket/1);
 start(kv_call) ->
     kv(kv_call, [], fun(Bucket) ->
         #{
@@ -157,6 +151,23 @@ alive(Name) ->
     lists:concat(["bench_", Name, "_", os:getpid(), "_", erlang:unique_integer([positive])]).
 
 %%% kv
+
+%% What is otherwise than it is by itself: the node reads at once, however many callers there are; this VM sends at once.
+options(kv_bucket) -> [];
+options(kv_eager) -> [{gather, 0}];
+options(kv_prompt) -> [{delay_send, false}].
+
+is_valid(Options) ->
+    element(1, kv_node_options:validate(Options)) =:= ok.
+
+bucket(Bucket) ->
+    #{
+        get => fun(_, Key) -> 'Elixir.KV.Bucket':get(Bucket, Key) end,
+        put => fun(_, Key, Value) -> 'Elixir.KV.Bucket':put(Bucket, Key, Value) end,
+        get_many => fun(_, Keys) -> kv_bucket:get_many(Bucket, Keys) end,
+        put_many => fun(_, Entries) -> kv_bucket:put_many(Bucket, Entries) end,
+        pipelined => fun(_, Keys) -> kv_bucket:await_many([kv_bucket:async(Bucket, get, [Key]) || Key <- Keys]) end
+    }.
 
 %% A node of its own, with a registry: that knows the pid of the native process.
 kv(Name, Options, Operations) ->

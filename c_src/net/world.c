@@ -1,6 +1,8 @@
 /* What the runtime's tools ask of the program around it: see struct kv_world. */
 #include "net/node.h"
 
+#include "store/arena.h"
+
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -21,6 +23,16 @@ static uint64_t buffers_of(const struct kv_connections *connections)
         bytes += one->input.capacity + one->writing.capacity + kv_output_backlog(one);
     }
     return bytes;
+}
+
+/* A line each: a store adds its own. */
+static void write_kinds(const struct kv_arena *arena, struct kv_memory_kind kinds[KV_MEMORY_KINDS])
+{
+    struct kv_arena_stats stores;
+    kv_arena_stats(arena, &stores);
+    kinds[0] = (struct kv_memory_kind){"arena", stores.reserved - stores.free, stores.reserved};
+    kinds[1] = (struct kv_memory_kind){"entries", stores.live, stores.entries};
+    kinds[2] = (struct kv_memory_kind){"index", stores.index, stores.index};
 }
 
 static void stats(void *context, struct kv_stats *to)
@@ -47,6 +59,9 @@ static void stats(void *context, struct kv_stats *to)
         .machine = node->machine,
         .versions = node->versions,
     };
+    if (node->arena != NULL) {
+        write_kinds(node->arena, to->kinds);
+    }
 }
 
 static void write_address(const struct sockaddr_storage *address, char *to, size_t size)

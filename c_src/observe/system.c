@@ -70,8 +70,9 @@ static void add_allocator(struct kv_term_list *list, const char *type, uint64_t 
     }
 }
 
-/* A line each. Observer divides by the sum of what is reserved: it must not be 0. What has no slack
- * of its own lies within the heap. */
+/* A line each; those of the stores have theirs in the program (net/world.c). Observer divides by
+ * the sum of what is reserved: it must not be 0. What has no slack of its own lies within the heap.
+ */
 static void write_allocators(struct kv_buffer *to, const struct kv_figures *figures)
 {
     struct kv_term_list list = {0};
@@ -79,6 +80,10 @@ static void write_allocators(struct kv_buffer *to, const struct kv_figures *figu
     const struct kv_totals *totals = &figures->totals;
     uint64_t reserved = stats->heap_reserved > 0 ? stats->heap_reserved : 1;
     add_allocator(&list, "heap", stats->heap_used, reserved);
+    for (size_t i = 0; i < KV_MEMORY_KINDS && stats->kinds[i].name != NULL; i++) {
+        const struct kv_memory_kind *kind = &stats->kinds[i];
+        add_allocator(&list, kind->name, kind->used, kind->reserved);
+    }
     add_allocator(&list, "buckets", totals->table_bytes, totals->table_bytes);
     add_allocator(&list, "process_table", totals->process_records, totals->process_records);
     add_allocator(&list, "processes", totals->process_bytes, totals->process_bytes);

@@ -108,6 +108,15 @@ struct kv_bytes kv_process_name(const struct kv_process *process);
 
 /* ---- the program around the runtime ---------------------------------------------------------- */
 
+/* Memory of one kind: what is in use of what was taken from the system for it. */
+struct kv_memory_kind {
+    const char *name; /* NULL: no more */
+    uint64_t used;    /* bytes */
+    uint64_t reserved;
+};
+
+enum { KV_MEMORY_KINDS = 8 };
+
 struct kv_stats {
     uint64_t uptime_ms;
     uint64_t cpu_us;        /* processor time of this program */
@@ -120,6 +129,7 @@ struct kv_stats {
     uint32_t connections;
     uint32_t connection_limit;
     uint32_t processors;
+    struct kv_memory_kind kinds[KV_MEMORY_KINDS]; /* of the stores, besides the heap */
     uint64_t output_limit; /* bytes that may wait for a peer before it is given up */
     const char *machine;   /* "x86_64 Linux 6.1.0" */
     const char *versions;  /* "kv 0.1.0, libuv 1.44.2, OpenSSL 3.0" */

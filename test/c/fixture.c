@@ -205,6 +205,7 @@ static void fixed_stats(void *context, struct kv_stats *stats)
                                .connections = 2,
                                .connection_limit = 9,
                                .processors = 4,
+                               .kinds = {{"entries", 5, 6}},
                                .output_limit = 90,
                                .machine = "test machine",
                                .versions = "kv test"};

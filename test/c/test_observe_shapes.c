@@ -128,6 +128,11 @@ Test(shapes, alloc_info_is_never_empty_and_something_is_always_reserved)
     struct kv_bytes allocators = value_at(backend("sys_info"), "alloc_info");
     assert_shape(allocators, allocators_shape);
     cr_assert_gt(sum_of_carriers(allocators), 0);
+    static const char *const kinds[] = {"heap",      "entries",       "buckets",
+                                        "processes", "process_table", "network"};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        cr_assert_gt(value_at(allocators, kinds[i]).length, 0, "%s", kinds[i]);
+    }
 }
 
 Test(shapes, memory_has_the_keys_of_the_charts_in_their_order)

@@ -74,8 +74,8 @@ static bool read_pair(struct kv_bytes term, struct kv_bytes *key, struct kv_byte
 static bool are_entries(struct kv_bytes term)
 {
     struct items items;
-    struct kv_bytes key;
-    struct kv_bytes value;
+    struct kv_bytes key = kv_bytes(NULL, 0);
+    struct kv_bytes value = kv_bytes(NULL, 0);
     if (term.data[0] == KV_TAG_MAP) {
         return true;
     }
@@ -97,8 +97,8 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries)
     int error = KV_OK;
     uint32_t left = 0;
     struct items items;
-    struct kv_bytes key;
-    struct kv_bytes value;
+    struct kv_bytes key = kv_bytes(NULL, 0);
+    struct kv_bytes value = kv_bytes(NULL, 0);
     struct kv_reader reader = kv_reader(entries);
     bool map = kv_read_map(&reader, &left) == KV_OK;
     if (!map) {

@@ -64,11 +64,12 @@ static bool is_proper_list(struct kv_bytes term)
 
 /* ---- entries: a list of pairs, or a map ----------------------------------------------------- */
 
-static bool read_pair(struct kv_bytes term, struct kv_bytes *key, struct kv_bytes *value)
+/* The next element when it is a pair. */
+static bool next_pair(struct items *items, struct kv_bytes *key, struct kv_bytes *value)
 {
-    struct kv_reader reader = kv_reader(term);
-    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_any(&reader, key) == KV_OK &&
-           kv_read_any(&reader, value) == KV_OK;
+    items->left--;
+    return !items->string && kv_read_tuple_of(&items->reader, 2) == KV_OK &&
+           kv_read_any(&items->reader, key) == KV_OK && kv_read_any(&items->reader, value) == KV_OK;
 }
 
 static bool are_entries(struct kv_bytes term)
@@ -83,7 +84,7 @@ static bool are_entries(struct kv_bytes term)
         return false;
     }
     while (items.left > 0) {
-        if (!read_pair(next_item(&items), &key, &value)) {
+        if (!next_pair(&items, &key, &value)) {
             return false;
         }
     }
@@ -110,7 +111,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries)
             (void)kv_read_any(&reader, &key);
             (void)kv_read_any(&reader, &value);
         } else {
-            (void)read_pair(next_item(&items), &key, &value);
+            (void)next_pair(&items, &key, &value);
         }
         error = kv_bucket_put(self, key, value);
     }

@@ -63,7 +63,8 @@ handle_cast({Many, Argument}, Map) when Many =:= put_many; Many =:= delete_many 
     {noreply, New};
 handle_cast(_Request, Map) -> {noreply, Map}.
 
-is_proper(Term) -> is_list(Term) andalso is_integer(catch length(Term)).
+is_proper([_ | Tail]) -> is_proper(Tail);
+is_proper(Tail) -> Tail =:= [].
 
 are_entries(Map) when is_map(Map) -> true;
 are_entries(Term) -> is_proper(Term) andalso lists:all(fun(Entry) -> is_tuple(Entry) andalso tuple_size(Entry) =:= 2 end, Term).

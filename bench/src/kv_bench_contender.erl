@@ -23,6 +23,8 @@
     put_many => fun((State :: term(), [{binary(), term()}]) -> term()),
     %% One request for each key, all sent before the first answer is waited for.
     pipelined => fun((State :: term(), [binary()]) -> term()),
+    %% The same, gone by themselves after so many milliseconds.
+    put_expiring => fun((State :: term(), [{binary(), term()}], pos_integer()) -> term()),
     %% Removes everything.
     clear => fun((State :: term()) -> term()),
     %% Before its memory is measured: collects garbage, where there is any.
@@ -181,7 +183,18 @@ kv(Name, Options, Operations) ->
         ok = gen_server:stop(Registry),
         gen_server:stop(Node)
     end,
-    contender(Name, kv_node:os_pid(Name), (Operations(Bucket))#{clear => Clear}, End).
+    All = maps:merge((Operations(Bucket))#{clear => Clear}, expiring(Bucket)),
+    contender(Name, kv_node:os_pid(Name), All, End).
+
+%% Whether buckets can do that is found out by trying: a kv that can't says so by badarg, which dialyzer knows.
+-dialyzer({nowarn_function, expiring/1}).
+expiring(Bucket) ->
+    PutExpiring = fun(_, Entries, Ms) -> ok = 'Elixir.KV.Bucket':put_many(Bucket, Entries, [{ttl, Ms}]) end,
+    try PutExpiring(1, [], 1) of
+        ok -> #{put_expiring => PutExpiring}
+    catch
+        _:_ -> #{}
+    end.
 
 pipelined(Server, Keys) ->
     [
@@ -234,6 +247,10 @@ redis(Name, Clients) ->
             {ok, <<"OK">>} = eredis:q(Client, [<<"MSET">> | flat(Entries)], ?CALL_TIMEOUT)
         end,
         pipelined => fun(Client, Keys) -> eredis:qp(Client, [[<<"GET">>, Key] || Key <- Keys], ?CALL_TIMEOUT) end,
+        put_expiring => fun(Client, Entries, Ms) ->
+            Ttl = integer_to_binary(Ms),
+            eredis:qp(Client, [[<<"SET">>, Key, redis_text(Value), <<"PX">>, Ttl] || {Key, Value} <- Entries], ?CALL_TIMEOUT)
+        end,
         clear => fun(Client) -> {ok, <<"OK">>} = eredis:q(Client, [<<"FLUSHALL">>], ?CALL_TIMEOUT) end
     },
     End = fun() ->

@@ -12,6 +12,8 @@
 -define(CHUNK, 100).
 -define(IDLE_MS, 2000).
 -define(AFTERMATH_MS, 1000).
+%% Some are gone while others are still put.
+-define(TTL_MS, 500).
 -define(SEEN_MAX, 1000000).
 -define(ROUNDS_MAX, 3).
 
@@ -62,7 +64,7 @@ seen(Name, Entries, Round) ->
             true ->
                 State = Open(1),
                 _ = Put(State, kv_bench_load:key(0), <<"value">>),
-                Seen = [phase_seen(Phase, Contender, State, Entries, Round) || Phase <- [idle, grow, clear]],
+                Seen = [phase_seen(Phase, Contender, State, Entries, Round) || Phase <- [idle, grow, clear, expire], Phase =/= expire orelse is_map_key(put_expiring, Contender)],
                 _ = Close(State),
                 lists:append(Seen)
         end,
@@ -80,14 +82,20 @@ phase_seen(Phase, #{name := Name} = Contender, State, Entries, Round) ->
 act(idle, _Contender, _State, _Entries) ->
     timer:sleep(?IDLE_MS);
 act(grow, #{put_many := PutMany}, State, Entries) ->
-    lists:foreach(
-        fun(First) -> PutMany(State, [{kv_bench_load:key(Number), <<Number:256>>} || Number <- lists:seq(First, First + ?CHUNK - 1)]) end,
-        lists:seq(1, Entries, ?CHUNK)
-    );
+    grow(fun(Chunk) -> PutMany(State, Chunk) end, Entries);
+act(expire, #{put_expiring := PutExpiring}, State, Entries) ->
+    ok = grow(fun(Chunk) -> PutExpiring(State, Chunk, ?TTL_MS) end, Entries),
+    timer:sleep(?TTL_MS + ?AFTERMATH_MS);
 act(clear, #{clear := Clear}, State, _Entries) ->
     _ = Clear(State),
     %% What it left may be cleared away later.
     timer:sleep(?AFTERMATH_MS).
+
+grow(Put, Entries) ->
+    lists:foreach(
+        fun(First) -> Put([{kv_bench_load:key(Number), <<Number:256>>} || Number <- lists:seq(First, First + ?CHUNK - 1)]) end,
+        lists:seq(1, Entries, ?CHUNK)
+    ).
 
 watch(Contender) ->
     Parent = self(),

@@ -52,14 +52,13 @@ legend() ->
     ].
 
 table({Part, Operation, Callers, Bytes} = Cell, Rows) ->
-    [
-        io_lib:format("## ~ts: ~ts, ~b callers, values of ~b bytes\n\n", [Part, Operation, Callers, Bytes]),
-        case Part =:= memory orelse Part =:= pause of
-            true -> plain(Cell, Rows);
-            false -> rates(Cell, Rows)
-        end,
-        "\n"
-    ].
+    case Part =:= memory orelse Part =:= pause of
+        true ->
+            [io_lib:format("## ~ts: ~ts\n\n", [Part, Operation]), plain(Cell, Rows), "\n"];
+        false ->
+            Title = io_lib:format("## ~ts: ~ts, ~b callers, values of ~b bytes\n\n", [Part, Operation, Callers, Bytes]),
+            [Title, rates(Cell, Rows), "\n"]
+    end.
 
 rates(Cell, Rows) ->
     Pattern = pattern(Cell),

@@ -22,6 +22,9 @@
 %%     (milliseconds), `bind', `port', `log_level': as the program has them; docs/native-protocol.md.</li>
 %% <li>`observer_names': how many atoms may be made so that Observer shows proxies by the names of their buckets, for all
 %%     of the VM; 0: none. Default: 1000. From OTP 27 on no atom is needed, and all have their names.</li>
+%% <li>`gather': microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are calling,
+%%     so as to answer them together; 0: never. A single caller never waits. Default: 75; docs/architecture.md says what
+%%     it costs and brings.</li>
 %% <li>`zeros': whether 0.0 and -0.0 are one key, `same' or `differ'. `get_state': whether `sys:get_state' gets a
 %%     state, `bare', or `{ok, State}', `tagged'. Defaults: as in this VM; the releases of OTP differ.</li>
 %% </ul>

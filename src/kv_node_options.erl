@@ -30,6 +30,7 @@ defaults() ->
         max_depth => undefined,
         max_peers => undefined,
         max_queue => undefined,
+        gather => undefined,
         handshake_timeout => undefined,
         bind => undefined,
         port => undefined,
@@ -79,6 +80,7 @@ valid(max_frame, Bytes) -> is_within(Bytes, 4096, 16#7FFFFFFF);
 valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 20);
 valid(max_peers, Peers) -> is_within(Peers, 1, 65536);
 valid(max_queue, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
+valid(gather, Microseconds) -> is_within(Microseconds, 0, 1000);
 valid(handshake_timeout, Ms) -> is_within(Ms, 10, 600000);
 valid(bind, Address) -> is_text(Address);
 valid(port, Port) -> is_within(Port, 0, 65535);
@@ -96,6 +98,7 @@ may_be_undefined() ->
         max_depth,
         max_peers,
         max_queue,
+        gather,
         handshake_timeout,
         bind,
         port,
@@ -147,6 +150,7 @@ flags() ->
         {max_depth, "max-depth"},
         {max_peers, "max-peers"},
         {max_queue, "max-queue"},
+        {gather, "gather"},
         {handshake_timeout, "handshake-timeout"},
         {bind, "bind"},
         {port, "port"},

@@ -46,9 +46,13 @@ static int take_message(struct kv_connection *connection, struct kv_bytes frame,
     struct kv_signal signal;
     int error = kv_control_decode(frame, connection->flags, &connection->limits,
                                   kv_handshake_peer(&connection->handshake), &signal, opcode);
-    return error == KV_OK
-               ? kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal)
-               : error;
+    if (error != KV_OK) {
+        return error;
+    }
+    if (signal.kind == KV_SIGNAL_MESSAGE || signal.kind == KV_SIGNAL_MESSAGE_NAME) {
+        kv_gather_saw(&connection->owner->gather, &signal.from);
+    }
+    return kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal);
 }
 
 static void take_frame(struct kv_connection *connection, struct kv_bytes frame)

@@ -125,6 +125,7 @@ static void on_turn_end(uv_prepare_t *prepare)
             kv_output_flush(FIRST(&connections->dirty, dirty));
         }
     } while (!kv_list_is_empty(&connections->doomed));
+    kv_gather_wait(&connections->gather);
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */

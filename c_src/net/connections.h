@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 #include "net/connection.h"
+#include "net/gather.h"
 
 enum { KV_PENDING_MAX = 1024 };
 
@@ -30,6 +31,7 @@ struct kv_connections {
     uv_timer_t deadline; /* of the oldest pending connection */
     uv_timer_t ticker;
     uv_prepare_t turn_end;
+    struct kv_gather gather;
     char *space; /* KV_READ_CHUNK bytes that all connections read into */
 };
 

@@ -157,6 +157,7 @@ void kv_node_published(struct kv_node *node, uint32_t creation)
                    node->options.name, (unsigned)node->listener.port, (unsigned long)creation,
                    KV_VERSION);
     kv_log_event(&node->log, "ready", text);
+    kv_gather_init(&node->connections.gather, node->options.gather);
     kv_ticks_start(&node->connections);
     kv_listener_open(&node->listener);
 }

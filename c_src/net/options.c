@@ -1,6 +1,7 @@
 #include "net/options.h"
 
 #include "dist/epmd.h"
+#include "net/gather.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -37,6 +38,7 @@ static const struct number_rule NUMBERS[] = {
     NUMBER("max-pending", max_pending, 1 << 20, (uint64_t)1 << 40, (uint64_t)1 << 30),
     NUMBER("max-memory", max_memory, 0, (uint64_t)1 << 43, 0),
     NUMBER("max-queue", max_queue, 1 << 20, (uint64_t)1 << 40, (uint64_t)512 << 20),
+    NUMBER("gather", gather, 0, KV_GATHER_MOST_US, KV_GATHER_PRESET_US),
 };
 
 static const char USAGE[] =
@@ -57,6 +59,8 @@ static const char USAGE[] =
     "  --max-pending BYTES      of all messages a peer has sent in part (1073741824)\n"
     "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"
     "  --max-memory BYTES       of all buckets (0: three quarters of the machine's)\n"
+    "  --gather US              wait before the next read while many callers are at work (75; 0: "
+    "off)\n"
     "  --zeros differ|same      whether 0.0 and -0.0 are one key (differ)\n"
     "  --get-state bare|tagged  what sys of peers before OTP 28 gets: a state, or {ok, State} "
     "(bare)\n"

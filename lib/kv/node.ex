@@ -22,6 +22,9 @@ defmodule KV.Node do
       (milliseconds), `:bind`, `:port`, `:log_level` - as `priv/kv_node --help` has them.
     * `:observer_names` - how many atoms may be made so that Observer shows proxies by the names of their buckets, for
       all of the VM; 0 for none. From OTP 27 on no atom is needed, and all have their names. Default: 1000.
+    * `:gather` - microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are
+      calling, so as to answer them together; 0: never. A single caller never waits. Default: 75;
+      docs/architecture.md says what it costs and brings.
     * `:zeros` - whether `0.0` and `-0.0` are one key, `:same` or `:differ`. `:get_state` - whether
       `:sys.get_state/1` gets a state, `:bare`, or `{:ok, state}`, `:tagged`. Defaults: as in this VM; the releases
       of OTP differ.

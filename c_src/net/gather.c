@@ -1,0 +1,62 @@
+#include "net/gather.h"
+
+#include <sched.h>
+#include <time.h>
+#include <uv.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+enum { NS_PER_US = 1000, NS_PER_S = 1000000000, SLACK_NS = 1000 };
+
+void kv_gather_init(struct kv_gather *gather, uint64_t pause_us)
+{
+    *gather = (struct kv_gather){.pause_ns = pause_us * NS_PER_US};
+    if (pause_us == 0) {
+        return;
+    }
+#ifdef SCHED_BATCH
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+#endif
+#ifdef __linux__
+    (void)prctl(PR_SET_TIMERSLACK, SLACK_NS); /* else a pause may take 50 microseconds longer */
+#endif
+}
+
+static unsigned count(uint64_t bits)
+{
+    return (unsigned)__builtin_popcountll(bits);
+}
+
+static bool is_worth_it(struct kv_gather *gather)
+{
+    uint64_t now = uv_hrtime();
+    uint64_t age = now - gather->began;
+    bool many = count(gather->senders | gather->before) >= KV_GATHER_SENDERS;
+    if (age >= 2 * (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US) {
+        gather->before = 0; /* nobody sent anything meanwhile, or hardly anybody */
+        gather->senders = 0;
+        gather->began = now;
+        return false;
+    }
+    if (age >= (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US) {
+        gather->before = gather->senders;
+        gather->senders = 0;
+        gather->began = now;
+    }
+    return many;
+}
+
+void kv_gather_wait(struct kv_gather *gather)
+{
+    unsigned messages = gather->messages;
+    gather->messages = 0;
+    if (gather->pause_ns == 0 || messages == 0 || messages >= KV_GATHER_PLENTY ||
+        !is_worth_it(gather)) {
+        return;
+    }
+    struct timespec pause = {.tv_sec = (time_t)(gather->pause_ns / NS_PER_S),
+                             .tv_nsec = (long)(gather->pause_ns % NS_PER_S)};
+    (void)nanosleep(&pause, NULL);
+}

@@ -21,6 +21,7 @@ struct pair {
 struct message {
     struct kv_list link;
     struct kv_buffer bytes; /* whole frames as they are; for fragments, the terms alone */
+    struct kv_held *held;   /* what lies behind them, of a message in fragments; or NULL */
     size_t at;              /* bytes that have left */
     size_t control;         /* for fragments: bytes of the control term; else 0 */
     uint64_t sequence;
@@ -187,6 +188,16 @@ static bool is_large(const struct kv_outgoing *outgoing, const struct kv_signal 
     return (outgoing->flags & KV_DFLAG_FRAGMENTS) != 0 && payload_length(signal) > KV_FRAGMENT_SIZE;
 }
 
+static struct kv_bytes tail_of(const struct message *message)
+{
+    return message->held == NULL ? kv_bytes(NULL, 0) : kv_held_bytes(message->held);
+}
+
+static size_t length_of(const struct message *message)
+{
+    return message->bytes.length + tail_of(message).length;
+}
+
 /* The first fragment must hold the control term whole. */
 static size_t first_part(const struct message *message)
 {
@@ -201,15 +212,28 @@ static void count(struct kv_outgoing *outgoing, const struct message *message, s
     outgoing->small_length += message->control == 0 ? more - less : 0;
 }
 
+/* As kv_control_encode_terms(), but what is pinned is taken over. */
+static void encode_large(const struct kv_signal *signal, uint64_t flags, struct message *message)
+{
+    struct kv_signal head = *signal;
+    if (signal->pinned != NULL) {
+        head.payload_parts--;
+    }
+    message->control = kv_control_encode_terms(&head, flags, &message->bytes);
+    if (message->control > 0 && signal->pinned != NULL) {
+        message->held = kv_held_take(signal->pinned);
+    }
+}
+
 /* NULL: the peer has no form for the signal. */
 static struct message *encode(struct kv_outgoing *outgoing, const struct kv_signal *signal)
 {
     struct message *message = kv_zalloc(sizeof(*message));
     if (is_large(outgoing, signal)) {
-        message->control = kv_control_encode_terms(signal, outgoing->flags, &message->bytes);
+        encode_large(signal, outgoing->flags, message);
     }
     if (message->control > 0) {
-        size_t rest = message->bytes.length - first_part(message);
+        size_t rest = length_of(message) - first_part(message);
         message->id = 1 + (rest + KV_FRAGMENT_SIZE - 1) / KV_FRAGMENT_SIZE;
         message->sequence = ++outgoing->last_sequence;
         outgoing->large_count++;
@@ -220,24 +244,65 @@ static struct message *encode(struct kv_outgoing *outgoing, const struct kv_sign
         kv_free(message);
         return NULL;
     }
-    count(outgoing, message, sizeof(*message) + message->bytes.length, 0);
+    count(outgoing, message, sizeof(*message) + length_of(message), 0);
     return message;
 }
 
 static void drop_message(struct kv_outgoing *outgoing, struct message *message)
 {
-    count(outgoing, message, 0, sizeof(*message) + message->bytes.length - message->at);
+    count(outgoing, message, 0, sizeof(*message) + length_of(message) - message->at);
     outgoing->large_count -= message->control > 0 ? 1 : 0;
     kv_list_remove(&message->link);
     kv_buffer_free(&message->bytes);
+    if (message->held != NULL) {
+        kv_held_drop(message->held);
+    }
     kv_free(message);
 }
 
-static void cut_fragment(struct message *message, size_t part, struct kv_buffer *ready)
+/* What a message puts there: bytes, and slices if they are wanted. */
+struct ready {
+    struct kv_buffer *bytes;
+    struct kv_slices *slices; /* NULL: everything is copied */
+};
+
+static size_t ready_length(const struct ready *ready)
 {
+    return ready->bytes->length + (ready->slices == NULL ? 0 : ready->slices->length);
+}
+
+static bool is_full(const struct ready *ready)
+{
+    return ready->slices != NULL && ready->slices->count == KV_SLICES_MAX;
+}
+
+/* The next `part` bytes of the terms. */
+static void put_part(const struct message *message, size_t part, const struct ready *ready)
+{
+    size_t at = message->at;
+    size_t own = at < message->bytes.length ? message->bytes.length - at : 0;
+    own = own < part ? own : part;
+    if (own > 0) {
+        kv_buffer_append(ready->bytes, kv_bytes(message->bytes.data + at, own));
+    }
+    if (own == part) {
+        return;
+    }
+    size_t skip = at + own - message->bytes.length;
+    struct kv_bytes rest = kv_bytes(tail_of(message).data + skip, part - own);
+    if (ready->slices == NULL) {
+        kv_buffer_append(ready->bytes, rest);
+    } else {
+        kv_slices_add(ready->slices, ready->bytes->length, rest, message->held);
+    }
+}
+
+static void cut_fragment(struct message *message, size_t part, const struct ready *to)
+{
+    struct kv_buffer *ready = to->bytes;
     bool is_first = message->at == 0;
     size_t content = (is_first ? KV_FRAGMENT_HEADER + 1U : KV_FRAGMENT_HEADER) + part;
-    (void)kv_buffer_reserve(ready, KV_FRAME_HEADER + content);
+    (void)kv_buffer_reserve(ready, KV_FRAME_HEADER + (message->held == NULL ? content : 0));
     kv_buffer_u32(ready, (uint32_t)content);
     kv_buffer_u8(ready, KV_TERM_VERSION);
     kv_buffer_u8(ready, is_first ? KV_FRAME_FIRST : KV_FRAME_OTHER);
@@ -246,23 +311,24 @@ static void cut_fragment(struct message *message, size_t part, struct kv_buffer 
     if (is_first) {
         kv_buffer_u8(ready, 0);
     }
-    kv_buffer_append(ready, kv_bytes(message->bytes.data + message->at, part));
+    put_part(message, part, to);
 }
 
 /* Lets a message go on by one frame. True: it has left whole. */
-static bool advance(struct kv_outgoing *outgoing, struct message *message, struct kv_buffer *ready)
+static bool advance(struct kv_outgoing *outgoing, struct message *message,
+                    const struct ready *ready)
 {
-    size_t part = message->bytes.length - message->at;
+    size_t part = length_of(message) - message->at;
     if (message->control > 0) {
         size_t most = message->at == 0 ? first_part(message) : KV_FRAGMENT_SIZE;
         part = part < most ? part : most;
         cut_fragment(message, part, ready);
     } else {
-        kv_buffer_append(ready, kv_buffer_bytes(&message->bytes));
+        kv_buffer_append(ready->bytes, kv_buffer_bytes(&message->bytes));
     }
     message->at += part;
     count(outgoing, message, 0, part);
-    return message->at == message->bytes.length;
+    return message->at == length_of(message);
 }
 
 static struct message *first_of(const struct stream *stream)
@@ -317,10 +383,11 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
 }
 
 /* One turn. The stream may be gone when it returns. */
-static void serve(struct kv_outgoing *outgoing, struct stream *stream, struct kv_buffer *ready)
+static void serve(struct kv_outgoing *outgoing, struct stream *stream, const struct ready *ready)
 {
-    size_t start = ready->length;
-    while (!kv_list_is_empty(&stream->messages) && ready->length - start < KV_FRAGMENT_SIZE) {
+    size_t start = ready_length(ready);
+    while (!kv_list_is_empty(&stream->messages) && !is_full(ready) &&
+           ready_length(ready) - start < KV_FRAGMENT_SIZE) {
         struct message *message = first_of(stream);
         if (advance(outgoing, message, ready)) {
             drop_message(outgoing, message);
@@ -334,14 +401,16 @@ static void serve(struct kv_outgoing *outgoing, struct stream *stream, struct kv
     }
 }
 
-void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready)
+void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *bytes,
+                      struct kv_slices *slices)
 {
-    if (outgoing->senders.count == 0) {
+    const struct ready ready = {.bytes = bytes, .slices = slices};
+    if (outgoing->senders.count == 0 || is_full(&ready)) {
         return;
     }
     do {
-        serve(outgoing, KV_LIST_OF(outgoing->turns.next, struct stream, turn), ready);
-    } while (outgoing->senders.count > 0 && ready->length < ahead);
+        serve(outgoing, KV_LIST_OF(outgoing->turns.next, struct stream, turn), &ready);
+    } while (outgoing->senders.count > 0 && !is_full(&ready) && ready_length(&ready) < ahead);
 }
 
 void kv_outgoing_free(struct kv_outgoing *outgoing)

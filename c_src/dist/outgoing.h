@@ -21,6 +21,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/siphash.h"
+#include "dist/slices.h"
 
 #include <kv/signal.h>
 
@@ -44,15 +45,20 @@ void kv_outgoing_init(struct kv_outgoing *outgoing, uint64_t flags, const struct
 /* Drops what waits. */
 void kv_outgoing_free(struct kv_outgoing *outgoing);
 
-/* Sends a signal: appends its frame to `ready`, or keeps it in a stream. False: the peer has no
- * form for it, and it is dropped. */
+/* Sends a signal: appends its frame to `ready`, or keeps it in a stream; what is pinned in a large
+ * one is taken over, and released when the last slice of it is dropped. False: the peer has no form
+ * for it, and it is dropped. */
 bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *signal,
                         struct kv_buffer *ready);
 
 /* Lets streams go on in turns until `ready` holds at least `ahead` bytes, all of them whole frames,
  * or nothing waits any more. One turn is KV_FRAGMENT_SIZE bytes, and the end of the frame that
- * passes them. There is always one, so that no number of small messages stops the large ones. */
-void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready);
+ * passes them. There is always one, so that no number of small messages stops the large ones.
+ *
+ * What is pinned comes as `slices` of `ready`; no room for another ends it, too. NULL: it is
+ * copied. */
+void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready,
+                      struct kv_slices *slices);
 
 /* Bytes of memory that the streams hold; and how many of them are of small messages, which wait
  * behind large ones. */

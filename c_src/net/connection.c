@@ -294,6 +294,8 @@ static void on_closed(uv_handle_t *handle)
     kv_outgoing_free(&connection->outgoing);
     kv_buffer_free(&connection->output);
     kv_buffer_free(&connection->writing);
+    kv_slices_clear(&connection->output_slices);
+    kv_slices_clear(&connection->writing_slices);
     kv_free(connection);
 }
 

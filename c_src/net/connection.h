@@ -62,7 +62,9 @@ struct kv_connection {
     size_t turn_bytes;           /* read in this turn */
     struct kv_outgoing outgoing; /* what is to leave in fragments, and what waits behind it */
     struct kv_buffer output;     /* ready to be written: whole frames */
-    struct kv_buffer writing;    /* what libuv is writing; empty when it is not */
+    struct kv_slices output_slices;
+    struct kv_buffer writing; /* what libuv is writing; empty when it is not */
+    struct kv_slices writing_slices;
     uv_write_t write;
 
     uint64_t last_life;  /* when it was heard of last, on the clock of the loop */

@@ -1,9 +1,9 @@
 /* Waits a little before the next read while many callers are at work.
  *
  * A BEAM writes every signal with a system call of its own. A loop that reads each as soon as it is
- * there wakes once per signal, answers callers one by one, and takes processor time from the very VM
- * that is to send the next. So when KV_GATHER_SENDERS processes or more have sent something within
- * about half a millisecond, the loop writes what it has, and then sleeps for some tens of
+ * there wakes once per signal, answers callers one by one, and takes processor time from the very
+ * VM that is to send the next. So when KV_GATHER_SENDERS processes or more have sent something
+ * within about half a millisecond, the loop writes what it has, and then sleeps for some tens of
  * microseconds before it looks again: more signals are handled at once, and the answers leave
  * together. With fewer senders it never sleeps: there would be nothing to gather, and each would
  * wait for nothing. Nor does it sleep after a turn that had plenty to do. */
@@ -14,9 +14,9 @@
 
 enum {
     KV_GATHER_SENDERS = 8,
-    KV_GATHER_PLENTY = 128,       /* messages of one turn: more would not make it cheaper */
-    KV_GATHER_WINDOW_US = 256,    /* senders are counted over one to two of these */
-    KV_GATHER_PRESET_US = 75,     /* see docs/architecture.md for what it was chosen by */
+    KV_GATHER_PLENTY = 128,    /* messages of one turn: more would not make it cheaper */
+    KV_GATHER_WINDOW_US = 256, /* senders are counted over one to two of these */
+    KV_GATHER_PRESET_US = 75,  /* see docs/architecture.md for what it was chosen by */
     KV_GATHER_MOST_US = 1000,
 };
 

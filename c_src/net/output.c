@@ -3,7 +3,7 @@
 /* Without what the streams hold. */
 static size_t ready(const struct kv_connection *connection)
 {
-    return connection->output.length +
+    return connection->output.length + connection->output_slices.length +
            uv_stream_get_write_queue_size((const uv_stream_t *)&connection->tcp);
 }
 
@@ -86,16 +86,32 @@ static void count_written(struct kv_connection *connection, size_t bytes)
     connection->owner->bytes_out += bytes;
 }
 
+/* The runs as libuv wants them; answers how many. */
+static unsigned buffers_of(const struct kv_buffer *buffer, const struct kv_slices *slices,
+                           size_t skip, uv_buf_t to[KV_SLICES_RUNS])
+{
+    struct kv_bytes runs[KV_SLICES_RUNS];
+    unsigned count = kv_slices_runs(slices, kv_buffer_bytes(buffer), skip, runs);
+    for (unsigned i = 0; i < count; i++) {
+        to[i] = (uv_buf_t){.base = (char *)(uintptr_t)runs[i].data, .len = runs[i].length};
+    }
+    return count;
+}
+
 static void write_rest(struct kv_connection *connection, size_t done)
 {
     struct kv_buffer empty = connection->writing;
+    uv_buf_t rest[KV_SLICES_RUNS];
     connection->writing = connection->output;
+    connection->writing_slices = connection->output_slices;
     connection->output = empty;
-    uv_buf_t rest = {.base = (char *)connection->writing.data + done,
-                     .len = connection->writing.length - done};
+    connection->output_slices = (struct kv_slices){.count = 0};
+    unsigned count = buffers_of(&connection->writing, &connection->writing_slices, done, rest);
     connection->write.data = connection;
-    count_written(connection, rest.len);
-    int error = uv_write(&connection->write, (uv_stream_t *)&connection->tcp, &rest, 1, on_written);
+    count_written(connection,
+                  connection->writing.length + connection->writing_slices.length - done);
+    int error =
+        uv_write(&connection->write, (uv_stream_t *)&connection->tcp, rest, count, on_written);
     if (error != 0) {
         kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(error));
     }
@@ -105,6 +121,7 @@ static void on_written(uv_write_t *write, int status)
 {
     struct kv_connection *connection = write->data;
     kv_buffer_clear(&connection->writing);
+    kv_slices_clear(&connection->writing_slices);
     if (status != 0) {
         if (status != UV_ECANCELED) {
             kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(status));
@@ -116,10 +133,16 @@ static void on_written(uv_write_t *write, int status)
     settle(connection);
 }
 
+static size_t output_length(const struct kv_connection *connection)
+{
+    return connection->output.length + connection->output_slices.length;
+}
+
 static size_t try_write(struct kv_connection *connection)
 {
-    uv_buf_t all = {.base = (char *)connection->output.data, .len = connection->output.length};
-    int written = uv_try_write((uv_stream_t *)&connection->tcp, &all, 1);
+    uv_buf_t all[KV_SLICES_RUNS];
+    unsigned count = buffers_of(&connection->output, &connection->output_slices, 0, all);
+    int written = uv_try_write((uv_stream_t *)&connection->tcp, all, count);
     if (written < 0 && written != UV_EAGAIN) {
         kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(written));
     }
@@ -132,8 +155,9 @@ static bool write_turn(struct kv_connection *connection, size_t *done)
 {
     for (size_t turn = 0;; turn += *done) {
         *done = 0;
-        kv_outgoing_fill(&connection->outgoing, KV_OUTPUT_AHEAD, &connection->output);
-        if (connection->output.length == 0) {
+        kv_outgoing_fill(&connection->outgoing, KV_OUTPUT_AHEAD, &connection->output,
+                         &connection->output_slices);
+        if (output_length(connection) == 0) {
             return false;
         }
         if (turn >= KV_WRITE_TURN) {
@@ -141,10 +165,11 @@ static bool write_turn(struct kv_connection *connection, size_t *done)
         }
         *done = try_write(connection);
         connection->wrote = connection->wrote || *done > 0;
-        if (*done < connection->output.length) {
+        if (*done < output_length(connection)) {
             return true;
         }
         kv_buffer_clear(&connection->output);
+        kv_slices_clear(&connection->output_slices);
     }
 }
 

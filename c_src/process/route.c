@@ -139,6 +139,7 @@ struct kv_kept *kv_signal_keep(const struct kv_signal *signal)
     }
     kept->signal.payload[0] = kv_bytes(kept->bytes, length);
     kept->signal.payload_parts = 1;
+    kept->signal.pinned = NULL;
     if (signal->name.length > 0) {
         memcpy(kept->bytes + length, signal->name.data, signal->name.length);
         kept->signal.name = kv_bytes(kept->bytes + length, signal->name.length);

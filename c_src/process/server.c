@@ -105,20 +105,33 @@ void kv_send_to(struct kv_process *self, struct kv_bytes process, struct kv_byte
     }
 }
 
-void kv_answer(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply)
+/* What the kind has no use for is not set: this is most of a call. */
+static void begin_answer(const struct kv_from *from, struct kv_signal *signal)
 {
     static const uint8_t pair[] = {KV_TAG_SMALL_TUPLE, 2};
-    struct kv_signal signal; /* what the kind has no use for is not set: this is most of a call */
-    signal.kind = from->alias ? KV_SIGNAL_MESSAGE_ALIAS : KV_SIGNAL_MESSAGE;
-    signal.by_name = false;
-    signal.to = from->pid;
-    signal.name = kv_bytes(NULL, 0);
-    signal.ref = from->ref;
-    signal.payload[0] = kv_bytes(pair, sizeof pair);
-    signal.payload[1] = from->tag;
-    signal.payload[2] = reply;
-    signal.payload_parts = 3;
-    send_signal(self, from->alias ? from->ref.node : from->pid.node, &signal);
+    signal->kind = from->alias ? KV_SIGNAL_MESSAGE_ALIAS : KV_SIGNAL_MESSAGE;
+    signal->by_name = false;
+    signal->to = from->pid;
+    signal->name = kv_bytes(NULL, 0);
+    signal->ref = from->ref;
+    signal->payload[0] = kv_bytes(pair, sizeof pair);
+    signal->payload[1] = from->tag;
+    signal->payload_parts = 2;
+    signal->pinned = NULL;
+}
+
+static void send_answer(struct kv_process *self, const struct kv_from *from,
+                        struct kv_signal *signal)
+{
+    send_signal(self, from->alias ? from->ref.node : from->pid.node, signal);
+}
+
+void kv_answer(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply)
+{
+    struct kv_signal signal;
+    begin_answer(from, &signal);
+    signal.payload[signal.payload_parts++] = reply;
+    send_answer(self, from, &signal);
 }
 
 void kv_reply(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply)
@@ -128,6 +141,22 @@ void kv_reply(struct kv_process *self, const struct kv_from *from, struct kv_byt
     }
     kv_answer(self, from, reply);
     kv_debug_out(self, from, reply);
+}
+
+void kv_reply_pinned(struct kv_process *self, const struct kv_from *from, struct kv_bytes prefix,
+                     struct kv_pinned *pinned)
+{
+    struct kv_signal signal;
+    if (self->asked == from) {
+        self->asked = NULL;
+    }
+    begin_answer(from, &signal);
+    signal.payload[signal.payload_parts++] = prefix;
+    signal.payload[signal.payload_parts++] = pinned->bytes;
+    signal.pinned = pinned;
+    kv_debug_out_parts(self, from, prefix, pinned->bytes);
+    send_answer(self, from, &signal);
+    kv_pinned_release(pinned);
 }
 
 void kv_reply_atom(struct kv_process *self, const struct kv_from *from, const char *reply)

@@ -272,6 +272,8 @@ void kv_system_message(struct kv_process *self, const struct kv_from *from,
 void kv_debug_init(struct kv_process *process);
 void kv_debug_free(struct kv_process *process);
 void kv_debug_in(struct kv_process *process, struct kv_bytes message);
+void kv_debug_out_parts(struct kv_process *process, const struct kv_from *to,
+                        struct kv_bytes prefix, struct kv_bytes rest);
 void kv_debug_out(struct kv_process *process, const struct kv_from *to, struct kv_bytes reply);
 /* Handles {debug, What}; appends the answer. */
 void kv_debug_request(struct kv_process *process, struct kv_bytes what, struct kv_buffer *answer);

@@ -36,8 +36,26 @@ struct kv_mfa {
 
 enum { KV_SIGNAL_MAX_PARTS = 4 };
 
+/* Bytes that their owner keeps where they are, and as they are, until `release` is called: once,
+ * by whoever has the struct at last. NULL: somebody else has taken that over. */
+struct kv_pinned {
+    struct kv_bytes bytes;
+    void (*release)(void *owner, struct kv_bytes bytes);
+    void *owner;
+};
+
+/* Releases what is pinned, unless somebody has taken that over. */
+static inline void kv_pinned_release(struct kv_pinned *pinned)
+{
+    void (*release)(void *owner, struct kv_bytes bytes) = pinned->release;
+    if (release != NULL) {
+        pinned->release = NULL;
+        release(pinned->owner, pinned->bytes);
+    }
+}
+
 /* Fields that a kind has no use for, by the list above, say nothing and may be anything; by_name,
- * name and payload_parts are always set.
+ * name, payload_parts and, of outgoing ones, pinned are always set.
  *
  * All parts borrow: of an incoming signal from the frame, of an outgoing one from the sender; they
  * are valid while the function that was given the signal runs. */
@@ -53,6 +71,9 @@ struct kv_signal {
      * the wire. Incoming signals always have exactly one part. */
     struct kv_bytes payload[KV_SIGNAL_MAX_PARTS];
     unsigned payload_parts;
+    /* Of an outgoing message, else NULL: the last part is pinned. Whoever carries the signal may
+     * take it over (set its release to NULL) instead of a copy. */
+    struct kv_pinned *pinned;
     /* SPAWN_REQUEST only */
     struct kv_mfa spawn;
     struct kv_bytes spawn_options; /* the option list, as a term */

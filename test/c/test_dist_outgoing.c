@@ -89,7 +89,7 @@ Test(outgoing, a_large_message_leaves_in_fragments)
     send(&outgoing, 1, 2, 0, 200005, &ready);
     cr_assert_eq(ready.length, 0);
     cr_assert_eq(kv_outgoing_large_count(&outgoing), 1);
-    kv_outgoing_fill(&outgoing, SIZE_MAX, &ready);
+    kv_outgoing_fill(&outgoing, SIZE_MAX, &ready, NULL);
     struct kv_bytes frame = next_frame(&ready, &space);
     assert_fragment(frame, KV_FRAME_FIRST, 1, 4, 1 + KV_FRAGMENT_SIZE);
     cr_assert_eq(frame.data[KV_FRAGMENT_HEADER], 0, "no atom cache");
@@ -116,7 +116,7 @@ Test(outgoing, a_payload_of_one_fragment_leaves_whole_and_one_byte_more_does_not
     struct kv_bytes frame = next_frame(&ready, &space);
     cr_assert_eq(frame.length, KV_WHOLE_HEADER + CONTROL_SIZE + KV_FRAGMENT_SIZE);
     send(&outgoing, 1, 2, 0, KV_FRAGMENT_SIZE + 1, &ready);
-    kv_outgoing_fill(&outgoing, SIZE_MAX, &ready);
+    kv_outgoing_fill(&outgoing, SIZE_MAX, &ready, NULL);
     assert_fragment(next_frame(&ready, &space), KV_FRAME_FIRST, 1, 2, 1 + KV_FRAGMENT_SIZE);
     assert_fragment(next_frame(&ready, &space), KV_FRAME_OTHER, 1, 1, CONTROL_SIZE + 1);
     kv_outgoing_free(&outgoing);
@@ -151,7 +151,7 @@ Test(outgoing, a_large_control_term_leaves_whole)
     struct kv_signal signal = message(1, 2, &reason);
     signal.kind = KV_SIGNAL_EXIT_LINK;
     cr_assert(kv_outgoing_signal(&outgoing, &signal, &ready));
-    kv_outgoing_fill(&outgoing, SIZE_MAX, &ready);
+    kv_outgoing_fill(&outgoing, SIZE_MAX, &ready, NULL);
     struct kv_bytes frame = next_frame(&ready, &space);
     cr_assert_eq(frame.data[1], KV_FRAME_WHOLE);
     cr_assert_eq(ready.length, 0);
@@ -212,7 +212,7 @@ Test(outgoing, a_small_message_waits_for_no_more_than_what_is_ready)
     struct kv_buffer ready = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 0, 64 << 20, &ready);
     for (int i = 0; i < 100; i++) {
-        kv_outgoing_fill(&outgoing, AHEAD, &ready);
+        kv_outgoing_fill(&outgoing, AHEAD, &ready, NULL);
         cr_assert_geq(ready.length, AHEAD);
         cr_assert_leq(ready.length, AHEAD + KV_FRAGMENT_SIZE);
         send(&outgoing, 1, 3, 0, 100, &ready);
@@ -234,7 +234,7 @@ Test(outgoing, no_number_of_small_messages_stops_a_large_one)
             send(&outgoing, 1, 3, 0, KV_FRAGMENT_SIZE, &ready);
         }
         cr_assert_gt(ready.length, AHEAD);
-        kv_outgoing_fill(&outgoing, AHEAD, &ready);
+        kv_outgoing_fill(&outgoing, AHEAD, &ready, NULL);
         kv_buffer_clear(&ready);
     }
     cr_assert_eq(kv_outgoing_length(&outgoing), 0);
@@ -254,7 +254,7 @@ Test(outgoing, large_messages_take_turns)
     }
     cr_assert_eq(kv_outgoing_large_count(&outgoing), COUNT);
     for (uint64_t i = 0; i < 50; i++) {
-        kv_outgoing_fill(&outgoing, 1, &ready);
+        kv_outgoing_fill(&outgoing, 1, &ready, NULL);
         struct kv_bytes frame = next_frame(&ready, &space);
         cr_assert_eq(kv_get64(frame.data + 2), i % COUNT + 1, "sequence at turn %d", (int)i);
         cr_assert_eq(ready.length, 0, "one fragment a turn");
@@ -277,7 +277,7 @@ Test(outgoing, a_stream_of_many_small_messages_does_not_hold_up_another)
     }
     cr_assert_eq(ready.length, 0);
     while (kv_outgoing_length(&outgoing) > 0) {
-        kv_outgoing_fill(&outgoing, 1, &ready);
+        kv_outgoing_fill(&outgoing, 1, &ready, NULL);
         cr_assert_leq(ready.length, 2 * (KV_FRAGMENT_SIZE + KV_FRAME_HEADER + KV_FRAGMENT_HEADER));
         kv_buffer_clear(&ready);
     }
@@ -296,7 +296,7 @@ static void assert_arrival(struct kv_outgoing *outgoing, struct kv_buffer *ready
     struct kv_fragments fragments;
     struct kv_buffer space = KV_BUFFER_INIT;
     kv_fragments_init(&fragments, &limits, &KEY);
-    kv_outgoing_fill(outgoing, SIZE_MAX, ready);
+    kv_outgoing_fill(outgoing, SIZE_MAX, ready, NULL);
     for (size_t arrived = 0; arrived < count;) {
         struct kv_bytes whole;
         struct kv_signal signal = {0};
@@ -517,7 +517,7 @@ static void run_program(uint64_t seed)
         } else {
             size_t before = world.ready.length;
             size_t ahead = 1 + (size_t)next_random(&world, AHEAD);
-            kv_outgoing_fill(&world.outgoing, ahead, &world.ready);
+            kv_outgoing_fill(&world.outgoing, ahead, &world.ready, NULL);
             size_t most = (before > ahead ? before : ahead) + 2 * (KV_FRAGMENT_SIZE + 256);
             cr_assert_leq(world.ready.length, most);
             take_all(&world);
@@ -550,7 +550,7 @@ Test(outgoing, what_waits_is_dropped_with_the_connection)
         while (world.count < SIGNALS) {
             send_any(&world);
         }
-        kv_outgoing_fill(&world.outgoing, 1 << 20, &world.ready);
+        kv_outgoing_fill(&world.outgoing, 1 << 20, &world.ready, NULL);
         kv_outgoing_free(&world.outgoing);
         kv_buffer_free(&world.ready);
         cr_assert_eq(kv_alloc_outstanding(), outstanding);

@@ -7,6 +7,8 @@
 
 #include "base/endian.h"
 
+enum { PINNED_MIN = 64 * 1024 }; /* bytes of a value from which it is not copied to be sent */
+
 /* Readers of this host find the table by the pid. */
 static int open_table(struct kv_process *self, const struct kv_start_options *options,
                       struct kv_buffer *reason)
@@ -69,11 +71,17 @@ static struct kv_item key_item(struct kv_process *self, struct kv_bytes key)
     return kv_item_of_key(kv_buffer_bytes(&bucket->key));
 }
 
+static bool find(struct kv_process *self, struct kv_bytes key, struct kv_item *item)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return kv_table_get(bucket->table, key_item(self, key), item);
+}
+
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value)
 {
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_item item;
-    if (!kv_table_get(bucket->table, key_item(self, key), &item)) {
+    if (!find(self, key, &item)) {
         return false;
     }
     *value = kv_item_term(item, &bucket->value);
@@ -104,6 +112,27 @@ void kv_bucket_reply_no_memory(struct kv_process *self, const struct kv_from *fr
     struct kv_buffer *term = kv_process_scratch(self);
     kv_bucket_write_no_memory(term);
     kv_reply(self, from, kv_buffer_bytes(term));
+}
+
+static void unpin(void *owner, struct kv_bytes bytes)
+{
+    kv_arena_unpin(owner, bytes.data);
+}
+
+/* Answers what is in `prefix` and, behind it, a value: a large one leaves from where it lies. */
+static void reply_item(struct kv_process *self, const struct kv_from *from,
+                       struct kv_buffer *prefix, struct kv_item item)
+{
+    struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
+    struct kv_pinned value = {.bytes = item.bytes, .owner = arena};
+    if (item.form == KV_FORM_BINARY) {
+        kv_buffer_u8(prefix, KV_TAG_BINARY);
+        kv_buffer_u32(prefix, (uint32_t)item.bytes.length);
+    }
+    if (item.bytes.length >= PINNED_MIN && kv_arena_pin(arena, item.bytes.data)) {
+        value.release = unpin;
+    }
+    kv_reply_pinned(self, from, kv_buffer_bytes(prefix), &value);
 }
 
 static void reply_bool(struct kv_process *self, const struct kv_from *from, bool value)
@@ -144,19 +173,22 @@ typedef void (*call_handler)(struct kv_process *self, const struct kv_from *from
 static void get_or(struct kv_process *self, const struct kv_from *from,
                    const struct kv_bytes *arguments)
 {
-    struct kv_bytes value = arguments[1];
-    (void)kv_bucket_find(self, arguments[0], &value);
-    kv_reply(self, from, value);
+    struct kv_item item;
+    if (find(self, arguments[0], &item)) {
+        reply_item(self, from, kv_process_scratch(self), item);
+    } else {
+        kv_reply(self, from, arguments[1]);
+    }
 }
 
 static void get(struct kv_process *self, const struct kv_from *from,
                 const struct kv_bytes *arguments)
 {
-    struct kv_bytes value;
+    struct kv_item item;
     if (kv_agent_is_function(arguments[0])) {
         run_agent(self, from, KV_AGENT_GET, arguments[0]);
-    } else if (kv_bucket_find(self, arguments[0], &value)) {
-        kv_reply(self, from, value);
+    } else if (find(self, arguments[0], &item)) {
+        reply_item(self, from, kv_process_scratch(self), item);
     } else {
         kv_reply_atom(self, from, "nil");
     }
@@ -165,16 +197,15 @@ static void get(struct kv_process *self, const struct kv_from *from,
 static void fetch(struct kv_process *self, const struct kv_from *from,
                   const struct kv_bytes *arguments)
 {
-    struct kv_bytes value;
-    if (!kv_bucket_find(self, arguments[0], &value)) {
+    struct kv_item item;
+    if (!find(self, arguments[0], &item)) {
         kv_reply_atom(self, from, "error");
         return;
     }
     struct kv_buffer *term = kv_process_scratch(self);
     kv_write_tuple(term, 2);
     kv_write_atom_text(term, "ok");
-    kv_write_term(term, value);
-    kv_reply(self, from, kv_buffer_bytes(term));
+    reply_item(self, from, term, item);
 }
 
 static void put(struct kv_process *self, const struct kv_from *from,
@@ -204,9 +235,10 @@ static void delete (struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
     struct kv_bucket *bucket = kv_process_state(self);
-    struct kv_bytes value;
-    if (kv_bucket_find(self, arguments[0], &value)) {
-        kv_reply(self, from, value); /* copied before the table lets go of it */
+    struct kv_item item;
+    if (find(self, arguments[0], &item)) {
+        /* copied, or pinned, before the table lets go of it */
+        reply_item(self, from, kv_process_scratch(self), item);
         (void)kv_table_delete(bucket->table, kv_item_of_key(kv_buffer_bytes(&bucket->key)));
     } else {
         kv_reply_atom(self, from, "nil");

@@ -153,7 +153,7 @@ void kv_reply_pinned(struct kv_process *self, const struct kv_from *from, struct
     begin_answer(from, &signal);
     signal.payload[signal.payload_parts++] = prefix;
     signal.payload[signal.payload_parts++] = pinned->bytes;
-    signal.pinned = pinned;
+    signal.pinned = pinned->release != NULL ? pinned : NULL;
     kv_debug_out_parts(self, from, prefix, pinned->bytes);
     send_answer(self, from, &signal);
     kv_pinned_release(pinned);

@@ -129,7 +129,8 @@ void kv_send_to(struct kv_process *self, struct kv_bytes process, struct kv_byte
 /* Answers a call: {Tag, Reply} to the caller, by way of its alias when it gave one. */
 void kv_reply(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply);
 /* The same with a term that is `prefix` and, behind it, what is pinned, which leaves without a copy
- * when the answer is large. It is released exactly once, perhaps before this returns: when it has
+ * when the answer is large, and stays pinned then even when this process ends. What has no release
+ * (NULL) is copied. It is released exactly once, perhaps before this returns: when it has
  * left, or never will because the caller's node is gone or this one stops. */
 void kv_reply_pinned(struct kv_process *self, const struct kv_from *from, struct kv_bytes prefix,
                      struct kv_pinned *pinned);

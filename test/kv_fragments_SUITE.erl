@@ -37,6 +37,7 @@ groups() ->
             an_answer_of_the_same_process_waits,
             a_small_answer_overtakes_a_large_one_under_way,
             requests_are_read_while_a_large_answer_is_under_way,
+            a_large_answer_is_what_it_was_when_it_was_asked_for,
             a_peer_that_reads_late_takes_little_memory,
             a_peer_that_reads_slowly_and_ticks_gets_it_all
         ]},
@@ -335,6 +336,28 @@ requests_are_read_while_a_large_answer_is_under_way(Config) ->
     ok = kv_raw_peer:send_bytes(Peer, Frame),
     ?assert(fragments_before(Peer, Ping, 0) < Count),
     ?assertEqual(4, length(Tags)).
+
+%% It leaves from where it lies: what becomes of its key meanwhile, or of its bucket, changes nothing.
+a_large_answer_is_what_it_was_when_it_was_asked_for(Config) ->
+    Program = start(Config),
+    Peer = peer(Program),
+    Other = peer(Program, "other@127.0.0.1"),
+    Bucket = kv_fragment_peer:spawn_bucket(Peer),
+    Value = rand:bytes(16 bsl 20),
+    ok = kv_fragment_peer:call(Peer, Bucket, {put, k, Value}),
+    Get = kv_fragment_peer:send_call(Peer, Bucket, {get, k}),
+    {Ping, Frame} = ping(Peer),
+    ok = kv_raw_peer:send_bytes(Peer, Frame),
+    {_, {Ping, yes}, Parts} = kv_fragment_peer:recv_message(Peer, #{}),
+    [ok = kv_fragment_peer:call(Other, Bucket, {put, k, binary:copy(<<N>>, 16 bsl 20)}) || N <- lists:seq(1, 3)],
+    ok = kv_fragment_peer:call(Other, Bucket, clear),
+    ok = kv_fragment_peer:call(Other, Bucket, {put, other, binary:copy(<<4>>, 16 bsl 20)}),
+    Exit = kv_fragment_peer:frame({26, kv_fragment_peer:self_pid(Other), Bucket}, kill),
+    ok = kv_raw_peer:send_bytes(Other, Exit),
+    Next = kv_fragment_peer:spawn_bucket(Other),
+    ok = kv_fragment_peer:call(Other, Next, {put, k, binary:copy(<<5>>, 16 bsl 20)}),
+    {_, {Get, Got}, _} = kv_fragment_peer:recv_message(Peer, Parts),
+    ?assert(Got =:= Value).
 
 %% Many large answers are over the mark: the requests behind them wait in the socket.
 a_peer_that_reads_late_takes_little_memory(Config) ->

@@ -401,16 +401,16 @@ static void serve(struct kv_outgoing *outgoing, struct stream *stream, const str
     }
 }
 
-void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *bytes,
+void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready,
                       struct kv_slices *slices)
 {
-    const struct ready ready = {.bytes = bytes, .slices = slices};
-    if (outgoing->senders.count == 0 || is_full(&ready)) {
+    const struct ready to = {.bytes = ready, .slices = slices};
+    if (outgoing->senders.count == 0 || is_full(&to)) {
         return;
     }
     do {
-        serve(outgoing, KV_LIST_OF(outgoing->turns.next, struct stream, turn), &ready);
-    } while (outgoing->senders.count > 0 && !is_full(&ready) && ready_length(&ready) < ahead);
+        serve(outgoing, KV_LIST_OF(outgoing->turns.next, struct stream, turn), &to);
+    } while (outgoing->senders.count > 0 && !is_full(&to) && ready_length(&to) < ahead);
 }
 
 void kv_outgoing_free(struct kv_outgoing *outgoing)

@@ -93,7 +93,7 @@ static unsigned buffers_of(const struct kv_buffer *buffer, const struct kv_slice
     struct kv_bytes runs[KV_SLICES_RUNS];
     unsigned count = kv_slices_runs(slices, kv_buffer_bytes(buffer), skip, runs);
     for (unsigned i = 0; i < count; i++) {
-        to[i] = (uv_buf_t){.base = (char *)(uintptr_t)runs[i].data, .len = runs[i].length};
+        to[i] = (uv_buf_t){.base = (char *)runs[i].data, .len = runs[i].length};
     }
     return count;
 }

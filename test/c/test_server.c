@@ -54,6 +54,44 @@ Test(server, a_reply_to_a_tag_without_an_alias_goes_to_the_pid)
     cr_assert_str_eq(reply->to, "b@host");
 }
 
+/* What a call is answered that begins with these bytes instead of its own first four: 104, 3 and
+ * the tag and length of an atom. */
+static struct kv_bytes answer_to(const struct kv_pid *probe, struct kv_bytes call,
+                                 const char *start, size_t length)
+{
+    struct kv_buffer message = KV_BUFFER_INIT;
+    kv_buffer_append(&message, kv_bytes(start, length));
+    kv_buffer_append(&message, kv_bytes(call.data + 4, call.length - 4));
+    size_t before = count_of(f, KV_SIGNAL_MESSAGE_ALIAS);
+    feed_message(f, f->a, probe, kv_buffer_bytes(&message));
+    kv_buffer_free(&message);
+    const struct sent *reply = sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, before);
+    cr_assert_not_null(reply);
+    return payload_of(reply);
+}
+
+/* Most calls come in one shape, which is read by a short cut; the same call in another shape is
+ * answered the same. */
+Test(server, a_call_is_answered_the_same_whatever_its_shape)
+{
+    struct kv_pid probe = spawn_probe(f);
+    struct kv_pid caller = pid_a(1);
+    struct kv_ref alias = ref_a(3);
+    struct kv_bytes gen_call =
+        term_tuple(term_atom("$gen_call"), term_from(&caller, &alias), term_atom("what"), NONE);
+    struct kv_buffer ref = KV_BUFFER_INIT;
+    kv_write_ref(&ref, &alias);
+    struct kv_bytes kv_call =
+        term_tuple(term_atom("$kv_call"), kv_buffer_bytes(&ref), term_atom("what"), NONE);
+    kv_buffer_free(&ref);
+    cr_assert_eq(memcmp(gen_call.data, "\x68\x03\x77\x09", 4), 0);
+    cr_assert_eq(memcmp(kv_call.data, "\x68\x03\x77\x08", 4), 0);
+    assert_term(answer_to(&probe, gen_call, "\x68\x03\x77\x09", 4),
+                answer_to(&probe, gen_call, "\x68\x03\x76\0\x09", 5));
+    assert_term(answer_to(&probe, kv_call, "\x68\x03\x77\x08", 4),
+                answer_to(&probe, kv_call, "\x69\0\0\0\x03\x77\x08", 7));
+}
+
 Test(server, a_call_whose_from_is_none_is_an_ordinary_message)
 {
     struct kv_pid probe = spawn_probe(f);

@@ -85,7 +85,8 @@ defmodule KV.MixProject do
         KV.Node,
         KV.StoreSupervisor,
         KV.BucketSupervisor,
-        KV.Registry
+        KV.Registry,
+        :kv_watch
       ],
       extra_applications: [:logger | @properties[:applications] -- [:kernel, :stdlib]],
       env: @properties[:env]

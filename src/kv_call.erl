@@ -90,16 +90,18 @@ await({native, Alias, Node}, Timeout) ->
     end;
 await({server, Id, Server}, Timeout) ->
     case gen_server:receive_response(Id, Timeout) of
-        {reply, Reply} -> answered(Reply, Server);
+        {reply, Reply} -> ok = get_to_know(Server), {reply, Reply};
         {error, {Reason, _}} -> {error, reason(Reason, node_of(Server))};
         timeout -> {error, timeout}
     end.
 
-answered(Reply, Server) when is_pid(Server), node(Server) =/= node() ->
-    ok = kv_watch:start(node(Server)),
-    {reply, Reply};
-answered(Reply, _Server) ->
-    {reply, Reply}.
+get_to_know(Server) when is_pid(Server), node(Server) =/= node() ->
+    case kv_watch:watcher(node(Server)) of
+        unknown -> kv_watch:start(node(Server));
+        _ -> ok
+    end;
+get_to_know(_Server) ->
+    ok.
 
 node_of(Server) when is_pid(Server) -> node(Server);
 node_of({_Name, Node}) when is_atom(Node) -> Node;

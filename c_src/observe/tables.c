@@ -1,8 +1,9 @@
 /* Buckets as tables: what Observer's Table Viewer asks for, with edit and delete.
  *
  * OTP: lib/runtime_tools/src/observer_backend.erl, get_table_list/2 and get_table/3;
- * lib/observer/src/ observer_tv_table.erl. A table is known by {Label, Pid}: labels need not be
+ * lib/observer/src/ observer_tv_table.erl. A table is known by [Pid, Label]: labels need not be
  * unique, and no atom is made from one. */
+#include "observe/characters.h"
 #include "observe/functions.h"
 #include "process/runtime.h"
 
@@ -13,33 +14,34 @@ enum {
     SHOWN_MEMORY_MAX = 64 << 20, /* bytes of a table that a viewer may fetch whole */
     CHUNK_BYTES = 64 << 10,      /* of rows in one message */
     LISTED_MAX = 5000,           /* tables in the list: the answer is one message, 2 MB then */
+    LABEL_MAX = 256,             /* bytes of a label in the list */
     WORD = 8,
 };
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
-/* {Label, Pid} */
+/* [Pid, Label], which the list of tables shows as "shopping <0.4.0>": observer_lib:to_str/1. */
 static void write_id(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    kv_write_tuple(to, 2);
-    kv_write_binary(to, info->label);
+    size_t length = info->label.length < LABEL_MAX ? info->label.length : LABEL_MAX;
+    kv_write_list(to, 2);
     kv_write_pid(to, &info->pid);
+    kv_write_characters(to, kv_bytes(info->label.data, length));
+    kv_write_nil(to);
 }
 
-/* The process that is the table {Label, Pid} or Pid; NULL when there is none, or it is too large.
- */
+/* The process that is the table [Pid, Label] or Pid; NULL when there is none, or it is no table. */
 static struct kv_process *read_table(struct kv_process *self, struct kv_reader *arguments,
                                      struct kv_process_info *info)
 {
     struct kv_bytes term;
     struct kv_pid pid;
+    uint32_t count;
     if (kv_read_any(arguments, &term) != KV_OK) {
         return NULL;
     }
     struct kv_reader reader = kv_reader(term);
-    if (kv_read_tuple_of(&reader, 2) == KV_OK) {
-        (void)kv_read_any(&reader, NULL);
-    }
+    (void)kv_read_list(&reader, &count);
     if (kv_read_pid(&reader, &pid) != KV_OK) {
         return NULL;
     }

@@ -4,6 +4,7 @@
 #include "observe/tree.h"
 
 #include "base/alloc.h"
+#include "observe/characters.h"
 #include "process/runtime.h"
 
 #include <inttypes.h>
@@ -22,38 +23,7 @@ struct box {
     uint8_t bytes[];
 };
 
-/* ---- strings --------------------------------------------------------------------------------- */
-
-enum { REPLACEMENT = 0xfffd };
-
-/* The next character of what should be UTF-8. Observer ends on a surrogate. */
-static uint32_t next_character(struct kv_bytes text, size_t *at)
-{
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    uint32_t character = text.data[(*at)++];
-    size_t more = character >= 0xf0 ? 3 : character >= 0xe0 ? 2 : character >= 0xc0 ? 1 : 0;
-    size_t found = 0;
-    if (character < 0x80) {
-        return character;
-    }
-    character &= 0x3fU >> more;
-    for (; found < more && *at < text.length && (text.data[*at] & 0xc0) == 0x80; found++) {
-        character = (character << 6) | (text.data[(*at)++] & 0x3fU);
-    }
-    bool surrogate = character >= 0xd800 && character <= 0xdfff;
-    bool valid = more > 0 && found == more && character >= least[more] && character <= 0x10ffff;
-    return valid && !surrogate ? character : REPLACEMENT;
-}
-
-static void write_characters(struct kv_buffer *to, struct kv_bytes text)
-{
-    struct kv_term_list list = {0};
-    for (size_t at = 0; at < text.length;) {
-        kv_write_u64(&list.elements, next_character(text, &at));
-        list.count++;
-    }
-    kv_term_list_close(&list, to);
-}
+/* ---- boxes ----------------------------------------------------------------------------------- */
 
 static struct kv_bytes pid_term(const struct kv_pid *pid, struct kv_buffer *to)
 {
@@ -61,8 +31,6 @@ static struct kv_bytes pid_term(const struct kv_pid *pid, struct kv_buffer *to)
     kv_write_pid(to, pid);
     return kv_buffer_bytes(to);
 }
-
-/* ---- boxes ----------------------------------------------------------------------------------- */
 
 static bool has_pid(const struct kv_map_node *node, const void *key)
 {
@@ -114,7 +82,7 @@ static void write_box(struct kv_tree *tree, struct kv_bytes pid, struct kv_bytes
     tree->boxes.count++;
     kv_write_tuple(to, 2);
     kv_write_term(to, pid);
-    write_characters(to, name);
+    kv_write_characters(to, name);
 }
 
 static void write_line(struct kv_tree *tree, struct kv_bytes from, struct kv_bytes name)
@@ -122,8 +90,8 @@ static void write_line(struct kv_tree *tree, struct kv_bytes from, struct kv_byt
     struct kv_buffer *to = &tree->lines.elements;
     tree->lines.count++;
     kv_write_tuple(to, 2);
-    write_characters(to, from);
-    write_characters(to, name);
+    kv_write_characters(to, from);
+    kv_write_characters(to, name);
 }
 
 /* Adds a box; `above` is NULL for the root. A name that another box has gets the pid behind it. */
@@ -315,7 +283,7 @@ void kv_tree_write(struct kv_tree *tree, struct kv_buffer *to)
         (void)add(tree, &tree->root_pid, more, tree->root);
     }
     kv_write_tuple(to, 4);
-    write_characters(to, tree->root->name);
+    kv_write_characters(to, tree->root->name);
     kv_term_list_close(&tree->boxes, to);
     kv_term_list_close(&tree->lines, to);
     kv_write_nil(to);

@@ -441,7 +441,7 @@ static struct kv_bytes tables_of(const char *kind)
 }
 
 static const struct key table_keys[] = {
-    {"name", "a"},    {"id", "{b,p}"},   {"protection", "public"}, {"owner", "p"},
+    {"name", "a"},    {"id", "[p,s]"},   {"protection", "public"}, {"owner", "p"},
     {"size", "i"},    {"reg_name", "a"}, {"type", "set"},          {"keypos", "n"},
     {"heir", "none"}, {"memory", "n"},   {"compressed", "false"},  {"fixed", "false"},
 };

@@ -20,7 +20,9 @@ TestSuite(tables, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static struct kv_bytes table(void)
 {
-    return term_tuple(term_binary("shop"), term_pid(&bucket), NONE, NONE);
+    struct kv_buffer *label = term_buffer();
+    kv_write_string(label, "shop");
+    return term_list(term_pid(&bucket), kv_buffer_bytes(label), NONE);
 }
 
 static struct kv_bytes row(int64_t key, int64_t value)

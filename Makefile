@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test test-observer prop demo lint format asan fuzz bench clean
+.PHONY: help build run test test-observer screenshots prop demo lint format asan fuzz bench clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,9 +29,13 @@ prop: ## RUNS random programs against the model of buckets and clients
 	@scripts/install test
 	@RUNS=$(or $(RUNS),100000) scripts/with-epmd rebar3 ct --readable=true --suite test/conformance/kv_model_SUITE
 
-test-observer: ## the real Observer, under a virtual display, looks at both nodes; KV_IMAGES=DIRECTORY keeps screenshots
+test-observer: ## the real Observer, under a virtual display, looks at both nodes
 	@scripts/install test
-	@scripts/with-epmd rebar3 ct --readable=true --dir test/observer
+	@scripts/test observer
+
+screenshots: ## the same, and it leaves its pictures in docs/images
+	@scripts/install screenshots
+	@KV_IMAGES=docs/images scripts/test observer
 
 demo: ## the tour: makes buckets, kills everything there is to kill, and says what recovered and how soon
 	@scripts/install run

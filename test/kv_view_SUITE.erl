@@ -82,8 +82,19 @@ a_bucket_is_known_by_every_address(Config) ->
         yes = global:register_name(globally, Proxy),
         Info = kv:info(Native),
         ?assertMatch(
-            #{pid := Native, owner := Proxy, kind := bucket, name := <<"shopping">>, size := 1, operations := 1} =
-                #{queue := 0, suspended := false, links := 0, monitors := 1, monitored_by := 1},
+            #{
+                pid := Native,
+                owner := Proxy,
+                kind := bucket,
+                name := <<"shopping">>,
+                size := 1,
+                operations := 1,
+                queue := 0,
+                suspended := false,
+                links := 0,
+                monitors := 1,
+                monitored_by := 1
+            },
             Info
         ),
         ?assert(maps:get(memory, Info) > 0),

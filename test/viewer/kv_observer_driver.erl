@@ -231,9 +231,10 @@ graphs() ->
 refresh_processes() ->
     menu(panel(), ?PROCESSES_REFRESH).
 
-%% A click on the head of the column Pid. Rows then keep their places.
+%% Two clicks on the head of the column Pid: the least is first. Rows then keep their places.
 sort_processes_by_pid() ->
-    panel() ! #wx{event = #wxList{type = command_list_col_click, col = ?PID_COLUMN}},
+    Click = #wx{event = #wxList{type = command_list_col_click, col = ?PID_COLUMN}},
+    [panel() ! Click || _ <- [descending, ascending]],
     ok.
 
 %% Right click on the row of a process, and the last entry of what pops up.

@@ -127,7 +127,11 @@ get(Bucket, Key, Default) ->
 %% @doc The value under Key, or Default. Timeout is in milliseconds.
 -spec get(t(), key(), Default, timeout()) -> value() | Default.
 get(Bucket, Key, Default, Timeout) ->
-    read(Bucket, get, [Key, Default], Timeout).
+    case kv_local:fetch(Bucket, Key) of
+        {ok, Value} -> Value;
+        error -> Default;
+        call -> read(Bucket, get, [Key, Default], Timeout)
+    end.
 
 %% @equiv fetch(Bucket, Key, 5000)
 -spec fetch(t(), key()) -> {ok, value()} | error.
@@ -137,7 +141,10 @@ fetch(Bucket, Key) ->
 %% @doc `{ok, Value}', or `error' when there is none under Key.
 -spec fetch(t(), key(), timeout()) -> {ok, value()} | error.
 fetch(Bucket, Key, Timeout) ->
-    read(Bucket, fetch, [Key], Timeout).
+    case kv_local:fetch(Bucket, Key) of
+        call -> read(Bucket, fetch, [Key], Timeout);
+        Answer -> Answer
+    end.
 
 %% @equiv has_key(Bucket, Key, 5000)
 -spec has_key(t(), key()) -> boolean().
@@ -147,7 +154,10 @@ has_key(Bucket, Key) ->
 %% @doc Whether there is a value under Key.
 -spec has_key(t(), key(), timeout()) -> boolean().
 has_key(Bucket, Key, Timeout) ->
-    read(Bucket, has_key, [Key], Timeout).
+    case kv_local:has_key(Bucket, Key) of
+        call -> read(Bucket, has_key, [Key], Timeout);
+        Answer -> Answer
+    end.
 
 %% @equiv put(Bucket, Key, Value, 5000)
 -spec put(t(), key(), value()) -> ok.
@@ -198,7 +208,10 @@ size(Bucket) ->
 %% @doc The number of keys.
 -spec size(t(), timeout()) -> non_neg_integer().
 size(Bucket, Timeout) ->
-    read(Bucket, size, [], Timeout).
+    case kv_local:size(Bucket) of
+        call -> read(Bucket, size, [], Timeout);
+        Size -> Size
+    end.
 
 %% @equiv keys(Bucket, 5000)
 -spec keys(t()) -> [key()].
@@ -239,7 +252,10 @@ get_many(Bucket, Keys, Default) ->
 %% proper list. {@link take/2} gives a map instead.
 -spec get_many(t(), [key()], Default, timeout()) -> [value() | Default] | {error, {too_large, pos_integer()}}.
 get_many(Bucket, Keys, Default, Timeout) ->
-    read(Bucket, get_many, [Keys, Default], Timeout).
+    case kv_local:get_many(Bucket, Keys, Default) of
+        {ok, Values} -> Values;
+        call -> read(Bucket, get_many, [Keys, Default], Timeout)
+    end.
 
 %% @equiv take(Bucket, Keys, 5000)
 -spec take(t(), [key()]) -> #{key() => value()} | {error, {too_large, pos_integer()}}.
@@ -286,6 +302,7 @@ delete_many(Bucket, Keys, Timeout) ->
 %% {@link abandon/1} leaves its answer in the mailbox.
 -spec async(t(), kv_request:name(), [term()]) -> request().
 async(Bucket, Function, Arguments) ->
+    ok = kv_local:sent(Bucket),
     kv_request:send(Bucket, Function, Arguments).
 
 %% @equiv await(Request, 5000)
@@ -321,9 +338,10 @@ abandon(Request) ->
 cast(Bucket, Function, Arguments) when
     Function =:= put; Function =:= delete; Function =:= clear; Function =:= put_many; Function =:= delete_many
 ->
+    ok = kv_local:sent(Bucket),
     gen_server:cast(Bucket, kv_request:message(Function, Arguments)).
 
-%% Where all reads go out.
+%% Where all reads go out that are calls.
 read(Bucket, Function, Arguments, Timeout) ->
     kv_request:call(Bucket, Function, Arguments, Timeout).
 

@@ -25,6 +25,8 @@
 %% <li>`gather': microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are calling,
 %%     so as to answer them together; 0: never. A single caller never waits. Default: 75; docs/architecture.md says what
 %%     it costs and brings.</li>
+%% <li>`local_reads': whether this VM reads buckets of the node without a call, from its memory: see docs/local-reads.md.
+%%     It loads a NIF. Default: `false'.</li>
 %% <li>`zeros': whether 0.0 and -0.0 are one key, `same' or `differ'. `get_state': whether `sys:get_state' gets a
 %%     state, `bare', or `{ok, State}', `tagged'. Defaults: as in this VM; the releases of OTP differ.</li>
 %% </ul>
@@ -60,7 +62,8 @@
     version := binary(),
     creation := non_neg_integer(),
     uptime_ms := non_neg_integer(),
-    program := binary()
+    program := binary(),
+    local_reads := kv_watch:local()
 }.
 
 -record(state, {
@@ -155,7 +158,7 @@ info() ->
     info(default()).
 
 %% @doc What is known of the node: its name, operating system pid, TCP port, version, creation, the
-%% milliseconds since it is connected, and the path of the program.
+%% milliseconds since it is connected, the path of the program, and whether it is read locally: `on', or `{off, Why}'.
 -spec info(gen_server:server_ref()) -> info().
 info(Server) ->
     gen_server:call(Server, info).
@@ -183,6 +186,7 @@ init({Server, Options}) ->
         {ok, Started} ->
             State = state(Started, Server, Options, Backoff),
             ok = publish(State),
+            ok = watch(State),
             _ = erlang:send_after(maps:get(ping_interval, Options), self(), ping),
             {ok, State};
         {error, Reason} ->
@@ -224,6 +228,13 @@ publish(#state{server = Server, node = Node, options = #{observer_names := Names
         _ -> ok
     end.
 
+%% What is read locally is so from the start; why it is not, info/1 tells.
+watch(#state{options = #{local_reads := true}, node = Node}) ->
+    _ = kv_watch:start(Node, true),
+    ok;
+watch(#state{}) ->
+    ok.
+
 withdraw(Server) ->
     _ = persistent_term:erase({?MODULE, Server}),
     ok.
@@ -237,7 +248,8 @@ handle_call(info, _From, #state{ready = Ready, program = Program} = State) ->
         name := State#state.node,
         os_pid => kv_node_program:os_pid(Program),
         uptime_ms => uptime(State),
-        program => unicode:characters_to_binary(State#state.path)
+        program => unicode:characters_to_binary(State#state.path),
+        local_reads => local_reads(State)
     },
     {reply, Info, State};
 handle_call(os_pid, _From, #state{program = Program} = State) ->
@@ -304,6 +316,9 @@ ping(#state{unanswered = Unanswered, options = Options, node = Node, ping = Ping
             _ = erlang:send_after(Interval, self(), ping),
             {noreply, State#state{unanswered = Unanswered + 1}}
     end.
+
+local_reads(#state{options = #{local_reads := false}}) -> {off, not_wanted};
+local_reads(#state{node = Node}) -> kv_watch:local(Node).
 
 uptime(#state{since = Since}) ->
     erlang:monotonic_time(millisecond) - Since.

@@ -38,6 +38,7 @@ defaults() ->
         get_state => undefined,
         log_level => notice,
         observer_names => 1000,
+        local_reads => false,
         backoff => undefined
     }.
 
@@ -86,6 +87,7 @@ valid(bind, Address) -> is_text(Address);
 valid(port, Port) -> is_within(Port, 0, 65535);
 valid(zeros, Value) -> lists:member(Value, [differ, same]);
 valid(get_state, Value) -> lists:member(Value, [bare, tagged]);
+valid(local_reads, Value) -> is_boolean(Value);
 valid(log_level, Level) -> lists:member(Level, [debug, info, notice, warning, error]);
 valid(observer_names, Names) -> is_within(Names, 0, 100000);
 valid(backoff, Backoff) -> is_reference(Backoff).

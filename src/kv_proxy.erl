@@ -90,6 +90,7 @@ init({Kind, #{node := Node, native := NativeOptions} = Options}) ->
             Label = proplists:get_value(label, NativeOptions),
             ok = be_known_as(Kind, Native, Label),
             ok = kv_names:set(Server, Label),
+            ok = be_read_as(Kind, Native),
             {ok, #state{
                 kind = Kind,
                 native = Native,
@@ -140,6 +141,10 @@ be_known_as(Kind, Native, Label) ->
     _ = put('$initial_call', {module(Kind), init, 1}),
     _ = put('$kv_native', {Kind, Native, Label}),
     ok.
+
+%% Only registries, of which there are few, are found by their proxies without a call.
+be_read_as(registry, Native) -> kv_watch:publish_registry(self(), Native);
+be_read_as(bucket, _Native) -> ok.
 
 parent() ->
     case get('$ancestors') of

@@ -100,7 +100,10 @@ lookup(Registry, Name) ->
 %% @doc The bucket of that name: `{ok, Pid}', or `error'.
 -spec lookup(t(), name(), timeout()) -> {ok, pid()} | error.
 lookup(Registry, Name, Timeout) ->
-    gen_server:call(Registry, {lookup, Name}, Timeout).
+    case kv_local:lookup(Registry, Name) of
+        call -> gen_server:call(Registry, {lookup, Name}, Timeout);
+        Answer -> Answer
+    end.
 
 %% @equiv create(Registry, Name, 5000)
 -spec create(t(), name()) -> ok | {error, term()}.

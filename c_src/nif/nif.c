@@ -43,6 +43,20 @@ static void destroy_arena(ErlNifEnv *env, void *object)
     kv_nif_unmap(object);
 }
 
+static void shut(struct kv_nif_arena *arena)
+{
+    atomic_store_explicit(&arena->closed, true, memory_order_release);
+}
+
+/* The process that opened it has ended: nobody tells any more when its node is lost. */
+static void owner_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *monitor)
+{
+    (void)env;
+    (void)pid;
+    (void)monitor;
+    shut(object);
+}
+
 /* NULL when it is none, or closed. */
 static const struct kv_nif_arena *get_arena(ErlNifEnv *env, ERL_NIF_TERM term)
 {
@@ -59,7 +73,8 @@ static ERL_NIF_TERM failed(ErlNifEnv *env, const char *reason)
     return enif_make_tuple2(env, library_of(env)->error, enif_make_atom(env, reason));
 }
 
-/* open({OsPid, Fd, Id, Size}, Node, Creation, Zeros): Node as UTF-8, Zeros `same' or `differ'. */
+/* open_arena({OsPid, Fd, Id, Size}, Node, Creation, Zeros): Node as UTF-8, Zeros `same' or
+ * `differ'. It belongs to the process that opens it. */
 static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     int arity;
@@ -92,7 +107,12 @@ static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
     arena->number = atomic_fetch_add(&library->arenas, 1) + 1;
     memcpy(arena->node, node.data, node.size);
     arena->node_length = node.size;
+    ErlNifPid owner;
     const char *reason = kv_nif_map(&place, arena);
+    if (reason == NULL &&
+        (enif_self(env, &owner) == NULL || enif_monitor_process(env, arena, &owner, NULL) != 0)) {
+        reason = "no_owner";
+    }
     ERL_NIF_TERM result = reason != NULL
                               ? failed(env, reason)
                               : enif_make_tuple2(env, library->ok, enif_make_resource(env, arena));
@@ -100,8 +120,8 @@ static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
     return result;
 }
 
-/* close(Arena): whoever still has it reads nothing from it any more. It is unmapped when nobody has
- * it, since others may be reading now. */
+/* close_arena(Arena): whoever still has it reads nothing from it any more. It is unmapped when
+ * nobody has it, since others may be reading now. */
 static ERL_NIF_TERM close_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     void *object;
@@ -109,8 +129,7 @@ static ERL_NIF_TERM close_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM arg
     if (!enif_get_resource(env, argv[0], library_of(env)->arena_type, &object)) {
         return enif_make_badarg(env);
     }
-    struct kv_nif_arena *arena = object;
-    atomic_store_explicit(&arena->closed, true, memory_order_release);
+    shut(object);
     return library_of(env)->ok;
 }
 
@@ -307,9 +326,9 @@ static struct library *library_new(ErlNifEnv *env)
     /* Arenas that a former version of this library has opened are taken over: another layout of
      * struct kv_nif_arena needs another name. */
     ErlNifResourceFlags flags = ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER;
+    const ErlNifResourceTypeInit init = {.dtor = destroy_arena, .down = owner_down};
     struct library *library = kv_zalloc(sizeof *library);
-    library->arena_type =
-        enif_open_resource_type(env, NULL, "kv_arena_1", destroy_arena, flags, NULL);
+    library->arena_type = enif_open_resource_type_x(env, "kv_arena_1", &init, flags, NULL);
     library->pids = kv_nif_pids_new();
     if (library->arena_type == NULL || library->pids == NULL) {
         if (library->pids != NULL) {

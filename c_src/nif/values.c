@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { FORM_TERM = 0, FORM_BINARY = 1, EXTERNAL_VERSION = 131 };
+enum { FORM_TERM = 0, FORM_BINARY = 1, EXTERNAL_VERSION = 131, BINARY_HEADER = 5 };
 
 /* A slice of 1 ms is 100 percent of what a process may take before it is rescheduled; so many bytes
  * take one. */
@@ -19,17 +19,17 @@ static void account(ErlNifEnv *env, size_t bytes)
 }
 
 static enum kv_nif_copy binary(ErlNifEnv *env, const struct kv_mapped_value *value,
-                               ERL_NIF_TERM *term)
+                               struct kv_bytes bytes, ERL_NIF_TERM *term)
 {
-    if (value->bytes.length > KV_NIF_BINARY_MAX) {
+    if (bytes.length > KV_NIF_BINARY_MAX) {
         return KV_NIF_LARGE;
     }
-    uint8_t *copy = enif_make_new_binary(env, value->bytes.length, term);
+    uint8_t *copy = enif_make_new_binary(env, bytes.length, term);
     if (copy == NULL) {
         return KV_NIF_LARGE;
     }
-    memcpy(copy, value->bytes.data, value->bytes.length);
-    account(env, value->bytes.length);
+    memcpy(copy, bytes.data, bytes.length);
+    account(env, bytes.length);
     return kv_mapped_holds(value) ? KV_NIF_COPIED : KV_NIF_CHANGED;
 }
 
@@ -85,11 +85,29 @@ static enum kv_nif_copy decode(ErlNifEnv *env, struct kv_bytes encoded, enum kv_
     return decoded ? KV_NIF_COPIED : KV_NIF_UNKNOWN;
 }
 
+/* The contents of a binary that is kept as a term: large ones are. False when it is another term,
+ * or the value has changed. */
+static bool is_binary(const struct kv_mapped_value *value, struct kv_bytes *contents)
+{
+    uint8_t header[BINARY_HEADER];
+    if (value->bytes.length < sizeof header) {
+        return false;
+    }
+    memcpy(header, value->bytes.data, sizeof header);
+    *contents = kv_bytes(value->bytes.data + sizeof header, value->bytes.length - sizeof header);
+    return kv_mapped_holds(value) && header[0] == KV_TAG_BINARY &&
+           kv_get32(header + 1) == contents->length;
+}
+
 static enum kv_nif_copy external(ErlNifEnv *env, const struct kv_mapped_value *value,
                                  enum kv_zeros zeros, ERL_NIF_TERM *term)
 {
     uint8_t local[KV_NIF_LOCAL];
+    struct kv_bytes contents;
     size_t length = value->bytes.length + 1;
+    if (length > sizeof local && is_binary(value, &contents)) {
+        return binary(env, value, contents, term);
+    }
     if (value->bytes.length > KV_NIF_TERM_MAX) {
         return KV_NIF_LARGE;
     }
@@ -114,7 +132,7 @@ enum kv_nif_copy kv_nif_value(ErlNifEnv *env, const struct kv_mapped_value *valu
     case FORM_TERM:
         return external(env, value, zeros, term);
     case FORM_BINARY:
-        return binary(env, value, term);
+        return binary(env, value, value->bytes, term);
     default:
         return KV_NIF_UNKNOWN;
     }

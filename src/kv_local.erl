@@ -1,0 +1,215 @@
+%% @doc Reads of buckets and registries of this host without a call: from the memory of their node, which this VM maps
+%% read-only (docs/store-format.md).
+%%
+%% Every function that reads answers `call' whenever the process itself is to be asked instead: its node is on another
+%% host or does not share its memory, the process is dead or suspended, key or value are large, and so on.
+%%
+%% The watcher of a node (see {@link kv_watch}) opens its memory, and closes it before it ends. So nobody who has learned
+%% from a call that a node is lost reads from it any more.
+%% @private
+-module(kv_local).
+
+-export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1]).
+-export([open/1, close/1, publish/2, withdraw/1, publish_registry/2, reset/0]).
+
+-export_type([answer/1]).
+
+-type answer(T) :: T | call.
+%% What is published: the arenas of nodes, the native processes of registries.
+-type published() :: #{node() => kv_nif:arena(), pid() => pid()}.
+
+-define(PUBLISHED, ?MODULE).
+%% In the dictionary of a process: buckets that it has sent something that they may not have handled yet. When there are
+%% more than so many it reads nothing locally any more.
+-define(SENT, '$kv_sent').
+-define(SENT_MAX, 1000).
+-define(PLACE_TIMEOUT, 5000).
+
+%%% Reading
+
+%% @doc The value of a key, as kv_bucket:fetch/2 answers.
+-spec fetch(gen_server:server_ref(), term()) -> answer({ok, term()} | error).
+fetch(Pid, Key) when is_pid(Pid) ->
+    case persistent_term:get(?PUBLISHED, #{}) of
+        #{node(Pid) := Arena} ->
+            case get(?SENT) of
+                undefined -> checked(kv_nif:fetch(Arena, Pid, Key));
+                Sent -> after_sent(Pid, Sent, fun() -> checked(kv_nif:fetch(Arena, Pid, Key)) end)
+            end;
+        #{} ->
+            call
+    end;
+fetch(_Name, _Key) ->
+    call.
+
+checked({ok, _} = Found) -> Found;
+checked(error) -> error;
+checked(_Reason) -> call.
+
+%% @doc Whether there is a value.
+-spec has_key(gen_server:server_ref(), term()) -> answer(boolean()).
+has_key(Pid, Key) ->
+    with_arena(Pid, fun(Arena) ->
+        case kv_nif:has_key(Arena, Pid, Key) of
+            Answer when is_boolean(Answer) -> Answer;
+            _Reason -> call
+        end
+    end).
+
+%% @doc The number of keys.
+-spec size(gen_server:server_ref()) -> answer(non_neg_integer()).
+size(Pid) ->
+    with_arena(Pid, fun(Arena) ->
+        case kv_nif:size(Arena, Pid) of
+            Size when is_integer(Size) -> Size;
+            _Reason -> call
+        end
+    end).
+
+%% @doc The values of Keys, all of one moment: only when the bucket did not change meanwhile.
+-spec get_many(gen_server:server_ref(), [term()], term()) -> answer({ok, [term()]}).
+get_many(Pid, Keys, Default) ->
+    with_arena(Pid, fun(Arena) ->
+        case kv_nif:counters(Arena, Pid) of
+            Before when is_binary(Before) -> get_all(Keys, Default, Arena, Pid, Before, []);
+            _Reason -> call
+        end
+    end).
+
+get_all([Key | Keys], Default, Arena, Pid, Before, Values) ->
+    case kv_nif:fetch(Arena, Pid, Key) of
+        {ok, Value} -> get_all(Keys, Default, Arena, Pid, Before, [Value | Values]);
+        error -> get_all(Keys, Default, Arena, Pid, Before, [Default | Values]);
+        _Reason -> call
+    end;
+get_all([], _Default, Arena, Pid, Before, Values) ->
+    case kv_nif:counters(Arena, Pid) of
+        Before -> {ok, lists:reverse(Values)};
+        _Changed -> call
+    end;
+get_all(_Improper, _Default, _Arena, _Pid, _Before, _Values) ->
+    call.
+
+%% @doc The bucket of a name, as kv_registry:lookup/2 answers.
+-spec lookup(gen_server:server_ref(), term()) -> answer({ok, pid()} | error).
+lookup(Registry, Name) when is_binary(Name) ->
+    case native(Registry) of
+        call -> call;
+        Pid -> fetch(Pid, Name)
+    end;
+lookup(_Registry, _Name) ->
+    call.
+
+native(Name) when is_atom(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> native(Pid);
+        _ -> call
+    end;
+native(Pid) when is_pid(Pid), node(Pid) =:= node() ->
+    maps:get(Pid, persistent_term:get(?PUBLISHED, #{}), call);
+native(Pid) when is_pid(Pid) ->
+    Pid;
+native(_Other) ->
+    call.
+
+with_arena(Pid, Read) when is_pid(Pid) ->
+    case persistent_term:get(?PUBLISHED, #{}) of
+        #{node(Pid) := Arena} ->
+            case get(?SENT) of
+                undefined -> Read(Arena);
+                Sent -> after_sent(Pid, Sent, fun() -> Read(Arena) end)
+            end;
+        #{} ->
+            call
+    end;
+with_arena(_Name, _Read) ->
+    call.
+
+%%% Order
+
+%% @doc This process has sent a bucket something and not waited for it. Its next read from it is a call, which comes
+%% after what was sent, as messages do.
+-spec sent(gen_server:server_ref()) -> ok.
+sent(Pid) when is_pid(Pid), node(Pid) =/= node() ->
+    case persistent_term:get(?PUBLISHED, #{}) of
+        #{node(Pid) := _} -> remember(Pid, get(?SENT));
+        #{} -> ok
+    end;
+sent(_Name) ->
+    ok.
+
+remember(Pid, undefined) -> _ = put(?SENT, #{Pid => sent}), ok;
+remember(_Pid, all) -> ok;
+remember(Pid, Sent) when is_map_key(Pid, Sent) -> ok;
+remember(_Pid, Sent) when map_size(Sent) >= ?SENT_MAX -> _ = put(?SENT, all), ok;
+remember(Pid, Sent) -> _ = put(?SENT, Sent#{Pid => sent}), ok.
+
+after_sent(_Pid, all, _Read) ->
+    call;
+after_sent(Pid, Sent, Read) ->
+    case maps:take(Pid, Sent) of
+        {sent, Rest} when map_size(Rest) =:= 0 -> _ = erase(?SENT), call;
+        {sent, Rest} -> _ = put(?SENT, Rest), call;
+        error -> Read()
+    end.
+
+%%% Opening and closing
+
+%% @doc Maps the memory of a node, if it shares it with this VM.
+-spec open(node()) -> {ok, kv_nif:arena()} | {error, term()}.
+open(Node) ->
+    case kv_nif:load() of
+        ok -> open_loaded(Node);
+        {error, {Reason, _Text}} -> {error, Reason}
+    end.
+
+open_loaded(Node) ->
+    try erpc:call(Node, ?MODULE, place, [], ?PLACE_TIMEOUT) of
+        {Place, Creation, Zeros} -> kv_nif:open_arena(Place, atom_to_binary(Node), Creation, Zeros);
+        undefined -> {error, not_shared}
+    catch
+        error:{erpc, Reason} -> {error, Reason};
+        error:{exception, undef, _} -> {error, undef};
+        error:Reason -> {error, Reason}
+    end.
+
+%% @doc From now on nobody reads from it.
+-spec close(kv_nif:arena()) -> ok.
+close(Arena) ->
+    _ = kv_nif:close_arena(Arena),
+    ok.
+
+%% @doc Lets this VM read from a node. To be called by one process only, as withdraw/1 and publish_registry/2.
+-spec publish(node(), kv_nif:arena()) -> ok.
+publish(Node, Arena) ->
+    update(fun(Published) -> Published#{Node => Arena} end).
+
+%% @doc And no more: neither from a node, nor by way of the registries that were there.
+-spec withdraw(node()) -> ok.
+withdraw(Node) ->
+    update(fun(Published) ->
+        maps:filter(fun(Key, Value) -> Key =/= Node andalso not (is_pid(Value) andalso node(Value) =:= Node) end, Published)
+    end).
+
+%% @doc Lets this VM read a registry that is known by its proxy.
+-spec publish_registry(pid(), pid()) -> ok.
+publish_registry(Proxy, Native) ->
+    update(fun(Published) ->
+        Alive = maps:filter(fun(Key, _) -> is_atom(Key) orelse is_process_alive(Key) end, Published),
+        Alive#{Proxy => Native}
+    end).
+
+%% @doc Takes everything back.
+-spec reset() -> ok.
+reset() ->
+    _ = persistent_term:erase(?PUBLISHED),
+    ok.
+
+-spec update(fun((published()) -> published())) -> ok.
+update(Change) ->
+    Published = persistent_term:get(?PUBLISHED, #{}),
+    case Change(Published) of
+        Published -> ok;
+        Changed when map_size(Changed) =:= 0 -> _ = persistent_term:erase(?PUBLISHED), ok;
+        Changed -> persistent_term:put(?PUBLISHED, Changed)
+    end.

@@ -115,6 +115,22 @@ static void each_connection(void *context,
     }
 }
 
+static bool shared_memory(void *context, struct kv_shared_memory *memory)
+{
+    const struct kv_node *node = context;
+    if (node->arena == NULL || node->mapping.fd < 0) {
+        return false;
+    }
+    const struct kv_arena_header *header = (const void *)node->mapping.base;
+    *memory = (struct kv_shared_memory){
+        .os_pid = (uint64_t)uv_os_getpid(),
+        .fd = node->mapping.fd,
+        .size = node->mapping.size,
+        .id = kv_bytes(header->id, sizeof(header->id)),
+    };
+    return true;
+}
+
 struct kv_world kv_node_world(struct kv_node *node)
 {
     uv_utsname_t system = {.machine = "", .sysname = "", .release = ""};
@@ -123,7 +139,12 @@ struct kv_world kv_node_world(struct kv_node *node)
                    system.sysname, system.release);
     (void)snprintf(node->versions, sizeof(node->versions), "kv %s, libuv %s, %s", KV_VERSION,
                    uv_version_string(), OpenSSL_version(OPENSSL_VERSION));
-    return (struct kv_world){.context = node, .stats = stats, .each_connection = each_connection};
+    return (struct kv_world){
+        .context = node,
+        .stats = stats,
+        .each_connection = each_connection,
+        .shared_memory = shared_memory,
+    };
 }
 
 /* ---- timers of processes --------------------------------------------------------------------- */

@@ -84,6 +84,31 @@ static int run_is_process_alive(struct kv_process *self, struct kv_reader argume
     return error;
 }
 
+/* ---- kv_local ----------------------------------------------------------------------------------
+ */
+
+/* {{OsPid, Fd, Id, Size}, Creation, Zeros}, or undefined: kv_local:open/1. */
+static int run_place(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    const struct kv_runtime *runtime = kv_process_runtime(self);
+    const struct kv_world *world = kv_runtime_world(runtime);
+    struct kv_shared_memory memory;
+    (void)arguments;
+    if (world->shared_memory == NULL || !world->shared_memory(world->context, &memory)) {
+        kv_write_atom_text(value, "undefined");
+        return KV_OK;
+    }
+    kv_write_tuple(value, 3);
+    kv_write_tuple(value, 4);
+    kv_write_u64(value, memory.os_pid);
+    kv_write_u64(value, (uint64_t)memory.fd);
+    kv_write_binary(value, memory.id);
+    kv_write_u64(value, memory.size);
+    kv_write_u64(value, kv_process_pid(self).creation);
+    kv_write_atom_text(value, kv_runtime_zeros(runtime) == KV_ZEROS_SAME ? "same" : "differ");
+    return KV_OK;
+}
+
 /* ---- surveys --------------------------------------------------------------------------------- */
 
 void kv_findings_count(void *findings, const struct kv_process *process)
@@ -126,6 +151,7 @@ const struct kv_function kv_node_functions[] = {
     {"erlang", "processes", NULL, 0, &processes},
     {"erlang", "registered", NULL, 0, &registered},
     {"erlang", "whereis", run_whereis, 1, NULL},
+    {"kv_local", "place", run_place, 0, NULL},
     {NULL, NULL, NULL, 0, NULL},
 };
 

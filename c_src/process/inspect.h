@@ -145,6 +145,14 @@ struct kv_connection_info {
     uint64_t backlog; /* bytes that the peer has not taken yet */
 };
 
+/* Where other processes of this user find the memory of the tables: docs/store-format.md. */
+struct kv_shared_memory {
+    uint64_t os_pid;
+    int fd;
+    uint64_t size;
+    struct kv_bytes id;
+};
+
 /* What the owner of the runtime knows and tools ask for. */
 struct kv_world {
     void *context;
@@ -152,6 +160,8 @@ struct kv_world {
     void (*each_connection)(void *context,
                             void (*visit)(void *visitor, const struct kv_connection_info *info),
                             void *visitor);
+    /* False when it is not shared. May be NULL. */
+    bool (*shared_memory)(void *context, struct kv_shared_memory *memory);
 };
 
 /* What the runtime was made with. */

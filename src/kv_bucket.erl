@@ -117,7 +117,7 @@ stop(Bucket, Reason, Timeout) ->
 %% @doc The value under Key, or `undefined'.
 -spec get(t(), key()) -> value() | undefined.
 get(Bucket, Key) ->
-    get(Bucket, Key, undefined).
+    get(Bucket, Key, undefined, ?TIMEOUT).
 
 %% @doc The value under Key, or Default.
 -spec get(t(), key(), Default) -> value() | Default.

@@ -10,13 +10,13 @@
 -module(kv_local).
 
 -export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1]).
--export([open/1, close/1, publish/2, withdraw/1, publish_registry/2, reset/0]).
+-export([open/1, close/1, publish/2, withdraw/1, publish_registry/3, reset/0]).
 
 -export_type([answer/1]).
 
 -type answer(T) :: T | call.
-%% What is published: the arenas of nodes, the native processes of registries.
--type published() :: #{node() => kv_nif:arena(), pid() => pid()}.
+%% What is published: the arenas of nodes; the native processes of registries, by their proxies and their names.
+-type published() :: #{node() => kv_nif:arena(), pid() | atom() => pid()}.
 
 -define(PUBLISHED, ?MODULE).
 %% In the dictionary of a process: buckets that it has sent something that they may not have handled yet. When there are
@@ -90,27 +90,29 @@ get_all([], _Default, Arena, Pid, Before, Values) ->
 get_all(_Improper, _Default, _Arena, _Pid, _Before, _Values) ->
     call.
 
-%% @doc The bucket of a name, as kv_registry:lookup/2 answers.
--spec lookup(gen_server:server_ref(), term()) -> answer({ok, pid()} | error).
+%% @doc The bucket of a name, as kv_registry:lookup/2 answers, if there is one: a name that is not there may be about to
+%% be, and the registry waits until it is.
+-spec lookup(gen_server:server_ref(), term()) -> answer({ok, pid()}).
 lookup(Registry, Name) when is_binary(Name) ->
-    case native(Registry) of
-        call -> call;
-        Pid -> fetch(Pid, Name)
+    Published = persistent_term:get(?PUBLISHED, #{}),
+    case Published of
+        #{Registry := Native} when is_pid(Native) -> lookup(Published, Native, Name);
+        #{} when is_pid(Registry) -> lookup(Published, Registry, Name);
+        #{} -> call
     end;
 lookup(_Registry, _Name) ->
     call.
 
-native(Name) when is_atom(Name) ->
-    case whereis(Name) of
-        Pid when is_pid(Pid) -> native(Pid);
-        _ -> call
-    end;
-native(Pid) when is_pid(Pid), node(Pid) =:= node() ->
-    maps:get(Pid, persistent_term:get(?PUBLISHED, #{}), call);
-native(Pid) when is_pid(Pid) ->
-    Pid;
-native(_Other) ->
-    call.
+lookup(Published, Native, Name) ->
+    case Published of
+        #{node(Native) := Arena} ->
+            case kv_nif:fetch(Arena, Native, Name) of
+                {ok, Bucket} -> {ok, Bucket};
+                _Absent -> call
+            end;
+        #{} ->
+            call
+    end.
 
 with_arena(Pid, Read) when is_pid(Pid) ->
     case persistent_term:get(?PUBLISHED, #{}) of
@@ -179,7 +181,7 @@ close(Arena) ->
     _ = kv_nif:close_arena(Arena),
     ok.
 
-%% @doc Lets this VM read from a node. To be called by one process only, as withdraw/1 and publish_registry/2.
+%% @doc Lets this VM read from a node. To be called by one process only, as withdraw/1 and publish_registry/3.
 -spec publish(node(), kv_nif:arena()) -> ok.
 publish(Node, Arena) ->
     update(fun(Published) -> Published#{Node => Arena} end).
@@ -191,12 +193,16 @@ withdraw(Node) ->
         maps:filter(fun(Key, Value) -> Key =/= Node andalso not (is_pid(Value) andalso node(Value) =:= Node) end, Published)
     end).
 
-%% @doc Lets this VM read a registry that is known by its proxy.
--spec publish_registry(pid(), pid()) -> ok.
-publish_registry(Proxy, Native) ->
+%% @doc Lets this VM read a registry that is known by its proxy, and by the local name of that if it has one.
+-spec publish_registry(pid(), undefined | atom(), pid()) -> ok.
+publish_registry(Proxy, Name, Native) ->
     update(fun(Published) ->
         Alive = maps:filter(fun(Key, _) -> is_atom(Key) orelse is_process_alive(Key) end, Published),
-        Alive#{Proxy => Native}
+        case Alive of
+            #{Name := Arena} when is_reference(Arena) -> Alive#{Proxy => Native};
+            #{} when Name =:= undefined -> Alive#{Proxy => Native};
+            #{} -> Alive#{Proxy => Native, Name => Native}
+        end
     end).
 
 %% @doc Takes everything back.

@@ -143,8 +143,13 @@ be_known_as(Kind, Native, Label) ->
     ok.
 
 %% Only registries, of which there are few, are found by their proxies without a call.
-be_read_as(registry, Native) -> kv_watch:publish_registry(self(), Native);
-be_read_as(bucket, _Native) -> ok.
+be_read_as(registry, Native) ->
+    case process_info(self(), registered_name) of
+        {registered_name, Name} -> kv_watch:publish_registry(self(), Name, Native);
+        _ -> kv_watch:publish_registry(self(), undefined, Native)
+    end;
+be_read_as(bucket, _Native) ->
+    ok.
 
 parent() ->
     case get('$ancestors') of

@@ -11,7 +11,7 @@
 -module(kv_watch).
 -behaviour(gen_server).
 
--export([watcher/1, start/1, start/2, local/1, locals/0, start_link/0, publish_registry/2]).
+-export([watcher/1, start/1, start/2, local/1, locals/0, start_link/0, publish_registry/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([local/0]).
@@ -71,10 +71,10 @@ locals() ->
         error:badarg -> #{}
     end.
 
-%% @doc Lets lookups be read locally that are given the proxy of a registry.
--spec publish_registry(pid(), pid()) -> ok.
-publish_registry(Proxy, Native) ->
-    gen_server:cast(?MODULE, {registry, Proxy, Native}).
+%% @doc Lets lookups be read locally that are given the proxy of a registry, or its local name.
+-spec publish_registry(pid(), undefined | atom(), pid()) -> ok.
+publish_registry(Proxy, Name, Native) ->
+    gen_server:cast(?MODULE, {registry, Proxy, Name, Native}).
 
 ensure_server() ->
     _ = whereis(?MODULE) =:= undefined andalso start_server(whereis(kernel_safe_sup)),
@@ -134,8 +134,8 @@ handle_cast({watch, Node}, State) when is_map_key(Node, State) ->
     {noreply, State};
 handle_cast({watch, Node}, State) ->
     {noreply, watch_node(Node, application:get_env(kv, local_reads, false), State)};
-handle_cast({registry, Proxy, Native}, State) ->
-    _ = is_map_key(node(Native), State) andalso kv_local:publish_registry(Proxy, Native),
+handle_cast({registry, Proxy, Name, Native}, State) ->
+    _ = is_map_key(node(Native), State) andalso kv_local:publish_registry(Proxy, Name, Native),
     {noreply, State};
 handle_cast(_Request, State) ->
     {noreply, State}.

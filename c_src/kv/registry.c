@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "kv/item.h"
 #include "kv/kv.h"
 #include "kv/options.h"
 #include "process/runtime.h"
@@ -42,6 +43,7 @@ struct waiting {
 };
 
 struct registry {
+    struct kv_table *shown; /* name -> pid of the LIVE ones, for readers of this host */
     struct kv_map names;
     struct kv_map monitors;
     struct kv_list entries;
@@ -105,6 +107,51 @@ static struct entry *add(struct kv_process *self, struct kv_bytes name)
     return entry;
 }
 
+/* ---- what readers of this host see -------------------------------------------------------------
+ * They ask the registry itself about names that they do not find, so one that there was no room for
+ * is found all the same. */
+
+static struct kv_item shown_name(const struct entry *entry)
+{
+    return (struct kv_item){.bytes = name_of(entry), .form = KV_FORM_BINARY};
+}
+
+static void show(struct kv_process *self, const struct entry *entry)
+{
+    const struct registry *registry = kv_process_state(self);
+    struct kv_buffer *pid = kv_process_scratch(self);
+    kv_write_pid(pid, &entry->pid);
+    struct kv_item value = {.bytes = kv_buffer_bytes(pid), .form = KV_FORM_TERM};
+    (void)kv_table_put(registry->shown, shown_name(entry), value, KV_NEVER);
+}
+
+static void conceal(struct kv_process *self, const struct entry *entry)
+{
+    const struct registry *registry = kv_process_state(self);
+    (void)kv_table_delete(registry->shown, shown_name(entry));
+}
+
+static int open_table(struct kv_process *self, struct kv_buffer *reason)
+{
+    struct registry *registry = kv_process_state(self);
+    struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
+    struct kv_pid pid = kv_process_pid(self);
+    registry->shown = kv_table_new(arena, NULL);
+    if (registry->shown == NULL ||
+        kv_arena_publish(arena, pid.id, pid.serial, registry->shown) != KV_OK) {
+        kv_table_free(registry->shown);
+        kv_write_atom_text(reason, "enomem");
+        return KV_ENOMEM;
+    }
+    return KV_OK;
+}
+
+static void handle_suspend(struct kv_process *self, bool suspended)
+{
+    const struct registry *registry = kv_process_state(self);
+    kv_table_hold(registry->shown, suspended);
+}
+
 static void drop(struct kv_process *self, struct entry *entry)
 {
     struct registry *registry = kv_process_state(self);
@@ -112,6 +159,7 @@ static void drop(struct kv_process *self, struct entry *entry)
         kv_free(KV_LIST_OF(link, struct waiting, link));
     }
     if (entry->step == ENTRY_LIVE) {
+        conceal(self, entry);
         kv_map_remove(&registry->monitors, &entry->by_monitor);
         registry->live--;
     }
@@ -209,6 +257,7 @@ static void created(struct kv_process *self, struct entry *entry, const struct k
     entry->monitor = kv_monitor(self, &entry->pid);
     kv_map_insert(&registry->monitors, &entry->by_monitor, entry->monitor);
     registry->live++;
+    show(self, entry);
     notify(self, entry, "create");
     answer_waiting(self, entry, kv_bytes(NULL, 0));
 }
@@ -330,6 +379,9 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     struct kv_start_options options = {0};
     kv_list_init(&registry->entries);
     int error = kv_start(self, list, KV_REGISTRY_OPTIONS, &options, &registry->owner, reason);
+    if (error == KV_OK) {
+        error = open_table(self, reason);
+    }
     if (error != KV_OK) {
         return error;
     }
@@ -361,6 +413,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
         abandon_waiting(self, entry, reason);
         drop(self, entry);
     }
+    kv_table_free(registry->shown);
     kv_map_free(&registry->names);
     kv_map_free(&registry->monitors);
     kv_buffer_free(&registry->creator);
@@ -395,6 +448,7 @@ static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_byt
         struct entry *entry = KV_MAP_OF(found, struct entry, by_monitor);
         /* Both happen before anybody's next request is read: who hears of the end of a bucket does
          * not find its name any more. */
+        conceal(self, entry);
         notify(self, entry, "exit");
         drop(self, entry);
     }
@@ -482,7 +536,7 @@ static size_t memory(const struct kv_process *self)
 {
     const struct registry *registry = kv_process_const_state(self);
     size_t chains = registry->names.chain_count + registry->monitors.chain_count;
-    return registry->entry_bytes + chains * sizeof(void *);
+    return registry->entry_bytes + chains * sizeof(void *) + kv_table_memory(registry->shown);
 }
 
 const struct kv_behaviour kv_registry_behaviour = {
@@ -492,6 +546,7 @@ const struct kv_behaviour kv_registry_behaviour = {
     .handle_call = handle_call,
     .handle_cast = handle_cast,
     .handle_down = handle_down,
+    .handle_suspend = handle_suspend,
     .memory = memory,
     .write_state = write_state,
     .terminate = terminate,

@@ -216,7 +216,7 @@ static bool take_value(ErlNifEnv *env, const struct wanted *wanted,
                        const struct kv_mapped_value *value, ERL_NIF_TERM *result)
 {
     ERL_NIF_TERM term;
-    switch (kv_nif_value(env, value, wanted->arena->zeros, &term)) {
+    switch (kv_nif_value(wanted->library->pids, env, wanted->arena, value, &term)) {
     case KV_NIF_COPIED:
         *result =
             has_expired(value) ? wanted->absent : enif_make_tuple2(env, wanted->library->ok, term);

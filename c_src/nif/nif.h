@@ -68,6 +68,10 @@ enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
                           const struct kv_nif_arena *arena, ERL_NIF_TERM pid,
                           struct kv_mapped_table *table);
 
+/* A term that is a pid of the arena's node, behind its version byte; false for any other term. */
+bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
+                struct kv_bytes encoded, ERL_NIF_TERM *pid);
+
 /* ---- keys.c -----------------------------------------------------------------------------------
  */
 
@@ -108,7 +112,8 @@ enum kv_nif_copy {
 };
 
 /* Makes a term of a value that was found, if it still holds after it was copied. */
-enum kv_nif_copy kv_nif_value(ErlNifEnv *env, const struct kv_mapped_value *value,
-                              enum kv_zeros zeros, ERL_NIF_TERM *term);
+enum kv_nif_copy kv_nif_value(struct kv_nif_pids *pids, ErlNifEnv *env,
+                              const struct kv_nif_arena *arena, const struct kv_mapped_value *value,
+                              ERL_NIF_TERM *term);
 
 #endif

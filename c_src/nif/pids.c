@@ -1,6 +1,7 @@
 #include "nif/nif.h"
 
 #include "base/alloc.h"
+#include "base/endian.h"
 
 enum {
     PLACES = 1024,             /* a power of two */
@@ -18,12 +19,21 @@ struct known {
     struct kv_mapped_table table;
 };
 
+/* A pid that was a value, as a name's in a registry. */
+struct minted {
+    ERL_NIF_TERM pid;
+    uint64_t arena; /* 0 = a free place */
+    uint32_t id;
+    uint32_t serial;
+};
+
 /* What one thread remembers: nobody else looks at it. */
 struct memory {
     struct memory *next;
     ErlNifEnv *env;
     unsigned count;
     struct known places[PLACES];
+    struct minted minted[PLACES];
 };
 
 struct kv_nif_pids {
@@ -91,16 +101,22 @@ static struct known *find(struct memory *memory, uint64_t arena, uint64_t hash, 
     return NULL;
 }
 
-/* A free place for a pid, or that of another. Its copy of the other pid stays until all are
- * forgotten. */
-static struct known *place_for(struct memory *memory, uint64_t hash)
+/* Before a pid is copied. Copies stay until all are forgotten. */
+static void make_room(struct memory *memory)
 {
     if (memory->count >= PIDS_MAX) {
         enif_clear_env(memory->env);
         memset(memory->places, 0, sizeof memory->places);
+        memset(memory->minted, 0, sizeof memory->minted);
         memory->count = 0;
     }
     memory->count++;
+}
+
+/* A free place for a pid, or that of another. */
+static struct known *place_for(struct memory *memory, uint64_t hash)
+{
+    make_room(memory);
     for (unsigned i = 0; i < WAYS; i++) {
         struct known *known = &memory->places[(hash + i) % PLACES];
         if (known->arena == 0) {
@@ -166,4 +182,51 @@ enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
     }
     *table = known->table;
     return KV_READ_FOUND;
+}
+
+/* ---- pids that are values ---------------------------------------------------------------------
+ */
+
+/* NEW_PID, the node as a small atom of UTF-8, then id, serial and creation; of the arena's node. */
+static bool read_own(const struct kv_nif_arena *arena, struct kv_bytes term, uint32_t *id,
+                     uint32_t *serial)
+{
+    size_t length = arena->node_length;
+    const uint8_t *data = term.data;
+    if (length > UINT8_MAX || term.length != 3 + length + 12 || data[0] != KV_TAG_NEW_PID ||
+        data[1] != KV_TAG_SMALL_ATOM_UTF8 || data[2] != length ||
+        memcmp(data + 3, arena->node, length) != 0 ||
+        kv_get32(data + 3 + length + 8) != arena->creation) {
+        return false;
+    }
+    *id = kv_get32(data + 3 + length);
+    *serial = kv_get32(data + 3 + length + 4);
+    return true;
+}
+
+bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
+                struct kv_bytes encoded, ERL_NIF_TERM *pid)
+{
+    uint32_t id;
+    uint32_t serial;
+    struct kv_bytes term = kv_bytes(encoded.data + 1, encoded.length - 1);
+    struct memory *memory = memory_of_thread(pids);
+    if (memory == NULL || !read_own(arena, term, &id, &serial)) {
+        return false;
+    }
+    struct minted *minted = &memory->minted[(id ^ (serial * 31)) % PLACES];
+    if (minted->arena == arena->number && minted->id == id && minted->serial == serial) {
+        *pid = enif_make_copy(env, minted->pid);
+        return true;
+    }
+    if (enif_binary_to_term(env, encoded.data, encoded.length, pid, ERL_NIF_BIN2TERM_SAFE) !=
+        encoded.length) {
+        return false;
+    }
+    make_room(memory);
+    *minted = (struct minted){.pid = enif_make_copy(memory->env, *pid),
+                              .arena = arena->number,
+                              .id = id,
+                              .serial = serial};
+    return true;
 }

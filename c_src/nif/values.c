@@ -69,14 +69,16 @@ static bool decode_simple(ErlNifEnv *env, struct kv_bytes bytes, ERL_NIF_TERM *t
 
 /* encoded: the version byte, then the term. What validates holds no fun that is local to a VM, no
  * compressed term and nothing else that only this VM's own encoder may write. */
-static enum kv_nif_copy decode(ErlNifEnv *env, struct kv_bytes encoded, enum kv_zeros zeros,
+static enum kv_nif_copy decode(struct kv_nif_pids *pids, ErlNifEnv *env,
+                               const struct kv_nif_arena *arena, struct kv_bytes encoded,
                                ERL_NIF_TERM *term)
 {
-    struct kv_term_limits limits = {
-        .size = KV_NIF_TERM_MAX, .depth = KV_NIF_TERM_MAX, .zeros = zeros};
+    const struct kv_term_limits limits = {
+        .size = KV_NIF_TERM_MAX, .depth = KV_NIF_TERM_MAX, .zeros = arena->zeros};
     struct kv_bytes bytes = kv_bytes(encoded.data + 1, encoded.length - 1);
     size_t length = 0;
-    if (bytes.length > 0 && decode_simple(env, bytes, term)) {
+    if (bytes.length > 0 &&
+        (decode_simple(env, bytes, term) || kv_nif_pid(pids, env, arena, encoded, term))) {
         return KV_NIF_COPIED;
     }
     bool decoded = kv_term_validate(bytes, &limits, &length) == KV_OK && length == bytes.length &&
@@ -99,8 +101,9 @@ static bool is_binary(const struct kv_mapped_value *value, struct kv_bytes *cont
            kv_get32(header + 1) == contents->length;
 }
 
-static enum kv_nif_copy external(ErlNifEnv *env, const struct kv_mapped_value *value,
-                                 enum kv_zeros zeros, ERL_NIF_TERM *term)
+static enum kv_nif_copy external(struct kv_nif_pids *pids, ErlNifEnv *env,
+                                 const struct kv_nif_arena *arena,
+                                 const struct kv_mapped_value *value, ERL_NIF_TERM *term)
 {
     uint8_t local[KV_NIF_LOCAL];
     struct kv_bytes contents;
@@ -117,20 +120,22 @@ static enum kv_nif_copy external(ErlNifEnv *env, const struct kv_mapped_value *v
     }
     copy[0] = EXTERNAL_VERSION;
     memcpy(copy + 1, value->bytes.data, value->bytes.length);
-    enum kv_nif_copy result =
-        kv_mapped_holds(value) ? decode(env, kv_bytes(copy, length), zeros, term) : KV_NIF_CHANGED;
+    enum kv_nif_copy result = kv_mapped_holds(value)
+                                  ? decode(pids, env, arena, kv_bytes(copy, length), term)
+                                  : KV_NIF_CHANGED;
     if (copy != local) {
         kv_free(copy);
     }
     return result;
 }
 
-enum kv_nif_copy kv_nif_value(ErlNifEnv *env, const struct kv_mapped_value *value,
-                              enum kv_zeros zeros, ERL_NIF_TERM *term)
+enum kv_nif_copy kv_nif_value(struct kv_nif_pids *pids, ErlNifEnv *env,
+                              const struct kv_nif_arena *arena, const struct kv_mapped_value *value,
+                              ERL_NIF_TERM *term)
 {
     switch (value->form) {
     case FORM_TERM:
-        return external(env, value, zeros, term);
+        return external(pids, env, arena, value, term);
     case FORM_BINARY:
         return binary(env, value, value->bytes, term);
     default:

@@ -137,33 +137,28 @@ static enum kv_read begin(const struct kv_mapped *mapped, const struct kv_mapped
 /* ---- entries ----------------------------------------------------------------------------------
  */
 
-/* A cursor in the bytes that are in front of an entry's key. */
+/* What is in front of an entry's key. */
 struct head {
+    uint8_t flags;
+    unsigned size;
+    uint64_t key_length;
+    uint64_t value_length;
+    uint64_t expires;
+    uint32_t last_use;
+};
+
+/* A cursor in the bytes of a head, of which a copy was made. */
+struct cursor {
     uint8_t bytes[HEADER_WORDS * sizeof(uint64_t)];
     unsigned at;
 };
 
-/* offset: a multiple of 8, of which at least 8 bytes are within. What is behind the end reads as 0.
- */
-static void load_head(const struct kv_mapped *mapped, uint64_t offset, struct head *head)
-{
-    const uint64_t *words = words_at(mapped, offset);
-    uint64_t loaded[HEADER_WORDS] = {0};
-    for (unsigned i = 0; i < HEADER_WORDS; i++) {
-        if (within(mapped, offset, (i + 1) * sizeof(uint64_t))) {
-            loaded[i] = load64(&words[i]);
-        }
-    }
-    memcpy(head->bytes, loaded, sizeof loaded);
-    head->at = 1;
-}
-
 /* False when it does not end where it must. */
-static bool take_length(struct head *head, uint64_t *length)
+static bool take_length(struct cursor *cursor, uint64_t *length)
 {
     uint64_t value = 0;
     for (unsigned i = 0; i < KV_ENTRY_LENGTH_SIZE; i++) {
-        uint8_t byte = head->bytes[head->at++];
+        uint8_t byte = cursor->bytes[cursor->at++];
         value |= (uint64_t)(byte & (LENGTH_MORE - 1)) << (LENGTH_BITS * i);
         if ((byte & LENGTH_MORE) == 0) {
             *length = value;
@@ -173,44 +168,81 @@ static bool take_length(struct head *head, uint64_t *length)
     return false;
 }
 
-static uint64_t take_number(struct head *head, unsigned size)
+static uint64_t take_number(struct cursor *cursor, unsigned size)
 {
     uint64_t value = 0;
     for (unsigned i = 0; i < size; i++) {
-        value |= (uint64_t)head->bytes[head->at++] << (8 * i);
+        value |= (uint64_t)cursor->bytes[cursor->at++] << (8 * i);
     }
     return value;
+}
+
+/* first: the entry's first word, as it was loaded. What is behind the end of the mapping reads as
+ * 0. */
+static bool read_long_head(const struct kv_mapped *mapped, uint64_t offset, uint64_t first,
+                           struct head *head)
+{
+    struct cursor cursor = {.at = 1};
+    uint64_t loaded[HEADER_WORDS] = {first};
+    for (unsigned i = 1; i < HEADER_WORDS; i++) {
+        if (within(mapped, offset, (i + 1) * sizeof(uint64_t))) {
+            loaded[i] = load64(words_at(mapped, offset) + i);
+        }
+    }
+    memcpy(cursor.bytes, loaded, sizeof loaded);
+    if (!take_length(&cursor, &head->key_length) || !take_length(&cursor, &head->value_length)) {
+        return false;
+    }
+    if ((head->flags & KV_ENTRY_EXPIRES) != 0) {
+        head->expires = take_number(&cursor, KV_ENTRY_EXPIRY_SIZE);
+    }
+    if ((head->flags & KV_ENTRY_HAS_USE) != 0) {
+        head->last_use = (uint32_t)take_number(&cursor, KV_ENTRY_USE_SIZE);
+    }
+    head->size = cursor.at;
+    return true;
+}
+
+/* offset: a multiple of 8, of which at least 8 bytes are within. Most entries are short, and
+ * neither expire nor tell their use: then all is in the first word. */
+static bool read_head(const struct kv_mapped *mapped, uint64_t offset, struct head *head)
+{
+    const uint64_t is_long =
+        (uint64_t)LENGTH_MORE << 16 | LENGTH_MORE << 8 | KV_ENTRY_EXPIRES | KV_ENTRY_HAS_USE;
+    uint64_t first = load64(words_at(mapped, offset));
+    uint64_t ordered = little_endian(first);
+    *head = (struct head){
+        .flags = (uint8_t)ordered,
+        .size = 3,
+        .key_length = (uint8_t)(ordered >> 8),
+        .value_length = (uint8_t)(ordered >> 16),
+    };
+    return (ordered & is_long) == 0 || read_long_head(mapped, offset, first, head);
 }
 
 static enum kv_read compare(const struct kv_mapped *mapped, uint64_t offset, struct kv_bytes key,
                             unsigned form, struct kv_mapped_value *value)
 {
     struct head head;
-    uint64_t key_length;
-    uint64_t value_length;
-    if (offset < KV_ARENA_PAGE || !within(mapped, offset, sizeof(uint64_t))) {
+    if (offset < KV_ARENA_PAGE || !within(mapped, offset, sizeof(uint64_t)) ||
+        !read_head(mapped, offset, &head)) {
         return KV_READ_BROKEN;
     }
-    load_head(mapped, offset, &head);
-    uint8_t flags = head.bytes[0];
-    if (!take_length(&head, &key_length) || !take_length(&head, &value_length)) {
-        return KV_READ_BROKEN;
-    }
-    if (key_length != key.length || (flags & KV_ENTRY_KEY_FORM) != form) {
+    if (head.key_length != key.length || (head.flags & KV_ENTRY_KEY_FORM) != form) {
         return KV_READ_ABSENT;
     }
-    value->expires = (flags & KV_ENTRY_EXPIRES) != 0 ? take_number(&head, KV_ENTRY_EXPIRY_SIZE) : 0;
-    value->has_use = (flags & KV_ENTRY_HAS_USE) != 0;
-    value->last_use = value->has_use ? (uint32_t)take_number(&head, KV_ENTRY_USE_SIZE) : 0;
-    uint64_t start = offset + head.at;
-    if (!within(mapped, start, key_length + value_length)) {
+    uint64_t start = offset + head.size;
+    if (!within(mapped, start, head.key_length + head.value_length)) {
         return KV_READ_BROKEN;
     }
-    if (key_length != 0 && memcmp(mapped->base + start, key.data, key.length) != 0) {
+    if (key.length != 0 && memcmp(mapped->base + start, key.data, key.length) != 0) {
         return KV_READ_ABSENT;
     }
-    value->bytes = kv_bytes(mapped->base + start + key_length, (size_t)value_length);
-    value->form = (flags >> KV_ENTRY_VALUE_FORM_SHIFT) & KV_ENTRY_KEY_FORM;
+    value->bytes = kv_bytes(mapped->base + start + key.length, (size_t)head.value_length);
+    value->form = (unsigned)(head.flags >> KV_ENTRY_VALUE_FORM_SHIFT) & KV_ENTRY_KEY_FORM;
+    value->expires = head.expires;
+    value->last_use = head.last_use;
+    value->has_use = (head.flags & KV_ENTRY_HAS_USE) != 0;
     return KV_READ_FOUND;
 }
 

@@ -40,7 +40,7 @@
 -export([put_many/2, put_many/3, delete_many/2, delete_many/3]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
--export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0]).
+-export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, put_option/0]).
 
 -type t() :: gen_server:server_ref().
 -type key() :: term().
@@ -53,8 +53,14 @@
     %% What status reports call it.
     | {label, binary()}
     %% The local name of the kv_node to run on, when there are several.
-    | {node, atom()}.
--type options() :: [option()] | #{name => kv_options:name(), label => binary(), node => atom()}.
+    | {node, atom()}
+    %% Bytes of its entries and their index.
+    | {max_memory, pos_integer()}
+    %% What goes when there is no room.
+    | {evict, none | lru | ttl}.
+-type options() :: [option()] | #{name => kv_options:name(), label => binary(), node => atom(), atom() => term()}.
+%% How long what is put stays there, and how long the answer is waited for; in milliseconds.
+-type put_option() :: {ttl, pos_integer() | infinity} | {timeout, timeout()}.
 
 -define(TIMEOUT, 5000).
 
@@ -66,7 +72,10 @@ start_link() ->
 %% @doc Starts an empty bucket, linked to the caller.
 %%
 %% Options: `name', an atom, `{local, Atom}', `{global, Term}' or `{via, Module, Term}'; `label', a binary that
-%% status reports show; `node', the local name of a {@link kv_node}.
+%% status reports show; `node', the local name of a {@link kv_node}; `max_memory', the bytes that entries and index may
+%% take, unlimited unless given (all buckets of a node together have its `max_memory'); `evict', what happens to a put
+%% that finds no room: `none', it is answered `{error, enomem}', the default; `lru', of some entries that are looked at the
+%% one not used for longest goes; `ttl', the one that expires soonest does, and none that never does.
 %%
 %% Errors: `{bad_option, Key}'; `{already_started, Pid}' when the name is taken; `{already_registered, Pid}' when
 %% it is taken on the C node; `{not_running, Server}' and `{nodedown, Node}' when there is no C node.
@@ -74,7 +83,7 @@ start_link() ->
 start_link(Options) ->
     case kv_options:validate(Options, fun valid/2) of
         {ok, Valid} ->
-            Native = kv_options:registered(Valid) ++ [{label, Label} || #{label := Label} <- [Valid]],
+            Native = kv_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, evict], Valid)),
             kv_proxy:start_link(bucket, kv_options:name(Valid), #{
                 node => maps:get(node, Valid, undefined), native => Native
             });
@@ -83,6 +92,8 @@ start_link(Options) ->
     end.
 
 valid(label, Label) -> is_binary(Label);
+valid(max_memory, Bytes) -> is_integer(Bytes) andalso Bytes > 0 andalso Bytes < 1 bsl 63;
+valid(evict, Evict) -> lists:member(Evict, [none, lru, ttl]);
 valid(_, _) -> false.
 
 %% @doc A child specification. Its id is the name of the bucket, or `kv_bucket' when it has none.
@@ -160,24 +171,27 @@ has_key(Bucket, Key, Timeout) ->
     end.
 
 %% @equiv put(Bucket, Key, Value, 5000)
--spec put(t(), key(), value()) -> ok.
+-spec put(t(), key(), value()) -> ok | {error, enomem}.
 put(Bucket, Key, Value) ->
     put(Bucket, Key, Value, ?TIMEOUT).
 
-%% @doc Puts Value under Key, in place of the one that is there.
--spec put(t(), key(), value(), timeout()) -> ok.
-put(Bucket, Key, Value, Timeout) ->
-    write(Bucket, put, [Key, Value], Timeout).
+%% @doc Puts Value under Key, in place of the one that is there. The last argument is a timeout, or a list of `{ttl, Ms}',
+%% after which the key is gone, and `{timeout, Ms}'. Without a ttl it stays, also where one was set before.
+%%
+%% `{error, enomem}': there was no room, and nothing has changed.
+-spec put(t(), key(), value(), timeout() | [put_option()]) -> ok | {error, enomem}.
+put(Bucket, Key, Value, Options) ->
+    put_for(Bucket, put, [Key, Value], Options).
 
 %% @equiv put_new(Bucket, Key, Value, 5000)
--spec put_new(t(), key(), value()) -> boolean().
+-spec put_new(t(), key(), value()) -> boolean() | {error, enomem}.
 put_new(Bucket, Key, Value) ->
     put_new(Bucket, Key, Value, ?TIMEOUT).
 
-%% @doc Puts Value under Key unless there is one already; says whether it did.
--spec put_new(t(), key(), value(), timeout()) -> boolean().
-put_new(Bucket, Key, Value, Timeout) ->
-    write(Bucket, put_new, [Key, Value], Timeout).
+%% @doc Puts Value under Key unless there is one already; says whether it did. Options and errors are as for {@link put/4}.
+-spec put_new(t(), key(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem}.
+put_new(Bucket, Key, Value, Options) ->
+    put_for(Bucket, put_new, [Key, Value], Options).
 
 %% @equiv delete(Bucket, Key, 5000)
 -spec delete(t(), key()) -> value() | nil.
@@ -277,9 +291,10 @@ put_many(Bucket, Entries) ->
 %%
 %% It is one message: nobody sees some of the entries without the others. Raises `badarg', and puts nothing, when Entries
 %% is neither. `{error, enomem}': there was no room for one of them; those before it, in the order of the list, are put.
--spec put_many(t(), entries(), timeout()) -> ok | {error, enomem}.
-put_many(Bucket, Entries, Timeout) ->
-    write(Bucket, put_many, [Entries], Timeout).
+%% Options are as for {@link put/4}.
+-spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem}.
+put_many(Bucket, Entries, Options) ->
+    put_for(Bucket, put_many, [Entries], Options).
 
 %% @equiv delete_many(Bucket, Keys, 5000)
 -spec delete_many(t(), [key()]) -> non_neg_integer().
@@ -340,6 +355,19 @@ cast(Bucket, Function, Arguments) when
 ->
     ok = kv_local:sent(Bucket),
     gen_server:cast(Bucket, kv_request:message(Function, Arguments)).
+
+%% A put, with a time or a list of options.
+put_for(Bucket, Function, Arguments, Options) when is_list(Options) ->
+    {Ttl, Timeout} = put_options(Options, [], ?TIMEOUT),
+    write(Bucket, Function, Arguments ++ Ttl, Timeout);
+put_for(Bucket, Function, Arguments, Timeout) ->
+    write(Bucket, Function, Arguments, Timeout).
+
+put_options([{ttl, infinity} | Rest], _Ttl, Timeout) -> put_options(Rest, [], Timeout);
+put_options([{ttl, Ms} | Rest], _Ttl, Timeout) -> put_options(Rest, [Ms], Timeout);
+put_options([{timeout, Timeout} | Rest], Ttl, _Timeout) -> put_options(Rest, Ttl, Timeout);
+put_options([], Ttl, Timeout) -> {Ttl, Timeout};
+put_options(Other, _Ttl, _Timeout) -> error(badarg, [Other]).
 
 %% Where all reads go out that are calls.
 read(Bucket, Function, Arguments, Timeout) ->

@@ -31,6 +31,7 @@ defaults() ->
         max_peers => undefined,
         max_queue => undefined,
         gather => undefined,
+        max_memory => undefined,
         handshake_timeout => undefined,
         bind => undefined,
         port => undefined,
@@ -82,6 +83,7 @@ valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 20);
 valid(max_peers, Peers) -> is_within(Peers, 1, 65536);
 valid(max_queue, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
 valid(gather, Microseconds) -> is_within(Microseconds, 0, 1000);
+valid(max_memory, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 43);
 valid(handshake_timeout, Ms) -> is_within(Ms, 10, 600000);
 valid(bind, Address) -> is_text(Address);
 valid(port, Port) -> is_within(Port, 0, 65535);
@@ -101,6 +103,7 @@ may_be_undefined() ->
         max_peers,
         max_queue,
         gather,
+        max_memory,
         handshake_timeout,
         bind,
         port,
@@ -153,6 +156,7 @@ flags() ->
         {max_peers, "max-peers"},
         {max_queue, "max-queue"},
         {gather, "gather"},
+        {max_memory, "max-memory"},
         {handshake_timeout, "handshake-timeout"},
         {bind, "bind"},
         {port, "port"},

@@ -99,7 +99,9 @@ request(get, [Key]) -> {{get, Key, undefined}, as_it_is};
 request(fetch, [Key]) -> {{fetch, Key}, as_it_is};
 request(has_key, [Key]) -> {{has_key, Key}, as_it_is};
 request(put, [Key, Value]) -> {{put, Key, Value}, as_it_is};
+request(put, [Key, Value, Ttl]) -> {{put, Key, Value, ttl(Ttl)}, as_it_is};
 request(put_new, [Key, Value]) -> {{put_new, Key, Value}, as_it_is};
+request(put_new, [Key, Value, Ttl]) -> {{put_new, Key, Value, ttl(Ttl)}, as_it_is};
 request(delete, [Key]) -> {{delete, Key}, as_it_is};
 request(clear, []) -> {clear, as_it_is};
 request(size, []) -> {size, as_it_is};
@@ -109,6 +111,7 @@ request(get_many, [Keys, Default]) -> {{get_many, Keys, Default}, many};
 request(get_many, [Keys]) -> {{get_many, Keys, undefined}, many};
 request(take, [Keys]) -> take(Keys, make_ref());
 request(put_many, [Entries]) -> {{put_many, pairs(Entries)}, many};
+request(put_many, [Entries, Ttl]) -> {{put_many, pairs(Entries), ttl(Ttl)}, many};
 request(delete_many, [Keys]) -> {{delete_many, Keys}, many};
 request(Function, Arguments) -> error(badarg, [Function, Arguments]).
 
@@ -118,6 +121,11 @@ take(Keys, Absent) -> {{get_many, Keys, Absent}, {take, Keys, Absent}}.
 %% The program reads a list faster than a map, whose keys it must compare.
 pairs(Entries) when is_map(Entries) -> maps:to_list(Entries);
 pairs(Entries) -> Entries.
+
+%% The program takes milliseconds up to 2^46.
+ttl(infinity) -> infinity;
+ttl(Ms) when is_integer(Ms), Ms > 0, Ms =< 1 bsl 46 -> Ms;
+ttl(Other) -> error(badarg, [Other]).
 
 answer(as_it_is, Reply) -> Reply;
 answer(_Many, {error, {Bad, _}}) when Bad =:= bad_keys; Bad =:= bad_entries -> error(badarg);

@@ -8,6 +8,7 @@
 #include "base/endian.h"
 
 enum { PINNED_MIN = 64 * 1024 }; /* bytes of a value from which it is not copied to be sent */
+#define TTL_MAX (UINT64_C(1) << 46) /* milliseconds: the instant has 48 bits in the store */
 
 /* Readers of this host find the table by the pid. */
 static int open_table(struct kv_process *self, const struct kv_start_options *options,
@@ -16,7 +17,7 @@ static int open_table(struct kv_process *self, const struct kv_start_options *op
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
     struct kv_pid pid = kv_process_pid(self);
-    bucket->table = kv_table_new(arena, NULL);
+    bucket->table = kv_table_new(arena, &options->table);
     if (bucket->table == NULL ||
         kv_arena_publish(arena, pid.id, pid.serial, bucket->table) != KV_OK) {
         kv_table_free(bucket->table);
@@ -91,7 +92,36 @@ bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_byte
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value)
 {
     const struct kv_bucket *bucket = kv_process_state(self);
-    return kv_table_put(bucket->table, key_item(self, key), kv_item_of_value(value), KV_NEVER);
+    return kv_table_put(bucket->table, key_item(self, key), kv_item_of_value(value),
+                        bucket->expiry);
+}
+
+bool kv_bucket_keep_for(struct kv_process *self, struct kv_bytes ttl)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_reader reader = kv_reader(ttl);
+    uint64_t ms = 0;
+    if (kv_term_is_atom(ttl, "infinity")) {
+        bucket->expiry = KV_NEVER;
+        return true;
+    }
+    if (kv_read_u64(&reader, &ms) != KV_OK || ms == 0 || ms > TTL_MAX) {
+        return false;
+    }
+    bucket->expiry = kv_arena_time(kv_runtime_arena(kv_process_runtime(self))) + ms;
+    return true;
+}
+
+void kv_bucket_reply_bad_ttl(struct kv_process *self, const struct kv_from *from,
+                             struct kv_bytes ttl)
+{
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "error");
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "bad_ttl");
+    kv_write_term(term, ttl);
+    kv_reply(self, from, kv_buffer_bytes(term));
 }
 
 bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key)
@@ -228,6 +258,26 @@ static void put_new(struct kv_process *self, const struct kv_from *from,
         reply_bool(self, from, true);
     } else {
         kv_bucket_reply_no_memory(self, from);
+    }
+}
+
+static void put_for(struct kv_process *self, const struct kv_from *from,
+                    const struct kv_bytes *arguments)
+{
+    if (kv_bucket_keep_for(self, arguments[2])) {
+        put(self, from, arguments);
+    } else {
+        kv_bucket_reply_bad_ttl(self, from, arguments[2]);
+    }
+}
+
+static void put_new_for(struct kv_process *self, const struct kv_from *from,
+                        const struct kv_bytes *arguments)
+{
+    if (kv_bucket_keep_for(self, arguments[2])) {
+        put_new(self, from, arguments);
+    } else {
+        kv_bucket_reply_bad_ttl(self, from, arguments[2]);
     }
 }
 
@@ -384,7 +434,9 @@ static const struct {
     {"get", 2, get_or},
     {"fetch", 1, fetch},
     {"put", 2, put},
+    {"put", 3, put_for},
     {"put_new", 2, put_new},
+    {"put_new", 3, put_new_for},
     {"delete", 1, delete},
     {"has_key", 1, has_key},
     {"size", 0, size},
@@ -394,6 +446,7 @@ static const struct {
     {"get_many", 1, kv_many_get},
     {"get_many", 2, kv_many_get_or},
     {"put_many", 1, kv_many_put},
+    {"put_many", 2, kv_many_put_for},
     {"delete_many", 1, kv_many_delete},
     {"update", 1, update},
     {"get_and_update", 1, get_and_update},
@@ -422,11 +475,13 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
 {
     struct kv_bytes name;
     struct kv_bytes arguments[MAX_ARGUMENTS];
+    struct kv_bucket *bucket = kv_process_state(self);
     uint32_t count = 0;
     if (read_request(request, &name, arguments, &count)) {
         for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
             if (calls[i].arguments == count && kv_bytes_is(name, calls[i].name)) {
                 calls[i].handle(self, from, arguments);
+                bucket->expiry = KV_NEVER;
                 return;
             }
         }
@@ -456,6 +511,13 @@ static bool do_cast(struct kv_process *self, struct kv_bytes name, uint32_t coun
     if (count == 2 && kv_bytes_is(name, "put")) {
         return kv_bucket_put(self, arguments[0], arguments[1]) == KV_OK;
     }
+    if (count == 3 && kv_bytes_is(name, "put")) {
+        return kv_bucket_keep_for(self, arguments[2]) &&
+               kv_bucket_put(self, arguments[0], arguments[1]) == KV_OK;
+    }
+    if (count == 2 && kv_bytes_is(name, "put_many")) {
+        return kv_bucket_keep_for(self, arguments[1]) && kv_many_cast_put(self, arguments[0]);
+    }
     if (count == 1 && kv_bytes_is(name, "delete")) {
         (void)kv_bucket_delete(self, arguments[0]);
     } else if (count == 0 && kv_bytes_is(name, "clear")) {
@@ -474,6 +536,7 @@ static bool do_cast(struct kv_process *self, struct kv_bytes name, uint32_t coun
 
 static void handle_cast(struct kv_process *self, struct kv_bytes request)
 {
+    struct kv_bucket *bucket = kv_process_state(self);
     struct kv_bytes name;
     struct kv_bytes arguments[MAX_ARGUMENTS];
     uint32_t count = 0;
@@ -481,6 +544,7 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
         !do_cast(self, name, count, arguments)) {
         kv_runtime_log(kv_process_runtime(self), KV_LOG_DEBUG, "a bucket ignored a cast");
     }
+    bucket->expiry = KV_NEVER;
 }
 
 /* ---- what tools see ----------------------------------------------------------------------------

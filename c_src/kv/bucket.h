@@ -12,11 +12,20 @@ struct kv_bucket {
     struct kv_buffer key;   /* the canonical form of the key of the present request */
     struct kv_buffer value; /* the value that was found, when the table has it in another form */
     struct kv_buffer label;
-    uint64_t owner; /* the monitor on the process this bucket belongs to, or 0 */
+    uint64_t expiry; /* of what the present request puts */
+    uint64_t owner;  /* the monitor on the process this bucket belongs to, or 0 */
 };
 
 /* The value of a key, valid until the bucket is changed, or another value is asked for. */
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
+/* What is put until kv_bucket_keep_for() is called again, or the present request ends, expires in
+ * so many milliseconds, or never: a number from 1 on, or `infinity`. False when it is neither. */
+bool kv_bucket_keep_for(struct kv_process *self, struct kv_bytes ttl);
+
+/* Answers {error, {bad_ttl, Term}}. */
+void kv_bucket_reply_bad_ttl(struct kv_process *self, const struct kv_from *from,
+                             struct kv_bytes ttl);
+
 /* KV_OK, or KV_ENOMEM: nothing has changed then. */
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
 /* False when there was none. */
@@ -48,6 +57,9 @@ void kv_many_get_or(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments);
 void kv_many_put(struct kv_process *self, const struct kv_from *from,
                  const struct kv_bytes *arguments);
+/* [Entries, Ttl] */
+void kv_many_put_for(struct kv_process *self, const struct kv_from *from,
+                     const struct kv_bytes *arguments);
 void kv_many_delete(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments);
 

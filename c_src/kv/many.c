@@ -213,6 +213,16 @@ void kv_many_put(struct kv_process *self, const struct kv_from *from,
     }
 }
 
+void kv_many_put_for(struct kv_process *self, const struct kv_from *from,
+                     const struct kv_bytes *arguments)
+{
+    if (kv_bucket_keep_for(self, arguments[1])) {
+        kv_many_put(self, from, arguments);
+    } else {
+        kv_bucket_reply_bad_ttl(self, from, arguments[1]);
+    }
+}
+
 void kv_many_delete(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {

@@ -72,6 +72,27 @@ static bool take_ancestors(struct kv_bytes value, struct kv_bytes *to)
     return count == 0 || kv_read_nil(&reader) == KV_OK;
 }
 
+static bool take_bytes(struct kv_bytes value, uint64_t *to)
+{
+    struct kv_reader reader = kv_reader(value);
+    return kv_read_u64(&reader, to) == KV_OK && *to > 0;
+}
+
+static bool take_evict(struct kv_bytes value, enum kv_evict *to)
+{
+    static const struct {
+        const char *name;
+        enum kv_evict evict;
+    } rules[] = {{"none", KV_EVICT_NONE}, {"lru", KV_EVICT_LRU}, {"ttl", KV_EVICT_TTL}};
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (kv_term_is_atom(value, rules[i].name)) {
+            *to = rules[i].evict;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One clause an option, as an OTP module would have it. */
 static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_option_set set,
                         struct kv_start_options *options)
@@ -87,6 +108,12 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     }
     if (kv_bytes_is(key, "ancestors")) {
         return take_ancestors(value, &options->ancestors);
+    }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_memory")) {
+        return take_bytes(value, &options->table.max_memory);
+    }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "evict")) {
+        return take_evict(value, &options->table.evict);
     }
     if (set == KV_REGISTRY_OPTIONS && kv_bytes_is(key, "creator")) {
         return take_pid(value, &options->creator);

@@ -2,6 +2,8 @@
 #ifndef KV_OPTIONS_H
 #define KV_OPTIONS_H
 
+#include "store/table.h"
+
 #include <kv/process.h>
 
 /* All values borrow from the list; an option that was not given has length 0. */
@@ -12,6 +14,7 @@ struct kv_start_options {
     struct kv_bytes ancestors;     /* a list of pids and {Name, Pid}, as a term */
     struct kv_bytes creator;       /* a pid, as a term */
     struct kv_bytes event_manager; /* a pid or {Name, Node}, as a term */
+    struct kv_table_options table; /* max_memory, evict */
 };
 
 enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };

@@ -59,8 +59,21 @@ defmodule KV.Bucket do
       `{:via, module, term}`.
     * `:label` - a binary that status reports show.
     * `:node` - the local name of the `KV.Node` to run on, when there are several.
+    * `:max_memory` - the bytes that entries and their index may take; unlimited unless given. All buckets of a node
+      together have its `:max_memory`.
+    * `:evict` - what happens to a put that finds no room: with `:none`, the default, it is answered
+      `{:error, :enomem}`; with `:lru` the entry goes that, of some that are looked at, was not used for longest; with
+      `:ttl` the one that expires soonest, and none that never does.
   """
-  @type option :: {:name, GenServer.name()} | {:label, binary} | {:node, atom}
+  @type option ::
+          {:name, GenServer.name()}
+          | {:label, binary}
+          | {:node, atom}
+          | {:max_memory, pos_integer}
+          | {:evict, :none | :lru | :ttl}
+
+  @typedoc "How long what is put stays there, and how long the answer is waited for; in milliseconds."
+  @type put_option :: {:ttl, pos_integer | :infinity} | {:timeout, timeout}
 
   @type options :: [option] | %{optional(:name) => GenServer.name(), optional(atom) => term}
 
@@ -168,13 +181,28 @@ defmodule KV.Bucket do
       :ok
       iex> KV.Bucket.get(bucket, {:any, "term"})
       %{milk: 1}
+
+  The last argument is a timeout, or a list of `:ttl`, the milliseconds after which the key is gone, and `:timeout`. A put
+  without `:ttl` stays, also where one was set before.
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "milk", 1, ttl: 60_000)
+      :ok
+      iex> KV.Bucket.get(bucket, "milk")
+      1
+
+  `{:error, :enomem}` when there is no room: nothing has changed then.
+
+      iex> {:ok, bucket} = KV.Bucket.start_link(max_memory: 1024)
+      iex> KV.Bucket.put(bucket, "milk", String.duplicate("m", 1024))
+      {:error, :enomem}
   """
   @doc since: "0.1.0"
-  @spec put(t, key, value, timeout) :: :ok
-  def put(bucket, key, value, timeout \\ 5_000), do: :kv_bucket.put(bucket, key, value, timeout)
+  @spec put(t, key, value, timeout | [put_option]) :: :ok | {:error, :enomem}
+  def put(bucket, key, value, options \\ 5_000), do: :kv_bucket.put(bucket, key, value, options)
 
   @doc """
-  Puts `value` under `key` unless there is one already; says whether it did.
+  Puts `value` under `key` unless there is one already; says whether it did. Options and errors are as for `put/4`.
 
   ## Examples
 
@@ -187,8 +215,8 @@ defmodule KV.Bucket do
       1
   """
   @doc since: "0.1.0"
-  @spec put_new(t, key, value, timeout) :: boolean
-  def put_new(bucket, key, value, timeout \\ 5_000), do: :kv_bucket.put_new(bucket, key, value, timeout)
+  @spec put_new(t, key, value, timeout | [put_option]) :: boolean | {:error, :enomem}
+  def put_new(bucket, key, value, options \\ 5_000), do: :kv_bucket.put_new(bucket, key, value, options)
 
   @doc """
   Removes `key` and gives the value that it had, or `nil`.
@@ -331,8 +359,8 @@ defmodule KV.Bucket do
       %{milk: 3, eggs: 12}
   """
   @doc since: "0.1.0"
-  @spec put_many(t, entries, timeout) :: :ok | {:error, :enomem}
-  def put_many(bucket, entries, timeout \\ 5_000), do: :kv_bucket.put_many(bucket, entries, timeout)
+  @spec put_many(t, entries, timeout | [put_option]) :: :ok | {:error, :enomem}
+  def put_many(bucket, entries, options \\ 5_000), do: :kv_bucket.put_many(bucket, entries, options)
 
   @doc """
   Removes `keys` in one message, and says how many of them there were.

@@ -18,6 +18,8 @@ defmodule KV.Node do
     * `:delay_send` - whether what this VM sends to the program is gathered for a moment (`delay_send` of `:inet`), and
       read with a buffer of 128 KiB: many callers get up to twice as much done, and a single one loses nothing. Only the
       connection to this node is set so. Default: `true`.
+    * `:max_memory` - bytes of all buckets together. A put over it is answered `{:error, :enomem}`, or others go for it,
+      if the bucket says so. Default: three quarters of the memory of the machine.
     * `:ticktime` (seconds), `:max_frame` (bytes), `:max_depth`, `:max_peers`, `:handshake_timeout`
       (milliseconds), `:bind`, `:port`, `:log_level` - as `priv/kv_node --help` has them.
     * `:observer_names` - how many atoms may be made so that Observer shows proxies by the names of their buckets, for

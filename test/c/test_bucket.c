@@ -202,7 +202,7 @@ Test(bucket, an_unknown_request_is_answered_with_an_error_that_repeats_it)
         term_integer(1),
         term_binary("get"),
         request("get", NONE, NONE),
-        term_tuple(term_atom("put"), term_integer(1), term_integer(2), term_integer(3)),
+        term_tuple(term_atom("delete"), term_integer(1), term_integer(2), term_integer(3)),
         term_tuple(term_integer(1), term_integer(2), NONE, NONE)};
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
         assert_term(call(f, &bucket, odd[i]),
@@ -343,4 +343,117 @@ Test(bucket, net_kernel_answers_a_ping)
     assert_term(call(f, &net_kernel, request("is_auth", term_atom("a@host"), NONE)),
                 term_atom("yes"));
     cr_assert_neq(call(f, &net_kernel, term_atom("other")).length, 0);
+}
+
+/* ---- time and room ----------------------------------------------------------------------------
+ */
+
+static struct kv_bytes put_for(const char *name, struct kv_bytes key, struct kv_bytes value,
+                               struct kv_bytes ttl)
+{
+    return call(f, &bucket, term_tuple(term_atom(name), key, value, ttl));
+}
+
+Test(bucket, a_key_that_was_put_with_a_time_is_gone_when_it_is_over)
+{
+    struct kv_bytes key = term_binary("milk");
+    kv_arena_set_time(f->arena, 1000);
+    assert_term(put_for("put", key, term_integer(3), term_integer(500)), term_atom("ok"));
+    assert_term(put_for("put_new", term_integer(1), term_integer(3), term_integer(500)),
+                term_atom("true"));
+    assert_term(put_for("put", term_integer(2), term_integer(3), term_atom("infinity")),
+                term_atom("ok"));
+    (void)ask("put", term_integer(4), term_integer(4)); /* the time holds for one request */
+    kv_arena_set_time(f->arena, 1499);
+    assert_term(ask("get", key, NONE), term_integer(3));
+    kv_arena_set_time(f->arena, 1500);
+    assert_term(ask("get", key, NONE), term_atom("nil"));
+    assert_term(ask("has_key", term_integer(1), NONE), term_atom("false"));
+    assert_term(ask("has_key", term_integer(2), NONE), term_atom("true"));
+    assert_term(ask("has_key", term_integer(4), NONE), term_atom("true"));
+    assert_term(put_for("put_new", key, term_integer(5), term_integer(1)), term_atom("true"));
+}
+
+Test(bucket, lists_and_maps_leave_out_what_has_expired_and_was_not_removed_yet)
+{
+    kv_arena_set_time(f->arena, 1000);
+    (void)put_for("put", term_integer(1), term_integer(1), term_integer(10));
+    kv_arena_set_time(f->arena, 1010);
+    static const uint8_t nil[] = {106};
+    static const uint8_t no_pairs[] = {116, 0, 0, 0, 0};
+    assert_term(call(f, &bucket, term_atom("keys")), kv_bytes(nil, sizeof nil));
+    assert_term(call(f, &bucket, term_atom("to_map")), kv_bytes(no_pairs, sizeof no_pairs));
+    (void)ask("put", term_integer(2), term_integer(2));
+    assert_term(call(f, &bucket, term_atom("keys")), term_list(term_integer(2), NONE, NONE));
+}
+
+Test(bucket, a_time_that_is_none_is_refused_and_nothing_is_put)
+{
+    struct kv_bytes odd[] = {term_integer(0), term_integer(-1), term_atom("soon"),
+                             term_binary("1")};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        assert_term(put_for("put", term_integer(1), term_integer(2), odd[i]),
+                    request("error", request("bad_ttl", odd[i], NONE), NONE));
+    }
+    assert_term(call(f, &bucket, term_atom("size")), term_integer(0));
+}
+
+static struct kv_pid limited(struct kv_bytes more)
+{
+    struct kv_bytes most = request("max_memory", term_integer(4096), NONE);
+    struct kv_pid pid =
+        feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(most, more, NONE));
+    pid.node = kv_bytes_text(FIXTURE_NODE);
+    return pid;
+}
+
+static unsigned puts_that_fit(const struct kv_pid *to, unsigned most)
+{
+    for (unsigned i = 0; i < most; i++) {
+        struct kv_bytes put = term_tuple(term_atom("put"), term_integer(i),
+                                         term_binary("thirty-two bytes of some value.."), NONE);
+        if (!kv_bytes_equal(call(f, to, put), term_atom("ok"))) {
+            return i;
+        }
+    }
+    return most;
+}
+
+Test(bucket, a_put_that_finds_no_room_gets_an_error_and_reads_go_on)
+{
+    struct kv_pid small = limited(NONE);
+    unsigned fitting = puts_that_fit(&small, 1000);
+    cr_assert_gt(fitting, 30);
+    cr_assert_lt(fitting, 1000);
+    assert_term(call(f, &small, request("has_key", term_integer(0), NONE)), term_atom("true"));
+    assert_term(call(f, &small,
+                     request("put_new", term_integer(1000),
+                             term_binary("thirty-two bytes of some value.."))),
+                request("error", term_atom("enomem"), NONE));
+    (void)call(f, &small, request("delete", term_integer(0), NONE));
+    assert_term(call(f, &small, request("put", term_integer(0), term_integer(1))), term_atom("ok"));
+}
+
+Test(bucket, one_that_evicts_always_finds_room)
+{
+    struct kv_pid small = limited(request("evict", term_atom("lru"), NONE));
+    cr_assert_eq(puts_that_fit(&small, 1000), 1000);
+}
+
+Test(bucket, readers_of_the_memory_are_told_while_it_is_suspended)
+{
+    const struct kv_arena_header *header = (const void *)f->memory.base;
+    const struct kv_table_slot *slots =
+        (const void *)(f->memory.base + header->slot_blocks[0]); /* slot 0: the directory */
+    struct kv_bytes none = term_atom("suspend");
+    cr_assert_eq(slots[1].flags, 0);
+    (void)system_call(f, &bucket, none);
+    cr_assert_eq(slots[1].flags, KV_SLOT_HELD);
+    (void)system_call(f, &bucket, term_atom("resume"));
+    cr_assert_eq(slots[1].flags, 0);
+    uint32_t generation = slots[1].generation;
+    struct kv_pid killer = pid_a(1);
+    feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, &bucket, term_atom("kill"));
+    cr_assert_eq(slots[1].generation, generation + 1);
+    cr_assert_eq(slots[0].count, 0);
 }

@@ -7,6 +7,43 @@ defmodule KV.BucketTest do
     %{bucket: start_supervised!(KV.Bucket)}
   end
 
+  describe "time and room" do
+    test "a key that was put with a time to live is gone when it is over", %{bucket: bucket} do
+      assert KV.Bucket.put(bucket, "short", 1, ttl: 30) == :ok
+      assert KV.Bucket.put_many(bucket, %{"short too" => 1}, ttl: 30, timeout: 1_000) == :ok
+      assert KV.Bucket.put_new(bucket, "long", 1, ttl: 60_000)
+      assert KV.Bucket.put(bucket, "for good", 1, ttl: :infinity) == :ok
+      Process.sleep(40)
+      assert KV.Bucket.keys(bucket) |> Enum.sort() == ["for good", "long"]
+      assert KV.Bucket.fetch(bucket, "short") == :error
+    end
+
+    test "a time to live that is none raises", %{bucket: bucket} do
+      for ttl <- [0, -1, 1.5, "1"] do
+        assert_raise ArgumentError, fn -> KV.Bucket.put(bucket, 1, 2, ttl: ttl) end
+      end
+
+      assert_raise ArgumentError, fn -> KV.Bucket.put(bucket, 1, 2, tll: 1) end
+    end
+
+    test "a bucket keeps its limit: puts fail, or others go" do
+      {:ok, strict} = KV.Bucket.start_link(max_memory: 65_536)
+      {:ok, cache} = KV.Bucket.start_link(max_memory: 65_536, evict: :lru)
+      value = String.duplicate("v", 1_000)
+      answers = for i <- 1..100, do: KV.Bucket.put(strict, i, value)
+      assert Enum.uniq(answers) == [:ok, {:error, :enomem}]
+      assert KV.Bucket.get(strict, 1) == value
+      assert for(i <- 1..100, do: KV.Bucket.put(cache, i, value)) |> Enum.uniq() == [:ok]
+      assert KV.Bucket.get(cache, 100) == value
+      assert KV.Bucket.size(cache) in 30..64
+    end
+
+    test "wrong limits are refused" do
+      assert KV.Bucket.start_link(max_memory: 0) == {:error, {:bad_option, :max_memory}}
+      assert KV.Bucket.start_link(evict: :fifo) == {:error, {:bad_option, :evict}}
+    end
+  end
+
   describe "keys and values" do
     @tag rows: ["BK-03", "BK-04", "KV.BucketTest"]
     test "stores values by key", %{bucket: bucket} do

@@ -283,8 +283,8 @@ static int finish(struct kv_node *node)
     if (node->runtime != NULL) {
         kv_runtime_free(node->runtime);
     }
-    kv_node_close_arena(node);
     kv_connections_finish(&node->connections);
+    kv_node_close_arena(node); /* last: what still waited to be sent had some of it pinned */
     kv_publication_finish(&node->publication);
     kv_leash_finish(&node->leash);
     kv_log_finish(&node->log);

@@ -1,6 +1,7 @@
 /* The table by itself, without a node: bytes an entry, operations a second, and the longest step.
  *
- *     table_alone [ENTRIES]      1,000,000 by default; keys of 20 bytes, values of 32 */
+ *     table_alone [ENTRIES [stalls]]    1,000,000 by default; keys of 20 bytes, values of 32.
+ *                                       "stalls": only the longest steps */
 #include "net/mapping.h"
 #include "store/table.h"
 
@@ -32,13 +33,14 @@ static uint64_t now(void)
 
 static uint64_t resident(void)
 {
-    unsigned long pages = 0;
+    char line[128] = "";
     FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL || fscanf(file, "%*s %lu", &pages) != 1) {
+    if (file == NULL || fgets(line, sizeof line, file) == NULL) {
         exit(1);
     }
     (void)fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    char *second = strchr(line, ' ');
+    return second == NULL ? 0 : strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static struct kv_item key_of(unsigned i)
@@ -164,7 +166,7 @@ static void stalls(struct bench *bench)
 
 int main(int argc, char **argv)
 {
-    struct bench bench = {.entries = argc > 1 ? (unsigned)atoi(argv[1]) : 1000000};
+    struct bench bench = {.entries = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1000000};
     struct kv_mapping mapping;
     struct kv_arena_options options = {.hash_key = {.k0 = 1, .k1 = 2}};
     keys = malloc((size_t)bench.entries * KEY);
@@ -177,7 +179,9 @@ int main(int argc, char **argv)
     struct kv_arena_memory memory = kv_mapping_memory(&mapping);
     bench.arena = kv_arena_new(&memory, &options);
     bench.table = kv_table_new(bench.arena, NULL);
-    speed(&bench);
+    if (argc < 3) {
+        speed(&bench);
+    }
     stalls(&bench);
     (void)printf("%-24s %8.1f MB\n", "left at the end", (double)resident() / 1e6);
     kv_arena_free(bench.arena);

@@ -7,7 +7,7 @@
 
 #include "base/endian.h"
 
-enum { PINNED_MIN = 64 * 1024 }; /* bytes of a value from which it is not copied to be sent */
+enum { PINNED_MIN = 64 * 1024 };    /* bytes of a value from which it is not copied to be sent */
 #define TTL_MAX (UINT64_C(1) << 46) /* milliseconds: the instant has 48 bits in the store */
 
 /* Readers of this host find the table by the pid. */

@@ -255,6 +255,91 @@ bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
     return true;
 }
 
+/* Whether a term may be encoded here: it is small, and holds no fun. On the wire a fun is written
+ * in another way than here, and the canonical form of a term leaves it as it is. Terms that share
+ * what they hold may be far larger than they look, hence `left`. */
+struct look {
+    ErlNifEnv *env;
+    unsigned left; /* terms that may still be looked at */
+    unsigned depth;
+};
+
+static bool is_plain(struct look *look, ERL_NIF_TERM value);
+
+static bool is_plain_list(struct look *look, ERL_NIF_TERM list)
+{
+    ERL_NIF_TERM head;
+    while (enif_get_list_cell(look->env, list, &head, &list)) {
+        if (!is_plain(look, head)) {
+            return false;
+        }
+    }
+    return enif_is_empty_list(look->env, list) || is_plain(look, list);
+}
+
+static bool is_plain_tuple(struct look *look, ERL_NIF_TERM tuple)
+{
+    int arity = 0;
+    const ERL_NIF_TERM *elements = NULL;
+    bool plain = enif_get_tuple(look->env, tuple, &arity, &elements) != 0;
+    for (int i = 0; plain && i < arity; i++) {
+        plain = is_plain(look, elements[i]);
+    }
+    return plain;
+}
+
+static bool is_plain_map(struct look *look, ERL_NIF_TERM map)
+{
+    ErlNifMapIterator at;
+    ERL_NIF_TERM key;
+    ERL_NIF_TERM value;
+    if (!enif_map_iterator_create(look->env, map, &at, ERL_NIF_MAP_ITERATOR_FIRST)) {
+        return false;
+    }
+    bool plain = true;
+    while (plain && enif_map_iterator_get_pair(look->env, &at, &key, &value)) {
+        plain = is_plain(look, key) && is_plain(look, value);
+        (void)enif_map_iterator_next(look->env, &at);
+    }
+    enif_map_iterator_destroy(look->env, &at);
+    return plain;
+}
+
+static bool is_plain_inside(struct look *look, ERL_NIF_TERM value,
+                            bool (*inside)(struct look *, ERL_NIF_TERM))
+{
+    if (look->depth == KV_NIF_DEPTH_MAX) {
+        return false;
+    }
+    look->depth++;
+    bool plain = inside(look, value);
+    look->depth--;
+    return plain;
+}
+
+static bool is_plain(struct look *look, ERL_NIF_TERM value)
+{
+    ErlNifBinary bytes;
+    if (look->left == 0) {
+        return false;
+    }
+    look->left--;
+    switch (enif_term_type(look->env, value)) {
+    case ERL_NIF_TERM_TYPE_FUN:
+        return false;
+    case ERL_NIF_TERM_TYPE_BITSTRING:
+        return !enif_inspect_binary(look->env, value, &bytes) || bytes.size <= KV_NIF_KEY_MAX;
+    case ERL_NIF_TERM_TYPE_LIST:
+        return is_plain_inside(look, value, is_plain_list);
+    case ERL_NIF_TERM_TYPE_TUPLE:
+        return is_plain_inside(look, value, is_plain_tuple);
+    case ERL_NIF_TERM_TYPE_MAP:
+        return is_plain_inside(look, value, is_plain_map);
+    default:
+        return true;
+    }
+}
+
 bool kv_nif_key_generic(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
                         struct kv_nif_key *key)
 {
@@ -265,7 +350,8 @@ bool kv_nif_key_generic(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
     if (enif_is_binary(env, value)) {
         return kv_nif_key_direct(env, value, zeros, key);
     }
-    if (!enif_term_to_binary(env, value, &encoded)) {
+    struct look look = {.env = env, .left = KV_NIF_KEY_MAX};
+    if (!is_plain(&look, value) || !enif_term_to_binary(env, value, &encoded)) {
         return false;
     }
     struct kv_bytes bytes = kv_bytes(encoded.data + 1, encoded.size - 1);

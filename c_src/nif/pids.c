@@ -37,28 +37,34 @@ struct memory {
 };
 
 struct kv_nif_pids {
-    ErlNifTSDKey key;
+    uint64_t number;
     ErlNifMutex *mutex;
     struct memory *memories;
 };
 
+/* Two loads of the library, an old and a new one, may share all that is static here; so a thread
+ * tells by its number whose memory it has. (A key of the VM's own for data of threads would not do:
+ * one that is used again still has what threads left there: OTP: erl_drv_thread.c.) */
+static atomic_uint_fast64_t loads;
+static _Thread_local struct {
+    uint64_t number;
+    struct memory *memory;
+} own;
+
 struct kv_nif_pids *kv_nif_pids_new(void)
 {
     struct kv_nif_pids *pids = kv_zalloc(sizeof *pids);
+    pids->number = atomic_fetch_add(&loads, 1) + 1;
     pids->mutex = enif_mutex_create("kv_nif.pids");
-    if (pids->mutex != NULL && enif_tsd_key_create("kv_nif.pids", &pids->key) == 0) {
-        return pids;
+    if (pids->mutex == NULL) {
+        kv_free(pids);
+        return NULL;
     }
-    if (pids->mutex != NULL) {
-        enif_mutex_destroy(pids->mutex);
-    }
-    kv_free(pids);
-    return NULL;
+    return pids;
 }
 
 void kv_nif_pids_free(struct kv_nif_pids *pids)
 {
-    enif_tsd_key_destroy(pids->key);
     enif_mutex_destroy(pids->mutex);
     while (pids->memories != NULL) {
         struct memory *memory = pids->memories;
@@ -72,11 +78,10 @@ void kv_nif_pids_free(struct kv_nif_pids *pids)
 /* NULL when there is no memory. */
 static struct memory *memory_of_thread(struct kv_nif_pids *pids)
 {
-    struct memory *memory = enif_tsd_get(pids->key);
-    if (memory != NULL) {
-        return memory;
+    if (own.number == pids->number) {
+        return own.memory;
     }
-    memory = kv_zalloc(sizeof *memory);
+    struct memory *memory = kv_zalloc(sizeof *memory);
     memory->env = enif_alloc_env();
     if (memory->env == NULL) {
         kv_free(memory);
@@ -86,7 +91,8 @@ static struct memory *memory_of_thread(struct kv_nif_pids *pids)
     memory->next = pids->memories;
     pids->memories = memory;
     enif_mutex_unlock(pids->mutex);
-    enif_tsd_set(pids->key, memory);
+    own.number = pids->number;
+    own.memory = memory;
     return memory;
 }
 

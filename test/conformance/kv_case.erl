@@ -38,9 +38,21 @@ spawned(Node) ->
 call(Server, Request) ->
     (persistent_term:get(?MODULE, gen_server)):call(Server, Request, ?DEADLINE).
 
--spec call_by(gen_server | kv_call) -> ok.
+-spec call_by(gen_server | kv_call | kv_local_call) -> ok.
 call_by(Way) ->
+    _ = application:load(kv),
+    ok = application:set_env(kv, local_reads, Way =:= kv_local_call),
+    %% It opens what is to be read locally when it is started again.
+    ok = end_watch(whereis(kv_watch)),
     persistent_term:put(?MODULE, Way).
+
+end_watch(undefined) ->
+    ok;
+end_watch(Pid) ->
+    Monitor = monitor(process, Pid),
+    true = exit(Pid, kill),
+    killed = down(Monitor),
+    ok.
 
 %% What a fun comes to.
 -spec outcome(fun(() -> term())) -> {returned, term()} | {error | exit | throw, term()}.

@@ -149,11 +149,11 @@ restart_case(Config) ->
 
 %%% Ways to call
 %%
-%% A suite whose groups are both_ways(Groups) and whose cases are ways() runs all of it twice: kv_case:call/2 is
-%% gen_server:call/3 first, and then what the functions of kv_bucket use.
+%% A suite whose groups are both_ways(Groups) and whose cases are ways() runs all of it three times: kv_case:call/2 is
+%% gen_server:call/3 first, then what the functions of kv_bucket use, then what they use where local_reads is on.
 
 -spec ways() -> [{group, atom()}].
-ways() -> [{group, gen_server}, {group, kv_call}].
+ways() -> [{group, gen_server}, {group, kv_call}, {group, kv_local_call}].
 
 -spec both_ways([term()]) -> [term()].
 both_ways(Groups) -> [{Way, [], Groups} || {group, Way} <- ways()].

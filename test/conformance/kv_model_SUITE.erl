@@ -10,6 +10,8 @@
 -define(RUNS, 3000).
 %% And with the calls of kv_bucket, which send no monitors.
 -define(KV_CALL_RUNS, 1000).
+%% And with what is read without a call.
+-define(KV_LOCAL_RUNS, 1000).
 %% The model is checked against an ordinary node, too.
 -define(REFERENCE_RUNS, 300).
 
@@ -20,6 +22,7 @@ all() ->
         the_model_is_true_of_ordinary_processes,
         the_model_is_true_of_native_processes,
         the_model_is_true_of_calls_without_monitors,
+        the_model_is_true_of_local_reads,
         the_node_keeps_nothing_of_the_programs
     ].
 
@@ -42,6 +45,11 @@ the_model_is_true_of_calls_without_monitors(Config) ->
     _ = kv_conformance:enter(kv_call, Config),
     check(Config, native, ?KV_CALL_RUNS),
     kv_conformance:leave(kv_call, Config).
+
+the_model_is_true_of_local_reads(Config) ->
+    _ = kv_conformance:enter(kv_local_call, Config),
+    check(Config, native, ?KV_LOCAL_RUNS),
+    kv_conformance:leave(kv_local_call, Config).
 
 check(Config, Which, Runs) ->
     Node = proplists:get_value(Which, kv_conformance:targets(Config)),

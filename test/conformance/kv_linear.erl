@@ -1,0 +1,41 @@
+%% @doc Whether a history of reads and writes of one register can have happened in some order that agrees with their times:
+%% Wing and Gong, "Testing and Verifying Concurrent Objects", 1993, with what has been tried remembered (Lowe, 2017).
+%%
+%% An operation is {Begin, End, write | read, Value}: it took effect at one instant between its times. The register
+%% holds `absent' at first.
+-module(kv_linear).
+
+-export([check/1]).
+
+-type operation() :: {integer(), integer(), read | write, term()}.
+
+%% The work is bounded by the number of sets of operations that can be done before others, which is small where few
+%% processes are at work at once.
+-spec check([operation()]) -> boolean().
+check(History) ->
+    Numbered = lists:zip(lists:seq(1, length(History)), lists:sort(History)),
+    {Possible, _Tried} = possible(Numbered, absent, #{}),
+    Possible.
+
+possible([], _Value, Tried) ->
+    {true, Tried};
+possible(Left, Value, Tried) ->
+    State = {[N || {N, _} <- Left], Value},
+    case Tried of
+        #{State := _} ->
+            {false, Tried};
+        #{} ->
+            Soonest = lists:min([End || {_, {_, End, _, _}} <- Left]),
+            First = [Operation || {_, {Begin, _, _, _}} = Operation <- Left, Begin =< Soonest],
+            try_each(First, Left, Value, Tried#{State => tried})
+    end.
+
+try_each([], _Left, _Value, Tried) ->
+    {false, Tried};
+try_each([{_, {_, _, read, Seen}} | First], Left, Value, Tried) when Seen =/= Value ->
+    try_each(First, Left, Value, Tried);
+try_each([{_, {_, _, _, Next}} = Operation | First], Left, Value, Tried0) ->
+    case possible(lists:delete(Operation, Left), Next, Tried0) of
+        {true, Tried} -> {true, Tried};
+        {false, Tried} -> try_each(First, Left, Value, Tried)
+    end.

@@ -24,6 +24,8 @@
     | disturbed
     %% The arena is not what its format says.
     | broken
+    %% The bucket counts uses, to know what to evict.
+    | counted
     %% Key or value are too large for a scheduler.
     | large
     %% The value has an atom that this VM does not know.

@@ -10,6 +10,7 @@
     X(held)                                                                                        \
     X(disturbed)                                                                                   \
     X(broken)                                                                                      \
+    X(counted)                                                                                     \
     X(large)                                                                                       \
     X(unknown)
 
@@ -183,6 +184,9 @@ static ERL_NIF_TERM find(ErlNifEnv *env, const struct wanted *wanted,
         }
         if (read != KV_READ_FOUND) {
             return reason_of(wanted->library, read);
+        }
+        if (value.has_use) { /* the owner is to know that it was used */
+            return wanted->library->counted;
         }
         if (wanted->take(env, wanted, &value, &result)) {
             return result;

@@ -22,6 +22,8 @@ defmodule KV.Node do
       if the bucket says so. Default: three quarters of the memory of the machine.
     * `:ticktime` (seconds), `:max_frame` (bytes), `:max_depth`, `:max_peers`, `:handshake_timeout`
       (milliseconds), `:bind`, `:port`, `:log_level` - as `priv/kv_node --help` has them.
+    * `:local_reads` - whether this VM reads buckets of the node without a call, from its memory; it loads a NIF.
+      Default: `false`. docs/local-reads.md.
     * `:observer_names` - how many atoms may be made so that Observer shows proxies by the names of their buckets, for
       all of the VM; 0 for none. From OTP 27 on no atom is needed, and all have their names. Default: 1000.
     * `:gather` - microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are
@@ -50,7 +52,8 @@ defmodule KV.Node do
 
   @typedoc """
   What is known of the node: its name, the operating system pid of the program, the TCP port it listens on, its
-  version, the creation EPMD gave it, the milliseconds since it is connected, and the path of the program.
+  version, the creation EPMD gave it, the milliseconds since it is connected, the path of the program, and whether it
+  is read without a call: `:on`, or `{:off, why}`.
   """
   @type info :: %{
           name: node,
@@ -59,7 +62,8 @@ defmodule KV.Node do
           version: String.t(),
           creation: non_neg_integer,
           uptime_ms: non_neg_integer,
-          program: String.t()
+          program: String.t(),
+          local_reads: :on | {:off, term}
         }
 
   @doc """

@@ -143,11 +143,13 @@ tab(Name) ->
     [Index] = [I || I <- Indexes, wxNotebook:getPageText(Notebook, I) =:= Name],
     wxNotebook:getSelection(Notebook) =:= Index orelse change_tab(Notebook, Index).
 
-%% Observer hears of it by an event of wx.
+%% Observer hears of it by an event of wx, and the panel by Observer: it has asked the node when it tells its state.
 change_tab(Notebook, Index) ->
     Previous = panel(),
     _ = wxNotebook:setSelection(Notebook, Index),
-    wait(fun() -> panel() =/= Previous end).
+    wait(fun() -> panel() =/= Previous end),
+    _ = sys:get_state(panel(), ?DEADLINE),
+    ok.
 
 node_menu() ->
     Bar = wxFrame:getMenuBar(frame()),

@@ -91,10 +91,14 @@ title() ->
 resize(Width, Height) ->
     resize(frame(), Width, Height).
 
-%% The size that it has already would be no change, though the screen may not show it yet.
+%% Until it is so on the screen: a size that is set while the window opens is lost, and a box that is drawn outside of
+%% the window cannot be clicked. The size that wx has already would be no change for it.
 resize(Frame, Width, Height) ->
-    ok = wxWindow:setSize(Frame, 0, 0, Width, Height - 1),
-    wxWindow:setSize(Frame, 0, 0, Width, Height).
+    wait(fun() ->
+        ok = wxWindow:setSize(Frame, 0, 0, Width, Height - 1),
+        ok = wxWindow:setSize(Frame, 0, 0, Width, Height),
+        kv_observer_screen:happens(fun() -> kv_observer_screen:has_window({0, 0, Width, Height}) end)
+    end).
 
 %% Evaluates a fun in a process of Observer's, between two of its own messages.
 within(Process, Fun) ->

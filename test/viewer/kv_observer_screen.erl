@@ -3,7 +3,7 @@
 %% There is no window manager: a new window is above the others, and has no frame.
 -module(kv_observer_screen).
 
--export([windows/0, click/3, double_click/2, pick_from_popup/2, happens/1, close_message_box/0, picture/2]).
+-export([windows/0, has_window/1, click/3, double_click/2, pick_from_popup/2, happens/1, close_message_box/0, picture/2]).
 
 -define(DEADLINE, 30000).
 -define(SOON, 2000).
@@ -18,6 +18,9 @@
 windows() ->
     _ = xdotool("mousemove 3 3 mousemove 2 2"),
     visible().
+
+has_window(Place) ->
+    lists:keymember(Place, 3, visible()).
 
 visible() ->
     Command =

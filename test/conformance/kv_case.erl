@@ -189,6 +189,6 @@ deadly() ->
 -spec unknown_requests() -> [term()].
 unknown_requests() ->
     [
-        get, {get}, {get, a, b, c}, {put, a}, {put, a, b, c}, {}, {size}, {size, 1}, [], [get, a], "size", <<"size">>, 7,
+        get, {get}, {get, a, b, c}, {put, a}, {put, a, b, c, d}, {}, {size}, {size, 1}, [], [get, a], "size", <<"size">>, 7,
         1.5, #{get => a}, {"get", a}, {1, 2}, {{get, a}}, fun erlang:node/0, {stop}, stop, {to_map}, sizes, siz, 'SIZE'
     ].

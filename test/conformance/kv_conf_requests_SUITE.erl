@@ -19,6 +19,8 @@ groups() ->
             requests_about_many_keys_are_answered,
             malformed_requests_about_many_keys_do_nothing,
             an_unknown_request_is_answered_with_an_error,
+            a_time_to_live_that_is_none_is_refused,
+            what_has_a_time_to_live_is_gone_after_it,
             keys_are_the_same_when_they_match,
             a_message_that_is_no_request_is_ignored,
             a_call_to_a_dead_process_exits_with_noproc,
@@ -115,6 +117,36 @@ an_unknown_request_is_answered_with_an_error(Config) ->
         same(Config, fun(Node) ->
             Bucket = bucket(Node),
             [call(Bucket, Request) || Request <- unknown_requests()]
+        end)
+    ).
+
+a_time_to_live_that_is_none_is_refused(Config) ->
+    Bad = [0, -1, 1.5, forever, 1 bsl 47, 1 bsl 70, [], <<"1">>],
+    ?assertEqual(
+        {[{error, {bad_ttl, Ttl}} || Ttl <- Bad, _ <- [put, put_new, put_many]], #{}},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Answers = [
+                call(Bucket, Request)
+             || Ttl <- Bad, Request <- [{put, a, 1, Ttl}, {put_new, a, 1, Ttl}, {put_many, [{a, 1}], Ttl}]
+            ],
+            {Answers, call(Bucket, to_map)}
+        end)
+    ).
+
+%% That it is there before is not asked: nobody knows how long the machine takes.
+what_has_a_time_to_live_is_gone_after_it(Config) ->
+    ?assertEqual(
+        {[ok, true, ok, ok, ok], #{stays => 1, renewed => 2}},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Requests = [
+                {put, a, 1, 1}, {put_new, b, 1, 1}, {put_many, [{renewed, 1}, {c, 1}], 1}, {put_many, #{stays => 1}, infinity},
+                {put, renewed, 2}
+            ],
+            Answers = [call(Bucket, Request) || Request <- Requests],
+            ok = kv_test:wait(fun() -> map_size(call(Bucket, to_map)) =:= 2 end),
+            {Answers, call(Bucket, to_map)}
         end)
     ).
 

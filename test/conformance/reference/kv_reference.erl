@@ -45,8 +45,14 @@ is_value(owner, Value) -> is_pid(Value);
 is_value(creator, Value) -> is_pid(Value);
 is_value(name, Value) -> is_atom(Value) andalso Value =/= '';
 is_value(label, Value) -> is_binary(Value);
+is_value(ancestors, Value) -> is_list(Value) andalso length(Value) =< 16 andalso lists:all(fun is_ancestor/1, Value);
+is_value(max_memory, Value) -> is_integer(Value) andalso Value > 0;
+is_value(evict, Value) -> lists:member(Value, [none, lru, ttl]);
 is_value(event_manager, {Name, Node}) -> is_atom(Name) andalso is_atom(Node);
 is_value(event_manager, Value) -> is_pid(Value).
+
+is_ancestor({Name, Pid}) -> is_atom(Name) andalso is_pid(Pid);
+is_ancestor(Pid) -> is_pid(Pid).
 
 take_name(ok, #{name := Name}) ->
     try register(Name, self()) of

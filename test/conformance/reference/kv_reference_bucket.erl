@@ -3,11 +3,14 @@
 -module(kv_reference_bucket).
 -behaviour(gen_server).
 
+-compile({no_auto_import, [put/2]}).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
+
+-define(IS_TTL(Ttl), (Ttl =:= infinity orelse (is_integer(Ttl) andalso Ttl > 0 andalso Ttl =< 1 bsl 46))).
 
 -spec init(term()) -> no_return().
 init(List) ->
-    kv_reference:enter(?MODULE, [owner, name, label], List, fun(_Options) -> #{} end).
+    kv_reference:enter(?MODULE, [owner, name, label, ancestors, max_memory, evict], List, fun(_Options) -> #{} end).
 
 -spec handle_call(term(), gen_server:from(), map()) -> {reply, term(), map()}.
 handle_call({get, Key}, _From, Map) ->
@@ -22,6 +25,12 @@ handle_call({put_new, Key, _Value}, _From, Map) when is_map_key(Key, Map) ->
     {reply, false, Map};
 handle_call({put_new, Key, Value}, _From, Map) ->
     {reply, true, put(Key, Value, Map)};
+handle_call({Put, _Key, _Value, Ttl}, _From, Map) when Put =:= put orelse Put =:= put_new, not ?IS_TTL(Ttl) ->
+    {reply, {error, {bad_ttl, Ttl}}, Map};
+handle_call({Put, Key, Value, Ttl}, From, Map) when Put =:= put; Put =:= put_new ->
+    {reply, Done, New} = handle_call({Put, Key, Value}, From, Map),
+    ok = keep_for(Ttl, [Key || Done =/= false]),
+    {reply, Done, New};
 handle_call({delete, Key}, _From, Map) ->
     {reply, maps:get(Key, Map, nil), maps:remove(Key, Map)};
 handle_call({has_key, Key}, _From, Map) ->
@@ -46,6 +55,12 @@ handle_call({put_many, Entries}, _From, Map) ->
         true -> {reply, ok, put_many(Entries, Map)};
         false -> {reply, {error, {bad_entries, Entries}}, Map}
     end;
+handle_call({put_many, _Entries, Ttl}, _From, Map) when not ?IS_TTL(Ttl) ->
+    {reply, {error, {bad_ttl, Ttl}}, Map};
+handle_call({put_many, Entries, Ttl}, From, Map) ->
+    {reply, Done, New} = handle_call({put_many, Entries}, From, Map),
+    ok = keep_for(Ttl, [Key || Done =:= ok, {Key, _} <- entries(Entries)]),
+    {reply, Done, New};
 handle_call({delete_many, Keys}, _From, Map) ->
     case is_proper(Keys) of
         true -> {reply, length([K || K <- lists:usort(Keys), is_map_key(K, Map)]), maps:without(Keys, Map)};
@@ -69,17 +84,34 @@ is_proper(Tail) -> Tail =:= [].
 are_entries(Map) when is_map(Map) -> true;
 are_entries(Term) -> is_proper(Term) andalso lists:all(fun(Entry) -> is_tuple(Entry) andalso tuple_size(Entry) =:= 2 end, Term).
 
-put_many(Entries, Map) when is_map(Entries) -> put_many(maps:to_list(Entries), Map);
-put_many(Entries, Map) -> lists:foldl(fun({Key, Value}, Acc) -> put(Key, Value, Acc) end, Map, Entries).
+put_many(Entries, Map) -> lists:foldl(fun({Key, Value}, Acc) -> put(Key, Value, Acc) end, Map, entries(Entries)).
 
-%% A map that has the key keeps it as it is: before OTP 27, -0.0 for 0.0.
-put(Key, Value, Map) -> Map#{Key => Value}.
+entries(Entries) when is_map(Entries) -> maps:to_list(Entries);
+entries(Entries) -> Entries.
+
+%% A map that has the key keeps it as it is: before OTP 27, -0.0 for 0.0. What is put anew has all its time again.
+put(Key, Value, Map) ->
+    _ = erase({timer, Key}),
+    Map#{Key => Value}.
+
+keep_for(infinity, _Keys) ->
+    ok;
+keep_for(Ttl, Keys) ->
+    lists:foreach(fun(Key) -> erlang:put({timer, Key}, erlang:start_timer(Ttl, self(), {expired, Key})) end, Keys).
 
 -spec handle_info(term(), map()) -> {noreply, map()} | {stop, term(), map()}.
 handle_info({'DOWN', Monitor, process, _, Reason}, Map) ->
     case kv_reference:owner_ended(Monitor) of
         true -> {stop, Reason, Map};
         false -> {noreply, Map}
+    end;
+handle_info({timeout, Timer, {expired, Key}}, Map) ->
+    case get({timer, Key}) of
+        Timer ->
+            _ = erase({timer, Key}),
+            {noreply, maps:remove(Key, Map)};
+        _ ->
+            {noreply, Map}
     end;
 handle_info(_Message, Map) ->
     {noreply, Map}.

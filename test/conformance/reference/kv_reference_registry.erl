@@ -9,7 +9,7 @@
 
 -spec init(term()) -> no_return().
 init(List) ->
-    kv_reference:enter(?MODULE, [owner, name, creator, event_manager, label], List, fun(Options) ->
+    kv_reference:enter(?MODULE, [owner, name, creator, event_manager, label, ancestors], List, fun(Options) ->
         _ = put(?WAITING, #{}),
         _ = put('$creator', maps:get(creator, Options, undefined)),
         _ = put('$events', maps:get(event_manager, Options, undefined)),

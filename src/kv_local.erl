@@ -106,7 +106,7 @@ lookup(_Registry, _Name) ->
 lookup(Published, Native, Name) ->
     case Published of
         #{node(Native) := Arena} ->
-            case kv_nif:fetch(Arena, Native, Name) of
+            case kv_nif:lookup(Arena, Native, Name) of
                 {ok, Bucket} -> {ok, Bucket};
                 _Absent -> call
             end;

@@ -7,7 +7,7 @@
 %% @private
 -module(kv_nif).
 
--export([load/0, open_arena/4, close_arena/1, fetch/3, has_key/3, size/2, counters/2, key/3]).
+-export([load/0, open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, key/3]).
 
 -export_type([arena/0, place/0, reason/0]).
 
@@ -38,7 +38,7 @@
 %% Set once the library is wanted.
 -define(WANTED, {?MODULE, wanted}).
 -on_load(load_again/0).
--nifs([open_arena/4, close_arena/1, fetch/3, has_key/3, size/2, counters/2, key/3]).
+-nifs([open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, key/3]).
 
 %% @doc Loads the library, unless it is loaded.
 -spec load() -> ok | {error, {atom(), string()}}.
@@ -73,6 +73,11 @@ close_arena(_Arena) ->
 %% @doc The value of a key in the table of a process.
 -spec fetch(arena(), pid(), term()) -> {ok, term()} | error | reason().
 fetch(_Arena, _Pid, _Key) ->
+    not_loaded(not_loaded).
+
+%% @doc The process of a name in a registry.
+-spec lookup(arena(), pid(), binary()) -> {ok, pid()} | error | reason().
+lookup(_Arena, _Pid, _Name) ->
     not_loaded(not_loaded).
 
 %% @doc Whether there is a value.

@@ -137,8 +137,8 @@ static int open_table(struct kv_process *self, struct kv_buffer *reason)
     struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
     struct kv_pid pid = kv_process_pid(self);
     registry->shown = kv_table_new(arena, NULL);
-    if (registry->shown == NULL ||
-        kv_arena_publish(arena, pid.id, pid.serial, registry->shown) != KV_OK) {
+    if (registry->shown == NULL || kv_arena_publish(arena, pid.id, pid.serial | KV_DIRECTORY_NAMES,
+                                                    registry->shown) != KV_OK) {
         kv_table_free(registry->shown);
         kv_write_atom_text(reason, "enomem");
         return KV_ENOMEM;

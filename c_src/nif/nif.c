@@ -105,7 +105,7 @@ static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
     arena->creation = creation;
     arena->zeros =
         enif_is_identical(argv[3], enif_make_atom(env, "same")) ? KV_ZEROS_SAME : KV_ZEROS_DIFFER;
-    arena->number = atomic_fetch_add(&library->arenas, 1) + 1;
+    arena->number = 2 * (atomic_fetch_add(&library->arenas, 1) + 1);
     memcpy(arena->node, node.data, node.size);
     arena->node_length = node.size;
     ErlNifPid owner;
@@ -162,6 +162,7 @@ static bool has_expired(const struct kv_mapped_value *value)
 
 /* Both functions that look for a key: what they want of the value is `want`. */
 struct wanted {
+    enum kv_nif_kind kind;
     const struct library *library;
     const struct kv_nif_arena *arena;
     /* CHANGED: look for it again; else *result is set. */
@@ -204,7 +205,8 @@ static ERL_NIF_TERM look(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wante
     if (wanted->arena == NULL) {
         return wanted->library->closed;
     }
-    enum kv_read read = kv_nif_table(wanted->library->pids, env, wanted->arena, argv[1], &table);
+    enum kv_read read =
+        kv_nif_table(wanted->library->pids, env, wanted->arena, wanted->kind, argv[1], &table);
     if (read != KV_READ_FOUND) {
         return reason_of(wanted->library, read);
     }
@@ -252,6 +254,15 @@ static ERL_NIF_TERM fetch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return look(env, argv, &wanted);
 }
 
+/* lookup(Arena, Pid, Name): {ok, Pid}, error, or a reason. */
+static ERL_NIF_TERM lookup(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct wanted wanted = {
+        .kind = KV_NIF_NAMES, .take = take_value, .absent = library_of(env)->error};
+    (void)argc;
+    return look(env, argv, &wanted);
+}
+
 /* has_key(Arena, Pid, Key): true, false, or a reason. */
 static ERL_NIF_TERM has_key(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
@@ -271,7 +282,7 @@ static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     if (arena == NULL) {
         return library->closed;
     }
-    enum kv_read read = kv_nif_table(library->pids, env, arena, argv[1], &table);
+    enum kv_read read = kv_nif_table(library->pids, env, arena, KV_NIF_BUCKET, argv[1], &table);
     if (read == KV_READ_FOUND) {
         read = kv_mapped_count(&arena->mapped, &table, &count);
     }
@@ -291,7 +302,7 @@ static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     if (arena == NULL) {
         return library->closed;
     }
-    enum kv_read read = kv_nif_table(library->pids, env, arena, argv[1], &table);
+    enum kv_read read = kv_nif_table(library->pids, env, arena, KV_NIF_BUCKET, argv[1], &table);
     if (read == KV_READ_FOUND) {
         read = kv_mapped_counters(&arena->mapped, &table, &now);
     }
@@ -380,6 +391,7 @@ static ErlNifFunc functions[] = {
     {"open_arena", 4, open_arena, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"close_arena", 1, close_arena, 0},
     {"fetch", 3, fetch, 0},
+    {"lookup", 3, lookup, 0},
     {"has_key", 3, has_key, 0},
     {"size", 2, size, 0},
     {"counters", 2, counters, 0},

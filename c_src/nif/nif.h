@@ -32,7 +32,7 @@ struct kv_nif_arena {
     struct kv_mapped mapped;
     void *base; /* NULL: not mapped */
     size_t length;
-    uint64_t number; /* no other arena of this library has it */
+    uint64_t number; /* even; no other arena of this library has it */
     atomic_bool closed;
     enum kv_zeros zeros;
     uint32_t creation;
@@ -58,6 +58,9 @@ void kv_nif_unmap(struct kv_nif_arena *arena);
 
 struct kv_nif_pids; /* of all threads */
 
+/* What kind of table a process has: that of a bucket, or the names of a registry. */
+enum kv_nif_kind { KV_NIF_BUCKET = 0, KV_NIF_NAMES = 1 };
+
 /* NULL when there is no memory. */
 struct kv_nif_pids *kv_nif_pids_new(void);
 void kv_nif_pids_free(struct kv_nif_pids *pids);
@@ -65,7 +68,7 @@ void kv_nif_pids_free(struct kv_nif_pids *pids);
 /* The table of a process of the arena's node. As kv_mapped_table_of(); GONE also for any other
  * term. A table that was remembered may have ended since. */
 enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
-                          const struct kv_nif_arena *arena, ERL_NIF_TERM pid,
+                          const struct kv_nif_arena *arena, enum kv_nif_kind kind, ERL_NIF_TERM pid,
                           struct kv_mapped_table *table);
 
 /* A term that is a pid of the arena's node, behind its version byte; false for any other term. */

@@ -12,10 +12,8 @@ enum {
 
 struct known {
     ERL_NIF_TERM pid; /* a copy in the thread's environment */
-    uint64_t arena;   /* its number, 0 = a free place */
+    uint64_t arena;   /* its number, 0 = a free place; one more for names */
     uint64_t hash;
-    uint32_t id;
-    uint32_t serial;
     struct kv_mapped_table table;
 };
 
@@ -152,21 +150,21 @@ static bool read_pid(ErlNifEnv *env, const struct kv_nif_arena *arena, ERL_NIF_T
 }
 
 static enum kv_read meet(struct memory *memory, ErlNifEnv *env, const struct kv_nif_arena *arena,
-                         uint64_t hash, ERL_NIF_TERM term, struct kv_mapped_table *table)
+                         enum kv_nif_kind kind, uint64_t hash, ERL_NIF_TERM term,
+                         struct kv_mapped_table *table)
 {
     struct kv_pid pid;
     if (!read_pid(env, arena, term, &pid)) {
         return KV_READ_GONE;
     }
-    enum kv_read result = kv_mapped_table_of(&arena->mapped, pid.id, pid.serial, table);
+    uint32_t serial = pid.serial | (kind == KV_NIF_NAMES ? KV_DIRECTORY_NAMES : 0);
+    enum kv_read result = kv_mapped_table_of(&arena->mapped, pid.id, serial, table);
     if (result == KV_READ_FOUND) {
         struct known *known = place_for(memory, hash);
         *known = (struct known){
             .pid = enif_make_copy(memory->env, term),
-            .arena = arena->number,
+            .arena = arena->number + kind,
             .hash = hash,
-            .id = pid.id,
-            .serial = pid.serial,
             .table = *table,
         };
     }
@@ -174,7 +172,7 @@ static enum kv_read meet(struct memory *memory, ErlNifEnv *env, const struct kv_
 }
 
 enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
-                          const struct kv_nif_arena *arena, ERL_NIF_TERM pid,
+                          const struct kv_nif_arena *arena, enum kv_nif_kind kind, ERL_NIF_TERM pid,
                           struct kv_mapped_table *table)
 {
     struct memory *memory = memory_of_thread(pids);
@@ -182,9 +180,9 @@ enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
         return KV_READ_GONE;
     }
     uint64_t hash = (uint64_t)enif_hash(ERL_NIF_INTERNAL_HASH, pid, 0);
-    const struct known *known = find(memory, arena->number, hash, pid);
+    const struct known *known = find(memory, arena->number + kind, hash, pid);
     if (known == NULL) {
-        return meet(memory, env, arena, hash, pid, table);
+        return meet(memory, env, arena, kind, hash, pid, table);
     }
     *table = known->table;
     return KV_READ_FOUND;

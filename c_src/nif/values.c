@@ -45,6 +45,14 @@ static bool decode_atom(ErlNifEnv *env, const uint8_t *text, size_t length, ERL_
     return enif_make_existing_atom_len(env, (const char *)text, length, term, ERL_NIF_LATIN1) != 0;
 }
 
+static bool decode_float(ErlNifEnv *env, uint64_t bits, ERL_NIF_TERM *term)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    *term = isfinite(value) ? enif_make_double(env, value) : 0;
+    return isfinite(value);
+}
+
 /* What needs no decoder; false leaves it to one. */
 static bool decode_simple(ErlNifEnv *env, struct kv_bytes bytes, ERL_NIF_TERM *term)
 {
@@ -59,6 +67,8 @@ static bool decode_simple(ErlNifEnv *env, struct kv_bytes bytes, ERL_NIF_TERM *t
     case KV_TAG_SMALL_ATOM_UTF8:
         return bytes.length >= 2 && bytes.length == 2 + (size_t)data[1] &&
                decode_atom(env, data + 2, data[1], term);
+    case KV_TAG_NEW_FLOAT:
+        return bytes.length == 9 && decode_float(env, kv_get64(data + 1), term);
     case KV_TAG_NIL:
         *term = enif_make_list(env, 0);
         return bytes.length == 1;

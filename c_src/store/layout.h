@@ -29,6 +29,10 @@ enum {
     KV_DIRECTORY_SLOT = 0,
 };
 
+/* In the serial of a key of the directory: the table has the names of a registry, it is no bucket.
+ */
+#define KV_DIRECTORY_NAMES UINT32_C(0x80000000)
+
 enum kv_arena_state { KV_ARENA_LIVES = 1, KV_ARENA_ENDED = 2 };
 
 struct kv_arena_header {

@@ -35,6 +35,7 @@ table(Entries) ->
     Name = integer_to_binary(Entries),
     Bucket = bucket(Name),
     ok = fill(Bucket, Ets, Entries),
+    true = ets:insert(Ets, {Name, Bucket}),
     io:format("### ~b entries~n~n", [Entries]),
     print("reads", rounds(cells(Name, Bucket, Ets, Entries))),
     {Stop, _} = writer(Bucket, Entries),
@@ -66,7 +67,7 @@ cells(Name, Bucket, Ets, Entries) ->
         Pair("tuple key", Keys(fun(N) -> {k, N} end), none),
         Pair("miss", Keys(fun(N) -> binary(-N) end), none),
         {"20-byte key, 2 processes", fun() -> each(Get, Binary, 2) end, fun() -> each(Lookup, Binary, 2) end, none},
-        {"registry: a name", fun() -> each(name(), {Name}, 1) end, fun() -> each(Lookup, {name}, 1) end, {at_most, 1}},
+        {"registry: a name", fun() -> each(name(), {Name}, 1) end, fun() -> each(Lookup, {Name}, 1) end, {at_most, 1}},
         {"against persistent_term, one key", fun() -> each(Get, {binary(1)}, 1) end, fun() -> each(Term, {binary(1)}, 1) end, none},
         {"against a call, one key", fun() -> each(Get, {binary(1)}, 1) end,
             fun() -> each(fun(Key) -> kv_call:call(Bucket, {get, Key}, 5000) end, {binary(1)}, 1) end, none},
@@ -98,7 +99,7 @@ fill(Bucket, Ets, Entries) ->
     ],
     Large = [{{large, Size}, binary:copy(<<7>>, Size)} || Size <- [8, 1024, 16384, 65536]],
     ok = kv_bucket:put_many(Bucket, Large),
-    true = ets:insert(Ets, [{name, Bucket} | Large]),
+    true = ets:insert(Ets, Large),
     ok.
 
 %% Nanoseconds of one call of Fun by each of so many processes.

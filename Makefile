@@ -35,7 +35,7 @@ test-observer: ## the real Observer, under a virtual display, looks at both node
 
 screenshots: ## the same, and it leaves its pictures in docs/images
 	@scripts/install screenshots
-	@KV_IMAGES=docs/images scripts/test observer
+	@KV_IMAGES=$(CURDIR)/docs/images scripts/test observer
 
 demo: ## the tour: makes buckets, kills everything there is to kill, and says what recovered and how soon
 	@scripts/install run

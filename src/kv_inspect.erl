@@ -142,8 +142,17 @@ collect(Collector, Monitor, Fun, Acc) ->
 others(Collector, Rows) ->
     [Row || Row <- Rows, element(2, Row) =/= Collector].
 
-row({etop_proc_info, Pid, Memory, Operations, _Name, _Runtime, {Module, _, _}, Queue}) ->
-    #{pid => Pid, kind => kind(Module), memory => Memory, operations => Operations, queue => Queue}.
+row({etop_proc_info, Pid, Memory, Operations, _Name, _Runtime, Function, Queue}) ->
+    #{pid => Pid, kind => kind(module(Function)), memory => Memory, operations => Operations, queue => Queue}.
+
+%% A process with a label has text there: "shopping: kv_bucket:waiting/0".
+module({Module, _, _}) ->
+    Module;
+module(Text) ->
+    case string:prefix(lists:last(string:split(Text, ": ", trailing)), "kv_bucket:") of
+        nomatch -> kv_registry;
+        _ -> kv_bucket
+    end.
 
 %% @doc The native process behind a pid: its own, or that of a proxy on any node. `{error, noproc}': the process is dead;
 %% `{error, not_kv}': it is something else.

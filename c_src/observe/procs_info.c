@@ -1,11 +1,18 @@
 /* Observer's tab Processes: a row for each, sent in chunks.
  *
  * OTP: lib/runtime_tools/src/observer_backend.erl, procs_info/1. */
+#include "observe/characters.h"
 #include "observe/functions.h"
 #include "observe/parts.h"
 #include "process/runtime.h"
 
-enum { CHUNK_ROWS = 1024 }; /* processes in one message to a collector */
+#include <stdio.h>
+
+enum {
+    CHUNK_ROWS = 1024, /* processes in one message to a collector */
+    LABEL_MAX = 80,    /* bytes of a label in a row */
+    FUNCTION_MAX = 160,
+};
 
 struct collector {
     struct kv_buffer target; /* a pid as a term */
@@ -13,9 +20,24 @@ struct collector {
     struct kv_term_list rows;
 };
 
-/* {etop_proc_info, Pid, Memory, Reductions, Name, Runtime, CurrentFunction, QueueLength}. The name
- * is an atom or {M, F, A}: older Observers cannot sort others, and user's names must not become
- * atoms. */
+/* Older Observers can sort names only if they are atoms or {M, F, A}, and labels must not become
+ * atoms. What is in the column of functions may be any term, and a list of characters is shown as
+ * text (observer_lib:to_str/1): there the label comes first. */
+static void write_function(struct kv_buffer *to, const struct kv_process_info *info)
+{
+    char text[FUNCTION_MAX];
+    if (info->label.length == 0) {
+        kv_write_current(to, info);
+        return;
+    }
+    size_t label = info->label.length < LABEL_MAX ? info->label.length : LABEL_MAX;
+    int length =
+        snprintf(text, sizeof text, "%.*s: %s:%s/0", (int)label, (const char *)info->label.data,
+                 info->module, info->suspended ? "suspended" : "waiting");
+    kv_write_characters(to, kv_bytes(text, (size_t)length));
+}
+
+/* {etop_proc_info, Pid, Memory, Reductions, Name, Runtime, CurrentFunction, QueueLength} */
 static void add_row(void *context, const struct kv_process *process)
 {
     struct collector *collector = context;
@@ -34,7 +56,7 @@ static void add_row(void *context, const struct kv_process *process)
         kv_write_initial_call(to, &info);
     }
     kv_write_u64(to, 0);
-    kv_write_current(to, &info);
+    write_function(to, &info);
     kv_write_u64(to, info.queue);
 }
 

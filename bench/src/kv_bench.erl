@@ -9,7 +9,7 @@
 
 -include("kv_bench.hrl").
 
--type part() :: node | calls | sizes | many | memory | pause.
+-type part() :: node | calls | sizes | many | memory | pause | reads.
 -type row() :: #row{}.
 -type settings() :: #{
     rounds := pos_integer(),
@@ -72,7 +72,7 @@ numbers(Variable, Default) ->
     end.
 
 parts() ->
-    chosen("ONLY", [node, calls, sizes, many, memory, pause]).
+    chosen("ONLY", [node, calls, sizes, many, memory, pause, reads]).
 
 %% The environment names some of these, with commas between them.
 chosen(Variable, All) ->
@@ -93,4 +93,5 @@ run(calls, Settings) -> kv_bench_calls:run(calls, Settings);
 run(sizes, Settings) -> kv_bench_calls:run(sizes, Settings);
 run(many, Settings) -> kv_bench_calls:run(many, Settings);
 run(memory, Settings) -> kv_bench_memory:run(Settings);
-run(pause, Settings) -> kv_bench_pause:run(Settings).
+run(pause, Settings) -> kv_bench_pause:run(Settings);
+run(reads, Settings) -> kv_bench_reads:run(Settings).

@@ -61,7 +61,42 @@ bars() ->
                 spread_of(#{part => pause, operation => stall, contender => kv_bucket, metric => longest_us})},
             {"the node alone, C client, 256 in flight, monitors around each call", at_least, 3000000, "/s",
                 spread_of(#{part => node, operation => monitors, metric => rate})}
+        ] ++ lists:append([reads_bars(Size, Title) || {Size, Title} <- [{small, "1000 entries"}, {large, "large table"}]]) ++
+        [
+            writes_bar("full speed, against none", writes, nobody),
+            writes_bar("full speed, against as many that read ETS", writes, local_ets),
+            writes_bar("10,000 reads/s each, against none", writes_at_modest, nobody),
+            writes_bar("10,000 reads/s each, against as many that read ETS", writes_at_modest, local_ets)
         ].
+
+reads_bars(Size, Title) ->
+    Bar = fun(What, Operation, Sense, Wanted) ->
+        {lists:concat(["local ", What, " against ets:lookup, ", Title]), Sense, Wanted, " x", reads_ratio(Size, Operation)}
+    end,
+    [
+        Bar("get, 20-byte key, 32-byte value, time", get, at_most, 0.8),
+        Bar("get while the node writes to the bucket at full speed, time", get_written, at_most, 1.5),
+        Bar("lookup in the registry, time", lookup, at_most, 1),
+        Bar("get_many of 1000, keys a second", get_many, at_least, 1)
+    ].
+
+%% Of times; of get_many, how many more in the same time.
+reads_ratio(Size, Operation) ->
+    {Ours, Theirs} = case Operation of
+        get_many -> {local_ets, kv_local};
+        _ -> {kv_local, local_ets}
+    end,
+    Pattern = #{part => reads, operation => list_to_atom(lists:concat([Size, "_", Operation])), callers => 1, metric => ns},
+    fun(Rows) -> kv_bench_figures:spread(kv_bench_figures:ratios(Rows, Pattern, Ours, Theirs)) end.
+
+writes_bar(What, Operation, Other) ->
+    {
+        "writes while 4 VMs read locally, " ++ What,
+        at_least,
+        0.9,
+        " x",
+        ratio(#{part => reads, operation => Operation, callers => 4}, kv_local, Other)
+    }.
 
 call_bar(Title, Contender, Callers, Bar) ->
     {

@@ -3,7 +3,7 @@
 %% All of them keep the same thousand keys and are asked the same things by the same callers in this VM.
 -module(kv_bench_contender).
 
--export([start/1, stop/1, names/0, title/1, fill/3]).
+-export([start/1, stop/1, names/0, all/0, title/1, fill/3]).
 
 -export_type([t/0, name/0]).
 
@@ -44,6 +44,11 @@ names() ->
     [kv_bucket] ++ [Name || Name <- [kv_eager, kv_prompt], is_valid(options(Name))] ++
         [kv_call, map, ets, agent, eredis, eredis_pool, libei, tcp, local_ets, local_agent].
 
+%% @doc Those as well that the part `reads' alone has.
+-spec all() -> [name()].
+all() ->
+    names() ++ [kv_local, persistent_term, nobody].
+
 %% @doc What it is called in tables and plots.
 -spec title(name()) -> string().
 title(kv_bucket) -> "KV.Bucket";
@@ -58,7 +63,10 @@ title(eredis_pool) -> "eredis, pool of " ++ integer_to_list(?POOL);
 title(libei) -> "libei node";
 title(tcp) -> "raw TCP";
 title(local_ets) -> "local ETS";
-title(local_agent) -> "local Agent".
+title(local_agent) -> "local Agent";
+title(kv_local) -> "KV.Bucket, local_reads";
+title(persistent_term) -> "persistent_term";
+title(nobody) -> "nobody reads".
 
 -spec stop(t()) -> ok.
 stop(#{end_it := End}) ->

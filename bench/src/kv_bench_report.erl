@@ -48,11 +48,15 @@ legend() ->
     [
         "Rates are calls a second: least, median, greatest of the rounds. *kv is* is the median of the ratios of KV.Bucket to this "
         "contender, each taken within a round. Times are medians: of the half and of all but a hundredth of the calls, and of the "
-        "processor time one call takes in the contender's process and in the caller's VM.\n\n"
+        "processor time one call takes in the contender's process and in the caller's VM. Of reads, *ns* is the time that one of them "
+        "takes, where less than 1 x is faster than this; rates are those of all VMs together.\n\n"
     ].
 
 table({Part, Operation, Callers, Bytes} = Cell, Rows) ->
-    case Part =:= memory orelse Part =:= pause of
+    case lists:member(Part, [memory, pause, reads]) of
+        true when Part =:= reads ->
+            Title = io_lib:format("## reads: ~ts, ~b at once, values of ~b bytes\n\n", [Operation, Callers, Bytes]),
+            [Title, compared(Cell, Rows), "\n"];
         true ->
             [io_lib:format("## ~ts: ~ts\n\n", [Part, Operation]), plain(Cell, Rows), "\n"];
         false ->
@@ -100,7 +104,19 @@ plain(Cell, Rows) ->
         {Min, Mid, Max} <- [kv_bench_figures:spread(kv_bench_figures:values(Rows, Pattern#{contender => Name, metric => Metric}))]
     ]).
 
+%% Nanoseconds or rates, and how those of local reads are to each.
+compared(Cell, Rows) ->
+    Pattern = pattern(Cell),
+    columns(["", "", "min", "median", "max", "kv is"], [
+        [kv_bench_contender:title(Name), atom_to_list(Metric), figure(Min), figure(Mid), figure(Max), ratio(Ratio)]
+     || Name <- names(Pattern, Rows),
+        Metric <- [ns, rate],
+        {Min, Mid, Max} <- [kv_bench_figures:spread(kv_bench_figures:values(Rows, Pattern#{contender => Name, metric => Metric}))],
+        Ratio <- [kv_bench_figures:spread(kv_bench_figures:ratios(Rows, Pattern#{metric => Metric}, kv_local, Name))]
+    ]).
+
 figure(Value) when is_integer(Value) -> integer_to_list(Value);
+figure(Value) when Value >= 10000 -> integer_to_list(round(Value));
 figure(Value) -> io_lib:format("~.1f", [Value]).
 
 pattern({Part, Operation, Callers, Bytes}) ->
@@ -111,7 +127,7 @@ rows_of(#{part := Part, operation := Operation, callers := Callers, bytes := Byt
 
 names(Pattern, Rows) ->
     Present = [Row#row.contender || Row <- rows_of(Pattern, Rows)],
-    [Name || Name <- kv_bench_contender:names(), lists:member(Name, Present)].
+    [Name || Name <- kv_bench_contender:all(), lists:member(Name, Present)].
 
 %% A table of markdown that can be read as it is.
 columns(Titles, Lines) ->

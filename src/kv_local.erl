@@ -15,8 +15,10 @@
 -export_type([answer/1]).
 
 -type answer(T) :: T | call.
-%% What is published: the arenas of nodes; the native processes of registries, by their proxies and their names.
--type published() :: #{node() => kv_nif:arena(), pid() | atom() => pid()}.
+%% What is published: the arenas of nodes; the native processes of registries, by their proxies and their names, with the
+%% arena that they are in, if it is open yet.
+-type published() :: #{node() => kv_nif:arena(), pid() | atom() => registry()}.
+-type registry() :: {kv_nif:arena(), pid()} | pid().
 
 -define(PUBLISHED, ?MODULE).
 %% In the dictionary of a process: buckets that it has sent something that they may not have handled yet. When there are
@@ -94,25 +96,22 @@ get_all(_Improper, _Default, _Arena, _Pid, _Before, _Values) ->
 %% be, and the registry waits until it is.
 -spec lookup(gen_server:server_ref(), term()) -> answer({ok, pid()}).
 lookup(Registry, Name) when is_binary(Name) ->
-    Published = persistent_term:get(?PUBLISHED, #{}),
-    case Published of
-        #{Registry := Native} when is_pid(Native) -> lookup(Published, Native, Name);
-        #{} when is_pid(Registry) -> lookup(Published, Registry, Name);
-        #{} -> call
+    case persistent_term:get(?PUBLISHED, #{}) of
+        #{Registry := {Arena, Native}} -> found(kv_nif:lookup(Arena, Native, Name));
+        Published when is_pid(Registry) -> lookup(Published, Registry, Name);
+        _Published -> call
     end;
 lookup(_Registry, _Name) ->
     call.
 
 lookup(Published, Native, Name) ->
     case Published of
-        #{node(Native) := Arena} ->
-            case kv_nif:lookup(Arena, Native, Name) of
-                {ok, Bucket} -> {ok, Bucket};
-                _Absent -> call
-            end;
-        #{} ->
-            call
+        #{node(Native) := Arena} -> found(kv_nif:lookup(Arena, Native, Name));
+        #{} -> call
     end.
+
+found({ok, _} = Found) -> Found;
+found(_Absent) -> call.
 
 with_arena(Pid, Read) when is_pid(Pid) ->
     case persistent_term:get(?PUBLISHED, #{}) of
@@ -184,26 +183,42 @@ close(Arena) ->
 %% @doc Lets this VM read from a node. To be called by one process only, as withdraw/1 and publish_registry/3.
 -spec publish(node(), kv_nif:arena()) -> ok.
 publish(Node, Arena) ->
-    update(fun(Published) -> Published#{Node => Arena} end).
+    update(fun(Published) ->
+        maps:map(fun(_Key, Value) -> opened(Node, Arena, Value) end, Published#{Node => Arena})
+    end).
+
+opened(Node, Arena, Native) when is_pid(Native), node(Native) =:= Node -> {Arena, Native};
+opened(_Node, _Arena, Value) -> Value.
 
 %% @doc And no more: neither from a node, nor by way of the registries that were there.
 -spec withdraw(node()) -> ok.
 withdraw(Node) ->
     update(fun(Published) ->
-        maps:filter(fun(Key, Value) -> Key =/= Node andalso not (is_pid(Value) andalso node(Value) =:= Node) end, Published)
+        maps:filter(fun(Key, Value) -> Key =/= Node andalso not is_of(Node, Value) end, Published)
     end).
+
+is_of(Node, {_Arena, Native}) -> node(Native) =:= Node;
+is_of(Node, Native) when is_pid(Native) -> node(Native) =:= Node;
+is_of(_Node, _Arena) -> false.
 
 %% @doc Lets this VM read a registry that is known by its proxy, and by the local name of that if it has one.
 -spec publish_registry(pid(), undefined | atom(), pid()) -> ok.
 publish_registry(Proxy, Name, Native) ->
     update(fun(Published) ->
         Alive = maps:filter(fun(Key, _) -> is_atom(Key) orelse is_process_alive(Key) end, Published),
+        Registry = registry(Alive, Native),
         case Alive of
-            #{Name := Arena} when is_reference(Arena) -> Alive#{Proxy => Native};
-            #{} when Name =:= undefined -> Alive#{Proxy => Native};
-            #{} -> Alive#{Proxy => Native, Name => Native}
+            #{Name := Arena} when is_reference(Arena) -> Alive#{Proxy => Registry};
+            #{} when Name =:= undefined -> Alive#{Proxy => Registry};
+            #{} -> Alive#{Proxy => Registry, Name => Registry}
         end
     end).
+
+registry(Published, Native) ->
+    case Published of
+        #{node(Native) := Arena} -> {Arena, Native};
+        #{} -> Native
+    end.
 
 %% @doc Takes everything back.
 -spec reset() -> ok.

@@ -173,10 +173,11 @@ reads_in(_Key) -> 1.
 
 %% Nanoseconds for one read, where so many processes read at once.
 by(Processes, Read, Keys, Ms) ->
-    Readers = [spawn_monitor(fun() -> exit({took, timed(Read, Keys, Ms)}) end) || _ <- lists:seq(1, Processes)],
+    Parent = self(),
+    Readers = [spawn_monitor(fun() -> Parent ! {self(), timed(Read, Keys, Ms)} end) || _ <- lists:seq(1, Processes)],
     Took = [
         receive
-            {'DOWN', Monitor, process, Pid, {took, Ns}} -> Ns;
+            {Pid, Ns} -> true = demonitor(Monitor, [flush]), Ns;
             {'DOWN', Monitor, process, Pid, Reason} -> error({reader_died, Reason})
         end
      || {Pid, Monitor} <- Readers

@@ -59,10 +59,11 @@ static void owner_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonit
 }
 
 /* NULL when it is none, or closed. */
-static const struct kv_nif_arena *get_arena(ErlNifEnv *env, ERL_NIF_TERM term)
+static const struct kv_nif_arena *get_arena(const struct library *library, ErlNifEnv *env,
+                                            ERL_NIF_TERM term)
 {
     void *object;
-    if (!enif_get_resource(env, term, library_of(env)->arena_type, &object)) {
+    if (!enif_get_resource(env, term, library->arena_type, &object)) {
         return NULL;
     }
     const struct kv_nif_arena *arena = object;
@@ -200,8 +201,7 @@ static ERL_NIF_TERM look(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wante
 {
     struct kv_mapped_table table;
     struct kv_nif_key key;
-    wanted->library = library_of(env);
-    wanted->arena = get_arena(env, argv[0]);
+    wanted->arena = get_arena(wanted->library, env, argv[0]);
     if (wanted->arena == NULL) {
         return wanted->library->closed;
     }
@@ -249,7 +249,8 @@ static bool take_presence(ErlNifEnv *env, const struct wanted *wanted,
 /* fetch(Arena, Pid, Key): {ok, Value}, error, or a reason. */
 static ERL_NIF_TERM fetch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    struct wanted wanted = {.take = take_value, .absent = library_of(env)->error};
+    const struct library *library = library_of(env);
+    struct wanted wanted = {.library = library, .take = take_value, .absent = library->error};
     (void)argc;
     return look(env, argv, &wanted);
 }
@@ -257,8 +258,9 @@ static ERL_NIF_TERM fetch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 /* lookup(Arena, Pid, Name): {ok, Pid}, error, or a reason. */
 static ERL_NIF_TERM lookup(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
+    const struct library *library = library_of(env);
     struct wanted wanted = {
-        .kind = KV_NIF_NAMES, .take = take_value, .absent = library_of(env)->error};
+        .kind = KV_NIF_NAMES, .library = library, .take = take_value, .absent = library->error};
     (void)argc;
     return look(env, argv, &wanted);
 }
@@ -266,7 +268,8 @@ static ERL_NIF_TERM lookup(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 /* has_key(Arena, Pid, Key): true, false, or a reason. */
 static ERL_NIF_TERM has_key(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    struct wanted wanted = {.take = take_presence, .absent = library_of(env)->false_};
+    const struct library *library = library_of(env);
+    struct wanted wanted = {.library = library, .take = take_presence, .absent = library->false_};
     (void)argc;
     return look(env, argv, &wanted);
 }
@@ -275,7 +278,7 @@ static ERL_NIF_TERM has_key(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     const struct library *library = library_of(env);
-    const struct kv_nif_arena *arena = get_arena(env, argv[0]);
+    const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     struct kv_mapped_table table;
     uint64_t count;
     (void)argc;
@@ -294,7 +297,7 @@ static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     const struct library *library = library_of(env);
-    const struct kv_nif_arena *arena = get_arena(env, argv[0]);
+    const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     struct kv_mapped_table table;
     struct kv_mapped_counters now;
     ERL_NIF_TERM result;

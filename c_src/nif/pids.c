@@ -29,6 +29,8 @@ struct minted {
 struct memory {
     struct memory *next;
     ErlNifEnv *env;
+    const struct known
+        *last[2]; /* met last, of either kind: to hash a pid costs more than to compare it */
     unsigned count;
     struct known places[PLACES];
     struct minted minted[PLACES];
@@ -179,10 +181,15 @@ enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
     if (memory == NULL) {
         return KV_READ_GONE;
     }
-    uint64_t hash = (uint64_t)enif_hash(ERL_NIF_INTERNAL_HASH, pid, 0);
-    const struct known *known = find(memory, arena->number + kind, hash, pid);
-    if (known == NULL) {
-        return meet(memory, env, arena, kind, hash, pid, table);
+    const struct known *known = memory->last[kind];
+    if (known == NULL || known->arena != arena->number + kind ||
+        !enif_is_identical(known->pid, pid)) {
+        uint64_t hash = (uint64_t)enif_hash(ERL_NIF_INTERNAL_HASH, pid, 0);
+        known = find(memory, arena->number + kind, hash, pid);
+        if (known == NULL) {
+            return meet(memory, env, arena, kind, hash, pid, table);
+        }
+        memory->last[kind] = known;
     }
     *table = known->table;
     return KV_READ_FOUND;

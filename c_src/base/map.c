@@ -33,20 +33,6 @@ void kv_map_free(struct kv_map *map)
     *map = (struct kv_map){0};
 }
 
-struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t hash, kv_map_match match,
-                                const void *key)
-{
-    if (map->count == 0) {
-        return NULL;
-    }
-    for (struct kv_map_node *node = *chain_of(map, hash); node != NULL; node = node->next) {
-        if (node->hash == hash && match(node, key)) {
-            return node;
-        }
-    }
-    return NULL;
-}
-
 void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash)
 {
     if (map->count >= map->chain_count) {

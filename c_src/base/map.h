@@ -28,9 +28,19 @@ typedef bool (*kv_map_match)(const struct kv_map_node *node, const void *key);
 /* Releases the chains, not the nodes; the map is empty and usable afterwards. */
 void kv_map_free(struct kv_map *map);
 
-/* NULL when there is none. */
-struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t hash, kv_map_match match,
-                                const void *key);
+/* NULL when there is none. Here, so that `match` need not be called. */
+static inline struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t hash,
+                                              kv_map_match match, const void *key)
+{
+    if (map->count == 0) {
+        return NULL;
+    }
+    struct kv_map_node *node = map->chains[hash & (map->chain_count - 1)];
+    while (node != NULL && (node->hash != hash || !match(node, key))) {
+        node = node->next;
+    }
+    return node;
+}
 
 /* The node must not be in the map; two nodes of one key may be, the later is found first. */
 void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash);

@@ -26,11 +26,16 @@ static inline uint32_t kv_load32(const uint8_t *p)
 static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
 {
     uint64_t differ = 0;
+    if (a == b) {
+        return true;
+    }
     if (length >= 8) {
-        for (size_t i = 0; i + 8 < length; i += 8) {
+        size_t last = length - 8;
+        differ = kv_load64(a + last) ^ kv_load64(b + last);
+        for (size_t i = 0; i < last; i += 8) {
             differ |= kv_load64(a + i) ^ kv_load64(b + i);
         }
-        return (differ | (kv_load64(a + length - 8) ^ kv_load64(b + length - 8))) == 0;
+        return differ == 0;
     }
     if (length >= 4) {
         return ((kv_load32(a) ^ kv_load32(b)) |
@@ -42,14 +47,37 @@ static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
     return differ == 0;
 }
 
+/* The two do not overlap. */
+static inline void kv_copy(uint8_t *to, const uint8_t *from, size_t length)
+{
+    if (length >= 16) {
+        size_t last = length - 16;
+        for (size_t i = 0; i < last; i += 16) {
+            memcpy(to + i, from + i, 16);
+        }
+        memcpy(to + last, from + last, 16);
+    } else if (length >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + length - 8, from + length - 8, 8);
+    } else if (length >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + length - 4, from + length - 4, 4);
+    } else {
+        for (size_t i = 0; i < length; i++) {
+            to[i] = from[i];
+        }
+    }
+}
+
 static inline bool kv_is_ascii(const uint8_t *text, size_t length)
 {
     uint64_t all = 0;
     if (length >= 8) {
-        for (size_t i = 0; i + 8 < length; i += 8) {
+        size_t last = length - 8;
+        all = kv_load64(text + last);
+        for (size_t i = 0; i < last; i += 8) {
             all |= kv_load64(text + i);
         }
-        all |= kv_load64(text + length - 8);
     } else if (length >= 4) {
         all = kv_load32(text) | kv_load32(text + length - 4);
     } else {

@@ -367,15 +367,6 @@ int kv_control_decode_any(struct kv_bytes frame, uint64_t flags,
     return error;
 }
 
-int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
-                      struct kv_bytes peer, struct kv_signal *signal, int *opcode)
-{
-    if ((flags & KV_DFLAG_FRAGMENTS) != 0 && kv_quick_decode(frame, limits, peer, signal, opcode)) {
-        return KV_OK;
-    }
-    return kv_control_decode_any(frame, flags, limits, peer, signal, opcode);
-}
-
 /* ---- encoding ------------------------------------------------------------------------------- */
 
 /* OTP asks for both, too: dist.c, erts_dsig_send_monitor() and its kin. */

@@ -5,29 +5,43 @@
 #ifndef KV_CONTROL_H
 #define KV_CONTROL_H
 
+#include "dist/handshake.h"
+#include "dist/quick.h"
+
 #include <kv/buffer.h>
 #include <kv/signal.h>
 #include <kv/term.h>
 
 /* Turns the content of one frame that holds a whole message (not a tick, not a fragment) into a
- * signal that borrows from it. `flags` are those that both sides have: KV_DFLAG_FRAGMENTS among
- * them decides which of the two forms of dist/frame.h it must have. `peer` is the node name of the
- * sender: OTP demands that the sender of LINK, UNLINK_ID, UNLINK_ID_ACK, EXIT, EXIT2, MONITOR_P and
- * DEMONITOR_P is a process of that node, and so do we, also for SPAWN_REQUEST. The traced (TT)
- * forms are taken as the plain ones, and UNLINK (4) as an UNLINK_ID with id 0, which needs no
- * answer.
+ * signal that borrows from it, and from `peer`. `flags` are those that both sides have:
+ * KV_DFLAG_FRAGMENTS among them decides which of the two forms of dist/frame.h it must have. `peer`
+ * is the node name of the sender: OTP demands that the sender of LINK, UNLINK_ID, UNLINK_ID_ACK,
+ * EXIT, EXIT2, MONITOR_P and DEMONITOR_P is a process of that node, and so do we, also for
+ * SPAWN_REQUEST. The traced (TT) forms are taken as the plain ones, and UNLINK (4) as an UNLINK_ID
+ * with id 0, which needs no answer.
  *
  * KV_OK; or what makes the connection unusable: the errors of kv_term_validate(), KV_EOPCODE,
  * KV_EPROTOCOL (wrong form or shape). *opcode is set as soon as it is known, else -1, for the log
  * line. Fields that the kind of the signal has no use for may keep what they held. */
-int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
-                      struct kv_bytes peer, struct kv_signal *signal, int *opcode);
+static inline int kv_control_decode(struct kv_bytes frame, uint64_t flags,
+                                    const struct kv_term_limits *limits, struct kv_bytes peer,
+                                    struct kv_signal *signal, int *opcode);
 
 /* The same without the short cut of dist/quick.h for what almost every frame is; for tests, which
  * compare the two. */
 int kv_control_decode_any(struct kv_bytes frame, uint64_t flags,
                           const struct kv_term_limits *limits, struct kv_bytes peer,
                           struct kv_signal *signal, int *opcode);
+
+static inline int kv_control_decode(struct kv_bytes frame, uint64_t flags,
+                                    const struct kv_term_limits *limits, struct kv_bytes peer,
+                                    struct kv_signal *signal, int *opcode)
+{
+    if ((flags & KV_DFLAG_FRAGMENTS) != 0 && kv_quick_decode(frame, limits, peer, signal, opcode)) {
+        return KV_OK;
+    }
+    return kv_control_decode_any(frame, flags, limits, peer, signal, opcode);
+}
 
 /* Appends the frame, with its length, that carries a signal to a peer with which `flags` are
  * common. Signals that need a flag the peer has not got are turned into their older form; one that

@@ -352,9 +352,20 @@ static bool is_to_name(const struct kv_signal *signal)
     }
 }
 
+static bool write_at_once(const struct kv_outgoing *outgoing, const struct kv_signal *signal,
+                          struct kv_buffer *ready)
+{
+    size_t before = ready->length;
+    kv_control_encode(signal, outgoing->flags, ready);
+    return ready->length > before;
+}
+
 bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *signal,
                         struct kv_buffer *ready)
 {
+    if (outgoing->senders.count == 0 && !is_large(outgoing, signal)) {
+        return write_at_once(outgoing, signal, ready);
+    }
     struct pair pair = {.from = end_of(&signal->from), .to = end_of(&signal->to)};
     struct sender *sender = outgoing->senders.count == 0 ? NULL : find_sender(outgoing, &pair.from);
     struct stream *stream = NULL;
@@ -367,9 +378,7 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
     }
     bool must_wait = stream != NULL || (sender != NULL && to_name);
     if (!must_wait && !is_large(outgoing, signal)) {
-        size_t before = ready->length;
-        kv_control_encode(signal, outgoing->flags, ready);
-        return ready->length > before;
+        return write_at_once(outgoing, signal, ready);
     }
     struct message *message = encode(outgoing, signal);
     if (message == NULL) {

@@ -21,130 +21,179 @@ enum {
     NUMBERS = 12,                /* of a pid: id, serial, creation */
     REF_WORDS = 3,
     REF_NUMBERS = 4 + 4 * REF_WORDS, /* creation and words */
+    CALL_DEPTH = 3,                  /* containers inside containers before a request */
+    HEAD_MATTERS = 64 * 1024,        /* bytes of a message above which its head costs nothing */
+    FEW = 64,                        /* bytes that are copied here */
     ROOM = 1024, /* more than a header and a control tuple of a pid and a reference take */
 };
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ * Each of these goes past what it is named after and answers what is behind it, or NULL: it is not
+ * there, or not whole. */
 
-/* What is not read yet. */
-struct rest {
-    const uint8_t *next;
-    const uint8_t *end;
-};
-
-static inline bool has(const struct rest *rest, size_t count)
+static inline bool has(const uint8_t *at, const uint8_t *end, size_t count)
 {
-    return (size_t)(rest->end - rest->next) >= count;
+    return (size_t)(end - at) >= count;
 }
 
-static inline bool is_name(struct kv_bytes node, const struct kv_bytes *name)
+/* 119, length, the name of the peer; then there must be `behind` bytes. */
+static inline const uint8_t *past_peer(const uint8_t *at, const uint8_t *end,
+                                       const struct kv_bytes *peer, size_t behind)
 {
-    return node.length == name->length && kv_same(node.data, name->data, node.length);
+    if (!has(at, end, 2 + peer->length + behind) || at[0] != KV_TAG_SMALL_ATOM_UTF8 ||
+        at[1] != peer->length || !kv_same(at + 2, peer->data, peer->length)) {
+        return NULL;
+    }
+    return at + 2 + peer->length;
 }
 
-/* 119, length, text; then there must be `behind` bytes. */
-static inline bool take_node(struct rest *rest, size_t behind, struct kv_bytes *node)
+/* As past_peer(), but any name, if it is in ASCII: all else is left to the validator. */
+static inline const uint8_t *past_node(const uint8_t *at, const uint8_t *end, size_t behind)
 {
-    if (!has(rest, 2) || rest->next[0] != KV_TAG_SMALL_ATOM_UTF8 ||
-        !has(rest, 2 + rest->next[1] + behind)) {
-        return false;
+    if (!has(at, end, 2) || at[0] != KV_TAG_SMALL_ATOM_UTF8 || !has(at, end, 2 + at[1] + behind) ||
+        !kv_is_ascii(at + 2, at[1])) {
+        return NULL;
     }
-    *node = kv_bytes(rest->next + 2, rest->next[1]);
-    rest->next += 2 + node->length;
-    return true;
+    return at + 2 + at[1];
 }
 
-/* peer: whose process it must be; NULL: anybody's. What equals the name of the peer needs no other
- * check; another name must be in ASCII, all else is left to the validator. */
-static inline bool take_pid(struct rest *rest, const struct kv_bytes *peer, struct kv_pid *pid)
+static inline const uint8_t *take_numbers(const uint8_t *at, struct kv_pid *pid)
 {
-    if (!has(rest, 1) || *rest->next++ != KV_TAG_NEW_PID || !take_node(rest, NUMBERS, &pid->node)) {
-        return false;
-    }
-    if (peer != NULL ? !is_name(pid->node, peer) : !kv_is_ascii(pid->node.data, pid->node.length)) {
-        return false;
-    }
-    pid->id = kv_get32(rest->next);
-    pid->serial = kv_get32(rest->next + 4);
-    pid->creation = kv_get32(rest->next + 8);
-    rest->next += NUMBERS;
-    return true;
+    pid->id = kv_get32(at);
+    pid->serial = kv_get32(at + 4);
+    pid->creation = kv_get32(at + 8);
+    return at + NUMBERS;
 }
 
-static inline bool take_peer_ref(struct rest *rest, const struct kv_bytes *peer, struct kv_ref *ref)
+/* What is of the peer borrows the name that it was compared with: whoever compares it again sees
+ * that it is the same. */
+static inline const uint8_t *take_peer_pid(const uint8_t *at, const uint8_t *end,
+                                           const struct kv_bytes *peer, struct kv_pid *pid)
 {
-    static const uint8_t head[] = {KV_TAG_NEWER_REFERENCE, 0, REF_WORDS};
-    if (!has(rest, sizeof(head)) || memcmp(rest->next, head, sizeof(head)) != 0) {
-        return false;
+    const uint8_t *numbers =
+        has(at, end, 1) && *at == KV_TAG_NEW_PID ? past_peer(at + 1, end, peer, NUMBERS) : NULL;
+    if (numbers == NULL) {
+        return NULL;
     }
-    rest->next += sizeof(head);
-    if (!take_node(rest, REF_NUMBERS, &ref->node) || !is_name(ref->node, peer)) {
-        return false;
+    pid->node = *peer;
+    return take_numbers(numbers, pid);
+}
+
+static inline const uint8_t *take_pid(const uint8_t *at, const uint8_t *end, struct kv_pid *pid)
+{
+    const uint8_t *numbers =
+        has(at, end, 1) && *at == KV_TAG_NEW_PID ? past_node(at + 1, end, NUMBERS) : NULL;
+    if (numbers == NULL) {
+        return NULL;
     }
-    ref->creation = kv_get32(rest->next);
+    pid->node = kv_bytes(at + 3, at[2]);
+    return take_numbers(numbers, pid);
+}
+
+static inline const uint8_t *past_peer_ref(const uint8_t *at, const uint8_t *end,
+                                           const struct kv_bytes *peer)
+{
+    bool usual =
+        has(at, end, 3) && at[0] == KV_TAG_NEWER_REFERENCE && at[1] == 0 && at[2] == REF_WORDS;
+    return usual ? past_peer(at + 3, end, peer, REF_NUMBERS) : NULL;
+}
+
+static inline const uint8_t *take_peer_ref(const uint8_t *at, const uint8_t *end,
+                                           const struct kv_bytes *peer, struct kv_ref *ref)
+{
+    at = past_peer_ref(at, end, peer);
+    if (at == NULL) {
+        return NULL;
+    }
+    ref->node = *peer;
+    ref->creation = kv_get32(at);
     ref->count = REF_WORDS;
     for (size_t i = 0; i < REF_WORDS; i++) {
-        ref->words[i] = kv_get32(rest->next + 4 + 4 * i);
+        ref->words[i] = kv_get32(at + 4 + 4 * i);
     }
-    rest->next += REF_NUMBERS;
-    return true;
+    return at + REF_NUMBERS;
 }
 
-static inline bool take_monitor(struct rest *rest, struct kv_bytes peer, enum kv_signal_kind kind,
-                                struct kv_signal *signal)
+static inline bool starts(const uint8_t *at, const uint8_t *end, const char *with, size_t length)
 {
-    signal->kind = kind;
-    return take_pid(rest, &peer, &signal->from) && take_pid(rest, NULL, &signal->to) &&
-           take_peer_ref(rest, &peer, &signal->ref) && rest->next == rest->end;
+    return has(at, end, length) && kv_same(at, (const uint8_t *)with, length);
 }
 
-static inline bool take_payload(struct rest *rest, const struct kv_term_limits *limits,
-                                struct kv_signal *signal)
+/* {'$gen_call', {Pid, [alias | Ref]}, and {'$kv_call', Ref, of a process of the peer: what is in
+ * front of a request, in which there is nothing to be validated once it is known to be that. */
+static const uint8_t *past_call(const uint8_t *at, const uint8_t *end, const struct kv_bytes *peer)
 {
-    size_t given = (size_t)(rest->end - rest->next);
+    static const char kv_call[] = "\x68\x03\x77\x08$kv_call";
+    static const char gen_call[] = "\x68\x03\x77\x09$gen_call\x68\x02\x58";
+    static const char alias[] = "\x6c\0\0\0\x01\x77\x05"
+                                "alias";
+    enum { KV_CALL = sizeof kv_call - 1, GEN_CALL = sizeof gen_call - 1, ALIAS = sizeof alias - 1 };
+    if (starts(at, end, kv_call, KV_CALL)) {
+        at = past_peer_ref(at + KV_CALL, end, peer);
+        return at == NULL ? NULL : at + REF_NUMBERS;
+    }
+    if (!starts(at, end, gen_call, GEN_CALL)) {
+        return NULL;
+    }
+    at = past_peer(at + GEN_CALL, end, peer, NUMBERS);
+    if (at == NULL || !starts(at + NUMBERS, end, alias, ALIAS)) {
+        return NULL;
+    }
+    at = past_peer_ref(at + NUMBERS + ALIAS, end, peer);
+    return at == NULL ? NULL : at + REF_NUMBERS;
+}
+
+/* The payload is one term, and the end of the frame. */
+static bool take_payload(const uint8_t *at, const uint8_t *end, const struct kv_term_limits *limits,
+                         const struct kv_bytes *peer, struct kv_signal *signal)
+{
+    struct kv_term_limits rest = *limits;
     size_t length = 0;
     signal->kind = KV_SIGNAL_MESSAGE;
-    signal->payload[0] = kv_bytes(rest->next, given);
+    signal->payload[0] = kv_bytes(at, (size_t)(end - at));
     signal->payload_parts = 1;
-    return kv_term_validate(signal->payload[0], limits, &length) == KV_OK && length == given;
+    if (signal->payload[0].length <= HEAD_MATTERS && !has(at, end, limits->size) &&
+        limits->depth > CALL_DEPTH) {
+        const uint8_t *request = past_call(at, end, peer);
+        rest.depth -= request == NULL ? 0 : 1;
+        at = request == NULL ? at : request;
+    }
+    return kv_term_validate(kv_bytes(at, (size_t)(end - at)), &rest, &length) == KV_OK &&
+           length == (size_t)(end - at);
 }
 
-/* {2, '', To} */
-static bool take_send(struct rest *rest, const struct kv_term_limits *limits,
-                      struct kv_signal *signal)
+/* What SEND has in place of a sender. */
+static inline const uint8_t *take_nobody(const uint8_t *at, const uint8_t *end, struct kv_pid *pid)
 {
-    signal->from = (struct kv_pid){.id = 0};
-    if (!has(rest, 2) || rest->next[0] != KV_TAG_SMALL_ATOM_UTF8 || rest->next[1] != 0) {
-        return false;
-    }
-    rest->next += 2;
-    return take_pid(rest, NULL, &signal->to) && take_payload(rest, limits, signal);
+    *pid = (struct kv_pid){.id = 0};
+    return has(at, end, 2) && at[0] == KV_TAG_SMALL_ATOM_UTF8 && at[1] == 0 ? at + 2 : NULL;
 }
 
 bool kv_quick_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
                      struct kv_bytes peer, struct kv_signal *signal, int *opcode)
 {
-    const uint8_t *start = frame.data;
-    if (frame.length < START || start[0] != KV_TERM_VERSION || start[1] != KV_FRAME_WHOLE ||
-        start[2] != 0 || start[3] != KV_TAG_SMALL_TUPLE || start[5] != KV_TAG_SMALL_INTEGER) {
+    static const uint8_t head[] = {KV_TERM_VERSION, KV_FRAME_WHOLE, 0, KV_TAG_SMALL_TUPLE};
+    const uint8_t *at = frame.data;
+    const uint8_t *end = at + frame.length;
+    if (frame.length < START || kv_load32(at) != kv_load32(head) || at[5] != KV_TAG_SMALL_INTEGER) {
         return false;
     }
-    struct rest rest = {.next = start + START, .end = start + frame.length};
-    *opcode = start[6];
+    *opcode = at[6];
     signal->by_name = false;
     signal->name = kv_bytes(NULL, 0);
     signal->payload_parts = 0;
-    if (start[4] == 4 && start[6] == MONITOR_P) {
-        return take_monitor(&rest, peer, KV_SIGNAL_MONITOR, signal);
+    bool monitor = at[4] == 4 && (at[6] == MONITOR_P || at[6] == DEMONITOR_P);
+    if (!monitor && (at[4] != 3 || (at[6] != SEND_SENDER && at[6] != SEND))) {
+        return false;
     }
-    if (start[4] == 4 && start[6] == DEMONITOR_P) {
-        return take_monitor(&rest, peer, KV_SIGNAL_DEMONITOR, signal);
+    at = *opcode == SEND ? take_nobody(at + START, end, &signal->from)
+                         : take_peer_pid(at + START, end, &peer, &signal->from);
+    at = at == NULL ? NULL : take_pid(at, end, &signal->to);
+    if (at == NULL || !monitor) {
+        return at != NULL && take_payload(at, end, limits, &peer, signal);
     }
-    if (start[4] == 3 && start[6] == SEND_SENDER) {
-        return take_pid(&rest, &peer, &signal->from) && take_pid(&rest, NULL, &signal->to) &&
-               take_payload(&rest, limits, signal);
-    }
-    return start[4] == 3 && start[6] == SEND && take_send(&rest, limits, signal);
+    signal->kind = *opcode == MONITOR_P ? KV_SIGNAL_MONITOR : KV_SIGNAL_DEMONITOR;
+    return take_peer_ref(at, end, &peer, &signal->ref) == end;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -157,6 +206,16 @@ static inline uint8_t *put(uint8_t *at, const void *bytes, size_t length)
     return at + length;
 }
 
+/* For a few bytes, where a call of memcpy() would cost more than it does. */
+static inline uint8_t *put_few(uint8_t *at, const uint8_t *bytes, size_t length)
+{
+    if (length <= FEW) {
+        kv_copy(at, bytes, length);
+        return at + length;
+    }
+    return put(at, bytes, length);
+}
+
 static inline uint8_t *put32(uint8_t *at, uint32_t value)
 {
     kv_set32(at, value);
@@ -167,7 +226,7 @@ static inline uint8_t *put_node(uint8_t *at, struct kv_bytes node)
 {
     *at++ = KV_TAG_SMALL_ATOM_UTF8;
     *at++ = (uint8_t)node.length;
-    return put(at, node.data, node.length);
+    return put_few(at, node.data, node.length);
 }
 
 static inline uint8_t *put_pid(uint8_t *at, const struct kv_pid *pid)
@@ -245,7 +304,7 @@ bool kv_quick_encode(const struct kv_signal *signal, uint64_t flags, struct kv_b
     *at++ = 0;
     at = put_control(at, signal, flags);
     for (unsigned i = 0; i < signal->payload_parts; i++) {
-        at = put(at, signal->payload[i].data, signal->payload[i].length);
+        at = put_few(at, signal->payload[i].data, signal->payload[i].length);
     }
     kv_set32(start, (uint32_t)(at - start - KV_FRAME_HEADER));
     to->length += (size_t)(at - start);

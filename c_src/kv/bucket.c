@@ -6,6 +6,7 @@
 #include "process/runtime.h"
 
 #include "base/endian.h"
+#include "base/word.h"
 
 enum { PINNED_MIN = 64 * 1024 };    /* bytes of a value from which it is not copied to be sent */
 #define TTL_MAX (UINT64_C(1) << 46) /* milliseconds: the instant has 48 bits in the store */
@@ -67,6 +68,9 @@ static void handle_suspend(struct kv_process *self, bool suspended)
 static struct kv_item key_item(struct kv_process *self, struct kv_bytes key)
 {
     struct kv_bucket *bucket = kv_process_state(self);
+    if (kv_term_is_canonical(key)) {
+        return kv_item_of_key(key);
+    }
     kv_buffer_clear(&bucket->key);
     kv_term_canonical(key, kv_runtime_zeros(kv_process_runtime(self)), &bucket->key);
     return kv_item_of_key(kv_buffer_bytes(&bucket->key));
@@ -156,8 +160,10 @@ static void reply_item(struct kv_process *self, const struct kv_from *from,
     struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
     struct kv_pinned value = {.bytes = item.bytes, .owner = arena};
     if (item.form == KV_FORM_BINARY) {
-        kv_buffer_u8(prefix, KV_TAG_BINARY);
-        kv_buffer_u32(prefix, (uint32_t)item.bytes.length);
+        uint8_t *header = kv_buffer_reserve(prefix, KV_BINARY_HEADER);
+        header[0] = KV_TAG_BINARY;
+        kv_set32(header + 1, (uint32_t)item.bytes.length);
+        prefix->length += KV_BINARY_HEADER;
     }
     if (item.bytes.length >= PINNED_MIN && kv_arena_pin(arena, item.bytes.data)) {
         value.release = unpin;
@@ -285,11 +291,12 @@ static void delete (struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
     struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_item key = key_item(self, arguments[0]);
     struct kv_item item;
-    if (find(self, arguments[0], &item)) {
+    if (kv_table_get(bucket->table, key, &item)) {
         /* copied, or pinned, before the table lets go of it */
         reply_item(self, from, kv_process_scratch(self), item);
-        (void)kv_table_delete(bucket->table, kv_item_of_key(kv_buffer_bytes(&bucket->key)));
+        (void)kv_table_delete(bucket->table, key);
     } else {
         kv_reply_atom(self, from, "nil");
     }
@@ -425,32 +432,38 @@ static void get_and_update(struct kv_process *self, const struct kv_from *from,
 
 enum { MAX_ARGUMENTS = 3 };
 
+/* What is called most comes first. */
+#define CALL(name, arguments, handle)                                                              \
+    {                                                                                              \
+        {(const uint8_t *)(name), sizeof(name) - 1}, arguments, handle                             \
+    }
 static const struct {
-    const char *name;
+    struct kv_bytes name;
     uint32_t arguments;
     call_handler handle;
 } calls[] = {
-    {"get", 1, get},
-    {"get", 2, get_or},
-    {"fetch", 1, fetch},
-    {"put", 2, put},
-    {"put", 3, put_for},
-    {"put_new", 2, put_new},
-    {"put_new", 3, put_new_for},
-    {"delete", 1, delete},
-    {"has_key", 1, has_key},
-    {"size", 0, size},
-    {"keys", 0, keys},
-    {"to_map", 0, to_map},
-    {"clear", 0, clear},
-    {"get_many", 1, kv_many_get},
-    {"get_many", 2, kv_many_get_or},
-    {"put_many", 1, kv_many_put},
-    {"put_many", 2, kv_many_put_for},
-    {"delete_many", 1, kv_many_delete},
-    {"update", 1, update},
-    {"get_and_update", 1, get_and_update},
+    CALL("get", 2, get_or),
+    CALL("put", 2, put),
+    CALL("get", 1, get),
+    CALL("fetch", 1, fetch),
+    CALL("delete", 1, delete),
+    CALL("put", 3, put_for),
+    CALL("put_new", 2, put_new),
+    CALL("put_new", 3, put_new_for),
+    CALL("has_key", 1, has_key),
+    CALL("size", 0, size),
+    CALL("keys", 0, keys),
+    CALL("to_map", 0, to_map),
+    CALL("clear", 0, clear),
+    CALL("get_many", 1, kv_many_get),
+    CALL("get_many", 2, kv_many_get_or),
+    CALL("put_many", 1, kv_many_put),
+    CALL("put_many", 2, kv_many_put_for),
+    CALL("delete_many", 1, kv_many_delete),
+    CALL("update", 1, update),
+    CALL("get_and_update", 1, get_and_update),
 };
+#undef CALL
 
 /* Takes Name or {Name, Argument, ...} apart; false when it is neither. */
 static bool read_request(struct kv_bytes request, struct kv_bytes *name,
@@ -479,7 +492,8 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
     uint32_t count = 0;
     if (read_request(request, &name, arguments, &count)) {
         for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
-            if (calls[i].arguments == count && kv_bytes_is(name, calls[i].name)) {
+            if (calls[i].arguments == count && calls[i].name.length == name.length &&
+                kv_same(name.data, calls[i].name.data, name.length)) {
                 calls[i].handle(self, from, arguments);
                 bucket->expiry = KV_NEVER;
                 return;

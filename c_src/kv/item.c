@@ -2,14 +2,13 @@
 
 static struct kv_item pack(struct kv_bytes term, size_t most)
 {
-    struct kv_item item = {.bytes = term, .form = KV_FORM_TERM};
-    struct kv_reader reader = kv_reader(term);
-    struct kv_bytes bytes;
-    if (kv_read_peek(&reader) == KV_TAG_BINARY && kv_read_binary(&reader, &bytes) == KV_OK &&
-        bytes.length <= most) {
-        item = (struct kv_item){.bytes = bytes, .form = KV_FORM_BINARY};
+    if (term.data[0] == KV_TAG_BINARY && term.length - KV_BINARY_HEADER <= most) {
+        return (struct kv_item){
+            .bytes = kv_bytes(term.data + KV_BINARY_HEADER, term.length - KV_BINARY_HEADER),
+            .form = KV_FORM_BINARY,
+        };
     }
-    return item;
+    return (struct kv_item){.bytes = term, .form = KV_FORM_TERM};
 }
 
 struct kv_item kv_item_of_key(struct kv_bytes key)

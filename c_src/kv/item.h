@@ -12,6 +12,8 @@ enum kv_form {
     KV_FORM_BINARY = 1, /* the bytes of a binary */
 };
 
+enum { KV_BINARY_HEADER = 5 }; /* of the term: tag and length */
+
 /* A value that is a binary of more bytes is kept as a term, so that it can be sent as it lies. */
 enum { KV_PACKED_VALUE_MAX = 1024 };
 

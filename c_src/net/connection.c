@@ -45,7 +45,7 @@ static int take_message(struct kv_connection *connection, struct kv_bytes frame,
 {
     struct kv_signal signal;
     int error = kv_control_decode(frame, connection->flags, &connection->limits,
-                                  kv_handshake_peer(&connection->handshake), &signal, opcode);
+                                  kv_runtime_peer_name(connection->peer), &signal, opcode);
     if (error != KV_OK) {
         return error;
     }

@@ -49,6 +49,7 @@ static void finish(struct kv_process *process, bool initialised)
         process->behaviour->terminate(process, reason);
     }
     kv_map_remove(&runtime->processes, &process->by_number);
+    runtime->latest = NULL;
     kv_walks_pass(process);
     kv_list_remove(&process->of_runtime);
     kv_list_remove(&process->of_timers);

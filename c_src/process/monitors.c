@@ -32,7 +32,8 @@ static bool is_watch(const struct kv_map_node *node, const void *key)
     const struct kv_ref *ref = wanted->ref;
     return kv_remote_equal(&watch->watcher, wanted->watcher) && watch->ref.count == ref->count &&
            watch->ref.creation == ref->creation &&
-           memcmp(watch->ref.words, ref->words, ref->count * sizeof ref->words[0]) == 0 &&
+           kv_same((const uint8_t *)watch->ref.words, (const uint8_t *)ref->words,
+                   ref->count * sizeof ref->words[0]) &&
            watch->ref.node.length == ref->node.length &&
            kv_same(watch->ref.node.data, ref->node.data, ref->node.length);
 }

@@ -73,6 +73,9 @@ struct kv_process *kv_process_find(const struct kv_runtime *runtime, const struc
         !is_node(&runtime->node, pid->node)) {
         return NULL;
     }
+    if (runtime->latest != NULL && runtime->latest->number == number) {
+        return runtime->latest;
+    }
     struct kv_map_node *found =
         kv_map_find(&runtime->processes, number, process_has_number, &number);
     return found == NULL ? NULL : KV_MAP_OF(found, struct kv_process, by_number);

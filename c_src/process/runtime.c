@@ -170,6 +170,7 @@ struct kv_buffer *kv_process_scratch(struct kv_process *self)
 static void deliver(struct kv_runtime *runtime, struct kv_process *process,
                     const struct kv_signal *signal)
 {
+    runtime->latest = process; /* before the message, which may end it */
     if (process != NULL) {
         kv_server_message(process, signal->payload[0]);
     } else {
@@ -247,7 +248,9 @@ int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
 {
     runtime->speaking = peer;
     int error = handle(peer, signal);
-    deliver_local_signals(runtime);
+    if (!kv_list_is_empty(&runtime->signals)) {
+        deliver_local_signals(runtime);
+    }
     runtime->speaking = NULL;
     return error;
 }
@@ -315,6 +318,11 @@ struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes n
     kv_map_insert(&runtime->peers, &peer->by_name, kv_siphash(&runtime->hash_key, name));
     kv_list_append(&runtime->peer_list, &peer->of_runtime);
     return peer;
+}
+
+struct kv_bytes kv_runtime_peer_name(const struct kv_peer *peer)
+{
+    return kv_buffer_bytes(&peer->name);
 }
 
 void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state)

@@ -72,6 +72,9 @@ int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behavio
 struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
                                    uint32_t creation, void *carrier);
 
+/* The name it was given, valid until kv_runtime_peer_down(). */
+struct kv_bytes kv_runtime_peer_name(const struct kv_peer *peer);
+
 /* The peer is known to expect this answer to get_state, whatever the runtime was made with. */
 void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state);
 

@@ -132,7 +132,8 @@ struct kv_runtime {
     struct kv_sink sink;
     struct kv_world world;
     struct kv_arena *arena;
-    struct kv_map processes; /* by number */
+    struct kv_map processes;   /* by number */
+    struct kv_process *latest; /* the one that got the last message, or NULL */
     struct kv_map names;
     struct kv_map peers;      /* by name, without the local one */
     struct kv_peer *speaking; /* whose signal is handled now, for kv_route(); else NULL */

@@ -4,6 +4,7 @@
 #define KV_STORE_STATE_H
 
 #include "base/list.h"
+#include "base/word.h"
 #include "store/arena.h"
 #include "store/table.h"
 
@@ -19,6 +20,7 @@ enum {
     KV_ENTRY_ALIGNMENT = 8,
     KV_SEGMENT_GROUPS = 1 << KV_SEGMENT_GROUPS_LOG2,
     KV_SEGMENT_ENTRIES = KV_SEGMENT_GROUPS * KV_GROUP_ENTRIES,
+    KV_REFERENCE_AHEAD = 8 - KV_REFERENCE_SIZE, /* bytes that fill a reference up to a word */
 };
 
 enum kv_page_kind {
@@ -315,11 +317,16 @@ struct kv_segment {
 static inline uint64_t kv_place_offset(struct kv_place place)
 {
     const uint8_t *bytes = place.group->references[place.entry];
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    /* One word that ends with the reference: there are bytes of the group in front of each. */
+    return (kv_load64(bytes - KV_REFERENCE_AHEAD) >> (8 * KV_REFERENCE_AHEAD)) * KV_ARENA_UNIT;
+#else
     uint64_t reference = 0;
     for (unsigned i = 0; i < KV_REFERENCE_SIZE; i++) {
         reference |= (uint64_t)bytes[i] << (8 * i);
     }
     return reference * KV_ARENA_UNIT;
+#endif
 }
 
 /* False when the table is empty. */

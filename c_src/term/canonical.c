@@ -63,17 +63,10 @@ static int write_canonical(const uint8_t *term, enum kv_zeros zeros, const struc
     return kv_walk(&walk);
 }
 
-/* What most keys are: terms that can be written in one way only. */
-static bool is_canonical(struct kv_bytes term)
-{
-    return term.data[0] == KV_TAG_BINARY || term.data[0] == KV_TAG_SMALL_ATOM_UTF8 ||
-           term.data[0] == KV_TAG_SMALL_INTEGER;
-}
-
 /* Most terms hold no map of two pairs: the order of keys is looked for when one was met. */
 void kv_term_canonical(struct kv_bytes term, enum kv_zeros zeros, struct kv_buffer *to)
 {
-    if (is_canonical(term)) {
+    if (kv_term_is_canonical(term)) {
         kv_buffer_append(to, term);
         return;
     }

@@ -15,14 +15,18 @@ static void take(struct kv_reader *reader, size_t size)
 
 int kv_read_tuple(struct kv_reader *reader, uint32_t *arity)
 {
-    uint8_t tag = kv_read_peek(reader);
-    if (tag != KV_TAG_SMALL_TUPLE && tag != KV_TAG_LARGE_TUPLE) {
+    switch (kv_read_peek(reader)) {
+    case KV_TAG_SMALL_TUPLE:
+        *arity = here(reader)[1];
+        take(reader, 2);
+        return KV_OK;
+    case KV_TAG_LARGE_TUPLE:
+        *arity = kv_get32(here(reader) + 1);
+        take(reader, KV_LONG_HEADER);
+        return KV_OK;
+    default:
         return KV_ETYPE;
     }
-    struct kv_token token = kv_token(here(reader));
-    *arity = (uint32_t)token.children;
-    take(reader, token.size);
-    return KV_OK;
 }
 
 int kv_read_tuple_of(struct kv_reader *reader, uint32_t arity)
@@ -96,7 +100,13 @@ static bool is_atom(uint8_t tag)
 
 int kv_read_atom(struct kv_reader *reader, struct kv_bytes *text)
 {
-    if (!is_atom(kv_read_peek(reader))) {
+    uint8_t tag = kv_read_peek(reader);
+    if (tag == KV_TAG_SMALL_ATOM_UTF8) {
+        *text = kv_bytes(here(reader) + 2, here(reader)[1]);
+        take(reader, 2 + text->length);
+        return KV_OK;
+    }
+    if (!is_atom(tag)) {
         return KV_ETYPE;
     }
     bool latin1;
@@ -277,7 +287,8 @@ int kv_read_any(struct kv_reader *reader, struct kv_bytes *bytes)
     if (kv_reader_at_end(reader)) {
         return KV_ETYPE;
     }
-    size_t size = kv_term_size(here(reader));
+    size_t size = kv_usual_size(here(reader));
+    size = size != 0 ? size : kv_term_size(here(reader));
     if (bytes != NULL) {
         *bytes = kv_bytes(here(reader), size);
     }

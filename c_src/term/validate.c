@@ -26,13 +26,14 @@ enum {
 
 /* A container whose terms are not all read. */
 struct level {
-    size_t pending;
+    size_t around;      /* terms that are pending in what it lies in */
     const uint8_t *end; /* of a fun: where it says that it ends; else NULL */
 };
 
 struct check {
     const uint8_t *next;
     const uint8_t *end;
+    size_t pending; /* terms of the innermost level */
     struct level *levels;
     size_t depth;
     size_t capacity;
@@ -363,7 +364,8 @@ static inline int enter(struct check *check, size_t pending, const uint8_t *end)
     if (check->depth == check->capacity && grow_levels(check) != KV_OK) {
         return KV_ENOMEM;
     }
-    check->levels[check->depth++] = (struct level){.pending = pending, .end = end};
+    check->levels[check->depth++] = (struct level){.around = check->pending, .end = end};
+    check->pending = pending;
     return KV_OK;
 }
 
@@ -530,18 +532,6 @@ static int check_term(struct check *check)
     }
 }
 
-/* Leaves the levels of which no term is pending. */
-static inline int leave(struct check *check)
-{
-    while (check->depth > 0 && check->levels[check->depth - 1].pending == 0) {
-        const uint8_t *end = check->levels[--check->depth].end;
-        if (end != NULL && end != check->next) {
-            return KV_EMALFORMED;
-        }
-    }
-    return KV_OK;
-}
-
 /* An atom in ASCII of at most 255 characters, with `behind` bytes behind it: its end, or NULL. */
 static inline const uint8_t *past_atom(const uint8_t *p, const uint8_t *end, size_t behind)
 {
@@ -578,36 +568,9 @@ static inline const uint8_t *past_binary(const uint8_t *p, const uint8_t *end)
     return p + KV_LONG_HEADER + kv_get32(p + 1);
 }
 
-/* The end of the term at `p`, when it is one of those that most messages consist of and nothing is
- * wrong with it; else NULL, and check_term() has the word. */
-static inline const uint8_t *past_usual(const uint8_t *p, const uint8_t *end)
+/* A leaf at `p`, of which `past` is the end; NULL: check_term() is to say what is wrong with it. */
+static inline int check_leaf(struct check *check, const uint8_t *past)
 {
-    if (p >= end) {
-        return NULL;
-    }
-    switch (*p) {
-    case KV_TAG_SMALL_ATOM_UTF8:
-        return past_atom(p, end, 0);
-    case KV_TAG_BINARY:
-        return past_binary(p, end);
-    case KV_TAG_SMALL_INTEGER:
-        return end - p < 2 ? NULL : p + 2;
-    case KV_TAG_INTEGER:
-        return end - p < 5 ? NULL : p + 5;
-    case KV_TAG_NIL:
-        return p + 1;
-    case KV_TAG_NEW_PID:
-        return past_pid(p, end);
-    case KV_TAG_NEWER_REFERENCE:
-        return past_ref(p, end);
-    default:
-        return NULL;
-    }
-}
-
-static inline int check_next(struct check *check)
-{
-    const uint8_t *past = past_usual(check->next, check->end);
     if (past == NULL) {
         return check_term(check);
     }
@@ -615,17 +578,55 @@ static inline int check_next(struct check *check)
     return KV_OK;
 }
 
+/* As check_term(), with a short way for what most messages consist of. */
+static inline int check_next(struct check *check)
+{
+    const uint8_t *p = check->next;
+    const uint8_t *end = check->end;
+    size_t room = (size_t)(end - p);
+    switch (room >= KV_LONG_HEADER ? *p : 0) { /* nearer to the end lengths are looked at first */
+    case KV_TAG_SMALL_ATOM_UTF8:
+        return check_leaf(check, past_atom(p, end, 0));
+    case KV_TAG_BINARY:
+        return check_leaf(check, past_binary(p, end));
+    case KV_TAG_SMALL_INTEGER:
+        return check_leaf(check, p + 2);
+    case KV_TAG_INTEGER:
+        return check_leaf(check, p + 5);
+    case KV_TAG_NIL:
+        return check_leaf(check, p + 1);
+    case KV_TAG_NEW_PID:
+        return check_leaf(check, past_pid(p, end));
+    case KV_TAG_NEWER_REFERENCE:
+        return check_leaf(check, past_ref(p, end));
+    case KV_TAG_SMALL_TUPLE:
+        check->next = p + 2;
+        return enter(check, p[1], NULL);
+    default:
+        return check_term(check);
+    }
+}
+
+/* Until nothing is pending; what holds nothing more is left behind each term. */
 static int check_all(struct check *check)
 {
-    int error = check_next(check);
-    while (error == KV_OK && check->depth > 0) {
-        check->levels[check->depth - 1].pending--;
-        error = check_next(check);
-        if (error == KV_OK) {
-            error = leave(check);
+    for (;;) {
+        int error = check_next(check);
+        if (error != KV_OK) {
+            return error;
         }
+        while (check->pending == 0) {
+            if (check->depth == 0) {
+                return KV_OK;
+            }
+            const struct level *level = &check->levels[--check->depth];
+            if (level->end != NULL && level->end != check->next) {
+                return KV_EMALFORMED;
+            }
+            check->pending = level->around;
+        }
+        check->pending--;
     }
-    return error;
 }
 
 int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits, size_t *length)
@@ -638,6 +639,7 @@ int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits,
     check.levels = check.local;
     check.capacity = LOCAL_LEVELS;
     check.depth = 0;
+    check.pending = 0;
     check.limit = limits->depth;
     check.has_pairs = false;
     int error = check_all(&check);

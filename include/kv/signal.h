@@ -57,8 +57,8 @@ static inline void kv_pinned_release(struct kv_pinned *pinned)
 /* Fields that a kind has no use for, by the list above, say nothing and may be anything; by_name,
  * name, payload_parts and, of outgoing ones, pinned are always set.
  *
- * All parts borrow: of an incoming signal from the frame, of an outgoing one from the sender; they
- * are valid while the function that was given the signal runs. */
+ * All parts borrow: of an incoming signal from the frame and the name of the peer, of an outgoing
+ * one from the sender; they are valid while the function that was given the signal runs. */
 struct kv_signal {
     enum kv_signal_kind kind;
     bool by_name; /* MONITOR, DEMONITOR, DOWN, EXIT: `name` for the pid; SPAWN_REPLY: an error */

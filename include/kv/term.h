@@ -108,6 +108,14 @@ int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits,
  * O(length), with maps O(length * log(pairs)). `to` must not hold the bytes of `term`. */
 void kv_term_canonical(struct kv_bytes term, enum kv_zeros zeros, struct kv_buffer *to);
 
+/* Whether a validated term is one that can be written in one way only, which its canonical form
+ * then is: what most keys are. False says nothing. */
+static inline bool kv_term_is_canonical(struct kv_bytes term)
+{
+    return term.data[0] == KV_TAG_BINARY || term.data[0] == KV_TAG_SMALL_ATOM_UTF8 ||
+           term.data[0] == KV_TAG_SMALL_INTEGER;
+}
+
 /* ---- reading -----------------------------------------------------------------------------------
  * Every kv_read_* either takes the next term and answers KV_OK, or answers KV_ETYPE (or KV_ERANGE),
  * takes nothing and writes nothing. Where an out parameter may be NULL it is said. */

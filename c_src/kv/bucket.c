@@ -76,7 +76,7 @@ static struct kv_item key_item(struct kv_process *self, struct kv_bytes key)
     return kv_item_of_key(kv_buffer_bytes(&bucket->key));
 }
 
-static bool find(struct kv_process *self, struct kv_bytes key, struct kv_item *item)
+bool kv_bucket_find_item(struct kv_process *self, struct kv_bytes key, struct kv_item *item)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     return kv_table_get(bucket->table, key_item(self, key), item);
@@ -86,7 +86,7 @@ bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_byte
 {
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_item item;
-    if (!find(self, key, &item)) {
+    if (!kv_bucket_find_item(self, key, &item)) {
         return false;
     }
     *value = kv_item_term(item, &bucket->value);
@@ -210,7 +210,7 @@ static void get_or(struct kv_process *self, const struct kv_from *from,
                    const struct kv_bytes *arguments)
 {
     struct kv_item item;
-    if (find(self, arguments[0], &item)) {
+    if (kv_bucket_find_item(self, arguments[0], &item)) {
         reply_item(self, from, kv_process_scratch(self), item);
     } else {
         kv_reply(self, from, arguments[1]);
@@ -223,7 +223,7 @@ static void get(struct kv_process *self, const struct kv_from *from,
     struct kv_item item;
     if (kv_agent_is_function(arguments[0])) {
         run_agent(self, from, KV_AGENT_GET, arguments[0]);
-    } else if (find(self, arguments[0], &item)) {
+    } else if (kv_bucket_find_item(self, arguments[0], &item)) {
         reply_item(self, from, kv_process_scratch(self), item);
     } else {
         kv_reply_atom(self, from, "nil");
@@ -234,7 +234,7 @@ static void fetch(struct kv_process *self, const struct kv_from *from,
                   const struct kv_bytes *arguments)
 {
     struct kv_item item;
-    if (!find(self, arguments[0], &item)) {
+    if (!kv_bucket_find_item(self, arguments[0], &item)) {
         kv_reply_atom(self, from, "error");
         return;
     }
@@ -477,8 +477,12 @@ static bool read_request(struct kv_bytes request, struct kv_bytes *name,
         kv_read_atom(&reader, name) != KV_OK) {
         return false;
     }
-    for (uint32_t i = 0; i < *count; i++) {
+    for (uint32_t i = 0; i + 1 < *count; i++) {
         (void)kv_read_any(&reader, &arguments[i]);
+    }
+    if (*count > 0) { /* the last is the rest, which may be long */
+        arguments[*count - 1] =
+            kv_bytes(request.data + reader.offset, request.length - reader.offset);
     }
     return true;
 }

@@ -18,6 +18,8 @@ struct kv_bucket {
 
 /* The value of a key, valid until the bucket is changed, or another value is asked for. */
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
+/* The same, as the table has it. */
+bool kv_bucket_find_item(struct kv_process *self, struct kv_bytes key, struct kv_item *item);
 /* What is put until kv_bucket_keep_for() is called again, or the present request ends, expires in
  * so many milliseconds, or never: a number from 1 on, or `infinity`. False when it is neither. */
 bool kv_bucket_keep_for(struct kv_process *self, struct kv_bytes ttl);

@@ -21,6 +21,12 @@ enum { KV_PACKED_VALUE_MAX = 1024 };
 struct kv_item kv_item_of_key(struct kv_bytes key);
 struct kv_item kv_item_of_value(struct kv_bytes value);
 
+/* Bytes of the term. */
+static inline size_t kv_item_size(struct kv_item item)
+{
+    return item.bytes.length + (item.form == KV_FORM_BINARY ? KV_BINARY_HEADER : 0);
+}
+
 /* Appends the term. */
 void kv_write_item(struct kv_buffer *to, struct kv_item item);
 

@@ -15,6 +15,7 @@ struct items {
     struct kv_reader reader;
     uint32_t left;
     bool string;
+    bool map;
     uint8_t element[2];
 };
 
@@ -91,40 +92,120 @@ static bool are_entries(struct kv_bytes term)
     return ends_properly(&items);
 }
 
+static void open_entries(struct kv_bytes entries, struct items *items)
+{
+    items->string = false;
+    items->reader = kv_reader(entries);
+    items->map = kv_read_map(&items->reader, &items->left) == KV_OK;
+    if (!items->map) {
+        (void)open_list(entries, items);
+    }
+}
+
+/* ---- batches -----------------------------------------------------------------------------------
+ * What the keys of a batch need of memory is asked for before the first of them is served: it comes
+ * for all of them at the same time. */
+
+enum { BATCH = 16 };
+
+struct one {
+    struct kv_bytes key;
+    struct kv_bytes value;
+    uint8_t element[2]; /* the key, of a string */
+    bool wanted;        /* else the key is made canonical first, when its turn comes */
+    struct kv_item item;
+    struct kv_want want;
+};
+
+struct batch {
+    struct one ones[BATCH];
+    unsigned count;
+};
+
+static void look_ahead(const struct kv_bucket *bucket, struct batch *batch)
+{
+    for (unsigned i = 0; i < batch->count; i++) {
+        struct one *one = &batch->ones[i];
+        one->wanted = kv_term_is_canonical(one->key);
+        if (one->wanted) {
+            one->item = kv_item_of_key(one->key);
+            one->want = kv_table_want(bucket->table, one->item);
+        }
+    }
+    for (unsigned i = 0; i < batch->count; i++) {
+        if (batch->ones[i].wanted) {
+            kv_table_await(bucket->table, &batch->ones[i].want);
+        }
+    }
+}
+
+/* The next keys of a list; false when there are no more. */
+static bool next_keys(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
+{
+    batch->count = 0;
+    while (items->left > 0 && batch->count < BATCH) {
+        struct one *one = &batch->ones[batch->count++];
+        one->key = next_item(items);
+        if (items->string) {
+            memcpy(one->element, one->key.data, sizeof one->element);
+            one->key.data = one->element;
+        }
+    }
+    look_ahead(bucket, batch);
+    return batch->count > 0;
+}
+
+static bool next_entries(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
+{
+    batch->count = 0;
+    while (items->left > 0 && batch->count < BATCH) {
+        struct one *one = &batch->ones[batch->count++];
+        if (!items->map) {
+            (void)next_pair(items, &one->key, &one->value);
+        } else {
+            items->left--;
+            (void)kv_read_any(&items->reader, &one->key);
+            (void)kv_read_any(&items->reader, &one->value);
+        }
+    }
+    look_ahead(bucket, batch);
+    return batch->count > 0;
+}
+
 /* In order; a later entry of the same key replaces an earlier one. Stops at the first that finds no
  * room. */
 static int put_entries(struct kv_process *self, struct kv_bytes entries)
 {
+    const struct kv_bucket *bucket = kv_process_const_state(self);
     int error = KV_OK;
-    uint32_t left = 0;
     struct items items;
-    struct kv_bytes key = kv_bytes(NULL, 0);
-    struct kv_bytes value = kv_bytes(NULL, 0);
-    struct kv_reader reader = kv_reader(entries);
-    bool map = kv_read_map(&reader, &left) == KV_OK;
-    if (!map) {
-        (void)open_list(entries, &items);
-        left = items.left;
-    }
-    for (; left > 0 && error == KV_OK; left--) {
-        if (map) {
-            (void)kv_read_any(&reader, &key);
-            (void)kv_read_any(&reader, &value);
-        } else {
-            (void)next_pair(&items, &key, &value);
+    struct batch batch;
+    open_entries(entries, &items);
+    while (error == KV_OK && next_entries(bucket, &items, &batch)) {
+        for (unsigned i = 0; i < batch.count && error == KV_OK; i++) {
+            const struct one *one = &batch.ones[i];
+            error = one->wanted ? kv_table_put_wanted(bucket->table, &one->want, one->item,
+                                                      kv_item_of_value(one->value), bucket->expiry)
+                                : kv_bucket_put(self, one->key, one->value);
         }
-        error = kv_bucket_put(self, key, value);
     }
     return error;
 }
 
 static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
 {
+    const struct kv_bucket *bucket = kv_process_const_state(self);
     size_t deleted = 0;
     struct items items;
+    struct batch batch;
     (void)open_list(keys, &items);
-    while (items.left > 0) {
-        deleted += kv_bucket_delete(self, next_item(&items)) ? 1 : 0;
+    while (next_keys(bucket, &items, &batch)) {
+        for (unsigned i = 0; i < batch.count; i++) {
+            const struct one *one = &batch.ones[i];
+            bool there = one->wanted ? kv_table_delete_wanted(bucket->table, &one->want, one->item)
+                                     : kv_bucket_delete(self, one->key);
+            deleted += there ? 1 : 0;
+        }
     }
     return deleted;
 }
@@ -145,18 +226,31 @@ static void reply_bad(struct kv_process *self, const struct kv_from *from, const
     kv_reply(self, from, kv_buffer_bytes(reply));
 }
 
+static bool find_one(struct kv_process *self, const struct one *one, struct kv_item *value)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return one->wanted ? kv_table_get_wanted(bucket->table, &one->want, one->item, value)
+                       : kv_bucket_find_item(self, one->key, value);
+}
+
 /* Appends the value of each key, or `absent`. A key may be asked for any number of times, so the
  * sum has a limit of its own: what goes over it is only counted. */
 static size_t write_values(struct kv_process *self, struct items *keys, struct kv_bytes absent,
                            struct kv_buffer *to)
 {
+    const struct kv_item none = {.bytes = absent, .form = KV_FORM_TERM};
     size_t bytes = 0;
-    while (keys->left > 0) {
-        struct kv_bytes value = absent;
-        (void)kv_bucket_find(self, next_item(keys), &value);
-        bytes += value.length;
-        if (bytes <= KV_BUCKET_REPLY_MAX) {
-            kv_write_term(to, value);
+    struct batch batch;
+    while (next_keys(kv_process_const_state(self), keys, &batch)) {
+        for (unsigned i = 0; i < batch.count; i++) {
+            struct kv_item value;
+            if (!find_one(self, &batch.ones[i], &value)) {
+                value = none;
+            }
+            bytes += kv_item_size(value);
+            if (bytes <= KV_BUCKET_REPLY_MAX) {
+                kv_write_item(to, value);
+            }
         }
     }
     return bytes;

@@ -194,6 +194,27 @@ struct kv_place kv_index_find(const struct kv_table *table, uint64_t hash, uint8
     return find(table, &search);
 }
 
+const struct kv_group *kv_index_want(const struct kv_table *table, uint64_t hash)
+{
+    struct kv_segment segment;
+    if (!kv_index_segment(table, hash, &segment)) {
+        return NULL;
+    }
+    const struct kv_group *group = &segment.groups[kv_hash_group(hash, segment.groups_log2)];
+    __builtin_prefetch(group);
+    return group;
+}
+
+void kv_index_await(const struct kv_table *table, uint64_t hash, const struct kv_group *group)
+{
+    unsigned same = kv_tags_match(tags_of(group), kv_hash_tag(hash));
+    if (same != 0) {
+        struct kv_place place = {.group = (struct kv_group *)group,
+                                 .entry = (unsigned)__builtin_ctz(same)};
+        __builtin_prefetch(kv_at(table->arena, kv_place_offset(place)));
+    }
+}
+
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset)
 {
     struct kv_entry unused;

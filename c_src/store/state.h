@@ -340,6 +340,11 @@ struct kv_place kv_index_find(const struct kv_table *table, uint64_t hash, uint8
                               struct kv_bytes key, struct kv_entry *entry);
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset);
 
+/* Asks for the group in which a search for the hash begins, and answers it; NULL: the table is
+ * empty. Then for the first entry there that may be the one. */
+const struct kv_group *kv_index_want(const struct kv_table *table, uint64_t hash);
+void kv_index_await(const struct kv_table *table, uint64_t hash, const struct kv_group *group);
+
 /* The hashes of the segment that has this one: what is locked while an entry of it is rewritten. */
 void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last);
 

@@ -181,10 +181,9 @@ static void remove_and_tidy(struct kv_table *table, uint64_t hash, struct kv_pla
     kv_table_tidy(table, entry->size);
 }
 
-bool kv_table_delete(struct kv_table *table, struct kv_item key)
+static bool delete_hashed(struct kv_table *table, uint64_t hash, struct kv_item key)
 {
     struct kv_entry entry;
-    uint64_t hash = kv_table_hash(table, key.bytes);
     struct kv_place place = kv_index_find(table, hash, key.form, key.bytes, &entry);
     if (place.group == NULL) {
         return false;
@@ -194,8 +193,31 @@ bool kv_table_delete(struct kv_table *table, struct kv_item key)
     return was_there;
 }
 
+bool kv_table_delete(struct kv_table *table, struct kv_item key)
+{
+    return delete_hashed(table, kv_table_hash(table, key.bytes), key);
+}
+
+bool kv_table_delete_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key)
+{
+    return delete_hashed(table, want->hash, key);
+}
+
 /* ---- reading ----------------------------------------------------------------------------------
  */
+
+struct kv_want kv_table_want(const struct kv_table *table, struct kv_item key)
+{
+    uint64_t hash = kv_table_hash(table, key.bytes);
+    return (struct kv_want){.hash = hash, .group = kv_index_want(table, hash)};
+}
+
+void kv_table_await(const struct kv_table *table, const struct kv_want *want)
+{
+    if (want->group != NULL) {
+        kv_index_await(table, want->hash, want->group);
+    }
+}
 
 /* The builtin writes, which the check does not see. */
 /* NOLINTNEXTLINE(readability-non-const-parameter) */
@@ -207,10 +229,10 @@ static void stamp(const struct kv_table *table, uint8_t *use)
     }
 }
 
-bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value)
+static inline bool get_hashed(struct kv_table *table, uint64_t hash, struct kv_item key,
+                              struct kv_item *value)
 {
     struct kv_entry entry;
-    uint64_t hash = kv_table_hash(table, key.bytes);
     struct kv_place place = kv_index_find(table, hash, key.form, key.bytes, &entry);
     if (place.group == NULL) {
         return false;
@@ -224,6 +246,17 @@ bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *va
     }
     *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
     return true;
+}
+
+bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value)
+{
+    return get_hashed(table, kv_table_hash(table, key.bytes), key, value);
+}
+
+bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key,
+                         struct kv_item *value)
+{
+    return get_hashed(table, want->hash, key, value);
 }
 
 /* ---- making room ------------------------------------------------------------------------------
@@ -359,9 +392,10 @@ static void note_expiry(struct kv_table *table, const struct put *put, bool had_
     }
 }
 
-int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry)
+static int put_hashed(struct kv_table *table, uint64_t hash, struct kv_item key,
+                      struct kv_item value, uint64_t expiry)
 {
-    struct put put = {.hash = kv_table_hash(table, key.bytes)};
+    struct put put = {.hash = hash};
     if (key.bytes.length > LENGTH_MAX || value.bytes.length > LENGTH_MAX) {
         return KV_ENOMEM;
     }
@@ -389,6 +423,17 @@ int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item valu
     kv_table_tidy(table, had_old ? put.old.size : 0);
     relieve(table);
     return KV_OK;
+}
+
+int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry)
+{
+    return put_hashed(table, kv_table_hash(table, key.bytes), key, value, expiry);
+}
+
+int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key,
+                        struct kv_item value, uint64_t expiry)
+{
+    return put_hashed(table, want->hash, key, value, expiry);
 }
 
 /* ---- figures ----------------------------------------------------------------------------------

@@ -51,6 +51,22 @@ int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item valu
 /* False when there was none. */
 bool kv_table_delete(struct kv_table *table, struct kv_item key);
 
+/* For many keys at a time: what each needs of memory is asked for before the first is served. Made
+ * by kv_table_want() for any number of keys, then given to kv_table_await() for each, then to what
+ * is named _wanted, which do what the functions without it do. They stay right whatever happens to
+ * the table; kv_table_await() wants it as it was. */
+struct kv_want {
+    uint64_t hash;
+    const void *group;
+};
+struct kv_want kv_table_want(const struct kv_table *table, struct kv_item key);
+void kv_table_await(const struct kv_table *table, const struct kv_want *want);
+bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key,
+                         struct kv_item *value);
+int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key,
+                        struct kv_item value, uint64_t expiry);
+bool kv_table_delete_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key);
+
 /* Removes everything; the memory is freed by kv_arena_work(). */
 void kv_table_clear(struct kv_table *table);
 

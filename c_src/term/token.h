@@ -2,8 +2,6 @@
 #ifndef KV_TOKEN_H
 #define KV_TOKEN_H
 
-#include "base/endian.h"
-
 #include <kv/term.h>
 
 /* Wire sizes that more than one file needs; OTP: erts/doc/guides/erl_ext_dist.md. */
@@ -23,23 +21,6 @@ struct kv_token {
 
 /* Funs and identifiers are leaves here: their size is known without looking into them. */
 struct kv_token kv_token(const uint8_t *term);
-
-/* Bytes of the term, when it is one of the leaves that most are; else 0. */
-static inline size_t kv_usual_size(const uint8_t *term)
-{
-    switch (term[0]) {
-    case KV_TAG_BINARY:
-        return KV_LONG_HEADER + (size_t)kv_get32(term + 1);
-    case KV_TAG_SMALL_ATOM_UTF8:
-        return 2 + (size_t)term[1];
-    case KV_TAG_SMALL_INTEGER:
-        return 2;
-    case KV_TAG_INTEGER:
-        return 5;
-    default:
-        return 0;
-    }
-}
 
 /* Bytes of the atom, or of the integer, at `term`. */
 size_t kv_atom_size(const uint8_t *term);

@@ -180,7 +180,38 @@ int kv_read_pid(struct kv_reader *reader, struct kv_pid *pid);
 int kv_read_ref(struct kv_reader *reader, struct kv_ref *ref);
 
 /* Any one term, as its bytes, borrowed. bytes may be NULL: the term is skipped. */
-int kv_read_any(struct kv_reader *reader, struct kv_bytes *bytes);
+static inline int kv_read_any(struct kv_reader *reader, struct kv_bytes *bytes);
+
+/* The same, without a short way for the leaves that most terms are. */
+int kv_read_whole(struct kv_reader *reader, struct kv_bytes *bytes);
+
+static inline int kv_read_any(struct kv_reader *reader, struct kv_bytes *bytes)
+{
+    const uint8_t *term = reader->data + reader->offset;
+    size_t size;
+    switch (kv_read_peek(reader)) {
+    case KV_TAG_BINARY:
+        size = 5 + (((size_t)term[1] << 24) | ((size_t)term[2] << 16) | ((size_t)term[3] << 8) |
+                    term[4]);
+        break;
+    case KV_TAG_SMALL_ATOM_UTF8:
+        size = 2 + (size_t)term[1];
+        break;
+    case KV_TAG_SMALL_INTEGER:
+        size = 2;
+        break;
+    case KV_TAG_INTEGER:
+        size = 5;
+        break;
+    default:
+        return kv_read_whole(reader, bytes);
+    }
+    if (bytes != NULL) {
+        *bytes = kv_bytes(term, size);
+    }
+    reader->offset += size;
+    return KV_OK;
+}
 
 /* ---- writing -----------------------------------------------------------------------------------
  * Each appends one term, or the header of one, to the buffer. */

@@ -47,6 +47,8 @@ defmodule KV do
 
     * `:version` - of the application. Not there when the C node was asked by its own name.
     * `:node` - as `KV.Node.info/1` has it; its name only when the C node was asked by its own name.
+    * `:local_reads` - which way reads take from the VM that runs kv, for each node that it has called: `:on`, or `{:off, why}`
+      where they go by message. The reasons are in docs/local-reads.md. Not there when the C node was asked by its own name.
     * `:processes`, `:buckets`, `:registries` - how many there are on the node.
     * `:names` - how many the registries have, all together.
     * `:memory` - bytes of all these processes; `:operations` - what they have done; `:queue` - requests that wait,
@@ -54,6 +56,7 @@ defmodule KV do
   """
   @type info :: %{
           optional(:version) => String.t(),
+          optional(:local_reads) => %{node => :on | {:off, term}},
           node: KV.Node.info() | %{name: node},
           processes: non_neg_integer,
           buckets: non_neg_integer,
@@ -119,7 +122,9 @@ defmodule KV do
       iex> info.node.name == KV.Node.name()
       true
       iex> Enum.sort(Map.keys(info))
-      [:buckets, :memory, :names, :node, :operations, :processes, :queue, :registries, :version]
+      [:buckets, :local_reads, :memory, :names, :node, :operations, :processes, :queue, :registries, :version]
+      iex> info.local_reads[KV.Node.name()]
+      {:off, :not_wanted}
   """
   @doc since: "0.1.0"
   @spec info() :: info

@@ -51,9 +51,9 @@
 %% Of those about all processes: kv_view has shorter ones of its own.
 -define(ALL_TIMEOUT, 60000).
 
-%% @doc What is known of what runs: the `version' of the application; the `node' as {@link kv_node:info/1} has it; how many
-%% `processes', `buckets' and `registries' are on the node and how many `names' the registries have; their `memory' in
-%% bytes, the `operations' that they have done, and how many requests wait in a `queue', since the process is suspended.
+%% @doc What is known of what runs: the `version' of the application; the `node' as {@link kv_node:info/1} has it;
+%% `local_reads', a map with `on', or `{off, Why}' (docs/local-reads.md), for each node that this VM has called; how many
+%% `processes', `buckets' and `registries' are on the node and how many `names' the registries have; their `memory' in bytes, the `operations' that they have done, and how many requests wait in a `queue', since the process is suspended.
 %%
 %% It is about the node that buckets use by default, and takes time for each bucket: some 200 ms for 100,000 of them.
 -spec info() -> info().
@@ -69,8 +69,8 @@ info() ->
 %% `links', of the processes that it `monitors', and of those that it is `monitored_by'.
 %%
 %% A node is given by the local name of its {@link kv_node} or by its own name, a VM by its name; what they have is in
-%% {@link info/0}. A C node that is asked by its own name does not know what the VM knows of it: there is no `version', and
-%% `node' has only the name.
+%% {@link info/0}. A C node that is asked by its own name does not know what the VM knows of it: there is no `version', no
+%% `local_reads', and `node' has only the name.
 %%
 %% Exits with `{noproc, _}' when there is no such process. Error `badarg': it is no bucket, registry or node.
 %%

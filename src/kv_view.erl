@@ -24,6 +24,8 @@
     %% Of the application; not there when the C node was asked by itself.
     version => binary(),
     node := kv_node:info() | #{name := node()},
+    %% Of all nodes that the VM has called, its own among them. Not there either.
+    local_reads => #{node() => kv_watch:local()},
     %% In all registries together.
     names := non_neg_integer(),
     processes := non_neg_integer(),
@@ -67,9 +69,16 @@ servers() ->
 -spec info(atom()) -> {ok, info()} | kv_inspect:failure().
 info(Server) ->
     case native_info(kv_node:name(Server)) of
-        {ok, Info} -> {ok, Info#{version => version(), node := kv_node:info(Server)}};
-        Failure -> Failure
+        {ok, Info} ->
+            Own = kv_node:info(Server),
+            {ok, Info#{version => version(), node := Own, local_reads => local_reads(Own)}};
+        Failure ->
+            Failure
     end.
+
+%% A node that nobody has called yet is not watched.
+local_reads(#{name := Node, local_reads := Local}) ->
+    (kv_watch:locals())#{Node => Local}.
 
 %% @doc The same, of a C node whose VM is not asked.
 -spec native_info(node()) -> {ok, info()} | kv_inspect:failure().

@@ -29,7 +29,8 @@ groups() ->
             what_is_too_large_is_asked_for,
             an_atom_that_the_vm_does_not_know_is_asked_for,
             names_of_a_registry_are_found,
-            a_vm_that_does_not_own_the_node_reads_it_too
+            a_vm_that_does_not_own_the_node_reads_it_too,
+            info_tells_of_each_node_which_way_reads_take
         ]},
         {ends, [], [
             a_suspended_bucket_is_waited_for,
@@ -286,6 +287,24 @@ a_vm_that_does_not_own_the_node_reads_it_too(Config) ->
     ],
     kv_test:stop_vm(Other).
 
+info_tells_of_each_node_which_way_reads_take(Config) ->
+    Other = kv_test:start_vm(Config),
+    {Name, Native, Proxy} = kv_test:in(Other, fun() ->
+        ok = kv_test:start_kv(),
+        Bucket = bucket(),
+        #{owner := Owner} = kv:info(Bucket),
+        {kv_node:name(), Bucket, Owner}
+    end),
+    in(Config, fun() ->
+        Own = kv_node:name(),
+        ?assertEqual(#{Own => on}, maps:get(local_reads, kv:info())),
+        ok = kv_bucket:put(Native, a, 1),
+        1 = kv_bucket:get(Proxy, a),
+        Expected = #{Own => on, Name => on, node(Proxy) => {off, not_native}},
+        kv_test:wait(fun() -> maps:get(local_reads, kv:info()) =:= Expected end)
+    end),
+    kv_test:stop_vm(Other).
+
 %%% ends
 
 a_suspended_bucket_is_waited_for(Config) ->
@@ -414,8 +433,8 @@ what_is_not_the_arena_is_not_opened(Config) ->
         ?assertEqual({error, another_size}, Open({OsPid, Fd, Id, Size - 4096})),
         ?assertEqual({error, another_size}, Open({OsPid, Fd, Id, Size * 2})),
         ?assertMatch({error, _}, Open({OsPid, 0, Id, Size})),
-        ?assertMatch({error, _}, Open({OsPid, 12345, Id, Size})),
-        ?assertMatch({error, _}, Open({4194304, Fd, Id, Size})),
+        ?assertEqual({error, no_access}, Open({OsPid, 12345, Id, Size})),
+        ?assertEqual({error, no_access}, Open({4194304, Fd, Id, Size})),
         ?assertError(badarg, Open({OsPid, Fd, <<"short">>, Size})),
         ?assertError(badarg, Open(nothing))
     end).

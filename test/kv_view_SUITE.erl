@@ -152,6 +152,7 @@ a_node_tells_what_is_on_it(Config) ->
         Info = kv:info(),
         ?assertMatch(#{buckets := 3, registries := 1, names := 3, processes := 6, queue := 0}, Info),
         ?assertMatch(#{node := #{name := Node, os_pid := _}, version := _}, Info),
+        ?assertMatch(#{local_reads := #{Node := {off, not_wanted}}}, Info),
         ?assertEqual(lists:sort(maps:keys(Info)), lists:sort(maps:keys(kv:info(kv_node)))),
         ?assertEqual(lists:sort(maps:keys(Info)), lists:sort(maps:keys(kv:info(node())))),
         ?assertMatch(#{buckets := 3, names := 3, node := #{name := Node}}, kv:info(Node)),

@@ -29,16 +29,19 @@ static bool promises_are_strict(void)
 }
 
 /* The clock that entries expire by has an offset in each time namespace. */
-static bool clocks_differ(unsigned os_pid)
+static const char *clock_refusal(unsigned os_pid)
 {
     char path[64];
     struct stat own;
     struct stat other;
     (void)snprintf(path, sizeof path, "/proc/%u/ns/time", os_pid);
     if (stat("/proc/self/ns/time", &own) != 0) {
-        return false; /* a kernel without them */
+        return NULL; /* a kernel without them */
     }
-    return stat(path, &other) != 0 || own.st_ino != other.st_ino || own.st_dev != other.st_dev;
+    if (stat(path, &other) != 0) {
+        return "no_access";
+    }
+    return own.st_ino == other.st_ino && own.st_dev == other.st_dev ? NULL : "another_clock";
 }
 
 static const char *refusal(int fd, uint64_t size)
@@ -92,8 +95,9 @@ const char *kv_nif_map(const struct kv_nif_place *place, struct kv_nif_arena *ar
     if (promises_are_strict()) {
         return "strict_overcommit";
     }
-    if (clocks_differ(place->os_pid)) {
-        return "another_clock";
+    const char *reason = clock_refusal(place->os_pid);
+    if (reason != NULL) {
+        return reason;
     }
     (void)snprintf(path, sizeof path, "/proc/%u/fd/%u", place->os_pid, place->fd);
     /* Not a device or a pipe, which opening could do something to or wait for. */
@@ -101,7 +105,7 @@ const char *kv_nif_map(const struct kv_nif_place *place, struct kv_nif_arena *ar
     if (fd < 0) {
         return "no_access";
     }
-    const char *reason = map(fd, place, arena);
+    reason = map(fd, place, arena);
     (void)close(fd);
     return reason;
 }

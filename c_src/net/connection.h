@@ -33,9 +33,8 @@ enum {
     KV_OUTPUT_AHEAD = 4 * KV_FRAGMENT_SIZE,
     KV_WRITE_TURN = 1024 * 1024, /* bytes written to one peer before the others have their turn */
     /* Bytes that the system holds back for a slow network, where it lets us say so; the same
-     * reason. Much less, and a large value leaves in so many turns that its reader, which wakes
-     * for each, takes longer than for that of a BEAM. */
-    KV_UNSENT_MAX = 16 * KV_FRAGMENT_SIZE,
+     * reason. */
+    KV_UNSENT_MAX = 2 * KV_FRAGMENT_SIZE,
 };
 
 /* Why a connection is not read at present. */

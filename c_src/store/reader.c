@@ -1,5 +1,6 @@
 #include "store/reader.h"
 
+#include "base/same.h"
 #include "store/tags.h"
 
 #include <kv/error.h>
@@ -10,8 +11,6 @@
 
 /* The bytes of an entry in front of its key are read as so many words: 1 + 5 + 5 + 6 + 4 bytes. */
 enum { HEADER_WORDS = 3, LENGTH_BITS = 7, LENGTH_MORE = 0x80 };
-
-enum { SHORT_KEY = 32 };
 
 enum { GROUP_WORDS = sizeof(struct kv_group) / sizeof(uint64_t) };
 
@@ -222,27 +221,6 @@ static bool read_head(const struct kv_mapped *mapped, uint64_t offset, struct he
     return (ordered & is_long) == 0 || read_long_head(mapped, offset, first, head);
 }
 
-static uint64_t word_of(const uint8_t *bytes)
-{
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
-}
-
-/* Most keys are short, and to call memcmp() costs more than to compare them. */
-static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t length)
-{
-    if (length < sizeof(uint64_t) || length > SHORT_KEY) {
-        return length == 0 || memcmp(a, b, length) == 0;
-    }
-    size_t last = length - sizeof(uint64_t);
-    uint64_t differs = word_of(a + last) ^ word_of(b + last);
-    for (size_t i = 0; i < last; i += sizeof(uint64_t)) {
-        differs |= word_of(a + i) ^ word_of(b + i);
-    }
-    return differs == 0;
-}
-
 static enum kv_read compare(const struct kv_mapped *mapped, uint64_t offset, struct kv_bytes key,
                             unsigned form, struct kv_mapped_value *value)
 {
@@ -258,7 +236,7 @@ static enum kv_read compare(const struct kv_mapped *mapped, uint64_t offset, str
     if (!within(mapped, start, head.key_length + head.value_length)) {
         return KV_READ_BROKEN;
     }
-    if (!same_bytes(mapped->base + start, key.data, key.length)) {
+    if (!kv_same_bytes(mapped->base + start, key.data, key.length)) {
         return KV_READ_ABSENT;
     }
     value->bytes = kv_bytes(mapped->base + start + key.length, (size_t)head.value_length);

@@ -34,7 +34,7 @@ enum {
     KV_WRITE_TURN = 1024 * 1024, /* bytes written to one peer before the others have their turn */
     /* Bytes that the system holds back for a slow network, where it lets us say so; the same
      * reason. */
-    KV_UNSENT_MAX = 2 * KV_FRAGMENT_SIZE,
+    KV_UNSENT_MAX = 4 * KV_FRAGMENT_SIZE,
 };
 
 /* Why a connection is not read at present. */

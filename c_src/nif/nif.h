@@ -71,6 +71,11 @@ enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
                           const struct kv_nif_arena *arena, enum kv_nif_kind kind, ERL_NIF_TERM pid,
                           struct kv_mapped_table *table);
 
+/* A value that is a pid which kv_nif_pid() has made before, without a copy of its bytes. False for
+ * any other value, and when it has changed: then it is to be looked at as a term. */
+bool kv_nif_pid_again(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
+                      const struct kv_mapped_value *value, ERL_NIF_TERM *pid);
+
 /* A term that is a pid of the arena's node, behind its version byte; false for any other term. */
 bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
                 struct kv_bytes encoded, ERL_NIF_TERM *pid);

@@ -216,6 +216,34 @@ static bool read_own(const struct kv_nif_arena *arena, struct kv_bytes term, uin
     return true;
 }
 
+static struct minted *minted_at(struct memory *memory, uint32_t id, uint32_t serial)
+{
+    return &memory->minted[(id ^ (serial * 31)) % PLACES];
+}
+
+static bool is_minted(const struct minted *minted, const struct kv_nif_arena *arena, uint32_t id,
+                      uint32_t serial)
+{
+    return minted->arena == arena->number && minted->id == id && minted->serial == serial;
+}
+
+bool kv_nif_pid_again(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
+                      const struct kv_mapped_value *value, ERL_NIF_TERM *pid)
+{
+    uint32_t id;
+    uint32_t serial;
+    struct memory *memory = memory_of_thread(pids);
+    if (memory == NULL || !read_own(arena, value->bytes, &id, &serial)) {
+        return false;
+    }
+    const struct minted *minted = minted_at(memory, id, serial);
+    if (!is_minted(minted, arena, id, serial) || !kv_mapped_holds(value)) {
+        return false;
+    }
+    *pid = enif_make_copy(env, minted->pid);
+    return true;
+}
+
 bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
                 struct kv_bytes encoded, ERL_NIF_TERM *pid)
 {
@@ -226,8 +254,8 @@ bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_ar
     if (memory == NULL || !read_own(arena, term, &id, &serial)) {
         return false;
     }
-    struct minted *minted = &memory->minted[(id ^ (serial * 31)) % PLACES];
-    if (minted->arena == arena->number && minted->id == id && minted->serial == serial) {
+    struct minted *minted = minted_at(memory, id, serial);
+    if (is_minted(minted, arena, id, serial)) {
         *pid = enif_make_copy(env, minted->pid);
         return true;
     }

@@ -118,6 +118,9 @@ static enum kv_nif_copy external(struct kv_nif_pids *pids, ErlNifEnv *env,
     uint8_t local[KV_NIF_LOCAL];
     struct kv_bytes contents;
     size_t length = value->bytes.length + 1;
+    if (kv_nif_pid_again(pids, env, arena, value, term)) {
+        return KV_NIF_COPIED;
+    }
     if (length > sizeof local && is_binary(value, &contents)) {
         return binary(env, value, contents, term);
     }

@@ -31,6 +31,7 @@ defaults() ->
         max_peers => undefined,
         max_queue => undefined,
         gather => undefined,
+        spin => undefined,
         max_memory => undefined,
         handshake_timeout => undefined,
         bind => undefined,
@@ -83,6 +84,7 @@ valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 20);
 valid(max_peers, Peers) -> is_within(Peers, 1, 65536);
 valid(max_queue, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
 valid(gather, Microseconds) -> is_within(Microseconds, 0, 1000);
+valid(spin, Microseconds) -> is_within(Microseconds, 0, 1000);
 valid(max_memory, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 43);
 valid(handshake_timeout, Ms) -> is_within(Ms, 10, 600000);
 valid(bind, Address) -> is_text(Address);
@@ -103,6 +105,7 @@ may_be_undefined() ->
         max_peers,
         max_queue,
         gather,
+        spin,
         max_memory,
         handshake_timeout,
         bind,
@@ -156,6 +159,7 @@ flags() ->
         {max_peers, "max-peers"},
         {max_queue, "max-queue"},
         {gather, "gather"},
+        {spin, "spin"},
         {max_memory, "max-memory"},
         {handshake_timeout, "handshake-timeout"},
         {bind, "bind"},

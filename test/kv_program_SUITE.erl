@@ -85,7 +85,7 @@ version_and_help_are_printed(_Config) ->
     [
         ?assertNotEqual({Option, nomatch}, {Option, string:find(Help, Option)})
      || Option <- ["--name", "--bind", "--port", "--epmd-port", "--ticktime", "--handshake-timeout",
-                   "--max-frame", "--max-depth", "--max-peers", "--max-queue", "--gather", "--zeros",
+                   "--max-frame", "--max-depth", "--max-peers", "--max-queue", "--gather", "--spin", "--zeros",
                    "--get-state", "--log-level", "--no-leash", "--version", "--help"]
     ],
     ok.
@@ -114,6 +114,7 @@ a_bad_option_ends_it_with_64(_Config) ->
         ["--max-peers", "0"],
         ["--max-queue", "0"],
         ["--gather", "1001"],
+        ["--spin", "1001"],
         ["--zeros", "maybe"],
         ["--get-state", "ok"],
         ["--log-level", "loud"],

@@ -29,31 +29,35 @@ static unsigned count(uint64_t bits)
     return (unsigned)__builtin_popcountll(bits);
 }
 
-static bool is_worth_it(struct kv_gather *gather)
+bool kv_gather_has_many(const struct kv_gather *gather)
+{
+    return count(gather->senders | gather->before) >= KV_GATHER_SENDERS;
+}
+
+/* Forgets senders of whom nothing has come of late. */
+static void age(struct kv_gather *gather)
 {
     uint64_t now = uv_hrtime();
     uint64_t age = now - gather->began;
-    bool many = count(gather->senders | gather->before) >= KV_GATHER_SENDERS;
-    if (age >= 2 * (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US) {
-        gather->before = 0; /* nobody sent anything meanwhile, or hardly anybody */
-        gather->senders = 0;
-        gather->began = now;
-        return false;
-    }
     if (age >= (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US) {
-        gather->before = gather->senders;
+        bool is_old = age >= 2 * (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US;
+        gather->before = is_old ? 0 : gather->senders;
         gather->senders = 0;
         gather->began = now;
     }
-    return many;
 }
 
 void kv_gather_wait(struct kv_gather *gather)
 {
     unsigned messages = gather->messages;
     gather->messages = 0;
-    if (gather->pause_ns == 0 || messages == 0 || messages >= KV_GATHER_PLENTY ||
-        !is_worth_it(gather)) {
+    if (messages == 0) {
+        return;
+    }
+    bool many = kv_gather_has_many(gather);
+    age(gather);
+    if (gather->pause_ns == 0 || messages >= KV_GATHER_PLENTY || !many ||
+        (gather->senders | gather->before) == 0) {
         return;
     }
     struct timespec pause = {.tv_sec = (time_t)(gather->pause_ns / NS_PER_S),

@@ -6,7 +6,10 @@
  * within about half a millisecond, the loop writes what it has, and then sleeps for some tens of
  * microseconds before it looks again: more signals are handled at once, and the answers leave
  * together. With fewer senders it never sleeps: there would be nothing to gather, and each would
- * wait for nothing. Nor does it sleep after a turn that had plenty to do. */
+ * wait for nothing. Nor does it sleep after a turn that had plenty to do.
+ *
+ * While few call it is the other way round: to sleep and be woken takes longer than the call. So
+ * the loop then looks for more for a while before it sleeps (kv_gather_has_many(), node.c). */
 #ifndef KV_GATHER_H
 #define KV_GATHER_H
 
@@ -14,10 +17,12 @@
 
 enum {
     KV_GATHER_SENDERS = 8,
-    KV_GATHER_PLENTY = 128,    /* messages of one turn: more would not make it cheaper */
+    KV_GATHER_PLENTY = 64,     /* messages of one turn: more would not make it cheaper */
     KV_GATHER_WINDOW_US = 256, /* senders are counted over one to two of these */
     KV_GATHER_PRESET_US = 75,  /* see docs/architecture.md for what it was chosen by */
     KV_GATHER_MOST_US = 1000,
+    KV_SPIN_PRESET_US = 50,
+    KV_SPIN_MOST_US = 1000,
 };
 
 /* Zeroed, it never waits. */
@@ -27,6 +32,7 @@ struct kv_gather {
     uint64_t senders;  /* of the present window: a bit for each, which some share */
     uint64_t before;   /* of the last one */
     unsigned messages; /* of this turn */
+    uint64_t seen;     /* messages, ever */
 };
 
 /* Sets it up for the thread that calls it, which from now on is no one that takes the processor
@@ -38,7 +44,11 @@ static inline void kv_gather_saw(struct kv_gather *gather, const struct kv_pid *
 {
     gather->senders |= UINT64_C(1) << ((sender->id ^ sender->id >> 6 ^ sender->creation) & 63);
     gather->messages++;
+    gather->seen++;
 }
+
+/* Whether so many have sent something of late that it may wait. */
+bool kv_gather_has_many(const struct kv_gather *gather);
 
 /* The end of a turn, when all is written: waits if it is worth it. At most the pause it was set up
  * with, whatever happens. */

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { NS_PER_US = 1000 };
+
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -158,6 +160,9 @@ void kv_node_published(struct kv_node *node, uint32_t creation)
                    KV_VERSION);
     kv_log_event(&node->log, "ready", text);
     kv_gather_init(&node->connections.gather, node->options.gather);
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        node->options.spin = 0; /* whoever is to send the next message needs the processor */
+    }
     kv_ticks_start(&node->connections);
     kv_listener_open(&node->listener);
 }
@@ -295,6 +300,28 @@ static int finish(struct kv_node *node)
     return uv_loop_close(&node->loop) == 0 ? status : (int)KV_FATAL_INTERNAL;
 }
 
+/* To sleep and to be woken takes longer than to answer a call. So while few processes call, the
+ * loop looks for the next message for a while before it sleeps. False: nothing is left that could
+ * happen.
+ */
+static bool run_turn(struct kv_node *node)
+{
+    const struct kv_gather *gather = &node->connections.gather;
+    uint64_t seen = gather->seen;
+    uint64_t last = 0;
+    bool alive = uv_run(&node->loop, UV_RUN_ONCE) != 0;
+    while (alive && node->options.spin > 0 && !kv_gather_has_many(gather)) {
+        if (gather->seen != seen) {
+            seen = gather->seen;
+            last = uv_hrtime();
+        } else if (uv_hrtime() - last >= node->options.spin * NS_PER_US) {
+            break;
+        }
+        alive = uv_run(&node->loop, UV_RUN_NOWAIT) != 0;
+    }
+    return alive;
+}
+
 static int run(struct kv_node *node, bool options_ok, const struct kv_option_error *wrong)
 {
     if (uv_loop_init(&node->loop) != 0) {
@@ -304,7 +331,7 @@ static int run(struct kv_node *node, bool options_ok, const struct kv_option_err
     kv_log_init(&node->log, &node->loop);
     start(node, options_ok, wrong);
     /* A resolver at work in its thread counts as alive: it is not waited for when we stop. */
-    while (uv_run(&node->loop, UV_RUN_ONCE) != 0 && !(node->stopping && node->is_resolving)) {
+    while (run_turn(node) && !(node->stopping && node->is_resolving)) {
     }
     return finish(node);
 }

@@ -39,6 +39,7 @@ static const struct number_rule NUMBERS[] = {
     NUMBER("max-memory", max_memory, 0, (uint64_t)1 << 43, 0),
     NUMBER("max-queue", max_queue, 1 << 20, (uint64_t)1 << 40, (uint64_t)512 << 20),
     NUMBER("gather", gather, 0, KV_GATHER_MOST_US, KV_GATHER_PRESET_US),
+    NUMBER("spin", spin, 0, KV_SPIN_MOST_US, KV_SPIN_PRESET_US),
 };
 
 static const char USAGE[] =
@@ -60,6 +61,9 @@ static const char USAGE[] =
     "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"
     "  --max-memory BYTES       of all buckets (0: three quarters of the machine's)\n"
     "  --gather US              wait before the next read while many callers are at work (75; 0: "
+    "off)\n"
+    "  --spin US                look for more before sleeping while few callers are at work (50; "
+    "0: "
     "off)\n"
     "  --zeros differ|same      whether 0.0 and -0.0 are one key (differ)\n"
     "  --get-state bare|tagged  what sys of peers before OTP 28 gets: a state, or {ok, State} "

@@ -29,6 +29,9 @@ defmodule KV.Node do
     * `:gather` - microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are
       calling, so as to answer them together; 0: never. A single caller never waits. Default: 75;
       docs/architecture.md says what it costs and brings.
+    * `:spin` - microseconds, 0 to 1000, that the program looks for the next message before it sleeps, while fewer than 8
+      processes are calling: a lone caller gets its answer in less than half the time, and the node takes processor
+      time meanwhile; 0: it sleeps at once. On one processor it never does so. Default: 50.
     * `:zeros` - whether `0.0` and `-0.0` are one key, `:same` or `:differ`. `:get_state` - whether
       `:sys.get_state/1` gets a state, `:bare`, or `{:ok, state}`, `:tagged`. Defaults: as in this VM; the releases
       of OTP differ.

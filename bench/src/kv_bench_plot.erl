@@ -60,7 +60,7 @@ at(bytes, Row) -> Row#row.bytes.
 
 head(File, Title, Axis) ->
     [
-        "set terminal svg size 900,540 font 'sans-serif,13' background '#ffffff'\n",
+        "set terminal svg size 900,540 font 'sans-serif,13' background '#ffffff' noenhanced\n",
         "set output '", File, "'\n",
         "set title '", Title, "'\n",
         "set xlabel '", Axis, "'\n",
@@ -79,10 +79,26 @@ data(Lines) ->
 %% Medians, with bars from the least to the greatest.
 plot(Lines) ->
     Curves = [
-        io_lib:format("$~ts using 1:2:3:4 with yerrorlines lw ~ts pt 7 ps 0.5 title '~ts'", [Name, weight(Name), kv_bench_contender:title(Name)])
+        io_lib:format("$~ts using 1:2:3:4 with yerrorlines lw ~ts lc rgb '~ts' pt 7 ps 0.5 title '~ts'", [
+            Name, weight(Name), colour(Name), kv_bench_contender:title(Name)
+        ])
      || {Name, _Points} <- Lines
     ],
     ["plot ", lists:join(", \\\n     ", Curves), "\n"].
+
+%% Ours violet, of a BEAM green, of Redis red, the rest grey.
+colour(kv_bucket) -> "#7b1fa2";
+colour(kv_eager) -> "#ba68c8";
+colour(kv_prompt) -> "#d8b4e2";
+colour(kv_call) -> "#3f51b5";
+colour(map) -> "#1b5e20";
+colour(ets) -> "#66bb6a";
+colour(agent) -> "#b5d99c";
+colour(eredis) -> "#c62828";
+colour(eredis_pool) -> "#ef9a9a";
+colour(libei) -> "#616161";
+colour(tcp) -> "#bdbdbd";
+colour(_Local) -> "#000000".
 
 weight(kv_bucket) -> "3";
 weight(_) -> "1.2".

@@ -172,6 +172,18 @@ static bool next_entries(const struct kv_bucket *bucket, struct items *items, st
     return batch->count > 0;
 }
 
+/* Between these two, whoever reads the table without a call asks instead: a request about many keys
+ * is done as a whole or not yet. */
+static void begin_changes(const struct kv_bucket *bucket)
+{
+    kv_table_hold(bucket->table, true);
+}
+
+static void end_changes(const struct kv_bucket *bucket)
+{
+    kv_table_hold(bucket->table, false); /* a suspended bucket is not asked anything */
+}
+
 /* In order; a later entry of the same key replaces an earlier one. Stops at the first that finds no
  * room. */
 static int put_entries(struct kv_process *self, struct kv_bytes entries)
@@ -181,6 +193,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries)
     struct items items;
     struct batch batch;
     open_entries(entries, &items);
+    begin_changes(bucket);
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count && error == KV_OK; i++) {
             const struct one *one = &batch.ones[i];
@@ -189,6 +202,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries)
                                 : kv_bucket_put(self, one->key, one->value);
         }
     }
+    end_changes(bucket);
     return error;
 }
 
@@ -199,6 +213,7 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
     struct items items;
     struct batch batch;
     (void)open_list(keys, &items);
+    begin_changes(bucket);
     while (next_keys(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count; i++) {
             const struct one *one = &batch.ones[i];
@@ -207,6 +222,7 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
             deleted += there ? 1 : 0;
         }
     }
+    end_changes(bucket);
     return deleted;
 }
 

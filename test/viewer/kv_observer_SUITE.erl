@@ -467,6 +467,11 @@ a_proxy_killed_in_applications_takes_its_bucket_along(Config) ->
     in(Config, fun() -> kv_observer_driver:select_node(Beam) end),
     until(Config, fun() -> lists:member("kernel", kv_observer_driver:apps()) end),
     in(Config, fun() -> kv_observer_driver:pick_app("kv") end),
+    %% The tree of the C node, which has proxies, too, is drawn until that of this node has come.
+    until(Config, fun() ->
+        Drawn = kv_observer_driver:pids(kv_observer_driver:tree()),
+        lists:member(proxy(<<"settings">>), Drawn) andalso not lists:member(bucket(<<"settings">>), Drawn)
+    end),
     in(Config, fun() ->
         {Bucket, Proxy} = {bucket(<<"settings">>), proxy(<<"settings">>)},
         [OfBucket, OfProxy] = [monitor(process, Pid) || Pid <- [Bucket, Proxy]],

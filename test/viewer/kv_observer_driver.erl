@@ -20,6 +20,7 @@
 -include_lib("wx/include/wx.hrl").
 
 -define(DEADLINE, 40000).
+-define(SETTLED, 300).
 
 %% The ids in Observer's menus: observer_wx.erl, observer_pro_wx.erl, observer_procinfo.erl, observer_tv_wx.erl,
 %% observer_tv_table.erl.
@@ -349,8 +350,18 @@ open_from_applications(Pid) ->
     end).
 
 at_box(Pid, Do) ->
-    {Area, Place} = wait(fun() -> place_of_box(Pid) end),
+    {Area, Place} = wait(fun() -> settled_place_of_box(Pid) end),
     Do(Area, Place).
+
+%% A tree that has just been drawn may be drawn anew at once, elsewhere.
+settled_place_of_box(Pid) ->
+    case place_of_box(Pid) of
+        false ->
+            false;
+        Place ->
+            timer:sleep(?SETTLED),
+            Place =:= place_of_box(Pid) andalso Place
+    end.
 
 place_of_box(Pid) ->
     Area = widget(wxScrolledWindow, state(panel())),

@@ -69,15 +69,8 @@ await_started(Port, Deadline) ->
     receive
         {Port, {exit_status, _}} -> await_running(Deadline)
     after ?START_TIMEOUT ->
-        ok = close(Port),
+        ok = kv_os_process:close_port(Port),
         not_started()
-    end.
-
-close(Port) ->
-    try port_close(Port) of
-        true -> ok
-    catch
-        error:badarg -> ok
     end.
 
 await_running(Deadline) ->

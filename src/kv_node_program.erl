@@ -160,17 +160,9 @@ kill(#program{os_pid = OsPid, port = Port}) ->
 -spec stop(t(), pos_integer()) -> ok.
 stop(#program{port = Port, os_pid = OsPid}, Timeout) ->
     %% Closing a port ends the report of its exit status too, hence the look at the process itself.
-    ok = close(Port),
+    ok = kv_os_process:close_port(Port),
     _ = kv_os_process:finish(OsPid, Timeout),
     ok = flush(Port).
-
-%% The port of a program that has ended may be closed already.
-close(Port) ->
-    try port_close(Port) of
-        true -> ok
-    catch
-        error:badarg -> ok
-    end.
 
 flush(Port) ->
     receive

@@ -2,7 +2,7 @@
 %% @private
 -module(kv_os_process).
 
--export([is_alive/1, is_descendant/1, signal/2, await_end/2, finish/2]).
+-export([is_alive/1, is_descendant/1, signal/2, await_end/2, finish/2, close_port/1]).
 
 -define(POLL, 5).
 
@@ -85,4 +85,13 @@ status(OsPid) ->
                 true -> gone;
                 false -> unknown
             end
+    end.
+
+%% @doc Closes the port of a program. That of one that has ended may be closed already.
+-spec close_port(port()) -> ok.
+close_port(Port) ->
+    try port_close(Port) of
+        true -> ok
+    catch
+        error:badarg -> ok
     end.

@@ -45,8 +45,8 @@ static void fetch(struct kv_process *self, const struct kv_bytes *arguments,
 static void has_key(struct kv_process *self, const struct kv_bytes *arguments,
                     struct kv_buffer *answer)
 {
-    struct kv_bytes value;
-    kv_write_bool(answer, kv_bucket_find(self, arguments[0], &value));
+    struct kv_item item;
+    kv_write_bool(answer, kv_bucket_find_item(self, arguments[0], &item));
 }
 
 static void size(struct kv_process *self, const struct kv_bytes *arguments,

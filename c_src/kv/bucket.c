@@ -116,18 +116,6 @@ bool kv_bucket_keep_for(struct kv_process *self, struct kv_bytes ttl)
     return true;
 }
 
-void kv_bucket_reply_bad_ttl(struct kv_process *self, const struct kv_from *from,
-                             struct kv_bytes ttl)
-{
-    struct kv_buffer *term = kv_process_scratch(self);
-    kv_write_tuple(term, 2);
-    kv_write_atom_text(term, "error");
-    kv_write_tuple(term, 2);
-    kv_write_atom_text(term, "bad_ttl");
-    kv_write_term(term, ttl);
-    kv_reply(self, from, kv_buffer_bytes(term));
-}
-
 bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key)
 {
     const struct kv_bucket *bucket = kv_process_state(self);
@@ -257,8 +245,8 @@ static void put(struct kv_process *self, const struct kv_from *from,
 static void put_new(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
-    struct kv_bytes value;
-    if (kv_bucket_find(self, arguments[0], &value)) {
+    struct kv_item item;
+    if (kv_bucket_find_item(self, arguments[0], &item)) {
         reply_bool(self, from, false);
     } else if (kv_bucket_put(self, arguments[0], arguments[1]) == KV_OK) {
         reply_bool(self, from, true);
@@ -273,7 +261,7 @@ static void put_for(struct kv_process *self, const struct kv_from *from,
     if (kv_bucket_keep_for(self, arguments[2])) {
         put(self, from, arguments);
     } else {
-        kv_bucket_reply_bad_ttl(self, from, arguments[2]);
+        kv_reply_error(self, from, "bad_ttl", arguments[2]);
     }
 }
 
@@ -283,7 +271,7 @@ static void put_new_for(struct kv_process *self, const struct kv_from *from,
     if (kv_bucket_keep_for(self, arguments[2])) {
         put_new(self, from, arguments);
     } else {
-        kv_bucket_reply_bad_ttl(self, from, arguments[2]);
+        kv_reply_error(self, from, "bad_ttl", arguments[2]);
     }
 }
 
@@ -305,8 +293,8 @@ static void delete (struct kv_process *self, const struct kv_from *from,
 static void has_key(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
-    struct kv_bytes value;
-    reply_bool(self, from, kv_bucket_find(self, arguments[0], &value));
+    struct kv_item item;
+    reply_bool(self, from, kv_bucket_find_item(self, arguments[0], &item));
 }
 
 static void size(struct kv_process *self, const struct kv_from *from,

@@ -24,10 +24,6 @@ bool kv_bucket_find_item(struct kv_process *self, struct kv_bytes key, struct kv
  * so many milliseconds, or never: a number from 1 on, or `infinity`. False when it is neither. */
 bool kv_bucket_keep_for(struct kv_process *self, struct kv_bytes ttl);
 
-/* Answers {error, {bad_ttl, Term}}. */
-void kv_bucket_reply_bad_ttl(struct kv_process *self, const struct kv_from *from,
-                             struct kv_bytes ttl);
-
 /* KV_OK, or KV_ENOMEM: nothing has changed then. */
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
 /* False when there was none. */

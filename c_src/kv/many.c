@@ -229,19 +229,6 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
 /* ---- answers -----------------------------------------------------------------------------------
  */
 
-/* {error, {Kind, Term}} */
-static void reply_bad(struct kv_process *self, const struct kv_from *from, const char *kind,
-                      struct kv_bytes term)
-{
-    struct kv_buffer *reply = kv_process_scratch(self);
-    kv_write_tuple(reply, 2);
-    kv_write_atom_text(reply, "error");
-    kv_write_tuple(reply, 2);
-    kv_write_atom_text(reply, kind);
-    kv_write_term(reply, term);
-    kv_reply(self, from, kv_buffer_bytes(reply));
-}
-
 static bool find_one(struct kv_process *self, const struct one *one, struct kv_item *value)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
@@ -277,7 +264,7 @@ static void reply_values(struct kv_process *self, const struct kv_from *from, st
 {
     struct items keys;
     if (!open_list(list, &keys)) {
-        reply_bad(self, from, "bad_keys", list);
+        kv_reply_error(self, from, "bad_keys", list);
         return;
     }
     struct kv_buffer *reply = kv_process_scratch(self);
@@ -286,7 +273,7 @@ static void reply_values(struct kv_process *self, const struct kv_from *from, st
     }
     size_t bytes = write_values(self, &keys, absent, reply);
     if (!ends_properly(&keys)) {
-        reply_bad(self, from, "bad_keys", list);
+        kv_reply_error(self, from, "bad_keys", list);
         return;
     }
     if (bytes > KV_BUCKET_REPLY_MAX) {
@@ -315,7 +302,7 @@ void kv_many_put(struct kv_process *self, const struct kv_from *from,
                  const struct kv_bytes *arguments)
 {
     if (!are_entries(arguments[0])) {
-        reply_bad(self, from, "bad_entries", arguments[0]);
+        kv_reply_error(self, from, "bad_entries", arguments[0]);
     } else if (put_entries(self, arguments[0]) == KV_OK) {
         kv_reply_atom(self, from, "ok");
     } else {
@@ -329,7 +316,7 @@ void kv_many_put_for(struct kv_process *self, const struct kv_from *from,
     if (kv_bucket_keep_for(self, arguments[1])) {
         kv_many_put(self, from, arguments);
     } else {
-        kv_bucket_reply_bad_ttl(self, from, arguments[1]);
+        kv_reply_error(self, from, "bad_ttl", arguments[1]);
     }
 }
 
@@ -337,7 +324,7 @@ void kv_many_delete(struct kv_process *self, const struct kv_from *from,
                     const struct kv_bytes *arguments)
 {
     if (!is_proper_list(arguments[0])) {
-        reply_bad(self, from, "bad_keys", arguments[0]);
+        kv_reply_error(self, from, "bad_keys", arguments[0]);
         return;
     }
     size_t deleted = delete_keys(self, arguments[0]);

@@ -201,17 +201,13 @@ static void reply_pid(struct kv_process *self, const struct kv_from *from, enum 
     kv_reply(self, from, kv_buffer_bytes(term));
 }
 
-/* {error, Reason}, or {error, {Kind, Reason}} when kind is not NULL. */
-static void reply_error(struct kv_process *self, const struct kv_from *from, const char *kind,
-                        struct kv_bytes reason)
+/* {error, Reason} */
+static void reply_failure(struct kv_process *self, const struct kv_from *from,
+                          struct kv_bytes reason)
 {
     struct kv_buffer *term = kv_process_scratch(self);
     kv_write_tuple(term, 2);
     kv_write_atom_text(term, "error");
-    if (kind != NULL) {
-        kv_write_tuple(term, 2);
-        kv_write_atom_text(term, kind);
-    }
     kv_write_term(term, reason);
     kv_reply(self, from, kv_buffer_bytes(term));
 }
@@ -236,7 +232,7 @@ static void answer_waiting(struct kv_process *self, struct entry *entry, struct 
         if (entry->step == ENTRY_LIVE) {
             reply_pid(self, &from, waiting->question, &entry->pid);
         } else if (waiting->question == QUESTION_CREATE) {
-            reply_error(self, &from, NULL, reason);
+            reply_failure(self, &from, reason);
         } else {
             kv_reply_atom(self, &from, "error");
         }
@@ -476,7 +472,7 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
     bool is_lookup = read_named(request, "lookup", &term);
     bool is_create = !is_lookup && read_named(request, "create", &term);
     if ((is_lookup || is_create) && !read_name(term, &name)) {
-        reply_error(self, from, "bad_name", term);
+        kv_reply_error(self, from, "bad_name", term);
     } else if (is_lookup) {
         lookup(self, from, name);
     } else if (is_create) {

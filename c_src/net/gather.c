@@ -35,12 +35,12 @@ bool kv_gather_has_many(const struct kv_gather *gather)
 }
 
 /* Forgets senders of whom nothing has come of late. */
-static void age(struct kv_gather *gather)
+static void forget_old(struct kv_gather *gather)
 {
     uint64_t now = uv_hrtime();
-    uint64_t age = now - gather->began;
-    if (age >= (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US) {
-        bool is_old = age >= 2 * (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US;
+    uint64_t elapsed = now - gather->began;
+    if (elapsed >= (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US) {
+        bool is_old = elapsed >= 2 * (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US;
         gather->before = is_old ? 0 : gather->senders;
         gather->senders = 0;
         gather->began = now;
@@ -55,7 +55,7 @@ void kv_gather_wait(struct kv_gather *gather)
         return;
     }
     bool many = kv_gather_has_many(gather);
-    age(gather);
+    forget_old(gather);
     if (gather->pause_ns == 0 || messages >= KV_GATHER_PLENTY || !many ||
         (gather->senders | gather->before) == 0) {
         return;

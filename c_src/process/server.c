@@ -175,12 +175,18 @@ void kv_write_error(struct kv_buffer *to, const char *kind, struct kv_bytes requ
     kv_write_term(to, request);
 }
 
+void kv_reply_error(struct kv_process *self, const struct kv_from *from, const char *kind,
+                    struct kv_bytes detail)
+{
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_error(term, kind, detail);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
 void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,
                           struct kv_bytes request)
 {
-    struct kv_buffer *term = kv_process_scratch(self);
-    kv_write_error(term, "bad_request", request);
-    kv_reply(self, from, kv_buffer_bytes(term));
+    kv_reply_error(self, from, "bad_request", request);
 }
 
 /* ---- calls that get no answer ------------------------------------------------------------------

@@ -142,6 +142,10 @@ void kv_reply_atom(struct kv_process *self, const struct kv_from *from, const ch
  * monitor. */
 void kv_abandon(struct kv_process *self, const struct kv_from *from, struct kv_bytes reason);
 
+/* Answers {error, {Kind, Detail}}; `detail` is a term. */
+void kv_reply_error(struct kv_process *self, const struct kv_from *from, const char *kind,
+                    struct kv_bytes detail);
+
 /* Answers {error, {bad_request, Request}}: the reply to what a process does not understand. */
 void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,
                           struct kv_bytes request);

@@ -30,6 +30,7 @@ defaults() ->
         max_depth => undefined,
         max_peers => undefined,
         max_queue => undefined,
+        follow => true,
         gather => undefined,
         spin => undefined,
         max_memory => undefined,
@@ -83,6 +84,7 @@ valid(max_frame, Bytes) -> is_within(Bytes, 4096, 16#7FFFFFFF);
 valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 20);
 valid(max_peers, Peers) -> is_within(Peers, 1, 65536);
 valid(max_queue, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
+valid(follow, Value) -> is_boolean(Value);
 valid(gather, Microseconds) -> is_within(Microseconds, 0, 1000);
 valid(spin, Microseconds) -> is_within(Microseconds, 0, 1000);
 valid(max_memory, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 43);
@@ -158,6 +160,7 @@ flags() ->
         {max_depth, "max-depth"},
         {max_peers, "max-peers"},
         {max_queue, "max-queue"},
+        {follow, "follow"},
         {gather, "gather"},
         {spin, "spin"},
         {max_memory, "max-memory"},

@@ -85,7 +85,7 @@ version_and_help_are_printed(_Config) ->
     [
         ?assertNotEqual({Option, nomatch}, {Option, string:find(Help, Option)})
      || Option <- ["--name", "--bind", "--port", "--epmd-port", "--ticktime", "--handshake-timeout",
-                   "--max-frame", "--max-depth", "--max-peers", "--max-queue", "--gather", "--spin", "--zeros",
+                   "--max-frame", "--max-depth", "--max-peers", "--max-queue", "--follow", "--gather", "--spin", "--zeros",
                    "--get-state", "--log-level", "--no-leash", "--version", "--help"]
     ],
     ok.
@@ -113,6 +113,7 @@ a_bad_option_ends_it_with_64(_Config) ->
         ["--max-depth", "0"],
         ["--max-peers", "0"],
         ["--max-queue", "0"],
+        ["--follow", "yes"],
         ["--gather", "1001"],
         ["--spin", "1001"],
         ["--zeros", "maybe"],

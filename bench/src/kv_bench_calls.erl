@@ -17,7 +17,7 @@ run(Part, #{contenders := Names} = Settings) ->
     Rows.
 
 %% Local ETS and a local Agent send nothing: the size of a value says little.
-takes_part(Part, Name) when Part =/= calls, (Name =:= kv_eager orelse Name =:= kv_prompt) -> false;
+takes_part(Part, Name) when Part =/= calls, (Name =:= kv_gather orelse Name =:= kv_eager orelse Name =:= kv_prompt) -> false;
 takes_part(sizes, Name) -> not lists:member(Name, [local_ets, local_agent]);
 takes_part(many, Name) -> not lists:member(Name, [tcp, libei, local_agent]);
 takes_part(calls, _Name) -> true.

@@ -41,7 +41,7 @@
 
 -spec names() -> [name()].
 names() ->
-    [kv_bucket] ++ [Name || Name <- [kv_eager, kv_prompt], is_valid(options(Name))] ++
+    [kv_bucket] ++ [Name || Name <- [kv_gather, kv_eager, kv_prompt], is_valid(options(Name))] ++
         [kv_call, map, ets, agent, eredis, eredis_pool, libei, tcp, local_ets, local_agent].
 
 %% @doc Those as well that the part `reads' alone has.
@@ -52,7 +52,8 @@ all() ->
 %% @doc What it is called in tables and plots.
 -spec title(name()) -> string().
 title(kv_bucket) -> "KV.Bucket";
-title(kv_eager) -> "KV.Bucket, no gather";
+title(kv_gather) -> "KV.Bucket, gathers";
+title(kv_eager) -> "KV.Bucket, eager";
 title(kv_prompt) -> "KV.Bucket, no delay_send";
 title(kv_call) -> "GenServer.call to kv";
 title(map) -> "GenServer, map, peer";
@@ -83,7 +84,7 @@ fill(#{open := Open, close := Close, put := Put, get := Get, holds := Holds}, Ke
     ok.
 
 -spec start(name()) -> t().
-start(Name) when Name =:= kv_bucket; Name =:= kv_eager; Name =:= kv_prompt ->
+start(Name) when Name =:= kv_bucket; Name =:= kv_gather; Name =:= kv_eager; Name =:= kv_prompt ->
     kv(Name, options(Name), fun bucket/1);
 start(kv_call) ->
     kv(kv_call, [], fun(Bucket) ->
@@ -162,9 +163,10 @@ alive(Name) ->
 
 %%% kv
 
-%% What is otherwise than it is by itself: the node reads at once, however many callers there are; this VM sends at once.
+%% What is otherwise than it is by itself: the node waits for more messages; it neither follows nor waits; this VM sends at once.
 options(kv_bucket) -> [];
-options(kv_eager) -> [{gather, 0}];
+options(kv_gather) -> [{follow, false}];
+options(kv_eager) -> [{follow, false}, {gather, 0}];
 options(kv_prompt) -> [{delay_send, false}].
 
 is_valid(Options) ->

@@ -88,6 +88,7 @@ plot(Lines) ->
 
 %% Ours violet, of a BEAM green, of Redis red, the rest grey.
 colour(kv_bucket) -> "#7b1fa2";
+colour(kv_gather) -> "#7e57c2";
 colour(kv_eager) -> "#ba68c8";
 colour(kv_prompt) -> "#d8b4e2";
 colour(kv_call) -> "#3f51b5";

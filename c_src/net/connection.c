@@ -51,6 +51,7 @@ static int take_message(struct kv_connection *connection, struct kv_bytes frame,
     }
     if (signal.kind == KV_SIGNAL_MESSAGE || signal.kind == KV_SIGNAL_MESSAGE_NAME) {
         kv_gather_saw(&connection->owner->gather, &signal.from);
+        kv_follow_saw(&connection->owner->follow, connection->local_socket);
     }
     return kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal);
 }
@@ -239,17 +240,25 @@ static void describe(struct kv_connection *connection)
 }
 
 /* What the system has taken and not sent cannot be overtaken any more. */
-static void limit_unsent(struct kv_connection *connection)
+static void limit_unsent(int socket)
 {
 #ifdef TCP_NOTSENT_LOWAT
     int most = KV_UNSENT_MAX;
-    uv_os_fd_t fd = -1;
-    if (uv_fileno((uv_handle_t *)&connection->tcp, &fd) == 0) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof(most));
-    }
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof(most));
 #else
-    (void)connection;
+    (void)socket;
 #endif
+}
+
+static void tune(struct kv_connection *connection)
+{
+    uv_os_fd_t socket = -1;
+    (void)uv_tcp_nodelay(&connection->tcp, 1);
+    (void)uv_tcp_keepalive(&connection->tcp, 1, KEEPALIVE_SECONDS);
+    if (uv_fileno((uv_handle_t *)&connection->tcp, &socket) == 0) {
+        limit_unsent(socket);
+        connection->local_socket = kv_follow_is_local(socket) ? socket : -1;
+    }
 }
 
 void kv_connection_agree(struct kv_connection *connection)
@@ -280,9 +289,7 @@ static int begin(struct kv_connection *connection, uv_stream_t *server)
         return UV_EIO;
     }
     kv_handshake_init(&connection->handshake, &connection->owner->node->identity, challenge);
-    (void)uv_tcp_nodelay(&connection->tcp, 1);
-    limit_unsent(connection);
-    (void)uv_tcp_keepalive(&connection->tcp, 1, KEEPALIVE_SECONDS);
+    tune(connection);
     return uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read);
 }
 
@@ -304,6 +311,7 @@ struct kv_connection *kv_connection_accept(struct kv_connections *owner, uv_stre
 {
     struct kv_connection *connection = kv_zalloc(sizeof(*connection));
     connection->owner = owner;
+    connection->local_socket = -1;
     kv_list_init(&connection->link);
     kv_list_init(&connection->dirty);
     kv_list_init(&connection->doomed);

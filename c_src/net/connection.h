@@ -53,6 +53,7 @@ struct kv_connection {
     uint64_t flags;               /* common ones */
     struct kv_term_limits limits; /* of what it sends */
     char label[KV_LABEL_MAX];
+    int local_socket; /* where the other end is this host; else -1 */
 
     struct kv_buffer input;        /* what is not a whole frame yet */
     struct kv_fragments fragments; /* what is not a whole message yet */

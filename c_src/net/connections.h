@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 #include "net/connection.h"
+#include "net/follow.h"
 #include "net/gather.h"
 
 enum { KV_PENDING_MAX = 1024 };
@@ -32,6 +33,7 @@ struct kv_connections {
     uv_timer_t ticker;
     uv_prepare_t turn_end;
     struct kv_gather gather;
+    struct kv_follow follow;
     char *space; /* KV_READ_CHUNK bytes that all connections read into */
 };
 

@@ -159,7 +159,8 @@ void kv_node_published(struct kv_node *node, uint32_t creation)
                    node->options.name, (unsigned)node->listener.port, (unsigned long)creation,
                    KV_VERSION);
     kv_log_event(&node->log, "ready", text);
-    kv_gather_init(&node->connections.gather, node->options.gather);
+    bool follows = kv_follow_init(&node->connections.follow, node->options.follow);
+    kv_gather_init(&node->connections.gather, follows ? 0 : node->options.gather);
     if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
         node->options.spin = 0; /* whoever is to send the next message needs the processor */
     }

@@ -60,7 +60,9 @@ static const char USAGE[] =
     "  --max-pending BYTES      of all messages a peer has sent in part (1073741824)\n"
     "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"
     "  --max-memory BYTES       of all buckets (0: three quarters of the machine's)\n"
-    "  --gather US              wait before the next read while many callers are at work (75; 0: "
+    "  --follow true|false      where there are two processors, run on the one that callers send\n"
+    "                           from while many are at work (true)\n"
+    "  --gather US              else wait before the next read while many are at work (75; 0: "
     "off)\n"
     "  --spin US                look for more before sleeping while few callers are at work (50; "
     "0: "
@@ -183,6 +185,13 @@ static bool set_get_state(struct kv_options *options, const char *value,
     return true;
 }
 
+static bool set_follow(struct kv_options *options, const char *value, struct kv_option_error *error)
+{
+    options->follow = strcmp(value, "true") == 0;
+    return options->follow || strcmp(value, "false") == 0 ||
+           fail(error, "--follow: true or false is wanted");
+}
+
 static bool set_log_level(struct kv_options *options, const char *value,
                           struct kv_option_error *error)
 {
@@ -201,7 +210,7 @@ static const struct text_rule {
     bool (*set)(struct kv_options *options, const char *value, struct kv_option_error *error);
 } TEXTS[] = {
     {"name", set_name},           {"bind", set_bind},           {"zeros", set_zeros},
-    {"get-state", set_get_state}, {"log-level", set_log_level},
+    {"get-state", set_get_state}, {"log-level", set_log_level}, {"follow", set_follow},
 };
 
 enum outcome { TAKEN, WRONG, UNKNOWN };
@@ -236,7 +245,8 @@ static enum outcome set(struct kv_options *options, const char *option, const ch
 
 bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
 {
-    *options = (struct kv_options){.zeros = KV_ZEROS_DIFFER,
+    *options = (struct kv_options){.follow = true,
+                                   .zeros = KV_ZEROS_DIFFER,
                                    .get_state = KV_GET_STATE_BARE,
                                    .log_level = KV_LOG_NOTICE,
                                    .leash = true};

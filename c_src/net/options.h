@@ -28,6 +28,7 @@ struct kv_options {
     uint64_t max_memory;  /* bytes of the arena in use; 0: a part of the memory of the machine */
     uint64_t gather;      /* microseconds; 0: off */
     uint64_t spin;        /* microseconds; 0: off */
+    bool follow;
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     enum kv_log_level log_level;

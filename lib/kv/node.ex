@@ -26,9 +26,12 @@ defmodule KV.Node do
       Default: `false`. docs/local-reads.md.
     * `:observer_names` - how many atoms may be made so that Observer shows proxies by the names of their buckets, for
       all of the VM; 0 for none. From OTP 27 on no atom is needed, and all have their names. Default: 1000.
+    * `:follow` - whether the program, where it may use two processors, runs on the one that callers of this host send
+      from while 8 or more are at work, which leaves the other to them. Default: `true`; docs/architecture.md says what
+      it brings.
     * `:gather` - microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are
-      calling, so as to answer them together; 0: never. A single caller never waits. Default: 75;
-      docs/architecture.md says what it costs and brings.
+      calling, so as to answer them together; 0: never. A single caller never waits, and where the program follows its
+      callers none does. Default: 75.
     * `:spin` - microseconds, 0 to 1000, that the program looks for the next message before it sleeps, while fewer than 8
       processes are calling: a lone caller gets its answer in less than half the time, and the node takes processor
       time meanwhile; 0: it sleeps at once. On one processor it never does so. Default: 50.

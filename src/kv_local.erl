@@ -10,7 +10,7 @@
 -module(kv_local).
 
 -export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1]).
--export([open/1, close/1, publish/2, withdraw/1, publish_registry/3, reset/0]).
+-export([is_open/1, open/1, close/1, publish/2, withdraw/1, publish_registry/3, reset/0]).
 
 -export_type([answer/1]).
 
@@ -38,11 +38,11 @@ fetch(Pid, Key) when is_pid(Pid) ->
                 undefined -> checked(kv_nif:fetch(Arena, Pid, Key));
                 Sent -> after_sent(Pid, Sent, fun() -> checked(kv_nif:fetch(Arena, Pid, Key)) end)
             end;
-        #{} ->
-            call
+        Published ->
+            by_proxy(Published, Pid, fun(Native) -> fetch(Native, Key) end)
     end;
-fetch(_Name, _Key) ->
-    call.
+fetch(Name, Key) ->
+    by_proxy(persistent_term:get(?PUBLISHED, #{}), Name, fun(Native) -> fetch(Native, Key) end).
 
 checked({ok, _} = Found) -> Found;
 checked(error) -> error;
@@ -50,8 +50,8 @@ checked(_Reason) -> call.
 
 %% @doc Whether there is a value.
 -spec has_key(gen_server:server_ref(), term()) -> answer(boolean()).
-has_key(Pid, Key) ->
-    with_arena(Pid, fun(Arena) ->
+has_key(Server, Key) ->
+    with_arena(Server, fun(Pid, Arena) ->
         case kv_nif:has_key(Arena, Pid, Key) of
             Answer when is_boolean(Answer) -> Answer;
             _Reason -> call
@@ -60,8 +60,8 @@ has_key(Pid, Key) ->
 
 %% @doc The number of keys.
 -spec size(gen_server:server_ref()) -> answer(non_neg_integer()).
-size(Pid) ->
-    with_arena(Pid, fun(Arena) ->
+size(Server) ->
+    with_arena(Server, fun(Pid, Arena) ->
         case kv_nif:size(Arena, Pid) of
             Size when is_integer(Size) -> Size;
             _Reason -> call
@@ -70,8 +70,8 @@ size(Pid) ->
 
 %% @doc The values of Keys, all of one moment: only when the bucket did not change meanwhile.
 -spec get_many(gen_server:server_ref(), [term()], term()) -> answer({ok, [term()]}).
-get_many(Pid, Keys, Default) ->
-    with_arena(Pid, fun(Arena) ->
+get_many(Server, Keys, Default) ->
+    with_arena(Server, fun(Pid, Arena) ->
         case kv_nif:counters(Arena, Pid) of
             Before when is_binary(Before) -> get_all(Keys, Default, Arena, Pid, Before, []);
             _Reason -> call
@@ -117,14 +117,23 @@ with_arena(Pid, Read) when is_pid(Pid) ->
     case persistent_term:get(?PUBLISHED, #{}) of
         #{node(Pid) := Arena} ->
             case get(?SENT) of
-                undefined -> Read(Arena);
-                Sent -> after_sent(Pid, Sent, fun() -> Read(Arena) end)
+                undefined -> Read(Pid, Arena);
+                Sent -> after_sent(Pid, Sent, fun() -> Read(Pid, Arena) end)
             end;
-        #{} ->
-            call
+        Published ->
+            by_proxy(Published, Pid, fun(Native) -> with_arena(Native, Read) end)
     end;
-with_arena(_Name, _Read) ->
-    call.
+with_arena(Name, Read) ->
+    by_proxy(persistent_term:get(?PUBLISHED, #{}), Name, fun(Native) -> with_arena(Native, Read) end).
+
+%% A bucket that is given by its proxy. Nothing is looked up where nothing is read locally.
+by_proxy(Published, _Proxy, _Read) when map_size(Published) =:= 0 ->
+    call;
+by_proxy(_Published, Proxy, Read) ->
+    case kv_proxies:native(Proxy) of
+        none -> call;
+        Native -> Read(Native)
+    end.
 
 %%% Order
 
@@ -136,8 +145,14 @@ sent(Pid) when is_pid(Pid), node(Pid) =/= node() ->
         #{node(Pid) := _} -> remember(Pid, get(?SENT));
         #{} -> ok
     end;
-sent(_Name) ->
-    ok.
+sent(Proxy) ->
+    case persistent_term:get(?PUBLISHED, #{}) of
+        Published when map_size(Published) =:= 0 -> ok;
+        _Published -> sent_by(kv_proxies:native(Proxy))
+    end.
+
+sent_by(none) -> ok;
+sent_by(Native) -> remember(Native, get(?SENT)).
 
 remember(Pid, undefined) -> _ = put(?SENT, #{Pid => sent}), ok;
 remember(_Pid, all) -> ok;
@@ -155,6 +170,11 @@ after_sent(Pid, Sent, Read) ->
     end.
 
 %%% Opening and closing
+
+%% @doc Whether processes of that node are read without a call.
+-spec is_open(node()) -> boolean().
+is_open(Node) ->
+    is_map_key(Node, persistent_term:get(?PUBLISHED, #{})).
 
 %% @doc Maps the memory of a node, if it shares it with this VM.
 -spec open(node()) -> {ok, kv_nif:arena()} | {error, term()}.

@@ -142,14 +142,14 @@ be_known_as(Kind, Native, Label) ->
     _ = put('$kv_native', {Kind, Native, Label}),
     ok.
 
-%% Only registries, of which there are few, are found by their proxies without a call.
+%% So that it is found by this process without a call, where this VM reads so.
 be_read_as(registry, Native) ->
     case process_info(self(), registered_name) of
         {registered_name, Name} -> kv_watch:publish_registry(self(), Name, Native);
         _ -> kv_watch:publish_registry(self(), undefined, Native)
     end;
-be_read_as(bucket, _Native) ->
-    ok.
+be_read_as(bucket, Native) ->
+    kv_watch:publish_bucket(self(), Native).
 
 parent() ->
     case get('$ancestors') of

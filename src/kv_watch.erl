@@ -11,7 +11,7 @@
 -module(kv_watch).
 -behaviour(gen_server).
 
--export([watcher/1, start/1, start/2, local/1, locals/0, start_link/0, publish_registry/3]).
+-export([watcher/1, start/1, start/2, local/1, locals/0, start_link/0, publish_registry/3, publish_bucket/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([local/0]).
@@ -76,6 +76,16 @@ locals() ->
 publish_registry(Proxy, Name, Native) ->
     gen_server:cast(?MODULE, {registry, Proxy, Name, Native}).
 
+%% @doc Lets a bucket be read locally that is given by its proxy, if its node is read so. From then on or never: somebody
+%% who sends to the proxy and then reads must not be noted for one of the two only.
+-spec publish_bucket(pid(), pid()) -> ok.
+publish_bucket(Proxy, Native) ->
+    try kv_local:is_open(node(Native)) andalso gen_server:call(?MODULE, {bucket, Proxy, Native}, infinity) of
+        _ -> ok
+    catch
+        exit:_ -> ok
+    end.
+
 ensure_server() ->
     _ = whereis(?MODULE) =:= undefined andalso start_server(whereis(kernel_safe_sup)),
     ok.
@@ -108,6 +118,7 @@ init([]) ->
     %% What a former server has published: its watchers have ended with it, and closed it.
     ok = kv_local:reset(),
     ?TABLE = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
+    ok = kv_proxies:new(),
     {ok, #{}}.
 
 %% @private
@@ -125,6 +136,9 @@ handle_call({watch, Node, LocalReads}, From, State) ->
         {#{}, []} ->
             {noreply, watch_node(Node, LocalReads, State#{{waiting, Node} => Waiting})}
     end;
+handle_call({bucket, Proxy, Native}, _From, State) ->
+    _ = erlang:monitor(process, Proxy),
+    {reply, kv_proxies:enter(Proxy, Native), State};
 handle_call(Request, _From, State) ->
     {reply, {error, {bad_request, Request}}, State}.
 
@@ -159,6 +173,9 @@ handle_info({'EXIT', Watcher, _Reason}, State) when is_map_key(Watcher, State) -
     true = ets:delete(?TABLE, Node),
     ok = kv_local:withdraw(Node),
     {noreply, watch_again(Node, maps:remove(Node, Rest))};
+handle_info({'DOWN', _, process, Proxy, _Reason}, State) ->
+    ok = kv_proxies:leave(Proxy),
+    {noreply, State};
 handle_info(_Other, State) ->
     {noreply, State}.
 

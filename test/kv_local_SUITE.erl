@@ -28,6 +28,7 @@ groups() ->
             values_of_any_kind_are_read,
             what_is_too_large_is_asked_for,
             an_atom_that_the_vm_does_not_know_is_asked_for,
+            a_bucket_is_read_by_its_proxy_and_by_its_name,
             names_of_a_registry_are_found,
             a_vm_that_does_not_own_the_node_reads_it_too,
             info_tells_of_each_node_which_way_reads_take
@@ -37,6 +38,8 @@ groups() ->
             what_has_expired_is_absent,
             what_counts_its_uses_is_asked_for,
             who_heard_of_the_end_of_a_bucket_reads_nothing_of_it,
+            who_heard_of_the_end_of_a_proxy_reads_nothing_by_it,
+            proxies_that_have_ended_are_forgotten,
             a_name_is_gone_before_the_next_answer_of_the_registry,
             a_lost_node_is_not_read,
             a_node_of_the_same_name_is_another,
@@ -49,6 +52,7 @@ groups() ->
         ]},
         {consistency, [], [
             what_a_process_has_cast_it_reads,
+            what_a_process_has_cast_to_a_proxy_it_reads,
             get_many_is_of_one_moment,
             histories_of_several_vms_are_linearizable
         ]}
@@ -249,6 +253,32 @@ an_atom_that_the_vm_does_not_know_is_asked_for(Config) ->
     end),
     kv_test:stop_vm(Other).
 
+a_bucket_is_read_by_its_proxy_and_by_its_name(Config) ->
+    in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([{name, {local, settings}}]),
+        {ok, _} = kv_bucket:start_link([{name, {global, settings}}]),
+        ok = kv_bucket:put(settings, a, 1),
+        [
+            begin
+                ?assertEqual({ok, 1}, kv_local:fetch(Server, a)),
+                ?assertEqual(error, kv_local:fetch(Server, b)),
+                ?assertEqual([true, false], [kv_local:has_key(Server, Key) || Key <- [a, b]]),
+                ?assertEqual(1, kv_local:size(Server)),
+                ?assertEqual({ok, [1, none]}, kv_local:get_many(Server, [a, b], none)),
+                ?assertEqual(1, kv_bucket:get(Server, a))
+            end
+         || Server <- [settings, Proxy]
+        ],
+        ok = sys:suspend(kv_proxy:native(Proxy)),
+        ?assertEqual([call, call], [kv_local:fetch(Server, a) || Server <- [settings, Proxy]]),
+        ok = sys:resume(kv_proxy:native(Proxy)),
+        %% No bucket, no process, nothing of this VM.
+        [
+            ?assertEqual([call, call, call], [kv_local:fetch(Server, a), kv_local:has_key(Server, a), kv_local:size(Server)], Server)
+         || Server <- [self(), kv_node, nobody, undefined, {settings, node()}, {global, settings}, {via, global, settings}, 7]
+        ]
+    end).
+
 names_of_a_registry_are_found(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
@@ -356,6 +386,35 @@ who_heard_of_the_end_of_a_bucket_reads_nothing_of_it(Config) ->
             end
          || N <- lists:seq(1, 100)
         ]
+    end).
+
+%% A bucket outlives a proxy that was killed by the moment that the news takes; here by as long as the test.
+who_heard_of_the_end_of_a_proxy_reads_nothing_by_it(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        ok = kv_bucket:put(Bucket, a, 1),
+        {Proxy, Monitor} = spawn_monitor(fun() -> receive stop -> ok end end),
+        true = register(stands_for_it, Proxy),
+        ok = kv_watch:publish_bucket(Proxy, Bucket),
+        ?assertEqual([{ok, 1}, {ok, 1}], [kv_local:fetch(Server, a) || Server <- [Proxy, stands_for_it]]),
+        true = exit(Proxy, kill),
+        receive {'DOWN', Monitor, process, _, killed} -> ok end,
+        ?assertEqual([call, call], [kv_local:fetch(Server, a) || Server <- [Proxy, stands_for_it]]),
+        ?assertEqual({exit, noproc}, outcome(fun() -> kv_bucket:get(Proxy, a) end)),
+        ?assertEqual({ok, 1}, kv_local:fetch(Bucket, a))
+    end).
+
+proxies_that_have_ended_are_forgotten(Config) ->
+    in(Config, fun() ->
+        true = process_flag(trap_exit, true) =:= false,
+        Entries = fun() -> ets:info(kv_proxies, size) end,
+        Before = Entries(),
+        Proxies = [element(2, {ok, _} = kv_bucket:start_link([])) || _ <- lists:seq(1, 20)],
+        ?assertEqual(Before + 20, Entries()),
+        {Stopped, Killed} = lists:split(10, Proxies),
+        _ = [ok = kv_bucket:stop(Proxy) || Proxy <- Stopped],
+        _ = [true = exit(Proxy, kill) || Proxy <- Killed],
+        ok = kv_test:wait(fun() -> Entries() =:= Before end)
     end).
 
 a_name_is_gone_before_the_next_answer_of_the_registry(Config) ->
@@ -501,6 +560,22 @@ what_a_process_has_cast_it_reads(Config) ->
                 ?assertEqual(0, kv_bucket:size(Bucket))
             end
          || N <- lists:seq(1, 200)
+        ]
+    end).
+
+what_a_process_has_cast_to_a_proxy_it_reads(Config) ->
+    in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([{name, {local, settings}}]),
+        [
+            begin
+                ok = kv_bucket:cast(Server, put, [a, {Server, N}]),
+                ?assertEqual({Server, N}, kv_bucket:get(Server, a)),
+                ?assertEqual({ok, {Server, N}}, kv_local:fetch(Server, a)),
+                Request = kv_bucket:async(Server, put, [b, N]),
+                ?assertEqual({ok, N}, kv_bucket:fetch(Server, b)),
+                ok = kv_bucket:await(Request)
+            end
+         || N <- lists:seq(1, 100), Server <- [Proxy, settings]
         ]
     end).
 

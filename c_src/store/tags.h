@@ -20,7 +20,6 @@ struct kv_tags {
     uint64_t high;
 };
 
-#ifndef __SSE2__
 /* Bit i for byte i of the word, in memory order, where it equals the tag. */
 static inline unsigned kv_tags_match_word(uint64_t word, uint8_t tag)
 {
@@ -33,7 +32,13 @@ static inline unsigned kv_tags_match_word(uint64_t word, uint8_t tag)
     uint64_t equal = ~(((differs & low_bits) + low_bits) | differs | low_bits) >> 7;
     return (unsigned)((equal * UINT64_C(0x0102040810204080)) >> 56);
 }
-#endif
+
+/* What kv_tags_match() is where there are no instructions for it; elsewhere for its test. */
+static inline unsigned kv_tags_match_portable(struct kv_tags tags, uint8_t tag)
+{
+    unsigned equal = kv_tags_match_word(tags.low, tag) | (kv_tags_match_word(tags.high, tag) << 8);
+    return equal & KV_TAGS_ALL;
+}
 
 /* Bit i is set where entry i of the group has this tag; tag 0 finds the free ones. */
 static inline unsigned kv_tags_match(struct kv_tags tags, uint8_t tag)
@@ -43,8 +48,7 @@ static inline unsigned kv_tags_match(struct kv_tags tags, uint8_t tag)
     __m128i equal = _mm_cmpeq_epi8(all, _mm_set1_epi8((char)tag));
     return (unsigned)_mm_movemask_epi8(equal) & KV_TAGS_ALL;
 #else
-    unsigned equal = kv_tags_match_word(tags.low, tag) | (kv_tags_match_word(tags.high, tag) << 8);
-    return equal & KV_TAGS_ALL;
+    return kv_tags_match_portable(tags, tag);
 #endif
 }
 

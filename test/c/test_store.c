@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { RESERVE = 1 << 28, WORK_MAX = 3 * KV_SEGMENT_ENTRIES };
 
@@ -74,6 +75,37 @@ static uint32_t random_of(uint64_t *state)
 
 /* ---- one key ----------------------------------------------------------------------------------
  */
+
+/* Bytes of few values, so that many are alike, some differ in one bit, and some are 0. */
+static uint64_t few_bytes(uint64_t *random)
+{
+    uint64_t word = 0;
+    for (unsigned i = 0; i < sizeof(word); i++) {
+        static const uint8_t BYTES[] = {0, 1, 0x7F, 0x80, 0x81, 0xFE, 0xFF, 2};
+        *random = *random * UINT64_C(6364136223846793005) + 1;
+        word = word << 8 | BYTES[*random >> 61];
+    }
+    return word;
+}
+
+Test(store, tags_are_matched_alike_with_and_without_vector_instructions)
+{
+    uint64_t random = 1;
+    for (int i = 0; i < 20000; i++) {
+        struct kv_tags tags = {.low = few_bytes(&random), .high = few_bytes(&random)};
+        uint8_t bytes[sizeof(tags)];
+        memcpy(bytes, &tags.low, sizeof(tags.low));
+        memcpy(bytes + sizeof(tags.low), &tags.high, sizeof(tags.high));
+        for (unsigned tag = 0; tag <= UINT8_MAX; tag++) {
+            unsigned expected = 0;
+            for (unsigned entry = 0; entry < KV_GROUP_ENTRIES; entry++) {
+                expected |= (bytes[entry] == tag ? 1U : 0U) << entry;
+            }
+            cr_assert_eq(kv_tags_match_portable(tags, (uint8_t)tag), expected);
+            cr_assert_eq(kv_tags_match(tags, (uint8_t)tag), expected);
+        }
+    }
+}
 
 Test(store, an_absent_key_is_not_found)
 {

@@ -9,6 +9,41 @@ enum {
     PAUSE_ALONE_MS = 1 /* every so often */
 };
 
+/* ---- memory ahead of need ---------------------------------------------------------------------
+ */
+
+/* In another thread. */
+static void populate(uv_work_t *work)
+{
+    struct kv_node *node = work->data;
+    bool ready = true;
+    for (unsigned i = 0; ready && i < KV_ARENA_RANGES; i++) {
+        const struct kv_arena_range *range = &node->preparation.ranges[i];
+        ready = kv_mapping_populate(range->start, range->length);
+    }
+    node->preparation.ready = ready;
+}
+
+static void on_populated(uv_work_t *work, int status)
+{
+    struct kv_node *node = work->data;
+    if (!node->stopping) {
+        kv_arena_prepared(node->arena, status == 0 && node->preparation.ready);
+    }
+}
+
+/* Never two at a time. */
+static void prepare(void *context, const struct kv_arena_range ranges[KV_ARENA_RANGES])
+{
+    struct kv_node *node = context;
+    memcpy(node->preparation.ranges, ranges, sizeof(node->preparation.ranges));
+    node->preparation.work.data = node;
+    (void)uv_queue_work(&node->loop, &node->preparation.work, populate, on_populated);
+}
+
+/* ---- the arena --------------------------------------------------------------------------------
+ */
+
 bool kv_node_open_arena(struct kv_node *node)
 {
     uint64_t limit = node->options.max_memory;
@@ -30,6 +65,8 @@ bool kv_node_open_arena(struct kv_node *node)
                node->mapping.flaw, strerror(node->mapping.error));
     }
     struct kv_arena_memory memory = kv_mapping_memory(&node->mapping);
+    memory.prepare = prepare;
+    memory.preparer = node;
     node->arena = kv_arena_new(&memory, &options);
     kv_node_tick_arena(node);
     return true;

@@ -16,6 +16,12 @@
 #define MS_PER_SECOND  1000
 #define NS_PER_MS      1000000
 
+#define POPULATE_STEP 65536
+
+#if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
 #endif
@@ -143,6 +149,23 @@ static void release_private(void *context, uint64_t offset, uint64_t length)
 {
     const struct kv_mapping *mapping = context;
     (void)madvise(mapping->base + offset, length, MADV_DONTNEED);
+}
+
+/* In steps, since whoever else of this process wants to map memory waits for the end of each. */
+bool kv_mapping_populate(void *start, size_t length)
+{
+    uint8_t *end = (uint8_t *)start + length;
+    uint8_t *at = (uint8_t *)start - (uintptr_t)start % (size_t)sysconf(_SC_PAGESIZE);
+    bool done = true;
+    for (; done && at < end; at += POPULATE_STEP) {
+        size_t left = (size_t)(end - at);
+#ifdef MADV_POPULATE_WRITE
+        done = madvise(at, left < POPULATE_STEP ? left : POPULATE_STEP, MADV_POPULATE_WRITE) == 0;
+#else
+        done = false;
+#endif
+    }
+    return done;
 }
 
 struct kv_arena_memory kv_mapping_memory(struct kv_mapping *mapping)

@@ -24,6 +24,10 @@ void kv_mapping_close(struct kv_mapping *mapping);
 /* For kv_arena_new(); borrows the mapping. */
 struct kv_arena_memory kv_mapping_memory(struct kv_mapping *mapping);
 
+/* Has the system find memory for these bytes, which are left as they are. May be called by any
+ * thread. False where the system can't or won't. */
+bool kv_mapping_populate(void *start, size_t length);
+
 /* How much to reserve for that limit, 0 = none: so much that a free run of pages is always found.
  */
 uint64_t kv_mapping_reserve(uint64_t max_memory);

@@ -48,6 +48,11 @@ struct kv_node {
     struct kv_mapping mapping;
     struct kv_arena *arena; /* there as long as the runtime is */
     uv_timer_t arena_timer; /* for work that is left when nobody asks for anything */
+    struct {
+        uv_work_t work;
+        struct kv_arena_range ranges[KV_ARENA_RANGES];
+        bool ready;
+    } preparation; /* of memory, in a thread of libuv's */
     int (*start_services)(struct kv_runtime *runtime);
     uv_signal_t terminate;
     uv_signal_t interrupt;

@@ -6,7 +6,7 @@
 
 enum {
     GRAVE_PAGES = 32, /* log pages, runs, or segments that one step frees */
-    CLEAN_ENTRIES = 256,
+    CLEAN_ENTRIES = 128,
     TABLES_LOOKED_AT = 32, /* by one step, for one in which something has expired */
 };
 

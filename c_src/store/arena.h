@@ -16,6 +16,13 @@
 struct kv_arena;
 struct kv_table;
 
+enum { KV_ARENA_RANGES = 2 };
+
+struct kv_arena_range {
+    void *start;
+    size_t length;
+};
+
 struct kv_arena_memory {
     uint8_t *base;    /* at a multiple of KV_ARENA_PAGE; all zero */
     uint64_t reserve; /* bytes, a multiple of KV_ARENA_PAGE, at most KV_ARENA_RESERVE_MAX */
@@ -23,6 +30,11 @@ struct kv_arena_memory {
     /* Gives some pages back to the system. They are zero when they are next used, or as they were.
      * NULL: nothing is given back. */
     void (*release)(void *context, uint64_t offset, uint64_t length);
+    /* Has the system find memory for what will soon be written, away from the thread that serves:
+     * it may take a page from the system milliseconds to come. Calls kv_arena_prepared() later, not
+     * from within. Changes no byte; `start` lies on no boundary. NULL: nothing is prepared. */
+    void (*prepare)(void *preparer, const struct kv_arena_range ranges[KV_ARENA_RANGES]);
+    void *preparer;
 };
 
 /* What a reference of 40 bits can address. */
@@ -52,6 +64,10 @@ uint64_t kv_arena_time(const struct kv_arena *arena);
  * tables left behind, removes what expired, moves entries together, gives memory back. True when
  * there is more to do. */
 bool kv_arena_work(struct kv_arena *arena, unsigned steps);
+
+/* The end of a `prepare`. `ready` false: the system does not do such a thing, and is not asked
+ * again. */
+void kv_arena_prepared(struct kv_arena *arena, bool ready);
 
 /* Keeps what lies at `data`, a value that a table handed out, where and as it is until it is
  * unpinned, whatever becomes of its key. Nests. False, and nothing is kept, when the value is one

@@ -2,13 +2,19 @@
  * one become one again. A run takes just the pages it needs: the rest of its block is free at once.
  *
  * Free blocks are clean (never used, or given back) or dirty. Only blocks of one kind join, so that
- * what is given back is never given back twice; dirty ones are used first. */
+ * what is given back is never given back twice; dirty ones are used first.
+ *
+ * The first touch of a clean page makes the system find memory for it, which takes it some 10
+ * microseconds, and now and then, on a virtual machine, 2 to 60 milliseconds. So some are prepared
+ * ahead, by a thread of the owner's, and are free and dirty then. */
 #include "store/state.h"
 
 enum {
-    RELEASE_ORDER = 6,    /* at most so many pages (256 KiB) are given back at once */
-    DIRTY_KEPT_MIN = 64,  /* pages that stay, since they are likely to be used soon */
-    DIRTY_KEPT_SHARE = 64 /* or this part of the pages in use */
+    RELEASE_ORDER = 6,     /* log2 of the pages (256 KiB) that are given back at once, at most, */
+    PREPARE_ORDER = 6,     /* and of those that are prepared at once */
+    DIRTY_KEPT_MIN = 64,   /* pages that stay, since they are likely to be used soon */
+    DIRTY_KEPT_SHARE = 64, /* or this part of the pages in use; as many are prepared ahead, */
+    AHEAD_MOST = 1024      /* but not more */
 };
 
 /* ---- lists ------------------------------------------------------------------------------------
@@ -116,6 +122,56 @@ static bool must_fail(struct kv_arena *arena)
     return arena->fail_in > 0 && --arena->fail_in == 0;
 }
 
+/* Dirty pages that are worth keeping. */
+static uint64_t kept(const struct kv_arena *arena)
+{
+    uint64_t share = arena->used_pages / DIRTY_KEPT_SHARE;
+    return share > DIRTY_KEPT_MIN ? share : DIRTY_KEPT_MIN;
+}
+
+/* Takes this free block out, and cuts off what is beyond `most`; answers the order of what is left.
+ */
+static unsigned cut_block(struct kv_arena *arena, uint32_t first, unsigned most)
+{
+    unsigned order = arena->pages[first].order;
+    bool dirty = arena->pages[first].dirty;
+    remove_free(arena, first);
+    while (order > most) {
+        order--;
+        add_free(arena, first + (UINT32_C(1) << order), order, dirty);
+    }
+    return order;
+}
+
+static void prepare(struct kv_arena *arena)
+{
+    uint64_t wanted = kept(arena);
+    wanted = wanted < AHEAD_MOST ? wanted : AHEAD_MOST;
+    if (arena->memory.prepare == NULL || arena->preparing != 0 || arena->dirty_pages >= wanted) {
+        return;
+    }
+    uint32_t first = find_block(arena, PREPARE_ORDER, false);
+    if (first == 0) {
+        return;
+    }
+    (void)cut_block(arena, first, PREPARE_ORDER);
+    arena->preparing = first;
+    const struct kv_arena_range ranges[KV_ARENA_RANGES] = {
+        {kv_at(arena, (uint64_t)first * KV_ARENA_PAGE), (size_t)KV_ARENA_PAGE << PREPARE_ORDER},
+        {&arena->pages[first], sizeof *arena->pages << PREPARE_ORDER}};
+    arena->memory.prepare(arena->memory.preparer, ranges);
+}
+
+void kv_arena_prepared(struct kv_arena *arena, bool ready)
+{
+    free_block(arena, arena->preparing, PREPARE_ORDER, ready);
+    arena->preparing = 0;
+    if (!ready) {
+        arena->memory.prepare = NULL;
+    }
+    prepare(arena);
+}
+
 uint32_t kv_pages_take(struct kv_arena *arena, uint64_t count, enum kv_need need)
 {
     unsigned order = order_for(count);
@@ -135,6 +191,7 @@ uint32_t kv_pages_take(struct kv_arena *arena, uint64_t count, enum kv_need need
     arena->pages[first].run.pages = (uint32_t)count;
     arena->pages[first].run.pins = 0;
     arena->used_pages += count;
+    prepare(arena);
     return first;
 }
 
@@ -148,18 +205,13 @@ void kv_pages_give(struct kv_arena *arena, uint32_t first, uint64_t count)
 
 bool kv_pages_release(struct kv_arena *arena)
 {
-    uint64_t kept = arena->used_pages / DIRTY_KEPT_SHARE;
-    kept = kept > DIRTY_KEPT_MIN ? kept : DIRTY_KEPT_MIN;
-    if (arena->memory.release == NULL || arena->dirty_pages <= kept) {
+    uint64_t most = kept(arena) + (UINT64_C(1) << PREPARE_ORDER);
+    if (arena->memory.release == NULL || arena->dirty_pages <= most) {
         return false;
     }
     unsigned order = 31 - (unsigned)__builtin_clz(arena->free_orders[true]);
     uint32_t first = arena->free_lists[true][order];
-    remove_free(arena, first);
-    while (order > RELEASE_ORDER) {
-        order--;
-        add_free(arena, first + (UINT32_C(1) << order), order, true);
-    }
+    order = cut_block(arena, first, RELEASE_ORDER);
     arena->memory.release(arena->memory.context, (uint64_t)first * KV_ARENA_PAGE,
                           (uint64_t)KV_ARENA_PAGE << order);
     arena->effort++;

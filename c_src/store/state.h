@@ -69,6 +69,7 @@ struct kv_arena {
     uint64_t limit_pages;
     uint64_t used_pages;
     uint64_t dirty_pages;
+    uint32_t preparing;                     /* the first page of the block, 0 = none */
     uint32_t free_lists[2][KV_PAGE_ORDERS]; /* [dirty] */
     uint32_t free_orders[2];                /* bit: the list is not empty */
     uint32_t block_lists[KV_BLOCK_CLASSES]; /* pages with a free block */

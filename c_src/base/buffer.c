@@ -22,12 +22,10 @@ static size_t grown(const struct kv_buffer *buffer, size_t more)
     return capacity;
 }
 
-uint8_t *kv_buffer_reserve(struct kv_buffer *buffer, size_t more)
+uint8_t *kv_buffer_grow(struct kv_buffer *buffer, size_t more)
 {
-    if (buffer->data == NULL || buffer->capacity - buffer->length < more) {
-        buffer->capacity = grown(buffer, more);
-        buffer->data = kv_realloc(buffer->data, buffer->capacity);
-    }
+    buffer->capacity = grown(buffer, more);
+    buffer->data = kv_realloc(buffer->data, buffer->capacity);
     return buffer->data + buffer->length;
 }
 

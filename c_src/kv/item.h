@@ -3,6 +3,8 @@
 #ifndef KV_ITEM_H
 #define KV_ITEM_H
 
+#include "base/endian.h"
+#include "base/word.h"
 #include "store/table.h"
 
 #include <kv/term.h>
@@ -17,9 +19,28 @@ enum { KV_BINARY_HEADER = 5 }; /* of the term: tag and length */
 /* A value that is a binary of more bytes is kept as a term, so that it can be sent as it lies. */
 enum { KV_PACKED_VALUE_MAX = 1024 };
 
+/* As kv_item_of_key() and kv_item_of_value(), for binaries of up to so many bytes. */
+static inline struct kv_item kv_item_of(struct kv_bytes term, size_t most)
+{
+    if (term.data[0] == KV_TAG_BINARY && term.length - KV_BINARY_HEADER <= most) {
+        return (struct kv_item){
+            .bytes = kv_bytes(term.data + KV_BINARY_HEADER, term.length - KV_BINARY_HEADER),
+            .form = KV_FORM_BINARY,
+        };
+    }
+    return (struct kv_item){.bytes = term, .form = KV_FORM_TERM};
+}
+
 /* Both borrow from the term, which is a canonical one for a key. */
-struct kv_item kv_item_of_key(struct kv_bytes key);
-struct kv_item kv_item_of_value(struct kv_bytes value);
+static inline struct kv_item kv_item_of_key(struct kv_bytes key)
+{
+    return kv_item_of(key, SIZE_MAX);
+}
+
+static inline struct kv_item kv_item_of_value(struct kv_bytes value)
+{
+    return kv_item_of(value, KV_PACKED_VALUE_MAX);
+}
 
 /* Bytes of the term. */
 static inline size_t kv_item_size(struct kv_item item)
@@ -28,7 +49,23 @@ static inline size_t kv_item_size(struct kv_item item)
 }
 
 /* Appends the term. */
-void kv_write_item(struct kv_buffer *to, struct kv_item item);
+static inline void kv_write_item(struct kv_buffer *to, struct kv_item item)
+{
+    enum { FEW = 64 }; /* bytes that are copied here: most values */
+    const size_t length = item.bytes.length;
+    uint8_t *at = kv_buffer_reserve(to, KV_BINARY_HEADER + length);
+    if (item.form == KV_FORM_BINARY) {
+        at[0] = KV_TAG_BINARY;
+        kv_set32(at + 1, (uint32_t)length);
+        at += KV_BINARY_HEADER;
+    }
+    if (length <= FEW) {
+        kv_copy(at, item.bytes.data, length);
+    } else {
+        memcpy(at, item.bytes.data, length);
+    }
+    to->length += kv_item_size(item);
+}
 
 /* The term: where it lies, if it lies there as one, else built in `space`. */
 struct kv_bytes kv_item_term(struct kv_item item, struct kv_buffer *space);

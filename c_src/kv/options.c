@@ -154,7 +154,7 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
         return KV_ETYPE;
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct kv_bytes option;
+        struct kv_bytes option = kv_bytes(NULL, 0);
         struct kv_bytes key;
         struct kv_bytes value;
         (void)kv_read_any(&reader, &option);

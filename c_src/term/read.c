@@ -281,16 +281,3 @@ int kv_read_ref(struct kv_reader *reader, struct kv_ref *ref)
     }
     return error;
 }
-
-int kv_read_whole(struct kv_reader *reader, struct kv_bytes *bytes)
-{
-    if (kv_reader_at_end(reader)) {
-        return KV_ETYPE;
-    }
-    size_t size = kv_term_size(here(reader));
-    if (bytes != NULL) {
-        *bytes = kv_bytes(here(reader), size);
-    }
-    take(reader, size);
-    return KV_OK;
-}

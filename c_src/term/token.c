@@ -115,7 +115,7 @@ struct kv_token kv_token(const uint8_t *term)
     }
 }
 
-size_t kv_term_size(const uint8_t *term)
+size_t kv_term_size_any(const uint8_t *term)
 {
     const uint8_t *next = term;
     for (size_t pending = 1; pending > 0; pending--) {

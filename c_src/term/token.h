@@ -26,9 +26,6 @@ struct kv_token kv_token(const uint8_t *term);
 size_t kv_atom_size(const uint8_t *term);
 size_t kv_integer_size(const uint8_t *term);
 
-/* Bytes of the whole term. O(length), constant memory. */
-size_t kv_term_size(const uint8_t *term);
-
 /* The text of the atom at `term`, as it lies there; *latin1 says in which encoding. */
 struct kv_bytes kv_atom_text(const uint8_t *term, bool *latin1);
 

@@ -14,6 +14,7 @@ enum {
     /* The index of libei is an int, and offsets are kept in 32 bits. */
     SIZE_MAX_EVER = 1 << 30,
     LOCAL_LEVELS = 16,
+    MANY = 8, /* terms of a level from which on it is worth while to look for runs of leaves */
     FUN_MAX_FREE = 255,
     TINY_CREATION_MAX = 3,      /* erl_node_tables.h, is_tiny_creation() */
     OLD_REF_WORD_MAX = 1 << 18, /* external.c, MAX_REFERENCE: of the first word of old references */
@@ -607,6 +608,67 @@ static inline int check_next(struct check *check)
     }
 }
 
+/* Past a leaf of the kinds that most keys and values are, of which 5 bytes are there; NULL: it is
+ * none, or not whole. */
+static const uint8_t *past_other_leaf(const uint8_t *p, const uint8_t *end)
+{
+    switch (*p) {
+    case KV_TAG_SMALL_ATOM_UTF8:
+        return past_atom(p, end, 0);
+    case KV_TAG_SMALL_INTEGER:
+        return p + 2;
+    case KV_TAG_INTEGER:
+        return p + 5;
+    case KV_TAG_NIL:
+        return p + 1;
+    default:
+        return NULL;
+    }
+}
+
+static inline const uint8_t *past_leaf(const uint8_t *p, const uint8_t *end)
+{
+    const size_t room = (size_t)(end - p);
+    if (room < KV_LONG_HEADER) {
+        return NULL;
+    }
+    if (*p != KV_TAG_BINARY) {
+        return past_other_leaf(p, end);
+    }
+    const size_t length = kv_get32(p + 1);
+    return length > room - KV_LONG_HEADER ? NULL : p + KV_LONG_HEADER + length;
+}
+
+/* Past a small tuple that is a pair of such leaves. */
+static inline const uint8_t *past_pair(const uint8_t *p, const uint8_t *end)
+{
+    if ((size_t)(end - p) < 2 || p[1] != 2) {
+        return NULL;
+    }
+    p = past_leaf(p + 2, end);
+    return p == NULL ? NULL : past_leaf(p, end);
+}
+
+/* Leaves and pairs of leaves one behind the other, of which long lists and maps consist: up to one
+ * that is something else, or that is the last of its level. */
+static void skip_many(struct check *check)
+{
+    const bool is_pair_allowed = check->depth < check->limit;
+    const uint8_t *end = check->end;
+    const uint8_t *p = check->next;
+    size_t pending = check->pending;
+    for (; pending > 0 && p < end; pending--) {
+        const bool is_pair = *p == KV_TAG_SMALL_TUPLE && is_pair_allowed;
+        const uint8_t *past = is_pair ? past_pair(p, end) : past_leaf(p, end);
+        if (past == NULL) {
+            break;
+        }
+        p = past;
+    }
+    check->next = p;
+    check->pending = pending;
+}
+
 /* Until nothing is pending; what holds nothing more is left behind each term. */
 static int check_all(struct check *check)
 {
@@ -626,6 +688,9 @@ static int check_all(struct check *check)
             check->pending = level->around;
         }
         check->pending--;
+        if (check->pending >= MANY) {
+            skip_many(check);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 #include <kv/term.h>
 
+#include "base/endian.h"
+
 #include <ei.h>
 
 /* libei writes at an int index into memory that is large enough; what it writes at most: */
@@ -57,9 +59,13 @@ void kv_write_bool(struct kv_buffer *to, bool value)
 
 void kv_write_binary(struct kv_buffer *to, struct kv_bytes bytes)
 {
-    kv_buffer_u8(to, KV_TAG_BINARY);
-    kv_buffer_u32(to, (uint32_t)bytes.length);
-    kv_buffer_append(to, bytes);
+    uint8_t *at = kv_buffer_reserve(to, HEADER_MAX + bytes.length);
+    at[0] = KV_TAG_BINARY;
+    kv_set32(at + 1, (uint32_t)bytes.length);
+    if (bytes.length > 0) {
+        memcpy(at + HEADER_MAX, bytes.data, bytes.length);
+    }
+    to->length += HEADER_MAX + bytes.length;
 }
 
 void kv_write_binary_text(struct kv_buffer *to, const char *text)

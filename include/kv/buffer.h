@@ -20,7 +20,17 @@ void kv_buffer_free(struct kv_buffer *buffer);
 
 /* Room for `more` bytes behind the present ones, which stay. The pointer returned is where they
  * will lie, valid until the next call that may grow the buffer; length is not changed. */
-uint8_t *kv_buffer_reserve(struct kv_buffer *buffer, size_t more);
+static inline uint8_t *kv_buffer_reserve(struct kv_buffer *buffer, size_t more);
+
+/* The same, where there is no room yet. */
+uint8_t *kv_buffer_grow(struct kv_buffer *buffer, size_t more);
+
+static inline uint8_t *kv_buffer_reserve(struct kv_buffer *buffer, size_t more)
+{
+    return buffer->data != NULL && buffer->capacity - buffer->length >= more
+               ? buffer->data + buffer->length
+               : kv_buffer_grow(buffer, more);
+}
 
 /* As kv_buffer_reserve(), for sizes that a peer chooses: KV_ENOMEM instead of ending the program.
  */

@@ -182,30 +182,36 @@ int kv_read_ref(struct kv_reader *reader, struct kv_ref *ref);
 /* Any one term, as its bytes, borrowed. bytes may be NULL: the term is skipped. */
 static inline int kv_read_any(struct kv_reader *reader, struct kv_bytes *bytes);
 
+/* Bytes of the validated term that begins there. O(length), constant memory. */
+static inline size_t kv_term_size(const uint8_t *term);
+
 /* The same, without a short way for the leaves that most terms are. */
-int kv_read_whole(struct kv_reader *reader, struct kv_bytes *bytes);
+size_t kv_term_size_any(const uint8_t *term);
+
+static inline size_t kv_term_size(const uint8_t *term)
+{
+    switch (term[0]) {
+    case KV_TAG_BINARY:
+        return 5 + (((size_t)term[1] << 24) | ((size_t)term[2] << 16) | ((size_t)term[3] << 8) |
+                    term[4]);
+    case KV_TAG_SMALL_ATOM_UTF8:
+        return 2 + (size_t)term[1];
+    case KV_TAG_SMALL_INTEGER:
+        return 2;
+    case KV_TAG_INTEGER:
+        return 5;
+    default:
+        return kv_term_size_any(term);
+    }
+}
 
 static inline int kv_read_any(struct kv_reader *reader, struct kv_bytes *bytes)
 {
     const uint8_t *term = reader->data + reader->offset;
-    size_t size;
-    switch (kv_read_peek(reader)) {
-    case KV_TAG_BINARY:
-        size = 5 + (((size_t)term[1] << 24) | ((size_t)term[2] << 16) | ((size_t)term[3] << 8) |
-                    term[4]);
-        break;
-    case KV_TAG_SMALL_ATOM_UTF8:
-        size = 2 + (size_t)term[1];
-        break;
-    case KV_TAG_SMALL_INTEGER:
-        size = 2;
-        break;
-    case KV_TAG_INTEGER:
-        size = 5;
-        break;
-    default:
-        return kv_read_whole(reader, bytes);
+    if (kv_reader_at_end(reader)) {
+        return KV_ETYPE;
     }
+    const size_t size = kv_term_size(term);
     if (bytes != NULL) {
         *bytes = kv_bytes(term, size);
     }

@@ -429,6 +429,87 @@ Test(term_validate, maps_nested_in_keys_sixty_thousand_deep_take_no_time)
     kv_buffer_free(&term);
 }
 
+/* ---- long lists ---------------------------------------------------------------------------------
+ * Runs of leaves and pairs of leaves have a short way of their own, which must see what is seen
+ * when each element comes alone. */
+
+enum { LONG_HEADER = 5, LONG_ELEMENTS = 14 };
+
+static struct kv_buffer long_list(void)
+{
+    return from_hex("6c0000000e"
+                    "6d00000003010203 6802 6d000000026b31 6d00000001ff 770161 6a 61ff 62ffffffff"
+                    "6802 770161 6a 6802 61ff 62ffffffff 6801 6a 6800 6802 6802 6101 6102 6103"
+                    "463ff8000000000000 6d00000000 6802 6a 7702c3b6 6a");
+}
+
+/* The tail counts as one more. */
+static int validate_each(struct kv_bytes list, const struct kv_term_limits *limits, size_t *length)
+{
+    struct kv_term_limits inner = *limits;
+    size_t at = LONG_HEADER;
+    inner.depth--;
+    for (unsigned i = 0; i <= LONG_ELEMENTS; i++) {
+        size_t size = 0;
+        int error = validate(kv_bytes(list.data + at, list.length - at), &inner, &size);
+        if (error != KV_OK) {
+            return error;
+        }
+        at += size;
+    }
+    *length = at;
+    return KV_OK;
+}
+
+static void expect_as_each(struct kv_bytes list, const struct kv_term_limits *limits)
+{
+    size_t length = 0;
+    size_t expected = 0;
+    int error = validate_each(list, limits, &expected);
+    cr_assert_eq(validate(list, limits, &length), error);
+    cr_assert_eq(length, expected);
+}
+
+Test(term_validate, an_element_of_a_long_list_is_seen_as_by_itself)
+{
+    struct kv_buffer list = long_list();
+    struct kv_bytes bytes = kv_buffer_bytes(&list);
+    expect_as_each(bytes, &default_limits);
+    cr_expect_eq(validate(bytes, &default_limits, NULL), KV_OK);
+    for (size_t i = LONG_HEADER; i < list.length; i++) {
+        uint8_t was = list.data[i];
+        for (unsigned byte = 0; byte <= UINT8_MAX; byte++) {
+            list.data[i] = (uint8_t)byte;
+            expect_as_each(bytes, &default_limits);
+        }
+        list.data[i] = was;
+    }
+    kv_buffer_free(&list);
+}
+
+Test(term_validate, a_long_list_that_ends_too_early_is_truncated)
+{
+    struct kv_buffer list = long_list();
+    for (size_t length = 0; length < list.length; length++) {
+        cr_expect_eq(validate(kv_bytes(list.data, length), &default_limits, NULL), KV_ETRUNCATED);
+    }
+    kv_buffer_free(&list);
+}
+
+Test(term_validate, pairs_in_a_long_list_are_as_deep_as_any_tuple)
+{
+    struct kv_buffer list = KV_BUFFER_INIT;
+    struct kv_term_limits limits = default_limits;
+    kv_write_list(&list, 100);
+    append_repeated(&list, "6802 6101 6102", 100);
+    kv_write_nil(&list);
+    limits.depth = 1;
+    cr_expect_eq(validate(kv_buffer_bytes(&list), &limits, NULL), KV_EDEPTH);
+    limits.depth = 2;
+    cr_expect_eq(validate(kv_buffer_bytes(&list), &limits, NULL), KV_OK);
+    kv_buffer_free(&list);
+}
+
 Test(term_validate, nothing_is_left_in_memory_whether_it_is_accepted_or_not)
 {
     struct kv_buffer term = from_hex(RICH_SAMPLE);

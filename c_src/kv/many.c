@@ -5,14 +5,16 @@
  * no more keys than one message holds. */
 #include "base/endian.h"
 #include "kv/bucket.h"
+#include "term/token.h"
 
 /* ---- lists -------------------------------------------------------------------------------------
  * A list of bytes comes as a string: its elements are then made here, one at a time. */
 
-enum { STRING_HEADER = 3 };
+enum { STRING_HEADER = 3, PAIR_HEADER = 2 };
 
 struct items {
-    struct kv_reader reader;
+    const uint8_t *next;
+    const uint8_t *end; /* of the whole term */
     uint32_t left;
     bool string;
     bool map;
@@ -21,34 +23,44 @@ struct items {
 
 static bool open_list(struct kv_bytes term, struct items *items)
 {
-    items->reader = kv_reader(term);
-    items->string = kv_read_peek(&items->reader) == KV_TAG_STRING;
+    struct kv_reader reader = kv_reader(term);
+    items->map = false;
+    items->end = term.data + term.length;
+    items->string = term.data[0] == KV_TAG_STRING;
     if (items->string) {
         items->left = kv_get16(term.data + 1);
-        items->reader.offset = STRING_HEADER;
+        items->next = term.data + STRING_HEADER;
         return true;
     }
-    return kv_read_list(&items->reader, &items->left) == KV_OK;
+    bool is_list = kv_read_list(&reader, &items->left) == KV_OK;
+    items->next = term.data + reader.offset;
+    return is_list;
+}
+
+static inline struct kv_bytes next_term(struct items *items)
+{
+    struct kv_bytes term = kv_bytes(items->next, kv_term_size(items->next));
+    items->next += term.length;
+    return term;
 }
 
 /* The next element, valid until the one after it is asked for. */
-static struct kv_bytes next_item(struct items *items)
+static inline struct kv_bytes next_item(struct items *items)
 {
-    struct kv_bytes item;
     items->left--;
     if (items->string) {
         items->element[0] = KV_TAG_SMALL_INTEGER;
-        items->element[1] = items->reader.data[items->reader.offset++];
+        items->element[1] = *items->next++;
         return kv_bytes(items->element, sizeof items->element);
     }
-    (void)kv_read_any(&items->reader, &item);
-    return item;
+    return next_term(items);
 }
 
 /* Behind the last element: whether there is nothing, or nil. */
-static bool ends_properly(struct items *items)
+static bool ends_properly(const struct items *items)
 {
-    return kv_reader_at_end(&items->reader) || kv_read_nil(&items->reader) == KV_OK;
+    struct kv_reader rest = kv_reader(kv_bytes(items->next, (size_t)(items->end - items->next)));
+    return kv_reader_at_end(&rest) || kv_read_nil(&rest) == KV_OK;
 }
 
 static bool is_proper_list(struct kv_bytes term)
@@ -65,41 +77,61 @@ static bool is_proper_list(struct kv_bytes term)
 
 /* ---- entries: a list of pairs, or a map ----------------------------------------------------- */
 
-/* The next element when it is a pair. */
-static bool next_pair(struct items *items, struct kv_bytes *key, struct kv_bytes *value)
+/* Behind the header of a pair, if the element there is one; else NULL. A term is never shorter
+ * than the one byte more that is looked at only behind the tag of a tuple. */
+static inline const uint8_t *into_pair(const uint8_t *element)
+{
+    if (element[0] == KV_TAG_SMALL_TUPLE) {
+        return element[1] == 2 ? element + PAIR_HEADER : NULL;
+    }
+    bool is_pair = element[0] == KV_TAG_LARGE_TUPLE && kv_get32(element + 1) == 2;
+    return is_pair ? element + KV_LONG_HEADER : NULL;
+}
+
+/* The next element of what are entries. */
+static inline void next_entry(struct items *items, struct kv_bytes *key, struct kv_bytes *value)
 {
     items->left--;
-    return !items->string && kv_read_tuple_of(&items->reader, 2) == KV_OK &&
-           kv_read_any(&items->reader, key) == KV_OK && kv_read_any(&items->reader, value) == KV_OK;
+    if (!items->map) {
+        items->next = into_pair(items->next);
+    }
+    *key = next_term(items);
+    *value = next_term(items);
 }
 
 static bool are_entries(struct kv_bytes term)
 {
     struct items items;
-    struct kv_bytes key = kv_bytes(NULL, 0);
-    struct kv_bytes value = kv_bytes(NULL, 0);
     if (term.data[0] == KV_TAG_MAP) {
         return true;
     }
-    if (!open_list(term, &items)) {
+    if (!open_list(term, &items) || (items.string && items.left > 0)) {
         return false;
     }
-    while (items.left > 0) {
-        if (!next_pair(&items, &key, &value)) {
+    const uint8_t *next = items.next;
+    for (uint32_t left = items.left; left > 0; left--) {
+        next = into_pair(next);
+        if (next == NULL) {
             return false;
         }
+        next += kv_term_size(next);
+        next += kv_term_size(next);
     }
+    items.next = next;
     return ends_properly(&items);
 }
 
 static void open_entries(struct kv_bytes entries, struct items *items)
 {
-    items->string = false;
-    items->reader = kv_reader(entries);
-    items->map = kv_read_map(&items->reader, &items->left) == KV_OK;
-    if (!items->map) {
+    struct kv_reader reader = kv_reader(entries);
+    if (kv_read_map(&reader, &items->left) != KV_OK) {
         (void)open_list(entries, items);
+        return;
     }
+    items->next = entries.data + reader.offset;
+    items->end = entries.data + entries.length;
+    items->string = false;
+    items->map = true;
 }
 
 /* ---- batches -----------------------------------------------------------------------------------
@@ -108,47 +140,42 @@ static void open_entries(struct kv_bytes entries, struct items *items)
 
 enum { BATCH = 16 };
 
-struct one {
-    struct kv_bytes key;
-    struct kv_bytes value;
-    uint8_t element[2]; /* the key, of a string */
-    bool wanted;        /* else the key is made canonical first, when its turn comes */
-    struct kv_item item;
-    struct kv_want want;
-};
-
 struct batch {
-    struct one ones[BATCH];
+    struct kv_bytes keys[BATCH];
+    struct kv_bytes values[BATCH];
+    uint8_t elements[BATCH][2]; /* the keys, of a string */
     unsigned count;
+    const struct kv_want *found[BATCH]; /* NULL: the key is made canonical when its turn comes */
+    struct kv_want wants[BATCH];
 };
 
 static void look_ahead(const struct kv_bucket *bucket, struct batch *batch)
 {
+    unsigned wanted = 0;
     for (unsigned i = 0; i < batch->count; i++) {
-        struct one *one = &batch->ones[i];
-        one->wanted = kv_term_is_canonical(one->key);
-        if (one->wanted) {
-            one->item = kv_item_of_key(one->key);
-            one->want = kv_table_want(bucket->table, one->item);
+        batch->found[i] = NULL;
+        if (kv_term_is_canonical(batch->keys[i])) {
+            batch->found[i] = &batch->wants[wanted];
+            batch->wants[wanted++].key = kv_item_of_key(batch->keys[i]);
         }
     }
-    for (unsigned i = 0; i < batch->count; i++) {
-        if (batch->ones[i].wanted) {
-            kv_table_await(bucket->table, &batch->ones[i].want);
-        }
-    }
+    kv_table_look_ahead(bucket->table, batch->wants, wanted);
+}
+
+static unsigned next_count(const struct items *items)
+{
+    return items->left < BATCH ? items->left : BATCH;
 }
 
 /* The next keys of a list; false when there are no more. */
 static bool next_keys(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
 {
-    batch->count = 0;
-    while (items->left > 0 && batch->count < BATCH) {
-        struct one *one = &batch->ones[batch->count++];
-        one->key = next_item(items);
+    batch->count = next_count(items);
+    for (unsigned i = 0; i < batch->count; i++) {
+        batch->keys[i] = next_item(items);
         if (items->string) {
-            memcpy(one->element, one->key.data, sizeof one->element);
-            one->key.data = one->element;
+            memcpy(batch->elements[i], batch->keys[i].data, sizeof batch->elements[i]);
+            batch->keys[i].data = batch->elements[i];
         }
     }
     look_ahead(bucket, batch);
@@ -157,31 +184,12 @@ static bool next_keys(const struct kv_bucket *bucket, struct items *items, struc
 
 static bool next_entries(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
 {
-    batch->count = 0;
-    while (items->left > 0 && batch->count < BATCH) {
-        struct one *one = &batch->ones[batch->count++];
-        if (!items->map) {
-            (void)next_pair(items, &one->key, &one->value);
-        } else {
-            items->left--;
-            (void)kv_read_any(&items->reader, &one->key);
-            (void)kv_read_any(&items->reader, &one->value);
-        }
+    batch->count = next_count(items);
+    for (unsigned i = 0; i < batch->count; i++) {
+        next_entry(items, &batch->keys[i], &batch->values[i]);
     }
     look_ahead(bucket, batch);
     return batch->count > 0;
-}
-
-/* Between these two, whoever reads the table without a call asks instead: a request about many keys
- * is done as a whole or not yet. */
-static void begin_changes(const struct kv_bucket *bucket)
-{
-    kv_table_hold(bucket->table, true);
-}
-
-static void end_changes(const struct kv_bucket *bucket)
-{
-    kv_table_hold(bucket->table, false); /* a suspended bucket is not asked anything */
 }
 
 /* In order; a later entry of the same key replaces an earlier one. Stops at the first that finds no
@@ -193,16 +201,17 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries)
     struct items items;
     struct batch batch;
     open_entries(entries, &items);
-    begin_changes(bucket);
+    kv_table_begin_changes(bucket->table);
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count && error == KV_OK; i++) {
-            const struct one *one = &batch.ones[i];
-            error = one->wanted ? kv_table_put_wanted(bucket->table, &one->want, one->item,
-                                                      kv_item_of_value(one->value), bucket->expiry)
-                                : kv_bucket_put(self, one->key, one->value);
+            const struct kv_want *want = batch.found[i];
+            error = want != NULL
+                        ? kv_table_put_wanted(bucket->table, want,
+                                              kv_item_of_value(batch.values[i]), bucket->expiry)
+                        : kv_bucket_put(self, batch.keys[i], batch.values[i]);
         }
     }
-    end_changes(bucket);
+    kv_table_end_changes(bucket->table); /* it is not suspended: then nobody asks it anything */
     return error;
 }
 
@@ -213,28 +222,21 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
     struct items items;
     struct batch batch;
     (void)open_list(keys, &items);
-    begin_changes(bucket);
+    kv_table_begin_changes(bucket->table);
     while (next_keys(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count; i++) {
-            const struct one *one = &batch.ones[i];
-            bool there = one->wanted ? kv_table_delete_wanted(bucket->table, &one->want, one->item)
-                                     : kv_bucket_delete(self, one->key);
+            const struct kv_want *want = batch.found[i];
+            bool there = want != NULL ? kv_table_delete_wanted(bucket->table, want)
+                                      : kv_bucket_delete(self, batch.keys[i]);
             deleted += there ? 1 : 0;
         }
     }
-    end_changes(bucket);
+    kv_table_end_changes(bucket->table); /* it is not suspended: then nobody asks it anything */
     return deleted;
 }
 
 /* ---- answers -----------------------------------------------------------------------------------
  */
-
-static bool find_one(struct kv_process *self, const struct one *one, struct kv_item *value)
-{
-    const struct kv_bucket *bucket = kv_process_const_state(self);
-    return one->wanted ? kv_table_get_wanted(bucket->table, &one->want, one->item, value)
-                       : kv_bucket_find_item(self, one->key, value);
-}
 
 /* Appends the value of each key, or `absent`. A key may be asked for any number of times, so the
  * sum has a limit of its own: what goes over it is only counted. */
@@ -242,12 +244,15 @@ static size_t write_values(struct kv_process *self, struct items *keys, struct k
                            struct kv_buffer *to)
 {
     const struct kv_item none = {.bytes = absent, .form = KV_FORM_TERM};
+    const struct kv_bucket *bucket = kv_process_const_state(self);
     size_t bytes = 0;
     struct batch batch;
-    while (next_keys(kv_process_const_state(self), keys, &batch)) {
+    while (next_keys(bucket, keys, &batch)) {
         for (unsigned i = 0; i < batch.count; i++) {
+            const struct kv_want *want = batch.found[i];
             struct kv_item value;
-            if (!find_one(self, &batch.ones[i], &value)) {
+            if (want != NULL ? !kv_table_get_wanted(bucket->table, want, &value)
+                             : !kv_bucket_find_item(self, batch.keys[i], &value)) {
                 value = none;
             }
             bytes += kv_item_size(value);

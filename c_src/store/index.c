@@ -3,6 +3,7 @@
  * A table begins with one group, doubles its one segment up to 64 groups, and then splits segments;
  * the hashes are computed anew from the keys, 640 at most. What takes the place of a segment is
  * made where no reader looks, and then linked while the stripes that it covers are locked. */
+#include "base/same.h"
 #include "store/state.h"
 #include "store/tags.h"
 
@@ -143,83 +144,117 @@ static void set_links(uint64_t *links, unsigned count, uint64_t link)
 /* ---- finding ----------------------------------------------------------------------------------
  */
 
+/* A search looks at the entries of the right tag in one group, and goes on to the next while keys
+ * have passed it. Each step leaves the place of the next candidate. */
 struct search {
-    uint64_t hash;
-    uint64_t offset; /* or 0: by key */
-    uint8_t form;
-    struct kv_bytes key;
-    struct kv_entry *entry;
+    struct kv_group *groups;
+    unsigned mask; /* of groups */
+    unsigned at;
+    unsigned left; /* groups that were not looked at */
+    uint8_t tag;
+    struct kv_tags tags;
+    unsigned same;
 };
 
-static bool is_it(const struct kv_arena *arena, const struct search *search, struct kv_place place)
+static inline void look_at_group(struct search *search)
 {
-    uint64_t offset = kv_place_offset(place);
-    if (search->offset != 0) {
-        return offset == search->offset;
-    }
-    struct kv_entry *entry = search->entry;
-    kv_entry_read(kv_at(arena, offset), entry);
-    return kv_entry_key_form(entry) == search->form && kv_bytes_equal(entry->key, search->key);
+    search->tags = tags_of(&search->groups[search->at]);
+    search->same = kv_tags_match(search->tags, search->tag);
 }
 
-static inline struct kv_place find(const struct kv_table *table, const struct search *search)
+static inline struct search begin_search(const struct kv_table *table, uint64_t link, uint64_t hash)
 {
-    struct kv_segment segment;
-    if (!kv_index_segment(table, search->hash, &segment)) {
+    unsigned groups_log2 = kv_link_groups_log2(link);
+    struct search search = {
+        .groups = kv_at(table->arena, kv_link_offset(link)),
+        .mask = (1U << groups_log2) - 1,
+        .at = kv_hash_group(hash, groups_log2),
+        .left = (1U << groups_log2) - 1,
+        .tag = kv_hash_tag(hash),
+    };
+    look_at_group(&search);
+    return search;
+}
+
+/* False: there is no more. */
+static inline bool next_candidate(struct search *search, struct kv_place *place)
+{
+    while (search->same == 0) {
+        if (kv_tags_passed(search->tags) == 0 || search->left == 0) {
+            return false;
+        }
+        search->left--;
+        search->at = (search->at + 1) & search->mask;
+        look_at_group(search);
+    }
+    *place = (struct kv_place){.group = &search->groups[search->at],
+                               .entry = (unsigned)__builtin_ctz(search->same)};
+    search->same &= search->same - 1;
+    return true;
+}
+
+struct kv_place kv_index_find(const struct kv_table *table, const struct kv_want *want,
+                              struct kv_entry *entry)
+{
+    const struct kv_bytes key = want->key.bytes;
+    uint64_t link = want->shape == table->shape ? want->link : kv_index_link(table, want->hash);
+    if (kv_link_kind(link) == KV_LINK_NONE) {
         return (struct kv_place){0};
     }
-    unsigned groups = 1U << segment.groups_log2;
-    unsigned at = kv_hash_group(search->hash, segment.groups_log2);
-    uint8_t tag = kv_hash_tag(search->hash);
-    for (unsigned i = 0; i < groups; i++, at = (at + 1) & (groups - 1)) {
-        struct kv_place place = {.group = &segment.groups[at]};
-        struct kv_tags tags = tags_of(place.group);
-        for (unsigned same = kv_tags_match(tags, tag); same != 0; same &= same - 1) {
-            place.entry = (unsigned)__builtin_ctz(same);
-            if (is_it(table->arena, search, place)) {
-                return place;
-            }
-        }
-        if (kv_tags_passed(tags) == 0) {
-            break;
+    struct search search = begin_search(table, link, want->hash);
+    struct kv_place place;
+    while (next_candidate(&search, &place)) {
+        kv_entry_read(kv_at(table->arena, kv_place_offset(place)), entry);
+        if (entry->key.length == key.length && kv_entry_key_form(entry) == want->key.form &&
+            kv_same_bytes(entry->key.data, key.data, key.length)) {
+            return place;
         }
     }
     return (struct kv_place){0};
 }
 
-struct kv_place kv_index_find(const struct kv_table *table, uint64_t hash, uint8_t form,
-                              struct kv_bytes key, struct kv_entry *entry)
+static inline struct kv_group *first_group(const struct kv_table *table, const struct kv_want *want)
 {
-    struct search search = {.hash = hash, .form = form, .key = key, .entry = entry};
-    return find(table, &search);
+    struct kv_group *groups = kv_at(table->arena, kv_link_offset(want->link));
+    return &groups[kv_hash_group(want->hash, kv_link_groups_log2(want->link))];
 }
 
-const struct kv_group *kv_index_want(const struct kv_table *table, uint64_t hash)
+void kv_index_fetch_group(const struct kv_table *table, const struct kv_want *want)
 {
-    struct kv_segment segment;
-    if (!kv_index_segment(table, hash, &segment)) {
-        return NULL;
+    if (kv_link_kind(want->link) != KV_LINK_NONE) {
+        __builtin_prefetch(first_group(table, want));
     }
-    const struct kv_group *group = &segment.groups[kv_hash_group(hash, segment.groups_log2)];
-    __builtin_prefetch(group);
-    return group;
 }
 
-void kv_index_await(const struct kv_table *table, uint64_t hash, const struct kv_group *group)
+void kv_index_fetch_entry(const struct kv_table *table, struct kv_want *want)
 {
-    unsigned same = kv_tags_match(tags_of(group), kv_hash_tag(hash));
+    want->entry = 0;
+    if (kv_link_kind(want->link) == KV_LINK_NONE) {
+        return;
+    }
+    struct kv_place place = {.group = first_group(table, want)};
+    unsigned same = kv_tags_match(tags_of(place.group), kv_hash_tag(want->hash));
     if (same != 0) {
-        struct kv_place place = {.group = (struct kv_group *)group,
-                                 .entry = (unsigned)__builtin_ctz(same)};
-        __builtin_prefetch(kv_at(table->arena, kv_place_offset(place)));
+        place.entry = (unsigned)__builtin_ctz(same);
+        want->entry = kv_place_offset(place);
+        __builtin_prefetch(kv_at(table->arena, want->entry));
     }
 }
 
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset)
 {
-    struct kv_entry unused;
-    struct search search = {.hash = hash, .offset = offset, .entry = &unused};
-    return find(table, &search);
+    uint64_t link = kv_index_link(table, hash);
+    if (kv_link_kind(link) == KV_LINK_NONE) {
+        return (struct kv_place){0};
+    }
+    struct search search = begin_search(table, link, hash);
+    struct kv_place place;
+    while (next_candidate(&search, &place)) {
+        if (kv_place_offset(place) == offset) {
+            return place;
+        }
+    }
+    return (struct kv_place){0};
 }
 
 /* ---- what a segment has -----------------------------------------------------------------------
@@ -285,6 +320,7 @@ static bool resize_root(struct kv_table *table, const struct kv_segment *old, un
     collect(old->groups, old->groups_log2, &contents);
     rehash(table, &contents);
     distribute(&contents, (struct kv_group *[]){groups, groups}, groups_log2, 0);
+    table->shape++;
     kv_stripes_lock(table, 0, UINT64_MAX);
     KV_STORE_RELAXED(table->slot->root, link_to(table->arena, groups, groups_log2, 0));
     kv_stripes_unlock(table, 0, UINT64_MAX);
@@ -330,6 +366,7 @@ static bool split(struct kv_table *table, const struct kv_segment *old, uint64_t
     links[0] = link_to(table->arena, halves[0], KV_SEGMENT_GROUPS_LOG2, depth);
     links[1] = link_to(table->arena, halves[1], KV_SEGMENT_GROUPS_LOG2, depth);
     kv_segment_range(old, hash, &first, &last);
+    table->shape++;
     kv_stripes_lock(table, first, last);
     set_links(node + at, span / 2, links[0]);
     set_links(node + at + span / 2, span / 2, links[1]);
@@ -346,6 +383,7 @@ static bool first_segment(struct kv_table *table)
 {
     struct kv_group *groups = take(table, segment_size(0));
     if (groups != NULL) {
+        table->shape++;
         kv_stripes_lock(table, 0, UINT64_MAX);
         KV_STORE_RELAXED(table->slot->root, link_to(table->arena, groups, 0, 0));
         kv_stripes_unlock(table, 0, UINT64_MAX);
@@ -400,6 +438,7 @@ void kv_index_replace(struct kv_table *table, uint64_t hash, struct kv_place pla
     uint64_t first;
     uint64_t last;
     kv_index_range(table, hash, &first, &last);
+    table->moves++;
     kv_stripes_lock(table, first, last);
     set_reference(place.group, place.entry, offset);
     kv_stripes_unlock(table, first, last);
@@ -412,6 +451,7 @@ static void shrink_root(struct kv_table *table, const struct kv_segment *segment
 {
     unsigned count = segment->groups->own;
     if (count == 0) {
+        table->shape++;
         kv_stripes_lock(table, 0, UINT64_MAX);
         KV_STORE_RELAXED(table->slot->root, 0);
         kv_stripes_unlock(table, 0, UINT64_MAX);
@@ -446,6 +486,7 @@ static void merge(struct kv_table *table, const struct kv_segment *segment,
     rehash(table, &contents);
     whole.depth--;
     kv_segment_range(&whole, hash, &first, &last);
+    table->shape++;
     kv_stripes_lock(table, first, last);
     distribute(&contents, (struct kv_group *[]){segment->groups, segment->groups},
                KV_SEGMENT_GROUPS_LOG2, 0);
@@ -487,6 +528,7 @@ void kv_index_remove(struct kv_table *table, uint64_t hash, struct kv_place plac
     kv_segment_range(&segment, hash, &first, &last);
     unsigned mask = (1U << segment.groups_log2) - 1;
     unsigned at = kv_hash_group(hash, segment.groups_log2);
+    table->moves++;
     kv_stripes_lock(table, first, last);
     for (; &segment.groups[at] != place.group; at = (at + 1) & mask) {
         KV_STORE_RELAXED(segment.groups[at].passed, (uint16_t)(segment.groups[at].passed - 1));

@@ -9,16 +9,17 @@
 #include <string.h>
 
 enum {
-    DEAD_SHARE = 4,       /* a table's pages may be dead to this part, */
-    DEAD_FREE = 4096,     /* and this many bytes are never too many */
-    PAGE_SHARE = 16,      /* a log page is this part of the table, within its limits */
-    SMALL_SPARE_SHARE = 4 /* what a new small page leaves free */
+    DEAD_SHARE = 4,        /* a table's pages may be dead to this part, */
+    DEAD_FREE = 4096,      /* and this many bytes are never too many */
+    PAGE_SHARE = 16,       /* a log page is this part of the table, within its limits */
+    SMALL_SPARE_SHARE = 4, /* what a new small page leaves free */
+    FEW = 64               /* bytes for which memcpy() is not called */
 };
 
 /* ---- entries ----------------------------------------------------------------------------------
  */
 
-static unsigned length_size(uint64_t length)
+static inline unsigned length_size(uint64_t length)
 {
     unsigned size = 1;
     while (length >= 0x80) {
@@ -55,9 +56,11 @@ static uint8_t *write_number(uint8_t *at, uint64_t number, unsigned size)
     return at;
 }
 
-static uint8_t *write_bytes(uint8_t *at, struct kv_bytes bytes)
+static inline uint8_t *write_bytes(uint8_t *at, struct kv_bytes bytes)
 {
-    if (bytes.length > 0) {
+    if (bytes.length <= FEW) {
+        kv_copy(at, bytes.data, bytes.length);
+    } else {
         memcpy(at, bytes.data, bytes.length);
     }
     return at + bytes.length;
@@ -78,6 +81,57 @@ void kv_entry_write(uint8_t *at, const struct kv_entry *entry, uint32_t use)
     (void)write_bytes(at, entry->value);
 }
 
+void kv_entry_write_value(uint8_t *start, const struct kv_entry *old, const struct kv_entry *entry,
+                          uint32_t use)
+{
+    uint8_t *at = start + (old->key.data - start);
+    if ((entry->flags & KV_ENTRY_HAS_USE) != 0) {
+        at -= KV_ENTRY_USE_SIZE;
+        (void)write_number(at, use, KV_ENTRY_USE_SIZE);
+    }
+    if ((entry->flags & KV_ENTRY_EXPIRES) != 0) {
+        at -= KV_ENTRY_EXPIRY_SIZE;
+        (void)write_number(at, entry->expiry, KV_ENTRY_EXPIRY_SIZE);
+    }
+    (void)write_bytes(start + (old->value.data - start), entry->value);
+}
+
+static uint64_t read_length(const uint8_t **at)
+{
+    uint64_t length = 0;
+    unsigned shift = 0;
+    uint8_t byte;
+    do {
+        byte = *(*at)++;
+        length |= (uint64_t)(byte & 0x7f) << shift;
+        shift += 7;
+    } while (byte >= 0x80);
+    return length;
+}
+
+void kv_entry_read_long(uint8_t *start, struct kv_entry *entry)
+{
+    const uint8_t *at = start;
+    entry->flags = *at++;
+    entry->key.length = read_length(&at);
+    entry->value.length = read_length(&at);
+    entry->expiry = 0;
+    entry->use = NULL;
+    if ((entry->flags & KV_ENTRY_EXPIRES) != 0) {
+        for (unsigned i = 0; i < KV_ENTRY_EXPIRY_SIZE; i++) {
+            entry->expiry |= (uint64_t)*at++ << (8 * i);
+        }
+    }
+    if ((entry->flags & KV_ENTRY_HAS_USE) != 0) {
+        entry->use = start + (at - start);
+        at += KV_ENTRY_USE_SIZE;
+    }
+    entry->key.data = at;
+    entry->value.data = at + entry->key.length;
+    entry->size = kv_round_up((uint64_t)(entry->value.data - start) + entry->value.length,
+                              KV_ENTRY_ALIGNMENT);
+}
+
 /* ---- pages ------------------------------------------------------------------------------------
  */
 
@@ -95,7 +149,7 @@ static uint32_t log_page_of(const struct kv_arena *arena, uint64_t offset)
 static uint32_t *full_list(struct kv_table *table, uint32_t page)
 {
     const struct kv_page *log = &table->arena->pages[page];
-    uint64_t eighths = (uint64_t)log->log.dead * KV_LOG_LISTS / log->log.used;
+    uint32_t eighths = log->log.dead * KV_LOG_LISTS / log->log.used;
     return &table->full[eighths < KV_LOG_LISTS ? eighths : KV_LOG_LISTS - 1];
 }
 
@@ -351,11 +405,13 @@ static void drop_in_page(struct kv_table *table, uint32_t page, uint64_t size)
     } else if (page == table->victim) {
         log->log.dead += (uint32_t)size;
     } else {
-        kv_page_list_remove(arena, full_list(table, page), page);
+        uint32_t *from = full_list(table, page);
         log->log.dead += (uint32_t)size;
         if (log->log.dead == log->log.used) {
+            kv_page_list_remove(arena, from, page);
             free_log_page(table, page);
-        } else {
+        } else if (full_list(table, page) != from) {
+            kv_page_list_remove(arena, from, page);
             kv_page_list_add(arena, full_list(table, page), page);
         }
     }

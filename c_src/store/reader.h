@@ -27,7 +27,7 @@ enum kv_read {
     KV_READ_FOUND,
     KV_READ_ABSENT,
     KV_READ_GONE,      /* no such table, or not any more */
-    KV_READ_HELD,      /* the owner is suspended: it must be asked */
+    KV_READ_HELD,      /* the owner is suspended, or changes many keys: it must be asked */
     KV_READ_DISTURBED, /* written all the time: try later, or ask the owner */
     KV_READ_BROKEN,    /* not what the format says: ask the owner */
 };

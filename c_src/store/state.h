@@ -101,6 +101,9 @@ struct kv_table {
     bool published;
     uint8_t evict;
     struct kv_list of_arena, of_dusty, of_fading;
+    bool is_changing; /* all stripes are locked until kv_table_end_changes() */
+    uint64_t shape;   /* another whenever a segment comes, goes or moves, */
+    uint64_t moves;   /* and whenever an entry goes or moves */
     uint64_t max_memory;
     uint64_t index_bytes;
     /* The log: entries up to KV_ENTRY_SMALL_MAX. */
@@ -186,6 +189,9 @@ bool kv_graves_step(struct kv_arena *arena);
 /* Between these two, what hashes from `first` to `last` find may change. */
 static inline void kv_stripes_lock(struct kv_table *table, uint64_t first, uint64_t last)
 {
+    if (table->is_changing) {
+        return;
+    }
     for (unsigned i = kv_hash_stripe(first); i <= kv_hash_stripe(last); i++) {
         KV_STORE_RELAXED(table->slot->stripes[i], table->slot->stripes[i] + 1);
     }
@@ -194,6 +200,9 @@ static inline void kv_stripes_lock(struct kv_table *table, uint64_t first, uint6
 
 static inline void kv_stripes_unlock(struct kv_table *table, uint64_t first, uint64_t last)
 {
+    if (table->is_changing) {
+        return;
+    }
     for (unsigned i = kv_hash_stripe(first); i <= kv_hash_stripe(last); i++) {
         KV_STORE_RELEASE(table->slot->stripes[i], table->slot->stripes[i] + 1);
     }
@@ -225,20 +234,18 @@ static inline bool kv_entry_has_expired(const struct kv_arena *arena, const stru
     return (entry->flags & KV_ENTRY_EXPIRES) != 0 && entry->expiry <= arena->now;
 }
 
-static inline uint64_t kv_entry_length(const uint8_t **at)
+/* The three bytes that an entry begins with, the first one lowest: flags and lengths, where
+ * (head & KV_HEAD_LONG) == 0. There are 8 bytes at least. */
+#define KV_HEAD_LONG UINT32_C(0x808030)
+enum { KV_HEAD_SIZE = 3, KV_HEAD_KEY_SHIFT = 8, KV_HEAD_VALUE_SHIFT = 16, KV_HEAD_LENGTH = 0x7F };
+
+static inline uint32_t kv_entry_head(const uint8_t *start)
 {
-    uint64_t length = *(*at)++;
-    if (length >= 0x80) {
-        unsigned shift = 7;
-        length &= 0x7f;
-        uint8_t byte;
-        do {
-            byte = *(*at)++;
-            length |= (uint64_t)(byte & 0x7f) << shift;
-            shift += 7;
-        } while (byte >= 0x80);
-    }
-    return length;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return kv_load32(start) & UINT32_C(0xFFFFFF);
+#endif
+    return start[0] | ((uint32_t)start[1] << KV_HEAD_KEY_SHIFT) |
+           ((uint32_t)start[2] << KV_HEAD_VALUE_SHIFT);
 }
 
 static inline uint64_t kv_round_up(uint64_t size, uint64_t unit)
@@ -246,33 +253,35 @@ static inline uint64_t kv_round_up(uint64_t size, uint64_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
+/* For lengths of more than a byte, and what expires or has a time of use. */
+void kv_entry_read_long(uint8_t *start, struct kv_entry *entry);
+
 /* Takes apart what we wrote ourselves. */
 static inline void kv_entry_read(uint8_t *start, struct kv_entry *entry)
 {
-    const uint8_t *at = start;
-    entry->flags = *at++;
-    entry->key.length = kv_entry_length(&at);
-    entry->value.length = kv_entry_length(&at);
+    uint32_t head = kv_entry_head(start);
+    if ((head & KV_HEAD_LONG) != 0) {
+        kv_entry_read_long(start, entry);
+        return;
+    }
+    size_t key = head >> KV_HEAD_KEY_SHIFT & KV_HEAD_LENGTH;
+    size_t value = head >> KV_HEAD_VALUE_SHIFT;
+    entry->flags = (uint8_t)head;
     entry->expiry = 0;
     entry->use = NULL;
-    if ((entry->flags & KV_ENTRY_EXPIRES) != 0) {
-        for (unsigned i = 0; i < KV_ENTRY_EXPIRY_SIZE; i++) {
-            entry->expiry |= (uint64_t)*at++ << (8 * i);
-        }
-    }
-    if ((entry->flags & KV_ENTRY_HAS_USE) != 0) {
-        entry->use = start + (at - start);
-        at += KV_ENTRY_USE_SIZE;
-    }
-    entry->key.data = at;
-    entry->value.data = at + entry->key.length;
-    entry->size = kv_round_up((uint64_t)(entry->value.data - start) + entry->value.length,
-                              KV_ENTRY_ALIGNMENT);
+    entry->key = kv_bytes(start + KV_HEAD_SIZE, key);
+    entry->value = kv_bytes(start + KV_HEAD_SIZE + key, value);
+    entry->size = kv_round_up(KV_HEAD_SIZE + key + value, KV_ENTRY_ALIGNMENT);
 }
 
 /* Bytes of an entry with these flags, key and value: sets its size. */
 void kv_entry_measure(struct kv_entry *entry);
 void kv_entry_write(uint8_t *at, const struct kv_entry *entry, uint32_t use);
+
+/* Writes expiry, use and value of an entry over those of `old`, which was read there and has the
+ * same flags, key and length of value. */
+void kv_entry_write_value(uint8_t *start, const struct kv_entry *old, const struct kv_entry *entry,
+                          uint32_t use);
 
 /* Room for an entry, or 0. May move other entries. */
 uint64_t kv_log_take(struct kv_table *table, uint64_t size);
@@ -337,14 +346,27 @@ bool kv_index_segment(const struct kv_table *table, uint64_t hash, struct kv_seg
 void kv_segment_range(const struct kv_segment *segment, uint64_t hash, uint64_t *first,
                       uint64_t *last);
 
-struct kv_place kv_index_find(const struct kv_table *table, uint64_t hash, uint8_t form,
-                              struct kv_bytes key, struct kv_entry *entry);
+/* The link to the segment that has this hash; KV_LINK_NONE: the table is empty. Right until the
+ * shape of the table is another. */
+static inline uint64_t kv_index_link(const struct kv_table *table, uint64_t hash)
+{
+    uint64_t link = table->slot->root;
+    for (unsigned level = 0; kv_link_kind(link) == KV_LINK_NODE; level++) {
+        const uint64_t *links = kv_at(table->arena, kv_link_offset(link));
+        link = links[kv_hash_link(hash, level)];
+    }
+    return link;
+}
+
+/* Takes the entry apart when it is there. */
+struct kv_place kv_index_find(const struct kv_table *table, const struct kv_want *want,
+                              struct kv_entry *entry);
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset);
 
-/* Asks for the group in which a search for the hash begins, and answers it; NULL: the table is
- * empty. Then for the first entry there that may be the one. */
-const struct kv_group *kv_index_want(const struct kv_table *table, uint64_t hash);
-void kv_index_await(const struct kv_table *table, uint64_t hash, const struct kv_group *group);
+/* Asks for the group in which the search for the key begins; and then, once it is there, for the
+ * first entry of the group that may be the one. */
+void kv_index_fetch_group(const struct kv_table *table, const struct kv_want *want);
+void kv_index_fetch_entry(const struct kv_table *table, struct kv_want *want);
 
 /* The hashes of the segment that has this one: what is locked while an entry of it is rewritten. */
 void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last);

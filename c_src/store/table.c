@@ -1,6 +1,8 @@
 #include "store/state.h"
 
 #include "base/alloc.h"
+#include "base/same.h"
+#include "base/siphash_inline.h"
 
 #include <string.h>
 
@@ -22,6 +24,13 @@ enum {
 uint64_t kv_table_hash(const struct kv_table *table, struct kv_bytes key)
 {
     return kv_siphash(&table->arena->hash_key, key);
+}
+
+static inline struct kv_want want_of(const struct kv_table *table, struct kv_item key)
+{
+    uint64_t hash = kv_table_hash(table, key.bytes);
+    return (struct kv_want){
+        .key = key, .hash = hash, .link = kv_index_link(table, hash), .shape = table->shape};
 }
 
 void kv_table_publish_stats(struct kv_table *table)
@@ -54,6 +63,8 @@ static uint64_t reset_slot(struct kv_table *table, uint32_t generations)
     KV_STORE_RELAXED(slot->count, 0);
     KV_STORE_RELAXED(slot->bytes, 0);
     KV_STORE_RELAXED(slot->memory, 0);
+    table->shape++;
+    table->moves++;
     if (generations > 0) {
         KV_STORE_RELAXED(slot->flags, 0);
     }
@@ -138,6 +149,20 @@ void kv_table_hold(struct kv_table *table, bool held)
     KV_STORE_RELEASE(table->slot->flags, held ? KV_SLOT_HELD : 0);
 }
 
+void kv_table_begin_changes(struct kv_table *table)
+{
+    kv_table_hold(table, true);
+    kv_stripes_lock(table, 0, UINT64_MAX);
+    table->is_changing = true;
+}
+
+void kv_table_end_changes(struct kv_table *table)
+{
+    table->is_changing = false;
+    kv_stripes_unlock(table, 0, UINT64_MAX);
+    kv_table_hold(table, false);
+}
+
 uint32_t kv_table_slot_number(const struct kv_table *table)
 {
     return table->number;
@@ -181,41 +206,41 @@ static void remove_and_tidy(struct kv_table *table, uint64_t hash, struct kv_pla
     kv_table_tidy(table, entry->size);
 }
 
-static bool delete_hashed(struct kv_table *table, uint64_t hash, struct kv_item key)
+bool kv_table_delete_wanted(struct kv_table *table, const struct kv_want *want)
 {
     struct kv_entry entry;
-    struct kv_place place = kv_index_find(table, hash, key.form, key.bytes, &entry);
+    struct kv_place place = kv_index_find(table, want, &entry);
     if (place.group == NULL) {
         return false;
     }
     bool was_there = !kv_entry_has_expired(table->arena, &entry);
-    remove_and_tidy(table, hash, place, &entry);
+    remove_and_tidy(table, want->hash, place, &entry);
     return was_there;
 }
 
 bool kv_table_delete(struct kv_table *table, struct kv_item key)
 {
-    return delete_hashed(table, kv_table_hash(table, key.bytes), key);
-}
-
-bool kv_table_delete_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key)
-{
-    return delete_hashed(table, want->hash, key);
+    const struct kv_want want = want_of(table, key);
+    return kv_table_delete_wanted(table, &want);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------
  */
 
-struct kv_want kv_table_want(const struct kv_table *table, struct kv_item key)
+void kv_table_look_ahead(const struct kv_table *table, struct kv_want *wants, unsigned count)
 {
-    uint64_t hash = kv_table_hash(table, key.bytes);
-    return (struct kv_want){.hash = hash, .group = kv_index_want(table, hash)};
-}
-
-void kv_table_await(const struct kv_table *table, const struct kv_want *want)
-{
-    if (want->group != NULL) {
-        kv_index_await(table, want->hash, want->group);
+    const struct kv_hash_key hash_key = table->arena->hash_key;
+    const uint64_t shape = table->shape;
+    const uint64_t moves = table->moves;
+    for (unsigned i = 0; i < count; i++) {
+        wants[i].hash = kv_siphash_inline(&hash_key, wants[i].key.bytes);
+        wants[i].link = kv_index_link(table, wants[i].hash);
+        wants[i].shape = shape;
+        wants[i].moves = moves;
+        kv_index_fetch_group(table, &wants[i]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        kv_index_fetch_entry(table, &wants[i]);
     }
 }
 
@@ -229,16 +254,41 @@ static void stamp(const struct kv_table *table, uint8_t *use)
     }
 }
 
-static inline bool get_hashed(struct kv_table *table, uint64_t hash, struct kv_item key,
-                              struct kv_item *value)
+/* Where an entry begins that was looked for ahead, is there, and has a short head; NULL is no
+ * answer, kv_index_find() knows. */
+static inline uint8_t *found_ahead(const struct kv_table *table, const struct kv_want *want,
+                                   uint32_t *head)
 {
+    const uint32_t looked_at =
+        KV_HEAD_LONG | KV_ENTRY_KEY_FORM | (uint32_t)KV_HEAD_LENGTH << KV_HEAD_KEY_SHIFT;
+    const struct kv_bytes key = want->key.bytes;
+    if (want->entry == 0 || want->moves != table->moves || key.length > KV_HEAD_LENGTH) {
+        return NULL;
+    }
+    uint8_t *start = kv_at(table->arena, want->entry);
+    *head = kv_entry_head(start);
+    bool may_be =
+        (*head & looked_at) == (want->key.form | (uint32_t)key.length << KV_HEAD_KEY_SHIFT);
+    return may_be && kv_same_bytes(start + KV_HEAD_SIZE, key.data, key.length) ? start : NULL;
+}
+
+bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item *value)
+{
+    uint32_t head;
+    const uint8_t *start = found_ahead(table, want, &head);
+    if (start != NULL) {
+        value->bytes =
+            kv_bytes(start + KV_HEAD_SIZE + want->key.bytes.length, head >> KV_HEAD_VALUE_SHIFT);
+        value->form = (uint8_t)(head >> KV_ENTRY_VALUE_FORM_SHIFT) & KV_ENTRY_KEY_FORM;
+        return true;
+    }
     struct kv_entry entry;
-    struct kv_place place = kv_index_find(table, hash, key.form, key.bytes, &entry);
+    struct kv_place place = kv_index_find(table, want, &entry);
     if (place.group == NULL) {
         return false;
     }
     if (kv_entry_has_expired(table->arena, &entry)) {
-        remove_and_tidy(table, hash, place, &entry);
+        remove_and_tidy(table, want->hash, place, &entry);
         return false;
     }
     if (entry.use != NULL) {
@@ -250,13 +300,8 @@ static inline bool get_hashed(struct kv_table *table, uint64_t hash, struct kv_i
 
 bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value)
 {
-    return get_hashed(table, kv_table_hash(table, key.bytes), key, value);
-}
-
-bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key,
-                         struct kv_item *value)
-{
-    return get_hashed(table, want->hash, key, value);
+    const struct kv_want want = want_of(table, key);
+    return kv_table_get_wanted(table, &want, value);
 }
 
 /* ---- making room ------------------------------------------------------------------------------
@@ -267,13 +312,13 @@ static uint64_t needed(const struct kv_table *table)
     return table->live + table->run_live + table->index_bytes;
 }
 
-/* A little ahead of the limit of the arena. */
+/* For tables that evict: a little ahead of the limit of the arena. */
 static void relieve(struct kv_table *table)
 {
     const struct kv_arena *arena = table->arena;
     uint64_t kept = arena->limit_pages / PRESSURE_SHARE;
     kept = kept < PRESSURE_MOST ? kept : PRESSURE_MOST;
-    if (table->evict != KV_EVICT_NONE && arena->used_pages + kept > arena->limit_pages) {
+    if (arena->used_pages + kept > arena->limit_pages) {
         for (unsigned i = 0; i < PRESSURE_EVICTED; i++) {
             (void)kv_evict_one(table);
         }
@@ -295,16 +340,15 @@ static bool make_room(struct kv_table *table)
  */
 
 struct put {
+    const struct kv_want *want;
     struct kv_entry entry; /* to be */
     struct kv_entry old;
-    uint64_t hash;
     struct kv_place place; /* of the old one */
 };
 
-static void find_old(struct kv_table *table, struct put *put)
+static inline void find_old(const struct kv_table *table, struct put *put)
 {
-    put->place =
-        kv_index_find(table, put->hash, kv_entry_key_form(&put->entry), put->entry.key, &put->old);
+    put->place = kv_index_find(table, put->want, &put->old);
 }
 
 /* Keeps the table's own limit. May evict any entry, the old one too. */
@@ -329,6 +373,16 @@ static void write_entry(struct kv_table *table, const struct put *put, uint64_t 
     kv_entry_write(kv_at(table->arena, offset), &put->entry, (uint32_t)table->arena->now);
 }
 
+/* The value alone, of an entry of which all else stays as it is: a search for another key that
+ * comes by sees what it saw before, so the stripe of the key is all that is locked. */
+static void write_value(struct kv_table *table, const struct put *put)
+{
+    kv_stripes_lock(table, put->want->hash, put->want->hash);
+    kv_entry_write_value(kv_at(table->arena, kv_place_offset(put->place)), &put->old, &put->entry,
+                         (uint32_t)table->arena->now);
+    kv_stripes_unlock(table, put->want->hash, put->want->hash);
+}
+
 /* A small entry that takes as much as the one before is written over it. */
 static bool write_over(struct kv_table *table, const struct put *put)
 {
@@ -336,9 +390,13 @@ static bool write_over(struct kv_table *table, const struct put *put)
         put->old.size > KV_ENTRY_SMALL_MAX) {
         return false;
     }
+    if (put->old.flags == put->entry.flags && put->old.value.length == put->entry.value.length) {
+        write_value(table, put);
+        return true;
+    }
     uint64_t first;
     uint64_t last;
-    kv_index_range(table, put->hash, &first, &last);
+    kv_index_range(table, put->want->hash, &first, &last);
     kv_stripes_lock(table, first, last);
     write_entry(table, put, kv_place_offset(put->place));
     kv_stripes_unlock(table, first, last);
@@ -351,15 +409,14 @@ static int write_new(struct kv_table *table, struct put *put)
     if (offset == 0) {
         return KV_ENOMEM;
     }
-    find_old(table, put); /* it may have moved to make room */
     write_entry(table, put, offset);
     if (put->place.group != NULL) {
         uint64_t old = kv_place_offset(put->place);
-        kv_index_replace(table, put->hash, put->place, offset);
+        kv_index_replace(table, put->want->hash, put->place, offset);
         kv_log_drop(table, old, put->old.size);
         return KV_OK;
     }
-    int error = kv_index_insert(table, put->hash, offset);
+    int error = kv_index_insert(table, put->want->hash, offset);
     if (error != KV_OK) {
         kv_log_drop(table, offset, put->entry.size);
     }
@@ -370,6 +427,7 @@ static int write_or_make_room(struct kv_table *table, struct put *put)
 {
     int error = write_new(table, put);
     for (unsigned i = 0; error != KV_OK && i < ROOM_TRIES && make_room(table); i++) {
+        find_old(table, put);
         error = write_new(table, put);
     }
     return error;
@@ -392,10 +450,36 @@ static void note_expiry(struct kv_table *table, const struct put *put, bool had_
     }
 }
 
-static int put_hashed(struct kv_table *table, uint64_t hash, struct kv_item key,
-                      struct kv_item value, uint64_t expiry)
+/* A value of the length and form of the one that is there, where nothing expires and no limit is
+ * to be kept: most of what is put again and again. */
+static inline bool put_ahead(struct kv_table *table, const struct kv_want *want,
+                             struct kv_item value)
 {
-    struct put put = {.hash = hash};
+    uint32_t head;
+    uint8_t *start = found_ahead(table, want, &head);
+    if (start == NULL || head >> KV_HEAD_VALUE_SHIFT != value.bytes.length ||
+        (head >> KV_ENTRY_VALUE_FORM_SHIFT & KV_ENTRY_KEY_FORM) != value.form) {
+        return false;
+    }
+    kv_stripes_lock(table, want->hash, want->hash);
+    kv_copy(start + KV_HEAD_SIZE + want->key.bytes.length, value.bytes.data, value.bytes.length);
+    kv_stripes_unlock(table, want->hash, want->hash);
+    if (kv_log_is_dusty(table)) {
+        kv_table_tidy(table, 0);
+    }
+    return true;
+}
+
+int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item value,
+                        uint64_t expiry)
+{
+    const struct kv_item key = want->key;
+    if (expiry == KV_NEVER && table->evict == KV_EVICT_NONE && table->max_memory == 0 &&
+        put_ahead(table, want, value)) {
+        return KV_OK;
+    }
+    struct put put;
+    put.want = want;
     if (key.bytes.length > LENGTH_MAX || value.bytes.length > LENGTH_MAX) {
         return KV_ENOMEM;
     }
@@ -421,19 +505,16 @@ static int put_hashed(struct kv_table *table, uint64_t hash, struct kv_item key,
     count_entry(table, !had_old, bytes_of(&put.entry) - (had_old ? bytes_of(&put.old) : 0));
     note_expiry(table, &put, had_old, had_old && (put.old.flags & KV_ENTRY_EXPIRES) != 0);
     kv_table_tidy(table, had_old ? put.old.size : 0);
-    relieve(table);
+    if (table->evict != KV_EVICT_NONE) {
+        relieve(table);
+    }
     return KV_OK;
 }
 
 int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry)
 {
-    return put_hashed(table, kv_table_hash(table, key.bytes), key, value, expiry);
-}
-
-int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key,
-                        struct kv_item value, uint64_t expiry)
-{
-    return put_hashed(table, want->hash, key, value, expiry);
+    const struct kv_want want = want_of(table, key);
+    return kv_table_put_wanted(table, &want, value, expiry);
 }
 
 /* ---- figures ----------------------------------------------------------------------------------

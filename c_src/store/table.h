@@ -51,21 +51,22 @@ int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item valu
 /* False when there was none. */
 bool kv_table_delete(struct kv_table *table, struct kv_item key);
 
-/* For many keys at a time: what each needs of memory is asked for before the first is served. Made
- * by kv_table_want() for any number of keys, then given to kv_table_await() for each, then to what
- * is named _wanted, which do what the functions without it do. They stay right whatever happens to
- * the table; kv_table_await() wants it as it was. */
+/* For many keys at a time: kv_table_look_ahead() asks for what each needs of memory before the
+ * first is served. The keys are set before; then each is given to what is named _wanted, which does
+ * what the function without it does. They stay right whatever happens to the table meanwhile. */
 struct kv_want {
-    uint64_t hash;
-    const void *group;
+    struct kv_item key;
+    uint64_t hash;  /* the rest is the table's own: */
+    uint64_t link;  /* where the way of the hash ends, */
+    uint64_t shape; /* as long as this is the shape of the table; */
+    uint64_t entry; /* the first entry that may be the one, or 0, */
+    uint64_t moves; /* as long as no entry has moved or gone since */
 };
-struct kv_want kv_table_want(const struct kv_table *table, struct kv_item key);
-void kv_table_await(const struct kv_table *table, const struct kv_want *want);
-bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key,
-                         struct kv_item *value);
-int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key,
-                        struct kv_item value, uint64_t expiry);
-bool kv_table_delete_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item key);
+void kv_table_look_ahead(const struct kv_table *table, struct kv_want *wants, unsigned count);
+bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item *value);
+int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item value,
+                        uint64_t expiry);
+bool kv_table_delete_wanted(struct kv_table *table, const struct kv_want *want);
 
 /* Removes everything; the memory is freed by kv_arena_work(). */
 void kv_table_clear(struct kv_table *table);
@@ -81,6 +82,11 @@ uint64_t kv_table_bytes(const struct kv_table *table);
 
 /* Readers in other programs are to ask the owner, or need not any more. */
 void kv_table_hold(struct kv_table *table, bool held);
+
+/* Between these two readers in other programs are to ask the owner, so that they see all changes
+ * or none; each change costs less than by itself. The table is not held before. */
+void kv_table_begin_changes(struct kv_table *table);
+void kv_table_end_changes(struct kv_table *table);
 
 /* What a reader knows the table by. */
 uint32_t kv_table_slot_number(const struct kv_table *table);

@@ -59,6 +59,9 @@ static void step(struct model *model, struct program *program)
             model_clear(model);
         }
         break;
+    case 9:
+        model_look_ahead(model, key);
+        break;
     default:
         (void)model_put(model, key, length(program), operation & 3, next(program), KV_NEVER);
     }
@@ -67,6 +70,10 @@ static void step(struct model *model, struct program *program)
 static void run(struct model *model, struct program *program)
 {
     unsigned steps = 0;
+    bool changing = next(program) % 4 == 0; /* readers of other processes are told once */
+    if (changing) {
+        kv_table_begin_changes(model->table);
+    }
     while (program->left > 0) {
         step(model, program);
         if (++steps % STEPS_BETWEEN_CHECKS == 0) {
@@ -74,6 +81,9 @@ static void run(struct model *model, struct program *program)
         }
     }
     kv_arena_fail(model->arena, 0);
+    if (changing) {
+        kv_table_end_changes(model->table);
+    }
     model_check(model->arena);
     model_compare(model);
 }

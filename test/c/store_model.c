@@ -86,11 +86,34 @@ static void check_value(const struct model *model, unsigned i, struct kv_item va
     CHECK(kv_bytes_equal(value.bytes, value_of(entry->length, entry->seed)));
 }
 
+/* What was found ahead for a key, or NULL. Valid until the next call. */
+static const struct kv_want *wanted(struct model *model, unsigned i)
+{
+    if (!model->is_ahead || i - model->ahead >= MODEL_AHEAD) {
+        return NULL;
+    }
+    struct kv_want *want = &model->wants[i - model->ahead];
+    want->key = model_key(i);
+    return want;
+}
+
+void model_look_ahead(struct model *model, unsigned i)
+{
+    model->is_ahead = true;
+    model->ahead = i;
+    for (unsigned j = 0; j < MODEL_AHEAD; j++) {
+        model->wants[j].key = model_key(i + j < MODEL_KEYS ? i + j : i);
+        kv_table_look_ahead(model->table, &model->wants[j], 1);
+    }
+}
+
 int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, uint32_t seed,
               uint64_t expiry)
 {
     struct kv_item value = {.bytes = value_of(length, seed), .form = form};
-    int error = kv_table_put(model->table, model_key(i), value, expiry);
+    const struct kv_want *want = wanted(model, i);
+    int error = want != NULL ? kv_table_put_wanted(model->table, want, value, expiry)
+                             : kv_table_put(model->table, model_key(i), value, expiry);
     CHECK(error == KV_OK || error == KV_ENOMEM);
     if (error == KV_OK) {
         model->entries[i] = (struct model_entry){
@@ -102,7 +125,9 @@ int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, ui
 void model_get(struct model *model, unsigned i)
 {
     struct kv_item value;
-    if (kv_table_get(model->table, model_key(i), &value)) {
+    const struct kv_want *want = wanted(model, i);
+    if (want != NULL ? kv_table_get_wanted(model->table, want, &value)
+                     : kv_table_get(model->table, model_key(i), &value)) {
         check_value(model, i, value);
     } else {
         CHECK(model->evicts || !is_there(model, i));
@@ -112,7 +137,9 @@ void model_get(struct model *model, unsigned i)
 
 void model_delete(struct model *model, unsigned i)
 {
-    bool was_there = kv_table_delete(model->table, model_key(i));
+    const struct kv_want *want = wanted(model, i);
+    bool was_there = want != NULL ? kv_table_delete_wanted(model->table, want)
+                                  : kv_table_delete(model->table, model_key(i));
     CHECK(was_there == is_there(model, i) || (model->evicts && !was_there));
     model->entries[i].there = false;
 }
@@ -350,7 +377,7 @@ static uint64_t look_at_table(const struct kv_arena *arena, const struct kv_tabl
     CHECK(table->live == look.live && table->run_live == look.run_live);
     CHECK(table->index_bytes == look.index && table->expiring == look.expiring);
     for (unsigned i = 0; i < KV_STRIPES; i++) {
-        CHECK(table->slot->stripes[i] % 2 == 0);
+        CHECK(table->slot->stripes[i] % 2 == (table->is_changing ? 1 : 0));
     }
     look_at_log(&look);
     free(look.live_in);

@@ -6,7 +6,7 @@
 
 #include "store/table.h"
 
-enum { MODEL_KEYS = 4096 };
+enum { MODEL_KEYS = 4096, MODEL_AHEAD = 8 };
 
 /* Memory for an arena, anonymous and released page by page. */
 struct kv_arena_memory model_memory(uint64_t reserve);
@@ -28,6 +28,9 @@ struct model {
     uint64_t now;
     bool evicts; /* what should be there may be gone */
     struct model_entry entries[MODEL_KEYS];
+    unsigned ahead; /* the first of MODEL_AHEAD keys that were looked for ahead */
+    bool is_ahead;
+    struct kv_want wants[MODEL_AHEAD];
 };
 
 /* Key number i: empty, short or long, and of one of two forms. Valid until the next call. */
@@ -38,6 +41,8 @@ int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, ui
               uint64_t expiry);
 void model_get(struct model *model, unsigned i);
 void model_delete(struct model *model, unsigned i);
+/* From now on what concerns this key and those behind it goes the way of requests about many. */
+void model_look_ahead(struct model *model, unsigned i);
 void model_clear(struct model *model);
 void model_set_time(struct model *model, uint64_t now);
 

@@ -1,9 +1,11 @@
 /* Requests about many keys in one message. */
 #include "fixture.h"
 
+#include "base/endian.h"
 #include "kv/kv.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 static struct fixture *f;
 static struct kv_pid bucket;
@@ -177,6 +179,145 @@ Test(many, they_are_casts_too)
     assert_term(call(f, &bucket, term_atom("size")), term_integer(2));
     cast(f, &bucket, pair(term_atom("delete_many"), term_list(term_atom("a"), NONE, NONE)));
     assert_term(call(f, &bucket, term_atom("keys")), term_list(term_atom("b"), NONE, NONE));
+}
+
+enum { MANY = 300, LONG = 200 };
+
+static void write_filler(struct kv_buffer *to, int byte, unsigned number)
+{
+    uint8_t bytes[LONG];
+    memset(bytes, byte, sizeof bytes);
+    memcpy(bytes, &number, sizeof number);
+    kv_write_binary(to, kv_bytes(bytes, sizeof bytes));
+}
+
+/* Keys of every kind, some of them the same. */
+static void write_some_key(struct kv_buffer *to, unsigned i)
+{
+    char text[16];
+    switch (i % 6) {
+    case 0:
+        kv_write_u64(to, i + 1000); /* must be made canonical */
+        break;
+    case 1:
+        kv_write_u64(to, i % 32);
+        break;
+    case 2:
+        kv_write_tuple(to, 2);
+        kv_write_atom_text(to, "key");
+        kv_write_u64(to, i);
+        break;
+    case 3:
+        write_filler(to, 'k', i % 64);
+        break;
+    default:
+        (void)snprintf(text, sizeof text, "key-%u", i % 97);
+        kv_write_binary_text(to, text);
+    }
+}
+
+static void write_some_value(struct kv_buffer *to, unsigned i)
+{
+    switch (i % 4) {
+    case 0:
+        write_filler(to, 'v', i);
+        break;
+    case 1:
+        kv_write_u64(to, i);
+        break;
+    default:
+        kv_write_binary(to, kv_bytes("0123456789", i % 11));
+    }
+}
+
+static void write_entries(struct kv_buffer *to, unsigned salt)
+{
+    kv_write_list(to, MANY);
+    for (unsigned i = 0; i < MANY; i++) {
+        kv_write_tuple(to, 2);
+        write_some_key(to, i);
+        write_some_value(to, i + salt);
+    }
+    kv_write_nil(to);
+}
+
+/* What was put last for the key of number i, when all entries were. */
+static void write_last_value(struct kv_buffer *to, unsigned i, unsigned salt)
+{
+    struct kv_buffer key = KV_BUFFER_INIT;
+    unsigned last = i;
+    write_some_key(&key, i);
+    for (unsigned j = i + 1; j < MANY; j++) {
+        struct kv_buffer other = KV_BUFFER_INIT;
+        write_some_key(&other, j);
+        last = kv_bytes_equal(kv_buffer_bytes(&key), kv_buffer_bytes(&other)) ? j : last;
+        kv_buffer_free(&other);
+    }
+    write_some_value(to, last + salt);
+    kv_buffer_free(&key);
+}
+
+static void expect_all(unsigned salt)
+{
+    struct kv_buffer keys = KV_BUFFER_INIT;
+    struct kv_buffer values = KV_BUFFER_INIT;
+    kv_write_list(&keys, MANY + 1);
+    kv_write_list(&values, MANY + 1);
+    for (unsigned i = 0; i < MANY; i++) {
+        write_some_key(&keys, i);
+        write_last_value(&values, i, salt);
+    }
+    kv_write_atom_text(&keys, "another");
+    kv_write_atom_text(&values, "nil");
+    kv_write_nil(&keys);
+    kv_write_nil(&values);
+    assert_term(ask("get_many", kv_buffer_bytes(&keys), NONE), kv_buffer_bytes(&values));
+    kv_buffer_free(&keys);
+    kv_buffer_free(&values);
+}
+
+Test(many, keys_and_values_of_all_kinds_are_put_and_found_as_one_by_one)
+{
+    for (unsigned salt = 0; salt < 12; salt++) { /* over values of the same length, and of others */
+        struct kv_buffer entries = KV_BUFFER_INIT;
+        write_entries(&entries, salt * salt);
+        assert_term(ask("put_many", kv_buffer_bytes(&entries), NONE), term_atom("ok"));
+        expect_all(salt * salt);
+        kv_buffer_free(&entries);
+    }
+}
+
+Test(many, one_that_is_no_pair_at_the_end_of_many_is_seen_before_anything_is_put)
+{
+    struct kv_buffer entries = KV_BUFFER_INIT;
+    write_entries(&entries, 0);
+    entries.length--;
+    kv_set32(entries.data + 1, MANY + 1);
+    kv_write_tuple(&entries, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        kv_write_u64(&entries, i);
+    }
+    kv_write_nil(&entries);
+    assert_term(ask("put_many", kv_buffer_bytes(&entries), NONE),
+                bad("bad_entries", kv_buffer_bytes(&entries)));
+    assert_term(call(f, &bucket, term_atom("size")), term_integer(0));
+    kv_buffer_free(&entries);
+}
+
+Test(many, pairs_and_lists_in_their_long_forms_are_taken_too)
+{
+    struct kv_buffer entries = KV_BUFFER_INIT;
+    kv_write_list(&entries, 1);
+    kv_buffer_u8(&entries, KV_TAG_LARGE_TUPLE);
+    kv_buffer_u32(&entries, 2);
+    kv_write_atom_text(&entries, "a");
+    kv_write_u64(&entries, 1);
+    kv_buffer_u8(&entries, KV_TAG_LIST); /* no elements, and the tail */
+    kv_buffer_u32(&entries, 0);
+    kv_write_nil(&entries);
+    assert_term(ask("put_many", kv_buffer_bytes(&entries), NONE), term_atom("ok"));
+    assert_term(ask("get", term_atom("a"), term_atom("nil")), term_integer(1));
+    kv_buffer_free(&entries);
 }
 
 /* 512 times a value of 1 MiB: more than one message holds. */

@@ -87,10 +87,33 @@ static void release(void *context, uint64_t offset, uint64_t length)
     }
 }
 
-static size_t random_length(uint64_t random)
+/* Every other value is as long as most others of its key. */
+static size_t random_length(uint64_t key, uint64_t random)
 {
+    if (random >> 18 & 1) {
+        return VALUE_HEAD + (size_t)(key % 40);
+    }
     size_t most = random % 64 == 0 ? VALUE_MAX : random % 8 == 0 ? 900 : 40;
     return VALUE_HEAD + (size_t)(random >> 32) % most;
+}
+
+/* Some by themselves, some as requests about many keys put them. */
+static int put_any_way(struct kv_table *table, struct kv_item key, struct kv_item value,
+                       uint64_t random)
+{
+    struct kv_want want = {.key = key};
+    if (random >> 16 & 1) {
+        return kv_table_put(table, key, value, KV_NEVER);
+    }
+    bool alone = random >> 17 & 1;
+    kv_table_look_ahead(table, &want, 1);
+    if (alone) {
+        return kv_table_put_wanted(table, &want, value, KV_NEVER);
+    }
+    kv_table_begin_changes(table);
+    int error = kv_table_put_wanted(table, &want, value, KV_NEVER);
+    kv_table_end_changes(table);
+    return error;
 }
 
 static void change(struct kv_table *table, uint64_t key, uint64_t random)
@@ -103,13 +126,13 @@ static void change(struct kv_table *table, uint64_t key, uint64_t random)
     version += (version % 2 == 0) == put ? 0 : 1;
     __atomic_store_n(&progress->begun[key], version, __ATOMIC_SEQ_CST);
     if (put) {
-        size_t length = random_length(random);
+        size_t length = random_length(key, random);
         value.version = version;
         value.key = key;
         memset(value.filler, (int)version, length - VALUE_HEAD);
         value.check = checksum(&value, length);
         struct kv_item stored = {.bytes = kv_bytes(&value, length), .form = 1};
-        if (kv_table_put(table, item, stored, KV_NEVER) != KV_OK) {
+        if (put_any_way(table, item, stored, random) != KV_OK) {
             abort();
         }
     } else {
@@ -176,7 +199,7 @@ static void read_one(const struct kv_mapped *mapped, const struct kv_mapped_tabl
     for (unsigned i = 0; i < COPIES; i++) {
         enum kv_read result =
             kv_mapped_find(mapped, table, wanted, (unsigned)(key % 2), hash, &value);
-        if (result == KV_READ_DISTURBED) {
+        if (result == KV_READ_DISTURBED || result == KV_READ_HELD) {
             break;
         }
         if (result == KV_READ_ABSENT) {

@@ -725,6 +725,99 @@ Test(store, a_pinned_value_that_is_not_replaced_stays_after_the_pin)
     model_compare(&model);
 }
 
+/* ---- many keys --------------------------------------------------------------------------------
+ */
+
+static void grow(void)
+{
+    for (unsigned i = 100; i < MODEL_KEYS; i++) {
+        cr_assert_eq(model_put(&model, i, 20, 1, i, KV_NEVER), KV_OK);
+    }
+}
+
+static void shrink(void)
+{
+    for (unsigned i = 100; i < MODEL_KEYS; i++) {
+        model_delete(&model, i);
+    }
+}
+
+static void change_lengths(void)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        cr_assert_eq(model_put(&model, i, 60 + i, 1, i, KV_NEVER), KV_OK);
+    }
+}
+
+static void change_values(void)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        cr_assert_eq(model_put(&model, i, 20, 2, i + 1, KV_NEVER), KV_OK);
+    }
+}
+
+static void delete_half(void)
+{
+    for (unsigned i = 0; i < 100; i += 2) {
+        model_delete(&model, i);
+    }
+}
+
+static void clear(void)
+{
+    model_clear(&model);
+}
+
+static void nothing(void)
+{
+}
+
+static void use(unsigned way, unsigned i)
+{
+    switch (way) {
+    case 0:
+        model_get(&model, i);
+        break;
+    case 1:
+        (void)model_put(&model, i, 20, 1, 77, KV_NEVER);
+        break;
+    case 2:
+        (void)model_put(&model, i, 300, 1, 78, KV_NEVER);
+        break;
+    case 3:
+        (void)model_put(&model, i, 20, 1, 79, model.now + 5);
+        break;
+    default:
+        model_delete(&model, i);
+    }
+}
+
+Test(store, what_was_looked_for_ahead_is_right_whatever_has_happened_since)
+{
+    void (*const acts[])(void) = {nothing,       grow,        shrink, change_lengths,
+                                  change_values, delete_half, clear};
+    for (unsigned act = 0; act < sizeof acts / sizeof acts[0]; act++) {
+        for (unsigned way = 0; way < 5; way++) {
+            model.is_ahead = false;
+            change_values();
+            if (acts[act] == shrink) {
+                grow();
+            }
+            model_look_ahead(&model, 40);
+            model.is_ahead = false;
+            acts[act]();
+            model.is_ahead = true;
+            for (unsigned i = 40; i < 40 + MODEL_AHEAD; i++) {
+                use(way, i);
+                use(0, i);
+                use((way + i) % 5, i);
+            }
+            model_check(model.arena);
+            model_compare(&model);
+        }
+    }
+}
+
 /* ---- the header -------------------------------------------------------------------------------
  */
 
@@ -768,6 +861,12 @@ static unsigned changed(void (*act)(void))
 
 static void rewrite_one(void)
 {
+    put("key", "a value");
+    put("key", "value");
+}
+
+static void rewrite_value(void)
+{
     put("key", "VALUE");
 }
 
@@ -788,6 +887,36 @@ Test(store, readers_of_every_key_of_a_segment_see_that_the_memory_of_one_is_used
     cr_expect_eq(changed(rewrite_one), KV_STRIPES);
     cr_expect_eq(changed(replace_one), KV_STRIPES);
     cr_expect_eq(changed(delete_one), KV_STRIPES);
+}
+
+Test(store, readers_of_other_keys_see_nothing_of_a_value_that_is_rewritten)
+{
+    put("key", "value");
+    put("other", "value");
+    cr_expect_eq(changed(rewrite_value), 1);
+    cr_expect(has("key", "VALUE"));
+    cr_expect(has("other", "value"));
+}
+
+Test(store, readers_are_told_once_of_many_changes)
+{
+    const struct kv_table_slot *slot = model.table->slot;
+    uint32_t before[KV_STRIPES];
+    memcpy(before, slot->stripes, sizeof before);
+    kv_table_begin_changes(model.table);
+    cr_expect_eq(slot->flags, KV_SLOT_HELD);
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        (void)model_put(&model, i, 40, 1, i, KV_NEVER);
+    }
+    for (unsigned i = 0; i < KV_STRIPES; i++) {
+        cr_expect_eq(slot->stripes[i], before[i] + 1);
+    }
+    kv_table_end_changes(model.table);
+    cr_expect_eq(slot->flags, 0);
+    for (unsigned i = 0; i < KV_STRIPES; i++) {
+        cr_expect_eq(slot->stripes[i], before[i] + 2);
+    }
+    model_compare(&model);
 }
 
 Test(store, readers_of_other_segments_are_not_disturbed)

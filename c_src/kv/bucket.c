@@ -303,7 +303,7 @@ static void size(struct kv_process *self, const struct kv_from *from,
     const struct kv_bucket *bucket = kv_process_state(self);
     (void)arguments;
     struct kv_buffer *term = kv_process_scratch(self);
-    kv_write_u64(term, kv_table_count(bucket->table));
+    kv_write_u64(term, kv_table_count_live(bucket->table));
     kv_reply(self, from, kv_buffer_bytes(term));
 }
 

@@ -92,8 +92,24 @@ void kv_node_tick_arena(struct kv_node *node)
 static void on_arena_timer(uv_timer_t *timer)
 {
     struct kv_node *node = timer->data;
+    node->arena_due = 0;
     kv_node_tick_arena(node);
     (void)kv_arena_work(node->arena, STEPS_ALONE - STEPS_A_TURN); /* the rest at the turn's end */
+}
+
+/* At the time from which something will have expired, if anything ever does. */
+static void wake_when_due(struct kv_node *node)
+{
+    uint64_t due = kv_arena_due(node->arena);
+    uint64_t now = kv_arena_time(node->arena);
+    if (due == UINT64_MAX) {
+        uv_timer_stop(&node->arena_timer);
+    } else if (due != node->arena_due) {
+        uint64_t left = due > now ? due - now : 0;
+        uv_timer_start(&node->arena_timer, on_arena_timer,
+                       left > PAUSE_ALONE_MS ? left : PAUSE_ALONE_MS, 0);
+    }
+    node->arena_due = due;
 }
 
 void kv_node_tend_arena(struct kv_node *node)
@@ -104,7 +120,8 @@ void kv_node_tend_arena(struct kv_node *node)
     kv_node_tick_arena(node);
     if (kv_arena_work(node->arena, STEPS_A_TURN)) {
         uv_timer_start(&node->arena_timer, on_arena_timer, PAUSE_ALONE_MS, 0);
+        node->arena_due = 0;
     } else {
-        uv_timer_stop(&node->arena_timer);
+        wake_when_due(node);
     }
 }

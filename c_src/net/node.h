@@ -47,7 +47,8 @@ struct kv_node {
     struct kv_runtime *runtime; /* NULL until the node is published */
     struct kv_mapping mapping;
     struct kv_arena *arena; /* there as long as the runtime is */
-    uv_timer_t arena_timer; /* for work that is left when nobody asks for anything */
+    uv_timer_t arena_timer; /* for work that is left when nobody asks for anything, */
+    uint64_t arena_due;     /* or will be then, on the clock of the arena; 0: another time */
     struct {
         uv_work_t work;
         struct kv_arena_range ranges[KV_ARENA_RANGES];

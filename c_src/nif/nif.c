@@ -151,14 +151,14 @@ static ERL_NIF_TERM reason_of(const struct library *library, enum kv_read result
     }
 }
 
-static bool has_expired(const struct kv_mapped_value *value)
+static bool has_passed(uint64_t time)
 {
     struct timespec now;
-    if (value->expires == 0) {
+    if (time == 0) {
         return false;
     }
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= value->expires;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= time;
 }
 
 /* Both functions that look for a key: what they want of the value is `want`. */
@@ -224,8 +224,8 @@ static bool take_value(ErlNifEnv *env, const struct wanted *wanted,
     ERL_NIF_TERM term;
     switch (kv_nif_value(wanted->library->pids, env, wanted->arena, value, &term)) {
     case KV_NIF_COPIED:
-        *result =
-            has_expired(value) ? wanted->absent : enif_make_tuple2(env, wanted->library->ok, term);
+        *result = has_passed(value->expires) ? wanted->absent
+                                             : enif_make_tuple2(env, wanted->library->ok, term);
         return true;
     case KV_NIF_CHANGED:
         return false;
@@ -242,7 +242,7 @@ static bool take_presence(ErlNifEnv *env, const struct wanted *wanted,
                           const struct kv_mapped_value *value, ERL_NIF_TERM *result)
 {
     (void)env;
-    *result = has_expired(value) ? wanted->absent : wanted->library->true_;
+    *result = has_passed(value->expires) ? wanted->absent : wanted->library->true_;
     return kv_mapped_holds(value);
 }
 
@@ -281,13 +281,17 @@ static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     struct kv_mapped_table table;
     uint64_t count;
+    uint64_t next_expiry;
     (void)argc;
     if (arena == NULL) {
         return library->closed;
     }
     enum kv_read read = kv_nif_table(library->pids, env, arena, KV_NIF_BUCKET, argv[1], &table);
     if (read == KV_READ_FOUND) {
-        read = kv_mapped_count(&arena->mapped, &table, &count);
+        read = kv_mapped_count(&arena->mapped, &table, &count, &next_expiry);
+    }
+    if (read == KV_READ_FOUND && count <= KV_COUNT_EXACT_MAX && has_passed(next_expiry)) {
+        read = KV_READ_DISTURBED; /* those that have expired do not count: the node removes them */
     }
     return read == KV_READ_FOUND ? enif_make_uint64(env, count) : reason_of(library, read);
 }

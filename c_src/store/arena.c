@@ -7,7 +7,6 @@
 enum {
     GRAVE_PAGES = 32, /* log pages, runs, or segments that one step frees */
     CLEAN_ENTRIES = 128,
-    TABLES_LOOKED_AT = 32, /* by one step, for one in which something has expired */
 };
 
 /* ---- slots ------------------------------------------------------------------------------------
@@ -102,7 +101,6 @@ struct kv_arena *kv_arena_new(const struct kv_arena_memory *memory,
     kv_list_init(&arena->graves);
     kv_list_init(&arena->tables);
     kv_list_init(&arena->dusty);
-    kv_list_init(&arena->fading);
     arena->limit_pages = arena->page_count;
     arena->directory = kv_table_new(arena, NULL);
     if (options->max_memory != 0 && options->max_memory / KV_ARENA_PAGE < arena->limit_pages) {
@@ -119,6 +117,7 @@ void kv_arena_free(struct kv_arena *arena)
     }
     KV_STORE_RELEASE(header(arena)->state, KV_ARENA_ENDED);
     kv_free(arena->free_slots);
+    kv_free(arena->due);
     kv_free(arena->pages);
     kv_free(arena);
 }
@@ -237,21 +236,20 @@ static bool clean_step(struct kv_arena *arena)
     return true;
 }
 
-/* Tables take turns: one that is not due goes to the end. */
 static bool sweep_step(struct kv_arena *arena)
 {
-    for (unsigned i = 0; i < TABLES_LOOKED_AT && !kv_list_is_empty(&arena->fading); i++) {
-        struct kv_list *link = arena->fading.next;
-        struct kv_table *table = KV_LIST_OF(link, struct kv_table, of_fading);
-        kv_list_remove(link);
-        if (table->expiring > 0) {
-            kv_list_append(&arena->fading, link);
-        }
-        if (kv_sweep_step(table)) {
-            return true;
-        }
+    struct kv_table *table = kv_due_first(arena);
+    if (table == NULL || table->due > arena->now) {
+        return false;
     }
-    return false;
+    kv_sweep_step(table);
+    return true;
+}
+
+uint64_t kv_arena_due(const struct kv_arena *arena)
+{
+    const struct kv_table *table = kv_due_first(arena);
+    return table == NULL ? UINT64_MAX : table->due;
 }
 
 bool kv_arena_work(struct kv_arena *arena, unsigned steps)

@@ -65,6 +65,10 @@ uint64_t kv_arena_time(const struct kv_arena *arena);
  * there is more to do. */
 bool kv_arena_work(struct kv_arena *arena, unsigned steps);
 
+/* The kv_arena_time() from which there is such work because something will have expired;
+ * UINT64_MAX: nothing expires. */
+uint64_t kv_arena_due(const struct kv_arena *arena);
+
 /* The end of a `prepare`. `ready` false: the system does not do such a thing, and is not asked
  * again. */
 void kv_arena_prepared(struct kv_arena *arena, bool ready);

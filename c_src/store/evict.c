@@ -2,8 +2,9 @@
 #include "store/state.h"
 
 enum {
-    SAMPLE = 5, /* entries that are compared before one is evicted */
-    SWEEP_PAUSE_MS = 1000,
+    SAMPLE = 5,            /* entries that are compared before one is evicted */
+    SWEEP_PAUSE_MS = 1000, /* from one sweep to the next, */
+    SWEEP_REST_MS = 1, /* and for each segment that was looked at, which takes a tenth of that */
 };
 
 static uint64_t next_random(struct kv_arena *arena)
@@ -145,32 +146,47 @@ static void sweep_segment(struct kv_table *table, const struct kv_segment *segme
     kv_table_tidy(table, dead); /* only now: it moves entries */
 }
 
-static bool is_due(const struct kv_table *table)
+static void begin_sweep(struct kv_table *table)
 {
-    const struct kv_arena *arena = table->arena;
-    return table->expiring > 0 && (table->sweep != 0 || (table->next_expiry <= arena->now &&
-                                                         table->sweep_pause <= arena->now));
+    table->sweep_least = UINT64_MAX;
+    table->sweep_steps = 0;
 }
 
-bool kv_sweep_step(struct kv_table *table)
+static void end_sweep(struct kv_table *table)
+{
+    kv_table_set_next_expiry(table, table->sweep_least);
+    table->sweep_pause =
+        table->arena->now + SWEEP_PAUSE_MS + (uint64_t)SWEEP_REST_MS * table->sweep_steps;
+}
+
+/* Nothing that expires is left. */
+static void forget_sweep(struct kv_table *table)
+{
+    table->sweep = 0;
+    kv_table_set_next_expiry(table, UINT64_MAX);
+    kv_due_update(table);
+}
+
+void kv_sweep_step(struct kv_table *table)
 {
     struct kv_segment segment;
-    if (!is_due(table)) {
-        return false;
-    }
-    if (table->sweep == 0) {
-        table->sweep_least = UINT64_MAX;
-    }
     uint64_t first = 0;
     uint64_t last = UINT64_MAX;
+    if (table->expiring == 0) {
+        forget_sweep(table);
+        return;
+    }
+    if (table->sweep == 0) {
+        begin_sweep(table);
+    }
     if (kv_index_segment(table, table->sweep, &segment)) {
         kv_segment_range(&segment, table->sweep, &first, &last);
         sweep_segment(table, &segment);
     }
     table->sweep = last + 1;
+    table->sweep_steps++;
     if (table->sweep == 0) {
-        table->next_expiry = table->sweep_least;
-        table->sweep_pause = table->arena->now + SWEEP_PAUSE_MS;
+        end_sweep(table);
     }
-    return true;
+    kv_due_update(table);
 }

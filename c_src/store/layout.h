@@ -27,6 +27,8 @@ enum {
     KV_SEGMENT_GROUPS_LOG2 = 6, /* at most */
     KV_REFERENCE_SIZE = 5,
     KV_DIRECTORY_SLOT = 0,
+    KV_COUNT_EXACT_MAX =
+        1000, /* entries of a table, of which those that have expired don't count */
 };
 
 /* In the serial of a key of the directory: the table has the names of a registry, it is no bucket.
@@ -55,7 +57,8 @@ struct kv_table_slot {
     uint64_t count;
     uint64_t bytes;
     uint64_t memory;
-    uint64_t zero[3];
+    uint64_t next_expiry;
+    uint64_t zero[2];
     uint32_t stripes[KV_STRIPES];
 };
 

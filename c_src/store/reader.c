@@ -392,14 +392,18 @@ enum kv_read kv_mapped_table_of(const struct kv_mapped *mapped, uint32_t id, uin
     return result == KV_READ_ABSENT ? KV_READ_GONE : result;
 }
 
+/* The writer moves next_expiry before it counts what expires sooner, and after it has taken what
+ * had expired off the count: so it is read before and after. */
 enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
-                             uint64_t *count)
+                             uint64_t *count, uint64_t *next_expiry)
 {
     enum kv_read result = begin(mapped, table);
     if (result == KV_READ_FOUND) {
-        *count = load64(&table->slot->count);
+        *next_expiry = __atomic_load_n(&table->slot->next_expiry, __ATOMIC_ACQUIRE);
+        *count = __atomic_load_n(&table->slot->count, __ATOMIC_ACQUIRE);
+        bool same = load64(&table->slot->next_expiry) == *next_expiry;
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        result = is_there(table) ? KV_READ_FOUND : KV_READ_GONE;
+        result = !is_there(table) ? KV_READ_GONE : same ? KV_READ_FOUND : KV_READ_DISTURBED;
     }
     return result;
 }

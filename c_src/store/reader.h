@@ -86,9 +86,11 @@ enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapp
 /* Whether nothing that was read of the value since it was found can have changed meanwhile. */
 bool kv_mapped_holds(const struct kv_mapped_value *value);
 
-/* The number of entries, the expired ones that still lie there included: FOUND, GONE or HELD. */
+/* The number of entries, those that have expired and still lie there included; from `next_expiry`
+ * on, in milliseconds of CLOCK_MONOTONIC, there may be some of these, 0: none. FOUND, GONE, HELD,
+ * or DISTURBED when the two changed meanwhile. */
 enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
-                             uint64_t *count);
+                             uint64_t *count, uint64_t *next_expiry);
 
 /* For reading several keys as they were at one time: nothing in the table has changed between two
  * calls that give the same bytes. FOUND, GONE, HELD or DISTURBED. */

@@ -1,5 +1,5 @@
 /* What the files of the writer share: pages.c (pages and blocks), arena.c, log.c (entries), index.c
- * (segments and nodes), evict.c and table.c. */
+ * (segments and nodes), due.c, evict.c and table.c. */
 #ifndef KV_STORE_STATE_H
 #define KV_STORE_STATE_H
 
@@ -79,7 +79,9 @@ struct kv_arena {
     struct kv_list graves;
     struct kv_list tables; /* all */
     struct kv_list dusty;  /* those with more dead bytes than they should have */
-    struct kv_list fading; /* those in which something expires */
+    struct kv_table **due; /* from 1: a heap of those in which something expires */
+    uint32_t due_count;
+    uint32_t due_capacity;
     struct kv_table *directory;
     uint32_t slot_count; /* used so far */
     uint32_t *free_slots;
@@ -100,7 +102,7 @@ struct kv_table {
     uint32_t id, serial;
     bool published;
     uint8_t evict;
-    struct kv_list of_arena, of_dusty, of_fading;
+    struct kv_list of_arena, of_dusty;
     bool is_changing; /* all stripes are locked until kv_table_end_changes() */
     uint64_t shape;   /* another whenever a segment comes, goes or moves, */
     uint64_t moves;   /* and whenever an entry goes or moves */
@@ -125,6 +127,9 @@ struct kv_table {
     uint64_t sweep;       /* the hash up to which it has been swept */
     uint64_t sweep_least; /* the least expiry of what this sweep has left */
     uint64_t sweep_pause; /* when the next may begin */
+    uint32_t sweep_steps; /* of this sweep */
+    uint32_t due_place;   /* in the heap; 0: not there */
+    uint64_t due;         /* when it is to be swept, where it is there */
 };
 
 static inline void *kv_at(const struct kv_arena *arena, uint64_t offset)
@@ -387,8 +392,18 @@ bool kv_index_free_step(struct kv_arena *arena, uint64_t *root);
 /* Removes an entry that the table's rule says can go; false when it found none. */
 bool kv_evict_one(struct kv_table *table);
 
-/* Looks through one segment for what has expired. False when nothing is due. */
-bool kv_sweep_step(struct kv_table *table);
+/* Looks through one segment for what has expired, and goes on behind it at the next call. */
+void kv_sweep_step(struct kv_table *table);
+
+/* ---- due.c ------------------------------------------------------------------------------------
+ */
+
+/* To be called whenever what the table has in `expiring`, `next_expiry`, `sweep` or `sweep_pause`
+ * makes it due at another time. O(log tables). */
+void kv_due_update(struct kv_table *table);
+
+/* The table that is due first, or NULL. */
+struct kv_table *kv_due_first(const struct kv_arena *arena);
 
 /* ---- table.c ----------------------------------------------------------------------------------
  */
@@ -404,5 +419,8 @@ void kv_table_drop(struct kv_table *table, uint64_t hash, struct kv_place place,
 void kv_table_tidy(struct kv_table *table, uint64_t dead);
 
 void kv_table_publish_stats(struct kv_table *table);
+
+/* Nothing expires before; UINT64_MAX: nothing does. */
+void kv_table_set_next_expiry(struct kv_table *table, uint64_t time);
 
 #endif

@@ -18,6 +18,7 @@ enum {
     PRESSURE_SHARE = 64, /* this part of the limit is kept free in tables that evict, */
     PRESSURE_MOST = 256, /* at most so many pages */
     PRESSURE_EVICTED = 2,
+    COUNT_STEPS = 32, /* segments that are looked at to count a small table */
     LENGTH_MAX = 1 << 30
 };
 
@@ -38,9 +39,15 @@ void kv_table_publish_stats(struct kv_table *table)
     KV_STORE_RELAXED(table->slot->memory, kv_table_memory(table));
 }
 
+void kv_table_set_next_expiry(struct kv_table *table, uint64_t time)
+{
+    table->next_expiry = time;
+    KV_STORE_RELEASE(table->slot->next_expiry, time == UINT64_MAX ? KV_NEVER : time);
+}
+
 static void count_entry(struct kv_table *table, int64_t entries, int64_t bytes)
 {
-    KV_STORE_RELAXED(table->slot->count, table->slot->count + (uint64_t)entries);
+    KV_STORE_RELEASE(table->slot->count, table->slot->count + (uint64_t)entries);
     KV_STORE_RELAXED(table->slot->bytes, table->slot->bytes + (uint64_t)bytes);
 }
 
@@ -63,6 +70,7 @@ static uint64_t reset_slot(struct kv_table *table, uint32_t generations)
     KV_STORE_RELAXED(slot->count, 0);
     KV_STORE_RELAXED(slot->bytes, 0);
     KV_STORE_RELAXED(slot->memory, 0);
+    KV_STORE_RELAXED(slot->next_expiry, KV_NEVER);
     table->shape++;
     table->moves++;
     if (generations > 0) {
@@ -87,7 +95,6 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     table->next_expiry = UINT64_MAX;
     kv_list_append(&arena->tables, &table->of_arena);
     kv_list_init(&table->of_dusty);
-    kv_list_init(&table->of_fading);
     arena->table_count++;
     (void)reset_slot(table, 1);
     return table;
@@ -96,9 +103,9 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
 static void bury(struct kv_table *table, uint64_t root)
 {
     kv_list_remove(&table->of_dusty);
-    kv_list_remove(&table->of_fading);
     table->expiring = table->sweep = 0;
-    table->next_expiry = UINT64_MAX;
+    kv_table_set_next_expiry(table, UINT64_MAX);
+    kv_due_update(table);
     if (root != 0 || table->open != 0) {
         kv_bury(table, root);
         (void)kv_graves_step(table->arena);
@@ -438,14 +445,14 @@ static void note_expiry(struct kv_table *table, const struct put *put, bool had_
     table->expiring -= had_old && expired;
     if ((put->entry.flags & KV_ENTRY_EXPIRES) != 0) {
         table->expiring++;
-        if (put->entry.expiry < table->next_expiry) {
-            table->next_expiry = put->entry.expiry;
-        }
         if (put->entry.expiry < table->sweep_least) {
             table->sweep_least = put->entry.expiry;
         }
-        if (kv_list_is_empty(&table->of_fading)) {
-            kv_list_append(&table->arena->fading, &table->of_fading);
+        if (put->entry.expiry < table->next_expiry) {
+            kv_table_set_next_expiry(table, put->entry.expiry);
+            kv_due_update(table);
+        } else if (table->due_place == 0) {
+            kv_due_update(table);
         }
     }
 }
@@ -502,8 +509,8 @@ int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, stru
     }
     /* The sizes and flags of the old entry were read before it went. */
     bool had_old = put.place.group != NULL;
-    count_entry(table, !had_old, bytes_of(&put.entry) - (had_old ? bytes_of(&put.old) : 0));
     note_expiry(table, &put, had_old, had_old && (put.old.flags & KV_ENTRY_EXPIRES) != 0);
+    count_entry(table, !had_old, bytes_of(&put.entry) - (had_old ? bytes_of(&put.old) : 0));
     kv_table_tidy(table, had_old ? put.old.size : 0);
     if (table->evict != KV_EVICT_NONE) {
         relieve(table);
@@ -522,6 +529,16 @@ int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item valu
 
 uint64_t kv_table_count(const struct kv_table *table)
 {
+    return table->slot->count;
+}
+
+uint64_t kv_table_count_live(struct kv_table *table)
+{
+    for (unsigned i = 0; i < COUNT_STEPS && table->slot->count <= KV_COUNT_EXACT_MAX &&
+                         table->next_expiry <= table->arena->now;
+         i++) {
+        kv_sweep_step(table);
+    }
     return table->slot->count;
 }
 

@@ -74,6 +74,10 @@ void kv_table_clear(struct kv_table *table);
 /* Entries; those count that have expired and were not removed yet. */
 uint64_t kv_table_count(const struct kv_table *table);
 
+/* The same, but where there are KV_COUNT_EXACT_MAX or less, removes those that have expired first.
+ */
+uint64_t kv_table_count_live(struct kv_table *table);
+
 /* Bytes of the arena that the table takes. */
 uint64_t kv_table_memory(const struct kv_table *table);
 

@@ -44,7 +44,8 @@ static void look_at_table(const struct kv_mapped *mapped, const struct kv_mapped
 {
     struct kv_mapped_counters counters;
     uint64_t count;
-    (void)kv_mapped_count(mapped, table, &count);
+    uint64_t next_expiry;
+    (void)kv_mapped_count(mapped, table, &count, &next_expiry);
     (void)kv_mapped_counters(mapped, table, &counters);
     for (uint8_t i = 0; i < KEYS; i++) {
         const uint8_t key[KEY_SIZE] = {'k', 'e', i};

@@ -131,10 +131,11 @@ Test(reader, a_table_that_ended_is_gone_and_its_successor_is_another)
 {
     struct kv_mapped_value value;
     uint64_t count;
+    uint64_t next_expiry;
     add("a", "1");
     hand_put32(&hand, hand_slot(HAND_SLOT), HAND_GENERATION + 1);
     cr_assert_eq(find("a", &value), KV_READ_GONE);
-    cr_assert_eq(kv_mapped_count(&mapped, &table, &count), KV_READ_GONE);
+    cr_assert_eq(kv_mapped_count(&mapped, &table, &count, &next_expiry), KV_READ_GONE);
     hand_put32(&hand, hand_slot(HAND_SLOT), HAND_GENERATION + 2);
     cr_assert_eq(find("a", &value), KV_READ_GONE);
     cr_assert_eq(kv_mapped_table_of(&mapped, HAND_PID, HAND_SERIAL, &table), KV_READ_GONE);
@@ -145,10 +146,11 @@ Test(reader, a_held_table_is_not_read)
     struct kv_mapped_value value;
     struct kv_mapped_counters counters;
     uint64_t count;
+    uint64_t next_expiry;
     add("a", "1");
     hand_put32(&hand, hand_slot(HAND_SLOT) + 4, 1);
     cr_assert_eq(find("a", &value), KV_READ_HELD);
-    cr_assert_eq(kv_mapped_count(&mapped, &table, &count), KV_READ_HELD);
+    cr_assert_eq(kv_mapped_count(&mapped, &table, &count, &next_expiry), KV_READ_HELD);
     cr_assert_eq(kv_mapped_counters(&mapped, &table, &counters), KV_READ_HELD);
     hand_put32(&hand, hand_slot(HAND_SLOT) + 4, 0);
     cr_assert(has("a", "1"));
@@ -169,6 +171,7 @@ Test(reader, finds_every_key_in_segments_and_behind_full_groups)
 {
     char key[16];
     uint64_t count;
+    uint64_t next_expiry;
     for (int i = 0; i < 280; i++) {
         (void)snprintf(key, sizeof key, "key-%d", i);
         add(key, key);
@@ -177,7 +180,7 @@ Test(reader, finds_every_key_in_segments_and_behind_full_groups)
         (void)snprintf(key, sizeof key, "key-%d", i);
         cr_assert(has(key, key), "%s", key);
     }
-    cr_assert_eq(kv_mapped_count(&mapped, &table, &count), KV_READ_FOUND);
+    cr_assert_eq(kv_mapped_count(&mapped, &table, &count, &next_expiry), KV_READ_FOUND);
     cr_assert_eq(count, 280);
 }
 

@@ -33,11 +33,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
 {
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_start_options options = {0};
-    int error = kv_start(self, list, KV_BUCKET_OPTIONS, &options, &bucket->owner, reason);
-    if (error == KV_OK) {
-        error = open_table(self, &options, reason);
-    }
-    return error;
+    return kv_start(self, list, KV_BUCKET_OPTIONS, open_table, &options, &bucket->owner, reason);
 }
 
 static void terminate(struct kv_process *self, struct kv_bytes reason)

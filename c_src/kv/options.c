@@ -204,7 +204,8 @@ static void acknowledge(struct kv_process *self, const struct kv_pid *owner, str
 }
 
 int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set set,
-             struct kv_start_options *options, uint64_t *owner, struct kv_buffer *reason)
+             kv_start_open *open, struct kv_start_options *options, uint64_t *owner,
+             struct kv_buffer *reason)
 {
     size_t start = reason->length;
     int error = read_options(list, set, options, reason);
@@ -213,6 +214,7 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
     }
     if (error == KV_OK) {
         kv_process_set_ancestors(self, options->ancestors);
+        error = open(self, options, reason);
     }
     *owner = 0;
     struct kv_pid pid;

@@ -19,10 +19,15 @@ struct kv_start_options {
 
 enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };
 
-/* Reads the list, registers the name, monitors the owner (its monitor in *owner, 0 without one) and
- * tells it: {ack, Self, {ok, Self}} or {ack, Self, {error, Reason}}.
- * KV_OK; or an error, with Reason appended: {bad_option, Option}, {already_registered, Pid}. */
+/* What else a process needs before it serves: KV_OK, or an error with Reason appended. */
+typedef int kv_start_open(struct kv_process *self, const struct kv_start_options *options,
+                          struct kv_buffer *reason);
+
+/* Reads the list, registers the name, opens, monitors the owner (its monitor in *owner, 0 without
+ * one) and tells it: {ack, Self, {ok, Self}} or {ack, Self, {error, Reason}}. KV_OK; or an error,
+ * with Reason appended: {bad_option, Option}, {already_registered, Pid}, or that of `open`. */
 int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set set,
-             struct kv_start_options *options, uint64_t *owner, struct kv_buffer *reason);
+             kv_start_open *open, struct kv_start_options *options, uint64_t *owner,
+             struct kv_buffer *reason);
 
 #endif

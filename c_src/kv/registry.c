@@ -131,8 +131,10 @@ static void conceal(struct kv_process *self, const struct entry *entry)
     (void)kv_table_delete(registry->shown, shown_name(entry));
 }
 
-static int open_table(struct kv_process *self, struct kv_buffer *reason)
+static int open_table(struct kv_process *self, const struct kv_start_options *options,
+                      struct kv_buffer *reason)
 {
+    (void)options;
     struct registry *registry = kv_process_state(self);
     struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
     struct kv_pid pid = kv_process_pid(self);
@@ -374,10 +376,8 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     struct registry *registry = kv_process_state(self);
     struct kv_start_options options = {0};
     kv_list_init(&registry->entries);
-    int error = kv_start(self, list, KV_REGISTRY_OPTIONS, &options, &registry->owner, reason);
-    if (error == KV_OK) {
-        error = open_table(self, reason);
-    }
+    int error =
+        kv_start(self, list, KV_REGISTRY_OPTIONS, open_table, &options, &registry->owner, reason);
     if (error != KV_OK) {
         return error;
     }

@@ -251,6 +251,9 @@ defmodule KV.Bucket do
   @doc """
   The number of keys. Takes the same time however many there are.
 
+  What has expired (`:ttl` of `put/4`) does not count. Only in a bucket of more than 1,000 keys it does until the node has
+  removed it, by itself: within some 2 seconds, and 3 more for each million of keys.
+
   ## Examples
 
       iex> {:ok, bucket} = KV.Bucket.start_link()

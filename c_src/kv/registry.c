@@ -493,7 +493,7 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
 static bool handle_answer(struct kv_process *self, struct kv_bytes request)
 {
     struct kv_bytes name;
-    struct kv_bytes reason;
+    struct kv_bytes reason = kv_bytes(NULL, 0);
     struct kv_pid pid;
     struct kv_reader reader = kv_reader(request);
     if (kv_read_tuple_of(&reader, 3) != KV_OK) {

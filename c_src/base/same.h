@@ -16,6 +16,11 @@ static inline uint64_t kv_same_load(const uint8_t *bytes, size_t size)
     return word;
 }
 
+static inline uint64_t kv_same_differ(const uint8_t *a, const uint8_t *b)
+{
+    return kv_same_load(a, sizeof(uint64_t)) ^ kv_same_load(b, sizeof(uint64_t));
+}
+
 /* O(length). Neither pointer may be NULL unless length is 0. */
 static inline bool kv_same_bytes(const uint8_t *a, const uint8_t *b, size_t length)
 {
@@ -28,10 +33,10 @@ static inline bool kv_same_bytes(const uint8_t *a, const uint8_t *b, size_t leng
                kv_same_load(a + last, sizeof(uint32_t)) == kv_same_load(b + last, sizeof(uint32_t));
     }
     size_t last = length - sizeof(uint64_t);
-    uint64_t differs =
-        kv_same_load(a + last, sizeof(uint64_t)) ^ kv_same_load(b + last, sizeof(uint64_t));
-    for (size_t i = 0; i < last; i += sizeof(uint64_t)) {
-        differs |= kv_same_load(a + i, sizeof(uint64_t)) ^ kv_same_load(b + i, sizeof(uint64_t));
+    uint64_t differs = kv_same_differ(a, b) | kv_same_differ(a + last, b + last);
+    if (length > 2 * sizeof(uint64_t)) { /* the second word of each end */
+        differs |= kv_same_differ(a + sizeof(uint64_t), b + sizeof(uint64_t)) |
+                   kv_same_differ(a + last - sizeof(uint64_t), b + last - sizeof(uint64_t));
     }
     return differs == 0;
 }

@@ -145,50 +145,53 @@ struct batch {
     struct kv_bytes values[BATCH];
     uint8_t elements[BATCH][2]; /* the keys, of a string */
     unsigned count;
+    unsigned wanted;
     const struct kv_want *found[BATCH]; /* NULL: the key is made canonical when its turn comes */
     struct kv_want wants[BATCH];
 };
 
-static void look_ahead(const struct kv_bucket *bucket, struct batch *batch)
+static inline void begin_batch(const struct items *items, struct batch *batch)
 {
-    unsigned wanted = 0;
-    for (unsigned i = 0; i < batch->count; i++) {
-        batch->found[i] = NULL;
-        if (kv_term_is_canonical(batch->keys[i])) {
-            batch->found[i] = &batch->wants[wanted];
-            batch->wants[wanted++].key = kv_item_of_key(batch->keys[i]);
-        }
-    }
-    kv_table_look_ahead(bucket->table, batch->wants, wanted);
+    batch->count = items->left < BATCH ? items->left : BATCH;
+    batch->wanted = 0;
 }
 
-static unsigned next_count(const struct items *items)
+static inline void add_key(struct batch *batch, unsigned i, struct kv_bytes key)
 {
-    return items->left < BATCH ? items->left : BATCH;
+    batch->keys[i] = key;
+    batch->found[i] = NULL;
+    if (kv_term_is_canonical(key)) {
+        struct kv_want *want = &batch->wants[batch->wanted++];
+        want->key = kv_item_of_key(key);
+        batch->found[i] = want;
+    }
 }
 
 /* The next keys of a list; false when there are no more. */
 static bool next_keys(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
 {
-    batch->count = next_count(items);
+    begin_batch(items, batch);
     for (unsigned i = 0; i < batch->count; i++) {
-        batch->keys[i] = next_item(items);
+        struct kv_bytes key = next_item(items);
         if (items->string) {
-            memcpy(batch->elements[i], batch->keys[i].data, sizeof batch->elements[i]);
-            batch->keys[i].data = batch->elements[i];
+            memcpy(batch->elements[i], key.data, sizeof batch->elements[i]);
+            key.data = batch->elements[i];
         }
+        add_key(batch, i, key);
     }
-    look_ahead(bucket, batch);
+    kv_table_look_ahead(bucket->table, batch->wants, batch->wanted);
     return batch->count > 0;
 }
 
 static bool next_entries(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
 {
-    batch->count = next_count(items);
+    begin_batch(items, batch);
     for (unsigned i = 0; i < batch->count; i++) {
-        next_entry(items, &batch->keys[i], &batch->values[i]);
+        struct kv_bytes key;
+        next_entry(items, &key, &batch->values[i]);
+        add_key(batch, i, key);
     }
-    look_ahead(bucket, batch);
+    kv_table_look_ahead(bucket->table, batch->wants, batch->wanted);
     return batch->count > 0;
 }
 

@@ -213,31 +213,35 @@ struct kv_place kv_index_find(const struct kv_table *table, const struct kv_want
     return (struct kv_place){0};
 }
 
-static inline struct kv_group *first_group(const struct kv_table *table, const struct kv_want *want)
+/* The memory of all groups is asked for before the first is looked at. */
+void kv_index_look_ahead(const struct kv_table *table, struct kv_want *wants, unsigned count)
 {
-    struct kv_group *groups = kv_at(table->arena, kv_link_offset(want->link));
-    return &groups[kv_hash_group(want->hash, kv_link_groups_log2(want->link))];
-}
-
-void kv_index_fetch_group(const struct kv_table *table, const struct kv_want *want)
-{
-    if (kv_link_kind(want->link) != KV_LINK_NONE) {
-        __builtin_prefetch(first_group(table, want));
-    }
-}
-
-void kv_index_fetch_entry(const struct kv_table *table, struct kv_want *want)
-{
-    want->entry = 0;
-    if (kv_link_kind(want->link) == KV_LINK_NONE) {
+    uint8_t *base = table->arena->base;
+    const uint64_t root = table->slot->root;
+    if (kv_link_kind(root) == KV_LINK_NONE) {
+        for (unsigned i = 0; i < count; i++) {
+            wants[i].link = root;
+            wants[i].entry = 0;
+        }
         return;
     }
-    struct kv_place place = {.group = first_group(table, want)};
-    unsigned same = kv_tags_match(tags_of(place.group), kv_hash_tag(want->hash));
-    if (same != 0) {
-        place.entry = (unsigned)__builtin_ctz(same);
-        want->entry = kv_place_offset(place);
-        __builtin_prefetch(kv_at(table->arena, want->entry));
+    for (unsigned i = 0; i < count; i++) {
+        const uint64_t hash = wants[i].hash;
+        const uint64_t link = kv_index_link_below(base, root, hash);
+        const uint64_t group = kv_hash_group(hash, kv_link_groups_log2(link));
+        wants[i].link = link;
+        wants[i].entry = kv_link_offset(link) + group * sizeof(struct kv_group);
+        __builtin_prefetch(base + wants[i].entry);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct kv_place place = {.group = (void *)(base + wants[i].entry)};
+        unsigned same = kv_tags_match(tags_of(place.group), kv_hash_tag(wants[i].hash));
+        wants[i].entry = 0;
+        if (same != 0) {
+            place.entry = (unsigned)__builtin_ctz(same);
+            wants[i].entry = kv_place_offset(place);
+            __builtin_prefetch(base + wants[i].entry);
+        }
     }
 }
 

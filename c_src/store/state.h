@@ -351,16 +351,21 @@ bool kv_index_segment(const struct kv_table *table, uint64_t hash, struct kv_seg
 void kv_segment_range(const struct kv_segment *segment, uint64_t hash, uint64_t *first,
                       uint64_t *last);
 
+static inline uint64_t kv_index_link_below(const uint8_t *base, uint64_t root, uint64_t hash)
+{
+    uint64_t link = root;
+    for (unsigned level = 0; kv_link_kind(link) == KV_LINK_NODE; level++) {
+        const uint64_t *links = (const void *)(base + kv_link_offset(link));
+        link = links[kv_hash_link(hash, level)];
+    }
+    return link;
+}
+
 /* The link to the segment that has this hash; KV_LINK_NONE: the table is empty. Right until the
  * shape of the table is another. */
 static inline uint64_t kv_index_link(const struct kv_table *table, uint64_t hash)
 {
-    uint64_t link = table->slot->root;
-    for (unsigned level = 0; kv_link_kind(link) == KV_LINK_NODE; level++) {
-        const uint64_t *links = kv_at(table->arena, kv_link_offset(link));
-        link = links[kv_hash_link(hash, level)];
-    }
-    return link;
+    return kv_index_link_below(table->arena->base, table->slot->root, hash);
 }
 
 /* Takes the entry apart when it is there. */
@@ -368,10 +373,8 @@ struct kv_place kv_index_find(const struct kv_table *table, const struct kv_want
                               struct kv_entry *entry);
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset);
 
-/* Asks for the group in which the search for the key begins; and then, once it is there, for the
- * first entry of the group that may be the one. */
-void kv_index_fetch_group(const struct kv_table *table, const struct kv_want *want);
-void kv_index_fetch_entry(const struct kv_table *table, struct kv_want *want);
+/* Finds the link of each, and the first entry that may be the one, and asks for their memory. */
+void kv_index_look_ahead(const struct kv_table *table, struct kv_want *wants, unsigned count);
 
 /* The hashes of the segment that has this one: what is locked while an entry of it is rewritten. */
 void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last);

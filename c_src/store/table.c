@@ -241,14 +241,10 @@ void kv_table_look_ahead(const struct kv_table *table, struct kv_want *wants, un
     const uint64_t moves = table->moves;
     for (unsigned i = 0; i < count; i++) {
         wants[i].hash = kv_siphash_inline(&hash_key, wants[i].key.bytes);
-        wants[i].link = kv_index_link(table, wants[i].hash);
         wants[i].shape = shape;
         wants[i].moves = moves;
-        kv_index_fetch_group(table, &wants[i]);
     }
-    for (unsigned i = 0; i < count; i++) {
-        kv_index_fetch_entry(table, &wants[i]);
-    }
+    kv_index_look_ahead(table, wants, count);
 }
 
 /* The builtin writes, which the check does not see. */
@@ -279,16 +275,10 @@ static inline uint8_t *found_ahead(const struct kv_table *table, const struct kv
     return may_be && kv_same_bytes(start + KV_HEAD_SIZE, key.data, key.length) ? start : NULL;
 }
 
-bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item *value)
+/* Not inlined, so that what most gets do needs no more registers than it has. */
+__attribute__((noinline)) static bool get_any(struct kv_table *table, const struct kv_want *want,
+                                              struct kv_item *value)
 {
-    uint32_t head;
-    const uint8_t *start = found_ahead(table, want, &head);
-    if (start != NULL) {
-        value->bytes =
-            kv_bytes(start + KV_HEAD_SIZE + want->key.bytes.length, head >> KV_HEAD_VALUE_SHIFT);
-        value->form = (uint8_t)(head >> KV_ENTRY_VALUE_FORM_SHIFT) & KV_ENTRY_KEY_FORM;
-        return true;
-    }
     struct kv_entry entry;
     struct kv_place place = kv_index_find(table, want, &entry);
     if (place.group == NULL) {
@@ -305,10 +295,23 @@ bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, str
     return true;
 }
 
+bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item *value)
+{
+    uint32_t head;
+    const uint8_t *start = found_ahead(table, want, &head);
+    if (start == NULL) {
+        return get_any(table, want, value);
+    }
+    value->bytes =
+        kv_bytes(start + KV_HEAD_SIZE + want->key.bytes.length, head >> KV_HEAD_VALUE_SHIFT);
+    value->form = (uint8_t)(head >> KV_ENTRY_VALUE_FORM_SHIFT) & KV_ENTRY_KEY_FORM;
+    return true;
+}
+
 bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value)
 {
     const struct kv_want want = want_of(table, key);
-    return kv_table_get_wanted(table, &want, value);
+    return get_any(table, &want, value);
 }
 
 /* ---- making room ------------------------------------------------------------------------------
@@ -477,14 +480,10 @@ static inline bool put_ahead(struct kv_table *table, const struct kv_want *want,
     return true;
 }
 
-int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item value,
-                        uint64_t expiry)
+__attribute__((noinline)) static int put_any(struct kv_table *table, const struct kv_want *want,
+                                             struct kv_item value, uint64_t expiry)
 {
     const struct kv_item key = want->key;
-    if (expiry == KV_NEVER && table->evict == KV_EVICT_NONE && table->max_memory == 0 &&
-        put_ahead(table, want, value)) {
-        return KV_OK;
-    }
     struct put put;
     put.want = want;
     if (key.bytes.length > LENGTH_MAX || value.bytes.length > LENGTH_MAX) {
@@ -518,10 +517,17 @@ int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, stru
     return KV_OK;
 }
 
+int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item value,
+                        uint64_t expiry)
+{
+    bool is_plain = expiry == KV_NEVER && table->evict == KV_EVICT_NONE && table->max_memory == 0;
+    return is_plain && put_ahead(table, want, value) ? KV_OK : put_any(table, want, value, expiry);
+}
+
 int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry)
 {
     const struct kv_want want = want_of(table, key);
-    return kv_table_put_wanted(table, &want, value, expiry);
+    return put_any(table, &want, value, expiry);
 }
 
 /* ---- figures ----------------------------------------------------------------------------------

@@ -1,16 +1,17 @@
 /* Requests about many keys in one message.
  *
  * A request is looked over before it acts: one that is malformed does nothing. One that acts runs
- * to its end before the next message of anybody is handled: about 0.1 ms for a thousand keys, and
+ * to its end before the next message of anybody is handled: some 20 us for a thousand keys, and
  * no more keys than one message holds. */
 #include "base/endian.h"
 #include "kv/bucket.h"
+#include "term/stride.h"
 #include "term/token.h"
 
 /* ---- lists -------------------------------------------------------------------------------------
  * A list of bytes comes as a string: its elements are then made here, one at a time. */
 
-enum { STRING_HEADER = 3, PAIR_HEADER = 2 };
+enum { STRING_HEADER = 3 };
 
 struct items {
     const uint8_t *next;
@@ -19,12 +20,14 @@ struct items {
     bool string;
     bool map;
     uint8_t element[2];
+    struct kv_stride stride;
 };
 
 static bool open_list(struct kv_bytes term, struct items *items)
 {
     struct kv_reader reader = kv_reader(term);
     items->map = false;
+    items->stride = (struct kv_stride){0};
     items->end = term.data + term.length;
     items->string = term.data[0] == KV_TAG_STRING;
     if (items->string) {
@@ -53,7 +56,14 @@ static inline struct kv_bytes next_item(struct items *items)
         items->element[1] = *items->next++;
         return kv_bytes(items->element, sizeof items->element);
     }
-    return next_term(items);
+    const uint8_t *item = items->next;
+    if (kv_stride_fits(&items->stride, item, items->end)) {
+        items->next += items->stride.size;
+        return kv_bytes(item, items->stride.size);
+    }
+    const struct kv_bytes term = next_term(items);
+    kv_stride_take(&items->stride, item, items->next, items->end);
+    return term;
 }
 
 /* Behind the last element: whether there is nothing, or nil. */
@@ -82,7 +92,7 @@ static bool is_proper_list(struct kv_bytes term)
 static inline const uint8_t *into_pair(const uint8_t *element)
 {
     if (element[0] == KV_TAG_SMALL_TUPLE) {
-        return element[1] == 2 ? element + PAIR_HEADER : NULL;
+        return element[1] == 2 ? element + KV_STRIDE_PAIR : NULL;
     }
     bool is_pair = element[0] == KV_TAG_LARGE_TUPLE && kv_get32(element + 1) == 2;
     return is_pair ? element + KV_LONG_HEADER : NULL;
@@ -91,12 +101,23 @@ static inline const uint8_t *into_pair(const uint8_t *element)
 /* The next element of what are entries. */
 static inline void next_entry(struct items *items, struct kv_bytes *key, struct kv_bytes *value)
 {
+    const struct kv_stride *stride = &items->stride;
+    const uint8_t *pair = items->next;
     items->left--;
+    if (kv_stride_fits(stride, pair, items->end)) {
+        *key = kv_bytes(pair + KV_STRIDE_PAIR, stride->value_at - KV_STRIDE_PAIR);
+        *value = kv_bytes(pair + stride->value_at, stride->size - stride->value_at);
+        items->next += stride->size;
+        return;
+    }
     if (!items->map) {
-        items->next = into_pair(items->next);
+        items->next = into_pair(pair);
     }
     *key = next_term(items);
     *value = next_term(items);
+    if (!items->map) {
+        kv_stride_take(&items->stride, pair, items->next, items->end);
+    }
 }
 
 static bool are_entries(struct kv_bytes term)
@@ -110,12 +131,18 @@ static bool are_entries(struct kv_bytes term)
     }
     const uint8_t *next = items.next;
     for (uint32_t left = items.left; left > 0; left--) {
-        next = into_pair(next);
+        const uint8_t *pair = next;
+        if (kv_stride_fits(&items.stride, pair, items.end)) {
+            next += items.stride.size;
+            continue;
+        }
+        next = into_pair(pair);
         if (next == NULL) {
             return false;
         }
         next += kv_term_size(next);
         next += kv_term_size(next);
+        kv_stride_take(&items.stride, pair, next, items.end);
     }
     items.next = next;
     return ends_properly(&items);
@@ -132,13 +159,14 @@ static void open_entries(struct kv_bytes entries, struct items *items)
     items->end = entries.data + entries.length;
     items->string = false;
     items->map = true;
+    items->stride = (struct kv_stride){0};
 }
 
 /* ---- batches -----------------------------------------------------------------------------------
  * What the keys of a batch need of memory is asked for before the first of them is served: it comes
  * for all of them at the same time. */
 
-enum { BATCH = 16 };
+enum { BATCH = 64 };
 
 struct batch {
     struct kv_bytes keys[BATCH];

@@ -5,6 +5,7 @@
 #include "base/endian.h"
 #include "base/word.h"
 #include "term/order.h"
+#include "term/stride.h"
 #include "term/token.h"
 
 #include <ei.h>
@@ -657,12 +658,18 @@ static void skip_many(struct check *check)
     const uint8_t *end = check->end;
     const uint8_t *p = check->next;
     size_t pending = check->pending;
+    struct kv_stride stride = {0};
     for (; pending > 0 && p < end; pending--) {
+        if (kv_stride_fits(&stride, p, end)) {
+            p += stride.size;
+            continue;
+        }
         const bool is_pair = *p == KV_TAG_SMALL_TUPLE && is_pair_allowed;
         const uint8_t *past = is_pair ? past_pair(p, end) : past_leaf(p, end);
         if (past == NULL) {
             break;
         }
+        kv_stride_take(&stride, p, past, end);
         p = past;
     }
     check->next = p;

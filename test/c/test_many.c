@@ -191,11 +191,14 @@ static void write_filler(struct kv_buffer *to, int byte, unsigned number)
     kv_write_binary(to, kv_bytes(bytes, sizeof bytes));
 }
 
+/* So many keys, one behind the other, are of one kind, and so are values. */
+static unsigned run = 1;
+
 /* Keys of every kind, some of them the same. */
 static void write_some_key(struct kv_buffer *to, unsigned i)
 {
     char text[16];
-    switch (i % 6) {
+    switch (i / run % 6) {
     case 0:
         kv_write_u64(to, i + 1000); /* must be made canonical */
         break;
@@ -211,14 +214,14 @@ static void write_some_key(struct kv_buffer *to, unsigned i)
         write_filler(to, 'k', i % 64);
         break;
     default:
-        (void)snprintf(text, sizeof text, "key-%u", i % 97);
+        (void)snprintf(text, sizeof text, "key-%02u", i % 97);
         kv_write_binary_text(to, text);
     }
 }
 
 static void write_some_value(struct kv_buffer *to, unsigned i)
 {
-    switch (i % 4) {
+    switch (i / run % 4) {
     case 0:
         write_filler(to, 'v', i);
         break;
@@ -276,7 +279,7 @@ static void expect_all(unsigned salt)
     kv_buffer_free(&values);
 }
 
-Test(many, keys_and_values_of_all_kinds_are_put_and_found_as_one_by_one)
+static void put_and_find_all(void)
 {
     for (unsigned salt = 0; salt < 12; salt++) { /* over values of the same length, and of others */
         struct kv_buffer entries = KV_BUFFER_INIT;
@@ -285,6 +288,17 @@ Test(many, keys_and_values_of_all_kinds_are_put_and_found_as_one_by_one)
         expect_all(salt * salt);
         kv_buffer_free(&entries);
     }
+}
+
+Test(many, keys_and_values_of_all_kinds_are_put_and_found_as_one_by_one)
+{
+    put_and_find_all();
+}
+
+Test(many, runs_of_keys_and_values_of_one_kind_are_put_and_found_as_one_by_one)
+{
+    run = 12;
+    put_and_find_all();
 }
 
 Test(many, one_that_is_no_pair_at_the_end_of_many_is_seen_before_anything_is_put)

@@ -435,13 +435,23 @@ Test(term_validate, maps_nested_in_keys_sixty_thousand_deep_take_no_time)
 
 enum { LONG_HEADER = 5, LONG_ELEMENTS = 14 };
 
-static struct kv_buffer long_list(void)
-{
-    return from_hex("6c0000000e"
-                    "6d00000003010203 6802 6d000000026b31 6d00000001ff 770161 6a 61ff 62ffffffff"
-                    "6802 770161 6a 6802 61ff 62ffffffff 6801 6a 6800 6802 6802 6101 6102 6103"
-                    "463ff8000000000000 6d00000000 6802 6a 7702c3b6 6a");
-}
+static const char *const long_lists[] = {
+    "6c0000000e" /* of all kinds */
+    "6d00000003010203 6802 6d000000026b31 6d00000001ff 770161 6a 61ff 62ffffffff"
+    "6802 770161 6a 6802 61ff 62ffffffff 6801 6a 6800 6802 6802 6101 6102 6103"
+    "463ff8000000000000 6d00000000 6802 6a 7702c3b6 6a",
+    "6c0000000e" /* one shape after the other */
+    "6d00000003010203 6d00000003010203 6d00000003010203 6d00000000 6d00000000 6d00000000"
+    "6101 6102 6103 62ffffffff 62ffffffff 62ffffffff 6a 6a 6a",
+    "6c0000000e"
+    "6802 6d000000026b31 6d00000001ff 6802 6d000000026b31 6d00000001ff"
+    "6802 6d000000026b31 6d00000001ff 6802 6d000000026b31 6101 6802 6d000000026b31 6101"
+    "6802 6d000000026b31 6101 6802 6d000000026b31 62ffffffff 6802 6d000000026b31 62ffffffff"
+    "6802 6101 6d00000000 6802 6101 6d00000000 6802 6101 6d00000000 6802 6101 6102 6802 6101 6102"
+    "6802 6101 6102 6a",
+};
+
+enum { LONG_LISTS = sizeof long_lists / sizeof long_lists[0] };
 
 /* The tail counts as one more. */
 static int validate_each(struct kv_bytes list, const struct kv_term_limits *limits, size_t *length)
@@ -470,30 +480,41 @@ static void expect_as_each(struct kv_bytes list, const struct kv_term_limits *li
     cr_assert_eq(length, expected);
 }
 
-Test(term_validate, an_element_of_a_long_list_is_seen_as_by_itself)
+static void change_each_byte(struct kv_buffer *list)
 {
-    struct kv_buffer list = long_list();
-    struct kv_bytes bytes = kv_buffer_bytes(&list);
-    expect_as_each(bytes, &default_limits);
-    cr_expect_eq(validate(bytes, &default_limits, NULL), KV_OK);
-    for (size_t i = LONG_HEADER; i < list.length; i++) {
-        uint8_t was = list.data[i];
+    struct kv_bytes bytes = kv_buffer_bytes(list);
+    for (size_t i = LONG_HEADER; i < list->length; i++) {
+        uint8_t was = list->data[i];
         for (unsigned byte = 0; byte <= UINT8_MAX; byte++) {
-            list.data[i] = (uint8_t)byte;
+            list->data[i] = (uint8_t)byte;
             expect_as_each(bytes, &default_limits);
         }
-        list.data[i] = was;
+        list->data[i] = was;
     }
-    kv_buffer_free(&list);
+}
+
+Test(term_validate, an_element_of_a_long_list_is_seen_as_by_itself)
+{
+    for (size_t i = 0; i < LONG_LISTS; i++) {
+        struct kv_buffer list = from_hex(long_lists[i]);
+        size_t length = 0;
+        cr_expect_eq(validate(kv_buffer_bytes(&list), &default_limits, &length), KV_OK);
+        cr_expect_eq(length, list.length);
+        change_each_byte(&list);
+        kv_buffer_free(&list);
+    }
 }
 
 Test(term_validate, a_long_list_that_ends_too_early_is_truncated)
 {
-    struct kv_buffer list = long_list();
-    for (size_t length = 0; length < list.length; length++) {
-        cr_expect_eq(validate(kv_bytes(list.data, length), &default_limits, NULL), KV_ETRUNCATED);
+    for (size_t i = 0; i < LONG_LISTS; i++) {
+        struct kv_buffer list = from_hex(long_lists[i]);
+        for (size_t length = 0; length < list.length; length++) {
+            struct kv_bytes part = kv_bytes(list.data, length);
+            cr_expect_eq(validate(part, &default_limits, NULL), KV_ETRUNCATED);
+        }
+        kv_buffer_free(&list);
     }
-    kv_buffer_free(&list);
 }
 
 Test(term_validate, pairs_in_a_long_list_are_as_deep_as_any_tuple)

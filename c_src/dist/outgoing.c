@@ -183,9 +183,9 @@ static size_t payload_length(const struct kv_signal *signal)
     return length;
 }
 
-static bool is_large(const struct kv_outgoing *outgoing, const struct kv_signal *signal)
+static bool is_large(const struct kv_outgoing *outgoing, size_t payload)
 {
-    return (outgoing->flags & KV_DFLAG_FRAGMENTS) != 0 && payload_length(signal) > KV_FRAGMENT_SIZE;
+    return (outgoing->flags & KV_DFLAG_FRAGMENTS) != 0 && payload > KV_FRAGMENT_SIZE;
 }
 
 static struct kv_bytes tail_of(const struct message *message)
@@ -229,7 +229,7 @@ static void encode_large(const struct kv_signal *signal, uint64_t flags, struct 
 static struct message *encode(struct kv_outgoing *outgoing, const struct kv_signal *signal)
 {
     struct message *message = kv_zalloc(sizeof(*message));
-    if (is_large(outgoing, signal)) {
+    if (is_large(outgoing, payload_length(signal))) {
         encode_large(signal, outgoing->flags, message);
     }
     if (message->control > 0) {
@@ -353,9 +353,12 @@ static bool is_to_name(const struct kv_signal *signal)
 }
 
 static bool write_at_once(const struct kv_outgoing *outgoing, const struct kv_signal *signal,
-                          struct kv_buffer *ready)
+                          size_t payload, struct kv_buffer *ready)
 {
     size_t before = ready->length;
+    if (outgoing->shapes != NULL && kv_shapes_encode(outgoing->shapes, signal, payload, ready)) {
+        return true;
+    }
     kv_control_encode(signal, outgoing->flags, ready);
     return ready->length > before;
 }
@@ -363,8 +366,9 @@ static bool write_at_once(const struct kv_outgoing *outgoing, const struct kv_si
 bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *signal,
                         struct kv_buffer *ready)
 {
-    if (outgoing->senders.count == 0 && !is_large(outgoing, signal)) {
-        return write_at_once(outgoing, signal, ready);
+    size_t payload = payload_length(signal);
+    if (outgoing->senders.count == 0 && !is_large(outgoing, payload)) {
+        return write_at_once(outgoing, signal, payload, ready);
     }
     struct pair pair = {.from = end_of(&signal->from), .to = end_of(&signal->to)};
     struct sender *sender = outgoing->senders.count == 0 ? NULL : find_sender(outgoing, &pair.from);
@@ -377,8 +381,8 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
         stream = find_stream(outgoing, &pair);
     }
     bool must_wait = stream != NULL || (sender != NULL && to_name);
-    if (!must_wait && !is_large(outgoing, signal)) {
-        return write_at_once(outgoing, signal, ready);
+    if (!must_wait && !is_large(outgoing, payload)) {
+        return write_at_once(outgoing, signal, payload, ready);
     }
     struct message *message = encode(outgoing, signal);
     if (message == NULL) {

@@ -21,6 +21,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/siphash.h"
+#include "dist/shapes.h"
 #include "dist/slices.h"
 
 #include <kv/signal.h>
@@ -28,6 +29,7 @@
 /* Zeroed, it is empty and may be freed; once initialised it must stay where it is. */
 struct kv_outgoing {
     uint64_t flags;
+    const struct kv_shapes *shapes; /* the owner's; NULL: there are none */
     struct kv_hash_key key;
     struct kv_map senders; /* those with streams */
     struct kv_map streams; /* by sender and receiver */

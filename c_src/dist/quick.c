@@ -8,8 +8,6 @@
 /* OTP: erts/emulator/beam/dist.h, enum dop. */
 enum {
     SEND = 2,
-    MONITOR_P = 19,
-    DEMONITOR_P = 20,
     SEND_SENDER = 22,
     ALIAS_SEND = 33,
     ALTACT_SIG_SEND = 37,
@@ -19,11 +17,7 @@ enum {
 enum {
     START = KV_WHOLE_HEADER + 4, /* 131, 68, 0, 104, arity, 97, opcode */
     NUMBERS = 12,                /* of a pid: id, serial, creation */
-    REF_WORDS = 3,
-    REF_NUMBERS = 4 + 4 * REF_WORDS, /* creation and words */
-    CALL_DEPTH = 3,                  /* containers inside containers before a request */
-    HEAD_MATTERS = 64 * 1024,        /* bytes of a message above which its head costs nothing */
-    FEW = 64,                        /* bytes that are copied here */
+    FEW = 64,                    /* bytes that are copied here */
     ROOM = 1024, /* more than a header and a control tuple of a pid and a reference take */
 };
 
@@ -90,75 +84,15 @@ static inline const uint8_t *take_pid(const uint8_t *at, const uint8_t *end, str
     return take_numbers(numbers, pid);
 }
 
-static inline const uint8_t *past_peer_ref(const uint8_t *at, const uint8_t *end,
-                                           const struct kv_bytes *peer)
-{
-    bool usual =
-        has(at, end, 3) && at[0] == KV_TAG_NEWER_REFERENCE && at[1] == 0 && at[2] == REF_WORDS;
-    return usual ? past_peer(at + 3, end, peer, REF_NUMBERS) : NULL;
-}
-
-static inline const uint8_t *take_peer_ref(const uint8_t *at, const uint8_t *end,
-                                           const struct kv_bytes *peer, struct kv_ref *ref)
-{
-    at = past_peer_ref(at, end, peer);
-    if (at == NULL) {
-        return NULL;
-    }
-    ref->node = *peer;
-    ref->creation = kv_get32(at);
-    ref->count = REF_WORDS;
-    for (size_t i = 0; i < REF_WORDS; i++) {
-        ref->words[i] = kv_get32(at + 4 + 4 * i);
-    }
-    return at + REF_NUMBERS;
-}
-
-static inline bool starts(const uint8_t *at, const uint8_t *end, const char *with, size_t length)
-{
-    return has(at, end, length) && kv_same(at, (const uint8_t *)with, length);
-}
-
-/* {'$gen_call', {Pid, [alias | Ref]}, and {'$kv_call', Ref, of a process of the peer: what is in
- * front of a request, in which there is nothing to be validated once it is known to be that. */
-static const uint8_t *past_call(const uint8_t *at, const uint8_t *end, const struct kv_bytes *peer)
-{
-    static const char kv_call[] = "\x68\x03\x77\x08$kv_call";
-    static const char gen_call[] = "\x68\x03\x77\x09$gen_call\x68\x02\x58";
-    static const char alias[] = "\x6c\0\0\0\x01\x77\x05"
-                                "alias";
-    enum { KV_CALL = sizeof kv_call - 1, GEN_CALL = sizeof gen_call - 1, ALIAS = sizeof alias - 1 };
-    if (starts(at, end, kv_call, KV_CALL)) {
-        at = past_peer_ref(at + KV_CALL, end, peer);
-        return at == NULL ? NULL : at + REF_NUMBERS;
-    }
-    if (!starts(at, end, gen_call, GEN_CALL)) {
-        return NULL;
-    }
-    at = past_peer(at + GEN_CALL, end, peer, NUMBERS);
-    if (at == NULL || !starts(at + NUMBERS, end, alias, ALIAS)) {
-        return NULL;
-    }
-    at = past_peer_ref(at + NUMBERS + ALIAS, end, peer);
-    return at == NULL ? NULL : at + REF_NUMBERS;
-}
-
 /* The payload is one term, and the end of the frame. */
 static bool take_payload(const uint8_t *at, const uint8_t *end, const struct kv_term_limits *limits,
-                         const struct kv_bytes *peer, struct kv_signal *signal)
+                         struct kv_signal *signal)
 {
-    struct kv_term_limits rest = *limits;
     size_t length = 0;
     signal->kind = KV_SIGNAL_MESSAGE;
     signal->payload[0] = kv_bytes(at, (size_t)(end - at));
     signal->payload_parts = 1;
-    if (signal->payload[0].length <= HEAD_MATTERS && !has(at, end, limits->size) &&
-        limits->depth > CALL_DEPTH) {
-        const uint8_t *request = past_call(at, end, peer);
-        rest.depth -= request == NULL ? 0 : 1;
-        at = request == NULL ? at : request;
-    }
-    return kv_term_validate(kv_bytes(at, (size_t)(end - at)), &rest, &length) == KV_OK &&
+    return kv_term_validate(signal->payload[0], limits, &length) == KV_OK &&
            length == (size_t)(end - at);
 }
 
@@ -175,25 +109,18 @@ bool kv_quick_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
     static const uint8_t head[] = {KV_TERM_VERSION, KV_FRAME_WHOLE, 0, KV_TAG_SMALL_TUPLE};
     const uint8_t *at = frame.data;
     const uint8_t *end = at + frame.length;
-    if (frame.length < START || kv_load32(at) != kv_load32(head) || at[5] != KV_TAG_SMALL_INTEGER) {
+    if (frame.length < START || kv_load32(at) != kv_load32(head) || at[4] != 3 ||
+        at[5] != KV_TAG_SMALL_INTEGER || (at[6] != SEND_SENDER && at[6] != SEND)) {
         return false;
     }
     *opcode = at[6];
     signal->by_name = false;
     signal->name = kv_bytes(NULL, 0);
-    signal->payload_parts = 0;
-    bool monitor = at[4] == 4 && (at[6] == MONITOR_P || at[6] == DEMONITOR_P);
-    if (!monitor && (at[4] != 3 || (at[6] != SEND_SENDER && at[6] != SEND))) {
-        return false;
-    }
+    signal->request_at = 0;
     at = *opcode == SEND ? take_nobody(at + START, end, &signal->from)
                          : take_peer_pid(at + START, end, &peer, &signal->from);
     at = at == NULL ? NULL : take_pid(at, end, &signal->to);
-    if (at == NULL || !monitor) {
-        return at != NULL && take_payload(at, end, limits, &peer, signal);
-    }
-    signal->kind = *opcode == MONITOR_P ? KV_SIGNAL_MONITOR : KV_SIGNAL_DEMONITOR;
-    return take_peer_ref(at, end, &peer, &signal->ref) == end;
+    return at != NULL && take_payload(at, end, limits, signal);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */

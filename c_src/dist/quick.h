@@ -1,6 +1,7 @@
-/* The control messages of a call, in the one shape in which a BEAM writes them: what almost every
- * frame is, read and written without a look at each term's tag. Whatever differs from that shape by
- * a byte, right or wrong, is left to dist/control.c, which must say the same of these. */
+/* Messages, in the one shape in which a BEAM writes them, read and written without a look at each
+ * term's tag. Whatever differs from that shape by a byte, right or wrong, is left to
+ * dist/control.c, which must say the same of these. What a call is made of is known by its shape
+ * before (dist/shapes.h). */
 #ifndef KV_QUICK_H
 #define KV_QUICK_H
 
@@ -8,9 +9,9 @@
 #include <kv/signal.h>
 #include <kv/term.h>
 
-/* Reads MONITOR_P and DEMONITOR_P on a pid, SEND_SENDER and SEND from a frame of a connection with
- * KV_DFLAG_FRAGMENTS, under the rules of kv_control_decode(). False: it is something else, or there
- * is something wrong with it; signal and opcode are garbage then. */
+/* Reads SEND_SENDER and SEND from a frame of a connection with KV_DFLAG_FRAGMENTS, under the rules
+ * of kv_control_decode(). False: it is something else, or there is something wrong with it; signal
+ * and opcode are garbage then. */
 bool kv_quick_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
                      struct kv_bytes peer, struct kv_signal *signal, int *opcode);
 

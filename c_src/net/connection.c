@@ -44,10 +44,12 @@ static struct kv_term_limits term_limits(const struct kv_options *options)
 static int take_message(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
 {
     struct kv_signal signal;
-    int error = kv_control_decode(frame, connection->flags, &connection->limits,
-                                  kv_runtime_peer_name(connection->peer), &signal, opcode);
-    if (error != KV_OK) {
-        return error;
+    if (!kv_shapes_decode(&connection->shapes, frame, &connection->limits, &signal, opcode)) {
+        int error = kv_control_decode(frame, connection->flags, &connection->limits,
+                                      kv_runtime_peer_name(connection->peer), &signal, opcode);
+        if (error != KV_OK) {
+            return error;
+        }
     }
     if (signal.kind == KV_SIGNAL_MESSAGE || signal.kind == KV_SIGNAL_MESSAGE_NAME) {
         kv_gather_saw(&connection->owner->gather, &signal.from);

@@ -10,6 +10,7 @@
 #include "dist/frame.h"
 #include "dist/handshake.h"
 #include "dist/outgoing.h"
+#include "dist/shapes.h"
 #include "process/runtime.h"
 
 #include <uv.h>
@@ -52,6 +53,7 @@ struct kv_connection {
     struct kv_peer *peer;         /* NULL unless it is up */
     uint64_t flags;               /* common ones */
     struct kv_term_limits limits; /* of what it sends */
+    struct kv_shapes shapes;      /* of its calls */
     char label[KV_LABEL_MAX];
     int local_socket; /* where the other end is this host; else -1 */
 

@@ -59,10 +59,9 @@ static void write_bounded(struct kv_buffer *to, struct kv_bytes term)
 }
 
 /* {in, Message} */
-void kv_debug_in(struct kv_process *process, struct kv_bytes message)
+void kv_debug_note_in(struct kv_process *process, struct kv_bytes message)
 {
     struct kv_debug *debug = &process->debug;
-    debug->messages_in++;
     if (debug->recent != NULL) {
         kv_recent_note(process, message);
     }
@@ -77,30 +76,21 @@ void kv_debug_in(struct kv_process *process, struct kv_bytes message)
 }
 
 /* {out, Reply, From} */
-void kv_debug_out_parts(struct kv_process *process, const struct kv_from *to,
-                        struct kv_bytes prefix, struct kv_bytes rest)
+void kv_debug_note_out(struct kv_process *process, const struct kv_from *to, struct kv_bytes prefix,
+                       struct kv_bytes rest)
 {
-    struct kv_debug *debug = &process->debug;
-    debug->messages_out++;
-    if (debug->log_limit > 0) {
-        struct kv_buffer event = KV_BUFFER_INIT;
-        kv_write_tuple(&event, 3);
-        kv_write_atom_text(&event, "out");
-        if (prefix.length + rest.length > LOG_EVENT_MAX) {
-            kv_write_atom_text(&event, "too_large_to_log");
-        } else {
-            kv_buffer_append(&event, prefix);
-            kv_buffer_append(&event, rest);
-        }
-        kv_write_term(&event, to->bytes);
-        keep_event(process, &event);
-        kv_buffer_free(&event);
+    struct kv_buffer event = KV_BUFFER_INIT;
+    kv_write_tuple(&event, 3);
+    kv_write_atom_text(&event, "out");
+    if (prefix.length + rest.length > LOG_EVENT_MAX) {
+        kv_write_atom_text(&event, "too_large_to_log");
+    } else {
+        kv_buffer_append(&event, prefix);
+        kv_buffer_append(&event, rest);
     }
-}
-
-void kv_debug_out(struct kv_process *process, const struct kv_from *to, struct kv_bytes reply)
-{
-    kv_debug_out_parts(process, to, reply, kv_bytes(NULL, 0));
+    kv_write_term(&event, to->bytes);
+    keep_event(process, &event);
+    kv_buffer_free(&event);
 }
 
 /* {ok, [Event]} */

@@ -17,9 +17,11 @@ struct watch_key {
  * what its users send. */
 static inline uint64_t hash_of_ref(const struct kv_runtime *runtime, const struct kv_ref *ref)
 {
+    const uint64_t factor = runtime->hash_key.k1 | 1;
     uint64_t hash = runtime->hash_key.k0 ^ ref->count;
-    for (uint32_t i = 0; i < ref->count; i++) {
-        hash = (hash ^ ref->words[i]) * (runtime->hash_key.k1 | 1);
+    for (uint32_t i = 0; i < ref->count; i += 2) { /* two words at a time */
+        uint64_t second = i + 1 < ref->count ? ref->words[i + 1] : 0;
+        hash = (hash ^ ref->words[i] ^ second << 32) * factor;
         hash ^= hash >> 32;
     }
     return hash;

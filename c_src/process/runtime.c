@@ -172,7 +172,7 @@ static void deliver(struct kv_runtime *runtime, struct kv_process *process,
 {
     runtime->latest = process; /* before the message, which may end it */
     if (process != NULL) {
-        kv_server_message(process, signal->payload[0]);
+        kv_server_message(process, signal);
     } else {
         kv_server_undelivered(runtime, signal);
     }

@@ -117,6 +117,7 @@ static void begin_answer(const struct kv_from *from, struct kv_signal *signal)
     signal->payload[0] = kv_bytes(pair, sizeof pair);
     signal->payload[1] = from->tag;
     signal->payload_parts = 2;
+    signal->request_at = 0;
     signal->pinned = NULL;
 }
 
@@ -140,7 +141,7 @@ void kv_reply(struct kv_process *self, const struct kv_from *from, struct kv_byt
         self->asked = NULL;
     }
     kv_answer(self, from, reply);
-    kv_debug_out(self, from, reply);
+    kv_debug_out(self, from, reply, kv_bytes(NULL, 0));
 }
 
 void kv_reply_pinned(struct kv_process *self, const struct kv_from *from, struct kv_bytes prefix,
@@ -154,7 +155,7 @@ void kv_reply_pinned(struct kv_process *self, const struct kv_from *from, struct
     signal.payload[signal.payload_parts++] = prefix;
     signal.payload[signal.payload_parts++] = pinned->bytes;
     signal.pinned = pinned->release != NULL ? pinned : NULL;
-    kv_debug_out_parts(self, from, prefix, pinned->bytes);
+    kv_debug_out(self, from, prefix, pinned->bytes);
     send_answer(self, from, &signal);
     kv_pinned_release(pinned);
 }
@@ -260,11 +261,14 @@ static bool is_cast(struct kv_bytes message, struct kv_bytes *request)
 /* What follows takes apart the two calls that almost every message is, in the one shape in which a
  * BEAM writes them. Lengths of what is validated need no check once the tags are known. */
 
-/* Behind the tag of a reference, which has at most 255 words. */
-static const uint8_t *usual_ref(const uint8_t *at, struct kv_ref *ref)
+/* Behind the tag of a reference, which has at most 255 words. What is known to be of the sender's
+ * node borrows its name from where all do that are: whoever compares it sees that it is the same.
+ */
+static const uint8_t *usual_ref(const struct kv_signal *signal, const uint8_t *at,
+                                struct kv_ref *ref)
 {
     ref->count = at[1];
-    ref->node = kv_bytes(at + 4, at[3]);
+    ref->node = signal->request_at > 0 ? signal->from.node : kv_bytes(at + 4, at[3]);
     at += 4 + at[3];
     ref->creation = kv_get32(at);
     at += 4;
@@ -279,16 +283,29 @@ static bool begins(const uint8_t *at, const uint8_t *end, const char *with, size
     return (size_t)(end - at) > length && kv_same(at, (const uint8_t *)with, length);
 }
 
+/* Of what the decoder knows to be a call (request_at) it is only to be seen which. */
+static bool is_head(const struct kv_signal *signal, const char *head, size_t length)
+{
+    enum { NAME_LENGTH_AT = 3 };
+    struct kv_bytes message = signal->payload[0];
+    if (signal->request_at > 0) {
+        return message.data[NAME_LENGTH_AT] == (uint8_t)head[NAME_LENGTH_AT];
+    }
+    return begins(message.data, message.data + message.length, head, length);
+}
+
 /* {'$gen_call', {Pid, [alias | Ref]}, Request} */
-static bool usual_call(struct kv_bytes message, struct kv_from *from, struct kv_bytes *request)
+static bool usual_call(const struct kv_signal *signal, struct kv_from *from,
+                       struct kv_bytes *request)
 {
     static const char head[] = "\x68\x03\x77\x09$gen_call\x68\x02\x58\x77";
     static const char alias[] = "\x6c\0\0\0\x01\x77\x05"
                                 "alias\x5a\0";
     enum { HEAD = sizeof head - 1, FROM = HEAD - 4, ALIAS = sizeof alias - 1 };
+    struct kv_bytes message = signal->payload[0];
     const uint8_t *at = message.data;
     const uint8_t *end = at + message.length;
-    if (!begins(at, end, head, HEAD)) {
+    if (!is_head(signal, head, HEAD)) {
         return false;
     }
     at += HEAD;
@@ -298,10 +315,11 @@ static bool usual_call(struct kv_bytes message, struct kv_from *from, struct kv_
     from->pid.serial = kv_get32(at + 4);
     from->pid.creation = kv_get32(at + 8);
     from->tag.data = at += 12;
-    if (!begins(at, end, alias, ALIAS) || at[ALIAS + 1] != KV_TAG_SMALL_ATOM_UTF8) {
+    if (signal->request_at == 0 &&
+        (!begins(at, end, alias, ALIAS) || at[ALIAS + 1] != KV_TAG_SMALL_ATOM_UTF8)) {
         return false;
     }
-    at = usual_ref(at + ALIAS - 1, &from->ref);
+    at = usual_ref(signal, at + ALIAS - 1, &from->ref);
     from->tag.length = (size_t)(at - from->tag.data);
     from->bytes = kv_bytes(message.data + FROM, (size_t)(at - message.data) - FROM);
     from->alias = true;
@@ -311,16 +329,18 @@ static bool usual_call(struct kv_bytes message, struct kv_from *from, struct kv_
 }
 
 /* {'$kv_call', Alias, Request} */
-static bool usual_kv_call(struct kv_bytes message, struct kv_from *from, struct kv_bytes *request)
+static bool usual_kv_call(const struct kv_signal *signal, struct kv_from *from,
+                          struct kv_bytes *request)
 {
     static const char head[] = "\x68\x03\x77\x08$kv_call\x5a\0";
     enum { HEAD = sizeof head - 1, TAG = HEAD - 2 };
+    struct kv_bytes message = signal->payload[0];
     const uint8_t *at = message.data;
     const uint8_t *end = at + message.length;
-    if (!begins(at, end, head, HEAD) || at[HEAD + 1] != KV_TAG_SMALL_ATOM_UTF8) {
+    if (!is_head(signal, head, HEAD) || at[HEAD + 1] != KV_TAG_SMALL_ATOM_UTF8) {
         return false;
     }
-    at = usual_ref(at + HEAD - 1, &from->ref);
+    at = usual_ref(signal, at + HEAD - 1, &from->ref);
     from->pid = (struct kv_pid){.node = from->ref.node, .creation = from->ref.creation};
     from->tag = kv_bytes(message.data + TAG, (size_t)(at - message.data) - TAG);
     from->bytes = from->tag;
@@ -408,12 +428,13 @@ void kv_server_undelivered(struct kv_runtime *runtime, const struct kv_signal *s
     }
 }
 
-void kv_server_message(struct kv_process *process, struct kv_bytes message)
+void kv_server_message(struct kv_process *process, const struct kv_signal *signal)
 {
+    struct kv_bytes message = signal->payload[0];
     struct kv_from from;
     struct kv_bytes request;
     if (!process->suspended &&
-        (usual_call(message, &from, &request) || usual_kv_call(message, &from, &request))) {
+        (usual_call(signal, &from, &request) || usual_kv_call(signal, &from, &request))) {
         call(process, message, &from, request);
     } else if (is_request(message, "system", &from, &request)) {
         kv_system_message(process, &from, request);

@@ -248,7 +248,7 @@ void kv_offers_free(struct kv_runtime *runtime);
  */
 
 /* Hands a message to a process; the process may be gone when it returns. */
-void kv_server_message(struct kv_process *process, struct kv_bytes message);
+void kv_server_message(struct kv_process *process, const struct kv_signal *signal);
 void kv_server_drop_kept(struct kv_process *process);
 /* Tells those whose calls were kept that the process ends. */
 void kv_server_abandon_kept(struct kv_process *process, struct kv_bytes reason);
@@ -272,10 +272,28 @@ void kv_system_message(struct kv_process *self, const struct kv_from *from,
 
 void kv_debug_init(struct kv_process *process);
 void kv_debug_free(struct kv_process *process);
-void kv_debug_in(struct kv_process *process, struct kv_bytes message);
-void kv_debug_out_parts(struct kv_process *process, const struct kv_from *to,
-                        struct kv_bytes prefix, struct kv_bytes rest);
-void kv_debug_out(struct kv_process *process, const struct kv_from *to, struct kv_bytes reply);
+void kv_debug_note_in(struct kv_process *process, struct kv_bytes message);
+void kv_debug_note_out(struct kv_process *process, const struct kv_from *to, struct kv_bytes prefix,
+                       struct kv_bytes rest);
+
+/* A message has come, or an answer, in two parts, goes. */
+static inline void kv_debug_in(struct kv_process *process, struct kv_bytes message)
+{
+    process->debug.messages_in++;
+    if (process->debug.recent != NULL || process->debug.log_limit > 0) {
+        kv_debug_note_in(process, message);
+    }
+}
+
+static inline void kv_debug_out(struct kv_process *process, const struct kv_from *to,
+                                struct kv_bytes prefix, struct kv_bytes rest)
+{
+    process->debug.messages_out++;
+    if (process->debug.log_limit > 0) {
+        kv_debug_note_out(process, to, prefix, rest);
+    }
+}
+
 /* Handles {debug, What}; appends the answer. */
 void kv_debug_request(struct kv_process *process, struct kv_bytes what, struct kv_buffer *answer);
 

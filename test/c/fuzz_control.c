@@ -6,6 +6,7 @@
 #include "dist/frame.h"
 #include "dist/handshake.h"
 #include "dist/quick.h"
+#include "dist/shapes.h"
 
 #include <stdlib.h>
 
@@ -70,6 +71,33 @@ static void compare_quick(struct kv_bytes frame, struct kv_bytes peer)
     kv_buffer_free(&written);
 }
 
+/* So does what is known by its shape. */
+static void compare_shapes(struct kv_bytes frame, struct kv_bytes peer)
+{
+    static const uint64_t flags = KV_DFLAGS_OFFERED;
+    static struct kv_shapes shapes;
+    struct kv_signal known = {0};
+    struct kv_signal signal = {0};
+    int known_opcode = 0;
+    int opcode = 0;
+    if (shapes.peer.length == 0) {
+        kv_shapes_init(&shapes, flags, kv_bytes_text("kv@h"), peer);
+    }
+    if (!kv_shapes_decode(&shapes, frame, &LIMITS, &known, &known_opcode)) {
+        return;
+    }
+    demand(kv_control_decode_any(frame, flags, &LIMITS, peer, &signal, &opcode) == KV_OK);
+    demand(known_opcode == opcode && same_signal(&known, &signal));
+    demand(known.request_at < frame.length);
+    if (known.request_at > 0) {
+        struct kv_bytes payload = known.payload[0];
+        struct kv_bytes request =
+            kv_bytes(payload.data + known.request_at, payload.length - known.request_at);
+        size_t length = 0;
+        demand(kv_term_validate(request, &LIMITS, &length) == KV_OK && length == request.length);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool decode(struct kv_bytes frame, struct kv_bytes peer, struct kv_signal *signal,
@@ -85,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct kv_signal signal = {0};
     int opcode = 0;
     compare_quick(kv_bytes(data, size), peer);
+    compare_shapes(kv_bytes(data, size), peer);
     if (!decode(kv_bytes(data, size), peer, &signal, &opcode)) {
         return 0;
     }

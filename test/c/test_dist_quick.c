@@ -1,4 +1,4 @@
-/* The short cut for the control messages of a call says what the general codec says. */
+/* The short cut for messages says what the general codec says. */
 #include "dist/frame.h"
 #include "dist/handshake.h"
 #include "dist/quick.h"
@@ -30,29 +30,12 @@ static void assert_same(struct kv_bytes frame, const char *name)
     free_copy(copy);
 }
 
-static struct kv_buffer whole_frame(const struct control_message *message)
+static bool is_to_a_pid(const struct control_message *message)
 {
-    struct kv_buffer elements = from_hex(message->control);
-    struct kv_buffer frame = from_hex("83 44 00 68");
-    kv_buffer_u8(&frame, (uint8_t)(message->elements + 1));
-    kv_buffer_u8(&frame, KV_TAG_SMALL_INTEGER);
-    kv_buffer_u8(&frame, (uint8_t)message->opcode);
-    kv_buffer_append(&frame, kv_buffer_bytes(&elements));
-    if (message->payload != NULL) {
-        append_hex(&frame, message->payload);
-    }
-    kv_buffer_free(&elements);
-    return frame;
+    return message->opcode == 2 || message->opcode == 22;
 }
 
-/* Those that a call is made of, and that are worth it. */
-static bool is_of_a_call(const struct control_message *message)
-{
-    return message->opcode == 2 || message->opcode == 22 ||
-           ((message->opcode == 19 || message->opcode == 20) && !message->signal.by_name);
-}
-
-Test(quick, it_takes_what_a_call_is_made_of_and_nothing_else)
+Test(quick, it_takes_messages_to_pids_and_nothing_else)
 {
     for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
         const struct control_message *message = &CONTROL_MESSAGES[i];
@@ -60,7 +43,7 @@ Test(quick, it_takes_what_a_call_is_made_of_and_nothing_else)
         struct kv_signal signal = {0};
         int opcode = 0;
         bool taken = kv_quick_decode(kv_buffer_bytes(&frame), &LIMITS, peer(), &signal, &opcode);
-        cr_assert_eq(taken, is_of_a_call(message), "%s", message->name);
+        cr_assert_eq(taken, is_to_a_pid(message), "%s", message->name);
         if (taken) {
             cr_assert_eq(opcode, message->opcode, "%s", message->name);
             assert_signal(&signal, &message->signal, message->name);
@@ -93,68 +76,6 @@ Test(quick, every_byte_changed_in_every_way_is_read_as_the_general_decoder_reads
                 assert_same(kv_buffer_bytes(&frame), CONTROL_MESSAGES[i].name);
             }
             frame.data[at] = right;
-        }
-        kv_buffer_free(&frame);
-    }
-}
-
-/* What gen_server:call/2 and KV.Bucket send: what is in front of the request is read by its shape.
- */
-#define Q_AT_VM "77 04 71 40 76 6d"
-#define CALL_HEAD                                                                                  \
-    "83 44 00 68 03 61 16 58 " Q_AT_VM " 00000001 00000000 00000002 58 " Q_AT_VM                   \
-    " 00000003 00000000 00000004 68 03 "
-#define CALL_REF "5a 00 03 " Q_AT_VM " 00000002 00000005 00000006 00000007"
-static const char *const CALLS[] = {
-    CALL_HEAD "77 09 2467656e5f63616c6c 68 02 58 " Q_AT_VM " 00000001 00000000 00000002"
-              "6c 00000001 77 05 616c696173 " CALL_REF "68 03 77 03 676574 6d 00000001 6b 77 03"
-              "6e696c",
-    CALL_HEAD "77 08 246b765f63616c6c " CALL_REF "68 02 77 03 676574 6c 00000001 61 01 6a",
-    CALL_HEAD "77 09 2467656e5f63616c6c 68 02 58 " Q_AT_VM " 00000001 00000000 00000002"
-              "6c 00000001 77 05 616c696173 " CALL_REF "74 00000002 61 01 6a 61 01 6a",
-};
-enum { CALL_COUNT = sizeof CALLS / sizeof *CALLS };
-
-Test(quick, a_call_is_read_as_the_general_decoder_reads_it_however_it_is_damaged)
-{
-    for (size_t i = 0; i < CALL_COUNT; i++) {
-        struct kv_buffer frame = from_hex(CALLS[i]);
-        struct kv_signal whole = {0};
-        int opcode = 0;
-        bool taken = kv_quick_decode(kv_buffer_bytes(&frame), &LIMITS, peer(), &whole, &opcode);
-        cr_assert_eq(taken, i + 1 < CALL_COUNT, "the last one has a key twice");
-        for (size_t at = 0; at < frame.length; at++) {
-            uint8_t right = frame.data[at];
-            assert_same(kv_bytes(frame.data, at), "a call, truncated");
-            for (unsigned byte = 0; byte <= UINT8_MAX; byte++) {
-                frame.data[at] = (uint8_t)byte;
-                assert_same(kv_buffer_bytes(&frame), "a call, changed");
-            }
-            frame.data[at] = right;
-        }
-        kv_buffer_u8(&frame, KV_TAG_NIL);
-        assert_same(kv_buffer_bytes(&frame), "a call, with something behind it");
-        kv_buffer_free(&frame);
-    }
-}
-
-Test(quick, a_call_is_held_to_the_same_limits)
-{
-    for (size_t i = 0; i < CALL_COUNT; i++) {
-        struct kv_buffer frame = from_hex(CALLS[i]);
-        for (size_t limit = 0; limit < 2 * frame.length; limit++) {
-            struct kv_term_limits limits = {.size = limit, .depth = 16};
-            struct kv_signal quick = {0};
-            struct kv_signal general = {0};
-            int opcode = 0;
-            for (int round = 0; round < 2; round++) {
-                int error = kv_control_decode_any(kv_buffer_bytes(&frame), KV_DFLAG_FRAGMENTS,
-                                                  &limits, peer(), &general, &opcode);
-                bool taken =
-                    kv_quick_decode(kv_buffer_bytes(&frame), &limits, peer(), &quick, &opcode);
-                cr_assert(error == KV_OK || !taken, "call %zu, limit %zu", i, limit);
-                limits = (struct kv_term_limits){.size = 4096, .depth = limit};
-            }
         }
         kv_buffer_free(&frame);
     }

@@ -3,6 +3,7 @@
 #define TEST_DIST_SIGNALS_H
 
 #include "dist/control.h"
+#include "test_dist_support.h"
 
 #include <criterion/criterion.h>
 
@@ -344,6 +345,22 @@ static inline bool same_spawn(const struct kv_signal *a, const struct kv_signal 
            kv_bytes_equal(a->spawn.function, b->spawn.function) &&
            a->spawn.arity == b->spawn.arity && kv_bytes_equal(a->spawn_options, b->spawn_options) &&
            kv_pid_equal(&a->group_leader, &b->group_leader) && a->spawn_flags == b->spawn_flags;
+}
+
+/* The content of a frame of it, for a peer with fragments. */
+static inline struct kv_buffer whole_frame(const struct control_message *message)
+{
+    struct kv_buffer elements = from_hex(message->control);
+    struct kv_buffer frame = from_hex("83 44 00 68");
+    kv_buffer_u8(&frame, (uint8_t)(message->elements + 1));
+    kv_buffer_u8(&frame, KV_TAG_SMALL_INTEGER);
+    kv_buffer_u8(&frame, (uint8_t)message->opcode);
+    kv_buffer_append(&frame, kv_buffer_bytes(&elements));
+    if (message->payload != NULL) {
+        append_hex(&frame, message->payload);
+    }
+    kv_buffer_free(&elements);
+    return frame;
 }
 
 /* Every field, those that the kind does not use included: they are zero in what was zeroed. */

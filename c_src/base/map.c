@@ -2,7 +2,9 @@
 
 #include "base/alloc.h"
 
-enum { SMALLEST_CHAIN_COUNT = 8 };
+/* Chains for each node, at least: a search for what is not there, as each new monitor is, finds
+ * most chains empty and so waits for no memory but theirs. */
+enum { SMALLEST_CHAIN_COUNT = 8, ROOMINESS = 2 };
 
 static struct kv_map_node **chain_of(const struct kv_map *map, uint64_t hash)
 {
@@ -35,7 +37,7 @@ void kv_map_free(struct kv_map *map)
 
 void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash)
 {
-    if (map->count >= map->chain_count) {
+    if (ROOMINESS * map->count >= map->chain_count) {
         resize(map, map->chain_count == 0 ? SMALLEST_CHAIN_COUNT : map->chain_count * 2);
     }
     struct kv_map_node **chain = chain_of(map, hash);
@@ -54,7 +56,7 @@ void kv_map_remove(struct kv_map *map, struct kv_map_node *node)
     *link = node->next;
     node->next = NULL;
     map->count--;
-    if (map->chain_count > SMALLEST_CHAIN_COUNT && map->count < map->chain_count / 8) {
+    if (map->chain_count > SMALLEST_CHAIN_COUNT && ROOMINESS * map->count < map->chain_count / 8) {
         resize(map, map->chain_count / 2);
     }
 }

@@ -41,10 +41,12 @@ static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
         return ((kv_load32(a) ^ kv_load32(b)) |
                 (kv_load32(a + length - 4) ^ kv_load32(b + length - 4))) == 0;
     }
-    for (size_t i = 0; i < length; i++) {
-        differ |= a[i] ^ b[i];
+    if (length > 0) { /* the first, the middle and the last are all of one to three */
+        size_t middle = length / 2;
+        size_t last = length - 1;
+        return ((a[0] ^ b[0]) | (a[middle] ^ b[middle]) | (a[last] ^ b[last])) == 0;
     }
-    return differ == 0;
+    return true;
 }
 
 /* The two do not overlap. */
@@ -62,10 +64,12 @@ static inline void kv_copy(uint8_t *to, const uint8_t *from, size_t length)
     } else if (length >= 4) {
         memcpy(to, from, 4);
         memcpy(to + length - 4, from + length - 4, 4);
-    } else {
-        for (size_t i = 0; i < length; i++) {
-            to[i] = from[i];
-        }
+    } else if (length > 0) {
+        size_t middle = length / 2;
+        size_t last = length - 1;
+        to[0] = from[0];
+        to[middle] = from[middle];
+        to[last] = from[last];
     }
 }
 
@@ -80,10 +84,8 @@ static inline bool kv_is_ascii(const uint8_t *text, size_t length)
         }
     } else if (length >= 4) {
         all = kv_load32(text) | kv_load32(text + length - 4);
-    } else {
-        for (size_t i = 0; i < length; i++) {
-            all |= text[i];
-        }
+    } else if (length > 0) {
+        all = text[0] | text[length / 2] | text[length - 1];
     }
     return (all & UINT64_C(0x8080808080808080)) == 0;
 }

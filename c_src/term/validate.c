@@ -609,17 +609,18 @@ static inline int check_next(struct check *check)
     }
 }
 
-/* Past a leaf of the kinds that most keys and values are, of which 5 bytes are there; NULL: it is
+/* Past a leaf of the kinds that most keys and values are, of which a byte is there; NULL: it is
  * none, or not whole. */
 static const uint8_t *past_other_leaf(const uint8_t *p, const uint8_t *end)
 {
+    size_t room = (size_t)(end - p);
     switch (*p) {
     case KV_TAG_SMALL_ATOM_UTF8:
         return past_atom(p, end, 0);
     case KV_TAG_SMALL_INTEGER:
-        return p + 2;
+        return room < 2 ? NULL : p + 2;
     case KV_TAG_INTEGER:
-        return p + 5;
+        return room < 5 ? NULL : p + 5;
     case KV_TAG_NIL:
         return p + 1;
     default:
@@ -630,11 +631,8 @@ static const uint8_t *past_other_leaf(const uint8_t *p, const uint8_t *end)
 static inline const uint8_t *past_leaf(const uint8_t *p, const uint8_t *end)
 {
     const size_t room = (size_t)(end - p);
-    if (room < KV_LONG_HEADER) {
-        return NULL;
-    }
-    if (*p != KV_TAG_BINARY) {
-        return past_other_leaf(p, end);
+    if (room < KV_LONG_HEADER || *p != KV_TAG_BINARY) {
+        return room == 0 ? NULL : past_other_leaf(p, end);
     }
     const size_t length = kv_get32(p + 1);
     return length > room - KV_LONG_HEADER ? NULL : p + KV_LONG_HEADER + length;
@@ -701,10 +699,32 @@ static int check_all(struct check *check)
     }
 }
 
+/* Past a tuple of such leaves, {get, Key, Default}: most requests, which need no levels. NULL: it
+ * is none, or not whole. */
+static inline const uint8_t *past_flat_tuple(const uint8_t *p, const uint8_t *end)
+{
+    if (end - p < 2 || p[0] != KV_TAG_SMALL_TUPLE) {
+        return NULL;
+    }
+    unsigned rest = p[1];
+    for (p += 2; p != NULL && rest > 0; rest--) {
+        p = past_leaf(p, end);
+    }
+    return p;
+}
+
 int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits, size_t *length)
 {
     size_t most = limits->size < SIZE_MAX_EVER ? limits->size : SIZE_MAX_EVER;
     size_t given = bytes.length < most ? bytes.length : most;
+    const uint8_t *flat =
+        limits->depth > 0 ? past_flat_tuple(bytes.data, bytes.data + given) : NULL;
+    if (flat != NULL) {
+        if (length != NULL) {
+            *length = (size_t)(flat - bytes.data);
+        }
+        return KV_OK;
+    }
     struct check check;
     check.next = bytes.data;
     check.end = bytes.data + given;

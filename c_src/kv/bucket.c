@@ -455,12 +455,20 @@ static bool read_request(struct kv_bytes request, struct kv_bytes *name,
 {
     uint32_t arity = 1;
     struct kv_reader reader = kv_reader(request);
-    bool tuple = kv_read_tuple(&reader, &arity) == KV_OK;
-    *count = arity - 1;
-    if ((tuple && (arity < 2 || arity > MAX_ARGUMENTS + 1)) ||
-        kv_read_atom(&reader, name) != KV_OK) {
-        return false;
+    const uint8_t *at = request.data;
+    if (at[0] == KV_TAG_SMALL_TUPLE && at[1] >= 2 && at[1] <= MAX_ARGUMENTS + 1 &&
+        at[2] == KV_TAG_SMALL_ATOM_UTF8) { /* as a BEAM writes it */
+        arity = at[1];
+        *name = kv_bytes(at + 4, at[3]);
+        reader.offset = 4 + name->length;
+    } else {
+        bool tuple = kv_read_tuple(&reader, &arity) == KV_OK;
+        if ((tuple && (arity < 2 || arity > MAX_ARGUMENTS + 1)) ||
+            kv_read_atom(&reader, name) != KV_OK) {
+            return false;
+        }
     }
+    *count = arity - 1;
     for (uint32_t i = 0; i + 1 < *count; i++) {
         (void)kv_read_any(&reader, &arguments[i]);
     }

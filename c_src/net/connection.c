@@ -54,6 +54,7 @@ static int take_message(struct kv_connection *connection, struct kv_bytes frame,
     if (signal.kind == KV_SIGNAL_MESSAGE || signal.kind == KV_SIGNAL_MESSAGE_NAME) {
         kv_gather_saw(&connection->owner->gather, &signal.from);
         kv_follow_saw(&connection->owner->follow, connection->local_socket);
+        connection->turn_messages++;
     }
     return kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal);
 }
@@ -183,6 +184,16 @@ static void rest_after(struct kv_connection *connection, size_t count)
     }
 }
 
+/* In a long turn the peer gets what there is for it while the next of its messages are handled, and
+ * has something to do meanwhile. A turn of few messages has one write. */
+static void write_early(struct kv_connection *connection, bool more)
+{
+    if (more && connection->turn_messages >= KV_EARLY_MESSAGES && connection->output.length > 0 &&
+        (connection->held & KV_HELD_FOR_OUTPUT) == 0 && !kv_connection_is_doomed(connection)) {
+        kv_output_flush(connection);
+    }
+}
+
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 {
     struct kv_connection *connection = stream->data;
@@ -208,6 +219,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
         take_input(connection);
     }
     rest_after(connection, (size_t)count);
+    write_early(connection, (size_t)count == buffer->len);
 }
 
 void kv_connection_release(struct kv_connection *connection, unsigned held)

@@ -19,6 +19,7 @@ struct kv_connections;
 
 enum {
     KV_READ_CHUNK = 64 * 1024,  /* bytes of one read */
+    KV_EARLY_MESSAGES = 64,     /* handled before a turn writes what is ready ahead of its end */
     KV_READ_TURN = 1024 * 1024, /* bytes read of one peer before the others have their turn */
     KV_OUTPUT_KEEP = 64 * 1024, /* capacity that an empty output buffer keeps */
     KV_LABEL_MAX = 320,         /* bytes of what log lines call a connection */
@@ -63,6 +64,7 @@ struct kv_connection {
     uint64_t bytes_in;
     uint64_t bytes_out;
     size_t turn_bytes;           /* read in this turn */
+    size_t turn_messages;        /* handled in this turn */
     struct kv_outgoing outgoing; /* what is to leave in fragments, and what waits behind it */
     struct kv_buffer output;     /* ready to be written: whole frames */
     struct kv_slices output_slices;

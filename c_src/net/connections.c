@@ -106,6 +106,7 @@ static void begin_turn(struct kv_connections *connections)
         struct kv_connection *connection = FIRST(&connections->rested, rested);
         kv_list_remove(&connection->rested);
         connection->turn_bytes = 0;
+        connection->turn_messages = 0;
         if ((connection->held & KV_HELD_FOR_TURN) != 0) {
             kv_connection_release(connection, KV_HELD_FOR_TURN);
         }

@@ -76,13 +76,15 @@ void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t now)
     if (!follow->able || now == follow->looked || (!many && follow->processor < 0)) {
         return;
     }
-    int processor = many && follow->socket >= 0 ? processor_of(follow) : -1;
+    bool is_flooded = follow->seen > KV_FOLLOW_MOST * (now - follow->looked);
+    int processor = many && !is_flooded && follow->socket >= 0 ? processor_of(follow) : -1;
     if (processor >= 0 && processor != follow->processor) {
         move_to(follow, processor);
     } else if (processor < 0 && follow->processor >= 0) {
         release(follow);
     }
     follow->looked = now;
+    follow->seen = 0;
     follow->socket = -1;
 }
 

@@ -8,6 +8,9 @@
  * The other processor then is free for the VM, and what the callers send meanwhile is handled
  * together when the loop's turn comes.
  *
+ * Not when more comes than a VM can send (KV_FOLLOW_MOST): whoever sends so much has less to do for
+ * a call than the loop, which then is what the callers wait for, and works while they do.
+ *
  * Only for callers on this host: a message from outside arrives at the processor that serves the
  * network. With more processors than two the loop is left where the system puts it, and gather.h
  * applies. */
@@ -20,12 +23,17 @@
 #include <sched.h>
 #endif
 
+enum {
+    KV_FOLLOW_MOST = 1000
+}; /* messages in a millisecond; a VM on two processors sends a third */
+
 /* Zeroed, it never moves. */
 struct kv_follow {
     bool able;
     int processor;   /* that it is held on; -1: on none */
     int socket;      /* that a message of this host came from since it was last looked; -1: none */
     uint64_t looked; /* milliseconds, the loop's clock */
+    uint64_t seen;   /* messages since then */
 #ifdef __linux__
     cpu_set_t allowed; /* at the beginning */
 #endif
@@ -41,13 +49,15 @@ bool kv_follow_is_local(int socket);
 /* A process has sent a message through that socket, or from outside: -1. */
 static inline void kv_follow_saw(struct kv_follow *follow, int socket)
 {
+    follow->seen++;
     if (socket >= 0) {
         follow->socket = socket;
     }
 }
 
-/* The end of a turn at `now`. Moves to the processor that served the socket last while `many`,
- * else releases; looks once a millisecond. Two system calls then, and none otherwise. */
+/* The end of a turn at `now`. Moves to the processor that served the socket last while `many` call,
+ * and they do not send too much, else releases; looks once a millisecond. Two system calls then,
+ * and none otherwise. */
 void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t now);
 
 #endif

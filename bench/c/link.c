@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ enum {
     HANDSHAKE_MAX = 512,
     INPUT_CAPACITY = 256 * 1024,
     FRAME_LIMIT = 64 * 1024 * 1024,
+    LOOKS_MAX = 100, /* for more input before the process sleeps: some tens of microseconds */
 };
 
 static void write_all(int fd, const uint8_t *bytes, size_t length)
@@ -217,6 +219,20 @@ int link_next_buffered(struct link *link, struct kv_bytes *frame)
     }
 }
 
+/* To be woken takes longer than the node needs for some of its answers, and the node would have to
+ * do it: so it is looked for more for a while, and others have the processor in between. */
+static ssize_t read_soon(struct link *link, uint8_t *to, size_t room)
+{
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        ssize_t got = recv(link->fd, to, room, MSG_DONTWAIT);
+        if (got >= 0 || (errno != EAGAIN && errno != EINTR)) {
+            return got;
+        }
+        sched_yield();
+    }
+    return read(link->fd, to, room);
+}
+
 static void fill(struct link *link)
 {
     memmove(link->input, link->input + link->start, link->end - link->start);
@@ -229,7 +245,7 @@ static void fill(struct link *link)
             FAIL("out of memory");
         }
     }
-    ssize_t got = read(link->fd, link->input + link->end, link->capacity - link->end);
+    ssize_t got = read_soon(link, link->input + link->end, link->capacity - link->end);
     if (got < 0 && errno == EINTR) {
         return;
     }

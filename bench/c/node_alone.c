@@ -4,7 +4,7 @@
  * calls in flight, each from a process of its own: MONITOR_P, {'$gen_call', {Pid, [alias|Ref]},
  * {get, Key, nil}}, the reply, DEMONITOR_P: what gen_server:call/2 puts on the wire. A caller that
  * has its reply makes its next call at once; what belongs to replies that came together leaves in
- * one write. */
+ * one write, or in several if there is so much of it that the node could begin with it. */
 #include "bucket.h"
 #include "fail.h"
 #include "program.h"
@@ -17,6 +17,7 @@ enum {
     KEYS_MAX = 10 * 1000 * 1000,
     VALUE_MAX = 32 * 1024,  /* larger ones come in fragments */
     LATENCIES = 100 * 1000, /* of a microsecond each; longer ones count as the longest */
+    PLENTY = 32 * 1024,     /* bytes of calls that are not kept back until all replies are read */
     MONITOR = 19,
     DEMONITOR = 20,
 };
@@ -156,6 +157,9 @@ static uint64_t run(struct bench *bench, double seconds)
         do {
             next_call(bench, frame, time, time < end);
             in_flight -= time < end ? 0 : 1;
+            if (bench->link.queued >= PLENTY) {
+                link_flush(&bench->link);
+            }
         } while (link_next_buffered(&bench->link, &frame));
     }
     link_flush(&bench->link);

@@ -433,8 +433,11 @@ int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset)
 void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last)
 {
     struct kv_segment segment;
-    (void)kv_index_segment(table, hash, &segment);
-    kv_segment_range(&segment, hash, first, last);
+    *first = *last = hash;
+    if (!table->is_changing) { /* else all are locked */
+        (void)kv_index_segment(table, hash, &segment);
+        kv_segment_range(&segment, hash, first, last);
+    }
 }
 
 void kv_index_replace(struct kv_table *table, uint64_t hash, struct kv_place place, uint64_t offset)

@@ -86,15 +86,15 @@ static void compile(struct template *template, ei_x_buff *terms)
 }
 
 void bucket_call(struct template *template, const erlang_pid *bucket, enum bucket_form form,
-                 int caller, const char *operation, const ei_x_buff *last)
+                 int caller, const char *operation, const ei_x_buff *more, int count)
 {
     ei_x_buff terms;
     begin_call(&terms, bucket, form, caller);
-    ei_x_encode_tuple_header(&terms, last ? 3 : 2);
+    ei_x_encode_tuple_header(&terms, 2 + count);
     ei_x_encode_atom(&terms, operation);
     ei_x_encode_binary(&terms, key_mark, BUCKET_KEY_BYTES);
-    if (last) {
-        ei_x_append(&terms, last);
+    if (count > 0) {
+        ei_x_append(&terms, more);
     }
     compile(template, &terms);
 }

@@ -29,10 +29,10 @@ void bucket_spawn(struct link *link, erlang_pid *bucket);
 /* The two ways to call: gen_server's, and that of KV.Bucket, which needs no monitor. */
 enum bucket_form { BUCKET_GEN_CALL, BUCKET_KV_CALL };
 
-/* {Operation, Key, Last}: a call of that caller to the bucket. last: an encoded term without the
- * version byte; without one the call is {Operation, Key}. */
+/* {Operation, Key, More...}: a call of that caller to the bucket. more: `count` encoded terms
+ * without the version byte. */
 void bucket_call(struct template *template, const erlang_pid *bucket, enum bucket_form form,
-                 int caller, const char *operation, const ei_x_buff *last);
+                 int caller, const char *operation, const ei_x_buff *more, int count);
 
 /* MONITOR_P (19) or DEMONITOR_P (20). */
 void bucket_monitor(struct template *template, const erlang_pid *bucket, int caller,

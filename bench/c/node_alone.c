@@ -61,7 +61,7 @@ static void prepare_caller(struct bench *bench, int caller)
     ei_x_buff nil;
     ei_x_new(&nil);
     ei_x_encode_atom(&nil, "nil");
-    bucket_call(&templates->call, &bench->bucket, bench->settings.form, caller, "get", &nil);
+    bucket_call(&templates->call, &bench->bucket, bench->settings.form, caller, "get", &nil, 1);
     bucket_monitor(&templates->monitor, &bench->bucket, caller, MONITOR);
     bucket_monitor(&templates->demonitor, &bench->bucket, caller, DEMONITOR);
     ei_x_free(&nil);
@@ -108,7 +108,7 @@ static void fill_bucket(struct bench *bench)
 {
     static struct template put;
     struct kv_bytes frame;
-    bucket_call(&put, &bench->bucket, bench->settings.form, 0, "put", &bench->value);
+    bucket_call(&put, &bench->bucket, bench->settings.form, 0, "put", &bench->value, 1);
     for (uint32_t i = 0; i < bench->settings.keys; i++) {
         bucket_set_key(&put, bench->keys[i]);
         bucket_queue(&bench->link, &put, ++bench->callers[0].calls);

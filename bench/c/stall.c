@@ -2,9 +2,12 @@
  *
  * One client, one thread, so that node and client have a processor each and nobody waits for one.
  * It grows a bucket entry by entry, with a few calls in flight, removes half of the entries, grows
- * it again, and then kills the bucket while it asks another one. For each phase it prints the
- * longest time between a call and its answer. */
+ * it again, puts as many that expire while others are put, looks on while the rest expires, and
+ * then kills the bucket while it asks another one. For each phase it prints the longest time
+ * between a call and its answer, and, as a control, the longest that the machine kept a loop from
+ * its work which only computes, for as long. */
 #include "bucket.h"
+#include "control.h"
 #include "fail.h"
 #include "program.h"
 
@@ -19,7 +22,10 @@ enum {
     LOOK_EACH = 200 * 1000, /* nanoseconds between two looks at who had to wait */
     TIMES = 1000 * 1000,    /* of a microsecond each; longer ones count as the longest */
     VALUE_BYTES = 32,
-    AFTERMATH = 2, /* seconds for which the end of a bucket may be felt */
+    AFTERMATH = 2, /* seconds for which the end of a bucket may be felt, */
+    EXPIRY = 10,   /* and expiry */
+    TTL_MS = 3000, /* so that some are gone while others are still put */
+    CONTROL = 10,  /* seconds that the control of a phase takes at most */
 };
 
 #define NODE "kv_stall@" PROGRAM_HOST
@@ -116,10 +122,20 @@ static unsigned percentile(const struct bench *bench, double share)
 static void end(const struct bench *bench, const char *name, uint64_t start)
 {
     const double seconds = (double)(now() - start) / 1e9;
+    const struct control control = control_compute(seconds < CONTROL ? seconds : CONTROL);
     printf("phase=%s calls=%" PRIu64 " calls_per_second=%.0f longest_us=%" PRIu64
-           " longest_own_us=%" PRIu64 " p9999_us=%u p50_us=%u\n",
+           " longest_own_us=%" PRIu64 " p9999_us=%u p50_us=%u control_us=%" PRIu64
+           " control_own_us=%" PRIu64 "\n",
            name, bench->answered, (double)bench->answered / seconds, bench->longest / 1000,
-           bench->longest_own / 1000, percentile(bench, 0.9999), percentile(bench, 0.5));
+           bench->longest_own / 1000, percentile(bench, 0.9999), percentile(bench, 0.5),
+           control.longest / 1000, control.longest_own / 1000);
+    fflush(stdout);
+}
+
+static void tell_control(const char *name, struct control control)
+{
+    printf("control=%s longest_us=%" PRIu64 " longest_own_us=%" PRIu64 "\n", name,
+           control.longest / 1000, control.longest_own / 1000);
     fflush(stdout);
 }
 
@@ -167,22 +183,38 @@ static void look_on(struct bench *bench, const char *name, struct template *mess
     end(bench, name, start);
 }
 
-static void all_phases(struct bench *bench, uint64_t entries)
+struct templates {
+    struct template put, put_expiring, delete, get;
+};
+
+static void make_templates(const struct bench *bench, struct templates *to)
 {
-    static struct template put, delete, get;
     ei_x_buff value;
     ei_x_new(&value);
     ei_x_encode_binary(&value, "................................", VALUE_BYTES);
-    bucket_call(&put, &bench->bucket, BUCKET_GEN_CALL, 0, "put", &value);
-    bucket_call(&delete, &bench->bucket, BUCKET_GEN_CALL, 0, "delete", NULL);
-    bucket_call(&get, &bench->bystander, BUCKET_GEN_CALL, 0, "get", NULL);
+    bucket_call(&to->put, &bench->bucket, BUCKET_GEN_CALL, 0, "put", &value, 1);
+    bucket_call(&to->delete, &bench->bucket, BUCKET_GEN_CALL, 0, "delete", NULL, 0);
+    bucket_call(&to->get, &bench->bystander, BUCKET_GEN_CALL, 0, "get", NULL, 0);
+    ei_x_encode_long(&value, TTL_MS);
+    bucket_call(&to->put_expiring, &bench->bucket, BUCKET_GEN_CALL, 0, "put", &value, 2);
     ei_x_free(&value);
-    look_on(bench, "idle", &get, AFTERMATH);
-    run(bench, &(struct phase){"grow", &put, 0, entries});
-    run(bench, &(struct phase){"delete", &delete, 0, entries / 2});
-    run(bench, &(struct phase){"grow_again", &put, 0, entries / 2});
+}
+
+static void all_phases(struct bench *bench, uint64_t entries)
+{
+    static struct templates all;
+    make_templates(bench, &all);
+    tell_control("computes", control_compute(AFTERMATH));
+    tell_control("sleeps", control_sleep(AFTERMATH));
+    tell_control("touches_memory", control_touch(AFTERMATH));
+    look_on(bench, "idle", &all.get, AFTERMATH);
+    run(bench, &(struct phase){"grow", &all.put, 0, entries});
+    run(bench, &(struct phase){"delete", &all.delete, 0, entries / 2});
+    run(bench, &(struct phase){"grow_again", &all.put, 0, entries / 2});
+    run(bench, &(struct phase){"expire", &all.put_expiring, entries, 2 * entries});
+    look_on(bench, "expired", &all.get, EXPIRY);
     bucket_kill(&bench->link, &bench->bucket);
-    look_on(bench, "drop", &get, AFTERMATH);
+    look_on(bench, "drop", &all.get, AFTERMATH);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */

@@ -36,18 +36,29 @@ stalls(Growth, Rounds) ->
     ]).
 
 stall(Round, Lines) ->
-    Phases = [{phase(Line), Line} || Line <- Lines],
-    Longest = lists:max([figure(Line, "longest_own_us") || {Phase, Line} <- Phases, Phase =/= idle]),
-    [row(stall, kv_bucket, Round, longest_us, Longest)] ++
-        [
-            row(list_to_atom("stall_" ++ atom_to_list(Phase)), kv_bucket, Round, Metric, figure(Line, atom_to_list(Metric)))
-         || {Phase, Line} <- Phases, Metric <- [longest_us, longest_own_us, p9999_us, p50_us, calls_per_second]
-        ].
+    _ = [io:format("pause: ~ts~n", [Line]) || Line <- Lines],
+    Controls = named("control", Lines),
+    Phases = named("phase", Lines),
+    Busy = [Line || {Name, Line} <- Phases, Name =/= "idle"],
+    [
+        row(stall, kv_bucket, Round, longest_us, lists:max([figure(Line, "longest_own_us") || Line <- Busy])),
+        row(stall_control, kv_bucket, Round, longest_us, lists:max([figure(Line, "control_own_us") || Line <- Busy]))
+    ] ++
+        rows("stall_control_", Controls, [longest_us, longest_own_us], Round) ++
+        rows("stall_", Phases, [longest_us, longest_own_us, p9999_us, p50_us, calls_per_second, control_us, control_own_us], Round).
 
-phase(Line) ->
-    io:format("pause: ~ts~n", [Line]),
-    {match, [Name]} = re:run(Line, "phase=(\\w+)", [{capture, all_but_first, list}]),
-    list_to_atom(Name).
+rows(Prefix, Named, Metrics, Round) ->
+    [
+        row(list_to_atom(Prefix ++ Name), kv_bucket, Round, Metric, figure(Line, atom_to_list(Metric)))
+     || {Name, Line} <- Named, Metric <- Metrics
+    ].
+
+%% The lines that begin with such a name.
+named(What, Lines) ->
+    [
+        {Name, Line}
+     || Line <- Lines, {match, [Name]} <- [re:run(Line, "^" ++ What ++ "=(\\w+)", [{capture, all_but_first, list}])]
+    ].
 
 figure(Line, Name) ->
     {match, [Number]} = re:run(Line, "\\b" ++ Name ++ "=(\\d+)", [{capture, all_but_first, list}]),

@@ -219,16 +219,26 @@ int link_next_buffered(struct link *link, struct kv_bytes *frame)
     }
 }
 
-/* To be woken takes longer than the node needs for some of its answers, and the node would have to
- * do it: so it is looked for more for a while, and others have the processor in between. */
+/* Whether the node runs on another processor, as far as can be told: whoever sends to a process of
+ * the same host carries it to the receiver's socket. */
+static bool node_runs_elsewhere(const struct link *link)
+{
+    int processor = -1;
+    socklen_t length = sizeof(processor);
+    return getsockopt(link->fd, SOL_SOCKET, SO_INCOMING_CPU, &processor, &length) == 0 &&
+           processor != sched_getcpu();
+}
+
+/* To be woken takes longer than the node needs for some of its answers, and it would have to do it.
+ * So more is looked for for a while, unless that would keep the node from its processor. */
 static ssize_t read_soon(struct link *link, uint8_t *to, size_t room)
 {
-    for (int i = 0; i < LOOKS_MAX; i++) {
+    const int looks = link->is_apart ? LOOKS_MAX : 0;
+    for (int i = 0; i < looks; i++) {
         ssize_t got = recv(link->fd, to, room, MSG_DONTWAIT);
         if (got >= 0 || (errno != EAGAIN && errno != EINTR)) {
             return got;
         }
-        sched_yield();
     }
     return read(link->fd, to, room);
 }
@@ -253,6 +263,7 @@ static void fill(struct link *link)
         FAIL("the node closed the connection");
     }
     link->end += (size_t)got;
+    link->is_apart = node_runs_elsewhere(link);
 }
 
 void link_next(struct link *link, struct kv_bytes *frame)

@@ -4,6 +4,7 @@
 #define KV_BENCH_LINK_H
 
 #include <kv/bytes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,7 @@ struct link {
     size_t start, end, capacity; /* the part of input that has come and is not read yet */
     uint8_t *output;
     size_t queued, room;
+    bool is_apart; /* the node ran on another processor when it sent last */
 };
 
 /* What the frames of this peer say who is speaking. */

@@ -4,7 +4,8 @@
  * calls in flight, each from a process of its own: MONITOR_P, {'$gen_call', {Pid, [alias|Ref]},
  * {get, Key, nil}}, the reply, DEMONITOR_P: what gen_server:call/2 puts on the wire. A caller that
  * has its reply makes its next call at once; what belongs to replies that came together leaves in
- * one write, or in several if there is so much of it that the node could begin with it. */
+ * one write, or in several if there is so much of it that the node, on a processor of its own,
+ * could begin with it. */
 #include "bucket.h"
 #include "fail.h"
 #include "program.h"
@@ -157,7 +158,7 @@ static uint64_t run(struct bench *bench, double seconds)
         do {
             next_call(bench, frame, time, time < end);
             in_flight -= time < end ? 0 : 1;
-            if (bench->link.queued >= PLENTY) {
+            if (bench->link.is_apart && bench->link.queued >= PLENTY) {
                 link_flush(&bench->link);
             }
         } while (link_next_buffered(&bench->link, &frame));

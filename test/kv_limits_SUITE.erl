@@ -145,6 +145,8 @@ what_is_deleted_makes_room(Config) ->
         ?assertEqual(End div 2, kv_bucket:delete_many(First, lists:seq(0, End div 2 - 1))),
         Again = fill(First, End) - End,
         ?assert(Again > End div 4),
+        ?assertEqual(?VALUE, kv_bucket:delete(First, End - 1)),
+        ?assertEqual(ok, kv_bucket:put(First, once_more, ?VALUE)),
         _ = kv_bucket:delete_many(First, lists:seq(End div 2, End + Again)),
         ?assert(fill(Second, 0) > End div 4)
     end).

@@ -13,6 +13,7 @@ enum {
     DEAD_FREE = 4096,      /* and this many bytes are never too many */
     PAGE_SHARE = 16,       /* a log page is this part of the table, within its limits */
     SMALL_SPARE_SHARE = 4, /* what a new small page leaves free */
+    LOOKED_AT = 64,        /* pages of which little is dead, when there is no room */
     FEW = 64               /* bytes for which memcpy() is not called */
 };
 
@@ -441,14 +442,31 @@ bool kv_log_is_dusty(const struct kv_table *table)
     return table->dead > DEAD_FREE && table->dead > table->log_bytes / DEAD_SHARE;
 }
 
+static bool take_victim(struct kv_table *table, unsigned list, uint32_t page)
+{
+    table->victim = page;
+    table->victim_at = 0;
+    kv_page_list_remove(table->arena, &table->full[list], page);
+    return true;
+}
+
+/* Of which little is dead: a page in which something has died of late is among the first. */
+static bool choose_poor_victim(struct kv_table *table)
+{
+    const struct kv_page *pages = table->arena->pages;
+    uint32_t best = table->full[0];
+    uint32_t page = table->full[0];
+    for (unsigned i = 0; i < LOOKED_AT && page != 0; i++, page = pages[page].next) {
+        best = pages[page].log.dead > pages[best].log.dead ? page : best;
+    }
+    return best != 0 && pages[best].log.dead > 0 && take_victim(table, 0, best);
+}
+
 static bool choose_victim(struct kv_table *table)
 {
     for (unsigned i = KV_LOG_LISTS - 1; i >= 1; i--) { /* the last list has less than an eighth */
         if (table->full[i] != 0) {
-            table->victim = table->full[i];
-            table->victim_at = 0;
-            kv_page_list_remove(table->arena, &table->full[i], table->victim);
-            return true;
+            return take_victim(table, i, table->full[i]);
         }
     }
     return false;
@@ -488,6 +506,17 @@ bool kv_log_clean(struct kv_table *table, unsigned entries)
         }
     }
     return true;
+}
+
+bool kv_log_squeeze(struct kv_table *table, unsigned entries)
+{
+    unsigned left = entries;
+    while (left > 0 && !is_small(table) &&
+           (table->victim != 0 || choose_victim(table) || choose_poor_victim(table)) &&
+           clean_entry(table)) {
+        left--;
+    }
+    return left < entries;
 }
 
 /* ---- the end ----------------------------------------------------------------------------------

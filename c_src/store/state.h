@@ -301,6 +301,10 @@ bool kv_log_is_dusty(const struct kv_table *table);
  * when there is no page worth it. */
 bool kv_log_clean(struct kv_table *table, unsigned entries);
 
+/* The same when there is no room, where it is worth it for a page of which little is dead, too.
+ * False when nothing was looked at. */
+bool kv_log_squeeze(struct kv_table *table, unsigned entries);
+
 bool kv_log_is_pinned(const struct kv_arena *arena, uint64_t offset);
 
 /* Hands all pages over to the grave: the table's log is as new. */

@@ -343,7 +343,7 @@ static bool make_room(struct kv_table *table)
     for (unsigned i = 0; !freed && i < ROOM_EVICTED && kv_evict_one(table); i++) {
         freed = i + 1 == ROOM_EVICTED;
     }
-    return kv_log_clean(table, ROOM_CLEANED) || freed;
+    return kv_log_squeeze(table, ROOM_CLEANED) || freed;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------

@@ -571,6 +571,29 @@ Test(store_limits, a_put_over_the_limit_of_the_arena_fails_and_the_rest_goes_on)
     cr_assert_eq(fill_up(count / 3), count / 3);
 }
 
+Test(store_limits, what_one_delete_has_freed_one_put_can_take)
+{
+    enum { VALUE = 1000, TURNS = 2000 };
+    static const uint8_t bytes[VALUE];
+    struct kv_item value = {.bytes = kv_bytes(bytes, VALUE), .form = 1};
+    unsigned next = 0;
+    uint64_t random = 7;
+    with_limit(4 << 20, KV_EVICT_NONE, 0);
+    while (kv_table_put(model.table, numbered(next), value, KV_NEVER) == KV_OK) {
+        next++;
+    }
+    for (unsigned i = 0; i < TURNS; i++) {
+        unsigned gone = random_of(&random) % next;
+        if (kv_table_delete(model.table, numbered(gone))) {
+            uint64_t effort = kv_arena_effort(model.arena);
+            cr_assert_eq(kv_table_put(model.table, numbered(next++), value, KV_NEVER), KV_OK, "%u",
+                         i);
+            cr_assert_leq(effort_since(&effort), WORK_MAX);
+        }
+    }
+    kv_table_clear(model.table);
+}
+
 Test(store_limits, what_was_cleared_makes_room_at_once)
 {
     with_limit(4 << 20, KV_EVICT_NONE, 0);
@@ -653,7 +676,7 @@ Test(store, a_put_that_finds_no_memory_changes_nothing)
 {
     uint64_t random = 8;
     unsigned failed = 0;
-    for (unsigned i = 0; i < 3000; i++) {
+    for (unsigned i = 0; i < 6000; i++) {
         unsigned key = random_of(&random) % 2000;
         uint32_t length = some_length(&random);
         for (uint64_t n = 1; n < 8; n++) {
@@ -669,6 +692,9 @@ Test(store, a_put_that_finds_no_memory_changes_nothing)
         if (i % 500 == 0) {
             model_check(model.arena);
             model_compare(&model);
+        }
+        if (i % 100 == 99 && i > 3000) { /* a small table finds no room by moving entries */
+            model_clear(&model);
         }
     }
     cr_assert_gt(failed, 100);

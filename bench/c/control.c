@@ -3,6 +3,7 @@
 #include "fail.h"
 #include "program.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,7 +24,7 @@ struct watch {
 
 static struct watch watch_start(void)
 {
-    struct watch watch = {.schedule = schedule_open(getpid()), .last = now()};
+    struct watch watch = {.schedule = schedule_open(gettid()), .last = now()};
     watch.waited = schedule_waited(watch.schedule);
     return watch;
 }
@@ -58,18 +59,44 @@ static uint64_t end_of(double seconds)
     return now() + (uint64_t)(seconds * 1e9);
 }
 
-struct control control_compute(double seconds)
+struct computer {
+    uint64_t end;
+    struct control control;
+};
+
+static void *compute(void *argument)
 {
-    const uint64_t end = end_of(seconds);
+    struct computer *computer = argument;
     volatile uint64_t sum = 0;
     struct watch watch = watch_start();
-    while (watch.last < end) {
+    while (watch.last < computer->end) {
         for (unsigned i = 0; i < ROUNDS; i++) {
             sum = sum * i + 1;
         }
         look(&watch);
     }
-    return watch_end(&watch);
+    computer->control = watch_end(&watch);
+    return NULL;
+}
+
+static uint64_t longer(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+struct control control_compute(double seconds)
+{
+    pthread_t thread;
+    struct computer client = {.end = end_of(seconds)};
+    struct computer node = client;
+    if (pthread_create(&thread, NULL, compute, &node) != 0) {
+        FAIL("a thread is wanted");
+    }
+    (void)compute(&client);
+    (void)pthread_join(thread, NULL);
+    return (struct control){.longest = longer(client.control.longest, node.control.longest),
+                            .longest_own =
+                                longer(client.control.longest_own, node.control.longest_own)};
 }
 
 struct control control_sleep(double seconds)

@@ -1,6 +1,6 @@
 /* What the machine does to a program that asks nothing of a node: the control of an experiment.
  *
- * Each runs for so long, in this thread, and looks at the clock all the time. */
+ * Each runs for so long and looks at the clock all the time. */
 #ifndef KV_BENCH_CONTROL_H
 #define KV_BENCH_CONTROL_H
 
@@ -12,7 +12,9 @@ struct control {
     uint64_t longest_own; /* and without that for which others had the processor */
 };
 
-/* Computes only: no system call, no memory. */
+/* Computes only: no system call, no memory. In two threads, as node and client are both at work,
+ * and a host may stop a guest that keeps two processors busy where it lets it have one. The longest
+ * of either. */
 struct control control_compute(double seconds);
 
 /* Sleeps for 50 microseconds at a time, as a node does that is asked for something now and then. */

@@ -9,7 +9,7 @@
  * wait for nothing. Nor does it sleep after a turn that had plenty to do.
  *
  * While few call it is the other way round: to sleep and be woken takes longer than the call. So
- * the loop then looks for more for a while before it sleeps (kv_gather_has_many(), node.c). */
+ * the loop then looks for more for a while before it sleeps (struct kv_pace, node.c). */
 #ifndef KV_GATHER_H
 #define KV_GATHER_H
 
@@ -21,8 +21,20 @@ enum {
     KV_GATHER_WINDOW_US = 256, /* senders are counted over one to two of these */
     KV_GATHER_PRESET_US = 75,  /* see docs/architecture.md for what it was chosen by */
     KV_GATHER_MOST_US = 1000,
-    KV_SPIN_PRESET_US = 50,
+    KV_SPIN_PRESET_US = 200,
     KV_SPIN_MOST_US = 1000,
+    KV_SPIN_LEAST_US = 50, /* even when messages come faster: now and then one is late */
+    KV_SPIN_WAKE_US = 50,  /* they are that much further apart while the loop sleeps between them */
+    KV_SPIN_GAPS = 4,      /* times as long as messages usually are apart */
+    KV_PACE_SLOW_US = 4 * KV_SPIN_MOST_US, /* a longer pause says no more */
+};
+
+/* How fast messages come while few processes call. In nanoseconds, on the clock of uv_hrtime(). */
+struct kv_pace {
+    uint64_t seen; /* messages */
+    uint64_t last; /* when one was handled last */
+    uint64_t now;
+    uint64_t gap; /* that messages usually are apart, weighted by how recent they are */
 };
 
 /* Zeroed, it never waits. */

@@ -302,22 +302,45 @@ static int finish(struct kv_node *node)
 }
 
 /* To sleep and to be woken takes longer than to answer a call. So while few processes call, the
- * loop looks for the next message for a while before it sleeps. False: nothing is left that could
- * happen.
- */
+ * loop looks for the next message for a while before it sleeps: for some times as long as messages
+ * usually are apart, when that is so short that one is likely to come. */
+
+static void note_pace(struct kv_node *node)
+{
+    struct kv_pace *pace = &node->pace;
+    uint64_t seen = node->connections.gather.seen;
+    uint64_t now = uv_hrtime();
+    if (pace->seen != seen) {
+        uint64_t gap = now - pace->last;
+        gap = gap < KV_PACE_SLOW_US * NS_PER_US ? gap : KV_PACE_SLOW_US * NS_PER_US;
+        pace->gap = (3 * pace->gap + gap) / 4;
+        pace->seen = seen;
+        pace->last = now;
+    }
+    pace->now = now;
+}
+
+static bool is_worth_looking(struct kv_node *node)
+{
+    const struct kv_pace *pace = &node->pace;
+    uint64_t most = node->options.spin * NS_PER_US;
+    if (most == 0 || kv_gather_has_many(&node->connections.gather)) {
+        return false;
+    }
+    note_pace(node);
+    uint64_t patience = KV_SPIN_GAPS * pace->gap;
+    if (patience < KV_SPIN_LEAST_US * NS_PER_US) {
+        patience = KV_SPIN_LEAST_US * NS_PER_US;
+    }
+    return pace->gap < most + KV_SPIN_WAKE_US * NS_PER_US &&
+           pace->now - pace->last < (patience < most ? patience : most);
+}
+
+/* False: nothing is left that could happen. */
 static bool run_turn(struct kv_node *node)
 {
-    const struct kv_gather *gather = &node->connections.gather;
-    uint64_t seen = gather->seen;
-    uint64_t last = 0;
     bool alive = uv_run(&node->loop, UV_RUN_ONCE) != 0;
-    while (alive && node->options.spin > 0 && !kv_gather_has_many(gather)) {
-        if (gather->seen != seen) {
-            seen = gather->seen;
-            last = uv_hrtime();
-        } else if (uv_hrtime() - last >= node->options.spin * NS_PER_US) {
-            break;
-        }
+    while (alive && is_worth_looking(node)) {
         alive = uv_run(&node->loop, UV_RUN_NOWAIT) != 0;
     }
     return alive;

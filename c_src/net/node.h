@@ -47,6 +47,7 @@ struct kv_node {
     struct kv_runtime *runtime; /* NULL until the node is published */
     struct kv_mapping mapping;
     struct kv_arena *arena; /* there as long as the runtime is */
+    struct kv_pace pace;
     uv_timer_t arena_timer; /* for work that is left when nobody asks for anything, */
     uint64_t arena_due;     /* or will be then, on the clock of the arena; 0: another time */
     struct {

@@ -32,9 +32,10 @@ defmodule KV.Node do
     * `:gather` - microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are
       calling, so as to answer them together; 0: never. A single caller never waits, and where the program follows its
       callers none does. Default: 75.
-    * `:spin` - microseconds, 0 to 1000, that the program looks for the next message before it sleeps, while fewer than 8
-      processes are calling: a lone caller gets its answer in less than half the time, and the node takes processor
-      time meanwhile; 0: it sleeps at once. On one processor it never does so. Default: 50.
+    * `:spin` - microseconds, 0 to 1000, that the program looks for the next message before it sleeps, at most, while
+      fewer than 8 processes are calling, and so fast that one is likely to come: a lone caller gets its answer in less
+      than half the time, and the node takes processor time meanwhile; 0: it sleeps at once. On one processor it never
+      does so. Default: 200.
     * `:zeros` - whether `0.0` and `-0.0` are one key, `:same` or `:differ`. `:get_state` - whether
       `:sys.get_state/1` gets a state, `:bare`, or `{:ok, state}`, `:tagged`. Defaults: as in this VM; the releases
       of OTP differ.

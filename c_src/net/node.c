@@ -311,8 +311,9 @@ static void note_pace(struct kv_node *node)
     uint64_t seen = node->connections.gather.seen;
     uint64_t now = uv_hrtime();
     if (pace->seen != seen) {
+        const uint64_t slowest = (uint64_t)KV_PACE_SLOW_US * NS_PER_US;
         uint64_t gap = now - pace->last;
-        gap = gap < KV_PACE_SLOW_US * NS_PER_US ? gap : KV_PACE_SLOW_US * NS_PER_US;
+        gap = gap < slowest ? gap : slowest;
         pace->gap = (3 * pace->gap + gap) / 4;
         pace->seen = seen;
         pace->last = now;
@@ -328,11 +329,10 @@ static bool is_worth_looking(struct kv_node *node)
         return false;
     }
     note_pace(node);
+    const uint64_t least = (uint64_t)KV_SPIN_LEAST_US * NS_PER_US;
     uint64_t patience = KV_SPIN_GAPS * pace->gap;
-    if (patience < KV_SPIN_LEAST_US * NS_PER_US) {
-        patience = KV_SPIN_LEAST_US * NS_PER_US;
-    }
-    return pace->gap < most + KV_SPIN_WAKE_US * NS_PER_US &&
+    patience = patience > least ? patience : least;
+    return pace->gap < most + (uint64_t)KV_SPIN_WAKE_US * NS_PER_US &&
            pace->now - pace->last < (patience < most ? patience : most);
 }
 

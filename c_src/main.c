@@ -4,13 +4,29 @@
 #include "net/node.h"
 #include "observe/observe.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+enum { HEAP_KEPT = 8 << 20, MAPPED_FROM = 1 << 20 };
+
 static int start_services(struct kv_runtime *runtime)
 {
     int error = kv_services_start(runtime);
     return error == KV_OK ? kv_observe_start(runtime) : error;
 }
 
+/* Else the memory of each large message would be given back, and found again for the next. */
+static void keep_some_heap(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_FROM);
+#endif
+}
+
 int main(int argc, char **argv)
 {
+    keep_some_heap();
     return kv_node_main(argc, argv, start_services);
 }

@@ -2,7 +2,9 @@
  * one become one again. A run takes just the pages it needs: the rest of its block is free at once.
  *
  * Free blocks are clean (never used, or given back) or dirty. Only blocks of one kind join, so that
- * what is given back is never given back twice; dirty ones are used first.
+ * what is given back is hardly ever given back twice; but a run that is freed makes its whole block
+ * dirty with what is clean of the rest, or the next run of that size would find no dirty block, and
+ * each would be given back in turn. Dirty ones are used first.
  *
  * The first touch of a clean page makes the system find memory for it, which takes it some 10
  * microseconds, and now and then, on a virtual machine, 2 to 60 milliseconds. So some are prepared
@@ -69,7 +71,9 @@ static void remove_free(struct kv_arena *arena, uint32_t first)
     page->kind = KV_PAGE_INNER;
 }
 
-static void free_block(struct kv_arena *arena, uint32_t first, unsigned order, bool dirty)
+/* Up to the order `own` it joins with what is of the other kind, and all is dirty then. */
+static void free_block(struct kv_arena *arena, uint32_t first, unsigned order, bool dirty,
+                       unsigned own)
 {
     while (order + 1 < KV_PAGE_ORDERS) {
         uint32_t buddy = first ^ (UINT32_C(1) << order);
@@ -77,9 +81,11 @@ static void free_block(struct kv_arena *arena, uint32_t first, unsigned order, b
             break;
         }
         const struct kv_page *page = &arena->pages[buddy];
-        if (page->kind != KV_PAGE_FREE || page->order != order || page->dirty != dirty) {
+        if (page->kind != KV_PAGE_FREE || page->order != order ||
+            (page->dirty != dirty && order >= own)) {
             break;
         }
+        dirty = dirty || page->dirty;
         remove_free(arena, buddy);
         first = first < buddy ? first : buddy;
         order++;
@@ -88,13 +94,14 @@ static void free_block(struct kv_arena *arena, uint32_t first, unsigned order, b
 }
 
 /* Cuts pages at any place into blocks and frees them. */
-static void free_pages(struct kv_arena *arena, uint32_t first, uint64_t count, bool dirty)
+static void free_pages(struct kv_arena *arena, uint32_t first, uint64_t count, bool dirty,
+                       unsigned own)
 {
     while (count > 0) {
         unsigned aligned = first == 0 ? KV_PAGE_ORDERS - 1 : (unsigned)__builtin_ctz(first);
         unsigned fits = 63 - (unsigned)__builtin_clzll(count);
         unsigned order = aligned < fits ? aligned : fits;
-        free_block(arena, first, order, dirty);
+        free_block(arena, first, order, dirty, own);
         first += UINT32_C(1) << order;
         count -= UINT64_C(1) << order;
     }
@@ -102,7 +109,7 @@ static void free_pages(struct kv_arena *arena, uint32_t first, uint64_t count, b
 
 void kv_pages_init(struct kv_arena *arena)
 {
-    free_pages(arena, 1, arena->page_count - 1, false); /* page 0 is the header */
+    free_pages(arena, 1, arena->page_count - 1, false, 0); /* page 0 is the header */
 }
 
 static unsigned order_for(uint64_t count)
@@ -164,7 +171,7 @@ static void prepare(struct kv_arena *arena)
 
 void kv_arena_prepared(struct kv_arena *arena, bool ready)
 {
-    free_block(arena, arena->preparing, PREPARE_ORDER, ready);
+    free_block(arena, arena->preparing, PREPARE_ORDER, ready, 0);
     arena->preparing = 0;
     if (!ready) {
         arena->memory.prepare = NULL;
@@ -186,7 +193,7 @@ uint32_t kv_pages_take(struct kv_arena *arena, uint64_t count, enum kv_need need
     bool dirty = arena->pages[first].dirty;
     uint64_t block = UINT64_C(1) << arena->pages[first].order;
     remove_free(arena, first);
-    free_pages(arena, first + (uint32_t)count, block - count, dirty);
+    free_pages(arena, first + (uint32_t)count, block - count, dirty, 0);
     arena->pages[first].kind = KV_PAGE_RUN;
     arena->pages[first].run.pages = (uint32_t)count;
     arena->pages[first].run.pins = 0;
@@ -200,7 +207,7 @@ void kv_pages_give(struct kv_arena *arena, uint32_t first, uint64_t count)
     arena->pages[first].kind = KV_PAGE_INNER;
     arena->used_pages -= count;
     arena->effort++;
-    free_pages(arena, first, count, true);
+    free_pages(arena, first, count, true, order_for(count));
 }
 
 bool kv_pages_release(struct kv_arena *arena)
@@ -209,13 +216,16 @@ bool kv_pages_release(struct kv_arena *arena)
     if (arena->memory.release == NULL || arena->dirty_pages <= most) {
         return false;
     }
-    unsigned order = 31 - (unsigned)__builtin_clz(arena->free_orders[true]);
+    /* A little too much: what is left over of blocks goes before blocks that will be used again. */
+    uint32_t orders = arena->free_orders[true];
+    unsigned order = arena->dirty_pages > 2 * most ? 31 - (unsigned)__builtin_clz(orders)
+                                                   : (unsigned)__builtin_ctz(orders);
     uint32_t first = arena->free_lists[true][order];
     order = cut_block(arena, first, RELEASE_ORDER);
     arena->memory.release(arena->memory.context, (uint64_t)first * KV_ARENA_PAGE,
                           (uint64_t)KV_ARENA_PAGE << order);
     arena->effort++;
-    free_block(arena, first, order, false);
+    free_block(arena, first, order, false, 0);
     return true;
 }
 

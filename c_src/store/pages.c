@@ -16,7 +16,9 @@ enum {
     PREPARE_ORDER = 6,     /* and of those that are prepared at once */
     DIRTY_KEPT_MIN = 64,   /* pages that stay, since they are likely to be used soon */
     DIRTY_KEPT_SHARE = 64, /* or this part of the pages in use; as many are prepared ahead, */
-    AHEAD_MOST = 1024      /* but not more */
+    AHEAD_MOST = 1024,     /* but not more */
+    LEFT_OVER_SHARE =
+        4 /* what runs leave over of their blocks, beside what they take, while it is given back */
 };
 
 /* ---- lists ------------------------------------------------------------------------------------
@@ -210,16 +212,28 @@ void kv_pages_give(struct kv_arena *arena, uint32_t first, uint64_t count)
     free_pages(arena, first, count, true, order_for(count));
 }
 
+static unsigned highest(uint32_t orders)
+{
+    return 31 - (unsigned)__builtin_clz(orders);
+}
+
+/* Of a little too much, what is left over of blocks goes before the blocks themselves, which the
+ * next runs of that size will use again. */
+static unsigned order_to_release(const struct kv_arena *arena, uint64_t most)
+{
+    uint32_t orders = arena->free_orders[true];
+    uint32_t left_over = orders ^ UINT32_C(1) << highest(orders);
+    bool little = arena->dirty_pages <= most + arena->used_pages / LEFT_OVER_SHARE;
+    return highest(little && left_over != 0 ? left_over : orders);
+}
+
 bool kv_pages_release(struct kv_arena *arena)
 {
     uint64_t most = kept(arena) + (UINT64_C(1) << PREPARE_ORDER);
     if (arena->memory.release == NULL || arena->dirty_pages <= most) {
         return false;
     }
-    /* A little too much: what is left over of blocks goes before blocks that will be used again. */
-    uint32_t orders = arena->free_orders[true];
-    unsigned order = arena->dirty_pages > 2 * most ? 31 - (unsigned)__builtin_clz(orders)
-                                                   : (unsigned)__builtin_ctz(orders);
+    unsigned order = order_to_release(arena, most);
     uint32_t first = arena->free_lists[true][order];
     order = cut_block(arena, first, RELEASE_ORDER);
     arena->memory.release(arena->memory.context, (uint64_t)first * KV_ARENA_PAGE,

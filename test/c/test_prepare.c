@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 enum { RESERVE = 1 << 26, PAGES = RESERVE / KV_ARENA_PAGE, MANY = 100000, MARGIN = 128 };
 
@@ -144,5 +145,42 @@ Test(prepare, a_system_that_cannot_is_not_asked_again)
         (void)put(i);
     }
     cr_assert_eq(times_asked, 1);
+    model_check(arena);
+}
+
+/* ---- memory that is used again ----------------------------------------------------------------
+ */
+
+static long page_faults(void)
+{
+    struct rusage usage;
+    cr_assert_eq(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_minflt;
+}
+
+static void put_large(unsigned i, size_t length)
+{
+    static const uint8_t bytes[1 << 17];
+    struct kv_item value = {.bytes = kv_bytes(bytes, length), .form = 1};
+    cr_assert_eq(kv_table_put(table, key_of(i % 100), value, KV_NEVER), KV_OK);
+    (void)kv_arena_work(arena, 2);
+}
+
+/* Of 15 pages in a block of 16, of 17 in one of 32, and of 32 and 33. */
+Test(prepare, a_large_value_that_is_put_over_and_over_needs_no_memory_of_the_system)
+{
+    static const size_t LENGTHS[] = {60000, 65536, 130000, 131072};
+    (void)put(0);
+    answer(false);
+    for (size_t n = 0; n < sizeof LENGTHS / sizeof LENGTHS[0]; n++) {
+        for (unsigned i = 0; i < 1000; i++) {
+            put_large(i, LENGTHS[n]);
+        }
+        long before = page_faults();
+        for (unsigned i = 0; i < 1000; i++) {
+            put_large(i, LENGTHS[n]);
+        }
+        cr_assert_lt(page_faults() - before, 1000, "%zu bytes", LENGTHS[n]);
+    }
     model_check(arena);
 }

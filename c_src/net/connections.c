@@ -127,7 +127,7 @@ static void on_turn_end(uv_prepare_t *prepare)
         }
     } while (!kv_list_is_empty(&connections->doomed));
     kv_follow_tend(&connections->follow, kv_gather_has_many(&connections->gather),
-                   uv_now(prepare->loop));
+                   connections->gather.seen, uv_now(prepare->loop));
     kv_gather_wait(&connections->gather);
 }
 

@@ -71,12 +71,12 @@ static int processor_of(const struct kv_follow *follow)
     return processor;
 }
 
-void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t now)
+void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t messages, uint64_t now)
 {
     if (!follow->able || now == follow->looked || (!many && follow->processor < 0)) {
         return;
     }
-    bool is_flooded = follow->seen > KV_FOLLOW_MOST * (now - follow->looked);
+    bool is_flooded = messages - follow->seen > KV_FOLLOW_MOST * (now - follow->looked);
     int processor = many && !is_flooded && follow->socket >= 0 ? processor_of(follow) : -1;
     if (processor >= 0 && processor != follow->processor) {
         move_to(follow, processor);
@@ -84,7 +84,7 @@ void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t now)
         release(follow);
     }
     follow->looked = now;
-    follow->seen = 0;
+    follow->seen = messages;
     follow->socket = -1;
 }
 
@@ -103,10 +103,11 @@ bool kv_follow_is_local(int socket)
     return false;
 }
 
-void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t now)
+void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t messages, uint64_t now)
 {
     (void)follow;
     (void)many;
+    (void)messages;
     (void)now;
 }
 

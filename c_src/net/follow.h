@@ -23,9 +23,8 @@
 #include <sched.h>
 #endif
 
-enum {
-    KV_FOLLOW_MOST = 1000
-}; /* messages in a millisecond; a VM on two processors sends a third */
+/* Messages in a millisecond; a VM on two processors sends a third. */
+enum { KV_FOLLOW_MOST = 1000 };
 
 /* Zeroed, it never moves. */
 struct kv_follow {
@@ -33,7 +32,7 @@ struct kv_follow {
     int processor;   /* that it is held on; -1: on none */
     int socket;      /* that a message of this host came from since it was last looked; -1: none */
     uint64_t looked; /* milliseconds, the loop's clock */
-    uint64_t seen;   /* messages since then */
+    uint64_t seen;   /* messages that there had been then */
 #ifdef __linux__
     cpu_set_t allowed; /* at the beginning */
 #endif
@@ -49,15 +48,14 @@ bool kv_follow_is_local(int socket);
 /* A process has sent a message through that socket, or from outside: -1. */
 static inline void kv_follow_saw(struct kv_follow *follow, int socket)
 {
-    follow->seen++;
     if (socket >= 0) {
         follow->socket = socket;
     }
 }
 
-/* The end of a turn at `now`. Moves to the processor that served the socket last while `many` call,
- * and they do not send too much, else releases; looks once a millisecond. Two system calls then,
- * and none otherwise. */
-void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t now);
+/* The end of a turn at `now`, after so many messages in all. Moves to the processor that served the
+ * socket last while `many` call, and they do not send too much, else releases; looks once a
+ * millisecond. Two system calls then, and none otherwise. */
+void kv_follow_tend(struct kv_follow *follow, bool many, uint64_t messages, uint64_t now);
 
 #endif

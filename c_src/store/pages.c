@@ -17,8 +17,7 @@ enum {
     DIRTY_KEPT_MIN = 64,   /* pages that stay, since they are likely to be used soon */
     DIRTY_KEPT_SHARE = 64, /* or this part of the pages in use; as many are prepared ahead, */
     AHEAD_MOST = 1024,     /* but not more */
-    LEFT_OVER_SHARE =
-        4 /* what runs leave over of their blocks, beside what they take, while it is given back */
+    LEFT_OVER_SHARE = 4    /* this part of them beside that may be what runs leave of blocks */
 };
 
 /* ---- lists ------------------------------------------------------------------------------------

@@ -261,6 +261,25 @@ uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target)
     return number;
 }
 
+/* Whether a process is of the very run of the VM that is away. */
+static bool is_of_absent_vm(const struct kv_runtime *runtime, const struct kv_pid *pid)
+{
+    return runtime->vm_is_away && pid->creation == runtime->vm.creation &&
+           kv_bytes_equal(pid->node, kv_buffer_bytes(&runtime->vm.name));
+}
+
+uint64_t kv_monitor_owner(struct kv_process *self, const struct kv_pid *target)
+{
+    struct kv_runtime *runtime = self->runtime;
+    if (kv_route(runtime, target->node) == NULL && is_of_absent_vm(runtime, target)) {
+        add_monitor(self, &runtime->vm, target, ++runtime->next_monitor)->kept = true;
+        return runtime->next_monitor;
+    }
+    uint64_t number = kv_monitor(self, target);
+    find_monitor(runtime, number)->kept = true;
+    return number;
+}
+
 void kv_demonitor(struct kv_process *self, uint64_t number)
 {
     struct kv_monitor *monitor = find_monitor(self->runtime, number);
@@ -309,6 +328,109 @@ void kv_monitors_process_died(struct kv_process *process, struct kv_bytes reason
         drop_monitor(monitor);
     }
 }
+
+static void move_monitor(struct kv_monitor *monitor, struct kv_peer *to)
+{
+    monitor->peer = to;
+    kv_list_remove(&monitor->of_peer);
+    kv_list_append(&to->monitor_list, &monitor->of_peer);
+}
+
+void kv_monitors_vm_away(struct kv_peer *peer)
+{
+    KV_LIST_FOREACH (link, &peer->monitor_list) {
+        struct kv_monitor *monitor = KV_LIST_OF(link, struct kv_monitor, of_peer);
+        if (monitor->kept) {
+            move_monitor(monitor, &peer->runtime->vm);
+        }
+    }
+}
+
+/* A callback may end any process, and its monitors with it: so the numbers are what is gone over.
+ */
+static void tell_back(struct kv_runtime *runtime, struct kv_bytes numbers)
+{
+    for (size_t at = 0; at < numbers.length; at += sizeof(uint64_t)) {
+        uint64_t number = 0;
+        memcpy(&number, numbers.data + at, sizeof number);
+        const struct kv_monitor *monitor = find_monitor(runtime, number);
+        if (monitor != NULL) {
+            struct kv_process *process = monitor->process;
+            process->behaviour->handle_back(process, number);
+            kv_process_settle(process);
+        }
+    }
+}
+
+void kv_monitors_vm_back(struct kv_peer *peer)
+{
+    struct kv_runtime *runtime = peer->runtime;
+    struct kv_buffer numbers = KV_BUFFER_INIT; /* of those whose process wants to know */
+    KV_LIST_FOREACH (link, &runtime->vm.monitor_list) {
+        struct kv_monitor *monitor = KV_LIST_OF(link, struct kv_monitor, of_peer);
+        move_monitor(monitor, peer);
+        emit_monitor(monitor, KV_SIGNAL_MONITOR);
+        if (monitor->process->behaviour->handle_back != NULL) {
+            kv_buffer_append(&numbers, kv_bytes(&monitor->number, sizeof monitor->number));
+        }
+    }
+    tell_back(runtime, kv_buffer_bytes(&numbers));
+    kv_buffer_free(&numbers);
+}
+
+/* ---- who belongs to whom -----------------------------------------------------------------------
+ */
+
+static bool is_owned_by(const struct kv_monitor *monitor, const struct kv_remote *owner,
+                        const struct kv_process *but)
+{
+    return monitor->kept && kv_remote_equal(&monitor->target, owner) && monitor->process != but &&
+           monitor->process->behaviour == but->behaviour;
+}
+
+/* Appends the pids of those that belong to the owner. */
+static void find_owned(const struct kv_process *self, const struct kv_pid *owner,
+                       struct kv_buffer *pids)
+{
+    struct kv_runtime *runtime = self->runtime;
+    const struct kv_peer *peer = kv_route(runtime, owner->node);
+    struct kv_remote remote = kv_remote_of(owner);
+    if (peer == NULL && is_of_absent_vm(runtime, owner)) {
+        peer = &runtime->vm;
+    }
+    if (peer == NULL) {
+        return;
+    }
+    KV_LIST_FOREACH (link, &peer->monitor_list) {
+        const struct kv_monitor *monitor = KV_LIST_OF(link, struct kv_monitor, of_peer);
+        if (is_owned_by(monitor, &remote, self)) {
+            struct kv_pid pid = kv_process_pid(monitor->process);
+            kv_buffer_append(pids, kv_bytes(&pid, sizeof pid));
+        }
+    }
+}
+
+/* The list of monitors changes with each process that ends: so all are looked for before. */
+void kv_replace_owned(struct kv_process *self, const struct kv_pid *owner, const char *reason)
+{
+    struct kv_buffer pids = KV_BUFFER_INIT;
+    struct kv_buffer term = KV_BUFFER_INIT;
+    find_owned(self, owner, &pids);
+    kv_write_atom_text(&term, reason);
+    for (size_t at = 0; at < pids.length; at += sizeof(struct kv_pid)) {
+        struct kv_pid pid;
+        memcpy(&pid, pids.data + at, sizeof pid);
+        struct kv_process *process = kv_process_find(self->runtime, &pid);
+        if (process != NULL) {
+            kv_process_kill(process, kv_buffer_bytes(&term));
+        }
+    }
+    kv_buffer_free(&pids);
+    kv_buffer_free(&term);
+}
+
+/* ---- lost peers --------------------------------------------------------------------------------
+ */
 
 void kv_monitors_peer_lost(struct kv_peer *peer)
 {

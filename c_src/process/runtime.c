@@ -44,6 +44,8 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     kv_list_init(&runtime->spare_watches);
     kv_list_init(&runtime->offers);
     peer_init(&runtime->local, runtime, options->node, options->creation, NULL);
+    peer_init(&runtime->vm, runtime, options->vm, 0, NULL);
+    runtime->vm.lost = true;
     return runtime;
 }
 
@@ -85,6 +87,7 @@ void kv_runtime_free(struct kv_runtime *runtime)
         kv_free(peer);
     }
     forget_relations(&runtime->local);
+    forget_relations(&runtime->vm);
     KV_LIST_FOREACH (entry, &runtime->signals) {
         kv_free(KV_LIST_OF(entry, struct kv_kept, link));
     }
@@ -330,11 +333,48 @@ void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state)
     peer->get_state = get_state;
 }
 
+static bool is_vm(const struct kv_peer *peer)
+{
+    return kv_bytes_equal(kv_buffer_bytes(&peer->name), kv_buffer_bytes(&peer->runtime->vm.name));
+}
+
+bool kv_runtime_vm_is_away(const struct kv_runtime *runtime)
+{
+    return runtime->vm_is_away;
+}
+
+void kv_runtime_vm_expired(struct kv_runtime *runtime)
+{
+    runtime->vm_is_away = false;
+    kv_monitors_peer_lost(&runtime->vm);
+    deliver_local_signals(runtime);
+}
+
+void kv_runtime_peer_ready(struct kv_peer *peer)
+{
+    struct kv_runtime *runtime = peer->runtime;
+    if (!runtime->vm_is_away || !is_vm(peer)) {
+        return;
+    }
+    if (peer->creation == runtime->vm.creation) {
+        runtime->vm_is_away = false;
+        kv_monitors_vm_back(peer);
+        deliver_local_signals(runtime);
+    } else {
+        kv_runtime_vm_expired(runtime); /* its processes are not those that ours know */
+    }
+}
+
 void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer)
 {
     kv_map_remove(&runtime->peers, &peer->by_name);
     kv_list_remove(&peer->of_runtime);
     peer->lost = true;
+    if (is_vm(peer)) {
+        runtime->vm_is_away = true;
+        runtime->vm.creation = peer->creation;
+        kv_monitors_vm_away(peer);
+    }
     kv_links_peer_lost(peer);
     kv_monitors_peer_lost(peer);
     deliver_local_signals(runtime);

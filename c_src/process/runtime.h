@@ -45,6 +45,9 @@ enum kv_get_state { KV_GET_STATE_BARE, KV_GET_STATE_TAGGED };
 
 struct kv_runtime_options {
     struct kv_bytes node; /* our "alive@host"; copied */
+    /* The node whose processes own ours, and which may be away for a while: see
+     * kv_runtime_peer_down(). Copied; empty: there is none. */
+    struct kv_bytes vm;
     uint32_t creation;
     struct kv_hash_key hash_key; /* random */
     enum kv_zeros zeros;
@@ -72,6 +75,12 @@ int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behavio
 struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
                                    uint32_t creation, void *carrier);
 
+/* To be called once the carrier of a peer can carry, and before the peer's first signal is handled.
+ * If the peer is the VM and was away, with the same creation: the monitors that were kept are sent
+ * anew, so that an owner that is dead answers DOWN. With another creation they fire with
+ * noconnection. */
+void kv_runtime_peer_ready(struct kv_peer *peer);
+
 /* The name it was given, valid until kv_runtime_peer_down(). */
 struct kv_bytes kv_runtime_peer_name(const struct kv_peer *peer);
 
@@ -79,8 +88,15 @@ struct kv_bytes kv_runtime_peer_name(const struct kv_peer *peer);
 void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state);
 
 /* It is no more: links to its processes break with noconnection, monitors on them fire, its
- * monitors on ours are forgotten. The peer is freed; nothing is sent to its carrier. */
+ * monitors on ours are forgotten. The peer is freed; nothing is sent to its carrier. If it is the
+ * VM, it is away from now on: monitors made by kv_monitor_owner() do not fire, but are kept. */
 void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer);
+
+/* Whether the VM was connected, and has been lost since. */
+bool kv_runtime_vm_is_away(const struct kv_runtime *runtime);
+
+/* The VM has been away for too long: what was kept fires with noconnection. */
+void kv_runtime_vm_expired(struct kv_runtime *runtime);
 
 /* Handles one signal of a peer. KV_OK, or KV_EPROTOCOL when the connection must be closed. */
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,

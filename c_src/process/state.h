@@ -73,6 +73,7 @@ struct kv_monitor {
     struct kv_peer *peer;
     struct kv_remote target;
     uint64_t number;
+    bool kept; /* while the VM that holds the node is away: see kv_monitor_owner() */
 };
 
 /* A signal on its way between two processes of this node, or a message kept while suspended. */
@@ -147,6 +148,11 @@ struct kv_runtime {
     struct kv_list spare_watches; /* struct kv_watch, by of_peer */
     size_t spare_watch_count;
     struct kv_peer local;
+    /* In place of the VM that holds this node, while it is away: nothing finds it by its name and
+     * nothing is sent to it, but it has the VM's name and creation and the monitors that are kept.
+     * Its name is empty when no VM was named. */
+    struct kv_peer vm;
+    bool vm_is_away;
     uint64_t next_process;
     uint64_t next_monitor;
     uint64_t next_unlink;
@@ -200,7 +206,12 @@ void kv_down_received(struct kv_peer *peer, const struct kv_signal *signal);
 void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
                       const struct kv_pid *watcher, const struct kv_ref *ref, bool by_name);
 void kv_monitors_process_died(struct kv_process *process, struct kv_bytes reason);
+/* The peer is lost, or its kept monitors are waited for no longer. */
 void kv_monitors_peer_lost(struct kv_peer *peer);
+/* The VM is away: runtime->vm takes over what is kept of the monitors on its processes. */
+void kv_monitors_vm_away(struct kv_peer *peer);
+/* The VM is back: its peer takes them over again, and each is sent anew. */
+void kv_monitors_vm_back(struct kv_peer *peer);
 /* Releases the watches that are kept for later. */
 void kv_monitors_drop_spares(struct kv_runtime *runtime);
 

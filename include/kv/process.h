@@ -64,6 +64,10 @@ struct kv_behaviour {
     void (*handle_info)(struct kv_process *self, struct kv_bytes message);
     /* A process that was monitored is gone. May be NULL. */
     void (*handle_down)(struct kv_process *self, uint64_t monitor, struct kv_bytes reason);
+    /* The VM that holds this node was away, and the monitor of that number, one of those of
+     * kv_monitor_owner(), has just been sent to it anew: what was on its way to or from the process
+     * it is on may have been lost. Called after all such monitors were sent. May be NULL. */
+    void (*handle_back)(struct kv_process *self, uint64_t monitor);
     /* The time set with kv_process_set_timer() has come. */
     void (*handle_timer)(struct kv_process *self);
     /* An exit signal. With this callback a process traps exits; without it, it dies of them. */
@@ -154,6 +158,17 @@ void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,
  * the next message) with reason noproc when it is dead, with noconnection when its node is not
  * connected or gets lost. */
 uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target);
+
+/* The same, for a process that this one belongs to or cannot do without. If it is on the VM that
+ * holds this node, a lost connection alone does not fire the monitor: the monitor is kept while the
+ * VM is away, for the time that the node is told to wait (--reconnect-timeout), and is sent anew
+ * when the VM is back. It fires with noconnection when the VM does not come back, or comes back as
+ * another run. */
+uint64_t kv_monitor_owner(struct kv_process *self, const struct kv_pid *target);
+
+/* Ends, with that reason, the other processes of the behaviour of this one that monitor `owner` as
+ * by kv_monitor_owner(). Linear in what monitors processes of that node. */
+void kv_replace_owned(struct kv_process *self, const struct kv_pid *owner, const char *reason);
 
 /* Ends the monitor of that number; handle_down is not called for it any more. An unknown number is
  * ignored. */

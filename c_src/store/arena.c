@@ -102,7 +102,7 @@ struct kv_arena *kv_arena_new(const struct kv_arena_memory *memory,
     kv_list_init(&arena->tables);
     kv_list_init(&arena->dusty);
     arena->limit_pages = arena->page_count;
-    arena->directory = kv_table_new(arena, NULL);
+    arena->directory = kv_table_new(arena, &(struct kv_table_options){.internal = true});
     if (options->max_memory != 0 && options->max_memory / KV_ARENA_PAGE < arena->limit_pages) {
         arena->limit_pages = options->max_memory / KV_ARENA_PAGE;
     }
@@ -282,5 +282,7 @@ void kv_arena_stats(const struct kv_arena *arena, struct kv_arena_stats *stats)
         .other = used - arena->entry_bytes - arena->index_bytes,
         .free = arena->dirty_pages * KV_ARENA_PAGE,
         .tables = arena->table_count - 1, /* without the directory */
+        .items = arena->items,
+        .item_bytes = arena->item_bytes,
     };
 }

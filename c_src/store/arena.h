@@ -82,7 +82,7 @@ void kv_arena_unpin(struct kv_arena *arena, const void *data);
 /* Entries of more bytes lie in a run of pages of their own. */
 enum { KV_ENTRY_SMALL_MAX = 8192 };
 
-/* All in bytes. */
+/* All in bytes but the numbers. O(1). */
 struct kv_arena_stats {
     uint64_t limit;    /* max_memory, or the whole reserve */
     uint64_t reserved; /* of the system: pages in use, and free ones that were not given back */
@@ -92,6 +92,8 @@ struct kv_arena_stats {
     uint64_t other; /* header, table slots, parts of pages not in use */
     uint64_t free;  /* pages that are free and not given back */
     uint64_t tables;
+    uint64_t items;      /* a number: entries of the tables that are not internal, and */
+    uint64_t item_bytes; /* bytes of their keys and values */
 };
 
 void kv_arena_stats(const struct kv_arena *arena, struct kv_arena_stats *stats);

@@ -76,6 +76,8 @@ struct kv_arena {
     uint64_t entry_bytes;
     uint64_t live_bytes;
     uint64_t index_bytes;
+    uint64_t items; /* of tables that are not internal */
+    uint64_t item_bytes;
     struct kv_list graves;
     struct kv_list tables; /* all */
     struct kv_list dusty;  /* those with more dead bytes than they should have */
@@ -101,6 +103,7 @@ struct kv_table {
     uint32_t number; /* of the slot */
     uint32_t id, serial;
     bool published;
+    bool internal;
     uint8_t evict;
     struct kv_list of_arena, of_dusty;
     bool is_changing; /* all stripes are locked until kv_table_end_changes() */

@@ -45,10 +45,19 @@ void kv_table_set_next_expiry(struct kv_table *table, uint64_t time)
     KV_STORE_RELEASE(table->slot->next_expiry, time == UINT64_MAX ? KV_NEVER : time);
 }
 
+static void count_items(const struct kv_table *table, int64_t entries, int64_t bytes)
+{
+    if (!table->internal) {
+        table->arena->items += (uint64_t)entries;
+        table->arena->item_bytes += (uint64_t)bytes;
+    }
+}
+
 static void count_entry(struct kv_table *table, int64_t entries, int64_t bytes)
 {
     KV_STORE_RELEASE(table->slot->count, table->slot->count + (uint64_t)entries);
     KV_STORE_RELAXED(table->slot->bytes, table->slot->bytes + (uint64_t)bytes);
+    count_items(table, entries, bytes);
 }
 
 static int64_t bytes_of(const struct kv_entry *entry)
@@ -92,6 +101,7 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     table->slot = kv_slot(arena, number);
     table->evict = (uint8_t)(options == NULL ? KV_EVICT_NONE : options->evict);
     table->max_memory = options == NULL ? 0 : options->max_memory;
+    table->internal = options != NULL && options->internal;
     table->next_expiry = UINT64_MAX;
     kv_list_append(&arena->tables, &table->of_arena);
     kv_list_init(&table->of_dusty);
@@ -100,8 +110,11 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     return table;
 }
 
-static void bury(struct kv_table *table, uint64_t root)
+/* Takes the contents out and has them freed. */
+static void empty(struct kv_table *table, uint32_t generations)
 {
+    count_items(table, -(int64_t)table->slot->count, -(int64_t)table->slot->bytes);
+    uint64_t root = reset_slot(table, generations);
     kv_list_remove(&table->of_dusty);
     table->expiring = table->sweep = 0;
     kv_table_set_next_expiry(table, UINT64_MAX);
@@ -126,7 +139,7 @@ void kv_table_free(struct kv_table *table)
     if (table->published) {
         (void)kv_table_delete(arena->directory, pid_key((uint32_t[]){table->id, table->serial}));
     }
-    bury(table, reset_slot(table, 1));
+    empty(table, 1);
     kv_slot_give(arena, table->number);
     kv_list_remove(&table->of_arena);
     arena->table_count--;
@@ -135,7 +148,7 @@ void kv_table_free(struct kv_table *table)
 
 void kv_table_clear(struct kv_table *table)
 {
-    bury(table, reset_slot(table, 0));
+    empty(table, 0);
 }
 
 int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, struct kv_table *table)

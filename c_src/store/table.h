@@ -29,6 +29,7 @@ enum kv_evict {
 struct kv_table_options {
     enum kv_evict evict;
     uint64_t max_memory; /* bytes of entries and index, 0: no limit */
+    bool internal;       /* no user's: kv_arena_stats() does not count its items */
 };
 
 /* NULL when there is no memory. Freed with kv_table_free(). `options` may be NULL. */

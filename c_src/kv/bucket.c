@@ -33,7 +33,10 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
 {
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_start_options options = {0};
-    return kv_start(self, list, KV_BUCKET_OPTIONS, open_table, &options, &bucket->owner, reason);
+    int error =
+        kv_start(self, list, KV_BUCKET_OPTIONS, open_table, &options, &bucket->owner, reason);
+    bucket->generation = options.generation;
+    return error;
 }
 
 static void terminate(struct kv_process *self, struct kv_bytes reason)
@@ -414,6 +417,16 @@ static void get_and_update(struct kv_process *self, const struct kv_from *from,
     run_agent(self, from, KV_AGENT_GET_AND_UPDATE, arguments[0]);
 }
 
+static void generation(struct kv_process *self, const struct kv_from *from,
+                       const struct kv_bytes *arguments)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_buffer *term = kv_process_scratch(self);
+    (void)arguments;
+    kv_write_u64(term, bucket->generation);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
 enum { MAX_ARGUMENTS = 3 };
 
 /* What is called most comes first. */
@@ -446,6 +459,7 @@ static const struct {
     CALL("delete_many", 1, kv_many_delete),
     CALL("update", 1, update),
     CALL("get_and_update", 1, get_and_update),
+    CALL("generation", 0, generation),
 };
 #undef CALL
 

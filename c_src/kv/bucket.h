@@ -14,6 +14,7 @@ struct kv_bucket {
     struct kv_buffer label;
     uint64_t expiry; /* of what the present request puts */
     uint64_t owner;  /* the monitor on the process this bucket belongs to, or 0 */
+    uint64_t generation;
 };
 
 /* The value of a key, valid until the bucket is changed, or another value is asked for. */

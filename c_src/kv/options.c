@@ -72,7 +72,14 @@ static bool take_ancestors(struct kv_bytes value, struct kv_bytes *to)
     return count == 0 || kv_read_nil(&reader) == KV_OK;
 }
 
-static bool take_bytes(struct kv_bytes value, uint64_t *to)
+static bool take_flag(struct kv_bytes value, bool *to)
+{
+    *to = kv_term_is_atom(value, "true");
+    return *to || kv_term_is_atom(value, "false");
+}
+
+/* From 1 on. */
+static bool take_number(struct kv_bytes value, uint64_t *to)
 {
     struct kv_reader reader = kv_reader(value);
     return kv_read_u64(&reader, to) == KV_OK && *to > 0;
@@ -109,8 +116,14 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     if (kv_bytes_is(key, "ancestors")) {
         return take_ancestors(value, &options->ancestors);
     }
+    if (kv_bytes_is(key, "generation")) {
+        return take_number(value, &options->generation);
+    }
+    if (kv_bytes_is(key, "only")) {
+        return take_flag(value, &options->only);
+    }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_memory")) {
-        return take_bytes(value, &options->table.max_memory);
+        return take_number(value, &options->table.max_memory);
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "evict")) {
         return take_evict(value, &options->table.evict);
@@ -208,7 +221,14 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
              struct kv_buffer *reason)
 {
     size_t start = reason->length;
+    struct kv_pid pid;
+    options->generation = 1;
     int error = read_options(list, set, options, reason);
+    struct kv_reader reader = kv_reader(options->owner);
+    bool owned = kv_read_pid(&reader, &pid) == KV_OK;
+    if (error == KV_OK && owned && options->only) {
+        kv_replace_owned(self, &pid, "replaced");
+    }
     if (error == KV_OK) {
         error = register_name(self, options->name, reason);
     }
@@ -217,12 +237,10 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
         error = open(self, options, reason);
     }
     *owner = 0;
-    struct kv_pid pid;
-    struct kv_reader reader = kv_reader(options->owner);
-    if (kv_read_pid(&reader, &pid) == KV_OK) {
+    if (owned) {
         /* The monitor first: an owner that ends as soon as it is told is still watched by then. */
         if (error == KV_OK) {
-            *owner = kv_monitor(self, &pid);
+            *owner = kv_monitor_owner(self, &pid);
         }
         acknowledge(self, &pid, kv_buffer_since(reason, start));
     }

@@ -53,6 +53,7 @@ struct registry {
     struct kv_buffer event_manager; /* a pid or {Name, Node} as a term; empty: none */
     uint64_t owner;
     uint64_t creator_monitor;
+    uint64_t generation;
 };
 
 /* ---- entries -----------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ static int open_table(struct kv_process *self, const struct kv_start_options *op
     struct registry *registry = kv_process_state(self);
     struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
     struct kv_pid pid = kv_process_pid(self);
-    registry->shown = kv_table_new(arena, NULL);
+    registry->shown = kv_table_new(arena, &(struct kv_table_options){.internal = true});
     if (registry->shown == NULL || kv_arena_publish(arena, pid.id, pid.serial | KV_DIRECTORY_NAMES,
                                                     registry->shown) != KV_OK) {
         kv_table_free(registry->shown);
@@ -381,12 +382,13 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     if (error != KV_OK) {
         return error;
     }
+    registry->generation = options.generation;
     kv_buffer_append(&registry->creator, options.creator);
     kv_buffer_append(&registry->event_manager, options.event_manager);
     struct kv_pid creator;
     struct kv_reader reader = kv_reader(options.creator);
     if (kv_read_pid(&reader, &creator) == KV_OK) {
-        registry->creator_monitor = kv_monitor(self, &creator);
+        registry->creator_monitor = kv_monitor_owner(self, &creator);
     }
     return KV_OK;
 }
@@ -428,6 +430,22 @@ static void creator_down(struct kv_process *self, struct kv_bytes reason)
     }
 }
 
+/* What was asked of the creator, or its answer, may have been lost: a name that it has made a
+ * bucket for already is told so when it answers again. */
+static void handle_back(struct kv_process *self, uint64_t monitor)
+{
+    const struct registry *registry = kv_process_const_state(self);
+    if (monitor != registry->creator_monitor) {
+        return;
+    }
+    KV_LIST_FOREACH (link, &registry->entries) {
+        const struct entry *entry = KV_LIST_OF(link, const struct entry, of_registry);
+        if (entry->step == ENTRY_CREATING) {
+            ask_creator(self, entry);
+        }
+    }
+}
+
 static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_bytes reason)
 {
     struct registry *registry = kv_process_state(self);
@@ -463,10 +481,77 @@ static bool read_name(struct kv_bytes term, struct kv_bytes *name)
     return kv_read_binary(&reader, name) == KV_OK;
 }
 
+/* {bucket_created, Name, Pid}, {bucket_failed, Name, Reason}: the creator's answers. */
+struct creator_answer {
+    bool success; /* false also where Pid is none: that term is the reason then */
+    struct kv_bytes name;
+    struct kv_pid pid;      /* if success */
+    struct kv_bytes reason; /* else */
+};
+
+static bool read_creator_answer(struct kv_bytes request, struct creator_answer *answer)
+{
+    struct kv_reader reader = kv_reader(request);
+    if (kv_read_tuple_of(&reader, 3) != KV_OK) {
+        return false;
+    }
+    answer->success = kv_read_this_atom(&reader, "bucket_created") == KV_OK;
+    if ((!answer->success && kv_read_this_atom(&reader, "bucket_failed") != KV_OK) ||
+        kv_read_binary(&reader, &answer->name) != KV_OK) {
+        return false;
+    }
+    answer->success = answer->success && kv_read_pid(&reader, &answer->pid) == KV_OK;
+    return answer->success || kv_read_any(&reader, &answer->reason) == KV_OK;
+}
+
+/* {error, {already_created, Pid}} */
+static void reply_already_created(struct kv_process *self, const struct kv_from *from,
+                                  const struct kv_pid *pid)
+{
+    struct kv_buffer detail = KV_BUFFER_INIT;
+    kv_write_pid(&detail, pid);
+    kv_reply_error(self, from, "already_created", kv_buffer_bytes(&detail));
+    kv_buffer_free(&detail);
+}
+
+/* {bucket_created, Name, Pid} as a call: the creator hears whether its bucket has the name. */
+static void take_created(struct kv_process *self, const struct kv_from *from,
+                         const struct creator_answer *answer)
+{
+    struct entry *entry = find(self, answer->name);
+    if (entry == NULL) {
+        static const uint8_t unknown[] = "\x77\x0cunknown_name";
+        reply_failure(self, from, kv_bytes(unknown, sizeof unknown - 1));
+        return;
+    }
+    if (entry->step == ENTRY_CREATING) {
+        created(self, entry, &answer->pid);
+    } else if (!kv_pid_equal(&entry->pid, &answer->pid)) {
+        reply_already_created(self, from, &entry->pid);
+        return;
+    }
+    kv_reply_atom(self, from, "ok");
+}
+
+static void reply_names(struct kv_process *self, const struct kv_from *from)
+{
+    struct kv_buffer *names = kv_process_scratch(self);
+    write_names(kv_process_const_state(self), names);
+    kv_reply(self, from, kv_buffer_bytes(names));
+}
+
+static void reply_generation(struct kv_process *self, const struct kv_from *from)
+{
+    const struct registry *registry = kv_process_const_state(self);
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_u64(term, registry->generation);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
 static void handle_call(struct kv_process *self, const struct kv_from *from,
                         struct kv_bytes request)
 {
-    const struct registry *registry = kv_process_state(self);
+    struct creator_answer answer;
     struct kv_bytes term;
     struct kv_bytes name;
     bool is_lookup = read_named(request, "lookup", &term);
@@ -478,9 +563,11 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
     } else if (is_create) {
         create(self, from, name);
     } else if (kv_term_is_atom(request, "names")) {
-        struct kv_buffer *names = kv_process_scratch(self);
-        write_names(registry, names);
-        kv_reply(self, from, kv_buffer_bytes(names));
+        reply_names(self, from);
+    } else if (kv_term_is_atom(request, "generation")) {
+        reply_generation(self, from);
+    } else if (read_creator_answer(request, &answer) && answer.success) {
+        take_created(self, from, &answer);
     } else if (kv_term_is_atom(request, "stop")) {
         kv_reply_atom(self, from, "ok");
         kv_process_exit_atom(self, "normal");
@@ -489,30 +576,21 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
     }
 }
 
-/* {bucket_created, Name, Pid}, {bucket_failed, Name, Reason}: the creator's answers. */
+/* The creator's answer as a cast. */
 static bool handle_answer(struct kv_process *self, struct kv_bytes request)
 {
-    struct kv_bytes name;
-    struct kv_bytes reason = kv_bytes(NULL, 0);
-    struct kv_pid pid;
-    struct kv_reader reader = kv_reader(request);
-    if (kv_read_tuple_of(&reader, 3) != KV_OK) {
+    struct creator_answer answer;
+    if (!read_creator_answer(request, &answer)) {
         return false;
     }
-    bool success = kv_read_this_atom(&reader, "bucket_created") == KV_OK;
-    if ((!success && kv_read_this_atom(&reader, "bucket_failed") != KV_OK) ||
-        kv_read_binary(&reader, &name) != KV_OK) {
-        return false;
-    }
-    struct entry *entry = find(self, name);
+    struct entry *entry = find(self, answer.name);
     if (entry == NULL || entry->step != ENTRY_CREATING) {
         return false;
     }
-    if (success && kv_read_pid(&reader, &pid) == KV_OK) {
-        created(self, entry, &pid);
+    if (answer.success) {
+        created(self, entry, &answer.pid);
     } else {
-        (void)kv_read_any(&reader, &reason);
-        failed(self, entry, reason);
+        failed(self, entry, answer.reason);
     }
     return true;
 }
@@ -542,6 +620,7 @@ const struct kv_behaviour kv_registry_behaviour = {
     .handle_call = handle_call,
     .handle_cast = handle_cast,
     .handle_down = handle_down,
+    .handle_back = handle_back,
     .handle_suspend = handle_suspend,
     .memory = memory,
     .write_state = write_state,

@@ -1,5 +1,23 @@
 #include "kv/kv.h"
 #include "process/runtime.h"
+#include "store/arena.h"
+
+/* {kv_totals, Buckets, Registries, Entries, Bytes}: what is lost if this node is. Asked by its VM
+ * once a second, as a ping: so it costs the same however much there is. */
+static void reply_totals(struct kv_process *self, const struct kv_from *from)
+{
+    struct kv_runtime *runtime = kv_process_runtime(self);
+    struct kv_buffer *term = kv_process_scratch(self);
+    struct kv_arena_stats stats;
+    kv_arena_stats(kv_runtime_arena(runtime), &stats);
+    kv_write_tuple(term, 5);
+    kv_write_atom_text(term, "kv_totals");
+    kv_write_u64(term, kv_runtime_count(runtime, &kv_bucket_behaviour));
+    kv_write_u64(term, kv_runtime_count(runtime, &kv_registry_behaviour));
+    kv_write_u64(term, stats.items);
+    kv_write_u64(term, stats.item_bytes);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
 
 /* net_adm:ping/1 asks {is_auth, Node} and takes every answer but `yes` for a refusal. */
 static void handle_call(struct kv_process *self, const struct kv_from *from,
@@ -8,6 +26,8 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
     struct kv_reader reader = kv_reader(request);
     if (kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_this_atom(&reader, "is_auth") == KV_OK) {
         kv_reply_atom(self, from, "yes");
+    } else if (kv_term_is_atom(request, "kv_totals")) {
+        reply_totals(self, from);
     } else {
         kv_reply_bad_request(self, from, request);
     }

@@ -15,6 +15,10 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
     process->runtime = runtime;
     process->number = ++runtime->next_process;
     process->behaviour = behaviour;
+    process->offer = kv_offer_of(runtime, behaviour);
+    if (process->offer != NULL) {
+        process->offer->processes++;
+    }
     process->state = kv_zalloc(behaviour->state_size);
     kv_list_init(&process->links);
     kv_list_init(&process->watches);
@@ -50,6 +54,9 @@ static void finish(struct kv_process *process, bool initialised)
     }
     kv_map_remove(&runtime->processes, &process->by_number);
     runtime->latest = NULL;
+    if (process->offer != NULL) {
+        process->offer->processes--;
+    }
     kv_walks_pass(process);
     kv_list_remove(&process->of_runtime);
     kv_list_remove(&process->of_timers);

@@ -65,6 +65,9 @@ void kv_runtime_free(struct kv_runtime *runtime);
  * borrowed for good. */
 void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
 
+/* How many processes of such a behaviour there are. O(offers), which are few. */
+size_t kv_runtime_count(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
+
 /* The init of a process of which a node has one: registers it under the name of its behaviour. */
 int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);
 

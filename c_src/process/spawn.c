@@ -5,12 +5,6 @@
 #include "base/endian.h"
 #include "process/state.h"
 
-/* A behaviour that peers may spawn. */
-struct kv_offer {
-    struct kv_list link;
-    const struct kv_behaviour *behaviour;
-};
-
 void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
 {
     struct kv_offer *offer = kv_zalloc(sizeof *offer);
@@ -24,6 +18,23 @@ void kv_offers_free(struct kv_runtime *runtime)
         kv_list_remove(link);
         kv_free(KV_LIST_OF(link, struct kv_offer, link));
     }
+}
+
+struct kv_offer *kv_offer_of(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
+{
+    KV_LIST_FOREACH (link, &runtime->offers) {
+        struct kv_offer *offer = KV_LIST_OF(link, struct kv_offer, link);
+        if (offer->behaviour == behaviour) {
+            return offer;
+        }
+    }
+    return NULL;
+}
+
+size_t kv_runtime_count(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
+{
+    const struct kv_offer *offer = kv_offer_of(runtime, behaviour);
+    return offer == NULL ? 0 : offer->processes;
 }
 
 /* ---- which function ----------------------------------------------------------------------------

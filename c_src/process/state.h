@@ -96,13 +96,21 @@ struct kv_debug {
     struct kv_recent *recent; /* owned; NULL while nobody looks at the process */
 };
 
+/* A behaviour that peers may spawn. */
+struct kv_offer {
+    struct kv_list link;
+    const struct kv_behaviour *behaviour;
+    size_t processes; /* that there are */
+};
+
 struct kv_process {
     struct kv_runtime *runtime;
     struct kv_map_node by_number;
     struct kv_list of_runtime;
     uint64_t number;
     const struct kv_behaviour *behaviour;
-    struct kv_buffer name; /* empty when it has none */
+    struct kv_offer *offer; /* of its behaviour, which counts it; NULL: it is not offered */
+    struct kv_buffer name;  /* empty when it has none */
     struct kv_map_node by_name;
     struct kv_list links;
     struct kv_list watches;
@@ -254,6 +262,9 @@ void kv_walks_pass(struct kv_process *process);
 
 void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *request);
 void kv_offers_free(struct kv_runtime *runtime);
+/* NULL when it is not offered. O(offers), which are few. */
+struct kv_offer *kv_offer_of(const struct kv_runtime *runtime,
+                             const struct kv_behaviour *behaviour);
 
 /* ---- the generic server: server.c --------------------------------------------------------------
  */

@@ -20,9 +20,14 @@ static void name(struct kv_connection *connection)
                    (const char *)peer.data, address);
 }
 
-static bool is_full(const struct kv_connections *all)
+/* One place is the VM's, who holds the leash, until it takes it. */
+static bool is_full(const struct kv_connections *all, struct kv_bytes newcomer)
 {
-    return all->up_count >= all->node->options.max_peers;
+    const struct kv_options *options = &all->node->options;
+    struct kv_bytes vm = kv_bytes_text(options->vm);
+    bool keeps_one = kv_options_is_vm(options, vm) && !kv_options_is_vm(options, newcomer) &&
+                     kv_connections_find(all, vm) == NULL;
+    return all->up_count + keeps_one >= options->max_peers;
 }
 
 /* A node that is connected already is told so. OTP closes a second newcomer on top of that without
@@ -33,7 +38,7 @@ static void take_name(struct kv_connection *connection)
     struct kv_connections *all = connection->owner;
     struct kv_handshake *handshake = &connection->handshake;
     bool connected = kv_connections_find(all, kv_handshake_peer(handshake)) != NULL;
-    if (!connected && is_full(all)) {
+    if (!connected && is_full(all, kv_handshake_peer(handshake))) {
         kv_handshake_refuse(handshake, &connection->output);
         refuse(connection, "there are --max-peers connections already");
     } else {
@@ -52,7 +57,7 @@ static void welcome(struct kv_connection *connection)
         kv_log(&node->log, KV_LOG_NOTICE, "connection to %s closed: it connected again as %s",
                old->label, connection->label);
         kv_connection_close(old);
-    } else if (is_full(all)) {
+    } else if (is_full(all, peer)) {
         refuse(connection, "there are --max-peers connections already");
         return;
     }
@@ -69,6 +74,7 @@ static void welcome(struct kv_connection *connection)
     if ((connection->handshake.flags & KV_DFLAG_ALTACT_SIG) != 0) {
         kv_runtime_peer_expects(connection->peer, KV_GET_STATE_TAGGED);
     }
+    kv_runtime_peer_ready(connection->peer); /* may send: all else is set up by now */
 }
 
 /* Takes one message. False when none is there whole. */

@@ -48,12 +48,8 @@ static void take_option(struct kv_leash *leash)
     }
 }
 
-static void take_line(struct kv_leash *leash)
+static void take_setting(struct kv_leash *leash)
 {
-    if (leash->length > 0 && leash->line[leash->length - 1] == '\r') {
-        leash->length--;
-    }
-    leash->line[leash->length] = '\0';
     if (strncmp(leash->line, "--", 2) == 0) {
         take_option(leash);
         return;
@@ -66,22 +62,79 @@ static void take_line(struct kv_leash *leash)
     }
 }
 
+/* ---- requests, once the node is configured --------------------------------------------------- */
+
+/* The line itself is never repeated: it may hold a cookie. */
+static void ignore(struct kv_leash *leash, const char *why)
+{
+    kv_log(&leash->node->log, KV_LOG_WARNING, "a line of standard input is ignored: %s", why);
+}
+
+static void change_cookie(struct kv_leash *leash, const char *cookie)
+{
+    if (kv_options_new_cookie(&leash->node->options, cookie) == KV_OK) {
+        kv_node_cookie_changed(leash->node);
+    } else {
+        ignore(leash, "a cookie has 1 to 255 bytes");
+    }
+}
+
+static void take_request(struct kv_leash *leash)
+{
+    static const char ping[] = "ping ";
+    static const char cookie[] = "--cookie=";
+    const char *line = leash->line;
+    if (strncmp(line, ping, strlen(ping)) == 0 &&
+        leash->length - strlen(ping) <= KV_LEASH_PING_MAX) {
+        kv_log_event(&leash->node->log, "pong", line + strlen(ping));
+    } else if (strncmp(line, cookie, strlen(cookie)) == 0) {
+        change_cookie(leash, line + strlen(cookie));
+    } else if (leash->length > 0) {
+        ignore(leash, "ping TEXT or --cookie=COOKIE is wanted");
+    }
+}
+
+/* ---- lines ----------------------------------------------------------------------------------- */
+
 static void end_line(struct kv_leash *leash)
 {
-    take_line(leash);
-    OPENSSL_cleanse(leash->line, leash->length);
+    size_t length = leash->length;
+    if (length > 0 && leash->line[length - 1] == '\r') {
+        leash->length--;
+    }
+    leash->line[leash->length] = '\0';
+    if (!leash->done) {
+        take_setting(leash);
+    } else if (!leash->skips) {
+        take_request(leash);
+    }
+    OPENSSL_cleanse(leash->line, length);
     leash->length = 0;
+    leash->skips = false;
+}
+
+static void refuse_line(struct kv_leash *leash)
+{
+    if (!leash->done) {
+        kv_node_fatal(leash->node, KV_FATAL_BAD_OPTION,
+                      "a line of standard input has a zero byte or more than %d bytes",
+                      KV_LEASH_LINE_MAX);
+    } else if (!leash->skips) {
+        leash->skips = true;
+        ignore(leash, "it has a zero byte or is too long");
+    }
 }
 
 static void take_bytes(struct kv_leash *leash, const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length && !leash->done && !leash->node->stopping; i++) {
+    for (size_t i = 0; i < length && !leash->node->stopping; i++) {
+        if (leash->done && !leash->node->options.leash) {
+            return; /* it is nobody's leash */
+        }
         if (bytes[i] == '\n') {
             end_line(leash);
         } else if (bytes[i] == '\0' || leash->length == KV_LEASH_LINE_MAX) {
-            kv_node_fatal(leash->node, KV_FATAL_BAD_OPTION,
-                          "a line of standard input has a zero byte or more than %d bytes",
-                          KV_LEASH_LINE_MAX);
+            refuse_line(leash);
         } else {
             leash->line[leash->length++] = bytes[i];
         }

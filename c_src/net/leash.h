@@ -1,9 +1,14 @@
 /* Standard input: options, the cookie, and then a leash.
  *
- *     --option=value ... --> cookie --> silence --> end of input: the node stops
+ *     --option=value ... --> cookie --> requests ... --> end of input: the node stops
  *
  * Whoever starts the node holds the other end; however it dies, the node sees the end of input and
- * ends as well. What comes behind the cookie is read and ignored. */
+ * ends as well. Meanwhile it may ask, a line each:
+ *
+ *     ping TEXT          is answered by the line "pong TEXT" on standard output: the program runs
+ *     --cookie=COOKIE    is the cookie of handshakes from now on
+ *
+ * What else comes behind the cookie costs a log line, and nothing more. */
 #ifndef KV_LEASH_H
 #define KV_LEASH_H
 
@@ -13,7 +18,7 @@
 
 struct kv_node;
 
-enum { KV_LEASH_LINE_MAX = 4096, KV_LEASH_CHUNK = 1024 };
+enum { KV_LEASH_LINE_MAX = 4096, KV_LEASH_CHUNK = 1024, KV_LEASH_PING_MAX = 64 };
 
 struct kv_leash {
     struct kv_node *node;
@@ -25,6 +30,7 @@ struct kv_leash {
     } input;
     bool reading; /* input is an open handle */
     bool done;    /* the cookie is read */
+    bool skips;   /* the rest of a line that cannot be a request */
     int flags;    /* of the open file, to be put back; -1: not known */
     size_t length;
     char line[KV_LEASH_LINE_MAX + 1];

@@ -14,7 +14,8 @@ enum {
     FINISH_MS = 1000,
     /* A pipe that poll(2) calls writable takes this much without blocking. */
     WRITE_MAX = PIPE_BUF,
-    EVENT_ROOM = 2 * KV_LOG_LINE_MAX,
+    EVENT_ROOM = 4 * KV_LOG_LINE_MAX, /* a log line that began below the bound, and pongs */
+    LAST_ROOM = 2 * KV_LOG_LINE_MAX,
 };
 
 /* ---- escaping -------------------------------------------------------------------------------- */
@@ -177,7 +178,7 @@ void kv_log_event(struct kv_log *log, const char *event, const char *text)
 
 void kv_log_last(struct kv_log *log, const char *event, const char *text)
 {
-    kv_log_event(log, event, text);
+    add_line(log, event, text, KV_LOG_QUEUE_MAX + EVENT_ROOM + LAST_ROOM);
     log->ended = true;
 }
 

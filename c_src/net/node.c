@@ -69,10 +69,36 @@ void kv_node_fatal(struct kv_node *node, enum kv_fatal reason, const char *forma
     end(node, (int)reason);
 }
 
+/* ---- signals --------------------------------------------------------------------------------- */
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     (void)number;
     kv_node_stop(handle->data);
+}
+
+/* On a leash a node ends when the leash does. A signal that goes to the whole of a container, a
+ * service or a terminal is meant for the VM, whose processes still use ours while they stop.
+ * Without a leash, too, these neither end it nor do anything else: there is no file to read again,
+ * and SIGUSR1, with which a VM writes its crash dump, is best survived by whoever gets it as well.
+ */
+static void ignore_signals(void)
+{
+    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
+        (void)signal(ignored[i], SIG_IGN);
+    }
+}
+
+/* Without a leash SIGTERM and SIGINT stop the node in order, and SIGQUIT at once, with a core. */
+static int watch_signals(struct kv_node *node)
+{
+    if (node->options.leash || uv_is_active((uv_handle_t *)&node->terminate)) {
+        return 0;
+    }
+    (void)signal(SIGQUIT, SIG_DFL);
+    int error = uv_signal_start(&node->terminate, on_signal, SIGTERM);
+    return error != 0 ? error : uv_signal_start(&node->interrupt, on_signal, SIGINT);
 }
 
 /* ---- the runtime ----------------------------------------------------------------------------- */
@@ -111,10 +137,18 @@ static uint64_t sink_clock(void *context)
     return uv_now(&node->loop);
 }
 
+/* The VM whose processes may be away for a while. */
+static struct kv_bytes kept_vm(const struct kv_options *options)
+{
+    bool keeps = options->leash && options->reconnect_timeout > 0;
+    return kv_bytes_text(keeps ? options->vm : "");
+}
+
 static bool start_runtime(struct kv_node *node, uint32_t creation)
 {
     struct kv_runtime_options options = {
         .node = kv_bytes_text(node->options.name),
+        .vm = kept_vm(&node->options),
         .creation = creation,
         .zeros = node->options.zeros,
         .get_state = node->options.get_state,
@@ -143,14 +177,19 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
 
 /* ---- coming up ------------------------------------------------------------------------------- */
 
+void kv_node_cookie_changed(struct kv_node *node)
+{
+    node->identity.cookie = kv_bytes(node->options.cookie, node->options.cookie_length);
+}
+
 void kv_node_published(struct kv_node *node, uint32_t creation)
 {
     node->identity = (struct kv_identity){
         .name = kv_bytes_text(node->options.name),
         .flags = KV_DFLAGS_OFFERED,
         .creation = creation,
-        .cookie = kv_bytes(node->options.cookie, node->options.cookie_length),
     };
+    kv_node_cookie_changed(node);
     if (!kv_node_open_arena(node) || !start_runtime(node, creation)) {
         return;
     }
@@ -222,8 +261,13 @@ void kv_node_configured(struct kv_node *node)
     node->log.level = node->options.log_level;
     (void)snprintf(port, sizeof(port), "%hu", (unsigned short)node->options.port);
     node->resolving.data = node;
-    int error = uv_getaddrinfo(&node->loop, &node->resolving, on_resolved, listening_host(node),
-                               port, &hints);
+    int error = watch_signals(node); /* the leash may have been let go of in the last lines */
+    if (error != 0) {
+        kv_node_fatal(node, KV_FATAL_INTERNAL, "cannot watch for signals: %s", uv_strerror(error));
+        return;
+    }
+    error = uv_getaddrinfo(&node->loop, &node->resolving, on_resolved, listening_host(node), port,
+                           &hints);
     if (error != 0) {
         kv_node_fatal(node, KV_FATAL_HOST_UNRESOLVED, "%s: %s", listening_host(node),
                       uv_strerror(error));
@@ -256,19 +300,19 @@ static void raise_file_limit(void)
     }
 }
 
-static int watch_signals(struct kv_node *node)
+static void init_handles(struct kv_node *node)
 {
-    (void)signal(SIGPIPE, SIG_IGN);
     uv_signal_init(&node->loop, &node->terminate);
     uv_signal_init(&node->loop, &node->interrupt);
+    uv_timer_init(&node->loop, &node->absence.timer);
     node->terminate.data = node;
     node->interrupt.data = node;
-    int error = uv_signal_start(&node->terminate, on_signal, SIGTERM);
-    return error != 0 ? error : uv_signal_start(&node->interrupt, on_signal, SIGINT);
+    node->absence.timer.data = node;
 }
 
 static void start(struct kv_node *node, bool options_ok, const struct kv_option_error *wrong)
 {
+    init_handles(node);
     int error = kv_connections_init(&node->connections, node);
     if (error == 0) {
         error = watch_signals(node);
@@ -362,6 +406,7 @@ static int run(struct kv_node *node, bool options_ok, const struct kv_option_err
 
 int kv_node_main(int argc, char **argv, int (*start_services)(struct kv_runtime *runtime))
 {
+    ignore_signals();
     struct kv_node node = {.start_services = start_services};
     struct kv_option_error wrong = {{0}};
     enum kv_command command = KV_COMMAND_RUN;

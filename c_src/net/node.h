@@ -3,9 +3,9 @@
  *     leash reads options and cookie --> the host is resolved --> listening --> EPMD knows the name
  *     and gave a creation --> processes can run, peers are let in: "ready"
  *
- * Failure in any step is kv_node_fatal(); the end of standard input, SIGTERM and SIGINT are
- * kv_node_stop(). Both close everything that is open; then the loop ends and the memory is
- * released. */
+ * Failure in any step is kv_node_fatal(); the end of standard input, and without a leash SIGTERM
+ * and SIGINT, are kv_node_stop(). Both close everything that is open; then the loop ends and the
+ * memory is released. */
 #ifndef KV_NODE_H
 #define KV_NODE_H
 
@@ -35,6 +35,15 @@ enum kv_fatal {
 
 enum { KV_VERSIONS_MAX = 160, KV_MACHINE_MAX = 160 };
 
+/* How long the VM that holds the leash is away: away.c. */
+struct kv_absence {
+    uv_timer_t timer;
+    bool noticed;
+    uint64_t since; /* on the clock of the loop */
+    uint64_t left;  /* milliseconds for which its processes are kept */
+    uint64_t step;  /* of them, until the timer comes next */
+};
+
 struct kv_node {
     uv_loop_t loop;
     struct kv_options options;
@@ -61,7 +70,8 @@ struct kv_node {
     uv_getaddrinfo_t resolving;
     bool is_resolving;
     uv_timer_t process_timer; /* for the next timer of a process */
-    uint64_t since;           /* when it was published, on the clock of the loop */
+    struct kv_absence absence;
+    uint64_t since; /* when it was published, on the clock of the loop */
     char versions[KV_VERSIONS_MAX];
     char machine[KV_MACHINE_MAX];
     bool stopping;
@@ -91,6 +101,12 @@ void kv_node_tend_arena(struct kv_node *node);
 
 /* Runs the timers of processes that are due, and sees to it that the next is run. */
 void kv_node_run_timers(struct kv_node *node);
+
+/* options.cookie is another one: it is that of handshakes from now on, those under way included. */
+void kv_node_cookie_changed(struct kv_node *node);
+
+/* away.c. The end of a turn: notices that the VM is away, or back, and says so. */
+void kv_node_watch_vm(struct kv_node *node);
 
 /* Ends the program with a line that says why. Only the first call counts. */
 void kv_node_fatal(struct kv_node *node, enum kv_fatal reason, const char *format, ...)

@@ -39,6 +39,7 @@ static const struct number_rule NUMBERS[] = {
     NUMBER("max-memory", max_memory, 0, (uint64_t)1 << 43, 0),
     NUMBER("max-queue", max_queue, 1 << 20, (uint64_t)1 << 40, (uint64_t)512 << 20),
     NUMBER("gather", gather, 0, KV_GATHER_MOST_US, KV_GATHER_PRESET_US),
+    NUMBER("reconnect-timeout", reconnect_timeout, 0, (uint64_t)1 << 31, 60000),
     NUMBER("spin", spin, 0, KV_SPIN_MOST_US, KV_SPIN_PRESET_US),
 };
 
@@ -46,10 +47,13 @@ static const char USAGE[] =
     "usage: kv_node --name ALIVE@HOST [--option value ...]\n"
     "\n"
     "Reads more options, one --option=value a line, and then the cookie, a line by itself, from\n"
-    "standard input. Ends when standard input ends.\n"
+    "standard input. Ends when standard input ends (Ctrl-D at a terminal), and ignores SIGTERM,\n"
+    "SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2; with --no-leash it ends at SIGTERM and SIGINT.\n"
     "\n"
     "  --name ALIVE@HOST        the name of this node; required\n"
     "  --bind ADDRESS           where to listen (what HOST resolves to)\n"
+    "  --vm NAME                the node that holds standard input, and owns processes here\n"
+    "  --reconnect-timeout MS   for which they are kept when the connection to it is lost (60000)\n"
     "  --port PORT              the TCP port to listen on (0: any free one)\n"
     "  --epmd-port PORT         the port of EPMD (ERL_EPMD_PORT, else 4369)\n"
     "  --ticktime SECONDS       after which a silent peer is given up (60)\n"
@@ -140,14 +144,25 @@ static bool is_printable(const char *text)
     return true;
 }
 
-static bool set_name(struct kv_options *options, const char *value, struct kv_option_error *error)
+static bool take_name(char name[KV_NODE_NAME_MAX + 1], const char *option, const char *value,
+                      struct kv_option_error *error)
 {
     if (!kv_node_name_ok(kv_bytes_text(value)) || !is_printable(value)) {
-        return fail(error, "--name: ALIVE@HOST is wanted, of at most %d ASCII characters",
+        return fail(error, "--%s: ALIVE@HOST is wanted, of at most %d ASCII characters", option,
                     KV_NODE_NAME_MAX);
     }
-    (void)snprintf(options->name, sizeof(options->name), "%s", value);
+    (void)snprintf(name, KV_NODE_NAME_MAX + 1, "%s", value);
     return true;
+}
+
+static bool set_name(struct kv_options *options, const char *value, struct kv_option_error *error)
+{
+    return take_name(options->name, "name", value, error);
+}
+
+static bool set_vm(struct kv_options *options, const char *value, struct kv_option_error *error)
+{
+    return take_name(options->vm, "vm", value, error);
 }
 
 static bool set_bind(struct kv_options *options, const char *value, struct kv_option_error *error)
@@ -208,8 +223,10 @@ static const struct text_rule {
     const char *option;
     bool (*set)(struct kv_options *options, const char *value, struct kv_option_error *error);
 } TEXTS[] = {
-    {"name", set_name},           {"bind", set_bind},           {"zeros", set_zeros},
-    {"get-state", set_get_state}, {"log-level", set_log_level}, {"follow", set_follow},
+    {"name", set_name},           {"vm", set_vm},
+    {"bind", set_bind},           {"zeros", set_zeros},
+    {"get-state", set_get_state}, {"log-level", set_log_level},
+    {"follow", set_follow},
 };
 
 enum outcome { TAKEN, WRONG, UNKNOWN };
@@ -322,6 +339,12 @@ bool kv_options_line(struct kv_options *options, char *line, struct kv_option_er
 
 int kv_options_cookie(struct kv_options *options, const char *cookie)
 {
+    bool has_one = options->cookie_length > 0 && *cookie != '\0' && strlen(cookie) <= KV_COOKIE_MAX;
+    return has_one ? KV_EEXIST : kv_options_new_cookie(options, cookie);
+}
+
+int kv_options_new_cookie(struct kv_options *options, const char *cookie)
+{
     size_t length = strlen(cookie);
     if (length == 0) {
         return KV_ENOENT;
@@ -329,12 +352,15 @@ int kv_options_cookie(struct kv_options *options, const char *cookie)
     if (length > KV_COOKIE_MAX) {
         return KV_ESIZE;
     }
-    if (options->cookie_length > 0) {
-        return KV_EEXIST;
-    }
-    memcpy(options->cookie, cookie, length + 1);
+    memset(options->cookie, 0, sizeof(options->cookie)); /* of a longer one before */
+    memcpy(options->cookie, cookie, length);
     options->cookie_length = length;
     return KV_OK;
+}
+
+bool kv_options_is_vm(const struct kv_options *options, struct kv_bytes name)
+{
+    return options->leash && options->vm[0] != '\0' && kv_bytes_is(name, options->vm);
 }
 
 bool kv_options_complete(const struct kv_options *options, struct kv_option_error *error)

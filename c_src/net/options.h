@@ -16,6 +16,8 @@ enum {
 struct kv_options {
     char name[KV_NODE_NAME_MAX + 1]; /* "alive@host"; empty until it is given */
     char bind[KV_HOST_MAX + 1];      /* empty: where the host of the name resolves to */
+    char vm[KV_NODE_NAME_MAX + 1];   /* the node that holds the leash; empty: not known */
+    uint64_t reconnect_timeout;      /* milliseconds */
     uint64_t port;
     uint64_t epmd_port;
     uint64_t ticktime;          /* seconds */
@@ -32,7 +34,7 @@ struct kv_options {
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     enum kv_log_level log_level;
-    bool leash;
+    bool leash;           /* end when standard input does */
     size_t cookie_length; /* 0 until it is given */
     char cookie[KV_COOKIE_MAX + 1];
 };
@@ -58,6 +60,12 @@ bool kv_options_line(struct kv_options *options, char *line, struct kv_option_er
 /* Sets the cookie. KV_ENOENT: it is empty; KV_ESIZE: longer than KV_COOKIE_MAX; KV_EEXIST: there is
  * one already. */
 int kv_options_cookie(struct kv_options *options, const char *cookie);
+
+/* Sets another one in its place. KV_OK, KV_ENOENT or KV_ESIZE: nothing has changed then. */
+int kv_options_new_cookie(struct kv_options *options, const char *cookie);
+
+/* Whether `name` is that of the VM that holds the leash. Never without a leash. */
+bool kv_options_is_vm(const struct kv_options *options, struct kv_bytes name);
 
 /* What only holds for all options together, once the last is set. */
 bool kv_options_complete(const struct kv_options *options, struct kv_option_error *error);

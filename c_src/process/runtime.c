@@ -360,8 +360,11 @@ void kv_runtime_peer_ready(struct kv_peer *peer)
         runtime->vm_is_away = false;
         kv_monitors_vm_back(peer);
         deliver_local_signals(runtime);
-    } else {
-        kv_runtime_vm_expired(runtime); /* its processes are not those that ours know */
+    } else { /* its processes are not those that ours know */
+        kv_runtime_log(runtime, KV_LOG_NOTICE,
+                       "the VM is back as another run: what the last one "
+                       "had started ends");
+        kv_runtime_vm_expired(runtime);
     }
 }
 

@@ -364,12 +364,7 @@ void cast(struct fixture *fixture, const struct kv_pid *to, struct kv_bytes requ
 /* ---- the fixture -------------------------------------------------------------------------------
  */
 
-struct fixture *fixture_new(void)
-{
-    return fixture_answering(KV_GET_STATE_BARE);
-}
-
-struct fixture *fixture_answering(enum kv_get_state get_state)
+static struct fixture *make(enum kv_get_state get_state, const char *vm)
 {
     static char name_a[] = "a@host";
     static char name_b[] = "b@host";
@@ -379,6 +374,7 @@ struct fixture *fixture_answering(enum kv_get_state get_state)
     fixture->arena = kv_arena_new(&fixture->memory, &(struct kv_arena_options){.max_memory = 0});
     struct kv_runtime_options options = {
         .node = kv_bytes_text(FIXTURE_NODE),
+        .vm = kv_bytes_text(vm),
         .creation = FIXTURE_CREATION,
         .hash_key = {.k0 = 1, .k1 = 2},
         .get_state = get_state,
@@ -394,6 +390,21 @@ struct fixture *fixture_answering(enum kv_get_state get_state)
     fixture->a = kv_runtime_peer_up(fixture->runtime, kv_bytes_text(name_a), 7, name_a);
     fixture->b = kv_runtime_peer_up(fixture->runtime, kv_bytes_text(name_b), 8, name_b);
     return fixture;
+}
+
+struct fixture *fixture_new(void)
+{
+    return make(KV_GET_STATE_BARE, "");
+}
+
+struct fixture *fixture_answering(enum kv_get_state get_state)
+{
+    return make(get_state, "");
+}
+
+struct fixture *fixture_with_vm(const char *vm)
+{
+    return make(KV_GET_STATE_BARE, vm);
 }
 
 void fixture_free(struct fixture *fixture)

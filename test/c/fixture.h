@@ -30,6 +30,8 @@ struct fixture {
 struct fixture *fixture_new(void);
 /* The same, with an answer to get_state of its own. */
 struct fixture *fixture_answering(enum kv_get_state get_state);
+/* The same, with a VM that may be away: kv_runtime_peer_down(). */
+struct fixture *fixture_with_vm(const char *vm);
 /* Also checks that nothing has been left behind in memory. */
 void fixture_free(struct fixture *fixture);
 

@@ -20,7 +20,7 @@ struct world {
     const uint8_t *data;
     size_t left;
     struct kv_runtime *runtime;
-    struct kv_peer *peers[PEERS];
+    struct kv_peer *peers[PEERS];     /* the first is the VM, which has two runs */
     struct kv_pid native[MAX_NATIVE]; /* pids of our node that replies told of */
     size_t native_count;
     uint64_t clock;
@@ -98,8 +98,10 @@ static void each_connection(void *context,
 
 static struct kv_pid remote(size_t peer, struct world *world)
 {
-    return (struct kv_pid){
-        .node = kv_bytes_text(names[peer]), .id = next(world) % PIDS_PER_PEER, .creation = 5};
+    uint8_t choice = next(world);
+    return (struct kv_pid){.node = kv_bytes_text(names[peer]),
+                           .id = choice % PIDS_PER_PEER,
+                           .creation = choice < 240 ? 5 : 6};
 }
 
 static struct kv_pid native(struct world *world)
@@ -121,13 +123,46 @@ static struct kv_ref reference(size_t peer, uint8_t number)
 /* A term of few bytes of the input: atoms of the protocol, small data, pids, or raw bytes. */
 static void write_term(struct world *world, struct kv_buffer *to, int depth)
 {
-    static const char *const atoms[] = {
-        "normal",  "kill",     "killed", "noproc",     "ok",     "error",          "get",
-        "put",     "delete",   "clear",  "keys",       "to_map", "bucket_created", "bucket_failed",
-        "create",  "lookup",   "names",  "stop",       "owner",  "creator",        "event_manager",
-        "debug",   "log",      "true",   "statistics", "update", "call",           "erlang",
-        "node",    "cast",     "name",   "label",      "fetch",  "size",           "put_new",
-        "has_key", "terminate"};
+    static const char *const atoms[] = {"normal",
+                                        "kill",
+                                        "killed",
+                                        "noproc",
+                                        "ok",
+                                        "error",
+                                        "get",
+                                        "put",
+                                        "delete",
+                                        "clear",
+                                        "keys",
+                                        "to_map",
+                                        "bucket_created",
+                                        "bucket_failed",
+                                        "create",
+                                        "lookup",
+                                        "names",
+                                        "stop",
+                                        "owner",
+                                        "creator",
+                                        "event_manager",
+                                        "debug",
+                                        "log",
+                                        "true",
+                                        "statistics",
+                                        "update",
+                                        "call",
+                                        "erlang",
+                                        "node",
+                                        "cast",
+                                        "name",
+                                        "label",
+                                        "fetch",
+                                        "size",
+                                        "put_new",
+                                        "has_key",
+                                        "terminate",
+                                        "only",
+                                        "generation",
+                                        "kv_totals"};
     uint8_t choice = next(world);
     struct kv_pid pid;
     switch (depth > 3 ? choice % 4 : choice % 9) {
@@ -242,6 +277,18 @@ static void spawn(struct world *world, size_t peer, struct kv_signal *signal)
     signal->payload[0] = kv_bytes(world->terms.data + options, world->terms.length - options);
 }
 
+static void connect_or_disconnect(struct world *world, size_t peer, uint8_t choice)
+{
+    if (world->peers[peer] != NULL) {
+        kv_runtime_peer_down(world->runtime, world->peers[peer]);
+        world->peers[peer] = NULL;
+        return;
+    }
+    world->peers[peer] = kv_runtime_peer_up(world->runtime, kv_bytes_text(names[peer]),
+                                            choice % 16 == 0 ? 6 : 5, names[peer]);
+    kv_runtime_peer_ready(world->peers[peer]);
+}
+
 static void step(struct world *world)
 {
     static const enum kv_signal_kind kinds[] = {
@@ -255,12 +302,10 @@ static void step(struct world *world)
     world->clock += choice % 8 == 7 ? 500 : 0;
     (void)kv_runtime_run_timers(world->runtime);
     if (choice >= 250 || world->peers[peer] == NULL) {
-        if (world->peers[peer] != NULL) {
-            kv_runtime_peer_down(world->runtime, world->peers[peer]);
-            world->peers[peer] = NULL;
+        if (choice == 249 && kv_runtime_vm_is_away(world->runtime)) {
+            kv_runtime_vm_expired(world->runtime);
         } else {
-            world->peers[peer] =
-                kv_runtime_peer_up(world->runtime, kv_bytes_text(names[peer]), 5, names[peer]);
+            connect_or_disconnect(world, peer, choice);
         }
         return;
     }
@@ -304,6 +349,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct kv_runtime_options options = {
         .arena = arena,
         .node = kv_bytes_text(node),
+        .vm = kv_bytes_text(names[0]),
         .creation = 9,
         .sink =
             {.context = &world, .send = sent, .log = logged, .now = now, .clock = clock_of_world},

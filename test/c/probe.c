@@ -8,6 +8,7 @@ struct probe {
     uint64_t downs;
     uint64_t infos;
     uint64_t casts;
+    uint64_t backs;
     char last_reason[64];
 };
 
@@ -33,8 +34,6 @@ static int probe_init(struct kv_process *self, struct kv_bytes options, struct k
     return KV_OK;
 }
 
-/* {monitor, Pid}, {demonitor, _}, {link, Pid}, {unlink, Pid}, {register, Name}, {exit, Reason},
- * {leave, Reason}, which is not answered */
 static void probe_call(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
 {
     struct probe *probe = kv_process_state(self);
@@ -53,6 +52,13 @@ static void probe_call(struct kv_process *self, const struct kv_from *from, stru
     bool is_pid = kv_read_pid(&pid_reader, &pid) == KV_OK;
     if (is_pid && kv_bytes_is(command, "monitor")) {
         probe->monitor = kv_monitor(self, &pid);
+    } else if (is_pid && kv_bytes_is(command, "own")) {
+        probe->monitor = kv_monitor_owner(self, &pid);
+    } else if (kv_bytes_is(command, "backs")) {
+        struct kv_buffer *backs = kv_process_scratch(self);
+        kv_write_u64(backs, probe->backs);
+        kv_reply(self, from, kv_buffer_bytes(backs));
+        return;
     } else if (kv_bytes_is(command, "demonitor")) {
         kv_demonitor(self, probe->monitor);
     } else if (is_pid && kv_bytes_is(command, "link")) {
@@ -77,6 +83,13 @@ static void probe_down(struct kv_process *self, uint64_t monitor, struct kv_byte
     cr_assert_eq(monitor, probe->monitor);
     probe->downs++;
     reason_text(reason, probe->last_reason, sizeof probe->last_reason);
+}
+
+static void probe_back(struct kv_process *self, uint64_t monitor)
+{
+    struct probe *probe = kv_process_state(self);
+    cr_assert_eq(monitor, probe->monitor);
+    probe->backs++;
 }
 
 static void probe_cast(struct kv_process *self, struct kv_bytes request)
@@ -110,6 +123,7 @@ const struct kv_behaviour probe_behaviour = {
     .handle_cast = probe_cast,
     .handle_info = probe_info,
     .handle_down = probe_down,
+    .handle_back = probe_back,
     .write_state = probe_state,
 };
 

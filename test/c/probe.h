@@ -5,8 +5,9 @@
 #include "fixture.h"
 
 /* Spawned with the atom `fail` its init fails, with `exit` it ends at once. It takes the calls
- * {monitor, Pid}, {demonitor, _}, {link, Pid}, {unlink, Pid}, {register, Name}, {exit, Reason}, and
- * {leave, Reason}, which it does not answer. */
+ * {monitor, Pid}, {own, Pid}: Pid is its owner, {demonitor, _}, {link, Pid}, {unlink, Pid},
+ * {register, Name}, {exit, Reason}, {backs, _}: how often handle_back was called, and {leave,
+ * Reason}, which it does not answer. */
 extern const struct kv_behaviour probe_behaviour;
 
 /* A fixture where process 1 of a@host may spawn probes. */

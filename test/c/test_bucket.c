@@ -305,6 +305,10 @@ Test(bucket, misshapen_options_are_wrong_options)
     struct kv_bytes rows[] = {term_integer(5),
                               term_atom("owner"),
                               request("owner", term_integer(1), NONE),
+                              request("generation", term_integer(0), NONE),
+                              request("generation", term_integer(-1), NONE),
+                              request("generation", term_atom("one"), NONE),
+                              request("only", term_integer(1), NONE),
                               request("name", term_integer(1), NONE),
                               request("label", term_integer(1), NONE),
                               request("creator", term_integer(1), NONE)};
@@ -456,4 +460,55 @@ Test(bucket, readers_of_the_memory_are_told_while_it_is_suspended)
     feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, &bucket, term_atom("kill"));
     cr_assert_eq(slots[1].generation, generation + 1);
     cr_assert_eq(slots[0].count, 0);
+}
+
+/* ---- which life, and how much -------------------------------------------------------------------
+ */
+
+Test(bucket, says_of_which_generation_it_is)
+{
+    struct kv_pid seventh = spawn_with(request("generation", term_integer(7), NONE), NONE);
+    seventh.node = kv_bytes_text(FIXTURE_NODE);
+    assert_term(call(f, &seventh, term_atom("generation")), term_integer(7));
+    assert_term(call(f, &bucket, term_atom("generation")), term_integer(1));
+}
+
+/* {kv_totals, Buckets, Registries, Entries, Bytes} */
+static void expect_totals(int64_t buckets, int64_t registries, int64_t entries, int64_t bytes)
+{
+    struct kv_pid net_kernel;
+    struct kv_buffer *expected = term_buffer();
+    cr_assert(kv_whereis(f->runtime, kv_bytes_text("net_kernel"), &net_kernel));
+    kv_write_tuple(expected, 5);
+    kv_write_atom_text(expected, "kv_totals");
+    kv_write_i64(expected, buckets);
+    kv_write_i64(expected, registries);
+    kv_write_i64(expected, entries);
+    kv_write_i64(expected, bytes);
+    assert_term(call(f, &net_kernel, term_atom("kv_totals")), kv_buffer_bytes(expected));
+}
+
+Test(bucket, the_node_counts_what_all_of_them_hold)
+{
+    expect_totals(1, 0, 0, 0);
+    (void)ask("put", term_binary("milk"), term_binary("three"));
+    (void)ask("put", term_binary("eggs"), term_binary("12"));
+    expect_totals(1, 0, 2, 4 + 5 + 4 + 2);
+    (void)ask("put", term_binary("milk"), term_binary("1"));
+    (void)ask("put", term_binary("eggs"), term_binary("10"));
+    expect_totals(1, 0, 2, 4 + 1 + 4 + 2);
+    (void)ask("delete", term_binary("eggs"), NONE);
+    expect_totals(1, 0, 1, 4 + 1);
+    struct kv_pid registry = feed_spawn(f, f->a, "kv_registry", term_list(NONE, NONE, NONE),
+                                        term_list(NONE, NONE, NONE));
+    registry.node = kv_bytes_text(FIXTURE_NODE);
+    cast(f, &registry, request("create", term_binary("shopping"), NONE));
+    expect_totals(2, 1, 1, 4 + 1); /* its names are nobody's entries */
+    (void)call(f, &bucket, term_atom("clear"));
+    expect_totals(2, 1, 0, 0);
+    (void)ask("put", term_binary("milk"), term_binary("three"));
+    struct kv_pid killer = pid_a(1);
+    feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, &bucket, term_atom("kill"));
+    feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, &registry, term_atom("kill"));
+    expect_totals(0, 0, 0, 0);
 }

@@ -287,6 +287,51 @@ Test(registry, answers_nobody_asked_for_change_nothing)
     assert_term(lookup(&asking, "shopping"), term_atom("error"));
 }
 
+static struct kv_bytes say_created(const char *name, struct kv_bytes pid)
+{
+    return call(f, &asking, term_tuple(term_atom("bucket_created"), term_binary(name), pid, NONE));
+}
+
+Test(registry, a_creator_that_asks_hears_whether_its_bucket_has_the_name)
+{
+    struct kv_pid one = spawn_bucket();
+    struct kv_pid two = spawn_bucket();
+    assert_term(say_created("shopping", term_pid(&one)), pair("error", term_atom("unknown_name")));
+    cast(f, &asking, pair("create", term_binary("shopping")));
+    assert_term(say_created("shopping", term_pid(&one)), term_atom("ok"));
+    assert_term(say_created("shopping", term_pid(&one)), term_atom("ok"));
+    assert_term(say_created("shopping", term_pid(&two)),
+                pair("error", pair("already_created", term_pid(&one))));
+    assert_term(lookup(&asking, "shopping"), pair("ok", term_pid(&one)));
+}
+
+Test(registry, a_bucket_that_is_announced_by_call_and_dead_is_created_and_gone)
+{
+    struct kv_pid bucket = spawn_bucket();
+    kill_process(&bucket);
+    cast(f, &asking, pair("create", term_binary("shopping")));
+    assert_term(say_created("shopping", term_pid(&bucket)), term_atom("ok"));
+    assert_term(say_created("shopping", term_pid(&bucket)),
+                pair("error", term_atom("unknown_name")));
+}
+
+Test(registry, an_announcement_of_what_is_no_pid_is_a_bad_request)
+{
+    cast(f, &asking, pair("create", term_binary("shopping")));
+    struct kv_bytes odd =
+        term_tuple(term_atom("bucket_created"), term_binary("shopping"), term_integer(1), NONE);
+    assert_term(call(f, &asking, odd), pair("error", pair("bad_request", odd)));
+    odd = term_tuple(term_atom("bucket_failed"), term_binary("shopping"), term_atom("x"), NONE);
+    assert_term(call(f, &asking, odd), pair("error", pair("bad_request", odd)));
+}
+
+Test(registry, says_of_which_generation_it_is)
+{
+    struct kv_pid seventh = start(pair("generation", term_integer(7)));
+    assert_term(call(f, &seventh, term_atom("generation")), term_integer(7));
+    assert_term(call(f, &native, term_atom("generation")), term_integer(1));
+}
+
 Test(registry, when_the_creator_is_lost_what_was_being_created_has_failed)
 {
     struct kv_pid creator = pid_b(50);

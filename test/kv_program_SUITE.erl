@@ -36,7 +36,6 @@ groups() ->
             the_end_of_standard_input_ends_it,
             the_end_of_standard_input_ends_it_before_it_is_up,
             a_closed_port_ends_it,
-            sigterm_and_sigint_end_it_with_0,
             without_its_leash_it_goes_on,
             it_ends_with_peers_connected,
             an_unread_standard_output_does_not_hang_it
@@ -86,7 +85,7 @@ version_and_help_are_printed(_Config) ->
         ?assertNotEqual({Option, nomatch}, {Option, string:find(Help, Option)})
      || Option <- ["--name", "--bind", "--port", "--epmd-port", "--ticktime", "--handshake-timeout",
                    "--max-frame", "--max-depth", "--max-peers", "--max-queue", "--follow", "--gather", "--spin", "--zeros",
-                   "--get-state", "--log-level", "--no-leash", "--version", "--help"]
+                   "--get-state", "--vm", "--reconnect-timeout", "--log-level", "--no-leash", "--version", "--help"]
     ],
     ok.
 
@@ -115,6 +114,10 @@ a_bad_option_ends_it_with_64(_Config) ->
         ["--max-queue", "0"],
         ["--follow", "yes"],
         ["--gather", "1001"],
+        ["--vm", "nohost"],
+        ["--vm"],
+        ["--reconnect-timeout", "2147483649"],
+        ["--reconnect-timeout", "-1"],
         ["--spin", "1001"],
         ["--zeros", "maybe"],
         ["--get-state", "ok"],
@@ -229,17 +232,6 @@ a_closed_port_ends_it(Config) ->
     true = port_close(Port),
     kv_program:until(fun() -> not kv_program:is_alive(OsPid) end).
 
-sigterm_and_sigint_end_it_with_0(Config) ->
-    [
-        begin
-            #{os_pid := OsPid} = Program = kv_program:start(arguments(Config)),
-            ok = kv_program:kill(OsPid, Signal),
-            ?assertMatch({Signal, {0, _}}, {Signal, kv_program:await_exit(Program)})
-        end
-     || Signal <- ["TERM", "INT"]
-    ],
-    ok.
-
 without_its_leash_it_goes_on(Config) ->
     Script = "printf secret >\"$1\"; exec \"$0\" ",
     Rest = lists:join(" ", arguments(Config)) ++ " --no-leash <\"$1\"",
@@ -254,7 +246,7 @@ without_its_leash_it_goes_on(Config) ->
     ?assertMatch({0, _}, kv_program:await_exit(Program)).
 
 it_ends_with_peers_connected(Config) ->
-    #{tcp_port := Port, os_pid := OsPid} = Program = kv_program:start(arguments(Config)),
+    #{tcp_port := Port, os_pid := OsPid} = Program = kv_program:start(arguments(Config) ++ ["--no-leash"]),
     {ok, Peer} = kv_raw_peer:handshake(Port, #{}),
     _ = kv_raw_peer:spawn_bucket(Peer),
     Stranger = kv_raw_peer:connect(Port),
@@ -313,7 +305,7 @@ a_taken_name_ends_it_with_74(Config) ->
     ?assertMatch({74, "fatal name_taken " ++ _}, ends(Arguments, "secret\n")).
 
 a_name_that_becomes_free_is_taken(Config) ->
-    #{name := Name, os_pid := OsPid} = kv_program:start(arguments(Config)),
+    #{name := Name, os_pid := OsPid} = kv_program:start(arguments(Config) ++ ["--no-leash"]),
     Arguments = ["--name", Name, "--epmd-port", integer_to_list(epmd_port(Config))],
     Second = kv_program:run(Arguments, "secret\n"),
     ok = kv_program:kill(OsPid, "TERM"),

@@ -245,6 +245,28 @@ static void write_message(struct world *world, struct kv_buffer *to, size_t peer
     }
 }
 
+static void write_pid_option(struct world *world, const char *name)
+{
+    struct kv_pid pid = remote(next(world) % 4 == 0 ? 1 : 0, world); /* mostly of the VM */
+    kv_write_tuple(&world->terms, 2);
+    kv_write_atom_text(&world->terms, name);
+    kv_write_pid(&world->terms, &pid);
+}
+
+/* [{owner, Pid}, {only, Bool}], and for a registry {creator, Pid}: what the OTP side starts. */
+static void write_owned_options(struct world *world, bool registry, bool only)
+{
+    kv_write_list(&world->terms, registry ? 3 : 2);
+    write_pid_option(world, "owner");
+    kv_write_tuple(&world->terms, 2);
+    kv_write_atom_text(&world->terms, "only");
+    kv_write_atom_text(&world->terms, only ? "true" : "false");
+    if (registry) {
+        write_pid_option(world, "creator");
+    }
+    kv_write_nil(&world->terms);
+}
+
 static void spawn(struct world *world, size_t peer, struct kv_signal *signal)
 {
     uint8_t flags = next(world);
@@ -269,8 +291,12 @@ static void spawn(struct world *world, size_t peer, struct kv_signal *signal)
     kv_write_nil(&world->terms);
     size_t options = world->terms.length;
     kv_write_list(&world->terms, spawned[which].arity);
-    for (uint32_t i = 0; i < spawned[which].arity; i++) {
-        write_term(world, &world->terms, 0);
+    if ((flags & 0xc0) != 0 && which < 2) {
+        write_owned_options(world, which == 0, (flags & 0x40) != 0);
+    } else {
+        for (uint32_t i = 0; i < spawned[which].arity; i++) {
+            write_term(world, &world->terms, 0);
+        }
     }
     kv_write_nil(&world->terms);
     signal->spawn_options = kv_bytes(world->terms.data, options);

@@ -26,7 +26,7 @@ all() ->
         a_program_that_is_killed_comes_back,
         a_program_that_is_killed_at_once_again_is_held_back_and_comes_back,
         a_program_that_hangs_is_killed_and_comes_back,
-        a_program_that_is_told_to_stop_comes_back,
+        a_program_on_its_leash_ignores_signals,
         a_lost_connection_starts_the_branch_anew,
         a_program_that_is_away_for_a_while_is_waited_for,
         a_vm_that_halts_leaves_no_program,
@@ -213,12 +213,20 @@ a_program_that_hangs_is_killed_and_comes_back(Config) ->
         Time
     end).
 
-a_program_that_is_told_to_stop_comes_back(Config) ->
-    each(Config, "program stopped by SIGTERM", 3, fun(_) ->
-        Node = monitor(process, kv_node),
+%% What goes to all of a service or a container is meant for the VM, whose processes use the program until
+%% they have stopped.
+a_program_on_its_leash_ignores_signals(Config) ->
+    each(Config, "program told to stop by a signal", 3, fun(I) ->
+        Bucket = create(name(I)),
+        ok = kv_bucket:put(Bucket, key, value),
         OsPid = kv_node:os_pid(),
-        Time = recovery(fun() -> kv_test:signal("TERM", OsPid) end, [kv_node, kv_registry]),
-        ?assertEqual({exited, 0}, kv_test:down(Node)),
+        Tell = fun() ->
+            [kv_test:signal(Signal, OsPid) || Signal <- ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]],
+            ?assertEqual(value, kv_bucket:get(Bucket, key))
+        end,
+        Time = kv_test:milliseconds(Tell),
+        ?assertEqual(OsPid, kv_node:os_pid()),
+        ok = kv_bucket:stop(Bucket),
         Time
     end).
 

@@ -24,7 +24,7 @@ static void become(const char *path, const char *node, char **extra, int input, 
     for (int fd = STDERR_FILENO + 1; fd < 64; fd++) {
         close(fd);
     }
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* on its leash it ignores others */
     execv(path, arguments);
     fprintf(stderr, "%s: %s\n", path, strerror(errno));
     _exit(127);

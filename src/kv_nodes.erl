@@ -1,0 +1,329 @@
+%% @doc Which C nodes this VM can use now, and who waits for one.
+%%
+%% A node is known by the local name of its {@link kv_node}. kv_node tells this server when its node is up, when the
+%% connection is lost, when the program is silent, and when the program is gone. Proxies and callers ask here, because
+%% this server outlives each kv_node and is no part of any supervision tree of kv.
+%%
+%% ```
+%%      expected/3          up/3              lost/1             up/3
+%%  down ---------> starting ----> {up, ...} -------> {lost, ...} ----> {up, ...}
+%%                     ^                 \                /
+%%                     +------------------+--- gone/2 ---+
+%% '''
+%%
+%% Any VM that has this code may start buckets on a node of its own. So the server is started when it is first needed, below
+%% `kernel_safe_sup', as {@link kv_watch} is.
+%% @private
+-module(kv_nodes).
+-behaviour(gen_server).
+
+-export([expected/3, up/3, lost/1, silent/2, gone/2]).
+-export([status/1, await/2, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1, start_link/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-export_type([status/0, place/0]).
+
+%% A node and one connection to it: the creation tells one run of the program from the next, the number one connection of
+%% a kv_node from its next.
+-type place() :: #{node := node(), creation := non_neg_integer(), connection := pos_integer()}.
+%% `starting': somebody is there who starts it. `down': nobody is.
+-type status() :: {up, place()} | {lost, place()} | starting | down.
+
+%% {Server, status(), Silent, StartTimeout}
+-define(TABLE, ?MODULE).
+-define(DEFAULT_START_TIMEOUT, 10000).
+%% How long who does not wait for a node takes to say that it is not there: failing at once would only use up the intensity
+%% of the supervisor above, while the node is ending.
+-define(FAILED_PAUSE, 500).
+
+-record(state, {
+    %% The process that is to start the node, and start it anew: a supervisor, mostly.
+    keepers = #{} :: #{atom() => pid()},
+    %% The kv_node of a node that is up or lost.
+    owners = #{} :: #{atom() => pid()},
+    monitors = #{} :: #{pid() => reference()},
+    %% Who is told of the next change, until the node is up.
+    subscribers = #{} :: #{pid() => atom()},
+    %% Calls of await/2.
+    waiting = [] :: [{atom(), gen_server:from()}]
+}).
+
+%%% Told by kv_node and its supervisor
+
+%% @doc Keeper starts the kv_node of that name, and starts it anew after a failure, for as long as Keeper lives.
+-spec expected(atom(), pid(), pos_integer()) -> ok.
+expected(Server, Keeper, StartTimeout) ->
+    tell({expected, Server, Keeper, StartTimeout}).
+
+%% @doc The calling kv_node is connected to its node; also after each reconnection.
+-spec up(atom(), node(), non_neg_integer()) -> ok.
+up(Server, Node, Creation) ->
+    tell({up, Server, self(), Node, Creation}).
+
+%% @doc The connection is lost, the program may be running.
+-spec lost(atom()) -> ok.
+lost(Server) ->
+    tell({lost, Server}).
+
+%% @doc Whether the program has left a question unanswered.
+-spec silent(atom(), boolean()) -> ok.
+silent(Server, Silent) ->
+    tell({silent, Server, Silent}).
+
+%% @doc The program is gone, or about to be ended: in good order, or by a failure, after which it is started anew. When this
+%% returns every subscriber has been told.
+-spec gone(atom(), order | failure) -> ok.
+gone(Server, How) ->
+    tell({gone, Server, How}).
+
+tell(Message) ->
+    ok = ensure_server(),
+    gen_server:call(?MODULE, Message, infinity).
+
+%%% Asked by proxies and callers
+
+%% @doc Takes a look at a table: no message is sent.
+-spec status(atom()) -> status().
+status(Server) ->
+    case row(Server) of
+        {_, Status, _, _} -> Status;
+        undefined -> down
+    end.
+
+%% @doc Whether the node has answered the last question that was due.
+-spec answers(atom()) -> boolean().
+answers(Server) ->
+    case row(Server) of
+        {_, {up, _}, Silent, _} -> not Silent;
+        _ -> false
+    end.
+
+%% @doc Milliseconds that whoever wants to use the node waits for it while it starts.
+-spec start_timeout(atom()) -> pos_integer().
+start_timeout(Server) ->
+    case row(Server) of
+        {_, _, _, Timeout} -> Timeout;
+        undefined -> ?DEFAULT_START_TIMEOUT
+    end.
+
+row(Server) ->
+    try ets:lookup(?TABLE, Server) of
+        [Row] -> Row;
+        [] -> undefined
+    catch
+        error:badarg -> undefined
+    end.
+
+%% @doc Waits until the node is up, as long as somebody is there who starts it.
+-spec await(atom(), timeout()) -> {ok, place()} | {error, down | timeout}.
+await(Server, Timeout) ->
+    case status(Server) of
+        {up, Place} -> {ok, Place};
+        down -> {error, down};
+        _ when Timeout =:= 0 -> {error, timeout};
+        _ -> await_change(Server, Timeout)
+    end.
+
+await_change(Server, Timeout) ->
+    try
+        gen_server:call(?MODULE, {await, Server}, Timeout)
+    catch
+        exit:{timeout, _} -> {error, timeout};
+        exit:_ -> {error, down}
+    end.
+
+%% @doc The same for who is to start a process there, with the reason in words. Waits for a node that is starting or lost, at
+%% most for its `start_timeout'; with false it does not wait.
+-spec await_start(atom(), boolean()) -> {ok, place()} | {error, {not_running, binary()}}.
+await_start(Server, true) ->
+    await_start(Server, start_timeout(Server), await(Server, start_timeout(Server)));
+await_start(Server, false) ->
+    case status(Server) of
+        {up, Place} ->
+            {ok, Place};
+        _ ->
+            ok = pause(Server),
+            await_start(Server, 0, await(Server, 0))
+    end.
+
+await_start(_Server, _Timeout, {ok, Place}) ->
+    {ok, Place};
+await_start(Server, _Timeout, {error, down}) ->
+    Text =
+        "~p is not running: start the application kv before this, by naming it among the applications of yours or by "
+        "application:ensure_all_started(kv); or put KV.Supervisor, or a kv_node of that name, before it in your tree",
+    {error, {not_running, text(Text, [Server])}};
+await_start(Server, Timeout, {error, timeout}) ->
+    {error, {not_running, text("~p is starting, and was not ready after ~b ms: its log says why", [Server, Timeout])}}.
+
+pause(Server) ->
+    {_, Monitor} = subscribe(Server),
+    receive
+        {?MODULE, Server, _} -> ok
+    after ?FAILED_PAUSE -> ok
+    end,
+    true = erlang:demonitor(Monitor, [flush]),
+    unsubscribe(Server).
+
+text(Format, Arguments) ->
+    iolist_to_binary(io_lib:format(Format, Arguments)).
+
+%% @doc The status now. The calling process then gets `{kv_nodes, Server, Status}' for each change, until the node is up:
+%% that is the last message. The reference is that of a monitor on this server, which a subscription does not outlive.
+-spec subscribe(atom()) -> {status(), reference()}.
+subscribe(Server) ->
+    ok = ensure_server(),
+    Monitor = erlang:monitor(process, ?MODULE),
+    {gen_server:call(?MODULE, {subscribe, Server, self()}, infinity), Monitor}.
+
+%% @doc A monitor on this server, for a kv_node: what it has told is forgotten when this server ends.
+-spec monitor() -> reference().
+monitor() ->
+    ok = ensure_server(),
+    erlang:monitor(process, ?MODULE).
+
+%% @doc A message that was on its way may still come.
+-spec unsubscribe(atom()) -> ok.
+unsubscribe(_Server) ->
+    gen_server:cast(?MODULE, {unsubscribe, self()}).
+
+ensure_server() ->
+    _ = whereis(?MODULE) =:= undefined andalso start_server(whereis(kernel_safe_sup)),
+    ok.
+
+start_server(undefined) ->
+    gen_server:start({local, ?MODULE}, ?MODULE, [], []);
+start_server(Supervisor) ->
+    supervisor:start_child(Supervisor, #{
+        id => ?MODULE,
+        start => {?MODULE, start_link, []},
+        %% It is started again when it is needed again. However often it ends, nothing else of the VM must.
+        restart => temporary,
+        shutdown => brutal_kill,
+        type => worker,
+        modules => [?MODULE]
+    }).
+
+%% @private
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    case gen_server:start_link({local, ?MODULE}, ?MODULE, [], []) of
+        {ok, Pid} -> {ok, Pid};
+        {error, Reason} -> {error, Reason}
+    end.
+
+%%% The server
+
+%% @private
+-spec init([]) -> {ok, #state{}}.
+init([]) ->
+    ?TABLE = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
+    {ok, #state{}}.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}} | {noreply, #state{}}.
+handle_call({expected, Server, Keeper, StartTimeout}, _From, #state{keepers = Keepers} = State) ->
+    Status = case status(Server) of
+        down -> starting;
+        Known -> Known
+    end,
+    true = ets:insert(?TABLE, {Server, Status, false, StartTimeout}),
+    {reply, ok, watch(Keeper, State#state{keepers = Keepers#{Server => Keeper}})};
+handle_call({up, Server, Owner, Node, Creation}, _From, #state{owners = Owners} = State) ->
+    %% Unique in the VM: it is compared with one that a former server gave.
+    Connection = erlang:unique_integer([monotonic, positive]),
+    Place = #{node => Node, creation => Creation, connection => Connection},
+    Up = watch(Owner, State#state{owners = Owners#{Server => Owner}}),
+    {reply, ok, change(Server, {up, Place}, Up)};
+handle_call({lost, Server}, _From, State) ->
+    case status(Server) of
+        {up, Place} -> {reply, ok, change(Server, {lost, Place}, State)};
+        _ -> {reply, ok, State}
+    end;
+handle_call({silent, Server, Silent}, _From, State) ->
+    _ = ets:update_element(?TABLE, Server, {3, Silent}),
+    {reply, ok, State};
+handle_call({gone, Server, failure}, _From, State) ->
+    {reply, ok, ended(Server, State)};
+handle_call({gone, Server, order}, _From, #state{keepers = Keepers} = State) ->
+    {reply, ok, ended(Server, State#state{keepers = maps:remove(Server, Keepers)})};
+handle_call({await, Server}, From, #state{waiting = Waiting} = State) ->
+    case status(Server) of
+        {up, Place} -> {reply, {ok, Place}, State};
+        down -> {reply, {error, down}, State};
+        _ -> {noreply, State#state{waiting = [{Server, From} | Waiting]}}
+    end;
+handle_call({subscribe, Server, Pid}, _From, #state{subscribers = Subscribers} = State) ->
+    {reply, status(Server), watch(Pid, State#state{subscribers = Subscribers#{Pid => Server}})};
+handle_call(Request, _From, State) ->
+    {reply, {error, {bad_request, Request}}, State}.
+
+%% @private
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast({unsubscribe, Pid}, #state{subscribers = Subscribers} = State) ->
+    {noreply, unwatch(Pid, State#state{subscribers = maps:remove(Pid, Subscribers)})};
+handle_cast(_Request, State) ->
+    {noreply, State}.
+
+%% @private
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info({'DOWN', _, process, Pid, _Reason}, #state{monitors = Monitors} = State) when is_map_key(Pid, Monitors) ->
+    #state{keepers = Keepers, owners = Owners, subscribers = Subscribers} = State,
+    Forgotten = State#state{
+        monitors = maps:remove(Pid, Monitors), subscribers = maps:remove(Pid, Subscribers), keepers = without(Pid, Keepers)
+    },
+    Ended = lists:foldl(fun ended/2, Forgotten, keys(Pid, Owners)),
+    {noreply, lists:foldl(fun settle/2, Ended, keys(Pid, Keepers))};
+handle_info(_Other, State) ->
+    {noreply, State}.
+
+keys(Value, Map) -> [Key || {Key, One} <- maps:to_list(Map), One =:= Value].
+
+without(Pid, Processes) -> maps:filter(fun(_, Process) -> Process =/= Pid end, Processes).
+
+%% The kv_node of that name has ended, or says that it will.
+ended(Server, #state{owners = Owners} = State) when is_map_key(Server, Owners) ->
+    Rest = State#state{owners = maps:remove(Server, Owners)},
+    settle(Server, unwatch(map_get(Server, Owners), Rest));
+ended(_Server, State) ->
+    State.
+
+%% A node without a kv_node: it is to be started, as long as somebody is there who does it.
+settle(Server, #state{owners = Owners} = State) when is_map_key(Server, Owners) ->
+    State;
+settle(Server, #state{keepers = Keepers} = State) when is_map_key(Server, Keepers) ->
+    change(Server, starting, State);
+settle(Server, State) ->
+    change(Server, down, State).
+
+change(Server, Status, #state{subscribers = Subscribers, waiting = Waiting} = State) ->
+    true = ets:insert(?TABLE, {Server, Status, false, start_timeout(Server)}),
+    Told = keys(Server, Subscribers),
+    _ = [Pid ! {?MODULE, Server, Status} || Pid <- Told],
+    {Answered, Others} = lists:partition(fun({Name, _}) -> Name =:= Server end, Waiting),
+    answer(Status, Answered, Told, State#state{waiting = Others}).
+
+answer({up, Place}, Answered, Told, #state{subscribers = Subscribers} = State) ->
+    _ = [gen_server:reply(From, {ok, Place}) || {_, From} <- Answered],
+    lists:foldl(fun unwatch/2, State#state{subscribers = maps:without(Told, Subscribers)}, Told);
+answer(down, Answered, _Told, State) ->
+    _ = [gen_server:reply(From, {error, down}) || {_, From} <- Answered],
+    State;
+answer(_Status, Answered, _Told, #state{waiting = Waiting} = State) ->
+    State#state{waiting = Answered ++ Waiting}.
+
+watch(Pid, #state{monitors = Monitors} = State) when is_map_key(Pid, Monitors) ->
+    State;
+watch(Pid, #state{monitors = Monitors} = State) ->
+    State#state{monitors = Monitors#{Pid => erlang:monitor(process, Pid)}}.
+
+%% Unless it is watched for another reason.
+unwatch(Pid, #state{keepers = Keepers, owners = Owners, subscribers = Subscribers, monitors = Monitors} = State) ->
+    Needed = is_map_key(Pid, Subscribers) orelse keys(Pid, Keepers) =/= [] orelse keys(Pid, Owners) =/= [],
+    case Monitors of
+        #{Pid := Monitor} when not Needed ->
+            true = erlang:demonitor(Monitor, [flush]),
+            State#state{monitors = maps:remove(Pid, Monitors)};
+        #{} ->
+            State
+    end.

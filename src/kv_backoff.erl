@@ -10,7 +10,7 @@
 -module(kv_backoff).
 
 -export([new/0, wait/1, delay/1, failed/1, ended/2, failures/1]).
--export([own/2, disown/1, owned/1, orphaned/1]).
+-export([own/2, disown/1, owned/1, orphaned/1, is_first/1, served/1]).
 
 -export_type([t/0]).
 
@@ -19,7 +19,9 @@
 -define(FAILURES, 1).
 -define(OS_PID, 2).
 -define(STARTED, 3).
--define(FIELDS, 3).
+-define(SERVED, 4).
+-define(LOST, 5).
+-define(FIELDS, 5).
 -define(FREE_FAILURES, 3).
 -define(FIRST_DELAY, 100).
 -define(LONGEST_DELAY, 5000).
@@ -52,6 +54,7 @@ failed(Backoff) ->
 %% @doc A program that ran for that many milliseconds has ended.
 -spec ended(t(), non_neg_integer()) -> ok.
 ended(Backoff, Uptime) ->
+    ok = atomics:put(Backoff, ?LOST, erlang:monotonic_time(millisecond)),
     atomics:put(Backoff, ?FAILURES, max(0, failures(Backoff) + 1 - Uptime div ?REDEMPTION)).
 
 %% @doc Remembers the operating system process, for the case that the kv_node which owns it is killed.
@@ -76,3 +79,16 @@ owned(Backoff) ->
 orphaned(Backoff) ->
     ok = disown(Backoff),
     ended(Backoff, erlang:monotonic_time(millisecond) - atomics:get(Backoff, ?STARTED)).
+
+%% @doc Whether no program has served yet.
+-spec is_first(t()) -> boolean().
+is_first(Backoff) ->
+    atomics:get(Backoff, ?SERVED) =:= 0.
+
+%% @doc A program serves. The first, or the successor of one that ended so many milliseconds ago.
+-spec served(t()) -> first | {back_after, non_neg_integer()}.
+served(Backoff) ->
+    case atomics:exchange(Backoff, ?SERVED, 1) of
+        0 -> first;
+        1 -> {back_after, erlang:monotonic_time(millisecond) - atomics:get(Backoff, ?LOST)}
+    end.

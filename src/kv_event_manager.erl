@@ -6,9 +6,17 @@
 %% ```
 %% ok = gen_event:add_handler(kv_event_manager, my_handler, []).
 %% '''
+%%
+%% A handler that was added by {@link add_handler/4} with `[lost]' also gets `{lost, Name, Pid}' for each bucket and registry
+%% of this VM that was lost with its node: Name is its label, a binary, or the name that it was started with, Pid the
+%% native process. Processes without either are not told of. No `exit' comes for what was lost.
 -module(kv_event_manager).
 
--export([start_link/1, child_spec/1]).
+-export([start_link/1, child_spec/1, add_handler/4, delete_handler/3, lost/2]).
+
+-export_type([handler/0]).
+
+-type handler() :: module() | {module(), term()}.
 
 %% @doc Starts an event manager under a local name.
 -spec start_link(atom()) -> {ok, pid()} | {error, {already_started, pid()}}.
@@ -27,3 +35,41 @@ child_spec(Name) ->
         type => worker,
         modules => dynamic
     }.
+
+%% @doc Adds a handler, as `gen_event:add_handler/3' does; with `lost' among Events it is told of losses as well. To be
+%% removed by {@link delete_handler/3}.
+-spec add_handler(gen_event:emgr_ref(), handler(), term(), [lost]) -> term().
+add_handler(Manager, Handler, Arguments, []) ->
+    gen_event:add_handler(Manager, Handler, Arguments);
+add_handler(Manager, Handler, Arguments, [lost]) ->
+    gen_event:add_handler(Manager, {kv_event_handler, Handler}, {module_of(Handler), Arguments}).
+
+module_of({Module, _Id}) -> Module;
+module_of(Module) -> Module.
+
+%% @doc Removes a handler, whichever way it was added, and gives what its terminate returned, or `{error, module_not_found}'.
+-spec delete_handler(gen_event:emgr_ref(), handler(), term()) -> term().
+delete_handler(Manager, Handler, Arguments) ->
+    case gen_event:delete_handler(Manager, {kv_event_handler, Handler}, Arguments) of
+        {error, module_not_found} -> gen_event:delete_handler(Manager, Handler, Arguments);
+        Removed -> Removed
+    end.
+
+%% @private
+%% Handlers may take their time: whoever tells them must not wait.
+-spec lost(atom(), [kv_proxies:proxy()]) -> ok.
+lost(undefined, _Proxies) ->
+    ok;
+lost(Manager, Proxies) ->
+    case [{Name, Native} || #{name := Name, native := Native} <- Proxies, Name =/= undefined] of
+        [] ->
+            ok;
+        Lost ->
+            _ = spawn(fun() -> tell(Manager, Lost) end),
+            ok
+    end.
+
+tell(Manager, Lost) ->
+    Asked = [Handler || {kv_event_handler, _} = Handler <- gen_event:which_handlers(Manager)],
+    _ = [gen_event:call(Manager, Handler, {'$kv_lost', Name, Pid}, infinity) || {Name, Pid} <- Lost, Handler <- Asked],
+    ok.

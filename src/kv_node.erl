@@ -2,7 +2,11 @@
 %%
 %% It is running exactly as long as the program is. While it starts it waits for the program to be ready and
 %% for the connection, so what is started after it can use the node at once. It ends, and leaves it to its
-%% supervisor to start anew, when the program has ended, does not answer, or the connection is lost.
+%% supervisor to start anew, when the program has ended or does not answer.
+%%
+%% A lost connection is made anew, and nothing that the program holds is lost. Meanwhile the program is asked over its standard
+%% input whether it answers. It is started anew, and empty, when the connection was not back after `reconnect_timeout', or when
+%% the VM has taken another name (`net_kernel:stop/0' and `net_kernel:start/2').
 %%
 %% Options, all of them optional:
 %% <ul>
@@ -13,8 +17,9 @@
 %% <li>`start_timeout': milliseconds until the program must be ready. Default: 10000.</li>
 %% <li>`ping_interval', `ping_timeout': milliseconds between two questions whether the program still answers,
 %%     and without an answer after which it is killed. Defaults: 1000 and 5000.</li>
-%% <li>`stop_timeout': milliseconds that the program gets to stop, before SIGTERM, and again before SIGKILL.
-%%     Default: 2000.</li>
+%% <li>`stop_timeout': milliseconds that the program gets to stop before it is killed. Default: 2000.</li>
+%% <li>`reconnect_timeout': milliseconds for which a lost connection is made anew, while the program keeps everything.
+%%     Default: 60000.</li>
 %% <li>`delay_send': whether what this VM sends to the program is gathered for a moment (`delay_send' of {@link inet}), and
 %%     read with a buffer of 128 KiB: many callers get up to twice as much done, and a single one loses nothing. Only the
 %%     connection to this node is set so. Default: `true'.</li>
@@ -51,7 +56,8 @@
 %% <li>`{fatal, Reason, Text}': the program gave up, and says why.</li>
 %% <li>`{exited, Status}', `{killed, Signal}': the program ended without a word.</li>
 %% <li>`{node_unresponsive, Ms}': the program did not answer for that long, and was killed.</li>
-%% <li>`{nodedown, Node}': the connection was lost although the program is running.</li>
+%% <li>`{nodedown, Node}': the connection was lost, and not back after `reconnect_timeout'.</li>
+%% <li>`{vm_renamed, Old, New}': the VM has another name than the program was told.</li>
 %% </ul>
 -module(kv_node).
 -behaviour(gen_server).
@@ -83,14 +89,16 @@
     options :: kv_node_options:t(),
     backoff :: kv_backoff:t(),
     since :: integer(),
-    ping :: reference(),
-    unanswered = 0 :: non_neg_integer(),
+    connection :: kv_connection:t(),
+    pulse :: kv_pulse:t(),
+    %% A monitor on the server that tells others of this node.
+    nodes :: undefined | reference(),
     fatal :: undefined | {fatal, atom() | binary(), binary()}
 }).
 
 -define(DEFAULT, {?MODULE, default}).
-%% A lost connection is mostly the program's end seen from the other side: its exit status says more.
--define(EXIT_STATUS_GRACE, 100).
+%% A lost connection is mostly the program's end seen from the other side: its exit status comes soon, and says more.
+-define(EXIT_STATUS_GRACE, 200).
 -define(UNREGISTER_TIMEOUT, 1000).
 
 %% @doc Starts a node under the local name `kv_node'.
@@ -119,8 +127,8 @@ child_spec(Name, Options) ->
         id => Name,
         start => {?MODULE, start_link, [Name, Options]},
         restart => permanent,
-        %% End of input, SIGTERM and SIGKILL get stop_timeout each; EPMD and distribution need a moment.
-        shutdown => 3 * StopTimeout + 5000,
+        %% End of input and SIGKILL get stop_timeout each; EPMD and distribution need a moment.
+        shutdown => 2 * StopTimeout + 5000,
         type => worker,
         modules => [?MODULE]
     }.
@@ -187,19 +195,38 @@ os_pid(Server) ->
 -spec init({atom(), kv_node_options:t()}) -> {ok, #state{}} | {stop, term()}.
 init({Server, Options}) ->
     process_flag(trap_exit, true),
+    Nodes = expect(Server, Options),
     Backoff = backoff(Options),
     ok = end_predecessor(Backoff, Options),
     ok = kv_backoff:wait(Backoff),
     case kv_node_start:start(Options, Backoff) of
         {ok, Started} ->
-            State = state(Started, Server, Options, Backoff),
+            State = (state(Started, Server, Options, Backoff))#state{nodes = Nodes},
             ok = publish(State),
-            ok = watch(State),
-            _ = erlang:send_after(maps:get(ping_interval, Options), self(), ping),
             {ok, State};
         {error, Reason} ->
             ok = kv_backoff:failed(Backoff),
+            ok = cannot_start(Server, Reason, Backoff),
             {stop, Reason}
+    end.
+
+expect(Server, #{start_timeout := Timeout}) ->
+    Nodes = kv_nodes:monitor(),
+    ok = kv_nodes:expected(Server, keeper(), Timeout),
+    Nodes.
+
+%% Who starts this process anew after a failure, and is there as long as anybody does: the process at the top.
+keeper() ->
+    case lists:last(get('$ancestors')) of
+        Pid when is_pid(Pid) -> Pid;
+        Name -> whereis(Name)
+    end.
+
+%% Whoever starts the first gets the reason.
+cannot_start(Server, Reason, Backoff) ->
+    case kv_backoff:is_first(Backoff) of
+        true -> ok;
+        false -> kv_node_log:cannot_start(Server, Reason, kv_backoff:delay(kv_backoff:failures(Backoff)))
     end.
 
 backoff(#{backoff := undefined}) -> kv_backoff:new();
@@ -215,7 +242,7 @@ end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
             kv_backoff:orphaned(Backoff)
     end.
 
-state(#{node := Node, program := Program, path := Path, ready := Ready}, Server, Options, Backoff) ->
+state(#{node := Node, program := Program, path := Path, ready := Ready, cookie := Cookie}, Server, Options, Backoff) ->
     #state{
         server = Server,
         node = Node,
@@ -225,23 +252,30 @@ state(#{node := Node, program := Program, path := Path, ready := Ready}, Server,
         options = Options,
         backoff = Backoff,
         since = erlang:monotonic_time(millisecond),
-        ping = make_ref()
+        connection = kv_connection:new(Node, Program, Cookie, maps:get(reconnect_timeout, Options)),
+        pulse = kv_pulse:new(Server, Node, Program, Options)
     }.
 
-publish(#state{server = Server, node = Node, options = #{observer_names := Names}}) ->
-    ok = kv_names:allow(Server, Names),
+publish(#state{server = Server, node = Node, options = Options, program = Program, ready = Ready} = State) ->
+    ok = kv_names:allow(Server, maps:get(observer_names, Options)),
     ok = persistent_term:put({?MODULE, Server}, {Node, self()}),
     case whereis(default()) of
         undefined -> persistent_term:put(?DEFAULT, Server);
         _ -> ok
-    end.
+    end,
+    ok = greet(State),
+    Facts = maps:merge(Options, Ready),
+    kv_node_log:serves(kv_backoff:served(State#state.backoff), Node, kv_node_program:os_pid(Program), Facts),
+    announce(State).
 
-%% What is read locally is so from the start; why it is not, info/1 tells.
-watch(#state{options = #{local_reads := true}, node = Node}) ->
-    _ = kv_watch:start(Node, true),
-    ok;
-watch(#state{}) ->
+%% What each new connection needs: whoever has dialled.
+greet(#state{node = Node, options = #{local_reads := LocalReads} = Options}) ->
+    ok = kv_node_start:set_socket(Node, Options),
+    _ = kv_watch:start(Node, LocalReads),
     ok.
+
+announce(#state{server = Server, node = Node, ready = #{creation := Creation}}) ->
+    kv_nodes:up(Server, Node, Creation).
 
 withdraw(Server) ->
     _ = persistent_term:erase({?MODULE, Server}),
@@ -274,12 +308,33 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info(ping, State) ->
     ping(State);
-handle_info({Ping, yes}, #state{ping = Ping} = State) ->
-    {noreply, State#state{unanswered = 0}};
-handle_info({nodedown, Node}, #state{node = Node, program = Program} = State) ->
-    case kv_node_program:collect(Program, ?EXIT_STATUS_GRACE) of
-        {ended, Reason} -> {stop, last_words(Reason, State), State};
-        running -> {stop, {nodedown, Node}, State}
+handle_info({nodedown, Node, _Info}, #state{node = Node} = State) ->
+    {noreply, connection_lost(State)};
+handle_info({nodeup, Node, _Info}, #state{node = Node} = State) ->
+    {noreply, connection_found(State)};
+handle_info({greeted, Greeter}, #state{connection = Connection} = State) when is_pid(Greeter) ->
+    _ = kv_connection:is_up(Connection) andalso announce(State),
+    {noreply, State};
+handle_info(dial, State) ->
+    dial(State);
+handle_info(still_running, #state{connection = Connection, node = Node, options = Options} = State) ->
+    case kv_connection:is_up(Connection) of
+        true ->
+            {noreply, State};
+        false ->
+            ok = kv_node_log:connection_lost(Node, maps:get(reconnect_timeout, Options)),
+            ok = kv_pulse:ask_over_leash(State#state.program),
+            {noreply, State}
+    end;
+handle_info({'DOWN', Nodes, process, _, _}, #state{nodes = Nodes, server = Server, connection = Connection} = State) ->
+    Next = State#state{nodes = expect(Server, State#state.options)},
+    ok = announce(Next),
+    _ = kv_connection:is_up(Connection) orelse kv_nodes:lost(Server),
+    {noreply, Next};
+handle_info({'DOWN', Monitor, process, _, _}, #state{connection = Connection} = State) ->
+    case kv_connection:dialled(Monitor, Connection) of
+        {ok, Next} -> {noreply, State#state{connection = Next}};
+        other -> {noreply, State}
     end;
 handle_info({Port, Event}, #state{program = Program} = State) when is_port(Port) ->
     case kv_node_program:port(Program) of
@@ -288,41 +343,67 @@ handle_info({Port, Event}, #state{program = Program} = State) when is_port(Port)
     end;
 handle_info({'EXIT', Port, Reason}, #state{program = Program} = State) when is_port(Port) ->
     case kv_node_program:port(Program) of
-        Port when Reason =/= normal -> {stop, {port_closed, Reason}, State};
+        Port when Reason =/= normal -> fail({port_closed, Reason}, State);
         _ -> {noreply, State}
     end;
 handle_info({'EXIT', _Pid, normal}, State) ->
     {noreply, State};
 handle_info({'EXIT', _Pid, Reason}, State) ->
     {stop, Reason, State};
-handle_info(_Other, State) ->
-    {noreply, State}.
+handle_info(Message, #state{pulse = Pulse} = State) ->
+    case kv_pulse:answer(Message, Pulse) of
+        {ok, Next} -> {noreply, State#state{pulse = Next}};
+        other -> {noreply, State}
+    end.
 
-port_event({data, {_, Line}}, State) ->
+port_event({data, {_, Line}}, #state{connection = Connection, pulse = Pulse} = State) ->
     case kv_node_program:parse(Line) of
-        {fatal, _, _} = Fatal -> {noreply, State#state{fatal = Fatal}};
-        Other -> kv_node_program:log(Other), {noreply, State}
+        {fatal, _, _} = Fatal ->
+            {noreply, State#state{fatal = Fatal}};
+        {pong, Text} ->
+            {noreply, State#state{connection = kv_connection:pong(Text, Connection), pulse = kv_pulse:heard(Pulse)}};
+        Other ->
+            ok = kv_node_program:log(Other),
+            {noreply, State}
     end;
 port_event({exit_status, Status}, State) ->
-    {stop, kv_node_program:exit_reason(Status, State#state.fatal), State};
+    fail(kv_node_program:exit_reason(Status, State#state.fatal), State);
 port_event(_Other, State) ->
     {noreply, State}.
 
-last_words(_Reason, #state{fatal = {fatal, _, _} = Fatal}) -> Fatal;
-last_words(Reason, _State) -> Reason.
+%%% The connection
 
-%% Counts questions without an answer rather than looking at the clock: when the VM itself was stopped for a
-%% while, the answers are in the mailbox behind the timer, and the program is not to blame.
-ping(#state{unanswered = Unanswered, options = Options, node = Node, ping = Ping} = State) ->
-    #{ping_interval := Interval, ping_timeout := Timeout} = Options,
-    case Unanswered * Interval >= Timeout of
+connection_lost(#state{server = Server, connection = Connection, pulse = Pulse} = State) ->
+    case kv_connection:is_up(Connection) of
         true ->
-            {stop, {node_unresponsive, Unanswered * Interval}, State};
+            ok = kv_nodes:lost(Server),
+            _ = erlang:send_after(?EXIT_STATUS_GRACE, self(), still_running),
+            State#state{connection = kv_connection:lost(Connection), pulse = kv_pulse:heard(Pulse)};
         false ->
-            Question = {'$gen_call', {self(), Ping}, {is_auth, node()}},
-            _ = erlang:send({net_kernel, Node}, Question, [noconnect, nosuspend]),
-            _ = erlang:send_after(Interval, self(), ping),
-            {noreply, State#state{unanswered = Unanswered + 1}}
+            State
+    end.
+
+%% Greeting takes a round trip, and longer with a node that hangs: a process of its own does it.
+connection_found(#state{node = Node, connection = Connection} = State) ->
+    {Ms, Found} = kv_connection:found(Connection),
+    _ = Ms >= ?EXIT_STATUS_GRACE andalso kv_node_log:connection_back(Node, Ms),
+    Server = self(),
+    _ = spawn_link(fun() ->
+        ok = greet(State),
+        Server ! {greeted, self()}
+    end),
+    State#state{connection = Found, pulse = kv_pulse:heard(State#state.pulse)}.
+
+dial(#state{connection = Connection} = State) ->
+    case kv_connection:dial(Connection) of
+        {ok, Next} -> {noreply, State#state{connection = Next}};
+        {error, Reason} -> fail(Reason, State)
+    end.
+
+ping(#state{pulse = Pulse, connection = Connection} = State) ->
+    case kv_pulse:beat(kv_connection:is_up(Connection), Pulse) of
+        {ok, Next} -> {noreply, State#state{pulse = Next}};
+        {unresponsive, Ms} -> fail({node_unresponsive, Ms}, State)
     end.
 
 local_reads(#state{options = #{local_reads := false}}) -> {off, not_wanted};
@@ -333,38 +414,61 @@ uptime(#state{since = Since}) ->
 
 %%% End
 
+%% Ends this process as an exit signal ends a process that does not trap them: the line in the log says all that a crash
+%% report would, and the supervisor reports the end.
+-spec fail(term(), #state{}) -> {stop, term(), #state{}}.
+fail(Reason, State) ->
+    ok = terminate(Reason, State),
+    process_flag(trap_exit, false),
+    true = exit(self(), Reason),
+    {stop, Reason, State}.
+
 %% @private
 -spec terminate(term(), #state{}) -> ok.
 terminate(Reason, #state{server = Server, node = Node, program = Program} = State) ->
     #state{options = #{stop_timeout := Timeout}, backoff = Backoff} = State,
+    How = how(Reason),
+    Proxies = kv_proxies:of_server(Server),
+    ok = kv_nodes:gone(Server, How),
     ok = withdraw(Server),
     ok = last_signal(Reason, Program),
     ok = kv_node_program:stop(Program, Timeout),
     ok = kv_backoff:disown(Backoff),
     _ = kv_epmd:await_unregistered(Node, ?UNREGISTER_TIMEOUT),
-    end_of_service(Reason, State).
+    ok = tell_of_loss(How, Reason, Proxies, State),
+    end_of_service(How, State).
+
+how(normal) -> order;
+how(shutdown) -> order;
+how({shutdown, _}) -> order;
+how(_Failure) -> failure.
 
 %% No use in asking a program nicely that has not answered.
 last_signal({node_unresponsive, _}, Program) -> kv_node_program:kill(Program);
 last_signal(_Reason, _Program) -> ok.
 
+tell_of_loss(order, _Reason, _Proxies, _State) ->
+    ok;
+tell_of_loss(failure, Reason, Proxies, #state{node = Node, pulse = Pulse, options = #{event_manager := Events}}) ->
+    ok = kv_node_log:lost(Node, Reason, kv_pulse:totals(Pulse), Proxies),
+    kv_event_manager:lost(Events, Proxies).
+
 %% When the supervisor wants the node gone nobody will need distribution; after a failure the next node will.
-end_of_service(normal, _State) -> kv_distribution:release();
-end_of_service(shutdown, _State) -> kv_distribution:release();
-end_of_service({shutdown, _}, _State) -> kv_distribution:release();
-end_of_service(_Failure, #state{backoff = Backoff} = State) -> kv_backoff:ended(Backoff, uptime(State)).
+end_of_service(order, _State) -> kv_distribution:release();
+end_of_service(failure, #state{backoff = Backoff} = State) -> kv_backoff:ended(Backoff, uptime(State)).
 
 %% @private
 -spec format_status(gen_server:format_status()) -> gen_server:format_status().
 format_status(#{state := #state{} = State} = Status) ->
-    #state{server = Server, node = Node, program = Program, unanswered = Unanswered} = State,
+    #state{server = Server, node = Node, program = Program} = State,
     Status#{
         state := #{
             server => Server,
             name => Node,
             os_pid => kv_node_program:os_pid(Program),
             uptime_ms => uptime(State),
-            unanswered_pings => Unanswered
+            connected => kv_connection:is_up(State#state.connection),
+            unanswered_pings => kv_pulse:unanswered(State#state.pulse)
         }
     };
 format_status(Status) ->

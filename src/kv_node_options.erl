@@ -24,6 +24,7 @@ defaults() ->
         ping_interval => 1000,
         ping_timeout => 5000,
         stop_timeout => 2000,
+        reconnect_timeout => 60000,
         delay_send => true,
         ticktime => 60,
         max_frame => undefined,
@@ -42,13 +43,14 @@ defaults() ->
         log_level => notice,
         observer_names => 1000,
         local_reads => false,
-        backoff => undefined
+        backoff => undefined,
+        event_manager => undefined
     }.
 
 %% @doc The options that a user sets.
 -spec keys() -> [atom()].
 keys() ->
-    maps:keys(defaults()) -- [backoff].
+    maps:keys(defaults()) -- [backoff, event_manager].
 
 %% @doc The options with defaults filled in, or the first that is wrong.
 -spec validate(term()) -> {ok, t()} | {error, {bad_option, term()}}.
@@ -78,6 +80,7 @@ valid(start_timeout, Ms) -> is_positive(Ms);
 valid(ping_interval, Ms) -> is_positive(Ms);
 valid(ping_timeout, Ms) -> is_positive(Ms);
 valid(stop_timeout, Ms) -> is_positive(Ms);
+valid(reconnect_timeout, Ms) -> is_within(Ms, 0, 16#7FFFFFFF);
 %% The program's own limits: c_src/net/options.c, NUMBERS.
 valid(ticktime, Seconds) -> is_within(Seconds, 1, 86400);
 valid(max_frame, Bytes) -> is_within(Bytes, 4096, 16#7FFFFFFF);
@@ -96,7 +99,8 @@ valid(get_state, Value) -> lists:member(Value, [bare, tagged]);
 valid(local_reads, Value) -> is_boolean(Value);
 valid(log_level, Level) -> lists:member(Level, [debug, info, notice, warning, error]);
 valid(observer_names, Names) -> is_within(Names, 0, 100000);
-valid(backoff, Backoff) -> is_reference(Backoff).
+valid(backoff, Backoff) -> is_reference(Backoff);
+valid(event_manager, Name) -> is_atom(Name).
 
 may_be_undefined() ->
     [
@@ -114,7 +118,8 @@ may_be_undefined() ->
         port,
         zeros,
         get_state,
-        backoff
+        backoff,
+        event_manager
     ].
 
 is_positive(Value) -> is_within(Value, 1, ?MAX_TIME).
@@ -141,6 +146,7 @@ is_node_name(Name) ->
 for_program(Name, Options) ->
     [
         line("name", Name),
+        line("vm", node()),
         line("epmd-port", kv_epmd:port())
         | [line(Flag, Value) || {Key, Flag} <- flags(), Value <- [value(Key, Options)], Value =/= undefined]
     ].
@@ -155,6 +161,7 @@ value(Key, Options) ->
 
 flags() ->
     [
+        {reconnect_timeout, "reconnect-timeout"},
         {ticktime, "ticktime"},
         {max_frame, "max-frame"},
         {max_depth, "max-depth"},

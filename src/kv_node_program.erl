@@ -6,7 +6,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start/3, parse/1, log/1, exit_reason/2, kill/1, stop/2, collect/2]).
+-export([start/3, say/2, parse/1, log/1, exit_reason/2, kill/1, stop/2, collect/2]).
 -export([port/1, os_pid/1]).
 
 -export_type([t/0, ready/0, line/0]).
@@ -24,6 +24,7 @@
     {ready, ready()}
     | {log, logger:level(), binary()}
     | {fatal, atom() | binary(), binary()}
+    | {pong, binary()}
     | {other, binary()}.
 
 -define(METADATA, #{domain => [kv, node]}).
@@ -61,6 +62,15 @@ command(Port, Input) ->
         error:_ -> ok
     end.
 
+%% @doc Sends a running program a line over its standard input. Never waits: a program that does not read gets no more.
+-spec say(t(), iodata()) -> ok.
+say(#program{port = Port}, Line) ->
+    try erlang:port_command(Port, [Line, $\n], [nosuspend]) of
+        _ -> ok
+    catch
+        error:_ -> ok
+    end.
+
 text(Path) -> unicode:characters_to_binary(Path).
 
 -spec port(t()) -> port().
@@ -86,6 +96,8 @@ parse(<<"fatal ", Rest/binary>>) ->
         [Reason, Text] -> {fatal, reason(Reason), Text};
         [Reason] -> {fatal, reason(Reason), <<>>}
     end;
+parse(<<"pong ", Text/binary>>) ->
+    {pong, Text};
 parse(Line) ->
     {other, Line}.
 
@@ -113,6 +125,7 @@ level(_) -> notice.
 log({log, Level, Text}) -> ?LOG(Level, "~ts", [Text], ?METADATA);
 log({other, Line}) -> ?LOG(debug, "kv_node printed: ~ts", [Line], ?METADATA);
 log({ready, _}) -> ok;
+log({pong, _}) -> ok;
 log({fatal, _, _}) -> ok.
 
 %% Only what the protocol names becomes an atom.
@@ -149,14 +162,14 @@ signal(Number) -> Number.
 %% @doc Kills a program that does not answer, and waits for its end.
 -spec kill(t()) -> ok.
 kill(#program{os_pid = OsPid, port = Port}) ->
-    ok = kv_os_process:signal(OsPid, kill),
+    ok = kv_os_process:kill(OsPid),
     receive
         {Port, {exit_status, _}} -> ok
     after ?LAST_WORDS -> ok
     end.
 
 %% @doc Ends the program: its standard input ends, which tells it to stop; a program that takes longer than
-%% Timeout gets SIGTERM, and after the same time again SIGKILL. When this returns it is gone.
+%% Timeout gets SIGKILL. It ignores other signals (docs/native-protocol.md). When this returns it is gone.
 -spec stop(t(), pos_integer()) -> ok.
 stop(#program{port = Port, os_pid = OsPid}, Timeout) ->
     %% Closing a port ends the report of its exit status too, hence the look at the process itself.

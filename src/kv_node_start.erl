@@ -3,7 +3,7 @@
 %% @private
 -module(kv_node_start).
 
--export([start/2]).
+-export([start/2, set_socket/2]).
 
 %% Bytes that are read from the connection at once.
 -define(SOCKET_BUFFER, 128 * 1024).
@@ -12,33 +12,35 @@
     node := node(),
     program := kv_node_program:t(),
     path := file:filename_all(),
-    ready := kv_node_program:ready()
+    ready := kv_node_program:ready(),
+    cookie := atom()
 }.
 
 %% @doc Starts distribution if it must, then the program, and connects to it. The calling process owns the port
-%% of the program and gets `{nodedown, Node}' when the connection is lost. The reasons are those of
+%% of the program, and gets `{nodeup, Node, Info}' and `{nodedown, Node, Info}' from now on. The reasons are those of
 %% {@link kv_node}.
 -spec start(kv_node_options:t(), kv_backoff:t()) -> {ok, started()} | {error, term()}.
 start(#{distribute := Distribute} = Options, Backoff) ->
     case kv_distribution:ensure(Distribute) of
         ok ->
             Node = node_name(Options),
-            case cookie() of
-                {ok, Cookie} -> start(Options, Backoff, Node, Cookie);
+            Cookie = erlang:get_cookie(),
+            case cookie_line(Cookie) of
+                {ok, Line} -> start(Options, Backoff, Node, {Cookie, Line});
                 {error, Reason} -> give_up(Reason, Options)
             end;
         {error, Reason} ->
             {error, Reason}
     end.
 
-start(Options, Backoff, Node, Cookie) ->
+start(Options, Backoff, Node, {Cookie, CookieLine}) ->
     Path = program(Options),
-    Input = [kv_node_options:for_program(Node, Options), Cookie],
+    Input = [kv_node_options:for_program(Node, Options), CookieLine],
     case kv_node_program:start(Path, Input, fun(OsPid) -> kv_backoff:own(Backoff, OsPid) end) of
         {ok, Program} ->
             case meet(Program, Node, Options) of
                 {ok, Ready} ->
-                    {ok, #{node => Node, program => Program, path => Path, ready => Ready}};
+                    {ok, #{node => Node, program => Program, path => Path, ready => Ready, cookie => Cookie}};
                 {error, Reason} ->
                     ok = kv_node_program:stop(Program, maps:get(stop_timeout, Options)),
                     ok = kv_backoff:disown(Backoff),
@@ -61,7 +63,7 @@ meet(Program, Node, #{start_timeout := Timeout} = Options) ->
     case await_ready(kv_node_program:port(Program), Deadline, Options, undefined) of
         {ok, Ready} ->
             case same_version(Ready) of
-                ok -> connect(Program, Node, Ready, Options);
+                ok -> connect(Program, Node, Ready);
                 {error, Reason} -> {error, Reason}
             end;
         {error, Reason} ->
@@ -107,11 +109,10 @@ version_in_file(Path) ->
         _ -> undefined
     end.
 
-connect(Program, Node, Ready, Options) ->
+connect(Program, Node, Ready) ->
+    ok = net_kernel:monitor_nodes(true, [{node_type, all}]),
     case net_kernel:connect_node(Node) of
         true ->
-            true = erlang:monitor_node(Node, true),
-            ok = set_socket(Node, Options),
             {ok, Ready};
         _ ->
             case kv_node_program:collect(Program, 0) of
@@ -120,8 +121,9 @@ connect(Program, Node, Ready, Options) ->
             end
     end.
 
-%% Gathers what many callers send at once into one write. It is set anew for each connection: this process ends when one is
-%% lost, and its successor comes by here. A connection that cannot be set so, over TLS say, works as well, only slower.
+%% @doc Gathers what many callers send at once into one write. To be set anew for each connection. A connection that cannot be
+%% set so, over TLS say, works as well, only slower.
+-spec set_socket(node(), kv_node_options:t()) -> ok.
 set_socket(Node, #{delay_send := true}) ->
     _ = net_kernel:setopts(Node, [{delay_send, true}, {buffer, ?SOCKET_BUFFER}]),
     ok;
@@ -139,10 +141,10 @@ node_name(#{node_name := Name}) ->
     Name.
 
 %% `--cookie=' can say any cookie; the empty line ends the options.
-cookie() ->
-    Cookie = atom_to_list(erlang:get_cookie()),
-    case lists:all(fun(Char) -> Char >= 32 andalso Char =< 255 end, Cookie) of
-        true -> {ok, ["--cookie=", Cookie, "\n\n"]};
+cookie_line(Cookie) ->
+    Text = atom_to_list(Cookie),
+    case lists:all(fun(Char) -> Char >= 32 andalso Char =< 255 end, Text) of
+        true -> {ok, ["--cookie=", Text, "\n\n"]};
         false -> {error, {bad_cookie, <<"the cookie has characters that can't be sent in one line">>}}
     end.
 

@@ -2,7 +2,7 @@
 %% @private
 -module(kv_os_process).
 
--export([is_alive/1, is_descendant/1, signal/2, await_end/2, finish/2, close_port/1]).
+-export([is_alive/1, is_descendant/1, kill/1, await_end/2, finish/2, close_port/1]).
 
 -define(POLL, 5).
 
@@ -29,12 +29,9 @@ is_descendant(OsPid) ->
             false
     end.
 
--spec signal(pos_integer(), term | kill) -> ok.
-signal(OsPid, term) -> run_kill("-TERM", OsPid);
-signal(OsPid, kill) -> run_kill("-KILL", OsPid).
-
-run_kill(Signal, OsPid) ->
-    _ = os:cmd("kill " ++ Signal ++ " " ++ integer_to_list(OsPid) ++ " 2>/dev/null"),
+-spec kill(pos_integer()) -> ok.
+kill(OsPid) ->
+    _ = os:cmd("kill -KILL " ++ integer_to_list(OsPid) ++ " 2>/dev/null"),
     ok.
 
 %% @doc Waits until the process is gone, at most that many milliseconds.
@@ -56,21 +53,16 @@ await_until(OsPid, Deadline) ->
             end
     end.
 
-%% @doc Waits for a process that was told to end; when it does not, sends SIGTERM, and then SIGKILL, with
-%% the same time for each. What is left after that hangs in the kernel.
+%% @doc Waits for a process that was told to end; one that does not within Timeout is killed, and gets the same time for
+%% that. What is left after it hangs in the kernel.
 -spec finish(pos_integer(), non_neg_integer()) -> ok | timeout.
 finish(OsPid, Timeout) ->
-    finish(OsPid, Timeout, [term, kill]).
-
-finish(OsPid, Timeout, Signals) ->
     case await_end(OsPid, Timeout) of
         ok ->
             ok;
-        timeout when Signals =:= [] ->
-            timeout;
         timeout ->
-            ok = signal(OsPid, hd(Signals)),
-            finish(OsPid, Timeout, tl(Signals))
+            ok = kill(OsPid),
+            await_end(OsPid, Timeout)
     end.
 
 %% proc(5): "pid (comm) state ppid ..."; comm may itself hold parentheses.

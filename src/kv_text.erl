@@ -5,6 +5,7 @@
 -module(kv_text).
 
 -export([print/2, tree/1, table/4, unavailable/2, colours/0]).
+-export([count/3, number/1, bytes/1]).
 
 -export_type([line/0]).
 
@@ -233,13 +234,18 @@ visible(Char) when Char >= 16#2028, Char =< 16#202e -> io_lib:format("\\x{~.16B}
 visible(Char) when Char >= 16#2060, Char =< 16#2069; Char =:= 16#feff -> io_lib:format("\\x{~.16B}", [Char]);
 visible(Char) -> Char.
 
+%% @doc `3 keys', `1 key'.
+-spec count(non_neg_integer(), string(), string()) -> iolist().
 count(1, One, _Many) -> ["1 ", One];
 count(Number, _One, Many) -> [number(Number), " ", Many].
 
-%% 1,234,567
+%% @doc With a comma before each thousand: 1,234,567.
+-spec number(non_neg_integer()) -> iolist().
 number(Number) when Number < 1000 -> integer_to_list(Number);
 number(Number) -> [number(Number div 1000), io_lib:format(",~3..0B", [Number rem 1000])].
 
+%% @doc With the unit that suits.
+-spec bytes(non_neg_integer()) -> iolist().
 bytes(Bytes) when Bytes < 1 bsl 10 -> [integer_to_list(Bytes), " B"];
 bytes(Bytes) when Bytes < 1 bsl 20 -> io_lib:format("~.1f KiB", [Bytes / (1 bsl 10)]);
 bytes(Bytes) when Bytes < 1 bsl 30 -> io_lib:format("~.1f MiB", [Bytes / (1 bsl 20)]);

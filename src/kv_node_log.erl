@@ -1,0 +1,80 @@
+%% @doc What is logged of a node as such: one line each when it has started, is lost, cannot start again, and is back.
+%%
+%% These lines have no domain: the default handler of Erlang's logger shows nothing of a domain that it does not know.
+%% @private
+-module(kv_node_log).
+
+-include_lib("kernel/include/logger.hrl").
+
+-export([serves/4, lost/4, cannot_start/3, connection_lost/2, connection_back/2]).
+
+-type totals() :: undefined | #{
+    buckets := non_neg_integer(),
+    registries := non_neg_integer(),
+    entries := non_neg_integer(),
+    bytes := non_neg_integer(),
+    asked := integer()
+}.
+
+-export_type([totals/0]).
+
+-define(NAMES_MAX, 20).
+
+%% @doc The program serves: for the first time, or again.
+-spec serves(first | {back_after, non_neg_integer()}, node(), pos_integer(), map()) -> ok.
+serves(How, Node, OsPid, Facts) ->
+    ?LOG(notice, "~ts ~ts: OS process ~b, version ~ts~ts", [Node, how(How), OsPid, maps:get(version, Facts), limits(Facts)]).
+
+how(first) -> "has started";
+how({back_after, Ms}) -> io_lib:format("is back after ~b ms", [Ms]).
+
+limits(Facts) ->
+    Keys = [max_memory, max_frame, max_depth, max_peers, max_queue],
+    [io_lib:format(", ~ts ~b", [Key, Value]) || Key <- Keys, #{Key := Value} <- [Facts], is_integer(Value)].
+
+%% @doc The program is gone, and all that its volatile processes held.
+-spec lost(node(), term(), totals(), [kv_proxies:proxy()]) -> ok.
+lost(Node, Reason, Totals, Proxies) ->
+    ?LOG(warning, "~ts is lost (~0tp)~ts~ts", [Node, Reason, totals(Totals), named(Proxies)]).
+
+totals(undefined) ->
+    "";
+totals(#{buckets := Buckets, registries := Registries, entries := Entries, bytes := Bytes, asked := Asked}) ->
+    Age = (erlang:monotonic_time(millisecond) - Asked) / 1000,
+    io_lib:format(
+        ", and what it held: ~ts, ~ts, ~ts, ~ts as of ~.1f s ago",
+        [
+            kv_text:count(Buckets, "bucket", "buckets"),
+            kv_text:count(Registries, "registry", "registries"),
+            kv_text:count(Entries, "entry", "entries"),
+            kv_text:bytes(Bytes),
+            Age
+        ]
+    ).
+
+named(Proxies) ->
+    case lists:usort([Name || #{name := Name} <- Proxies, Name =/= undefined]) of
+        [] -> "";
+        Names -> ["; by name: ", lists:join(", ", [shown(Name) || Name <- lists:sublist(Names, ?NAMES_MAX)]), more(length(Names))]
+    end.
+
+shown(Name) when is_atom(Name) -> io_lib:format("~ts", [Name]);
+shown(Name) -> io_lib:format("~0tP", [Name, 9]).
+
+more(Number) when Number > ?NAMES_MAX -> io_lib:format(", and ~b more", [Number - ?NAMES_MAX]);
+more(_Number) -> "".
+
+%% @doc The program could not be started again.
+-spec cannot_start(atom(), term(), non_neg_integer()) -> ok.
+cannot_start(Server, Reason, NextMs) ->
+    ?LOG(error, "~ts cannot start (~0tp), next try in ~b ms", [Server, Reason, NextMs]).
+
+%% @doc The connection is lost, and the program is running.
+-spec connection_lost(node(), non_neg_integer()) -> ok.
+connection_lost(Node, Timeout) ->
+    ?LOG(warning, "the connection to ~ts is lost; its program is running, and is dialled for ~b ms", [Node, Timeout]).
+
+%% @doc And is back.
+-spec connection_back(node(), non_neg_integer()) -> ok.
+connection_back(Node, Ms) ->
+    ?LOG(notice, "the connection to ~ts is back after ~b ms", [Node, Ms]).

@@ -1,0 +1,78 @@
+%% @doc Whether the program of a {@link kv_node} answers: it is asked again and again, and what it answers is what it holds.
+%%
+%% The question goes by the connection while there is one, and over standard input while there is none: that a connection is
+%% lost is no sign that the program hangs. Questions without an answer are counted rather than the time: when the VM itself was
+%% stopped for a while, the answers are in the mailbox behind the timer, and the program is not to blame.
+%% @private
+-module(kv_pulse).
+
+-export([new/4, beat/2, answer/2, heard/1, ask_over_leash/1, totals/1, unanswered/1]).
+
+-export_type([t/0]).
+
+-record(pulse, {
+    server :: atom(),
+    node :: node(),
+    program :: kv_node_program:t(),
+    interval :: pos_integer(),
+    timeout :: pos_integer(),
+    tag :: reference(),
+    unanswered = 0 :: non_neg_integer(),
+    %% What the node said last that it holds.
+    totals :: kv_node_log:totals()
+}).
+
+-opaque t() :: #pulse{}.
+
+%% @doc The calling process gets the message `ping' each time that {@link beat/2} is to be called.
+-spec new(atom(), node(), kv_node_program:t(), kv_node_options:t()) -> t().
+new(Server, Node, Program, #{ping_interval := Interval, ping_timeout := Timeout}) ->
+    _ = erlang:send_after(Interval, self(), ping),
+    #pulse{server = Server, node = Node, program = Program, interval = Interval, timeout = Timeout, tag = make_ref()}.
+
+%% @doc Asks, unless too many questions have had no answer.
+-spec beat(boolean(), t()) -> {ok, t()} | {unresponsive, non_neg_integer()}.
+beat(IsConnected, #pulse{unanswered = Unanswered, interval = Interval, timeout = Timeout, server = Server} = Pulse) ->
+    case Unanswered * Interval >= Timeout of
+        true ->
+            {unresponsive, Unanswered * Interval};
+        false ->
+            ok = ask(IsConnected, Pulse),
+            _ = Unanswered =:= 1 andalso kv_nodes:silent(Server, true),
+            _ = erlang:send_after(Interval, self(), ping),
+            {ok, Pulse#pulse{unanswered = Unanswered + 1}}
+    end.
+
+ask(true, #pulse{node = Node, tag = Tag}) ->
+    _ = erlang:send({net_kernel, Node}, {'$gen_call', {self(), Tag}, kv_totals}, [noconnect, nosuspend]),
+    ok;
+ask(false, #pulse{program = Program}) ->
+    ask_over_leash(Program).
+
+%% @doc The answer is the line `pong alive'.
+-spec ask_over_leash(kv_node_program:t()) -> ok.
+ask_over_leash(Program) ->
+    kv_node_program:say(Program, "ping alive").
+
+%% @doc Whether a message is an answer, and what it says.
+-spec answer(term(), t()) -> {ok, t()} | other.
+answer({Tag, {kv_totals, Buckets, Registries, Entries, Bytes}}, #pulse{tag = Tag} = Pulse) ->
+    Asked = erlang:monotonic_time(millisecond),
+    Totals = #{buckets => Buckets, registries => Registries, entries => Entries, bytes => Bytes, asked => Asked},
+    {ok, (heard(Pulse))#pulse{totals = Totals}};
+answer({Tag, _Answer}, #pulse{tag = Tag} = Pulse) ->
+    {ok, heard(Pulse)};
+answer(_Message, _Pulse) ->
+    other.
+
+%% @doc The program was heard of, or what was not answered does not count.
+-spec heard(t()) -> t().
+heard(#pulse{unanswered = Unanswered, server = Server} = Pulse) ->
+    _ = Unanswered > 1 andalso kv_nodes:silent(Server, false),
+    Pulse#pulse{unanswered = 0}.
+
+-spec totals(t()) -> kv_node_log:totals().
+totals(#pulse{totals = Totals}) -> Totals.
+
+-spec unanswered(t()) -> non_neg_integer().
+unanswered(#pulse{unanswered = Unanswered}) -> Unanswered.

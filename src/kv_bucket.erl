@@ -35,7 +35,7 @@
 -export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2, stop/3]).
 -export([get/2, get/3, get/4, fetch/2, fetch/3, has_key/2, has_key/3]).
 -export([put/3, put/4, put_new/3, put_new/4, delete/2, delete/3, clear/1, clear/2]).
--export([size/1, size/2, keys/1, keys/2, to_map/1, to_map/2]).
+-export([size/1, size/2, keys/1, keys/2, to_map/1, to_map/2, generation/1, generation/2]).
 -export([get_many/2, get_many/3, get_many/4, take/2, take/3]).
 -export([put_many/2, put_many/3, delete_many/2, delete_many/3]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
@@ -57,7 +57,8 @@
     %% Bytes of its entries and their index.
     | {max_memory, pos_integer()}
     %% What goes when there is no room.
-    | {evict, none | lru | ttl}.
+    | {evict, none | lru | ttl}
+    | kv_options:stay_option().
 -type options() :: [option()] | #{name => kv_options:name(), label => binary(), node => atom(), atom() => term()}.
 %% How long what is put stays there, and how long the answer is waited for; in milliseconds.
 -type put_option() :: {ttl, pos_integer() | infinity} | {timeout, timeout()}.
@@ -77,14 +78,25 @@ start_link() ->
 %% that finds no room: `none', it is answered `{error, enomem}', the default; `lru', of some entries that are looked at the
 %% one not used for longest goes; `ttl', the one that expires soonest does, and none that never does.
 %%
+%% `on_node_down': when the C program is lost, `stay' keeps the process that this returns, with its name, until the program is
+%% back, and makes an empty bucket there; `exit' ends it with `noconnection'. A bucket with a name stays unless told
+%% otherwise, one without ends. `fill', `{Module, Function, Arguments}': `apply(Module, Function, [Bucket | Arguments])' is
+%% called each time that the bucket was made on the node, now and later, with the native process, and before anything else
+%% reaches it. When it fails or returns `{error, Reason}', the bucket ends with that reason. See {@link generation/1}.
+%%
+%% `id', `restart' and `shutdown' are for {@link child_spec/1} and mean nothing here.
+%%
+%% When the node is starting, or starting again, this waits for it, at most for `start_timeout' of {@link kv_node}.
+%%
 %% Errors: `{bad_option, Key}'; `{already_started, Pid}' when the name is taken; `{already_registered, Pid}' when
-%% it is taken on the C node; `{not_running, Server}' and `{nodedown, Node}' when there is no C node.
+%% it is taken on the C node; `{not_running, Text}' when nobody starts a C node, and the text says what to start;
+%% `{start_timeout, Ms}' and `{nodedown, Node}' when it is not there in time; what `fill' failed with.
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
     case kv_options:validate(Options, fun valid/2) of
         {ok, Valid} ->
             Native = kv_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, evict], Valid)),
-            kv_proxy:start_link(bucket, kv_options:name(Valid), #{
+            kv_proxy:start_link(bucket, kv_options:name(Valid), (kv_options:stay(Valid, exit))#{
                 node => maps:get(node, Valid, undefined), native => Native
             });
         {error, Reason} ->
@@ -96,19 +108,12 @@ valid(max_memory, Bytes) -> is_integer(Bytes) andalso Bytes > 0 andalso Bytes < 
 valid(evict, Evict) -> lists:member(Evict, [none, lru, ttl]);
 valid(_, _) -> false.
 
-%% @doc A child specification. Its id is the name of the bucket, or `kv_bucket' when it has none.
+%% @doc A child specification. A bucket with a name has the name as its id, and is permanent: it stays when its node is lost,
+%% and is restarted when it was lost itself. One without a name has the id `kv_bucket', and is temporary: nobody would find
+%% an empty one in its place. The options `id', `restart' and `shutdown' say otherwise.
 -spec child_spec(options()) -> supervisor:child_spec().
 child_spec(Options) ->
-    #{
-        id => kv_options:id(Options, ?MODULE),
-        start => {?MODULE, start_link, [Options]},
-        %% What it held is gone with it: an empty bucket in its place would hide that.
-        restart => temporary,
-        %% The native process gets 2 s to end, and 2 s more after it is killed.
-        shutdown => 5000,
-        type => worker,
-        modules => [?MODULE]
-    }.
+    kv_options:child_spec(Options, ?MODULE, temporary).
 
 %% @equiv stop(Bucket, normal)
 -spec stop(t()) -> ok.
@@ -248,6 +253,17 @@ to_map(Bucket) ->
 -spec to_map(t(), timeout()) -> #{key() => value()}.
 to_map(Bucket, Timeout) ->
     read(Bucket, to_map, [], Timeout).
+
+%% @equiv generation(Bucket, 5000)
+-spec generation(t()) -> pos_integer().
+generation(Bucket) ->
+    generation(Bucket, ?TIMEOUT).
+
+%% @doc Which life of the bucket this is: 1 for the process that was made first, and one more each time that it was lost with
+%% its node and made anew. Who finds another number than before finds what was put meanwhile, and nothing older.
+-spec generation(t(), timeout()) -> pos_integer().
+generation(Bucket, Timeout) ->
+    kv_call:call(Bucket, generation, Timeout).
 
 %%% Many at a time
 

@@ -2,9 +2,14 @@
 %%
 %% A call of a remote native process is `{'$kv_call', Alias, Request}'. The answer is `{Alias, Reply}', or
 %% `{Alias, down, Reason}' when the process is dead, or ends before it has answered. That the connection is lost is told
-%% by a local process, see {@link kv_watch}. Whatever else is called, a proxy say, or a name, is called by way of
-%% `gen_server', and so is a node of which it is not known yet what it is: both ways keep the order of messages, and a
-%% call exits alike on both.
+%% by a local process, see {@link kv_watch}.
+%%
+%% A call of a local proxy is `{'$kv_call', {Pid, Alias}, Request}', which the proxy passes on as above. The proxy is
+%% monitored, and so is the watcher of its node: a call under way exits with `{nodedown, Node}' as soon as the node is lost,
+%% and one that begins while the node is away waits in the proxy, within its time-out.
+%%
+%% Whatever else is called is called by way of `gen_server', and so is a node of which it is not known yet what it is: both
+%% ways keep the order of messages, and a call exits alike on both.
 %% @private
 -module(kv_call).
 
@@ -13,7 +18,10 @@
 -export_type([id/0]).
 
 %% A call that was sent and is not answered yet.
--opaque id() :: {native, reference(), node()} | {server, gen_server:request_id(), term()}.
+-opaque id() ::
+    {native, reference(), node()}
+    | {proxy, pid(), reference(), reference() | none, node()}
+    | {server, gen_server:request_id(), term()}.
 
 -define(IS_TIMEOUT(T), (T =:= infinity orelse (is_integer(T) andalso T >= 0))).
 
@@ -30,8 +38,41 @@ call(Server, Request, Timeout) when is_pid(Server), node(Server) =/= node(), ?IS
             ok = kv_watch:start(node(Server)),
             Reply
     end;
+call(Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    case proxy(Server) of
+        {Proxy, Node} ->
+            case await(send_to_proxy(Proxy, Node, Request), Timeout) of
+                {reply, Reply} -> Reply;
+                {error, Reason} -> exit({Reason, {gen_server, call, [Server, Request, Timeout]}})
+            end;
+        none ->
+            gen_server:call(Server, Request, Timeout)
+    end;
 call(Server, Request, Timeout) ->
     gen_server:call(Server, Request, Timeout).
+
+%% A proxy of this VM, however it is named, and the node of its native process.
+proxy(Pid) when is_pid(Pid), node(Pid) =:= node() ->
+    case kv_proxies:node_of(Pid) of
+        none -> none;
+        Node -> {Pid, Node}
+    end;
+proxy(Pid) when is_pid(Pid) -> none;
+proxy(undefined) -> none;
+proxy(Name) when is_atom(Name) -> proxy(whereis(Name));
+proxy({global, Name}) -> proxy(global:whereis_name(Name));
+proxy({via, Module, Name}) -> proxy(Module:whereis_name(Name));
+proxy({Name, Node}) when is_atom(Name), Node =:= node() -> proxy(Name);
+proxy(_Server) -> none.
+
+send_to_proxy(Proxy, Node, Request) ->
+    Lost = case kv_watch:watcher(Node) of
+        Watcher when is_pid(Watcher) -> erlang:monitor(process, Watcher);
+        _ -> none
+    end,
+    Alias = erlang:monitor(process, Proxy, [{alias, reply_demonitor}]),
+    Proxy ! {'$kv_call', {self(), Alias}, Request},
+    {proxy, Proxy, Alias, Lost, Node}.
 
 %% The alias ends with the first answer, and the monitor with it: neither can leave anything in the mailbox.
 call(Server, Watcher, Request, Timeout) ->
@@ -71,7 +112,10 @@ send(Server, Request) when is_pid(Server), node(Server) =/= node() ->
             {server, gen_server:send_request(Server, Request), Server}
     end;
 send(Server, Request) ->
-    {server, gen_server:send_request(Server, Request), Server}.
+    case proxy(Server) of
+        {Proxy, Node} -> send_to_proxy(Proxy, Node, Request);
+        none -> {server, gen_server:send_request(Server, Request), Server}
+    end.
 
 %% @doc The answer to a call that this process sent. After a timeout the call is abandoned.
 -spec await(id(), timeout()) -> {reply, term()} | {error, term()}.
@@ -88,12 +132,47 @@ await({native, Alias, Node}, Timeout) ->
         after 0 -> {error, timeout}
         end
     end;
+await({proxy, Proxy, Alias, Lost, Node}, Timeout) ->
+    receive
+        {Alias, Reply} -> ok = forget(Lost), {reply, Reply};
+        {Alias, down, Reason} -> ok = forget(Lost), {error, reason(Reason, Node)};
+        {'DOWN', Alias, process, _, Reason} -> ok = forget(Lost), {error, proxy_ended(Reason, Node)};
+        {'DOWN', Lost, process, _, _} -> give_up(Alias, {nodedown, Node})
+    after Timeout ->
+        ok = forget(Lost),
+        %% If it waits there for the node, it is not to be handled any more.
+        Proxy ! {'$kv_cancel', Alias},
+        give_up(Alias, timeout)
+    end;
 await({server, Id, Server}, Timeout) ->
     case gen_server:receive_response(Id, Timeout) of
         {reply, Reply} -> ok = get_to_know(Server), {reply, Reply};
         {error, {Reason, _}} -> {error, reason(Reason, node_of(Server))};
         timeout -> {error, timeout}
     end.
+
+%% An answer that came just now counts.
+give_up(Alias, Reason) ->
+    true = erlang:demonitor(Alias, [flush]),
+    receive
+        {Alias, Reply} -> {reply, Reply};
+        {Alias, down, Other} -> {error, Other}
+    after 0 -> {error, Reason}
+    end.
+
+forget(none) -> ok;
+forget(Lost) -> true = erlang:demonitor(Lost, [flush]), ok.
+
+%% A supervisor ends the proxies of a node that is lost in good order. For a caller there is no order in that.
+proxy_ended(noconnection, Node) ->
+    {nodedown, Node};
+proxy_ended(Reason, Node) when Reason =:= shutdown; element(1, Reason) =:= shutdown ->
+    case kv_watch:watcher(Node) of
+        Watcher when is_pid(Watcher) -> Reason;
+        _ -> {nodedown, Node}
+    end;
+proxy_ended(Reason, _Node) ->
+    Reason.
 
 get_to_know(Server) when is_pid(Server), node(Server) =/= node() ->
     case kv_watch:watcher(node(Server)) of

@@ -16,11 +16,13 @@
 
 -type answer(T) :: T | call.
 %% What is published: the arenas of nodes; the native processes of registries, by their proxies and their names, with the
-%% arena that they are in, if it is open yet.
--type published() :: #{node() => kv_nif:arena(), pid() | atom() => registry()}.
+%% arena that they are in, if it is open yet. Once an arena was open the map is never empty again: what is sent to a proxy
+%% whose node is away must be remembered, too.
+-type published() :: #{node() => kv_nif:arena(), pid() | atom() => registry() | used}.
 -type registry() :: {kv_nif:arena(), pid()} | pid().
 
 -define(PUBLISHED, ?MODULE).
+-define(USED, '$kv_local').
 %% In the dictionary of a process: buckets that it has sent something that they may not have handled yet. When there are
 %% more than so many it reads nothing locally any more.
 -define(SENT, '$kv_sent').
@@ -129,11 +131,23 @@ with_arena(Name, Read) ->
 %% A bucket that is given by its proxy. Nothing is looked up where nothing is read locally.
 by_proxy(Published, _Proxy, _Read) when map_size(Published) =:= 0 ->
     call;
-by_proxy(_Published, Proxy, Read) ->
-    case kv_proxies:native(Proxy) of
+by_proxy(_Published, Server, Read) ->
+    case kv_proxies:readable(Server) of
         none -> call;
-        Native -> Read(Native)
+        {Proxy, Native} -> by_proxy_after(Proxy, Native, get(?SENT), Read)
     end.
+
+by_proxy_after(_Proxy, Native, undefined, Read) ->
+    Read(Native);
+by_proxy_after(Proxy, Native, Sent, Read) ->
+    %% A call by the proxy comes after what was sent to either.
+    case after_sent(Proxy, Sent, fun() -> read end) of
+        read -> Read(Native);
+        call -> forget(Native, get(?SENT))
+    end.
+
+forget(Native, Sent) when is_map(Sent) -> after_sent(Native, Sent, fun() -> call end);
+forget(_Native, _Sent) -> call.
 
 %%% Order
 
@@ -148,11 +162,15 @@ sent(Pid) when is_pid(Pid), node(Pid) =/= node() ->
 sent(Proxy) ->
     case persistent_term:get(?PUBLISHED, #{}) of
         Published when map_size(Published) =:= 0 -> ok;
-        _Published -> sent_by(kv_proxies:native(Proxy))
+        _Published -> sent_by(kv_proxies:known(Proxy))
     end.
 
-sent_by(none) -> ok;
-sent_by(Native) -> remember(Native, get(?SENT)).
+%% By either address: the proxy may have another native process when it is read.
+sent_by(none) ->
+    ok;
+sent_by({Proxy, Native}) ->
+    ok = remember(Proxy, get(?SENT)),
+    remember(Native, get(?SENT)).
 
 remember(Pid, undefined) -> _ = put(?SENT, #{Pid => sent}), ok;
 remember(_Pid, all) -> ok;
@@ -204,7 +222,7 @@ close(Arena) ->
 -spec publish(node(), kv_nif:arena()) -> ok.
 publish(Node, Arena) ->
     update(fun(Published) ->
-        maps:map(fun(_Key, Value) -> opened(Node, Arena, Value) end, Published#{Node => Arena})
+        maps:map(fun(_Key, Value) -> opened(Node, Arena, Value) end, Published#{Node => Arena, ?USED => used})
     end).
 
 opened(Node, Arena, Native) when is_pid(Native), node(Native) =:= Node -> {Arena, Native};
@@ -243,8 +261,7 @@ registry(Published, Native) ->
 %% @doc Takes everything back.
 -spec reset() -> ok.
 reset() ->
-    _ = persistent_term:erase(?PUBLISHED),
-    ok.
+    update(fun(Published) -> maps:with([?USED], Published) end).
 
 -spec update(fun((published()) -> published())) -> ok.
 update(Change) ->

@@ -1,79 +1,74 @@
 %% @doc Starting and ending one native process, from the process that owns it.
+%%
+%% A start is a request and up to three messages: the reply to the spawn request, the acknowledgement of the new process,
+%% or the end of it. {@link request/3} sends the request, {@link made/2} reads the messages, so that a process can do
+%% other things meanwhile. {@link start/4} waits for them.
 %% @private
 -module(kv_native).
 
--export([start/3, stop/3]).
+-export([start/4, request/3, made/2, abandon/1, stop/4]).
 
--export_type([monitor/0]).
+-export_type([monitor/0, making/0]).
 
 -type monitor() :: reference().
+%% A start under way: the process is known once the request is answered.
+-opaque making() :: {node(), reference(), pid() | undefined}.
 
-%% The node answers a spawn request at once: one that is silent for so long hangs.
--define(START_TIMEOUT, 5000).
-%% A name is free again as soon as its owner has ended, and that owner may be ending just now.
--define(NAME_TIMEOUT, 1000).
--define(NAME_POLL, 10).
 %% How long a native process may take to end when asked, and again when killed.
 -define(STOP_TIMEOUT, 2000).
 
 %% @doc Starts Module:init(Options) on Node and returns when it serves. The caller gets
 %% `{'DOWN', Monitor, process, Pid, Reason}' when it ends.
--spec start(node(), kv_bucket | kv_registry, [tuple()]) -> {ok, pid(), monitor()} | {error, term()}.
-start(Node, Module, Options) ->
-    start(Node, Module, Options, erlang:monotonic_time(millisecond) + ?NAME_TIMEOUT).
+-spec start(node(), kv_bucket | kv_registry, [tuple()], timeout()) -> {ok, pid(), monitor()} | {error, term()}.
+start(Node, Module, Options, Timeout) ->
+    wait(request(Node, Module, Options), deadline(Timeout), Timeout).
 
-start(Node, Module, Options, NameDeadline) ->
-    case spawn_and_wait(Node, Module, Options) of
-        {error, {already_registered, Predecessor}} = Error ->
-            case await_end(Predecessor, NameDeadline) of
-                true -> start(Node, Module, Options, NameDeadline);
-                false -> Error
-            end;
-        Result ->
-            Result
-    end.
+deadline(infinity) -> infinity;
+deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
 
-await_end(Predecessor, Deadline) ->
-    Monitor = erlang:monitor(process, Predecessor),
+wait(Making, Deadline, Timeout) ->
+    {_, Request, Pid} = Making,
     receive
-        {'DOWN', Monitor, process, _, _} ->
-            timer:sleep(?NAME_POLL),
-            remaining(Deadline) > 0
+        {spawn_reply, Request, _, _} = Message -> go_on(made(Message, Making), Deadline, Timeout);
+        {ack, Pid, _} = Message -> go_on(made(Message, Making), Deadline, Timeout);
+        {'DOWN', Request, process, _, _} = Message -> go_on(made(Message, Making), Deadline, Timeout)
     after remaining(Deadline) ->
-        true = erlang:demonitor(Monitor, [flush]),
-        false
+        ok = abandon(Making),
+        {error, {start_timeout, Timeout}}
     end.
 
-spawn_and_wait(Node, Module, Options) ->
-    Deadline = erlang:monotonic_time(millisecond) + ?START_TIMEOUT,
-    Request = erlang:spawn_request(Node, Module, init, [Options], [monitor]),
-    receive
-        {spawn_reply, Request, ok, Pid} -> await_ack(Pid, Request, Deadline);
-        {spawn_reply, Request, error, noconnection} -> {error, {nodedown, Node}};
-        {spawn_reply, Request, error, Reason} -> {error, {spawn_failed, Reason}}
-    after remaining(Deadline) ->
-        ok = abandon(Request),
-        {error, {start_timeout, ?START_TIMEOUT}}
-    end.
+go_on({making, Making}, Deadline, Timeout) -> wait(Making, Deadline, Timeout);
+go_on(Result, _Deadline, _Timeout) -> Result.
 
-await_ack(Pid, Monitor, Deadline) ->
-    receive
-        {ack, Pid, {ok, Pid}} ->
-            {ok, Pid, Monitor};
-        {ack, Pid, {error, Reason}} ->
-            true = erlang:demonitor(Monitor, [flush]),
-            {error, Reason};
-        {'DOWN', Monitor, process, _, noconnection} ->
-            {error, {nodedown, node(Pid)}};
-        {'DOWN', Monitor, process, _, Reason} ->
-            {error, Reason}
-    after remaining(Deadline) ->
-        true = erlang:demonitor(Monitor, [flush]),
-        true = exit(Pid, kill),
-        {error, {start_timeout, ?START_TIMEOUT}}
-    end.
+remaining(infinity) -> infinity;
+remaining(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
-abandon(Request) ->
+%% @doc Asks for a process. What comes of it, {@link made/2} says.
+-spec request(node(), kv_bucket | kv_registry, [tuple()]) -> making().
+request(Node, Module, Options) ->
+    {Node, erlang:spawn_request(Node, Module, init, [Options], [monitor]), undefined}.
+
+%% @doc Whether a message is about a start under way, and what it says: the process serves, there will be none, or
+%% more has to come.
+-spec made(term(), making()) -> {ok, pid(), monitor()} | {error, term()} | {making, making()} | other.
+made({spawn_reply, Request, ok, Pid}, {Node, Request, undefined}) -> {making, {Node, Request, Pid}};
+made({spawn_reply, Request, error, noconnection}, {Node, Request, _}) -> {error, {nodedown, Node}};
+made({spawn_reply, Request, error, Reason}, {_, Request, _}) -> {error, {spawn_failed, Reason}};
+made({ack, Pid, {ok, Pid}}, {_, Request, Pid}) when is_pid(Pid) -> {ok, Pid, Request};
+made({ack, Pid, {error, Reason}}, {_, Request, Pid}) when is_pid(Pid) ->
+    true = erlang:demonitor(Request, [flush]),
+    {error, Reason};
+made({'DOWN', Request, process, _, noconnection}, {Node, Request, _}) -> {error, {nodedown, Node}};
+made({'DOWN', Request, process, _, Reason}, {_, Request, _}) -> {error, Reason};
+made(_Message, _Making) -> other.
+
+%% @doc Gives up a start. A process that was made all the same ends: at once, or when its owner does.
+-spec abandon(making()) -> ok.
+abandon({_, Request, Pid}) when is_pid(Pid) ->
+    true = erlang:demonitor(Request, [flush]),
+    true = exit(Pid, kill),
+    ok;
+abandon({_, Request, undefined}) ->
     case erlang:spawn_request_abandon(Request) of
         true ->
             ok;
@@ -89,22 +84,31 @@ abandon(Request) ->
             end
     end.
 
-remaining(Deadline) ->
-    max(0, Deadline - erlang:monotonic_time(millisecond)).
-
-%% @doc Ends a native process with Reason. When this returns it is gone, and nobody can reach it, unless the
-%% whole node hangs.
--spec stop(pid(), monitor(), term()) -> ok.
-stop(Native, Monitor, Reason) ->
+%% @doc Ends a native process with Reason. When this returns it is gone, and nobody can reach it, unless its node does not
+%% answer: Answers says so, and then nobody waits for it. `lost': its node is lost, and it with it or later.
+-spec stop(pid(), monitor(), term(), fun(() -> boolean())) -> ended | lost.
+stop(Native, Monitor, Reason, Answers) ->
     ok = ask_to_end(Native, Reason),
+    case await_end(Monitor, Answers) of
+        timeout ->
+            true = exit(Native, kill),
+            known(await_end(Monitor, Answers));
+        End ->
+            End
+    end.
+
+known(timeout) -> lost;
+known(End) -> End.
+
+await_end(Monitor, Answers) ->
+    Timeout = case Answers() of
+        true -> ?STOP_TIMEOUT;
+        false -> 0
+    end,
     receive
-        {'DOWN', Monitor, process, _, _} -> ok
-    after ?STOP_TIMEOUT ->
-        true = exit(Native, kill),
-        receive
-            {'DOWN', Monitor, process, _, _} -> ok
-        after ?STOP_TIMEOUT -> ok
-        end
+        {'DOWN', Monitor, process, _, noconnection} -> lost;
+        {'DOWN', Monitor, process, _, _} -> ended
+    after Timeout -> timeout
     end.
 
 %% An exit signal with reason normal is ignored, and kill would come out as killed: both go as the system

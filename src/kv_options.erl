@@ -2,11 +2,23 @@
 %% @private
 -module(kv_options).
 
--export([validate/2, name/1, registered/1, id/2]).
+-export([validate/2, name/1, registered/1, stay/2, child_spec/3]).
 
--export_type([name/0]).
+-export_type([name/0, stay_option/0]).
 
 -type name() :: atom() | {local, atom()} | {global, term()} | {via, module(), term()}.
+
+-type stay_option() ::
+    %% What becomes of the proxy when its node is lost.
+    {on_node_down, kv_life:on_node_down()}
+    %% Fills a process that was made.
+    | {fill, {module(), atom(), [term()]} | undefined}
+    %% Whether the start waits for a node that starts.
+    | {wait, boolean()}
+    %% Of the child specification.
+    | {id, term()}
+    | {restart, supervisor:restart()}
+    | {shutdown, supervisor:shutdown()}.
 
 %% @doc The options as a map, or the first that is wrong. Valid says of a key and a value whether they are.
 -spec validate(term(), fun((term(), term()) -> boolean())) -> {ok, map()} | {error, {bad_option, term()}}.
@@ -29,6 +41,13 @@ validate(Other, _Valid, _Checked) ->
 
 valid(name, Name, _Valid) -> is_name(Name);
 valid(node, Server, _Valid) -> is_atom(Server);
+valid(on_node_down, How, _Valid) -> lists:member(How, [stay, exit, branch]);
+valid(fill, {M, F, A}, _Valid) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
+valid(fill, Value, _Valid) -> Value =:= undefined orelse Value =:= nil;
+valid(wait, Value, _Valid) -> is_boolean(Value);
+valid(id, _Id, _Valid) -> true;
+valid(restart, Restart, _Valid) -> lists:member(Restart, [permanent, transient, temporary]);
+valid(shutdown, Time, _Valid) -> Time =:= brutal_kill orelse Time =:= infinity orelse (is_integer(Time) andalso Time >= 0);
 valid(Key, Value, Valid) -> Valid(Key, Value).
 
 is_name({local, Name}) -> is_atom(Name) andalso Name =/= undefined;
@@ -50,11 +69,40 @@ registered(Options) ->
         _ -> []
     end.
 
-%% @doc The id in a child specification: the name, so that two can live in one supervisor.
--spec id(term(), module()) -> term().
-id(Options, Module) ->
-    case validate(Options, fun(_, _) -> true end) of
-        {ok, #{name := {local, Name}}} -> Name;
-        {ok, #{name := Name}} when Name =/= undefined -> Name;
-        _ -> Module
-    end.
+%% @doc What a proxy is told of the loss of its node. A process with a name stays; Unnamed says what one without does.
+-spec stay(map(), stay | exit) -> #{on_node_down := kv_life:on_node_down(), fill := term(), wait := boolean()}.
+stay(Options, Unnamed) ->
+    #{
+        on_node_down => maps:get(on_node_down, Options, on_node_down(name(Options), Unnamed)),
+        fill => fill(maps:get(fill, Options, undefined)),
+        wait => maps:get(wait, Options, true)
+    }.
+
+on_node_down(undefined, Unnamed) -> Unnamed;
+on_node_down(_Name, _Unnamed) -> stay.
+
+fill(nil) -> undefined;
+fill(Fill) -> Fill.
+
+%% @doc A child specification. The id is the name, so that two can live in one supervisor, and a process with a name is
+%% permanent; Module and Unnamed are id and restart of one without.
+-spec child_spec(term(), module(), temporary | permanent) -> supervisor:child_spec().
+child_spec(Options, Module, Unnamed) ->
+    Known = case validate(Options, fun(_, _) -> true end) of
+        {ok, Valid} -> Valid;
+        {error, _} -> #{}
+    end,
+    {Id, Restart} = case name(Known) of
+        undefined -> {Module, Unnamed};
+        {local, Name} -> {Name, permanent};
+        Name -> {Name, permanent}
+    end,
+    #{
+        id => maps:get(id, Known, Id),
+        start => {Module, start_link, [Options]},
+        restart => maps:get(restart, Known, Restart),
+        %% The native process gets 2 s to end, and 2 s more after it is killed.
+        shutdown => maps:get(shutdown, Known, 5000),
+        type => worker,
+        modules => [Module]
+    }.

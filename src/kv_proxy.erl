@@ -2,9 +2,11 @@
 %%
 %% A supervisor holds the proxy, because supervisors and the tools that draw them want local children. The
 %% proxy and the native process monitor each other: whichever ends takes the other along, with the same
-%% reason. What is sent to the proxy is passed on, a call with the caller's own From, so that the native
+%% reason. What the loss of the node does, {@link kv_life} says. What is sent to the proxy is passed on, a call with the caller's own From, so that the native
 %% process answers the caller directly. When the proxy is told to stop it first stops the native process: after
 %% that nobody can reach it.
+%%
+%% What comes while the native process is away waits ({@link kv_waiting}), and is passed on in its order.
 %%
 %% The proxy traps exits. So it ends with its parent whatever the parent's reason, as any gen_server does
 %% that traps exits; other exit signals act as on a process that does not.
@@ -23,45 +25,45 @@
     node := atom(),
     %% Options of the native process, without its owner.
     native := [tuple()],
+    %% What becomes of the proxy when the program is gone. Default: exit.
+    on_node_down => kv_life:on_node_down(),
+    %% Runs each time the native process was made, before anything that waits is passed on.
+    fill => undefined | {module(), atom(), [term()]},
+    %% Whether start_link/3 waits for a node that starts. Default: true.
+    wait => boolean(),
     %% Registries only: makes the buckets. Without it the native registry makes them itself.
     start_bucket => undefined | {module(), atom(), [term()]}
 }.
 
 -record(state, {
     kind :: kind(),
-    native :: pid(),
-    monitor :: kv_native:monitor(),
-    parent :: pid(),
+    server :: atom(),
+    name :: term(),
     label :: binary() | undefined,
+    on_node_down :: kv_life:on_node_down(),
     start_bucket :: undefined | {module(), atom(), [term()]},
-    %% Calls from other nodes that wait for their answer.
-    relayed = #{} :: #{reference() => gen_server:from()},
+    life :: kv_life:t(),
+    %% The native process while it is here: everything is passed on to it. Else it waits.
+    here :: pid() | undefined,
+    waiting = kv_waiting:new() :: kv_waiting:t(),
+    relay = kv_relay:new() :: kv_relay:t(),
     %% Creators of buckets that are at work.
     creators = #{} :: #{reference() => binary()}
 }).
 
-%% How long a registry waits for the node that it lost to be noticed by the supervisors above.
--define(BRANCH_END_TIMEOUT, 1000).
--define(START_FAILED_PAUSE, 500).
--define(FIGURES_TIMEOUT, 100).
-%% As many as the native process takes: c_src/kv/options.c.
--define(ANCESTORS_MAX, 16).
-
-%% @doc Starts a native process and its proxy, linked to the caller.
+%% @doc Starts a native process and its proxy, linked to the caller. Waits for a node that is starting.
 -spec start_link(kind(), name(), options()) -> {ok, pid()} | {error, term()}.
 start_link(Kind, Name, #{node := Node} = Options) ->
     Server = node_server(Node),
-    try kv_node:name(Server) of
-        _ ->
-            case start(Name, {Kind, Options}) of
+    %% Known before a process is made, so that none has to crash for it.
+    case kv_nodes:await_start(Server, maps:get(wait, Options, true)) of
+        {ok, _Place} ->
+            case start(Name, {Kind, Options#{node := Server, name => Name}}) of
                 {ok, Pid} -> {ok, Pid};
                 {error, Reason} -> {error, Reason}
-            end
-    catch
-        exit:{noproc, _} ->
-            %% Known before a process is made, so that none has to crash for it.
-            ok = pause(Kind, Server),
-            {error, {not_running, Server}}
+            end;
+        {error, Reason} ->
+            {error, Reason}
     end.
 
 start(undefined, Arguments) -> gen_server:start_link(?MODULE, Arguments, []);
@@ -79,203 +81,319 @@ native(Server) ->
         {error, {bad_request, _}} when is_pid(Server) -> Server
     end.
 
+%%% Start
+
 %% @private
 -spec init({kind(), options()}) -> {ok, #state{}} | {stop, term()}.
-init({Kind, #{node := Node, native := NativeOptions} = Options}) ->
+init({Kind, #{node := Node} = Options}) ->
     process_flag(trap_exit, true),
     Server = node_server(Node),
-    StartBucket = maps:get(start_bucket, Options, undefined),
-    case start_native(Kind, Server, creator(StartBucket) ++ NativeOptions) of
-        {ok, Native, Monitor} ->
-            Label = proplists:get_value(label, NativeOptions),
-            ok = be_known_as(Kind, Native, Label),
-            ok = kv_names:set(Server, Label),
-            ok = be_read_as(Kind, Native),
-            {ok, #state{
-                kind = Kind,
-                native = Native,
-                monitor = Monitor,
-                parent = parent(),
-                label = Label,
-                start_bucket = StartBucket
-            }};
+    State = state(Kind, Server, Options),
+    ok = kv_names:set(Server, State#state.label),
+    Timeout = kv_nodes:start_timeout(Server),
+    case kv_nodes:await_start(Server, maps:get(wait, Options, true)) of
+        {ok, Place} ->
+            Life = kv_life:make(Place, State#state.life),
+            start_here(State#state{life = Life}, erlang:monotonic_time(millisecond) + Timeout);
         {error, Reason} ->
-            ok = pause(Kind, Server),
             {stop, Reason}
     end.
+
+state(Kind, Server, #{native := Native} = Options) ->
+    OnNodeDown = maps:get(on_node_down, Options, exit),
+    StartBucket = maps:get(start_bucket, Options, undefined),
+    #state{
+        kind = Kind,
+        server = Server,
+        name = maps:get(name, Options, undefined),
+        label = proplists:get_value(label, Native),
+        on_node_down = OnNodeDown,
+        start_bucket = StartBucket,
+        life = kv_life:new(#{
+            kind => Kind,
+            server => Server,
+            options => creator(StartBucket) ++ Native,
+            on_node_down => OnNodeDown,
+            fill => maps:get(fill, Options, undefined)
+        })
+    }.
 
 creator(undefined) -> [];
 creator(_StartBucket) -> [{creator, self()}].
 
-start_native(Kind, Server, NativeOptions) ->
-    try kv_node:name(Server) of
-        Node -> kv_native:start(Node, module(Kind), [{owner, self()}, {ancestors, ancestors()} | NativeOptions])
-    catch
-        exit:{noproc, _} -> {error, {not_running, Server}}
-    end.
-
-%% What is above this process, for the tree that the node draws of itself. A name alone would not do: it is of
-%% this node, and a viewer wants a pid to open.
-ancestors() ->
-    Known = [Ancestor || Name <- get('$ancestors'), {ok, Ancestor} <- [ancestor(Name)]],
-    lists:sublist(Known, ?ANCESTORS_MAX).
-
-ancestor(Pid) when is_pid(Pid), node(Pid) =:= node() ->
-    case process_info(Pid, registered_name) of
-        {registered_name, Name} -> {ok, {Name, Pid}};
-        _ -> {ok, Pid}
-    end;
-ancestor(Pid) when is_pid(Pid) ->
-    {ok, Pid};
-ancestor(Name) ->
-    case whereis(Name) of
-        Pid when is_pid(Pid) -> {ok, {Name, Pid}};
-        _ -> unknown
-    end.
-
-module(bucket) -> kv_bucket;
-module(registry) -> kv_registry.
-
-%% What observer and crash reports show: the native process rather than this module.
-be_known_as(Kind, Native, Label) ->
-    _ = put('$initial_call', {module(Kind), init, 1}),
-    _ = put('$kv_native', {Kind, Native, Label}),
-    ok.
-
-%% So that it is found by this process without a call, where this VM reads so.
-be_read_as(registry, Native) ->
-    case process_info(self(), registered_name) of
-        {registered_name, Name} -> kv_watch:publish_registry(self(), Name, Native);
-        _ -> kv_watch:publish_registry(self(), undefined, Native)
-    end;
-be_read_as(bucket, Native) ->
-    kv_watch:publish_bucket(self(), Native).
-
-parent() ->
-    case get('$ancestors') of
-        [Parent | _] when is_pid(Parent) -> Parent;
-        [Parent | _] -> whereis(Parent)
-    end.
-
-%% A registry is permanent. When it can't start, the node is mostly ending just now, and the supervisor above
-%% will start the whole branch anew: failing at once would only use up the intensity of the one between.
-pause(bucket, _Server) ->
-    ok;
-pause(registry, Server) ->
-    Monitor = erlang:monitor(process, Server),
+%% The first native process: the caller waits for it. A start that was cut by the loss of the node is tried again.
+start_here(#state{here = Native} = State, _Deadline) when is_pid(Native) ->
+    {ok, State};
+start_here(#state{life = Life} = State, Deadline) ->
     receive
-        {'DOWN', Monitor, process, _, Reason} when Reason =/= noproc -> ok
-    after ?START_FAILED_PAUSE ->
-        true = erlang:demonitor(Monitor, [flush]),
-        ok
+        Message when element(1, Message) =:= spawn_reply; element(1, Message) =:= ack; element(1, Message) =:= 'DOWN';
+                element(1, Message) =:= kv_nodes; Message =:= make_again ->
+            case progress(Message, State) of
+                {ok, Next} -> start_here(Next, Deadline);
+                {leave, Reason, _} -> {stop, Reason};
+                other -> start_here(State, Deadline)
+            end
+    after wait_for(Life, Deadline) ->
+        ok = kv_life:give_up(Life),
+        {stop, not_in_time(State)}
     end.
 
-%% The tag of a call that is answered by way of an alias is an improper list: gen.erl, do_call/4.
--dialyzer({no_improper_lists, handle_call/3}).
+wait_for(Life, Deadline) ->
+    case kv_life:may_take_long(Life) of
+        true -> infinity;
+        false -> max(0, Deadline - erlang:monotonic_time(millisecond))
+    end.
+
+not_in_time(#state{life = Life, server = Server}) ->
+    case kv_life:phase(Life) of
+        making -> {start_timeout, kv_nodes:start_timeout(Server)};
+        _ -> kv_life:nodedown(Life)
+    end.
+
+%%% The native process comes and goes
+
+progress(Message, #state{life = Life} = State) ->
+    case kv_life:progress(Message, Life) of
+        {here, Next} -> {ok, arrive(State#state{life = Next})};
+        {lost, Next} -> {ok, lose(State#state{life = Next, here = undefined})};
+        {on_its_way, Next} -> {ok, State#state{life = Next}};
+        {leave, Reason, Last} -> {leave, Reason, lose(State#state{life = Last, here = undefined})};
+        other -> other
+    end.
+
+%% Everything that waited is passed on; its answers come by way of this process.
+arrive(#state{life = Life} = State) ->
+    Native = kv_life:native(Life),
+    {Waiting, Next} = take_waiting(State),
+    Here = lists:foldl(fun relay/2, Next#state{here = Native}, Waiting),
+    ok = be_known_as(Native, State),
+    Here.
+
+lose(#state{life = Life, relay = Relay} = State) ->
+    State#state{relay = kv_relay:lose(kv_life:nodedown(Life), Relay)}.
+
+take_waiting(#state{waiting = Waiting, life = Life} = State) ->
+    {monitored_by, Callers} = case kv_waiting:count(Waiting) of
+        0 -> {monitored_by, []};
+        _ -> process_info(self(), monitored_by)
+    end,
+    {Wanted, Given} = kv_waiting:take(Waiting, Callers),
+    ok = refuse(Given, Life),
+    {Wanted, State#state{waiting = kv_waiting:new()}}.
+
+refuse(Messages, Life) ->
+    lists:foreach(fun(Message) -> kv_relay:refuse(Message, kv_life:nodedown(Life)) end, Messages).
+
+refuse_waiting(#state{life = Life} = State) ->
+    {Waiting, _} = take_waiting(lose(State)),
+    refuse(Waiting, Life).
+
+%%% Messages
 
 %% @private
--spec handle_call(term(), gen_server:from(), #state{}) -> {reply, pid(), #state{}} | {noreply, #state{}}.
-handle_call({'$kv_native'}, _From, #state{native = Native} = State) ->
+-spec handle_call(term(), gen_server:from(), #state{}) ->
+    {reply, term(), #state{}} | {noreply, #state{}}.
+handle_call({'$kv_native'}, _From, #state{here = Native} = State) when is_pid(Native) ->
     {reply, Native, State};
-handle_call(Request, {Caller, _} = From, State) when node(Caller) =:= node() ->
-    ok = pass_on({'$gen_call', From, Request}, State),
-    {noreply, State};
-handle_call(Request, From, #state{relayed = Relayed} = State) ->
-    %% The C node dials nobody, so it may have no connection to the caller's node: the answer comes here.
-    Alias = erlang:alias([reply]),
-    ok = pass_on({'$gen_call', {self(), [alias | Alias]}, Request}, State),
-    {noreply, State#state{relayed = Relayed#{Alias => From}}}.
+handle_call(Request, From, #state{here = Native} = State) when is_pid(Native) ->
+    case kv_relay:is_direct(From) of
+        true ->
+            ok = pass_on({'$gen_call', From, Request}, Native),
+            {noreply, State};
+        false ->
+            {noreply, relay({call, From, Request}, State)}
+    end;
+handle_call(Request, From, State) ->
+    {noreply, wait({call, From, Request}, State)}.
 
 %% @private
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(Request, #state{here = Native} = State) when is_pid(Native) ->
+    ok = pass_on({'$gen_cast', Request}, Native),
+    {noreply, State};
 handle_cast(Request, State) ->
-    ok = pass_on({'$gen_cast', Request}, State),
-    {noreply, State}.
+    {noreply, wait({cast, Request}, State)}.
 
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
-handle_info({'DOWN', Monitor, process, _, Reason}, #state{monitor = Monitor} = State) ->
-    native_ended(Reason, State);
+handle_info({'$kv_call', {_Pid, Alias}, Request}, #state{here = Native} = State) when is_pid(Native) ->
+    ok = pass_on({'$kv_call', Alias, Request}, Native),
+    {noreply, State};
+handle_info({'$kv_call', {Pid, Alias}, Request}, State) ->
+    {noreply, wait({kv_call, Pid, Alias, Request}, State)};
+handle_info({'$kv_cancel', Alias}, #state{waiting = Waiting} = State) ->
+    {noreply, State#state{waiting = kv_waiting:cancel(Alias, Waiting)}};
 handle_info({'DOWN', Monitor, process, _, Reason}, #state{creators = Creators} = State) when
     is_map_key(Monitor, Creators)
 ->
     {Name, Rest} = maps:take(Monitor, Creators),
-    _ = Reason =/= normal andalso kv_creator:failed(State#state.native, Name, Reason),
+    ok = kv_creator:failed(State#state.here, Name, Reason),
     {noreply, State#state{creators = Rest}};
-handle_info({[alias | Alias], Reply}, #state{relayed = Relayed} = State) when is_map_key(Alias, Relayed) ->
-    {From, Rest} = maps:take(Alias, Relayed),
-    ok = gen_server:reply(From, Reply),
-    {noreply, State#state{relayed = Rest}};
-handle_info({create_bucket, Native, Name}, #state{native = Native, start_bucket = {_, _, _} = StartBucket} = State) ->
-    Monitor = kv_creator:start(Native, Name, StartBucket),
-    {noreply, State#state{creators = (State#state.creators)#{Monitor => Name}}};
-handle_info({'EXIT', _Pid, normal}, State) ->
-    {noreply, State};
-handle_info({'EXIT', _Pid, Reason}, #state{native = Native, monitor = Monitor} = State) ->
-    ok = kv_native:stop(Native, Monitor, Reason),
-    leave(Reason, State);
+handle_info({create_bucket, Native, Name}, #state{here = Native, start_bucket = {_, _, _}} = State) ->
+    {noreply, create_bucket(Name, State)};
 handle_info(Message, State) ->
-    ok = pass_on(Message, State),
-    {noreply, State}.
+    case progress(Message, State) of
+        {ok, Next} -> {noreply, Next};
+        {leave, Reason, Last} -> leave(Reason, Last);
+        other -> message(Message, State)
+    end.
 
-pass_on(Message, #state{native = Native}) ->
+message({'EXIT', _Pid, normal}, State) ->
+    {noreply, State};
+message({'EXIT', _Pid, Reason}, State) ->
+    _ = end_native(Reason, State),
+    leave(Reason, State);
+message(Message, State) ->
+    {noreply, hand_on(Message, State)}.
+
+hand_on(Message, #state{here = Native, relay = Relay} = State) ->
+    case kv_relay:answer(Message, Relay) of
+        {ok, Rest} ->
+            State#state{relay = Rest};
+        other when is_pid(Native) ->
+            ok = pass_on(Message, Native),
+            State;
+        other ->
+            wait({info, Message}, State)
+    end.
+
+pass_on(Message, Native) ->
     _ = erlang:send(Native, Message, [noconnect]),
     ok.
 
-%% The connection is lost, so the node's owner is about to end, and the supervisor above it will end this
-%% process and its siblings. A registry waits for that; see pause/2.
-native_ended(noconnection, #state{kind = registry, parent = Parent} = State) ->
-    receive
-        {'EXIT', Parent, Reason} -> leave(Reason, State)
-    after ?BRANCH_END_TIMEOUT -> leave(noconnection, State)
-    end;
-native_ended(Reason, State) ->
-    leave(Reason, State).
+relay({call, From, {'$kv_native'}}, #state{here = Native} = State) ->
+    ok = gen_server:reply(From, Native),
+    State;
+relay({call, From, Request}, #state{here = Native, relay = Relay} = State) ->
+    {Message, More} = kv_relay:call(From, Request, Relay),
+    ok = pass_on(Message, Native),
+    State#state{relay = More};
+relay({kv_call, _Pid, Alias, Request}, #state{here = Native, relay = Relay} = State) ->
+    {Message, More} = kv_relay:kv_call(Alias, Request, Relay),
+    ok = pass_on(Message, Native),
+    State#state{relay = More};
+relay({cast, Request}, #state{here = Native} = State) ->
+    ok = pass_on({'$gen_cast', Request}, Native),
+    State;
+relay({info, Message}, #state{here = Native} = State) ->
+    ok = pass_on(Message, Native),
+    State.
+
+wait(Message, #state{waiting = Waiting, life = Life} = State) ->
+    case kv_waiting:add(Message, Waiting) of
+        {ok, More} ->
+            State#state{waiting = More};
+        full ->
+            ok = kv_relay:refuse(Message, kv_life:nodedown(Life)),
+            State
+    end.
+
+%% One that is at work for that name goes on: it tells the registry when it can.
+create_bucket(Name, #state{here = Native, creators = Creators, start_bucket = StartBucket} = State) ->
+    case lists:member(Name, maps:values(Creators)) of
+        true ->
+            State;
+        false ->
+            Monitor = kv_creator:start(State#state.server, Native, Name, StartBucket),
+            State#state{creators = Creators#{Monitor => Name}}
+    end.
+
+%%% End
+
+%% Whoever waits is told, unless the end of this process says more.
+end_native(Reason, #state{life = Life} = State) ->
+    case kv_life:end_native(Reason, Life) of
+        ended ->
+            ended;
+        lost ->
+            ok = refuse_waiting(State),
+            lost
+    end.
 
 %% Ends this process as an exit signal ends a process that does not trap them: without a crash report. Nothing
 %% went wrong here; that a bucket was lost is for its supervisor to report.
 -spec leave(term(), #state{}) -> {stop, term(), #state{}}.
 leave(kill, State) ->
     {stop, kill, State};
+leave(noconnection, State) ->
+    ok = refuse_waiting(State),
+    leave_now(noconnection, State);
 leave(Reason, State) ->
+    leave_now(Reason, State).
+
+leave_now(Reason, State) ->
     process_flag(trap_exit, false),
     true = exit(self(), Reason),
     {stop, Reason, State}.
 
 %% @private
 -spec terminate(term(), #state{}) -> ok.
-terminate(Reason, #state{native = Native, monitor = Monitor}) ->
-    kv_native:stop(Native, Monitor, Reason).
+terminate(shutdown, #state{on_node_down = How} = State) when How =/= stay ->
+    %% Told to end because its node is lost, maybe. Whoever is waiting for an answer is to see that, and no orderly end.
+    case end_native(shutdown, State) of
+        ended ->
+            ok;
+        lost ->
+            {stop, _, _} = leave(noconnection, State),
+            ok
+    end;
+terminate(Reason, State) ->
+    _ = end_native(Reason, State),
+    ok.
+
+%%% What others see
+
+%% What observer and crash reports show: the native process rather than this module. Found by this process, without a call,
+%% where this VM reads so.
+be_known_as(Native, #state{kind = Kind, label = Label, server = Server} = State) ->
+    _ = put('$initial_call', {module(Kind), init, 1}),
+    case put('$kv_native', {Kind, Native, Label}) of
+        {_, Native, _} ->
+            ok;
+        _ ->
+            ok = kv_watch:publish_proxy(#{
+                proxy => self(), native => Native, server => Server, kind => Kind, name => shown_name(State)
+            }),
+            publish(Kind, Native)
+    end.
+
+publish(registry, Native) ->
+    case process_info(self(), registered_name) of
+        {registered_name, Name} -> kv_watch:publish_registry(self(), Name, Native);
+        _ -> kv_watch:publish_registry(self(), undefined, Native)
+    end;
+publish(bucket, _Native) ->
+    ok.
+
+module(bucket) -> kv_bucket;
+module(registry) -> kv_registry.
+
+shown_name(#state{name = {local, Name}}) -> Name;
+shown_name(#state{name = undefined, label = Label}) -> Label;
+shown_name(#state{name = Name}) -> Name.
 
 %% @private
 -spec format_status(gen_server:format_status()) -> gen_server:format_status().
 format_status(#{reason := _, state := #state{} = State} = Status) ->
     Status#{state := shown(State)};
+format_status(#{state := #state{here = Native} = State} = Status) when is_pid(Native) ->
+    Status#{state := maps:merge(shown(State), kv_figures:of_native(Native))};
 format_status(#{state := #state{} = State} = Status) ->
-    Status#{state := maps:merge(shown(State), figures(State#state.native))};
+    Status#{state := shown(State)};
 format_status(Status) ->
     Status.
 
 %% Observer shows no more than seven keys at once, and makes a link of the pid only when all are shown: so what is
-%% mostly 0 is left out then.
-shown(#state{kind = Kind, native = Native, label = Label, relayed = Relayed, creators = Creators}) ->
-    Shown = #{kind => Kind, native => Native, label => Label},
-    maps:merge(Shown, maps:filter(fun(_, Number) -> Number > 0 end, #{
-        relayed => map_size(Relayed), creators => map_size(Creators)
-    })).
+%% mostly the same is left out then.
+shown(#state{kind = Kind, life = Life, label = Label, creators = Creators} = State) ->
+    Shown = #{kind => Kind, native => kv_life:native(Life), label => Label},
+    Counts = #{
+        relayed => kv_relay:count(State#state.relay),
+        creators => map_size(Creators),
+        waiting => kv_waiting:count(State#state.waiting),
+        lives_before => max(0, kv_life:generation(Life) - 1)
+    },
+    maps:merge(maps:merge(Shown, maps:filter(fun(_, Number) -> Number > 0 end, Counts)), shown_phase(kv_life:phase(Life))).
 
-%% What the native process is made of, for those who look. A node that does not answer in a moment is not waited for:
-%% then it is what was known last, and of when that is. The dictionary has it, too.
-figures(Native) ->
-    case lists:member(node(Native), nodes(connected)) andalso kv_inspect:details([Native], plain, ?FIGURES_TIMEOUT) of
-        {ok, [#{suspended := Suspended} = Process]} ->
-            Figures = maps:with([size, memory, queue], Process),
-            Now = calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]),
-            _ = put('$kv_figures', Figures#{as_of => list_to_binary(Now)}),
-            maps:merge(Figures, maps:from_list([{suspended, true} || Suspended]));
-        _NoAnswer ->
-            known_last(get('$kv_figures'))
-    end.
-
-known_last(undefined) -> #{};
-known_last(Figures) -> Figures.
+shown_phase(here) -> #{};
+shown_phase(Phase) -> #{phase => Phase}.

@@ -14,7 +14,7 @@
 -module(kv_registry).
 
 -export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2]).
--export([lookup/2, lookup/3, create/2, create/3, names/1, names/2]).
+-export([lookup/2, lookup/3, create/2, create/3, names/1, names/2, generation/1, generation/2]).
 
 -export_type([t/0, name/0, options/0, option/0]).
 
@@ -27,7 +27,8 @@
     %% Gets {notify, {create, Name, Pid}} and {notify, {exit, Name, Pid}}.
     | {event_manager, pid() | atom() | {atom(), node()}}
     %% The local name of the kv_node to run on, when there are several.
-    | {node, atom()}.
+    | {node, atom()}
+    | kv_options:stay_option().
 -type options() :: [option()] | map().
 
 -define(TIMEOUT, 5000).
@@ -42,14 +43,15 @@ start_link() ->
 %% Options: `name', as for {@link kv_bucket:start_link/1}; `start_bucket', `{Module, Function, Arguments}', called with
 %% the options of the bucket (a map) as one argument more, to make a bucket by way of a supervisor (without it the
 %% registry makes its buckets itself, and they end with it); `event_manager', a `gen_event' process that is told of
-%% every bucket; `node', the local name of a {@link kv_node}.
+%% every bucket; `node', the local name of a {@link kv_node}; `on_node_down', `fill', and for {@link child_spec/1} `id', `restart'
+%% and `shutdown', as for {@link kv_bucket:start_link/1}. A registry stays when its node is lost, and comes back empty.
 %%
 %% Errors are those of {@link kv_bucket:start_link/1}.
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
     case kv_options:validate(Options, fun valid/2) of
         {ok, Valid} ->
-            kv_proxy:start_link(registry, kv_options:name(Valid), #{
+            kv_proxy:start_link(registry, kv_options:name(Valid), (kv_options:stay(Valid, stay))#{
                 node => maps:get(node, Valid, undefined),
                 native => kv_options:registered(Valid) ++ events(Valid),
                 start_bucket => maps:get(start_bucket, Valid, undefined)
@@ -69,18 +71,11 @@ events(#{event_manager := Name}) when is_atom(Name) -> [{event_manager, {Name, n
 events(#{event_manager := Manager}) -> [{event_manager, Manager}];
 events(#{}) -> [].
 
-%% @doc A child specification. Its id is the name of the registry, or `kv_registry' when it has none.
+%% @doc A child specification. Its id is the name of the registry, or `kv_registry' when it has none. It is permanent. The
+%% options `id', `restart' and `shutdown' say otherwise.
 -spec child_spec(options()) -> supervisor:child_spec().
 child_spec(Options) ->
-    #{
-        id => kv_options:id(Options, ?MODULE),
-        start => {?MODULE, start_link, [Options]},
-        restart => permanent,
-        %% The native process gets 2 s to end, and 2 s more after it is killed.
-        shutdown => 5000,
-        type => worker,
-        modules => [?MODULE]
-    }.
+    kv_options:child_spec(Options, ?MODULE, permanent).
 
 %% @equiv stop(Registry, 5000)
 -spec stop(t()) -> ok.
@@ -101,7 +96,7 @@ lookup(Registry, Name) ->
 -spec lookup(t(), name(), timeout()) -> {ok, pid()} | error.
 lookup(Registry, Name, Timeout) ->
     case kv_local:lookup(Registry, Name) of
-        call -> gen_server:call(Registry, {lookup, Name}, Timeout);
+        call -> kv_call:call(Registry, {lookup, Name}, Timeout);
         Answer -> Answer
     end.
 
@@ -115,7 +110,7 @@ create(Registry, Name) ->
 %% Errors: `{bad_name, Name}' when it is not a binary; what the bucket supervisor answers.
 -spec create(t(), name(), timeout()) -> ok | {error, term()}.
 create(Registry, Name, Timeout) ->
-    case gen_server:call(Registry, {create, Name}, Timeout) of
+    case kv_call:call(Registry, {create, Name}, Timeout) of
         Pid when is_pid(Pid) -> ok;
         {error, Reason} -> {error, Reason}
     end.
@@ -128,4 +123,14 @@ names(Registry) ->
 %% @doc All names, in no order.
 -spec names(t(), timeout()) -> [name()].
 names(Registry, Timeout) ->
-    gen_server:call(Registry, names, Timeout).
+    kv_call:call(Registry, names, Timeout).
+
+%% @equiv generation(Registry, 5000)
+-spec generation(t()) -> pos_integer().
+generation(Registry) ->
+    generation(Registry, ?TIMEOUT).
+
+%% @doc Which life of the registry this is: see {@link kv_bucket:generation/2}.
+-spec generation(t(), timeout()) -> pos_integer().
+generation(Registry, Timeout) ->
+    kv_call:call(Registry, generation, Timeout).

@@ -117,12 +117,20 @@ level(Level, Config) ->
 event_manager(#{event_manager := Name}) ->
     kv_event_manager:child_spec(Name).
 
-owner(#{node := Name, node_options := Options}) ->
+owner(#{node := Name, node_options := Options, event_manager := Events}) ->
     %% The backoff is made here, by the supervisor, and so outlives each node that it restarts.
-    kv_node:child_spec(Name, [{backoff, kv_backoff:new()} | Options]).
+    kv_node:child_spec(Name, [{backoff, kv_backoff:new()}, {event_manager, Events} | Options]).
 
+%% It does not wait for the node: the supervisor above could not start the node anew for as long.
 registry(#{registry := Name, start_bucket := StartBucket, event_manager := Events, node := Node}) ->
-    kv_registry:child_spec([{name, Name}, {start_bucket, StartBucket}, {event_manager, Events}, {node, Node}]).
+    kv_registry:child_spec([
+        {name, Name},
+        {start_bucket, StartBucket},
+        {event_manager, Events},
+        {node, Node},
+        {on_node_down, branch},
+        {wait, false}
+    ]).
 
 validate(Config) when is_map(Config) ->
     Missing = [Key || Key <- ?KEYS, not valid(Key, Config)],

@@ -11,7 +11,7 @@
 -module(kv_watch).
 -behaviour(gen_server).
 
--export([watcher/1, start/1, start/2, local/1, locals/0, start_link/0, publish_registry/3, publish_bucket/2]).
+-export([watcher/1, start/1, start/2, local/1, locals/0, start_link/0, publish_registry/3, publish_proxy/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([local/0]).
@@ -76,12 +76,14 @@ locals() ->
 publish_registry(Proxy, Name, Native) ->
     gen_server:cast(?MODULE, {registry, Proxy, Name, Native}).
 
-%% @doc Lets a bucket be read locally that is given by its proxy, if its node is read so. From then on or never: somebody
-%% who sends to the proxy and then reads must not be noted for one of the two only.
--spec publish_bucket(pid(), pid()) -> ok.
-publish_bucket(Proxy, Native) ->
-    try kv_local:is_open(node(Native)) andalso gen_server:call(?MODULE, {bucket, Proxy, Native}, infinity) of
-        _ -> ok
+%% @doc Enters a proxy among those that are known ({@link kv_proxies}). A bucket is read locally by its proxy if its node is
+%% read so: from then on or never, because somebody who sends to the proxy and then reads must not be noted for one of the
+%% two only.
+-spec publish_proxy(kv_proxies:proxy()) -> ok.
+publish_proxy(Proxy) ->
+    ok = ensure_server(),
+    try
+        gen_server:call(?MODULE, {proxy, Proxy}, infinity)
     catch
         exit:_ -> ok
     end.
@@ -136,9 +138,10 @@ handle_call({watch, Node, LocalReads}, From, State) ->
         {#{}, []} ->
             {noreply, watch_node(Node, LocalReads, State#{{waiting, Node} => Waiting})}
     end;
-handle_call({bucket, Proxy, Native}, _From, State) ->
-    _ = erlang:monitor(process, Proxy),
-    {reply, kv_proxies:enter(Proxy, Native), State};
+handle_call({proxy, #{proxy := Pid, native := Native} = Proxy}, _From, State) ->
+    %% One that was entered before has a new native process.
+    _ = kv_proxies:node_of(Pid) =:= none andalso erlang:monitor(process, Pid),
+    {reply, kv_proxies:enter(Proxy, kv_local:is_open(node(Native))), State};
 handle_call(Request, _From, State) ->
     {reply, {error, {bad_request, Request}}, State}.
 

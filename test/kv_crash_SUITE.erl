@@ -27,7 +27,7 @@ all() ->
         a_program_that_is_killed_at_once_again_is_held_back_and_comes_back,
         a_program_that_hangs_is_killed_and_comes_back,
         a_program_on_its_leash_ignores_signals,
-        a_lost_connection_starts_the_branch_anew,
+        a_lost_connection_ends_nothing,
         a_program_that_is_away_for_a_while_is_waited_for,
         a_vm_that_halts_leaves_no_program,
         a_vm_that_is_killed_leaves_no_program,
@@ -230,15 +230,20 @@ a_program_on_its_leash_ignores_signals(Config) ->
         Time
     end).
 
-a_lost_connection_starts_the_branch_anew(Config) ->
+a_lost_connection_ends_nothing(Config) ->
     each(Config, "connection lost", 3, fun(I) ->
-        _ = create(name(I)),
+        Bucket = create(name(I)),
+        ok = kv_bucket:put(Bucket, key, I),
         Name = kv_node:name(),
-        Node = monitor(process, kv_node),
+        Tree = [whereis(P) || P <- [kv_node, kv_registry, kv_bucket_sup]],
         OsPid = kv_node:os_pid(),
-        Time = recovery(fun() -> erlang:disconnect_node(Name) end, [kv_node, kv_registry]),
-        ?assertEqual({nodedown, Name}, kv_test:down(Node)),
-        ok = kv_test:gone(OsPid),
+        Time = kv_test:milliseconds(fun() ->
+            true = erlang:disconnect_node(Name),
+            kv_test:wait(fun() -> is_serving() end)
+        end),
+        ?assertEqual(I, kv_bucket:get(Bucket, key)),
+        ?assertEqual(Tree, [whereis(P) || P <- [kv_node, kv_registry, kv_bucket_sup]]),
+        ?assertEqual(OsPid, kv_node:os_pid()),
         Time
     end).
 

@@ -395,7 +395,9 @@ who_heard_of_the_end_of_a_proxy_reads_nothing_by_it(Config) ->
         ok = kv_bucket:put(Bucket, a, 1),
         {Proxy, Monitor} = spawn_monitor(fun() -> receive stop -> ok end end),
         true = register(stands_for_it, Proxy),
-        ok = kv_watch:publish_bucket(Proxy, Bucket),
+        ok = kv_watch:publish_proxy(#{
+            proxy => Proxy, native => Bucket, server => kv_node, kind => bucket, name => undefined
+        }),
         ?assertEqual([{ok, 1}, {ok, 1}], [kv_local:fetch(Server, a) || Server <- [Proxy, stands_for_it]]),
         true = exit(Proxy, kill),
         receive {'DOWN', Monitor, process, _, killed} -> ok end,

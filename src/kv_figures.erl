@@ -1,0 +1,24 @@
+%% @doc What a proxy shows of its native process in a status report.
+%% @private
+-module(kv_figures).
+
+-export([of_native/1]).
+
+-define(TIMEOUT, 100).
+
+%% @doc What the native process is made of, for those who look. A node that does not answer in a moment is not waited for:
+%% then it is what was known last, and of when that is. The dictionary has it, too.
+-spec of_native(pid()) -> map().
+of_native(Native) ->
+    case lists:member(node(Native), nodes(connected)) andalso kv_inspect:details([Native], plain, ?TIMEOUT) of
+        {ok, [#{suspended := Suspended} = Process]} ->
+            Figures = maps:with([size, memory, queue], Process),
+            Now = calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]),
+            _ = put('$kv_figures', Figures#{as_of => list_to_binary(Now)}),
+            maps:merge(Figures, maps:from_list([{suspended, true} || Suspended]));
+        _NoAnswer ->
+            known_last(get('$kv_figures'))
+    end.
+
+known_last(undefined) -> #{};
+known_last(Figures) -> Figures.

@@ -1,0 +1,257 @@
+%% @doc The native process of a proxy: making it, filling it, losing it with its node, and finding it again.
+%%
+%% The loss of the node is another matter than the end of the native process:
+%%
+%% ```
+%%  making --> filling --> here --connection lost--> lost --same program is back--> here
+%%     ^                                              |
+%%     |                                    program is gone: `stay', or `exit'
+%%     |                                              v                |
+%%     +----------------------node is up------------ away              +--> the proxy ends
+%% '''
+%%
+%% All of it happens by messages to the proxy, which {@link progress/2} reads: the proxy can be told to stop at any time.
+%% @private
+-module(kv_life).
+
+-export([new/1, make/2, progress/2, end_native/2, give_up/1]).
+-export([phase/1, native/1, nodedown/1, generation/1, may_take_long/1, run/3]).
+
+-export_type([t/0, event/0, on_node_down/0]).
+
+%% `branch' is for the registry of kv's own tree, which its parent ends when the node is lost.
+-type on_node_down() :: stay | exit | branch.
+-type phase() :: here | lost | away | {making, kv_native:making()} | {filling, pid(), reference()}.
+%% Where the native process came to be by a message.
+-type event() :: here | lost | on_its_way.
+
+-record(life, {
+    kind :: kv_proxy:kind(),
+    server :: atom(),
+    %% Of the native process, without its owner.
+    options :: [tuple()],
+    on_node_down :: on_node_down(),
+    fill :: undefined | {module(), atom(), [term()]},
+    phase = away :: phase(),
+    place :: undefined | kv_nodes:place(),
+    native :: undefined | pid(),
+    monitor :: undefined | kv_native:monitor(),
+    filled = false :: boolean(),
+    generation = 0 :: non_neg_integer(),
+    %% A monitor on the server that says what becomes of the node, while that is waited for.
+    subscription :: undefined | reference(),
+    %% Until when a name that is taken on the node is tried again; undefined: it was not taken.
+    name_deadline :: undefined | integer()
+}).
+
+-opaque t() :: #life{}.
+
+%% A name is free again as soon as its owner has ended, and that owner may be ending just now.
+-define(NAME_TIMEOUT, 1000).
+-define(NAME_POLL, 10).
+%% How long kv's own registry waits for its supervisors to notice that the node is lost: ending at once would only use up the
+%% intensity of the one between.
+-define(BRANCH_END_TIMEOUT, 1000).
+%% As many as the native process takes: c_src/kv/options.c.
+-define(ANCESTORS_MAX, 16).
+
+-spec new(#{
+    kind := kv_proxy:kind(),
+    server := atom(),
+    options := [tuple()],
+    on_node_down := on_node_down(),
+    fill := undefined | {module(), atom(), [term()]}
+}) -> t().
+new(#{kind := Kind, server := Server, options := Options, on_node_down := OnNodeDown, fill := Fill}) ->
+    #life{kind = Kind, server = Server, options = Options, on_node_down = OnNodeDown, fill = Fill}.
+
+-spec phase(t()) -> here | lost | away | making | filling.
+phase(#life{phase = Phase}) when is_atom(Phase) -> Phase;
+phase(#life{phase = Phase}) -> element(1, Phase).
+
+%% @doc The native process, if there is one.
+-spec native(t()) -> pid() | undefined.
+native(#life{native = Native}) -> Native.
+
+-spec generation(t()) -> non_neg_integer().
+generation(#life{generation = Generation}) -> Generation.
+
+%% @doc What callers are told when the node is lost.
+-spec nodedown(t()) -> {nodedown, node()}.
+nodedown(#life{place = #{node := Node}}) -> {nodedown, Node}.
+
+%% @doc Whether it is at something for which the user says how long it takes.
+-spec may_take_long(t()) -> boolean().
+may_take_long(Life) -> phase(Life) =:= filling.
+
+%% @doc Begins to make the native process.
+-spec make(kv_nodes:place(), t()) -> t().
+make(#{node := Node} = Place, #life{kind = Kind, generation = Generation, place = Before} = Life) ->
+    Options = [{owner, self()}, {ancestors, ancestors()}, {generation, Generation + 1} | again(Place, Before)],
+    Making = kv_native:request(Node, module(Kind), Options ++ Life#life.options),
+    Life#life{phase = {making, Making}, place = Place, native = undefined, monitor = undefined, filled = false}.
+
+module(bucket) -> kv_bucket;
+module(registry) -> kv_registry.
+
+%% The program may have made a process and not been able to say so: only one is to be left.
+again(#{creation := Creation}, #{creation := Creation}) -> [{only, true}];
+again(_Place, _Before) -> [].
+
+%% @doc What a message does: how it goes on, or why the proxy ends; `other': the message is not about this.
+-spec progress(term(), t()) -> {event(), t()} | {leave, term(), t()} | other.
+progress(make_again, #life{phase = away, place = Place, name_deadline = Deadline} = Life) when is_integer(Deadline) ->
+    {on_its_way, make(Place, Life)};
+progress(branch_ends, #life{phase = away, on_node_down = branch} = Life) ->
+    {leave, noconnection, Life};
+progress({'DOWN', Monitor, process, _, noconnection}, #life{monitor = Monitor} = Life) when is_reference(Monitor) ->
+    native_lost(Life);
+progress({'DOWN', Monitor, process, _, Reason}, #life{monitor = Monitor} = Life) when is_reference(Monitor) ->
+    {leave, Reason, stop_filling(Life)};
+progress({'DOWN', Filling, process, _, Result}, #life{phase = {filling, _, Filling}} = Life) ->
+    filled(Result, Life);
+progress({'EXIT', Filler, _}, #life{phase = {filling, Filler, _}} = Life) ->
+    {on_its_way, Life};
+progress({'EXIT', _Filler, {filled, _}}, Life) ->
+    {on_its_way, Life};
+progress({kv_nodes, Server, Status}, #life{server = Server} = Life) ->
+    node_is(Status, Life);
+progress({'DOWN', Subscription, process, _, _}, #life{subscription = Subscription} = Life) when is_reference(Subscription) ->
+    watch_node(on_its_way, Life#life{subscription = undefined});
+progress(Message, #life{phase = {making, Making}} = Life) ->
+    case kv_native:made(Message, Making) of
+        {making, More} -> {on_its_way, Life#life{phase = {making, More}}};
+        {ok, Native, Monitor} -> made(Native, Monitor, Life);
+        {error, Reason} -> not_made(Reason, Life);
+        other -> other
+    end;
+progress(_Message, _Life) ->
+    other.
+
+made(Native, Monitor, #life{generation = Generation} = Life) ->
+    fill(Life#life{native = Native, monitor = Monitor, generation = Generation + 1, name_deadline = undefined}).
+
+not_made({nodedown, _}, Life) ->
+    watch_node(on_its_way, Life#life{phase = away, name_deadline = undefined});
+not_made({already_registered, _} = Reason, #life{name_deadline = Deadline} = Life) ->
+    Now = erlang:monotonic_time(millisecond),
+    case Deadline of
+        undefined -> make_later(Life#life{name_deadline = Now + ?NAME_TIMEOUT});
+        _ when Now < Deadline -> make_later(Life);
+        _ -> {leave, Reason, Life}
+    end;
+not_made(Reason, Life) ->
+    {leave, Reason, Life}.
+
+make_later(Life) ->
+    _ = erlang:send_after(?NAME_POLL, self(), make_again),
+    {on_its_way, Life#life{phase = away}}.
+
+%%% Filling, by a process of its own
+
+fill(#life{fill = undefined} = Life) ->
+    {here, Life#life{phase = here, filled = true}};
+fill(#life{fill = Fill, native = Native} = Life) ->
+    {Filler, Monitor} = spawn_opt(?MODULE, run, [Fill, Native, self()], [link, monitor]),
+    {on_its_way, Life#life{phase = {filling, Filler, Monitor}}}.
+
+%% @private
+-spec run({module(), atom(), [term()]}, pid(), pid()) -> no_return().
+run({Module, Function, Arguments}, Native, Proxy) ->
+    _ = put('$callers', [Proxy]),
+    exit({filled, apply(Module, Function, [Native | Arguments])}).
+
+filled({filled, {error, Reason}}, Life) -> {leave, Reason, Life};
+filled({filled, error}, Life) -> {leave, fill_failed, Life};
+filled({filled, _}, Life) -> {here, Life#life{phase = here, filled = true}};
+%% The process that it was to fill is lost: its monitor says so in a moment.
+filled({{nodedown, _}, _}, Life) -> {on_its_way, Life#life{phase = {filling, self(), make_ref()}}};
+filled(Reason, Life) -> {leave, Reason, Life}.
+
+stop_filling(#life{phase = {filling, Filler, Monitor}} = Life) when Filler =/= self() ->
+    true = erlang:demonitor(Monitor, [flush]),
+    true = unlink(Filler),
+    true = exit(Filler, kill),
+    Life;
+stop_filling(Life) ->
+    Life.
+
+%%% Losing it with the node
+
+native_lost(Life) ->
+    watch_node(lost, (stop_filling(Life))#life{phase = lost}).
+
+%% The event is that of the loss, whatever is known of the node by now.
+watch_node(Event, #life{server = Server, subscription = Before} = Life) ->
+    _ = is_reference(Before) andalso erlang:demonitor(Before, [flush]),
+    {Status, Subscription} = kv_nodes:subscribe(Server),
+    case node_is(Status, Life#life{subscription = Subscription}) of
+        {on_its_way, Next} -> {Event, Next};
+        Other -> Other
+    end.
+
+%% The same connection as before: kv_node has not noticed yet that it is lost, and will say so.
+node_is({up, #{connection := Connection}}, #life{place = #{connection := Connection}} = Life) ->
+    {on_its_way, Life};
+node_is({up, #{creation := Creation} = Place}, #life{phase = lost, place = #{creation := Creation}} = Life) ->
+    find_again(Life#life{place = Place});
+node_is({up, Place}, #life{phase = away, name_deadline = undefined, on_node_down = How} = Life) when How =/= branch ->
+    {on_its_way, make(Place, Life)};
+node_is({lost, _}, Life) ->
+    {on_its_way, Life};
+node_is(Status, #life{phase = lost} = Life) ->
+    program_gone(Status, Life);
+node_is(_Status, Life) ->
+    {on_its_way, Life}.
+
+find_again(#life{native = Native, filled = Filled} = Life) ->
+    Found = Life#life{monitor = erlang:monitor(process, Native)},
+    case Filled of
+        true -> {here, Found#life{phase = here}};
+        false -> fill(Found)
+    end.
+
+program_gone(_Status, #life{on_node_down = exit} = Life) ->
+    {leave, noconnection, Life};
+program_gone(_Status, #life{on_node_down = branch} = Life) ->
+    _ = erlang:send_after(?BRANCH_END_TIMEOUT, self(), branch_ends),
+    {on_its_way, Life#life{phase = away, native = undefined, monitor = undefined}};
+program_gone(Status, #life{on_node_down = stay} = Life) ->
+    node_is(Status, Life#life{phase = away, native = undefined, monitor = undefined}).
+
+%%% Ending it
+
+%% @doc Ends the native process; `lost': it ends later, or has ended with its node.
+-spec end_native(term(), t()) -> ended | lost.
+end_native(Reason, #life{phase = Phase, native = Native, monitor = Monitor, server = Server} = Life) when
+    Phase =:= here; element(1, Phase) =:= filling
+->
+    _ = stop_filling(Life),
+    kv_native:stop(Native, Monitor, Reason, fun() -> kv_nodes:answers(Server) end);
+end_native(_Reason, Life) ->
+    ok = give_up(Life),
+    lost.
+
+%% @doc Makes no more of it. A native process that was made, or is found, without its owner ends.
+-spec give_up(t()) -> ok.
+give_up(#life{phase = {making, Making}}) -> kv_native:abandon(Making);
+give_up(Life) -> _ = stop_filling(Life), ok.
+
+%% What is above the proxy, for the tree that the node draws of itself. A name alone would not do: it is of
+%% this node, and a viewer wants a pid to open.
+ancestors() ->
+    Known = [Ancestor || Name <- get('$ancestors'), {ok, Ancestor} <- [ancestor(Name)]],
+    lists:sublist(Known, ?ANCESTORS_MAX).
+
+ancestor(Pid) when is_pid(Pid), node(Pid) =:= node() ->
+    case process_info(Pid, registered_name) of
+        {registered_name, Name} -> {ok, {Name, Pid}};
+        _ -> {ok, Pid}
+    end;
+ancestor(Pid) when is_pid(Pid) ->
+    {ok, Pid};
+ancestor(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> {ok, {Name, Pid}};
+        _ -> unknown
+    end.

@@ -1,0 +1,76 @@
+%% @doc Calls that a proxy passes on in its own name, so that it can answer them when the native process cannot.
+%%
+%% Most calls are passed on with the caller's From: the caller has a time-out, and an answer that goes to its alias. The
+%% others go both ways by the proxy: a call with `infinity' on the same node, which has no alias (OTP: lib/stdlib/src/gen.erl,
+%% do_call/4) and waits for an answer or the end of the proxy; a call from another node, to which the C node may have no
+%% connection, since it dials nobody; and a call that has waited for the node.
+%% @private
+-module(kv_relay).
+
+-export([new/0, is_direct/1, call/3, kv_call/3, answer/2, lose/2, refuse/2, count/1]).
+
+-export_type([t/0]).
+
+-type caller() :: {call, gen_server:from()} | {kv_call, reference()}.
+-opaque t() :: #{reference() => caller()}.
+
+-spec new() -> t().
+new() -> #{}.
+
+-spec count(t()) -> non_neg_integer().
+count(Relay) -> map_size(Relay).
+
+%% @doc Whether a call may be passed on with its own From.
+-spec is_direct(gen_server:from()) -> boolean().
+is_direct({Caller, [alias | _]}) -> node(Caller) =:= node();
+is_direct({Caller, [[alias | _] | _]}) -> node(Caller) =:= node();
+is_direct(_From) -> false.
+
+%% The tag of a call that is answered by way of an alias is an improper list: gen.erl, do_call/4.
+-dialyzer({no_improper_lists, call/3}).
+
+%% @doc The message that asks in the proxy's name.
+-spec call(gen_server:from(), term(), t()) -> {term(), t()}.
+call(From, Request, Relay) ->
+    Alias = erlang:alias([reply]),
+    {{'$gen_call', {self(), [alias | Alias]}, Request}, Relay#{Alias => {call, From}}}.
+
+%% @doc The same for a call of {@link kv_call}.
+-spec kv_call(reference(), term(), t()) -> {term(), t()}.
+kv_call(CallersAlias, Request, Relay) ->
+    Alias = erlang:alias([reply]),
+    {{'$kv_call', Alias, Request}, Relay#{Alias => {kv_call, CallersAlias}}}.
+
+%% @doc Hands an answer to the caller whom it is for; `other': the message is none.
+-spec answer(term(), t()) -> {ok, t()} | other.
+answer({[alias | Alias], Reply}, Relay) when is_map_key(Alias, Relay) -> answer(Alias, {reply, Reply}, Relay);
+answer({Alias, Reply}, Relay) when is_map_key(Alias, Relay) -> answer(Alias, {reply, Reply}, Relay);
+answer({Alias, down, Reason}, Relay) when is_map_key(Alias, Relay) -> answer(Alias, {down, Reason}, Relay);
+answer(_Message, _Relay) -> other.
+
+answer(Alias, Answer, Relay) ->
+    {Caller, Rest} = maps:take(Alias, Relay),
+    ok = tell(Caller, Answer),
+    {ok, Rest}.
+
+%% @doc No answers will come: every caller gets that as the error.
+-spec lose(term(), t()) -> t().
+lose(Reason, Relay) ->
+    _ = [give_up(Alias, Caller, Reason) || {Alias, Caller} <- maps:to_list(Relay)],
+    new().
+
+give_up(Alias, Caller, Reason) ->
+    _ = erlang:unalias(Alias),
+    tell(Caller, {down, Reason}).
+
+%% @doc Answers what waited, or could not wait, that it will not be handled.
+-spec refuse(kv_waiting:message(), term()) -> ok.
+refuse({call, From, _Request}, Reason) -> tell({call, From}, {down, Reason});
+refuse({kv_call, _Pid, Alias, _Request}, Reason) -> tell({kv_call, Alias}, {down, Reason});
+refuse({cast, _Request}, _Reason) -> ok;
+refuse({info, _Message}, _Reason) -> ok.
+
+tell({call, From}, {reply, Reply}) -> gen_server:reply(From, Reply);
+tell({call, From}, {down, Reason}) -> gen_server:reply(From, {error, Reason});
+tell({kv_call, Alias}, {reply, Reply}) -> _ = Alias ! {Alias, Reply}, ok;
+tell({kv_call, Alias}, {down, Reason}) -> _ = Alias ! {Alias, down, Reason}, ok.

@@ -9,7 +9,7 @@
 
 suite() -> [{timetrap, {seconds, 100}}].
 
-all() -> [{group, connection}, {group, crowds}].
+all() -> [{group, connection}, {group, signals}, {group, crowds}].
 
 groups() ->
     [
@@ -28,6 +28,10 @@ groups() ->
             a_vm_with_another_name_gets_a_new_program,
             distribution_is_not_started_meanwhile,
             stopping_while_the_connection_is_lost_is_quick
+        ]},
+        {signals, [parallel], [
+            sigterm_to_vm_and_program_lets_terminate_read,
+            no_signal_but_kill_ends_the_program_on_its_leash
         ]},
         {crowds, [parallel], [
             one_survives_everything,
@@ -347,6 +351,30 @@ stopping_while_the_connection_is_lost_is_quick(Config) ->
         receive {'EXIT', Supervisor, shutdown} -> ok after 5000 -> error(did_not_stop) end,
         ok = application:stop(kv),
         ?assertNot(kv_test:is_os_process(OsPid))
+    end).
+
+%%% Signals
+
+%% As systemd, Kubernetes and Heroku send it: to every process at once.
+sigterm_to_vm_and_program_lets_terminate_read(Config) ->
+    Vm = ?config(vm, Config),
+    File = filename:join(?config(home, Config), "last_words"),
+    OsPids = kv_test:in(Vm, fun() ->
+        ok = kv_test_app:load(),
+        ok = application:set_env(kv_test_app, file, File),
+        {ok, _} = application:ensure_all_started(kv_test_app),
+        [list_to_integer(os:getpid()), kv_node:os_pid()]
+    end),
+    unlink(Vm),
+    [] = os:cmd(lists:join(" ", ["kill -TERM" | [integer_to_list(OsPid) || OsPid <- OsPids]])),
+    [ok = kv_test:gone(OsPid) || OsPid <- OsPids],
+    ?assertEqual({ok, <<"what is to be read at the end">>}, file:read_file(File)).
+
+no_signal_but_kill_ends_the_program_on_its_leash(Config) ->
+    in(Config, fun() ->
+        Everything = everything(),
+        [kv_test:signal(Signal, kv_node:os_pid()) || Signal <- ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]],
+        ?assertEqual(Everything, everything_now(Everything))
     end).
 
 %%% Crowds under one supervisor of default intensity

@@ -5,6 +5,9 @@
 
 -export([start/3, failed/3]).
 
+%% Bytes of the reason for which a bucket could not be made.
+-define(REASON_MAX, 65536).
+
 %% @doc Starts to make a bucket. The native registry is told of the outcome; the caller gets a
 %% `{'DOWN', Monitor, ...}', and when its reason is not `normal' tells the registry itself, by failed/3.
 -spec start(pid(), binary(), {module(), atom(), [term()]}) -> reference().
@@ -17,7 +20,16 @@ start(Registry, Name, StartBucket) ->
 failed(Registry, Name, Reason) ->
     tell(Registry, {bucket_failed, Name, Reason}).
 
+%% What a node refuses would leave those waiting who asked for the name.
+tell(Registry, {bucket_failed, Name, Reason}) when not is_atom(Reason) ->
+    case erlang:external_size(Reason) of
+        Size when Size > ?REASON_MAX -> send(Registry, {bucket_failed, Name, {too_large, Size}});
+        _Size -> send(Registry, {bucket_failed, Name, Reason})
+    end;
 tell(Registry, Outcome) ->
+    send(Registry, Outcome).
+
+send(Registry, Outcome) ->
     _ = erlang:send(Registry, {'$gen_cast', Outcome}, [noconnect]),
     ok.
 

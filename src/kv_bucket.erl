@@ -14,6 +14,12 @@
 %% `gen_server:call/3' does: with `noproc' when there is none, `timeout' when it does not answer within 5000
 %% milliseconds or the Timeout given, `{nodedown, Node}' when its node is lost.
 %%
+%% A request that is too large, or nested too deep (`max_frame', `max_depth' of {@link kv_node}), changes nothing. Functions
+%% that only write answer `{error, Why}': {@link put/3}, {@link put_new/3}, {@link put_many/2}, {@link delete_many/2}. All others,
+%% whose answer may be any term, exit with `{Why, _}'. Why is `{too_large, Bytes}', `{too_deep, Levels}', where Levels is the limit,
+%% `{too_much_pending, Bytes}', when more large messages are under way than the node keeps, or `{unsupported_term, record}' and
+%% `{unsupported_term, integer}' for terms that not every release of OTP can read.
+%%
 %% The fastest address is the native process: a call of it is one message each way and nothing else. The proxy is a hop
 %% more, a name costs a look-up more.
 %%
@@ -40,7 +46,7 @@
 -export([put_many/2, put_many/3, delete_many/2, delete_many/3]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
--export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, put_option/0]).
+-export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, put_option/0, refused/0]).
 
 -type t() :: gen_server:server_ref().
 -type key() :: term().
@@ -62,6 +68,11 @@
 -type options() :: [option()] | #{name => kv_options:name(), label => binary(), node => atom(), atom() => term()}.
 %% How long what is put stays there, and how long the answer is waited for; in milliseconds.
 -type put_option() :: {ttl, pos_integer() | infinity} | {timeout, timeout()}.
+
+%% Why a request was refused.
+-type refused() ::
+    {too_large | too_deep | too_much_pending, pos_integer()}
+    | {unsupported_term, record | integer}.
 
 -define(TIMEOUT, 5000).
 
@@ -176,25 +187,25 @@ has_key(Bucket, Key, Timeout) ->
     end.
 
 %% @equiv put(Bucket, Key, Value, 5000)
--spec put(t(), key(), value()) -> ok | {error, enomem}.
+-spec put(t(), key(), value()) -> ok | {error, enomem | refused()}.
 put(Bucket, Key, Value) ->
     put(Bucket, Key, Value, ?TIMEOUT).
 
 %% @doc Puts Value under Key, in place of the one that is there. The last argument is a timeout, or a list of `{ttl, Ms}',
 %% after which the key is gone, and `{timeout, Ms}'. Without a ttl it stays, also where one was set before.
 %%
-%% `{error, enomem}': there was no room, and nothing has changed.
--spec put(t(), key(), value(), timeout() | [put_option()]) -> ok | {error, enomem}.
+%% `{error, enomem}': there was no room, and nothing has changed; nor has it when the request was refused, see above.
+-spec put(t(), key(), value(), timeout() | [put_option()]) -> ok | {error, enomem | refused()}.
 put(Bucket, Key, Value, Options) ->
     put_for(Bucket, put, [Key, Value], Options).
 
 %% @equiv put_new(Bucket, Key, Value, 5000)
--spec put_new(t(), key(), value()) -> boolean() | {error, enomem}.
+-spec put_new(t(), key(), value()) -> boolean() | {error, enomem | refused()}.
 put_new(Bucket, Key, Value) ->
     put_new(Bucket, Key, Value, ?TIMEOUT).
 
 %% @doc Puts Value under Key unless there is one already; says whether it did. Options and errors are as for {@link put/4}.
--spec put_new(t(), key(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem}.
+-spec put_new(t(), key(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem | refused()}.
 put_new(Bucket, Key, Value, Options) ->
     put_for(Bucket, put_new, [Key, Value], Options).
 
@@ -249,7 +260,7 @@ keys(Bucket, Timeout) ->
 to_map(Bucket) ->
     to_map(Bucket, ?TIMEOUT).
 
-%% @doc All keys with their values.
+%% @doc All keys with their values. Of more than 256 MiB it exits with `{{too_large, Bytes}, _}', as {@link keys/2}.
 -spec to_map(t(), timeout()) -> #{key() => value()}.
 to_map(Bucket, Timeout) ->
     read(Bucket, to_map, [], Timeout).
@@ -273,16 +284,16 @@ get_many(Bucket, Keys) ->
     get_many(Bucket, Keys, undefined).
 
 %% @equiv get_many(Bucket, Keys, Default, 5000)
--spec get_many(t(), [key()], Default) -> [value() | Default] | {error, {too_large, pos_integer()}}.
+-spec get_many(t(), [key()], Default) -> [value() | Default].
 get_many(Bucket, Keys, Default) ->
     get_many(Bucket, Keys, Default, ?TIMEOUT).
 
 %% @doc The values under Keys, in their order, with Default where there is none. All of them are of one moment.
 %%
 %% It is one message, and the bucket does nothing else until it has made the answer: some 10 milliseconds for 100,000
-%% keys. Answers of more than 256 MiB are not made: `{error, {too_large, Bytes}}'. Raises `badarg' when Keys is no
+%% keys. An answer of more than 256 MiB is not made: it exits with `{{too_large, Bytes}, _}'. Raises `badarg' when Keys is no
 %% proper list. {@link take/2} gives a map instead.
--spec get_many(t(), [key()], Default, timeout()) -> [value() | Default] | {error, {too_large, pos_integer()}}.
+-spec get_many(t(), [key()], Default, timeout()) -> [value() | Default].
 get_many(Bucket, Keys, Default, Timeout) ->
     case kv_local:get_many(Bucket, Keys, Default) of
         {ok, Values} -> Values;
@@ -290,18 +301,18 @@ get_many(Bucket, Keys, Default, Timeout) ->
     end.
 
 %% @equiv take(Bucket, Keys, 5000)
--spec take(t(), [key()]) -> #{key() => value()} | {error, {too_large, pos_integer()}}.
+-spec take(t(), [key()]) -> #{key() => value()}.
 take(Bucket, Keys) ->
     take(Bucket, Keys, ?TIMEOUT).
 
 %% @doc Those of Keys that have a value, with it: `maps:with(Keys, to_map(Bucket))', and otherwise as {@link get_many/4}.
 %% The list that get_many gives is made several times faster than the map.
--spec take(t(), [key()], timeout()) -> #{key() => value()} | {error, {too_large, pos_integer()}}.
+-spec take(t(), [key()], timeout()) -> #{key() => value()}.
 take(Bucket, Keys, Timeout) ->
     read(Bucket, take, [Keys], Timeout).
 
 %% @equiv put_many(Bucket, Entries, 5000)
--spec put_many(t(), entries()) -> ok | {error, enomem}.
+-spec put_many(t(), entries()) -> ok | {error, enomem | refused()}.
 put_many(Bucket, Entries) ->
     put_many(Bucket, Entries, ?TIMEOUT).
 
@@ -310,18 +321,18 @@ put_many(Bucket, Entries) ->
 %% It is one message: nobody sees some of the entries without the others. Raises `badarg', and puts nothing, when Entries
 %% is neither. `{error, enomem}': there was no room for one of them; those before it, in the order of the list, are put.
 %% Options are as for {@link put/4}.
--spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem}.
+-spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | refused()}.
 put_many(Bucket, Entries, Options) ->
     put_for(Bucket, put_many, [Entries], Options).
 
 %% @equiv delete_many(Bucket, Keys, 5000)
--spec delete_many(t(), [key()]) -> non_neg_integer().
+-spec delete_many(t(), [key()]) -> non_neg_integer() | {error, refused()}.
 delete_many(Bucket, Keys) ->
     delete_many(Bucket, Keys, ?TIMEOUT).
 
 %% @doc Removes Keys, and says how many of them there were. It is one message. Raises `badarg', and removes nothing, when
 %% Keys is no proper list.
--spec delete_many(t(), [key()], timeout()) -> non_neg_integer().
+-spec delete_many(t(), [key()], timeout()) -> non_neg_integer() | {error, refused()}.
 delete_many(Bucket, Keys, Timeout) ->
     write(Bucket, delete_many, [Keys], Timeout).
 

@@ -9,6 +9,8 @@
 -export([start/4, failed/3]).
 
 -define(POLL, 20).
+%% Bytes of the reason for which a bucket could not be made.
+-define(REASON_MAX, 65536).
 
 %% @doc Starts to make a bucket, for a registry on the node of that kv_node. The native registry is told of the outcome; the
 %% caller gets a `{'DOWN', Monitor, ...}', and hands its reason to failed/3.
@@ -23,7 +25,16 @@ failed(_Registry, _Name, normal) -> ok;
 failed(undefined, _Name, _Reason) -> ok;
 failed(Registry, Name, Reason) -> tell(Registry, {bucket_failed, Name, Reason}).
 
+%% What a node refuses would leave those waiting who asked for the name.
+tell(Registry, {bucket_failed, Name, Reason}) when not is_atom(Reason) ->
+    case erlang:external_size(Reason) of
+        Size when Size > ?REASON_MAX -> send(Registry, {bucket_failed, Name, {too_large, Size}});
+        _Size -> send(Registry, {bucket_failed, Name, Reason})
+    end;
 tell(Registry, Outcome) ->
+    send(Registry, Outcome).
+
+send(Registry, Outcome) ->
     _ = erlang:send(Registry, {'$gen_cast', Outcome}, [noconnect]),
     ok.
 

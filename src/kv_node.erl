@@ -25,7 +25,7 @@
 %%     connection to this node is set so. Default: `true'.</li>
 %% <li>`max_memory': bytes of all buckets together. A put over it is answered `{error, enomem}', or others go for it, if
 %%     the bucket says so. Default: three quarters of the memory of the machine.</li>
-%% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_peers', `max_queue' (bytes), `handshake_timeout'
+%% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_pending' (bytes), `max_peers', `max_queue' (bytes), `handshake_timeout'
 %%     (milliseconds), `bind', `port', `log_level': as the program has them; docs/native-protocol.md.</li>
 %% <li>`observer_names': how many atoms may be made so that Observer shows proxies by the names of their buckets, for all
 %%     of the VM; 0: none. Default: 1000. From OTP 27 on no atom is needed, and all have their names.</li>
@@ -258,6 +258,7 @@ state(#{node := Node, program := Program, path := Path, ready := Ready, cookie :
 
 publish(#state{server = Server, node = Node, options = Options, program = Program, ready = Ready} = State) ->
     ok = kv_names:allow(Server, maps:get(observer_names, Options)),
+    ok = allow_frames(Node, Options),
     ok = persistent_term:put({?MODULE, Server}, {Node, self()}),
     case whereis(default()) of
         undefined -> persistent_term:put(?DEFAULT, Server);
@@ -267,6 +268,10 @@ publish(#state{server = Server, node = Node, options = Options, program = Progra
     Facts = maps:merge(Options, Ready),
     kv_node_log:serves(kv_backoff:served(State#state.backoff), Node, kv_node_program:os_pid(Program), Facts),
     announce(State).
+
+%% What the program takes without being told is its own affair: then it is asked.
+allow_frames(Node, #{max_frame := MaxFrame}) when is_integer(MaxFrame) -> kv_limits:set(Node, MaxFrame);
+allow_frames(_Node, _Options) -> ok.
 
 %% What each new connection needs: whoever has dialled.
 greet(#state{node = Node, options = #{local_reads := LocalReads} = Options}) ->
@@ -431,6 +436,7 @@ terminate(Reason, #state{server = Server, node = Node, program = Program} = Stat
     Proxies = kv_proxies:of_server(Server),
     ok = kv_nodes:gone(Server, How),
     ok = withdraw(Server),
+    ok = kv_limits:forget(Node),
     ok = last_signal(Reason, Program),
     ok = kv_node_program:stop(Program, Timeout),
     ok = kv_backoff:disown(Backoff),

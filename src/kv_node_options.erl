@@ -30,6 +30,7 @@ defaults() ->
         max_frame => undefined,
         max_depth => undefined,
         max_peers => undefined,
+        max_pending => undefined,
         max_queue => undefined,
         follow => true,
         gather => undefined,
@@ -84,8 +85,9 @@ valid(reconnect_timeout, Ms) -> is_within(Ms, 0, 16#7FFFFFFF);
 %% The program's own limits: c_src/net/options.c, NUMBERS.
 valid(ticktime, Seconds) -> is_within(Seconds, 1, 86400);
 valid(max_frame, Bytes) -> is_within(Bytes, 4096, 16#7FFFFFFF);
-valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 20);
+valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 24);
 valid(max_peers, Peers) -> is_within(Peers, 1, 65536);
+valid(max_pending, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
 valid(max_queue, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
 valid(follow, Value) -> is_boolean(Value);
 valid(gather, Microseconds) -> is_within(Microseconds, 0, 1000);
@@ -109,6 +111,7 @@ may_be_undefined() ->
         max_frame,
         max_depth,
         max_peers,
+        max_pending,
         max_queue,
         gather,
         spin,
@@ -166,6 +169,7 @@ flags() ->
         {max_frame, "max-frame"},
         {max_depth, "max-depth"},
         {max_peers, "max-peers"},
+        {max_pending, "max-pending"},
         {max_queue, "max-queue"},
         {follow, "follow"},
         {gather, "gather"},

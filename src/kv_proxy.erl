@@ -37,14 +37,14 @@
 
 -record(state, {
     kind :: kind(),
+    %% The native process while it is here: everything is passed on to it. Else it waits.
+    here :: pid() | undefined,
     server :: atom(),
     name :: term(),
     label :: binary() | undefined,
     on_node_down :: kv_life:on_node_down(),
     start_bucket :: undefined | {module(), atom(), [term()]},
     life :: kv_life:t(),
-    %% The native process while it is here: everything is passed on to it. Else it waits.
-    here :: pid() | undefined,
     waiting = kv_waiting:new() :: kv_waiting:t(),
     relay = kv_relay:new() :: kv_relay:t(),
     %% Creators of buckets that are at work.

@@ -92,11 +92,11 @@ stop(Registry, Timeout) ->
 lookup(Registry, Name) ->
     lookup(Registry, Name, ?TIMEOUT).
 
-%% @doc The bucket of that name: `{ok, Pid}', or `error'.
+%% @doc The bucket of that name: `{ok, Pid}', or `error'. A name that no message may hold exits, as in {@link kv_bucket}.
 -spec lookup(t(), name(), timeout()) -> {ok, pid()} | error.
 lookup(Registry, Name, Timeout) ->
     case kv_local:lookup(Registry, Name) of
-        call -> kv_call:call(Registry, {lookup, Name}, Timeout);
+        call -> ask(Registry, {lookup, Name}, Timeout);
         Answer -> Answer
     end.
 
@@ -107,13 +107,17 @@ create(Registry, Name) ->
 
 %% @doc Makes a bucket of that name, unless there is one. When this returns `ok', a lookup by anybody finds it.
 %%
-%% Errors: `{bad_name, Name}' when it is not a binary; what the bucket supervisor answers.
+%% Errors: `{bad_name, Name}' when it is not a binary; `{too_large, Bytes}' when it is larger than a message may be; what
+%% the bucket supervisor answers.
 -spec create(t(), name(), timeout()) -> ok | {error, term()}.
 create(Registry, Name, Timeout) ->
-    case kv_call:call(Registry, {create, Name}, Timeout) of
-        Pid when is_pid(Pid) -> ok;
-        {error, Reason} -> {error, Reason}
+    case kv_limits:check(Registry, [Name]) of
+        ok -> created(kv_call:call(Registry, {create, Name}, Timeout));
+        Error -> Error
     end.
+
+created(Pid) when is_pid(Pid) -> ok;
+created({error, Reason}) -> {error, Reason}.
 
 %% @equiv names(Registry, 5000)
 -spec names(t()) -> [name()].
@@ -123,7 +127,7 @@ names(Registry) ->
 %% @doc All names, in no order.
 -spec names(t(), timeout()) -> [name()].
 names(Registry, Timeout) ->
-    kv_call:call(Registry, names, Timeout).
+    ask(Registry, names, Timeout).
 
 %% @equiv generation(Registry, 5000)
 -spec generation(t()) -> pos_integer().
@@ -134,3 +138,7 @@ generation(Registry) ->
 -spec generation(t(), timeout()) -> pos_integer().
 generation(Registry, Timeout) ->
     kv_call:call(Registry, generation, Timeout).
+
+%% A request that the node refuses, for its size say, exits: no answer to it can be returned.
+ask(Registry, Request, Timeout) ->
+    kv_request:read(kv_call:call(Registry, Request, Timeout), Registry, Request, Timeout).

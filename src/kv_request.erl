@@ -3,7 +3,7 @@
 %% @private
 -module(kv_request).
 
--export([message/2, call/4, send/3, await/2, await_many/2, abandon/1]).
+-export([message/2, call/4, send/3, await/2, await_many/2, abandon/1, read/4]).
 
 -export_type([t/0, name/0]).
 
@@ -23,11 +23,16 @@
     | put_many
     | delete_many.
 
-%% What is made of a reply before it is returned.
--type answer() :: as_it_is | many | {take, [term()], reference()}.
+%% What is made of a reply before it is returned: of a `write' it is returned as it is, errors too; a `read' that was
+%% refused exits. Where the reply may be any value the message is another request with the same terms, whose answer is a
+%% list or an error.
+-type answer() :: write | read | {read, term()} | put_many | many | {take, [term()], reference()}.
+%% What the caller is told of a refused request, and what the call was.
+-type failure() :: {module(), atom(), [term()]}.
 
 -record(request, {
     owner :: pid(),
+    bucket :: gen_server:server_ref(),
     call :: kv_call:id(),
     answer :: answer()
 }).
@@ -44,20 +49,32 @@ message(Function, Arguments) ->
 -spec call(gen_server:server_ref(), name(), [term()], timeout()) -> term().
 call(Bucket, Function, Arguments, Timeout) ->
     {Message, Answer} = request(Function, Arguments),
-    answer(Answer, kv_call:call(Bucket, Message, Timeout)).
+    Call = {gen_server, call, [Bucket, Message, Timeout]},
+    case kv_limits:check(Bucket, Arguments) of
+        ok -> answer(Answer, kv_call:call(Bucket, Message, Timeout), Bucket, Timeout, Call);
+        Refused when Answer =:= write -> Refused;
+        {error, Why} -> exit({Why, Call})
+    end.
+
+%% @doc What a call that asks for something returns, when the answer is no tuple but for errors: exits when the request was
+%% refused.
+-spec read(term(), gen_server:server_ref(), term(), timeout()) -> term().
+read(Reply, Server, Message, Timeout) ->
+    answer(read, Reply, Server, Timeout, {gen_server, call, [Server, Message, Timeout]}).
 
 %% @doc Asks and does not wait. See {@link kv_bucket:async/3}.
 -spec send(gen_server:server_ref(), name(), [term()]) -> t().
 send(Bucket, Function, Arguments) ->
     {Message, Answer} = request(Function, Arguments),
-    #request{owner = self(), call = kv_call:send(Bucket, Message), answer = Answer}.
+    #request{owner = self(), bucket = Bucket, call = kv_call:send(Bucket, Message), answer = Answer}.
 
 %% @doc See {@link kv_bucket:await/2}.
 -spec await(t(), timeout()) -> term().
-await(#request{owner = Owner, call = Call, answer = Answer} = Request, Timeout) when Owner =:= self() ->
+await(#request{owner = Owner, bucket = Bucket, call = Call, answer = Answer} = Request, Timeout) when Owner =:= self() ->
+    Exit = {kv_bucket, await, [Request, Timeout]},
     case kv_call:await(Call, Timeout) of
-        {reply, Reply} -> answer(Answer, Reply);
-        {error, Reason} -> exit({Reason, {kv_bucket, await, [Request, Timeout]}})
+        {reply, Reply} -> answer(Answer, Reply, Bucket, Timeout, Exit);
+        {error, Reason} -> exit({Reason, Exit})
     end;
 await(Request, Timeout) ->
     error(badarg, [Request, Timeout]).
@@ -94,25 +111,25 @@ abandon(Request) ->
 %%% Requests and answers
 
 -spec request(name(), [term()]) -> {term(), answer()}.
-request(get, [Key, Default]) -> {{get, Key, Default}, as_it_is};
-request(get, [Key]) -> {{get, Key, undefined}, as_it_is};
-request(fetch, [Key]) -> {{fetch, Key}, as_it_is};
-request(has_key, [Key]) -> {{has_key, Key}, as_it_is};
-request(put, [Key, Value]) -> {{put, Key, Value}, as_it_is};
-request(put, [Key, Value, Ttl]) -> {{put, Key, Value, ttl(Ttl)}, as_it_is};
-request(put_new, [Key, Value]) -> {{put_new, Key, Value}, as_it_is};
-request(put_new, [Key, Value, Ttl]) -> {{put_new, Key, Value, ttl(Ttl)}, as_it_is};
-request(delete, [Key]) -> {{delete, Key}, as_it_is};
-request(clear, []) -> {clear, as_it_is};
-request(size, []) -> {size, as_it_is};
-request(keys, []) -> {keys, as_it_is};
-request(to_map, []) -> {to_map, as_it_is};
+request(get, [Key, Default]) -> {{get, Key, Default}, {read, {get_many, [Key], Default}}};
+request(get, [Key]) -> request(get, [Key, undefined]);
+request(fetch, [Key]) -> {{fetch, Key}, read};
+request(has_key, [Key]) -> {{has_key, Key}, read};
+request(put, [Key, Value]) -> {{put, Key, Value}, write};
+request(put, [Key, Value, Ttl]) -> {{put, Key, Value, ttl(Ttl)}, write};
+request(put_new, [Key, Value]) -> {{put_new, Key, Value}, write};
+request(put_new, [Key, Value, Ttl]) -> {{put_new, Key, Value, ttl(Ttl)}, write};
+request(delete, [Key]) -> {{delete, Key}, {read, {get_many, [Key], undefined}}};
+request(clear, []) -> {clear, write};
+request(size, []) -> {size, read};
+request(keys, []) -> {keys, read};
+request(to_map, []) -> {to_map, read};
 request(get_many, [Keys, Default]) -> {{get_many, Keys, Default}, many};
 request(get_many, [Keys]) -> {{get_many, Keys, undefined}, many};
 request(take, [Keys]) -> take(Keys, make_ref());
-request(put_many, [Entries]) -> {{put_many, pairs(Entries)}, many};
-request(put_many, [Entries, Ttl]) -> {{put_many, pairs(Entries), ttl(Ttl)}, many};
-request(delete_many, [Keys]) -> {{delete_many, Keys}, many};
+request(put_many, [Entries]) -> {{put_many, pairs(Entries)}, put_many};
+request(put_many, [Entries, Ttl]) -> {{put_many, pairs(Entries), ttl(Ttl)}, put_many};
+request(delete_many, [Keys]) -> {{delete_many, Keys}, put_many};
 request(Function, Arguments) -> error(badarg, [Function, Arguments]).
 
 %% The reference stands for absent values: nobody has put it.
@@ -127,10 +144,32 @@ ttl(infinity) -> infinity;
 ttl(Ms) when is_integer(Ms), Ms > 0, Ms =< 1 bsl 46 -> Ms;
 ttl(Other) -> error(badarg, [Other]).
 
-answer(as_it_is, Reply) -> Reply;
-answer(_Many, {error, {Bad, _}}) when Bad =:= bad_keys; Bad =:= bad_entries -> error(badarg);
-answer({take, Keys, Absent}, Values) when is_list(Values) -> maps:from_list(present(Keys, Values, Absent));
-answer(_Many, Reply) -> Reply.
+-define(IS_REFUSED(Kind),
+    Kind =:= too_large; Kind =:= too_deep; Kind =:= too_much_pending; Kind =:= unsupported_term
+).
+
+-spec answer(answer(), term(), gen_server:server_ref(), timeout(), failure()) -> term().
+answer(write, Reply, _Bucket, _Timeout, _Exit) ->
+    Reply;
+answer({read, Again}, {error, {Kind, _} = Why} = Reply, Bucket, Timeout, Exit) when ?IS_REFUSED(Kind) ->
+    case kv_call:call(Bucket, Again, Timeout) of
+        [Reply] -> Reply;
+        [_] when Kind =/= too_much_pending -> Reply;
+        _Refused -> exit({Why, Exit})
+    end;
+answer({read, _Again}, Reply, _Bucket, _Timeout, _Exit) ->
+    Reply;
+answer(put_many, {error, {Kind, _}} = Refused, _Bucket, _Timeout, _Exit) when ?IS_REFUSED(Kind) ->
+    Refused;
+answer(_Read, {error, {Kind, _} = Why}, _Bucket, _Timeout, Exit) when ?IS_REFUSED(Kind) ->
+    exit({Why, Exit});
+answer(read, Reply, _Bucket, _Timeout, _Exit) ->
+    Reply;
+answer(_Many, {error, {Bad, _}}, _Bucket, _Timeout, _Exit) when Bad =:= bad_keys; Bad =:= bad_entries -> error(badarg);
+answer({take, Keys, Absent}, Values, _Bucket, _Timeout, _Exit) when is_list(Values) ->
+    maps:from_list(present(Keys, Values, Absent));
+answer(_Many, Reply, _Bucket, _Timeout, _Exit) ->
+    Reply.
 
 present([_ | Keys], [Absent | Values], Absent) -> present(Keys, Values, Absent);
 present([Key | Keys], [Value | Values], Absent) -> [{Key, Value} | present(Keys, Values, Absent)];

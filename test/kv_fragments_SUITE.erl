@@ -30,7 +30,7 @@ groups() ->
             a_message_takes_its_place_when_it_is_whole,
             a_frame_of_the_other_form_closes_its_connection,
             a_bad_fragment_closes_only_its_own_connection,
-            fragments_over_a_limit_close_their_connection,
+            fragments_over_a_limit_cost_only_their_message,
             what_is_unfinished_is_forgotten_with_the_connection,
             a_claim_of_many_fragments_takes_no_memory,
             an_answer_of_another_process_does_not_wait,
@@ -235,19 +235,19 @@ bad_fragments(Control) ->
         {"a payload with more behind it", [First, Other(5, 2), kv_fragment_peer:other(5, 1, <<106, 106>>)]}
     ].
 
-fragments_over_a_limit_close_their_connection(Config) ->
+fragments_over_a_limit_cost_only_their_message(Config) ->
     Program = start(Config, ["--max-frame", "1000000", "--max-pending", "2000000"]),
+    Peer = peer(Program),
     Control = {6, kv_raw_peer:pid("raw@127.0.0.1", 1, 77), '', net_kernel},
-    Begin = fun(Sequence) -> kv_fragment_peer:first(Sequence, 100, Control, <<>>) end,
+    Begin = fun(Sequence, Id) -> kv_fragment_peer:first(Sequence, Id, Control, <<109, 100000:32>>) end,
     Add = fun(Sequence, Id) -> kv_fragment_peer:other(Sequence, Id, <<0:800000>>) end,
-    One = peer(Program),
-    _ = kv_raw_peer:send_bytes(One, [Begin(1) | [Add(1, Id) || Id <- lists:seq(99, 89, -1)]]),
-    ?assert(kv_raw_peer:is_closed(One, 10000)),
+    ok = kv_raw_peer:send_bytes(Peer, [Begin(1, 12) | [Add(1, Id) || Id <- lists:seq(11, 1, -1)]]),
     ?assertMatch("log " ++ _, kv_program:await_line(Program, "larger than the limit")),
-    Many = peer(Program),
-    _ = kv_raw_peer:send_bytes(Many, [[Begin(N), Add(N, 99)] || N <- lists:seq(1, 21)]),
-    ?assert(kv_raw_peer:is_closed(Many, 10000)),
-    ?assertMatch("log " ++ _, kv_program:await_line(Program, "larger than the limit")).
+    ok = kv_raw_peer:send_bytes(Peer, [[Begin(N, 3), Add(N, 2)] || N <- lists:seq(1, 21)]),
+    ok = kv_raw_peer:send_bytes(Peer, [kv_fragment_peer:other(N, 1, <<>>) || N <- lists:seq(21, 1, -1)]),
+    {Ping, Frame} = ping(Peer),
+    ok = kv_raw_peer:send_bytes(Peer, Frame),
+    {_, {Ping, yes}, #{}} = kv_fragment_peer:recv_message(Peer, #{}).
 
 what_is_unfinished_is_forgotten_with_the_connection(Config) ->
     Program = start(Config),

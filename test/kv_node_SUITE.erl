@@ -76,7 +76,7 @@ each_wrong_value_is_named_and_nothing_starts(_Config) ->
         {distribute, yes}, {distribute, undefined}, {delay_send, 1}, {delay_send, undefined},
         {start_timeout, 0}, {start_timeout, infinity}, {start_timeout, undefined},
         {ping_interval, 0}, {ping_interval, 1.5}, {ping_timeout, -1}, {stop_timeout, brutal_kill},
-        {ticktime, 0}, {ticktime, 86401}, {max_frame, 4095}, {max_frame, 1 bsl 31}, {max_depth, 15},
+        {ticktime, 0}, {ticktime, 86401}, {max_frame, 4095}, {max_frame, 1 bsl 31}, {max_depth, 15}, {max_depth, (1 bsl 24) + 1}, {max_pending, 1},
         {max_peers, 0}, {max_queue, 1}, {max_memory, 1000}, {follow, 1}, {follow, undefined}, {gather, -1}, {gather, 1001}, {spin, -1}, {spin, 1001}, {handshake_timeout, 9}, {bind, 7},
         {port, 65536}, {port, -1},
         {zeros, equal}, {get_state, ok}, {log_level, loud}, {log_level, "notice"}, {backoff, 3}

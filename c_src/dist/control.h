@@ -20,9 +20,11 @@
  * SPAWN_REQUEST. The traced (TT) forms are taken as the plain ones, and UNLINK (4) as an UNLINK_ID
  * with id 0, which needs no answer.
  *
- * KV_OK; or what makes the connection unusable: the errors of kv_term_validate(), KV_EOPCODE,
- * KV_EPROTOCOL (wrong form or shape). *opcode is set as soon as it is known, else -1, for the log
- * line. Fields that the kind of the signal has no use for may keep what they held. */
+ * KV_OK; an error of kv_is_refusal(): the message is to be refused, and kv_control_decode_refused()
+ * says to whom that is told; or what makes the connection unusable: the other errors of
+ * kv_term_validate(), KV_EOPCODE, KV_EPROTOCOL (wrong form or shape). *opcode is set as soon as it
+ * is known, else -1, for the log line. Fields that the kind of the signal has no use for may keep
+ * what they held. */
 static inline int kv_control_decode(struct kv_bytes frame, uint64_t flags,
                                     const struct kv_term_limits *limits, struct kv_bytes peer,
                                     struct kv_signal *signal, int *opcode);
@@ -42,6 +44,20 @@ static inline int kv_control_decode(struct kv_bytes frame, uint64_t flags,
     }
     return kv_control_decode_any(frame, flags, limits, peer, signal, opcode);
 }
+
+/* Reads of a message that is refused (kv_is_refusal()) what is needed to tell those whom it
+ * concerns. `head` is the beginning of a frame as kv_control_decode() takes it, or all of it: `cut`
+ * says that more came behind. The control message must lie in it; of one that is refused itself the
+ * fields count that come before that. `limits` are those of kv_control_decode(), but for the size.
+ *
+ * KV_OK; *known: the signal is as kv_control_decode() makes it, except that payload[0] of a kind
+ * with a payload is only what is there of it, and was not validated. A signal whose control message
+ * is refused has no payload: EXIT, EXIT_LINK and DOWN without their reason, and SPAWN_REQUEST with
+ * nothing but ref and from. Not known: nobody can be told.
+ * Or, as kv_control_decode() answers, what makes the connection unusable. */
+int kv_control_decode_refused(struct kv_bytes head, bool cut, uint64_t flags,
+                              const struct kv_term_limits *limits, struct kv_bytes peer,
+                              struct kv_signal *signal, int *opcode, bool *known);
 
 /* Appends the frame, with its length, that carries a signal to a peer with which `flags` are
  * common. Signals that need a flag the peer has not got are turned into their older form; one that

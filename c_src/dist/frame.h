@@ -15,6 +15,7 @@
 
 #include "base/endian.h"
 
+#include <kv/buffer.h>
 #include <kv/bytes.h>
 #include <kv/error.h>
 
@@ -28,13 +29,15 @@ enum {
     KV_WHOLE_HEADER = 3,          /* 131, 68, 0 */
     KV_FRAGMENT_HEADER = 18,      /* 131, 69 or 70, sequence, id */
     KV_FRAGMENT_SIZE = 64 * 1024, /* bytes of terms in one fragment, as OTP sends them */
+    KV_HEAD_MAX = 64 * 1024,      /* bytes that are kept of a message that is refused */
 };
 
 /* Finds the first frame in `input`.
  *
  * KV_OK: *frame is its content (length 0: a tick), borrowed from input, and *consumed its length
  * with the header. KV_ETRUNCATED: more bytes are needed; *consumed is how many the whole frame
- * takes, or 0 while even that is not known. KV_ESIZE: the frame is larger than `limit`. */
+ * takes, or 0 while even that is not known. KV_ESIZE: the frame is larger than `limit`; it can be
+ * passed over with a struct kv_long_frame. */
 static inline int kv_frame_next(struct kv_bytes input, size_t limit, struct kv_bytes *frame,
                                 size_t *consumed)
 {
@@ -53,6 +56,21 @@ static inline int kv_frame_next(struct kv_bytes input, size_t limit, struct kv_b
     *frame = kv_bytes(input.data + KV_FRAME_HEADER, length);
     return KV_OK;
 }
+
+/* A frame that is larger than the limit, while it comes. Zeroed, there is none. */
+struct kv_long_frame {
+    struct kv_buffer head; /* its first KV_HEAD_MAX bytes */
+    size_t length;         /* of its content */
+    size_t left;           /* bytes that are still to come */
+};
+
+/* Begins with the frame at the front of `input`, for which kv_frame_next() answered KV_ESIZE.
+ * Answers how many bytes its header takes; then comes what kv_long_frame_take() is to be given. */
+size_t kv_long_frame_begin(struct kv_long_frame *frame, struct kv_bytes input);
+
+/* Takes what is of the frame at the front of `input`, and answers how many bytes that is. When
+ * `left` is 0 then the head is as long as it gets, and the caller's to free. */
+size_t kv_long_frame_take(struct kv_long_frame *frame, struct kv_bytes input);
 
 /* Whether the content of a frame is a part of a message. */
 static inline bool kv_is_fragment(struct kv_bytes frame)

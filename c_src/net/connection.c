@@ -59,31 +59,75 @@ static int take_message(struct kv_connection *connection, struct kv_bytes frame,
     return kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal);
 }
 
+/* The first `length` bytes of it are there, or fewer of a message that is refused for `why`. */
+static int take_whole(struct kv_connection *connection, struct kv_bytes message, uint64_t length,
+                      int why, int *opcode)
+{
+    if (why == KV_OK) {
+        why = take_message(connection, message, opcode);
+    }
+    if (why == KV_OK || !kv_is_refusal(why)) {
+        return why;
+    }
+    return kv_connection_refuse(connection, message, length, why, opcode);
+}
+
+static int take_fragment(struct kv_connection *connection, struct kv_bytes frame, size_t length,
+                         int *opcode)
+{
+    struct kv_arrived whole;
+    int error = kv_fragments_take(&connection->fragments, frame, length, &whole);
+    if (error == KV_OK && whole.bytes.length > 0) {
+        error = take_whole(connection, whole.bytes, whole.length, whole.error, opcode);
+        kv_fragments_release(&connection->fragments);
+    }
+    return error;
+}
+
+static bool is_fragment(const struct kv_connection *connection, struct kv_bytes frame)
+{
+    return (connection->flags & KV_DFLAG_FRAGMENTS) != 0 && kv_is_fragment(frame);
+}
+
 static void take_frame(struct kv_connection *connection, struct kv_bytes frame)
 {
     if (frame.length == 0) {
         take_tick(connection);
         return;
     }
-    struct kv_bytes whole;
     int opcode = OPCODE_UNKNOWN;
-    int error = KV_OK;
-    if ((connection->flags & KV_DFLAG_FRAGMENTS) == 0 || !kv_is_fragment(frame)) {
-        error = take_message(connection, frame, &opcode);
-    } else {
-        error = kv_fragments_take(&connection->fragments, frame, &whole);
-        if (error == KV_OK && whole.length > 0) {
-            error = take_message(connection, whole, &opcode);
-            kv_fragments_release(&connection->fragments);
-        }
-    }
+    int error = is_fragment(connection, frame)
+                    ? take_fragment(connection, frame, frame.length, &opcode)
+                    : take_whole(connection, frame, frame.length, KV_OK, &opcode);
     if (error != KV_OK) {
         doom_for_frame(connection, opcode, error);
     }
 }
 
-/* Handles the whole frames at the front of `input`, in order, and answers how many bytes they are.
- * Stops early when the peer must first read what was sent to it. */
+/* Passes over what is there of a frame that is over the limit, and answers how many bytes that is.
+ */
+static size_t pass_frame(struct kv_connection *connection, struct kv_bytes input)
+{
+    struct kv_long_frame *passing = &connection->passing;
+    size_t taken = kv_long_frame_take(passing, input);
+    if (passing->left > 0) {
+        return taken;
+    }
+    int opcode = OPCODE_UNKNOWN;
+    struct kv_bytes head = kv_buffer_bytes(&passing->head);
+    int error = is_fragment(connection, head)
+                    ? take_fragment(connection, head, passing->length, &opcode)
+                    : take_whole(connection, head, passing->length, KV_ESIZE, &opcode);
+    kv_buffer_free(&passing->head);
+    if (error != KV_OK) {
+        doom_for_frame(connection, opcode, error);
+    }
+    return taken;
+}
+
+/* Handles the whole frames at the front of `input`, in order, and answers how many bytes they are,
+ * with what is there of one that is over the limit. Stops early when the peer must first read what
+ * was sent to it. */
 static size_t take_frames(struct kv_connection *connection, struct kv_bytes input)
 {
     size_t limit = (size_t)connection->owner->node->options.max_frame;
@@ -92,16 +136,23 @@ static size_t take_frames(struct kv_connection *connection, struct kv_bytes inpu
         struct kv_bytes rest = kv_bytes(input.data + done, input.length - done);
         struct kv_bytes frame;
         size_t taken = 0;
+        if (connection->passing.left > 0) {
+            done += pass_frame(connection, rest);
+            if (connection->passing.left > 0) {
+                break;
+            }
+            continue;
+        }
         int error = kv_frame_next(rest, limit, &frame, &taken);
         if (error == KV_ETRUNCATED) {
             break;
         }
-        if (error != KV_OK) {
-            doom_for_frame(connection, OPCODE_UNKNOWN, error);
-            break;
+        if (error == KV_OK) {
+            take_frame(connection, frame);
+            done += taken;
+        } else { /* it is too large */
+            done += kv_long_frame_begin(&connection->passing, rest);
         }
-        take_frame(connection, frame);
-        done += taken;
     }
     return done;
 }
@@ -311,6 +362,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct kv_connection *connection = handle->data;
     kv_buffer_free(&connection->input);
+    kv_buffer_free(&connection->passing.head);
     kv_fragments_free(&connection->fragments);
     kv_outgoing_free(&connection->outgoing);
     kv_buffer_free(&connection->output);

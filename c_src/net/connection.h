@@ -1,7 +1,7 @@
 /* One TCP connection of another node.
  *
  * greeting.c leads it through the handshake, connection.c reads and hands its frames to the
- * runtime, output.c queues and writes. */
+ * runtime, refused.c sees to those over a limit, output.c queues and writes. */
 #ifndef KV_CONNECTION_H
 #define KV_CONNECTION_H
 
@@ -23,6 +23,7 @@ enum {
     KV_READ_TURN = 1024 * 1024, /* bytes read of one peer before the others have their turn */
     KV_OUTPUT_KEEP = 64 * 1024, /* capacity that an empty output buffer keeps */
     KV_LABEL_MAX = 320,         /* bytes of what log lines call a connection */
+    KV_DROPPED_LOG_MS = 10000,  /* between two log lines about messages that were dropped */
     KV_OUTPUT_LITTLE = 1 << 18, /* bytes for a peer that are below every limit on them */
     /* More waits for a peer, or half of --max-queue: its requests wait, too, until it has taken
      * half of that. */
@@ -59,6 +60,9 @@ struct kv_connection {
     int local_socket; /* where the other end is this host; else -1 */
 
     struct kv_buffer input;        /* what is not a whole frame yet */
+    struct kv_long_frame passing;  /* a frame over the limit, which is not kept */
+    uint64_t dropped;              /* messages since the last log line about one */
+    uint64_t dropped_logged;       /* when that was, on the clock of the loop; 0: never */
     struct kv_fragments fragments; /* what is not a whole message yet */
     unsigned held;                 /* KV_HELD_* */
     uint64_t bytes_in;
@@ -95,6 +99,14 @@ void kv_connection_close(struct kv_connection *connection);
 
 /* Reads again when nothing holds it any more; first handles the frames that are there already. */
 void kv_connection_release(struct kv_connection *connection, unsigned held);
+
+/* ---- refused.c ------------------------------------------------------------------------------- */
+
+/* Tells those concerned of a message that is not taken because of `why` (kv_is_refusal()); or logs
+ * it, when that is nobody. head: the beginning of it, as a frame; length: of all of it. KV_OK, or
+ * why the connection must be closed. */
+int kv_connection_refuse(struct kv_connection *connection, struct kv_bytes head, uint64_t length,
+                         int why, int *opcode);
 
 /* ---- greeting.c ------------------------------------------------------------------------------ */
 

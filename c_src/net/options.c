@@ -33,7 +33,7 @@ static const struct number_rule NUMBERS[] = {
     NUMBER("ticktime", ticktime, 1, 86400, 60),
     NUMBER("handshake-timeout", handshake_timeout, 10, 600000, 7000),
     NUMBER("max-frame", max_frame, 4096, INT32_MAX, (uint64_t)128 << 20),
-    NUMBER("max-depth", max_depth, 16, 1 << 20, 65536),
+    NUMBER("max-depth", max_depth, 16, 1 << 24, 1 << 20),
     NUMBER("max-peers", max_peers, 1, 65536, 1024),
     NUMBER("max-pending", max_pending, 1 << 20, (uint64_t)1 << 40, (uint64_t)1 << 30),
     NUMBER("max-memory", max_memory, 0, (uint64_t)1 << 43, 0),
@@ -59,7 +59,7 @@ static const char USAGE[] =
     "  --ticktime SECONDS       after which a silent peer is given up (60)\n"
     "  --handshake-timeout MS   for a whole handshake (7000)\n"
     "  --max-frame BYTES        of one message (134217728)\n"
-    "  --max-depth N            containers inside containers of one term (65536)\n"
+    "  --max-depth N            containers inside containers of one term (1048576)\n"
     "  --max-peers N            connections at once (1024)\n"
     "  --max-pending BYTES      of all messages a peer has sent in part (1073741824)\n"
     "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"

@@ -374,12 +374,71 @@ static void rex_info(struct kv_process *self, struct kv_bytes message)
     }
 }
 
+/* {badrpc, Why} */
+static void write_refused(struct kv_buffer *to, struct kv_bytes why)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "badrpc");
+    kv_write_term(to, why);
+}
+
+/* {Pid, {call, ...}} is answered {rex, {badrpc, Why}}; {Pid, {sbcast, Name, ...}} that nobody got
+ * it. */
+static bool refuse_info(struct kv_process *self, struct kv_bytes to, struct kv_bytes request,
+                        struct kv_bytes why)
+{
+    struct kv_bytes parts[2];
+    size_t count = 0;
+    struct kv_bytes node = kv_runtime_node(kv_process_runtime(self));
+    struct kv_buffer *answer = kv_process_scratch(self);
+    if (kv_read_beginning(request, 5, parts, 1, &count) == KV_OK && count == 1 &&
+        kv_term_is_atom(parts[0], "call")) {
+        kv_write_tuple(answer, 2);
+        kv_write_atom_text(answer, "rex");
+        write_refused(answer, why);
+    } else if (kv_read_beginning(request, 3, parts, 2, &count) == KV_OK && count == 2 &&
+               kv_term_is_atom(parts[0], "sbcast")) {
+        kv_write_tuple(answer, 3);
+        kv_write_atom_text(answer, "rex");
+        kv_write_atom(answer, node);
+        kv_write_tuple(answer, 2);
+        kv_write_atom_text(answer, "nonexisting_name");
+        kv_write_term(answer, parts[1]);
+    } else {
+        return false;
+    }
+    kv_send_to(self, to, kv_buffer_bytes(answer));
+    return true;
+}
+
+/* A call is answered {badrpc, Why}. */
+static bool rex_refused(struct kv_process *self, struct kv_bytes beginning, struct kv_bytes why)
+{
+    struct kv_bytes parts[2];
+    struct kv_from from = {0};
+    size_t count = 0;
+    if (kv_read_beginning(beginning, 3, parts, 2, &count) == KV_OK && count == 2 &&
+        kv_term_is_atom(parts[0], "$gen_call") && kv_from_read(parts[1], &from) == KV_OK) {
+        struct kv_buffer *answer = kv_process_scratch(self);
+        write_refused(answer, why);
+        kv_reply(self, &from, kv_buffer_bytes(answer));
+        return true;
+    }
+    if (kv_read_beginning(beginning, 2, parts, 1, &count) != KV_OK || count == 0) {
+        return false;
+    }
+    const uint8_t *behind = parts[0].data + parts[0].length;
+    size_t left = beginning.length - (size_t)(behind - beginning.data);
+    return refuse_info(self, parts[0], kv_bytes(behind, left), why);
+}
+
 static const struct kv_behaviour rex = {
     .module = "rex",
     .state_size = 1,
     .init = kv_service_init,
     .handle_call = rex_call,
     .handle_info = rex_info,
+    .handle_refused = rex_refused,
 };
 
 /* ---- start ----------------------------------------------------------------------------------- */

@@ -189,7 +189,7 @@ static void lead(struct kv_process *process, const struct kv_signal *signal)
     }
 }
 
-static int handle(struct kv_peer *peer, const struct kv_signal *signal)
+int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal)
 {
     struct kv_runtime *runtime = peer->runtime;
     switch (signal->kind) {
@@ -236,12 +236,12 @@ static int handle(struct kv_peer *peer, const struct kv_signal *signal)
     return KV_OK;
 }
 
-static void deliver_local_signals(struct kv_runtime *runtime)
+void kv_signals_deliver(struct kv_runtime *runtime)
 {
     while (!kv_list_is_empty(&runtime->signals)) {
         struct kv_kept *kept = KV_LIST_OF(runtime->signals.next, struct kv_kept, link);
         kv_list_remove(&kept->link);
-        (void)handle(&runtime->local, &kept->signal);
+        (void)kv_signal_handle(&runtime->local, &kept->signal);
         kv_free(kept);
     }
 }
@@ -250,9 +250,9 @@ int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
                        const struct kv_signal *signal)
 {
     runtime->speaking = peer;
-    int error = handle(peer, signal);
+    int error = kv_signal_handle(peer, signal);
     if (!kv_list_is_empty(&runtime->signals)) {
-        deliver_local_signals(runtime);
+        kv_signals_deliver(runtime);
     }
     runtime->speaking = NULL;
     return error;
@@ -305,7 +305,7 @@ uint64_t kv_runtime_run_timers(struct kv_runtime *runtime)
     }
     while (!kv_list_is_empty(&due)) {
         fire_timer(KV_LIST_OF(due.next, struct kv_process, of_timers));
-        deliver_local_signals(runtime);
+        kv_signals_deliver(runtime);
     }
     return until_next(runtime, now);
 }
@@ -347,7 +347,7 @@ void kv_runtime_vm_expired(struct kv_runtime *runtime)
 {
     runtime->vm_is_away = false;
     kv_monitors_peer_lost(&runtime->vm);
-    deliver_local_signals(runtime);
+    kv_signals_deliver(runtime);
 }
 
 void kv_runtime_peer_ready(struct kv_peer *peer)
@@ -359,7 +359,7 @@ void kv_runtime_peer_ready(struct kv_peer *peer)
     if (peer->creation == runtime->vm.creation) {
         runtime->vm_is_away = false;
         kv_monitors_vm_back(peer);
-        deliver_local_signals(runtime);
+        kv_signals_deliver(runtime);
     } else { /* its processes are not those that ours know */
         kv_runtime_log(runtime, KV_LOG_NOTICE,
                        "the VM is back as another run: what the last one "
@@ -380,7 +380,7 @@ void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer)
     }
     kv_links_peer_lost(peer);
     kv_monitors_peer_lost(peer);
-    deliver_local_signals(runtime);
+    kv_signals_deliver(runtime);
     peer_free(peer);
     kv_free(peer);
 }

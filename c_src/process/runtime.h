@@ -105,6 +105,21 @@ void kv_runtime_vm_expired(struct kv_runtime *runtime);
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
                        const struct kv_signal *signal);
 
+/* Why a message is not taken though the connection goes on. */
+struct kv_refusal {
+    int error;       /* as kv_is_refusal() knows them */
+    uint64_t amount; /* bytes of the message; of KV_EDEPTH the levels that it may have */
+};
+
+/* Handles what is there of a signal that is refused: kv_control_decode_refused(). A request to a
+ * process is answered {error, Why}, at once, also while the process is suspended; exit signals and
+ * DOWN act, with the reason Why; a spawn request fails with system_limit. Why is {too_large,
+ * Bytes}, {too_deep, Levels}, {too_much_pending, Bytes} or {unsupported_term, record or integer}.
+ * Any other message is dropped. *told: somebody has heard of it, or is dead. KV_OK, or
+ * KV_EPROTOCOL and the errors of kv_term_validate() when the connection must be closed. */
+int kv_runtime_refuse(struct kv_runtime *runtime, struct kv_peer *peer,
+                      const struct kv_signal *signal, const struct kv_refusal *refusal, bool *told);
+
 #define KV_NO_TIMER UINT64_MAX
 
 /* Runs the timers whose time has come, and answers in how many milliseconds to call again;

@@ -417,14 +417,20 @@ void kv_server_abandon_kept(struct kv_process *process, struct kv_bytes reason)
     }
 }
 
-void kv_server_undelivered(struct kv_runtime *runtime, const struct kv_signal *signal)
+void kv_server_no_process(struct kv_runtime *runtime, const struct kv_signal *signal,
+                          const struct kv_from *from)
 {
     static const uint8_t noproc[] = {KV_TAG_SMALL_ATOM_UTF8, 6, 'n', 'o', 'p', 'r', 'o', 'c'};
+    struct kv_pid callee = signal->kind == KV_SIGNAL_MESSAGE ? signal->to : kv_pid_of(runtime, 0);
+    tell_down(runtime, &callee, from, kv_bytes(noproc, sizeof noproc));
+}
+
+void kv_server_undelivered(struct kv_runtime *runtime, const struct kv_signal *signal)
+{
     struct kv_from from = {0};
     struct kv_bytes request = kv_bytes(NULL, 0);
-    struct kv_pid callee = signal->kind == KV_SIGNAL_MESSAGE ? signal->to : kv_pid_of(runtime, 0);
     if (is_kv_call(signal->payload[0], &from, &request)) {
-        tell_down(runtime, &callee, &from, kv_bytes(noproc, sizeof noproc));
+        kv_server_no_process(runtime, signal, &from);
     }
 }
 

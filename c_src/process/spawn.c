@@ -140,7 +140,7 @@ static void write_argument(const struct kv_behaviour *behaviour, struct kv_bytes
 /* ---- requests ----------------------------------------------------------------------------------
  */
 
-static void reply_error(struct kv_peer *peer, const struct kv_signal *request, const char *error)
+void kv_spawn_refuse(struct kv_peer *peer, const struct kv_signal *request, const char *error)
 {
     struct kv_signal reply = {
         .kind = KV_SIGNAL_SPAWN_REPLY,
@@ -191,9 +191,9 @@ void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *request)
     unwrap_proc_lib(&mfa, &arguments);
     const struct kv_behaviour *behaviour = offered(peer->runtime, &mfa);
     if (behaviour == NULL) {
-        reply_error(peer, request, is_closure(&mfa) ? "cannot_run_closures" : "undef");
+        kv_spawn_refuse(peer, request, is_closure(&mfa) ? "cannot_run_closures" : "undef");
     } else if (!read_flags(request->spawn_options, &flags)) {
-        reply_error(peer, request, "badopt");
+        kv_spawn_refuse(peer, request, "badopt");
     } else {
         struct kv_process *process = kv_process_create(peer->runtime, behaviour);
         kv_write_pid(&process->group_leader, &request->group_leader);

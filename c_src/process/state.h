@@ -192,6 +192,11 @@ void kv_emit(struct kv_peer *peer, const struct kv_signal *signal);
  * Freed with kv_free(). */
 struct kv_kept *kv_signal_keep(const struct kv_signal *signal);
 
+/* Handles a signal of a peer, but for those to our own processes that follow from it. */
+int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal);
+/* Handles those. */
+void kv_signals_deliver(struct kv_runtime *runtime);
+
 /* ---- links: links.c ----------------------------------------------------------------------------
  */
 
@@ -261,6 +266,8 @@ void kv_walks_pass(struct kv_process *process);
  */
 
 void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *request);
+/* Answers a request, of which only ref and from are set, with an error. */
+void kv_spawn_refuse(struct kv_peer *peer, const struct kv_signal *request, const char *error);
 void kv_offers_free(struct kv_runtime *runtime);
 /* NULL when it is not offered. O(offers), which are few. */
 struct kv_offer *kv_offer_of(const struct kv_runtime *runtime,
@@ -276,6 +283,9 @@ void kv_server_drop_kept(struct kv_process *process);
 void kv_server_abandon_kept(struct kv_process *process, struct kv_bytes reason);
 /* A message to a process that is dead, or to a name that nobody has: a $kv_call hears of it. */
 void kv_server_undelivered(struct kv_runtime *runtime, const struct kv_signal *signal);
+/* The same, when its From has been read already. */
+void kv_server_no_process(struct kv_runtime *runtime, const struct kv_signal *signal,
+                          const struct kv_from *from);
 /* Handles what waited while the process was suspended. */
 void kv_server_resume(struct kv_process *process);
 /* Answers a system message: as kv_reply(), but sys does not count it. */

@@ -104,8 +104,6 @@ struct kv_token kv_token(const uint8_t *term)
         return header(KV_LONG_HEADER, (size_t)kv_get32(term + 1) + 1);
     case KV_TAG_MAP:
         return header(KV_LONG_HEADER, 2 * (size_t)kv_get32(term + 1));
-    case KV_TAG_RECORD: /* module, name, then as many names and values as there are fields */
-        return header(KV_RECORD_HEADER, 2 + 2 * (size_t)kv_get32(term + 1));
     case KV_TAG_NEW_FUN:
         return leaf(1 + (size_t)kv_get32(term + 1));
     case KV_TAG_EXPORT:

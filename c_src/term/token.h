@@ -7,7 +7,6 @@
 /* Wire sizes that more than one file needs; OTP: erts/doc/guides/erl_ext_dist.md. */
 enum {
     KV_LONG_HEADER = 5,      /* a tag and a 4-byte count: list, map, large tuple, binary */
-    KV_RECORD_HEADER = 6,    /* tag, fields:4, flags:1 */
     KV_FUN_HEADER = 30,      /* tag, size:4, arity:1, uniq:16, index:4, free:4 */
     KV_FUN_FREE_OFFSET = 26, /* where `free` is in it */
     KV_FLOAT_TEXT = 31,      /* bytes of the text behind KV_TAG_FLOAT */

@@ -19,7 +19,9 @@ enum {
     FUN_MAX_FREE = 255,
     TINY_CREATION_MAX = 3,      /* erl_node_tables.h, is_tiny_creation() */
     OLD_REF_WORD_MAX = 1 << 18, /* external.c, MAX_REFERENCE: of the first word of old references */
-    BIG_MAX_BYTES = ((1 << 19) - 1) * 8, /* big.h, BIG_ARITY_MAX */
+    /* big.h, BIG_ARITY_MAX, times the bytes of a word: up to OTP 27, and of later ones. */
+    BIG_MAX_BYTES = ((1 << 19) - 1) * 8,
+    BIG_MAX_BYTES_NOW = ((1 << 16) - 1) * 8,
 };
 
 /* The smallest and largest integer that a BEAM keeps in a word: what is_small() asks. */
@@ -167,7 +169,8 @@ static int check_big(struct check *check, uint8_t tag)
     if (bytes > BIG_MAX_BYTES) {
         return KV_EMALFORMED;
     }
-    return skip(check, 1 + bytes);
+    int error = skip(check, 1 + bytes);
+    return error == KV_OK && bytes > BIG_MAX_BYTES_NOW ? KV_EBIG : error;
 }
 
 /* Steps over digits; false when there is none. */
@@ -397,33 +400,6 @@ static int enter_small_tuple(struct check *check)
     return arity == NULL ? KV_ETRUNCATED : enter(check, *arity, NULL);
 }
 
-/* Records came with OTP 29: module, name, then as many names and values as there are fields. */
-static int enter_record(struct check *check)
-{
-    const uint8_t *header = take(check, KV_RECORD_HEADER - 1);
-    if (header == NULL) {
-        return KV_ETRUNCATED;
-    }
-    int error = expect_atom(check);
-    if (error == KV_OK) {
-        error = expect_atom(check);
-    }
-    size_t fields = kv_get32(header);
-    if (error != KV_OK) {
-        return error;
-    }
-    if (fields > left(check)) {
-        return KV_ETRUNCATED;
-    }
-    for (size_t i = 0; i < fields; i++) {
-        error = expect_atom(check);
-        if (error != KV_OK) {
-            return error;
-        }
-    }
-    return enter(check, fields, NULL);
-}
-
 static int expect_pid(struct check *check)
 {
     const uint8_t *tag = take(check, 1);
@@ -527,8 +503,8 @@ static int check_term(struct check *check)
         return check_export(check);
     case KV_TAG_NEW_FUN:
         return enter_fun(check);
-    case KV_TAG_RECORD:
-        return enter_record(check);
+    case KV_TAG_RECORD: /* of OTP 29: KV_DFLAG_NATIVE_RECORDS is not offered */
+        return KV_ERECORD;
     default:
         return KV_EMALFORMED;
     }

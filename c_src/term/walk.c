@@ -83,18 +83,6 @@ static int enter_tuple(struct kv_walk *walk, struct kv_token token)
     return KV_OK;
 }
 
-static int enter_record(struct kv_walk *walk, struct kv_token token)
-{
-    if (room(walk, token.size) != KV_OK || push(walk, SEQUENCE, token.children) == NULL) {
-        return KV_ENOMEM;
-    }
-    if (!walk->quiet) {
-        kv_buffer_append(walk->out, kv_bytes(walk->next, token.size));
-    }
-    walk->next += token.size;
-    return KV_OK;
-}
-
 /* The count is filled in when the list has ended. */
 static int enter_list(struct kv_walk *walk, struct kv_token token)
 {
@@ -172,8 +160,6 @@ static int begin(struct kv_walk *walk)
         return enter_list(walk, token);
     case KV_TAG_MAP:
         return enter_map(walk, token);
-    case KV_TAG_RECORD:
-        return enter_record(walk, token);
     default:
         return enter_tuple(walk, token);
     }

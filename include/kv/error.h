@@ -5,12 +5,17 @@
 #ifndef KV_ERROR_H
 #define KV_ERROR_H
 
+#include <stdbool.h>
+
 #define KV_ERROR_MAP(X)                                                                            \
     X(KV_OK, "no error")                                                                           \
     X(KV_EMALFORMED, "not a well-formed external term")                                            \
     X(KV_ETRUNCATED, "ends before it is complete")                                                 \
     X(KV_EDEPTH, "nested deeper than the limit")                                                   \
     X(KV_ESIZE, "larger than the limit")                                                           \
+    X(KV_EPENDING, "more than may be under way in part")                                           \
+    X(KV_ERECORD, "a record, which not every node can read")                                       \
+    X(KV_EBIG, "an integer that not every node can read")                                          \
     X(KV_EDUPLICATE, "a map with the same key twice")                                              \
     X(KV_ETYPE, "a term of another type was expected")                                             \
     X(KV_ERANGE, "a number out of range")                                                          \
@@ -34,6 +39,14 @@ enum kv_error {
 #undef KV_ERROR_ENUM
         KV_ERROR_COUNT
 };
+
+/* Whether a message is refused for this, and the connection goes on: what was looked at is
+ * well-formed, and the rest was not looked at. */
+static inline bool kv_is_refusal(int error)
+{
+    return error == KV_ESIZE || error == KV_EDEPTH || error == KV_EPENDING || error == KV_ERECORD ||
+           error == KV_EBIG;
+}
 
 /* A lower-case phrase without a full stop; "unknown error" for a code that is not in the list.
  * The text is static. */

@@ -62,6 +62,11 @@ struct kv_behaviour {
     void (*handle_cast)(struct kv_process *self, struct kv_bytes request);
     /* Any other message. May be NULL: ignored. */
     void (*handle_info)(struct kv_process *self, struct kv_bytes message);
+    /* A message was refused, for a limit say, that is none of the requests that the generic part
+     * answers then. `beginning` is what was kept of it and was not validated: it is for
+     * kv_read_beginning() only. `why` is the term that says why. Answers whether somebody was told.
+     * May be NULL. */
+    bool (*handle_refused)(struct kv_process *self, struct kv_bytes beginning, struct kv_bytes why);
     /* A process that was monitored is gone. May be NULL. */
     void (*handle_down)(struct kv_process *self, uint64_t monitor, struct kv_bytes reason);
     /* The VM that holds this node was away, and the monitor of that number, one of those of
@@ -85,6 +90,12 @@ struct kv_behaviour {
     /* Releases what the state owns. May be NULL. */
     void (*terminate)(struct kv_process *self, struct kv_bytes reason);
 };
+
+/* The first elements of a tuple of `arity` elements that was not validated and may end early:
+ * elements[0] to elements[most - 1], as far as they are there, each validated. *count says how many
+ * that is; 0 if it is no such tuple. KV_OK, or what is wrong with the one behind them. */
+int kv_read_beginning(struct kv_bytes tuple, uint32_t arity, struct kv_bytes *elements, size_t most,
+                      size_t *count);
 
 /* The state_size bytes of this process; they stay where they are while it lives. */
 void *kv_process_state(struct kv_process *self);

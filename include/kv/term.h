@@ -19,7 +19,7 @@ enum {
 
 /* The tag byte in front of every external term. */
 enum kv_tag {
-    KV_TAG_RECORD = 67,
+    KV_TAG_RECORD = 67, /* refused: kv_term_validate() */
     KV_TAG_NEW_FLOAT = 70,
     KV_TAG_BIT_BINARY = 77,
     KV_TAG_ATOM_CACHE_REF = 82,
@@ -85,17 +85,21 @@ struct kv_term_limits {
 
 #define KV_TERM_LIMITS_DEFAULT                                                                     \
     {                                                                                              \
-        .size = (size_t)128 << 20, .depth = 65536, .zeros = KV_ZEROS_DIFFER                        \
+        .size = (size_t)128 << 20, .depth = (size_t)1 << 20, .zeros = KV_ZEROS_DIFFER              \
     }
 
 /* Whether `bytes` begins with one well-formed term that a BEAM would decode, too: atoms are UTF-8
  * of at most 255 characters, floats are finite, no map has a key twice, funs and identifiers have
- * sensible parts. The atom cache, compression and local terms are not spoken here and refused.
- * Works in memory of its own that is bounded by limits and by the length of the term; O(length),
- * with maps O(length * log(pairs)).
+ * sensible parts. What one node sends another will read: so a term is refused that not every
+ * release of OTP from 25 on can decode. The atom cache, compression and local terms are not spoken
+ * here and refused. Works in memory of its own that is bounded by limits and by the length of the
+ * term; O(length), with maps O(length * log(pairs)).
  *
  * KV_OK and *length (may be NULL) is how many bytes the term takes; or KV_ETRUNCATED,
- * KV_EMALFORMED, KV_EDUPLICATE, KV_EDEPTH, KV_ESIZE, KV_ENOMEM. */
+ * KV_EMALFORMED, KV_EDUPLICATE, KV_ENOMEM. Or it holds something that is refused though it may be
+ * well-formed, and what is behind that was not looked at: KV_EDEPTH, KV_ESIZE; KV_ERECORD, a record
+ * of OTP 29; KV_EBIG, an integer of more than 524,280 bytes, which newer releases of OTP do not
+ * decode. */
 int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits, size_t *length);
 
 /* ---- canonical keys ----------------------------------------------------------------------------

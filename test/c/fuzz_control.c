@@ -98,6 +98,27 @@ static void compare_shapes(struct kv_bytes frame, struct kv_bytes peer)
     }
 }
 
+/* What is read of a message that is refused is what is read of one that is taken; of one that is
+ * cut, or has a limit in it, less is known. */
+static void compare_refused(struct kv_bytes frame, uint64_t flags, struct kv_bytes peer)
+{
+    struct kv_signal signal = {0};
+    struct kv_signal refused = {0};
+    int opcode = 0;
+    int refused_opcode = 0;
+    bool known = false;
+    int error = kv_control_decode_any(frame, flags, &LIMITS, peer, &signal, &opcode);
+    int result = kv_control_decode_refused(frame, frame.length % 2 == 0, flags, &LIMITS, peer,
+                                           &refused, &refused_opcode, &known);
+    demand(result == KV_OK || !known || result == KV_EPROTOCOL);
+    if (error == KV_OK && result == KV_OK) {
+        demand(known && opcode == refused_opcode && same_signal(&signal, &refused));
+    }
+    if (kv_is_refusal(error)) {
+        demand(opcode == refused_opcode || opcode == -1);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool decode(struct kv_bytes frame, struct kv_bytes peer, struct kv_signal *signal,
@@ -114,6 +135,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int opcode = 0;
     compare_quick(kv_bytes(data, size), peer);
     compare_shapes(kv_bytes(data, size), peer);
+    compare_refused(kv_bytes(data, size), KV_DFLAG_FRAGMENTS, peer);
+    compare_refused(kv_bytes(data, size), 0, peer);
     if (!decode(kv_bytes(data, size), peer, &signal, &opcode)) {
         return 0;
     }

@@ -44,17 +44,28 @@ static void expand(struct kv_bytes input, struct kv_buffer *frame)
 
 static int take(struct kv_fragments *fragments, struct kv_bytes frame)
 {
-    struct kv_bytes whole;
+    struct kv_arrived message;
     struct kv_signal signal = {0};
     int opcode = 0;
+    bool known = false;
     uint8_t *copy = malloc(frame.length + 1);
     demand(copy != NULL);
     if (frame.length > 0) {
         memcpy(copy, frame.data, frame.length);
     }
-    int error = kv_fragments_take(fragments, kv_bytes(copy, frame.length), &whole);
-    demand(fragments->pending <= LIMITS.pending);
-    if (error == KV_OK && whole.length > 0) {
+    /* Some frames were longer than what is there of them. */
+    size_t length = frame.length + (frame.length % 5 == 0 ? 1000 : 0);
+    int error = kv_fragments_take(fragments, kv_bytes(copy, frame.length), length, &message);
+    demand(fragments->pending <=
+           LIMITS.pending + (fragments->sequences.count + 1) * (size_t)KV_HEAD_LEAST);
+    struct kv_bytes whole = message.bytes;
+    if (error == KV_OK && message.error != KV_OK) {
+        demand(kv_is_refusal(message.error) && message.length >= whole.length);
+        (void)kv_control_decode_refused(whole, message.length > whole.length, KV_DFLAG_FRAGMENTS,
+                                        &LIMITS.term, kv_bytes_text("q@vm"), &signal, &opcode,
+                                        &known);
+    } else if (error == KV_OK && whole.length > 0) {
+        demand(message.length == whole.length);
         (void)kv_control_decode(whole, KV_DFLAG_FRAGMENTS, &LIMITS.term, kv_bytes_text("q@vm"),
                                 &signal, &opcode);
         if (whole.data != copy) {

@@ -315,6 +315,29 @@ static void connect_or_disconnect(struct world *world, size_t peer, uint8_t choi
     kv_runtime_peer_ready(world->peers[peer]);
 }
 
+/* The same signal, over a limit: only the beginning of its payload is there, and a byte of that may
+ * be any. */
+static void refuse(struct world *world, struct kv_peer *peer, const struct kv_signal *signal)
+{
+    struct kv_signal refused = *signal;
+    struct kv_refusal refusal = {.error = KV_ESIZE, .amount = next(world)};
+    bool told = false;
+    size_t length = signal->payload[0].length;
+    uint8_t *copy = malloc(length > 0 ? length : 1);
+    if (copy == NULL) {
+        abort();
+    }
+    memcpy(copy, signal->payload[0].data, length);
+    size_t kept = length - next(world) % (length + 1);
+    if (kept > 0 && refusal.amount % 4 == 0) {
+        copy[next(world) % kept] = next(world);
+    }
+    memmove(copy + length - kept, copy, kept); /* so that it ends where the memory does */
+    refused.payload[0] = kv_bytes(copy + length - kept, kept);
+    (void)kv_runtime_refuse(world->runtime, peer, &refused, &refusal, &told);
+    free(copy);
+}
+
 static void step(struct world *world)
 {
     static const enum kv_signal_kind kinds[] = {
@@ -359,7 +382,11 @@ static void step(struct world *world)
         signal.ref = (struct kv_ref){
             .node = kv_bytes_text(node), .creation = 9, .count = 3, .words = {next(world) % 32}};
     }
-    (void)kv_runtime_receive(world->runtime, world->peers[peer], &signal);
+    if (choice >= 230) {
+        refuse(world, world->peers[peer], &signal);
+    } else {
+        (void)kv_runtime_receive(world->runtime, world->peers[peer], &signal);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

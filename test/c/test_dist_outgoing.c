@@ -302,7 +302,7 @@ static void assert_arrival(struct kv_outgoing *outgoing, struct kv_buffer *ready
         struct kv_signal signal = {0};
         int opcode = 0;
         struct kv_bytes frame = next_frame(ready, &space);
-        cr_assert_eq(kv_fragments_take(&fragments, frame, &whole), KV_OK);
+        cr_assert_eq(take_fragment(&fragments, frame, &whole), KV_OK);
         if (whole.length > 0) {
             cr_assert_eq(kv_control_decode(whole, KV_DFLAG_FRAGMENTS, &limits.term,
                                            kv_bytes_text("kv@h"), &signal, &opcode),
@@ -493,7 +493,7 @@ static void take_all(struct world *world)
         int opcode = 0;
         struct kv_bytes frame = next_frame(&world->ready, &world->space);
         cr_assert_leq(frame.length, KV_FRAGMENT_SIZE + 256);
-        cr_assert_eq(kv_fragments_take(&world->fragments, frame, &whole), KV_OK);
+        cr_assert_eq(take_fragment(&world->fragments, frame, &whole), KV_OK);
         if (whole.length > 0) {
             cr_assert_eq(kv_control_decode(whole, KV_DFLAG_FRAGMENTS, &world->fragments.limits.term,
                                            kv_bytes_text("kv@h"), &signal, &opcode),

@@ -3,6 +3,8 @@
 #ifndef TEST_DIST_SUPPORT_H
 #define TEST_DIST_SUPPORT_H
 
+#include "dist/fragments.h"
+
 #include <kv/buffer.h>
 
 #include <ctype.h>
@@ -49,6 +51,16 @@ static inline struct kv_bytes exact_copy(struct kv_bytes bytes)
 static inline void free_copy(struct kv_bytes copy)
 {
     free((void *)(uintptr_t)copy.data);
+}
+
+/* Takes a frame, and answers why the message that it ends is refused, too. */
+static inline int take_fragment(struct kv_fragments *fragments, struct kv_bytes frame,
+                                struct kv_bytes *whole)
+{
+    struct kv_arrived message = {.bytes = {NULL, 0}};
+    int error = kv_fragments_take(fragments, frame, frame.length, &message);
+    *whole = message.bytes;
+    return error == KV_OK ? message.error : error;
 }
 
 #endif

@@ -35,7 +35,7 @@ all() ->
         whole_buckets_come_back
     ].
 
-init_per_suite(Config) -> kv_conformance:start(Config).
+init_per_suite(Config) -> kv_conformance:start(Config, ["--max-depth", integer_to_list(?MAX_DEPTH)]).
 end_per_suite(Config) -> kv_conformance:stop(Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 

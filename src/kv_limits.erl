@@ -1,0 +1,49 @@
+%% @doc What the nodes that this VM knows take as one message, so that what is too large need not be sent to be refused.
+%% @private
+-module(kv_limits).
+
+-export([set/2, forget/1, of_node/1, check/2]).
+
+-define(KEY(Node), {?MODULE, Node}).
+%% No node has a lower limit: c_src/net/options.c, `max-frame'.
+-define(LEAST, 4096).
+
+%% @doc From now on it is known that Node takes messages of at most MaxFrame bytes.
+-spec set(node(), pos_integer()) -> ok.
+set(Node, MaxFrame) ->
+    persistent_term:put(?KEY(Node), MaxFrame).
+
+%% @doc And no more.
+-spec forget(node()) -> ok.
+forget(Node) ->
+    _ = persistent_term:erase(?KEY(Node)),
+    ok.
+
+%% @doc The limit of a node, `infinity' when it is not known.
+-spec of_node(node()) -> pos_integer() | infinity.
+of_node(Node) ->
+    persistent_term:get(?KEY(Node), infinity).
+
+%% @doc Whether a request with these arguments is too large for the node of the process that it is for, as far as that is
+%% seen for nothing: by the size of a binary, where the node is known.
+-spec check(gen_server:server_ref(), [term()]) -> ok | {error, {too_large, pos_integer()}}.
+check(Server, [Argument | _]) when is_binary(Argument), byte_size(Argument) >= ?LEAST ->
+    check_size(byte_size(Argument), Server);
+check(Server, [_, Argument | _]) when is_binary(Argument), byte_size(Argument) >= ?LEAST ->
+    check_size(byte_size(Argument), Server);
+check(_Server, _Arguments) ->
+    ok.
+
+check_size(Size, Server) ->
+    case of_server(Server) of
+        Limit when Size > Limit -> {error, {too_large, Size}};
+        _Enough -> ok
+    end.
+
+of_server(Pid) when is_pid(Pid), node(Pid) =/= node() -> of_node(node(Pid));
+of_server({_Name, Node}) when is_atom(Node) -> of_node(Node);
+of_server(Server) ->
+    case kv_proxies:known(Server) of
+        none -> infinity;
+        {_Proxy, Native} -> of_node(node(Native))
+    end.

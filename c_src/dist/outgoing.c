@@ -27,10 +27,10 @@ struct kv_payload {
 
 struct message {
     struct kv_list link;
-    struct kv_buffer bytes; /* whole frames as they are; for fragments, the terms alone */
+    struct kv_buffer bytes;  /* whole frames as they are; for fragments, the terms alone */
     struct kv_payload *tail; /* what lies behind them, of a message in fragments; or NULL */
-    size_t at;              /* bytes that have left */
-    size_t control;         /* for fragments: bytes of the control term; else 0 */
+    size_t at;               /* bytes that have left */
+    size_t control;          /* for fragments: bytes of the control term; else 0 */
     uint64_t sequence;
     uint64_t id; /* of the next fragment */
 };
@@ -248,8 +248,8 @@ static struct kv_payload *take_payload(struct kv_outgoing *outgoing, struct kv_p
         return payload;
     }
     payload = kv_alloc(sizeof(*payload));
-    *payload = (struct kv_payload){
-        .held = kv_held_take(pinned), .messages = 1, .shared = pinned->shared};
+    *payload =
+        (struct kv_payload){.held = kv_held_take(pinned), .messages = 1, .shared = pinned->shared};
     outgoing->recent = payload;
     outgoing->length += sizeof(*payload) + pinned->bytes.length;
     return payload;

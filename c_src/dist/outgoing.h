@@ -31,9 +31,9 @@ struct kv_outgoing {
     uint64_t flags;
     const struct kv_shapes *shapes; /* the owner's; NULL: there are none */
     struct kv_hash_key key;
-    struct kv_map senders; /* those with streams */
-    struct kv_map streams; /* by sender and receiver */
-    struct kv_list turns;  /* streams that may go on, the next one first */
+    struct kv_map senders;     /* those with streams */
+    struct kv_map streams;     /* by sender and receiver */
+    struct kv_list turns;      /* streams that may go on, the next one first */
     struct kv_payload *recent; /* the pinned payload that came last, while it waits; or NULL */
     uint64_t last_sequence;
     size_t length;
@@ -63,8 +63,8 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
 void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready,
                       struct kv_slices *slices);
 
-/* Bytes of memory that the streams hold, a payload that messages share once; and how many of them are
- * of small messages, which wait behind large ones. */
+/* Bytes of memory that the streams hold, a payload that messages share once; and how many of them
+ * are of small messages, which wait behind large ones. */
 size_t kv_outgoing_length(const struct kv_outgoing *outgoing);
 size_t kv_outgoing_small_length(const struct kv_outgoing *outgoing);
 

@@ -242,6 +242,12 @@ static void spawn(struct world *world, size_t peer, struct kv_signal *signal)
     signal->payload[0] = kv_bytes(world->terms.data + options, world->terms.length - options);
 }
 
+static bool is_full(void *context, const void *carrier)
+{
+    const struct world *world = context;
+    return carrier == names[0] && world->left % 4 == 0;
+}
+
 static void step(struct world *world)
 {
     static const enum kv_signal_kind kinds[] = {
@@ -254,6 +260,9 @@ static void step(struct world *world)
     size_t peer = choice % PEERS;
     world->clock += choice % 8 == 7 ? 500 : 0;
     (void)kv_runtime_run_timers(world->runtime);
+    if (choice % 3 != 0) {
+        (void)kv_runtime_step(world->runtime);
+    }
     if (choice >= 250 || world->peers[peer] == NULL) {
         if (world->peers[peer] != NULL) {
             kv_runtime_peer_down(world->runtime, world->peers[peer]);
@@ -305,8 +314,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .arena = arena,
         .node = kv_bytes_text(node),
         .creation = 9,
-        .sink =
-            {.context = &world, .send = sent, .log = logged, .now = now, .clock = clock_of_world},
+        .sink = {.context = &world,
+                 .send = sent,
+                 .log = logged,
+                 .now = now,
+                 .clock = clock_of_world,
+                 .is_full = is_full},
         .world = {.context = &world, .stats = stats, .each_connection = each_connection},
     };
     world.runtime = kv_runtime_new(&options);

@@ -72,7 +72,7 @@ static void start(struct kv_connections *connections)
     }
 }
 
-void kv_output_exceeds(struct kv_connection *connection, size_t backlog)
+__attribute__((noinline)) void kv_output_exceeds(struct kv_connection *connection, size_t backlog)
 {
     struct kv_excess *excess = &connection->excess;
     if (!excess->is_over) {

@@ -178,30 +178,40 @@ void kv_kept_free(struct kv_kept *kept)
     kv_free(kept);
 }
 
-static void send_shared(const struct kv_peer *peer, const struct kv_signal *signal)
+/* What follows is out of line, so that the path of an answer to another node stays short. */
+__attribute__((noinline)) static void send_reason(const struct kv_peer *peer,
+                                                  const struct kv_signal *signal)
 {
     const struct kv_runtime *runtime = peer->runtime;
     struct kv_signal with = *signal;
-    struct kv_pinned pinned;
-    kv_shared_pin(runtime->reason, &pinned);
-    with.pinned = &pinned;
+    struct kv_pinned pinned = {.release = NULL};
+    if (kv_shared_ends(runtime->reason, signal)) {
+        kv_shared_pin(runtime->reason, &pinned);
+        with.pinned = &pinned;
+    }
     runtime->sink.send(runtime->sink.context, peer->carrier, &with);
     kv_pinned_release(&pinned);
+}
+
+__attribute__((noinline)) static void queue(struct kv_runtime *runtime,
+                                            const struct kv_signal *signal)
+{
+    struct kv_kept *kept = keep_local(runtime, signal);
+    kept->signal.from.node = kv_runtime_node(runtime);
+    kept->signal.to.node = kv_runtime_node(runtime);
+    kept->signal.ref.node = kv_runtime_node(runtime);
+    kv_list_append(&runtime->signals, &kept->link);
 }
 
 void kv_emit(struct kv_peer *peer, const struct kv_signal *signal)
 {
     struct kv_runtime *runtime = peer->runtime;
     if (peer == &runtime->local) {
-        struct kv_kept *kept = keep_local(runtime, signal);
-        kept->signal.from.node = kv_runtime_node(runtime);
-        kept->signal.to.node = kv_runtime_node(runtime);
-        kept->signal.ref.node = kv_runtime_node(runtime);
-        kv_list_append(&runtime->signals, &kept->link);
+        queue(runtime, signal);
     } else if (peer->lost) {
         return;
-    } else if (runtime->reason != NULL && kv_shared_ends(runtime->reason, signal)) {
-        send_shared(peer, signal);
+    } else if (runtime->reason != NULL) {
+        send_reason(peer, signal);
     } else {
         runtime->sink.send(runtime->sink.context, peer->carrier, signal);
     }

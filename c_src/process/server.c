@@ -413,7 +413,7 @@ static void keep(struct kv_process *process, struct kv_bytes message, struct kv_
     process->kept_count++;
 }
 
-static void hold(struct kv_process *process, struct kv_bytes message)
+__attribute__((noinline)) static void hold(struct kv_process *process, struct kv_bytes message)
 {
     struct kv_from from;
     struct kv_bytes request;

@@ -19,7 +19,8 @@ suite() ->
 all() ->
     [
         a_flood_of_silent_strangers_pushes_out_no_honest_handshake,
-        a_flood_of_silent_strangers_from_the_same_address_pushes_out_nobody_with_a_name,
+        strangers_without_a_name_push_out_nobody_of_their_address_who_has_one,
+        a_name_that_is_there_already_is_read_before_its_stranger_goes,
         a_flood_of_strangers_with_names_pushes_out_no_honest_handshake,
         a_flood_is_a_line_in_the_log_and_no_flood_of_lines,
         few_descriptors_are_told_of_and_shared_between_peers_and_strangers,
@@ -133,8 +134,44 @@ beside_a_flood(Config, Addresses, First) ->
 a_flood_of_silent_strangers_pushes_out_no_honest_handshake(Config) ->
     beside_a_flood(Config, addresses(), fun silent/1).
 
-a_flood_of_silent_strangers_from_the_same_address_pushes_out_nobody_with_a_name(Config) ->
-    beside_a_flood(Config, [{127, 0, 0, 1}], fun silent/1).
+strangers_without_a_name_push_out_nobody_of_their_address_who_has_one(Config) ->
+    #{tcp_port := Port} = start(Config),
+    Named = [name_first(Port, N) || N <- lists:seq(1, ?HONEST)],
+    Silent = [kv_raw_peer:connect(Port) || _ <- lists:seq(1, 1500)],
+    [?assertMatch({ok, _}, kv_raw_peer:finish(Socket, Options)) || {Socket, Options} <- Named],
+    [gen_tcp:close(Socket) || Socket <- Silent],
+    ok.
+
+name_first(Port, N) ->
+    Options = #{name => "honest" ++ integer_to_list(N) ++ "@127.0.0.1"},
+    Socket = kv_raw_peer:connect(Port),
+    ok = kv_raw_peer:send_name(Socket, Options),
+    {ok, "ok"} = kv_raw_peer:recv_status(Socket),
+    {Socket, Options}.
+
+%% The program stands still while they come, so that it accepts all of them before it reads of one.
+a_name_that_is_there_already_is_read_before_its_stranger_goes(Config) ->
+    #{tcp_port := Port, os_pid := OsPid} = start(Config),
+    First = [connect_from({127, 0, 1, 1}, Port) || _ <- lists:seq(1, 200)],
+    {ok, _} = kv_raw_peer:handshake(Port, #{name => "accepted@127.0.0.1"}),
+    ok = kv_test:signal("STOP", OsPid),
+    Options = #{name => "honest@127.0.0.1"},
+    {Named, Later} =
+        try
+            Socket = kv_raw_peer:connect(Port),
+            ok = kv_raw_peer:send_name(Socket, Options),
+            {Socket, [kv_raw_peer:connect(Port) || _ <- lists:seq(1, 900)]}
+        after
+            kv_test:signal("CONT", OsPid)
+        end,
+    ?assertEqual({ok, "ok"}, kv_raw_peer:recv_status(Named)),
+    ?assertMatch({ok, _}, kv_raw_peer:finish(Named, Options)),
+    [gen_tcp:close(Stranger) || Stranger <- First ++ Later],
+    ok.
+
+connect_from(Address, Port) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {ip, Address}], 5000),
+    Socket.
 
 a_flood_of_strangers_with_names_pushes_out_no_honest_handshake(Config) ->
     beside_a_flood(Config, addresses(), fun named/1).

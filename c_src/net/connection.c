@@ -221,6 +221,19 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     write_early(connection, (size_t)count == buffer->len);
 }
 
+void kv_connection_look(struct kv_connection *connection)
+{
+    uv_os_fd_t socket = -1;
+    uv_buf_t buffer;
+    on_allocate((uv_handle_t *)&connection->tcp, 0, &buffer);
+    if (buffer.len > 0 && uv_fileno((uv_handle_t *)&connection->tcp, &socket) == 0) {
+        ssize_t count = recv(socket, buffer.base, buffer.len, MSG_DONTWAIT);
+        if (count > 0) {
+            on_read((uv_stream_t *)&connection->tcp, count, &buffer);
+        }
+    }
+}
+
 void kv_connection_release(struct kv_connection *connection, unsigned held)
 {
     connection->held &= ~held;

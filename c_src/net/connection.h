@@ -110,6 +110,10 @@ bool kv_connection_is_doomed(const struct kv_connection *connection);
  * called while the runtime runs. */
 void kv_connection_close(struct kv_connection *connection);
 
+/* Takes what lies in the socket of a connection that is in its handshake; afterwards it may be up,
+ * or doomed. */
+void kv_connection_look(struct kv_connection *connection);
+
 /* Reads again when nothing holds it any more; first handles the frames that are there already. */
 void kv_connection_release(struct kv_connection *connection, unsigned held);
 

@@ -59,6 +59,8 @@ static void tell_of_sent_away(struct kv_connections *connections, const char *la
     }
 }
 
+/* Whether there is one less in the pool. What lies in a socket is read first: many are accepted
+ * before the sockets are looked at again. */
 static bool send_away(struct kv_connections *connections, const struct kv_strangers *pool)
 {
     struct kv_stranger *first = kv_strangers_first(pool);
@@ -67,7 +69,15 @@ static bool send_away(struct kv_connections *connections, const struct kv_strang
     }
     struct kv_connection *connection =
         (void *)((char *)first - offsetof(struct kv_connection, stranger));
-    tell_of_sent_away(connections, connection->label);
+    if (!kv_connection_is_doomed(connection)) {
+        kv_connection_look(connection);
+    }
+    if (first->pool != pool) {
+        return true; /* it has gone on */
+    }
+    if (!kv_connection_is_doomed(connection)) {
+        tell_of_sent_away(connections, connection->label);
+    }
     kv_connection_close(connection);
     return true;
 }

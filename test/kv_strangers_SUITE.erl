@@ -12,6 +12,8 @@
 -define(HONEST, 40).
 %% Milliseconds that the honest are away.
 -define(AWAY, 200).
+%% At most, of each of the four that flood.
+-define(CONNECTS, 20000).
 
 suite() ->
     [{timetrap, {seconds, 60}}].
@@ -44,9 +46,12 @@ start(Config) ->
 %% Connects again and again from these addresses, until it is stopped; more are open than the program keeps. The
 %% number of connects is bounded.
 flood(Port, Addresses, First) ->
-    Flooders = [spawn_monitor(fun() -> flooder(Port, Addresses, First, [], 20000) end) || _ <- [1, 2, 3, 4]],
-    %% So that the places of strangers are taken when the honest come.
-    timer:sleep(1000),
+    Self = self(),
+    Flooders = [
+        spawn_monitor(fun() -> flooder(Port, Addresses, First, [], ?CONNECTS, Self) end)
+     || _ <- [1, 2, 3, 4]
+    ],
+    [receive {Pid, half_full} -> ok end || {Pid, _} <- Flooders],
     Flooders.
 
 stop_flood(Flooders) ->
@@ -60,7 +65,11 @@ stop_flood(Flooders) ->
     ],
     lists:sum(Counts).
 
-flooder(Port, [Address | More], First, Open, Left) when Left > 0 ->
+%% When all four are half full the places of strangers are taken, and the honest may come.
+flooder(Port, Addresses, First, Open, Left, Parent) when length(Open) =:= 400, Parent =/= none ->
+    Parent ! {self(), half_full},
+    flooder(Port, Addresses, First, Open, Left, none);
+flooder(Port, [Address | More], First, Open, Left, Parent) when Left > 0 ->
     Options = [binary, {active, false}, {ip, Address}, {nodelay, true}],
     {Kept, Old} = lists:split(min(length(Open), 800), Open),
     [gen_tcp:close(Socket) || Socket <- Old],
@@ -73,12 +82,12 @@ flooder(Port, [Address | More], First, Open, Left) when Left > 0 ->
                 Kept
         end,
     receive
-        stop -> exit({connects, 20000 - Left + 1})
-    after 0 -> flooder(Port, More ++ [Address], First, Sockets, Left - 1)
+        stop -> exit({connects, ?CONNECTS - Left + 1})
+    after 0 -> flooder(Port, More ++ [Address], First, Sockets, Left - 1, Parent)
     end;
-flooder(_Port, _Addresses, _First, _Open, _Left) ->
+flooder(_Port, _Addresses, _First, _Open, _Left, _Parent) ->
     receive
-        stop -> exit({connects, 20000})
+        stop -> exit({connects, ?CONNECTS})
     end.
 
 silent(_Socket) -> ok.

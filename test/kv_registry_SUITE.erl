@@ -45,7 +45,7 @@ in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).
 
 a_bucket_is_found_by_any_name_after_create(Config) ->
     in(Config, fun() ->
-        Names = [<<>>, <<"a name with \"quotes\"">>, <<0, 255>>, binary:copy(<<"x">>, 100000)],
+        Names = [<<>>, <<"a name with \"quotes\"">>, <<0, 255>>, binary:copy(<<"x">>, 65536)],
         [
             begin
                 ?assertEqual(error, kv_registry:lookup(kv_registry, Name)),

@@ -61,18 +61,19 @@ void kv_map_remove(struct kv_map *map, struct kv_map_node *node)
     }
 }
 
-struct kv_map_node *kv_map_next(const struct kv_map *map, const struct kv_map_node *node)
+void kv_map_drain(struct kv_map *map, void (*visit)(void *context, struct kv_map_node *node),
+                  void *context)
 {
-    if (node != NULL && node->next != NULL) {
-        return node->next;
-    }
-    size_t chain = node == NULL ? 0 : (size_t)(node->hash & (map->chain_count - 1)) + 1;
-    for (; chain < map->chain_count; chain++) {
-        if (map->chains[chain] != NULL) {
-            return map->chains[chain];
+    for (size_t i = 0; i < map->chain_count; i++) {
+        struct kv_map_node *next = map->chains[i];
+        while (next != NULL) {
+            struct kv_map_node *node = next;
+            next = node->next;
+            node->next = NULL;
+            visit(context, node);
         }
     }
-    return NULL;
+    kv_map_free(map);
 }
 
 static uint64_t reversed(uint64_t word)

@@ -54,8 +54,9 @@ void kv_map_remove(struct kv_map *map, struct kv_map_node *node);
 void kv_map_scan(const struct kv_map *map, uint64_t *cursor,
                  void (*visit)(void *context, struct kv_map_node *node), void *context);
 
-/* The node behind `node` in an arbitrary order, the first for NULL; NULL at the end. The map must
- * not change between two calls. */
-struct kv_map_node *kv_map_next(const struct kv_map *map, const struct kv_map_node *node);
+/* Takes every node out, in an arbitrary order, and releases the chains: `visit` owns the node and
+ * may free it, and must not use the map. Linear in nodes and chains. */
+void kv_map_drain(struct kv_map *map, void (*visit)(void *context, struct kv_map_node *node),
+                  void *context);
 
 #endif

@@ -61,21 +61,25 @@ static struct sequence *add(struct kv_fragments *fragments, uint64_t number, uin
     return sequence;
 }
 
-static void drop(struct kv_fragments *fragments, struct sequence *sequence)
+static void free_sequence(void *context, struct kv_map_node *node)
 {
-    fragments->pending -= sequence->frame.length;
-    kv_map_remove(&fragments->sequences, &sequence->by_number);
+    struct sequence *sequence = KV_MAP_OF(node, struct sequence, by_number);
+    (void)context;
     kv_buffer_free(&sequence->frame);
     kv_free(sequence);
 }
 
+static void drop(struct kv_fragments *fragments, struct sequence *sequence)
+{
+    fragments->pending -= sequence->frame.length;
+    kv_map_remove(&fragments->sequences, &sequence->by_number);
+    free_sequence(fragments, &sequence->by_number);
+}
+
 void kv_fragments_free(struct kv_fragments *fragments)
 {
-    struct kv_map_node *node;
-    while ((node = kv_map_next(&fragments->sequences, NULL)) != NULL) {
-        drop(fragments, KV_MAP_OF(node, struct sequence, by_number));
-    }
-    kv_map_free(&fragments->sequences);
+    kv_map_drain(&fragments->sequences, free_sequence, fragments);
+    fragments->pending = 0;
     kv_fragments_release(fragments);
 }
 

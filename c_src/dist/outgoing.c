@@ -18,12 +18,19 @@ struct pair {
     struct end to;
 };
 
+/* Pinned bytes, and how many messages to this peer end with them. */
+struct kv_payload {
+    struct kv_held *held;
+    size_t messages;
+    bool shared;
+};
+
 struct message {
     struct kv_list link;
-    struct kv_buffer bytes; /* whole frames as they are; for fragments, the terms alone */
-    struct kv_held *held;   /* what lies behind them, of a message in fragments; or NULL */
-    size_t at;              /* bytes that have left */
-    size_t control;         /* for fragments: bytes of the control term; else 0 */
+    struct kv_buffer bytes;  /* whole frames as they are; for fragments, the terms alone */
+    struct kv_payload *tail; /* what lies behind them, of a message in fragments; or NULL */
+    size_t at;               /* bytes that have left */
+    size_t control;          /* for fragments: bytes of the control term; else 0 */
     uint64_t sequence;
     uint64_t id; /* of the next fragment */
 };
@@ -183,14 +190,18 @@ static size_t payload_length(const struct kv_signal *signal)
     return length;
 }
 
-static bool is_large(const struct kv_outgoing *outgoing, size_t payload)
+/* Whether it leaves in fragments. One that shares its payload does, however small it is: a frame
+ * would be a copy for each. */
+static bool is_large(const struct kv_outgoing *outgoing, const struct kv_signal *signal,
+                     size_t payload)
 {
-    return (outgoing->flags & KV_DFLAG_FRAGMENTS) != 0 && payload > KV_FRAGMENT_SIZE;
+    return (payload > KV_FRAGMENT_SIZE || (signal->pinned != NULL && signal->pinned->shared)) &&
+           (outgoing->flags & KV_DFLAG_FRAGMENTS) != 0;
 }
 
 static struct kv_bytes tail_of(const struct message *message)
 {
-    return message->held == NULL ? kv_bytes(NULL, 0) : kv_held_bytes(message->held);
+    return message->tail == NULL ? kv_bytes(NULL, 0) : kv_held_bytes(message->tail->held);
 }
 
 static size_t length_of(const struct message *message)
@@ -212,16 +223,62 @@ static void count(struct kv_outgoing *outgoing, const struct message *message, s
     outgoing->small_length += message->control == 0 ? more - less : 0;
 }
 
+/* What a message holds for itself and has not sent yet; its payload is counted apart. */
+static size_t own_rest(const struct message *message)
+{
+    return message->at < message->bytes.length ? message->bytes.length - message->at : 0;
+}
+
+/* Pinned bytes stay as they are: those at one place are the same. What is said to be shared may lie
+ * in several places, such as the reason that one process after the other takes over. */
+static bool is_same(const struct kv_payload *payload, const struct kv_pinned *pinned)
+{
+    struct kv_bytes held = kv_held_bytes(payload->held);
+    return (held.data == pinned->bytes.data && held.length == pinned->bytes.length) ||
+           (payload->shared && pinned->shared && kv_bytes_equal(held, pinned->bytes));
+}
+
+/* Takes over what is pinned: once, while messages with the same come one after the other. */
+static struct kv_payload *take_payload(struct kv_outgoing *outgoing, struct kv_pinned *pinned)
+{
+    struct kv_payload *payload = outgoing->recent;
+    if (payload != NULL && is_same(payload, pinned)) {
+        kv_pinned_release(pinned);
+        payload->messages++;
+        return payload;
+    }
+    payload = kv_alloc(sizeof(*payload));
+    *payload =
+        (struct kv_payload){.held = kv_held_take(pinned), .messages = 1, .shared = pinned->shared};
+    outgoing->recent = payload;
+    outgoing->length += sizeof(*payload) + pinned->bytes.length;
+    return payload;
+}
+
+static void drop_payload(struct kv_outgoing *outgoing, struct kv_payload *payload)
+{
+    if (--payload->messages > 0) {
+        return;
+    }
+    if (outgoing->recent == payload) {
+        outgoing->recent = NULL;
+    }
+    outgoing->length -= sizeof(*payload) + kv_held_bytes(payload->held).length;
+    kv_held_drop(payload->held);
+    kv_free(payload);
+}
+
 /* As kv_control_encode_terms(), but what is pinned is taken over. */
-static void encode_large(const struct kv_signal *signal, uint64_t flags, struct message *message)
+static void encode_large(struct kv_outgoing *outgoing, const struct kv_signal *signal,
+                         struct message *message)
 {
     struct kv_signal head = *signal;
     if (signal->pinned != NULL) {
         head.payload_parts--;
     }
-    message->control = kv_control_encode_terms(&head, flags, &message->bytes);
+    message->control = kv_control_encode_terms(&head, outgoing->flags, &message->bytes);
     if (message->control > 0 && signal->pinned != NULL) {
-        message->held = kv_held_take(signal->pinned);
+        message->tail = take_payload(outgoing, signal->pinned);
     }
 }
 
@@ -229,11 +286,12 @@ static void encode_large(const struct kv_signal *signal, uint64_t flags, struct 
 static struct message *encode(struct kv_outgoing *outgoing, const struct kv_signal *signal)
 {
     struct message *message = kv_zalloc(sizeof(*message));
-    if (is_large(outgoing, payload_length(signal))) {
-        encode_large(signal, outgoing->flags, message);
+    if (is_large(outgoing, signal, payload_length(signal))) {
+        encode_large(outgoing, signal, message);
     }
     if (message->control > 0) {
-        size_t rest = length_of(message) - first_part(message);
+        size_t first = first_part(message);
+        size_t rest = length_of(message) > first ? length_of(message) - first : 0;
         message->id = 1 + (rest + KV_FRAGMENT_SIZE - 1) / KV_FRAGMENT_SIZE;
         message->sequence = ++outgoing->last_sequence;
         outgoing->large_count++;
@@ -244,18 +302,18 @@ static struct message *encode(struct kv_outgoing *outgoing, const struct kv_sign
         kv_free(message);
         return NULL;
     }
-    count(outgoing, message, sizeof(*message) + length_of(message), 0);
+    count(outgoing, message, sizeof(*message) + own_rest(message), 0);
     return message;
 }
 
 static void drop_message(struct kv_outgoing *outgoing, struct message *message)
 {
-    count(outgoing, message, 0, sizeof(*message) + length_of(message) - message->at);
+    count(outgoing, message, 0, sizeof(*message) + own_rest(message));
     outgoing->large_count -= message->control > 0 ? 1 : 0;
     kv_list_remove(&message->link);
     kv_buffer_free(&message->bytes);
-    if (message->held != NULL) {
-        kv_held_drop(message->held);
+    if (message->tail != NULL) {
+        drop_payload(outgoing, message->tail);
     }
     kv_free(message);
 }
@@ -293,7 +351,7 @@ static void put_part(const struct message *message, size_t part, const struct re
     if (ready->slices == NULL) {
         kv_buffer_append(ready->bytes, rest);
     } else {
-        kv_slices_add(ready->slices, ready->bytes->length, rest, message->held);
+        kv_slices_add(ready->slices, ready->bytes->length, rest, message->tail->held);
     }
 }
 
@@ -302,7 +360,7 @@ static void cut_fragment(struct message *message, size_t part, const struct read
     struct kv_buffer *ready = to->bytes;
     bool is_first = message->at == 0;
     size_t content = (is_first ? KV_FRAGMENT_HEADER + 1U : KV_FRAGMENT_HEADER) + part;
-    (void)kv_buffer_reserve(ready, KV_FRAME_HEADER + (message->held == NULL ? content : 0));
+    (void)kv_buffer_reserve(ready, KV_FRAME_HEADER + (message->tail == NULL ? content : 0));
     kv_buffer_u32(ready, (uint32_t)content);
     kv_buffer_u8(ready, KV_TERM_VERSION);
     kv_buffer_u8(ready, is_first ? KV_FRAME_FIRST : KV_FRAME_OTHER);
@@ -319,6 +377,7 @@ static bool advance(struct kv_outgoing *outgoing, struct message *message,
                     const struct ready *ready)
 {
     size_t part = length_of(message) - message->at;
+    size_t before = own_rest(message);
     if (message->control > 0) {
         size_t most = message->at == 0 ? first_part(message) : KV_FRAGMENT_SIZE;
         part = part < most ? part : most;
@@ -327,7 +386,7 @@ static bool advance(struct kv_outgoing *outgoing, struct message *message,
         kv_buffer_append(ready->bytes, kv_buffer_bytes(&message->bytes));
     }
     message->at += part;
-    count(outgoing, message, 0, part);
+    count(outgoing, message, 0, before - own_rest(message));
     return message->at == length_of(message);
 }
 
@@ -367,7 +426,7 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
                         struct kv_buffer *ready)
 {
     size_t payload = payload_length(signal);
-    if (outgoing->senders.count == 0 && !is_large(outgoing, payload)) {
+    if (outgoing->senders.count == 0 && !is_large(outgoing, signal, payload)) {
         return write_at_once(outgoing, signal, payload, ready);
     }
     struct pair pair = {.from = end_of(&signal->from), .to = end_of(&signal->to)};
@@ -381,7 +440,7 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
         stream = find_stream(outgoing, &pair);
     }
     bool must_wait = stream != NULL || (sender != NULL && to_name);
-    if (!must_wait && !is_large(outgoing, payload)) {
+    if (!must_wait && !is_large(outgoing, signal, payload)) {
         return write_at_once(outgoing, signal, payload, ready);
     }
     struct message *message = encode(outgoing, signal);
@@ -426,17 +485,26 @@ void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buff
     } while (outgoing->senders.count > 0 && !is_full(&to) && ready_length(&to) < ahead);
 }
 
+static void free_stream(struct kv_outgoing *outgoing, struct stream *stream)
+{
+    while (!kv_list_is_empty(&stream->messages)) {
+        drop_message(outgoing, first_of(stream));
+    }
+    kv_free(stream);
+}
+
+static void free_sender(void *context, struct kv_map_node *node)
+{
+    struct sender *sender = KV_MAP_OF(node, struct sender, by_end);
+    KV_LIST_FOREACH (link, &sender->streams) {
+        free_stream(context, KV_LIST_OF(link, struct stream, of_sender));
+    }
+    kv_free(sender);
+}
+
 void kv_outgoing_free(struct kv_outgoing *outgoing)
 {
-    struct kv_map_node *node;
-    while ((node = kv_map_next(&outgoing->senders, NULL)) != NULL) {
-        struct sender *sender = KV_MAP_OF(node, struct sender, by_end);
-        struct stream *stream = KV_LIST_OF(sender->streams.next, struct stream, of_sender);
-        while (!kv_list_is_empty(&stream->messages)) {
-            drop_message(outgoing, first_of(stream));
-        }
-        drop_stream(outgoing, stream);
-    }
-    kv_map_free(&outgoing->senders);
+    kv_map_drain(&outgoing->senders, free_sender, outgoing);
     kv_map_free(&outgoing->streams);
+    kv_list_init(&outgoing->turns);
 }

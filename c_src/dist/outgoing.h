@@ -31,9 +31,10 @@ struct kv_outgoing {
     uint64_t flags;
     const struct kv_shapes *shapes; /* the owner's; NULL: there are none */
     struct kv_hash_key key;
-    struct kv_map senders; /* those with streams */
-    struct kv_map streams; /* by sender and receiver */
-    struct kv_list turns;  /* streams that may go on, the next one first */
+    struct kv_map senders;     /* those with streams */
+    struct kv_map streams;     /* by sender and receiver */
+    struct kv_list turns;      /* streams that may go on, the next one first */
+    struct kv_payload *recent; /* the pinned payload that came last, while it waits; or NULL */
     uint64_t last_sequence;
     size_t length;
     size_t small_length;
@@ -48,8 +49,8 @@ void kv_outgoing_init(struct kv_outgoing *outgoing, uint64_t flags, const struct
 void kv_outgoing_free(struct kv_outgoing *outgoing);
 
 /* Sends a signal: appends its frame to `ready`, or keeps it in a stream; what is pinned in a large
- * one is taken over, and released when the last slice of it is dropped. False: the peer has no form
- * for it, and it is dropped. */
+ * one, or shared, is taken over, and released when the last slice of it is dropped. False: the peer
+ * has no form for it, and it is dropped. */
 bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *signal,
                         struct kv_buffer *ready);
 
@@ -62,8 +63,8 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
 void kv_outgoing_fill(struct kv_outgoing *outgoing, size_t ahead, struct kv_buffer *ready,
                       struct kv_slices *slices);
 
-/* Bytes of memory that the streams hold; and how many of them are of small messages, which wait
- * behind large ones. */
+/* Bytes of memory that the streams hold, a payload that messages share once; and how many of them
+ * are of small messages, which wait behind large ones. */
 size_t kv_outgoing_length(const struct kv_outgoing *outgoing);
 size_t kv_outgoing_small_length(const struct kv_outgoing *outgoing);
 

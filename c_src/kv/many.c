@@ -242,7 +242,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries)
                         : kv_bucket_put(self, batch.keys[i], batch.values[i]);
         }
     }
-    kv_table_end_changes(bucket->table); /* it is not suspended: then nobody asks it anything */
+    kv_table_end_changes(bucket->table);
     return error;
 }
 
@@ -262,7 +262,7 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
             deleted += there ? 1 : 0;
         }
     }
-    kv_table_end_changes(bucket->table); /* it is not suspended: then nobody asks it anything */
+    kv_table_end_changes(bucket->table);
     return deleted;
 }
 

@@ -13,10 +13,16 @@
 #include "base/alloc.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "kv/bucket.h"
 #include "kv/item.h"
 #include "kv/kv.h"
 #include "kv/options.h"
 #include "process/runtime.h"
+
+enum {
+    NAME_MAX_BYTES = 64 * 1024,
+    PID_BYTES = 15, /* of a pid as a term, besides the name of its node */
+};
 
 enum entry_step { ENTRY_CREATING, ENTRY_LIVE };
 
@@ -48,6 +54,7 @@ struct registry {
     struct kv_map monitors;
     struct kv_list entries;
     size_t live;
+    size_t live_bytes; /* of the names of those */
     size_t entry_bytes;
     struct kv_buffer creator;       /* a pid as a term; empty: buckets are made here */
     struct kv_buffer event_manager; /* a pid or {Name, Node} as a term; empty: none */
@@ -165,6 +172,7 @@ static void drop(struct kv_process *self, struct entry *entry)
         conceal(self, entry);
         kv_map_remove(&registry->monitors, &entry->by_monitor);
         registry->live--;
+        registry->live_bytes -= entry->name_length;
     }
     registry->entry_bytes -= size_of(entry);
     kv_map_remove(&registry->names, &entry->by_name);
@@ -256,6 +264,7 @@ static void created(struct kv_process *self, struct entry *entry, const struct k
     entry->monitor = kv_monitor(self, &entry->pid);
     kv_map_insert(&registry->monitors, &entry->by_monitor, entry->monitor);
     registry->live++;
+    registry->live_bytes += entry->name_length;
     show(self, entry);
     notify(self, entry, "create");
     answer_waiting(self, entry, kv_bytes(NULL, 0));
@@ -341,8 +350,22 @@ static void lookup(struct kv_process *self, const struct kv_from *from, struct k
 /* ---- what is there -----------------------------------------------------------------------------
  */
 
+/* Answers with an error in place of a list that would be too large for a message: `each` is what an
+ * entry takes besides the bytes of its name. */
+static bool is_too_large(const struct registry *registry, size_t each, struct kv_buffer *to)
+{
+    size_t bytes = registry->live_bytes + registry->live * each;
+    if (bytes > KV_BUCKET_REPLY_MAX) {
+        kv_bucket_write_too_large(to, bytes);
+    }
+    return bytes > KV_BUCKET_REPLY_MAX;
+}
+
 static void write_names(const struct registry *registry, struct kv_buffer *to)
 {
+    if (is_too_large(registry, KV_BINARY_HEADER, to)) {
+        return;
+    }
     if (registry->live > 0) {
         kv_write_list(to, (uint32_t)registry->live);
     }
@@ -359,6 +382,10 @@ static void write_names(const struct registry *registry, struct kv_buffer *to)
 static void write_state(const struct kv_process *self, struct kv_buffer *to)
 {
     const struct registry *registry = kv_process_const_state(self);
+    size_t pid = PID_BYTES + kv_runtime_node(kv_process_runtime(self)).length;
+    if (is_too_large(registry, KV_BINARY_HEADER + pid, to)) {
+        return;
+    }
     kv_write_map(to, (uint32_t)registry->live);
     KV_LIST_FOREACH (link, &registry->entries) {
         const struct entry *entry = KV_LIST_OF(link, struct entry, of_registry);
@@ -548,6 +575,18 @@ static void reply_generation(struct kv_process *self, const struct kv_from *from
     kv_reply(self, from, kv_buffer_bytes(term));
 }
 
+/* {error, {name_too_long, Bytes}} */
+static void reply_name_too_long(struct kv_process *self, const struct kv_from *from, size_t bytes)
+{
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "error");
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "name_too_long");
+    kv_write_u64(term, bytes);
+    kv_reply(self, from, kv_buffer_bytes(term));
+}
+
 static void handle_call(struct kv_process *self, const struct kv_from *from,
                         struct kv_bytes request)
 {
@@ -560,6 +599,8 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
         kv_reply_error(self, from, "bad_name", term);
     } else if (is_lookup) {
         lookup(self, from, name);
+    } else if (is_create && name.length > NAME_MAX_BYTES) {
+        reply_name_too_long(self, from, name.length);
     } else if (is_create) {
         create(self, from, name);
     } else if (kv_term_is_atom(request, "names")) {
@@ -599,7 +640,8 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
 {
     struct kv_bytes term;
     struct kv_bytes name;
-    if (read_named(request, "create", &term) && read_name(term, &name)) {
+    if (read_named(request, "create", &term) && read_name(term, &name) &&
+        name.length <= NAME_MAX_BYTES) {
         create(self, NULL, name);
     } else if (!handle_answer(self, request)) {
         kv_runtime_log(kv_process_runtime(self), KV_LOG_DEBUG, "a registry ignored a cast");

@@ -259,7 +259,6 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     if (count == 0) {
         return; /* nothing there after all */
     }
-    connection->last_life = uv_now(stream->loop);
     connection->bytes_in += (uint64_t)count;
     connection->owner->bytes_in += (uint64_t)count;
     kv_node_tick_arena(connection->owner->node);
@@ -271,6 +270,19 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     }
     rest_after(connection, (size_t)count);
     write_early(connection, (size_t)count == buffer->len);
+}
+
+void kv_connection_look(struct kv_connection *connection)
+{
+    uv_os_fd_t socket = -1;
+    uv_buf_t buffer;
+    on_allocate((uv_handle_t *)&connection->tcp, 0, &buffer);
+    if (buffer.len > 0 && uv_fileno((uv_handle_t *)&connection->tcp, &socket) == 0) {
+        ssize_t count = recv(socket, buffer.base, buffer.len, MSG_DONTWAIT);
+        if (count > 0) {
+            on_read((uv_stream_t *)&connection->tcp, count, &buffer);
+        }
+    }
 }
 
 void kv_connection_release(struct kv_connection *connection, unsigned held)
@@ -382,13 +394,13 @@ struct kv_connection *kv_connection_accept(struct kv_connections *owner, uv_stre
     kv_list_init(&connection->dirty);
     kv_list_init(&connection->doomed);
     kv_list_init(&connection->rested);
+    kv_stranger_init(&connection->stranger);
     *error = uv_tcp_init(server->loop, &connection->tcp);
     if (*error != 0) {
         kv_free(connection);
         return NULL;
     }
     connection->tcp.data = connection;
-    connection->last_life = uv_now(server->loop);
     *error = begin(connection, server);
     if (*error != 0) {
         uv_close((uv_handle_t *)&connection->tcp, on_closed);
@@ -429,7 +441,7 @@ void kv_connection_close(struct kv_connection *connection)
             kv_runtime_peer_down(owner->node->runtime, peer);
         }
     } else {
-        owner->pending_count--;
+        kv_strangers_remove(&connection->stranger);
     }
     kv_list_remove(&connection->doomed);
     uv_close((uv_handle_t *)&connection->tcp, on_closed);

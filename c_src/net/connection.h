@@ -11,6 +11,7 @@
 #include "dist/handshake.h"
 #include "dist/outgoing.h"
 #include "dist/shapes.h"
+#include "net/strangers.h"
 #include "process/runtime.h"
 
 #include <uv.h>
@@ -43,12 +44,28 @@ enum {
 /* Why a connection is not read at present. */
 enum { KV_HELD_FOR_OUTPUT = 1, KV_HELD_FOR_TURN = 2 };
 
+/* What the checks of ticks.c saw last, and how many since saw no sign of life. */
+struct kv_ticked {
+    uint64_t bytes_in;
+    uint64_t taken;
+    unsigned silent;
+};
+
+/* More than --max-queue waits: see patience.c. */
+struct kv_excess {
+    bool is_over;
+    unsigned idle;  /* checks since it has taken something */
+    uint64_t taken; /* at the last check */
+    size_t mark;    /* bytes that waited at the first check; 0: before that */
+};
+
 struct kv_connection {
     struct kv_connections *owner;
-    struct kv_list link;   /* in pending or up */
-    struct kv_list dirty;  /* in dirty, or alone */
-    struct kv_list doomed; /* in doomed, or alone */
-    struct kv_list rested; /* in rested, or alone */
+    struct kv_stranger stranger; /* while it is pending */
+    struct kv_list link;         /* in pending or up */
+    struct kv_list dirty;        /* in dirty, or alone */
+    struct kv_list doomed;       /* in doomed, or alone */
+    struct kv_list rested;       /* in rested, or alone */
     uv_tcp_t tcp;
     struct kv_handshake handshake;
     uint64_t deadline;            /* of the handshake, on the clock of the loop */
@@ -76,10 +93,10 @@ struct kv_connection {
     struct kv_slices writing_slices;
     uv_write_t write;
 
-    uint64_t last_life;  /* when it was heard of last, on the clock of the loop */
-    size_t last_backlog; /* bytes that waited at the last tick check */
-    bool wrote;          /* since the last tick check */
-    bool sent;           /* since the last tick that was received */
+    struct kv_ticked ticked;
+    struct kv_excess excess;
+    bool wrote; /* since the last tick check */
+    bool sent;  /* since the last tick that was received */
 };
 
 /* Takes the connection that waits at a listening socket. NULL and *error when that fails. */
@@ -96,6 +113,10 @@ bool kv_connection_is_doomed(const struct kv_connection *connection);
 /* Ends a connection now: tells the runtime, closes the socket, frees the memory later. Not to be
  * called while the runtime runs. */
 void kv_connection_close(struct kv_connection *connection);
+
+/* Takes what lies in the socket of a connection that is in its handshake; afterwards it may be up,
+ * or doomed. */
+void kv_connection_look(struct kv_connection *connection);
 
 /* Reads again when nothing holds it any more; first handles the frames that are there already. */
 void kv_connection_release(struct kv_connection *connection, unsigned held);
@@ -131,5 +152,11 @@ void kv_output_last(struct kv_connection *connection);
 
 /* Bytes that the peer has not taken yet. */
 size_t kv_output_backlog(const struct kv_connection *connection);
+
+/* Bytes that the system has taken of us for the peer, ever. */
+uint64_t kv_output_taken(const struct kv_connection *connection);
+
+/* patience.c: more than --max-queue bytes wait. The peer is given up if it has had its time. */
+void kv_output_exceeds(struct kv_connection *connection, size_t backlog);
 
 #endif

@@ -2,6 +2,9 @@
 
 #include "base/alloc.h"
 
+#include <openssl/rand.h>
+#include <sys/resource.h>
+
 #define CONNECTION(link, field) KV_LIST_OF(link, struct kv_connection, field)
 
 static struct kv_connection *first(const struct kv_list *list, size_t field)
@@ -42,12 +45,108 @@ static void on_deadline(uv_timer_t *timer)
     watch_deadline(connections);
 }
 
-static void make_room(struct kv_connections *connections)
+/* A flood of strangers is no flood of lines. */
+static void tell_of_sent_away(struct kv_connections *connections, const char *label)
 {
-    if (connections->pending_count >= KV_PENDING_MAX) {
-        struct kv_connection *oldest = FIRST(&connections->pending, link);
-        kv_connection_doom(oldest, KV_LOG_WARNING, "too many others are waiting");
-        kv_connection_close(oldest);
+    struct kv_sent_away *away = &connections->sent_away;
+    uint64_t now = uv_now(&connections->node->loop);
+    away->count++;
+    if (away->told == 0 || now - away->told >= KV_SENT_AWAY_MS) {
+        kv_log(&connections->node->log, KV_LOG_WARNING,
+               "handshake with %s closed: too many others are waiting (%zu since the last line)",
+               label, away->count);
+        *away = (struct kv_sent_away){.told = now};
+    }
+}
+
+/* Whether there is one less in the pool. What lies in a socket is read first: many are accepted
+ * before the sockets are looked at again. */
+static bool send_away(struct kv_connections *connections, const struct kv_strangers *pool)
+{
+    struct kv_stranger *first = kv_strangers_first(pool);
+    if (first == NULL) {
+        return false;
+    }
+    struct kv_connection *connection =
+        (void *)((char *)first - offsetof(struct kv_connection, stranger));
+    if (!kv_connection_is_doomed(connection)) {
+        kv_connection_look(connection);
+    }
+    if (first->pool != pool) {
+        return true; /* it has gone on */
+    }
+    if (!kv_connection_is_doomed(connection)) {
+        tell_of_sent_away(connections, connection->label);
+    }
+    kv_connection_close(connection);
+    return true;
+}
+
+static void make_room(struct kv_connections *connections, const struct kv_strangers *pool)
+{
+    while (pool->count >= connections->strangers_max && send_away(connections, pool)) {
+    }
+}
+
+void kv_connections_starve(struct kv_connections *connections, int error)
+{
+    if (!send_away(connections, &connections->unnamed) &&
+        !send_away(connections, &connections->named)) {
+        kv_log(&connections->node->log, KV_LOG_ERROR, "cannot accept a connection: %s",
+               uv_strerror(error));
+    }
+}
+
+static uint64_t address_of(const struct kv_connection *connection)
+{
+    struct sockaddr_storage address = {0};
+    int length = sizeof(address);
+    if (uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&address, &length) != 0) {
+        return 0;
+    }
+    return kv_strangers_address((const struct sockaddr *)&address);
+}
+
+void kv_connections_named(struct kv_connections *connections, struct kv_connection *connection)
+{
+    if (connection->stranger.pool == &connections->unnamed) {
+        make_room(connections, &connections->named);
+        kv_strangers_move(&connections->named, &connection->stranger);
+    }
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Strangers get what peers leave, or a quarter, and a few when there is little. */
+static size_t room_for_strangers(size_t room, size_t peers)
+{
+    size_t left = room > peers ? room - peers : 0;
+    size_t some = least(KV_STRANGERS_LEAST, room / 2);
+    some = room / 4 > some ? room / 4 : some;
+    return least(left > some ? left : some, 2 * (size_t)KV_STRANGERS_MAX);
+}
+
+void kv_connections_fit(struct kv_connections *connections)
+{
+    struct kv_node *node = connections->node;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return;
+    }
+    size_t all = (size_t)limit.rlim_cur;
+    size_t room = all > KV_DESCRIPTORS_KEPT ? all - KV_DESCRIPTORS_KEPT : 0;
+    room = room < 4 ? 4 : room;
+    size_t strangers = room_for_strangers(room, node->options.max_peers);
+    connections->strangers_max = strangers / 2;
+    if (node->options.max_peers > room - strangers) {
+        kv_log(&node->log, KV_LOG_WARNING,
+               "at most %zu files can be open: so there are at most %zu connections, not %llu "
+               "(--max-peers), and %zu handshakes at a time. Raise the hard limit (ulimit -Hn)",
+               all, room - strangers, (unsigned long long)node->options.max_peers, strangers);
+        node->options.max_peers = room - strangers;
     }
 }
 
@@ -55,7 +154,7 @@ void kv_connections_accept(struct kv_connections *connections, uv_stream_t *serv
 {
     struct kv_node *node = connections->node;
     int error = 0;
-    make_room(connections);
+    make_room(connections, &connections->unnamed);
     struct kv_connection *connection = kv_connection_accept(connections, server, &error);
     if (connection == NULL) {
         kv_log(&node->log, KV_LOG_ERROR, "cannot accept a connection: %s", uv_strerror(error));
@@ -63,7 +162,7 @@ void kv_connections_accept(struct kv_connections *connections, uv_stream_t *serv
     }
     connection->deadline = uv_now(&node->loop) + node->options.handshake_timeout;
     kv_list_append(&connections->pending, &connection->link);
-    connections->pending_count++;
+    kv_strangers_add(&connections->unnamed, &connection->stranger, address_of(connection));
     if (!uv_is_active((uv_handle_t *)&connections->deadline)) {
         watch_deadline(connections);
     }
@@ -87,7 +186,7 @@ void kv_connections_promote(struct kv_connections *connections, struct kv_connec
 {
     kv_list_remove(&connection->link);
     kv_list_append(&connections->up, &connection->link);
-    connections->pending_count--;
+    kv_strangers_remove(&connection->stranger);
     connections->up_count++;
 }
 
@@ -118,6 +217,9 @@ static void on_turn_end(uv_prepare_t *prepare)
 {
     struct kv_connections *connections = prepare->data;
     begin_turn(connections);
+    if (connections->turns_of_grace > 0) {
+        kv_ticks_judge(connections);
+    }
     kv_node_run_timers(connections->node);
     kv_node_tend_arena(connections->node);
     do {
@@ -136,7 +238,13 @@ static void on_turn_end(uv_prepare_t *prepare)
 
 int kv_connections_init(struct kv_connections *connections, struct kv_node *node)
 {
-    *connections = (struct kv_connections){.node = node};
+    struct kv_hash_key key;
+    *connections = (struct kv_connections){.node = node, .strangers_max = KV_STRANGERS_MAX};
+    if (RAND_bytes((unsigned char *)&key, sizeof(key)) != 1) {
+        return UV_EIO;
+    }
+    kv_strangers_init(&connections->unnamed, &key);
+    kv_strangers_init(&connections->named, &key);
     kv_list_init(&connections->pending);
     kv_list_init(&connections->up);
     kv_list_init(&connections->dirty);
@@ -145,6 +253,8 @@ int kv_connections_init(struct kv_connections *connections, struct kv_node *node
     connections->space = kv_alloc(KV_READ_CHUNK);
     uv_timer_init(&node->loop, &connections->deadline);
     uv_timer_init(&node->loop, &connections->ticker);
+    uv_timer_init(&node->loop, &connections->soon);
+    uv_timer_init(&node->loop, &connections->patience);
     uv_prepare_init(&node->loop, &connections->turn_end);
     uv_timer_init(&node->loop, &node->process_timer);
     uv_timer_init(&node->loop, &node->arena_timer);
@@ -170,5 +280,7 @@ void kv_connections_close(struct kv_connections *connections)
 
 void kv_connections_finish(struct kv_connections *connections)
 {
+    kv_strangers_free(&connections->unnamed);
+    kv_strangers_free(&connections->named);
     kv_free(connections->space);
 }

@@ -89,6 +89,9 @@ static bool feed(struct kv_connection *connection)
     if (nameless && handshake->name_length > 0) {
         name(connection);
     }
+    if (handshake->step == KV_HANDSHAKE_NAMED) {
+        kv_connections_named(connection->owner, connection);
+    }
     if (error != KV_OK) {
         refuse(connection, kv_error_text(error));
     }

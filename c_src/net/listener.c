@@ -7,7 +7,9 @@ enum { BACKLOG = 1024 };
 static void on_connection(uv_stream_t *server, int status)
 {
     struct kv_listener *listener = server->data;
-    if (status != 0) {
+    if (status == UV_EMFILE || status == UV_ENFILE) {
+        kv_connections_starve(&listener->node->connections, status);
+    } else if (status != 0) {
         kv_log(&listener->node->log, KV_LOG_ERROR, "cannot accept a connection: %s",
                uv_strerror(status));
     } else if (listener->open) {
@@ -49,6 +51,7 @@ int kv_listener_start(struct kv_listener *listener, struct kv_node *node,
 void kv_listener_open(struct kv_listener *listener)
 {
     listener->open = true;
+    kv_connections_fit(&listener->node->connections);
     if (listener->waiting) {
         listener->waiting = false;
         kv_connections_accept(&listener->node->connections, (uv_stream_t *)&listener->tcp);

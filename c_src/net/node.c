@@ -109,6 +109,13 @@ static void sink_send(void *context, void *carrier, const struct kv_signal *sign
     kv_output_signal(carrier, signal);
 }
 
+static bool sink_is_full(void *context, const void *carrier)
+{
+    const struct kv_connection *connection = carrier;
+    (void)context;
+    return (connection->held & KV_HELD_FOR_OUTPUT) != 0;
+}
+
 static void sink_log(void *context, enum kv_log_level level, const char *line)
 {
     struct kv_node *node = context;
@@ -156,7 +163,8 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
                  .send = sink_send,
                  .log = sink_log,
                  .now = sink_now,
-                 .clock = sink_clock},
+                 .clock = sink_clock,
+                 .is_full = sink_is_full},
         .world = kv_node_world(node),
         .arena = node->arena,
     };

@@ -99,7 +99,8 @@ void kv_node_tick_arena(struct kv_node *node);
 /* Does some of the work that tables have left. */
 void kv_node_tend_arena(struct kv_node *node);
 
-/* Runs the timers of processes that are due, and sees to it that the next is run. */
+/* Runs the timers of processes that are due and lets resumed processes go on, and sees to it that
+ * both go on. */
 void kv_node_run_timers(struct kv_node *node);
 
 /* options.cookie is another one: it is that of handshakes from now on, those under way included. */

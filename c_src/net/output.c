@@ -32,13 +32,14 @@ void kv_output_added(struct kv_connection *connection)
     if (kv_list_is_empty(&connection->dirty)) {
         kv_list_append(&connection->owner->dirty, &connection->dirty);
     }
-    if (kv_output_backlog(connection) <= KV_OUTPUT_LITTLE) {
+    size_t backlog = kv_output_backlog(connection);
+    if (backlog <= KV_OUTPUT_LITTLE) {
         return; /* less than any limit */
     }
-    if (kv_output_backlog(connection) > connection->owner->node->options.max_queue) {
-        kv_connection_doom(connection, KV_LOG_WARNING,
-                           "it does not read, and more than --max-queue bytes wait for it");
-    } else if (is_over(connection, 1) && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
+    if (backlog > connection->owner->node->options.max_queue) {
+        kv_output_exceeds(connection, backlog);
+    }
+    if (is_over(connection, 1) && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
         connection->held |= KV_HELD_FOR_OUTPUT;
         uv_read_stop((uv_stream_t *)&connection->tcp);
     }
@@ -75,7 +76,7 @@ static void trim(struct kv_buffer *buffer)
 static void settle(struct kv_connection *connection)
 {
     if ((connection->held & KV_HELD_FOR_OUTPUT) != 0 && !is_over(connection, 2)) {
-        connection->last_life = uv_now(connection->tcp.loop);
+        connection->ticked.silent = 0;
         kv_connection_release(connection, KV_HELD_FOR_OUTPUT);
     }
 }

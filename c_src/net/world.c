@@ -160,6 +160,7 @@ void kv_node_run_timers(struct kv_node *node)
         return;
     }
     uint64_t next = kv_runtime_run_timers(node->runtime);
+    next = kv_runtime_step(node->runtime) ? 0 : next;
     if (next == KV_NO_TIMER) {
         uv_timer_stop(&node->process_timer);
     } else {

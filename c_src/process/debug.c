@@ -22,7 +22,7 @@ static void drop_oldest(struct kv_debug *debug)
 {
     struct kv_list *oldest = debug->log.next;
     kv_list_remove(oldest);
-    kv_free(KV_LIST_OF(oldest, struct kv_kept, link));
+    kv_kept_free(KV_LIST_OF(oldest, struct kv_kept, link));
     debug->log_length--;
 }
 

@@ -24,6 +24,8 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
     kv_list_init(&process->watches);
     kv_list_init(&process->monitors);
     kv_list_init(&process->kept);
+    kv_list_init(&process->kept_system);
+    kv_list_init(&process->of_resuming);
     kv_list_init(&process->of_timers);
     kv_debug_init(process);
     kv_map_insert(&runtime->processes, &process->by_number, process->number);
@@ -48,7 +50,9 @@ void kv_process_free(struct kv_process *process)
 static void finish(struct kv_process *process, bool initialised)
 {
     struct kv_runtime *runtime = process->runtime;
-    struct kv_bytes reason = kv_buffer_bytes(&process->exit_reason);
+    struct kv_bytes reason = kv_buffer_bytes(&process->exit_reason); /* it stays where it is */
+    struct kv_shared *shared = kv_share(&process->exit_reason);
+    runtime->reason = shared;
     if (initialised && process->behaviour->terminate != NULL) {
         process->behaviour->terminate(process, reason);
     }
@@ -60,12 +64,15 @@ static void finish(struct kv_process *process, bool initialised)
     kv_walks_pass(process);
     kv_list_remove(&process->of_runtime);
     kv_list_remove(&process->of_timers);
+    kv_list_remove(&process->of_resuming);
     if (process->name.length > 0) {
         kv_map_remove(&runtime->names, &process->by_name);
     }
     kv_links_process_died(process, reason);
     kv_monitors_process_died(process, reason);
     kv_server_abandon_kept(process, reason);
+    runtime->reason = NULL;
+    kv_shared_drop(shared);
     kv_process_free(process);
 }
 

@@ -128,20 +128,12 @@ static size_t payload_length(const struct kv_signal *signal)
     return length;
 }
 
-struct kv_kept *kv_signal_keep(const struct kv_signal *signal)
+static struct kv_kept *keep(const struct kv_signal *signal, size_t length)
 {
-    size_t length = payload_length(signal);
     struct kv_kept *kept = kv_alloc(sizeof *kept + length + signal->name.length);
     kept->signal = *signal;
-    size_t at = 0;
-    for (unsigned i = 0; i < signal->payload_parts; i++) {
-        if (signal->payload[i].length > 0) {
-            memcpy(kept->bytes + at, signal->payload[i].data, signal->payload[i].length);
-            at += signal->payload[i].length;
-        }
-    }
-    kept->signal.payload[0] = kv_bytes(kept->bytes, length);
-    kept->signal.payload_parts = 1;
+    kept->shared = NULL;
+    kept->number = 0;
     kept->signal.pinned = NULL;
     if (signal->name.length > 0) {
         memcpy(kept->bytes + length, signal->name.data, signal->name.length);
@@ -151,16 +143,76 @@ struct kv_kept *kv_signal_keep(const struct kv_signal *signal)
     return kept;
 }
 
+struct kv_kept *kv_signal_keep(const struct kv_signal *signal)
+{
+    size_t length = payload_length(signal);
+    struct kv_kept *kept = keep(signal, length);
+    size_t at = 0;
+    for (unsigned i = 0; i < signal->payload_parts; i++) {
+        if (signal->payload[i].length > 0) {
+            memcpy(kept->bytes + at, signal->payload[i].data, signal->payload[i].length);
+            at += signal->payload[i].length;
+        }
+    }
+    kept->signal.payload[0] = kv_bytes(kept->bytes, length);
+    kept->signal.payload_parts = 1;
+    return kept;
+}
+
+/* As kv_signal_keep(), but of a payload that is the reason of the process that ends now no copy is
+ * made. */
+static struct kv_kept *keep_local(const struct kv_runtime *runtime, const struct kv_signal *signal)
+{
+    if (runtime->reason == NULL || signal->payload_parts != 1 ||
+        !kv_shared_ends(runtime->reason, signal)) {
+        return kv_signal_keep(signal);
+    }
+    struct kv_kept *kept = keep(signal, 0);
+    kept->shared = kv_shared_keep(runtime->reason);
+    return kept;
+}
+
+void kv_kept_free(struct kv_kept *kept)
+{
+    kv_shared_drop(kept->shared);
+    kv_free(kept);
+}
+
+/* What follows is out of line, so that the path of an answer to another node stays short. */
+__attribute__((noinline)) static void send_reason(const struct kv_peer *peer,
+                                                  const struct kv_signal *signal)
+{
+    const struct kv_runtime *runtime = peer->runtime;
+    struct kv_signal with = *signal;
+    struct kv_pinned pinned = {.release = NULL};
+    if (kv_shared_ends(runtime->reason, signal)) {
+        kv_shared_pin(runtime->reason, &pinned);
+        with.pinned = &pinned;
+    }
+    runtime->sink.send(runtime->sink.context, peer->carrier, &with);
+    kv_pinned_release(&pinned);
+}
+
+__attribute__((noinline)) static void queue(struct kv_runtime *runtime,
+                                            const struct kv_signal *signal)
+{
+    struct kv_kept *kept = keep_local(runtime, signal);
+    kept->signal.from.node = kv_runtime_node(runtime);
+    kept->signal.to.node = kv_runtime_node(runtime);
+    kept->signal.ref.node = kv_runtime_node(runtime);
+    kv_list_append(&runtime->signals, &kept->link);
+}
+
 void kv_emit(struct kv_peer *peer, const struct kv_signal *signal)
 {
     struct kv_runtime *runtime = peer->runtime;
     if (peer == &runtime->local) {
-        struct kv_kept *kept = kv_signal_keep(signal);
-        kept->signal.from.node = kv_runtime_node(runtime);
-        kept->signal.to.node = kv_runtime_node(runtime);
-        kept->signal.ref.node = kv_runtime_node(runtime);
-        kv_list_append(&runtime->signals, &kept->link);
-    } else if (!peer->lost) {
+        queue(runtime, signal);
+    } else if (peer->lost) {
+        return;
+    } else if (runtime->reason != NULL) {
+        send_reason(peer, signal);
+    } else {
         runtime->sink.send(runtime->sink.context, peer->carrier, signal);
     }
 }

@@ -41,6 +41,7 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     kv_list_init(&runtime->peer_list);
     kv_list_init(&runtime->signals);
     kv_list_init(&runtime->timers);
+    kv_list_init(&runtime->resuming);
     kv_list_init(&runtime->spare_watches);
     kv_list_init(&runtime->offers);
     peer_init(&runtime->local, runtime, options->node, options->creation, NULL);
@@ -89,7 +90,7 @@ void kv_runtime_free(struct kv_runtime *runtime)
     forget_relations(&runtime->local);
     forget_relations(&runtime->vm);
     KV_LIST_FOREACH (entry, &runtime->signals) {
-        kv_free(KV_LIST_OF(entry, struct kv_kept, link));
+        kv_kept_free(KV_LIST_OF(entry, struct kv_kept, link));
     }
     kv_monitors_drop_spares(runtime);
     kv_offers_free(runtime);
@@ -242,7 +243,7 @@ void kv_signals_deliver(struct kv_runtime *runtime)
         struct kv_kept *kept = KV_LIST_OF(runtime->signals.next, struct kv_kept, link);
         kv_list_remove(&kept->link);
         (void)kv_signal_handle(&runtime->local, &kept->signal);
-        kv_free(kept);
+        kv_kept_free(kept);
     }
 }
 
@@ -256,6 +257,46 @@ int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
     }
     runtime->speaking = NULL;
     return error;
+}
+
+/* ---- what waited for resume -------------------------------------------------------------------
+ */
+
+/* One turn of a process, which may be gone afterwards; whether there is more that it could do. */
+static bool take_turn(struct kv_runtime *runtime, struct kv_process *process)
+{
+    struct kv_pid pid = kv_process_pid(process);
+    size_t budget = KV_RESUME_BYTES;
+    for (unsigned i = 0; i < KV_RESUME_MESSAGES && process != NULL; i++) {
+        enum kv_turn turn = kv_server_turn(process, &budget);
+        kv_signals_deliver(runtime);
+        if (turn != KV_TURN_MORE || budget == 0) {
+            return turn == KV_TURN_MORE;
+        }
+        process = kv_process_find(runtime, &pid);
+    }
+    return process != NULL;
+}
+
+bool kv_runtime_step(struct kv_runtime *runtime)
+{
+    bool more = false;
+    struct kv_list turns;
+    if (kv_list_is_empty(&runtime->resuming)) {
+        return false;
+    }
+    kv_list_init(&turns);
+    KV_LIST_FOREACH (link, &runtime->resuming) {
+        kv_list_remove(link);
+        kv_list_append(&turns, link);
+    }
+    while (!kv_list_is_empty(&turns)) {
+        struct kv_list *link = turns.next;
+        kv_list_remove(link);
+        kv_list_append(&runtime->resuming, link);
+        more = take_turn(runtime, KV_LIST_OF(link, struct kv_process, of_resuming)) || more;
+    }
+    return more;
 }
 
 /* ---- timers ---------------------------------------------------------------------------------- */

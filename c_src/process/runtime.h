@@ -37,6 +37,8 @@ struct kv_sink {
     void (*now)(void *context, struct kv_date *date);
     /* Milliseconds of a clock that never goes back. */
     uint64_t (*clock)(void *context);
+    /* Whether a peer has so much to read that what it asks for is to wait. May be NULL: never. */
+    bool (*is_full)(void *context, const void *carrier);
 };
 
 /* What `get_state` of sys is answered with: the state, which is what OTP up to 26.0 expects, or
@@ -119,6 +121,15 @@ struct kv_refusal {
  * KV_EPROTOCOL and the errors of kv_term_validate() when the connection must be closed. */
 int kv_runtime_refuse(struct kv_runtime *runtime, struct kv_peer *peer,
                       const struct kv_signal *signal, const struct kv_refusal *refusal, bool *told);
+
+/* One turn of a process that is resumed. */
+enum { KV_RESUME_MESSAGES = 256, KV_RESUME_BYTES = 1 << 20 };
+
+/* Lets each process that was resumed handle some of the messages that waited meanwhile; behind them
+ * wait those that have come since. One whose next message is of a node that has much to read
+ * (is_full) waits, too. To be called at the end of every turn of the loop; true: there is more to
+ * do, so the next turn is not to be waited for. */
+bool kv_runtime_step(struct kv_runtime *runtime);
 
 #define KV_NO_TIMER UINT64_MAX
 

@@ -205,13 +205,12 @@ static void tell_down(struct kv_runtime *runtime, const struct kv_pid *callee,
     kv_write_tuple(&message, 3);
     kv_write_term(&message, from->tag);
     kv_write_atom_text(&message, "down");
-    kv_write_term(&message, reason);
     struct kv_signal signal = {
         .kind = KV_SIGNAL_MESSAGE_ALIAS,
         .from = *callee,
         .ref = from->ref,
-        .payload = {kv_buffer_bytes(&message)},
-        .payload_parts = 1,
+        .payload = {kv_buffer_bytes(&message), reason},
+        .payload_parts = 2,
     };
     kv_emit(peer, &signal);
     kv_buffer_free(&message);
@@ -386,23 +385,144 @@ static void dispatch(struct kv_process *self, struct kv_bytes message)
     }
 }
 
+/* ---- messages that wait ------------------------------------------------------------------------
+ * While a process is suspended all but those of sys wait, and then again until those before them
+ * are done: a resumed process handles them in turns, so that what is answered can leave meanwhile.
+ * As in a mailbox the order is that of arrival; a process that is suspended again goes on with the
+ * messages of sys, whatever is before them. */
+
+static struct kv_kept *first_of(const struct kv_list *list)
+{
+    return kv_list_is_empty(list) ? NULL : KV_LIST_OF(list->next, struct kv_kept, link);
+}
+
+static struct kv_kept *next_of(const struct kv_process *process)
+{
+    struct kv_kept *usual = process->suspended ? NULL : first_of(&process->kept);
+    struct kv_kept *system = first_of(&process->kept_system);
+    bool first = usual == NULL || (system != NULL && system->number < usual->number);
+    return first ? system : usual;
+}
+
+static void keep(struct kv_process *process, struct kv_bytes message, struct kv_list *list)
+{
+    struct kv_signal signal = {.kind = KV_SIGNAL_MESSAGE, .payload = {message}, .payload_parts = 1};
+    struct kv_kept *kept = kv_signal_keep(&signal);
+    kept->number = ++process->kept_number;
+    kv_list_append(list, &kept->link);
+    process->kept_count++;
+}
+
+__attribute__((noinline)) static void hold(struct kv_process *process, struct kv_bytes message)
+{
+    struct kv_from from;
+    struct kv_bytes request;
+    if (!is_request(message, "system", &from, &request)) {
+        keep(process, message, &process->kept);
+    } else if (process->suspended && kv_list_is_empty(&process->kept_system)) {
+        kv_system_message(process, &from, request);
+    } else {
+        keep(process, message, &process->kept_system);
+    }
+}
+
+/* Whoever reads without a call, in the memory of the node, asks the process until it is done. */
+static void set_holding(struct kv_process *process, bool holding)
+{
+    if (process->holding != holding) {
+        process->holding = holding;
+        if (process->behaviour->handle_suspend != NULL) {
+            process->behaviour->handle_suspend(process, holding);
+        }
+    }
+}
+
+static void set_resuming(struct kv_process *process, bool resuming)
+{
+    kv_list_remove(&process->of_resuming);
+    if (resuming) {
+        kv_list_append(&process->runtime->resuming, &process->of_resuming);
+    }
+}
+
+void kv_server_suspend(struct kv_process *process)
+{
+    process->suspended = true;
+    set_holding(process, true);
+}
+
 void kv_server_resume(struct kv_process *process)
 {
-    while (!process->exiting && !process->suspended && !kv_list_is_empty(&process->kept)) {
-        struct kv_kept *kept = KV_LIST_OF(process->kept.next, struct kv_kept, link);
-        kv_list_remove(&kept->link);
-        process->kept_count--;
-        dispatch(process, kept->signal.payload[0]);
-        kv_free(kept);
+    process->suspended = false;
+    set_holding(process, process->kept_count > 0);
+    set_resuming(process, process->kept_count > 0);
+}
+
+static bool is_full(struct kv_process *process, const struct kv_from *from)
+{
+    const struct kv_sink *sink = &process->runtime->sink;
+    const struct kv_peer *peer =
+        kv_route(process->runtime, from->alias ? from->ref.node : from->pid.node);
+    return sink->is_full != NULL && peer != NULL && peer != &process->runtime->local &&
+           sink->is_full(sink->context, peer->carrier);
+}
+
+/* Whether the node that is to get the answer has much to read: a call then waits until it has read,
+ * as it would have been left in its socket. */
+static bool must_wait(struct kv_process *process, struct kv_bytes message)
+{
+    struct kv_from from;
+    struct kv_bytes request;
+    return (is_request(message, "$gen_call", &from, &request) ||
+            is_kv_call(message, &from, &request) ||
+            is_request(message, "system", &from, &request)) &&
+           is_full(process, &from);
+}
+
+static void handle_kept(struct kv_process *process, struct kv_bytes message)
+{
+    struct kv_from from;
+    struct kv_bytes request;
+    if (is_request(message, "system", &from, &request)) {
+        kv_system_message(process, &from, request);
+    } else {
+        dispatch(process, message);
+    }
+}
+
+enum kv_turn kv_server_turn(struct kv_process *process, size_t *budget)
+{
+    struct kv_kept *kept = next_of(process);
+    if (kept == NULL) {
+        set_holding(process, process->suspended);
+        set_resuming(process, false);
+        return KV_TURN_DONE;
+    }
+    struct kv_bytes message = kept->signal.payload[0];
+    if (must_wait(process, message)) {
+        return KV_TURN_WAITS;
+    }
+    *budget -= message.length < *budget ? message.length : *budget;
+    kv_list_remove(&kept->link);
+    process->kept_count--;
+    handle_kept(process, message);
+    kv_kept_free(kept);
+    kv_process_settle(process);
+    return KV_TURN_MORE;
+}
+
+static void drop_all(struct kv_list *list)
+{
+    KV_LIST_FOREACH (link, list) {
+        kv_list_remove(link);
+        kv_kept_free(KV_LIST_OF(link, struct kv_kept, link));
     }
 }
 
 void kv_server_drop_kept(struct kv_process *process)
 {
-    KV_LIST_FOREACH (link, &process->kept) {
-        kv_list_remove(link);
-        kv_free(KV_LIST_OF(link, struct kv_kept, link));
-    }
+    drop_all(&process->kept);
+    drop_all(&process->kept_system);
 }
 
 void kv_server_abandon_kept(struct kv_process *process, struct kv_bytes reason)
@@ -439,16 +559,12 @@ void kv_server_message(struct kv_process *process, const struct kv_signal *signa
     struct kv_bytes message = signal->payload[0];
     struct kv_from from;
     struct kv_bytes request;
-    if (!process->suspended &&
-        (usual_call(signal, &from, &request) || usual_kv_call(signal, &from, &request))) {
+    if (process->holding) {
+        hold(process, message);
+    } else if (usual_call(signal, &from, &request) || usual_kv_call(signal, &from, &request)) {
         call(process, message, &from, request);
     } else if (is_request(message, "system", &from, &request)) {
         kv_system_message(process, &from, request);
-    } else if (process->suspended) {
-        struct kv_signal kept = {
-            .kind = KV_SIGNAL_MESSAGE, .payload = {message}, .payload_parts = 1};
-        kv_list_append(&process->kept, &kv_signal_keep(&kept)->link);
-        process->kept_count++;
     } else {
         dispatch(process, message);
     }

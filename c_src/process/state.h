@@ -76,11 +76,14 @@ struct kv_monitor {
     bool kept; /* while the VM that holds the node is away: see kv_monitor_owner() */
 };
 
-/* A signal on its way between two processes of this node, or a message kept while suspended. */
+/* A signal on its way between two processes of this node, or a message that its process will handle
+ * later. */
 struct kv_kept {
     struct kv_list link;
     struct kv_signal signal;
-    uint8_t bytes[]; /* payload, then name */
+    struct kv_shared *shared; /* what the payload is borrowed from; NULL: it is in `bytes` */
+    uint64_t number;          /* of a message: the place among all that its process has kept */
+    uint8_t bytes[];          /* payload, then name */
 };
 
 /* What sys:log/2 and sys:statistics/2 keep of a process. */
@@ -116,9 +119,13 @@ struct kv_process {
     struct kv_list watches;
     struct kv_list monitors;
     uint32_t related[KV_RELATIONS]; /* how many there are of each, for tools */
-    struct kv_list kept;            /* messages that wait for resume */
-    size_t kept_count;
-    struct kv_list of_timers; /* in timers, or alone */
+    /* Messages that wait: those of sys apart, which are handled while it is suspended, too. */
+    struct kv_list kept;
+    struct kv_list kept_system;
+    size_t kept_count;          /* of both */
+    uint64_t kept_number;       /* of the last one, ever */
+    struct kv_list of_resuming; /* in resuming, or alone */
+    struct kv_list of_timers;   /* in timers, or alone */
     uint64_t due;
     struct kv_buffer group_leader; /* a pid as a term */
     struct kv_buffer parent;       /* a pid as a term: who spawned it; its own, if nobody did */
@@ -127,6 +134,7 @@ struct kv_process {
     uint64_t reductions;         /* callbacks that ran */
     const struct kv_from *asked; /* the call being handled, until it is answered */
     bool suspended;
+    bool holding; /* messages are kept: it is suspended, or has not done with what was kept then */
     bool exiting;
     struct kv_buffer exit_reason;
     void *state;
@@ -151,8 +159,10 @@ struct kv_runtime {
     struct kv_list process_list;
     struct kv_list walks; /* struct kv_walk: those over process_list that are at work */
     struct kv_list peer_list;
-    struct kv_list timers;        /* of the few processes that have one */
-    struct kv_list signals;       /* struct kv_kept: between processes of this node */
+    struct kv_list timers;    /* of the few processes that have one */
+    struct kv_list signals;   /* struct kv_kept: between processes of this node */
+    struct kv_list resuming;  /* processes that have kept messages which they may handle */
+    struct kv_shared *reason; /* of the process that ends now, if it is a large one; else NULL */
     struct kv_list spare_watches; /* struct kv_watch, by of_peer */
     size_t spare_watch_count;
     struct kv_peer local;
@@ -188,9 +198,25 @@ struct kv_process *kv_process_named(const struct kv_runtime *runtime, struct kv_
 /* Sends a signal to a peer, or queues it when the peer is the local one. */
 void kv_emit(struct kv_peer *peer, const struct kv_signal *signal);
 
-/* A copy of a signal with its payload and name; its identifiers still borrow their node's text.
- * Freed with kv_free(). */
+/* A copy of a signal with its payload and name; its identifiers still borrow their node's text. */
 struct kv_kept *kv_signal_keep(const struct kv_signal *signal);
+void kv_kept_free(struct kv_kept *kept);
+
+/* ---- terms that many signals end with: shared.c ------------------------------------------------
+ */
+
+struct kv_shared;
+
+/* Takes a term over, and holds it once: the bytes stay where they are. NULL, and nothing is taken:
+ * it is so small that a copy for each is cheaper. */
+struct kv_shared *kv_share(struct kv_buffer *term);
+struct kv_shared *kv_shared_keep(struct kv_shared *shared);
+void kv_shared_drop(struct kv_shared *shared); /* may be NULL */
+struct kv_bytes kv_shared_bytes(const struct kv_shared *shared);
+/* Whether the last part of the payload of a signal is that term. */
+bool kv_shared_ends(const struct kv_shared *shared, const struct kv_signal *signal);
+/* Holds it once more, until `pinned` is released. */
+void kv_shared_pin(struct kv_shared *shared, struct kv_pinned *pinned);
 
 /* Handles a signal of a peer, but for those to our own processes that follow from it. */
 int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal);
@@ -286,8 +312,16 @@ void kv_server_undelivered(struct kv_runtime *runtime, const struct kv_signal *s
 /* The same, when its From has been read already. */
 void kv_server_no_process(struct kv_runtime *runtime, const struct kv_signal *signal,
                           const struct kv_from *from);
-/* Handles what waited while the process was suspended. */
+/* From now on its messages wait, but for those of sys. */
+void kv_server_suspend(struct kv_process *process);
+/* Lets a process that is not suspended any more handle what waited, in turns of kv_runtime_step().
+ */
 void kv_server_resume(struct kv_process *process);
+enum kv_turn { KV_TURN_DONE, KV_TURN_WAITS, KV_TURN_MORE };
+/* Handles the message that waited longest, and takes its bytes from *budget. WAITS: the node that
+ * asks has much to read first. DONE: nothing waits that could be handled. The process may be gone
+ * when it returns. */
+enum kv_turn kv_server_turn(struct kv_process *process, size_t *budget);
 /* Answers a system message: as kv_reply(), but sys does not count it. */
 void kv_answer(struct kv_process *self, const struct kv_from *from, struct kv_bytes reply);
 /* Appends {error, {Kind, Request}}. */

@@ -153,11 +153,11 @@ static void write_answer(struct kv_process *self, const struct kv_from *from,
         write_replace_state_failed(to);
     } else if (is_pair(request, "debug", &term)) {
         kv_debug_request(self, term, to);
-    } else if (kv_term_is_atom(request, "suspend") || kv_term_is_atom(request, "resume")) {
-        self->suspended = kv_term_is_atom(request, "suspend");
-        if (self->behaviour->handle_suspend != NULL) {
-            self->behaviour->handle_suspend(self, self->suspended);
-        }
+    } else if (kv_term_is_atom(request, "suspend")) {
+        kv_server_suspend(self);
+        kv_write_atom_text(to, "ok");
+    } else if (kv_term_is_atom(request, "resume")) {
+        kv_server_resume(self);
         kv_write_atom_text(to, "ok");
     } else if (self->suspended && is_change_code(request)) {
         kv_write_atom_text(to,
@@ -178,7 +178,4 @@ void kv_system_message(struct kv_process *self, const struct kv_from *from, stru
         write_answer(self, from, request, answer);
     }
     kv_answer(self, from, kv_buffer_bytes(answer));
-    if (!self->suspended) {
-        kv_server_resume(self);
-    }
 }

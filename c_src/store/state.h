@@ -107,6 +107,7 @@ struct kv_table {
     uint8_t evict;
     struct kv_list of_arena, of_dusty;
     bool is_changing; /* all stripes are locked until kv_table_end_changes() */
+    bool was_held;    /* when it began */
     uint64_t shape;   /* another whenever a segment comes, goes or moves, */
     uint64_t moves;   /* and whenever an entry goes or moves */
     uint64_t max_memory;

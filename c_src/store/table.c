@@ -171,6 +171,7 @@ void kv_table_hold(struct kv_table *table, bool held)
 
 void kv_table_begin_changes(struct kv_table *table)
 {
+    table->was_held = table->slot->flags == KV_SLOT_HELD;
     kv_table_hold(table, true);
     kv_stripes_lock(table, 0, UINT64_MAX);
     table->is_changing = true;
@@ -180,7 +181,7 @@ void kv_table_end_changes(struct kv_table *table)
 {
     table->is_changing = false;
     kv_stripes_unlock(table, 0, UINT64_MAX);
-    kv_table_hold(table, false);
+    kv_table_hold(table, table->was_held);
 }
 
 uint32_t kv_table_slot_number(const struct kv_table *table)

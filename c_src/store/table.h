@@ -89,7 +89,8 @@ uint64_t kv_table_bytes(const struct kv_table *table);
 void kv_table_hold(struct kv_table *table, bool held);
 
 /* Between these two readers in other programs are to ask the owner, so that they see all changes
- * or none; each change costs less than by itself. The table is not held before. */
+ * or none; each change costs less than by itself. A table that was held before is held afterwards.
+ */
 void kv_table_begin_changes(struct kv_table *table);
 void kv_table_end_changes(struct kv_table *table);
 

@@ -77,8 +77,8 @@ struct kv_behaviour {
     void (*handle_timer)(struct kv_process *self);
     /* An exit signal. With this callback a process traps exits; without it, it dies of them. */
     void (*handle_exit)(struct kv_process *self, const struct kv_pid *from, struct kv_bytes reason);
-    /* It has been suspended, or resumed, by way of sys: called before the answer is sent. May be
-     * NULL. */
+    /* It has been suspended by way of sys; or resumed, and has handled what waited. Called before
+     * the next answer is sent. May be NULL. */
     void (*handle_suspend)(struct kv_process *self, bool suspended);
     /* Bytes that the state owns. May be NULL. */
     size_t (*memory)(const struct kv_process *self);

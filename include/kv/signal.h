@@ -42,6 +42,7 @@ struct kv_pinned {
     struct kv_bytes bytes;
     void (*release)(void *owner, struct kv_bytes bytes);
     void *owner;
+    bool shared; /* more signals end with the same bytes: they are worth no copy each */
 };
 
 /* Releases what is pinned, unless somebody has taken that over. */

@@ -151,6 +151,9 @@ static struct kv_bytes keep(struct kv_buffer *to, struct kv_bytes bytes)
 static void record(void *context, void *carrier, const struct kv_signal *signal)
 {
     struct fixture *fixture = context;
+    if (fixture->look != NULL) {
+        fixture->look(signal);
+    }
     cr_assert_lt(fixture->sent_count, (size_t)FIXTURE_MAX_SENT);
     struct sent *sent = &fixture->sent[fixture->sent_count++];
     size_t length = signal->name.length + signal->from.node.length + signal->to.node.length +
@@ -264,6 +267,8 @@ struct kv_bytes payload_of(const struct sent *sent)
 void feed(struct fixture *fixture, struct kv_peer *peer, const struct kv_signal *signal)
 {
     cr_assert_eq(kv_runtime_receive(fixture->runtime, peer, signal), KV_OK);
+    while (!fixture->stepwise && kv_runtime_step(fixture->runtime)) {
+    }
 }
 
 void feed_message(struct fixture *fixture, struct kv_peer *peer, const struct kv_pid *to,
@@ -361,6 +366,13 @@ void cast(struct fixture *fixture, const struct kv_pid *to, struct kv_bytes requ
     feed_message(fixture, fixture->a, to, term_tuple(term_atom("$gen_cast"), request, NONE, NONE));
 }
 
+static bool is_full(void *context, const void *carrier)
+{
+    const struct fixture *fixture = context;
+    return fixture->full != NULL &&
+           kv_bytes_equal(kv_runtime_peer_name(fixture->full), kv_bytes_text(carrier));
+}
+
 /* ---- the fixture -------------------------------------------------------------------------------
  */
 
@@ -382,7 +394,8 @@ static struct fixture *make(enum kv_get_state get_state, const char *vm)
                  .send = record,
                  .log = ignore_log,
                  .now = fixed_date,
-                 .clock = clock_of_test},
+                 .clock = clock_of_test,
+                 .is_full = is_full},
         .world = {.context = fixture, .stats = fixed_stats, .each_connection = one_connection},
         .arena = fixture->arena,
     };

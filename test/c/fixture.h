@@ -20,6 +20,10 @@ struct fixture {
     struct kv_peer *a;      /* "a@host", creation 7 */
     struct kv_peer *b;      /* "b@host", creation 8 */
     uint64_t clock;         /* milliseconds; a test moves it on */
+    bool stepwise; /* a test calls kv_runtime_step() itself; else it is called after each signal */
+    const struct kv_peer *full; /* has so much to read that its calls wait; or NULL */
+    /* Called for each signal that leaves, too; or NULL. */
+    void (*look)(const struct kv_signal *signal);
     size_t sent_count;
     struct sent sent[FIXTURE_MAX_SENT];
 };

@@ -338,6 +338,12 @@ static void refuse(struct world *world, struct kv_peer *peer, const struct kv_si
     free(copy);
 }
 
+static bool is_full(void *context, const void *carrier)
+{
+    const struct world *world = context;
+    return carrier == names[0] && world->left % 4 == 0;
+}
+
 static void step(struct world *world)
 {
     static const enum kv_signal_kind kinds[] = {
@@ -350,6 +356,9 @@ static void step(struct world *world)
     size_t peer = choice % PEERS;
     world->clock += choice % 8 == 7 ? 500 : 0;
     (void)kv_runtime_run_timers(world->runtime);
+    if (choice % 3 != 0) {
+        (void)kv_runtime_step(world->runtime);
+    }
     if (choice >= 250 || world->peers[peer] == NULL) {
         if (choice == 249 && kv_runtime_vm_is_away(world->runtime)) {
             kv_runtime_vm_expired(world->runtime);
@@ -404,8 +413,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .node = kv_bytes_text(node),
         .vm = kv_bytes_text(names[0]),
         .creation = 9,
-        .sink =
-            {.context = &world, .send = sent, .log = logged, .now = now, .clock = clock_of_world},
+        .sink = {.context = &world,
+                 .send = sent,
+                 .log = logged,
+                 .now = now,
+                 .clock = clock_of_world,
+                 .is_full = is_full},
         .world = {.context = &world, .stats = stats, .each_connection = each_connection},
     };
     world.runtime = kv_runtime_new(&options);

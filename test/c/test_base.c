@@ -213,7 +213,6 @@ static void find_insert_and_remove(size_t hashes)
         kv_map_remove(&map, &entries[i].node);
     }
     cr_expect_eq(map.count, 0);
-    cr_expect_null(kv_map_next(&map, NULL));
     kv_map_free(&map);
     kv_free(entries);
     cr_expect_eq(kv_alloc_outstanding(), 0);
@@ -234,25 +233,32 @@ Test(base, an_unused_map_is_empty)
     struct kv_map map = {0};
     size_t key = 1;
     cr_expect_null(kv_map_find(&map, 1, has_key, &key));
-    cr_expect_null(kv_map_next(&map, NULL));
     kv_map_free(&map);
 }
 
-Test(base, going_over_a_map_meets_every_node_once)
+static void spoil(void *context, struct kv_map_node *node)
+{
+    struct entry *entry = KV_MAP_OF(node, struct entry, node);
+    size_t *met = context;
+    cr_assert_not(entry->seen);
+    entry->seen = true;
+    memset(&entry->node, 0xff, sizeof entry->node);
+    ++*met;
+}
+
+Test(base, draining_a_map_gives_every_node_away_once_and_leaves_it_empty)
 {
     struct kv_map map = {0};
     struct entry *entries = fill(&map, 700);
     size_t met = 0;
-    for (struct kv_map_node *node = kv_map_next(&map, NULL); node != NULL;
-         node = kv_map_next(&map, node)) {
-        struct entry *entry = KV_MAP_OF(node, struct entry, node);
-        cr_assert_not(entry->seen);
-        entry->seen = true;
-        met++;
-    }
+    kv_map_drain(&map, spoil, &met);
     cr_expect_eq(met, ENTRIES);
-    kv_map_free(&map);
+    cr_expect_eq(map.count, 0);
+    cr_expect_eq(map.chain_count, 0);
+    kv_map_drain(&map, spoil, &met);
+    cr_expect_eq(met, ENTRIES);
     kv_free(entries);
+    cr_expect_eq(kv_alloc_outstanding(), 0);
 }
 
 static void count_visit(void *context, struct kv_map_node *node)

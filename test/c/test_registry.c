@@ -353,3 +353,82 @@ Test(registry, ends_with_its_owner)
     kv_runtime_peer_down(f->runtime, f->b);
     cr_assert_not(kv_is_alive(f->runtime, &registry));
 }
+
+/* ---- bounds -----------------------------------------------------------------------------------
+ */
+
+enum { NAME_MOST = 64 * 1024 };
+
+static struct kv_bytes long_name(uint32_t number, size_t length)
+{
+    static uint8_t name[NAME_MOST + 1];
+    memcpy(name, &number, sizeof number);
+    return kv_bytes(name, length);
+}
+
+/* {create, Name}; what it is answered is the only answer since forget(). */
+static void create_long(const struct kv_pid *registry, uint32_t number, size_t length)
+{
+    struct kv_pid caller = pid_a(1);
+    struct kv_ref alias = ref_a(1);
+    struct kv_buffer message = KV_BUFFER_INIT;
+    kv_write_tuple(&message, 3);
+    kv_write_atom_text(&message, "$gen_call");
+    kv_write_term(&message, term_from(&caller, &alias));
+    kv_write_tuple(&message, 2);
+    kv_write_atom_text(&message, "create");
+    kv_write_binary(&message, long_name(number, length));
+    forget(f);
+    feed_message(f, f->a, registry, kv_buffer_bytes(&message));
+    kv_buffer_free(&message);
+}
+
+static struct kv_bytes last_answer(void)
+{
+    struct kv_bytes term = NONE;
+    struct kv_reader reader = kv_reader(payload_of(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0)));
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_any(&reader, &term), KV_OK);
+    cr_assert_eq(kv_read_any(&reader, &term), KV_OK);
+    return term;
+}
+
+Test(registry, takes_names_of_up_to_64_kib)
+{
+    create_long(&native, 1, NAME_MOST);
+    (void)pid_in(last_answer());
+    create_long(&native, 2, NAME_MOST + 1);
+    assert_term(last_answer(), pair("error", pair("name_too_long", term_integer(NAME_MOST + 1))));
+}
+
+/* {'$gen_cast', {bucket_created, Name, Pid}} */
+static void answer_creator(uint32_t number, const struct kv_pid *bucket)
+{
+    struct kv_buffer message = KV_BUFFER_INIT;
+    kv_write_tuple(&message, 2);
+    kv_write_atom_text(&message, "$gen_cast");
+    kv_write_tuple(&message, 3);
+    kv_write_atom_text(&message, "bucket_created");
+    kv_write_binary(&message, long_name(number, NAME_MOST));
+    kv_write_pid(&message, bucket);
+    feed_message(f, f->a, &asking, kv_buffer_bytes(&message));
+    kv_buffer_free(&message);
+}
+
+Test(registry, whose_lists_are_too_large_for_a_message_says_so)
+{
+    enum { NAMES = (1 << 28) / NAME_MOST };
+    struct kv_pid bucket = pid_in(create(&native, "one for all"));
+    for (uint32_t i = 0; i < NAMES; i++) {
+        create_long(&asking, i, NAME_MOST);
+        answer_creator(i, &bucket);
+    }
+    forget(f);
+    int64_t names = (int64_t)NAMES * (NAME_MOST + 5);
+    int64_t state = names + (int64_t)NAMES * (15 + 7);
+    assert_term(call(f, &asking, term_atom("names")),
+                pair("error", pair("too_large", term_integer(names))));
+    assert_term(system_call(f, &asking, term_atom("get_state")),
+                pair("error", pair("too_large", term_integer(state))));
+    assert_term(lookup(&asking, "none"), term_atom("error"));
+}

@@ -45,7 +45,6 @@ groups() ->
         ]},
         {real, [], [
             the_defaults_take_what_people_put,
-            a_vm_that_reads_locally_knows_the_limit_of_a_proxy,
             terms_of_a_million_levels_are_kept_and_shown
         ]},
         {wire, [], [
@@ -120,6 +119,8 @@ each(Config, Fun) ->
     Asked = kv_test:in(Owner, fun() -> native(<<"asked">>) end),
     Watched = fun() ->
         true = erlang:monitor_node(node(Asked), true),
+        %% So that it is the node that refuses.
+        ok = kv_limits:forget(node(Asked)),
         _ = kv_bucket:clear(Asked),
         Fun(Asked),
         ?assertEqual(0, kv_bucket:size(Asked)),
@@ -266,7 +267,7 @@ a_call_of_a_dead_process_exits_as_any_other(Config) ->
 
 %% A process of the node that is nobody's.
 spawn_native(Bucket, Options) ->
-    {ok, Native, Monitor} = kv_native:start(node(Bucket), kv_bucket, [{owner, self()} | Options]),
+    {ok, Native, Monitor} = kv_native:start(node(Bucket), kv_bucket, [{owner, self()} | Options], 5000),
     true = demonitor(Monitor, [flush]),
     Native.
 
@@ -415,15 +416,11 @@ no_bucket(_Options) -> {error, {no, ?HUGE}}.
 a_vm_that_knows_the_limit_does_not_send(Config) ->
     kv_test:in(?config(owner, Config), fun does_not_send/0).
 
-a_vm_that_reads_locally_knows_the_limit_of_a_proxy(Config) ->
-    in_real(Config, [{local_reads, true}], fun(_Bucket) -> does_not_send() end).
-
-%% Proxies are known where their buckets are read without a call.
 does_not_send() ->
     {ok, Proxy} = kv_bucket:start_link([]),
     Bucket = kv_proxy:native(Proxy),
     Large = binary:copy(<<"x">>, 5000),
-    ?assertEqual(infinity, kv_limits:of_node(node(Bucket))),
+    Known = kv_limits:of_node(node(Bucket)),
     ok = kv_limits:set(node(Bucket), 4999),
     try
         [
@@ -433,11 +430,11 @@ does_not_send() ->
                 ?assertExit({{too_large, 5000}, {gen_server, call, [Server, _, _]}}, kv_bucket:fetch(Server, Large)),
                 ?assertExit({{too_large, 5000}, _}, kv_bucket:delete(Server, Large))
             end
-         || Server <- [Bucket | [Proxy || kv_proxies:native(Proxy) =/= none]]
+         || Server <- [Bucket, Proxy]
         ],
         ?assertEqual({error, {too_large, 5000}}, kv_registry:create({kv_registry, node(Bucket)}, Large))
     after
-        ok = kv_limits:forget(node(Bucket))
+        ok = kv_limits:set(node(Bucket), Known)
     end,
     ?assertEqual(ok, kv_bucket:put(Bucket, k, Large)),
     ok = kv_bucket:stop(Proxy).
@@ -463,6 +460,8 @@ in_real(Config, Environment, Fun) ->
 the_defaults_take_what_people_put(Config) ->
     in_real(Config, [], fun(Bucket) ->
         Huge = binary:copy(<<"x">>, 135000000),
+        ?assertEqual({error, {too_large, 135000000}}, kv_bucket:put(Bucket, k, Huge)),
+        ok = kv_limits:forget(node(Bucket)),
         ?assertMatch({error, {too_large, Bytes}} when Bytes > 135000000, kv_bucket:put(Bucket, k, Huge, 30000)),
         Entries = [{N, binary:copy(<<"v">>, 1 bsl 20)} || N <- lists:seq(1, 130)],
         ?assertMatch({error, {too_large, _}}, kv_bucket:put_many(Bucket, Entries, 30000)),

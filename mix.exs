@@ -86,7 +86,8 @@ defmodule KV.MixProject do
         KV.StoreSupervisor,
         KV.BucketSupervisor,
         KV.Registry,
-        :kv_watch
+        :kv_watch,
+        :kv_nodes
       ],
       extra_applications: [:logger | @properties[:applications] -- [:kernel, :stdlib]],
       env: @properties[:env]

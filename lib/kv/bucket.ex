@@ -14,8 +14,8 @@ defmodule KV.Bucket do
       iex> KV.Bucket.get(bucket, "milk")
       3
 
-  Keys and values are any terms. Keys are the same when `===` says so: `1` and `1.0` are two keys. What the
-  bucket holds is lost when it ends.
+  Keys and values are any terms. Keys are the same when `===` says so: `1` and `1.0` are two keys. A bucket's
+  values are lost when the bucket ends, and when the C program does.
 
   A bucket can't run functions of yours: `Agent.get(bucket, fun)` is answered with
   `{:error, {:cannot_run_closures, text}}`. `Agent.stop/3`, `GenServer.call/3` and `:sys` work as with any
@@ -23,7 +23,42 @@ defmodule KV.Bucket do
 
   The last argument of each function is a time in milliseconds, 5000 by default. Functions exit as
   `GenServer.call/3` does: with `:noproc` when there is no such bucket, `:timeout` when it does not answer in
-  time, `{:nodedown, node}` when its node is lost.
+  time, `{:nodedown, node}` as soon as its node is lost.
+
+  ## In your own tree
+
+      children = [
+        {KV.Bucket, name: MyApp.Sessions, fill: {MyApp.Sessions, :load, []}},
+        {KV.Registry, name: MyApp.Names}
+      ]
+
+  The application `:kv` must be running: it is when your `mix.exs` lists `:kv` as a dependency.
+
+    * A bucket with a name is `:permanent`, and the name is its id. If the C program dies, the bucket stays: the proxy
+      keeps its pid and its name, and your supervisor notices nothing. As soon as the program is back, the proxy makes a
+      new native process, which is empty. `on_node_down: :exit` ends the proxy with `:noconnection` instead. Take
+      `:exit` where others monitor or link to the bucket, or rely on `:rest_for_one`.
+    * A bucket without a name is `:temporary` and ends with `:noconnection`. `on_node_down: :stay` makes it stay.
+    * `fill: {module, function, args}` puts data back. It is called as `apply(module, function, [bucket | args])` each
+      time the native process was made, with the native pid, and before any other request is served. If it raises, exits
+      or returns `{:error, reason}`, the bucket ends.
+    * `generation/1` counts: 1 at first, one more each time the C program took the values with it. A log line of level
+      `:warning` says what was lost; `KV.EventManager.add_handler/4` tells handlers.
+    * If the native process itself ends, by a kill, a stop or a crash, its proxy ends with the same reason, and your
+      supervisor starts one anew.
+    * If only the connection to the C program is lost, the bucket keeps its values.
+
+  While the node is away, calls of the proxy wait within their timeout, 10,000 messages or 64 MiB at most; beyond, they
+  exit with `{:nodedown, node}`. A call under way when the node is lost exits with `{:nodedown, node}` at once.
+  `GenServer.call(proxy, request, :infinity)` returns `{:error, {:nodedown, node}}`. Calls of the native pid never wait:
+  its process does not come back.
+
+  ## Requests over a limit
+
+  A request of more than `:max_frame` bytes (128 MiB), or nested deeper than `:max_depth` (2^20), changes nothing.
+  `put/4`, `put_new/4`, `put_many/3` and `delete_many/3` return `{:error, {:too_large, bytes}}` or
+  `{:error, {:too_deep, levels}}`. All others, whose answer may be any term, exit with `{{:too_large, bytes}, _}` or
+  `{{:too_deep, levels}, _}`. `t:refused/0` has the rest of the reasons.
 
   ## Speed
 
@@ -64,6 +99,10 @@ defmodule KV.Bucket do
     * `:evict` - what happens to a put that finds no room: with `:none`, the default, it is answered
       `{:error, :enomem}`; with `:lru` the entry goes that, of some that are looked at, was not used for longest; with
       `:ttl` the one that expires soonest, and none that never does.
+    * `:on_node_down` - what becomes of the proxy when the C program is gone: `:stay` or `:exit`. Default: `:stay` with
+      a name, `:exit` without.
+    * `:fill` - `{module, function, args}`, called each time the native process was made.
+    * `:id`, `:restart`, `:shutdown` - of the child specification.
   """
   @type option ::
           {:name, GenServer.name()}
@@ -71,18 +110,38 @@ defmodule KV.Bucket do
           | {:node, atom}
           | {:max_memory, pos_integer}
           | {:evict, :none | :lru | :ttl}
+          | {:on_node_down, :stay | :exit}
+          | {:fill, {module, atom, [term]} | nil}
+          | {:id, term}
+          | {:restart, :permanent | :transient | :temporary}
+          | {:shutdown, timeout | :brutal_kill}
 
   @typedoc "How long what is put stays there, and how long the answer is waited for; in milliseconds."
   @type put_option :: {:ttl, pos_integer | :infinity} | {:timeout, timeout}
 
   @type options :: [option] | %{optional(:name) => GenServer.name(), optional(atom) => term}
 
+  @typedoc """
+  Why the node refused a request, which has changed nothing then.
+
+    * `{:too_large, bytes}` - it is larger than `:max_frame` of `KV.Node`.
+    * `{:too_deep, levels}` - its terms are nested deeper than `:max_depth`, which is `levels`.
+    * `{:too_much_pending, bytes}` - more large messages were under way than the node keeps. Try again.
+    * `{:unsupported_term, :record | :integer}` - it holds a term that not every release of OTP can read.
+  """
+  @type refused ::
+          {:too_large | :too_deep | :too_much_pending, pos_integer}
+          | {:unsupported_term, :record | :integer}
+
   @doc """
   Starts an empty bucket, linked to the caller, and gives its proxy.
 
+  Waits for a node that is starting or restarting, at most for `:start_timeout` of `KV.Node`.
+
   Returns `{:ok, pid}`, or `{:error, reason}`: `{:bad_option, key}`; `{:already_started, pid}` when the name is
-  taken; `{:already_registered, pid}` when it is taken on the C node; `{:not_running, server}` and
-  `{:nodedown, node}` when there is no C node.
+  taken; `{:already_registered, pid}` when it is taken on the C node; `{:not_running, text}` when nobody starts a C
+  node, and the text says what to start; `{:start_timeout, ms}` or `{:nodedown, node}` when the node is not there in
+  time; or the reason for which `:fill` failed.
 
   ## Examples
 
@@ -93,33 +152,33 @@ defmodule KV.Bucket do
       {:error, {:already_started, bucket}}
       iex> KV.Bucket.start_link(colour: :red)
       {:error, {:bad_option, :colour}}
+      iex> {:ok, bucket} = KV.Bucket.start_link(fill: {KV.Bucket, :put_many, [%{"milk" => 3}]})
+      iex> KV.Bucket.get(bucket, "milk")
+      3
   """
   @doc since: "0.1.0"
   @spec start_link(options) :: {:ok, proxy} | {:error, term}
   def start_link(options \\ []), do: :kv_bucket.start_link(options)
 
   @doc """
-  A child specification. A bucket is `:temporary`: an empty one in its place would hide that its values are gone.
+  A child specification.
+
+  A bucket with a name has the name as its id and is `:permanent`. One without a name is `:temporary`: nobody would find
+  an empty one in its place. The options `:id`, `:restart` and `:shutdown` say otherwise.
 
   ## Examples
 
       iex> Supervisor.child_spec(KV.Bucket, []).restart
       :temporary
-      iex> KV.Bucket.child_spec(name: :shopping).start
-      {KV.Bucket, :start_link, [[name: :shopping]]}
+      iex> spec = KV.Bucket.child_spec(name: :shopping)
+      iex> {spec.id, spec.restart, spec.start}
+      {:shopping, :permanent, {KV.Bucket, :start_link, [[name: :shopping]]}}
+      iex> KV.Bucket.child_spec(name: :shopping, restart: :transient).restart
+      :transient
   """
   @doc since: "0.1.0"
   @spec child_spec(options) :: Supervisor.child_spec()
-  def child_spec(options) do
-    %{
-      id: __MODULE__,
-      start: {__MODULE__, :start_link, [options]},
-      restart: :temporary,
-      # The native process gets two seconds to end, and two more after it is killed.
-      shutdown: 5_000,
-      type: :worker
-    }
-  end
+  def child_spec(options), do: :kv_options.child_spec(options, __MODULE__, :temporary)
 
   @doc """
   The value under `key`, or `default`.
@@ -191,14 +250,15 @@ defmodule KV.Bucket do
       iex> KV.Bucket.get(bucket, "milk")
       1
 
-  `{:error, :enomem}` when there is no room: nothing has changed then.
+  `{:error, :enomem}` when there is no room, `{:error, reason}` with a reason of `t:refused/0` when the request is over a
+  limit: nothing has changed then.
 
       iex> {:ok, bucket} = KV.Bucket.start_link(max_memory: 1024)
       iex> KV.Bucket.put(bucket, "milk", String.duplicate("m", 1024))
       {:error, :enomem}
   """
   @doc since: "0.1.0"
-  @spec put(t, key, value, timeout | [put_option]) :: :ok | {:error, :enomem}
+  @spec put(t, key, value, timeout | [put_option]) :: :ok | {:error, :enomem | refused}
   def put(bucket, key, value, options \\ 5_000), do: :kv_bucket.put(bucket, key, value, options)
 
   @doc """
@@ -215,7 +275,7 @@ defmodule KV.Bucket do
       1
   """
   @doc since: "0.1.0"
-  @spec put_new(t, key, value, timeout | [put_option]) :: boolean | {:error, :enomem}
+  @spec put_new(t, key, value, timeout | [put_option]) :: boolean | {:error, :enomem | refused}
   def put_new(bucket, key, value, options \\ 5_000), do: :kv_bucket.put_new(bucket, key, value, options)
 
   @doc """
@@ -266,7 +326,7 @@ defmodule KV.Bucket do
   def size(bucket, timeout \\ 5_000), do: :kv_bucket.size(bucket, timeout)
 
   @doc """
-  All keys, in no order.
+  All keys, in no order. Exits with `{{:too_large, bytes}, _}` when they have more than 256 MiB.
 
   ## Examples
 
@@ -280,7 +340,7 @@ defmodule KV.Bucket do
   def keys(bucket, timeout \\ 5_000), do: :kv_bucket.keys(bucket, timeout)
 
   @doc """
-  All keys with their values.
+  All keys with their values. Exits with `{{:too_large, bytes}, _}` when they have more than 256 MiB.
 
   ## Examples
 
@@ -310,11 +370,27 @@ defmodule KV.Bucket do
   def clear(bucket, timeout \\ 5_000), do: :kv_bucket.clear(bucket, timeout)
 
   @doc """
+  Which life of the bucket this is: 1 for the native process that was made first, and one more each time it was lost
+  with its node and made anew.
+
+  If the number is the same as before, the bucket was not emptied meanwhile by the loss of its node.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.generation(bucket)
+      1
+  """
+  @doc since: "0.1.0"
+  @spec generation(t, timeout) :: pos_integer
+  def generation(bucket, timeout \\ 5_000), do: :kv_bucket.generation(bucket, timeout)
+
+  @doc """
   The values under `keys`, in their order, with `default` where there is none; all of one moment.
 
-  It is one message, however many keys. While it is answered, some 10 milliseconds for 100,000 keys, nothing else is. An
-  answer of more than 256 MiB is not made: `{:error, {:too_large, bytes}}`. Raises `ArgumentError` when `keys` is no proper
-  list. `take/3` gives a map.
+  It is one message, however many keys. While the node answers it, some 10 milliseconds for 100,000 keys, it serves
+  nothing else. Exits with `{{:too_large, bytes}, _}` when the answer would have more than 256 MiB. Raises
+  `ArgumentError` when `keys` is no proper list. `take/3` gives a map.
 
   ## Examples
 
@@ -326,8 +402,7 @@ defmodule KV.Bucket do
       [12, 0]
   """
   @doc since: "0.1.0"
-  @spec get_many(t, [key], default, timeout) :: [value | default] | {:error, {:too_large, pos_integer}}
-        when default: term
+  @spec get_many(t, [key], default, timeout) :: [value | default] when default: term
   def get_many(bucket, keys, default \\ nil, timeout \\ 5_000),
     do: :kv_bucket.get_many(bucket, keys, default, timeout)
 
@@ -344,7 +419,7 @@ defmodule KV.Bucket do
       %{"eggs" => nil}
   """
   @doc since: "0.1.0"
-  @spec take(t, [key], timeout) :: %{key => value} | {:error, {:too_large, pos_integer}}
+  @spec take(t, [key], timeout) :: %{key => value}
   def take(bucket, keys, timeout \\ 5_000), do: :kv_bucket.take(bucket, keys, timeout)
 
   @doc """
@@ -362,7 +437,7 @@ defmodule KV.Bucket do
       %{milk: 3, eggs: 12}
   """
   @doc since: "0.1.0"
-  @spec put_many(t, entries, timeout | [put_option]) :: :ok | {:error, :enomem}
+  @spec put_many(t, entries, timeout | [put_option]) :: :ok | {:error, :enomem | refused}
   def put_many(bucket, entries, options \\ 5_000), do: :kv_bucket.put_many(bucket, entries, options)
 
   @doc """
@@ -380,7 +455,7 @@ defmodule KV.Bucket do
       [:eggs]
   """
   @doc since: "0.1.0"
-  @spec delete_many(t, [key], timeout) :: non_neg_integer
+  @spec delete_many(t, [key], timeout) :: non_neg_integer | {:error, refused}
   def delete_many(bucket, keys, timeout \\ 5_000), do: :kv_bucket.delete_many(bucket, keys, timeout)
 
   @doc """

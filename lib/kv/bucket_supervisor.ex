@@ -2,7 +2,9 @@ defmodule KV.BucketSupervisor do
   @moduledoc """
   The supervisor of buckets: a `DynamicSupervisor` whose children are the local proxies of native buckets.
 
-  Buckets are `:temporary`: what a bucket held is gone with it, and an empty one in its place would hide that.
+  `start_bucket` starts every bucket as `:temporary`, with or without a name: an empty one in its place would hide that its
+  values are gone. `DynamicSupervisor.start_child/2` does as the child specification says: a bucket with a name is
+  `:permanent` there.
 
       iex> {:ok, bucket} = DynamicSupervisor.start_child(KV.BucketSupervisor, KV.Bucket)
       iex> KV.Bucket.put(bucket, "eggs", 3)
@@ -54,13 +56,16 @@ defmodule KV.BucketSupervisor do
   @doc """
   Starts a bucket in a supervisor. The options are those of `KV.Bucket.start_link/1`.
 
-  Returns `{:ok, pid}` with the pid of the proxy, or `{:error, reason}`.
+  The bucket is `:temporary`, whatever its options say. Returns `{:ok, pid}` with the pid of the proxy, or
+  `{:error, reason}`.
   """
   @doc since: "0.1.0"
   @spec start_bucket(Supervisor.supervisor(), KV.Bucket.options()) ::
           {:ok, KV.Bucket.proxy()} | {:error, term}
   def start_bucket(supervisor, options) do
-    case DynamicSupervisor.start_child(supervisor, {KV.Bucket, options}) do
+    spec = Supervisor.child_spec({KV.Bucket, options}, restart: :temporary)
+
+    case DynamicSupervisor.start_child(supervisor, spec) do
       {:ok, pid} -> {:ok, pid}
       {:error, reason} -> {:error, reason}
     end

@@ -22,7 +22,11 @@ defmodule KV.EventManager do
       KV.EventManager.add_handler(KV.EventManager, Printer, "bucket: ")
 
   The manager of the application is named `KV.EventManager`; it and its handlers outlive a crash of the registry, of
-  the buckets and of the C node. Whoever only wants to read events takes `stream/1`.
+  the buckets and of the C node. To only read events, take `stream/2`.
+
+  When the C program dies, no `:exit` event comes. A handler that was added by `add_handler/4` with `[:lost]` gets
+  `{:lost, name, pid}` instead, for each bucket and registry of this VM that was lost. `name` is a binary for a bucket of a
+  registry, else the name that the process was started with; for a process without a name no event comes.
   """
 
   @typedoc "An event manager."
@@ -33,7 +37,9 @@ defmodule KV.EventManager do
 
   @typedoc "What the registry tells."
   @type event ::
-          {:create, KV.Registry.name(), KV.Bucket.native()} | {:exit, KV.Registry.name(), KV.Bucket.native()}
+          {:create, KV.Registry.name(), KV.Bucket.native()}
+          | {:exit, KV.Registry.name(), KV.Bucket.native()}
+          | {:lost, KV.Registry.name() | GenServer.name(), KV.Bucket.native()}
 
   @doc """
   Starts an event manager, linked to the caller, under the local name `:name` if one is given.
@@ -72,11 +78,15 @@ defmodule KV.EventManager do
   @doc """
   Adds a handler, which is started with `handler.init(args)` and runs in the manager.
 
+  With `[:lost]` as the last argument it gets `{:lost, name, pid}` as well. Remove it by `delete_handler/3`.
+
   Returns `:ok`, `{:EXIT, reason}` when `init/1` crashed, or what `init/1` returned instead of `{:ok, state}`.
   """
   @doc since: "0.1.0"
-  @spec add_handler(t, handler, term) :: :ok | term
-  def add_handler(manager, handler, args), do: :gen_event.add_handler(manager, handler, args)
+  @spec add_handler(t, handler, term, [:lost]) :: :ok | term
+  def add_handler(manager, handler, args, events \\ []) do
+    :kv_event_manager.add_handler(manager, handler, args, events)
+  end
 
   @doc """
   Adds a handler that is removed when the calling process ends, as `:gen_event.add_sup_handler/3` does.
@@ -95,7 +105,7 @@ defmodule KV.EventManager do
   """
   @doc since: "0.1.0"
   @spec delete_handler(t, handler, term) :: term
-  def delete_handler(manager, handler, args), do: :gen_event.delete_handler(manager, handler, args)
+  def delete_handler(manager, handler, args), do: :kv_event_manager.delete_handler(manager, handler, args)
 
   @doc """
   All handlers of the manager.
@@ -108,7 +118,15 @@ defmodule KV.EventManager do
   """
   @doc since: "0.1.0"
   @spec which_handlers(t) :: [handler]
-  def which_handlers(manager), do: :gen_event.which_handlers(manager)
+  def which_handlers(manager) do
+    for handler <- :gen_event.which_handlers(manager) do
+      case handler do
+        # One that asked for losses.
+        {:kv_event_handler, handler} -> handler
+        handler -> handler
+      end
+    end
+  end
 
   @doc """
   Sends an event to all handlers, and returns at once.
@@ -127,7 +145,8 @@ defmodule KV.EventManager do
   @doc """
   The events of a manager as a stream, from the moment its consumer begins. It ends when the manager does.
 
-  Events wait in the mailbox of the consumer, which must be one process from beginning to end.
+  Events wait in the mailbox of the consumer, which must be one process from beginning to end. With `[:lost]` the stream
+  has the `{:lost, name, pid}` as well.
 
   ## Examples
 
@@ -139,16 +158,16 @@ defmodule KV.EventManager do
       [:tick, :tick]
   """
   @doc since: "0.1.0"
-  @spec stream(t) :: Enumerable.t()
-  def stream(manager) do
-    Stream.resource(fn -> subscribe(manager) end, &next/1, &unsubscribe/1)
+  @spec stream(t, [:lost]) :: Enumerable.t()
+  def stream(manager, events \\ []) do
+    Stream.resource(fn -> subscribe(manager, events) end, &next/1, &unsubscribe/1)
   end
 
   # The monitor's reference doubles as the id of the handler and the mark of its messages.
-  defp subscribe(manager) do
+  defp subscribe(manager, events) do
     reference = :erlang.monitor(:process, manager)
     handler = {KV.EventManager.Forwarder, reference}
-    :ok = :gen_event.add_handler(manager, handler, {self(), reference})
+    :ok = add_handler(manager, handler, {self(), reference}, events)
     {manager, reference}
   end
 
@@ -161,7 +180,7 @@ defmodule KV.EventManager do
 
   defp unsubscribe({manager, reference}) do
     if Process.demonitor(reference, [:flush, :info]) do
-      _ = :gen_event.delete_handler(manager, {KV.EventManager.Forwarder, reference}, :done)
+      _ = delete_handler(manager, {KV.EventManager.Forwarder, reference}, :done)
     end
 
     flush(reference)

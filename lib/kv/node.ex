@@ -2,8 +2,11 @@ defmodule KV.Node do
   @moduledoc """
   The C node: the process that starts the program `kv_node`, watches that it answers, and stops it.
 
-  It is running exactly as long as the program is, and a supervisor starts both anew. Its options, which the
-  application environment of `:kv` may hold, all of them optional:
+  It is running exactly as long as the program is, and a supervisor starts both anew. If only the connection to the
+  program is lost, it dials again, and the buckets keep their values. Meanwhile it asks over the program's standard input
+  whether the program answers.
+
+  Its options, which the application environment of `:kv` may hold, all of them optional:
 
     * `:program` - path of the program; `kv_node` in the priv directory of `:kv` by default.
     * `:node_name` - name of the C node, `:"alive@host"`. In a VM that is distributed as `foo@host` the
@@ -13,15 +16,21 @@ defmodule KV.Node do
     * `:start_timeout` - milliseconds until the program must be ready. Default: 10000.
     * `:ping_interval`, `:ping_timeout` - milliseconds between two questions whether the program still answers,
       and without an answer after which it is killed. Defaults: 1000 and 5000.
-    * `:stop_timeout` - milliseconds the program gets to stop, before SIGTERM, and again before SIGKILL.
+    * `:stop_timeout` - milliseconds the program gets to stop, once its standard input has ended, before SIGKILL.
       Default: 2000.
+    * `:reconnect_timeout` - milliseconds for which a lost connection is dialled again; 0 for not at all. Then the program
+      is started anew, and empty. Default: 60000.
     * `:delay_send` - whether what this VM sends to the program is gathered for a moment (`delay_send` of `:inet`), and
       read with a buffer of 128 KiB: many callers get up to twice as much done, and a single one loses nothing. Only the
       connection to this node is set so. Default: `true`.
     * `:max_memory` - bytes of all buckets together. A put over it is answered `{:error, :enomem}`, or others go for it,
       if the bucket says so. Default: three quarters of the memory of the machine.
-    * `:ticktime` (seconds), `:max_frame` (bytes), `:max_depth`, `:max_peers`, `:handshake_timeout`
-      (milliseconds), `:bind`, `:port`, `:log_level` - as `priv/kv_node --help` has them.
+    * `:max_frame` (128 MiB), `:max_depth` (2^20) - bytes of one message, and levels of its terms. A request over one of
+      them is answered with an error: see `KV.Bucket`.
+    * `:max_pending` (bytes, 1 GiB) - of the messages of one peer that have come in part.
+    * `:max_queue` (bytes, 512 MiB) - waiting for a peer that does not read, before the node gives it up.
+    * `:ticktime` (seconds), `:max_peers`, `:handshake_timeout` (milliseconds), `:bind`, `:port`, `:log_level` - as
+      `priv/kv_node --help` has them.
     * `:local_reads` - whether this VM reads buckets of the node without a call, from its memory; it loads a NIF.
       Default: `false`. docs/local-reads.md.
     * `:observer_names` - how many atoms may be made so that Observer shows proxies by the names of their buckets, for
@@ -51,7 +60,9 @@ defmodule KV.Node do
     * `{:fatal, reason, text}` - the program gave up, and says why.
     * `{:exited, status}`, `{:killed, signal}` - the program ended without a word.
     * `{:node_unresponsive, ms}` - the program did not answer for that long, and was killed.
-    * `{:nodedown, node}` - the connection was lost although the program runs.
+    * `{:nodedown, node}` - the connection was lost, and was not back after `:reconnect_timeout`.
+    * `{:vm_renamed, old, new}` - the VM was given another node name (`Node.stop/0`, `Node.start/2`). The program knows
+      its VM by name, so a new program is started.
   """
 
   @typedoc "An option, as listed above."

@@ -29,8 +29,11 @@ defmodule KV.Registry do
       ["groceries"]
 
   Functions that talk to a registry exit as `GenServer.call/3` does: with `:noproc` when there is none, with
-  `:timeout` when it does not answer within the time given in milliseconds, with `{:nodedown, node}` when its
+  `:timeout` when it does not answer within the time given in milliseconds, with `{:nodedown, node}` as soon as its
   node is lost.
+
+  If the C program dies, a registry of your own stays, with or without a name, and comes back without names. The section
+  "In your own tree" of `KV.Bucket` holds for registries as well.
   """
 
   use GenServer
@@ -47,21 +50,26 @@ defmodule KV.Registry do
       registry makes them itself, and they end with it.
     * `:event_manager` - a `:gen_event` process that is told of every bucket, such as `KV.EventManager`.
     * `:node` - the local name of the `KV.Node` to run on, when there are several.
+    * `:on_node_down` - what becomes of the proxy when the C program is gone: `:stay`, the default, or `:exit`.
+    * `:fill`, `:id`, `:restart`, `:shutdown` - as for `KV.Bucket`.
   """
   @type option ::
           {:name, GenServer.name()}
           | {:buckets, Supervisor.supervisor()}
           | {:event_manager, pid | atom | {atom, node}}
           | {:node, atom}
+          | {:on_node_down, :stay | :exit}
+          | {:fill, {module, atom, [term]} | nil}
+          | {:id, term}
+          | {:restart, :permanent | :transient | :temporary}
+          | {:shutdown, timeout | :brutal_kill}
 
   @doc """
   Starts an empty registry, linked to the caller.
 
   Takes a list of options, or an atom, which is short for `name: atom`.
 
-  Returns `{:ok, pid}`, or `{:error, reason}`: `{:bad_option, key}`; `{:already_started, pid}` when the name is
-  taken; `{:already_registered, pid}` when it is taken on the C node; `{:not_running, server}` and
-  `{:nodedown, node}` when there is no C node.
+  Returns `{:ok, pid}`, or `{:error, reason}` with a reason of `KV.Bucket.start_link/1`.
 
   ## Examples
 
@@ -119,31 +127,30 @@ defmodule KV.Registry do
   end
 
   @doc """
-  A child specification.
+  A child specification. The id is the name of the registry, or this module when it has none. A registry is `:permanent`.
+  The options `:id`, `:restart` and `:shutdown` say otherwise.
 
   ## Examples
 
       iex> %{id: KV.Registry, start: start} = KV.Registry.child_spec([])
       iex> start
       {KV.Registry, :start_link, [[]]}
+      iex> KV.Registry.child_spec(MyApp.Names).id
+      MyApp.Names
   """
   @doc since: "0.1.0"
   @spec child_spec([option] | atom) :: Supervisor.child_spec()
-  def child_spec(options) do
-    %{
-      id: __MODULE__,
-      start: {__MODULE__, :start_link, [options]},
-      restart: :permanent,
-      # The native process gets two seconds to end, and two more after it is killed.
-      shutdown: 5_000,
-      type: :worker
-    }
+  def child_spec(name) when is_atom(name) and name != nil do
+    %{child_spec(name: name) | start: {__MODULE__, :start_link, [name]}}
   end
+
+  def child_spec(options), do: :kv_options.child_spec(options, __MODULE__, :permanent)
 
   @doc """
   The bucket of that name.
 
-  Returns `{:ok, pid}` or `:error`; `{:error, {:bad_name, name}}` when the name is not a binary.
+  Returns `{:ok, pid}` or `:error`; `{:error, {:bad_name, name}}` when the name is not a binary. A name that is over the
+  limit of a message exits with `{{:too_large, bytes}, _}`.
 
   ## Examples
 
@@ -160,8 +167,8 @@ defmodule KV.Registry do
   Makes a bucket of that name, unless there is one.
 
   When this has returned `:ok`, a lookup by anybody finds the bucket. Returns `{:error, {:bad_name, name}}` when the
-  name is not a binary, `{:error, reason}` when the bucket supervisor could not start a bucket. To get the pid
-  at once: `GenServer.call(registry, {:create, name})`.
+  name is not a binary, `{:error, {:too_large, bytes}}` when it is over a limit (64 KiB), `{:error, reason}` when the
+  bucket supervisor could not start a bucket. To get the pid at once: `GenServer.call(registry, {:create, name})`.
 
   ## Examples
 
@@ -191,6 +198,18 @@ defmodule KV.Registry do
   def names(registry, timeout \\ 5_000), do: :kv_registry.names(registry, timeout)
 
   @doc """
+  Which life of the registry this is: see `KV.Bucket.generation/2`.
+
+  ## Examples
+
+      iex> KV.Registry.generation(KV.Registry)
+      1
+  """
+  @doc since: "0.1.0"
+  @spec generation(t, timeout) :: pos_integer
+  def generation(registry, timeout \\ 5_000), do: :kv_registry.generation(registry, timeout)
+
+  @doc """
   Ends the registry with reason `:normal`, and returns when it is gone.
 
   ## Examples
@@ -218,7 +237,7 @@ defmodule KV.Registry do
 
   @impl true
   @doc false
-  def init(:ok), do: :kv_proxy.init({:registry, %{node: :undefined, native: []}})
+  def init(:ok), do: :kv_proxy.init({:registry, %{node: :undefined, native: [], on_node_down: :stay}})
 
   @impl true
   @doc false

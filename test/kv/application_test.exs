@@ -51,6 +51,7 @@ defmodule KV.ApplicationTest do
     assert run("""
            :logger.set_primary_config(:level, :none)
            :ok = Application.stop(:logger)
+           :ok = Application.put_env(:logger, :level, :error)
            :ok = Application.load(:kv)
            IO.inspect(Application.start(:kv))
            IO.inspect(Application.ensure_all_started(:kv))
@@ -71,6 +72,7 @@ defmodule KV.ApplicationTest do
   @tag row: "AP-07"
   test "a VM that starts the application creates and looks up without any further call" do
     assert run("""
+           Logger.configure(level: :error)
            {:ok, _} = Application.ensure_all_started(:kv)
            :ok = KV.Registry.create(KV.Registry, "shopping")
            {:ok, bucket} = KV.Registry.lookup(KV.Registry, "shopping")

@@ -80,7 +80,7 @@ defmodule KV.RegistryTest do
     test "a registry that a test supervises ends with :shutdown when the test does", %{registry: registry} do
       reference = Process.monitor(registry)
       native = Process.monitor({registry, KV.Node.name()})
-      :ok = stop_supervised!(KV.Registry)
+      :ok = stop_supervised!(registry)
 
       assert down_reason(reference) == :shutdown
       assert down_reason(native) == :shutdown

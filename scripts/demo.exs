@@ -13,10 +13,13 @@ defmodule KV.Demo do
 
     step("The supervision tree", &tree/0)
     step("A bucket by name", &bucket_by_name/0)
+    step("A put is too large, a key too deep", &over_limits/0)
+    step("The connection to the C program is lost", &disconnect/0)
     step("A bucket is monitored and stopped", &stop_bucket/0)
     step("A bucket is killed", &kill_bucket/0)
     step("The registry is killed", &kill_registry/0)
     step("The C program is killed with SIGKILL", &kill_program/0)
+    step("The same, with a tree of your own", &own_tree/0)
     say("\nAll went as told.")
   end
 
@@ -41,6 +44,43 @@ defmodule KV.Demo do
       "there is one process more in the tree",
       DynamicSupervisor.count_children(KV.BucketSupervisor).active == 2
     )
+  end
+
+  defp over_limits do
+    bucket = lookup("shopping")
+    {ms, answer} = timed(fn -> KV.Bucket.put(bucket, "much", String.duplicate("x", 135_000_000)) end)
+
+    must(
+      "a put of 135 MB was answered in #{ms} ms: #{inspect(answer)}",
+      match?({:error, {:too_large, _}}, answer)
+    )
+
+    deep = Enum.reduce(1..1_100_000, [], fn _, term -> [term] end)
+    {ms, reason} = timed(fn -> exit_reason(fn -> KV.Bucket.get(bucket, deep) end) end)
+
+    must(
+      "a get of a key of 1,100,000 levels exited after #{ms} ms: #{inspect(reason)}",
+      match?({:too_deep, _}, reason)
+    )
+
+    must("the bucket is as it was", KV.Bucket.to_map(bucket) == %{"eggs" => 3})
+  end
+
+  defp disconnect do
+    bucket = lookup("shopping")
+    os_pid = KV.Node.os_pid()
+    reference = Process.monitor(bucket)
+
+    {ms, :ok} =
+      timed(fn ->
+        true = Node.disconnect(KV.Node.name())
+        must("a monitor got DOWN with :noconnection, as in OTP", down(reference) == :noconnection)
+        await(fn -> KV.Registry.lookup(KV.Registry, "shopping") == {:ok, bucket} end)
+      end)
+
+    must("the bucket has kept its pid and its eggs", KV.Bucket.get(bucket, "eggs") == 3)
+    must("the C program is the same process", KV.Node.os_pid() == os_pid)
+    recovered("the connection", ms)
   end
 
   defp stop_bucket do
@@ -120,6 +160,39 @@ defmodule KV.Demo do
     recovered("node, registry and bucket supervisor", ms)
   end
 
+  defp own_tree do
+    data = %{"theme" => "dark"}
+
+    children = [
+      {KV.Bucket, name: KV.Demo.Sessions},
+      {KV.Bucket, name: KV.Demo.Settings, fill: {KV.Bucket, :put_many, [data]}},
+      {KV.Registry, name: KV.Demo.Names}
+    ]
+
+    # Not one restart is allowed.
+    {:ok, supervisor} = Supervisor.start_link(children, strategy: :one_for_one, max_restarts: 0)
+    before = Supervisor.which_children(supervisor)
+    for name <- [KV.Demo.Sessions, KV.Demo.Settings], do: KV.Bucket.put(name, "user", 1)
+    os_pid = KV.Node.os_pid()
+
+    {ms, :ok} =
+      timed(fn ->
+        {_, 0} = System.cmd("kill", ["-KILL", Integer.to_string(os_pid)])
+        await(fn -> KV.Bucket.generation(KV.Demo.Sessions) == 2 end)
+      end)
+
+    must(
+      "its supervisor has the same children, and restarted none",
+      Supervisor.which_children(supervisor) == before
+    )
+
+    must("the bucket without :fill is empty", KV.Bucket.to_map(KV.Demo.Sessions) == %{})
+    must("the bucket with :fill has its data again", KV.Bucket.to_map(KV.Demo.Settings) == data)
+    must("the registry answers", KV.Registry.create(KV.Demo.Names, "basket") == :ok)
+    recovered("the buckets of your own tree", ms)
+    Supervisor.stop(supervisor)
+  end
+
   # What the steps are made of
 
   defp create(name) do
@@ -141,9 +214,17 @@ defmodule KV.Demo do
   end
 
   # Until another registry than the one that was killed answers.
-  defp await_service(killed, deadline \\ System.monotonic_time(:millisecond) + @deadline) do
+  defp await_service(killed) do
+    await(fn ->
+      pid = Process.whereis(KV.Registry)
+      is_pid(pid) and pid != killed and GenServer.call(pid, {:lookup, "shopping"}) == :error
+    end)
+  end
+
+  # Until it is true, and exits no more.
+  defp await(question, deadline \\ System.monotonic_time(:millisecond) + @deadline) do
     cond do
-      serves?(killed) ->
+      exit_reason(question) == true ->
         :ok
 
       System.monotonic_time(:millisecond) > deadline ->
@@ -151,17 +232,15 @@ defmodule KV.Demo do
 
       true ->
         Process.sleep(1)
-        await_service(killed, deadline)
+        await(question, deadline)
     end
   end
 
-  defp serves?(killed) do
-    case Process.whereis(KV.Registry) do
-      pid when is_pid(pid) and pid != killed -> GenServer.call(pid, {:lookup, "shopping"}) == :error
-      _ -> false
-    end
+  # The value, or the reason of the exit.
+  defp exit_reason(fun) do
+    fun.()
   catch
-    :exit, _ -> false
+    :exit, {reason, _call} -> reason
   end
 
   defp print(id, pid, type, lead, indent) do

@@ -167,7 +167,7 @@ defmodule KV.Registry do
   Makes a bucket of that name, unless there is one.
 
   When this has returned `:ok`, a lookup by anybody finds the bucket. Returns `{:error, {:bad_name, name}}` when the
-  name is not a binary, `{:error, {:too_large, bytes}}` when it is over a limit (64 KiB), `{:error, reason}` when the
+  name is not a binary, `{:error, {:name_too_long, bytes}}` when it has more than 64 KiB, `{:error, reason}` when the
   bucket supervisor could not start a bucket. To get the pid at once: `GenServer.call(registry, {:create, name})`.
 
   ## Examples
@@ -185,7 +185,7 @@ defmodule KV.Registry do
   def create(registry, name, timeout \\ 5_000), do: :kv_registry.create(registry, name, timeout)
 
   @doc """
-  All names, in no order.
+  All names, in no order. Exits with `{{:too_large, bytes}, _}` when they have more than 256 MiB.
 
   ## Examples
 

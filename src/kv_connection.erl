@@ -53,9 +53,7 @@ later(#connection{pause = Pause} = Connection) ->
 
 %% @doc It is there again, and was lost for so many milliseconds.
 -spec found(t()) -> {non_neg_integer(), t()}.
-found(#connection{lost = undefined} = Connection) ->
-    {0, Connection};
-found(#connection{lost = Lost} = Connection) ->
+found(#connection{lost = Lost} = Connection) when is_integer(Lost) ->
     {erlang:monotonic_time(millisecond) - Lost, Connection#connection{lost = undefined, question = undefined}}.
 
 %% @doc Dials, or says why there is no use in it any more.

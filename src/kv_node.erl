@@ -388,8 +388,15 @@ connection_lost(#state{server = Server, connection = Connection, pulse = Pulse} 
             State
     end.
 
+%% The first connection was greeted when this process started.
+connection_found(#state{connection = Connection} = State) ->
+    case kv_connection:is_up(Connection) of
+        true -> State;
+        false -> connection_back(State)
+    end.
+
 %% Greeting takes a round trip, and longer with a node that hangs: a process of its own does it.
-connection_found(#state{node = Node, connection = Connection} = State) ->
+connection_back(#state{node = Node, connection = Connection} = State) ->
     {Ms, Found} = kv_connection:found(Connection),
     _ = Ms >= ?EXIT_STATUS_GRACE andalso kv_node_log:connection_back(Node, Ms),
     Server = self(),

@@ -23,7 +23,11 @@
 %% @doc The program serves: for the first time, or again.
 -spec serves(first | {back_after, non_neg_integer()}, node(), pos_integer(), map()) -> ok.
 serves(How, Node, OsPid, Facts) ->
-    ?LOG(notice, "~ts ~ts: OS process ~b, version ~ts~ts", [Node, how(How), OsPid, maps:get(version, Facts), limits(Facts)]).
+    log(notice, "~ts ~ts: OS process ~b, version ~ts~ts", [Node, how(How), OsPid, maps:get(version, Facts), limits(Facts)]).
+
+%% As text: Elixir's logger would write terms in its own way, and over several lines.
+log(Level, Format, Arguments) ->
+    ?LOG(Level, "~ts", [io_lib:format(Format, Arguments)]).
 
 how(first) -> "has started";
 how({back_after, Ms}) -> io_lib:format("is back after ~b ms", [Ms]).
@@ -35,7 +39,7 @@ limits(Facts) ->
 %% @doc The program is gone, and all that its volatile processes held.
 -spec lost(node(), term(), totals(), [kv_proxies:proxy()]) -> ok.
 lost(Node, Reason, Totals, Proxies) ->
-    ?LOG(warning, "~ts is lost (~0tp)~ts~ts", [Node, Reason, totals(Totals), named(Proxies)]).
+    log(warning, "~ts is lost (~0tp)~ts~ts", [Node, Reason, totals(Totals), named(Proxies)]).
 
 totals(undefined) ->
     "";
@@ -58,7 +62,8 @@ named(Proxies) ->
         Names -> ["; by name: ", lists:join(", ", [shown(Name) || Name <- lists:sublist(Names, ?NAMES_MAX)]), more(length(Names))]
     end.
 
-shown(Name) when is_atom(Name) -> io_lib:format("~ts", [Name]);
+shown(Name) when is_atom(Name) -> kv_text:atom(Name);
+shown(Name) when is_binary(Name) -> io_lib:format("~0tp", [Name]);
 shown(Name) -> io_lib:format("~0tP", [Name, 9]).
 
 more(Number) when Number > ?NAMES_MAX -> io_lib:format(", and ~b more", [Number - ?NAMES_MAX]);
@@ -67,14 +72,14 @@ more(_Number) -> "".
 %% @doc The program could not be started again.
 -spec cannot_start(atom(), term(), non_neg_integer()) -> ok.
 cannot_start(Server, Reason, NextMs) ->
-    ?LOG(error, "~ts cannot start (~0tp), next try in ~b ms", [Server, Reason, NextMs]).
+    log(error, "~ts cannot start (~0tp), next try in ~b ms", [kv_text:atom(Server), Reason, NextMs]).
 
 %% @doc The connection is lost, and the program is running.
 -spec connection_lost(node(), non_neg_integer()) -> ok.
 connection_lost(Node, Timeout) ->
-    ?LOG(warning, "the connection to ~ts is lost; its program is running, and is dialled for ~b ms", [Node, Timeout]).
+    log(warning, "the connection to ~ts is lost; its program is running, and is dialled for ~b ms", [Node, Timeout]).
 
 %% @doc And is back.
 -spec connection_back(node(), non_neg_integer()) -> ok.
 connection_back(Node, Ms) ->
-    ?LOG(notice, "the connection to ~ts is back after ~b ms", [Node, Ms]).
+    log(notice, "the connection to ~ts is back after ~b ms", [Node, Ms]).

@@ -57,6 +57,7 @@ is_name(Name) -> is_atom(Name).
 
 %% @doc The name in the form that gen_server takes.
 -spec name(map()) -> kv_proxy:name().
+name(#{name := nil}) -> undefined;
 name(#{name := Name}) when is_atom(Name), Name =/= undefined -> {local, Name};
 name(#{name := Name}) -> Name;
 name(#{}) -> undefined.

@@ -195,6 +195,8 @@ refuse_waiting(#state{life = Life} = State) ->
     {reply, term(), #state{}} | {noreply, #state{}}.
 handle_call({'$kv_native'}, _From, #state{here = Native} = State) when is_pid(Native) ->
     {reply, Native, State};
+handle_call({'$kv_waits', Alias}, _From, #state{waiting = Waiting, relay = Relay} = State) ->
+    {reply, kv_waiting:has(Alias, Waiting) orelse kv_relay:has(Alias, Relay), State};
 handle_call(Request, From, #state{here = Native} = State) when is_pid(Native) ->
     case kv_relay:is_direct(From) of
         true ->

@@ -7,7 +7,7 @@
 %% @private
 -module(kv_relay).
 
--export([new/0, is_direct/1, call/3, kv_call/3, answer/2, lose/2, refuse/2, count/1]).
+-export([new/0, is_direct/1, call/3, kv_call/3, has/2, answer/2, lose/2, refuse/2, count/1]).
 
 -export_type([t/0]).
 
@@ -40,6 +40,10 @@ call(From, Request, Relay) ->
 kv_call(CallersAlias, Request, Relay) ->
     Alias = erlang:alias([reply]),
     {{'$kv_call', Alias, Request}, Relay#{Alias => {kv_call, CallersAlias}}}.
+
+%% @doc Whether a call of kv_call waits for its answer.
+-spec has(reference(), t()) -> boolean().
+has(CallersAlias, Relay) -> lists:member({kv_call, CallersAlias}, maps:values(Relay)).
 
 %% @doc Hands an answer to the caller whom it is for; `other': the message is none.
 -spec answer(term(), t()) -> {ok, t()} | other.

@@ -5,7 +5,7 @@
 -module(kv_text).
 
 -export([print/2, tree/1, table/4, unavailable/2, colours/0]).
--export([count/3, number/1, bytes/1]).
+-export([count/3, number/1, bytes/1, atom/1]).
 
 -export_type([line/0]).
 
@@ -203,7 +203,8 @@ shown_name(undefined) -> "";
 shown_name(Name) when is_atom(Name) -> atom(Name);
 shown_name(Name) -> ["\"", clean(Name), "\""].
 
-%% As the language has it whose name it is.
+%% @doc As the language has it whose name it is.
+-spec atom(atom()) -> iolist().
 atom(Atom) ->
     case atom_to_list(Atom) of
         "Elixir." ++ Name -> clean(Name);

@@ -5,7 +5,7 @@
 %% @private
 -module(kv_waiting).
 
--export([new/0, add/2, cancel/2, take/2, count/1]).
+-export([new/0, add/2, has/2, cancel/2, take/2, count/1]).
 
 -export_type([t/0, message/0]).
 
@@ -46,6 +46,17 @@ request({info, Message}) -> Message.
 
 -spec count(t()) -> non_neg_integer().
 count(#waiting{count = Count}) -> Count.
+
+%% @doc Whether a call of kv_call is there. O(messages).
+-spec has(reference(), t()) -> boolean().
+has(Alias, #waiting{messages = Messages}) ->
+    lists:any(
+        fun
+            ({kv_call, _Pid, One, _Request}) -> One =:= Alias;
+            (_Message) -> false
+        end,
+        queue:to_list(Messages)
+    ).
 
 %% @doc A call is not waited for any more. O(messages).
 -spec cancel(reference(), t()) -> t().

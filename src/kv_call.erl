@@ -39,7 +39,7 @@ call(Server, Request, Timeout) when is_pid(Server), node(Server) =/= node(), ?IS
             Reply
     end;
 call(Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    case proxy(Server) of
+    case native_proxy(Server) of
         {Proxy, Node} ->
             case await(send_to_proxy(Proxy, Node, Request), Timeout) of
                 {reply, Reply} -> Reply;
@@ -50,6 +50,18 @@ call(Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
     end;
 call(Server, Request, Timeout) ->
     gen_server:call(Server, Request, Timeout).
+
+%% A process that is no native one, on a node that is none, may stand behind a proxy, too.
+native_proxy(Server) ->
+    case proxy(Server) of
+        {Proxy, Node} ->
+            case kv_watch:watcher(Node) of
+                plain -> none;
+                _ -> {Proxy, Node}
+            end;
+        none ->
+            none
+    end.
 
 %% A proxy of this VM, however it is named, and the node of its native process.
 proxy(Pid) when is_pid(Pid), node(Pid) =:= node() ->
@@ -112,7 +124,7 @@ send(Server, Request) when is_pid(Server), node(Server) =/= node() ->
             {server, gen_server:send_request(Server, Request), Server}
     end;
 send(Server, Request) ->
-    case proxy(Server) of
+    case native_proxy(Server) of
         {Proxy, Node} -> send_to_proxy(Proxy, Node, Request);
         none -> {server, gen_server:send_request(Server, Request), Server}
     end.

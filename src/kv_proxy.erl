@@ -46,7 +46,7 @@
     start_bucket :: undefined | {module(), atom(), [term()]},
     life :: kv_life:t(),
     waiting = kv_waiting:new() :: kv_waiting:t(),
-    relay = kv_relay:new() :: kv_relay:t(),
+    relay = kv_relayed:new() :: kv_relayed:t(),
     %% Creators of buckets that are at work.
     creators = #{} :: #{reference() => binary()}
 }).
@@ -170,7 +170,7 @@ arrive(#state{life = Life} = State) ->
     Here.
 
 lose(#state{life = Life, relay = Relay} = State) ->
-    State#state{relay = kv_relay:lose(kv_life:nodedown(Life), Relay)}.
+    State#state{relay = kv_relayed:lose(kv_life:nodedown(Life), Relay)}.
 
 take_waiting(#state{waiting = Waiting, life = Life} = State) ->
     {monitored_by, Callers} = case kv_waiting:count(Waiting) of
@@ -182,7 +182,7 @@ take_waiting(#state{waiting = Waiting, life = Life} = State) ->
     {Wanted, State#state{waiting = kv_waiting:new()}}.
 
 refuse(Messages, Life) ->
-    lists:foreach(fun(Message) -> kv_relay:refuse(Message, kv_life:nodedown(Life)) end, Messages).
+    lists:foreach(fun(Message) -> kv_relayed:refuse(Message, kv_life:nodedown(Life)) end, Messages).
 
 refuse_waiting(#state{life = Life} = State) ->
     {Waiting, _} = take_waiting(lose(State)),
@@ -196,9 +196,9 @@ refuse_waiting(#state{life = Life} = State) ->
 handle_call({'$kv_native'}, _From, #state{here = Native} = State) when is_pid(Native) ->
     {reply, Native, State};
 handle_call({'$kv_waits', Alias}, _From, #state{waiting = Waiting, relay = Relay} = State) ->
-    {reply, kv_waiting:has(Alias, Waiting) orelse kv_relay:has(Alias, Relay), State};
+    {reply, kv_waiting:has(Alias, Waiting) orelse kv_relayed:has(Alias, Relay), State};
 handle_call(Request, From, #state{here = Native} = State) when is_pid(Native) ->
-    case kv_relay:is_direct(From) of
+    case kv_relayed:is_direct(From) of
         true ->
             ok = pass_on({'$gen_call', From, Request}, Native),
             {noreply, State};
@@ -249,7 +249,7 @@ message(Message, State) ->
     {noreply, hand_on(Message, State)}.
 
 hand_on(Message, #state{here = Native, relay = Relay} = State) ->
-    case kv_relay:answer(Message, Relay) of
+    case kv_relayed:answer(Message, Relay) of
         {ok, Rest} ->
             State#state{relay = Rest};
         other when is_pid(Native) ->
@@ -267,11 +267,11 @@ relay({call, From, {'$kv_native'}}, #state{here = Native} = State) ->
     ok = gen_server:reply(From, Native),
     State;
 relay({call, From, Request}, #state{here = Native, relay = Relay} = State) ->
-    {Message, More} = kv_relay:call(From, Request, Relay),
+    {Message, More} = kv_relayed:call(From, Request, Relay),
     ok = pass_on(Message, Native),
     State#state{relay = More};
 relay({kv_call, _Pid, Alias, Request}, #state{here = Native, relay = Relay} = State) ->
-    {Message, More} = kv_relay:kv_call(Alias, Request, Relay),
+    {Message, More} = kv_relayed:kv_call(Alias, Request, Relay),
     ok = pass_on(Message, Native),
     State#state{relay = More};
 relay({cast, Request}, #state{here = Native} = State) ->
@@ -286,7 +286,7 @@ wait(Message, #state{waiting = Waiting, life = Life} = State) ->
         {ok, More} ->
             State#state{waiting = More};
         full ->
-            ok = kv_relay:refuse(Message, kv_life:nodedown(Life)),
+            ok = kv_relayed:refuse(Message, kv_life:nodedown(Life)),
             State
     end.
 
@@ -390,7 +390,7 @@ format_status(Status) ->
 shown(#state{kind = Kind, life = Life, label = Label, creators = Creators} = State) ->
     Shown = #{kind => Kind, native => kv_life:native(Life), label => Label},
     Counts = #{
-        relayed => kv_relay:count(State#state.relay),
+        relayed => kv_relayed:count(State#state.relay),
         creators => map_size(Creators),
         waiting => kv_waiting:count(State#state.waiting),
         lives_before => max(0, kv_life:generation(Life) - 1)

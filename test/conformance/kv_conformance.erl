@@ -56,8 +56,14 @@ elixir() ->
 
 %% kv_bucket:start_link([{node, native}]) in the caller's VM uses what kv_node would have said.
 pretend_node_server({Server, Node}) ->
-    Pid = spawn(fun() -> receive never -> ok end end),
-    persistent_term:put({kv_node, Server}, {Node, Pid}).
+    Test = self(),
+    Pid = spawn(fun() ->
+        ok = kv_nodes:expected(Server, self(), 5000),
+        ok = kv_nodes:up(Server, Node, 1),
+        Test ! {self(), up},
+        receive never -> ok end
+    end),
+    receive {Pid, up} -> persistent_term:put({kv_node, Server}, {Node, Pid}) end.
 
 %% Holds the program's standard input, and what it printed.
 start_program(Name, Arguments, Config) ->

@@ -2,7 +2,7 @@
 %% what its options mean. Written as a BEAM programmer would write them, and as docs/native-protocol.md says.
 -module(kv_reference).
 
--export([enter/4, owner_ended/1, load_on/1]).
+-export([enter/4, generation/0, owner_ended/1, load_on/1]).
 
 -type options() :: #{atom() => term()}.
 
@@ -17,6 +17,7 @@ enter(Module, Known, List, Init) ->
         ok ->
             %% An owner that ends as soon as it is told is still watched by then.
             ok = watch_owner(Options),
+            _ = put(generation, maps:get(generation, Options, 1)),
             ok = acknowledge(Options, {ok, self()}),
             gen_server:enter_loop(Module, [], Init(Options));
         {error, Reason} ->
@@ -46,6 +47,8 @@ is_value(creator, Value) -> is_pid(Value);
 is_value(name, Value) -> is_atom(Value) andalso Value =/= '';
 is_value(label, Value) -> is_binary(Value);
 is_value(ancestors, Value) -> is_list(Value) andalso length(Value) =< 16 andalso lists:all(fun is_ancestor/1, Value);
+is_value(generation, Value) -> is_integer(Value) andalso Value > 0;
+is_value(only, Value) -> Value =:= true;
 is_value(max_memory, Value) -> is_integer(Value) andalso Value > 0;
 is_value(evict, Value) -> lists:member(Value, [none, lru, ttl]);
 is_value(event_manager, {Name, Node}) -> is_atom(Name) andalso is_atom(Node);
@@ -74,6 +77,10 @@ watch_owner(#{owner := Owner}) ->
     ok;
 watch_owner(_Options) ->
     ok.
+
+-spec generation() -> pos_integer().
+generation() ->
+    get(generation).
 
 -spec owner_ended(reference()) -> boolean().
 owner_ended(Monitor) ->

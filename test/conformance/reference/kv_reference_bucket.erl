@@ -10,9 +10,12 @@
 
 -spec init(term()) -> no_return().
 init(List) ->
-    kv_reference:enter(?MODULE, [owner, name, label, ancestors, max_memory, evict], List, fun(_Options) -> #{} end).
+    Known = [owner, name, label, ancestors, generation, only, max_memory, evict],
+    kv_reference:enter(?MODULE, Known, List, fun(_Options) -> #{} end).
 
 -spec handle_call(term(), gen_server:from(), map()) -> {reply, term(), map()}.
+handle_call(generation, _From, Map) ->
+    {reply, kv_reference:generation(), Map};
 handle_call({get, Key}, _From, Map) ->
     {reply, maps:get(Key, Map, nil), Map};
 handle_call({get, Key, Default}, _From, Map) ->

@@ -9,7 +9,8 @@
 
 -spec init(term()) -> no_return().
 init(List) ->
-    kv_reference:enter(?MODULE, [owner, name, creator, event_manager, label, ancestors], List, fun(Options) ->
+    Known = [owner, name, creator, event_manager, label, ancestors, generation, only],
+    kv_reference:enter(?MODULE, Known, List, fun(Options) ->
         _ = put(?WAITING, #{}),
         _ = put('$creator', maps:get(creator, Options, undefined)),
         _ = put('$events', maps:get(event_manager, Options, undefined)),
@@ -29,6 +30,15 @@ handle_call({Request, Name} = Call, From, Names) when Request =:= lookup; Reques
         {_, #{Name := Calls} = Waiting} -> {noreply, Names, wait(Name, Calls ++ [{Call, From}], Waiting)};
         {_, _} when Request =:= lookup -> {reply, error, Names};
         {_, _} -> {noreply, create(Name, [{Call, From}], Names)}
+    end;
+handle_call(generation, _From, Names) ->
+    {reply, kv_reference:generation(), Names};
+handle_call({bucket_created, Name, Pid}, _From, Names) when is_binary(Name), is_pid(Pid) ->
+    case {Names, get(?WAITING)} of
+        {#{Name := Pid}, _} -> {reply, ok, Names};
+        {#{Name := Other}, _} -> {reply, {error, {already_created, Other}}, Names};
+        {_, #{Name := _}} -> {reply, ok, settle(Name, {ok, Pid}, Names)};
+        {_, _} -> {reply, {error, unknown_name}, Names}
     end;
 handle_call(names, _From, Names) ->
     {reply, maps:keys(Names), Names};

@@ -5,7 +5,7 @@
 %% do_call/4) and waits for an answer or the end of the proxy; a call from another node, to which the C node may have no
 %% connection, since it dials nobody; and a call that has waited for the node.
 %% @private
--module(kv_relay).
+-module(kv_relayed).
 
 -export([new/0, is_direct/1, call/3, kv_call/3, has/2, answer/2, lose/2, refuse/2, count/1]).
 

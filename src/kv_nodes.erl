@@ -11,14 +11,13 @@
 %%                     +------------------+--- gone/2 ---+
 %% '''
 %%
-%% Any VM that has this code may start buckets on a node of its own. So the server is started when it is first needed, below
-%% `kernel_safe_sup', as {@link kv_watch} is.
+%% It is started when it is first needed: {@link kv_on_demand}.
 %% @private
 -module(kv_nodes).
 -behaviour(gen_server).
 
 -export([expected/3, up/3, lost/1, silent/2, gone/2]).
--export([status/1, await/2, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1, start_link/0]).
+-export([status/1, await/2, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([status/0, place/0]).
@@ -77,7 +76,7 @@ gone(Server, How) ->
     tell({gone, Server, How}).
 
 tell(Message) ->
-    ok = ensure_server(),
+    ok = kv_on_demand:ensure(?MODULE),
     gen_server:call(?MODULE, Message, infinity).
 
 %%% Asked by proxies and callers
@@ -172,45 +171,20 @@ text(Format, Arguments) ->
 %% that is the last message. The reference is that of a monitor on this server, which a subscription does not outlive.
 -spec subscribe(atom()) -> {status(), reference()}.
 subscribe(Server) ->
-    ok = ensure_server(),
+    ok = kv_on_demand:ensure(?MODULE),
     Monitor = erlang:monitor(process, ?MODULE),
     {gen_server:call(?MODULE, {subscribe, Server, self()}, infinity), Monitor}.
 
 %% @doc A monitor on this server, for a kv_node: what it has told is forgotten when this server ends.
 -spec monitor() -> reference().
 monitor() ->
-    ok = ensure_server(),
+    ok = kv_on_demand:ensure(?MODULE),
     erlang:monitor(process, ?MODULE).
 
 %% @doc A message that was on its way may still come.
 -spec unsubscribe(atom()) -> ok.
 unsubscribe(_Server) ->
     gen_server:cast(?MODULE, {unsubscribe, self()}).
-
-ensure_server() ->
-    _ = whereis(?MODULE) =:= undefined andalso start_server(whereis(kernel_safe_sup)),
-    ok.
-
-start_server(undefined) ->
-    gen_server:start({local, ?MODULE}, ?MODULE, [], []);
-start_server(Supervisor) ->
-    supervisor:start_child(Supervisor, #{
-        id => ?MODULE,
-        start => {?MODULE, start_link, []},
-        %% It is started again when it is needed again. However often it ends, nothing else of the VM must.
-        restart => temporary,
-        shutdown => brutal_kill,
-        type => worker,
-        modules => [?MODULE]
-    }).
-
-%% @private
--spec start_link() -> {ok, pid()} | {error, term()}.
-start_link() ->
-    case gen_server:start_link({local, ?MODULE}, ?MODULE, [], []) of
-        {ok, Pid} -> {ok, Pid};
-        {error, Reason} -> {error, Reason}
-    end.
 
 %%% The server
 

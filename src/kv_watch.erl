@@ -5,13 +5,12 @@
 %% whether the process that it calls is alive the C node tells it. So there is one watcher for each connected node
 %% that has been called, and this server, which starts them. It also finds out whether a node is such a C node.
 %%
-%% Any VM that has this code may call buckets, also one where the application kv does not run: like `timer', the server
-%% is therefore started when it is first needed, below `kernel_safe_sup'.
+%% It is started when it is first needed: {@link kv_on_demand}.
 %% @private
 -module(kv_watch).
 -behaviour(gen_server).
 
--export([watcher/1, start/1, start/2, local/1, locals/0, start_link/0, publish_registry/3, publish_proxy/1]).
+-export([watcher/1, start/1, start/2, local/1, locals/0, publish_registry/3, publish_proxy/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([local/0]).
@@ -44,13 +43,13 @@ watcher(Node) ->
 %% @doc Begins to watch a node, and does not wait for it. The node should be connected.
 -spec start(node()) -> ok.
 start(Node) ->
-    ok = ensure_server(),
+    ok = kv_on_demand:ensure(?MODULE),
     gen_server:cast(?MODULE, {watch, Node}).
 
 %% @doc Watches a node and waits until it is known what it is, and whether it is read locally if LocalReads wants that.
 -spec start(node(), boolean()) -> local().
 start(Node, LocalReads) ->
-    ok = ensure_server(),
+    ok = kv_on_demand:ensure(?MODULE),
     try
         gen_server:call(?MODULE, {watch, Node, LocalReads}, ?START_TIMEOUT)
     catch
@@ -81,36 +80,11 @@ publish_registry(Proxy, Name, Native) ->
 %% two only.
 -spec publish_proxy(kv_proxies:proxy()) -> ok.
 publish_proxy(Proxy) ->
-    ok = ensure_server(),
+    ok = kv_on_demand:ensure(?MODULE),
     try
         gen_server:call(?MODULE, {proxy, Proxy}, infinity)
     catch
         exit:_ -> ok
-    end.
-
-ensure_server() ->
-    _ = whereis(?MODULE) =:= undefined andalso start_server(whereis(kernel_safe_sup)),
-    ok.
-
-start_server(undefined) ->
-    gen_server:start({local, ?MODULE}, ?MODULE, [], []);
-start_server(Supervisor) ->
-    supervisor:start_child(Supervisor, #{
-        id => ?MODULE,
-        start => {?MODULE, start_link, []},
-        %% It is started again when it is needed again. However often it ends, nothing else of the VM must.
-        restart => temporary,
-        shutdown => brutal_kill,
-        type => worker,
-        modules => [?MODULE]
-    }).
-
-%% @private
--spec start_link() -> {ok, pid()} | {error, term()}.
-start_link() ->
-    case gen_server:start_link({local, ?MODULE}, ?MODULE, [], []) of
-        {ok, Pid} -> {ok, Pid};
-        {error, Reason} -> {error, Reason}
     end.
 
 %% @private

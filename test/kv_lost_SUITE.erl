@@ -6,6 +6,7 @@
 
 -export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -compile([export_all, nowarn_export_all]).
+-import(kv_loss, [async/1, await/1, kill/0, disconnect_and_await/0, is_up/0, lose/0, find/0, buckets/0, away_program/1]).
 
 suite() -> [{timetrap, {seconds, 100}}].
 
@@ -54,7 +55,9 @@ end_per_testcase(_Case, Config) ->
     is_process_alive(Vm) andalso kv_test:stop_vm(Vm),
     ok.
 
-in(Config, Fun) -> in(Config, [], Fun).
+in(Config, Fun) -> kv_loss:in(Config, [], Fun).
+
+in(Config, Environment, Fun) -> kv_loss:in(Config, Environment, Fun).
 
 %%% The connection
 
@@ -203,42 +206,25 @@ create(Name) ->
 
 what_ended_while_the_connection_was_lost_ends_its_proxy(Config) ->
     Other = kv_test:start_vm(Config),
-    in(Config, fun() ->
+    {Bucket, Native} = kv_loss:keeping(Config, [], fun() ->
         {ok, Bucket} = kv_bucket:start_link([{name, sessions}]),
-        {ok, Kept} = kv_bucket:start_link([{name, kept}]),
+        {ok, _} = kv_bucket:start_link([{name, kept}]),
         Native = kv_proxy:native(Bucket),
         ok = lose(),
-        {Bucket, Kept, Native}
-    end, Other).
-
-in(Config, Fun, Other) when is_pid(Other) ->
-    {Bucket, Native, Holder} = kv_test:in(?config(vm, Config), fun() -> hold(Fun) end),
-    kv_test:in(Other, fun() ->
+        {Bucket, Native}
+    end),
+    killed = kv_test:in(Other, fun() ->
+        Monitor = monitor(process, Native),
         true = exit(Native, kill),
-        kv_test:down(monitor(process, Native))
+        kv_test:down(Monitor)
     end),
     kv_test:in(?config(vm, Config), fun() ->
         Monitor = monitor(process, Bucket),
         ok = find(),
         ?assertEqual(noproc, kv_test:down(Monitor)),
-        ?assertEqual(undefined, kv_bucket:get(kept, key)),
-        Holder ! stop
+        ?assertEqual(undefined, kv_bucket:get(kept, key))
     end),
-    kv_test:stop_vm(Other);
-in(Config, Environment, Fun) ->
-    in_kv(Config, Environment, Fun).
-
-%% What the fun starts outlives the call into the VM.
-hold(Fun) ->
-    ok = kv_test:start_kv(),
-    Test = self(),
-    Holder = spawn(fun() ->
-        process_flag(trap_exit, true),
-        {Bucket, _Kept, Native} = Fun(),
-        Test ! {self(), Bucket, Native},
-        receive stop -> ok end
-    end),
-    receive {Holder, Bucket, Native} -> {Bucket, Native, Holder} end.
+    ok = kv_test:stop_vm(Other).
 
 an_owner_that_ended_meanwhile_takes_its_process_along(Config) ->
     in(Config, fun() ->
@@ -443,15 +429,6 @@ insist(Ask) ->
 
 %%% Helpers
 
-in_kv(Config, Environment, Fun) ->
-    kv_test:in(?config(vm, Config), fun() ->
-        ok = kv_test:start_kv(Environment),
-        process_flag(trap_exit, true),
-        Result = Fun(),
-        ok = application:stop(kv),
-        Result
-    end, 95000).
-
 %% A named bucket, one without, a registry with a bucket, all with something in them; and who runs them.
 everything() ->
     {ok, Named} = kv_bucket:start_link([{name, sessions}]),
@@ -476,66 +453,3 @@ everything_now(Everything) ->
         kv_node:os_pid(),
         whereis(kv_node)
     }.
-
-is_up() ->
-    case kv_nodes:status(kv_node) of
-        {up, #{node := Node}} -> lists:member(Node, nodes(connected));
-        _ -> false
-    end.
-
-disconnect_and_await() ->
-    {up, #{connection := Before, node := Node}} = kv_nodes:status(kv_node),
-    true = erlang:disconnect_node(Node),
-    kv_test:wait(fun() ->
-        case kv_nodes:status(kv_node) of
-            {up, #{connection := Now}} when Now > Before -> true;
-            _ -> false
-        end
-    end, 30000).
-
-%% Nobody connects with a wrong cookie.
-lose() ->
-    Node = kv_node:name(),
-    true = erlang:set_cookie(Node, wrong),
-    true = erlang:disconnect_node(Node),
-    kv_test:wait(fun() -> element(1, kv_nodes:status(kv_node)) =:= lost end).
-
-find() ->
-    true = erlang:set_cookie(kv_nodes_name(), erlang:get_cookie()),
-    kv_test:wait(fun() -> is_up() end, 30000).
-
-kv_nodes_name() ->
-    [Alive, Host] = string:split(atom_to_list(node()), "@"),
-    list_to_atom("kv_" ++ Alive ++ "@" ++ Host).
-
-kill() ->
-    case kv_test:wait(fun() -> try {os_pid, kv_node:os_pid()} catch exit:_ -> false end end, 30000) of
-        %% It may have been killed a moment ago.
-        {os_pid, OsPid} -> _ = os:cmd("kill -KILL " ++ integer_to_list(OsPid) ++ " 2>&1"), ok
-    end.
-
-buckets() ->
-    {kv_totals, Buckets, _, _, _} = gen_server:call({net_kernel, kv_node:name()}, kv_totals),
-    Buckets.
-
-away_program(Config) ->
-    Program = filename:join(?config(home, Config), "kv_node"),
-    {ok, _} = file:copy(kv_test:program(), Program),
-    ok = file:change_mode(Program, 8#755),
-    Program.
-
-async(Fun) ->
-    Test = self(),
-    {Pid, Monitor} = spawn_monitor(fun() ->
-        Result = try Fun() of Value -> {ok, Value} catch Class:Reason -> {Class, Reason} end,
-        Test ! {self(), Result}
-    end),
-    {Pid, Monitor}.
-
-await({Pid, Monitor}) ->
-    receive
-        {Pid, Result} ->
-            true = demonitor(Monitor, [flush]),
-            Result
-    after 60000 -> error(no_answer)
-    end.

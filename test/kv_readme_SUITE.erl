@@ -9,6 +9,7 @@
 %% The application of a_sigterm_to_both_loses_nothing_that_terminate_reads.
 -export([start/2, stop/1]).
 -compile([export_all, nowarn_export_all]).
+-import(kv_loss, [start_own/2, async/1, await/1]).
 
 -define(MAX_FRAME, 262144).
 -define(STALL, 2500).
@@ -361,46 +362,15 @@ about_peers() ->
 
 in(Config, Fun) -> in(Config, [], Fun).
 
-in(Config, Environment, Fun) when is_function(Fun) ->
-    kv_test:in(?config(vm, Config), fun() ->
-        ok = kv_test:start_kv(Environment),
-        process_flag(trap_exit, true),
-        Result = Fun(),
-        ok = application:stop(kv),
-        Result
-    end);
-in(Config, Fun, keep) ->
-    in(Config, [], Fun, keep).
+in(Config, Fun, keep) -> kv_loss:keeping(Config, [], Fun);
+in(Config, Environment, Fun) -> kv_loss:in(Config, Environment, Fun).
 
-%% Whatever it starts outlives this call.
-in(Config, Environment, Fun, keep) ->
-    kv_test:in(?config(vm, Config), fun() ->
-        ok = kv_test:start_kv(Environment),
-        Test = self(),
-        Keeper = spawn(fun() ->
-            process_flag(trap_exit, true),
-            Test ! {self(), Fun()},
-            receive stop -> ok end
-        end),
-        receive {Keeper, Result} -> Result end
-    end).
-
-start_own(Module, Options) ->
-    {ok, Supervisor} = supervisor:start_link(kv_test_sup, []),
-    {ok, Pid} = supervisor:start_child(Supervisor, Module:child_spec(Options)),
-    Pid.
+in(Config, Environment, Fun, keep) -> kv_loss:keeping(Config, Environment, Fun).
 
 create(Name) ->
     ok = kv_registry:create(kv_registry, Name),
     {ok, Bucket} = kv_registry:lookup(kv_registry, Name),
     Bucket.
-
-async(Fun) ->
-    spawn_monitor(fun() ->
-        exit(try Fun() of Value -> {ok, Value} catch Class:Reason -> {Class, Reason} end)
-    end).
-
-await({_, Monitor}) -> kv_test:down(Monitor).
 
 %% The log comes to the calling process.
 listen() ->

@@ -6,6 +6,8 @@
 
 -export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -compile([export_all, nowarn_export_all]).
+-import(kv_loss, [start_own/2, stop_supervisor/2, async/1, await/1, kill/0, kill_and_await/0, disconnect_and_await/0]).
+-import(kv_loss, [buckets/0, away_program/1, take_away/1, bring_back/1]).
 
 suite() -> [{timetrap, {seconds, 60}}].
 
@@ -68,16 +70,9 @@ end_per_testcase(_Case, Config) ->
     is_process_alive(Vm) andalso kv_test:stop_vm(Vm),
     ok.
 
-in(Config, Fun) -> in(Config, [], Fun).
+in(Config, Fun) -> kv_loss:in(Config, [], Fun).
 
-in_kv(Config, Environment, Fun) ->
-    kv_test:in(?config(vm, Config), fun() ->
-        ok = kv_test:start_kv(Environment),
-        process_flag(trap_exit, true),
-        Result = Fun(),
-        ok = application:stop(kv),
-        Result
-    end).
+in(Config, Environment, Fun) -> kv_loss:in(Config, Environment, Fun).
 
 %%% Child specifications
 
@@ -309,11 +304,10 @@ calls_without_an_end_get_an_error(Config) ->
 calls_from_other_nodes_get_an_error(Config) ->
     Other = kv_test:start_vm(Config),
     Vm = node_of(?config(vm, Config)),
-    in(Config, fun() ->
+    ok = kv_loss:keeping(Config, [], fun() ->
         _ = start_own(kv_bucket, [{name, sessions}]),
-        ok = sys:suspend(kv_proxy:native(sessions)),
-        ok
-    end, keep),
+        sys:suspend(kv_proxy:native(sessions))
+    end),
     Node = kv_test:in(?config(vm, Config), fun() -> kv_node:name() end),
     Call = async(fun() ->
         kv_test:in(Other, fun() -> gen_server:call({sessions, Vm}, {get, key}, 20000) end)
@@ -565,91 +559,7 @@ what_hangs_is_not_waited_for(Config) ->
 
 %%% Helpers
 
-in(Config, Fun, keep) ->
-    kv_test:in(?config(vm, Config), fun() ->
-        ok = kv_test:start_kv(),
-        %% Whatever it starts outlives this process.
-        Test = self(),
-        Keeper = spawn(fun() ->
-            process_flag(trap_exit, true),
-            Test ! {self(), Fun()},
-            receive stop -> ok end
-        end),
-        receive {Keeper, Result} -> Result end
-    end);
-in(Config, Environment, Fun) ->
-    in_kv(Config, Environment, Fun).
-
 node_of(Vm) -> kv_test:in(Vm, fun() -> node() end).
-
-start_own(Module, Options) ->
-    {ok, Supervisor} = supervisor:start_link(kv_test_sup, []),
-    {ok, Pid} = supervisor:start_child(Supervisor, Module:child_spec(Options)),
-    Pid.
-
-stop_supervisor(Supervisor, Within) ->
-    Monitor = monitor(process, Supervisor),
-    exit(Supervisor, shutdown),
-    receive
-        {'DOWN', Monitor, process, _, shutdown} -> ok
-    after Within -> error(did_not_stop)
-    end.
-
-kill() ->
-    kv_test:signal("KILL", kv_node:os_pid()).
-
-kill_and_await() ->
-    {up, #{connection := Before}} = kv_nodes:status(kv_node),
-    ok = kill(),
-    await_connection(Before).
-
-disconnect_and_await() ->
-    {up, #{connection := Before}} = kv_nodes:status(kv_node),
-    true = erlang:disconnect_node(kv_node:name()),
-    await_connection(Before).
-
-await_connection(Before) ->
-    kv_test:wait(fun() ->
-        case kv_nodes:status(kv_node) of
-            {up, #{connection := Now}} when Now > Before -> true;
-            _ -> false
-        end
-    end, 30000).
-
-buckets() ->
-    {kv_totals, Buckets, _, _, _} = gen_server:call({net_kernel, kv_node:name()}, kv_totals),
-    Buckets.
-
-%% A copy of the program, so that it can be taken away while the original serves others.
-away_program(Config) ->
-    Program = filename:join(?config(home, Config), "kv_node"),
-    {ok, _} = file:copy(kv_test:program(), Program),
-    ok = file:change_mode(Program, 8#755),
-    Program.
-
-take_away(Program) ->
-    ok = file:rename(Program, Program ++ ".away"),
-    ok = kill(),
-    kv_test:wait(fun() -> kv_nodes:status(kv_node) =:= starting end).
-
-bring_back(Program) ->
-    ok = file:rename(Program ++ ".away", Program).
-
-async(Fun) ->
-    Test = self(),
-    {Pid, Monitor} = spawn_monitor(fun() ->
-        Result = try Fun() of Value -> {ok, Value} catch Class:Reason -> {Class, Reason} end,
-        Test ! {self(), Result}
-    end),
-    {Pid, Monitor}.
-
-await({Pid, Monitor}) ->
-    receive
-        {Pid, Result} ->
-            true = demonitor(Monitor, [flush]),
-            Result
-    after 30000 -> error(no_answer)
-    end.
 
 listen(Level) ->
     ok = logger:set_primary_config(level, all),

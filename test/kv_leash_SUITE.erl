@@ -193,9 +193,9 @@ a_socket_is_a_leash(Config) ->
 
 %% script(1) runs it at a pseudo-terminal, which echoes what is typed.
 a_terminal_is_a_leash(Config) ->
-    case os:find_executable("script") of
-        false ->
-            {skip, "there is no script(1)"};
+    case terminal() of
+        none ->
+            {skip, "there is no script(1), or no terminal for it"};
         Path ->
             Command = lists:flatten(lists:join(" ", [kv_program:program() | arguments(Config)])),
             Port = open_port({spawn_executable, Path}, [
@@ -209,6 +209,16 @@ a_terminal_is_a_leash(Config) ->
             true = port_command(Port, [4]),
             ?assertMatch({0, _}, kv_program:await_exit(Program))
     end.
+
+%% A chroot may have no pseudo-terminals.
+terminal() ->
+    case os:find_executable("script") of
+        false -> none;
+        Path -> terminal(Path, os:cmd(Path ++ " -qec 'echo works' /dev/null 2>&1 </dev/null"))
+    end.
+
+terminal(Path, "works" ++ _) -> Path;
+terminal(_Path, _Other) -> none.
 
 without_a_leash_nothing_is_answered(Config) ->
     #{os_pid := OsPid} = Program = start(Config, ["--no-leash"]),

@@ -6,7 +6,8 @@
 %%
 %% A call of a local proxy is `{'$kv_call', {Pid, Alias}, Request}', which the proxy passes on as above. The proxy is
 %% monitored, and so is the watcher of its node: a call under way exits with `{nodedown, Node}' as soon as the node is lost,
-%% and one that begins while the node is away waits in the proxy, within its time-out.
+%% and one that begins while the node is away waits in the proxy, within its time-out. Without a watcher it is
+%% `{'$kv_relay', {Pid, Alias}, Request}', and the answer, or the loss, comes by way of the proxy.
 %%
 %% Whatever else is called is called by way of `gen_server', and so is a node of which it is not known yet what it is: both
 %% ways keep the order of messages, and a call exits alike on both.
@@ -83,8 +84,12 @@ send_to_proxy(Proxy, Node, Request) ->
         _ -> none
     end,
     Alias = erlang:monitor(process, Proxy, [{alias, reply_demonitor}]),
-    Proxy ! {'$kv_call', {self(), Alias}, Request},
+    Proxy ! {call_of(Lost), {self(), Alias}, Request},
     {proxy, Proxy, Alias, Lost, Node}.
+
+%% Where nobody says that the node is lost, the proxy does: the answer comes by way of it.
+call_of(none) -> '$kv_relay';
+call_of(_Lost) -> '$kv_call'.
 
 %% The alias ends with the first answer, and the monitor with it: neither can leave anything in the mailbox.
 call(Server, Watcher, Request, Timeout) ->

@@ -7,7 +7,7 @@
 %% @private
 -module(kv_connection).
 
--export([new/4, lost/1, found/1, is_up/1, dial/1, pong/2, dialled/2]).
+-export([new/4, lost/1, found/1, is_up/1, since/1, dial/1, pong/2, dialled/2]).
 
 -export_type([t/0]).
 
@@ -20,6 +20,8 @@
     cookie :: atom(),
     timeout :: non_neg_integer(),
     lost :: undefined | integer(),
+    %% Tells one loss from the next.
+    loss :: undefined | reference(),
     pause = 0 :: non_neg_integer(),
     dialler :: undefined | reference(),
     %% The text of the question after whose answer is dialled: the program knows the new cookie then.
@@ -42,10 +44,16 @@ vm() -> {node(), erlang:system_info(creation)}.
 -spec is_up(t()) -> boolean().
 is_up(#connection{lost = Lost}) -> Lost =:= undefined.
 
+%% @doc Which loss it is that lasts now.
+-spec since(t()) -> undefined | reference().
+since(#connection{lost = undefined}) -> undefined;
+since(#connection{loss = Loss}) -> Loss.
+
 %% @doc It is lost. The calling process gets the message `dial' from now on, each time that {@link dial/1} is to be called.
 -spec lost(t()) -> t().
 lost(Connection) ->
-    later(Connection#connection{lost = erlang:monotonic_time(millisecond), pause = ?FIRST_PAUSE}).
+    Now = erlang:monotonic_time(millisecond),
+    later(Connection#connection{lost = Now, loss = make_ref(), pause = ?FIRST_PAUSE}).
 
 later(#connection{pause = Pause} = Connection) ->
     _ = erlang:send_after(Pause, self(), dial),

@@ -15,7 +15,7 @@
 -module(kv_life).
 
 -export([new/1, make/2, progress/2, end_native/2, give_up/1]).
--export([phase/1, native/1, nodedown/1, generation/1, may_take_long/1, run/3]).
+-export([phase/1, native/1, nodedown/1, generation/1, may_take_long/1, filler/1, run/3]).
 
 -export_type([t/0, event/0, on_node_down/0]).
 
@@ -49,6 +49,8 @@
 %% A name is free again as soon as its owner has ended, and that owner may be ending just now.
 -define(NAME_TIMEOUT, 1000).
 -define(NAME_POLL, 10).
+%% How long the monitor of a process whose node is lost may take to say so.
+-define(LOSS_TIMEOUT, 1000).
 %% How long kv's own registry waits for its supervisors to notice that the node is lost: ending at once would only use up the
 %% intensity of the one between.
 -define(BRANCH_END_TIMEOUT, 1000).
@@ -83,6 +85,11 @@ nodedown(#life{place = #{node := Node}}) -> {nodedown, Node}.
 %% @doc Whether it is at something for which the user says how long it takes.
 -spec may_take_long(t()) -> boolean().
 may_take_long(Life) -> phase(Life) =:= filling.
+
+%% @doc The process that fills the native one now, if there is one.
+-spec filler(t()) -> pid() | undefined.
+filler(#life{phase = {filling, Filler, _}}) -> Filler;
+filler(_Life) -> undefined.
 
 %% @doc Begins to make the native process.
 -spec make(kv_nodes:place(), t()) -> t().
@@ -164,8 +171,12 @@ run({Module, Function, Arguments}, Native, Proxy) ->
 filled({filled, {error, Reason}}, Life) -> {leave, Reason, Life};
 filled({filled, error}, Life) -> {leave, fill_failed, Life};
 filled({filled, _}, Life) -> {here, Life#life{phase = here, filled = true}};
-%% The process that it was to fill is lost: its monitor says so in a moment.
-filled({{nodedown, _}, _}, Life) -> {on_its_way, Life#life{phase = {filling, self(), make_ref()}}};
+%% The process that it was to fill is lost, it seems: then its monitor says so in a moment.
+filled({{nodedown, Node}, _} = Reason, #life{place = #{node := Node}} = Life) ->
+    Monitor = make_ref(),
+    _ = erlang:send_after(?LOSS_TIMEOUT, self(), {'DOWN', Monitor, process, self(), {not_lost, Reason}}),
+    {on_its_way, Life#life{phase = {filling, self(), Monitor}}};
+filled({not_lost, Reason}, Life) -> {leave, Reason, Life};
 filled(Reason, Life) -> {leave, Reason, Life}.
 
 stop_filling(#life{phase = {filling, Filler, Monitor}} = Life) when Filler =/= self() ->

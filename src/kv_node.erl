@@ -322,15 +322,10 @@ handle_info({greeted, Greeter}, #state{connection = Connection} = State) when is
     {noreply, State};
 handle_info(dial, State) ->
     dial(State);
-handle_info(still_running, #state{connection = Connection, node = Node, options = Options} = State) ->
-    case kv_connection:is_up(Connection) of
-        true ->
-            {noreply, State};
-        false ->
-            ok = kv_node_log:connection_lost(Node, maps:get(reconnect_timeout, Options)),
-            ok = kv_pulse:ask_over_leash(State#state.program),
-            {noreply, State}
-    end;
+handle_info({still_running, Loss}, #state{connection = Connection, node = Node, options = Options} = State) ->
+    _ = kv_connection:since(Connection) =:= Loss andalso
+        kv_node_log:connection_lost(Node, maps:get(reconnect_timeout, Options)),
+    {noreply, State};
 handle_info({'DOWN', Nodes, process, _, _}, #state{nodes = Nodes, server = Server, connection = Connection} = State) ->
     Next = State#state{nodes = expect(Server, State#state.options)},
     ok = announce(Next),
@@ -382,8 +377,9 @@ connection_lost(#state{server = Server, connection = Connection, pulse = Pulse} 
     case kv_connection:is_up(Connection) of
         true ->
             ok = kv_nodes:lost(Server),
-            _ = erlang:send_after(?EXIT_STATUS_GRACE, self(), still_running),
-            State#state{connection = kv_connection:lost(Connection), pulse = kv_pulse:heard(Pulse)};
+            Lost = kv_connection:lost(Connection),
+            _ = erlang:send_after(?EXIT_STATUS_GRACE, self(), {still_running, kv_connection:since(Lost)}),
+            State#state{connection = Lost, pulse = kv_pulse:heard(Pulse)};
         false ->
             State
     end.

@@ -72,7 +72,10 @@ more(_Number) -> "".
 %% @doc The program could not be started again.
 -spec cannot_start(atom(), term(), non_neg_integer()) -> ok.
 cannot_start(Server, Reason, NextMs) ->
-    log(error, "~ts cannot start (~0tp), next try in ~b ms", [kv_text:atom(Server), Reason, NextMs]).
+    log(error, "~ts cannot start (~0tp), next try ~ts", [kv_text:atom(Server), Reason, in(NextMs)]).
+
+in(0) -> "at once";
+in(Ms) -> io_lib:format("in ~b ms", [Ms]).
 
 %% @doc The connection is lost, and the program is running.
 -spec connection_lost(node(), non_neg_integer()) -> ok.

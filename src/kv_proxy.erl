@@ -53,7 +53,19 @@
 
 %% @doc Starts a native process and its proxy, linked to the caller. Waits for a node that is starting.
 -spec start_link(kind(), name(), options()) -> {ok, pid()} | {error, term()}.
-start_link(Kind, Name, #{node := Node} = Options) ->
+start_link(Kind, Name, Options) ->
+    case holder(Name) of
+        Holder when is_pid(Holder) -> {error, {already_started, Holder}};
+        _Nobody -> await_and_start(Kind, Name, Options)
+    end.
+
+%% Known before the node is waited for.
+holder(undefined) -> undefined;
+holder({local, Name}) -> whereis(Name);
+holder({global, Name}) -> global:whereis_name(Name);
+holder({via, Module, Name}) -> Module:whereis_name(Name).
+
+await_and_start(Kind, Name, #{node := Node} = Options) ->
     Server = node_server(Node),
     %% Known before a process is made, so that none has to crash for it.
     case kv_nodes:await_start(Server, maps:get(wait, Options, true)) of
@@ -125,6 +137,8 @@ creator(_StartBucket) -> [{creator, self()}].
 start_here(#state{here = Native} = State, _Deadline) when is_pid(Native) ->
     {ok, State};
 start_here(#state{life = Life} = State, Deadline) ->
+    %% Who fills it may know it by the proxy.
+    Filler = kv_life:filler(Life),
     receive
         Message when element(1, Message) =:= spawn_reply; element(1, Message) =:= ack; element(1, Message) =:= 'DOWN';
                 element(1, Message) =:= kv_nodes; Message =:= make_again ->
@@ -132,7 +146,16 @@ start_here(#state{life = Life} = State, Deadline) ->
                 {ok, Next} -> start_here(Next, Deadline);
                 {leave, Reason, _} -> {stop, Reason};
                 other -> start_here(State, Deadline)
-            end
+            end;
+        {'$gen_call', {Filler, _} = From, Request} ->
+            {noreply, Next} = handle_call(Request, From, State),
+            start_here(Next, Deadline);
+        {Call, {Filler, _}, _} = Message when Call =:= '$kv_call'; Call =:= '$kv_relay' ->
+            start_here(wait_message(Message, State), Deadline);
+        {Tag, _} = Answer when is_reference(Tag); hd(Tag) =:= alias ->
+            start_here(hand_on(Answer, State), Deadline);
+        {Tag, down, _} = Answer when is_reference(Tag) ->
+            start_here(hand_on(Answer, State), Deadline)
     after wait_for(Life, Deadline) ->
         ok = kv_life:give_up(Life),
         {stop, not_in_time(State)}
@@ -205,8 +228,8 @@ handle_call(Request, From, #state{here = Native} = State) when is_pid(Native) ->
         false ->
             {noreply, relay({call, From, Request}, State)}
     end;
-handle_call(Request, From, State) ->
-    {noreply, wait({call, From, Request}, State)}.
+handle_call(Request, {Pid, _} = From, State) ->
+    {noreply, wait_or_fill(Pid, {call, From, Request}, State)}.
 
 %% @private
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
@@ -221,8 +244,10 @@ handle_cast(Request, State) ->
 handle_info({'$kv_call', {_Pid, Alias}, Request}, #state{here = Native} = State) when is_pid(Native) ->
     ok = pass_on({'$kv_call', Alias, Request}, Native),
     {noreply, State};
-handle_info({'$kv_call', {Pid, Alias}, Request}, State) ->
-    {noreply, wait({kv_call, Pid, Alias, Request}, State)};
+handle_info({'$kv_relay', {Pid, Alias}, Request}, #state{here = Native} = State) when is_pid(Native) ->
+    {noreply, relay({kv_call, Pid, Alias, Request}, State)};
+handle_info({Call, {_, _}, _} = Message, State) when Call =:= '$kv_call'; Call =:= '$kv_relay' ->
+    {noreply, wait_message(Message, State)};
 handle_info({'$kv_cancel', Alias}, #state{waiting = Waiting} = State) ->
     {noreply, State#state{waiting = kv_waiting:cancel(Alias, Waiting)}};
 handle_info({'DOWN', Monitor, process, _, Reason}, #state{creators = Creators} = State) when
@@ -280,6 +305,16 @@ relay({cast, Request}, #state{here = Native} = State) ->
 relay({info, Message}, #state{here = Native} = State) ->
     ok = pass_on(Message, Native),
     State.
+
+wait_message({_Call, {Pid, Alias}, Request}, State) ->
+    wait_or_fill(Pid, {kv_call, Pid, Alias, Request}, State).
+
+%% Who fills the native process may know it by the proxy.
+wait_or_fill(Pid, Message, #state{life = Life} = State) ->
+    case kv_life:filler(Life) of
+        Pid -> (relay(Message, State#state{here = kv_life:native(Life)}))#state{here = undefined};
+        _ -> wait(Message, State)
+    end.
 
 wait(Message, #state{waiting = Waiting, life = Life} = State) ->
     case kv_waiting:add(Message, Waiting) of

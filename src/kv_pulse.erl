@@ -1,12 +1,13 @@
 %% @doc Whether the program of a {@link kv_node} answers: it is asked again and again, and what it answers is what it holds.
 %%
-%% The question goes by the connection while there is one, and over standard input while there is none: that a connection is
-%% lost is no sign that the program hangs. Questions without an answer are counted rather than the time: when the VM itself was
+%% The question goes by the connection, where the answer also says what the node holds. It goes over standard input while there is
+%% no connection, while that is so busy that nothing can be sent, and when the last one had no answer: none of these is a sign
+%% that the program hangs. Questions without an answer are counted rather than the time: when the VM itself was
 %% stopped for a while, the answers are in the mailbox behind the timer, and the program is not to blame.
 %% @private
 -module(kv_pulse).
 
--export([new/4, beat/2, answer/2, heard/1, ask_over_leash/1, totals/1, unanswered/1]).
+-export([new/4, beat/2, answer/2, heard/1, totals/1, unanswered/1]).
 
 -export_type([t/0]).
 
@@ -43,15 +44,19 @@ beat(IsConnected, #pulse{unanswered = Unanswered, interval = Interval, timeout =
             {ok, Pulse#pulse{unanswered = Unanswered + 1}}
     end.
 
-ask(true, #pulse{node = Node, tag = Tag}) ->
-    _ = erlang:send({net_kernel, Node}, {'$gen_call', {self(), Tag}, kv_totals}, [noconnect, nosuspend]),
-    ok;
-ask(false, #pulse{program = Program}) ->
-    ask_over_leash(Program).
+ask(true, #pulse{unanswered = 0, node = Node, tag = Tag} = Pulse) ->
+    case erlang:send({net_kernel, Node}, {'$gen_call', {self(), Tag}, kv_totals}, [noconnect, nosuspend]) of
+        ok -> ok;
+        _NotSent -> ask_over_leash(Pulse)
+    end;
+ask(true, #pulse{} = Pulse) ->
+    ok = ask(true, Pulse#pulse{unanswered = 0}),
+    ask_over_leash(Pulse);
+ask(false, Pulse) ->
+    ask_over_leash(Pulse).
 
-%% @doc The answer is the line `pong alive'.
--spec ask_over_leash(kv_node_program:t()) -> ok.
-ask_over_leash(Program) ->
+%% The answer is the line `pong alive'.
+ask_over_leash(#pulse{program = Program}) ->
     kv_node_program:say(Program, "ping alive").
 
 %% @doc Whether a message is an answer, and what it says.

@@ -149,6 +149,14 @@ ttl(Other) -> error(badarg, [Other]).
 ).
 
 -spec answer(answer(), term(), gen_server:server_ref(), timeout(), failure()) -> term().
+%% A proxy of another node answers so when the process behind it was lost.
+answer({read, Again}, {error, {nodedown, _} = Why} = Reply, Bucket, Timeout, Exit) ->
+    case kv_call:call(Bucket, Again, Timeout) of
+        [Reply] -> Reply;
+        _Lost -> exit({Why, Exit})
+    end;
+answer(_Answer, {error, {nodedown, _} = Why}, _Bucket, _Timeout, Exit) ->
+    exit({Why, Exit});
 answer(write, Reply, _Bucket, _Timeout, _Exit) ->
     Reply;
 answer({read, Again}, {error, {Kind, _} = Why} = Reply, Bucket, Timeout, Exit) when ?IS_REFUSED(Kind) ->

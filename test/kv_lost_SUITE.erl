@@ -25,6 +25,7 @@ groups() ->
             what_is_linked_ends_as_in_otp,
             a_changed_cookie_is_handed_over,
             a_program_that_hangs_without_connection_is_killed,
+            a_busy_connection_is_no_silence,
             a_connection_that_does_not_come_back_costs_the_program,
             a_vm_with_another_name_gets_a_new_program,
             distribution_is_not_started_meanwhile,
@@ -274,6 +275,25 @@ a_program_that_hangs_without_connection_is_killed(Config) ->
         ok = kv_test:gone(OsPid),
         ok = find()
     end).
+
+%% While the connection is busy no question can be sent on it.
+a_busy_connection_is_no_silence(Config) ->
+    in(Config, [{ping_interval, 50}, {ping_timeout, 400}], fun() ->
+        Everything = everything(),
+        Native = kv_proxy:native(sessions),
+        Value = binary:copy(<<"x">>, 4 bsl 20),
+        Until = erlang:monotonic_time(millisecond) + 4000,
+        Writers = [async(fun() -> write_until(Native, {writer, N}, Value, Until) end) || N <- lists:seq(1, 16)],
+        [?assertEqual({ok, done}, await(Writer)) || Writer <- Writers],
+        ?assertEqual(Everything, everything_now(Everything))
+    end).
+
+write_until(Bucket, Key, Value, Until) ->
+    ok = kv_bucket:put(Bucket, Key, Value, 60000),
+    case erlang:monotonic_time(millisecond) < Until of
+        true -> write_until(Bucket, Key, Value, Until);
+        false -> done
+    end.
 
 a_connection_that_does_not_come_back_costs_the_program(Config) ->
     in(Config, [{reconnect_timeout, 300}], fun() ->

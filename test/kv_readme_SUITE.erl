@@ -251,7 +251,7 @@ what_has_a_name_outlives_the_program(Config) ->
         ?assertEqual({dark, []}, {kv_bucket:get(settings, theme), kv_registry:names(names)}),
         ?assertEqual([Bucket, Filled, Registry], [whereis(N) || N <- [sessions, settings, names]]),
         ?assertEqual(2, kv_bucket:generation(sessions)),
-        ok = kv_test:wait(fun() -> is_pid(catch create(<<"again">>)) end),
+        ok = kv_test:wait(fun() -> is_pid(attempt(fun() -> create(<<"again">>) end)) end),
         ?assertMatch([_], [Line || {warning, Line} <- heard(), string:find(Line, "is lost") =/= nomatch])
     end).
 
@@ -266,8 +266,8 @@ a_vm_with_another_name_gets_a_new_program(Config) ->
         ok = listen(),
         ok = net_kernel:stop(),
         {ok, _} = net_kernel:start([Renamed, longnames]),
-        ok = kv_test:wait(fun() -> is_pid(whereis(kv_node)) andalso (catch kv_node:os_pid()) =/= OsPid end),
-        ok = kv_test:wait(fun() -> (catch kv_bucket:get(sessions, key, none, 20000)) =:= none end),
+        ok = kv_test:wait(fun() -> is_pid(whereis(kv_node)) andalso attempt(fun kv_node:os_pid/0) =/= OsPid end),
+        ok = kv_test:wait(fun() -> attempt(fun() -> kv_bucket:get(sessions, key, none, 20000) end) =:= none end),
         ?assertEqual(Bucket, whereis(sessions)),
         ?assertEqual(list_to_atom("kv_" ++ atom_to_list(Renamed)), kv_node:name()),
         Expected = io_lib:format("vm_renamed,'~ts','~ts'", [Vm, Renamed]),
@@ -314,7 +314,7 @@ a_sigterm_to_both_loses_nothing_that_terminate_reads(Config) ->
     {Vm, Program} = in(Config, fun() ->
         ok = application:load({application, ?MODULE, [{applications, [kv]}, {mod, {?MODULE, [File]}}]}),
         ok = application:start(?MODULE),
-        ok = kv_test:wait(fun() -> catch kv_bucket:has_key(sessions, key) end),
+        ok = kv_test:wait(fun() -> attempt(fun() -> kv_bucket:has_key(sessions, key) end) =:= true end),
         {os:getpid(), kv_node:os_pid()}
     end, keep),
     [] = os:cmd(lists:flatten(io_lib:format("kill -TERM ~s ~b", [Vm, Program]))),
@@ -366,6 +366,10 @@ in(Config, Fun, keep) -> kv_loss:keeping(Config, [], Fun);
 in(Config, Environment, Fun) -> kv_loss:in(Config, Environment, Fun).
 
 in(Config, Environment, Fun, keep) -> kv_loss:keeping(Config, Environment, Fun).
+
+%% What it gives, or the reason of its exit.
+attempt(Fun) ->
+    try Fun() catch exit:Reason -> {exit, Reason} end.
 
 create(Name) ->
     ok = kv_registry:create(kv_registry, Name),

@@ -39,6 +39,8 @@ groups() ->
             calls_from_other_nodes_get_an_error,
             functions_exit_at_once_when_under_way,
             functions_wait_when_they_begin_later,
+            no_call_is_forgotten_between_two_losses,
+            functions_of_other_nodes_exit_as_well,
             what_waits_keeps_its_order,
             a_caller_that_gave_up_is_not_served,
             what_waits_is_bounded,
@@ -47,6 +49,7 @@ groups() ->
         ]},
         {starts, [parallel], [
             filling_comes_before_whatever_waited,
+            a_bucket_can_be_filled_by_its_name,
             a_bucket_that_cannot_be_filled_ends_with_the_reason,
             a_start_waits_for_a_node_that_starts,
             a_start_without_a_node_says_what_to_start,
@@ -355,6 +358,64 @@ functions_wait_when_they_begin_later(Config) ->
         ?assertEqual([{ok, none}, {ok, error}, {ok, none}, {ok, 2}], [await(Call) || Call <- Calls])
     end).
 
+%% The proxy may be back before the watcher of the new connection is: whoever calls then is told of the next loss by the proxy.
+no_call_is_forgotten_between_two_losses(Config) ->
+    in(Config, fun() ->
+        _ = start_own(kv_bucket, [{name, sessions}]),
+        Node = kv_node:name(),
+        Callers = [async(fun() -> put_until(sessions, N, erlang:monotonic_time(millisecond) + 4000) end) || N <- lists:seq(1, 20)],
+        [
+            begin
+                timer:sleep(rand:uniform(40)),
+                erlang:disconnect_node(Node)
+            end
+         || _ <- lists:seq(1, 100)
+        ],
+        [?assertEqual({ok, done}, await(Caller)) || Caller <- Callers]
+    end).
+
+put_until(Bucket, Key, End) ->
+    _ = try kv_bucket:put(Bucket, Key, 1, infinity) catch exit:{{nodedown, _}, _} -> lost end,
+    case erlang:monotonic_time(millisecond) < End of
+        true -> put_until(Bucket, Key, End);
+        false -> done
+    end.
+
+functions_of_other_nodes_exit_as_well(Config) ->
+    Other = kv_test:start_vm(Config),
+    Vm = node_of(?config(vm, Config)),
+    Proxy = kv_loss:keeping(Config, [], fun() ->
+        Bucket = start_own(kv_bucket, [{name, sessions}]),
+        ok = kv_bucket:put(sessions, stored, {error, {nodedown, stored}}),
+        Bucket
+    end),
+    Node = kv_test:in(?config(vm, Config), fun() -> kv_node:name() end),
+    Stored = kv_test:in(Other, fun() -> [kv_bucket:get(Server, stored) || Server <- [{sessions, Vm}, Proxy]] end),
+    ?assertEqual([{error, {nodedown, stored}}, {error, {nodedown, stored}}], Stored),
+    kv_test:in(?config(vm, Config), fun() -> sys:suspend(kv_proxy:native(sessions)) end),
+    Calls = [
+        async(fun() -> kv_test:in(Other, fun() -> outcome(Ask, Server) end) end)
+     || Ask <- [get, has_key, put, delete], Server <- [{sessions, Vm}, Proxy]
+    ],
+    kv_test:in(?config(vm, Config), fun() ->
+        ok = kv_test:wait(fun() -> maps:get(relayed, kv_test:proxy_state(sessions), 0) =:= length(Calls) end),
+        kill()
+    end),
+    [?assertEqual({ok, {nodedown, Node}}, await(Call)) || Call <- Calls],
+    kv_test:stop_vm(Other).
+
+outcome(Ask, Server) ->
+    try ask(Ask, Server) of
+        Answer -> {returned, Answer}
+    catch
+        exit:{Reason, _} -> Reason
+    end.
+
+ask(get, Server) -> kv_bucket:get(Server, key, undefined, 20000);
+ask(has_key, Server) -> kv_bucket:has_key(Server, key, 20000);
+ask(put, Server) -> kv_bucket:put(Server, key, 1, 20000);
+ask(delete, Server) -> kv_bucket:delete(Server, key, 20000).
+
 what_waits_keeps_its_order(Config) ->
     Program = away_program(Config),
     in(Config, [{program, Program}], fun() ->
@@ -380,7 +441,7 @@ a_caller_that_gave_up_is_not_served(Config) ->
         ok = take_away(Program),
         ?assertExit({timeout, _}, kv_bucket:put(sessions, by_function, 1, 50)),
         ?assertExit({timeout, _}, gen_server:call(sessions, {put, by_call, 1}, 50)),
-        {_, Monitor} = spawn_monitor(fun() -> exit(catch gen_server:call(sessions, {put, by_dead, 1}, 20)) end),
+        {_, Monitor} = spawn_monitor(fun() -> gen_server:call(sessions, {put, by_dead, 1}, 20) end),
         _ = kv_test:down(Monitor),
         ok = kv_bucket:abandon(kv_bucket:async(sessions, put, [by_request, 1])),
         ok = bring_back(Program),
@@ -400,8 +461,8 @@ what_waits_is_bounded(Config) ->
         [ok = kv_bucket:cast(large, put, [N, binary:copy(<<N>>, 16 bsl 20)]) || N <- [1, 2, 3]],
         ?assertExit({{nodedown, Node}, _}, kv_bucket:put(large, 4, binary:copy(<<4>>, 17 bsl 20), 20000)),
         ok = bring_back(Program),
-        Sizes = fun() -> [catch kv_bucket:size(Bucket, 20000) || Bucket <- [many, large]] end,
-        ok = kv_test:wait(fun() -> Sizes() =:= [10000, 3] end)
+        Sizes = fun() -> [kv_bucket:size(Bucket, 20000) || Bucket <- [many, large]] end,
+        ok = kv_test:wait(fun() -> try Sizes() =:= [10000, 3] catch exit:{{nodedown, Node}, _} -> false end end)
     end).
 
 requests_without_waiting_see_the_loss(Config) ->
@@ -474,11 +535,19 @@ fill(Bucket, Lives) ->
     ok = kv_bucket:put(Bucket, life, ets:update_counter(Lives, life, 1, {life, 0})),
     kv_bucket:put_many(Bucket, [{N, N} || N <- lists:seq(1, 100)]).
 
+a_bucket_can_be_filled_by_its_name(Config) ->
+    in(Config, fun() ->
+        _ = start_own(kv_bucket, [{name, sessions}, {fill, {?MODULE, fill_by_name, []}}]),
+        ?assertEqual(by_name, kv_bucket:get(sessions, filled)),
+        ok = kill_and_await(),
+        ?assertEqual(by_name, kv_bucket:get(sessions, filled))
+    end).
+
 a_bucket_that_cannot_be_filled_ends_with_the_reason(Config) ->
     in(Config, fun() ->
         [
             ?assertMatch({error, Reason}, kv_bucket:start_link([{name, odd}, {fill, {?MODULE, Fill, []}}]))
-         || {Fill, Reason} <- [{fill_refuses, no_data}, {fill_exits, no_luck}]
+         || {Fill, Reason} <- [{fill_refuses, no_data}, {fill_exits, no_luck}, {fill_from_a_lost_node, {{nodedown, nobody@nowhere}, lost}}]
         ],
         ?assertEqual(undefined, whereis(odd)),
         Switch = ets:new(switch, [public]),
@@ -489,6 +558,10 @@ a_bucket_that_cannot_be_filled_ends_with_the_reason(Config) ->
 
 fill_refuses(_Bucket) -> {error, no_data}.
 fill_exits(_Bucket) -> exit(no_luck).
+fill_from_a_lost_node(_Bucket) -> exit({{nodedown, nobody@nowhere}, lost}).
+
+%% As one does who knows the bucket by its name.
+fill_by_name(_Bucket) -> kv_bucket:put(sessions, filled, by_name).
 
 fill_once(_Bucket, Switch) ->
     case ets:insert_new(Switch, {done}) of

@@ -2,9 +2,9 @@
 %%
 %% A supervisor holds the proxy, because supervisors and the tools that draw them want local children. The
 %% proxy and the native process monitor each other: whichever ends takes the other along, with the same
-%% reason. What the loss of the node does, {@link kv_life} says. What is sent to the proxy is passed on, a call with the caller's own From, so that the native
-%% process answers the caller directly. When the proxy is told to stop it first stops the native process: after
-%% that nobody can reach it.
+%% reason. {@link kv_life} says what the loss of the node does. What is sent to the proxy is passed on, a call with
+%% the caller's own From, so that the native process answers the caller directly. When the proxy is told to stop it
+%% first stops the native process: after that nobody can reach it.
 %%
 %% What comes while the native process is away waits ({@link kv_waiting}), and is passed on in its order.
 %%
@@ -47,8 +47,8 @@
     life :: kv_life:t(),
     waiting = kv_waiting:new() :: kv_waiting:t(),
     relay = kv_relayed:new() :: kv_relayed:t(),
-    %% Creators of buckets that are at work.
-    creators = #{} :: #{reference() => binary()}
+    %% Creators of buckets that are at work, by the name and by the monitor.
+    creators = #{} :: #{reference() => binary(), binary() => reference()}
 }).
 
 %% @doc Starts a native process and its proxy, linked to the caller. Waits for a node that is starting.
@@ -255,9 +255,10 @@ handle_info({'DOWN', Monitor, process, _, Reason}, #state{creators = Creators} =
 ->
     {Name, Rest} = maps:take(Monitor, Creators),
     ok = kv_creator:failed(State#state.here, Name, Reason),
-    {noreply, State#state{creators = Rest}};
-handle_info({create_bucket, Native, Name}, #state{here = Native, start_bucket = {_, _, _}} = State) ->
-    {noreply, create_bucket(Name, State)};
+    {noreply, State#state{creators = maps:remove(Name, Rest)}};
+handle_info({create_bucket, Native, Name}, #state{start_bucket = {_, _, _}} = State) when is_binary(Name) ->
+    %% It may come before the news that the registry is made, or that its node is found again.
+    {noreply, create_bucket(Native, Name, State)};
 handle_info(Message, State) ->
     case progress(Message, State) of
         {ok, Next} -> {noreply, Next};
@@ -326,14 +327,11 @@ wait(Message, #state{waiting = Waiting, life = Life} = State) ->
     end.
 
 %% One that is at work for that name goes on: it tells the registry when it can.
-create_bucket(Name, #state{here = Native, creators = Creators, start_bucket = StartBucket} = State) ->
-    case lists:member(Name, maps:values(Creators)) of
-        true ->
-            State;
-        false ->
-            Monitor = kv_creator:start(State#state.server, Native, Name, StartBucket),
-            State#state{creators = Creators#{Monitor => Name}}
-    end.
+create_bucket(_Native, Name, #state{creators = Creators} = State) when is_map_key(Name, Creators) ->
+    State;
+create_bucket(Native, Name, #state{server = Server, creators = Creators, start_bucket = StartBucket} = State) ->
+    Monitor = kv_creator:start(Server, Native, Name, StartBucket),
+    State#state{creators = Creators#{Monitor => Name, Name => Monitor}}.
 
 %%% End
 
@@ -426,7 +424,7 @@ shown(#state{kind = Kind, life = Life, label = Label, creators = Creators} = Sta
     Shown = #{kind => Kind, native => kv_life:native(Life), label => Label},
     Counts = #{
         relayed => kv_relayed:count(State#state.relay),
-        creators => map_size(Creators),
+        creators => map_size(Creators) div 2,
         waiting => kv_waiting:count(State#state.waiting),
         lives_before => max(0, kv_life:generation(Life) - 1)
     },

@@ -278,11 +278,11 @@ a_program_that_hangs_without_connection_is_killed(Config) ->
 
 %% While the connection is busy no question can be sent on it.
 a_busy_connection_is_no_silence(Config) ->
-    in(Config, [{ping_interval, 50}, {ping_timeout, 400}], fun() ->
+    in(Config, [{ping_interval, 50}, {ping_timeout, 3000}], fun() ->
         Everything = everything(),
         Native = kv_proxy:native(sessions),
         Value = binary:copy(<<"x">>, 4 bsl 20),
-        Until = erlang:monotonic_time(millisecond) + 4000,
+        Until = erlang:monotonic_time(millisecond) + 6000,
         Writers = [async(fun() -> write_until(Native, {writer, N}, Value, Until) end) || N <- lists:seq(1, 16)],
         [?assertEqual({ok, done}, await(Writer)) || Writer <- Writers],
         ?assertEqual(Everything, everything_now(Everything))

@@ -7,7 +7,7 @@
 %% @private
 -module(kv_connection).
 
--export([new/4, lost/1, found/1, is_up/1, since/1, dial/1, pong/2, dialled/2]).
+-export([new/4, lost/1, found/1, is_up/1, since/1, age/1, dial/1, pong/2, dialled/2]).
 
 -export_type([t/0]).
 
@@ -48,6 +48,11 @@ is_up(#connection{lost = Lost}) -> Lost =:= undefined.
 -spec since(t()) -> undefined | reference().
 since(#connection{lost = undefined}) -> undefined;
 since(#connection{loss = Loss}) -> Loss.
+
+%% @doc For how many milliseconds it has been lost.
+-spec age(t()) -> non_neg_integer().
+age(#connection{lost = undefined}) -> 0;
+age(#connection{lost = Lost}) -> erlang:monotonic_time(millisecond) - Lost.
 
 %% @doc It is lost. The calling process gets the message `dial' from now on, each time that {@link dial/1} is to be called.
 -spec lost(t()) -> t().

@@ -343,6 +343,8 @@ handle_info({Port, Event}, #state{program = Program} = State) when is_port(Port)
     end;
 handle_info({'EXIT', Port, Reason}, #state{program = Program} = State) when is_port(Port) ->
     case kv_node_program:port(Program) of
+        %% It ended, and nobody heard how.
+        Port when Reason =:= epipe -> fail(kv_node_program:exit_reason(unknown, State#state.fatal), State);
         Port when Reason =/= normal -> fail({port_closed, Reason}, State);
         _ -> {noreply, State}
     end;
@@ -409,9 +411,17 @@ dial(#state{connection = Connection} = State) ->
     end.
 
 ping(#state{pulse = Pulse, connection = Connection} = State) ->
-    case kv_pulse:beat(kv_connection:is_up(Connection), Pulse) of
+    case kv_pulse:beat(way(Connection), Pulse) of
         {ok, Next} -> {noreply, State#state{pulse = Next}};
         {unresponsive, Ms} -> fail({node_unresponsive, Ms}, State)
+    end.
+
+%% A program that has just ended cannot be written to, and that would be all that is learned of its end.
+way(Connection) ->
+    case {kv_connection:is_up(Connection), kv_connection:age(Connection)} of
+        {true, _} -> connection;
+        {false, Age} when Age < ?EXIT_STATUS_GRACE -> none;
+        {false, _} -> leash
     end.
 
 local_reads(#state{options = #{local_reads := false}}) -> {off, not_wanted};

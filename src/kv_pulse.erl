@@ -31,28 +31,31 @@ new(Server, Node, Program, #{ping_interval := Interval, ping_timeout := Timeout}
     _ = erlang:send_after(Interval, self(), ping),
     #pulse{server = Server, node = Node, program = Program, interval = Interval, timeout = Timeout, tag = make_ref()}.
 
-%% @doc Asks, unless too many questions have had no answer.
--spec beat(boolean(), t()) -> {ok, t()} | {unresponsive, non_neg_integer()}.
-beat(IsConnected, #pulse{unanswered = Unanswered, interval = Interval, timeout = Timeout, server = Server} = Pulse) ->
+%% @doc Asks by the way that there is, unless too many questions have had no answer.
+-spec beat(connection | leash | none, t()) -> {ok, t()} | {unresponsive, non_neg_integer()}.
+beat(none, #pulse{interval = Interval} = Pulse) ->
+    _ = erlang:send_after(Interval, self(), ping),
+    {ok, Pulse};
+beat(Way, #pulse{unanswered = Unanswered, interval = Interval, timeout = Timeout, server = Server} = Pulse) ->
     case Unanswered * Interval >= Timeout of
         true ->
             {unresponsive, Unanswered * Interval};
         false ->
-            ok = ask(IsConnected, Pulse),
+            ok = ask(Way, Pulse),
             _ = Unanswered =:= 1 andalso kv_nodes:silent(Server, true),
             _ = erlang:send_after(Interval, self(), ping),
             {ok, Pulse#pulse{unanswered = Unanswered + 1}}
     end.
 
-ask(true, #pulse{unanswered = 0, node = Node, tag = Tag} = Pulse) ->
+ask(connection, #pulse{unanswered = 0, node = Node, tag = Tag} = Pulse) ->
     case erlang:send({net_kernel, Node}, {'$gen_call', {self(), Tag}, kv_totals}, [noconnect, nosuspend]) of
         ok -> ok;
         _NotSent -> ask_over_leash(Pulse)
     end;
-ask(true, #pulse{} = Pulse) ->
-    ok = ask(true, Pulse#pulse{unanswered = 0}),
+ask(connection, #pulse{} = Pulse) ->
+    ok = ask(connection, Pulse#pulse{unanswered = 0}),
     ask_over_leash(Pulse);
-ask(false, Pulse) ->
+ask(leash, Pulse) ->
     ask_over_leash(Pulse).
 
 %% The answer is the line `pong alive'.

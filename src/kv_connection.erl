@@ -14,9 +14,9 @@
 -record(connection, {
     node :: node(),
     program :: kv_node_program:t(),
-    %% What the VM was when the program was started.
+    %% Name and creation of the VM when the program was started.
     vm :: vm(),
-    %% What the program knows as cookie.
+    %% The cookie that the program has.
     cookie :: atom(),
     timeout :: non_neg_integer(),
     lost :: undefined | integer(),

@@ -25,7 +25,7 @@ failed(_Registry, _Name, normal) -> ok;
 failed(undefined, _Name, _Reason) -> ok;
 failed(Registry, Name, Reason) -> tell(Registry, {bucket_failed, Name, Reason}).
 
-%% What a node refuses would leave those waiting who asked for the name.
+%% The node refuses a huge reason, and the callers who asked for the name would wait for ever.
 tell(Registry, {bucket_failed, Name, Reason}) when not is_atom(Reason) ->
     case erlang:external_size(Reason) of
         Size when Size > ?REASON_MAX -> send(Registry, {bucket_failed, Name, {too_large, Size}});

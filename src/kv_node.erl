@@ -215,14 +215,14 @@ expect(Server, #{start_timeout := Timeout}) ->
     ok = kv_nodes:expected(Server, keeper(), Timeout),
     Nodes.
 
-%% Who starts this process anew after a failure, and is there as long as anybody does: the process at the top.
+%% The process at the top of the tree: as long as it lives, this process is started anew after a failure.
 keeper() ->
     case lists:last(get('$ancestors')) of
         Pid when is_pid(Pid) -> Pid;
         Name -> whereis(Name)
     end.
 
-%% Whoever starts the first gets the reason.
+%% The caller who starts the first program gets the reason as the result.
 cannot_start(Server, Reason, Backoff) ->
     case kv_backoff:is_first(Backoff) of
         true -> ok;
@@ -269,11 +269,11 @@ publish(#state{server = Server, node = Node, options = Options, program = Progra
     kv_node_log:serves(kv_backoff:served(State#state.backoff), Node, kv_node_program:os_pid(Program), Facts),
     announce(State).
 
-%% What the program takes without being told is its own affair: then it is asked.
+%% Without the option only the program knows its limit.
 allow_frames(Node, #{max_frame := MaxFrame}) when is_integer(MaxFrame) -> kv_limits:set(Node, MaxFrame);
 allow_frames(_Node, _Options) -> ok.
 
-%% What each new connection needs: whoever has dialled.
+%% Each new connection needs this, also one that somebody else has dialled.
 greet(#state{node = Node, options = #{local_reads := LocalReads} = Options}) ->
     ok = kv_node_start:set_socket(Node, Options),
     _ = kv_watch:start(Node, LocalReads),

@@ -41,7 +41,7 @@
     %% The kv_node of a node that is up or lost.
     owners = #{} :: #{atom() => pid()},
     monitors = #{} :: #{pid() => reference()},
-    %% Who is told of the next change, until the node is up.
+    %% Processes that are told of each change, until the node is up.
     subscribers = #{} :: #{pid() => atom()},
     %% Calls of await/2.
     waiting = [] :: [{atom(), gen_server:from()}]

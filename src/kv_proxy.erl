@@ -6,7 +6,7 @@
 %% the caller's own From, so that the native process answers the caller directly. When the proxy is told to stop it
 %% first stops the native process: after that nobody can reach it.
 %%
-%% What comes while the native process is away waits ({@link kv_waiting}), and is passed on in its order.
+%% Messages wait while the native process is away ({@link kv_waiting}), and are passed on in their order.
 %%
 %% The proxy traps exits. So it ends with its parent whatever the parent's reason, as any gen_server does
 %% that traps exits; other exit signals act as on a process that does not.
@@ -137,7 +137,7 @@ creator(_StartBucket) -> [{creator, self()}].
 start_here(#state{here = Native} = State, _Deadline) when is_pid(Native) ->
     {ok, State};
 start_here(#state{life = Life} = State, Deadline) ->
-    %% Who fills it may know it by the proxy.
+    %% The process that fills it may call it by its proxy.
     Filler = kv_life:filler(Life),
     receive
         Message when element(1, Message) =:= spawn_reply; element(1, Message) =:= ack; element(1, Message) =:= 'DOWN';
@@ -310,7 +310,7 @@ relay({info, Message}, #state{here = Native} = State) ->
 wait_message({_Call, {Pid, Alias}, Request}, State) ->
     wait_or_fill(Pid, {kv_call, Pid, Alias, Request}, State).
 
-%% Who fills the native process may know it by the proxy.
+%% The process that fills the native one may call it by its proxy.
 wait_or_fill(Pid, Message, #state{life = Life} = State) ->
     case kv_life:filler(Life) of
         Pid -> (relay(Message, State#state{here = kv_life:native(Life)}))#state{here = undefined};
@@ -335,7 +335,7 @@ create_bucket(Native, Name, #state{server = Server, creators = Creators, start_b
 
 %%% End
 
-%% Whoever waits is told, unless the end of this process says more.
+%% Waiting callers are told, unless the end of this process says more.
 end_native(Reason, #state{life = Life} = State) ->
     case kv_life:end_native(Reason, Life) of
         ended ->

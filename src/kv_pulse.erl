@@ -19,7 +19,7 @@
     timeout :: pos_integer(),
     tag :: reference(),
     unanswered = 0 :: non_neg_integer(),
-    %% What the node said last that it holds.
+    %% The last answer of the node: how much it holds.
     totals :: kv_node_log:totals()
 }).
 

@@ -110,10 +110,13 @@ away_program(Config) ->
     ok = file:change_mode(Program, 8#755),
     Program.
 
+%% When it returns everybody has heard of the loss: kv_node may hear of the end of the program before the connection is lost.
 take_away(Program) ->
+    Node = kv_node:name(),
     ok = file:rename(Program, Program ++ ".away"),
     ok = kill(),
-    kv_test:wait(fun() -> kv_nodes:status(kv_node) =:= starting end).
+    ok = kv_test:wait(fun() -> kv_nodes:status(kv_node) =:= starting end),
+    kv_test:wait(fun() -> kv_watch:watcher(Node) =:= unknown end).
 
 bring_back(Program) ->
     ok = file:rename(Program ++ ".away", Program).

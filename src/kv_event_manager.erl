@@ -14,8 +14,9 @@
 
 -export([start_link/1, child_spec/1, add_handler/4, delete_handler/3, lost/2]).
 
--export_type([handler/0]).
+-export_type([manager/0, handler/0]).
 
+-type manager() :: pid() | atom() | {atom(), node()} | {global, term()} | {via, module(), term()}.
 -type handler() :: module() | {module(), term()}.
 
 %% @doc Starts an event manager under a local name.
@@ -38,7 +39,7 @@ child_spec(Name) ->
 
 %% @doc Adds a handler, as `gen_event:add_handler/3' does; with `lost' among Events it is told of losses as well. To be
 %% removed by {@link delete_handler/3}.
--spec add_handler(gen_event:emgr_ref(), handler(), term(), [lost]) -> term().
+-spec add_handler(manager(), handler(), term(), [lost]) -> term().
 add_handler(Manager, Handler, Arguments, []) ->
     gen_event:add_handler(Manager, Handler, Arguments);
 add_handler(Manager, Handler, Arguments, [lost]) ->
@@ -48,7 +49,7 @@ module_of({Module, _Id}) -> Module;
 module_of(Module) -> Module.
 
 %% @doc Removes a handler, whichever way it was added, and gives what its terminate returned, or `{error, module_not_found}'.
--spec delete_handler(gen_event:emgr_ref(), handler(), term()) -> term().
+-spec delete_handler(manager(), handler(), term()) -> term().
 delete_handler(Manager, Handler, Arguments) ->
     case gen_event:delete_handler(Manager, {kv_event_handler, Handler}, Arguments) of
         {error, module_not_found} -> gen_event:delete_handler(Manager, Handler, Arguments);

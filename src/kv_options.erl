@@ -17,8 +17,8 @@
     | {wait, boolean()}
     %% Of the child specification.
     | {id, term()}
-    | {restart, supervisor:restart()}
-    | {shutdown, supervisor:shutdown()}.
+    | {restart, permanent | transient | temporary}
+    | {shutdown, brutal_kill | timeout()}.
 
 %% @doc The options as a map, or the first that is wrong. Valid says of a key and a value whether they are.
 -spec validate(term(), fun((term(), term()) -> boolean())) -> {ok, map()} | {error, {bad_option, term()}}.

@@ -31,6 +31,9 @@
 %% {Server, status(), Silent, StartTimeout}
 -define(TABLE, ?MODULE).
 -define(DEFAULT_START_TIMEOUT, 10000).
+%% Milliseconds between two attempts to reach a server that has just ended, and how many there are.
+-define(RETRY, 10).
+-define(TRIES, 100).
 %% How long who does not wait for a node takes to say that it is not there: failing at once would only use up the intensity
 %% of the supervisor above, while the node is ending.
 -define(FAILED_PAUSE, 500).
@@ -76,8 +79,18 @@ gone(Server, How) ->
     tell({gone, Server, How}).
 
 tell(Message) ->
+    ask(Message, ?TRIES).
+
+%% A server that ends is started anew; its supervisor may not have heard of its end yet.
+ask(Message, Tries) ->
     ok = kv_on_demand:ensure(?MODULE),
-    gen_server:call(?MODULE, Message, infinity).
+    try
+        gen_server:call(?MODULE, Message, infinity)
+    catch
+        exit:_ when Tries > 1 ->
+            ok = timer:sleep(?RETRY),
+            ask(Message, Tries - 1)
+    end.
 
 %%% Asked by proxies and callers
 
@@ -171,9 +184,9 @@ text(Format, Arguments) ->
 %% that is the last message. The reference is that of a monitor on this server, which a subscription does not outlive.
 -spec subscribe(atom()) -> {status(), reference()}.
 subscribe(Server) ->
-    ok = kv_on_demand:ensure(?MODULE),
-    Monitor = erlang:monitor(process, ?MODULE),
-    {gen_server:call(?MODULE, {subscribe, Server, self()}, infinity), Monitor}.
+    Status = ask({subscribe, Server, self()}, ?TRIES),
+    %% Of a server that has ended since it says so at once.
+    {Status, erlang:monitor(process, ?MODULE)}.
 
 %% @doc A monitor on this server, for a kv_node: what it has told is forgotten when this server ends.
 -spec monitor() -> reference().

@@ -150,7 +150,7 @@ await({native, Alias, Node}, Timeout) ->
         end
     end;
 await({proxy, _, _, _, _} = Id, Timeout) ->
-    await_proxy(Id, deadline(Timeout));
+    await_proxy(Id, kv_deadline:in(Timeout));
 await({server, Id, Server}, Timeout) ->
     case gen_server:receive_response(Id, Timeout) of
         {reply, Reply} -> ok = get_to_know(Server), {reply, Reply};
@@ -164,7 +164,7 @@ await_proxy({proxy, Proxy, Alias, Lost, Node} = Id, Deadline) ->
         {Alias, down, Reason} -> ok = forget(Lost), {error, reason(Reason, Node)};
         {'DOWN', Alias, process, _, Reason} -> ok = forget(Lost), {error, proxy_ended(Reason, Node)};
         {'DOWN', Lost, process, _, _} -> node_lost(Id, Deadline)
-    after remaining(Deadline) ->
+    after kv_deadline:remaining(Deadline) ->
         ok = forget(Lost),
         %% If it waits there for the node, it is not to be handled any more.
         Proxy ! {'$kv_cancel', Alias},
@@ -173,18 +173,12 @@ await_proxy({proxy, Proxy, Alias, Lost, Node} = Id, Deadline) ->
 
 %% A call that came to the proxy after the loss waits there.
 node_lost({proxy, Proxy, Alias, _Lost, Node}, Deadline) ->
-    try gen_server:call(Proxy, {'$kv_waits', Alias}, remaining(Deadline)) of
+    try gen_server:call(Proxy, {'$kv_waits', Alias}, kv_deadline:remaining(Deadline)) of
         true -> await_proxy({proxy, Proxy, Alias, none, Node}, Deadline);
         false -> give_up(Alias, {nodedown, Node})
     catch
         exit:_ -> give_up(Alias, {nodedown, Node})
     end.
-
-deadline(infinity) -> infinity;
-deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
-
-remaining(infinity) -> infinity;
-remaining(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% An answer that came just now counts.
 give_up(Alias, Reason) ->

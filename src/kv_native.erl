@@ -2,11 +2,11 @@
 %%
 %% A start is a request and up to three messages: the reply to the spawn request, the acknowledgement of the new process,
 %% or the end of it. {@link request/3} sends the request, {@link made/2} reads the messages, so that a process can do
-%% other things meanwhile. {@link start/4} waits for them.
+%% other things meanwhile.
 %% @private
 -module(kv_native).
 
--export([start/4, request/3, made/2, abandon/1, stop/4]).
+-export([request/3, made/2, abandon/1, stop/4]).
 
 -export_type([monitor/0, making/0]).
 
@@ -16,32 +16,6 @@
 
 %% How long a native process may take to end when asked, and again when killed.
 -define(STOP_TIMEOUT, 2000).
-
-%% @doc Starts Module:init(Options) on Node and returns when it serves. The caller gets
-%% `{'DOWN', Monitor, process, Pid, Reason}' when it ends.
--spec start(node(), kv_bucket | kv_registry, [tuple()], timeout()) -> {ok, pid(), monitor()} | {error, term()}.
-start(Node, Module, Options, Timeout) ->
-    wait(request(Node, Module, Options), deadline(Timeout), Timeout).
-
-deadline(infinity) -> infinity;
-deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
-
-wait(Making, Deadline, Timeout) ->
-    {_, Request, Pid} = Making,
-    receive
-        {spawn_reply, Request, _, _} = Message -> go_on(made(Message, Making), Deadline, Timeout);
-        {ack, Pid, _} = Message -> go_on(made(Message, Making), Deadline, Timeout);
-        {'DOWN', Request, process, _, _} = Message -> go_on(made(Message, Making), Deadline, Timeout)
-    after remaining(Deadline) ->
-        ok = abandon(Making),
-        {error, {start_timeout, Timeout}}
-    end.
-
-go_on({making, Making}, Deadline, Timeout) -> wait(Making, Deadline, Timeout);
-go_on(Result, _Deadline, _Timeout) -> Result.
-
-remaining(infinity) -> infinity;
-remaining(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% @doc Asks for a process. What comes of it, {@link made/2} says.
 -spec request(node(), kv_bucket | kv_registry, [tuple()]) -> making().

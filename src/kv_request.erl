@@ -82,10 +82,10 @@ await(Request, Timeout) ->
 %% @doc See {@link kv_bucket:await_many/2}.
 -spec await_many([t()], timeout()) -> [term()].
 await_many(Requests, Timeout) ->
-    await_many(Requests, deadline(Timeout), []).
+    await_many(Requests, kv_deadline:in(Timeout), []).
 
 await_many([Request | Rest], Deadline, Answers) ->
-    try await(Request, remaining(Deadline)) of
+    try await(Request, kv_deadline:remaining(Deadline)) of
         Answer -> await_many(Rest, Deadline, [Answer | Answers])
     catch
         Class:Reason:Stack ->
@@ -94,12 +94,6 @@ await_many([Request | Rest], Deadline, Answers) ->
     end;
 await_many([], _Deadline, Answers) ->
     lists:reverse(Answers).
-
-deadline(infinity) -> infinity;
-deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
-
-remaining(infinity) -> infinity;
-remaining(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% @doc See {@link kv_bucket:abandon/1}.
 -spec abandon(t()) -> ok.

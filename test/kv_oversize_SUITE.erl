@@ -267,9 +267,8 @@ a_call_of_a_dead_process_exits_as_any_other(Config) ->
 
 %% A process of the node that is nobody's.
 spawn_native(Bucket, Options) ->
-    {ok, Native, Monitor} = kv_native:start(node(Bucket), kv_bucket, [{owner, self()} | Options], 5000),
-    true = demonitor(Monitor, [flush]),
-    Native.
+    Native = spawn(node(Bucket), kv_bucket, init, [[{owner, self()} | Options]]),
+    receive {ack, Native, {ok, Native}} -> Native end.
 
 system_messages_are_answered(Config) ->
     each(Config, fun(Bucket) ->

@@ -1,7 +1,7 @@
-/* The program: a node (net/node.h), on which buckets and registries (kv/kv.h) run, and what tools
+/* The program: a node (node/node.h), on which buckets and registries (kv/kv.h) run, and what tools
  * ask for (observe/observe.h). */
 #include "kv/kv.h"
-#include "net/node.h"
+#include "node/node.h"
 #include "observe/observe.h"
 
 #ifdef __GLIBC__

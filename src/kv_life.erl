@@ -54,7 +54,7 @@
 %% How long kv's own registry waits for its supervisors to notice that the node is lost: ending at once would only use up the
 %% intensity of the one between.
 -define(BRANCH_END_TIMEOUT, 1000).
-%% As many as the native process takes: c_src/kv/options.c.
+%% As many as the native process takes: c_src/kv/start.c.
 -define(ANCESTORS_MAX, 16).
 
 -spec new(#{

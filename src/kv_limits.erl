@@ -5,7 +5,7 @@
 -export([set/2, forget/1, of_node/1, check/2]).
 
 -define(KEY(Node), {?MODULE, Node}).
-%% No node has a lower limit: c_src/net/options.c, `max-frame'.
+%% No node has a lower limit: c_src/node/options.c, `max-frame'.
 -define(LEAST, 4096).
 
 %% @doc From now on it is known that Node takes messages of at most MaxFrame bytes.

@@ -82,7 +82,7 @@ valid(ping_interval, Ms) -> is_positive(Ms);
 valid(ping_timeout, Ms) -> is_positive(Ms);
 valid(stop_timeout, Ms) -> is_positive(Ms);
 valid(reconnect_timeout, Ms) -> is_within(Ms, 0, 16#7FFFFFFF);
-%% The program's own limits: c_src/net/options.c, NUMBERS.
+%% The program's own limits: c_src/node/options.c, NUMBERS.
 valid(ticktime, Seconds) -> is_within(Seconds, 1, 86400);
 valid(max_frame, Bytes) -> is_within(Bytes, 4096, 16#7FFFFFFF);
 valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 24);

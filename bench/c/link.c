@@ -1,8 +1,8 @@
 #include "link.h"
 
 #include "base/endian.h"
-#include "dist/frame.h"
 #include "fail.h"
+#include "wire/frame.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>

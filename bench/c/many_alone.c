@@ -7,12 +7,12 @@
  * Prints the least and the median of the processor time of a request. For valgrind: fewer requests,
  * one kind, and `--tool=callgrind --toggle-collect='serve*'`. */
 #include "base/alloc.h"
-#include "dist/control.h"
-#include "dist/outgoing.h"
+#include "host/shared_memory.h"
 #include "kv/kv.h"
-#include "net/mapping.h"
 #include "process/runtime.h"
 #include "store/arena.h"
+#include "wire/control.h"
+#include "wire/outgoing.h"
 
 #include "fail.h"
 

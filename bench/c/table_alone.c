@@ -2,7 +2,7 @@
  *
  *     table_alone [ENTRIES [stalls]]    1,000,000 by default; keys of 20 bytes, values of 32.
  *                                       "stalls": only the longest steps */
-#include "net/mapping.h"
+#include "host/shared_memory.h"
 #include "store/table.h"
 
 #include <kv/error.h>
@@ -40,7 +40,7 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * NS + (uint64_t)time.tv_nsec;
 }
 
-/* ---- memory ahead of need, as net/arena.c has it ----------------------------------------------
+/* ---- memory ahead of need, as node/memory.c has it ----------------------------------------------
  */
 
 static void populate(uv_work_t *work)

@@ -2,7 +2,7 @@
  * its canonical bytes, so that keys are one exactly when =:= says so. */
 #include "kv/bucket.h"
 #include "kv/kv.h"
-#include "kv/options.h"
+#include "kv/start.h"
 #include "process/runtime.h"
 
 #include "base/endian.h"

@@ -16,7 +16,7 @@
 #include "kv/bucket.h"
 #include "kv/item.h"
 #include "kv/kv.h"
-#include "kv/options.h"
+#include "kv/start.h"
 #include "process/runtime.h"
 
 enum {

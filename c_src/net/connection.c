@@ -1,8 +1,8 @@
-#include "net/node.h"
+#include "node/node.h"
 
 #include "base/alloc.h"
-#include "dist/control.h"
-#include "dist/frame.h"
+#include "wire/control.h"
+#include "wire/frame.h"
 
 #include <netinet/tcp.h>
 #include <openssl/rand.h>

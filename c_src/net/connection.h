@@ -6,13 +6,13 @@
 #define KV_CONNECTION_H
 
 #include "base/list.h"
-#include "dist/fragments.h"
-#include "dist/frame.h"
-#include "dist/handshake.h"
-#include "dist/outgoing.h"
-#include "dist/shapes.h"
 #include "net/strangers.h"
 #include "process/runtime.h"
+#include "wire/fragments.h"
+#include "wire/frame.h"
+#include "wire/handshake.h"
+#include "wire/outgoing.h"
+#include "wire/shapes.h"
 
 #include <uv.h>
 

@@ -13,9 +13,9 @@
 #define KV_CONNECTIONS_H
 
 #include "base/list.h"
+#include "host/follow.h"
+#include "host/gather.h"
 #include "net/connection.h"
-#include "net/follow.h"
-#include "net/gather.h"
 
 enum {
     KV_DESCRIPTORS_KEPT = 32, /* for what is no connection */

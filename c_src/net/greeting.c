@@ -1,8 +1,8 @@
-#include "net/node.h"
+#include "node/node.h"
 
 #include <stdio.h>
 
-/* How a stranger becomes a peer: the steps of dist/handshake.h that only the owner of all
+/* How a stranger becomes a peer: the steps of wire/handshake.h that only the owner of all
  * connections can decide. */
 
 static void refuse(struct kv_connection *connection, const char *why)

@@ -1,6 +1,6 @@
 #include "net/listener.h"
 
-#include "net/node.h"
+#include "node/node.h"
 
 enum { BACKLOG = 1024 };
 

@@ -1,4 +1,4 @@
-#include "net/node.h"
+#include "node/node.h"
 
 /* Without what the streams hold. */
 static size_t ready(const struct kv_connection *connection)

@@ -1,4 +1,4 @@
-#include "net/node.h"
+#include "node/node.h"
 
 /* When a peer that does not read is given up.
  *

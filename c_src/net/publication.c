@@ -1,6 +1,6 @@
 #include "net/publication.h"
 
-#include "net/node.h"
+#include "node/node.h"
 
 enum {
     ANSWER_MS = 2000,    /* from the attempt to EPMD's answer */

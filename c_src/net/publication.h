@@ -7,7 +7,7 @@
 #ifndef KV_PUBLICATION_H
 #define KV_PUBLICATION_H
 
-#include "dist/epmd.h"
+#include "wire/epmd.h"
 
 #include <uv.h>
 

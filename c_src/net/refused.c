@@ -1,6 +1,6 @@
 /* Messages of a peer that are over a limit, or hold what not every node can read. */
-#include "dist/control.h"
-#include "net/node.h"
+#include "node/node.h"
+#include "wire/control.h"
 
 /* One line at once, then one in KV_DROPPED_LOG_MS: a peer must not fill the log. */
 static void log_dropped(struct kv_connection *connection, uint64_t length, int why, int opcode)

@@ -70,7 +70,7 @@ static void add_allocator(struct kv_term_list *list, const char *type, uint64_t 
     }
 }
 
-/* A line each; those of the stores have theirs in the program (net/world.c). Observer divides by
+/* A line each; those of the stores have theirs in the program (node/report.c). Observer divides by
  * the sum of what is reserved: it must not be 0. What has no slack of its own lies within the heap.
  */
 static void write_allocators(struct kv_buffer *to, const struct kv_figures *figures)

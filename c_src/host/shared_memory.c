@@ -1,0 +1,186 @@
+#include "host/shared_memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define RESERVE_FACTOR 4
+#define RESERVE_LEAST  (UINT64_C(16) << 30)
+#define RESERVE_UNIT   (UINT64_C(1) << 20)
+#define MEMORY_PART    3 /* of */
+#define MEMORY_PARTS   4
+#define MS_PER_SECOND  1000
+#define NS_PER_MS      1000000
+
+#define POPULATE_STEP 65536
+
+#if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
+#endif
+
+/* ---- how much ---------------------------------------------------------------------------------
+ */
+
+uint64_t kv_mapping_default_limit(void)
+{
+    uint64_t memory = uv_get_total_memory();
+    uint64_t allowed = uv_get_constrained_memory(); /* 0, or very much, when there is no limit */
+    memory = allowed > 0 && allowed < memory ? allowed : memory;
+    return memory / MEMORY_PARTS * MEMORY_PART;
+}
+
+uint64_t kv_mapping_reserve(uint64_t max_memory)
+{
+    uint64_t wanted = max_memory < KV_ARENA_RESERVE_MAX / RESERVE_FACTOR
+                          ? max_memory * RESERVE_FACTOR
+                          : KV_ARENA_RESERVE_MAX;
+    wanted = wanted > RESERVE_LEAST ? wanted : RESERVE_LEAST;
+    return wanted / RESERVE_UNIT * RESERVE_UNIT;
+}
+
+/* A file over the limit would cost us a signal. */
+static uint64_t file_size_limit(uint64_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < wanted) {
+        return limit.rlim_cur / RESERVE_UNIT * RESERVE_UNIT;
+    }
+    return wanted;
+}
+
+/* ---- mapping ----------------------------------------------------------------------------------
+ */
+
+static bool map(struct kv_mapping *mapping, uint64_t size, int flags)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, mapping->fd, 0);
+    mapping->base = base == MAP_FAILED ? NULL : base;
+    mapping->size = size;
+    return base != MAP_FAILED;
+}
+
+static bool flawed(struct kv_mapping *mapping, const char *what)
+{
+    mapping->flaw = what;
+    mapping->error = errno;
+    if (mapping->base != NULL) {
+        (void)munmap(mapping->base, mapping->size);
+        mapping->base = NULL;
+    }
+    if (mapping->fd >= 0) {
+        (void)close(mapping->fd);
+        mapping->fd = -1;
+    }
+    return false;
+}
+
+/* After this nobody, we included, can change its size. F_SEAL_FUTURE_WRITE is not for us: no hole
+ * can be punched into a file that has it (Linux: mm/shmem.c, shmem_fallocate()). */
+static bool seal(int fd)
+{
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
+}
+
+static bool open_shared(struct kv_mapping *mapping, uint64_t size)
+{
+    mapping->fd = memfd_create("kv_arena", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (mapping->fd < 0) {
+        mapping->fd = memfd_create("kv_arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    }
+    if (mapping->fd < 0) {
+        return flawed(mapping, "memfd_create");
+    }
+    if (ftruncate(mapping->fd, (off_t)size) != 0) {
+        return flawed(mapping, "ftruncate");
+    }
+    if (!map(mapping, size, MAP_SHARED)) {
+        return flawed(mapping, "mmap");
+    }
+    return seal(mapping->fd) || flawed(mapping, "fcntl(F_ADD_SEALS)");
+}
+
+bool kv_mapping_open(struct kv_mapping *mapping, uint64_t wanted)
+{
+    *mapping = (struct kv_mapping){.fd = -1};
+    for (uint64_t size = file_size_limit(wanted); size >= RESERVE_UNIT; size /= 2) {
+        if (open_shared(mapping, size / RESERVE_UNIT * RESERVE_UNIT)) {
+            mapping->flaw = NULL;
+            return true;
+        }
+    }
+    for (uint64_t size = wanted; size >= RESERVE_UNIT; size /= 2) {
+        if (map(mapping, size / RESERVE_UNIT * RESERVE_UNIT, MAP_PRIVATE | MAP_ANONYMOUS)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void kv_mapping_close(struct kv_mapping *mapping)
+{
+    if (mapping->base != NULL) {
+        (void)munmap(mapping->base, mapping->size);
+        mapping->base = NULL;
+        if (mapping->fd >= 0) {
+            (void)close(mapping->fd);
+        }
+    }
+}
+
+/* ---- for the arena ----------------------------------------------------------------------------
+ */
+
+static void release_shared(void *context, uint64_t offset, uint64_t length)
+{
+    const struct kv_mapping *mapping = context;
+    (void)madvise(mapping->base + offset, length, MADV_REMOVE);
+}
+
+static void release_private(void *context, uint64_t offset, uint64_t length)
+{
+    const struct kv_mapping *mapping = context;
+    (void)madvise(mapping->base + offset, length, MADV_DONTNEED);
+}
+
+/* In steps, since whoever else of this process wants to map memory waits for the end of each. */
+bool kv_mapping_populate(void *start, size_t length)
+{
+    uint8_t *end = (uint8_t *)start + length;
+    uint8_t *at = (uint8_t *)start - (uintptr_t)start % (size_t)sysconf(_SC_PAGESIZE);
+    bool done = true;
+    for (; done && at < end; at += POPULATE_STEP) {
+        size_t left = (size_t)(end - at);
+#ifdef MADV_POPULATE_WRITE
+        done = madvise(at, left < POPULATE_STEP ? left : POPULATE_STEP, MADV_POPULATE_WRITE) == 0;
+#else
+        done = false;
+#endif
+    }
+    return done;
+}
+
+struct kv_arena_memory kv_mapping_memory(struct kv_mapping *mapping)
+{
+    return (struct kv_arena_memory){
+        .base = mapping->base,
+        .reserve = mapping->size,
+        .context = mapping,
+        .release = mapping->fd >= 0 ? release_shared : release_private,
+    };
+}
+
+uint64_t kv_mapping_clock(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
+}

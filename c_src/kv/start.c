@@ -1,0 +1,248 @@
+#include "kv/start.h"
+
+#include "base/endian.h"
+
+enum { ANCESTORS_MAX = 16 };
+
+static bool is_pid(struct kv_bytes term)
+{
+    struct kv_pid pid;
+    struct kv_reader reader = kv_reader(term);
+    return kv_read_pid(&reader, &pid) == KV_OK;
+}
+
+/* {Name, Node} */
+static bool is_remote_name(struct kv_bytes term)
+{
+    struct kv_bytes text;
+    struct kv_reader reader = kv_reader(term);
+    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_atom(&reader, &text) == KV_OK &&
+           kv_read_atom(&reader, &text) == KV_OK;
+}
+
+static bool take_pid(struct kv_bytes value, struct kv_bytes *to)
+{
+    *to = value;
+    return is_pid(value);
+}
+
+static bool take_process(struct kv_bytes value, struct kv_bytes *to)
+{
+    *to = value;
+    return is_pid(value) || is_remote_name(value);
+}
+
+static bool take_atom(struct kv_bytes value, struct kv_bytes *to)
+{
+    struct kv_reader reader = kv_reader(value);
+    return kv_read_atom(&reader, to) == KV_OK && to->length > 0;
+}
+
+static bool take_binary(struct kv_bytes value, struct kv_bytes *to)
+{
+    struct kv_reader reader = kv_reader(value);
+    return kv_read_binary(&reader, to) == KV_OK;
+}
+
+/* A pid, or {Name, Pid}. */
+static bool is_ancestor(struct kv_bytes term)
+{
+    struct kv_bytes name;
+    struct kv_pid pid;
+    struct kv_reader reader = kv_reader(term);
+    return is_pid(term) ||
+           (kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_atom(&reader, &name) == KV_OK &&
+            name.length > 0 && kv_read_pid(&reader, &pid) == KV_OK);
+}
+
+static bool take_ancestors(struct kv_bytes value, struct kv_bytes *to)
+{
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(value);
+    *to = value;
+    if (kv_read_list(&reader, &count) != KV_OK || count > ANCESTORS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct kv_bytes one;
+        if (kv_read_any(&reader, &one) != KV_OK || !is_ancestor(one)) {
+            return false;
+        }
+    }
+    return count == 0 || kv_read_nil(&reader) == KV_OK;
+}
+
+static bool take_flag(struct kv_bytes value, bool *to)
+{
+    *to = kv_term_is_atom(value, "true");
+    return *to || kv_term_is_atom(value, "false");
+}
+
+/* From 1 on. */
+static bool take_number(struct kv_bytes value, uint64_t *to)
+{
+    struct kv_reader reader = kv_reader(value);
+    return kv_read_u64(&reader, to) == KV_OK && *to > 0;
+}
+
+static bool take_evict(struct kv_bytes value, enum kv_evict *to)
+{
+    static const struct {
+        const char *name;
+        enum kv_evict evict;
+    } rules[] = {{"none", KV_EVICT_NONE}, {"lru", KV_EVICT_LRU}, {"ttl", KV_EVICT_TTL}};
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (kv_term_is_atom(value, rules[i].name)) {
+            *to = rules[i].evict;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One clause an option, as an OTP module would have it. */
+static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_option_set set,
+                        struct kv_start_options *options)
+{
+    if (kv_bytes_is(key, "owner")) {
+        return take_pid(value, &options->owner);
+    }
+    if (kv_bytes_is(key, "name")) {
+        return take_atom(value, &options->name);
+    }
+    if (kv_bytes_is(key, "label")) {
+        return take_binary(value, &options->label);
+    }
+    if (kv_bytes_is(key, "ancestors")) {
+        return take_ancestors(value, &options->ancestors);
+    }
+    if (kv_bytes_is(key, "generation")) {
+        return take_number(value, &options->generation);
+    }
+    if (kv_bytes_is(key, "only")) {
+        return take_flag(value, &options->only);
+    }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_memory")) {
+        return take_number(value, &options->table.max_memory);
+    }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "evict")) {
+        return take_evict(value, &options->table.evict);
+    }
+    if (set == KV_REGISTRY_OPTIONS && kv_bytes_is(key, "creator")) {
+        return take_pid(value, &options->creator);
+    }
+    if (set == KV_REGISTRY_OPTIONS && kv_bytes_is(key, "event_manager")) {
+        return take_process(value, &options->event_manager);
+    }
+    return false;
+}
+
+static void bad_option(struct kv_bytes option, struct kv_buffer *reason)
+{
+    kv_write_tuple(reason, 2);
+    kv_write_atom_text(reason, "bad_option");
+    kv_write_term(reason, option);
+}
+
+/* A list of bytes comes as a string: its first element is no option. */
+static void bad_string(struct kv_bytes string, struct kv_buffer *reason)
+{
+    struct kv_buffer first = KV_BUFFER_INIT;
+    kv_write_u64(&first, string.data[1 + sizeof(uint16_t)]);
+    bad_option(kv_buffer_bytes(&first), reason);
+    kv_buffer_free(&first);
+}
+
+static int read_options(struct kv_bytes list, enum kv_option_set set,
+                        struct kv_start_options *options, struct kv_buffer *reason)
+{
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(list);
+    if (kv_read_peek(&reader) == KV_TAG_STRING && kv_get16(list.data + 1) > 0) {
+        bad_string(list, reason);
+        return KV_ETYPE;
+    }
+    if (kv_read_list(&reader, &count) != KV_OK) {
+        bad_option(list, reason);
+        return KV_ETYPE;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct kv_bytes option = kv_bytes(NULL, 0);
+        struct kv_bytes key;
+        struct kv_bytes value;
+        (void)kv_read_any(&reader, &option);
+        struct kv_reader pair = kv_reader(option);
+        if (kv_read_tuple_of(&pair, 2) != KV_OK || kv_read_atom(&pair, &key) != KV_OK ||
+            kv_read_any(&pair, &value) != KV_OK || !take_option(key, value, set, options)) {
+            bad_option(option, reason);
+            return KV_ETYPE;
+        }
+    }
+    return KV_OK;
+}
+
+static int register_name(struct kv_process *self, struct kv_bytes name, struct kv_buffer *reason)
+{
+    struct kv_pid holder;
+    if (name.length == 0 || kv_process_register(self, name) == KV_OK) {
+        return KV_OK;
+    }
+    kv_write_tuple(reason, 2);
+    kv_write_atom_text(reason, "already_registered");
+    if (kv_whereis(kv_process_runtime(self), name, &holder)) {
+        kv_write_pid(reason, &holder);
+    } else {
+        kv_write_atom(reason, name);
+    }
+    return KV_EEXIST;
+}
+
+/* What proc_lib:init_ack/1 sends, so that the other side can wait as proc_lib:start/3 does. */
+static void acknowledge(struct kv_process *self, const struct kv_pid *owner, struct kv_bytes error)
+{
+    struct kv_pid pid = kv_process_pid(self);
+    struct kv_buffer *message = kv_process_scratch(self);
+    kv_write_tuple(message, 3);
+    kv_write_atom_text(message, "ack");
+    kv_write_pid(message, &pid);
+    kv_write_tuple(message, 2);
+    if (error.length > 0) {
+        kv_write_atom_text(message, "error");
+        kv_write_term(message, error);
+    } else {
+        kv_write_atom_text(message, "ok");
+        kv_write_pid(message, &pid);
+    }
+    kv_send(self, owner, kv_buffer_bytes(message));
+}
+
+int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set set,
+             kv_start_open *open, struct kv_start_options *options, uint64_t *owner,
+             struct kv_buffer *reason)
+{
+    size_t start = reason->length;
+    struct kv_pid pid;
+    options->generation = 1;
+    int error = read_options(list, set, options, reason);
+    struct kv_reader reader = kv_reader(options->owner);
+    bool owned = kv_read_pid(&reader, &pid) == KV_OK;
+    if (error == KV_OK && owned && options->only) {
+        kv_replace_owned(self, &pid, "replaced");
+    }
+    if (error == KV_OK) {
+        error = register_name(self, options->name, reason);
+    }
+    if (error == KV_OK) {
+        kv_process_set_ancestors(self, options->ancestors);
+        error = open(self, options, reason);
+    }
+    *owner = 0;
+    if (owned) {
+        /* The monitor first: an owner that ends as soon as it is told is still watched by then. */
+        if (error == KV_OK) {
+            *owner = kv_monitor_owner(self, &pid);
+        }
+        acknowledge(self, &pid, kv_buffer_since(reason, start));
+    }
+    return error;
+}

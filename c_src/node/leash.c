@@ -1,0 +1,251 @@
+#include "node/leash.h"
+
+#include "node/node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <unistd.h>
+
+static void configured(struct kv_leash *leash)
+{
+    struct kv_option_error error = {{0}};
+    leash->done = true;
+    if (!kv_options_complete(&leash->node->options, &error)) {
+        kv_node_fatal(leash->node, KV_FATAL_BAD_OPTION, "%s", error.text);
+        return;
+    }
+    kv_node_configured(leash->node);
+}
+
+static void take_cookie(struct kv_leash *leash, const char *cookie)
+{
+    struct kv_node *node = leash->node;
+    switch (kv_options_cookie(&node->options, cookie)) {
+    case KV_OK:
+        return;
+    case KV_ESIZE:
+        kv_node_fatal(node, KV_FATAL_NO_COOKIE, "the cookie is longer than %d bytes",
+                      KV_COOKIE_MAX);
+        return;
+    case KV_EEXIST:
+        kv_node_fatal(node, KV_FATAL_NO_COOKIE,
+                      "--cookie=COOKIE must be followed by options and an empty line");
+        return;
+    default:
+        kv_node_fatal(node, KV_FATAL_NO_COOKIE, "the line for the cookie is empty");
+    }
+}
+
+static void take_option(struct kv_leash *leash)
+{
+    static const char cookie[] = "--cookie=";
+    struct kv_option_error error = {{0}};
+    if (strncmp(leash->line, cookie, strlen(cookie)) == 0) {
+        take_cookie(leash, leash->line + strlen(cookie));
+    } else if (!kv_options_line(&leash->node->options, leash->line, &error)) {
+        kv_node_fatal(leash->node, KV_FATAL_BAD_OPTION, "%s", error.text);
+    }
+}
+
+static void take_setting(struct kv_leash *leash)
+{
+    if (strncmp(leash->line, "--", 2) == 0) {
+        take_option(leash);
+        return;
+    }
+    if (leash->length > 0 || leash->node->options.cookie_length == 0) {
+        take_cookie(leash, leash->line);
+    }
+    if (!leash->node->stopping) {
+        configured(leash);
+    }
+}
+
+/* ---- requests, once the node is configured --------------------------------------------------- */
+
+/* The line itself is never repeated: it may hold a cookie. */
+static void ignore(struct kv_leash *leash, const char *why)
+{
+    kv_log(&leash->node->log, KV_LOG_WARNING, "a line of standard input is ignored: %s", why);
+}
+
+static void change_cookie(struct kv_leash *leash, const char *cookie)
+{
+    if (kv_options_new_cookie(&leash->node->options, cookie) == KV_OK) {
+        kv_node_cookie_changed(leash->node);
+    } else {
+        ignore(leash, "a cookie has 1 to 255 bytes");
+    }
+}
+
+static void take_request(struct kv_leash *leash)
+{
+    static const char ping[] = "ping ";
+    static const char cookie[] = "--cookie=";
+    const char *line = leash->line;
+    if (strncmp(line, ping, strlen(ping)) == 0 &&
+        leash->length - strlen(ping) <= KV_LEASH_PING_MAX) {
+        kv_log_event(&leash->node->log, "pong", line + strlen(ping));
+    } else if (strncmp(line, cookie, strlen(cookie)) == 0) {
+        change_cookie(leash, line + strlen(cookie));
+    } else if (leash->length > 0) {
+        ignore(leash, "ping TEXT or --cookie=COOKIE is wanted");
+    }
+}
+
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+static void end_line(struct kv_leash *leash)
+{
+    size_t length = leash->length;
+    if (length > 0 && leash->line[length - 1] == '\r') {
+        leash->length--;
+    }
+    leash->line[leash->length] = '\0';
+    if (!leash->done) {
+        take_setting(leash);
+    } else if (!leash->skips) {
+        take_request(leash);
+    }
+    OPENSSL_cleanse(leash->line, length);
+    leash->length = 0;
+    leash->skips = false;
+}
+
+static void refuse_line(struct kv_leash *leash)
+{
+    if (!leash->done) {
+        kv_node_fatal(leash->node, KV_FATAL_BAD_OPTION,
+                      "a line of standard input has a zero byte or more than %d bytes",
+                      KV_LEASH_LINE_MAX);
+    } else if (!leash->skips) {
+        leash->skips = true;
+        ignore(leash, "it has a zero byte or is too long");
+    }
+}
+
+static void take_bytes(struct kv_leash *leash, const char *bytes, size_t length)
+{
+    for (size_t i = 0; i < length && !leash->node->stopping; i++) {
+        if (leash->done && !leash->node->options.leash) {
+            return; /* it is nobody's leash */
+        }
+        if (bytes[i] == '\n') {
+            end_line(leash);
+        } else if (bytes[i] == '\0' || leash->length == KV_LEASH_LINE_MAX) {
+            refuse_line(leash);
+        } else {
+            leash->line[leash->length++] = bytes[i];
+        }
+    }
+}
+
+static void take_end(struct kv_leash *leash)
+{
+    if (!leash->done && leash->length > 0) {
+        end_line(leash); /* a file need not end with a newline */
+    }
+    if (!leash->done && !leash->node->stopping) {
+        kv_node_fatal(leash->node, KV_FATAL_NO_COOKIE,
+                      "standard input ended before the line with the cookie");
+    }
+    if (leash->node->options.leash) {
+        kv_node_stop(leash->node);
+    }
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static void stop_reading(struct kv_leash *leash)
+{
+    if (leash->reading) {
+        leash->reading = false;
+        uv_close((uv_handle_t *)&leash->input, NULL);
+    }
+}
+
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    struct kv_leash *leash = handle->data;
+    (void)suggested;
+    *buffer = uv_buf_init(leash->chunk, sizeof(leash->chunk));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
+{
+    struct kv_leash *leash = stream->data;
+    if (count < 0) {
+        stop_reading(leash);
+        take_end(leash);
+        return;
+    }
+    take_bytes(leash, buffer->base, (size_t)count);
+    OPENSSL_cleanse(leash->chunk, (size_t)count);
+    if (leash->done && !leash->node->options.leash) {
+        stop_reading(leash);
+    }
+}
+
+/* A file, or a device like /dev/null: nothing to wait for. */
+static void read_file(struct kv_leash *leash)
+{
+    ssize_t count = 0;
+    do {
+        count = read(STDIN_FILENO, leash->chunk, sizeof(leash->chunk));
+        if (count > 0) {
+            take_bytes(leash, leash->chunk, (size_t)count);
+            OPENSSL_cleanse(leash->chunk, (size_t)count);
+        }
+    } while (!leash->done && !leash->node->stopping && (count > 0 || errno == EINTR) && count != 0);
+    if (!leash->node->stopping) {
+        take_end(leash);
+    }
+}
+
+static int open_stream(struct kv_leash *leash, uv_handle_type type)
+{
+    uv_loop_t *loop = &leash->node->loop;
+    int error = 0;
+    leash->reading = true;
+    switch (type) {
+    case UV_TTY:
+        return uv_tty_init(loop, &leash->input.tty, STDIN_FILENO, 0);
+    case UV_TCP:
+        error = uv_tcp_init(loop, &leash->input.tcp);
+        return error != 0 ? error : uv_tcp_open(&leash->input.tcp, STDIN_FILENO);
+    default:
+        error = uv_pipe_init(loop, &leash->input.pipe, 0);
+        return error != 0 ? error : uv_pipe_open(&leash->input.pipe, STDIN_FILENO);
+    }
+}
+
+void kv_leash_start(struct kv_leash *leash, struct kv_node *node)
+{
+    leash->node = node;
+    leash->flags = fcntl(STDIN_FILENO, F_GETFL);
+    uv_handle_type type = uv_guess_handle(STDIN_FILENO);
+    if (type == UV_FILE) {
+        read_file(leash);
+        return;
+    }
+    int error = open_stream(leash, type);
+    if (error == 0) {
+        leash->input.stream.data = leash;
+        error = uv_read_start(&leash->input.stream, on_allocate, on_read);
+    }
+    if (error != 0) {
+        kv_node_fatal(node, KV_FATAL_INTERNAL, "cannot read standard input: %s",
+                      uv_strerror(error));
+    }
+}
+
+void kv_leash_finish(struct kv_leash *leash)
+{
+    /* libuv makes the open file non-blocking, and a shell may go on using it. */
+    if (leash->flags != -1) {
+        (void)fcntl(STDIN_FILENO, F_SETFL, leash->flags);
+    }
+    OPENSSL_cleanse(leash->line, sizeof(leash->line));
+    OPENSSL_cleanse(leash->chunk, sizeof(leash->chunk));
+}

@@ -1,0 +1,291 @@
+#include "wire/control.h"
+
+#include "base/endian.h"
+#include "wire/altact.h"
+#include "wire/forms.h"
+#include "wire/frame.h"
+#include "wire/handshake.h"
+#include "wire/quick.h"
+
+#define PLAIN(kind, ...)                                                                           \
+    {                                                                                              \
+        false, KV_SIGNAL_##kind,                                                                   \
+        {                                                                                          \
+            __VA_ARGS__, END                                                                       \
+        }                                                                                          \
+    }
+#define WITH_PAYLOAD(kind, ...)                                                                    \
+    {                                                                                              \
+        true, KV_SIGNAL_##kind,                                                                    \
+        {                                                                                          \
+            __VA_ARGS__, END                                                                       \
+        }                                                                                          \
+    }
+
+const struct kv_form kv_forms[OPCODE_LIMIT] = {
+    [LINK] = PLAIN(LINK, SENDER, TO),
+    [SEND] = WITH_PAYLOAD(MESSAGE, UNUSED, TO),
+    [EXIT] = PLAIN(EXIT_LINK, SENDER, TO, REASON),
+    [UNLINK] = PLAIN(UNLINK, SENDER, TO),
+    [REG_SEND] = WITH_PAYLOAD(MESSAGE_NAME, FROM, UNUSED, NAME),
+    [GROUP_LEADER] = PLAIN(GROUP_LEADER, FROM, TO),
+    [EXIT2] = PLAIN(EXIT, SENDER, TO, REASON),
+    [SEND_TT] = WITH_PAYLOAD(MESSAGE, UNUSED, TO, TOKEN),
+    [EXIT_TT] = PLAIN(EXIT_LINK, SENDER, TO, TOKEN, REASON),
+    [REG_SEND_TT] = WITH_PAYLOAD(MESSAGE_NAME, FROM, UNUSED, NAME, TOKEN),
+    [EXIT2_TT] = PLAIN(EXIT, SENDER, TO, TOKEN, REASON),
+    [MONITOR_P] = PLAIN(MONITOR, SENDER, TO_OR_NAME, REF),
+    [DEMONITOR_P] = PLAIN(DEMONITOR, SENDER, TO_OR_NAME, REF),
+    [MONITOR_P_EXIT] = PLAIN(DOWN, FROM_OR_NAME, TO, REF, REASON),
+    [SEND_SENDER] = WITH_PAYLOAD(MESSAGE, FROM, TO),
+    [SEND_SENDER_TT] = WITH_PAYLOAD(MESSAGE, FROM, TO, TOKEN),
+    [PAYLOAD_EXIT] = WITH_PAYLOAD(EXIT_LINK, SENDER, TO),
+    [PAYLOAD_EXIT_TT] = WITH_PAYLOAD(EXIT_LINK, SENDER, TO, TOKEN),
+    [PAYLOAD_EXIT2] = WITH_PAYLOAD(EXIT, SENDER, TO),
+    [PAYLOAD_EXIT2_TT] = WITH_PAYLOAD(EXIT, SENDER, TO, TOKEN),
+    [PAYLOAD_MONITOR_P_EXIT] = WITH_PAYLOAD(DOWN, FROM_OR_NAME, TO, REF),
+    [SPAWN_REQUEST] = WITH_PAYLOAD(SPAWN_REQUEST, REF, SENDER, LEADER, MFA, OPTIONS),
+    [SPAWN_REQUEST_TT] = WITH_PAYLOAD(SPAWN_REQUEST, REF, SENDER, LEADER, MFA, OPTIONS, TOKEN),
+    [SPAWN_REPLY] = PLAIN(SPAWN_REPLY, REF, TO, FLAGS, FROM_OR_NAME),
+    [SPAWN_REPLY_TT] = PLAIN(SPAWN_REPLY, REF, TO, FLAGS, FROM_OR_NAME, TOKEN),
+    [ALIAS_SEND] = WITH_PAYLOAD(MESSAGE_ALIAS, FROM, REF),
+    [ALIAS_SEND_TT] = WITH_PAYLOAD(MESSAGE_ALIAS, FROM, REF, TOKEN),
+    [UNLINK_ID] = PLAIN(UNLINK, ID, SENDER, TO),
+    [UNLINK_ID_ACK] = PLAIN(UNLINK_ACK, ID, SENDER, TO),
+    [ALTACT_SIG_SEND] = WITH_PAYLOAD(MESSAGE, ALTACT),
+};
+
+/* ---- encoding ------------------------------------------------------------------------------- */
+
+/* OTP asks for both, too: dist.c, erts_dsig_send_monitor() and its kin. */
+#define MONITOR_FLAGS (KV_DFLAG_DIST_MONITOR | KV_DFLAG_DIST_MONITOR_NAME)
+
+static enum kv_opcode down_opcode(uint64_t flags)
+{
+    if ((flags & MONITOR_FLAGS) != MONITOR_FLAGS) {
+        return DROPPED;
+    }
+    return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_MONITOR_P_EXIT : MONITOR_P_EXIT;
+}
+
+/* OTP announces the end of ALIAS_SEND for peers that have the newer one. */
+static enum kv_opcode alias_opcode(uint64_t flags)
+{
+    if ((flags & KV_DFLAG_ALTACT_SIG) != 0) {
+        return ALTACT_SIG_SEND;
+    }
+    return (flags & KV_DFLAG_ALIAS) != 0 ? ALIAS_SEND : DROPPED;
+}
+
+static enum kv_opcode altact_opcode(uint64_t flags)
+{
+    return (flags & KV_DFLAG_ALTACT_SIG) != 0 ? ALTACT_SIG_SEND : DROPPED;
+}
+
+static enum kv_opcode exit_opcode(const struct kv_signal *signal, uint64_t flags)
+{
+    if (signal->by_name) {
+        return altact_opcode(flags);
+    }
+    return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_EXIT2 : EXIT2;
+}
+
+static enum kv_opcode choose_opcode(const struct kv_signal *signal, uint64_t flags)
+{
+    switch (signal->kind) {
+    case KV_SIGNAL_MESSAGE:
+        return (flags & KV_DFLAG_SEND_SENDER) != 0 ? SEND_SENDER : SEND;
+    case KV_SIGNAL_MESSAGE_NAME:
+        return REG_SEND;
+    case KV_SIGNAL_MESSAGE_ALIAS:
+        return alias_opcode(flags);
+    case KV_SIGNAL_LINK:
+        return LINK;
+    case KV_SIGNAL_UNLINK:
+        return (flags & KV_DFLAG_UNLINK_ID) != 0 ? UNLINK_ID : UNLINK;
+    case KV_SIGNAL_UNLINK_ACK:
+        return (flags & KV_DFLAG_UNLINK_ID) != 0 ? UNLINK_ID_ACK : DROPPED;
+    case KV_SIGNAL_EXIT_LINK:
+        return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_EXIT : EXIT;
+    case KV_SIGNAL_EXIT:
+        return exit_opcode(signal, flags);
+    case KV_SIGNAL_EXIT_ALIAS:
+        return altact_opcode(flags);
+    case KV_SIGNAL_MONITOR:
+        return (flags & MONITOR_FLAGS) == MONITOR_FLAGS ? MONITOR_P : DROPPED;
+    case KV_SIGNAL_DEMONITOR:
+        return (flags & MONITOR_FLAGS) == MONITOR_FLAGS ? DEMONITOR_P : DROPPED;
+    case KV_SIGNAL_DOWN:
+        return down_opcode(flags);
+    case KV_SIGNAL_GROUP_LEADER:
+        return GROUP_LEADER;
+    case KV_SIGNAL_SPAWN_REQUEST:
+        return (flags & KV_DFLAG_SPAWN) != 0 ? SPAWN_REQUEST : DROPPED;
+    case KV_SIGNAL_SPAWN_REPLY:
+        return (flags & KV_DFLAG_SPAWN) != 0 ? SPAWN_REPLY : DROPPED;
+    }
+    return DROPPED;
+}
+
+static void write_payload(const struct kv_signal *signal, struct kv_buffer *to)
+{
+    for (unsigned i = 0; i < signal->payload_parts; i++) {
+        kv_buffer_append(to, signal->payload[i]);
+    }
+}
+
+static void write_pid_or_name(const struct kv_signal *signal, const struct kv_pid *pid,
+                              struct kv_buffer *to)
+{
+    if (signal->by_name) {
+        kv_write_atom(to, signal->name);
+    } else {
+        kv_write_pid(to, pid);
+    }
+}
+
+static void write_mfa(const struct kv_mfa *mfa, struct kv_buffer *to)
+{
+    kv_write_tuple(to, 3);
+    kv_write_atom(to, mfa->module);
+    kv_write_atom(to, mfa->function);
+    kv_write_u64(to, mfa->arity);
+}
+
+static void write_field(const struct kv_signal *signal, enum kv_field field, struct kv_buffer *to)
+{
+    switch (field) {
+    case SENDER:
+    case FROM:
+        kv_write_pid(to, &signal->from);
+        break;
+    case FROM_OR_NAME:
+        write_pid_or_name(signal, &signal->from, to);
+        break;
+    case TO:
+        kv_write_pid(to, &signal->to);
+        break;
+    case TO_OR_NAME:
+        write_pid_or_name(signal, &signal->to, to);
+        break;
+    case NAME:
+        kv_write_atom(to, signal->name);
+        break;
+    case REF:
+        kv_write_ref(to, &signal->ref);
+        break;
+    case ID:
+        kv_write_u64(to, signal->unlink_id);
+        break;
+    case REASON:
+        write_payload(signal, to);
+        break;
+    case FLAGS:
+        kv_write_u64(to, signal->spawn_flags);
+        break;
+    case LEADER:
+        kv_write_pid(to, &signal->group_leader);
+        break;
+    case MFA:
+        write_mfa(&signal->spawn, to);
+        break;
+    case OPTIONS:
+        kv_write_term(to, signal->spawn_options);
+        break;
+    case ALTACT:
+        kv_altact_write(signal, to);
+        break;
+    case UNUSED:
+    case TOKEN:
+    case END:
+        kv_write_atom_text(to, "");
+        break;
+    }
+}
+
+enum {
+    CONTROL_ROOM = 256,    /* enough for most control tuples: one growth of the buffer at most */
+    CONTROL_MAX = 1 << 16, /* more than any control tuple takes without the terms given to us */
+};
+
+/* The bytes of the terms that are copied as they are. */
+static size_t terms_length(const struct kv_signal *signal)
+{
+    size_t length = signal->kind == KV_SIGNAL_SPAWN_REQUEST ? signal->spawn_options.length : 0;
+    for (unsigned i = 0; i < signal->payload_parts; i++) {
+        length += signal->payload[i].length;
+    }
+    return length;
+}
+
+static const struct kv_form *form_for(const struct kv_signal *signal, uint64_t flags,
+                                      enum kv_opcode *opcode)
+{
+    *opcode = choose_opcode(signal, flags);
+    if (*opcode == DROPPED || terms_length(signal) > UINT32_MAX - CONTROL_MAX) {
+        return NULL;
+    }
+    return &kv_forms[*opcode];
+}
+
+static void write_control(const struct kv_signal *signal, enum kv_opcode opcode,
+                          struct kv_buffer *to)
+{
+    const struct kv_form *form = &kv_forms[opcode];
+    kv_write_tuple(to, kv_form_arity(form));
+    kv_write_u64(to, opcode);
+    for (const enum kv_field *field = form->fields; *field != END; field++) {
+        write_field(signal, *field, to);
+    }
+}
+
+void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+{
+    if (!kv_quick_encode(signal, flags, to)) {
+        kv_control_encode_any(signal, flags, to);
+    }
+}
+
+void kv_control_encode_any(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+{
+    enum kv_opcode opcode = DROPPED;
+    const struct kv_form *form = form_for(signal, flags, &opcode);
+    if (form == NULL) {
+        return;
+    }
+    size_t start = to->length;
+    bool has_header = (flags & KV_DFLAG_FRAGMENTS) != 0;
+    (void)kv_buffer_reserve(to, CONTROL_ROOM + terms_length(signal));
+    to->length += KV_FRAME_HEADER; /* the length, when it is known */
+    if (has_header) {
+        kv_buffer_u8(to, KV_TERM_VERSION);
+        kv_buffer_u8(to, KV_FRAME_WHOLE);
+        kv_buffer_u8(to, 0);
+    } else {
+        kv_buffer_u8(to, KV_FRAME_PASS_THROUGH);
+        kv_buffer_u8(to, KV_TERM_VERSION);
+    }
+    write_control(signal, opcode, to);
+    if (form->payload) {
+        if (!has_header) {
+            kv_buffer_u8(to, KV_TERM_VERSION);
+        }
+        write_payload(signal, to);
+    }
+    kv_set32(to->data + start, (uint32_t)(to->length - start - KV_FRAME_HEADER));
+}
+
+size_t kv_control_encode_terms(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+{
+    enum kv_opcode opcode = DROPPED;
+    const struct kv_form *form = form_for(signal, flags, &opcode);
+    if (form == NULL || !form->payload) {
+        return 0;
+    }
+    size_t start = to->length;
+    (void)kv_buffer_reserve(to, CONTROL_ROOM + terms_length(signal));
+    write_control(signal, opcode, to);
+    size_t length = to->length - start;
+    write_payload(signal, to);
+    return length;
+}

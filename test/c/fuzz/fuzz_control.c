@@ -1,0 +1,160 @@
+/* Fuzzes kv_control_decode(): the input is the content of one frame from the peer q@vm, in the form
+ * with fragments or in that without.
+ *
+ * What is decoded is encoded again in each form and must come back as the same signal. */
+#include "wire/control.h"
+#include "wire/frame.h"
+#include "wire/handshake.h"
+#include "wire/quick.h"
+#include "wire/shapes.h"
+
+#include <stdlib.h>
+
+static const struct kv_term_limits LIMITS = {.size = 4096, .depth = 64};
+
+static void demand(bool condition)
+{
+    if (!condition) {
+        abort();
+    }
+}
+
+static bool same_signal(const struct kv_signal *a, const struct kv_signal *b)
+{
+    return a->kind == b->kind && a->by_name == b->by_name && kv_pid_equal(&a->from, &b->from) &&
+           kv_pid_equal(&a->to, &b->to) && kv_bytes_equal(a->name, b->name) &&
+           kv_ref_equal(&a->ref, &b->ref) && a->unlink_id == b->unlink_id &&
+           a->payload_parts == b->payload_parts && kv_bytes_equal(a->payload[0], b->payload[0]) &&
+           kv_bytes_equal(a->spawn.module, b->spawn.module) &&
+           kv_bytes_equal(a->spawn.function, b->spawn.function) &&
+           a->spawn.arity == b->spawn.arity && a->spawn_flags == b->spawn_flags &&
+           kv_bytes_equal(a->spawn_options, b->spawn_options) &&
+           kv_pid_equal(&a->group_leader, &b->group_leader);
+}
+
+static void round_trip(const struct kv_signal *signal, uint64_t flags, struct kv_bytes peer)
+{
+    struct kv_buffer stream = KV_BUFFER_INIT;
+    kv_control_encode(signal, flags, &stream);
+    struct kv_bytes frame;
+    size_t consumed = 0;
+    demand(kv_frame_next(kv_buffer_bytes(&stream), SIZE_MAX, &frame, &consumed) == KV_OK);
+    demand(consumed == stream.length);
+    /* A name that came as an old Latin-1 atom goes out one byte longer, or shorter, than it came.
+     */
+    const struct kv_term_limits limits = {.size = 2 * LIMITS.size, .depth = LIMITS.depth};
+    struct kv_signal again = {0};
+    int opcode = 0;
+    demand(kv_control_decode(frame, flags, &limits, peer, &again, &opcode) == KV_OK);
+    demand(same_signal(signal, &again));
+    kv_buffer_free(&stream);
+}
+
+/* The short cut takes only what is right, and makes the same of it, and writes the same. */
+static void compare_quick(struct kv_bytes frame, struct kv_bytes peer)
+{
+    struct kv_signal quick = {0};
+    struct kv_signal signal = {0};
+    int quick_opcode = 0;
+    int opcode = 0;
+    int error = kv_control_decode_any(frame, KV_DFLAG_FRAGMENTS, &LIMITS, peer, &signal, &opcode);
+    if (kv_quick_decode(frame, &LIMITS, peer, &quick, &quick_opcode)) {
+        demand(error == KV_OK && quick_opcode == opcode && same_signal(&quick, &signal));
+    }
+    struct kv_buffer general = KV_BUFFER_INIT;
+    struct kv_buffer written = KV_BUFFER_INIT;
+    if (error == KV_OK && kv_quick_encode(&signal, KV_DFLAGS_OFFERED, &written)) {
+        kv_control_encode_any(&signal, KV_DFLAGS_OFFERED, &general);
+        demand(kv_bytes_equal(kv_buffer_bytes(&general), kv_buffer_bytes(&written)));
+    }
+    kv_buffer_free(&general);
+    kv_buffer_free(&written);
+}
+
+/* So does what is known by its shape. */
+static void compare_shapes(struct kv_bytes frame, struct kv_bytes peer)
+{
+    static const uint64_t flags = KV_DFLAGS_OFFERED;
+    static struct kv_shapes shapes;
+    struct kv_signal known = {0};
+    struct kv_signal signal = {0};
+    int known_opcode = 0;
+    int opcode = 0;
+    if (shapes.peer.length == 0) {
+        kv_shapes_init(&shapes, flags, kv_bytes_text("kv@h"), peer);
+    }
+    if (!kv_shapes_decode(&shapes, frame, &LIMITS, &known, &known_opcode)) {
+        return;
+    }
+    demand(kv_control_decode_any(frame, flags, &LIMITS, peer, &signal, &opcode) == KV_OK);
+    demand(known_opcode == opcode && same_signal(&known, &signal));
+    demand(known.request_at < frame.length);
+    if (known.request_at > 0) {
+        struct kv_bytes payload = known.payload[0];
+        struct kv_bytes request =
+            kv_bytes(payload.data + known.request_at, payload.length - known.request_at);
+        size_t length = 0;
+        demand(kv_term_validate(request, &LIMITS, &length) == KV_OK && length == request.length);
+    }
+}
+
+/* What is read of a message that is refused is what is read of one that is taken; of one that is
+ * cut, or has a limit in it, less is known. */
+static void compare_refused(struct kv_bytes frame, uint64_t flags, struct kv_bytes peer)
+{
+    struct kv_signal signal = {0};
+    struct kv_signal refused = {0};
+    int opcode = 0;
+    int refused_opcode = 0;
+    bool known = false;
+    int error = kv_control_decode_any(frame, flags, &LIMITS, peer, &signal, &opcode);
+    int result = kv_control_decode_refused(frame, frame.length % 2 == 0, flags, &LIMITS, peer,
+                                           &refused, &refused_opcode, &known);
+    demand(result == KV_OK || !known || result == KV_EPROTOCOL);
+    if (error == KV_OK && result == KV_OK) {
+        demand(known && opcode == refused_opcode && same_signal(&signal, &refused));
+    }
+    if (kv_is_refusal(error)) {
+        demand(opcode == refused_opcode || opcode == -1);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static bool decode(struct kv_bytes frame, struct kv_bytes peer, struct kv_signal *signal,
+                   int *opcode)
+{
+    return kv_control_decode(frame, KV_DFLAG_FRAGMENTS, &LIMITS, peer, signal, opcode) == KV_OK ||
+           kv_control_decode(frame, 0, &LIMITS, peer, signal, opcode) == KV_OK;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct kv_bytes peer = kv_bytes_text("q@vm");
+    struct kv_signal signal = {0};
+    int opcode = 0;
+    compare_quick(kv_bytes(data, size), peer);
+    compare_shapes(kv_bytes(data, size), peer);
+    compare_refused(kv_bytes(data, size), KV_DFLAG_FRAGMENTS, peer);
+    compare_refused(kv_bytes(data, size), 0, peer);
+    if (!decode(kv_bytes(data, size), peer, &signal, &opcode)) {
+        return 0;
+    }
+    demand(opcode > 0 && signal.payload_parts <= 1);
+    uint64_t flags = KV_DFLAGS_OFFERED;
+    if (opcode == 2 || opcode == 12) {
+        flags &= ~KV_DFLAG_SEND_SENDER; /* these do not say who sent them */
+    }
+    if (opcode == 4) {
+        flags &= ~KV_DFLAG_UNLINK_ID; /* it has no number */
+    }
+    /* An exit signal of another node's process has ALTACT_SIG_SEND alone: OTP takes it there. */
+    if (opcode == 37 && signal.kind == KV_SIGNAL_EXIT && !signal.by_name &&
+        !kv_bytes_equal(signal.from.node, peer)) {
+        return 0;
+    }
+    round_trip(&signal, flags, peer);
+    round_trip(&signal, flags & ~KV_DFLAG_EXIT_PAYLOAD, peer);
+    round_trip(&signal, flags & ~KV_DFLAG_FRAGMENTS, peer);
+    return 0;
+}

@@ -1,0 +1,232 @@
+/* Calls by name: erpc, rpc and rex. */
+#include "support/fixture.h"
+
+#include "kv/kv.h"
+#include "observe/observe.h"
+
+#include <criterion/criterion.h>
+
+static struct fixture *f;
+static struct kv_pid rex;
+
+static void set_up(void)
+{
+    f = fixture_new();
+    cr_assert_eq(kv_services_start(f->runtime), KV_OK);
+    cr_assert_eq(kv_observe_start(f->runtime), KV_OK);
+    cr_assert(kv_whereis(f->runtime, kv_bytes_text("rex"), &rex));
+}
+
+static void tear_down(void)
+{
+    fixture_free(f);
+}
+
+TestSuite(rpc, .init = set_up, .fini = tear_down, .timeout = 20);
+
+static struct kv_bytes pair(const char *name, struct kv_bytes term)
+{
+    return term_tuple(term_atom(name), term, NONE, NONE);
+}
+
+static struct kv_bytes list_of(struct kv_bytes one)
+{
+    return term_list(one, NONE, NONE);
+}
+
+static void spawn(const char *function, uint32_t arity, struct kv_bytes arguments)
+{
+    struct kv_signal request = {
+        .kind = KV_SIGNAL_SPAWN_REQUEST,
+        .from = pid_a(1),
+        .ref = ref_a(98),
+        .group_leader = pid_a(2),
+        .spawn = {kv_bytes_text("erpc"), kv_bytes_text(function), arity},
+        .spawn_options = list_of(term_atom("monitor")),
+        .payload = {arguments},
+        .payload_parts = 1,
+    };
+    forget(f);
+    feed(f, f->a, &request);
+}
+
+/* What rpc:call/4 sends; the answer is the reason of the exit, after the spawn's own reply. */
+static struct kv_bytes erpc(const char *module, const char *function, struct kv_bytes arguments)
+{
+    struct kv_buffer *list = term_buffer();
+    struct kv_ref res = ref_a(7);
+    kv_write_list(list, 4);
+    kv_write_ref(list, &res);
+    kv_write_atom_text(list, module);
+    kv_write_atom_text(list, function);
+    kv_write_term(list, arguments);
+    kv_write_nil(list);
+    spawn("execute_call", 4, kv_buffer_bytes(list));
+    cr_assert_eq(f->sent_count, 2);
+    cr_assert_eq(f->sent[0].signal.kind, KV_SIGNAL_SPAWN_REPLY);
+    return payload_of(sent_of(f, KV_SIGNAL_DOWN, 0));
+}
+
+/* {Res, return, Value} */
+static struct kv_bytes value_of(struct kv_bytes outcome)
+{
+    struct kv_bytes value = NONE;
+    struct kv_reader reader = kv_reader(outcome);
+    cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
+    cr_assert_eq(kv_read_any(&reader, NULL), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "return"), KV_OK);
+    cr_assert_eq(kv_read_any(&reader, &value), KV_OK);
+    return value;
+}
+
+/* {Res, error, Reason, [{M, F, A, []}]} */
+static void assert_error(struct kv_bytes outcome, const char *reason)
+{
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(outcome);
+    cr_assert_eq(kv_read_tuple_of(&reader, 4), KV_OK);
+    cr_assert_eq(kv_read_any(&reader, NULL), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "error"), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, reason), KV_OK);
+    cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
+    cr_assert_eq(count, 1);
+    cr_assert_eq(kv_read_tuple_of(&reader, 4), KV_OK);
+}
+
+Test(rpc, a_function_in_the_list_is_called)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    assert_term(value_of(erpc("erlang", "node", nil)), term_atom(FIXTURE_NODE));
+    assert_term(value_of(erpc("erlang", "nodes", nil)),
+                term_list(term_atom("a@host"), term_atom("b@host"), NONE));
+    assert_term(value_of(erpc("erlang", "registered", nil)),
+                term_list(term_atom("net_kernel"), term_atom("rex"), NONE));
+    assert_term(value_of(erpc("erlang", "whereis", list_of(term_atom("rex")))), term_pid(&rex));
+    assert_term(value_of(erpc("erlang", "whereis", list_of(term_atom("nobody")))),
+                term_atom("undefined"));
+    assert_term(value_of(erpc("erlang", "is_process_alive", list_of(term_pid(&rex)))),
+                term_atom("true"));
+}
+
+Test(rpc, the_process_that_runs_a_call_is_among_the_processes_and_gone_afterwards)
+{
+    size_t before = kv_runtime_process_count(f->runtime);
+    struct kv_reader reader =
+        kv_reader(value_of(erpc("erlang", "processes", term_list(NONE, NONE, NONE))));
+    uint32_t count = 0;
+    cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
+    cr_assert_eq(count, before + 1);
+    cr_assert_eq(kv_runtime_process_count(f->runtime), before);
+}
+
+Test(rpc, everything_else_is_undef)
+{
+    static const uint8_t string[] = {107, 0, 1, 7};
+    assert_error(erpc("os", "cmd", list_of(term_binary("ls"))), "undef");
+    assert_error(erpc("erlang", "node", list_of(term_integer(1))), "undef");
+    assert_error(erpc("erlang", "halt", kv_bytes(string, sizeof string)), "undef");
+}
+
+Test(rpc, wrong_arguments_are_badarg)
+{
+    struct kv_pid elsewhere = pid_a(1);
+    assert_error(erpc("erlang", "whereis", list_of(term_integer(1))), "badarg");
+    assert_error(erpc("erlang", "is_process_alive", list_of(term_atom("x"))), "badarg");
+    assert_error(erpc("erlang", "is_process_alive", list_of(term_pid(&elsewhere))), "badarg");
+}
+
+Test(rpc, a_fun_cannot_be_called_and_the_error_says_so)
+{
+    assert_error(erpc("erlang", "apply", term_list(term_atom("f"), term_atom("a"), NONE)),
+                 "cannot_run_closures");
+}
+
+Test(rpc, a_misshapen_request_ends_with_badarg)
+{
+    spawn("execute_call", 4,
+          term_list(term_atom("a"), term_integer(1), term_atom("b"))); /* one too few, too */
+    assert_term(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)), term_atom("badarg"));
+    spawn("execute_cast", 3, term_list(term_integer(1), term_atom("a"), term_atom("b")));
+    assert_term(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)), term_atom("badarg"));
+}
+
+Test(rpc, a_cast_answers_nothing)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    spawn("execute_cast", 3, term_list(term_atom("erlang"), term_atom("node"), nil));
+    assert_term(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)), term_atom("normal"));
+    spawn("execute_cast", 3, term_list(term_atom("no"), term_atom("thing"), nil));
+    assert_term(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)), term_atom("normal"));
+}
+
+/* ---- rex ------------------------------------------------------------------------------------- */
+
+static struct kv_bytes five(const char *kind, const char *function)
+{
+    struct kv_buffer *term = term_buffer();
+    kv_write_tuple(term, 5);
+    kv_write_atom_text(term, kind);
+    kv_write_atom_text(term, "erlang");
+    kv_write_atom_text(term, function);
+    kv_write_nil(term);
+    kv_write_atom_text(term, "user");
+    return kv_buffer_bytes(term);
+}
+
+static struct kv_bytes stack_of(const char *function)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    return list_of(term_tuple(term_atom("erlang"), term_atom(function), nil, nil));
+}
+
+Test(rpc, rex_answers_block_calls)
+{
+    assert_term(call(f, &rex, five("block_call", "node")), term_atom(FIXTURE_NODE));
+    struct kv_bytes undef = term_tuple(term_atom("undef"), stack_of("fly"), NONE, NONE);
+    assert_term(call(f, &rex, five("block_call", "fly")), pair("badrpc", pair("EXIT", undef)));
+}
+
+Test(rpc, rex_answers_what_it_does_not_know_with_an_error)
+{
+    assert_term(call(f, &rex, term_atom("fly")),
+                pair("error", pair("bad_request", term_atom("fly"))));
+}
+
+static struct kv_bytes tell_rex(struct kv_bytes request)
+{
+    struct kv_pid caller = pid_a(1);
+    forget(f);
+    feed_message(f, f->a, &rex, term_tuple(term_pid(&caller), request, NONE, NONE));
+    return payload_of(sent_of(f, KV_SIGNAL_MESSAGE, 0));
+}
+
+Test(rpc, rex_answers_calls_of_c_nodes)
+{
+    assert_term(tell_rex(five("call", "node")), pair("rex", term_atom(FIXTURE_NODE)));
+}
+
+Test(rpc, rex_tells_its_features)
+{
+    assert_term(tell_rex(term_atom("features_request")),
+                term_tuple(term_atom("features_reply"), term_atom(FIXTURE_NODE),
+                           list_of(term_atom("erpc")), NONE));
+}
+
+Test(rpc, rex_broadcasts_and_says_when_there_is_nobody)
+{
+    struct kv_bytes node = term_atom(FIXTURE_NODE);
+    assert_term(
+        tell_rex(term_tuple(term_atom("sbcast"), term_atom("net_kernel"), term_atom("x"), NONE)),
+        term_tuple(term_atom("rex"), node, node, NONE));
+    assert_term(
+        tell_rex(term_tuple(term_atom("sbcast"), term_atom("nobody"), term_atom("x"), NONE)),
+        term_tuple(term_atom("rex"), node, pair("nonexisting_name", term_atom("nobody")), NONE));
+}
+
+Test(rpc, rex_ignores_what_means_nothing)
+{
+    feed_message(f, f->a, &rex, term_atom("hello"));
+    feed_message(f, f->a, &rex, pair("hello", term_atom("rex")));
+    cr_assert(kv_is_alive(f->runtime, &rex));
+    cr_assert_eq(f->sent_count, 0);
+}

@@ -1,0 +1,338 @@
+%% The C program as an operating system process: how it is started, what it says on standard output,
+%% how it stands with EPMD, and how it ends. docs/native-protocol.md is what it must do.
+-module(kv_program_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1]).
+-compile(export_all).
+-compile(nowarn_export_all).
+
+suite() ->
+    [{timetrap, {seconds, 90}}].
+
+all() ->
+    [{group, options}, {group, coming_up}, {group, ending}, {group, epmd}].
+
+groups() ->
+    [
+        {options, [], [
+            version_and_help_are_printed,
+            a_bad_option_ends_it_with_64,
+            a_bad_option_line_ends_it_with_64_and_is_not_repeated,
+            options_come_from_standard_input_too,
+            a_cookie_that_begins_with_dashes_is_given_as_an_option,
+            a_missing_cookie_ends_it_with_65,
+            the_cookie_is_not_taken_from_the_command_line
+        ]},
+        {coming_up, [], [
+            the_ready_line_says_who_and_where,
+            it_listens_where_it_is_told,
+            a_taken_port_ends_it_with_73,
+            an_unknown_host_ends_it_with_68,
+            epmd_knows_its_port
+        ]},
+        {ending, [], [
+            the_end_of_standard_input_ends_it,
+            the_end_of_standard_input_ends_it_before_it_is_up,
+            a_closed_port_ends_it,
+            without_its_leash_it_goes_on,
+            it_ends_with_peers_connected,
+            an_unread_standard_output_does_not_hang_it
+        ]},
+        {epmd, [], [
+            no_epmd_ends_it_with_69,
+            an_epmd_that_says_nothing_ends_it_with_69,
+            something_that_is_no_epmd_ends_it_with_69,
+            a_taken_name_ends_it_with_74,
+            a_name_that_becomes_free_is_taken,
+            after_a_restart_of_epmd_it_registers_again_with_the_same_creation,
+            a_killed_predecessor_does_not_keep_it_from_starting
+        ]}
+    ].
+
+init_per_suite(Config) ->
+    _ = application:load(kv),
+    [{epmd, kv_program:start_epmd()} | Config].
+
+end_per_suite(Config) ->
+    kv_program:stop_epmd(proplists:get_value(epmd, Config)).
+
+epmd_port(Config) ->
+    #{port := Port} = proplists:get_value(epmd, Config),
+    Port.
+
+arguments(Config) ->
+    arguments(Config, epmd_port(Config)).
+
+arguments(_Config, EpmdPort) ->
+    ["--name", alive() ++ "@127.0.0.1", "--epmd-port", integer_to_list(EpmdPort)].
+
+%% A name of its own for each test.
+alive() ->
+    "program" ++ integer_to_list(erlang:unique_integer([positive])).
+
+ends(Arguments, Input) ->
+    kv_program:await_exit(kv_program:run(Arguments, Input)).
+
+%% ---- options --------------------------------------------------------------------------------
+
+version_and_help_are_printed(_Config) ->
+    {ok, Version} = application:get_key(kv, vsn),
+    ?assertEqual({0, "kv_node " ++ Version}, ends(["--version"], "")),
+    Help = os:cmd(kv_program:program() ++ " --help"),
+    [
+        ?assertNotEqual({Option, nomatch}, {Option, string:find(Help, Option)})
+     || Option <- ["--name", "--bind", "--port", "--epmd-port", "--ticktime", "--handshake-timeout",
+                   "--max-frame", "--max-depth", "--max-peers", "--max-queue", "--follow", "--gather", "--spin", "--zeros",
+                   "--get-state", "--vm", "--reconnect-timeout", "--log-level", "--no-leash", "--version", "--help"]
+    ],
+    ok.
+
+a_bad_option_ends_it_with_64(_Config) ->
+    Bad = [
+        ["--name", "nohost"],
+        ["--name", "@host"],
+        ["--name", "a@b@c"],
+        ["--name", "a b@c"],
+        ["--name", ""],
+        ["--name", lists:duplicate(250, $a) ++ "@host1"],
+        ["--name"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--port", "1x"],
+        ["--port", " 1"],
+        ["--port", ""],
+        ["--port=99999999999999999999999"],
+        ["--epmd-port", "0"],
+        ["--ticktime", "0"],
+        ["--ticktime", "1.5"],
+        ["--handshake-timeout", "0"],
+        ["--max-frame", "10"],
+        ["--max-depth", "0"],
+        ["--max-peers", "0"],
+        ["--max-queue", "0"],
+        ["--follow", "yes"],
+        ["--gather", "1001"],
+        ["--vm", "nohost"],
+        ["--vm"],
+        ["--reconnect-timeout", "2147483649"],
+        ["--reconnect-timeout", "-1"],
+        ["--spin", "1001"],
+        ["--zeros", "maybe"],
+        ["--get-state", "ok"],
+        ["--log-level", "loud"],
+        ["--bind", ""],
+        ["--no-leash=yes"],
+        ["--unknown", "1"],
+        ["--por", "1"],
+        ["--"],
+        ["stray"],
+        []
+    ],
+    [bad_option(Arguments) || Arguments <- Bad],
+    ok.
+
+bad_option(Arguments) ->
+    Outcome = ends(Arguments, "secret\n"),
+    ?assertMatch({Arguments, {64, "fatal bad_option " ++ _}}, {Arguments, Outcome}).
+
+a_bad_option_line_ends_it_with_64_and_is_not_repeated(_Config) ->
+    Lines = ["--my-secret", "--port=hush", "--unknown=hush", "--no-leash=hush", "--",
+             lists:duplicate(5000, $a), "a\0b"],
+    [bad_line(Line) || Line <- Lines],
+    ok.
+
+bad_line(Line) ->
+    {Status, Last} = ends(["--name", "a@127.0.0.1"], [Line, "\nsecret\n"]),
+    ?assertMatch({Line, {64, "fatal bad_option " ++ _}}, {Line, {Status, Last}}),
+    ?assertEqual({Line, nomatch}, {Line, re:run(Last, "secret|hush")}).
+
+options_come_from_standard_input_too(Config) ->
+    #{port := EpmdPort} = proplists:get_value(epmd, Config),
+    Name = alive() ++ "@127.0.0.1",
+    Port = kv_program:free_port(),
+    Input = io_lib:format("--name=~s\r\n--epmd-port=~b\n--port=~b\nsecret\r\n", [Name, EpmdPort, Port]),
+    Program = kv_program:start(["--port", "0"], Input),
+    ?assertMatch(#{name := Name, tcp_port := Port}, Program),
+    ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, #{cookie => "secret"})).
+
+a_cookie_that_begins_with_dashes_is_given_as_an_option(Config) ->
+    #{tcp_port := Port} = kv_program:start(arguments(Config), "--cookie=--se=cret\n--ticktime=9\n\n"),
+    ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, #{cookie => "--se=cret"})).
+
+a_missing_cookie_ends_it_with_65(Config) ->
+    Long = lists:duplicate(256, $c),
+    Inputs = ["\n", "\r\n", "--ticktime=9\n\n", "--cookie=\n\n", [Long, "\n"],
+              ["--cookie=", Long, "\n\n"], "--cookie=--a\n--cookie=--b\n\n", "--cookie=--a\nb\n"],
+    [
+        ?assertMatch({Input, {65, "fatal no_cookie " ++ _}}, {Input, ends(arguments(Config), Input)})
+     || Input <- Inputs
+    ],
+    Program = kv_program:shell("\"$0\" --name a@127.0.0.1 </dev/null", ""),
+    ?assertMatch({65, "fatal no_cookie " ++ _}, kv_program:await_exit(Program)).
+
+the_cookie_is_not_taken_from_the_command_line(_Config) ->
+    {Status, Line} = ends(["--name", "a@127.0.0.1", "--cookie", "hush"], ""),
+    ?assertMatch({64, "fatal bad_option " ++ _}, {Status, Line}),
+    ?assertEqual(nomatch, string:find(Line, "hush")).
+
+%% ---- coming up ------------------------------------------------------------------------------
+
+the_ready_line_says_who_and_where(Config) ->
+    {ok, Version} = application:get_key(kv, vsn),
+    #{tcp_port := Port} = Program = kv_program:start(arguments(Config)),
+    ?assertMatch(#{version := Version}, Program),
+    ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, #{})).
+
+it_listens_where_it_is_told(Config) ->
+    Port = kv_program:free_port(),
+    Where = ["--port", integer_to_list(Port), "--bind=127.0.0.2"],
+    #{tcp_port := Port} = kv_program:start(arguments(Config) ++ Where),
+    ?assertMatch({ok, _}, gen_tcp:connect({127, 0, 0, 2}, Port, [])),
+    ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])).
+
+a_taken_port_ends_it_with_73(Config) ->
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    Outcome = ends(arguments(Config) ++ ["--port", integer_to_list(Port)], "secret\n"),
+    ?assertMatch({73, "fatal port_taken " ++ _}, Outcome),
+    ok = gen_tcp:close(Socket).
+
+%% A label of 64 characters cannot exist, so no resolver asks the network.
+an_unknown_host_ends_it_with_68(_Config) ->
+    Outcome = ends(["--name", "a@" ++ lists:duplicate(64, $h) ++ ".invalid"], "secret\n"),
+    ?assertMatch({68, "fatal host_unresolved " ++ _}, Outcome).
+
+epmd_knows_its_port(Config) ->
+    #{name := Name, tcp_port := Port} = kv_program:start(arguments(Config)),
+    [Alive, _] = string:split(Name, "@"),
+    ?assertEqual(Port, kv_program:epmd_port_of(epmd_port(Config), Alive)).
+
+%% ---- ending ---------------------------------------------------------------------------------
+
+%% A port cannot close only the standard input of its program: a shell does it when told.
+the_end_of_standard_input_ends_it(Config) ->
+    Script = "{ echo secret; read go; } | \"$0\" " ++ lists:join(" ", arguments(Config)),
+    Program = kv_program:await_ready(kv_program:shell(lists:flatten(Script), "")),
+    true = port_command(maps:get(port, Program), "go\n"),
+    ?assertMatch({0, _}, kv_program:await_exit(Program)).
+
+%% Here it waits for an EPMD that accepts and says nothing.
+the_end_of_standard_input_ends_it_before_it_is_up(Config) ->
+    {ok, Mute} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, MutePort} = inet:port(Mute),
+    Script = "echo secret | \"$0\" " ++ lists:join(" ", arguments(Config, MutePort)),
+    Program = kv_program:shell(lists:flatten(Script), ""),
+    ?assertEqual({0, ""}, kv_program:await_exit(Program)),
+    ok = gen_tcp:close(Mute).
+
+a_closed_port_ends_it(Config) ->
+    #{port := Port, os_pid := OsPid} = kv_program:start(arguments(Config)),
+    true = port_close(Port),
+    kv_program:until(fun() -> not kv_program:is_alive(OsPid) end).
+
+without_its_leash_it_goes_on(Config) ->
+    Script = "printf secret >\"$1\"; exec \"$0\" ",
+    Rest = lists:join(" ", arguments(Config)) ++ " --no-leash <\"$1\"",
+    File = filename:join(proplists:get_value(priv_dir, Config), "cookie"),
+    Shell = ["-c", lists:flatten([Script, Rest]), kv_program:program(), File],
+    Port = open_port({spawn_executable, "/bin/sh"}, [{args, Shell}, {line, 4096}, binary, exit_status]),
+    Program = #{port => Port, os_pid => kv_program:os_pid(Port)},
+    #{tcp_port := TcpPort, os_pid := OsPid} = kv_program:await_ready(Program),
+    {ok, Peer} = kv_raw_peer:handshake(TcpPort, #{}),
+    ?assertEqual(yes, kv_raw_peer:ping(Peer)),
+    ok = kv_program:kill(OsPid, "TERM"),
+    ?assertMatch({0, _}, kv_program:await_exit(Program)).
+
+it_ends_with_peers_connected(Config) ->
+    #{tcp_port := Port, os_pid := OsPid} = Program = kv_program:start(arguments(Config) ++ ["--no-leash"]),
+    {ok, Peer} = kv_raw_peer:handshake(Port, #{}),
+    _ = kv_raw_peer:spawn_bucket(Peer),
+    Stranger = kv_raw_peer:connect(Port),
+    ok = kv_program:kill(OsPid, "TERM"),
+    ?assertMatch({0, _}, kv_program:await_exit(Program)),
+    ?assert(kv_raw_peer:is_closed(Peer, 10000)),
+    ?assert(kv_raw_peer:is_closed(Stranger, 10000)).
+
+%% The shell reads the ready line and then holds the pipe without reading, while every handshake
+%% makes log lines: many times what a pipe and the queue of the program hold.
+an_unread_standard_output_does_not_hang_it(Config) ->
+    Fifo = filename:join(proplists:get_value(priv_dir, Config), "unread"),
+    Script = [
+        "exec 3<&0; rm -f ", Fifo, "; mkfifo ", Fifo, "; \"$0\" --log-level debug ",
+        lists:join(" ", arguments(Config)), " <&3 >", Fifo, " & exec 4<", Fifo,
+        "; read line <&4; echo \"$line\"; wait $!"
+    ],
+    Program = kv_program:shell(lists:flatten(Script), "secret\n"),
+    #{tcp_port := Port} = kv_program:await_ready(Program),
+    [noise(Port) || _ <- lists:seq(1, 2500)],
+    {ok, Peer} = kv_raw_peer:handshake(Port, #{}),
+    ?assertEqual(yes, kv_raw_peer:ping(Peer)),
+    kv_program:stop(Program).
+
+noise(Port) ->
+    Socket = kv_raw_peer:connect(Port),
+    ok = gen_tcp:send(Socket, "garbage"),
+    true = kv_raw_peer:is_closed(Socket, 10000),
+    kv_raw_peer:close(Socket).
+
+%% ---- EPMD -----------------------------------------------------------------------------------
+
+no_epmd_ends_it_with_69(Config) ->
+    {Status, Line} = ends(arguments(Config, kv_program:free_port()), "secret\n"),
+    ?assertMatch({69, "fatal no_epmd " ++ _}, {Status, Line}),
+    ?assertNotEqual(nomatch, string:find(Line, "epmd -daemon")).
+
+an_epmd_that_says_nothing_ends_it_with_69(Config) ->
+    {ok, Mute} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Mute),
+    ?assertMatch({69, "fatal no_epmd " ++ _}, ends(arguments(Config, Port), "secret\n")),
+    ok = gen_tcp:close(Mute).
+
+something_that_is_no_epmd_ends_it_with_69(Config) ->
+    {ok, Web} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {active, false}]),
+    {ok, Port} = inet:port(Web),
+    Program = kv_program:run(arguments(Config, Port), "secret\n"),
+    {ok, Socket} = gen_tcp:accept(Web, 10000),
+    ok = gen_tcp:send(Socket, "HTTP/1.1 400 Bad Request\r\n\r\n"),
+    ?assertMatch({69, "fatal no_epmd " ++ _}, kv_program:await_exit(Program)),
+    ok = gen_tcp:close(Web).
+
+a_taken_name_ends_it_with_74(Config) ->
+    #{name := Name} = kv_program:start(arguments(Config)),
+    Arguments = ["--name", Name, "--epmd-port", integer_to_list(epmd_port(Config))],
+    ?assertMatch({74, "fatal name_taken " ++ _}, ends(Arguments, "secret\n")).
+
+a_name_that_becomes_free_is_taken(Config) ->
+    #{name := Name, os_pid := OsPid} = kv_program:start(arguments(Config) ++ ["--no-leash"]),
+    Arguments = ["--name", Name, "--epmd-port", integer_to_list(epmd_port(Config))],
+    Second = kv_program:run(Arguments, "secret\n"),
+    ok = kv_program:kill(OsPid, "TERM"),
+    ?assertMatch(#{name := Name}, kv_program:await_ready(Second)).
+
+a_killed_predecessor_does_not_keep_it_from_starting(Config) ->
+    Arguments = arguments(Config),
+    lists:foreach(
+        fun(_) ->
+            #{os_pid := OsPid} = kv_program:start(Arguments),
+            ok = kv_program:kill(OsPid, "KILL")
+        end,
+        lists:seq(1, 10)
+    ).
+
+after_a_restart_of_epmd_it_registers_again_with_the_same_creation(Config) ->
+    #{port := EpmdPort} = Epmd = kv_program:start_epmd(),
+    Program = kv_program:start(arguments(Config, EpmdPort)),
+    #{name := Name, tcp_port := Port, creation := Creation} = Program,
+    [Alive, _] = string:split(Name, "@"),
+    {ok, Peer} = kv_raw_peer:handshake(Port, #{}),
+    ok = kv_program:stop_epmd(Epmd),
+    _ = kv_program:await_line(Program, "log warning not registered with EPMD any more"),
+    ?assertEqual(yes, kv_raw_peer:ping(Peer)),
+    Again = kv_program:start_epmd(EpmdPort),
+    kv_program:until(fun() -> kv_program:epmd_port_of(EpmdPort, Alive) =:= Port end),
+    ?assertEqual(yes, kv_raw_peer:ping(Peer)),
+    {ok, Other} = kv_raw_peer:handshake(Port, #{name => "other@127.0.0.1"}),
+    ?assertMatch(#{node_creation := Creation}, Other),
+    ok = kv_program:stop_epmd(Again).

@@ -1,0 +1,290 @@
+%% A distribution peer that is nothing but a socket: it speaks the handshake as initiator, step by
+%% step, and sends and receives frames. So tests can say to the C node what no BEAM ever would.
+-module(kv_raw_peer).
+
+-export([
+    connect/1,
+    handshake/2,
+    send_name/2,
+    send_message/2,
+    recv_message/1,
+    recv_status/1,
+    recv_challenge/1,
+    send_reply/3,
+    recv_ack/1,
+    finish/2,
+    close/1
+]).
+-export([
+    send_bytes/2,
+    send_frame/3,
+    frame/1,
+    frame/2,
+    recv_frame/2,
+    recv_control/2,
+    is_closed/2,
+    ping/1,
+    spawn_bucket/1,
+    call/3,
+    send_call/3,
+    recv_reply/2,
+    pid/3
+]).
+-export([all_flags/0]).
+
+-export_type([peer/0]).
+
+-type peer() :: #{
+    socket := gen_tcp:socket(),
+    name := string(),
+    creation := non_neg_integer(),
+    flags := non_neg_integer(),
+    node => string(),
+    node_flags => non_neg_integer(),
+    node_creation => non_neg_integer()
+}.
+
+-define(DEADLINE, 10000).
+-define(FLAGS, 16#D075F7FBC).
+
+%% What OTP 25 offers, but for fragments: frames are of the form that frame/2 makes.
+-spec all_flags() -> non_neg_integer().
+all_flags() ->
+    ?FLAGS.
+
+%% ---- handshake ------------------------------------------------------------------------------
+
+-spec connect(inet:port_number()) -> gen_tcp:socket().
+connect(Port) ->
+    {ok, Socket} = gen_tcp:connect(
+        {127, 0, 0, 1}, Port, [binary, {active, false}, {packet, raw}, {nodelay, true}], ?DEADLINE
+    ),
+    Socket.
+
+%% The whole handshake. Options: name, cookie, flags, creation; form: new, or old for the 'n'
+%% message. The answer is a peer, or where it ended and why.
+-spec handshake(inet:port_number(), map()) -> {ok, peer()} | {error, {atom(), term()}}.
+handshake(Port, Options) ->
+    Socket = connect(Port),
+    ok = send_name(Socket, Options),
+    case recv_status(Socket) of
+        {ok, "ok"} -> finish(Socket, Options);
+        {ok, "alive"} ->
+            ok = send_message(Socket, "strue"),
+            finish(Socket, Options);
+        {ok, Status} -> {error, {status, Status}};
+        {error, Reason} -> {error, {status, Reason}}
+    end.
+
+%% What comes after the status.
+-spec finish(gen_tcp:socket(), map()) -> {ok, peer()} | {error, {atom(), term()}}.
+finish(Socket, Options) ->
+    case recv_challenge(Socket) of
+        {ok, {Flags, Challenge, Creation, Name}} ->
+            ok = complement(Socket, Options),
+            ok = send_reply(Socket, Challenge, maps:get(cookie, Options, "secret")),
+            case recv_ack(Socket) of
+                ok -> {ok, peer(Socket, Options, Flags, Creation, Name)};
+                {error, Reason} -> {error, {ack, Reason}}
+            end;
+        {error, Reason} ->
+            {error, {challenge, Reason}}
+    end.
+
+peer(Socket, Options, Flags, Creation, Name) ->
+    #{
+        socket => Socket,
+        name => name(Options),
+        creation => creation(Options),
+        flags => flags(Options),
+        node => Name,
+        node_flags => Flags,
+        node_creation => Creation
+    }.
+
+name(Options) -> maps:get(name, Options, "raw@127.0.0.1").
+creation(Options) -> maps:get(creation, Options, 77).
+flags(Options) -> maps:get(flags, Options, ?FLAGS).
+
+-spec send_name(gen_tcp:socket(), map()) -> ok.
+send_name(Socket, #{form := old} = Options) ->
+    send_message(Socket, [<<$n, 5:16, (flags(Options)):32>>, name(Options)]);
+send_name(Socket, Options) ->
+    Name = list_to_binary(name(Options)),
+    Length = byte_size(Name),
+    send_message(Socket, <<
+        $N, (flags(Options)):64, (creation(Options)):32, Length:16, Name/binary
+    >>).
+
+complement(Socket, #{form := old} = Options) ->
+    send_message(Socket, <<$c, (flags(Options) bsr 32):32, (creation(Options)):32>>);
+complement(_Socket, _Options) ->
+    ok.
+
+%% A handshake message; the node may have closed the socket already.
+-spec send_message(gen_tcp:socket(), iodata()) -> ok.
+send_message(Socket, Message) ->
+    _ = gen_tcp:send(Socket, [<<(iolist_size(Message)):16>>, Message]),
+    ok.
+
+-spec recv_message(gen_tcp:socket()) -> {ok, binary()} | {error, term()}.
+recv_message(Socket) ->
+    case gen_tcp:recv(Socket, 2, ?DEADLINE) of
+        {ok, <<Length:16>>} -> gen_tcp:recv(Socket, Length, ?DEADLINE);
+        {error, econnreset} -> {error, closed};
+        {error, Reason} -> {error, Reason}
+    end.
+
+-spec recv_status(gen_tcp:socket()) -> {ok, string()} | {error, term()}.
+recv_status(Socket) ->
+    case recv_message(Socket) of
+        {ok, <<$s, Status/binary>>} -> {ok, binary_to_list(Status)};
+        {ok, Other} -> {error, {not_a_status, Other}};
+        {error, Reason} -> {error, Reason}
+    end.
+
+-spec recv_challenge(gen_tcp:socket()) ->
+    {ok, {non_neg_integer(), non_neg_integer(), non_neg_integer(), string()}} | {error, term()}.
+recv_challenge(Socket) ->
+    case recv_message(Socket) of
+        {ok, <<$N, Flags:64, Challenge:32, Creation:32, Length:16, Name:Length/binary>>} ->
+            {ok, {Flags, Challenge, Creation, binary_to_list(Name)}};
+        {ok, Other} ->
+            {error, {not_a_challenge, Other}};
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+-spec send_reply(gen_tcp:socket(), non_neg_integer(), string()) -> ok.
+send_reply(Socket, Challenge, Cookie) ->
+    put({?MODULE, Socket}, Cookie),
+    send_message(Socket, [<<$r, 4711:32>>, digest(Cookie, Challenge)]).
+
+%% Also checks that the node knows the cookie.
+-spec recv_ack(gen_tcp:socket()) -> ok | {error, term()}.
+recv_ack(Socket) ->
+    Digest = digest(get({?MODULE, Socket}), 4711),
+    case recv_message(Socket) of
+        {ok, <<$a, Digest:16/binary>>} -> ok;
+        {ok, Other} -> {error, {not_an_ack, Other}};
+        {error, Reason} -> {error, Reason}
+    end.
+
+digest(Cookie, Challenge) ->
+    erlang:md5([Cookie, integer_to_list(Challenge)]).
+
+-spec close(peer() | gen_tcp:socket()) -> ok.
+close(#{socket := Socket}) -> gen_tcp:close(Socket);
+close(Socket) -> gen_tcp:close(Socket).
+
+%% ---- frames ---------------------------------------------------------------------------------
+
+-spec send_bytes(peer(), iodata()) -> ok | {error, term()}.
+send_bytes(#{socket := Socket}, Bytes) ->
+    gen_tcp:send(Socket, Bytes).
+
+-spec send_frame(peer(), tuple(), term()) -> ok | {error, term()}.
+send_frame(Peer, Control, Payload) ->
+    send_bytes(Peer, frame(Control, Payload)).
+
+%% A frame with its length.
+-spec frame(tuple()) -> binary().
+frame(Control) ->
+    with_length(<<112, (term_to_binary(Control))/binary>>).
+
+-spec frame(tuple(), term()) -> binary().
+frame(Control, Payload) ->
+    with_length(<<112, (term_to_binary(Control))/binary, (term_to_binary(Payload))/binary>>).
+
+with_length(Bytes) ->
+    <<(byte_size(Bytes)):32, Bytes/binary>>.
+
+%% The next frame: tick, or the control message and its payload (none when there is none).
+-spec recv_frame(peer(), timeout()) -> tick | {tuple(), term()} | {error, term()}.
+recv_frame(#{socket := Socket}, Timeout) ->
+    case gen_tcp:recv(Socket, 4, Timeout) of
+        {ok, <<0:32>>} ->
+            tick;
+        {ok, <<Length:32>>} ->
+            {ok, <<112, Terms/binary>>} = gen_tcp:recv(Socket, Length, ?DEADLINE),
+            {Control, Used} = binary_to_term(Terms, [used]),
+            {Control, payload(binary:part(Terms, Used, byte_size(Terms) - Used))};
+        {error, econnreset} ->
+            {error, closed};
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+payload(<<>>) -> none;
+payload(Bytes) -> binary_to_term(Bytes).
+
+%% The next frame that is no tick.
+-spec recv_control(peer(), timeout()) -> {tuple(), term()} | {error, term()}.
+recv_control(Peer, Timeout) ->
+    case recv_frame(Peer, Timeout) of
+        tick -> recv_control(Peer, Timeout);
+        Other -> Other
+    end.
+
+%% Whether the node closes the connection within that time; what it still sends is skipped.
+-spec is_closed(peer() | gen_tcp:socket(), timeout()) -> boolean().
+is_closed(#{socket := Socket}, Timeout) ->
+    is_closed(Socket, Timeout);
+is_closed(Socket, Timeout) ->
+    case gen_tcp:recv(Socket, 0, Timeout) of
+        {ok, _} -> is_closed(Socket, Timeout);
+        {error, timeout} -> false;
+        {error, _} -> true
+    end.
+
+%% ---- what a caller does ---------------------------------------------------------------------
+
+%% A pid of any node, also of one that does not exist.
+-spec pid(string(), non_neg_integer(), non_neg_integer()) -> pid().
+pid(Node, Id, Creation) ->
+    Length = length(Node),
+    binary_to_term(<<
+        131, 88, 119, Length, (list_to_binary(Node))/binary, Id:32, 0:32, Creation:32
+    >>).
+
+self_pid(#{name := Name, creation := Creation}) ->
+    pid(Name, 1, Creation).
+
+%% As net_adm:ping/1, once connected: yes, or what came instead.
+-spec ping(peer()) -> term().
+ping(#{name := Name} = Peer) ->
+    Tag = make_ref(),
+    Request = {'$gen_call', {self_pid(Peer), Tag}, {is_auth, list_to_atom(Name)}},
+    case send_frame(Peer, {6, self_pid(Peer), '', net_kernel}, Request) of
+        ok -> recv_reply(Peer, Tag);
+        {error, Reason} -> {error, Reason}
+    end.
+
+%% The pid of a new bucket.
+-spec spawn_bucket(peer()) -> pid().
+spawn_bucket(Peer) ->
+    Ref = make_ref(),
+    Self = self_pid(Peer),
+    ok = send_frame(Peer, {29, Ref, Self, Self, {kv_bucket, init, 1}, []}, [[]]),
+    {{31, _Ref, Self, 0, Bucket}, none} = recv_control(Peer, ?DEADLINE),
+    true = is_pid(Bucket),
+    Bucket.
+
+%% As gen_server:call/2, without a monitor.
+-spec call(peer(), pid(), term()) -> term().
+call(Peer, To, Request) ->
+    recv_reply(Peer, send_call(Peer, To, Request)).
+
+-spec send_call(peer(), pid(), term()) -> reference().
+send_call(Peer, To, Request) ->
+    Tag = make_ref(),
+    Self = self_pid(Peer),
+    ok = send_frame(Peer, {22, Self, To}, {'$gen_call', {Self, Tag}, Request}),
+    Tag.
+
+-spec recv_reply(peer(), reference()) -> term().
+recv_reply(Peer, Tag) ->
+    case recv_control(Peer, ?DEADLINE) of
+        {_Send, {Tag, Reply}} -> Reply;
+        Other -> {unexpected, Other}
+    end.

@@ -1,0 +1,36 @@
+%% @doc An application of somebody who uses kv: a process that reads a bucket once more when it is told to end.
+-module(kv_test_app).
+-behaviour(application).
+-behaviour(gen_server).
+
+-export([load/0]).
+-export([start/2, stop/1, init/1, handle_call/3, handle_cast/2, terminate/2]).
+
+%% @doc Makes the application known; it is started with a file name in its environment.
+load() ->
+    application:load(
+        {application, ?MODULE, [
+            {description, "uses kv"}, {vsn, "1"}, {modules, [?MODULE]}, {registered, []},
+            {applications, [kernel, stdlib, kv]}, {mod, {?MODULE, []}}
+        ]}
+    ).
+
+start(_Type, _Arguments) ->
+    gen_server:start_link(?MODULE, [], []).
+
+stop(_State) -> ok.
+
+init([]) ->
+    process_flag(trap_exit, true),
+    {ok, Bucket} = kv_bucket:start_link([{name, settings}]),
+    ok = kv_bucket:put(Bucket, key, "what is to be read at the end"),
+    {ok, Bucket}.
+
+handle_call(_Request, _From, Bucket) -> {reply, ok, Bucket}.
+
+handle_cast(_Request, Bucket) -> {noreply, Bucket}.
+
+terminate(_Reason, _Bucket) ->
+    timer:sleep(300),
+    {ok, File} = application:get_env(?MODULE, file),
+    ok = file:write_file(File, kv_bucket:get(settings, key)).

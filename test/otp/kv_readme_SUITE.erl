@@ -1,5 +1,5 @@
-%% README's table "What happens when", row by row. rows/0 says which test each row has: one of this suite, or one elsewhere
-%% that is about exactly that row.
+%% The table of docs/failures.md, "What happens when", row by row. rows/0 says which test each row has: one of this suite,
+%% or one elsewhere that is about exactly that row.
 -module(kv_readme_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -88,7 +88,7 @@ end_per_testcase(_Case, Config) ->
 %%% The map
 
 every_row_of_readme_has_a_test(_Config) ->
-    ?assertEqual([Row || {Row, _} <- rows()], rows_of(readme(filename:dirname(code:which(?MODULE))))),
+    ?assertEqual([Row || {Row, _} <- rows()], rows_of(failures(filename:dirname(code:which(?MODULE))))),
     [
         begin
             {module, Suite} = code:ensure_loaded(Suite),
@@ -98,21 +98,19 @@ every_row_of_readme_has_a_test(_Config) ->
      || {_, Cases} <- rows(), {Suite, Case} <- Cases
     ].
 
-rows_of(Readme) ->
-    {ok, Text} = file:read_file(Readme),
-    [_, Behind] = string:split(Text, "\n## What happens when\n"),
-    [Section | _] = string:split(Behind, "\n## "),
-    {match, Rows} = re:run(Section, "^\\| (.*?) \\| ", [global, multiline, {capture, [1], list}]),
+rows_of(Failures) ->
+    {ok, Text} = file:read_file(Failures),
+    {match, Rows} = re:run(Text, "^\\| (.*?) \\| ", [global, multiline, {capture, [1], list}]),
     lists:append(Rows) -- ["what"].
 
 %% The tests may run from a build directory inside the project.
-readme("/") ->
-    error(no_readme);
-readme(Directory) ->
-    Path = filename:join(Directory, "README.md"),
+failures("/") ->
+    error(no_table_of_failures);
+failures(Directory) ->
+    Path = filename:join([Directory, "docs", "failures.md"]),
     case filelib:is_regular(Path) of
         true -> Path;
-        false -> readme(filename:dirname(Directory))
+        false -> failures(filename:dirname(Directory))
     end.
 
 cases_of(Suite) ->

@@ -10,10 +10,11 @@
 
 enum { HEAP_KEPT = 8 << 20, MAPPED_FROM = 1 << 20 };
 
-static int start_services(struct kv_runtime *runtime)
+static int start_services(struct kv_runtime *runtime, struct kv_store *store,
+                          struct kv_world *world)
 {
-    int error = kv_services_start(runtime);
-    return error == KV_OK ? kv_observe_start(runtime) : error;
+    int error = kv_services_start(runtime, store);
+    return error == KV_OK ? kv_observe_start(runtime, world) : error;
 }
 
 /* Else the memory of each large message would be given back, and found again for the next. */

@@ -28,6 +28,7 @@ struct bench {
     struct kv_mapping mapping;
     struct kv_arena *arena;
     struct kv_runtime *runtime;
+    struct kv_store store;
     struct kv_peer *peer;
     struct kv_outgoing outgoing;
     struct kv_buffer output;
@@ -82,12 +83,12 @@ static void start_node(struct bench *bench)
         .creation = 5,
         .hash_key = key,
         .sink = {.context = bench, .send = take_signal, .log = drop_line, .clock = no_clock},
-        .arena = bench->arena,
     };
     bench->runtime = kv_runtime_new(&options);
     kv_outgoing_init(&bench->outgoing, KV_DFLAGS_OFFERED, &key);
     bench->limits = (struct kv_term_limits)KV_TERM_LIMITS_DEFAULT;
-    if (kv_services_start(bench->runtime) != KV_OK) {
+    bench->store = (struct kv_store){.arena = bench->arena, .hash_key = key};
+    if (kv_services_start(bench->runtime, &bench->store) != KV_OK) {
         FAIL("no services");
     }
     bench->peer = kv_runtime_peer_up(bench->runtime, kv_bytes_text(PEER), 7, NULL);

@@ -3,10 +3,11 @@
  * Never waits for a reader: a line that does not fit into the pipe is kept, up to a bound, and
  * written later; beyond the bound lines are dropped and counted, and the count is told. Control
  * characters and what is not UTF-8 are escaped, so that text from a peer stays within its line. */
-#ifndef KV_LOG_H
-#define KV_LOG_H
+#ifndef KV_HOST_LOG_H
+#define KV_HOST_LOG_H
 
-#include "process/runtime.h"
+#include <kv/buffer.h>
+#include <kv/log.h>
 
 #include <uv.h>
 

@@ -16,7 +16,7 @@ static int open_table(struct kv_process *self, const struct kv_start_options *op
                       struct kv_buffer *reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
-    struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
+    struct kv_arena *arena = kv_store_of(self)->arena;
     struct kv_pid pid = kv_process_pid(self);
     bucket->table = kv_table_new(arena, &options->table);
     if (bucket->table == NULL ||
@@ -71,7 +71,7 @@ static struct kv_item key_item(struct kv_process *self, struct kv_bytes key)
         return kv_item_of_key(key);
     }
     kv_buffer_clear(&bucket->key);
-    kv_term_canonical(key, kv_runtime_zeros(kv_process_runtime(self)), &bucket->key);
+    kv_term_canonical(key, kv_store_of(self)->zeros, &bucket->key);
     return kv_item_of_key(kv_buffer_bytes(&bucket->key));
 }
 
@@ -111,7 +111,7 @@ bool kv_bucket_keep_for(struct kv_process *self, struct kv_bytes ttl)
     if (kv_read_u64(&reader, &ms) != KV_OK || ms == 0 || ms > TTL_MAX) {
         return false;
     }
-    bucket->expiry = kv_arena_time(kv_runtime_arena(kv_process_runtime(self))) + ms;
+    bucket->expiry = kv_arena_time(kv_store_of(self)->arena) + ms;
     return true;
 }
 
@@ -144,7 +144,7 @@ static void unpin(void *owner, struct kv_bytes bytes)
 static void reply_item(struct kv_process *self, const struct kv_from *from,
                        struct kv_buffer *prefix, struct kv_item item)
 {
-    struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
+    struct kv_arena *arena = kv_store_of(self)->arena;
     struct kv_pinned value = {.bytes = item.bytes, .owner = arena};
     if (item.form == KV_FORM_BINARY) {
         uint8_t *header = kv_buffer_reserve(prefix, KV_BINARY_HEADER);
@@ -521,8 +521,8 @@ static void cast_update(struct kv_process *self, struct kv_bytes function)
 {
     struct kv_buffer answer = KV_BUFFER_INIT;
     if (!kv_agent_run(self, KV_AGENT_UPDATE, function, &answer)) {
-        kv_runtime_log(kv_process_runtime(self), KV_LOG_WARNING,
-                       "a bucket dropped a cast with a fun: native processes cannot run closures");
+        kv_log_line(kv_process_runtime(self), KV_LOG_WARNING,
+                    "a bucket dropped a cast with a fun: native processes cannot run closures");
     }
     kv_buffer_free(&answer);
 }
@@ -566,7 +566,7 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
     uint32_t count = 0;
     if (!read_request(request, &name, arguments, &count) ||
         !do_cast(self, name, count, arguments)) {
-        kv_runtime_log(kv_process_runtime(self), KV_LOG_DEBUG, "a bucket ignored a cast");
+        kv_log_line(kv_process_runtime(self), KV_LOG_DEBUG, "a bucket ignored a cast");
     }
     bucket->expiry = KV_NEVER;
 }

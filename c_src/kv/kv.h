@@ -4,14 +4,30 @@
 #ifndef KV_KV_H
 #define KV_KV_H
 
+#include "base/siphash.h"
+
 #include <kv/process.h>
+
+struct kv_arena;
+
+/* What the buckets and registries of a node share: the context of their behaviours. */
+struct kv_store {
+    struct kv_arena *arena;      /* where their tables lie (store/arena.h); borrowed */
+    enum kv_zeros zeros;         /* how keys compare */
+    struct kv_hash_key hash_key; /* random */
+};
+
+static inline const struct kv_store *kv_store_of(const struct kv_process *self)
+{
+    return kv_process_context(self);
+}
 
 extern const struct kv_behaviour kv_bucket_behaviour;
 extern const struct kv_behaviour kv_registry_behaviour;
 extern const struct kv_behaviour kv_net_kernel_behaviour;
 
-/* Lets peers spawn buckets and registries, and starts net_kernel. KV_OK, or KV_EEXIST when the
- * runtime has a net_kernel already. */
-int kv_services_start(struct kv_runtime *runtime);
+/* Lets peers spawn buckets and registries, and starts net_kernel. `store` is borrowed and must
+ * outlive the runtime. KV_OK, or KV_EEXIST when the runtime has a net_kernel already. */
+int kv_services_start(struct kv_runtime *runtime, struct kv_store *store);
 
 #endif

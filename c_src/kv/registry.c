@@ -84,7 +84,7 @@ static bool has_name(const struct kv_map_node *node, const void *key)
 
 static uint64_t hash_of(const struct kv_process *self, struct kv_bytes name)
 {
-    return kv_siphash(kv_runtime_hash_key(kv_process_runtime(self)), name);
+    return kv_siphash(&kv_store_of(self)->hash_key, name);
 }
 
 static struct entry *find(struct kv_process *self, struct kv_bytes name)
@@ -144,7 +144,7 @@ static int open_table(struct kv_process *self, const struct kv_start_options *op
 {
     (void)options;
     struct registry *registry = kv_process_state(self);
-    struct kv_arena *arena = kv_runtime_arena(kv_process_runtime(self));
+    struct kv_arena *arena = kv_store_of(self)->arena;
     struct kv_pid pid = kv_process_pid(self);
     registry->shown = kv_table_new(arena, &(struct kv_table_options){.internal = true});
     if (registry->shown == NULL || kv_arena_publish(arena, pid.id, pid.serial | KV_DIRECTORY_NAMES,
@@ -644,7 +644,7 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
         name.length <= NAME_MAX_BYTES) {
         create(self, NULL, name);
     } else if (!handle_answer(self, request)) {
-        kv_runtime_log(kv_process_runtime(self), KV_LOG_DEBUG, "a registry ignored a cast");
+        kv_log_line(kv_process_runtime(self), KV_LOG_DEBUG, "a registry ignored a cast");
     }
 }
 

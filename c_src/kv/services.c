@@ -9,7 +9,7 @@ static void reply_totals(struct kv_process *self, const struct kv_from *from)
     struct kv_runtime *runtime = kv_process_runtime(self);
     struct kv_buffer *term = kv_process_scratch(self);
     struct kv_arena_stats stats;
-    kv_arena_stats(kv_runtime_arena(runtime), &stats);
+    kv_arena_stats(kv_store_of(self)->arena, &stats);
     kv_write_tuple(term, 5);
     kv_write_atom_text(term, "kv_totals");
     kv_write_u64(term, kv_runtime_count(runtime, &kv_bucket_behaviour));
@@ -40,9 +40,9 @@ const struct kv_behaviour kv_net_kernel_behaviour = {
     .handle_call = handle_call,
 };
 
-int kv_services_start(struct kv_runtime *runtime)
+int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
 {
-    kv_runtime_offer(runtime, &kv_bucket_behaviour);
-    kv_runtime_offer(runtime, &kv_registry_behaviour);
-    return kv_runtime_start_service(runtime, &kv_net_kernel_behaviour);
+    kv_offer(runtime, &kv_bucket_behaviour, store);
+    kv_offer(runtime, &kv_registry_behaviour, store);
+    return kv_runtime_start_service(runtime, &kv_net_kernel_behaviour, store);
 }

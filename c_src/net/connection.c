@@ -342,7 +342,7 @@ void kv_connection_agree(struct kv_connection *connection)
 {
     const struct kv_node *node = connection->owner->node;
     const struct kv_options *options = &node->options;
-    const struct kv_hash_key *key = kv_runtime_hash_key(node->runtime);
+    const struct kv_hash_key *key = &node->hash_key;
     connection->limits = term_limits(options);
     struct kv_fragment_limits limits = {
         .term = connection->limits,

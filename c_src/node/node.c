@@ -157,7 +157,6 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
         .node = kv_bytes_text(node->options.name),
         .vm = kept_vm(&node->options),
         .creation = creation,
-        .zeros = node->options.zeros,
         .get_state = node->options.get_state,
         .sink = {.context = node,
                  .send = sink_send,
@@ -165,16 +164,18 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
                  .now = sink_now,
                  .clock = sink_clock,
                  .is_full = sink_is_full},
-        .world = kv_node_world(node),
-        .arena = node->arena,
     };
-    if (RAND_bytes((unsigned char *)&options.hash_key, sizeof(options.hash_key)) != 1) {
+    if (RAND_bytes((unsigned char *)&node->hash_key, sizeof(node->hash_key)) != 1) {
         kv_node_fatal(node, KV_FATAL_INTERNAL, "%s", kv_error_text(KV_ERANDOM));
         return false;
     }
     node->since = uv_now(&node->loop);
+    options.hash_key = node->hash_key;
+    node->store = (struct kv_store){
+        .arena = node->arena, .zeros = node->options.zeros, .hash_key = node->hash_key};
+    node->world = kv_node_world(node);
     node->runtime = kv_runtime_new(&options);
-    int error = node->start_services(node->runtime);
+    int error = node->start_services(node->runtime, &node->store, &node->world);
     if (error != KV_OK) {
         kv_node_fatal(node, KV_FATAL_INTERNAL, "cannot start the services: %s",
                       kv_error_text(error));
@@ -412,7 +413,9 @@ static int run(struct kv_node *node, bool options_ok, const struct kv_option_err
     return finish(node);
 }
 
-int kv_node_main(int argc, char **argv, int (*start_services)(struct kv_runtime *runtime))
+int kv_node_main(int argc, char **argv,
+                 int (*start_services)(struct kv_runtime *runtime, struct kv_store *store,
+                                       struct kv_world *world))
 {
     ignore_signals();
     struct kv_node node = {.start_services = start_services};

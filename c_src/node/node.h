@@ -11,11 +11,13 @@
 
 #include "host/log.h"
 #include "host/shared_memory.h"
+#include "kv/kv.h"
 #include "net/connections.h"
 #include "net/listener.h"
 #include "net/publication.h"
 #include "node/leash.h"
 #include "node/options.h"
+#include "observe/world.h"
 
 /* Why a node ends by itself: the word on standard output and the exit status. */
 #define KV_FATAL_MAP(X)                                                                            \
@@ -53,7 +55,10 @@ struct kv_node {
     struct kv_publication publication;
     struct kv_connections connections;
     struct kv_identity identity;
-    struct kv_runtime *runtime; /* NULL until the node is published */
+    struct kv_runtime *runtime;  /* NULL until the node is published */
+    struct kv_hash_key hash_key; /* of the runtime, of kv/ and of observe/ */
+    struct kv_store store;       /* the context of kv/ */
+    struct kv_world world;       /* the context of observe/ */
     struct kv_mapping mapping;
     struct kv_arena *arena; /* there as long as the runtime is */
     struct kv_pace pace;
@@ -64,7 +69,8 @@ struct kv_node {
         struct kv_arena_range ranges[KV_ARENA_RANGES];
         bool ready;
     } preparation; /* of memory, in a thread of libuv's */
-    int (*start_services)(struct kv_runtime *runtime);
+    int (*start_services)(struct kv_runtime *runtime, struct kv_store *store,
+                          struct kv_world *world);
     uv_signal_t terminate;
     uv_signal_t interrupt;
     uv_getaddrinfo_t resolving;
@@ -78,9 +84,12 @@ struct kv_node {
     int status; /* of the exit */
 };
 
-/* The whole program. start_services starts what a node offers on its runtime, and answers KV_OK or
- * an error. The result is the exit status. */
-int kv_node_main(int argc, char **argv, int (*start_services)(struct kv_runtime *runtime));
+/* The whole program. start_services starts what a node offers on its runtime, with the contexts of
+ * kv/ and observe/, which outlive it, and answers KV_OK or an error. The result is the exit status.
+ */
+int kv_node_main(int argc, char **argv,
+                 int (*start_services)(struct kv_runtime *runtime, struct kv_store *store,
+                                       struct kv_world *world));
 
 /* Steps, each called by the part that completed it. */
 void kv_node_configured(struct kv_node *node);

@@ -140,6 +140,8 @@ struct kv_world kv_node_world(struct kv_node *node)
     (void)snprintf(node->versions, sizeof(node->versions), "kv %s, libuv %s, %s", KV_VERSION,
                    uv_version_string(), OpenSSL_version(OPENSSL_VERSION));
     return (struct kv_world){
+        .hash_key = node->hash_key,
+        .zeros = node->options.zeros,
         .context = node,
         .stats = stats,
         .each_connection = each_connection,

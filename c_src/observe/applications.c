@@ -71,7 +71,8 @@ static void draw(struct kv_process *self)
     struct appmon *appmon = kv_process_state(self);
     if (appmon->tree.runtime == NULL) {
         struct kv_pid own = kv_process_pid(self);
-        kv_tree_begin(&appmon->tree, kv_process_runtime(self), &own);
+        const struct kv_world *world = kv_process_context(self);
+        kv_tree_begin(&appmon->tree, kv_process_runtime(self), &world->hash_key, &own);
     }
     if (kv_tree_step(&appmon->tree)) {
         kv_process_set_timer(self, 0);
@@ -177,7 +178,7 @@ static void appmon_terminate(struct kv_process *self, struct kv_bytes reason)
     kv_buffer_free(&appmon->last);
 }
 
-static const struct kv_behaviour appmon_behaviour = {
+const struct kv_behaviour kv_appmon_behaviour = {
     .module = "appmon_info",
     .state_size = sizeof(struct appmon),
     .init = appmon_init,
@@ -200,7 +201,7 @@ static void find_server(void *context, const struct kv_process *process)
     struct search *search = context;
     struct kv_process_info info;
     kv_process_inspect(process, &info);
-    if (kv_bytes_is(kv_bytes_text(info.module), appmon_behaviour.module)) {
+    if (kv_bytes_is(kv_bytes_text(info.module), kv_appmon_behaviour.module)) {
         search->found = true;
         search->server = info.pid;
     }
@@ -221,7 +222,7 @@ static int run_start_link(struct kv_process *self, struct kv_reader arguments,
     kv_runtime_each_linked(kv_process_runtime(self), &viewer, find_server, &search);
     kv_write_pid(&argument, &viewer);
     int error = search.found ? KV_OK
-                             : kv_spawn(kv_process_runtime(self), &appmon_behaviour,
+                             : kv_spawn(kv_process_runtime(self), &kv_appmon_behaviour,
                                         kv_buffer_bytes(&argument), &search.server, &reason);
     if (error == KV_OK) {
         kv_write_tuple(value, 2);

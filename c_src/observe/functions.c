@@ -90,8 +90,7 @@ static int run_is_process_alive(struct kv_process *self, struct kv_reader argume
 /* {{OsPid, Fd, Id, Size}, Creation, Zeros}, or undefined: kv_local:open/1. */
 static int run_place(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
 {
-    const struct kv_runtime *runtime = kv_process_runtime(self);
-    const struct kv_world *world = kv_runtime_world(runtime);
+    const struct kv_world *world = kv_process_context(self);
     struct kv_shared_memory memory;
     (void)arguments;
     if (world->shared_memory == NULL || !world->shared_memory(world->context, &memory)) {
@@ -105,7 +104,7 @@ static int run_place(struct kv_process *self, struct kv_reader arguments, struct
     kv_write_binary(value, memory.id);
     kv_write_u64(value, memory.size);
     kv_write_u64(value, kv_process_pid(self).creation);
-    kv_write_atom_text(value, kv_runtime_zeros(runtime) == KV_ZEROS_SAME ? "same" : "differ");
+    kv_write_atom_text(value, world->zeros == KV_ZEROS_SAME ? "same" : "differ");
     return KV_OK;
 }
 

@@ -3,6 +3,7 @@
 #define KV_FUNCTIONS_H
 
 #include "observe/list.h"
+#include "observe/world.h"
 #include "process/inspect.h"
 
 struct kv_call {
@@ -97,5 +98,8 @@ extern const struct kv_function *const kv_function_tables[];
 /* What may be spawned besides: collectors that send what they find, in bounded chunks. */
 extern const struct kv_behaviour kv_fetch_stats_behaviour; /* charts.c */
 extern const struct kv_behaviour kv_procs_info_behaviour;  /* procs_info.c */
+
+/* What `rex` starts to draw the tree of an application. */
+extern const struct kv_behaviour kv_appmon_behaviour; /* applications.c */
 
 #endif

@@ -2,10 +2,13 @@
 #ifndef KV_OBSERVE_H
 #define KV_OBSERVE_H
 
+#include "observe/world.h"
+
 #include <kv/process.h>
 
 /* Lets peers spawn erpc:execute_call/4 and erpc:execute_cast/3, and starts the process `rex`.
- * KV_OK, or KV_EEXIST when the runtime has a rex already. */
-int kv_observe_start(struct kv_runtime *runtime);
+ * `world` is borrowed and must outlive the runtime. KV_OK, or KV_EEXIST when the runtime has a rex
+ * already. */
+int kv_observe_start(struct kv_runtime *runtime, struct kv_world *world);
 
 #endif

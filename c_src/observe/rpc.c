@@ -443,11 +443,13 @@ static const struct kv_behaviour rex = {
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-int kv_observe_start(struct kv_runtime *runtime)
+int kv_observe_start(struct kv_runtime *runtime, struct kv_world *world)
 {
-    kv_runtime_offer(runtime, &erpc_call);
-    kv_runtime_offer(runtime, &erpc_cast);
-    kv_runtime_offer(runtime, &kv_fetch_stats_behaviour);
-    kv_runtime_offer(runtime, &kv_procs_info_behaviour);
-    return kv_runtime_start_service(runtime, &rex);
+    kv_offer(runtime, &erpc_call, world);
+    kv_offer(runtime, &erpc_cast, world);
+    kv_offer(runtime, &kv_fetch_stats_behaviour, world);
+    kv_offer(runtime, &kv_procs_info_behaviour, world);
+    kv_add_behaviour(runtime, &rex_worker, world);
+    kv_add_behaviour(runtime, &kv_appmon_behaviour, world);
+    return kv_runtime_start_service(runtime, &rex, world);
 }

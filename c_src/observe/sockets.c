@@ -80,7 +80,7 @@ static void add_socket(void *context, const struct kv_connection_info *info)
 static int run_get_socket_list(struct kv_process *self, struct kv_reader arguments,
                                struct kv_buffer *value)
 {
-    const struct kv_world *world = kv_runtime_world(kv_process_runtime(self));
+    const struct kv_world *world = kv_process_context(self);
     struct kv_term_list list = {0};
     (void)arguments;
     world->each_connection(world->context, add_socket, &list);
@@ -91,7 +91,7 @@ static int run_get_socket_list(struct kv_process *self, struct kv_reader argumen
 static int run_socket_info(struct kv_process *self, struct kv_reader arguments,
                            struct kv_buffer *value)
 {
-    const struct kv_world *world = kv_runtime_world(kv_process_runtime(self));
+    const struct kv_world *world = kv_process_context(self);
     struct kv_stats stats = {0};
     struct kv_term_list list = {0};
     (void)arguments;

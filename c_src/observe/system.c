@@ -13,7 +13,7 @@ enum { WORD = 8, PROCESS_LIMIT = 1 << 28, ATOM_LIMIT = 1, TABLE_LIMIT = 1 << 28 
 void kv_figures_take(const struct kv_process *self, const struct kv_totals *totals,
                      struct kv_figures *figures)
 {
-    const struct kv_world *world = kv_runtime_world(kv_process_runtime(self));
+    const struct kv_world *world = kv_process_context(self);
     *figures = (struct kv_figures){.totals = *totals};
     world->stats(world->context, &figures->stats);
 }

@@ -46,7 +46,7 @@ static bool has_name(const struct kv_map_node *node, const void *key)
 
 static uint64_t hash_of(const struct kv_tree *tree, struct kv_bytes bytes)
 {
-    return kv_siphash(kv_runtime_hash_key(tree->runtime), bytes);
+    return kv_siphash(tree->key, bytes);
 }
 
 static struct box *find(const struct kv_tree *tree, const struct kv_pid *pid)
@@ -261,9 +261,10 @@ static void add_process(void *context, const struct kv_process *process)
 
 /* ---- the tree -------------------------------------------------------------------------------- */
 
-void kv_tree_begin(struct kv_tree *tree, struct kv_runtime *runtime, const struct kv_pid *root)
+void kv_tree_begin(struct kv_tree *tree, struct kv_runtime *runtime, const struct kv_hash_key *key,
+                   const struct kv_pid *root)
 {
-    *tree = (struct kv_tree){.runtime = runtime, .root_pid = *root};
+    *tree = (struct kv_tree){.runtime = runtime, .key = key, .root_pid = *root};
     kv_list_init(&tree->list);
     tree->root = add(tree, root, ROOT_NAME, NULL);
     kv_walk_begin(&tree->walk, runtime);

@@ -7,12 +7,14 @@
 #include "process/inspect.h"
 
 #include "base/map.h"
+#include "base/siphash.h"
 
 enum { KV_TREE_MAX = 2000 }; /* boxes, of which the last tells of how many are left out */
 
 /* A tree at work; zeroed: none is. */
 struct kv_tree {
     struct kv_runtime *runtime;
+    const struct kv_hash_key *key;
     struct kv_walk walk;
     struct kv_map by_pid;
     struct kv_map by_name;
@@ -25,8 +27,9 @@ struct kv_tree {
 };
 
 /* Begins a tree below a root that stands for the node, with this pid, whose node
- * name must stay valid while the tree is. */
-void kv_tree_begin(struct kv_tree *tree, struct kv_runtime *runtime, const struct kv_pid *root);
+ * name must stay valid while the tree is, as must the key. */
+void kv_tree_begin(struct kv_tree *tree, struct kv_runtime *runtime, const struct kv_hash_key *key,
+                   const struct kv_pid *root);
 
 /* Goes on for one turn; false: all processes have been visited. */
 bool kv_tree_step(struct kv_tree *tree);

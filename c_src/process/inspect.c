@@ -197,8 +197,3 @@ struct kv_bytes kv_runtime_node(const struct kv_runtime *runtime)
 {
     return kv_buffer_bytes(&runtime->node);
 }
-
-const struct kv_world *kv_runtime_world(const struct kv_runtime *runtime)
-{
-    return &runtime->world;
-}

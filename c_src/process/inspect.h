@@ -106,66 +106,8 @@ void kv_runtime_each_linked(struct kv_runtime *runtime, const struct kv_pid *pid
 /* The name a process is registered under; of length 0 when it has none. Valid while it lives. */
 struct kv_bytes kv_process_name(const struct kv_process *process);
 
-/* ---- the program around the runtime ---------------------------------------------------------- */
-
-/* Memory of one kind: what is in use of what was taken from the system for it. */
-struct kv_memory_kind {
-    const char *name; /* NULL: no more */
-    uint64_t used;    /* bytes */
-    uint64_t reserved;
-};
-
-enum { KV_MEMORY_KINDS = 8 };
-
-struct kv_stats {
-    uint64_t uptime_ms;
-    uint64_t cpu_us;        /* processor time of this program */
-    uint64_t resident;      /* bytes */
-    uint64_t heap_used;     /* bytes handed out by malloc */
-    uint64_t heap_reserved; /* bytes malloc has of the system */
-    uint64_t bytes_in;
-    uint64_t bytes_out;
-    uint64_t buffers; /* bytes of memory for input and output of connections */
-    uint32_t connections;
-    uint32_t connection_limit;
-    uint32_t processors;
-    struct kv_memory_kind kinds[KV_MEMORY_KINDS]; /* of the stores, besides the heap */
-    uint64_t output_limit; /* bytes that may wait for a peer before it is given up */
-    const char *machine;   /* "x86_64 Linux 6.1.0" */
-    const char *versions;  /* "kv 0.1.0, libuv 1.44.2, OpenSSL 3.0" */
-};
-
-struct kv_connection_info {
-    struct kv_bytes peer; /* the node's name */
-    const char *local;    /* "127.0.0.1:4711" */
-    const char *remote;
-    int fd;
-    uint64_t bytes_in;
-    uint64_t bytes_out;
-    uint64_t backlog; /* bytes that the peer has not taken yet */
-};
-
-/* Where other processes of this user find the memory of the tables: docs/store-format.md. */
-struct kv_shared_memory {
-    uint64_t os_pid;
-    int fd;
-    uint64_t size;
-    struct kv_bytes id;
-};
-
-/* What the owner of the runtime knows and tools ask for. */
-struct kv_world {
-    void *context;
-    void (*stats)(void *context, struct kv_stats *stats);
-    void (*each_connection)(void *context,
-                            void (*visit)(void *visitor, const struct kv_connection_info *info),
-                            void *visitor);
-    /* False when it is not shared. May be NULL. */
-    bool (*shared_memory)(void *context, struct kv_shared_memory *memory);
-};
-
-/* What the runtime was made with. */
-const struct kv_world *kv_runtime_world(const struct kv_runtime *runtime);
+/* ---- the runtime ------------------------------------------------------------------------------
+ */
 
 /* Milliseconds of the clock that timers run by. */
 uint64_t kv_runtime_clock(const struct kv_runtime *runtime);

@@ -18,6 +18,7 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
     process->offer = kv_offer_of(runtime, behaviour);
     if (process->offer != NULL) {
         process->offer->processes++;
+        process->context = process->offer->context;
     }
     process->state = kv_zalloc(behaviour->state_size);
     kv_list_init(&process->links);
@@ -108,11 +109,13 @@ int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_
     return KV_OK;
 }
 
-int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
+int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                             void *context)
 {
     static const uint8_t no_options[] = {KV_TAG_NIL};
     struct kv_pid pid;
     struct kv_buffer reason = KV_BUFFER_INIT;
+    kv_add_behaviour(runtime, behaviour, context);
     int error =
         kv_spawn(runtime, behaviour, kv_bytes(no_options, sizeof no_options), &pid, &reason);
     kv_buffer_free(&reason);

@@ -31,11 +31,8 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     kv_buffer_append(&runtime->node, options->node);
     runtime->creation = options->creation;
     runtime->hash_key = options->hash_key;
-    runtime->zeros = options->zeros;
     runtime->get_state = options->get_state;
     runtime->sink = options->sink;
-    runtime->world = options->world;
-    runtime->arena = options->arena;
     kv_list_init(&runtime->process_list);
     kv_list_init(&runtime->walks);
     kv_list_init(&runtime->peer_list);
@@ -104,21 +101,6 @@ void kv_runtime_free(struct kv_runtime *runtime)
     kv_free(runtime);
 }
 
-const struct kv_hash_key *kv_runtime_hash_key(const struct kv_runtime *runtime)
-{
-    return &runtime->hash_key;
-}
-
-struct kv_arena *kv_runtime_arena(const struct kv_runtime *runtime)
-{
-    return runtime->arena;
-}
-
-enum kv_zeros kv_runtime_zeros(const struct kv_runtime *runtime)
-{
-    return runtime->zeros;
-}
-
 size_t kv_runtime_process_count(const struct kv_runtime *runtime)
 {
     return runtime->processes.count;
@@ -129,7 +111,7 @@ size_t kv_runtime_peer_count(const struct kv_runtime *runtime)
     return runtime->peers.count;
 }
 
-void kv_runtime_log(struct kv_runtime *runtime, enum kv_log_level level, const char *format, ...)
+void kv_log_line(struct kv_runtime *runtime, enum kv_log_level level, const char *format, ...)
 {
     char line[LOG_LINE_MAX];
     va_list arguments;
@@ -155,6 +137,11 @@ const void *kv_process_const_state(const struct kv_process *self)
 struct kv_runtime *kv_process_runtime(const struct kv_process *self)
 {
     return self->runtime;
+}
+
+void *kv_process_context(const struct kv_process *self)
+{
+    return self->context;
 }
 
 struct kv_pid kv_process_pid(const struct kv_process *self)
@@ -402,9 +389,9 @@ void kv_runtime_peer_ready(struct kv_peer *peer)
         kv_monitors_vm_back(peer);
         kv_signals_deliver(runtime);
     } else { /* its processes are not those that ours know */
-        kv_runtime_log(runtime, KV_LOG_NOTICE,
-                       "the VM is back as another run: what the last one "
-                       "had started ends");
+        kv_log_line(runtime, KV_LOG_NOTICE,
+                    "the VM is back as another run: what the last one "
+                    "had started ends");
         kv_runtime_vm_expired(runtime);
     }
 }

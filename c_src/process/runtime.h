@@ -9,12 +9,10 @@
 #include "base/siphash.h"
 #include "process/inspect.h"
 
+#include <kv/log.h>
 #include <kv/process.h>
 
-struct kv_arena;
 struct kv_peer; /* another node, while it is connected */
-
-enum kv_log_level { KV_LOG_DEBUG, KV_LOG_INFO, KV_LOG_NOTICE, KV_LOG_WARNING, KV_LOG_ERROR };
 
 /* A moment in local time. */
 struct kv_date {
@@ -52,20 +50,13 @@ struct kv_runtime_options {
     struct kv_bytes vm;
     uint32_t creation;
     struct kv_hash_key hash_key; /* random */
-    enum kv_zeros zeros;
     enum kv_get_state get_state;
     struct kv_sink sink;
-    struct kv_world world;
-    struct kv_arena *arena; /* where the tables of processes lie (store/arena.h); borrowed */
 };
 
 /* Never NULL. Freed with kv_runtime_free(), which ends all processes without telling anybody. */
 struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options);
 void kv_runtime_free(struct kv_runtime *runtime);
-
-/* Lets peers spawn Module:Function/Arity of this behaviour, also by way of proc_lib. `behaviour` is
- * borrowed for good. */
-void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
 
 /* How many processes of such a behaviour there are. O(offers), which are few. */
 size_t kv_runtime_count(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
@@ -73,8 +64,10 @@ size_t kv_runtime_count(const struct kv_runtime *runtime, const struct kv_behavi
 /* The init of a process of which a node has one: registers it under the name of its behaviour. */
 int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);
 
-/* Starts such a process. KV_OK, or KV_EEXIST when there is one of its name. */
-int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
+/* Adds the behaviour, as kv_add_behaviour(), and starts such a process. KV_OK, or KV_EEXIST when
+ * there is one of its name. */
+int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                             void *context);
 
 /* A node is connected. `name` is copied. There must be no peer of that name. */
 struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
@@ -137,18 +130,8 @@ bool kv_runtime_step(struct kv_runtime *runtime);
  * KV_NO_TIMER: none is set. A call of any other function may set one. */
 uint64_t kv_runtime_run_timers(struct kv_runtime *runtime);
 
-/* The random key and the rule for zeros that stores of this node use. */
-const struct kv_hash_key *kv_runtime_hash_key(const struct kv_runtime *runtime);
-enum kv_zeros kv_runtime_zeros(const struct kv_runtime *runtime);
-
-/* The arena that it was made with. */
-struct kv_arena *kv_runtime_arena(const struct kv_runtime *runtime);
-
 /* Counts of what is there now. */
 size_t kv_runtime_process_count(const struct kv_runtime *runtime);
 size_t kv_runtime_peer_count(const struct kv_runtime *runtime);
-
-void kv_runtime_log(struct kv_runtime *runtime, enum kv_log_level level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -5,11 +5,28 @@
 #include "base/endian.h"
 #include "process/state.h"
 
-void kv_runtime_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
+static struct kv_offer *add(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                            void *context)
 {
-    struct kv_offer *offer = kv_zalloc(sizeof *offer);
-    offer->behaviour = behaviour;
-    kv_list_append(&runtime->offers, &offer->link);
+    struct kv_offer *offer = kv_offer_of(runtime, behaviour);
+    if (offer == NULL) {
+        offer = kv_zalloc(sizeof *offer);
+        offer->behaviour = behaviour;
+        kv_list_append(&runtime->offers, &offer->link);
+    }
+    offer->context = context;
+    return offer;
+}
+
+void kv_add_behaviour(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                      void *context)
+{
+    (void)add(runtime, behaviour, context);
+}
+
+void kv_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour, void *context)
+{
+    add(runtime, behaviour, context)->to_peers = true;
 }
 
 void kv_offers_free(struct kv_runtime *runtime)
@@ -51,10 +68,11 @@ static const struct kv_behaviour *offered(const struct kv_runtime *runtime,
                                           const struct kv_mfa *mfa)
 {
     KV_LIST_FOREACH (link, &runtime->offers) {
-        const struct kv_behaviour *behaviour = KV_LIST_OF(link, struct kv_offer, link)->behaviour;
+        const struct kv_offer *offer = KV_LIST_OF(link, struct kv_offer, link);
+        const struct kv_behaviour *behaviour = offer->behaviour;
         const char *function = behaviour->function == NULL ? "init" : behaviour->function;
         uint32_t arity = behaviour->arity == 0 ? 1 : behaviour->arity;
-        if (is_mfa(mfa, behaviour->module, function, arity)) {
+        if (offer->to_peers && is_mfa(mfa, behaviour->module, function, arity)) {
             return behaviour;
         }
     }

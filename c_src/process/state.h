@@ -99,10 +99,12 @@ struct kv_debug {
     struct kv_recent *recent; /* owned; NULL while nobody looks at the process */
 };
 
-/* A behaviour that peers may spawn. */
+/* A behaviour that the runtime was told of. */
 struct kv_offer {
     struct kv_list link;
     const struct kv_behaviour *behaviour;
+    void *context;
+    bool to_peers;    /* which may spawn it */
     size_t processes; /* that there are */
 };
 
@@ -112,7 +114,8 @@ struct kv_process {
     struct kv_list of_runtime;
     uint64_t number;
     const struct kv_behaviour *behaviour;
-    struct kv_offer *offer; /* of its behaviour, which counts it; NULL: it is not offered */
+    struct kv_offer *offer; /* of its behaviour, which counts it; NULL: nobody added that */
+    void *context;          /* of its behaviour */
     struct kv_buffer name;  /* empty when it has none */
     struct kv_map_node by_name;
     struct kv_list links;
@@ -144,11 +147,8 @@ struct kv_runtime {
     struct kv_buffer node; /* owned text of our name */
     uint32_t creation;
     struct kv_hash_key hash_key;
-    enum kv_zeros zeros;
     enum kv_get_state get_state;
     struct kv_sink sink;
-    struct kv_world world;
-    struct kv_arena *arena;
     struct kv_map processes;   /* by number */
     struct kv_process *latest; /* the one that got the last message, or NULL */
     struct kv_map names;
@@ -295,7 +295,7 @@ void kv_spawn_received(struct kv_peer *peer, const struct kv_signal *request);
 /* Answers a request, of which only ref and from are set, with an error. */
 void kv_spawn_refuse(struct kv_peer *peer, const struct kv_signal *request, const char *error);
 void kv_offers_free(struct kv_runtime *runtime);
-/* NULL when it is not offered. O(offers), which are few. */
+/* NULL when nobody added it. O(offers), which are few. */
 struct kv_offer *kv_offer_of(const struct kv_runtime *runtime,
                              const struct kv_behaviour *behaviour);
 

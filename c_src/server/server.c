@@ -68,8 +68,8 @@ static void send_signal(struct kv_process *self, struct kv_bytes node, struct kv
 {
     struct kv_peer *peer = kv_route(self->runtime, node);
     if (peer == NULL) {
-        kv_runtime_log(self->runtime, KV_LOG_DEBUG, "dropped a message to %.*s: not connected",
-                       (int)node.length, (const char *)node.data);
+        kv_log_line(self->runtime, KV_LOG_DEBUG, "dropped a message to %.*s: not connected",
+                    (int)node.length, (const char *)node.data);
         return;
     }
     signal->from = kv_process_pid(self);
@@ -380,8 +380,8 @@ static void dispatch(struct kv_process *self, struct kv_bytes message)
     } else if (behaviour->handle_info != NULL) {
         behaviour->handle_info(self, message);
     } else {
-        kv_runtime_log(self->runtime, KV_LOG_DEBUG, "%s ignored a message of %zu bytes",
-                       behaviour->module, message.length);
+        kv_log_line(self->runtime, KV_LOG_DEBUG, "%s ignored a message of %zu bytes",
+                    behaviour->module, message.length);
     }
 }
 

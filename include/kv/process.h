@@ -103,6 +103,9 @@ const void *kv_process_const_state(const struct kv_process *self);
 
 struct kv_runtime *kv_process_runtime(const struct kv_process *self);
 
+/* The context that the behaviour of this process was added or offered with; NULL if it was not. */
+void *kv_process_context(const struct kv_process *self);
+
 /* The pid; its node name is valid as long as the runtime. */
 struct kv_pid kv_process_pid(const struct kv_process *self);
 
@@ -191,6 +194,16 @@ void kv_process_set_timer(struct kv_process *self, uint64_t delay);
 /* Makes, or breaks, a link to a process. */
 void kv_link(struct kv_process *self, const struct kv_pid *target);
 void kv_unlink(struct kv_process *self, const struct kv_pid *target);
+
+/* Tells the runtime of a behaviour of which only this node starts processes, by kv_spawn():
+ * kv_process_context() of each of them is `context`. Both are borrowed and must outlive the
+ * runtime. Processes that there are already keep the context that they have. */
+void kv_add_behaviour(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                      void *context);
+
+/* The same, and lets peers spawn Module:Function/Arity of this behaviour, also by way of proc_lib.
+ */
+void kv_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour, void *context);
 
 /* Starts a process on this node and returns when its init has run. KV_OK and its pid; or what init
  * answered, its reason appended to `reason`. */

@@ -409,7 +409,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(space, 0, KV_ARENA_PAGE); /* the rest may be anything */
     struct kv_arena *arena = kv_arena_new(&memory, &(struct kv_arena_options){.max_memory = 0});
     struct kv_runtime_options options = {
-        .arena = arena,
         .node = kv_bytes_text(node),
         .vm = kv_bytes_text(names[0]),
         .creation = 9,
@@ -419,10 +418,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                  .now = now,
                  .clock = clock_of_world,
                  .is_full = is_full},
-        .world = {.context = &world, .stats = stats, .each_connection = each_connection},
     };
+    struct kv_store store = {.arena = arena};
+    struct kv_world tools = {.context = &world, .stats = stats, .each_connection = each_connection};
     world.runtime = kv_runtime_new(&options);
-    if (kv_services_start(world.runtime) != KV_OK || kv_observe_start(world.runtime) != KV_OK) {
+    if (kv_services_start(world.runtime, &store) != KV_OK ||
+        kv_observe_start(world.runtime, &tools) != KV_OK) {
         abort();
     }
     while (world.left > 0) {

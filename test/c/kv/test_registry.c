@@ -29,7 +29,7 @@ static void set_up(void)
     struct kv_pid creator = pid_a(50);
     struct kv_pid listener = pid_a(60);
     f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime), KV_OK);
+    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
     native = start(NONE);
     asking = start(pair("creator", term_pid(&creator)));
     observed = start(pair("event_manager", term_pid(&listener)));

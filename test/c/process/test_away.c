@@ -12,8 +12,8 @@ static struct kv_pid owner; /* on the VM */
 static void set_up(void)
 {
     f = fixture_with_vm("b@host");
-    kv_runtime_offer(f->runtime, &probe_behaviour);
-    cr_assert_eq(kv_services_start(f->runtime), KV_OK);
+    kv_offer(f->runtime, &probe_behaviour, NULL);
+    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
     owner = pid_b(5);
 }
 
@@ -153,7 +153,7 @@ Test(away, without_a_vm_nothing_is_kept)
 {
     fixture_free(f);
     f = fixture_new();
-    kv_runtime_offer(f->runtime, &probe_behaviour);
+    kv_offer(f->runtime, &probe_behaviour, NULL);
     struct kv_pid probe = spawn_owned();
     lose_vm();
     cr_assert_not(kv_runtime_vm_is_away(f->runtime));
@@ -230,7 +230,7 @@ Test(away, a_new_owner_of_a_vm_that_was_never_there_is_lost_at_once)
 {
     fixture_free(f);
     f = fixture_with_vm("c@host");
-    kv_runtime_offer(f->runtime, &probe_behaviour);
+    kv_offer(f->runtime, &probe_behaviour, NULL);
     owner.node = kv_bytes_text("c@host");
     struct kv_pid probe = spawn_owned();
     expect_state(&probe, 1, "noconnection");

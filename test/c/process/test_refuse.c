@@ -12,8 +12,8 @@ static struct kv_pid probe;
 static void set_up(void)
 {
     f = probe_fixture();
-    cr_assert_eq(kv_services_start(f->runtime), KV_OK);
-    cr_assert_eq(kv_observe_start(f->runtime), KV_OK);
+    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
+    cr_assert_eq(kv_observe_start(f->runtime, &f->world), KV_OK);
     probe = spawn_probe(f);
 }
 

@@ -11,7 +11,7 @@ static struct kv_pid bucket;
 static void set_up(void)
 {
     f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime), KV_OK);
+    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
     bucket =
         feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(NONE, NONE, NONE));
     bucket.node = kv_bytes_text(FIXTURE_NODE);
@@ -44,7 +44,7 @@ Test(system, a_state_is_tagged_for_releases_that_expect_it)
 {
     fixture_free(f);
     f = fixture_answering(KV_GET_STATE_TAGGED);
-    cr_assert_eq(kv_services_start(f->runtime), KV_OK);
+    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
     struct kv_bytes nil = term_list(NONE, NONE, NONE);
     bucket = feed_spawn(f, f->a, "kv_bucket", nil, nil);
     bucket.node = kv_bytes_text(FIXTURE_NODE);

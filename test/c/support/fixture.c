@@ -396,9 +396,12 @@ static struct fixture *make(enum kv_get_state get_state, const char *vm)
                  .now = fixed_date,
                  .clock = clock_of_test,
                  .is_full = is_full},
-        .world = {.context = fixture, .stats = fixed_stats, .each_connection = one_connection},
-        .arena = fixture->arena,
     };
+    fixture->store = (struct kv_store){.arena = fixture->arena, .hash_key = options.hash_key};
+    fixture->world = (struct kv_world){.hash_key = options.hash_key,
+                                       .context = fixture,
+                                       .stats = fixed_stats,
+                                       .each_connection = one_connection};
     fixture->runtime = kv_runtime_new(&options);
     fixture->a = kv_runtime_peer_up(fixture->runtime, kv_bytes_text(name_a), 7, name_a);
     fixture->b = kv_runtime_peer_up(fixture->runtime, kv_bytes_text(name_b), 8, name_b);

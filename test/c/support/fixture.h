@@ -2,6 +2,8 @@
 #ifndef KV_TEST_FIXTURE_H
 #define KV_TEST_FIXTURE_H
 
+#include "kv/kv.h"
+#include "observe/world.h"
 #include "process/runtime.h"
 #include "store/arena.h"
 
@@ -15,6 +17,8 @@ struct sent {
 
 struct fixture {
     struct kv_runtime *runtime;
+    struct kv_store store; /* the context of kv/ */
+    struct kv_world world; /* the context of observe/ */
     struct kv_arena_memory memory;
     struct kv_arena *arena; /* a test may move its clock on */
     struct kv_peer *a;      /* "a@host", creation 7 */

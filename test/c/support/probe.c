@@ -136,7 +136,7 @@ struct kv_bytes expected_state(int64_t downs, const char *reason, int64_t infos,
 struct fixture *probe_fixture(void)
 {
     struct fixture *fixture = fixture_new();
-    kv_runtime_offer(fixture->runtime, &probe_behaviour);
+    kv_offer(fixture->runtime, &probe_behaviour, NULL);
     return fixture;
 }
 

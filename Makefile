@@ -42,8 +42,10 @@ demo: ## the tour: makes buckets, kills everything there is to kill, and says wh
 	@mix compile </dev/null
 	@mix run --no-compile scripts/demo.exs </dev/null
 
-lint: ## checks format, clang-tidy, xref and dialyzer
+lint: ## checks format, arrows between rooms, clang-tidy, xref and dialyzer
 	@scripts/install test
+	@$(MAKE) -C c_src
+	@scripts/arrows
 	@$(MAKE) -C c_src lint
 	@$(MAKE) -C bench/c lint
 	@mix format --check-formatted

@@ -424,7 +424,7 @@ int kv_node_main(int argc, char **argv,
     bool ok = kv_options_init(&node.options, &wrong);
     ok = kv_options_arguments(&node.options, argc, argv, &command, &wrong) && ok;
     if (command == KV_COMMAND_HELP) {
-        return fputs(kv_options_usage(), stdout) < 0;
+        return !kv_options_print_usage(stdout);
     }
     if (command == KV_COMMAND_VERSION) {
         return printf("kv_node %s\n", KV_VERSION) < 0;

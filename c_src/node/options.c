@@ -11,77 +11,259 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const char *const LEVELS[] = {"debug", "info", "notice", "warning", "error"};
+enum {
+    USAGE_WIDTH = 90,  /* columns of --help */
+    USAGE_COLUMN = 27, /* where its texts begin */
+    BOUNDS_MAX = 96,   /* bytes of bounds and default in --help, with a terminator */
+    WORDS_MAX = 64,    /* bytes of "debug, info, notice, warning or error", with a terminator */
+};
 
-/* The options whose value is a number. */
-struct number_rule {
-    const char *option;
+enum kind {
+    NUMBER,    /* field: a uint64_t */
+    WORD,      /* one of `words`; choose() gets its index */
+    NODE_NAME, /* field: KV_NODE_NAME_MAX + 1 characters */
+    HOST,      /* field: KV_HOST_MAX + 1 characters */
+    NO_LEASH,  /* takes no value */
+    ENDS,      /* --version, --help: for the command line only */
+};
+
+/* One option: how it is read, and what --help says. */
+struct option {
+    const char *name;
+    const char *value; /* what --help calls the value; NULL: it takes none */
+    const char *text;  /* for --help; each line but the first is indented there */
+    const char *preset_text;
+    enum kind kind;
     size_t field;
-    uint64_t least;
-    uint64_t most;
-    uint64_t preset;
+    uint64_t least, most, preset;
+    const char *const *words; /* ends with NULL */
+    void (*choose)(struct kv_options *options, size_t word);
 };
 
-#define NUMBER(option, field, least, most, preset)                                                 \
-    {                                                                                              \
-        option, offsetof(struct kv_options, field), least, most, preset                            \
-    }
+static const char *const LEVELS[] = {"debug", "info", "notice", "warning", "error", NULL};
+static const char *const BOOLEANS[] = {"true", "false", NULL};
+static const char *const ZEROS[] = {"differ", "same", NULL};
+static const char *const GET_STATES[] = {"bare", "tagged", NULL};
 
-static const struct number_rule NUMBERS[] = {
-    NUMBER("port", port, 0, UINT16_MAX, 0),
-    NUMBER("epmd-port", epmd_port, 1, UINT16_MAX, KV_EPMD_PORT),
-    NUMBER("ticktime", ticktime, 1, 86400, 60),
-    NUMBER("handshake-timeout", handshake_timeout, 10, 600000, 7000),
-    NUMBER("max-frame", max_frame, 4096, INT32_MAX, (uint64_t)128 << 20),
-    NUMBER("max-depth", max_depth, 16, 1 << 24, 1 << 20),
-    NUMBER("max-peers", max_peers, 1, 65536, 1024),
-    NUMBER("max-pending", max_pending, 1 << 20, (uint64_t)1 << 40, (uint64_t)1 << 30),
-    NUMBER("max-memory", max_memory, 0, (uint64_t)1 << 43, 0),
-    NUMBER("max-queue", max_queue, 1 << 20, (uint64_t)1 << 40, (uint64_t)512 << 20),
-    NUMBER("gather", gather, 0, KV_GATHER_MOST_US, KV_GATHER_PRESET_US),
-    NUMBER("reconnect-timeout", reconnect_timeout, 0, (uint64_t)1 << 31, 60000),
-    NUMBER("spin", spin, 0, KV_SPIN_MOST_US, KV_SPIN_PRESET_US),
+static void choose_level(struct kv_options *options, size_t word)
+{
+    options->log_level = (enum kv_log_level)word;
+}
+
+static void choose_follow(struct kv_options *options, size_t word)
+{
+    options->follow = word == 0;
+}
+
+static void choose_zeros(struct kv_options *options, size_t word)
+{
+    options->zeros = word == 0 ? KV_ZEROS_DIFFER : KV_ZEROS_SAME;
+}
+
+static void choose_get_state(struct kv_options *options, size_t word)
+{
+    options->get_state = word == 0 ? KV_GET_STATE_BARE : KV_GET_STATE_TAGGED;
+}
+
+#define FIELD(member)           .field = offsetof(struct kv_options, member)
+#define RANGE(low, high, value) .kind = NUMBER, .least = (low), .most = (high), .preset = (value)
+#define WORDS(list, function, value)                                                               \
+    .kind = WORD, .words = (list), .choose = (function), .preset = (value)
+
+#define MIB(n) ((uint64_t)(n) << 20)
+
+/* An option is added here, and to struct kv_options: parsing, defaults and --help follow. One that
+ * a kv_node sets also stands in src/kv_node_options.erl; a test holds the two together. */
+static const struct option OPTIONS[] = {
+    {.name = "name",
+     .value = "ALIVE@HOST",
+     .text = "the name of this node",
+     .preset_text = "required",
+     .kind = NODE_NAME,
+     FIELD(name)},
+    {.name = "bind",
+     .value = "ADDRESS",
+     .text = "the address to listen on",
+     .preset_text = "what HOST resolves to",
+     .kind = HOST,
+     FIELD(bind)},
+    {.name = "port",
+     .value = "PORT",
+     .text = "the TCP port to listen on; 0 is any free one",
+     FIELD(port),
+     RANGE(0, UINT16_MAX, 0)},
+    {.name = "epmd-port",
+     .value = "PORT",
+     .text = "the port of EPMD",
+     .preset_text = "ERL_EPMD_PORT, else 4369",
+     FIELD(epmd_port),
+     RANGE(1, UINT16_MAX, KV_EPMD_PORT)},
+    {.name = "vm",
+     .value = "ALIVE@HOST",
+     .text = "the node that holds standard input and owns processes here",
+     .preset_text = "none",
+     .kind = NODE_NAME,
+     FIELD(vm)},
+    {.name = "reconnect-timeout",
+     .value = "MS",
+     .text = "how long its processes are kept when the connection to --vm is lost",
+     FIELD(reconnect_timeout),
+     RANGE(0, (uint64_t)1 << 31, 60000)},
+    {.name = "ticktime",
+     .value = "SECONDS",
+     .text = "a peer that is silent for so long is given up",
+     FIELD(ticktime),
+     RANGE(1, 86400, 60)},
+    {.name = "handshake-timeout",
+     .value = "MS",
+     .text = "the time for a whole handshake",
+     FIELD(handshake_timeout),
+     RANGE(10, 600000, 7000)},
+    {.name = "max-frame",
+     .value = "BYTES",
+     .text = "the largest message",
+     FIELD(max_frame),
+     RANGE(4096, INT32_MAX, MIB(128))},
+    {.name = "max-depth",
+     .value = "LEVELS",
+     .text = "how deep one term may be nested",
+     FIELD(max_depth),
+     RANGE(16, 1 << 24, 1 << 20)},
+    {.name = "max-peers",
+     .value = "N",
+     .text = "connections at once",
+     FIELD(max_peers),
+     RANGE(1, 65536, 1024)},
+    {.name = "max-pending",
+     .value = "BYTES",
+     .text = "all messages that one peer has sent in part",
+     FIELD(max_pending),
+     RANGE(MIB(1), (uint64_t)1 << 40, (uint64_t)1 << 30)},
+    {.name = "max-queue",
+     .value = "BYTES",
+     .text = "what may wait for a peer that does not read",
+     FIELD(max_queue),
+     RANGE(MIB(1), (uint64_t)1 << 40, MIB(512))},
+    {.name = "max-memory",
+     .value = "BYTES",
+     .text = "all buckets together; 0 is three quarters of the machine's memory",
+     FIELD(max_memory),
+     RANGE(0, (uint64_t)1 << 43, 0)},
+    {.name = "follow",
+     .value = "true|false",
+     .text = "with two processors, run on the one that callers send from\nwhile many are at work",
+     WORDS(BOOLEANS, choose_follow, 0)},
+    {.name = "gather",
+     .value = "US",
+     .text = "else wait before the next read while many are at work; 0 is off",
+     FIELD(gather),
+     RANGE(0, KV_GATHER_MOST_US, KV_GATHER_PRESET_US)},
+    {.name = "spin",
+     .value = "US",
+     .text =
+         "look for more at most so long before sleeping, while a few\ncallers are at work; 0 is "
+         "off",
+     FIELD(spin),
+     RANGE(0, KV_SPIN_MOST_US, KV_SPIN_PRESET_US)},
+    {.name = "zeros",
+     .value = "differ|same",
+     .text = "whether 0.0 and -0.0 are one key",
+     WORDS(ZEROS, choose_zeros, 0)},
+    {.name = "get-state",
+     .value = "bare|tagged",
+     .text = "sys:get_state of peers before OTP 28: State, or {ok, State}",
+     WORDS(GET_STATES, choose_get_state, 0)},
+    {.name = "log-level",
+     .value = "LEVEL",
+     .text = "debug, info, notice, warning or error",
+     WORDS(LEVELS, choose_level, KV_LOG_NOTICE)},
+    {.name = "no-leash", .text = "keep running when standard input ends", .kind = NO_LEASH},
+    {.name = "version", .text = "print the version and end", .kind = ENDS},
+    {.name = "help", .text = "print this and end", .kind = ENDS},
 };
 
-static const char USAGE[] =
+static const char USAGE_HEAD[] =
     "usage: kv_node --name ALIVE@HOST [--option value ...]\n"
     "\n"
     "Reads more options, one --option=value a line, and then the cookie, a line by itself, from\n"
     "standard input. Ends when standard input ends (Ctrl-D at a terminal), and ignores SIGTERM,\n"
     "SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2; with --no-leash it ends at SIGTERM and SIGINT.\n"
-    "\n"
-    "  --name ALIVE@HOST        the name of this node; required\n"
-    "  --bind ADDRESS           where to listen (what HOST resolves to)\n"
-    "  --vm NAME                the node that holds standard input, and owns processes here\n"
-    "  --reconnect-timeout MS   for which they are kept when the connection to it is lost (60000)\n"
-    "  --port PORT              the TCP port to listen on (0: any free one)\n"
-    "  --epmd-port PORT         the port of EPMD (ERL_EPMD_PORT, else 4369)\n"
-    "  --ticktime SECONDS       after which a silent peer is given up (60)\n"
-    "  --handshake-timeout MS   for a whole handshake (7000)\n"
-    "  --max-frame BYTES        of one message (134217728)\n"
-    "  --max-depth N            containers inside containers of one term (1048576)\n"
-    "  --max-peers N            connections at once (1024)\n"
-    "  --max-pending BYTES      of all messages a peer has sent in part (1073741824)\n"
-    "  --max-queue BYTES        waiting for a peer that does not read (536870912)\n"
-    "  --max-memory BYTES       of all buckets (0: three quarters of the machine's)\n"
-    "  --follow true|false      where there are two processors, run on the one that callers send\n"
-    "                           from while many are at work (true)\n"
-    "  --gather US              else wait before the next read while many are at work (75; 0: "
-    "off)\n"
-    "  --spin US                look for more that long before sleeping, at most, while a few\n"
-    "                           callers are at work (200; 0: off)\n"
-    "  --zeros differ|same      whether 0.0 and -0.0 are one key (differ)\n"
-    "  --get-state bare|tagged  what sys of peers before OTP 28 gets: a state, or {ok, State} "
-    "(bare)\n"
-    "  --log-level LEVEL        debug, info, notice, warning or error (notice)\n"
-    "  --no-leash               keep running when standard input ends\n"
-    "  --version, --help        print and end\n"
-    "\n"
-    "example: (echo secret; cat) | kv_node --name kv@127.0.0.1\n";
+    "The last of two values of one option counts. Defaults are in parentheses.\n"
+    "\n";
 
-const char *kv_options_usage(void)
+static const char USAGE_TAIL[] = "\n"
+                                 "example: (echo secret; cat) | kv_node --name kv@127.0.0.1\n";
+
+static void print_name(FILE *out, const struct option *option)
 {
-    return USAGE;
+    int width = fprintf(out, "  --%s%s%s", option->name, option->value == NULL ? "" : " ",
+                        option->value == NULL ? "" : option->value);
+    (void)fprintf(out, "%*s", width < USAGE_COLUMN ? USAGE_COLUMN - width : 1, "");
+}
+
+static void print_line_break(FILE *out)
+{
+    (void)fprintf(out, "\n%*s", USAGE_COLUMN, "");
+}
+
+/* Returns the width of the last line. */
+static int print_text(FILE *out, const char *text)
+{
+    int width = USAGE_COLUMN;
+    for (; *text != '\0'; text++) {
+        if (*text == '\n') {
+            print_line_break(out);
+            width = USAGE_COLUMN;
+        } else {
+            (void)fputc(*text, out);
+            width++;
+        }
+    }
+    return width;
+}
+
+/* "; 1 to 86400 (60)" */
+static void write_bounds(char bounds[BOUNDS_MAX], const struct option *option)
+{
+    int length = 0;
+    if (option->kind == NUMBER) {
+        length = snprintf(bounds, BOUNDS_MAX, "; %llu to %llu", (unsigned long long)option->least,
+                          (unsigned long long)option->most);
+    }
+    char *rest = bounds + length;
+    size_t room = (size_t)(BOUNDS_MAX - length);
+    if (option->preset_text != NULL) {
+        (void)snprintf(rest, room, " (%s)", option->preset_text);
+    } else if (option->kind == NUMBER) {
+        (void)snprintf(rest, room, " (%llu)", (unsigned long long)option->preset);
+    } else if (option->kind == WORD) {
+        (void)snprintf(rest, room, " (%s)", option->words[option->preset]);
+    }
+}
+
+static void print_option(FILE *out, const struct option *option)
+{
+    char bounds[BOUNDS_MAX] = "";
+    write_bounds(bounds, option);
+    print_name(out, option);
+    int width = print_text(out, option->text);
+    if (width + (int)strlen(bounds) <= USAGE_WIDTH) {
+        (void)fputs(bounds, out);
+    } else {
+        print_line_break(out);
+        (void)fputs(bounds + strspn(bounds, "; "), out);
+    }
+    (void)fputc('\n', out);
+}
+
+bool kv_options_print_usage(FILE *out)
+{
+    (void)fputs(USAGE_HEAD, out);
+    for (size_t i = 0; i < COUNT(OPTIONS); i++) {
+        print_option(out, &OPTIONS[i]);
+    }
+    (void)fputs(USAGE_TAIL, out);
+    return fflush(out) == 0 && ferror(out) == 0;
 }
 
 const char *kv_log_level_text(enum kv_log_level level)
@@ -121,15 +303,15 @@ static bool parse_number(const char *text, uint64_t most, uint64_t *number)
     return true;
 }
 
-static bool set_number(struct kv_options *options, const struct number_rule *rule,
-                       const char *value, struct kv_option_error *error)
+static bool set_number(struct kv_options *options, const struct option *option, const char *value,
+                       struct kv_option_error *error)
 {
     uint64_t number = 0;
-    if (!parse_number(value, rule->most, &number) || number < rule->least) {
-        return fail(error, "--%s: a number from %llu to %llu is wanted", rule->option,
-                    (unsigned long long)rule->least, (unsigned long long)rule->most);
+    if (!parse_number(value, option->most, &number) || number < option->least) {
+        return fail(error, "--%s: a number from %llu to %llu is wanted", option->name,
+                    (unsigned long long)option->least, (unsigned long long)option->most);
     }
-    memcpy((char *)options + rule->field, &number, sizeof(number));
+    memcpy((char *)options + option->field, &number, sizeof(number));
     return true;
 }
 
@@ -144,131 +326,116 @@ static bool is_printable(const char *text)
     return true;
 }
 
-static bool take_name(char name[KV_NODE_NAME_MAX + 1], const char *option, const char *value,
-                      struct kv_option_error *error)
+static bool set_name(struct kv_options *options, const struct option *option, const char *value,
+                     struct kv_option_error *error)
 {
     if (!kv_node_name_ok(kv_bytes_text(value)) || !is_printable(value)) {
-        return fail(error, "--%s: ALIVE@HOST is wanted, of at most %d ASCII characters", option,
-                    KV_NODE_NAME_MAX);
+        return fail(error, "--%s: ALIVE@HOST is wanted, of at most %d ASCII characters",
+                    option->name, KV_NODE_NAME_MAX);
     }
-    (void)snprintf(name, KV_NODE_NAME_MAX + 1, "%s", value);
+    (void)snprintf((char *)options + option->field, KV_NODE_NAME_MAX + 1, "%s", value);
     return true;
 }
 
-static bool set_name(struct kv_options *options, const char *value, struct kv_option_error *error)
-{
-    return take_name(options->name, "name", value, error);
-}
-
-static bool set_vm(struct kv_options *options, const char *value, struct kv_option_error *error)
-{
-    return take_name(options->vm, "vm", value, error);
-}
-
-static bool set_bind(struct kv_options *options, const char *value, struct kv_option_error *error)
+static bool set_host(struct kv_options *options, const struct option *option, const char *value,
+                     struct kv_option_error *error)
 {
     if (*value == '\0' || strlen(value) > KV_HOST_MAX || !is_printable(value)) {
-        return fail(error, "--bind: an address or a host name is wanted");
+        return fail(error, "--%s: an address or a host name is wanted", option->name);
     }
-    (void)snprintf(options->bind, sizeof(options->bind), "%s", value);
+    (void)snprintf((char *)options + option->field, KV_HOST_MAX + 1, "%s", value);
     return true;
 }
 
-static bool set_zeros(struct kv_options *options, const char *value, struct kv_option_error *error)
+/* "debug, info or notice" */
+static void list_words(char text[WORDS_MAX], const char *const *words)
 {
-    if (strcmp(value, "differ") == 0) {
-        options->zeros = KV_ZEROS_DIFFER;
-    } else if (strcmp(value, "same") == 0) {
-        options->zeros = KV_ZEROS_SAME;
-    } else {
-        return fail(error, "--zeros: differ or same is wanted");
+    size_t length = 0;
+    for (size_t i = 0; words[i] != NULL; i++) {
+        const char *separator = i == 0 ? "" : words[i + 1] == NULL ? " or " : ", ";
+        length += (size_t)snprintf(text + length, WORDS_MAX - length, "%s%s", separator, words[i]);
     }
-    return true;
 }
 
-static bool set_get_state(struct kv_options *options, const char *value,
-                          struct kv_option_error *error)
+static bool set_word(struct kv_options *options, const struct option *option, const char *value,
+                     struct kv_option_error *error)
 {
-    if (strcmp(value, "bare") == 0) {
-        options->get_state = KV_GET_STATE_BARE;
-    } else if (strcmp(value, "tagged") == 0) {
-        options->get_state = KV_GET_STATE_TAGGED;
-    } else {
-        return fail(error, "--get-state: bare or tagged is wanted");
-    }
-    return true;
-}
-
-static bool set_follow(struct kv_options *options, const char *value, struct kv_option_error *error)
-{
-    options->follow = strcmp(value, "true") == 0;
-    return options->follow || strcmp(value, "false") == 0 ||
-           fail(error, "--follow: true or false is wanted");
-}
-
-static bool set_log_level(struct kv_options *options, const char *value,
-                          struct kv_option_error *error)
-{
-    for (size_t i = 0; i < COUNT(LEVELS); i++) {
-        if (strcmp(value, LEVELS[i]) == 0) {
-            options->log_level = (enum kv_log_level)i;
+    for (size_t i = 0; option->words[i] != NULL; i++) {
+        if (strcmp(value, option->words[i]) == 0) {
+            option->choose(options, i);
             return true;
         }
     }
-    return fail(error, "--log-level: debug, info, notice, warning or error is wanted");
+    char words[WORDS_MAX];
+    list_words(words, option->words);
+    return fail(error, "--%s: %s is wanted", option->name, words);
 }
 
-/* The options whose value is not a number. */
-static const struct text_rule {
-    const char *option;
-    bool (*set)(struct kv_options *options, const char *value, struct kv_option_error *error);
-} TEXTS[] = {
-    {"name", set_name},           {"vm", set_vm},
-    {"bind", set_bind},           {"zeros", set_zeros},
-    {"get-state", set_get_state}, {"log-level", set_log_level},
-    {"follow", set_follow},
-};
+static const struct option *find_option(const char *name)
+{
+    for (size_t i = 0; i < COUNT(OPTIONS); i++) {
+        if (strcmp(name, OPTIONS[i].name) == 0) {
+            return &OPTIONS[i];
+        }
+    }
+    return NULL;
+}
+
+static bool set_value(struct kv_options *options, const struct option *option, const char *value,
+                      struct kv_option_error *error)
+{
+    switch (option->kind) {
+    case NUMBER:
+        return set_number(options, option, value, error);
+    case WORD:
+        return set_word(options, option, value, error);
+    case NODE_NAME:
+        return set_name(options, option, value, error);
+    case HOST:
+        return set_host(options, option, value, error);
+    case NO_LEASH:
+    case ENDS:
+        break;
+    }
+    return fail(error, "--%s takes no value", option->name);
+}
 
 enum outcome { TAKEN, WRONG, UNKNOWN };
 
-static enum outcome outcome(bool taken)
-{
-    return taken ? TAKEN : WRONG;
-}
-
 /* value: NULL when none was given. */
-static enum outcome set(struct kv_options *options, const char *option, const char *value,
+static enum outcome set(struct kv_options *options, const char *name, const char *value,
                         struct kv_option_error *error)
 {
-    if (strcmp(option, "no-leash") == 0) {
+    const struct option *option = find_option(name);
+    if (option == NULL || option->kind == ENDS) {
+        return UNKNOWN;
+    }
+    if (option->kind == NO_LEASH && value == NULL) {
         options->leash = false;
-        return outcome(value == NULL || fail(error, "--no-leash takes no value"));
+        return TAKEN;
     }
-    for (size_t i = 0; i < COUNT(NUMBERS); i++) {
-        if (strcmp(option, NUMBERS[i].option) == 0) {
-            return outcome(value == NULL ? fail(error, "--%s needs a value", option)
-                                         : set_number(options, &NUMBERS[i], value, error));
-        }
+    if (option->value != NULL && value == NULL) {
+        (void)fail(error, "--%s needs a value", name);
+        return WRONG;
     }
-    for (size_t i = 0; i < COUNT(TEXTS); i++) {
-        if (strcmp(option, TEXTS[i].option) == 0) {
-            return outcome(value == NULL ? fail(error, "--%s needs a value", option)
-                                         : TEXTS[i].set(options, value, error));
-        }
+    return set_value(options, option, value, error) ? TAKEN : WRONG;
+}
+
+static void set_preset(struct kv_options *options, const struct option *option)
+{
+    if (option->kind == NUMBER) {
+        memcpy((char *)options + option->field, &option->preset, sizeof(option->preset));
+    } else if (option->kind == WORD) {
+        option->choose(options, (size_t)option->preset);
     }
-    return UNKNOWN;
 }
 
 bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
 {
-    *options = (struct kv_options){.follow = true,
-                                   .zeros = KV_ZEROS_DIFFER,
-                                   .get_state = KV_GET_STATE_BARE,
-                                   .log_level = KV_LOG_NOTICE,
-                                   .leash = true};
+    *options = (struct kv_options){.leash = true};
     *error = (struct kv_option_error){{0}};
-    for (size_t i = 0; i < COUNT(NUMBERS); i++) {
-        memcpy((char *)options + NUMBERS[i].field, &NUMBERS[i].preset, sizeof(uint64_t));
+    for (size_t i = 0; i < COUNT(OPTIONS); i++) {
+        set_preset(options, &OPTIONS[i]);
     }
     const char *epmd_port = getenv("ERL_EPMD_PORT");
     if (epmd_port != NULL && set(options, "epmd-port", epmd_port, error) != TAKEN) {

@@ -8,6 +8,8 @@
 #include "process/runtime.h"
 #include "wire/handshake.h"
 
+#include <stdio.h>
+
 enum {
     KV_HOST_MAX = 255,
     KV_OPTION_ERROR_MAX = 512, /* bytes of an error text, with its terminator */
@@ -74,8 +76,9 @@ bool kv_options_complete(const struct kv_options *options, struct kv_option_erro
 struct kv_bytes kv_options_alive(const struct kv_options *options);
 const char *kv_options_host(const struct kv_options *options);
 
-/* The text of --help. */
-const char *kv_options_usage(void);
+/* Writes the text of --help: every option with its bounds and its default. False when it could not
+ * be written. */
+bool kv_options_print_usage(FILE *out);
 
 /* "debug" for KV_LOG_DEBUG and so on. */
 const char *kv_log_level_text(enum kv_log_level level);

@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test test-observer screenshots prop demo lint format asan fuzz bench clean
+.PHONY: help build run test test-observer screenshots prop demo lint format options asan fuzz bench clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -61,6 +61,11 @@ format: ## formats C and Elixir
 asan: ## the C tests under the address and undefined behaviour sanitizers
 	@scripts/install test
 	@$(MAKE) -C c_src asan
+
+options: ## writes the table of options into its documents
+	@scripts/install run
+	@mix compile </dev/null
+	@mix run --no-start scripts/options.exs
 
 fuzz: ## FUZZ_RUNS random inputs for each decoder
 	@scripts/install fuzz

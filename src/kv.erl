@@ -282,7 +282,7 @@ exited(Reason, {Function, Arguments}) ->
 %%% Options
 
 validate(Options, Known) ->
-    case kv_options:validate(Options, fun valid/2) of
+    case kv_start_options:validate(Options, fun valid/2) of
         {ok, Given} ->
             case maps:keys(Given) -- Known of
                 [] -> {ok, maps:merge(maps:with(Known, defaults(Given)), Given)};

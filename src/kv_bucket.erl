@@ -55,7 +55,7 @@
 %% A request that was sent with {@link async/3}, and whose answer has not been waited for.
 -type request() :: kv_request:t().
 -type option() ::
-    {name, kv_options:name()}
+    {name, kv_start_options:name()}
     %% What status reports call it.
     | {label, binary()}
     %% The local name of the kv_node to run on, when there are several.
@@ -64,8 +64,8 @@
     | {max_memory, pos_integer()}
     %% What goes when there is no room.
     | {evict, none | lru | ttl}
-    | kv_options:stay_option().
--type options() :: [option()] | #{name => kv_options:name(), label => binary(), node => atom(), atom() => term()}.
+    | kv_start_options:stay_option().
+-type options() :: [option()] | #{name => kv_start_options:name(), label => binary(), node => atom(), atom() => term()}.
 %% How long what is put stays there, and how long the answer is waited for; in milliseconds.
 -type put_option() :: {ttl, pos_integer() | infinity} | {timeout, timeout()}.
 
@@ -104,10 +104,10 @@ start_link() ->
 %% `{start_timeout, Ms}' and `{nodedown, Node}' when it is not there in time; what `fill' failed with.
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
-    case kv_options:validate(Options, fun valid/2) of
+    case kv_start_options:validate(Options, fun valid/2) of
         {ok, Valid} ->
-            Native = kv_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, evict], Valid)),
-            kv_proxy:start_link(bucket, kv_options:name(Valid), (kv_options:stay(Valid, exit))#{
+            Native = kv_start_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, evict], Valid)),
+            kv_proxy:start_link(bucket, kv_start_options:name(Valid), (kv_start_options:stay(Valid, exit))#{
                 node => maps:get(node, Valid, undefined), native => Native
             });
         {error, Reason} ->
@@ -124,7 +124,7 @@ valid(_, _) -> false.
 %% an empty one in its place. The options `id', `restart' and `shutdown' say otherwise.
 -spec child_spec(options()) -> supervisor:child_spec().
 child_spec(Options) ->
-    kv_options:child_spec(Options, ?MODULE, temporary).
+    kv_start_options:child_spec(Options, ?MODULE, temporary).
 
 %% @equiv stop(Bucket, normal)
 -spec stop(t()) -> ok.

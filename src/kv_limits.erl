@@ -2,11 +2,16 @@
 %% @private
 -module(kv_limits).
 
--export([set/2, forget/1, of_node/1, check/2]).
+-export([least/0, set/2, forget/1, of_node/1, check/2]).
 
 -define(KEY(Node), {?MODULE, Node}).
-%% No node has a lower limit: c_src/node/options.c, `max-frame'.
+%% No node has a lower limit: kv_node_options, `max_frame'.
 -define(LEAST, 4096).
+
+%% @doc The lowest limit that a node can have.
+-spec least() -> pos_integer().
+least() ->
+    ?LEAST.
 
 %% @doc From now on it is known that Node takes messages of at most MaxFrame bytes.
 -spec set(node(), pos_integer()) -> ok.

@@ -8,40 +8,69 @@
 %% input whether it answers. It is started anew, and empty, when the connection was not back after `reconnect_timeout', or when
 %% the VM has taken another name (`net_kernel:stop/0' and `net_kernel:start/2').
 %%
-%% Options, all of them optional:
+%% Options, all of them optional; the environment of the application `kv' holds those of the node that the application starts:
 %% <ul>
-%% <li>`program': path of the program. Default: `kv_node' in the priv directory of the application kv.</li>
-%% <li>`node_name': the node's name, `alive@host'. Default: `kv_foo@host' in a VM that is distributed as
-%%     `foo@host'; `kv_N@127.0.0.1', N being the VM's operating system pid, where kv starts distribution.</li>
-%% <li>`distribute': whether to start distribution, and EPMD, when the VM is not distributed. Default: `true'.</li>
-%% <li>`start_timeout': milliseconds until the program must be ready. Default: 10000.</li>
-%% <li>`ping_interval', `ping_timeout': milliseconds between two questions whether the program still answers,
-%%     and without an answer after which it is killed. Defaults: 1000 and 5000.</li>
-%% <li>`stop_timeout': milliseconds that the program gets to stop before it is killed. Default: 2000.</li>
-%% <li>`reconnect_timeout': milliseconds for which a lost connection is made anew, while the program keeps everything.
-%%     Default: 60000.</li>
-%% <li>`delay_send': whether what this VM sends to the program is gathered for a moment (`delay_send' of {@link inet}), and
-%%     read with a buffer of 128 KiB: many callers get up to twice as much done, and a single one loses nothing. Only the
-%%     connection to this node is set so. Default: `true'.</li>
-%% <li>`max_memory': bytes of all buckets together. A put over it is answered `{error, enomem}', or others go for it, if
-%%     the bucket says so. Default: three quarters of the memory of the machine.</li>
-%% <li>`ticktime' (seconds), `max_frame' (bytes), `max_depth', `max_pending' (bytes), `max_peers', `max_queue' (bytes), `handshake_timeout'
-%%     (milliseconds), `bind', `port', `log_level': as the program has them; docs/native-protocol.md.</li>
-%% <li>`observer_names': how many atoms may be made so that Observer shows proxies by the names of their buckets, for all
-%%     of the VM; 0: none. Default: 1000. From OTP 27 on no atom is needed, and all have their names.</li>
-%% <li>`follow': whether the program, where it may use two processors, runs on the one that callers of this host send from
-%%     while 8 or more are at work, which leaves the other to them. Default: `true'; docs/architecture.md says what it brings.</li>
-%% <li>`gather': microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are calling,
-%%     so as to answer them together; 0: never. A single caller never waits, and where the program follows its callers none does.
-%%     Default: 75.</li>
-%% <li>`spin': microseconds, 0 to 1000, that the program looks for the next message before it sleeps, at most, while
-%%     fewer than 8 processes are calling, and so fast that one is likely to come: a lone caller gets its answer in less than
-%%     half the time, and the node takes processor time meanwhile; 0: it sleeps at once. On one processor it never does so.
-%%     Default: 200.</li>
-%% <li>`local_reads': whether this VM reads buckets of the node without a call, from its memory: see docs/local-reads.md.
-%%     It loads a NIF. Default: `false'.</li>
-%% <li>`zeros': whether 0.0 and -0.0 are one key, `same' or `differ'. `get_state': whether `sys:get_state' gets a
-%%     state, `bare', or `{ok, State}', `tagged'. Defaults: as in this VM; the releases of OTP differ.</li>
+%% <li>`program': Path of the C program. Default: `kv_node' in the priv directory of the application kv. Value: a
+%%     string.</li>
+%% <li>`node_name': Name of the C node. Default: `kv_foo@host' in a VM that is distributed as `foo@host'. Where kv
+%%     starts distribution itself, `kv_N@127.0.0.1', where N is the operating system pid of the VM. Value: an
+%%     atom.</li>
+%% <li>`distribute': Start distribution, and EPMD, if the VM is not distributed. If false, starting the node in such a
+%%     VM fails with `not_alive'. Value: `true' or `false'; `true' by default.</li>
+%% <li>`start_timeout': How long the program may take to get ready. Buckets and registries that are started meanwhile
+%%     wait as long. Value: 1 to 4294967295 milliseconds; `10000' by default.</li>
+%% <li>`ping_interval': Time between two questions to the program whether it still answers. Value: 1 to 4294967295
+%%     milliseconds; `1000' by default.</li>
+%% <li>`ping_timeout': A program that has not answered for this long is killed. Value: 1 to 4294967295 milliseconds;
+%%     `5000' by default.</li>
+%% <li>`stop_timeout': How long the program may take to stop after its standard input has ended. After that it gets
+%%     SIGKILL. Value: 1 to 4294967295 milliseconds; `2000' by default.</li>
+%% <li>`reconnect_timeout': If the connection to the program is lost, dial again for this long. The program keeps its
+%%     buckets meanwhile. After that, start a new, empty program. 0 starts a new one at once. Value: 0 to 2147483648
+%%     milliseconds; `60000' by default.</li>
+%% <li>`local_reads': Let this VM read buckets of the node from shared memory, without a call. Loads a NIF: see
+%%     docs/local-reads.md. Value: `true' or `false'; `false' by default.</li>
+%% <li>`observer_names': How many atoms kv may create in this VM so that Observer shows proxies by the names of their
+%%     buckets. From OTP 27 on no atom is needed, and every proxy is shown by its name. Value: 0 to 100000 atoms;
+%%     `1000' by default.</li>
+%% <li>`log_level': The program writes no log lines below this level. Value: `debug', `info', `notice', `warning' or
+%%     `error'; `notice' by default.</li>
+%% <li>`max_memory': Memory of all buckets together. A put that would exceed the limit fails with `enomem', unless its
+%%     bucket evicts other entries. Default: three quarters of the memory of the machine. Value: 1048576 to
+%%     8796093022208 bytes.</li>
+%% <li>`max_frame': Size of the largest message. A larger request fails with `too_large'. Value: 4096 to 2147483647
+%%     bytes; `134217728' by default.</li>
+%% <li>`max_depth': How deep terms may be nested. A request with a term that is nested deeper fails with `too_deep'.
+%%     Value: 16 to 16777216 levels; `1048576' by default.</li>
+%% <li>`max_pending': Memory for the messages of one peer that have arrived in part. A request beyond it fails with
+%%     `too_much_pending'. Value: 1048576 to 1099511627776 bytes; `1073741824' by default.</li>
+%% <li>`max_peers': Number of nodes that may be connected at once. One place is kept for this VM. Value: 1 to 65536
+%%     nodes; `1024' by default.</li>
+%% <li>`max_queue': Output that may wait for a peer. A peer beyond it that reads nothing for four seconds, or falls
+%%     behind by as much again, is disconnected. Value: 1048576 to 1099511627776 bytes; `536870912' by default.</li>
+%% <li>`ticktime': A peer that is silent for this long is disconnected. Value: 1 to 86400 seconds; `60' by
+%%     default.</li>
+%% <li>`handshake_timeout': Time for a whole handshake. Value: 10 to 600000 milliseconds; `7000' by default.</li>
+%% <li>`bind': Address to listen on. Default: the address that the host part of the node name resolves to. Value: a
+%%     string.</li>
+%% <li>`port': TCP port to listen on. 0 is any free port. Value: 0 to 65535; `0' by default.</li>
+%% <li>`delay_send': Batch small writes to the node (`delay_send' of `inet'), and read with a buffer of 128 KiB. Many
+%%     callers get up to twice as much done, and a single caller loses nothing. Only the connection to this node is
+%%     affected. Value: `true' or `false'; `true' by default.</li>
+%% <li>`follow': If the program may use just two processors, run it on the one that callers of this host send from
+%%     while 8 or more processes are calling. The callers get the other one. Value: `true' or `false'; `true' by
+%%     default.</li>
+%% <li>`gather': While 8 or more processes are calling, wait this long before the next read, so that the program
+%%     answers them together. A program that follows its callers never waits. 0 turns waiting off. Value: 0 to 1000
+%%     microseconds; `75' by default.</li>
+%% <li>`spin': While fewer than 8 processes are calling, and so fast that a message is likely to come soon, look for
+%%     the next message for up to this long before sleeping. A lone caller gets its answer in less than half the time,
+%%     and the node uses processor time meanwhile. On one processor the program never does so. 0 turns it off. Value:
+%%     0 to 1000 microseconds; `200' by default.</li>
+%% <li>`zeros': Whether `0.0' and `-0.0' are one key. Default: as in this VM, `same' up to OTP 26 and `differ' from
+%%     OTP 27 on. Value: `differ' or `same'.</li>
+%% <li>`get_state': How a native process answers `get_state' of `sys': with the state, or with a tuple of `ok' and the
+%%     state. Default: as this VM expects the answer. Value: `bare' or `tagged'.</li>
 %% </ul>
 %%
 %% Reasons of a failed start, and of an end:

@@ -1,59 +1,147 @@
-%% @doc The options of {@link kv_node}: what there is, what each may be, and the form in which the C program
-%% gets them.
+%% @doc The options of {@link kv_node}: one table, from which everything else about them is made.
+%%
+%% The table makes the defaults, the checks, the flags for the C program, the documentation of {@link kv_node} and of
+%% `KV.Node', and docs/options.md ({@link kv_node_options_text}). To add an option, add a row here, its default to
+%% src/kv.app.src and, if the C program has it, a row to c_src/node/options.c; then run `make options'. A test holds all of
+%% these together.
 %% @private
 -module(kv_node_options).
 
--export([keys/0, validate/1, for_program/2]).
+-export([table/0, keys/0, validate/1, for_program/2]).
 
--export_type([t/0]).
+-export_type([t/0, row/0, type/0, default/0]).
 
 -type t() :: #{atom() => term()}.
+-type row() :: {Key :: atom(), flag(), type(), default(), Since :: string(), Text :: string()}.
+%% The option of the C program; `none' for an option that concerns this VM only.
+-type flag() :: string() | none.
+-type type() ::
+    boolean
+    | text
+    | node_name
+    | {integer, Unit :: string(), Least :: non_neg_integer(), Most :: pos_integer()}
+    | {one_of, [atom()]}.
+%% A value. `{program, Value}': left to the C program, which has this value. `undefined': worked out when the node starts, as
+%% the text says. With the last two, a user may give `undefined', too.
+-type default() :: term() | {program, term()} | undefined.
 
-%% The longest time that a timer takes, in milliseconds.
+%% The longest time that a timer of Erlang takes, in milliseconds.
 -define(MAX_TIME, 16#FFFFFFFF).
+-define(MIB(N), ((N) bsl 20)).
 
-%% @doc All keys, with their defaults. A default of `undefined' is worked out at the start, or left to the
-%% C program.
--spec defaults() -> t().
-defaults() ->
-    #{
-        program => undefined,
-        node_name => undefined,
-        distribute => true,
-        start_timeout => 10000,
-        ping_interval => 1000,
-        ping_timeout => 5000,
-        stop_timeout => 2000,
-        reconnect_timeout => 60000,
-        delay_send => true,
-        ticktime => 60,
-        max_frame => undefined,
-        max_depth => undefined,
-        max_peers => undefined,
-        max_pending => undefined,
-        max_queue => undefined,
-        follow => true,
-        gather => undefined,
-        spin => undefined,
-        max_memory => undefined,
-        handshake_timeout => undefined,
-        bind => undefined,
-        port => undefined,
-        zeros => undefined,
-        get_state => undefined,
-        log_level => notice,
-        observer_names => 1000,
-        local_reads => false,
-        backoff => undefined,
-        event_manager => undefined
-    }.
+%% @doc The table. In a text, 'word' stands for an atom and `word` for code.
+-spec table() -> [row()].
+table() ->
+    of_this_vm() ++ of_messages() ++ of_peers() ++ of_speed() ++ of_releases().
+
+of_this_vm() ->
+    [
+        {program, none, text, undefined, "0.1.0",
+            "Path of the C program. Default: `kv_node` in the priv directory of the application kv."},
+        {node_name, none, node_name, undefined, "0.1.0",
+            "Name of the C node. Default: `kv_foo@host` in a VM that is distributed as `foo@host`. Where kv starts "
+            "distribution itself, `kv_N@127.0.0.1`, where N is the operating system pid of the VM."},
+        {distribute, none, boolean, true, "0.1.0",
+            "Start distribution, and EPMD, if the VM is not distributed. If false, starting the node in such a VM fails "
+            "with 'not_alive'."},
+        {start_timeout, none, milliseconds(1, ?MAX_TIME), 10000, "0.1.0",
+            "How long the program may take to get ready. Buckets and registries that are started meanwhile wait as long."},
+        {ping_interval, none, milliseconds(1, ?MAX_TIME), 1000, "0.1.0",
+            "Time between two questions to the program whether it still answers."},
+        {ping_timeout, none, milliseconds(1, ?MAX_TIME), 5000, "0.1.0",
+            "A program that has not answered for this long is killed."},
+        {stop_timeout, none, milliseconds(1, ?MAX_TIME), 2000, "0.1.0",
+            "How long the program may take to stop after its standard input has ended. After that it gets SIGKILL."},
+        {reconnect_timeout, "reconnect-timeout", milliseconds(0, 1 bsl 31), 60000, "0.1.0",
+            "If the connection to the program is lost, dial again for this long. The program keeps its buckets meanwhile. "
+            "After that, start a new, empty program. 0 starts a new one at once."},
+        {local_reads, none, boolean, false, "0.1.0",
+            "Let this VM read buckets of the node from shared memory, without a call. Loads a NIF: see docs/local-reads.md."},
+        {observer_names, none, {integer, "atoms", 0, 100000}, 1000, "0.1.0",
+            "How many atoms kv may create in this VM so that Observer shows proxies by the names of their buckets. From "
+            "OTP 27 on no atom is needed, and every proxy is shown by its name."},
+        {log_level, "log-level", {one_of, [debug, info, notice, warning, error]}, notice, "0.1.0",
+            "The program writes no log lines below this level."}
+    ].
+
+of_messages() ->
+    [
+        {max_memory, "max-memory", bytes(?MIB(1), 1 bsl 43), undefined, "0.1.0",
+            "Memory of all buckets together. A put that would exceed the limit fails with 'enomem', unless its bucket "
+            "evicts other entries. Default: three quarters of the memory of the machine."},
+        {max_frame, "max-frame", bytes(kv_limits:least(), 16#7FFFFFFF), {program, ?MIB(128)}, "0.1.0",
+            "Size of the largest message. A larger request fails with 'too_large'."},
+        {max_depth, "max-depth", {integer, "levels", 16, 1 bsl 24}, {program, 1 bsl 20}, "0.1.0",
+            "How deep terms may be nested. A request with a term that is nested deeper fails with 'too_deep'."},
+        {max_pending, "max-pending", bytes(?MIB(1), 1 bsl 40), {program, 1 bsl 30}, "0.1.0",
+            "Memory for the messages of one peer that have arrived in part. A request beyond it fails with "
+            "'too_much_pending'."}
+    ].
+
+of_peers() ->
+    [
+        {max_peers, "max-peers", {integer, "nodes", 1, 65536}, {program, 1024}, "0.1.0",
+            "Number of nodes that may be connected at once. One place is kept for this VM."},
+        {max_queue, "max-queue", bytes(?MIB(1), 1 bsl 40), {program, ?MIB(512)}, "0.1.0",
+            "Output that may wait for a peer. A peer beyond it that reads nothing for four seconds, or falls behind by as "
+            "much again, is disconnected."},
+        {ticktime, "ticktime", {integer, "seconds", 1, 86400}, 60, "0.1.0",
+            "A peer that is silent for this long is disconnected."},
+        {handshake_timeout, "handshake-timeout", milliseconds(10, 600000), {program, 7000}, "0.1.0",
+            "Time for a whole handshake."},
+        {bind, "bind", text, undefined, "0.1.0",
+            "Address to listen on. Default: the address that the host part of the node name resolves to."},
+        {port, "port", {integer, "", 0, 65535}, {program, 0}, "0.1.0", "TCP port to listen on. 0 is any free port."}
+    ].
+
+of_speed() ->
+    [
+        {delay_send, none, boolean, true, "0.1.0",
+            "Batch small writes to the node (`delay_send` of `inet`), and read with a buffer of 128 KiB. Many callers get "
+            "up to twice as much done, and a single caller loses nothing. Only the connection to this node is affected."},
+        {follow, "follow", boolean, true, "0.1.0",
+            "If the program may use just two processors, run it on the one that callers of this host send from while 8 or "
+            "more processes are calling. The callers get the other one."},
+        {gather, "gather", microseconds(0, 1000), {program, 75}, "0.1.0",
+            "While 8 or more processes are calling, wait this long before the next read, so that the program answers them "
+            "together. A program that follows its callers never waits. 0 turns waiting off."},
+        {spin, "spin", microseconds(0, 1000), {program, 200}, "0.1.0",
+            "While fewer than 8 processes are calling, and so fast that a message is likely to come soon, look for the next "
+            "message for up to this long before sleeping. A lone caller gets its answer in less than half the time, and "
+            "the node uses processor time meanwhile. On one processor the program never does so. 0 turns it off."}
+    ].
+
+of_releases() ->
+    [
+        {zeros, "zeros", {one_of, [differ, same]}, undefined, "0.1.0",
+            "Whether `0.0` and `-0.0` are one key. Default: as in this VM, 'same' up to OTP 26 and 'differ' from OTP 27 on."},
+        {get_state, "get-state", {one_of, [bare, tagged]}, undefined, "0.1.0",
+            "How a native process answers `get_state` of `sys`: with the state, or with a tuple of 'ok' and the state. "
+            "Default: as this VM expects the answer."}
+    ].
+
+milliseconds(Least, Most) -> {integer, "milliseconds", Least, Most}.
+
+microseconds(Least, Most) -> {integer, "microseconds", Least, Most}.
+
+bytes(Least, Most) -> {integer, "bytes", Least, Most}.
 
 %% @doc The options that a user sets.
 -spec keys() -> [atom()].
 keys() ->
-    maps:keys(defaults()) -- [backoff, event_manager].
+    [Key || {Key, _, _, _, _, _} <- table()].
 
-%% @doc The options with defaults filled in, or the first that is wrong.
+%% The supervisor of kv adds these two.
+internal() ->
+    #{backoff => undefined, event_manager => undefined}.
+
+defaults() ->
+    maps:merge(internal(), maps:from_list([{Key, default(Default)} || {Key, _, _, Default, _, _} <- table()])).
+
+default({program, _Value}) -> undefined;
+default(Value) -> Value.
+
+%% @doc Returns the options with defaults filled in, or the first one that is wrong.
 -spec validate(term()) -> {ok, t()} | {error, {bad_option, term()}}.
 validate(Options) when is_map(Options) ->
     validate(maps:to_list(Options), defaults());
@@ -63,7 +151,7 @@ validate(Options) ->
 validate([], Valid) ->
     {ok, Valid};
 validate([{Key, Value} | Rest], Valid) ->
-    case is_map_key(Key, Valid) andalso valid(Key, Value) of
+    case valid(Key, Value) of
         true -> validate(Rest, Valid#{Key := Value});
         false -> {error, {bad_option, Key}}
     end;
@@ -72,64 +160,25 @@ validate([Other | _], _Valid) ->
 validate(Other, _Valid) ->
     {error, {bad_option, Other}}.
 
-valid(Key, undefined) when Key =/= distribute -> lists:member(Key, may_be_undefined());
-valid(program, Path) -> is_text(Path);
-valid(node_name, Name) -> is_atom(Name) andalso is_node_name(Name);
-valid(distribute, Value) -> is_boolean(Value);
-valid(delay_send, Value) -> is_boolean(Value);
-valid(start_timeout, Ms) -> is_positive(Ms);
-valid(ping_interval, Ms) -> is_positive(Ms);
-valid(ping_timeout, Ms) -> is_positive(Ms);
-valid(stop_timeout, Ms) -> is_positive(Ms);
-valid(reconnect_timeout, Ms) -> is_within(Ms, 0, 16#7FFFFFFF);
-%% The program's own limits: c_src/node/options.c, NUMBERS.
-valid(ticktime, Seconds) -> is_within(Seconds, 1, 86400);
-valid(max_frame, Bytes) -> is_within(Bytes, 4096, 16#7FFFFFFF);
-valid(max_depth, Levels) -> is_within(Levels, 16, 1 bsl 24);
-valid(max_peers, Peers) -> is_within(Peers, 1, 65536);
-valid(max_pending, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
-valid(max_queue, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 40);
-valid(follow, Value) -> is_boolean(Value);
-valid(gather, Microseconds) -> is_within(Microseconds, 0, 1000);
-valid(spin, Microseconds) -> is_within(Microseconds, 0, 1000);
-valid(max_memory, Bytes) -> is_within(Bytes, 1 bsl 20, 1 bsl 43);
-valid(handshake_timeout, Ms) -> is_within(Ms, 10, 600000);
-valid(bind, Address) -> is_text(Address);
-valid(port, Port) -> is_within(Port, 0, 65535);
-valid(zeros, Value) -> lists:member(Value, [differ, same]);
-valid(get_state, Value) -> lists:member(Value, [bare, tagged]);
-valid(local_reads, Value) -> is_boolean(Value);
-valid(log_level, Level) -> lists:member(Level, [debug, info, notice, warning, error]);
-valid(observer_names, Names) -> is_within(Names, 0, 100000);
-valid(backoff, Backoff) -> is_reference(Backoff);
-valid(event_manager, Name) -> is_atom(Name).
+valid(backoff, Backoff) ->
+    Backoff =:= undefined orelse is_reference(Backoff);
+valid(event_manager, Name) ->
+    is_atom(Name);
+valid(Key, Value) ->
+    case lists:keyfind(Key, 1, table()) of
+        {Key, _, Type, Default, _, _} ->
+            is_of(Type, Value) orelse (Value =:= undefined andalso default(Default) =:= undefined);
+        false ->
+            false
+    end.
 
-may_be_undefined() ->
-    [
-        program,
-        node_name,
-        max_frame,
-        max_depth,
-        max_peers,
-        max_pending,
-        max_queue,
-        gather,
-        spin,
-        max_memory,
-        handshake_timeout,
-        bind,
-        port,
-        zeros,
-        get_state,
-        backoff,
-        event_manager
-    ].
+is_of(boolean, Value) -> is_boolean(Value);
+is_of(text, Value) -> is_text(Value);
+is_of(node_name, Value) -> is_atom(Value) andalso is_node_name(Value);
+is_of({integer, _, Least, Most}, Value) -> is_integer(Value) andalso Value >= Least andalso Value =< Most;
+is_of({one_of, Words}, Value) -> lists:member(Value, Words).
 
-is_positive(Value) -> is_within(Value, 1, ?MAX_TIME).
-
-is_within(Value, Least, Most) -> is_integer(Value) andalso Value >= Least andalso Value =< Most.
-
-%% One line of text: it goes to the program as one line.
+%% A text goes to the program as part of one line.
 is_text(Value) ->
     try unicode:characters_to_list(Value) of
         [_ | _] = Text -> not lists:any(fun(Char) -> Char < 32 end, Text);
@@ -151,37 +200,19 @@ for_program(Name, Options) ->
         line("name", Name),
         line("vm", node()),
         line("epmd-port", kv_epmd:port())
-        | [line(Flag, Value) || {Key, Flag} <- flags(), Value <- [value(Key, Options)], Value =/= undefined]
+        | [
+            line(Flag, Value)
+         || {Key, Flag, _, _, _, _} <- table(), Flag =/= none, Value <- [value(Key, Options)], Value =/= undefined
+        ]
     ].
 
-%% What differs between releases of OTP is as in this VM.
+%% The program cannot know what this release of OTP expects.
 value(Key, Options) ->
     case Options of
         #{Key := undefined} when Key =:= zeros -> kv_release:zeros();
         #{Key := undefined} when Key =:= get_state -> kv_release:get_state();
         #{Key := Value} -> Value
     end.
-
-flags() ->
-    [
-        {reconnect_timeout, "reconnect-timeout"},
-        {ticktime, "ticktime"},
-        {max_frame, "max-frame"},
-        {max_depth, "max-depth"},
-        {max_peers, "max-peers"},
-        {max_pending, "max-pending"},
-        {max_queue, "max-queue"},
-        {follow, "follow"},
-        {gather, "gather"},
-        {spin, "spin"},
-        {max_memory, "max-memory"},
-        {handshake_timeout, "handshake-timeout"},
-        {bind, "bind"},
-        {port, "port"},
-        {zeros, "zeros"},
-        {get_state, "get-state"},
-        {log_level, "log-level"}
-    ].
 
 line(Flag, Value) ->
     ["--", Flag, "=", text(Value), "\n"].

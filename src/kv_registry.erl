@@ -21,14 +21,14 @@
 -type t() :: gen_server:server_ref().
 -type name() :: binary().
 -type option() ::
-    {name, kv_options:name()}
+    {name, kv_start_options:name()}
     %% apply(M, F, A ++ [BucketOptions]) makes a bucket and returns {ok, Pid} or {error, Reason}.
     | {start_bucket, {module(), atom(), [term()]} | undefined}
     %% Gets {notify, {create, Name, Pid}} and {notify, {exit, Name, Pid}}.
     | {event_manager, pid() | atom() | {atom(), node()}}
     %% The local name of the kv_node to run on, when there are several.
     | {node, atom()}
-    | kv_options:stay_option().
+    | kv_start_options:stay_option().
 -type options() :: [option()] | map().
 
 -define(TIMEOUT, 5000).
@@ -49,11 +49,11 @@ start_link() ->
 %% Errors are those of {@link kv_bucket:start_link/1}.
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
-    case kv_options:validate(Options, fun valid/2) of
+    case kv_start_options:validate(Options, fun valid/2) of
         {ok, Valid} ->
-            kv_proxy:start_link(registry, kv_options:name(Valid), (kv_options:stay(Valid, stay))#{
+            kv_proxy:start_link(registry, kv_start_options:name(Valid), (kv_start_options:stay(Valid, stay))#{
                 node => maps:get(node, Valid, undefined),
-                native => kv_options:registered(Valid) ++ events(Valid),
+                native => kv_start_options:registered(Valid) ++ events(Valid),
                 start_bucket => maps:get(start_bucket, Valid, undefined)
             });
         {error, Reason} ->
@@ -75,7 +75,7 @@ events(#{}) -> [].
 %% options `id', `restart' and `shutdown' say otherwise.
 -spec child_spec(options()) -> supervisor:child_spec().
 child_spec(Options) ->
-    kv_options:child_spec(Options, ?MODULE, permanent).
+    kv_start_options:child_spec(Options, ?MODULE, permanent).
 
 %% @equiv stop(Registry, 5000)
 -spec stop(t()) -> ok.

@@ -178,7 +178,7 @@ defmodule KV.Bucket do
   """
   @doc since: "0.1.0"
   @spec child_spec(options) :: Supervisor.child_spec()
-  def child_spec(options), do: :kv_options.child_spec(options, __MODULE__, :temporary)
+  def child_spec(options), do: :kv_start_options.child_spec(options, __MODULE__, :temporary)
 
   @doc """
   The value under `key`, or `default`.

@@ -1,4 +1,6 @@
 defmodule KV.Node do
+  @external_resource "src/kv_node_options.erl"
+  @external_resource "src/kv_node_options_text.erl"
   @moduledoc """
   The C node: the process that starts the program `kv_node`, watches that it answers, and stops it.
 
@@ -6,48 +8,10 @@ defmodule KV.Node do
   program is lost, it dials again, and the buckets keep their values. Meanwhile it asks over the program's standard input
   whether the program answers.
 
-  Its options, which the application environment of `:kv` may hold, all of them optional:
+  Its options, all of them optional. The application environment of `:kv` holds those of the node that the application
+  starts by itself:
 
-    * `:program` - path of the program; `kv_node` in the priv directory of `:kv` by default.
-    * `:node_name` - name of the C node, `:"alive@host"`. In a VM that is distributed as `foo@host` the
-      default is `:"kv_foo@host"`, in one that is not `:"kv_N@127.0.0.1"`, N being the VM's pid.
-    * `:distribute` - whether to start distribution, and EPMD, in a VM that is not distributed. With `false`
-      such a VM gets `{:error, {:not_alive, text}}`. Default: `true`.
-    * `:start_timeout` - milliseconds until the program must be ready. Default: 10000.
-    * `:ping_interval`, `:ping_timeout` - milliseconds between two questions whether the program still answers,
-      and without an answer after which it is killed. Defaults: 1000 and 5000.
-    * `:stop_timeout` - milliseconds the program gets to stop, once its standard input has ended, before SIGKILL.
-      Default: 2000.
-    * `:reconnect_timeout` - milliseconds for which a lost connection is dialled again; 0 for not at all. Then the program
-      is started anew, and empty. Default: 60000.
-    * `:delay_send` - whether what this VM sends to the program is gathered for a moment (`delay_send` of `:inet`), and
-      read with a buffer of 128 KiB: many callers get up to twice as much done, and a single one loses nothing. Only the
-      connection to this node is set so. Default: `true`.
-    * `:max_memory` - bytes of all buckets together. A put over it is answered `{:error, :enomem}`, or others go for it,
-      if the bucket says so. Default: three quarters of the memory of the machine.
-    * `:max_frame` (128 MiB), `:max_depth` (2^20) - bytes of one message, and levels of its terms. A request over one of
-      them is answered with an error: see `KV.Bucket`.
-    * `:max_pending` (bytes, 1 GiB) - of the messages of one peer that have come in part.
-    * `:max_queue` (bytes, 512 MiB) - waiting for a peer that does not read, before the node gives it up.
-    * `:ticktime` (seconds), `:max_peers`, `:handshake_timeout` (milliseconds), `:bind`, `:port`, `:log_level` - as
-      `priv/kv_node --help` has them.
-    * `:local_reads` - whether this VM reads buckets of the node without a call, from its memory; it loads a NIF.
-      Default: `false`. docs/local-reads.md.
-    * `:observer_names` - how many atoms may be made so that Observer shows proxies by the names of their buckets, for
-      all of the VM; 0 for none. From OTP 27 on no atom is needed, and all have their names. Default: 1000.
-    * `:follow` - whether the program, where it may use two processors, runs on the one that callers of this host send
-      from while 8 or more are at work, which leaves the other to them. Default: `true`; docs/architecture.md says what
-      it brings.
-    * `:gather` - microseconds, 0 to 1000, that the program waits before it reads again while 8 or more processes are
-      calling, so as to answer them together; 0: never. A single caller never waits, and where the program follows its
-      callers none does. Default: 75.
-    * `:spin` - microseconds, 0 to 1000, that the program looks for the next message before it sleeps, at most, while
-      fewer than 8 processes are calling, and so fast that one is likely to come: a lone caller gets its answer in less
-      than half the time, and the node takes processor time meanwhile; 0: it sleeps at once. On one processor it never
-      does so. Default: 200.
-    * `:zeros` - whether `0.0` and `-0.0` are one key, `:same` or `:differ`. `:get_state` - whether
-      `:sys.get_state/1` gets a state, `:bare`, or `{:ok, state}`, `:tagged`. Defaults: as in this VM; the releases
-      of OTP differ.
+  #{:kv_node_options_text.elixir()}
 
   Reasons for which it does not start, or ends:
 

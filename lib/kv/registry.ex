@@ -144,7 +144,7 @@ defmodule KV.Registry do
     %{child_spec(name: name) | start: {__MODULE__, :start_link, [name]}}
   end
 
-  def child_spec(options), do: :kv_options.child_spec(options, __MODULE__, :permanent)
+  def child_spec(options), do: :kv_start_options.child_spec(options, __MODULE__, :permanent)
 
   @doc """
   The bucket of that name.

@@ -1,6 +1,6 @@
 %% @doc The options of buckets and registries.
 %% @private
--module(kv_options).
+-module(kv_start_options).
 
 -export([validate/2, name/1, registered/1, stay/2, child_spec/3]).
 

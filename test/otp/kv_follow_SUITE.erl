@@ -35,9 +35,7 @@ start(Config) ->
     Started = kv_test:start_case(Config),
     [{vm, kv_test:start_vm(Started)} | Started].
 
-end_per_testcase(_Case, Config) ->
-    kv_test:stop_vm(?config(vm, Config)),
-    kv_test:end_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 while_many_call_it_runs_on_one_of_two_processors_and_then_on_both(Config) ->
     Two = lists:sublist(processors(), 2),

@@ -43,20 +43,15 @@ groups() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-init_per_testcase(Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    Vm = kv_test:start_vm(Config),
-    ok = kv_test:in(Vm, fun() -> kv_test:start_kv(environment(lists:member(Case, cases(memory)))) end),
-    [{vm, Vm} | Config].
+init_per_testcase(Case, Config) ->
+    kv_test:start_with_kv(Config, environment(lists:member(Case, cases(memory)))).
 
 cases(Group) -> element(3, lists:keyfind(Group, 1, groups())).
 
 environment(true) -> [{max_memory, ?MAX_MEMORY}];
 environment(false) -> [{local_reads, true}].
 
-end_per_testcase(_Case, Config) ->
-    kv_test:stop_vm(?config(vm, Config)),
-    kv_test:end_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 %% The program that runs at the end is the one that ran at the beginning.
 in(Config, Fun) ->

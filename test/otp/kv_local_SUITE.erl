@@ -61,16 +61,11 @@ groups() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-init_per_testcase(Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    Vm = kv_test:start_vm(Config),
+init_per_testcase(Case, Config) ->
     On = Case =/= nothing_is_read_locally_unless_asked_for andalso Case =/= a_wrong_option_is_named,
-    ok = kv_test:in(Vm, fun() -> kv_test:start_kv([{local_reads, true} || On]) end),
-    [{vm, Vm} | Config].
+    kv_test:start_with_kv(Config, [{local_reads, true} || On]).
 
-end_per_testcase(_Case, Config) ->
-    kv_test:stop_vm(?config(vm, Config)),
-    kv_test:end_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).
 

@@ -46,15 +46,10 @@ groups() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-init_per_testcase(_Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    [{vm, kv_test:start_vm(Config)} | Config].
+init_per_testcase(_Case, Config) -> kv_test:start_with_vm(Config).
 
 %% Cases run side by side: each looks after its own program only.
-end_per_testcase(_Case, Config) ->
-    Vm = ?config(vm, Config),
-    is_process_alive(Vm) andalso kv_test:stop_vm(Vm),
-    ok.
+end_per_testcase(_Case, Config) -> kv_test:end_vm(Config).
 
 in(Config, Fun) -> kv_loss:in(Config, [], Fun).
 

@@ -346,22 +346,14 @@ log_lines_reach_the_logger_with_level_and_domain(Config) ->
     Lines = ["echo 'log debug quiet'", "echo 'log warning look out'", "echo 'log shout odd level'"],
     Script = kv_test:script(Config, "talker", Lines ++ ["exec " ++ kv_test:program()]),
     in_vm(Config, fun() ->
-        ok = logger:set_primary_config(level, all),
-        ok = logger:add_handler(?MODULE, ?MODULE, #{config => self(), level => all}),
+        ok = kv_test_log:listen(all, fun(#{meta := Meta}) -> maps:get(domain, Meta, []) =:= [kv, node] end),
         ok = kv_test:start_kv([{program, Script}]),
-        ok = logger:remove_handler(?MODULE),
-        Said = [{Level, lists:flatten(io_lib:format(F, A))} || {log, Level, {F, A}} <- kv_test:mailbox()],
+        ok = kv_test_log:ignore(),
         ?assertEqual(
-            [{debug, "quiet"}, {warning, "look out"}, {notice, "odd level"}],
-            [Line || {_, Text} = Line <- Said, lists:member(Text, ["quiet", "look out", "odd level"])]
+            [{debug, <<"quiet">>}, {warning, <<"look out">>}, {notice, <<"odd level">>}],
+            [Line || {_, Text} = Line <- kv_test_log:heard(), lists:member(Text, [<<"quiet">>, <<"look out">>, <<"odd level">>])]
         )
     end).
-
-%% A handler of logger: passes on what belongs to the domain.
-log(#{level := Level, msg := Message, meta := #{domain := [kv, node]}}, #{config := Pid}) ->
-    Pid ! {log, Level, Message};
-log(_Event, _Config) ->
-    ok.
 
 odd_lines_do_no_harm(Config) ->
     Long = "head -c 100000 /dev/zero | tr '\\0' x; echo",

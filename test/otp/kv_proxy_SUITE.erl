@@ -50,15 +50,10 @@ end_per_suite(Config) -> kv_test:end_suite(Config).
 
 init_per_testcase(without_a_node_the_reason_says_so, Config) ->
     kv_test:start_case(Config);
-init_per_testcase(_Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    Vm = kv_test:start_vm(Config),
-    ok = kv_test:in(Vm, fun kv_test:start_kv/0),
-    [{vm, Vm} | Config].
+init_per_testcase(_Case, Config) ->
+    kv_test:start_with_kv(Config).
 
-end_per_testcase(_Case, Config) ->
-    _ = [kv_test:stop_vm(Vm) || {vm, Vm} <- Config, is_process_alive(Vm)],
-    kv_test:end_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).
 
@@ -342,8 +337,7 @@ a_suspended_bucket_can_be_stopped(Config) ->
 
 a_bucket_that_is_killed_is_not_worth_a_crash_report(Config) ->
     in(Config, fun() ->
-        ok = logger:set_primary_config(level, all),
-        ok = logger:add_handler(?MODULE, ?MODULE, #{config => self(), level => notice}),
+        ok = kv_test_log:listen(notice),
         [
             begin
                 {_, Native, Monitors} = bucket(),
@@ -355,12 +349,10 @@ a_bucket_that_is_killed_is_not_worth_a_crash_report(Config) ->
         %% A report that was on its way would come before this one.
         logger:notice("the end"),
         receive
-            {log, #{msg := First}} -> ?assertEqual({string, "the end"}, First)
+            {line, First} -> ?assertEqual({notice, <<"the end">>}, First)
         after 5000 -> error(no_log)
         end
     end).
-
-log(Event, #{config := Pid}) -> Pid ! {log, Event}.
 
 %% A bucket that is linked to nobody, and monitors of both its processes.
 bucket() ->

@@ -32,15 +32,9 @@ all() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-init_per_testcase(_Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    Vm = kv_test:start_vm(Config),
-    ok = kv_test:in(Vm, fun kv_test:start_kv/0),
-    [{vm, Vm} | Config].
+init_per_testcase(_Case, Config) -> kv_test:start_with_kv(Config).
 
-end_per_testcase(_Case, Config) ->
-    _ = [kv_test:stop_vm(Vm) || {vm, Vm} <- Config, is_process_alive(Vm)],
-    kv_test:end_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).
 

@@ -62,16 +62,10 @@ groups() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-init_per_testcase(_Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    Vm = kv_test:start_vm(Config),
-    [{vm, Vm} | Config].
+init_per_testcase(_Case, Config) -> kv_test:start_with_vm(Config).
 
 %% Cases run side by side: each looks after its own program only.
-end_per_testcase(_Case, Config) ->
-    Vm = ?config(vm, Config),
-    is_process_alive(Vm) andalso kv_test:stop_vm(Vm),
-    ok.
+end_per_testcase(_Case, Config) -> kv_test:end_vm(Config).
 
 in(Config, Fun) -> kv_loss:in(Config, [], Fun).
 
@@ -634,22 +628,15 @@ what_hangs_is_not_waited_for(Config) ->
 
 node_of(Vm) -> kv_test:in(Vm, fun() -> node() end).
 
+%% The lines of kv_node_log come to the calling process.
 listen(Level) ->
-    ok = logger:set_primary_config(level, all),
-    Test = self(),
-    logger:add_handler(?MODULE, ?MODULE, #{config => Test, level => Level}).
-
-log(#{meta := #{mfa := {kv_node_log, _, _}}} = Event, #{config := Pid}) ->
-    Text = logger_formatter:format(Event, #{template => [msg], single_line => true}),
-    Pid ! {line, unicode:characters_to_binary(Text)};
-log(_Event, _Config) ->
-    ok.
+    kv_test_log:listen(Level, fun
+        (#{meta := #{mfa := {kv_node_log, _, _}}}) -> true;
+        (_Event) -> false
+    end).
 
 heard() ->
-    receive
-        {line, Line} -> [Line | heard()]
-    after 0 -> []
-    end.
+    [Text || {_Level, Text} <- kv_test_log:heard()].
 
 is_about(Pattern, Line) ->
     re:run(Line, Pattern) =/= nomatch.

@@ -55,20 +55,14 @@ groups() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-init_per_testcase(Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    Vm = kv_test:start_vm(Config),
-    ok = kv_test:in(Vm, fun() -> kv_test:start_kv(environment(Case)) end),
-    [{vm, Vm} | Config].
+init_per_testcase(Case, Config) -> kv_test:start_with_kv(Config, environment(Case)).
 
 environment(names_are_given_to_so_many_buckets_and_no_more) -> [{observer_names, 3}];
 environment(a_hung_node_does_not_keep_anybody_waiting) -> [{ping_timeout, 30000}];
 environment(the_state_of_a_hung_bucket_is_what_was_known_last) -> [{ping_timeout, 30000}];
 environment(_Case) -> [].
 
-end_per_testcase(_Case, Config) ->
-    _ = [kv_test:stop_vm(Vm) || {vm, Vm} <- Config, is_process_alive(Vm)],
-    kv_test:end_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).
 

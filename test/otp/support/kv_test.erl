@@ -6,6 +6,7 @@
 -module(kv_test).
 
 -export([start_suite/1, end_suite/1, start_case/1, end_case/1]).
+-export([start_with_vm/1, start_with_kv/1, start_with_kv/2, end_with_vm/1, end_vm/1]).
 -export([start_vm/1, start_vm/2, start_undistributed_vm/2, stop_vm/1, vm_os_pid/1, in/2, in/3]).
 -export([start_kv/0, start_kv/1, proxy_state/1, wait/1, wait/2, down/1, gone/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
 -export([script/3, program/0, registered_in_epmd/2, epmd_os_pids/1, free_port/0, report/2]).
@@ -61,6 +62,30 @@ end_case(Config) ->
             [signal("KILL", OsPid) || OsPid <- Left],
             {fail, {left_running, Left}}
     end.
+
+%% A case with a VM, as `vm' in its configuration.
+start_with_vm(Config0) ->
+    Config = start_case(Config0),
+    [{vm, start_vm(Config)} | Config].
+
+start_with_kv(Config) ->
+    start_with_kv(Config, []).
+
+%% A case with a VM in which kv runs, with these values in its environment.
+start_with_kv(Config0, Environment) ->
+    Config = start_with_vm(Config0),
+    ok = in(?config(vm, Config), fun() -> start_kv(Environment) end),
+    Config.
+
+%% Stops the VM of a case, and fails a case that leaves a C program running.
+end_with_vm(Config) ->
+    ok = end_vm(Config),
+    end_case(Config).
+
+%% Stops the VM of a case, if it still runs. For cases that run side by side: each has programs that run for good reason.
+end_vm(Config) ->
+    _ = [stop_vm(Vm) || {vm, Vm} <- Config, is_process_alive(Vm)],
+    ok.
 
 %% The C programs that run with our EPMD: they inherited its port in their environment.
 programs(Config) ->

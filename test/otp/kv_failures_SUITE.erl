@@ -1,6 +1,6 @@
 %% The table of docs/failures.md, "What happens when", row by row. rows/0 says which test each row has: one of this suite,
 %% or one elsewhere that is about exactly that row.
--module(kv_readme_SUITE).
+-module(kv_failures_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
@@ -16,7 +16,7 @@
 
 suite() -> [{timetrap, {seconds, 60}}].
 
-all() -> [every_row_of_readme_has_a_test, {group, rows}].
+all() -> [every_row_has_a_test, {group, rows}].
 
 groups() ->
     [{rows, [parallel], lists:usort([Case || {_, Cases} <- rows(), {?MODULE, Case} <- Cases])}].
@@ -65,7 +65,7 @@ rows() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-init_per_testcase(every_row_of_readme_has_a_test, Config) ->
+init_per_testcase(every_row_has_a_test, Config) ->
     Config;
 init_per_testcase(Case, Config0) ->
     Config = kv_test:start_case(Config0),
@@ -78,16 +78,11 @@ start_vm(_Case, Config) ->
     kv_test:start_vm(Config, ["-setcookie", "secret", "-kernel", "net_ticktime", "1"]).
 
 %% Cases run side by side: each looks after its own program only.
-end_per_testcase(every_row_of_readme_has_a_test, _Config) ->
-    ok;
-end_per_testcase(_Case, Config) ->
-    Vm = ?config(vm, Config),
-    is_process_alive(Vm) andalso kv_test:stop_vm(Vm),
-    ok.
+end_per_testcase(_Case, Config) -> kv_test:end_vm(Config).
 
 %%% The map
 
-every_row_of_readme_has_a_test(_Config) ->
+every_row_has_a_test(_Config) ->
     ?assertEqual([Row || {Row, _} <- rows()], rows_of(failures(filename:dirname(code:which(?MODULE))))),
     [
         begin
@@ -242,7 +237,7 @@ what_has_a_name_outlives_the_program(Config) ->
         Nameless = monitor(process, start_own(kv_bucket, [{id, nameless}])),
         [ok = kv_bucket:put(B, key, 1) || B <- [sessions, settings]],
         ok = kv_registry:create(names, <<"a">>),
-        ok = listen(),
+        ok = kv_test_log:listen(notice),
         ok = kv_test:signal("KILL", kv_node:os_pid()),
         ?assertEqual([noconnection, noconnection], [kv_test:down(M) || M <- [Shopping, Nameless]]),
         ?assertEqual([undefined, undefined], [kv_bucket:get(B, key) || B <- [sessions, settings]]),
@@ -250,7 +245,7 @@ what_has_a_name_outlives_the_program(Config) ->
         ?assertEqual([Bucket, Filled, Registry], [whereis(N) || N <- [sessions, settings, names]]),
         ?assertEqual(2, kv_bucket:generation(sessions)),
         ok = kv_test:wait(fun() -> is_pid(attempt(fun() -> create(<<"again">>) end)) end),
-        ?assertMatch([_], [Line || {warning, Line} <- heard(), string:find(Line, "is lost") =/= nomatch])
+        ?assertMatch([_], [Line || {warning, Line} <- kv_test_log:heard(), string:find(Line, "is lost") =/= nomatch])
     end).
 
 a_vm_with_another_name_gets_a_new_program(Config) ->
@@ -261,7 +256,7 @@ a_vm_with_another_name_gets_a_new_program(Config) ->
         Bucket = start_own(kv_bucket, [{name, sessions}]),
         ok = kv_bucket:put(sessions, key, 1),
         OsPid = kv_node:os_pid(),
-        ok = listen(),
+        ok = kv_test_log:listen(notice),
         ok = net_kernel:stop(),
         {ok, _} = net_kernel:start([Renamed, longnames]),
         ok = kv_test:wait(fun() -> is_pid(whereis(kv_node)) andalso attempt(fun kv_node:os_pid/0) =/= OsPid end),
@@ -269,7 +264,7 @@ a_vm_with_another_name_gets_a_new_program(Config) ->
         ?assertEqual(Bucket, whereis(sessions)),
         ?assertEqual(list_to_atom("kv_" ++ atom_to_list(Renamed)), kv_node:name()),
         Expected = io_lib:format("vm_renamed,'~ts','~ts'", [Vm, Renamed]),
-        ?assertMatch([_], [Line || {warning, Line} <- heard(), string:find(Line, Expected) =/= nomatch])
+        ?assertMatch([_], [Line || {warning, Line} <- kv_test_log:heard(), string:find(Line, Expected) =/= nomatch])
     end).
 
 what_is_frozen_together_goes_on_together(Config) ->
@@ -336,7 +331,7 @@ what_is_named_waits_for_the_application(Config) ->
 garbage_and_a_wrong_cookie_disturb_nobody_else(Config) ->
     Port = in(Config, fun() ->
         true = register(listener, self()),
-        ok = listen(),
+        ok = kv_test_log:listen(notice),
         _ = start_own(kv_bucket, [{name, sessions}]),
         ok = kv_bucket:put(sessions, key, 1),
         maps:get(port, kv_node:info())
@@ -373,18 +368,3 @@ create(Name) ->
     ok = kv_registry:create(kv_registry, Name),
     {ok, Bucket} = kv_registry:lookup(kv_registry, Name),
     Bucket.
-
-%% The log comes to the calling process.
-listen() ->
-    ok = logger:set_primary_config(level, all),
-    logger:add_handler(?MODULE, ?MODULE, #{config => self(), level => notice}).
-
-log(#{level := Level} = Event, #{config := Pid}) ->
-    Text = logger_formatter:format(Event, #{template => [msg], single_line => true}),
-    Pid ! {line, {Level, unicode:characters_to_binary(Text)}}.
-
-heard() ->
-    receive
-        {line, Line} -> [Line | heard()]
-    after 0 -> []
-    end.

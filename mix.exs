@@ -86,7 +86,7 @@ defmodule KV.MixProject do
         KV.StoreSupervisor,
         KV.BucketSupervisor,
         KV.Registry,
-        :kv_watch,
+        :kv_watcher,
         :kv_nodes
       ],
       extra_applications: [:logger | @properties[:applications] -- [:kernel, :stdlib]],

@@ -30,25 +30,25 @@
 
 -export_type([info/0, process_info/0, option/0, options/0]).
 
--type info() :: kv_view:info().
+-type info() :: kv_totals:info().
 -type process_info() :: kv_inspect:process().
 -type option() ::
     %% A VM that runs kv, or a C node. Default: this VM, or, where kv does not run, all connected ones where it does.
     {node, node()}
     %% top and processes: what the first have most of. Default: memory.
-    | {by, kv_view:by()}
+    | {by, kv_totals:by()}
     %% top and processes: how many there are at most; tree: how many children of one process. Default: 20.
     | {limit, pos_integer()}
     %% top and tree: whether to print with colours. Default: as the terminal of the caller has it.
     | {colours, boolean()}.
--type options() :: [option()] | #{node => node(), by => kv_view:by(), limit => pos_integer(), colours => boolean()}.
+-type options() :: [option()] | #{node => node(), by => kv_totals:by(), limit => pos_integer(), colours => boolean()}.
 
 -type target() :: {vm | native, node()}.
 
 -define(LIMIT, 20).
 %% Of questions that are answered from memory.
 -define(TIMEOUT, 5000).
-%% Of those about all processes: kv_view has shorter ones of its own.
+%% Of those about all processes: kv_totals and kv_tree have shorter ones of its own.
 -define(ALL_TIMEOUT, 60000).
 
 %% @doc What is known of what runs: the `version' of the application; the `node' as {@link kv_node:info/1} has it;
@@ -85,21 +85,21 @@ info(Target) ->
     Call = {info, [Target]},
     case is_atom(Target) andalso kind_of_atom(Target) of
         node -> one_info(targets(Target, Call), Call);
-        server -> value(kv_view:info(Target), Call);
+        server -> value(kv_totals:info(Target), Call);
         _ -> described(whereabouts(Target), Call)
     end.
 
 kind_of_atom(Atom) ->
-    case lists:member(Atom, kv_view:servers()) of
+    case lists:member(Atom, kv_node:running()) of
         true -> server;
         false -> lists:member($@, atom_to_list(Atom)) andalso whereis(Atom) =:= undefined andalso node
     end.
 
 one_info([{native, Node} | _], Call) ->
-    value(kv_view:native_info(Node), Call);
+    value(kv_totals:native_info(Node), Call);
 one_info([{vm, Node} | _], Call) ->
-    [Server | _] = value(on(Node, kv_view, servers, []), Call),
-    value(value(on(Node, kv_view, info, [Server]), Call), Call).
+    [Server | _] = value(on(Node, kv_node, running, []), Call),
+    value(value(on(Node, kv_totals, info, [Server]), Call), Call).
 
 %% As gen_server has it, without a message to the process.
 whereabouts(Pid) when is_pid(Pid) -> Pid;
@@ -158,8 +158,8 @@ ranked(Failure) -> Failure.
 ranking(#{by := By, limit := Limit, node := Node}, Call) ->
     lists:append([ranking_of(Target, By, Limit, Call) || Target <- targets(Node, Call)]).
 
-ranking_of({native, Node}, By, Limit, _Call) -> [{Node, kv_view:native_processes(Node, By, Limit)}];
-ranking_of({vm, Node}, By, Limit, Call) -> value(on(Node, kv_view, processes, [By, Limit]), Call).
+ranking_of({native, Node}, By, Limit, _Call) -> [{Node, kv_totals:native_processes(Node, By, Limit)}];
+ranking_of({vm, Node}, By, Limit, Call) -> value(on(Node, kv_totals, processes, [By, Limit]), Call).
 
 %% @equiv top([])
 -spec top() -> ok.
@@ -231,8 +231,8 @@ tree(Options) ->
             Error
     end.
 
-trees_of({native, Node}, Limit, _Call) -> [kv_view:native_tree(Node, Limit)];
-trees_of({vm, Node}, Limit, Call) -> value(on(Node, kv_view, trees, [Limit]), Call).
+trees_of({native, Node}, Limit, _Call) -> [kv_tree:native_tree(Node, Limit)];
+trees_of({vm, Node}, Limit, Call) -> value(on(Node, kv_tree, trees, [Limit]), Call).
 
 %% With an empty line between two.
 spaced(Blocks) -> lists:join([[]], Blocks).
@@ -241,12 +241,12 @@ spaced(Blocks) -> lists:join([[]], Blocks).
 
 -spec targets(node() | undefined, {atom(), [term()]}) -> [target(), ...].
 targets(undefined, Call) ->
-    case kv_view:servers() of
+    case kv_node:running() of
         [_ | _] -> [{vm, node()}];
         [] -> found(connected(), Call)
     end;
 targets(Node, Call) ->
-    case on(Node, kv_view, servers, []) of
+    case on(Node, kv_node, running, []) of
         {ok, [_ | _]} -> [{vm, Node}];
         {ok, []} -> exited(noproc, Call);
         {error, undef} -> found([{native, Node} || value(kv_inspect:is_native(Node, ?TIMEOUT), Call)], Call);
@@ -259,7 +259,7 @@ found(Targets, _Call) -> Targets.
 %% Native nodes are among the connected ones, too, and say that they have no such function.
 connected() ->
     Nodes = lists:sort(nodes(connected)),
-    Answers = erpc:multicall(Nodes, kv_view, servers, [], ?TIMEOUT),
+    Answers = erpc:multicall(Nodes, kv_node, running, [], ?TIMEOUT),
     [{vm, Node} || {Node, {ok, [_ | _]}} <- lists:zip(Nodes, Answers)].
 
 %% Calls a function where kv runs.

@@ -2,7 +2,7 @@
 %%
 %% A call of a remote native process is `{'$kv_call', Alias, Request}'. The answer is `{Alias, Reply}', or
 %% `{Alias, down, Reason}' when the process is dead, or ends before it has answered. That the connection is lost is told
-%% by a local process, see {@link kv_watch}.
+%% by a local process, see {@link kv_watcher}.
 %%
 %% A call of a local proxy is `{'$kv_call', {Pid, Alias}, Request}', which the proxy passes on as above. The proxy is
 %% monitored, and so is the watcher of its node: a call under way exits with `{nodedown, Node}' as soon as the node is lost,
@@ -29,14 +29,14 @@
 %% @doc As gen_server:call/3, whose exits it has.
 -spec call(gen_server:server_ref(), term(), timeout()) -> term().
 call(Server, Request, Timeout) when is_pid(Server), node(Server) =/= node(), ?IS_TIMEOUT(Timeout) ->
-    case kv_watch:watcher(node(Server)) of
+    case kv_watcher:watcher(node(Server)) of
         Watcher when is_pid(Watcher) ->
             call(Server, Watcher, Request, Timeout);
         plain ->
             gen_server:call(Server, Request, Timeout);
         unknown ->
             Reply = gen_server:call(Server, Request, Timeout),
-            ok = kv_watch:start(node(Server)),
+            ok = kv_watcher:start(node(Server)),
             Reply
     end;
 call(Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
@@ -56,7 +56,7 @@ call(Server, Request, Timeout) ->
 native_proxy(Server) ->
     case proxy(Server) of
         {Proxy, Node} ->
-            case kv_watch:watcher(Node) of
+            case kv_watcher:watcher(Node) of
                 plain -> none;
                 _ -> {Proxy, Node}
             end;
@@ -79,7 +79,7 @@ proxy({Name, Node}) when is_atom(Name), Node =:= node() -> proxy(Name);
 proxy(_Server) -> none.
 
 send_to_proxy(Proxy, Node, Request) ->
-    Lost = case kv_watch:watcher(Node) of
+    Lost = case kv_watcher:watcher(Node) of
         Watcher when is_pid(Watcher) -> erlang:monitor(process, Watcher);
         _ -> none
     end,
@@ -120,7 +120,7 @@ reason(Reason, _Node) -> Reason.
 %% @doc Sends a call and does not wait for its answer.
 -spec send(gen_server:server_ref(), term()) -> id().
 send(Server, Request) when is_pid(Server), node(Server) =/= node() ->
-    case kv_watch:watcher(node(Server)) of
+    case kv_watcher:watcher(node(Server)) of
         Watcher when is_pid(Watcher) ->
             Alias = erlang:monitor(process, Watcher, [{alias, reply_demonitor}]),
             _ = erlang:send(Server, {'$kv_call', Alias, Request}, [noconnect]),
@@ -196,7 +196,7 @@ forget(Lost) -> true = erlang:demonitor(Lost, [flush]), ok.
 proxy_ended(noconnection, Node) ->
     {nodedown, Node};
 proxy_ended(Reason, Node) when Reason =:= shutdown; element(1, Reason) =:= shutdown ->
-    case kv_watch:watcher(Node) of
+    case kv_watcher:watcher(Node) of
         Watcher when is_pid(Watcher) -> Reason;
         _ -> {nodedown, Node}
     end;
@@ -204,8 +204,8 @@ proxy_ended(Reason, _Node) ->
     Reason.
 
 get_to_know(Server) when is_pid(Server), node(Server) =/= node() ->
-    case kv_watch:watcher(node(Server)) of
-        unknown -> kv_watch:start(node(Server));
+    case kv_watcher:watcher(node(Server)) of
+        unknown -> kv_watcher:start(node(Server));
         _ -> ok
     end;
 get_to_know(_Server) ->

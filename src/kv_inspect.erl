@@ -179,10 +179,10 @@ behind(_Pid, {dictionary, Dictionary}) ->
 behind(_Pid, undefined) ->
     noproc.
 
-%% @doc Whether a node is one of ours, and no BEAM: it says to have a module that no BEAM has.
+%% @doc Whether a node that is connected is a C node.
 -spec is_native(node(), timeout()) -> {ok, boolean()} | failure().
 is_native(Node, Timeout) ->
-    within(fun() -> erpc:call(Node, erlang, function_exported, [rex, module_info, 1]) end, Timeout).
+    within(fun() -> kv_native:kind(Node) =:= native end, Timeout).
 
 %% @doc Runs a fun in a process of its own, for so long. So a late answer, or a connection that takes up nothing, is
 %% not the caller's concern.

@@ -4,13 +4,14 @@
 %% Every function that reads answers `call' whenever the process itself is to be asked instead: its node is on another
 %% host or does not share its memory, the process is dead or suspended, key or value are large, and so on.
 %%
-%% The watcher of a node (see {@link kv_watch}) opens its memory, and closes it before it ends. So nobody who has learned
+%% The watcher of a node (see {@link kv_watcher}) opens its memory, and closes it before it ends. So nobody who has learned
 %% from a call that a node is lost reads from it any more.
 %% @private
 -module(kv_local).
 
 -export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1]).
--export([is_open/1, open/1, close/1, publish/2, withdraw/1, publish_registry/3, reset/0]).
+-export([publish_registry/3, publish_proxy/1]).
+-export([is_open/1, open/1, close/1, publish/2, withdraw/1, enter_registry/3, reset/0]).
 
 -export_type([answer/1]).
 
@@ -187,7 +188,26 @@ after_sent(Pid, Sent, Read) ->
         error -> Read()
     end.
 
-%%% Opening and closing
+%%% Proxies
+
+%% @doc Lets this VM read a registry that is known by its proxy, and by the local name of the proxy if it has one.
+-spec publish_registry(pid(), undefined | atom(), pid()) -> ok.
+publish_registry(Proxy, Name, Native) ->
+    gen_server:cast(kv_watcher, {registry, Proxy, Name, Native}).
+
+%% @doc Enters a proxy among those that are known ({@link kv_proxies}). A bucket is read locally by its proxy if its node is
+%% read so: from then on or never, because somebody who sends to the proxy and then reads must not be noted for one of the
+%% two only.
+-spec publish_proxy(kv_proxies:proxy()) -> ok.
+publish_proxy(Proxy) ->
+    ok = kv_on_demand:ensure(kv_watcher),
+    try
+        gen_server:call(kv_watcher, {proxy, Proxy}, infinity)
+    catch
+        exit:_ -> ok
+    end.
+
+%%% Opening and closing: for the server of kv_watcher alone, which changes what is published one step after the other
 
 %% @doc Whether processes of that node are read without a call.
 -spec is_open(node()) -> boolean().
@@ -218,7 +238,7 @@ close(Arena) ->
     _ = kv_nif:close_arena(Arena),
     ok.
 
-%% @doc Lets this VM read from a node. To be called by one process only, as withdraw/1 and publish_registry/3.
+%% @doc Lets this VM read from a node.
 -spec publish(node(), kv_nif:arena()) -> ok.
 publish(Node, Arena) ->
     update(fun(Published) ->
@@ -239,9 +259,9 @@ is_of(Node, {_Arena, Native}) -> node(Native) =:= Node;
 is_of(Node, Native) when is_pid(Native) -> node(Native) =:= Node;
 is_of(_Node, _Arena) -> false.
 
-%% @doc Lets this VM read a registry that is known by its proxy, and by the local name of that if it has one.
--spec publish_registry(pid(), undefined | atom(), pid()) -> ok.
-publish_registry(Proxy, Name, Native) ->
+%% @doc Does what publish_registry/3 asks for.
+-spec enter_registry(pid(), undefined | atom(), pid()) -> ok.
+enter_registry(Proxy, Name, Native) ->
     update(fun(Published) ->
         Alive = maps:filter(fun(Key, _) -> is_atom(Key) orelse is_process_alive(Key) end, Published),
         Registry = registry(Alive, Native),

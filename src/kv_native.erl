@@ -6,7 +6,7 @@
 %% @private
 -module(kv_native).
 
--export([request/3, made/2, abandon/1, stop/4]).
+-export([kind/1, request/3, made/2, abandon/1, stop/4]).
 
 -export_type([monitor/0, making/0]).
 
@@ -14,8 +14,29 @@
 %% A start under way: the process is known once the request is answered.
 -opaque making() :: {node(), reference(), pid() | undefined}.
 
+%% Nobody is registered under this name on any node.
+-define(NOBODY, '$kv_call').
 %% How long a native process may take to end when asked, and again when killed.
 -define(STOP_TIMEOUT, 2000).
+
+%% @doc Returns `native' if a node is a C node that takes `$kv_call', and `plain' if it is any other node. Exits with
+%% `noconnection' if the node is not connected, or is lost meanwhile.
+%%
+%% A C node answers a `$kv_call' to a name that nobody has; any other node ignores it. The net_kernel of either answers after
+%% that, because a node handles what comes from one connection in order.
+-spec kind(node()) -> native | plain.
+kind(Node) ->
+    Alias = erlang:alias([reply]),
+    _ = erlang:send({?NOBODY, Node}, {'$kv_call', Alias, hello}, [noconnect]),
+    Answer = gen_server:receive_response(gen_server:send_request({net_kernel, Node}, {is_auth, node()}), infinity),
+    _ = erlang:unalias(Alias),
+    receive
+        {Alias, down, noproc} -> native
+    after 0 -> plain_or_lost(Answer)
+    end.
+
+plain_or_lost({reply, _}) -> plain;
+plain_or_lost({error, _}) -> exit(noconnection).
 
 %% @doc Asks for a process. What comes of it, {@link made/2} says.
 -spec request(node(), kv_bucket | kv_registry, [tuple()]) -> making().

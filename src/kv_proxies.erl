@@ -1,7 +1,7 @@
 %% @doc Which native process each local proxy stands for, and on which node: for those who read without a call, for
 %% {@link kv_call}, and for the list of what was lost with a node.
 %%
-%% A proxy enters itself when its native process was made; {@link kv_watch} keeps the table, and takes out each that has
+%% A proxy enters itself when its native process was made; {@link kv_watcher} keeps the table, and takes out each that has
 %% ended.
 %% @private
 -module(kv_proxies).

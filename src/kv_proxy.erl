@@ -378,34 +378,8 @@ terminate(Reason, State) ->
 
 %%% What others see
 
-%% What observer and crash reports show: the native process rather than this module. Found by this process, without a call,
-%% where this VM reads so.
-be_known_as(Native, #state{kind = Kind, label = Label, server = Server} = State) ->
-    _ = put('$initial_call', {module(Kind), init, 1}),
-    case put('$kv_native', {Kind, Native, Label}) of
-        {_, Native, _} ->
-            ok;
-        _ ->
-            ok = kv_watch:publish_proxy(#{
-                proxy => self(), native => Native, server => Server, kind => Kind, name => shown_name(State)
-            }),
-            publish(Kind, Native)
-    end.
-
-publish(registry, Native) ->
-    case process_info(self(), registered_name) of
-        {registered_name, Name} -> kv_watch:publish_registry(self(), Name, Native);
-        _ -> kv_watch:publish_registry(self(), undefined, Native)
-    end;
-publish(bucket, _Native) ->
-    ok.
-
-module(bucket) -> kv_bucket;
-module(registry) -> kv_registry.
-
-shown_name(#state{name = {local, Name}}) -> Name;
-shown_name(#state{name = undefined, label = Label}) -> Label;
-shown_name(#state{name = Name}) -> Name.
+be_known_as(Native, #state{kind = Kind, label = Label, server = Server, name = Name}) ->
+    kv_proxy_face:put(#{kind => Kind, native => Native, label => Label, server => Server, name => Name}).
 
 %% @private
 -spec format_status(gen_server:format_status()) -> gen_server:format_status().
@@ -418,17 +392,10 @@ format_status(#{state := #state{} = State} = Status) ->
 format_status(Status) ->
     Status.
 
-%% Observer shows no more than seven keys at once, and makes a link of the pid only when all are shown: so what is
-%% mostly the same is left out then.
 shown(#state{kind = Kind, life = Life, label = Label, creators = Creators} = State) ->
-    Shown = #{kind => Kind, native => kv_life:native(Life), label => Label},
-    Counts = #{
+    kv_proxy_face:state(#{kind => Kind, native => kv_life:native(Life), label => Label}, kv_life:phase(Life), #{
         relayed => kv_relayed:count(State#state.relay),
         creators => map_size(Creators) div 2,
         waiting => kv_waiting:count(State#state.waiting),
         lives_before => max(0, kv_life:generation(Life) - 1)
-    },
-    maps:merge(maps:merge(Shown, maps:filter(fun(_, Number) -> Number > 0 end, Counts)), shown_phase(kv_life:phase(Life))).
-
-shown_phase(here) -> #{};
-shown_phase(Phase) -> #{phase => Phase}.
+    }).

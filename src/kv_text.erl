@@ -64,7 +64,7 @@ colours() ->
 %%% Trees
 
 %% @doc A tree in lines.
--spec tree(kv_view:tree()) -> [line()].
+-spec tree(kv_tree:tree()) -> [line()].
 tree({Item, Trees}) ->
     [item(Item) | branches(Trees, [])].
 
@@ -137,7 +137,7 @@ unavailable(Node, Reason) ->
 %%% Tables
 
 %% @doc The processes of a node as a table, with a line above that says what all come to.
--spec table(node(), kv_view:by(), kv_view:totals(), [kv_inspect:process()]) -> [line()].
+-spec table(node(), kv_totals:by(), kv_totals:totals(), [kv_inspect:process()]) -> [line()].
 table(Node, By, Totals, Processes) ->
     Rows = [row(Process) || Process <- Processes],
     Widths = [lists:max([string:length(Cell) || Cell <- Column]) || Column <- columns([titles() | Rows])],

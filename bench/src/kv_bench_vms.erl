@@ -125,7 +125,7 @@ counted(Vm) ->
 -spec begin_work(pid(), pos_integer()) -> ok.
 begin_work(Bucket, Entries) ->
     true = net_kernel:connect_node(node(Bucket)),
-    on = kv_watch:start(node(Bucket), true),
+    on = kv_watcher:start(node(Bucket), true),
     persistent_term:put(?COUNTER, counters:new(1, [])),
     Parent = self(),
     Ref = make_ref(),

@@ -43,7 +43,7 @@ call_by(Way) ->
     _ = application:load(kv),
     ok = application:set_env(kv, local_reads, Way =:= kv_local_call),
     %% It opens what is to be read locally when it is started again.
-    ok = end_watch(whereis(kv_watch)),
+    ok = end_watch(whereis(kv_watcher)),
     persistent_term:put(?MODULE, Way).
 
 end_watch(undefined) ->

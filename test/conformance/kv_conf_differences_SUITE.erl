@@ -170,7 +170,7 @@ a_killed_watcher_is_as_a_lost_node(Config) ->
         Caller = kv_case:helper(),
         ok = kv_case:tell(Caller, fun() -> Self ! {outcome, outcome(fun() -> kv_bucket:size(Bucket) end)} end),
         ok = kv_case:await_call(Caller),
-        Watcher = kv_watch:watcher(Node),
+        Watcher = kv_watcher:watcher(Node),
         _ = is_pid(Watcher) andalso exit(Watcher, kill),
         _ = is_pid(Watcher) orelse sys:resume(Bucket),
         receive

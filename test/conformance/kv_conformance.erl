@@ -181,8 +181,8 @@ call_by(Way, Config) ->
 
 %% What it is has to be known of a node before a call of the second way is one.
 know(Node) ->
-    ok = kv_watch:start(Node),
-    ok = kv_test:wait(fun() -> kv_watch:watcher(Node) =/= unknown end).
+    ok = kv_watcher:start(Node),
+    ok = kv_test:wait(fun() -> kv_watcher:watcher(Node) =/= unknown end).
 
 %%% Comparing
 

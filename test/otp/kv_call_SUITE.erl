@@ -72,7 +72,7 @@ native() ->
 
 known(Bucket) ->
     0 = kv_bucket:size(Bucket),
-    kv_test:wait(fun() -> is_pid(kv_watch:watcher(node(Bucket))) end).
+    kv_test:wait(fun() -> is_pid(kv_watcher:watcher(node(Bucket))) end).
 
 %% The same bucket by each kind of address.
 addresses() ->
@@ -117,7 +117,7 @@ a_vm_without_the_application_calls_so_too(Config) ->
             ok = kv_bucket:put(Bucket, a, 1),
             1 = kv_bucket:get(Bucket, a),
             ?assertNot(lists:keymember(kv, 1, application:which_applications())),
-            ?assert(lists:keymember(kv_watch, 1, supervisor:which_children(kernel_safe_sup)))
+            ?assert(lists:keymember(kv_watcher, 1, supervisor:which_children(kernel_safe_sup)))
         end)
     after
         kv_test:stop_vm(Other)
@@ -160,15 +160,15 @@ casts_and_calls_keep_their_order_while_the_node_becomes_known(Config) ->
     in(Config, fun() ->
         {ok, Proxy} = kv_bucket:start_link([]),
         Bucket = kv_proxy:native(Proxy),
-        true = exit(kv_watch:watcher(node(Bucket)), kill),
-        ok = kv_test:wait(fun() -> kv_watch:watcher(node(Bucket)) =:= unknown end),
+        true = exit(kv_watcher:watcher(node(Bucket)), kill),
+        ok = kv_test:wait(fun() -> kv_watcher:watcher(node(Bucket)) =:= unknown end),
         Known = [step(Bucket, N) || N <- lists:seq(1, 2000)],
         ?assertMatch([unknown | _], Known),
         ok = known_at_last(Bucket)
     end).
 
 step(Bucket, N) ->
-    Known = kv_watch:watcher(node(Bucket)),
+    Known = kv_watcher:watcher(node(Bucket)),
     ok = kv_bucket:cast(Bucket, put, [n, N]),
     Request = kv_bucket:async(Bucket, get, [n]),
     ok = kv_bucket:cast(Bucket, put, [n, -N]),
@@ -177,7 +177,7 @@ step(Bucket, N) ->
     Known.
 
 known_at_last(Bucket) ->
-    kv_test:wait(fun() -> is_pid(kv_watch:watcher(node(Bucket))) end).
+    kv_test:wait(fun() -> is_pid(kv_watcher:watcher(node(Bucket))) end).
 
 a_caller_that_traps_exits_gets_nothing_but_its_answer(Config) ->
     in(Config, fun() ->
@@ -218,23 +218,23 @@ a_killed_watcher_is_as_a_lost_node_and_replaced(Config) ->
         ok = sys:suspend(Bucket),
         {Caller, Monitor} = spawn_monitor(fun() -> kv_bucket:get(Bucket, a) end),
         ok = kv_case:await_call(Caller),
-        Watcher = kv_watch:watcher(Node),
+        Watcher = kv_watcher:watcher(Node),
         exit(Watcher, kill),
         ?assertMatch({{nodedown, Node}, {gen_server, call, _}}, kv_test:down(Monitor)),
         ok = sys:resume(Bucket),
-        ok = kv_test:wait(fun() -> kv_watch:watcher(Node) =:= unknown end),
+        ok = kv_test:wait(fun() -> kv_watcher:watcher(Node) =:= unknown end),
         ok = known(Bucket),
-        ?assertNotEqual(Watcher, kv_watch:watcher(Node))
+        ?assertNotEqual(Watcher, kv_watcher:watcher(Node))
     end).
 
 a_killed_watch_server_is_replaced(Config) ->
     in(Config, fun() ->
         Bucket = native(),
-        Monitor = monitor(process, whereis(kv_watch)),
+        Monitor = monitor(process, whereis(kv_watcher)),
         [
             begin
-                exit(whereis(kv_watch), kill),
-                ok = kv_test:wait(fun() -> kv_watch:watcher(node(Bucket)) =:= unknown end),
+                exit(whereis(kv_watcher), kill),
+                ok = kv_test:wait(fun() -> kv_watcher:watcher(node(Bucket)) =:= unknown end),
                 ok = known(Bucket)
             end
          || _ <- lists:seq(1, 10)
@@ -245,12 +245,12 @@ a_killed_watch_server_is_replaced(Config) ->
 after_the_node_has_come_back_calls_are_as_before(Config) ->
     in(Config, fun() ->
         process_flag(trap_exit, true),
-        Watcher = kv_watch:watcher(node(native())),
+        Watcher = kv_watcher:watcher(node(native())),
         Node = kv_node:name(),
         ok = kill_program(Node),
         ok = kv_test:wait(fun() -> succeeds(fun native/0) end),
         ?assertEqual(Node, kv_node:name()),
-        ?assertNotEqual(Watcher, kv_watch:watcher(Node))
+        ?assertNotEqual(Watcher, kv_watcher:watcher(Node))
     end).
 
 %% Kills the program, and waits until this VM has noticed.

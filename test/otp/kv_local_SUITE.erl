@@ -390,7 +390,7 @@ who_heard_of_the_end_of_a_proxy_reads_nothing_by_it(Config) ->
         ok = kv_bucket:put(Bucket, a, 1),
         {Proxy, Monitor} = spawn_monitor(fun() -> receive stop -> ok end end),
         true = register(stands_for_it, Proxy),
-        ok = kv_watch:publish_proxy(#{
+        ok = kv_local:publish_proxy(#{
             proxy => Proxy, native => Bucket, server => kv_node, kind => bucket, name => undefined
         }),
         ?assertEqual([{ok, 1}, {ok, 1}], [kv_local:fetch(Server, a) || Server <- [Proxy, stands_for_it]]),
@@ -471,7 +471,7 @@ a_killed_watch_server_closes_what_it_opened(Config) ->
         {ok, 1} = kv_local:fetch(Bucket, a),
         #{} = Published = persistent_term:get(kv_local),
         Arena = map_get(node(Bucket), Published),
-        true = exit(whereis(kv_watch), kill),
+        true = exit(whereis(kv_watcher), kill),
         ok = kv_test:wait(fun() -> kv_nif:fetch(Arena, Bucket, a) =:= closed end),
         ?assertEqual(1, kv_bucket:get(Bucket, a)),
         %% The next calls have it opened again.

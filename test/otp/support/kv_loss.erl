@@ -116,7 +116,7 @@ take_away(Program) ->
     ok = file:rename(Program, Program ++ ".away"),
     ok = kill(),
     ok = kv_test:wait(fun() -> kv_nodes:status(kv_node) =:= starting end),
-    kv_test:wait(fun() -> kv_watch:watcher(Node) =:= unknown end).
+    kv_test:wait(fun() -> kv_watcher:watcher(Node) =:= unknown end).
 
 bring_back(Program) ->
     ok = file:rename(Program ++ ".away", Program).

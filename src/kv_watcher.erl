@@ -7,19 +7,16 @@
 %%
 %% It is started when it is first needed: {@link kv_on_demand}.
 %% @private
--module(kv_watch).
+-module(kv_watcher).
 -behaviour(gen_server).
 
--export([watcher/1, start/1, start/2, local/1, locals/0, publish_registry/3, publish_proxy/1]).
+-export([watcher/1, start/1, start/2, local/1, locals/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([local/0]).
 
 %% {Node, Watcher, Local}; or {Node, plain, Local}: not a C node, or one that is too old.
 -define(TABLE, ?MODULE).
-%% Nobody is registered as that on any node.
--define(NOBODY, '$kv_call').
-
 -define(START_TIMEOUT, 6000).
 
 %% Whether reads from a node take the path of kv_local, or why not.
@@ -70,23 +67,6 @@ locals() ->
         error:badarg -> #{}
     end.
 
-%% @doc Lets lookups be read locally that are given the proxy of a registry, or its local name.
--spec publish_registry(pid(), undefined | atom(), pid()) -> ok.
-publish_registry(Proxy, Name, Native) ->
-    gen_server:cast(?MODULE, {registry, Proxy, Name, Native}).
-
-%% @doc Enters a proxy among those that are known ({@link kv_proxies}). A bucket is read locally by its proxy if its node is
-%% read so: from then on or never, because somebody who sends to the proxy and then reads must not be noted for one of the
-%% two only.
--spec publish_proxy(kv_proxies:proxy()) -> ok.
-publish_proxy(Proxy) ->
-    ok = kv_on_demand:ensure(?MODULE),
-    try
-        gen_server:call(?MODULE, {proxy, Proxy}, infinity)
-    catch
-        exit:_ -> ok
-    end.
-
 %% @private
 -spec init([]) -> {ok, state()}.
 init([]) ->
@@ -126,7 +106,7 @@ handle_cast({watch, Node}, State) when is_map_key(Node, State) ->
 handle_cast({watch, Node}, State) ->
     {noreply, watch_node(Node, application:get_env(kv, local_reads, false), State)};
 handle_cast({registry, Proxy, Name, Native}, State) ->
-    _ = is_map_key(node(Native), State) andalso kv_local:publish_registry(Proxy, Name, Native),
+    _ = is_map_key(node(Native), State) andalso kv_local:enter_registry(Proxy, Name, Native),
     {noreply, State};
 handle_cast(_Request, State) ->
     {noreply, State}.
@@ -186,7 +166,7 @@ shown(plain, _Watcher) -> plain.
 -spec watch(pid(), node(), boolean()) -> no_return().
 watch(Server, Node, LocalReads) ->
     true = erlang:monitor_node(Node, true),
-    Kind = kind(Node),
+    Kind = kv_native:kind(Node),
     Opened = open(Kind, Node, LocalReads),
     Server ! {watching, self(), Kind, Opened},
     watching(Node, Opened).
@@ -208,21 +188,3 @@ watching(Node, Opened) ->
 
 close({ok, Arena}) -> kv_local:close(Arena);
 close({error, _}) -> ok.
-
-%% A C node says of a `$kv_call' to nobody that nobody is there; any other node says nothing. Its net_kernel answers
-%% after that in any case: the C node handles what comes from one connection in order.
-kind(Node) ->
-    Alias = erlang:alias([reply]),
-    _ = erlang:send({?NOBODY, Node}, {'$kv_call', Alias, hello}, [noconnect]),
-    Question = gen_server:send_request({net_kernel, Node}, {is_auth, node()}),
-    Kind = receive
-        {Alias, down, noproc} -> native;
-        {nodedown, Node} -> exit(noconnection);
-        Message -> answered(gen_server:check_response(Message, Question))
-    end,
-    _ = erlang:unalias(Alias),
-    Kind.
-
-answered({reply, _}) -> plain;
-answered({error, _}) -> exit(noconnection);
-answered(no_reply) -> plain.

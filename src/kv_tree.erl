@@ -1,40 +1,15 @@
-%% @doc What runs, as a tree and as figures. These functions run in the VM whose kv is looked at, wherever the one is who
-%% looks; {@link kv} finds that VM, {@link kv_text} writes down what comes back.
+%% @doc The tree of what runs: the supervisors of a VM with the native processes below them, and what else is on a C node.
 %%
-%% However many buckets there are, no more than asked for are described, with a few questions to the C node; of the rest
-%% the number and the memory is known.
+%% Runs in the VM whose kv is looked at: {@link kv} calls it there, and {@link kv_text} writes down the result. No more
+%% processes are described than asked for, with a few questions to the C node. Of the rest only number and memory are
+%% known ({@link kv_totals}).
 %% @private
--module(kv_view).
+-module(kv_tree).
 
--export([servers/0, info/1, processes/2, trees/1]).
--export([native_info/1, native_processes/3, native_tree/2]).
+-export([trees/1, native_tree/2]).
 
--export_type([info/0, tree/0, item/0, by/0, totals/0]).
+-export_type([tree/0, item/0]).
 
--type by() :: memory | operations | queue.
--type totals() :: #{
-    processes := non_neg_integer(),
-    buckets := non_neg_integer(),
-    registries := non_neg_integer(),
-    memory := non_neg_integer(),
-    operations := non_neg_integer(),
-    queue := non_neg_integer()
-}.
--type info() :: #{
-    %% Of the application; not there when the C node was asked by itself.
-    version => binary(),
-    node := kv_node:info() | #{name := node()},
-    %% Of all nodes that the VM has called, its own among them. Not there either.
-    local_reads => #{node() => kv_watch:local()},
-    %% In all registries together.
-    names := non_neg_integer(),
-    processes := non_neg_integer(),
-    buckets := non_neg_integer(),
-    registries := non_neg_integer(),
-    memory := non_neg_integer(),
-    operations := non_neg_integer(),
-    queue := non_neg_integer()
-}.
 -type item() ::
     {vm, node()}
     %% The number of children, where it supervises.
@@ -44,7 +19,7 @@
     | {proxy, pid(), atom(), kv_inspect:process() | pid()}
     | {native, kv_inspect:process()}
     %% A C node, and what is not in the tree of its owner.
-    | {others, node(), totals()}
+    | {others, node(), kv_totals:totals()}
     %% A process that made, or owns, native ones, and where it is supervised.
     | {outside, pid(), term(), term()}
     | {unavailable, node(), term()}
@@ -58,115 +33,13 @@
 -define(CHILDREN_TIMEOUT, 5000).
 -define(INFO_TIMEOUT, 5000).
 
-%% @doc The local names of the nodes of this VM, the default one first.
--spec servers() -> [atom()].
-servers() ->
-    kv_node:running().
-
-%%% Figures
-
-%% @doc What is known of a node and all that is on it.
--spec info(atom()) -> {ok, info()} | kv_inspect:failure().
-info(Server) ->
-    case native_info(kv_node:name(Server)) of
-        {ok, Info} ->
-            Own = kv_node:info(Server),
-            {ok, Info#{version => version(), node := Own, local_reads => local_reads(Own)}};
-        Failure ->
-            Failure
-    end.
-
-%% A node that nobody has called yet is not watched.
-local_reads(#{name := Node, local_reads := Local}) ->
-    (kv_watch:locals())#{Node => Local}.
-
-%% @doc The same, of a C node whose VM is not asked.
--spec native_info(node()) -> {ok, info()} | kv_inspect:failure().
-native_info(Node) ->
-    Count = fun(#{pid := Pid, kind := Kind} = Row, {Totals, Registries}) ->
-        {add(Row, Totals), [Pid || Kind =:= registry] ++ Registries}
-    end,
-    case kv_inspect:fold(Node, Count, {totals(), []}, ?FOLD_TIMEOUT) of
-        {ok, {Totals, Registries}} -> {ok, Totals#{node => #{name => Node}, names => names(Registries)}};
-        Failure -> Failure
-    end.
-
-names(Registries) ->
-    case kv_inspect:details(Registries, plain, ?DETAILS_TIMEOUT) of
-        {ok, Details} -> lists:sum([Size || #{size := Size} <- Details, is_integer(Size)]);
-        _NoAnswer -> 0
-    end.
-
-version() ->
-    _ = application:load(kv),
-    {ok, Version} = application:get_key(kv, vsn),
-    unicode:characters_to_binary(Version).
-
-totals() ->
-    #{processes => 0, buckets => 0, registries => 0, memory => 0, operations => 0, queue => 0}.
-
-add(#{kind := Kind, memory := Memory, operations := Operations, queue := Queue}, Totals) ->
-    #{processes := P, buckets := B, registries := R, memory := M, operations := O, queue := Q} = Totals,
-    #{
-        processes => P + 1,
-        buckets => B + one(Kind, bucket),
-        registries => R + one(Kind, registry),
-        memory => M + Memory,
-        operations => O + Operations,
-        queue => Q + Queue
-    }.
-
-one(Kind, Kind) -> 1;
-one(_, _) -> 0.
-
-%% @doc The processes of the nodes of this VM that have most of something, and what all of them come to.
--spec processes(by(), pos_integer()) -> [{node(), {ok, totals(), [kv_inspect:process()]} | kv_inspect:failure()}].
-processes(By, Limit) ->
-    [{Node, native_processes(Node, By, Limit)} || Server <- servers(), Node <- [kv_node:name(Server)]].
-
-%% @doc The same for one C node, whose VM is not asked.
--spec native_processes(node(), by(), pos_integer()) ->
-    {ok, totals(), [kv_inspect:process()]} | kv_inspect:failure().
-native_processes(Node, By, Limit) ->
-    Keep = fun(#{pid := Pid} = Row, {Totals, Top}) ->
-        {add(Row, Totals), keep({maps:get(By, Row), Pid}, Limit, Top)}
-    end,
-    case kv_inspect:fold(Node, Keep, {totals(), gb_sets:empty()}, ?FOLD_TIMEOUT) of
-        {ok, {Totals, Top}} -> described(Totals, [Pid || {_, Pid} <- lists:sort(fun first/2, gb_sets:to_list(Top))]);
-        Failure -> Failure
-    end.
-
-described(Totals, Top) ->
-    case kv_inspect:details(Top, relations, ?DETAILS_TIMEOUT) of
-        {ok, Processes} -> {ok, Totals, [Process || #{} = Process <- Processes]};
-        Failure -> Failure
-    end.
-
-%% Most first; of those that have the same, the older.
-first({Same, Pid}, {Same, Other}) -> Pid =< Other;
-first({Value, _}, {Other, _}) -> Value > Other.
-
-keep(Entry, Limit, Top) ->
-    case gb_sets:size(Top) < Limit orelse gb_sets:smallest(Top) < Entry of
-        true -> trimmed(gb_sets:add(Entry, Top), Limit);
-        false -> Top
-    end.
-
-trimmed(Top, Limit) ->
-    case gb_sets:size(Top) > Limit of
-        true -> gb_sets:delete(gb_sets:smallest(Top), Top);
-        false -> Top
-    end.
-
-%%% The tree
-
 %% @doc The trees of this VM: for each of its nodes the supervisors with what is below them, and what else is on the
 %% node. Of the children of one process no more than Limit are described.
 -spec trees(pos_integer()) -> [tree()].
 trees(Limit) ->
-    Roots = lists:usort([root(Server) || Server <- servers()]),
+    Roots = lists:usort([root(Server) || Server <- kv_node:running()]),
     {Trees, Proxied} = grow(Roots, [], Limit),
-    Nodes = [kv_node:name(Server) || Server <- servers()],
+    Nodes = [kv_node:name(Server) || Server <- kv_node:running()],
     Pids = lists:append([shown_proxied(Tree) || Tree <- Trees]),
     Details = details(Pids),
     In = maps:from_keys(Proxied, true),
@@ -275,10 +148,10 @@ native_tree(Node, Limit) ->
 others(Node, In, Limit) ->
     Take = fun
         (#{pid := Pid}, Taken) when is_map_key(Pid, In) -> Taken;
-        (#{pid := Pid} = Row, {Totals, Pids}) when map_size(Pids) < Limit -> {add(Row, Totals), Pids#{Pid => true}};
-        (Row, {Totals, Pids}) -> {add(Row, Totals), Pids}
+        (#{pid := Pid} = Row, {Totals, Pids}) when map_size(Pids) < Limit -> {kv_totals:add(Row, Totals), Pids#{Pid => true}};
+        (Row, {Totals, Pids}) -> {kv_totals:add(Row, Totals), Pids}
     end,
-    case kv_inspect:fold(Node, Take, {totals(), #{}}, ?FOLD_TIMEOUT) of
+    case kv_inspect:fold(Node, Take, {kv_totals:new(), #{}}, ?FOLD_TIMEOUT) of
         {ok, {Totals, Pids}} -> owned(Node, Totals, lists:sort(maps:keys(Pids)));
         {error, Reason} -> {{unavailable, Node, Reason}, []}
     end.

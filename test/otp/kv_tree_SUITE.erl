@@ -1,5 +1,5 @@
 %% @doc Looking at what runs: info, top and tree, from every node, and what Observer and its like see of the proxies.
--module(kv_view_SUITE).
+-module(kv_tree_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").

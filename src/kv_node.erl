@@ -106,7 +106,7 @@
     creation := non_neg_integer(),
     uptime_ms := non_neg_integer(),
     program := binary(),
-    local_reads := kv_watch:local()
+    local_reads := kv_watcher:local()
 }.
 
 -record(state, {
@@ -125,10 +125,8 @@
     fatal :: undefined | {fatal, atom() | binary(), binary()}
 }).
 
--define(DEFAULT, {?MODULE, default}).
 %% A lost connection is mostly the program's end seen from the other side: its exit status comes soon, and says more.
 -define(EXIT_STATUS_GRACE, 200).
--define(UNREGISTER_TIMEOUT, 1000).
 
 %% @doc Starts a node under the local name `kv_node'.
 -spec start_link([option()]) -> {ok, pid()} | {error, term()}.
@@ -175,27 +173,21 @@ name() ->
 %% @doc The name of the C node that the given kv_node owns. Takes a look at a constant: no message is sent.
 -spec name(atom()) -> node().
 name(Server) ->
-    case persistent_term:get({?MODULE, Server}, undefined) of
-        {Node, Pid} ->
-            case is_process_alive(Pid) of
-                true -> Node;
-                false -> exit({noproc, {?MODULE, name, [Server]}})
-            end;
-        undefined ->
-            exit({noproc, {?MODULE, name, [Server]}})
+    case kv_node_directory:name(Server) of
+        undefined -> exit({noproc, {?MODULE, name, [Server]}});
+        Node -> Node
     end.
 
 %% @doc The local name of the kv_node that buckets use when they are not told another: the first that was
 %% started, `kv_node' when none is running.
 -spec default() -> atom().
 default() ->
-    persistent_term:get(?DEFAULT, ?MODULE).
+    kv_node_directory:default().
 
 %% @doc The local names of all that run in this VM, the default one first.
 -spec running() -> [atom()].
 running() ->
-    All = [Server || {{?MODULE, Server}, {_, Pid}} <- persistent_term:get(), is_process_alive(Pid)],
-    [Server || Server <- [default()], lists:member(Server, All)] ++ lists:sort(All -- [default()]).
+    kv_node_directory:running().
 
 %% @doc As {@link info/1}, of the default node.
 -spec info() -> info().
@@ -226,7 +218,7 @@ init({Server, Options}) ->
     process_flag(trap_exit, true),
     Nodes = expect(Server, Options),
     Backoff = backoff(Options),
-    ok = end_predecessor(Backoff, Options),
+    ok = kv_node_start:end_predecessor(Backoff, Options),
     ok = kv_backoff:wait(Backoff),
     case kv_node_start:start(Options, Backoff) of
         {ok, Started} ->
@@ -261,16 +253,6 @@ cannot_start(Server, Reason, Backoff) ->
 backoff(#{backoff := undefined}) -> kv_backoff:new();
 backoff(#{backoff := Backoff}) -> Backoff.
 
-%% The kv_node before this one may have been killed. Its program then stops by itself, unless it hangs.
-end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
-    case kv_backoff:owned(Backoff) of
-        undefined ->
-            ok;
-        OsPid ->
-            _ = kv_os_process:is_descendant(OsPid) andalso kv_os_process:finish(OsPid, Timeout),
-            kv_backoff:orphaned(Backoff)
-    end.
-
 state(#{node := Node, program := Program, path := Path, ready := Ready, cookie := Cookie}, Server, Options, Backoff) ->
     #state{
         server = Server,
@@ -288,11 +270,7 @@ state(#{node := Node, program := Program, path := Path, ready := Ready, cookie :
 publish(#state{server = Server, node = Node, options = Options, program = Program, ready = Ready} = State) ->
     ok = kv_names:allow(Server, maps:get(observer_names, Options)),
     ok = allow_frames(Node, Options),
-    ok = persistent_term:put({?MODULE, Server}, {Node, self()}),
-    case whereis(default()) of
-        undefined -> persistent_term:put(?DEFAULT, Server);
-        _ -> ok
-    end,
+    ok = kv_node_directory:enter(Server, Node),
     ok = greet(State),
     Facts = maps:merge(Options, Ready),
     kv_node_log:serves(kv_backoff:served(State#state.backoff), Node, kv_node_program:os_pid(Program), Facts),
@@ -305,15 +283,11 @@ allow_frames(_Node, _Options) -> ok.
 %% Each new connection needs this, also one that somebody else has dialled.
 greet(#state{node = Node, options = #{local_reads := LocalReads} = Options}) ->
     ok = kv_node_start:set_socket(Node, Options),
-    _ = kv_watch:start(Node, LocalReads),
+    _ = kv_watcher:start(Node, LocalReads),
     ok.
 
 announce(#state{server = Server, node = Node, ready = #{creation := Creation}}) ->
     kv_nodes:up(Server, Node, Creation).
-
-withdraw(Server) ->
-    _ = persistent_term:erase({?MODULE, Server}),
-    ok.
 
 %%% Life
 
@@ -454,7 +428,7 @@ way(Connection) ->
     end.
 
 local_reads(#state{options = #{local_reads := false}}) -> {off, not_wanted};
-local_reads(#state{node = Node}) -> kv_watch:local(Node).
+local_reads(#state{node = Node}) -> kv_watcher:local(Node).
 
 uptime(#state{since = Since}) ->
     erlang:monotonic_time(millisecond) - Since.
@@ -472,38 +446,15 @@ fail(Reason, State) ->
 
 %% @private
 -spec terminate(term(), #state{}) -> ok.
-terminate(Reason, #state{server = Server, node = Node, program = Program} = State) ->
-    #state{options = #{stop_timeout := Timeout}, backoff = Backoff} = State,
-    How = how(Reason),
-    Proxies = kv_proxies:of_server(Server),
-    ok = kv_nodes:gone(Server, How),
-    ok = withdraw(Server),
-    ok = kv_limits:forget(Node),
-    ok = last_signal(Reason, Program),
-    ok = kv_node_program:stop(Program, Timeout),
-    ok = kv_backoff:disown(Backoff),
-    _ = kv_epmd:await_unregistered(Node, ?UNREGISTER_TIMEOUT),
-    ok = tell_of_loss(How, Reason, Proxies, State),
-    end_of_service(How, State).
-
-how(normal) -> order;
-how(shutdown) -> order;
-how({shutdown, _}) -> order;
-how(_Failure) -> failure.
-
-%% No use in asking a program nicely that has not answered.
-last_signal({node_unresponsive, _}, Program) -> kv_node_program:kill(Program);
-last_signal(_Reason, _Program) -> ok.
-
-tell_of_loss(order, _Reason, _Proxies, _State) ->
-    ok;
-tell_of_loss(failure, Reason, Proxies, #state{node = Node, pulse = Pulse, options = #{event_manager := Events}}) ->
-    ok = kv_node_log:lost(Node, Reason, kv_pulse:totals(Pulse), Proxies),
-    kv_event_manager:lost(Events, Proxies).
-
-%% When the supervisor wants the node gone nobody will need distribution; after a failure the next node will.
-end_of_service(order, _State) -> kv_distribution:release();
-end_of_service(failure, #state{backoff = Backoff} = State) -> kv_backoff:ended(Backoff, uptime(State)).
+terminate(Reason, #state{server = Server, node = Node, program = Program, options = Options} = State) ->
+    kv_node_stop:stop(Reason, Options, #{
+        server => Server,
+        node => Node,
+        program => Program,
+        backoff => State#state.backoff,
+        totals => kv_pulse:totals(State#state.pulse),
+        uptime => uptime(State)
+    }).
 
 %% @private
 -spec format_status(gen_server:format_status()) -> gen_server:format_status().

@@ -3,7 +3,7 @@
 %% @private
 -module(kv_node_start).
 
--export([start/2, set_socket/2]).
+-export([end_predecessor/2, start/2, set_socket/2]).
 
 %% Bytes that are read from the connection at once.
 -define(SOCKET_BUFFER, 128 * 1024).
@@ -15,6 +15,17 @@
     ready := kv_node_program:ready(),
     cookie := atom()
 }.
+
+%% @doc Ends the program of a kv_node before this one that was killed. Such a program stops by itself, unless it hangs.
+-spec end_predecessor(kv_backoff:t(), kv_node_options:t()) -> ok.
+end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
+    case kv_backoff:owned(Backoff) of
+        undefined ->
+            ok;
+        OsPid ->
+            _ = kv_os_process:is_descendant(OsPid) andalso kv_os_process:finish(OsPid, Timeout),
+            kv_backoff:orphaned(Backoff)
+    end.
 
 %% @doc Starts distribution if it must, then the program, and connects to it. The calling process owns the port
 %% of the program, and gets `{nodeup, Node, Info}' and `{nodedown, Node, Info}' from now on. The reasons are those of

@@ -1,8 +1,8 @@
 %% @doc A bucket: a process that keeps values under keys.
 %%
-%% The process itself runs on the C node. {@link start_link/1} makes one and returns its local proxy;
-%% {@link kv_registry:lookup/2} returns the native process. Every function here takes either, and anything else
-%% that names a process: a registered name, `{Name, Node}', `{global, Name}', `{via, Module, Name}'.
+%% The process runs on the C node. {@link start_link/1} starts the process and returns its local proxy;
+%% {@link kv_registry:lookup/2} returns the native process itself. All functions of this module take either, or anything else
+%% that names a process: a registered name, `{Name, Node}', `{global, Name}' or `{via, Module, Name}'.
 %%
 %% ```
 %% {ok, Bucket} = kv_bucket:start_link([]),
@@ -10,23 +10,27 @@
 %% 3 = kv_bucket:get(Bucket, milk).
 %% '''
 %%
-%% Keys and values are any terms; keys are the same when `=:=' says so. Functions that talk to a bucket exit as
-%% `gen_server:call/3' does: with `noproc' when there is none, `timeout' when it does not answer within 5000
-%% milliseconds or the Timeout given, `{nodedown, Node}' when its node is lost.
+%% Keys and values are any terms. Keys are compared with `=:='. Functions exit in the same cases as `gen_server:call/3': with
+%% `noproc' if there is no such bucket, with `timeout' if the bucket does not answer within the Timeout, 5000 milliseconds by
+%% default, and with `{nodedown, Node}' if its node is lost.
 %%
-%% A request that is too large, or nested too deep (`max_frame', `max_depth' of {@link kv_node}), changes nothing. Functions
-%% that only write answer `{error, Why}': {@link put/3}, {@link put_new/3}, {@link put_many/2}, {@link delete_many/2}. All others,
-%% whose answer may be any term, exit with `{Why, _}'. Why is `{too_large, Bytes}', `{too_deep, Levels}', where Levels is the limit,
-%% `{too_much_pending, Bytes}', when more large messages are under way than the node keeps, or `{unsupported_term, record}' and
-%% `{unsupported_term, integer}' for terms that not every release of OTP can read.
+%% A request that is too large or nested too deep (`max_frame' and `max_depth' of {@link kv_node}) changes nothing.
+%% {@link put/3}, {@link put_new/3}, {@link put_many/2} and {@link delete_many/2} return `{error, Why}'. All other functions may
+%% return any term, so they exit with `{Why, _}'. Why is one of
+%% <ul>
+%% <li>`{too_large, Bytes}';</li>
+%% <li>`{too_deep, Levels}', where Levels is the limit;</li>
+%% <li>`{too_much_pending, Bytes}': more large messages are under way than the node keeps;</li>
+%% <li>`{unsupported_term, record}', `{unsupported_term, integer}': the request holds a term that not every release of OTP can
+%%     read.</li>
+%% </ul>
 %%
-%% The fastest address is the native process: a call of it is one message each way and nothing else. The proxy is a hop
-%% more, a name costs a look-up more.
+%% The native process is the fastest address: a call is one message each way. The proxy adds a hop, and a name adds a look-up.
 %%
 %% == Many at a time ==
 %%
-%% {@link get_many/2}, {@link put_many/2} and {@link delete_many/2} send all keys in one message. {@link async/3} sends any
-%% request without waiting for its answer, {@link await/1} waits for it, {@link cast/3} wants none:
+%% {@link get_many/2}, {@link put_many/2} and {@link delete_many/2} send all keys in one message. {@link async/3} sends a request
+%% without waiting for the answer, {@link await/1} waits for the answer, and {@link cast/3} asks for none:
 %%
 %% ```
 %% {ok, Bucket} = kv_bucket:start_link([]),
@@ -52,24 +56,24 @@
 -type key() :: term().
 -type value() :: term().
 -type entries() :: [{key(), value()}] | #{key() => value()}.
-%% A request that was sent with {@link async/3}, and whose answer has not been waited for.
+%% A request that {@link async/3} has sent, and whose answer has not been taken yet.
 -type request() :: kv_request:t().
 -type option() ::
     {name, kv_start_options:name()}
-    %% What status reports call it.
+    %% Status reports show it.
     | {label, binary()}
-    %% The local name of the kv_node to run on, when there are several.
+    %% The local name of the kv_node to run on, if there are several.
     | {node, atom()}
-    %% Bytes of its entries and their index.
+    %% Bytes that the entries and their index may take.
     | {max_memory, pos_integer()}
-    %% What goes when there is no room.
+    %% Which entry is removed if there is no room.
     | {evict, none | lru | ttl}
     | kv_start_options:stay_option().
 -type options() :: [option()] | #{name => kv_start_options:name(), label => binary(), node => atom(), atom() => term()}.
-%% How long what is put stays there, and how long the answer is waited for; in milliseconds.
+%% The time to live of an entry, and the time to wait for the answer. Both in milliseconds.
 -type put_option() :: {ttl, pos_integer() | infinity} | {timeout, timeout()}.
 
-%% Why a request was refused.
+%% The reason for which the node refused a request.
 -type refused() ::
     {too_large | too_deep | too_much_pending, pos_integer()}
     | {unsupported_term, record | integer}.
@@ -81,27 +85,37 @@
 start_link() ->
     start_link([]).
 
-%% @doc Starts an empty bucket, linked to the caller.
+%% @doc Starts an empty bucket, linked to the caller, and returns its proxy.
 %%
-%% Options: `name', an atom, `{local, Atom}', `{global, Term}' or `{via, Module, Term}'; `label', a binary that
-%% status reports show; `node', the local name of a {@link kv_node}; `max_memory', the bytes that entries and index may
-%% take, unlimited unless given (all buckets of a node together have its `max_memory'); `evict', what happens to a put
-%% that finds no room: `none', it is answered `{error, enomem}', the default; `lru', of some entries that are looked at the
-%% one not used for longest goes; `ttl', the one that expires soonest does, and none that never does.
+%% If the node is starting or restarting, waits for it, at most for `start_timeout' of {@link kv_node}. Options:
+%% <ul>
+%% <li>`name': an atom, `{local, Atom}', `{global, Term}' or `{via, Module, Term}'. An atom is registered locally and on the C
+%%     node.</li>
+%% <li>`label': a binary. Status reports show it.</li>
+%% <li>`node': the local name of the {@link kv_node} to run on, if there are several.</li>
+%% <li>`max_memory': the number of bytes that the entries and their index may take. No limit by default, but all buckets of a
+%%     node together are limited by `max_memory' of the node.</li>
+%% <li>`evict': what a put does that finds no room. `none', the default: it returns `{error, enomem}'. `lru': it removes the
+%%     least recently used of a sample of entries. `ttl': it removes the entry that expires soonest, and never one without a
+%%     time to live.</li>
+%% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
+%%     keeps its pid and its name, and starts an empty bucket as soon as the program is back. `exit', the default of a bucket
+%%     without a name: the proxy ends with `noconnection'.</li>
+%% <li>`fill': `{Module, Function, Arguments}'. Each time the native process has been started, `apply(Module, Function, [Bucket |
+%%     Arguments])' is called with its pid, before the bucket serves any other request. If the function fails or returns
+%%     `{error, Reason}', the bucket ends with that reason. See {@link generation/1}.</li>
+%% <li>`id', `restart', `shutdown': for {@link child_spec/1}.</li>
+%% </ul>
 %%
-%% `on_node_down': when the C program is lost, `stay' keeps the process that this returns, with its name, until the program is
-%% back, and makes an empty bucket there; `exit' ends it with `noconnection'. A bucket with a name stays unless told
-%% otherwise, one without ends. `fill', `{Module, Function, Arguments}': `apply(Module, Function, [Bucket | Arguments])' is
-%% called each time that the bucket was made on the node, now and later, with the native process, and before anything else
-%% reaches it. When it fails or returns `{error, Reason}', the bucket ends with that reason. See {@link generation/1}.
-%%
-%% `id', `restart' and `shutdown' are for {@link child_spec/1} and mean nothing here.
-%%
-%% When the node is starting, or starting again, this waits for it, at most for `start_timeout' of {@link kv_node}.
-%%
-%% Errors: `{bad_option, Key}'; `{already_started, Pid}' when the name is taken; `{already_registered, Pid}' when
-%% it is taken on the C node; `{not_running, Text}' when nobody starts a C node, and the text says what to start;
-%% `{start_timeout, Ms}' and `{nodedown, Node}' when it is not there in time; what `fill' failed with.
+%% Errors:
+%% <ul>
+%% <li>`{bad_option, Key}': the option is unknown, or its value is wrong.</li>
+%% <li>`{already_started, Pid}': the name is taken.</li>
+%% <li>`{already_registered, Pid}': the name is taken on the C node.</li>
+%% <li>`{not_running, Text}': nobody starts a C node. The text says what to start.</li>
+%% <li>`{start_timeout, Ms}', `{nodedown, Node}': the node was not ready in time.</li>
+%% <li>any other reason: the function of `fill' failed with it.</li>
+%% </ul>
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
     case kv_start_options:validate(Options, fun valid/2) of
@@ -119,9 +133,9 @@ valid(max_memory, Bytes) -> is_integer(Bytes) andalso Bytes > 0 andalso Bytes < 
 valid(evict, Evict) -> lists:member(Evict, [none, lru, ttl]);
 valid(_, _) -> false.
 
-%% @doc A child specification. A bucket with a name has the name as its id, and is permanent: it stays when its node is lost,
-%% and is restarted when it was lost itself. One without a name has the id `kv_bucket', and is temporary: nobody would find
-%% an empty one in its place. The options `id', `restart' and `shutdown' say otherwise.
+%% @doc Returns a child specification. A bucket with a name is permanent, and the name is its id. A bucket without a name has the
+%% id `kv_bucket' and is temporary, because nobody would find its empty successor. The options `id', `restart' and `shutdown'
+%% override this.
 -spec child_spec(options()) -> supervisor:child_spec().
 child_spec(Options) ->
     kv_start_options:child_spec(Options, ?MODULE, temporary).
@@ -136,22 +150,22 @@ stop(Bucket) ->
 stop(Bucket, Reason) ->
     stop(Bucket, Reason, infinity).
 
-%% @doc Ends the bucket with Reason, and returns when it is gone.
+%% @doc Stops the bucket with Reason, and returns once it has ended.
 -spec stop(t(), term(), timeout()) -> ok.
 stop(Bucket, Reason, Timeout) ->
     gen_server:stop(Bucket, Reason, Timeout).
 
-%% @doc The value under Key, or `undefined'.
+%% @doc Returns the value under Key, or `undefined' if there is none.
 -spec get(t(), key()) -> value() | undefined.
 get(Bucket, Key) ->
     get(Bucket, Key, undefined, ?TIMEOUT).
 
-%% @doc The value under Key, or Default.
+%% @doc Returns the value under Key, or Default if there is none.
 -spec get(t(), key(), Default) -> value() | Default.
 get(Bucket, Key, Default) ->
     get(Bucket, Key, Default, ?TIMEOUT).
 
-%% @doc The value under Key, or Default. Timeout is in milliseconds.
+%% @doc Returns the value under Key, or Default if there is none. Timeout is in milliseconds.
 -spec get(t(), key(), Default, timeout()) -> value() | Default.
 get(Bucket, Key, Default, Timeout) ->
     case kv_local:fetch(Bucket, Key) of
@@ -165,7 +179,7 @@ get(Bucket, Key, Default, Timeout) ->
 fetch(Bucket, Key) ->
     fetch(Bucket, Key, ?TIMEOUT).
 
-%% @doc `{ok, Value}', or `error' when there is none under Key.
+%% @doc Returns `{ok, Value}' with the value under Key, or `error' if there is none.
 -spec fetch(t(), key(), timeout()) -> {ok, value()} | error.
 fetch(Bucket, Key, Timeout) ->
     case kv_local:fetch(Bucket, Key) of
@@ -178,7 +192,7 @@ fetch(Bucket, Key, Timeout) ->
 has_key(Bucket, Key) ->
     has_key(Bucket, Key, ?TIMEOUT).
 
-%% @doc Whether there is a value under Key.
+%% @doc Returns `true' if there is a value under Key.
 -spec has_key(t(), key(), timeout()) -> boolean().
 has_key(Bucket, Key, Timeout) ->
     case kv_local:has_key(Bucket, Key) of
@@ -191,10 +205,12 @@ has_key(Bucket, Key, Timeout) ->
 put(Bucket, Key, Value) ->
     put(Bucket, Key, Value, ?TIMEOUT).
 
-%% @doc Puts Value under Key, in place of the one that is there. The last argument is a timeout, or a list of `{ttl, Ms}',
-%% after which the key is gone, and `{timeout, Ms}'. Without a ttl it stays, also where one was set before.
+%% @doc Puts Value under Key, replacing any value that is there. The last argument is a timeout, or a list with `{timeout, Ms}'
+%% and `{ttl, Ms}'. The key expires after `ttl' milliseconds. A put without `ttl' never expires, even if it replaces a value that
+%% would have.
 %%
-%% `{error, enomem}': there was no room, and nothing has changed; nor has it when the request was refused, see above.
+%% Returns `{error, enomem}' if there is no room, and `{error, Reason}' if the request was refused, see above. In both cases
+%% nothing has changed.
 -spec put(t(), key(), value(), timeout() | [put_option()]) -> ok | {error, enomem | refused()}.
 put(Bucket, Key, Value, Options) ->
     put_for(Bucket, put, [Key, Value], Options).
@@ -204,7 +220,8 @@ put(Bucket, Key, Value, Options) ->
 put_new(Bucket, Key, Value) ->
     put_new(Bucket, Key, Value, ?TIMEOUT).
 
-%% @doc Puts Value under Key unless there is one already; says whether it did. Options and errors are as for {@link put/4}.
+%% @doc Puts Value under Key unless there already is a value. Returns `true' if it did. Options and errors are those of
+%% {@link put/4}.
 -spec put_new(t(), key(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem | refused()}.
 put_new(Bucket, Key, Value, Options) ->
     put_for(Bucket, put_new, [Key, Value], Options).
@@ -214,8 +231,8 @@ put_new(Bucket, Key, Value, Options) ->
 delete(Bucket, Key) ->
     delete(Bucket, Key, ?TIMEOUT).
 
-%% @doc Removes Key and gives the value that it had. When it had none the answer is `nil', in Erlang too: that
-%% is what the bucket itself answers. Where `nil' may be a value, ask {@link has_key/2} before.
+%% @doc Removes Key and returns its value, or `nil' if there was none. It is `nil' in Erlang, too, because the bucket itself answers
+%% so. Call {@link has_key/2} first where `nil' may be a value.
 -spec delete(t(), key(), timeout()) -> value() | nil.
 delete(Bucket, Key, Timeout) ->
     write(Bucket, delete, [Key], Timeout).
@@ -235,9 +252,8 @@ clear(Bucket, Timeout) ->
 size(Bucket) ->
     ?MODULE:size(Bucket, ?TIMEOUT).
 
-%% @doc The number of keys. Takes the same time however many there are. What has expired (`ttl' of {@link put/4}) does not
-%% count; only in a bucket of more than 1,000 keys it does until the node has removed it, by itself: within some 2 seconds, and
-%% 3 more for each million of keys.
+%% @doc Returns the number of keys, in constant time. Expired keys (`ttl' of {@link put/4}) do not count. In a bucket of more than
+%% 1,000 keys, an expired key counts until the node has removed it, which takes about 2 seconds, plus 3 seconds per million keys.
 -spec size(t(), timeout()) -> non_neg_integer().
 size(Bucket, Timeout) ->
     case kv_local:size(Bucket) of
@@ -250,7 +266,7 @@ size(Bucket, Timeout) ->
 keys(Bucket) ->
     keys(Bucket, ?TIMEOUT).
 
-%% @doc All keys, in no order.
+%% @doc Returns all keys, in no particular order. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
 -spec keys(t(), timeout()) -> [key()].
 keys(Bucket, Timeout) ->
     read(Bucket, keys, [], Timeout).
@@ -260,7 +276,7 @@ keys(Bucket, Timeout) ->
 to_map(Bucket) ->
     to_map(Bucket, ?TIMEOUT).
 
-%% @doc All keys with their values. Of more than 256 MiB it exits with `{{too_large, Bytes}, _}', as {@link keys/2}.
+%% @doc Returns a map of all keys and values. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
 -spec to_map(t(), timeout()) -> #{key() => value()}.
 to_map(Bucket, Timeout) ->
     read(Bucket, to_map, [], Timeout).
@@ -270,8 +286,8 @@ to_map(Bucket, Timeout) ->
 generation(Bucket) ->
     generation(Bucket, ?TIMEOUT).
 
-%% @doc Which life of the bucket this is: 1 for the process that was made first, and one more each time that it was lost with
-%% its node and made anew. Who finds another number than before finds what was put meanwhile, and nothing older.
+%% @doc Returns the generation of the bucket: 1 for its first native process, and one more for each process that was started because
+%% the node was lost. If the generation is the same as before, the loss of a node has not emptied the bucket in between.
 -spec generation(t(), timeout()) -> pos_integer().
 generation(Bucket, Timeout) ->
     kv_call:call(Bucket, generation, Timeout).
@@ -288,11 +304,11 @@ get_many(Bucket, Keys) ->
 get_many(Bucket, Keys, Default) ->
     get_many(Bucket, Keys, Default, ?TIMEOUT).
 
-%% @doc The values under Keys, in their order, with Default where there is none. All of them are of one moment.
+%% @doc Returns the values under Keys, in the order of Keys, with Default for each key that has no value.
 %%
-%% It is one message, and the bucket does nothing else until it has made the answer: some 10 milliseconds for 100,000
-%% keys. An answer of more than 256 MiB is not made: it exits with `{{too_large, Bytes}, _}'. Raises `badarg' when Keys is no
-%% proper list. {@link take/2} gives a map instead.
+%% All keys are sent in one message, and all values are from the same moment. The node serves nothing else while it answers, about
+%% 10 milliseconds for 100,000 keys. Exits with `{{too_large, Bytes}, _}' if the answer would take more than 256 MiB. Raises `badarg'
+%% if Keys is not a proper list. {@link take/2} returns a map.
 -spec get_many(t(), [key()], Default, timeout()) -> [value() | Default].
 get_many(Bucket, Keys, Default, Timeout) ->
     case kv_local:get_many(Bucket, Keys, Default) of
@@ -305,8 +321,8 @@ get_many(Bucket, Keys, Default, Timeout) ->
 take(Bucket, Keys) ->
     take(Bucket, Keys, ?TIMEOUT).
 
-%% @doc Those of Keys that have a value, with it: `maps:with(Keys, to_map(Bucket))', and otherwise as {@link get_many/4}.
-%% The list that get_many gives is made several times faster than the map.
+%% @doc Returns a map of those Keys that have a value, with their values: `maps:with(Keys, to_map(Bucket))'. Has the limits of
+%% {@link get_many/4}, whose list is built several times faster than this map.
 -spec take(t(), [key()], timeout()) -> #{key() => value()}.
 take(Bucket, Keys, Timeout) ->
     read(Bucket, take, [Keys], Timeout).
@@ -316,11 +332,11 @@ take(Bucket, Keys, Timeout) ->
 put_many(Bucket, Entries) ->
     put_many(Bucket, Entries, ?TIMEOUT).
 
-%% @doc Puts all Entries, a map or a list of pairs, of which the later one of two with the same key counts.
+%% @doc Puts all Entries, a map or a list of pairs, in one message. Nobody sees some of them without the others. Of two pairs with
+%% the same key, the later one counts.
 %%
-%% It is one message: nobody sees some of the entries without the others. Raises `badarg', and puts nothing, when Entries
-%% is neither. `{error, enomem}': there was no room for one of them; those before it, in the order of the list, are put.
-%% Options are as for {@link put/4}.
+%% Raises `badarg', and puts nothing, if Entries is neither a map nor a list of pairs. Returns `{error, enomem}' if there is no room
+%% for one of the entries; the entries before it in the list are put. Options and other errors are those of {@link put/4}.
 -spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | refused()}.
 put_many(Bucket, Entries, Options) ->
     put_for(Bucket, put_many, [Entries], Options).
@@ -330,20 +346,20 @@ put_many(Bucket, Entries, Options) ->
 delete_many(Bucket, Keys) ->
     delete_many(Bucket, Keys, ?TIMEOUT).
 
-%% @doc Removes Keys, and says how many of them there were. It is one message. Raises `badarg', and removes nothing, when
-%% Keys is no proper list.
+%% @doc Removes Keys in one message. Returns the number of keys that had a value. Raises `badarg', and removes nothing, if Keys is
+%% not a proper list.
 -spec delete_many(t(), [key()], timeout()) -> non_neg_integer() | {error, refused()}.
 delete_many(Bucket, Keys, Timeout) ->
     write(Bucket, delete_many, [Keys], Timeout).
 
 %%% Without waiting
 
-%% @doc Sends a request and returns at once. Function is the name of one of the functions of this module that ask a bucket
-%% something, Arguments are its arguments without bucket and timeout: `async(Bucket, put, [milk, 3])'.
+%% @doc Sends a request and returns at once. Function is the name of a function of this module that sends a request to a bucket.
+%% Arguments are its arguments without bucket and timeout: `async(Bucket, put, [milk, 3])'.
 %%
-%% The answer is what {@link await/1} returns, in the process that called async, once. Requests to one bucket are handled
-%% in the order in which they, and calls and casts, were sent. A request that is never waited for nor given up with
-%% {@link abandon/1} leaves its answer in the mailbox.
+%% {@link await/1} returns the answer, once, to the process that called async. A bucket handles requests, calls and casts of one
+%% process in the order of sending. A request that is neither awaited nor abandoned ({@link abandon/1}) leaves its answer in the
+%% mailbox.
 -spec async(t(), kv_request:name(), [term()]) -> request().
 async(Bucket, Function, Arguments) ->
     ok = kv_local:sent(Bucket),
@@ -354,8 +370,8 @@ async(Bucket, Function, Arguments) ->
 await(Request) ->
     await(Request, ?TIMEOUT).
 
-%% @doc Waits for the answer to a request. Exits as a call does. After a timeout, in milliseconds, the request is given
-%% up: its answer is dropped when it comes. Raises `badarg' in any process but the one that sent it.
+%% @doc Waits for the answer to a request, and returns it. Exits in the same cases as a call. A request that has timed out is
+%% abandoned: its answer is dropped when it arrives. Raises `badarg' in any process but the one that sent the request.
 -spec await(request(), timeout()) -> term().
 await(Request, Timeout) ->
     kv_request:await(Request, Timeout).
@@ -365,19 +381,19 @@ await(Request, Timeout) ->
 await_many(Requests) ->
     await_many(Requests, ?TIMEOUT).
 
-%% @doc Waits for the answers to requests, and gives them in the order of the list. Timeout is for all of them together.
-%% When one exits the rest is given up.
+%% @doc Waits for the answers to requests, and returns them in the order of the list. Timeout is for all of them together. If one of
+%% the requests exits, the rest are abandoned.
 -spec await_many([request()], timeout()) -> [term()].
 await_many(Requests, Timeout) ->
     kv_request:await_many(Requests, Timeout).
 
-%% @doc Gives up a request: no answer to it comes any more. The bucket may have handled it, or may still do so.
+%% @doc Abandons a request: its answer never arrives. The bucket may already have handled the request, or may still do so.
 -spec abandon(request()) -> ok.
 abandon(Request) ->
     kv_request:abandon(Request).
 
-%% @doc Has something done without an answer, not even whether it was: `put', `delete', `clear', `put_many' or
-%% `delete_many'. Arguments are as for {@link async/3}. Always `ok', also when there is no such bucket.
+%% @doc Sends a request that is not answered: `put', `delete', `clear', `put_many' or `delete_many'. Arguments are as for
+%% {@link async/3}. Always returns `ok', even if there is no such bucket or the request fails.
 -spec cast(t(), put | delete | clear | put_many | delete_many, [term()]) -> ok.
 cast(Bucket, Function, Arguments) when
     Function =:= put; Function =:= delete; Function =:= clear; Function =:= put_many; Function =:= delete_many
@@ -385,7 +401,7 @@ cast(Bucket, Function, Arguments) when
     ok = kv_local:sent(Bucket),
     gen_server:cast(Bucket, kv_request:message(Function, Arguments)).
 
-%% A put, with a time or a list of options.
+%% The last argument of a put is a timeout or a list of options.
 put_for(Bucket, Function, Arguments, Options) when is_list(Options) ->
     {Ttl, Timeout} = put_options(Options, [], ?TIMEOUT),
     write(Bucket, Function, Arguments ++ Ttl, Timeout);
@@ -398,10 +414,10 @@ put_options([{timeout, Timeout} | Rest], Ttl, _Timeout) -> put_options(Rest, Ttl
 put_options([], Ttl, Timeout) -> {Ttl, Timeout};
 put_options(Other, _Ttl, _Timeout) -> error(badarg, [Other]).
 
-%% Where all reads go out that are calls.
+%% All reads that are calls.
 read(Bucket, Function, Arguments, Timeout) ->
     kv_request:call(Bucket, Function, Arguments, Timeout).
 
-%% And all that may change something.
+%% All requests that may change something.
 write(Bucket, Function, Arguments, Timeout) ->
     kv_request:call(Bucket, Function, Arguments, Timeout).

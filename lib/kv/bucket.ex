@@ -2,9 +2,9 @@ defmodule KV.Bucket do
   @moduledoc """
   A bucket: a process that keeps values under keys.
 
-  The process itself runs on the C node. `start_link/1`, which is what supervisors call, makes one and gives its
-  local proxy; `KV.Registry.lookup/2` gives the native process. All functions here take either, and whatever else
-  names a process: a registered name, `{name, node}`, `{:global, name}`, `{:via, module, name}`.
+  The process runs on the C node. `start_link/1`, which supervisors call, starts the process and returns its local
+  proxy. `KV.Registry.lookup/2` returns the native process itself. All functions of this module take either, or anything
+  else that names a process: a registered name, `{name, node}`, `{:global, name}` or `{:via, module, name}`.
 
       iex> {:ok, bucket} = KV.Bucket.start_link()
       iex> KV.Bucket.get(bucket, "milk")
@@ -14,16 +14,15 @@ defmodule KV.Bucket do
       iex> KV.Bucket.get(bucket, "milk")
       3
 
-  Keys and values are any terms. Keys are the same when `===` says so: `1` and `1.0` are two keys. A bucket's
-  values are lost when the bucket ends, and when the C program does.
+  Keys and values are any terms. Keys are compared with `===`, so `1` and `1.0` are two keys. A bucket loses its values
+  when its native process ends, and when the C program ends.
 
-  A bucket can't run functions of yours: `Agent.get(bucket, fun)` is answered with
-  `{:error, {:cannot_run_closures, text}}`. `Agent.stop/3`, `GenServer.call/3` and `:sys` work as with any
-  server.
+  A bucket cannot run your functions: it answers `Agent.get(bucket, fun)` with
+  `{:error, {:cannot_run_closures, text}}`. `Agent.stop/3`, `GenServer.call/3` and `:sys` work as with any server.
 
-  The last argument of each function is a time in milliseconds, 5000 by default. Functions exit as
-  `GenServer.call/3` does: with `:noproc` when there is no such bucket, `:timeout` when it does not answer in
-  time, `{:nodedown, node}` as soon as its node is lost.
+  The last argument of each function is a timeout in milliseconds, 5000 by default. Functions exit in the same cases as
+  `GenServer.call/3`: with `:noproc` if there is no such bucket, with `:timeout` if the bucket does not answer in time,
+  and with `{:nodedown, node}` as soon as its node is lost.
 
   ## In your own tree
 
@@ -32,46 +31,46 @@ defmodule KV.Bucket do
         {KV.Registry, name: MyApp.Names}
       ]
 
-  The application `:kv` must be running: it is when your `mix.exs` lists `:kv` as a dependency.
+  The application `:kv` must be running. It is if your `mix.exs` lists `:kv` as a dependency.
 
-    * A bucket with a name is `:permanent`, and the name is its id. If the C program dies, the bucket stays: the proxy
-      keeps its pid and its name, and your supervisor notices nothing. As soon as the program is back, the proxy makes a
-      new native process, which is empty. `on_node_down: :exit` ends the proxy with `:noconnection` instead. Take
-      `:exit` where others monitor or link to the bucket, or rely on `:rest_for_one`.
-    * A bucket without a name is `:temporary` and ends with `:noconnection`. `on_node_down: :stay` makes it stay.
-    * `fill: {module, function, args}` puts data back. It is called as `apply(module, function, [bucket | args])` each
-      time the native process was made, with the native pid, and before any other request is served. If it raises, exits
-      or returns `{:error, reason}`, the bucket ends.
-    * `generation/1` counts: 1 at first, one more each time the C program took the values with it. A log line of level
-      `:warning` says what was lost; `KV.EventManager.add_handler/4` tells handlers.
-    * If the native process itself ends, by a kill, a stop or a crash, its proxy ends with the same reason, and your
-      supervisor starts one anew.
+    * A bucket with a name is `:permanent`, and its name is the child id. If the C program dies, the bucket stays: the
+      proxy keeps its pid and its name, and your supervisor notices nothing. As soon as the program is back, the proxy
+      starts a new native process, which is empty. With `on_node_down: :exit` the proxy ends with `:noconnection`
+      instead. Use `:exit` if other processes monitor the bucket or link to it, or rely on `:rest_for_one`.
+    * A bucket without a name is `:temporary` and ends with `:noconnection`. With `on_node_down: :stay` it stays.
+    * `fill: {module, function, args}` puts the data back. kv calls `apply(module, function, [bucket | args])` with the
+      native pid each time it has started the native process, before the bucket serves any other request. If the function
+      raises, exits or returns `{:error, reason}`, the bucket ends.
+    * `generation/1` starts at 1 and grows by one each time the values were lost with the C program. A log line of level
+      `:warning` says how much was lost, and `KV.EventManager.add_handler/4` tells handlers.
+    * If the native process itself is killed or stopped, or crashes, its proxy ends with the same reason, and your
+      supervisor starts a new bucket.
     * If only the connection to the C program is lost, the bucket keeps its values.
 
-  While the node is away, calls of the proxy wait within their timeout, 10,000 messages or 64 MiB at most; beyond, they
-  exit with `{:nodedown, node}`. A call under way when the node is lost exits with `{:nodedown, node}` at once.
-  `GenServer.call(proxy, request, :infinity)` returns `{:error, {:nodedown, node}}`. Calls of the native pid never wait:
-  its process does not come back.
+  While the node is away, calls to the proxy wait, at most for their timeout. The proxy holds up to 10,000 messages or
+  64 MiB; further calls exit with `{:nodedown, node}`. A call that is under way when the node is lost exits with
+  `{:nodedown, node}` at once. `GenServer.call(proxy, request, :infinity)` returns `{:error, {:nodedown, node}}` instead.
+  Calls to the native pid never wait, because that process does not come back.
 
   ## Requests over a limit
 
-  A request of more than `:max_frame` bytes (128 MiB), or nested deeper than `:max_depth` (2^20), changes nothing.
-  `put/4`, `put_new/4`, `put_many/3` and `delete_many/3` return `{:error, {:too_large, bytes}}` or
-  `{:error, {:too_deep, levels}}`. All others, whose answer may be any term, exit with `{{:too_large, bytes}, _}` or
-  `{{:too_deep, levels}, _}`. `t:refused/0` has the rest of the reasons.
+  A request of more than `:max_frame` bytes (128 MiB by default), or one that is nested deeper than `:max_depth` (2^20),
+  changes nothing. `put/4`, `put_new/4`, `put_many/3` and `delete_many/3` return `{:error, {:too_large, bytes}}` or
+  `{:error, {:too_deep, levels}}`. All other functions may return any term, so they exit with
+  `{{:too_large, bytes}, _}` or `{{:too_deep, levels}, _}`. `t:refused/0` lists all reasons.
 
   ## Speed
 
-  The fastest address is the native process, which `KV.Registry.lookup/2` gives: a call of it is one message each way and
-  nothing else. The proxy is a hop more, a name costs a look-up more.
+  The native pid, which `KV.Registry.lookup/2` returns, is the fastest address: a call is one message each way. The proxy
+  adds a hop, and a name adds a look-up.
 
-  `get_many/4`, `put_many/3` and `delete_many/3` send all keys in one message. `async/3` sends any request without waiting
-  for its answer, so that many can be under way, to one bucket or to several, without a process for each; `await/2`
-  waits for it, `cast/3` wants no answer at all. What a process sends to
-  one address of a bucket is handled in the order in which it was sent, whichever way.
+  `get_many/4`, `put_many/3` and `delete_many/3` send all keys in one message. `async/3` sends a request without waiting
+  for the answer, so that one process can have many requests under way, to one bucket or to several. `await/2` waits for
+  the answer, and `cast/3` asks for none. A bucket handles all that one process sends to one of its addresses in the
+  order of sending.
   """
 
-  @typedoc "A bucket, by anything that names a process."
+  @typedoc "A bucket: a pid, or anything else that names a process."
   @type t :: GenServer.server()
 
   @typedoc "The pid of the native process, on the C node."
@@ -83,26 +82,25 @@ defmodule KV.Bucket do
   @type key :: term
   @type value :: term
 
-  @typedoc "A map, or a list of pairs, of which the later one of two with the same key counts."
+  @typedoc "A map, or a list of pairs. Of two pairs with the same key, the later one counts."
   @type entries :: %{key => value} | [{key, value}]
 
-  @typedoc "What `async/3` gives, for `await/2`."
+  @typedoc "A request that `async/3` has sent, for `await/2`."
   @opaque request :: :kv_bucket.request()
 
   @typedoc """
-    * `:name` - an atom, which is registered locally and on the C node, `{:global, term}` or
-      `{:via, module, term}`.
-    * `:label` - a binary that status reports show.
-    * `:node` - the local name of the `KV.Node` to run on, when there are several.
-    * `:max_memory` - the bytes that entries and their index may take; unlimited unless given. All buckets of a node
-      together have its `:max_memory`.
-    * `:evict` - what happens to a put that finds no room: with `:none`, the default, it is answered
-      `{:error, :enomem}`; with `:lru` the entry goes that, of some that are looked at, was not used for longest; with
-      `:ttl` the one that expires soonest, and none that never does.
-    * `:on_node_down` - what becomes of the proxy when the C program is gone: `:stay` or `:exit`. Default: `:stay` with
-      a name, `:exit` without.
-    * `:fill` - `{module, function, args}`, called each time the native process was made.
-    * `:id`, `:restart`, `:shutdown` - of the child specification.
+    * `:name` - an atom, `{:global, term}` or `{:via, module, term}`. An atom is registered locally and on the C node.
+    * `:label` - a binary. Status reports show it.
+    * `:node` - the local name of the `KV.Node` to run on, if there are several.
+    * `:max_memory` - the number of bytes that the entries and their index may take. No limit by default, but all buckets
+      of a node together are limited by `:max_memory` of `KV.Node`.
+    * `:evict` - what a put does that finds no room. `:none`, the default: it returns `{:error, :enomem}`. `:lru`: it
+      removes the least recently used of a sample of entries. `:ttl`: it removes the entry that expires soonest, and
+      never one without a time to live.
+    * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
+      name and `:exit` without one.
+    * `:fill` - `{module, function, args}`, called each time the native process has been started.
+    * `:id`, `:restart`, `:shutdown` - override the child specification.
   """
   @type option ::
           {:name, GenServer.name()}
@@ -116,32 +114,36 @@ defmodule KV.Bucket do
           | {:restart, :permanent | :transient | :temporary}
           | {:shutdown, timeout | :brutal_kill}
 
-  @typedoc "How long what is put stays there, and how long the answer is waited for; in milliseconds."
+  @typedoc "The time to live of an entry, and the time to wait for the answer. Both in milliseconds."
   @type put_option :: {:ttl, pos_integer | :infinity} | {:timeout, timeout}
 
   @type options :: [option] | %{optional(:name) => GenServer.name(), optional(atom) => term}
 
   @typedoc """
-  Why the node refused a request, which has changed nothing then.
+  The reason for which the node refused a request. A refused request has changed nothing.
 
-    * `{:too_large, bytes}` - it is larger than `:max_frame` of `KV.Node`.
-    * `{:too_deep, levels}` - its terms are nested deeper than `:max_depth`, which is `levels`.
+    * `{:too_large, bytes}` - the request is larger than `:max_frame` of `KV.Node`.
+    * `{:too_deep, levels}` - a term of the request is nested deeper than `:max_depth` of `KV.Node`, which is `levels`.
     * `{:too_much_pending, bytes}` - more large messages were under way than the node keeps. Try again.
-    * `{:unsupported_term, :record | :integer}` - it holds a term that not every release of OTP can read.
+    * `{:unsupported_term, :record | :integer}` - the request holds a term that not every release of OTP can read.
   """
   @type refused ::
           {:too_large | :too_deep | :too_much_pending, pos_integer}
           | {:unsupported_term, :record | :integer}
 
   @doc """
-  Starts an empty bucket, linked to the caller, and gives its proxy.
+  Starts an empty bucket, linked to the caller, and returns its proxy.
 
-  Waits for a node that is starting or restarting, at most for `:start_timeout` of `KV.Node`.
+  If the node is starting or restarting, waits for it, at most for `:start_timeout` of `KV.Node`.
 
-  Returns `{:ok, pid}`, or `{:error, reason}`: `{:bad_option, key}`; `{:already_started, pid}` when the name is
-  taken; `{:already_registered, pid}` when it is taken on the C node; `{:not_running, text}` when nobody starts a C
-  node, and the text says what to start; `{:start_timeout, ms}` or `{:nodedown, node}` when the node is not there in
-  time; or the reason for which `:fill` failed.
+  Returns `{:ok, pid}`, or `{:error, reason}` with one of these reasons:
+
+    * `{:bad_option, key}` - the option is unknown, or its value is wrong.
+    * `{:already_started, pid}` - the name is taken.
+    * `{:already_registered, pid}` - the name is taken on the C node.
+    * `{:not_running, text}` - nobody starts a C node. The text says what to start.
+    * `{:start_timeout, ms}`, `{:nodedown, node}` - the node was not ready in time.
+    * any other reason - the function of `:fill` failed with it.
 
   ## Examples
 
@@ -161,10 +163,10 @@ defmodule KV.Bucket do
   def start_link(options \\ []), do: :kv_bucket.start_link(options)
 
   @doc """
-  A child specification.
+  Returns a child specification.
 
-  A bucket with a name has the name as its id and is `:permanent`. One without a name is `:temporary`: nobody would find
-  an empty one in its place. The options `:id`, `:restart` and `:shutdown` say otherwise.
+  A bucket with a name is `:permanent`, and the name is its id. A bucket without a name is `:temporary`, because nobody
+  would find its empty successor. The options `:id`, `:restart` and `:shutdown` override this.
 
   ## Examples
 
@@ -181,7 +183,7 @@ defmodule KV.Bucket do
   def child_spec(options), do: :kv_start_options.child_spec(options, __MODULE__, :temporary)
 
   @doc """
-  The value under `key`, or `default`.
+  Returns the value under `key`, or `default` if there is none.
 
   ## Examples
 
@@ -196,7 +198,7 @@ defmodule KV.Bucket do
   def get(bucket, key, default \\ nil, timeout \\ 5_000), do: :kv_bucket.get(bucket, key, default, timeout)
 
   @doc """
-  `{:ok, value}` with the value under `key`, or `:error`.
+  Returns `{:ok, value}` with the value under `key`, or `:error` if there is none.
 
   ## Examples
 
@@ -212,7 +214,7 @@ defmodule KV.Bucket do
   def fetch(bucket, key, timeout \\ 5_000), do: :kv_bucket.fetch(bucket, key, timeout)
 
   @doc """
-  The value under `key`; raises `KeyError` when there is none.
+  Returns the value under `key`, or raises `KeyError` if there is none.
 
   ## Examples
 
@@ -231,7 +233,7 @@ defmodule KV.Bucket do
   end
 
   @doc """
-  Puts `value` under `key`, in place of the one that is there.
+  Puts `value` under `key`, replacing any value that is there.
 
   ## Examples
 
@@ -241,8 +243,8 @@ defmodule KV.Bucket do
       iex> KV.Bucket.get(bucket, {:any, "term"})
       %{milk: 1}
 
-  The last argument is a timeout, or a list of `:ttl`, the milliseconds after which the key is gone, and `:timeout`. A put
-  without `:ttl` stays, also where one was set before.
+  The last argument is a timeout, or a list with `:timeout` and `:ttl`. The key expires after `:ttl` milliseconds. A put
+  without `:ttl` never expires, even if it replaces a value that would have.
 
       iex> {:ok, bucket} = KV.Bucket.start_link()
       iex> KV.Bucket.put(bucket, "milk", 1, ttl: 60_000)
@@ -250,8 +252,8 @@ defmodule KV.Bucket do
       iex> KV.Bucket.get(bucket, "milk")
       1
 
-  `{:error, :enomem}` when there is no room, `{:error, reason}` with a reason of `t:refused/0` when the request is over a
-  limit: nothing has changed then.
+  Returns `{:error, :enomem}` if there is no room, and `{:error, reason}` with a reason of `t:refused/0` if the request is
+  over a limit. In both cases nothing has changed.
 
       iex> {:ok, bucket} = KV.Bucket.start_link(max_memory: 1024)
       iex> KV.Bucket.put(bucket, "milk", String.duplicate("m", 1024))
@@ -262,7 +264,9 @@ defmodule KV.Bucket do
   def put(bucket, key, value, options \\ 5_000), do: :kv_bucket.put(bucket, key, value, options)
 
   @doc """
-  Puts `value` under `key` unless there is one already; says whether it did. Options and errors are as for `put/4`.
+  Puts `value` under `key` unless there already is a value. Returns `true` if it did.
+
+  Options and errors are those of `put/4`.
 
   ## Examples
 
@@ -279,7 +283,7 @@ defmodule KV.Bucket do
   def put_new(bucket, key, value, options \\ 5_000), do: :kv_bucket.put_new(bucket, key, value, options)
 
   @doc """
-  Removes `key` and gives the value that it had, or `nil`.
+  Removes `key` and returns its value, or `nil` if there was none.
 
   ## Examples
 
@@ -295,7 +299,7 @@ defmodule KV.Bucket do
   def delete(bucket, key, timeout \\ 5_000), do: :kv_bucket.delete(bucket, key, timeout)
 
   @doc """
-  Whether there is a value under `key`.
+  Returns `true` if there is a value under `key`.
 
   ## Examples
 
@@ -309,10 +313,10 @@ defmodule KV.Bucket do
   def has_key?(bucket, key, timeout \\ 5_000), do: :kv_bucket.has_key(bucket, key, timeout)
 
   @doc """
-  The number of keys. Takes the same time however many there are.
+  Returns the number of keys, in constant time.
 
-  What has expired (`:ttl` of `put/4`) does not count. Only in a bucket of more than 1,000 keys it does until the node has
-  removed it, by itself: within some 2 seconds, and 3 more for each million of keys.
+  Expired keys (see `:ttl` of `put/4`) do not count. In a bucket of more than 1,000 keys, an expired key counts until the
+  node has removed it, which takes about 2 seconds, plus 3 seconds per million keys.
 
   ## Examples
 
@@ -326,7 +330,7 @@ defmodule KV.Bucket do
   def size(bucket, timeout \\ 5_000), do: :kv_bucket.size(bucket, timeout)
 
   @doc """
-  All keys, in no order. Exits with `{{:too_large, bytes}, _}` when they have more than 256 MiB.
+  Returns all keys, in no particular order. Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB.
 
   ## Examples
 
@@ -340,7 +344,7 @@ defmodule KV.Bucket do
   def keys(bucket, timeout \\ 5_000), do: :kv_bucket.keys(bucket, timeout)
 
   @doc """
-  All keys with their values. Exits with `{{:too_large, bytes}, _}` when they have more than 256 MiB.
+  Returns a map of all keys and values. Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB.
 
   ## Examples
 
@@ -370,10 +374,10 @@ defmodule KV.Bucket do
   def clear(bucket, timeout \\ 5_000), do: :kv_bucket.clear(bucket, timeout)
 
   @doc """
-  Which life of the bucket this is: 1 for the native process that was made first, and one more each time it was lost
-  with its node and made anew.
+  Returns the generation of the bucket: 1 for its first native process, and one more for each process that was started
+  because the node was lost.
 
-  If the number is the same as before, the bucket was not emptied meanwhile by the loss of its node.
+  If the generation is the same as before, the loss of a node has not emptied the bucket in between.
 
   ## Examples
 
@@ -386,11 +390,11 @@ defmodule KV.Bucket do
   def generation(bucket, timeout \\ 5_000), do: :kv_bucket.generation(bucket, timeout)
 
   @doc """
-  The values under `keys`, in their order, with `default` where there is none; all of one moment.
+  Returns the values under `keys`, in the order of `keys`, with `default` for each key that has no value.
 
-  It is one message, however many keys. While the node answers it, some 10 milliseconds for 100,000 keys, it serves
-  nothing else. Exits with `{{:too_large, bytes}, _}` when the answer would have more than 256 MiB. Raises
-  `ArgumentError` when `keys` is no proper list. `take/3` gives a map.
+  All keys are sent in one message, and all values are from the same moment. The node serves nothing else while it
+  answers, about 10 milliseconds for 100,000 keys. Exits with `{{:too_large, bytes}, _}` if the answer would take more
+  than 256 MiB. Raises `ArgumentError` if `keys` is not a proper list. `take/3` returns a map.
 
   ## Examples
 
@@ -407,9 +411,9 @@ defmodule KV.Bucket do
     do: :kv_bucket.get_many(bucket, keys, default, timeout)
 
   @doc """
-  Those of `keys` that have a value, with it, as `Map.take/2` does.
+  Returns a map of those `keys` that have a value, with their values, as `Map.take/2` does.
 
-  Otherwise as `get_many/4`, whose list is made several times faster than a map.
+  Has the limits of `get_many/4`, whose list is built several times faster than this map.
 
   ## Examples
 
@@ -423,10 +427,11 @@ defmodule KV.Bucket do
   def take(bucket, keys, timeout \\ 5_000), do: :kv_bucket.take(bucket, keys, timeout)
 
   @doc """
-  Puts all `entries` in one message: nobody sees some of them without the others.
+  Puts all `entries` in one message. Nobody sees some of them without the others.
 
-  Raises `ArgumentError`, and puts nothing, when they are neither a map nor a list of pairs. `{:error, :enomem}`: there was
-  no room for one of them; those before it, in the order of the list, are put.
+  Raises `ArgumentError`, and puts nothing, if `entries` is neither a map nor a list of pairs. Returns
+  `{:error, :enomem}` if there is no room for one of the entries; the entries before it in the list are put. Options and
+  other errors are those of `put/4`.
 
   ## Examples
 
@@ -441,9 +446,9 @@ defmodule KV.Bucket do
   def put_many(bucket, entries, options \\ 5_000), do: :kv_bucket.put_many(bucket, entries, options)
 
   @doc """
-  Removes `keys` in one message, and says how many of them there were.
+  Removes `keys` in one message. Returns the number of keys that had a value.
 
-  Raises `ArgumentError`, and removes nothing, when `keys` is no proper list.
+  Raises `ArgumentError`, and removes nothing, if `keys` is not a proper list.
 
   ## Examples
 
@@ -459,13 +464,13 @@ defmodule KV.Bucket do
   def delete_many(bucket, keys, timeout \\ 5_000), do: :kv_bucket.delete_many(bucket, keys, timeout)
 
   @doc """
-  Sends a request and returns at once; `await/2` gives the answer.
+  Sends a request and returns at once. `await/2` returns the answer.
 
-  `function` is the name of a function of this module that asks a bucket something, `args` its arguments without bucket
-  and timeout. The answer belongs to the process that called `async/3`, and must be waited for once, or given up with
-  `abandon/1`: otherwise it stays in the mailbox.
+  `function` is the name of a function of this module that sends a request to a bucket, and `args` are its arguments
+  without bucket and timeout. The answer goes to the process that called `async/3`. That process must call `await/2` once,
+  or `abandon/1`; otherwise the answer stays in its mailbox.
 
-  Unlike `Task.async/3` it starts no process and links to none.
+  Unlike `Task.async/3`, `async/3` starts no process and creates no link.
 
   ## Examples
 
@@ -484,10 +489,10 @@ defmodule KV.Bucket do
   def async(bucket, function, args), do: :kv_bucket.async(bucket, function, args)
 
   @doc """
-  Waits for the answer to a request of `async/3`.
+  Waits for the answer to a request of `async/3`, and returns it.
 
-  Exits as a call does. After a timeout the request is given up: its answer is dropped when it comes. Raises
-  `ArgumentError` in any process but the one that sent it.
+  Exits in the same cases as a call. A request that has timed out is abandoned: its answer is dropped when it arrives.
+  Raises `ArgumentError` in any process but the one that sent the request.
 
   ## Examples
 
@@ -500,9 +505,9 @@ defmodule KV.Bucket do
   def await(request, timeout \\ 5_000), do: :kv_bucket.await(request, timeout)
 
   @doc """
-  Waits for the answers to requests, and gives them in the order of the list. The timeout is for all of them together.
+  Waits for the answers to requests, and returns them in the order of the list. The timeout is for all of them together.
 
-  When one exits the rest is given up.
+  If one of the requests exits, the rest are abandoned.
 
   ## Examples
 
@@ -516,7 +521,8 @@ defmodule KV.Bucket do
   def await_many(requests, timeout \\ 5_000), do: :kv_bucket.await_many(requests, timeout)
 
   @doc """
-  Gives up a request of `async/3`: no answer to it comes any more. The bucket may have handled it, or may still do so.
+  Abandons a request of `async/3`: its answer never arrives. The bucket may already have handled the request, or may still
+  do so.
 
   ## Examples
 
@@ -529,10 +535,10 @@ defmodule KV.Bucket do
   def abandon(request), do: :kv_bucket.abandon(request)
 
   @doc """
-  Has something done without an answer, not even whether it was.
+  Sends a request that is not answered.
 
-  `function` is `:put`, `:delete`, `:clear`, `:put_many` or `:delete_many`, `args` are as for `async/3`. Always `:ok`, also
-  when there is no such bucket.
+  `function` is `:put`, `:delete`, `:clear`, `:put_many` or `:delete_many`. `args` are its arguments, as for `async/3`.
+  Always returns `:ok`, even if there is no such bucket or the request fails.
 
   ## Examples
 
@@ -547,7 +553,7 @@ defmodule KV.Bucket do
   def cast(bucket, function, args), do: :kv_bucket.cast(bucket, function, args)
 
   @doc """
-  Ends the bucket with `reason`, and returns when it is gone.
+  Stops the bucket with `reason`, and returns once it has ended.
 
   ## Examples
 

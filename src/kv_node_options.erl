@@ -29,7 +29,7 @@
 -define(MAX_TIME, 16#FFFFFFFF).
 -define(MIB(N), ((N) bsl 20)).
 
-%% @doc The table. In a text, 'word' stands for an atom and `word` for code.
+%% @doc The table. In a text, an atom is between single quotes, and code is between backquotes as in Markdown.
 -spec table() -> [row()].
 table() ->
     of_this_vm() ++ of_messages() ++ of_peers() ++ of_speed() ++ of_releases().

@@ -21,7 +21,7 @@ edoc_item({Key, _, _, _, _, _} = Row) ->
     Text = lists:flatten(io_lib:format("<li>`~s`: ~ts</li>", [Key, sentences(Row, erlang)])),
     wrap("%% ", "%%     ", edoc_code(Text)).
 
-%% EDoc writes code as `code'.
+%% The closing quote of code in EDoc is another one.
 edoc_code(Text) ->
     re:replace(Text, "`([^`]*)`", "`\\1'", [global, unicode, {return, list}]).
 

@@ -2,9 +2,9 @@ defmodule KV do
   @moduledoc """
   Key-value buckets, and a registry that finds them by name, as native processes of a C node.
 
-  A bucket is a process like any other: it has a pid, it is called, linked, monitored, killed, suspended and
-  looked into as if it were written in Elixir. It runs in an operating system process of its own, though: a
-  node of the cluster, written in C, that the application starts, watches and stops.
+  A bucket is a process like any other: it has a pid, and you can call it, link to it, monitor, kill, suspend and inspect it
+  as if it were written in Elixir. But it runs in another operating system process: a node of the cluster, written in C, that
+  the application starts, watches and stops.
 
       iex> KV.Registry.create(KV.Registry, "shopping in KV")
       :ok
@@ -19,40 +19,42 @@ defmodule KV do
   ## The supervision tree
 
       KV.Supervisor                   one_for_one
-      ├── KV.EventManager             hears of every bucket that comes and goes
+      ├── KV.EventManager             gets an event for every bucket that is created or ends
       └── KV.NodeSupervisor           rest_for_one
           ├── KV.Node                 owns the C program
           └── KV.StoreSupervisor      one_for_all
               ├── KV.BucketSupervisor one proxy for each bucket
               └── KV.Registry         the proxy of the native registry
 
-  ## Looking at it
+  ## Looking inside
 
-  `tree/1`, `top/1` and `info/1` show what runs, from any connected shell; `:observer.start()` does with windows.
+  `tree/1`, `top/1` and `info/1` show the processes from any connected shell, and `:observer.start()` shows them in windows.
 
-  ## Settings
+  ## Configuration
 
-  The application environment of `:kv` holds the options of `KV.Node`, which lists them:
+  All options have defaults. `KV.Node` lists the options that the application environment of `:kv` may hold:
 
       config :kv, ping_timeout: 2_000, log_level: :info
 
-  Nothing has to be set. `KV.Supervisor` can be a child of your own supervisor instead, with options given
-  there; have the application loaded but not started then (`runtime: false`).
+  Alternatively, make `KV.Supervisor` a child of your own supervisor and give the options there. In that case, load the
+  application but do not start it (`runtime: false`).
   """
 
   use Application
 
   @typedoc """
-  What is known of a running application and its C node.
+  A running application and its C node. If you give the name of the C node, `info/1` does not ask the VM that owns it. The
+  map then has no `:version` and no `:local_reads`, and `:node` has only the name.
 
-    * `:version` - of the application. Not there when the C node was asked by its own name.
-    * `:node` - as `KV.Node.info/1` has it; its name only when the C node was asked by its own name.
-    * `:local_reads` - which way reads take from the VM that runs kv, for each node that it has called: `:on`, or `{:off, why}`
-      where they go by message. The reasons are in docs/local-reads.md. Not there when the C node was asked by its own name.
-    * `:processes`, `:buckets`, `:registries` - how many there are on the node.
-    * `:names` - how many the registries have, all together.
-    * `:memory` - bytes of all these processes; `:operations` - what they have done; `:queue` - requests that wait,
-      since their processes are suspended.
+    * `:version` - the version of the application.
+    * `:node` - the map that `KV.Node.info/1` returns.
+    * `:local_reads` - for each node that the VM has called, `:on` if the VM reads buckets from shared memory, or
+      `{:off, why}` if it reads by message. docs/local-reads.md lists the reasons.
+    * `:processes`, `:buckets`, `:registries` - how many of them are on the node.
+    * `:names` - how many names all registries have together.
+    * `:memory` - the bytes that these processes take.
+    * `:operations` - how many operations they have performed.
+    * `:queue` - how many requests wait because their processes are suspended.
   """
   @type info :: %{
           optional(:version) => String.t(),
@@ -68,14 +70,18 @@ defmodule KV do
         }
 
   @typedoc """
-  What is known of one native process.
+  One native process.
 
-    * `:pid` - its native pid; `:owner` - its proxy, unless it was made otherwise.
-    * `:kind` - `:bucket`, `:registry`, or `:service` for what else is on the node.
-    * `:name` - of a bucket, as a binary; or what the process is registered under on its node; or `:undefined`.
-    * `:size` - the keys of a bucket, the names of a registry; `:undefined` for a service, or when it did not answer.
-    * `:memory` - bytes; `:operations` - what it has done.
-    * `:queue` - requests that wait, since it is `:suspended`.
+    * `:pid` - its native pid.
+    * `:owner` - its proxy, or the process that started it without one.
+    * `:kind` - `:bucket`, `:registry`, or `:service` for any other process of the node.
+    * `:name` - the name of a bucket, a binary; or the atom under which the process is registered on its node; or
+      `:undefined`.
+    * `:size` - the number of keys of a bucket, or of names of a registry. `:undefined` for a service, and for a process that
+      did not answer.
+    * `:memory` - the bytes that the process takes.
+    * `:operations` - how many operations it has performed.
+    * `:queue` - how many requests wait because the process is `:suspended`.
     * `:links`, `:monitors`, `:monitored_by` - how many of each.
   """
   @type process_info :: %{
@@ -96,10 +102,10 @@ defmodule KV do
   @typedoc """
   An option of `processes/1`, `top/1` or `tree/1`.
 
-    * `:node` - a VM that runs kv, or a C node. Default: this VM, or, where kv does not run, all connected ones that
-      run it.
-    * `:by` - `:memory`, `:operations` or `:queue`: what `processes/1` and `top/1` go by. Default: `:memory`.
-    * `:limit` - how many processes they show; in `tree/1` how many children of one process. Default: 20.
+    * `:node` - a VM that runs kv, or a C node. Default: this VM if kv runs here, otherwise all connected VMs that run kv.
+    * `:by` - `:memory`, `:operations` or `:queue`: the order of `processes/1` and `top/1`. Default: `:memory`.
+    * `:limit` - how many processes `processes/1` and `top/1` show, and how many children of one process `tree/1` shows.
+      Default: 20.
     * `:colours` - whether `top/1` and `tree/1` print with colours. Default: `IO.ANSI.enabled?/0`.
   """
   @type option ::
@@ -109,12 +115,12 @@ defmodule KV do
           | {:colours, boolean}
 
   @doc """
-  What is known of what runs, in one map.
+  Returns a map about the application and the node that buckets use by default.
 
-  It is about the node that buckets use by default. All its processes are counted, which takes some 200 ms for
-  100,000 buckets; the node goes on serving meanwhile.
+  Counts all processes of the node, which takes about 200 ms for 100,000 buckets. The node serves other requests
+  meanwhile.
 
-  Exits with `:noproc` when kv runs neither here nor on a connected node.
+  Exits with `:noproc` if kv runs neither here nor on a connected node.
 
   ## Examples
 
@@ -131,16 +137,15 @@ defmodule KV do
   def info, do: :kv.info()
 
   @doc """
-  What is known of a bucket, a registry, a node or a VM.
+  Returns a map about a bucket, a registry, a node or a VM.
 
-  A bucket or a registry is given by its native pid, its proxy, or any name a `GenServer` can have. It is looked at from
-  outside: a suspended one answers, too.
+  A bucket or a registry is given by its native pid, its proxy, or any name that a `GenServer` can have. The node answers for
+  the process, so this works for suspended processes, too. The result is a `t:process_info/0`.
 
-  A node is given by the local name of its `KV.Node` or by its own name, a VM by its name. See `t:info/0` and
-  `t:process_info/0` for what there is to know.
+  A node is given by the local name of its `KV.Node` or by its own name, and a VM by its name. The result is a `t:info/0`.
 
-  Exits with `:noproc` when there is no such process, with `{:nodedown, node}` when its node can't be reached. Raises
-  an `ArgumentError` when it is no bucket, registry or node.
+  Exits with `:noproc` if there is no such process, and with `{:nodedown, node}` if its node cannot be reached. Raises an
+  `ArgumentError` if the process is neither a bucket nor a registry.
 
   ## Examples
 
@@ -164,11 +169,11 @@ defmodule KV do
   def info(target), do: :kv.info(target)
 
   @doc """
-  The native processes that have most memory, or operations, or the longest queue, most of it first.
+  Returns the native processes with the most memory, the most operations, or the longest queue, in descending order.
 
-  Options: `:node`, `:by`, `:limit`; see `t:option/0`. `{:error, {:bad_option, key}}` names one that is wrong.
+  Options: `:node`, `:by`, `:limit`; see `t:option/0`. Returns `{:error, {:bad_option, key}}` if one is wrong.
 
-  All processes are gone through on the C node, in chunks; only those that are returned are described.
+  The C node goes through all of its processes in chunks, and describes only those that are returned.
 
   ## Examples
 
@@ -185,7 +190,7 @@ defmodule KV do
   def processes(options \\ []), do: :kv.processes(options)
 
   @doc """
-  Prints the processes that `processes/1` returns, as a table.
+  Prints the processes that `processes/1` returns, in a table.
 
   Options: `:node`, `:by`, `:limit`, `:colours`; see `t:option/0`. Returns `:ok`, or `{:error, {:bad_option, key}}`.
 
@@ -196,22 +201,22 @@ defmodule KV do
       <12345.4.0>  bucket       1  1.5 KiB           1      0      0         3  "shopping"
       :ok
 
-  It prints to the group leader of the caller: a call by `:erpc` or in a remote shell prints where it was made.
+  Prints to the group leader of the caller. A call by `:erpc` or in a remote shell prints where the call was made.
   """
   @doc since: "0.1.0"
   @spec top([option]) :: :ok | {:error, {:bad_option, term}}
   def top(options \\ []), do: options |> coloured() |> :kv.top()
 
   @doc """
-  Prints the tree of what runs, across both nodes.
+  Prints the tree of processes, across the VM and its C node.
 
-  First the supervisors with what is below them, each proxy beside the native process that it stands for, with name, size
-  and memory; then what else is on the C node, below the processes that own it.
+  The first part shows the supervisors and their children. Each proxy stands beside its native process, with name, size and
+  memory. The second part shows the other processes of the C node, below the processes that own them.
 
   Options: `:node`, `:limit`, `:colours`; see `t:option/0`. The name of a node can be given instead of options. Returns
   `:ok`, or `{:error, {:bad_option, key}}`.
 
-  Of more than 20 children of one process, or `:limit`, the first 20 are shown, and how many more there are.
+  If a process has more than 20 children (see `:limit`), the tree shows the first 20 and the number of the others.
 
       KV.tree()
       app@127.0.0.1
@@ -229,8 +234,8 @@ defmodule KV do
       └── <12345.2.0> rex, 545 B
       :ok
 
-  Exits as `info/1` does. It prints to the group leader of the caller: a call by `:erpc` or in a remote shell prints
-  where it was made.
+  Exits in the same cases as `info/1`. Prints to the group leader of the caller. A call by `:erpc` or in a remote shell prints
+  where the call was made.
   """
   @doc since: "0.1.0"
   @spec tree([option] | node) :: :ok | {:error, {:bad_option, term}}

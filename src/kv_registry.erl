@@ -1,6 +1,6 @@
-%% @doc The registry: finds buckets by name, and makes them.
+%% @doc The registry: creates buckets, and finds them by name.
 %%
-%% Names are binaries; no atom is ever made from one. A bucket that ends loses its name before the registry
+%% Names are binaries; the registry never creates an atom from one. When a bucket ends, the registry forgets its name before it
 %% serves any later request.
 %%
 %% ```
@@ -9,8 +9,8 @@
 %% ok = kv_bucket:put(Bucket, milk, 3).
 %% '''
 %%
-%% The pid that lookup/2 gives is that of the native process: it works from every node of the cluster. The
-%% registry itself may be given by its local name, its pid, `{Name, kv_node:name()}' on any node, and so on.
+%% lookup/2 returns the pid of the native process, which works from every node of the cluster. The registry is given by its local
+%% name, its pid, or, from another node, by `{Name, kv_node:name()}'.
 -module(kv_registry).
 
 -export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2]).
@@ -22,11 +22,11 @@
 -type name() :: binary().
 -type option() ::
     {name, kv_start_options:name()}
-    %% apply(M, F, A ++ [BucketOptions]) makes a bucket and returns {ok, Pid} or {error, Reason}.
+    %% apply(M, F, A ++ [BucketOptions]) starts a bucket and returns {ok, Pid} or {error, Reason}.
     | {start_bucket, {module(), atom(), [term()]} | undefined}
     %% Gets {notify, {create, Name, Pid}} and {notify, {exit, Name, Pid}}.
     | {event_manager, pid() | atom() | {atom(), node()}}
-    %% The local name of the kv_node to run on, when there are several.
+    %% The local name of the kv_node to run on, if there are several.
     | {node, atom()}
     | kv_start_options:stay_option().
 -type options() :: [option()] | map().
@@ -40,11 +40,14 @@ start_link() ->
 
 %% @doc Starts an empty registry, linked to the caller.
 %%
-%% Options: `name', as for {@link kv_bucket:start_link/1}; `start_bucket', `{Module, Function, Arguments}', called with
-%% the options of the bucket (a map) as one argument more, to make a bucket by way of a supervisor (without it the
-%% registry makes its buckets itself, and they end with it); `event_manager', a `gen_event' process that is told of
-%% every bucket; `node', the local name of a {@link kv_node}; `on_node_down', `fill', and for {@link child_spec/1} `id', `restart'
-%% and `shutdown', as for {@link kv_bucket:start_link/1}. A registry stays when its node is lost, and comes back empty.
+%% Options:
+%% <ul>
+%% <li>`start_bucket': `{Module, Function, Arguments}'. Called with the options of the bucket, a map, as one more argument, to start
+%%     a bucket below a supervisor. Without it the registry creates its buckets itself, and they end with it.</li>
+%% <li>`event_manager': a `gen_event' process. It gets an event for each bucket that is created or ends.</li>
+%% <li>`name', `node', `on_node_down', `fill', `id', `restart', `shutdown': as for {@link kv_bucket:start_link/1}. A registry stays
+%%     by default, whether or not it has a name, and comes back empty.</li>
+%% </ul>
 %%
 %% Errors are those of {@link kv_bucket:start_link/1}.
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
@@ -71,8 +74,8 @@ events(#{event_manager := Name}) when is_atom(Name) -> [{event_manager, {Name, n
 events(#{event_manager := Manager}) -> [{event_manager, Manager}];
 events(#{}) -> [].
 
-%% @doc A child specification. Its id is the name of the registry, or `kv_registry' when it has none. It is permanent. The
-%% options `id', `restart' and `shutdown' say otherwise.
+%% @doc Returns a child specification. A registry is permanent. Its id is its name, or `kv_registry' if it has no name. The options
+%% `id', `restart' and `shutdown' override this.
 -spec child_spec(options()) -> supervisor:child_spec().
 child_spec(Options) ->
     kv_start_options:child_spec(Options, ?MODULE, permanent).
@@ -82,7 +85,7 @@ child_spec(Options) ->
 stop(Registry) ->
     stop(Registry, ?TIMEOUT).
 
-%% @doc Ends the registry with reason `normal', and returns when it is gone.
+%% @doc Stops the registry with reason `normal', and returns once it has ended.
 -spec stop(t(), timeout()) -> ok.
 stop(Registry, Timeout) ->
     gen_server:stop(Registry, normal, Timeout).
@@ -92,7 +95,8 @@ stop(Registry, Timeout) ->
 lookup(Registry, Name) ->
     lookup(Registry, Name, ?TIMEOUT).
 
-%% @doc The bucket of that name: `{ok, Pid}', or `error'. A name that no message may hold exits, as in {@link kv_bucket}.
+%% @doc Looks up the bucket with this name. Returns `{ok, Pid}', or `error' if there is none. Exits as in {@link kv_bucket} if the
+%% name is larger than a message may be.
 -spec lookup(t(), name(), timeout()) -> {ok, pid()} | error.
 lookup(Registry, Name, Timeout) ->
     case kv_local:lookup(Registry, Name) of
@@ -105,10 +109,11 @@ lookup(Registry, Name, Timeout) ->
 create(Registry, Name) ->
     create(Registry, Name, ?TIMEOUT).
 
-%% @doc Makes a bucket of that name, unless there is one. When this returns `ok', a lookup by anybody finds it.
+%% @doc Creates a bucket with this name, unless there is one already. Once it has returned `ok', any process that looks up the name
+%% finds the bucket.
 %%
-%% Errors: `{bad_name, Name}' when it is not a binary; `{too_large, Bytes}' when it is larger than a message may be; what
-%% the bucket supervisor answers.
+%% Errors: `{bad_name, Name}' if the name is not a binary; `{too_large, Bytes}' if the name is larger than a message may be; any
+%% other reason for which the bucket could not be started.
 -spec create(t(), name(), timeout()) -> ok | {error, term()}.
 create(Registry, Name, Timeout) ->
     case kv_limits:check(Registry, [Name]) of
@@ -124,7 +129,7 @@ created({error, Reason}) -> {error, Reason}.
 names(Registry) ->
     names(Registry, ?TIMEOUT).
 
-%% @doc All names, in no order.
+%% @doc Returns all names, in no particular order.
 -spec names(t(), timeout()) -> [name()].
 names(Registry, Timeout) ->
     ask(Registry, names, Timeout).
@@ -134,11 +139,11 @@ names(Registry, Timeout) ->
 generation(Registry) ->
     generation(Registry, ?TIMEOUT).
 
-%% @doc Which life of the registry this is: see {@link kv_bucket:generation/2}.
+%% @doc Returns the generation of the registry: see {@link kv_bucket:generation/2}.
 -spec generation(t(), timeout()) -> pos_integer().
 generation(Registry, Timeout) ->
     kv_call:call(Registry, generation, Timeout).
 
-%% A request that the node refuses, for its size say, exits: no answer to it can be returned.
+%% Exits if the node refuses the request, because of its size, for example.
 ask(Registry, Request, Timeout) ->
     kv_request:read(kv_call:call(Registry, Request, Timeout), Registry, Request, Timeout).

@@ -2,9 +2,9 @@ defmodule KV.BucketSupervisor do
   @moduledoc """
   The supervisor of buckets: a `DynamicSupervisor` whose children are the local proxies of native buckets.
 
-  `start_bucket` starts every bucket as `:temporary`, with or without a name: an empty one in its place would hide that its
-  values are gone. `DynamicSupervisor.start_child/2` does as the child specification says: a bucket with a name is
-  `:permanent` there.
+  `start_bucket/2` starts every bucket as `:temporary`, whether or not it has a name, because an empty successor would hide
+  that the values are gone. `DynamicSupervisor.start_child/2` follows the child specification, where a bucket with a name is
+  `:permanent`.
 
       iex> {:ok, bucket} = DynamicSupervisor.start_child(KV.BucketSupervisor, KV.Bucket)
       iex> KV.Bucket.put(bucket, "eggs", 3)
@@ -13,13 +13,13 @@ defmodule KV.BucketSupervisor do
       3
   """
 
-  # A supervisor waits as long as its children's own times to shut down add up to.
+  # The children have shutdown times of their own.
   use DynamicSupervisor, shutdown: :infinity
 
   @doc """
   Starts a bucket supervisor under the local name `:name`, by default `KV.BucketSupervisor`.
 
-  With `name: nil` it has none.
+  With `name: nil` the supervisor has no name.
   """
   @doc since: "0.1.0"
   @spec start_link(name: atom) :: Supervisor.on_start()
@@ -31,7 +31,7 @@ defmodule KV.BucketSupervisor do
   end
 
   @doc """
-  Starts a bucket in the supervisor of the application.
+  Starts a bucket below the supervisor of the application.
 
   ## Examples
 
@@ -44,7 +44,7 @@ defmodule KV.BucketSupervisor do
   def start_bucket, do: start_bucket(__MODULE__, [])
 
   @doc """
-  Starts a bucket with options, in the supervisor of the application, or one without options in the given
+  Starts a bucket with options below the supervisor of the application, or a bucket without options below the given
   supervisor.
   """
   @doc since: "0.1.0"
@@ -54,9 +54,9 @@ defmodule KV.BucketSupervisor do
   def start_bucket(supervisor), do: start_bucket(supervisor, [])
 
   @doc """
-  Starts a bucket in a supervisor. The options are those of `KV.Bucket.start_link/1`.
+  Starts a bucket below a supervisor. The options are those of `KV.Bucket.start_link/1`.
 
-  The bucket is `:temporary`, whatever its options say. Returns `{:ok, pid}` with the pid of the proxy, or
+  The bucket is always `:temporary`; the option `:restart` has no effect. Returns `{:ok, pid}` with the pid of the proxy, or
   `{:error, reason}`.
   """
   @doc since: "0.1.0"
@@ -71,13 +71,13 @@ defmodule KV.BucketSupervisor do
     end
   end
 
-  # What a registry is told to make its buckets with: the options of a bucket come as one argument more.
+  # The function with which a registry starts its buckets. The registry adds the options of the bucket as the last argument.
   @doc false
   @spec starter(Supervisor.supervisor()) :: {module, atom, [term]}
   def starter(supervisor), do: {__MODULE__, :start_bucket, [supervisor]}
 
-  # one_for_one is what a DynamicSupervisor has. Buckets are temporary, so its intensity counts only for those that a
-  # user makes permanent: more than 3 of them ending in 5 s takes the store down, like any supervisor's children.
+  # A DynamicSupervisor is always one_for_one. Buckets are temporary, so the intensity counts only for those that a user
+  # makes permanent. More than 3 of them ending in 5 s take the store down, as with any supervisor.
   @impl true
   @spec init(:ok) :: {:ok, DynamicSupervisor.sup_flags()}
   def init(:ok), do: DynamicSupervisor.init(strategy: :one_for_one, max_restarts: 3, max_seconds: 5)

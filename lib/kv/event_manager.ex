@@ -1,10 +1,10 @@
 defmodule KV.EventManager do
   @moduledoc """
-  The event manager: a `:gen_event` process that hears of every bucket of a registry.
+  The event manager: a `:gen_event` process that gets an event for every bucket of a registry.
 
-  Its handlers get `{:create, name, pid}` when a bucket was made and `{:exit, name, pid}` when one has ended,
-  always after the registry changed. `name` is a binary and `pid` that of the native process. A handler is a module with
-  the callbacks of `:gen_event`:
+  Its handlers get `{:create, name, pid}` when a bucket has been created and `{:exit, name, pid}` when a bucket has ended. The
+  registry has already changed by then. `name` is a binary, and `pid` is the native process. A handler is a module with the
+  callbacks of `:gen_event`:
 
       defmodule Printer do
         @behaviour :gen_event
@@ -21,21 +21,21 @@ defmodule KV.EventManager do
 
       KV.EventManager.add_handler(KV.EventManager, Printer, "bucket: ")
 
-  The manager of the application is named `KV.EventManager`; it and its handlers outlive a crash of the registry, of
-  the buckets and of the C node. To only read events, take `stream/2`.
+  The event manager of the application is registered as `KV.EventManager`. It and its handlers survive a crash of the
+  registry, of the buckets and of the C node. Use `stream/2` if you only want to read events.
 
-  When the C program dies, no `:exit` event comes. A handler that was added by `add_handler/4` with `[:lost]` gets
-  `{:lost, name, pid}` instead, for each bucket and registry of this VM that was lost. `name` is a binary for a bucket of a
-  registry, else the name that the process was started with; for a process without a name no event comes.
+  When the C program dies, handlers get no `:exit` events. A handler that was added by `add_handler/4` with `[:lost]` gets
+  `{:lost, name, pid}` for each bucket and registry of this VM that was lost. `name` is a binary for a bucket of a registry;
+  otherwise it is the name with which the process was started. A process without a name causes no event.
   """
 
   @typedoc "An event manager."
   @type t :: pid | atom | {atom, node} | {:global, term} | {:via, module, term}
 
-  @typedoc "A handler: a module, or a module with an id where one manager has it several times."
+  @typedoc "A handler: a module, or a module with an id if one manager has the module several times."
   @type handler :: module | {module, term}
 
-  @typedoc "What the registry tells."
+  @typedoc "An event that a registry or a `KV.Node` sends."
   @type event ::
           {:create, KV.Registry.name(), KV.Bucket.native()}
           | {:exit, KV.Registry.name(), KV.Bucket.native()}
@@ -60,7 +60,7 @@ defmodule KV.EventManager do
   end
 
   @doc """
-  A child specification.
+  Returns a child specification.
   """
   @doc since: "0.1.0"
   @spec child_spec(name: atom) :: Supervisor.child_spec()
@@ -68,7 +68,7 @@ defmodule KV.EventManager do
     %{
       id: Keyword.get(options, :name, __MODULE__),
       start: {__MODULE__, :start_link, [options]},
-      # Handlers are the user's: what a GenServer usually gets to finish.
+      # Handlers are the user's code, so the manager gets the usual time of a GenServer.
       shutdown: 5_000,
       type: :worker,
       modules: :dynamic
@@ -76,11 +76,12 @@ defmodule KV.EventManager do
   end
 
   @doc """
-  Adds a handler, which is started with `handler.init(args)` and runs in the manager.
+  Adds a handler. The manager calls `handler.init(args)`, and runs the handler in its own process.
 
-  With `[:lost]` as the last argument it gets `{:lost, name, pid}` as well. Remove it by `delete_handler/3`.
+  With `[:lost]` as the last argument, the handler gets `{:lost, name, pid}` as well. Remove the handler with
+  `delete_handler/3`.
 
-  Returns `:ok`, `{:EXIT, reason}` when `init/1` crashed, or what `init/1` returned instead of `{:ok, state}`.
+  Returns `:ok`, or `{:EXIT, reason}` if `init/1` crashed, or the value of `init/1` if it is not `{:ok, state}`.
   """
   @doc since: "0.1.0"
   @spec add_handler(t, handler, term, [:lost]) :: :ok | term
@@ -91,7 +92,7 @@ defmodule KV.EventManager do
   @doc """
   Adds a handler that is removed when the calling process ends, as `:gen_event.add_sup_handler/3` does.
 
-  The manager and the caller are linked. When the handler is removed for another reason the caller gets
+  Links the manager and the caller. If the handler is removed for another reason, the caller gets
   `{:gen_event_EXIT, handler, reason}`.
   """
   @doc since: "0.1.0"
@@ -99,16 +100,16 @@ defmodule KV.EventManager do
   def add_sup_handler(manager, handler, args), do: :gen_event.add_sup_handler(manager, handler, args)
 
   @doc """
-  Removes a handler, and gives what its `terminate(args, state)` returned.
+  Removes a handler, and returns the value of its `terminate(args, state)`.
 
-  Returns `{:error, :module_not_found}` when the manager does not have it.
+  Returns `{:error, :module_not_found}` if the manager has no such handler.
   """
   @doc since: "0.1.0"
   @spec delete_handler(t, handler, term) :: term
   def delete_handler(manager, handler, args), do: :kv_event_manager.delete_handler(manager, handler, args)
 
   @doc """
-  All handlers of the manager.
+  Returns all handlers of the manager.
 
   ## Examples
 
@@ -121,7 +122,7 @@ defmodule KV.EventManager do
   def which_handlers(manager) do
     for handler <- :gen_event.which_handlers(manager) do
       case handler do
-        # One that asked for losses.
+        # A handler that was added with `[:lost]`.
         {:kv_event_handler, handler} -> handler
         handler -> handler
       end
@@ -136,17 +137,17 @@ defmodule KV.EventManager do
   def notify(manager, event), do: :gen_event.notify(manager, event)
 
   @doc """
-  Sends an event to all handlers, and returns when all have handled it.
+  Sends an event to all handlers, and returns once all of them have handled it.
   """
   @doc since: "0.1.0"
   @spec sync_notify(t, term) :: :ok
   def sync_notify(manager, event), do: :gen_event.sync_notify(manager, event)
 
   @doc """
-  The events of a manager as a stream, from the moment its consumer begins. It ends when the manager does.
+  Returns a stream of events. The stream begins when its consumer does, and ends when the manager ends.
 
-  Events wait in the mailbox of the consumer, which must be one process from beginning to end. With `[:lost]` the stream
-  has the `{:lost, name, pid}` as well.
+  Events wait in the mailbox of the consumer, so one process must read the whole stream. With `[:lost]` the stream has
+  `{:lost, name, pid}` events as well.
 
   ## Examples
 
@@ -163,7 +164,7 @@ defmodule KV.EventManager do
     Stream.resource(fn -> subscribe(manager, events) end, &next/1, &unsubscribe/1)
   end
 
-  # The monitor's reference doubles as the id of the handler and the mark of its messages.
+  # The reference of the monitor is also the id of the handler, and the tag of its messages.
   defp subscribe(manager, events) do
     reference = :erlang.monitor(:process, manager)
     handler = {KV.EventManager.Forwarder, reference}

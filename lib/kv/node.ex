@@ -2,30 +2,34 @@ defmodule KV.Node do
   @external_resource "src/kv_node_options.erl"
   @external_resource "src/kv_node_options_text.erl"
   @moduledoc """
-  The C node: the process that starts the program `kv_node`, watches that it answers, and stops it.
+  The owner of the C node: the process that starts the program `kv_node`, checks that the program answers, and stops it.
 
-  It is running exactly as long as the program is, and a supervisor starts both anew. If only the connection to the
-  program is lost, it dials again, and the buckets keep their values. Meanwhile it asks over the program's standard input
-  whether the program answers.
+  The process runs exactly as long as the program. When the program ends, the process ends, too, and its supervisor starts
+  both again. If only the connection to the program is lost, the process dials again, and the buckets keep their values.
+  Meanwhile it checks over the standard input of the program that the program answers.
 
-  Its options, all of them optional. The application environment of `:kv` holds those of the node that the application
-  starts by itself:
+  ## Options
+
+  All options are optional. The application environment of `:kv` holds the options of the node that the application starts.
 
   #{:kv_node_options_text.elixir()}
 
-  Reasons for which it does not start, or ends:
+  ## Reasons
 
-    * `{:bad_option, key}` - the option is unknown or its value can't be used; nothing was started.
-    * `{:not_alive, text}`, `{:no_epmd, text}`, `{:no_distribution, why}` - the VM is not distributed, and
-      distribution must not or could not be started.
-    * `{:program_missing, path}`, `{:program_not_executable, path}` - build it with `make -C c_src`.
-    * `{:version_mismatch, program, application}` - the program is of another version; build it anew.
-    * `{:start_timeout, ms}`, `{:not_connected, node}` - not ready in time, or ready but not to be connected to.
-    * `{:fatal, reason, text}` - the program gave up, and says why.
-    * `{:exited, status}`, `{:killed, signal}` - the program ended without a word.
-    * `{:node_unresponsive, ms}` - the program did not answer for that long, and was killed.
+  The process fails to start, or ends, with one of these reasons:
+
+    * `{:bad_option, key}` - the option is unknown, or its value is wrong. Nothing was started.
+    * `{:not_alive, text}` - the VM is not distributed, and `:distribute` is `false`.
+    * `{:no_epmd, text}`, `{:no_distribution, why}` - EPMD or distribution could not be started.
+    * `{:program_missing, path}`, `{:program_not_executable, path}` - build the program with `make -C c_src`.
+    * `{:version_mismatch, program, application}` - the program has another version than the application. Build it again.
+    * `{:start_timeout, ms}` - the program was not ready in time.
+    * `{:not_connected, node}` - the program is ready, but the VM could not connect to it.
+    * `{:fatal, reason, text}` - the program gave up. The text says why.
+    * `{:exited, status}`, `{:killed, signal}` - the program ended without a message.
+    * `{:node_unresponsive, ms}` - the program did not answer for this long, and was killed.
     * `{:nodedown, node}` - the connection was lost, and was not back after `:reconnect_timeout`.
-    * `{:vm_renamed, old, new}` - the VM was given another node name (`Node.stop/0`, `Node.start/2`). The program knows
+    * `{:vm_renamed, old, new}` - the node name of the VM has changed (`Node.stop/0`, `Node.start/2`). The program knows
       its VM by name, so a new program is started.
   """
 
@@ -33,9 +37,16 @@ defmodule KV.Node do
   @type option :: {atom, term}
 
   @typedoc """
-  What is known of the node: its name, the operating system pid of the program, the TCP port it listens on, its
-  version, the creation EPMD gave it, the milliseconds since it is connected, the path of the program, and whether it
-  is read without a call: `:on`, or `{:off, why}`.
+  A running node.
+
+    * `:name` - its node name.
+    * `:os_pid` - the operating system pid of the program.
+    * `:port` - the TCP port on which it listens.
+    * `:version` - the version of the program.
+    * `:creation` - the number that EPMD gave this run of the node.
+    * `:uptime_ms` - milliseconds since the VM has started and connected the program.
+    * `:program` - the path of the program.
+    * `:local_reads` - `:on` if this VM reads buckets from shared memory, otherwise `{:off, why}`.
   """
   @type info :: %{
           name: node,
@@ -49,7 +60,7 @@ defmodule KV.Node do
         }
 
   @doc """
-  Starts a node, under the local name `:name`, by default `KV.Node`; the other options are listed above.
+  Starts a node under the local name `:name`, by default `KV.Node`. The other options are listed above.
   """
   @doc since: "0.1.0"
   @spec start_link([option]) :: {:ok, pid} | {:error, term}
@@ -59,7 +70,7 @@ defmodule KV.Node do
   end
 
   @doc """
-  A child specification. The time to shut down follows from `:stop_timeout`.
+  Returns a child specification. Its shutdown time follows from `:stop_timeout`.
   """
   @doc since: "0.1.0"
   @spec child_spec([option]) :: Supervisor.child_spec()
@@ -69,9 +80,9 @@ defmodule KV.Node do
   end
 
   @doc """
-  The name of the C node. No message is sent for it.
+  Returns the name of the C node, without sending a message.
 
-  Exits with `:noproc` when the node is not running.
+  Exits with `:noproc` if the node is not running.
 
   ## Examples
 
@@ -83,7 +94,7 @@ defmodule KV.Node do
   def name(server \\ __MODULE__), do: :kv_node.name(server)
 
   @doc """
-  What is known of the C node.
+  Returns a map about the C node.
 
   ## Examples
 
@@ -97,7 +108,7 @@ defmodule KV.Node do
   def info(server \\ __MODULE__), do: :kv_node.info(server)
 
   @doc """
-  The operating system pid of the C program.
+  Returns the operating system pid of the C program.
 
   ## Examples
 

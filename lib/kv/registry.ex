@@ -1,9 +1,9 @@
 defmodule KV.Registry do
   @moduledoc """
-  The registry: finds buckets by name, and makes them.
+  The registry: creates buckets, and finds them by name.
 
-  Names are binaries; no atom is ever made from one. A bucket that ends has lost its name before the registry
-  serves any later request.
+  Names are binaries; the registry never creates an atom from one. When a bucket ends, the registry forgets its name
+  before it serves any later request.
 
       iex> KV.Registry.lookup(KV.Registry, "groceries")
       :error
@@ -13,14 +13,14 @@ defmodule KV.Registry do
       iex> KV.Bucket.put(bucket, "milk", 1)
       :ok
 
-  The pid that `lookup/2` gives is that of the native process and works from every node of the cluster. So does
-  `{KV.Registry, KV.Node.name()}` in place of the registry:
+  `lookup/2` returns the pid of the native process, which works from every node of the cluster. To reach the registry
+  from another node, use `{KV.Registry, KV.Node.name()}`:
 
       iex> GenServer.call({KV.Registry, KV.Node.name()}, {:lookup, "nobody's"})
       :error
 
-  A registry of your own needs no supervisor for its buckets: it makes them itself, and they end with it. Any
-  number of registries run side by side and know nothing of each other's names.
+  A registry of your own needs no supervisor for its buckets: it creates them itself, and they end with it. Any number of
+  registries can run side by side. Each has its own names.
 
       iex> {:ok, registry} = KV.Registry.start_link(name: :my_registry)
       iex> KV.Registry.create(:my_registry, "groceries")
@@ -28,17 +28,17 @@ defmodule KV.Registry do
       iex> KV.Registry.names(registry)
       ["groceries"]
 
-  Functions that talk to a registry exit as `GenServer.call/3` does: with `:noproc` when there is none, with
-  `:timeout` when it does not answer within the time given in milliseconds, with `{:nodedown, node}` as soon as its
-  node is lost.
+  Functions exit in the same cases as `GenServer.call/3`: with `:noproc` if there is no such registry, with `:timeout` if
+  the registry does not answer within the timeout, in milliseconds, and with `{:nodedown, node}` as soon as its node is
+  lost.
 
-  If the C program dies, a registry of your own stays, with or without a name, and comes back without names. The section
-  "In your own tree" of `KV.Bucket` holds for registries as well.
+  If the C program dies, a registry of your own stays, whether or not it has a name, and comes back empty. The section
+  "In your own tree" of `KV.Bucket` applies to registries as well.
   """
 
   use GenServer
 
-  @typedoc "A registry: a pid, a name, `{name, node}`, `{:global, name}`, `{:via, module, name}`."
+  @typedoc "A registry: a pid, a name, `{name, node}`, `{:global, name}` or `{:via, module, name}`."
   @type t :: GenServer.server()
 
   @typedoc "The name of a bucket."
@@ -46,11 +46,12 @@ defmodule KV.Registry do
 
   @typedoc """
     * `:name` - an atom, `{:global, term}` or `{:via, module, term}`.
-    * `:buckets` - the supervisor that is to start the buckets, such as `KV.BucketSupervisor`; without it the
-      registry makes them itself, and they end with it.
-    * `:event_manager` - a `:gen_event` process that is told of every bucket, such as `KV.EventManager`.
-    * `:node` - the local name of the `KV.Node` to run on, when there are several.
-    * `:on_node_down` - what becomes of the proxy when the C program is gone: `:stay`, the default, or `:exit`.
+    * `:buckets` - the supervisor that starts the buckets, such as `KV.BucketSupervisor`. Without it the registry creates
+      its buckets itself, and they end with it.
+    * `:event_manager` - a `:gen_event` process, such as `KV.EventManager`. It gets an event for each bucket that is created
+      or ends.
+    * `:node` - the local name of the `KV.Node` to run on, if there are several.
+    * `:on_node_down` - what the proxy does when the C program is lost: `:stay`, the default, or `:exit`.
     * `:fill`, `:id`, `:restart`, `:shutdown` - as for `KV.Bucket`.
   """
   @type option ::
@@ -69,7 +70,7 @@ defmodule KV.Registry do
 
   Takes a list of options, or an atom, which is short for `name: atom`.
 
-  Returns `{:ok, pid}`, or `{:error, reason}` with a reason of `KV.Bucket.start_link/1`.
+  Returns `{:ok, pid}`, or `{:error, reason}` with one of the reasons of `KV.Bucket.start_link/1`.
 
   ## Examples
 
@@ -91,7 +92,7 @@ defmodule KV.Registry do
   end
 
   @doc """
-  Starts a registry that tells an event manager of its buckets.
+  Starts a registry that reports its buckets to an event manager.
 
   The same as `start_link([event_manager: event_manager] ++ options)`.
   """
@@ -102,7 +103,7 @@ defmodule KV.Registry do
   end
 
   @doc """
-  Starts a registry that tells an event manager of its buckets and has them started by a supervisor.
+  Starts a registry that reports its buckets to an event manager, and whose buckets are started by a supervisor.
 
   The same as `start_link([event_manager: event_manager, buckets: buckets] ++ options)`.
   """
@@ -113,10 +114,10 @@ defmodule KV.Registry do
   end
 
   @doc """
-  Not offered: raises `ArgumentError`.
+  Not supported: raises `ArgumentError`.
 
-  An early form of the guide keeps the names in an ETS table that the supervisor owns, so that they outlive the
-  registry. A native registry keeps its names itself, on the C node; no ETS table can hold them.
+  An early form of the guide keeps the names in an ETS table that the supervisor owns, so that the names outlive the
+  registry. A native registry keeps its names on the C node, where no ETS table can hold them.
   """
   @doc since: "0.1.0"
   @spec start_link(term, term, term, [option]) :: no_return
@@ -127,8 +128,8 @@ defmodule KV.Registry do
   end
 
   @doc """
-  A child specification. The id is the name of the registry, or this module when it has none. A registry is `:permanent`.
-  The options `:id`, `:restart` and `:shutdown` say otherwise.
+  Returns a child specification. A registry is `:permanent`. Its id is its name, or this module if it has no name. The
+  options `:id`, `:restart` and `:shutdown` override this.
 
   ## Examples
 
@@ -147,10 +148,10 @@ defmodule KV.Registry do
   def child_spec(options), do: :kv_start_options.child_spec(options, __MODULE__, :permanent)
 
   @doc """
-  The bucket of that name.
+  Looks up the bucket with this name.
 
-  Returns `{:ok, pid}` or `:error`; `{:error, {:bad_name, name}}` when the name is not a binary. A name that is over the
-  limit of a message exits with `{{:too_large, bytes}, _}`.
+  Returns `{:ok, pid}`, or `:error` if there is none, or `{:error, {:bad_name, name}}` if the name is not a binary. Exits with
+  `{{:too_large, bytes}, _}` if the name is larger than a message may be.
 
   ## Examples
 
@@ -164,11 +165,12 @@ defmodule KV.Registry do
   def lookup(registry, name, timeout \\ 5_000), do: :kv_registry.lookup(registry, name, timeout)
 
   @doc """
-  Makes a bucket of that name, unless there is one.
+  Creates a bucket with this name, unless there is one already.
 
-  When this has returned `:ok`, a lookup by anybody finds the bucket. Returns `{:error, {:bad_name, name}}` when the
-  name is not a binary, `{:error, {:name_too_long, bytes}}` when it has more than 64 KiB, `{:error, reason}` when the
-  bucket supervisor could not start a bucket. To get the pid at once: `GenServer.call(registry, {:create, name})`.
+  Once `create/3` has returned `:ok`, any process that looks up the name finds the bucket. Returns
+  `{:error, {:bad_name, name}}` if the name is not a binary, `{:error, {:name_too_long, bytes}}` if it is longer than 64 KiB,
+  and `{:error, reason}` if the bucket supervisor could not start a bucket. `GenServer.call(registry, {:create, name})`
+  returns the pid at once.
 
   ## Examples
 
@@ -185,7 +187,7 @@ defmodule KV.Registry do
   def create(registry, name, timeout \\ 5_000), do: :kv_registry.create(registry, name, timeout)
 
   @doc """
-  All names, in no order. Exits with `{{:too_large, bytes}, _}` when they have more than 256 MiB.
+  Returns all names, in no particular order. Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB.
 
   ## Examples
 
@@ -198,7 +200,7 @@ defmodule KV.Registry do
   def names(registry, timeout \\ 5_000), do: :kv_registry.names(registry, timeout)
 
   @doc """
-  Which life of the registry this is: see `KV.Bucket.generation/2`.
+  Returns the generation of the registry: see `KV.Bucket.generation/2`.
 
   ## Examples
 
@@ -210,7 +212,7 @@ defmodule KV.Registry do
   def generation(registry, timeout \\ 5_000), do: :kv_registry.generation(registry, timeout)
 
   @doc """
-  Ends the registry with reason `:normal`, and returns when it is gone.
+  Stops the registry with reason `:normal`, and returns once it has ended.
 
   ## Examples
 
@@ -232,8 +234,8 @@ defmodule KV.Registry do
     end
   end
 
-  # `GenServer.start_link(KV.Registry, :ok)` makes a registry too: the new process becomes the proxy of a native
-  # one, which is what start_link/1 makes as well.
+  # `GenServer.start_link(KV.Registry, :ok)`, as in the guide, starts a registry, too: the new process becomes the proxy of
+  # a native registry, as with start_link/1.
 
   @impl true
   @doc false

@@ -1,15 +1,15 @@
 defmodule KV.Supervisor do
   @moduledoc """
-  The supervision tree of `KV`, which the application starts by itself.
+  The supervision tree of `KV`. The application starts it.
 
-  To have it in a tree of your own, keep the application from starting (`runtime: false` for the dependency)
-  and make it a child:
+  To put it into a tree of your own, keep the application from starting (`runtime: false` for the dependency), and make
+  `KV.Supervisor` a child:
 
       children = [{KV.Supervisor, ping_timeout: 2_000}]
       Supervisor.start_link(children, strategy: :one_for_one)
 
-  Its processes have fixed local names, so there is one such tree in a VM. Registries and buckets besides it
-  are started with `KV.Registry.start_link/1` and `KV.Bucket.start_link/1`, any number of them.
+  The processes of the tree have fixed local names, so a VM has only one such tree. Start any number of further registries and
+  buckets with `KV.Registry.start_link/1` and `KV.Bucket.start_link/1`.
   """
 
   @typedoc """
@@ -18,12 +18,12 @@ defmodule KV.Supervisor do
   @type option :: {:name, atom} | KV.Node.option()
 
   @doc """
-  Starts the tree. All of it is running when this returns.
+  Starts the tree, and returns once all of it is running.
 
-  Options that are not given are taken from the application environment of `:kv`.
+  Takes options that are not given from the application environment of `:kv`.
 
-  Returns `{:ok, pid}`, or `{:error, reason}` with the plain reason: `{:already_started, pid}`,
-  `{:bad_option, key}`, or one of those that `KV.Node` lists.
+  Returns `{:ok, pid}`, or `{:error, reason}`. The reason is not wrapped by the supervisors in between:
+  `{:already_started, pid}`, `{:bad_option, key}`, or one of the reasons that `KV.Node` lists.
 
   ## Examples
 
@@ -41,7 +41,7 @@ defmodule KV.Supervisor do
   end
 
   @doc """
-  A child specification.
+  Returns a child specification.
   """
   @doc since: "0.1.0"
   @spec child_spec([option]) :: Supervisor.child_spec()
@@ -50,7 +50,7 @@ defmodule KV.Supervisor do
       id: Keyword.get(options, :name, __MODULE__),
       start: {__MODULE__, :start_link, [options]},
       type: :supervisor,
-      # Its children's own times to shut down add up below it.
+      # The children have shutdown times of their own.
       shutdown: :infinity
     }
   end

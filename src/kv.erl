@@ -10,9 +10,10 @@
 %%
 %% See {@link kv_bucket}, {@link kv_registry}, {@link kv_bucket_sup}, {@link kv_event_manager} and {@link kv_node}.
 %%
-%% The functions here look at what runs, without disturbing it: suspended buckets are shown as any other, and the C node
-%% goes on serving between the parts of its answers. They work from every node of the cluster that has this module,
-%% whether the application runs there or not. {@link tree/1} and {@link top/1} print, on the terminal of the caller:
+%% The functions of this module show what runs, without disturbing it. Suspended buckets are shown like any other, and
+%% the C node serves other requests while it answers. The functions work on every node of the cluster that has this
+%% module, whether or not the application runs there. {@link tree/1} and {@link top/1} print on the terminal of the
+%% caller:
 %%
 %% ```
 %% 1> kv:tree().                                    % what runs in this VM, or where it runs
@@ -22,8 +23,8 @@
 %% 5> kv:info(Bucket).
 %% '''
 %%
-%% Where the application does not run they exit with `{noproc, _}', where the node can't be reached with
-%% `{{nodedown, Node}, _}', and where no answer comes with `{timeout, _}'.
+%% They exit with `{noproc, _}' if the application does not run there, with `{{nodedown, Node}, _}' if the node cannot
+%% be reached, and with `{timeout, _}' if no answer comes.
 -module(kv).
 
 -export([info/0, info/1, processes/0, processes/1, top/0, top/1, tree/0, tree/1]).
@@ -33,46 +34,63 @@
 -type info() :: kv_totals:info().
 -type process_info() :: kv_inspect:process().
 -type option() ::
-    %% A VM that runs kv, or a C node. Default: this VM, or, where kv does not run, all connected ones where it does.
+    %% A VM that runs kv, or a C node. Default: this VM if kv runs here, otherwise all connected VMs that run kv.
     {node, node()}
-    %% top and processes: what the first have most of. Default: memory.
+    %% The order of processes and top. Default: memory.
     | {by, kv_totals:by()}
-    %% top and processes: how many there are at most; tree: how many children of one process. Default: 20.
+    %% How many processes top and processes show, and how many children of one process tree shows. Default: 20.
     | {limit, pos_integer()}
-    %% top and tree: whether to print with colours. Default: as the terminal of the caller has it.
+    %% Whether top and tree print with colours. Default: if the terminal of the caller seems to have colours.
     | {colours, boolean()}.
 -type options() :: [option()] | #{node => node(), by => kv_totals:by(), limit => pos_integer(), colours => boolean()}.
 
 -type target() :: {vm | native, node()}.
 
 -define(LIMIT, 20).
-%% Of questions that are answered from memory.
+%% For questions that are answered from memory.
 -define(TIMEOUT, 5000).
-%% Of those about all processes: kv_totals and kv_tree have shorter ones of its own.
+%% For questions about all processes. kv_totals and kv_tree have shorter timeouts of their own.
 -define(ALL_TIMEOUT, 60000).
 
-%% @doc What is known of what runs: the `version' of the application; the `node' as {@link kv_node:info/1} has it;
-%% `local_reads', a map with `on', or `{off, Why}' (docs/local-reads.md), for each node that this VM has called; how many
-%% `processes', `buckets' and `registries' are on the node and how many `names' the registries have; their `memory' in bytes, the `operations' that they have done, and how many requests wait in a `queue', since the process is suspended.
+%% @doc Returns a map about the application and the node that buckets use by default:
+%% <ul>
+%% <li>`version': the version of the application;</li>
+%% <li>`node': the map that {@link kv_node:info/1} returns;</li>
+%% <li>`local_reads': for each node that this VM has called, `on' if this VM reads buckets from shared memory, or
+%%     `{off, Why}' (docs/local-reads.md);</li>
+%% <li>`processes', `buckets', `registries': how many of them are on the node;</li>
+%% <li>`names': how many names all registries have together;</li>
+%% <li>`memory': the bytes that these processes take;</li>
+%% <li>`operations': how many operations they have performed;</li>
+%% <li>`queue': how many requests wait because their processes are suspended.</li>
+%% </ul>
 %%
-%% It is about the node that buckets use by default, and takes time for each bucket: some 200 ms for 100,000 of them.
+%% Counts all processes of the node, which takes about 200 ms for 100,000 buckets.
 -spec info() -> info().
 info() ->
     one_info(targets(undefined, {info, []}), {info, []}).
 
-%% @doc What is known of a bucket or a registry, of a node, or of a VM.
+%% @doc Returns a map about a bucket, a registry, a node or a VM.
 %%
-%% A bucket or a registry is given by its native pid, its proxy, or any name. The map has its native `pid'; the `kind',
-%% `bucket' or `registry'; the `name', a binary, or the atom it is registered under on its node, or `undefined'; the `owner',
-%% its proxy unless it was made otherwise; the `size', keys of a bucket or names of a registry; its `memory' in bytes; the
-%% `operations' it has done; the requests in its `queue', which wait when it is `suspended'; and the number of its
-%% `links', of the processes that it `monitors', and of those that it is `monitored_by'.
+%% A bucket or a registry is given by its native pid, its proxy, or any name. Its map has
+%% <ul>
+%% <li>`pid': the native pid;</li>
+%% <li>`kind': `bucket' or `registry';</li>
+%% <li>`name': a binary, the atom under which the process is registered on its node, or `undefined';</li>
+%% <li>`owner': the proxy, or the process that started the native process without one;</li>
+%% <li>`size': the number of keys of a bucket, or of names of a registry;</li>
+%% <li>`memory': the bytes that the process takes;</li>
+%% <li>`operations': how many operations it has performed;</li>
+%% <li>`queue': how many requests wait because the process is `suspended';</li>
+%% <li>`links', `monitors', `monitored_by': how many of each.</li>
+%% </ul>
 %%
-%% A node is given by the local name of its {@link kv_node} or by its own name, a VM by its name; what they have is in
-%% {@link info/0}. A C node that is asked by its own name does not know what the VM knows of it: there is no `version', no
-%% `local_reads', and `node' has only the name.
+%% A node is given by the local name of its {@link kv_node} or by its own name, and a VM by its name. The result is a
+%% map as {@link info/0} returns. If the C node is given by its own name, its VM is not asked: the map has no
+%% `version' and no `local_reads', and `node' has only the name.
 %%
-%% Exits with `{noproc, _}' when there is no such process. Error `badarg': it is no bucket, registry or node.
+%% Exits with `{noproc, _}' if there is no such process. Raises `badarg' if the process is neither a bucket nor a
+%% registry.
 %%
 %% ```
 %% 1> kv:info(Bucket).
@@ -101,7 +119,7 @@ one_info([{vm, Node} | _], Call) ->
     [Server | _] = value(on(Node, kv_node, running, []), Call),
     value(value(on(Node, kv_totals, info, [Server]), Call), Call).
 
-%% As gen_server has it, without a message to the process.
+%% Resolves a name as gen_server does, without a message to the process.
 whereabouts(Pid) when is_pid(Pid) -> Pid;
 whereabouts(Name) when is_atom(Name) -> whereis(Name);
 whereabouts({global, Name}) -> global:whereis_name(Name);
@@ -118,7 +136,7 @@ described({ok, Found}, Call) ->
     described(Found, Call);
 described(Pid, Call) ->
     Native = value(kv_inspect:native(Pid, ?TIMEOUT), Call),
-    %% By way of the proxy's VM: the C node may be out of reach for this one.
+    %% Asks by way of the VM of the proxy, because this VM may not be able to reach the C node.
     case value(value(on(via(Pid, Native), kv_inspect, details, [[Native], relations, ?TIMEOUT]), Call), Call) of
         [#{} = Process] -> Process;
         [undefined] -> exited(noproc, Call)
@@ -132,10 +150,10 @@ via(Proxy, _Native) -> node(Proxy).
 processes() ->
     processes([]).
 
-%% @doc The native processes that have most memory, or operations, or the longest queue, most of it first, each as
-%% {@link info/1} has it. Options: `node', `by', `limit'.
+%% @doc Returns the native processes with the most memory, the most operations, or the longest queue, in descending
+%% order. Each is a map as {@link info/1} returns. Options: `node', `by', `limit'.
 %%
-%% All processes are gone through, in chunks, on the C node; only those that are returned are described.
+%% The C node goes through all of its processes in chunks, and describes only those that are returned.
 %%
 %% ```
 %% 1> [Name || #{name := Name} <- kv:processes(#{by => operations, limit => 2})].
@@ -166,8 +184,7 @@ ranking_of({vm, Node}, By, Limit, Call) -> value(on(Node, kv_totals, processes, 
 top() ->
     top([]).
 
-%% @doc Prints the native processes that have most memory, or operations, or the longest queue, as a table. {@link
-%% processes/1} returns them. Options: `node', `by', `limit', `colours'.
+%% @doc Prints the processes that {@link processes/1} returns, in a table. Options: `node', `by', `limit', `colours'.
 %%
 %% ```
 %% 1> kv:top(#{by => operations, limit => 2}).
@@ -195,11 +212,12 @@ table(_By, {Node, {error, Reason}}) -> [kv_text:unavailable(Node, Reason)].
 tree() ->
     tree([]).
 
-%% @doc Prints the tree of what runs, across both nodes: the supervisors, below them the proxies, each beside the native
-%% process that it stands for, with name, size and memory; then what else is on the C node, below the processes that own
-%% it. Options: `node', `limit', `colours'. Instead of options, the name of the node can be given.
+%% @doc Prints the tree of processes, across the VM and its C node. The first part shows the supervisors and their
+%% children. Each proxy stands beside its native process, with name, size and memory. The second part shows the other
+%% processes of the C node, below the processes that own them. Options: `node', `limit', `colours'. The name of a node
+%% can be given instead of options.
 %%
-%% Of more than 20 children of one process, or `limit', the first 20 are shown, and how many more there are.
+%% If a process has more than 20 children (see `limit'), the tree shows the first 20 and the number of the others.
 %%
 %% ```
 %% 1> kv:tree().
@@ -234,7 +252,7 @@ tree(Options) ->
 trees_of({native, Node}, Limit, _Call) -> [kv_tree:native_tree(Node, Limit)];
 trees_of({vm, Node}, Limit, Call) -> value(on(Node, kv_tree, trees, [Limit]), Call).
 
-%% With an empty line between two.
+%% Puts an empty line between two blocks.
 spaced(Blocks) -> lists:join([[]], Blocks).
 
 %%% Where to look
@@ -256,13 +274,13 @@ targets(Node, Call) ->
 found([], Call) -> exited(noproc, Call);
 found(Targets, _Call) -> Targets.
 
-%% Native nodes are among the connected ones, too, and say that they have no such function.
+%% C nodes are among the connected nodes, too. They answer `undef'.
 connected() ->
     Nodes = lists:sort(nodes(connected)),
     Answers = erpc:multicall(Nodes, kv_node, running, [], ?TIMEOUT),
     [{vm, Node} || {Node, {ok, [_ | _]}} <- lists:zip(Nodes, Answers)].
 
-%% Calls a function where kv runs.
+%% Calls a function on the node where kv runs.
 on(Node, Module, Function, Arguments) when Node =:= node() ->
     {ok, apply(Module, Function, Arguments)};
 on(Node, Module, Function, Arguments) ->

@@ -1,5 +1,5 @@
-%% @doc The application callback for Erlang and rebar3: starts the supervision tree with the options
-%% in the application environment.
+%% @doc The application callback for Erlang and rebar3. Starts the supervision tree with the options of the
+%% application environment.
 %% @private
 -module(kv_app).
 -behaviour(application).

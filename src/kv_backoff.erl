@@ -1,11 +1,11 @@
-%% @doc What one kv_node leaves to the next that its supervisor starts: how many times in a row it went
-%% wrong, and which operating system process it owned.
+%% @doc State that one kv_node leaves to its successor: how many times in a row the node has failed, and which
+%% operating system process it owned.
 %%
-%% A program that can't start, or ends as soon as it runs, would use up its supervisor's intensity in
-%% milliseconds. So failures are counted, and each second that a program ran takes one off the count. With
-%% a count of four the next start waits 100 ms, with five 200 ms, and so on up to 5 s. That keeps a node
-%% under 20 starts in any 10 seconds: three at once, one for each second, and the few that the waits leave
-%% room for. A program that is killed once a second or less often never waits.
+%% A program that cannot start, or ends as soon as it runs, would use up the intensity of its supervisor within
+%% milliseconds. So kv_node counts failures, and takes one off the count for each second that a program ran. With a
+%% count of four the next start waits 100 ms, with five 200 ms, and so on up to 5 s. That keeps a node below 20 starts
+%% in any 10 seconds: three at once, one per second, and a few between the waits. A program that is killed at most
+%% once a second never waits.
 %% @private
 -module(kv_backoff).
 
@@ -32,12 +32,12 @@
 new() ->
     atomics:new(?FIELDS, []).
 
-%% @doc Waits as long as the failures so far demand.
+%% @doc Waits for as long as the number of failures requires.
 -spec wait(t()) -> ok.
 wait(Backoff) ->
     timer:sleep(delay(failures(Backoff))).
 
-%% @doc Milliseconds to wait after that many failures in a row.
+%% @doc Returns the milliseconds to wait after this many failures in a row.
 -spec delay(non_neg_integer()) -> non_neg_integer().
 delay(Failures) when Failures =< ?FREE_FAILURES -> 0;
 delay(Failures) -> min(?LONGEST_DELAY, ?FIRST_DELAY bsl min(16, Failures - ?FREE_FAILURES - 1)).
@@ -46,18 +46,18 @@ delay(Failures) -> min(?LONGEST_DELAY, ?FIRST_DELAY bsl min(16, Failures - ?FREE
 failures(Backoff) ->
     atomics:get(Backoff, ?FAILURES).
 
-%% @doc A start failed.
+%% @doc Counts a start that has failed.
 -spec failed(t()) -> ok.
 failed(Backoff) ->
     atomics:add(Backoff, ?FAILURES, 1).
 
-%% @doc A program that ran for that many milliseconds has ended.
+%% @doc Counts the end of a program that has run for Uptime milliseconds.
 -spec ended(t(), non_neg_integer()) -> ok.
 ended(Backoff, Uptime) ->
     ok = atomics:put(Backoff, ?LOST, erlang:monotonic_time(millisecond)),
     atomics:put(Backoff, ?FAILURES, max(0, failures(Backoff) + 1 - Uptime div ?REDEMPTION)).
 
-%% @doc Remembers the operating system process, for the case that the kv_node which owns it is killed.
+%% @doc Remembers the operating system process, in case the kv_node that owns it is killed.
 -spec own(t(), pos_integer()) -> ok.
 own(Backoff, OsPid) ->
     ok = atomics:put(Backoff, ?STARTED, erlang:monotonic_time(millisecond)),
@@ -74,18 +74,18 @@ owned(Backoff) ->
         OsPid -> OsPid
     end.
 
-%% @doc The kv_node that owned the process was killed: counts that as the end of the program, which it is.
+%% @doc Called when the kv_node that owned the process was killed: counts as the end of the program.
 -spec orphaned(t()) -> ok.
 orphaned(Backoff) ->
     ok = disown(Backoff),
     ended(Backoff, erlang:monotonic_time(millisecond) - atomics:get(Backoff, ?STARTED)).
 
-%% @doc Whether no program has served yet.
+%% @doc Returns `true' until the first program has served.
 -spec is_first(t()) -> boolean().
 is_first(Backoff) ->
     atomics:get(Backoff, ?SERVED) =:= 0.
 
-%% @doc A program serves. The first, or the successor of one that ended so many milliseconds ago.
+%% @doc Called when a program serves. Returns `first', or how many milliseconds ago its predecessor ended.
 -spec served(t()) -> first | {back_after, non_neg_integer()}.
 served(Backoff) ->
     case atomics:exchange(Backoff, ?SERVED, 1) of

@@ -1,4 +1,4 @@
-%% @doc The supervisor of buckets: one proxy per bucket.
+%% @doc The supervisor of buckets. It has one proxy per bucket.
 %%
 %% ```
 %% {ok, Bucket} = kv_bucket_sup:start_bucket(kv_bucket_sup, []),
@@ -18,7 +18,7 @@ start_link(Name) when is_atom(Name) ->
         {error, Reason} -> {error, Reason}
     end.
 
-%% @doc Its child specification.
+%% @doc Returns a child specification.
 -spec child_spec(atom()) -> supervisor:child_spec().
 child_spec(Name) ->
     #{
@@ -35,7 +35,7 @@ child_spec(Name) ->
 start_bucket(Supervisor) ->
     start_bucket(Supervisor, []).
 
-%% @doc Starts a bucket; the options are those of {@link kv_bucket:start_link/1}.
+%% @doc Starts a bucket. The options are those of {@link kv_bucket:start_link/1}.
 -spec start_bucket(gen_server:server_ref(), kv_bucket:options()) -> {ok, pid()} | {error, term()}.
 start_bucket(Supervisor, Options) ->
     case supervisor:start_child(Supervisor, [Options]) of
@@ -46,7 +46,7 @@ start_bucket(Supervisor, Options) ->
 %% @private
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
-    %% A bucket is temporary: what it held is gone with it, and an empty one under the same name would
-    %% hide that. So nothing is ever restarted and the intensity is never used.
+    %% A bucket is temporary, because an empty successor would hide that the values are gone. So nothing is ever
+    %% restarted, and the intensity is never used.
     Flags = #{strategy => simple_one_for_one, intensity => 1, period => 5},
     {ok, {Flags, [(kv_bucket:child_spec([]))#{start := {kv_bucket, start_link, []}}]}}.

@@ -1,16 +1,17 @@
-%% @doc Calls of native processes, with one frame each way.
+%% @doc Calls to native processes, with one frame each way.
 %%
-%% A call of a remote native process is `{'$kv_call', Alias, Request}'. The answer is `{Alias, Reply}', or
-%% `{Alias, down, Reason}' when the process is dead, or ends before it has answered. That the connection is lost is told
-%% by a local process, see {@link kv_watcher}.
+%% A call to a remote native process is `{'$kv_call', Alias, Request}'. The answer is `{Alias, Reply}', or `{Alias,
+%% down, Reason}' if the process is dead or ends before it has answered. A local process, the watcher of the node,
+%% tells the caller when the connection is lost: see {@link kv_watcher}.
 %%
-%% A call of a local proxy is `{'$kv_call', {Pid, Alias}, Request}', which the proxy passes on as above. The proxy is
-%% monitored, and so is the watcher of its node: a call under way exits with `{nodedown, Node}' as soon as the node is lost,
-%% and one that begins while the node is away waits in the proxy, within its time-out. Without a watcher it is
-%% `{'$kv_relay', {Pid, Alias}, Request}', and the answer, or the loss, comes by way of the proxy.
+%% A call to a local proxy is `{'$kv_call', {Pid, Alias}, Request}'. The proxy passes it on as above. The caller
+%% monitors the proxy and the watcher of the node. So a call that is under way exits with `{nodedown, Node}' as soon
+%% as the node is lost, and a call that begins while the node is away waits in the proxy, within its timeout. If the
+%% node has no watcher, the message is `{'$kv_relay', {Pid, Alias}, Request}', and the answer, or the news of the
+%% loss, comes by way of the proxy.
 %%
-%% Whatever else is called is called by way of `gen_server', and so is a node of which it is not known yet what it is: both
-%% ways keep the order of messages, and a call exits alike on both.
+%% All other processes are called through `gen_server', and so are processes of a node whose kind is not known yet.
+%% Both ways keep the order of messages, and exit with the same reasons.
 %% @private
 -module(kv_call).
 
@@ -18,7 +19,7 @@
 
 -export_type([id/0]).
 
-%% A call that was sent and is not answered yet.
+%% A call that has been sent and not yet been answered.
 -opaque id() ::
     {native, reference(), node()}
     | {proxy, pid(), reference(), reference() | none, node()}
@@ -26,7 +27,7 @@
 
 -define(IS_TIMEOUT(T), (T =:= infinity orelse (is_integer(T) andalso T >= 0))).
 
-%% @doc As gen_server:call/3, whose exits it has.
+%% @doc Calls a server. Exits with the reasons of gen_server:call/3.
 -spec call(gen_server:server_ref(), term(), timeout()) -> term().
 call(Server, Request, Timeout) when is_pid(Server), node(Server) =/= node(), ?IS_TIMEOUT(Timeout) ->
     case kv_watcher:watcher(node(Server)) of
@@ -52,7 +53,7 @@ call(Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
 call(Server, Request, Timeout) ->
     gen_server:call(Server, Request, Timeout).
 
-%% A process that is no native one, on a node that is none, may stand behind a proxy, too.
+%% A proxy may also stand for a process of a node that is no C node.
 native_proxy(Server) ->
     case proxy(Server) of
         {Proxy, Node} ->
@@ -64,7 +65,7 @@ native_proxy(Server) ->
             none
     end.
 
-%% A proxy of this VM, however it is named, and the node of its native process.
+%% Returns a proxy of this VM, given by pid or name, and the node of its native process.
 proxy(Pid) when is_pid(Pid), node(Pid) =:= node() ->
     case kv_proxies:node_of(Pid) of
         none -> none;
@@ -87,11 +88,11 @@ send_to_proxy(Proxy, Node, Request) ->
     Proxy ! {call_of(Lost), {self(), Alias}, Request},
     {proxy, Proxy, Alias, Lost, Node}.
 
-%% Where nobody says that the node is lost, the proxy does: the answer comes by way of it.
+%% If no watcher can tell that the node is lost, the proxy does: it relays the answer.
 call_of(none) -> '$kv_relay';
 call_of(_Lost) -> '$kv_call'.
 
-%% The alias ends with the first answer, and the monitor with it: neither can leave anything in the mailbox.
+%% The alias and the monitor end with the first answer, so neither can leave anything in the mailbox.
 call(Server, Watcher, Request, Timeout) ->
     Alias = erlang:monitor(process, Watcher, [{alias, reply_demonitor}]),
     _ = erlang:send(Server, {'$kv_call', Alias, Request}, [noconnect]),
@@ -113,11 +114,11 @@ call(Server, Watcher, Request, Timeout) ->
 failed(Reason, Server, Request, Timeout) ->
     exit({reason(Reason, node(Server)), {gen_server, call, [Server, Request, Timeout]}}).
 
-%% gen.erl, do_call/4.
+%% As gen.erl, do_call/4, does.
 reason(noconnection, Node) -> {nodedown, Node};
 reason(Reason, _Node) -> Reason.
 
-%% @doc Sends a call and does not wait for its answer.
+%% @doc Sends a call and does not wait for the answer.
 -spec send(gen_server:server_ref(), term()) -> id().
 send(Server, Request) when is_pid(Server), node(Server) =/= node() ->
     case kv_watcher:watcher(node(Server)) of
@@ -134,7 +135,7 @@ send(Server, Request) ->
         none -> {server, gen_server:send_request(Server, Request), Server}
     end.
 
-%% @doc The answer to a call that this process sent. After a timeout the call is abandoned.
+%% @doc Waits for the answer to a call that this process has sent. A call that times out is abandoned.
 -spec await(id(), timeout()) -> {reply, term()} | {error, term()}.
 await({native, Alias, Node}, Timeout) ->
     receive
@@ -166,12 +167,12 @@ await_proxy({proxy, Proxy, Alias, Lost, Node} = Id, Deadline) ->
         {'DOWN', Lost, process, _, _} -> node_lost(Id, Deadline)
     after kv_deadline:remaining(Deadline) ->
         ok = forget(Lost),
-        %% If it waits there for the node, it is not to be handled any more.
+        %% A call that still waits in the proxy must not be handled any more.
         Proxy ! {'$kv_cancel', Alias},
         give_up(Alias, timeout)
     end.
 
-%% A call that came to the proxy after the loss waits there.
+%% A call that reached the proxy after the loss waits there.
 node_lost({proxy, Proxy, Alias, _Lost, Node}, Deadline) ->
     try gen_server:call(Proxy, {'$kv_waits', Alias}, kv_deadline:remaining(Deadline)) of
         true -> await_proxy({proxy, Proxy, Alias, none, Node}, Deadline);
@@ -180,7 +181,7 @@ node_lost({proxy, Proxy, Alias, _Lost, Node}, Deadline) ->
         exit:_ -> give_up(Alias, {nodedown, Node})
     end.
 
-%% An answer that came just now counts.
+%% An answer that has just arrived counts.
 give_up(Alias, Reason) ->
     true = erlang:demonitor(Alias, [flush]),
     receive
@@ -192,7 +193,7 @@ give_up(Alias, Reason) ->
 forget(none) -> ok;
 forget(Lost) -> true = erlang:demonitor(Lost, [flush]), ok.
 
-%% A supervisor ends the proxies of a node that is lost in good order. For a caller there is no order in that.
+%% A supervisor ends the proxies of a lost node with reason shutdown. To a caller, the node is lost.
 proxy_ended(noconnection, Node) ->
     {nodedown, Node};
 proxy_ended(Reason, Node) when Reason =:= shutdown; element(1, Reason) =:= shutdown ->
@@ -215,7 +216,7 @@ node_of(Server) when is_pid(Server) -> node(Server);
 node_of({_Name, Node}) when is_atom(Node) -> Node;
 node_of(_Server) -> node().
 
-%% @doc Gives up a call: no answer to it comes any more.
+%% @doc Abandons a call: its answer never arrives.
 -spec abandon(id()) -> ok.
 abandon(Id) ->
     _ = await(Id, 0),

@@ -1,7 +1,6 @@
-%% @doc What the application's own tree is started with.
+%% @doc The parameters with which the application starts its tree.
 %%
-%% The names are those of the Erlang side; whoever starts the tree under other names takes this map
-%% and changes what it wants changed:
+%% The names are those of the Erlang modules. To start the tree under other names, change this map:
 %%
 %% ```
 %% kv_sup:start_link((kv_config:defaults())#{registry := my_registry}).
@@ -23,12 +22,12 @@
     registry := atom(),
     %% The child specification of the bucket supervisor.
     bucket_supervisor_spec := supervisor:child_spec(),
-    %% apply(M, F, A ++ [BucketOptions]) makes a bucket and returns {ok, Pid} or {error, Reason}.
+    %% apply(M, F, A ++ [BucketOptions]) starts a bucket and returns {ok, Pid} or {error, Reason}.
     start_bucket := {module(), atom(), [term()]},
     node_options := [kv_node:option()]
 }.
 
-%% @doc The names of the Erlang side, and the node options of the application environment.
+%% @doc Returns the names of the Erlang side, and the node options of the application environment.
 -spec defaults() -> t().
 defaults() ->
     #{
@@ -44,9 +43,9 @@ defaults() ->
         node_options => node_options()
     }.
 
-%% @doc The options of {@link kv_node} that the environment of the application `kv' holds.
+%% @doc Returns the options of {@link kv_node} that the environment of the application `kv' holds.
 %%
-%% Other keys of the environment are left alone: a program may keep its own settings there.
+%% Ignores other keys of the environment: a program may keep its own settings there.
 -spec node_options() -> [kv_node:option()].
 node_options() ->
     [{Key, Value} || Key <- kv_node_options:keys(), {ok, Value} <- [application:get_env(kv, Key)]].

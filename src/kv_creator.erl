@@ -1,31 +1,33 @@
-%% @doc Makes a bucket for a registry: a short-lived process for each, so that neither the registry nor its
-%% proxy ever waits for a supervisor.
+%% @doc Creates a bucket for a registry. Each bucket is created by a short-lived process of its own, so that neither
+%% the registry nor its proxy ever waits for a supervisor.
 %%
-%% The process ends when the registry has taken the bucket. When the connection is lost meanwhile it asks again, once the
-%% connection is back; a bucket that the registry does not want any more is ended. So none is left that nobody can find.
+%% The process ends once the registry has taken the bucket. If the connection is lost meanwhile, the process asks
+%% again once the connection is back. It ends a bucket that the registry does not want any more, so that no bucket is
+%% left which nobody can find.
 %% @private
 -module(kv_creator).
 
 -export([start/4, failed/3]).
 
 -define(POLL, 20).
-%% Bytes of the reason for which a bucket could not be made.
+%% Bytes of the reason for which a bucket could not be created.
 -define(REASON_MAX, 65536).
 
-%% @doc Starts to make a bucket, for a registry on the node of that kv_node. The native registry is told of the outcome; the
-%% caller gets a `{'DOWN', Monitor, ...}', and hands its reason to failed/3.
+%% @doc Starts to create a bucket, for a registry on the node of this kv_node. The native registry gets the outcome.
+%% The caller gets a `{'DOWN', Monitor, ...}', and must pass its reason to failed/3.
 -spec start(atom(), pid(), binary(), {module(), atom(), [term()]}) -> reference().
 start(Server, Registry, Name, StartBucket) ->
     {_Pid, Monitor} = spawn_monitor(fun() -> create(Server, Registry, Name, StartBucket) end),
     Monitor.
 
-%% @doc Tells the registry that there will be no bucket, unless the creator has told it. A registry that is away asks anew.
+%% @doc Tells the registry that there will be no bucket, unless the creator has done so. A registry that is away will
+%% ask again.
 -spec failed(undefined | pid(), binary(), term()) -> ok.
 failed(_Registry, _Name, normal) -> ok;
 failed(undefined, _Name, _Reason) -> ok;
 failed(Registry, Name, Reason) -> tell(Registry, {bucket_failed, Name, Reason}).
 
-%% The node refuses a huge reason, and the callers who asked for the name would wait for ever.
+%% The node refuses a message with a huge reason, and the callers who wait for the name would wait for ever.
 tell(Registry, {bucket_failed, Name, Reason}) when not is_atom(Reason) ->
     case erlang:external_size(Reason) of
         Size when Size > ?REASON_MAX -> send(Registry, {bucket_failed, Name, {too_large, Size}});
@@ -54,7 +56,7 @@ make(Name, {Module, Function, Arguments}) ->
         _:Reason -> {error, Reason}
     end.
 
-%% The answer says that the registry has it: a message to it may be lost with the connection.
+%% This is a call because a cast may be lost with the connection.
 hand_over(Server, Registry, Name, Bucket, Native) ->
     try gen_server:call(Registry, {bucket_created, Name, Native}, infinity) of
         ok -> ok;
@@ -65,7 +67,7 @@ hand_over(Server, Registry, Name, Bucket, Native) ->
         exit:_ -> end_bucket(Bucket)
     end.
 
-%% After another start of the program neither of the two is there.
+%% If the program was started again, neither bucket nor registry exists any more.
 again(Server, Registry, Name, Bucket, Native) ->
     ok = timer:sleep(?POLL),
     case kv_nodes:await(Server, infinity) of

@@ -1,7 +1,7 @@
-%% @doc Distribution: a C node can be reached only from a VM that is itself distributed.
+%% @doc Distribution: only a VM that is itself distributed can reach a C node.
 %%
-%% When the VM is not, kv starts distribution, under a loopback name and without listening, so that no port
-%% is opened; and what it started it stops again, so that the user can start his own afterwards.
+%% If the VM is not distributed, kv starts distribution under a loopback name and without listening, so that no port
+%% is opened. kv stops what it has started, so that the user can start distribution afterwards.
 %% @private
 -module(kv_distribution).
 
@@ -11,8 +11,8 @@
 -define(USERS, {?MODULE, users}).
 -define(STOP_TIMEOUT, 1000).
 
-%% @doc Makes sure that the VM is distributed; the calling process counts as a user until it ends or calls
-%% release/0. With `false' nothing is started.
+%% @doc Makes sure that the VM is distributed. The calling process counts as a user until it ends or calls release/0.
+%% With `false' nothing is started.
 -spec ensure(boolean()) -> ok | {error, term()}.
 ensure(Start) ->
     case {is_alive(), Start} of
@@ -27,8 +27,8 @@ ensure(Start) ->
             end
     end.
 
-%% EPMD may have gone since we started distribution. Of a VM that was distributed without us it is none of our
-%% business: its EPMD may have to listen on other interfaces, or it may use none.
+%% EPMD may have gone since kv started distribution. If the user started distribution, EPMD is left alone: it may have
+%% to listen on other interfaces, or the VM may not use EPMD.
 ours_only(Ensure) ->
     case is_ours() of
         true ->
@@ -60,7 +60,7 @@ why(Reason) ->
         false -> Reason
     end.
 
-%% @doc Whether the distribution that runs was started here.
+%% @doc Returns `true' if kv has started the distribution that runs.
 -spec is_ours() -> boolean().
 is_ours() ->
     persistent_term:get(?STARTED, false) andalso is_alive().
@@ -71,8 +71,7 @@ add_user() ->
 users() ->
     [Pid || Pid <- persistent_term:get(?USERS, []), is_process_alive(Pid)].
 
-%% @doc The calling process needs distribution no more. The last one to say so stops it, if it was started
-%% here.
+%% @doc Called by a user that needs distribution no more. The last user stops distribution if kv has started it.
 -spec release() -> ok.
 release() ->
     ok = leave(),
@@ -81,13 +80,13 @@ release() ->
         _ -> ok
     end.
 
-%% @doc The calling process is no longer a user; what was started here goes on. For a process that has failed to start:
-%% its starter hears of that before the process has ended.
+%% @doc Called by a user that has failed to start. Does not stop distribution, because the process that started this
+%% one may need it for the next attempt.
 -spec leave() -> ok.
 leave() ->
     persistent_term:put(?USERS, users() -- [self()]).
 
-%% @doc Stops the distribution that was started here, if it was and nobody uses it.
+%% @doc Stops distribution if kv has started it and nobody uses it.
 -spec stop() -> ok.
 stop() ->
     case users() of
@@ -101,8 +100,8 @@ stop() ->
             ok
     end.
 
-%% The emulator forgets the node's name a moment after net_kernel has ended: who looks in between would take
-%% what is going for a distribution that somebody else started.
+%% The emulator forgets the node name a moment after net_kernel has ended. A caller that looked in between would take
+%% the old distribution for one that somebody else has started.
 stop_distribution(Deadline) ->
     _ = net_kernel:stop(),
     await_not_alive(Deadline).

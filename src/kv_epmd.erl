@@ -1,5 +1,4 @@
-%% @doc EPMD, the daemon that knows which node listens on which port: whether it runs, starting it, and
-%% what it has.
+%% @doc EPMD, the daemon that maps node names to ports: checks whether it runs, starts it, and asks for its names.
 %% @private
 -module(kv_epmd).
 
@@ -11,7 +10,7 @@
 -define(START_TIMEOUT, 5000).
 -define(POLL, 10).
 
-%% @doc The port that this VM looks for EPMD on: the emulator puts ERL_EPMD_PORT into the argument
+%% @doc Returns the port on which this VM looks for EPMD. The emulator puts ERL_EPMD_PORT into the argument
 %% `-epmd_port' (kernel, erl_epmd.erl, get_epmd_port/0).
 -spec port() -> inet:port_number().
 port() ->
@@ -20,7 +19,7 @@ port() ->
         _ -> ?DEFAULT_PORT
     end.
 
-%% @doc Whether something answers there as EPMD does: NAMES_REQ is answered with EPMD's own port first
+%% @doc Returns `true' if an EPMD answers there: the answer to NAMES_REQ begins with the port of EPMD
 %% (erts/epmd/src/epmd_srv.c, do_request).
 -spec is_running() -> boolean().
 is_running() ->
@@ -64,7 +63,7 @@ executable() ->
         false -> os:find_executable("epmd")
     end.
 
-%% The daemon leaves a parent behind that ends at once; then it takes a moment to listen.
+%% The daemon's parent ends at once; the daemon itself takes a moment to listen.
 await_started(Port, Deadline) ->
     receive
         {Port, {exit_status, _}} -> await_running(Deadline)
@@ -91,8 +90,8 @@ not_started() ->
     Text = io_lib:format("started epmd, but nothing listens on port ~b of 127.0.0.1", [port()]),
     {error, {no_epmd, iolist_to_binary(Text)}}.
 
-%% @doc Waits until EPMD has forgotten a node, at most that many milliseconds. EPMD notices the end of a
-%% node by the end of its connection, which is soon after but not at the same time.
+%% @doc Waits until EPMD has forgotten a node, at most for Timeout milliseconds. EPMD notices the end of a node by the
+%% end of its connection, which comes soon after.
 -spec await_unregistered(node(), non_neg_integer()) -> ok | timeout.
 await_unregistered(Node, Timeout) ->
     [Alive, _Host] = string:split(atom_to_list(Node), "@"),

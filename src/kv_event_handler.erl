@@ -1,7 +1,7 @@
-%% @doc A handler of an event manager that asked for losses: it runs a user's handler, and is the one of which
-%% {@link kv_event_manager:lost/2} knows that it does.
+%% @doc A handler of an event manager that runs a user's handler and asks for losses. {@link kv_event_manager:lost/2}
+%% recognises it by its module.
 %%
-%% Other handlers are never sent `{lost, Name, Pid}': one that has no clause for it would be removed for that.
+%% Other handlers never get `{lost, Name, Pid}': gen_event would remove a handler that has no clause for it.
 %% @private
 -module(kv_event_handler).
 -behaviour(gen_event).

@@ -1,15 +1,16 @@
-%% @doc The event manager: a plain `gen_event' that hears of every bucket of the registry.
+%% @doc The event manager: a plain `gen_event' that gets an event for every bucket of the registry.
 %%
-%% Its handlers get `{create, Name, Pid}' when a bucket was made and `{exit, Name, Pid}' when one has
-%% ended, always after the registry changed; Name is a binary and Pid the native process.
+%% Its handlers get `{create, Name, Pid}' when a bucket has been created and `{exit, Name, Pid}' when a bucket has
+%% ended. The registry has already changed by then. Name is a binary, and Pid is the native process.
 %%
 %% ```
 %% ok = gen_event:add_handler(kv_event_manager, my_handler, []).
 %% '''
 %%
-%% A handler that was added by {@link add_handler/4} with `[lost]' also gets `{lost, Name, Pid}' for each bucket and registry
-%% of this VM that was lost with its node: Name is its label, a binary, or the name that it was started with, Pid the
-%% native process. Processes without either are not told of. No `exit' comes for what was lost.
+%% A handler that was added by {@link add_handler/4} with `[lost]' also gets `{lost, Name, Pid}' for each bucket and
+%% registry of this VM that was lost with its node. Name is the label, a binary, or the name with which the process
+%% was started, and Pid is the native process. A process with neither causes no event. Lost processes cause no `exit'
+%% events.
 -module(kv_event_manager).
 
 -export([start_link/1, child_spec/1, add_handler/4, delete_handler/3, lost/2]).
@@ -24,21 +25,21 @@
 start_link(Name) when is_atom(Name) ->
     gen_event:start_link({local, Name}).
 
-%% @doc Its child specification.
+%% @doc Returns a child specification.
 -spec child_spec(atom()) -> supervisor:child_spec().
 child_spec(Name) ->
     #{
         id => Name,
         start => {?MODULE, start_link, [Name]},
         restart => permanent,
-        %% Handlers are the user's: what a gen_server usually gets to finish.
+        %% Handlers are the user's code, so the manager gets the usual time of a gen_server.
         shutdown => 5000,
         type => worker,
         modules => dynamic
     }.
 
-%% @doc Adds a handler, as `gen_event:add_handler/3' does; with `lost' among Events it is told of losses as well. To be
-%% removed by {@link delete_handler/3}.
+%% @doc Adds a handler, as `gen_event:add_handler/3' does. With `lost' among Events the handler gets losses as well.
+%% Remove the handler with {@link delete_handler/3}.
 -spec add_handler(manager(), handler(), term(), [lost]) -> term().
 add_handler(Manager, Handler, Arguments, []) ->
     gen_event:add_handler(Manager, Handler, Arguments);
@@ -48,7 +49,8 @@ add_handler(Manager, Handler, Arguments, [lost]) ->
 module_of({Module, _Id}) -> Module;
 module_of(Module) -> Module.
 
-%% @doc Removes a handler, whichever way it was added, and gives what its terminate returned, or `{error, module_not_found}'.
+%% @doc Removes a handler, whichever way it was added. Returns the value of its terminate, or `{error,
+%% module_not_found}'.
 -spec delete_handler(manager(), handler(), term()) -> term().
 delete_handler(Manager, Handler, Arguments) ->
     case gen_event:delete_handler(Manager, {kv_event_handler, Handler}, Arguments) of
@@ -57,7 +59,7 @@ delete_handler(Manager, Handler, Arguments) ->
     end.
 
 %% @private
-%% Handlers may take their time: whoever tells them must not wait.
+%% Handlers may take their time, and the caller must not wait for them.
 -spec lost(atom(), [kv_proxies:proxy()]) -> ok.
 lost(undefined, _Proxies) ->
     ok;

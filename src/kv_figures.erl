@@ -1,4 +1,4 @@
-%% @doc What a proxy shows of its native process in a status report.
+%% @doc The figures of its native process that a proxy shows in a status report.
 %% @private
 -module(kv_figures).
 
@@ -6,8 +6,8 @@
 
 -define(TIMEOUT, 100).
 
-%% @doc What the native process is made of, for those who look. A node that does not answer in a moment is not waited for:
-%% then it is what was known last, and of when that is. The dictionary has it, too.
+%% @doc Returns figures of the native process. If the node does not answer within a moment, returns the last known
+%% figures and their age. The process dictionary keeps them, too.
 -spec of_native(pid()) -> map().
 of_native(Native) ->
     case lists:member(node(Native), nodes(connected)) andalso kv_inspect:details([Native], plain, ?TIMEOUT) of

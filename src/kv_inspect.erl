@@ -1,8 +1,8 @@
-%% @doc What native processes are made of, asked of their node from outside.
+%% @doc Asks a node what its native processes are, from outside.
 %%
-%% Nothing here is a message to the process that is looked at, except that a registry is asked for its names: so
-%% suspended processes can be looked at, too. Every function waits no longer than it is told, leaves no message behind,
-%% and makes no atom.
+%% No function sends a message to the process that is inspected, so suspended processes can be inspected, too. The one
+%% exception: a registry is asked for its names. Every function returns within its timeout, leaves no message behind,
+%% and creates no atom.
 %% @private
 -module(kv_inspect).
 
@@ -14,7 +14,7 @@
 -type process() :: #{
     pid := pid(),
     kind := kind(),
-    %% The name of a bucket, or that under which the process is registered on its node.
+    %% The name of a bucket, or the name under which the process is registered on its node.
     name := binary() | atom(),
     owner := pid() | undefined,
     %% Keys of a bucket, names of a registry.
@@ -27,7 +27,7 @@
     monitors => non_neg_integer(),
     monitored_by => non_neg_integer()
 }.
-%% What there is to know of every process at once: see fold/4.
+%% What fold/4 tells of every process.
 -type row() :: #{
     pid := pid(),
     kind := kind(),
@@ -42,8 +42,9 @@
 %% A registry of many names has to copy them.
 -define(NAMES_TIMEOUT, 1000).
 
-%% @doc The processes, in the order of their pids; `undefined' for one that is dead. With `relations' also how many
-%% links and monitors each has, and its owner where it did not make the process itself. All questions go out at once.
+%% @doc Returns the processes in the order of Pids; `undefined' for one that is dead. With `relations', the maps also
+%% have the number of links and monitors, and the owner of a process that its owner did not start itself. All
+%% questions are sent at once.
 -spec details([pid()], plain | relations, timeout()) -> {ok, [process() | undefined]} | failure().
 details(Pids, Which, Timeout) ->
     within(fun() -> ask(Pids, items(Which)) end, Timeout).
@@ -91,13 +92,13 @@ name(Label, _Registered) when is_binary(Label) -> Label;
 name(_Label, []) -> undefined;
 name(_Label, Registered) -> Registered.
 
-%% Buckets and registries monitor their owner first of all. One without an owner belongs to whoever made it; what the
-%% node made is its own parent.
+%% Buckets and registries monitor their owner first of all. A process without an owner belongs to its parent. The
+%% parent of a process that the node itself has started is that process.
 owner(_Pid, #{monitors := [{process, Owner} | _], initial_call := {kv_bucket, _, _}}) -> Owner;
 owner(Pid, #{parent := Pid}) -> undefined;
 owner(_Pid, #{parent := Parent}) -> Parent.
 
-%% Only registries themselves know how many names they have.
+%% Only a registry itself knows how many names it has.
 names(Processes) ->
     Asked = [{Process, names_request(Process)} || Process <- Processes],
     [size(Process, Request) || {Process, Request} <- Asked].
@@ -154,8 +155,8 @@ module(Text) ->
         _ -> kv_bucket
     end.
 
-%% @doc The native process behind a pid: its own, or that of a proxy on any node. `{error, noproc}': the process is dead;
-%% `{error, not_kv}': it is something else.
+%% @doc Returns the native process behind a pid, which is a native process or a proxy of any node. `{error, noproc}':
+%% the process is dead. `{error, not_kv}': it is another process.
 -spec native(pid(), timeout()) -> {ok, pid()} | failure().
 native(Pid, Timeout) ->
     case within(fun() -> behind(Pid) end, Timeout) of
@@ -179,15 +180,15 @@ behind(_Pid, {dictionary, Dictionary}) ->
 behind(_Pid, undefined) ->
     noproc.
 
-%% @doc Whether a node that is connected is a C node.
+%% @doc Returns `true' if a connected node is a C node.
 -spec is_native(node(), timeout()) -> {ok, boolean()} | failure().
 is_native(Node, Timeout) ->
     within(fun() -> kv_native:kind(Node) =:= native end, Timeout).
 
-%% @doc Runs a fun in a process of its own, for so long. So a late answer, or a connection that takes up nothing, is
-%% not the caller's concern.
+%% @doc Runs a fun in a process of its own, at most for Timeout milliseconds. So the caller is not affected by a late
+%% answer, or by a connection that blocks.
 %%
-%% The value comes as the reason of an exit: it is there with the end of the process, or never.
+%% The value is the exit reason of that process, so it arrives with the end of the process or never.
 -dialyzer({nowarn_function, within/2}).
 -spec within(fun(() -> Value), timeout()) -> {ok, Value} | failure().
 within(Fun, Timeout) ->

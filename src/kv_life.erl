@@ -1,6 +1,6 @@
-%% @doc The native process of a proxy: making it, filling it, losing it with its node, and finding it again.
+%% @doc The life of the native process of a proxy: created, filled, lost with its node, and found again.
 %%
-%% The loss of the node is another matter than the end of the native process:
+%% The loss of the node and the end of the native process are different events:
 %%
 %% ```
 %%  making --> filling --> here --connection lost--> lost --same program is back--> here
@@ -10,7 +10,8 @@
 %%     +----------------------node is up------------ away              +--> the proxy ends
 %% '''
 %%
-%% All of it happens by messages to the proxy, which {@link progress/2} reads: the proxy can be told to stop at any time.
+%% All of this is driven by messages to the proxy, which it passes to {@link progress/2}. So the proxy can be told to
+%% stop at any time.
 %% @private
 -module(kv_life).
 
@@ -19,16 +20,16 @@
 
 -export_type([t/0, event/0, on_node_down/0]).
 
-%% `branch' is for the registry of kv's own tree, which its parent ends when the node is lost.
+%% `branch' is for the registry of kv's own tree. Its supervisor ends it when the node is lost.
 -type on_node_down() :: stay | exit | branch.
 -type phase() :: here | lost | away | {making, kv_native:making()} | {filling, pid(), reference()}.
-%% Where the native process came to be by a message.
+%% What a message has done to the native process.
 -type event() :: here | lost | on_its_way.
 
 -record(life, {
     kind :: kv_proxy:kind(),
     server :: atom(),
-    %% Of the native process, without its owner.
+    %% Options of the native process, without its owner.
     options :: [tuple()],
     on_node_down :: on_node_down(),
     fill :: undefined | {module(), atom(), [term()]},
@@ -38,23 +39,23 @@
     monitor :: undefined | kv_native:monitor(),
     filled = false :: boolean(),
     generation = 0 :: non_neg_integer(),
-    %% A monitor on the server that says what becomes of the node, while that is waited for.
+    %% A monitor on kv_nodes, which reports on the node while the proxy waits for it.
     subscription :: undefined | reference(),
-    %% Until when a name that is taken on the node is tried again; undefined: it was not taken.
+    %% Until this time, starting is repeated if the name is taken on the node; undefined: the name was free.
     name_deadline :: undefined | integer()
 }).
 
 -opaque t() :: #life{}.
 
-%% A name is free again as soon as its owner has ended, and that owner may be ending just now.
+%% A name is free again once its owner has ended, and the owner may be about to end.
 -define(NAME_TIMEOUT, 1000).
 -define(NAME_POLL, 10).
-%% How long the monitor of a process whose node is lost may take to say so.
+%% How long the DOWN of a process whose node is lost may take.
 -define(LOSS_TIMEOUT, 1000).
-%% How long kv's own registry waits for its supervisors to notice that the node is lost: ending at once would only use up the
-%% intensity of the one between.
+%% How long kv's own registry waits for its supervisors to notice that the node is lost. If it ended at once, it would
+%% only use up the intensity of the supervisor in between.
 -define(BRANCH_END_TIMEOUT, 1000).
-%% As many as the native process takes: c_src/kv/start.c.
+%% The native process takes no more: c_src/kv/start.c.
 -define(ANCESTORS_MAX, 16).
 
 -spec new(#{
@@ -71,27 +72,27 @@ new(#{kind := Kind, server := Server, options := Options, on_node_down := OnNode
 phase(#life{phase = Phase}) when is_atom(Phase) -> Phase;
 phase(#life{phase = Phase}) -> element(1, Phase).
 
-%% @doc The native process, if there is one.
+%% @doc Returns the native process, if there is one.
 -spec native(t()) -> pid() | undefined.
 native(#life{native = Native}) -> Native.
 
 -spec generation(t()) -> non_neg_integer().
 generation(#life{generation = Generation}) -> Generation.
 
-%% @doc What callers are told when the node is lost.
+%% @doc Returns the reason that callers get when the node is lost.
 -spec nodedown(t()) -> {nodedown, node()}.
 nodedown(#life{place = #{node := Node}}) -> {nodedown, Node}.
 
-%% @doc Whether it is at something for which the user says how long it takes.
+%% @doc Returns `true' while the user's function fills the native process, which may take any time.
 -spec may_take_long(t()) -> boolean().
 may_take_long(Life) -> phase(Life) =:= filling.
 
-%% @doc The process that fills the native one now, if there is one.
+%% @doc Returns the process that is filling the native process, if any.
 -spec filler(t()) -> pid() | undefined.
 filler(#life{phase = {filling, Filler, _}}) -> Filler;
 filler(_Life) -> undefined.
 
-%% @doc Begins to make the native process.
+%% @doc Begins to create the native process.
 -spec make(kv_nodes:place(), t()) -> t().
 make(#{node := Node} = Place, #life{kind = Kind, generation = Generation, place = Before} = Life) ->
     Options = [{owner, self()}, {ancestors, ancestors()}, {generation, Generation + 1} | again(Place, Before)],
@@ -101,11 +102,12 @@ make(#{node := Node} = Place, #life{kind = Kind, generation = Generation, place 
 module(bucket) -> kv_bucket;
 module(registry) -> kv_registry.
 
-%% The program may have made a process and not been able to say so: only one is to be left.
+%% The program may have created a process without being able to say so. `only' ends it.
 again(#{creation := Creation}, #{creation := Creation}) -> [{only, true}];
 again(_Place, _Before) -> [].
 
-%% @doc What a message does: how it goes on, or why the proxy ends; `other': the message is not about this.
+%% @doc Handles a message. Returns the event, or why the proxy must end, or `other' if the message is about something
+%% else.
 -spec progress(term(), t()) -> {event(), t()} | {leave, term(), t()} | other.
 progress(make_again, #life{phase = away, place = Place, name_deadline = Deadline} = Life) when is_integer(Deadline) ->
     {on_its_way, make(Place, Life)};
@@ -171,7 +173,7 @@ run({Module, Function, Arguments}, Native, Proxy) ->
 filled({filled, {error, Reason}}, Life) -> {leave, Reason, Life};
 filled({filled, error}, Life) -> {leave, fill_failed, Life};
 filled({filled, _}, Life) -> {here, Life#life{phase = here, filled = true}};
-%% The process that it was to fill is lost, it seems: then its monitor says so in a moment.
+%% The native process seems to be lost. If it is, its monitor will say so in a moment.
 filled({{nodedown, Node}, _} = Reason, #life{place = #{node := Node}} = Life) ->
     Monitor = make_ref(),
     _ = erlang:send_after(?LOSS_TIMEOUT, self(), {'DOWN', Monitor, process, self(), {not_lost, Reason}}),
@@ -192,7 +194,7 @@ stop_filling(Life) ->
 native_lost(Life) ->
     watch_node(lost, (stop_filling(Life))#life{phase = lost}).
 
-%% The event is that of the loss, whatever is known of the node by now.
+%% Returns Event, even if the node is back by now.
 watch_node(Event, #life{server = Server, subscription = Before} = Life) ->
     _ = is_reference(Before) andalso erlang:demonitor(Before, [flush]),
     {Status, Subscription} = kv_nodes:subscribe(Server),
@@ -201,7 +203,7 @@ watch_node(Event, #life{server = Server, subscription = Before} = Life) ->
         Other -> Other
     end.
 
-%% The same connection as before: kv_node has not noticed yet that it is lost, and will say so.
+%% The same connection as before: kv_node has not yet noticed the loss, and will report it.
 node_is({up, #{connection := Connection}}, #life{place = #{connection := Connection}} = Life) ->
     {on_its_way, Life};
 node_is({up, #{creation := Creation} = Place}, #life{phase = lost, place = #{creation := Creation}} = Life) ->
@@ -232,7 +234,7 @@ program_gone(Status, #life{on_node_down = stay} = Life) ->
 
 %%% Ending it
 
-%% @doc Ends the native process; `lost': it ends later, or has ended with its node.
+%% @doc Ends the native process. Returns `lost' if the process has ended with its node, or will end later.
 -spec end_native(term(), t()) -> ended | lost.
 end_native(Reason, #life{phase = Phase, native = Native, monitor = Monitor, server = Server} = Life) when
     Phase =:= here; element(1, Phase) =:= filling
@@ -243,13 +245,14 @@ end_native(_Reason, Life) ->
     ok = give_up(Life),
     lost.
 
-%% @doc Makes no more of it. A native process that was made, or is found, without its owner ends.
+%% @doc Gives up creating and filling. A native process that was created meanwhile, or is found again, ends because it
+%% has no owner.
 -spec give_up(t()) -> ok.
 give_up(#life{phase = {making, Making}}) -> kv_native:abandon(Making);
 give_up(Life) -> _ = stop_filling(Life), ok.
 
-%% What is above the proxy, for the tree that the node draws of itself. A name alone would not do: it is of
-%% this node, and a viewer wants a pid to open.
+%% The processes above the proxy, for the tree that the node draws of itself. A name alone is not enough: the name is
+%% known on this node only, and a viewer needs a pid to open.
 ancestors() ->
     Known = [Ancestor || Name <- get('$ancestors'), {ok, Ancestor} <- [ancestor(Name)]],
     lists:sublist(Known, ?ANCESTORS_MAX).

@@ -1,36 +1,36 @@
-%% @doc What the nodes that this VM knows take as one message, so that what is too large need not be sent to be refused.
+%% @doc How large a message each known node takes, so that a request that is too large need not be sent to be refused.
 %% @private
 -module(kv_limits).
 
 -export([least/0, set/2, forget/1, of_node/1, check/2]).
 
 -define(KEY(Node), {?MODULE, Node}).
-%% No node has a lower limit: kv_node_options, `max_frame'.
+%% The lower bound of the option max_frame: see kv_node_options.
 -define(LEAST, 4096).
 
-%% @doc The lowest limit that a node can have.
+%% @doc Returns the lowest limit that a node can have.
 -spec least() -> pos_integer().
 least() ->
     ?LEAST.
 
-%% @doc From now on it is known that Node takes messages of at most MaxFrame bytes.
+%% @doc Remembers that Node takes messages of at most MaxFrame bytes.
 -spec set(node(), pos_integer()) -> ok.
 set(Node, MaxFrame) ->
     persistent_term:put(?KEY(Node), MaxFrame).
 
-%% @doc And no more.
+%% @doc Forgets the limit of Node.
 -spec forget(node()) -> ok.
 forget(Node) ->
     _ = persistent_term:erase(?KEY(Node)),
     ok.
 
-%% @doc The limit of a node, `infinity' when it is not known.
+%% @doc Returns the limit of a node, or `infinity' if it is not known.
 -spec of_node(node()) -> pos_integer() | infinity.
 of_node(Node) ->
     persistent_term:get(?KEY(Node), infinity).
 
-%% @doc Whether a request with these arguments is too large for the node of the process that it is for, as far as that is
-%% seen for nothing: by the size of a binary, where the node is known.
+%% @doc Returns an error if a request with these arguments is too large for the node of Server. Checks only what costs
+%% nothing: the size of a binary, if the limit of the node is known.
 -spec check(gen_server:server_ref(), [term()]) -> ok | {error, {too_large, pos_integer()}}.
 check(Server, [Argument | _]) when is_binary(Argument), byte_size(Argument) >= ?LEAST ->
     check_size(byte_size(Argument), Server);

@@ -1,11 +1,11 @@
-%% @doc Reads of buckets and registries of this host without a call: from the memory of their node, which this VM maps
-%% read-only (docs/store-format.md).
+%% @doc Reads buckets and registries of this host without a call, from the memory of their node. This VM maps that
+%% memory read-only (docs/store-format.md).
 %%
-%% Every function that reads answers `call' whenever the process itself is to be asked instead: its node is on another
-%% host or does not share its memory, the process is dead or suspended, key or value are large, and so on.
+%% Every function that reads returns `call' if the process itself must be asked instead: its node is on another host
+%% or does not share its memory, the process is dead or suspended, the key or the value is large, and so on.
 %%
-%% The watcher of a node (see {@link kv_watcher}) opens its memory, and closes it before it ends. So nobody who has learned
-%% from a call that a node is lost reads from it any more.
+%% The watcher of a node (see {@link kv_watcher}) opens the memory, and closes it before it ends. So a process that
+%% has learned from a call that a node is lost can no longer read from that node.
 %% @private
 -module(kv_local).
 
@@ -16,23 +16,23 @@
 -export_type([answer/1]).
 
 -type answer(T) :: T | call.
-%% What is published: the arenas of nodes; the native processes of registries, by their proxies and their names, with the
-%% arena that they are in, if it is open yet. Once an arena was open the map is never empty again: what is sent to a proxy
-%% whose node is away must be remembered, too.
+%% What is published: the arena of each node, and the native process of each registry, under its proxy and its name,
+%% with the arena if it is open already. Once an arena has been open, the map is never empty again, because messages
+%% to a proxy whose node is away must be remembered, too.
 -type published() :: #{node() => kv_nif:arena(), pid() | atom() => registry() | used}.
 -type registry() :: {kv_nif:arena(), pid()} | pid().
 
 -define(PUBLISHED, ?MODULE).
 -define(USED, '$kv_local').
-%% In the dictionary of a process: buckets that it has sent something that they may not have handled yet. When there are
-%% more than so many it reads nothing locally any more.
+%% Key in the process dictionary: buckets to which the process has sent messages that they may not have handled yet.
+%% If there are more than SENT_MAX, the process reads nothing locally any more.
 -define(SENT, '$kv_sent').
 -define(SENT_MAX, 1000).
 -define(PLACE_TIMEOUT, 5000).
 
 %%% Reading
 
-%% @doc The value of a key, as kv_bucket:fetch/2 answers.
+%% @doc Returns the value of a key, as kv_bucket:fetch/2 does.
 -spec fetch(gen_server:server_ref(), term()) -> answer({ok, term()} | error).
 fetch(Pid, Key) when is_pid(Pid) ->
     case persistent_term:get(?PUBLISHED, #{}) of
@@ -51,7 +51,7 @@ checked({ok, _} = Found) -> Found;
 checked(error) -> error;
 checked(_Reason) -> call.
 
-%% @doc Whether there is a value.
+%% @doc Returns `true' if there is a value.
 -spec has_key(gen_server:server_ref(), term()) -> answer(boolean()).
 has_key(Server, Key) ->
     with_arena(Server, fun(Pid, Arena) ->
@@ -61,7 +61,7 @@ has_key(Server, Key) ->
         end
     end).
 
-%% @doc The number of keys.
+%% @doc Returns the number of keys.
 -spec size(gen_server:server_ref()) -> answer(non_neg_integer()).
 size(Server) ->
     with_arena(Server, fun(Pid, Arena) ->
@@ -71,7 +71,7 @@ size(Server) ->
         end
     end).
 
-%% @doc The values of Keys, all of one moment: only when the bucket did not change meanwhile.
+%% @doc Returns the values of Keys, all from the same moment. Only succeeds if the bucket did not change meanwhile.
 -spec get_many(gen_server:server_ref(), [term()], term()) -> answer({ok, [term()]}).
 get_many(Server, Keys, Default) ->
     with_arena(Server, fun(Pid, Arena) ->
@@ -95,8 +95,8 @@ get_all([], _Default, Arena, Pid, Before, Values) ->
 get_all(_Improper, _Default, _Arena, _Pid, _Before, _Values) ->
     call.
 
-%% @doc The bucket of a name, as kv_registry:lookup/2 answers, if there is one: a name that is not there may be about to
-%% be, and the registry waits until it is.
+%% @doc Returns the bucket with a name, as kv_registry:lookup/2 does, if there is one. If there is none, the registry
+%% must be asked: the name may be about to be created, and the registry waits until it is.
 -spec lookup(gen_server:server_ref(), term()) -> answer({ok, pid()}).
 lookup(Registry, Name) when is_binary(Name) ->
     case persistent_term:get(?PUBLISHED, #{}) of
@@ -129,7 +129,7 @@ with_arena(Pid, Read) when is_pid(Pid) ->
 with_arena(Name, Read) ->
     by_proxy(persistent_term:get(?PUBLISHED, #{}), Name, fun(Native) -> with_arena(Native, Read) end).
 
-%% A bucket that is given by its proxy. Nothing is looked up where nothing is read locally.
+%% A bucket that is given by its proxy. Looks nothing up if this VM reads nothing locally.
 by_proxy(Published, _Proxy, _Read) when map_size(Published) =:= 0 ->
     call;
 by_proxy(_Published, Server, Read) ->
@@ -141,7 +141,7 @@ by_proxy(_Published, Server, Read) ->
 by_proxy_after(_Proxy, Native, undefined, Read) ->
     Read(Native);
 by_proxy_after(Proxy, Native, Sent, Read) ->
-    %% A call by the proxy comes after what was sent to either.
+    %% A call to the proxy comes after all that was sent to either address.
     case after_sent(Proxy, Sent, fun() -> read end) of
         read -> Read(Native);
         call -> forget(Native, get(?SENT))
@@ -152,8 +152,8 @@ forget(_Native, _Sent) -> call.
 
 %%% Order
 
-%% @doc This process has sent a bucket something and not waited for it. Its next read from it is a call, which comes
-%% after what was sent, as messages do.
+%% @doc Called when this process has sent something to a bucket and not waited for the answer. The next read of that
+%% bucket is a call, which the bucket handles after what was sent.
 -spec sent(gen_server:server_ref()) -> ok.
 sent(Pid) when is_pid(Pid), node(Pid) =/= node() ->
     case persistent_term:get(?PUBLISHED, #{}) of
@@ -166,7 +166,7 @@ sent(Proxy) ->
         _Published -> sent_by(kv_proxies:known(Proxy))
     end.
 
-%% By either address: the proxy may have another native process when it is read.
+%% Remembers both addresses: the proxy may have another native process by the time it is read.
 sent_by(none) ->
     ok;
 sent_by({Proxy, Native}) ->
@@ -190,14 +190,14 @@ after_sent(Pid, Sent, Read) ->
 
 %%% Proxies
 
-%% @doc Lets this VM read a registry that is known by its proxy, and by the local name of the proxy if it has one.
+%% @doc Lets this VM read a registry that is given by its proxy, or by the local name of its proxy.
 -spec publish_registry(pid(), undefined | atom(), pid()) -> ok.
 publish_registry(Proxy, Name, Native) ->
     gen_server:cast(kv_watcher, {registry, Proxy, Name, Native}).
 
-%% @doc Enters a proxy among those that are known ({@link kv_proxies}). A bucket is read locally by its proxy if its node is
-%% read so: from then on or never, because somebody who sends to the proxy and then reads must not be noted for one of the
-%% two only.
+%% @doc Enters a proxy into {@link kv_proxies}. A bucket can be read locally by its proxy if its node is read locally
+%% at this moment, and otherwise never. If that changed later, a process that sends to the proxy and then reads could
+%% miss its own message.
 -spec publish_proxy(kv_proxies:proxy()) -> ok.
 publish_proxy(Proxy) ->
     ok = kv_on_demand:ensure(kv_watcher),
@@ -207,14 +207,14 @@ publish_proxy(Proxy) ->
         exit:_ -> ok
     end.
 
-%%% Opening and closing: for the server of kv_watcher alone, which changes what is published one step after the other
+%%% Opening and closing: called by the server of kv_watcher only, so that changes come one after the other
 
-%% @doc Whether processes of that node are read without a call.
+%% @doc Returns `true' if this VM reads processes of that node locally.
 -spec is_open(node()) -> boolean().
 is_open(Node) ->
     is_map_key(Node, persistent_term:get(?PUBLISHED, #{})).
 
-%% @doc Maps the memory of a node, if it shares it with this VM.
+%% @doc Maps the memory of a node, if the node shares it with this VM.
 -spec open(node()) -> {ok, kv_nif:arena()} | {error, term()}.
 open(Node) ->
     case kv_nif:load() of
@@ -232,7 +232,7 @@ open_loaded(Node) ->
         error:Reason -> {error, Reason}
     end.
 
-%% @doc From now on nobody reads from it.
+%% @doc Closes the arena: no more reads from it.
 -spec close(kv_nif:arena()) -> ok.
 close(Arena) ->
     _ = kv_nif:close_arena(Arena),
@@ -248,7 +248,7 @@ publish(Node, Arena) ->
 opened(Node, Arena, Native) when is_pid(Native), node(Native) =:= Node -> {Arena, Native};
 opened(_Node, _Arena, Value) -> Value.
 
-%% @doc And no more: neither from a node, nor by way of the registries that were there.
+%% @doc Stops reading from a node, and from the registries that were on it.
 -spec withdraw(node()) -> ok.
 withdraw(Node) ->
     update(fun(Published) ->
@@ -278,7 +278,7 @@ registry(Published, Native) ->
         #{} -> Native
     end.
 
-%% @doc Takes everything back.
+%% @doc Withdraws everything.
 -spec reset() -> ok.
 reset() ->
     update(fun(Published) -> maps:with([?USED], Published) end).

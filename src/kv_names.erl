@@ -1,31 +1,31 @@
-%% @doc How a person recognises a proxy: by the name of its bucket.
+%% @doc Names proxies after their buckets, so that a person can recognise them in Observer.
 %%
-%% From OTP 27 on a process can have a label, any term, and Observer writes it into the box of the process; no atom
-%% is made. Before, Observer has only the name that a process is registered under, and that is an atom. So there a
-%% proxy is registered as `kv: ' and the name of its bucket, as long as fewer than `observer_names' atoms were made
-%% for it in this VM: an atom is never given back, and names of buckets come from users. An atom that is there already
-%% costs nothing, so a bucket that comes again gets its name again.
+%% From OTP 27 on a process can have a label, any term, which Observer writes into the box of the process. No atom is
+%% needed. Before OTP 27, Observer shows only the registered name, an atom. There a proxy is registered as `kv: ' and
+%% the name of its bucket, as long as kv has created fewer than `observer_names' atoms in this VM: users choose the
+%% names of buckets, and an atom is never freed. An atom that exists already costs nothing, so a bucket that comes
+%% back gets its name again.
 %% @private
 -module(kv_names).
 
 -export([allow/2, set/2, made/0]).
 
 -define(COUNTER, {?MODULE, counter}).
-%% Longer ones are no help in a box, and an atom has at most 255 characters.
+%% Longer names do not fit into a box, and an atom has at most 255 characters.
 -define(LONGEST, 60).
 
-%% @doc How many atoms may be made in this VM for the proxies of the node with this local name.
+%% @doc Sets how many atoms kv may create in this VM for the proxies of the node with this local name.
 -spec allow(atom(), non_neg_integer()) -> ok.
 allow(Server, Limit) ->
     _ = counter(),
     persistent_term:put({?MODULE, Server}, Limit).
 
-%% @doc How many atoms were made so far.
+%% @doc Returns how many atoms kv has created so far.
 -spec made() -> non_neg_integer().
 made() ->
     atomics:get(counter(), 1).
 
-%% One for the VM, as there is one table of atoms; it is never erased.
+%% One counter for the VM, because there is one table of atoms. It is never erased.
 counter() ->
     case persistent_term:get(?COUNTER, undefined) of
         undefined ->
@@ -35,7 +35,7 @@ counter() ->
             Counter
     end.
 
-%% @doc Names the calling process after a bucket of the node with this local name, if it can be done.
+%% @doc Names the calling process after a bucket of the node with this local name, if possible.
 -spec set(atom(), binary() | undefined) -> ok.
 -if(?OTP_RELEASE >= 27).
 set(_Server, undefined) -> ok;
@@ -73,7 +73,7 @@ atom(Text, Limit) ->
         error:badarg -> new_atom(Text, Limit)
     end.
 
-%% Counted before it is made: however many ask at once, there are never more.
+%% Counted before the atom is created, so that concurrent callers never create too many.
 new_atom(Text, Limit) ->
     case atomics:add_get(counter(), 1, 1) =< Limit of
         true ->
@@ -83,7 +83,7 @@ new_atom(Text, Limit) ->
             undefined
     end.
 
-%% It is named already, or another bucket of that name is there.
+%% The process has a name already, or there is another bucket of that name.
 try_register(Name) ->
     try register(Name, self()) of
         true -> ok

@@ -1,8 +1,8 @@
-%% @doc Starting and ending one native process, from the process that owns it.
+%% @doc Starts and ends one native process, from the process that owns it.
 %%
-%% A start is a request and up to three messages: the reply to the spawn request, the acknowledgement of the new process,
-%% or the end of it. {@link request/3} sends the request, {@link made/2} reads the messages, so that a process can do
-%% other things meanwhile.
+%% A start is a request and up to three messages: the reply to the spawn request, the acknowledgement of the new
+%% process, or its end. {@link request/3} sends the request, and {@link made/2} reads the messages, so that the caller
+%% can do other things meanwhile.
 %% @private
 -module(kv_native).
 
@@ -11,7 +11,7 @@
 -export_type([monitor/0, making/0]).
 
 -type monitor() :: reference().
-%% A start under way: the process is known once the request is answered.
+%% A start under way. The pid is known once the request has been answered.
 -opaque making() :: {node(), reference(), pid() | undefined}.
 
 %% Nobody is registered under this name on any node.
@@ -38,13 +38,13 @@ kind(Node) ->
 plain_or_lost({reply, _}) -> plain;
 plain_or_lost({error, _}) -> exit(noconnection).
 
-%% @doc Asks for a process. What comes of it, {@link made/2} says.
+%% @doc Requests a process. {@link made/2} reads the outcome.
 -spec request(node(), kv_bucket | kv_registry, [tuple()]) -> making().
 request(Node, Module, Options) ->
     {Node, erlang:spawn_request(Node, Module, init, [Options], [monitor]), undefined}.
 
-%% @doc Whether a message is about a start under way, and what it says: the process serves, there will be none, or
-%% more has to come.
+%% @doc Reads a message. Returns the process if it serves now, or an error if there will be none, or `making' if more
+%% messages must come, or `other' if the message is not about this start.
 -spec made(term(), making()) -> {ok, pid(), monitor()} | {error, term()} | {making, making()} | other.
 made({spawn_reply, Request, ok, Pid}, {Node, Request, undefined}) -> {making, {Node, Request, Pid}};
 made({spawn_reply, Request, error, noconnection}, {Node, Request, _}) -> {error, {nodedown, Node}};
@@ -57,7 +57,7 @@ made({'DOWN', Request, process, _, noconnection}, {Node, Request, _}) -> {error,
 made({'DOWN', Request, process, _, Reason}, {_, Request, _}) -> {error, Reason};
 made(_Message, _Making) -> other.
 
-%% @doc Gives up a start. A process that was made all the same ends: at once, or when its owner does.
+%% @doc Abandons a start. If the process was created nevertheless, it ends at once, or when its owner does.
 -spec abandon(making()) -> ok.
 abandon({_, Request, Pid}) when is_pid(Pid) ->
     true = erlang:demonitor(Request, [flush]),
@@ -79,8 +79,9 @@ abandon({_, Request, undefined}) ->
             end
     end.
 
-%% @doc Ends a native process with Reason. When this returns it is gone, and nobody can reach it, unless its node does not
-%% answer: Answers says so, and then nobody waits for it. `lost': its node is lost, and it with it or later.
+%% @doc Ends a native process with Reason. When this returns `ended', the process is gone, and nobody can reach it.
+%% `lost' means that its node is lost, and the process ends with it or later. If Answers() returns false, the node
+%% does not answer, and this function does not wait.
 -spec stop(pid(), monitor(), term(), fun(() -> boolean())) -> ended | lost.
 stop(Native, Monitor, Reason, Answers) ->
     ok = ask_to_end(Native, Reason),
@@ -106,8 +107,8 @@ await_end(Monitor, Answers) ->
     after Timeout -> timeout
     end.
 
-%% An exit signal with reason normal is ignored, and kill would come out as killed: both go as the system
-%% message that sys:terminate/2 sends.
+%% A process ignores an exit signal with reason normal, and kill would become killed. Both are sent as the system
+%% message of sys:terminate/2 instead.
 ask_to_end(Native, Reason) when Reason =:= normal; Reason =:= kill ->
     _ = erlang:send(Native, {system, {self(), make_ref()}, {terminate, Reason}}, [noconnect]),
     ok;

@@ -1,9 +1,9 @@
 %% @doc The library `priv/kv_nif.so', which reads the memory of a node of the same host: c_src/nif/.
 %%
-%% It is loaded when it is first asked for, by {@link load/0}; until then each function that reads answers
-%% `not_loaded'. From then on a new version of this module loads it as well, and takes over the arenas of the old one.
+%% {@link load/0} loads the library when it is first needed. Until then each function that reads returns `not_loaded'.
+%% After that, a new version of this module loads the library as well, and takes over the arenas of the old one.
 %%
-%% An answer that is a {@link reason()} means that the node itself is to be asked.
+%% If a function returns a {@link reason()}, the node itself must be asked.
 %% @private
 -module(kv_nif).
 
@@ -12,21 +12,21 @@
 -export_type([arena/0, place/0, reason/0]).
 
 -type arena() :: reference().
-%% Operating system pid, file descriptor there, the arena's identity and its size in bytes.
+%% Operating system pid, file descriptor in that process, identity of the arena, and its size in bytes.
 -type place() :: {pos_integer(), non_neg_integer(), binary(), pos_integer()}.
 -type zeros() :: same | differ.
 -type reason() ::
     %% The process has no table, or has ended.
     gone
-    %% It is suspended.
+    %% The process is suspended.
     | held
-    %% It was written all the time.
+    %% The table was being written all the time.
     | disturbed
-    %% The arena is not what its format says.
+    %% The arena is not in the format that it claims.
     | broken
-    %% The bucket counts uses, to know what to evict.
+    %% The bucket counts uses, to know which entry to evict.
     | counted
-    %% Key or value are too large for a scheduler.
+    %% The key or the value is too large to handle on a scheduler.
     | large
     %% The value has an atom that this VM does not know.
     | unknown
@@ -35,7 +35,7 @@
     | not_loaded.
 
 -define(VERSION, 1).
-%% Set once the library is wanted.
+%% Set once the library has been requested.
 -define(WANTED, {?MODULE, wanted}).
 -on_load(load_again/0).
 -nifs([open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, key/3]).
@@ -49,7 +49,7 @@ load() ->
         {error, Reason} -> {error, Reason}
     end.
 
-%% Of an upgrade. Without the library this module does its work, too.
+%% Called after an upgrade. This module works without the library, too.
 load_again() ->
     _ = persistent_term:get(?WANTED, false) andalso load(),
     ok.
@@ -60,47 +60,47 @@ directory() ->
         Priv -> Priv
     end.
 
-%% @doc Maps the arena of a node whose name is given as text.
+%% @doc Maps the arena of a node. The name of the node is given as text.
 -spec open_arena(place(), binary(), non_neg_integer(), zeros()) -> {ok, arena()} | {error, atom()}.
 open_arena(_Place, _Node, _Creation, _Zeros) ->
     not_loaded({error, not_loaded}).
 
-%% @doc From now on nobody reads from it any more.
+%% @doc Closes the arena: no more reads from it.
 -spec close_arena(arena()) -> ok | not_loaded.
 close_arena(_Arena) ->
     not_loaded(not_loaded).
 
-%% @doc The value of a key in the table of a process.
+%% @doc Returns the value of a key in the table of a process.
 -spec fetch(arena(), pid(), term()) -> {ok, term()} | error | reason().
 fetch(_Arena, _Pid, _Key) ->
     not_loaded(not_loaded).
 
-%% @doc The process of a name in a registry.
+%% @doc Returns the process with a name in a registry.
 -spec lookup(arena(), pid(), binary()) -> {ok, pid()} | error | reason().
 lookup(_Arena, _Pid, _Name) ->
     not_loaded(not_loaded).
 
-%% @doc Whether there is a value.
+%% @doc Returns `true' if there is a value.
 -spec has_key(arena(), pid(), term()) -> boolean() | reason().
 has_key(_Arena, _Pid, _Key) ->
     not_loaded(not_loaded).
 
-%% @doc The number of keys.
+%% @doc Returns the number of keys.
 -spec size(arena(), pid()) -> non_neg_integer() | reason().
 size(_Arena, _Pid) ->
     not_loaded(not_loaded).
 
-%% @doc Bytes that are the same as long as nothing in the table changes.
+%% @doc Returns bytes that are equal as long as nothing in the table changes.
 -spec counters(arena(), pid()) -> binary() | reason().
 counters(_Arena, _Pid) ->
     not_loaded(not_loaded).
 
-%% @doc A key as the store has it: its form, and its bytes. For tests that both ways to make them agree.
+%% @doc Returns a key as the store writes it: its form, and its bytes. For tests that compare the two encoders.
 -spec key(term(), zeros(), direct | generic) -> {0 | 1, binary()} | unknown | not_loaded.
 key(_Key, _Zeros, _Way) ->
     not_loaded(not_loaded).
 
-%% What a function answers as long as the library has not taken its place.
+%% The result of each function until the library replaces it.
 not_loaded(Answer) ->
     try
         erlang:nif_error(not_loaded)

@@ -1,14 +1,18 @@
-%% @doc The process that owns the C program: starts it, connects to it, watches that it answers, and ends it.
+%% @doc The process that owns the C program: starts it, connects to it, checks that it answers, and ends it.
 %%
-%% It is running exactly as long as the program is. While it starts it waits for the program to be ready and
-%% for the connection, so what is started after it can use the node at once. It ends, and leaves it to its
-%% supervisor to start anew, when the program has ended or does not answer.
+%% The process runs exactly as long as the program. It starts only once the program is ready and connected, so
+%% whatever its supervisor starts next can use the node at once. If the program ends or does not answer, the process
+%% ends, and its supervisor starts both again.
 %%
-%% A lost connection is made anew, and nothing that the program holds is lost. Meanwhile the program is asked over its standard
-%% input whether it answers. It is started anew, and empty, when the connection was not back after `reconnect_timeout', or when
-%% the VM has taken another name (`net_kernel:stop/0' and `net_kernel:start/2').
+%% If only the connection is lost, the process dials again, and the program keeps everything. Meanwhile it checks over
+%% the standard input of the program that the program answers. It starts a new, empty program if the connection is not
+%% back after `reconnect_timeout', or if the node name of the VM has changed (`net_kernel:stop/0' and
+%% `net_kernel:start/2').
 %%
-%% Options, all of them optional; the environment of the application `kv' holds those of the node that the application starts:
+%% == Options ==
+%%
+%% All options are optional. The environment of the application `kv' holds the options of the node that the
+%% application starts.
 %% <ul>
 %% <li>`program': Path of the C program. Default: `kv_node' in the priv directory of the application kv. Value: a
 %%     string.</li>
@@ -73,20 +77,22 @@
 %%     state. Default: as this VM expects the answer. Value: `bare' or `tagged'.</li>
 %% </ul>
 %%
-%% Reasons of a failed start, and of an end:
+%% == Reasons ==
+%%
+%% The process fails to start, or ends, with one of these reasons:
 %% <ul>
-%% <li>`{bad_option, Key}': the option is unknown or its value can't be used. Nothing was started.</li>
-%% <li>`{not_alive, Text}': the VM is not distributed, and starting it was forbidden.</li>
+%% <li>`{bad_option, Key}': the option is unknown, or its value is wrong. Nothing was started.</li>
+%% <li>`{not_alive, Text}': the VM is not distributed, and `distribute' is `false'.</li>
 %% <li>`{no_epmd, Text}', `{no_distribution, Why}': EPMD or distribution could not be started.</li>
-%% <li>`{program_missing, Path}', `{program_not_executable, Path}': build it with `make -C c_src'.</li>
-%% <li>`{version_mismatch, Program, Application}': the program is of another version; build it anew.</li>
+%% <li>`{program_missing, Path}', `{program_not_executable, Path}': build the program with `make -C c_src'.</li>
+%% <li>`{version_mismatch, Program, Application}': the program has another version than the application. Build it again.</li>
 %% <li>`{start_timeout, Ms}': the program was not ready in time.</li>
-%% <li>`{not_connected, Node}': the program is ready, but the connection to it could not be made.</li>
-%% <li>`{fatal, Reason, Text}': the program gave up, and says why.</li>
-%% <li>`{exited, Status}', `{killed, Signal}': the program ended without a word.</li>
-%% <li>`{node_unresponsive, Ms}': the program did not answer for that long, and was killed.</li>
-%% <li>`{nodedown, Node}': the connection was lost, and not back after `reconnect_timeout'.</li>
-%% <li>`{vm_renamed, Old, New}': the VM has another name than the program was told.</li>
+%% <li>`{not_connected, Node}': the program is ready, but the VM could not connect to it.</li>
+%% <li>`{fatal, Reason, Text}': the program gave up. The text says why.</li>
+%% <li>`{exited, Status}', `{killed, Signal}': the program ended without a message.</li>
+%% <li>`{node_unresponsive, Ms}': the program did not answer for this long, and was killed.</li>
+%% <li>`{nodedown, Node}': the connection was lost, and was not back after `reconnect_timeout'.</li>
+%% <li>`{vm_renamed, Old, New}': the node name of the VM has changed, and the program knows only the old one.</li>
 %% </ul>
 -module(kv_node).
 -behaviour(gen_server).
@@ -120,12 +126,12 @@
     since :: integer(),
     connection :: kv_connection:t(),
     pulse :: kv_pulse:t(),
-    %% A monitor on the server that tells others of this node.
+    %% A monitor on kv_nodes, which tells others of this node.
     nodes :: undefined | reference(),
     fatal :: undefined | {fatal, atom() | binary(), binary()}
 }).
 
-%% A lost connection is mostly the program's end seen from the other side: its exit status comes soon, and says more.
+%% A lost connection usually means that the program has ended. Its exit status comes soon, and says more.
 -define(EXIT_STATUS_GRACE, 200).
 
 %% @doc Starts a node under the local name `kv_node'.
@@ -146,7 +152,7 @@ start_link(Name, Options) when is_atom(Name) ->
             {error, Reason}
     end.
 
-%% @doc Its child specification. The time to shut down follows from `stop_timeout'.
+%% @doc Returns a child specification. Its shutdown time follows from `stop_timeout'.
 -spec child_spec(atom(), [option()]) -> supervisor:child_spec().
 child_spec(Name, Options) ->
     StopTimeout = proplists:get_value(stop_timeout, Options, 2000),
@@ -154,13 +160,13 @@ child_spec(Name, Options) ->
         id => Name,
         start => {?MODULE, start_link, [Name, Options]},
         restart => permanent,
-        %% End of input and SIGKILL get stop_timeout each; EPMD and distribution need a moment.
+        %% The end of input and SIGKILL get stop_timeout each; EPMD and distribution need a moment.
         shutdown => 2 * StopTimeout + 5000,
         type => worker,
         modules => [?MODULE]
     }.
 
-%% @doc The name of the C node. Exits with `noproc' when it is not running.
+%% @doc Returns the name of the C node. Exits with `noproc' if the node is not running.
 %%
 %% ```
 %% 1> kv_node:name().
@@ -170,7 +176,7 @@ child_spec(Name, Options) ->
 name() ->
     name(default()).
 
-%% @doc The name of the C node that the given kv_node owns. Takes a look at a constant: no message is sent.
+%% @doc Returns the name of the C node that a kv_node owns, without sending a message.
 -spec name(atom()) -> node().
 name(Server) ->
     case kv_node_directory:name(Server) of
@@ -178,34 +184,35 @@ name(Server) ->
         Node -> Node
     end.
 
-%% @doc The local name of the kv_node that buckets use when they are not told another: the first that was
-%% started, `kv_node' when none is running.
+%% @doc Returns the local name of the kv_node that buckets use by default: the first that was started, or `kv_node' if
+%% none is running.
 -spec default() -> atom().
 default() ->
     kv_node_directory:default().
 
-%% @doc The local names of all that run in this VM, the default one first.
+%% @doc Returns the local names of all kv_nodes that run in this VM, the default one first.
 -spec running() -> [atom()].
 running() ->
     kv_node_directory:running().
 
-%% @doc As {@link info/1}, of the default node.
+%% @doc The same as {@link info/1} for the default node.
 -spec info() -> info().
 info() ->
     info(default()).
 
-%% @doc What is known of the node: its name, operating system pid, TCP port, version, creation, the
-%% milliseconds since it is connected, the path of the program, and whether it is read locally: `on', or `{off, Why}'.
+%% @doc Returns a map about the node: its name, operating system pid, TCP port, version and creation, the milliseconds
+%% since the VM has started and connected the program, the path of the program, and `local_reads': `on' if this VM
+%% reads buckets from shared memory, otherwise `{off, Why}'.
 -spec info(gen_server:server_ref()) -> info().
 info(Server) ->
     gen_server:call(Server, info).
 
-%% @doc The operating system pid of the default node.
+%% @doc Returns the operating system pid of the default node.
 -spec os_pid() -> pos_integer().
 os_pid() ->
     os_pid(default()).
 
-%% @doc The operating system pid of the C program.
+%% @doc Returns the operating system pid of the C program.
 -spec os_pid(gen_server:server_ref()) -> pos_integer().
 os_pid(Server) ->
     gen_server:call(Server, os_pid).
@@ -236,14 +243,14 @@ expect(Server, #{start_timeout := Timeout}) ->
     ok = kv_nodes:expected(Server, keeper(), Timeout),
     Nodes.
 
-%% The process at the top of the tree: as long as it lives, this process is started anew after a failure.
+%% The process at the top of the tree. As long as it lives, this process is started again after a failure.
 keeper() ->
     case lists:last(get('$ancestors')) of
         Pid when is_pid(Pid) -> Pid;
         Name -> whereis(Name)
     end.
 
-%% The caller who starts the first program gets the reason as the result.
+%% A failure of the first start is the caller's result. Only later failures are logged.
 cannot_start(Server, Reason, Backoff) ->
     case kv_backoff:is_first(Backoff) of
         true -> ok;
@@ -276,11 +283,11 @@ publish(#state{server = Server, node = Node, options = Options, program = Progra
     kv_node_log:serves(kv_backoff:served(State#state.backoff), Node, kv_node_program:os_pid(Program), Facts),
     announce(State).
 
-%% Without the option only the program knows its limit.
+%% Without the option, only the program knows its limit.
 allow_frames(Node, #{max_frame := MaxFrame}) when is_integer(MaxFrame) -> kv_limits:set(Node, MaxFrame);
 allow_frames(_Node, _Options) -> ok.
 
-%% Each new connection needs this, also one that somebody else has dialled.
+%% Needed for each new connection, even if another process has dialled.
 greet(#state{node = Node, options = #{local_reads := LocalReads} = Options}) ->
     ok = kv_node_start:set_socket(Node, Options),
     _ = kv_watcher:start(Node, LocalReads),
@@ -346,7 +353,7 @@ handle_info({Port, Event}, #state{program = Program} = State) when is_port(Port)
     end;
 handle_info({'EXIT', Port, Reason}, #state{program = Program} = State) when is_port(Port) ->
     case kv_node_program:port(Program) of
-        %% It ended, and nobody heard how.
+        %% The program has ended, and its exit status was not reported.
         Port when Reason =:= epipe -> fail(kv_node_program:exit_reason(unknown, State#state.fatal), State);
         Port when Reason =/= normal -> fail({port_closed, Reason}, State);
         _ -> {noreply, State}
@@ -396,7 +403,7 @@ connection_found(#state{connection = Connection} = State) ->
         false -> connection_back(State)
     end.
 
-%% Greeting takes a round trip, and longer with a node that hangs: a process of its own does it.
+%% Greeting takes a round trip, and longer with a node that hangs. So a process of its own does it.
 connection_back(#state{node = Node, connection = Connection} = State) ->
     {Ms, Found} = kv_connection:found(Connection),
     _ = Ms >= ?EXIT_STATUS_GRACE andalso kv_node_log:connection_back(Node, Ms),
@@ -419,7 +426,7 @@ ping(#state{pulse = Pulse, connection = Connection} = State) ->
         {unresponsive, Ms} -> fail({node_unresponsive, Ms}, State)
     end.
 
-%% A program that has just ended cannot be written to, and that would be all that is learned of its end.
+%% A write to a program that has just ended would fail, and hide the exit status.
 way(Connection) ->
     case {kv_connection:is_up(Connection), kv_connection:age(Connection)} of
         {true, _} -> connection;
@@ -435,8 +442,8 @@ uptime(#state{since = Since}) ->
 
 %%% End
 
-%% Ends this process as an exit signal ends a process that does not trap them: the line in the log says all that a crash
-%% report would, and the supervisor reports the end.
+%% Ends this process as an exit signal ends a process that does not trap exits, without a crash report. The log line
+%% says as much, and the supervisor reports the end.
 -spec fail(term(), #state{}) -> {stop, term(), #state{}}.
 fail(Reason, State) ->
     ok = terminate(Reason, State),

@@ -1,6 +1,6 @@
-%% @doc What is logged of a node as such: one line each when it has started, is lost, cannot start again, and is back.
+%% @doc Log lines about a node: one line each when it has started, is lost, cannot start again, and is back.
 %%
-%% These lines have no domain: the default handler of Erlang's logger shows nothing of a domain that it does not know.
+%% These lines have no domain, because the default handler of Erlang's logger drops lines of unknown domains.
 %% @private
 -module(kv_node_log).
 
@@ -20,12 +20,12 @@
 
 -define(NAMES_MAX, 20).
 
-%% @doc The program serves: for the first time, or again.
+%% @doc Logs that the program serves, for the first time or again.
 -spec serves(first | {back_after, non_neg_integer()}, node(), pos_integer(), map()) -> ok.
 serves(How, Node, OsPid, Facts) ->
     log(notice, "~ts ~ts: OS process ~b, version ~ts~ts", [Node, how(How), OsPid, maps:get(version, Facts), limits(Facts)]).
 
-%% As text: Elixir's logger would write terms in its own way, and over several lines.
+%% As text, because Elixir's logger would format terms in its own way, over several lines.
 log(Level, Format, Arguments) ->
     ?LOG(Level, "~ts", [io_lib:format(Format, Arguments)]).
 
@@ -36,7 +36,7 @@ limits(Facts) ->
     Keys = [max_memory, max_frame, max_depth, max_peers, max_queue],
     [io_lib:format(", ~ts ~b", [Key, Value]) || Key <- Keys, #{Key := Value} <- [Facts], is_integer(Value)].
 
-%% @doc The program is gone, and all that its volatile processes held.
+%% @doc Logs that the program is gone, and what its processes held.
 -spec lost(node(), term(), totals(), [kv_proxies:proxy()]) -> ok.
 lost(Node, Reason, Totals, Proxies) ->
     log(warning, "~ts is lost (~0tp)~ts~ts", [Node, Reason, totals(Totals), named(Proxies)]).
@@ -69,7 +69,7 @@ shown(Name) -> io_lib:format("~0tP", [Name, 9]).
 more(Number) when Number > ?NAMES_MAX -> io_lib:format(", and ~b more", [Number - ?NAMES_MAX]);
 more(_Number) -> "".
 
-%% @doc The program could not be started again.
+%% @doc Logs that the program could not be started again.
 -spec cannot_start(atom(), term(), non_neg_integer()) -> ok.
 cannot_start(Server, Reason, NextMs) ->
     log(error, "~ts cannot start (~0tp), next try ~ts", [kv_text:atom(Server), Reason, in(NextMs)]).
@@ -77,12 +77,12 @@ cannot_start(Server, Reason, NextMs) ->
 in(0) -> "at once";
 in(Ms) -> io_lib:format("in ~b ms", [Ms]).
 
-%% @doc The connection is lost, and the program is running.
+%% @doc Logs that the connection is lost while the program is running.
 -spec connection_lost(node(), non_neg_integer()) -> ok.
 connection_lost(Node, Timeout) ->
     log(warning, "the connection to ~ts is lost; its program is running, and is dialled for ~b ms", [Node, Timeout]).
 
-%% @doc And is back.
+%% @doc Logs that the connection is back.
 -spec connection_back(node(), non_neg_integer()) -> ok.
 connection_back(Node, Ms) ->
     log(notice, "the connection to ~ts is back after ~b ms", [Node, Ms]).

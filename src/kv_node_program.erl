@@ -1,6 +1,6 @@
-%% @doc The C program as a port: starting it, understanding its lines, ending it.
+%% @doc The C program as a port: starts it, reads its lines, ends it.
 %%
-%% What is said is written down in docs/native-protocol.md.
+%% docs/native-protocol.md describes the lines.
 %% @private
 -module(kv_node_program).
 
@@ -28,12 +28,12 @@
     | {other, binary()}.
 
 -define(METADATA, #{domain => [kv, node]}).
-%% A line that is longer is cut here.
+%% A longer line is cut here.
 -define(MAX_LINE, 4096).
-%% How long the last words of a program that has ended may take to arrive.
+%% How long the last lines of a program that has ended may take to arrive.
 -define(LAST_WORDS, 1000).
 
-%% @doc Starts the program in Path and gives it Input. `{program_missing, Path}' when there is none.
+%% @doc Starts the program in Path and sends it Input. Returns `{program_missing, Path}' if there is none.
 -spec start(file:filename_all(), iodata(), fun((pos_integer()) -> ok)) -> {ok, t()} | {error, term()}.
 start(Path, Input, Owned) ->
     try open_port({spawn_executable, Path}, [{args, []}, exit_status, {line, ?MAX_LINE}, binary, use_stdio, hide]) of
@@ -54,7 +54,7 @@ started(Port, Input, Owned) ->
             {error, {exited, unknown}}
     end.
 
-%% A program that has ended already makes this fail; how it ended is read from its messages.
+%% Fails if the program has ended already. Its messages say how.
 command(Port, Input) ->
     try port_command(Port, Input) of
         true -> ok
@@ -62,7 +62,8 @@ command(Port, Input) ->
         error:_ -> ok
     end.
 
-%% @doc Sends a running program a line over its standard input. Never waits: a program that does not read gets no more.
+%% @doc Sends a line to the standard input of a running program. Never waits: a line that the program does not read is
+%% dropped.
 -spec say(t(), iodata()) -> ok.
 say(#program{port = Port}, Line) ->
     try erlang:port_command(Port, [Line, $\n], [nosuspend]) of
@@ -79,7 +80,7 @@ port(#program{port = Port}) -> Port.
 -spec os_pid(t()) -> pos_integer().
 os_pid(#program{os_pid = OsPid}) -> OsPid.
 
-%% @doc What a line of standard output says.
+%% @doc Parses a line of standard output.
 -spec parse(binary()) -> line().
 parse(<<"ready ", Rest/binary>> = Line) ->
     case ready(binary:split(Rest, <<" ">>, [global, trim_all]), #{}) of
@@ -120,7 +121,7 @@ level(<<"warning">>) -> warning;
 level(<<"error">>) -> error;
 level(_) -> notice.
 
-%% @doc Passes a line on to the logger, at the level that the program gave it.
+%% @doc Passes a line on to logger, at the level that the program gave it.
 -spec log(line()) -> ok.
 log({log, Level, Text}) -> ?LOG(Level, "~ts", [Text], ?METADATA);
 log({other, Line}) -> ?LOG(debug, "kv_node printed: ~ts", [Line], ?METADATA);
@@ -128,7 +129,7 @@ log({ready, _}) -> ok;
 log({pong, _}) -> ok;
 log({fatal, _, _}) -> ok.
 
-%% Only what the protocol names becomes an atom.
+%% Only words that the protocol names become atoms.
 reason(<<"bad_option">>) -> bad_option;
 reason(<<"no_cookie">>) -> no_cookie;
 reason(<<"host_unresolved">>) -> host_unresolved;
@@ -139,8 +140,8 @@ reason(<<"port_taken">>) -> port_taken;
 reason(<<"name_taken">>) -> name_taken;
 reason(Other) -> Other.
 
-%% @doc Why a program ended: its own last line if it had one, else its exit status. The port program that
-%% the emulator forks reports a death by signal as 128 plus the number of the signal.
+%% @doc Returns why a program has ended: its own last line if it wrote one, otherwise its exit status. The port
+%% program that the emulator forks reports a death by signal as 128 plus the number of the signal.
 -spec exit_reason(non_neg_integer() | unknown, undefined | {fatal, atom() | binary(), binary()}) -> term().
 exit_reason(_Status, {fatal, _, _} = Fatal) -> Fatal;
 exit_reason(Status, undefined) when is_integer(Status), Status > 128 -> {killed, signal(Status - 128)};
@@ -168,11 +169,11 @@ kill(#program{os_pid = OsPid, port = Port}) ->
     after ?LAST_WORDS -> ok
     end.
 
-%% @doc Ends the program: its standard input ends, which tells it to stop; a program that takes longer than
-%% Timeout gets SIGKILL. It ignores other signals (docs/native-protocol.md). When this returns it is gone.
+%% @doc Ends the program, and returns once it is gone. Closes its standard input, which tells it to stop. A program
+%% that takes longer than Timeout gets SIGKILL, because it ignores other signals (docs/native-protocol.md).
 -spec stop(t(), pos_integer()) -> ok.
 stop(#program{port = Port, os_pid = OsPid}, Timeout) ->
-    %% Closing a port ends the report of its exit status too, hence the look at the process itself.
+    %% A closed port does not report the exit status, so the process itself is observed.
     ok = kv_os_process:close_port(Port),
     _ = kv_os_process:finish(OsPid, Timeout),
     ok = flush(Port).
@@ -184,8 +185,8 @@ flush(Port) ->
     after 0 -> ok
     end.
 
-%% @doc The exit status of a program that seems to have ended, if it comes within that many milliseconds,
-%% and the `fatal' line before it.
+%% @doc Returns the exit status of a program that seems to have ended, and the `fatal' line before it, if they arrive
+%% within Timeout milliseconds.
 -spec collect(t(), non_neg_integer()) -> {ended, term()} | running.
 collect(#program{port = Port}, Timeout) ->
     collect(Port, Timeout, undefined).

@@ -1,11 +1,11 @@
-%% @doc How a kv_node starts: distribution, the program, the handshake between the two. One step after the
-%% other, each with its plain reason when it fails; what was started before it is ended then.
+%% @doc The start of a kv_node, step by step: distribution, the program, the handshake between the two. A step that
+%% fails returns its plain reason, and what was started before it is ended.
 %% @private
 -module(kv_node_start).
 
 -export([end_predecessor/2, start/2, set_socket/2]).
 
-%% Bytes that are read from the connection at once.
+%% Bytes that one read from the connection may return.
 -define(SOCKET_BUFFER, 128 * 1024).
 
 -type started() :: #{
@@ -27,8 +27,8 @@ end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
             kv_backoff:orphaned(Backoff)
     end.
 
-%% @doc Starts distribution if it must, then the program, and connects to it. The calling process owns the port
-%% of the program, and gets `{nodeup, Node, Info}' and `{nodedown, Node, Info}' from now on. The reasons are those of
+%% @doc Starts distribution if necessary, then the program, and connects to it. The calling process owns the port of
+%% the program, and gets `{nodeup, Node, Info}' and `{nodedown, Node, Info}' from now on. The reasons are those of
 %% {@link kv_node}.
 -spec start(kv_node_options:t(), kv_backoff:t()) -> {ok, started()} | {error, term()}.
 start(#{distribute := Distribute} = Options, Backoff) ->
@@ -104,8 +104,8 @@ same_version(#{version := Version}) ->
         Own -> {error, {version_mismatch, Version, Own}}
     end.
 
-%% Not by application:load/1: the application controller waits for this process while it stops the
-%% application, and would wait for ever for one that calls it.
+%% Not by application:load/1: while the application controller stops the application, it waits for this process, which
+%% would wait for the controller.
 version() ->
     case application:get_key(kv, vsn) of
         {ok, Vsn} -> unicode:characters_to_binary(Vsn);
@@ -132,8 +132,8 @@ connect(Program, Node, Ready) ->
             end
     end.
 
-%% @doc Gathers what many callers send at once into one write. To be set anew for each connection. A connection that cannot be
-%% set so, over TLS say, works as well, only slower.
+%% @doc Batches small writes to the node. Must be called for each new connection. A connection that does not take the
+%% options, over TLS for example, works as well, only slower.
 -spec set_socket(node(), kv_node_options:t()) -> ok.
 set_socket(Node, #{delay_send := true}) ->
     _ = net_kernel:setopts(Node, [{delay_send, true}, {buffer, ?SOCKET_BUFFER}]),
@@ -141,7 +141,7 @@ set_socket(Node, #{delay_send := true}) ->
 set_socket(_Node, #{delay_send := false}) ->
     ok.
 
-%% The host part must be the one by which this VM can reach the node, so it is our own.
+%% The host part must be one by which this VM can reach the node, so it is that of this VM.
 node_name(#{node_name := undefined}) ->
     [Alive, Host] = string:split(atom_to_list(node()), "@"),
     case kv_distribution:is_ours() of
@@ -151,7 +151,7 @@ node_name(#{node_name := undefined}) ->
 node_name(#{node_name := Name}) ->
     Name.
 
-%% `--cookie=' can say any cookie; the empty line ends the options.
+%% `--cookie=' takes any cookie; the empty line ends the options.
 cookie_line(Cookie) ->
     Text = atom_to_list(Cookie),
     case lists:all(fun(Char) -> Char >= 32 andalso Char =< 255 end, Text) of

@@ -1,8 +1,8 @@
-%% @doc Which C nodes this VM can use now, and who waits for one.
+%% @doc Knows which C nodes this VM can use, and who waits for one.
 %%
 %% A node is known by the local name of its {@link kv_node}. kv_node tells this server when its node is up, when the
-%% connection is lost, when the program is silent, and when the program is gone. Proxies and callers ask here, because
-%% this server outlives each kv_node and is no part of any supervision tree of kv.
+%% connection is lost, when the program is silent, and when the program is gone. Proxies and callers ask this server,
+%% because it outlives each kv_node and is not part of any supervision tree of kv.
 %%
 %% ```
 %%      expected/3          up/3              lost/1             up/3
@@ -11,7 +11,7 @@
 %%                     +------------------+--- gone/2 ---+
 %% '''
 %%
-%% It is started when it is first needed: {@link kv_on_demand}.
+%% The server is started when it is first needed: {@link kv_on_demand}.
 %% @private
 -module(kv_nodes).
 -behaviour(gen_server).
@@ -22,58 +22,58 @@
 
 -export_type([status/0, place/0]).
 
-%% A node and one connection to it: the creation tells one run of the program from the next, the number one connection of
-%% a kv_node from its next.
+%% A node and one connection to it. The creation distinguishes one run of the program from the next. The number
+%% distinguishes the connections of a kv_node.
 -type place() :: #{node := node(), creation := non_neg_integer(), connection := pos_integer()}.
-%% `starting': somebody is there who starts it. `down': nobody is.
+%% `starting': a process is there that will start the node. `down': there is none.
 -type status() :: {up, place()} | {lost, place()} | starting | down.
 
 %% {Server, status(), Silent, StartTimeout}
 -define(TABLE, ?MODULE).
 -define(DEFAULT_START_TIMEOUT, 10000).
-%% Milliseconds between two attempts to reach a server that has just ended, and how many there are.
+%% A server that has just ended is asked again: TRIES times, every RETRY milliseconds.
 -define(RETRY, 10).
 -define(TRIES, 100).
-%% How long who does not wait for a node takes to say that it is not there: failing at once would only use up the intensity
-%% of the supervisor above, while the node is ending.
+%% How long a caller that does not wait for a node takes to fail. If it failed at once, it would only use up the
+%% intensity of the supervisor above while the node is ending.
 -define(FAILED_PAUSE, 500).
 
 -record(state, {
-    %% The process that is to start the node, and start it anew: a supervisor, mostly.
+    %% The process that starts the node, and starts it again: usually a supervisor.
     keepers = #{} :: #{atom() => pid()},
     %% The kv_node of a node that is up or lost.
     owners = #{} :: #{atom() => pid()},
     monitors = #{} :: #{pid() => reference()},
-    %% Processes that are told of each change, until the node is up.
+    %% Processes that get each change of status, until the node is up.
     subscribers = #{} :: #{pid() => atom()},
     %% Calls of await/2.
     waiting = [] :: [{atom(), gen_server:from()}]
 }).
 
-%%% Told by kv_node and its supervisor
+%%% Called by kv_node
 
-%% @doc Keeper starts the kv_node of that name, and starts it anew after a failure, for as long as Keeper lives.
+%% @doc Keeper starts the kv_node of that name, and starts it again after a failure, as long as Keeper lives.
 -spec expected(atom(), pid(), pos_integer()) -> ok.
 expected(Server, Keeper, StartTimeout) ->
     tell({expected, Server, Keeper, StartTimeout}).
 
-%% @doc The calling kv_node is connected to its node; also after each reconnection.
+%% @doc The calling kv_node is connected to its node. Also called after each reconnection.
 -spec up(atom(), node(), non_neg_integer()) -> ok.
 up(Server, Node, Creation) ->
     tell({up, Server, self(), Node, Creation}).
 
-%% @doc The connection is lost, the program may be running.
+%% @doc The connection is lost. The program may still be running.
 -spec lost(atom()) -> ok.
 lost(Server) ->
     tell({lost, Server}).
 
-%% @doc Whether the program has left a question unanswered.
+%% @doc Silent is true while the program has left a question unanswered.
 -spec silent(atom(), boolean()) -> ok.
 silent(Server, Silent) ->
     tell({silent, Server, Silent}).
 
-%% @doc The program is gone, or about to be ended: in good order, or by a failure, after which it is started anew. When this
-%% returns every subscriber has been told.
+%% @doc The program is gone, or is about to be ended: in order, or by a failure, after which it is started again. When
+%% this returns, every subscriber has been told.
 -spec gone(atom(), order | failure) -> ok.
 gone(Server, How) ->
     tell({gone, Server, How}).
@@ -81,7 +81,7 @@ gone(Server, How) ->
 tell(Message) ->
     ask(Message, ?TRIES).
 
-%% A server that ends is started anew; its supervisor may not have heard of its end yet.
+%% A server that ends is started again, but its supervisor may not have noticed its end yet.
 ask(Message, Tries) ->
     ok = kv_on_demand:ensure(?MODULE),
     try
@@ -92,9 +92,9 @@ ask(Message, Tries) ->
             ask(Message, Tries - 1)
     end.
 
-%%% Asked by proxies and callers
+%%% Called by proxies and callers
 
-%% @doc Takes a look at a table: no message is sent.
+%% @doc Returns the status, without sending a message.
 -spec status(atom()) -> status().
 status(Server) ->
     case row(Server) of
@@ -102,7 +102,7 @@ status(Server) ->
         undefined -> down
     end.
 
-%% @doc Whether the node has answered the last question that was due.
+%% @doc Returns `true' if the node has answered the last question that was due.
 -spec answers(atom()) -> boolean().
 answers(Server) ->
     case row(Server) of
@@ -110,7 +110,7 @@ answers(Server) ->
         _ -> false
     end.
 
-%% @doc Milliseconds that whoever wants to use the node waits for it while it starts.
+%% @doc Returns how many milliseconds a caller waits for the node while it starts.
 -spec start_timeout(atom()) -> pos_integer().
 start_timeout(Server) ->
     case row(Server) of
@@ -126,7 +126,7 @@ row(Server) ->
         error:badarg -> undefined
     end.
 
-%% @doc Waits until the node is up, as long as somebody is there who starts it.
+%% @doc Waits until the node is up, as long as a process is there that will start it.
 -spec await(atom(), timeout()) -> {ok, place()} | {error, down | timeout}.
 await(Server, Timeout) ->
     case status(Server) of
@@ -144,8 +144,8 @@ await_change(Server, Timeout) ->
         exit:_ -> {error, down}
     end.
 
-%% @doc The same for who is to start a process there, with the reason in words. Waits for a node that is starting or lost, at
-%% most for its `start_timeout'; with false it does not wait.
+%% @doc The same, for a caller that is about to start a process on the node. Returns the reason in words. Waits for a
+%% node that is starting or lost, at most for its `start_timeout'; with false it does not wait.
 -spec await_start(atom(), boolean()) -> {ok, place()} | {error, {not_running, binary()}}.
 await_start(Server, true) ->
     await_start(Server, start_timeout(Server), await(Server, start_timeout(Server)));
@@ -180,21 +180,23 @@ pause(Server) ->
 text(Format, Arguments) ->
     iolist_to_binary(io_lib:format(Format, Arguments)).
 
-%% @doc The status now. The calling process then gets `{kv_nodes, Server, Status}' for each change, until the node is up:
-%% that is the last message. The reference is that of a monitor on this server, which a subscription does not outlive.
+%% @doc Returns the status, and subscribes the calling process. The process gets `{kv_nodes, Server, Status}' for each
+%% change until the node is up; that message is the last. The reference is a monitor on this server: a subscription
+%% ends with the server.
 -spec subscribe(atom()) -> {status(), reference()}.
 subscribe(Server) ->
     Status = ask({subscribe, Server, self()}, ?TRIES),
-    %% Of a server that has ended since it says so at once.
+    %% If the server has ended since, the monitor says so at once.
     {Status, erlang:monitor(process, ?MODULE)}.
 
-%% @doc A monitor on this server, for a kv_node: what it has told is forgotten when this server ends.
+%% @doc Returns a monitor on this server, for a kv_node: when the server ends, it forgets what the kv_node has told
+%% it.
 -spec monitor() -> reference().
 monitor() ->
     ok = kv_on_demand:ensure(?MODULE),
     erlang:monitor(process, ?MODULE).
 
-%% @doc A message that was on its way may still come.
+%% @doc Unsubscribes. A message that was on its way may still arrive.
 -spec unsubscribe(atom()) -> ok.
 unsubscribe(_Server) ->
     gen_server:cast(?MODULE, {unsubscribe, self()}).
@@ -217,7 +219,7 @@ handle_call({expected, Server, Keeper, StartTimeout}, _From, #state{keepers = Ke
     true = ets:insert(?TABLE, {Server, Status, false, StartTimeout}),
     {reply, ok, watch(Keeper, State#state{keepers = Keepers#{Server => Keeper}})};
 handle_call({up, Server, Owner, Node, Creation}, _From, #state{owners = Owners} = State) ->
-    %% Unique in the VM: it is compared with one that a former server gave.
+    %% Unique in the VM, because it is compared with the number that a former server gave.
     Connection = erlang:unique_integer([monotonic, positive]),
     Place = #{node => Node, creation => Creation, connection => Connection},
     Up = watch(Owner, State#state{owners = Owners#{Server => Owner}}),
@@ -275,7 +277,7 @@ ended(Server, #state{owners = Owners} = State) when is_map_key(Server, Owners) -
 ended(_Server, State) ->
     State.
 
-%% A node without a kv_node: it is to be started, as long as somebody is there who does it.
+%% A node without a kv_node will be started, as long as its keeper is there.
 settle(Server, #state{owners = Owners} = State) when is_map_key(Server, Owners) ->
     State;
 settle(Server, #state{keepers = Keepers} = State) when is_map_key(Server, Keepers) ->
@@ -304,7 +306,7 @@ watch(Pid, #state{monitors = Monitors} = State) when is_map_key(Pid, Monitors) -
 watch(Pid, #state{monitors = Monitors} = State) ->
     State#state{monitors = Monitors#{Pid => erlang:monitor(process, Pid)}}.
 
-%% Unless it is watched for another reason.
+%% Unless it is monitored for another reason.
 unwatch(Pid, #state{keepers = Keepers, owners = Owners, subscribers = Subscribers, monitors = Monitors} = State) ->
     Needed = is_map_key(Pid, Subscribers) orelse keys(Pid, Keepers) =/= [] orelse keys(Pid, Owners) =/= [],
     case Monitors of

@@ -1,12 +1,13 @@
-%% @doc Servers of the VM, not of the application kv: any VM that has this code may call buckets and start them.
+%% @doc Servers that belong to the VM and not to the application kv: any VM that has this code may call buckets and
+%% start them.
 %%
-%% Like `timer' such a server is started when it is first needed, below `kernel_safe_sup'.
+%% Like `timer', such a server is started when it is first needed, below `kernel_safe_sup'.
 %% @private
 -module(kv_on_demand).
 
 -export([ensure/1, start_link/1]).
 
-%% @doc Makes sure that the server runs whose module, and local name, is Module.
+%% @doc Makes sure that the server runs. Module is its module and its local name.
 -spec ensure(module()) -> ok.
 ensure(Module) ->
     _ = whereis(Module) =:= undefined andalso start(Module, whereis(kernel_safe_sup)),
@@ -18,7 +19,8 @@ start(Module, Supervisor) ->
     supervisor:start_child(Supervisor, #{
         id => Module,
         start => {?MODULE, start_link, [Module]},
-        %% It is started again when it is needed again. However often it ends, nothing else of the VM must.
+        %% The server is temporary, because it is started again when it is needed. So however often it ends, the rest
+        %% of the VM is not affected.
         restart => temporary,
         shutdown => brutal_kill,
         type => worker,

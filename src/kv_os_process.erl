@@ -1,4 +1,4 @@
-%% @doc Operating system processes: whether one is there, and how to end it.
+%% @doc Operating system processes: checks whether one exists, and ends it.
 %% @private
 -module(kv_os_process).
 
@@ -6,7 +6,7 @@
 
 -define(POLL, 5).
 
-%% @doc Whether the process is there. One that has ended and waits to be reaped is not.
+%% @doc Returns `true' if the process exists. A zombie, which has ended and waits to be reaped, does not.
 -spec is_alive(pos_integer()) -> boolean().
 is_alive(OsPid) ->
     case status(OsPid) of
@@ -15,8 +15,8 @@ is_alive(OsPid) ->
         unknown -> os:cmd("kill -0 " ++ integer_to_list(OsPid) ++ " 2>&1") =:= ""
     end.
 
-%% @doc Whether this VM started the process: its parent is erl_child_setup, whose parent is the VM. Where
-%% that can't be seen (no /proc) the answer is no, so that nobody ends a stranger with a reused number.
+%% @doc Returns `true' if this VM started the process: its parent is erl_child_setup, whose parent is the VM. Returns
+%% false where that cannot be seen (no /proc), so that kv never kills a stranger whose pid was reused.
 -spec is_descendant(pos_integer()) -> boolean().
 is_descendant(OsPid) ->
     case status(OsPid) of
@@ -34,7 +34,7 @@ kill(OsPid) ->
     _ = os:cmd("kill -KILL " ++ integer_to_list(OsPid) ++ " 2>/dev/null"),
     ok.
 
-%% @doc Waits until the process is gone, at most that many milliseconds.
+%% @doc Waits until the process is gone, at most for Timeout milliseconds.
 -spec await_end(pos_integer(), non_neg_integer()) -> ok | timeout.
 await_end(OsPid, Timeout) ->
     await_until(OsPid, erlang:monotonic_time(millisecond) + Timeout).
@@ -53,8 +53,8 @@ await_until(OsPid, Deadline) ->
             end
     end.
 
-%% @doc Waits for a process that was told to end; one that does not within Timeout is killed, and gets the same time for
-%% that. What is left after it hangs in the kernel.
+%% @doc Waits for a process that was told to end. A process that does not end within Timeout is killed, and gets the
+%% same time again. If it is still there after that, it hangs in the kernel.
 -spec finish(pos_integer(), non_neg_integer()) -> ok | timeout.
 finish(OsPid, Timeout) ->
     case await_end(OsPid, Timeout) of
@@ -65,7 +65,7 @@ finish(OsPid, Timeout) ->
             await_end(OsPid, Timeout)
     end.
 
-%% proc(5): "pid (comm) state ppid ..."; comm may itself hold parentheses.
+%% proc(5): "pid (comm) state ppid ..."; comm itself may contain parentheses.
 status(OsPid) ->
     case file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/stat") of
         {ok, Stat} ->
@@ -79,7 +79,7 @@ status(OsPid) ->
             end
     end.
 
-%% @doc Closes the port of a program. That of one that has ended may be closed already.
+%% @doc Closes the port of a program. The port of a program that has ended may be closed already.
 -spec close_port(port()) -> ok.
 close_port(Port) ->
     try port_close(Port) of

@@ -1,8 +1,8 @@
-%% @doc Which native process each local proxy stands for, and on which node: for those who read without a call, for
-%% {@link kv_call}, and for the list of what was lost with a node.
+%% @doc Maps each local proxy to its native process and its node: for local reads, for {@link kv_call}, and for the
+%% list of processes that were lost with a node.
 %%
-%% A proxy enters itself when its native process was made; {@link kv_watcher} keeps the table, and takes out each that has
-%% ended.
+%% A proxy enters itself once its native process has been created. {@link kv_watcher} keeps the table, and removes
+%% proxies that have ended.
 %% @private
 -module(kv_proxies).
 
@@ -17,26 +17,26 @@
 %% {Proxy, Native, Readable, Server, Kind, Name}
 -define(TABLE, ?MODULE).
 
-%% @doc Makes the table, which ends with the process that calls this: the only one that may enter anything.
+%% @doc Creates the table. It ends with the calling process, which is the only one that may write to it.
 -spec new() -> ok.
 new() ->
     ?TABLE = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
     ok.
 
-%% @doc From now on the native process is found by its proxy; Readable: also by those who read without a call.
+%% @doc Enters a proxy and its native process. Readable: the process may also be read locally.
 -spec enter(proxy(), boolean()) -> ok.
 enter(#{proxy := Proxy, native := Native, server := Server, kind := Kind, name := Name}, Readable) ->
     true = ets:insert(?TABLE, {Proxy, Native, Readable, Server, Kind, Name}),
     ok.
 
-%% @doc And no more.
+%% @doc Removes a proxy.
 -spec leave(pid()) -> ok.
 leave(Proxy) ->
     true = ets:delete(?TABLE, Proxy),
     ok.
 
-%% @doc A local proxy, given by its pid or its local name, and its native process, if they may be read; `none' when it has
-%% ended, or is no proxy that may.
+%% @doc Returns a local proxy, given by its pid or its local name, and its native process, if the process may be read
+%% locally. Returns `none' if the proxy has ended, or if Server is no such proxy.
 -spec readable(gen_server:server_ref()) -> {pid(), pid()} | none.
 readable(Server) ->
     case find(Server) of
@@ -44,7 +44,7 @@ readable(Server) ->
         _ -> none
     end.
 
-%% @doc The same of every proxy, whether it may be read or not.
+%% @doc The same for every proxy, whether or not its process may be read locally.
 -spec known(gen_server:server_ref()) -> {pid(), pid()} | none.
 known(Server) ->
     case find(Server) of
@@ -53,7 +53,8 @@ known(Server) ->
     end.
 
 find(Proxy) when is_pid(Proxy), node(Proxy) =:= node() ->
-    %% Who knows that the proxy has ended must not reach what outlives it for a moment.
+    %% The native process may outlive its proxy for a moment. A caller who knows that the proxy has ended must not
+    %% reach it.
     case is_process_alive(Proxy) of
         true -> row(Proxy);
         false -> none
@@ -66,7 +67,7 @@ find(Name) when is_atom(Name) ->
 find(_Server) ->
     none.
 
-%% @doc The node that the native process of a proxy is, or was last, on; `none' when the process is no proxy.
+%% @doc Returns the node on which the native process of a proxy runs, or last ran; `none' if the process is no proxy.
 -spec node_of(pid()) -> node() | none.
 node_of(Proxy) ->
     case row(Proxy) of
@@ -82,7 +83,7 @@ row(Proxy) ->
         error:badarg -> none
     end.
 
-%% @doc All proxies on the node of that kv_node.
+%% @doc Returns all proxies on the node of a kv_node.
 -spec of_server(atom()) -> [proxy()].
 of_server(Server) ->
     try ets:match_object(?TABLE, {'_', '_', '_', Server, '_', '_'}) of

@@ -1,15 +1,16 @@
-%% @doc One local process that stands for one native process.
+%% @doc A local process that stands for one native process.
 %%
-%% A supervisor holds the proxy, because supervisors and the tools that draw them want local children. The
-%% proxy and the native process monitor each other: whichever ends takes the other along, with the same
-%% reason. {@link kv_life} says what the loss of the node does. What is sent to the proxy is passed on, a call with
-%% the caller's own From, so that the native process answers the caller directly. When the proxy is told to stop it
-%% first stops the native process: after that nobody can reach it.
+%% Supervisors hold proxies, because supervisors and the tools that draw them need local children. The proxy and the
+%% native process monitor each other. If one of them ends, the other ends with the same reason. {@link kv_life}
+%% describes what happens when the node is lost.
 %%
-%% Messages wait while the native process is away ({@link kv_waiting}), and are passed on in their order.
+%% The proxy passes on all messages. A call keeps the caller's From, so that the native process answers the caller
+%% directly. When the proxy is told to stop, it first stops the native process, so nobody can reach that process
+%% afterwards. While the native process is away, messages wait ({@link kv_waiting}); later they are passed on in their
+%% order.
 %%
-%% The proxy traps exits. So it ends with its parent whatever the parent's reason, as any gen_server does
-%% that traps exits; other exit signals act as on a process that does not.
+%% The proxy traps exits. So it ends with its parent, whatever the reason, as any gen_server does that traps exits.
+%% Other exit signals act as on a process that does not trap exits.
 -module(kv_proxy).
 -behaviour(gen_server).
 
@@ -21,23 +22,23 @@
 -type kind() :: bucket | registry.
 -type name() :: undefined | {local, atom()} | {global, term()} | {via, module(), term()}.
 -type options() :: #{
-    %% The local name of the kv_node on whose node the process is to run; undefined: the default one.
+    %% The local name of the kv_node on whose node the process runs; undefined: the default one.
     node := atom(),
     %% Options of the native process, without its owner.
     native := [tuple()],
-    %% What becomes of the proxy when the program is gone. Default: exit.
+    %% What the proxy does when the program is gone. Default: exit.
     on_node_down => kv_life:on_node_down(),
-    %% Runs each time the native process was made, before anything that waits is passed on.
+    %% Runs each time the native process has been created, before messages that wait are passed on.
     fill => undefined | {module(), atom(), [term()]},
-    %% Whether start_link/3 waits for a node that starts. Default: true.
+    %% Whether start_link/3 waits for a node that is starting. Default: true.
     wait => boolean(),
-    %% Registries only: makes the buckets. Without it the native registry makes them itself.
+    %% For registries: starts the buckets. Without it the native registry creates them itself.
     start_bucket => undefined | {module(), atom(), [term()]}
 }.
 
 -record(state, {
     kind :: kind(),
-    %% The native process while it is here: everything is passed on to it. Else it waits.
+    %% The native process while it takes messages. Otherwise messages wait.
     here :: pid() | undefined,
     server :: atom(),
     name :: term(),
@@ -47,7 +48,7 @@
     life :: kv_life:t(),
     waiting = kv_waiting:new() :: kv_waiting:t(),
     relay = kv_relayed:new() :: kv_relayed:t(),
-    %% Creators of buckets that are at work, by the name and by the monitor.
+    %% Creators of buckets that are at work, by name and by monitor.
     creators = #{} :: #{reference() => binary(), binary() => reference()}
 }).
 
@@ -59,7 +60,7 @@ start_link(Kind, Name, Options) ->
         _Nobody -> await_and_start(Kind, Name, Options)
     end.
 
-%% Known before the node is waited for.
+%% Checked before waiting for the node.
 holder(undefined) -> undefined;
 holder({local, Name}) -> whereis(Name);
 holder({global, Name}) -> global:whereis_name(Name);
@@ -67,7 +68,7 @@ holder({via, Module, Name}) -> Module:whereis_name(Name).
 
 await_and_start(Kind, Name, #{node := Node} = Options) ->
     Server = node_server(Node),
-    %% Known before a process is made, so that none has to crash for it.
+    %% Checked before a process is started, so that no process has to crash for it.
     case kv_nodes:await_start(Server, maps:get(wait, Options, true)) of
         {ok, _Place} ->
             case start(Name, {Kind, Options#{node := Server, name => Name}}) of
@@ -84,12 +85,12 @@ start(Name, Arguments) -> gen_server:start_link(Name, ?MODULE, Arguments, []).
 node_server(undefined) -> kv_node:default();
 node_server(Server) -> Server.
 
-%% @doc The native process behind a proxy; a native process is its own.
+%% @doc Returns the native process behind a proxy. A native process is its own.
 -spec native(gen_server:server_ref()) -> pid().
 native(Server) ->
     case gen_server:call(Server, {'$kv_native'}) of
         Native when is_pid(Native) -> Native;
-        %% That is how a native process answers what it does not understand.
+        %% A native process answers so to a request that it does not know.
         {error, {bad_request, _}} when is_pid(Server) -> Server
     end.
 
@@ -133,11 +134,11 @@ state(Kind, Server, #{native := Native} = Options) ->
 creator(undefined) -> [];
 creator(_StartBucket) -> [{creator, self()}].
 
-%% The first native process: the caller waits for it. A start that was cut by the loss of the node is tried again.
+%% The caller waits for the first native process. A start that was cut off by the loss of the node is repeated.
 start_here(#state{here = Native} = State, _Deadline) when is_pid(Native) ->
     {ok, State};
 start_here(#state{life = Life} = State, Deadline) ->
-    %% The process that fills it may call it by its proxy.
+    %% The process that fills the native process may call it by its proxy.
     Filler = kv_life:filler(Life),
     receive
         Message when element(1, Message) =:= spawn_reply; element(1, Message) =:= ack; element(1, Message) =:= 'DOWN';
@@ -184,7 +185,7 @@ progress(Message, #state{life = Life} = State) ->
         other -> other
     end.
 
-%% Everything that waited is passed on; its answers come by way of this process.
+%% Passes on all messages that have waited. Their answers come by way of this process.
 arrive(#state{life = Life} = State) ->
     Native = kv_life:native(Life),
     {Waiting, Next} = take_waiting(State),
@@ -257,7 +258,7 @@ handle_info({'DOWN', Monitor, process, _, Reason}, #state{creators = Creators} =
     ok = kv_creator:failed(State#state.here, Name, Reason),
     {noreply, State#state{creators = maps:remove(Name, Rest)}};
 handle_info({create_bucket, Native, Name}, #state{start_bucket = {_, _, _}} = State) when is_binary(Name) ->
-    %% It may come before the news that the registry is made, or that its node is found again.
+    %% May arrive before the news that the registry has been created, or that its node is back.
     {noreply, create_bucket(Native, Name, State)};
 handle_info(Message, State) ->
     case progress(Message, State) of
@@ -310,7 +311,7 @@ relay({info, Message}, #state{here = Native} = State) ->
 wait_message({_Call, {Pid, Alias}, Request}, State) ->
     wait_or_fill(Pid, {kv_call, Pid, Alias, Request}, State).
 
-%% The process that fills the native one may call it by its proxy.
+%% The process that fills the native process may call it by its proxy.
 wait_or_fill(Pid, Message, #state{life = Life} = State) ->
     case kv_life:filler(Life) of
         Pid -> (relay(Message, State#state{here = kv_life:native(Life)}))#state{here = undefined};
@@ -326,7 +327,7 @@ wait(Message, #state{waiting = Waiting, life = Life} = State) ->
             State
     end.
 
-%% One that is at work for that name goes on: it tells the registry when it can.
+%% A creator that is at work for that name goes on, and tells the registry when it can.
 create_bucket(_Native, Name, #state{creators = Creators} = State) when is_map_key(Name, Creators) ->
     State;
 create_bucket(Native, Name, #state{server = Server, creators = Creators, start_bucket = StartBucket} = State) ->
@@ -335,7 +336,7 @@ create_bucket(Native, Name, #state{server = Server, creators = Creators, start_b
 
 %%% End
 
-%% Waiting callers are told, unless the end of this process says more.
+%% If the native process is lost, callers that wait get an error. Otherwise the end of this process tells them.
 end_native(Reason, #state{life = Life} = State) ->
     case kv_life:end_native(Reason, Life) of
         ended ->
@@ -345,8 +346,8 @@ end_native(Reason, #state{life = Life} = State) ->
             lost
     end.
 
-%% Ends this process as an exit signal ends a process that does not trap them: without a crash report. Nothing
-%% went wrong here; that a bucket was lost is for its supervisor to report.
+%% Ends this process as an exit signal ends a process that does not trap exits, without a crash report. Nothing went
+%% wrong in the proxy, and its supervisor reports the loss of the bucket.
 -spec leave(term(), #state{}) -> {stop, term(), #state{}}.
 leave(kill, State) ->
     {stop, kill, State};
@@ -364,7 +365,8 @@ leave_now(Reason, State) ->
 %% @private
 -spec terminate(term(), #state{}) -> ok.
 terminate(shutdown, #state{on_node_down = How} = State) when How =/= stay ->
-    %% Told to end because its node is lost, maybe. Whoever is waiting for an answer is to see that, and no orderly end.
+    %% The node may be lost, and the supervisor may be ending the proxy for that. Then waiting callers must see the
+    %% loss, and not an orderly end.
     case end_native(shutdown, State) of
         ended ->
             ok;

@@ -1,8 +1,9 @@
-%% @doc Whether the program of a {@link kv_node} answers: it is asked again and again, and what it answers is what it holds.
+%% @doc Checks that the program of a {@link kv_node} answers. Asks it again and again; the answer says how much the
+%% node holds.
 %%
-%% The question goes by the connection, where the answer also says what the node holds. It goes over standard input while there is
-%% no connection, while that is so busy that nothing can be sent, and when the last one had no answer: none of these is a sign
-%% that the program hangs. Questions without an answer are counted rather than the time: when the VM itself was
+%% The question goes over the connection if possible. It goes over standard input while there is no connection, while
+%% the connection is so busy that nothing can be sent, and after a question that was not answered: none of these means
+%% that the program hangs. kv_pulse counts unanswered questions instead of measuring time. If the VM itself was
 %% stopped for a while, the answers are in the mailbox behind the timer, and the program is not to blame.
 %% @private
 -module(kv_pulse).
@@ -25,13 +26,13 @@
 
 -opaque t() :: #pulse{}.
 
-%% @doc The calling process gets the message `ping' each time that {@link beat/2} is to be called.
+%% @doc From now on the calling process gets the message `ping' each time that {@link beat/2} must be called.
 -spec new(atom(), node(), kv_node_program:t(), kv_node_options:t()) -> t().
 new(Server, Node, Program, #{ping_interval := Interval, ping_timeout := Timeout}) ->
     _ = erlang:send_after(Interval, self(), ping),
     #pulse{server = Server, node = Node, program = Program, interval = Interval, timeout = Timeout, tag = make_ref()}.
 
-%% @doc Asks by the way that there is, unless too many questions have had no answer.
+%% @doc Asks, unless too many questions have not been answered.
 -spec beat(connection | leash | none, t()) -> {ok, t()} | {unresponsive, non_neg_integer()}.
 beat(none, #pulse{interval = Interval} = Pulse) ->
     _ = erlang:send_after(Interval, self(), ping),
@@ -62,7 +63,7 @@ ask(leash, Pulse) ->
 ask_over_leash(#pulse{program = Program}) ->
     kv_node_program:say(Program, "ping alive").
 
-%% @doc Whether a message is an answer, and what it says.
+%% @doc Reads a message. Returns `other' if it is not an answer.
 -spec answer(term(), t()) -> {ok, t()} | other.
 answer({Tag, {kv_totals, Buckets, Registries, Entries, Bytes}}, #pulse{tag = Tag} = Pulse) ->
     Asked = erlang:monotonic_time(millisecond),
@@ -73,7 +74,7 @@ answer({Tag, _Answer}, #pulse{tag = Tag} = Pulse) ->
 answer(_Message, _Pulse) ->
     other.
 
-%% @doc The program was heard of, or what was not answered does not count.
+%% @doc Called when the program was heard of, or when unanswered questions do not count.
 -spec heard(t()) -> t().
 heard(#pulse{unanswered = Unanswered, server = Server} = Pulse) ->
     _ = Unanswered > 1 andalso kv_nodes:silent(Server, false),

@@ -1,9 +1,9 @@
-%% @doc Calls that a proxy passes on in its own name, so that it can answer them when the native process cannot.
+%% @doc Calls that a proxy relays in its own name, so that it can answer them if the native process cannot.
 %%
-%% Most calls are passed on with the caller's From: the caller has a time-out, and an answer that goes to its alias. The
-%% others go both ways by the proxy: a call with `infinity' on the same node, which has no alias (OTP: lib/stdlib/src/gen.erl,
-%% do_call/4) and waits for an answer or the end of the proxy; a call from another node, to which the C node may have no
-%% connection, since it dials nobody; and a call that has waited for the node.
+%% The proxy passes most calls on with the caller's From, because the caller has a timeout, and an alias to which the
+%% answer goes. It relays three kinds of calls both ways: a call with `infinity' on the same node, which has no alias
+%% (OTP: lib/stdlib/src/gen.erl, do_call/4) and waits for an answer or the end of the proxy; a call from another node,
+%% to which the C node may have no connection, because it dials nobody; and a call that has waited for the node.
 %% @private
 -module(kv_relayed).
 
@@ -20,16 +20,16 @@ new() -> #{}.
 -spec count(t()) -> non_neg_integer().
 count(Relay) -> map_size(Relay).
 
-%% @doc Whether a call may be passed on with its own From.
+%% @doc Returns `true' if a call may be passed on with its own From.
 -spec is_direct(gen_server:from()) -> boolean().
 is_direct({Caller, [alias | _]}) -> node(Caller) =:= node();
 is_direct({Caller, [[alias | _] | _]}) -> node(Caller) =:= node();
 is_direct(_From) -> false.
 
-%% The tag of a call that is answered by way of an alias is an improper list: gen.erl, do_call/4.
+%% The tag of a call that is answered through an alias is an improper list: gen.erl, do_call/4.
 -dialyzer({no_improper_lists, call/3}).
 
-%% @doc The message that asks in the proxy's name.
+%% @doc Returns the message with which the proxy asks.
 -spec call(gen_server:from(), term(), t()) -> {term(), t()}.
 call(From, Request, Relay) ->
     Alias = erlang:alias([reply]),
@@ -41,11 +41,11 @@ kv_call(CallersAlias, Request, Relay) ->
     Alias = erlang:alias([reply]),
     {{'$kv_call', Alias, Request}, Relay#{Alias => {kv_call, CallersAlias}}}.
 
-%% @doc Whether a call of kv_call waits for its answer.
+%% @doc Returns `true' if this call of kv_call is being relayed.
 -spec has(reference(), t()) -> boolean().
 has(CallersAlias, Relay) -> lists:member({kv_call, CallersAlias}, maps:values(Relay)).
 
-%% @doc Hands an answer to the caller whom it is for; `other': the message is none.
+%% @doc Passes an answer on to its caller. Returns `other' if the message is not an answer.
 -spec answer(term(), t()) -> {ok, t()} | other.
 answer({[alias | Alias], Reply}, Relay) when is_map_key(Alias, Relay) -> answer(Alias, {reply, Reply}, Relay);
 answer({Alias, Reply}, Relay) when is_map_key(Alias, Relay) -> answer(Alias, {reply, Reply}, Relay);
@@ -57,7 +57,7 @@ answer(Alias, Answer, Relay) ->
     ok = tell(Caller, Answer),
     {ok, Rest}.
 
-%% @doc No answers will come: every caller gets that as the error.
+%% @doc Called when no answers will come: every caller gets the reason.
 -spec lose(term(), t()) -> t().
 lose(Reason, Relay) ->
     _ = [give_up(Alias, Caller, Reason) || {Alias, Caller} <- maps:to_list(Relay)],
@@ -67,7 +67,7 @@ give_up(Alias, Caller, Reason) ->
     _ = erlang:unalias(Alias),
     tell(Caller, {down, Reason}).
 
-%% @doc Answers what waited, or could not wait, that it will not be handled.
+%% @doc Tells the caller of a message that will not be handled.
 -spec refuse(kv_waiting:message(), term()) -> ok.
 refuse({call, From, _Request}, Reason) -> tell({call, From}, {down, Reason});
 refuse({kv_call, _Pid, Alias, _Request}, Reason) -> tell({kv_call, Alias}, {down, Reason});

@@ -1,5 +1,5 @@
-%% @doc Requests of buckets: what message each function of {@link kv_bucket} sends, and what it makes of the answer; with or
-%% without waiting for it.
+%% @doc Requests to buckets: which message each function of {@link kv_bucket} sends, and what it returns for the
+%% answer. With or without waiting.
 %% @private
 -module(kv_request).
 
@@ -23,11 +23,11 @@
     | put_many
     | delete_many.
 
-%% What is made of a reply before it is returned: of a `write' it is returned as it is, errors too; a `read' that was
-%% refused exits. Where the reply may be any value the message is another request with the same terms, whose answer is a
-%% list or an error.
+%% How a reply becomes a result. `write': as it is, errors included. `read': exits if the request was refused. `{read,
+%% Again}': the reply may be any value, so what looks like an error may be a value. Again asks for the same in a list,
+%% where the two differ.
 -type answer() :: write | read | {read, term()} | put_many | many | {take, [term()], reference()}.
-%% What the caller is told of a refused request, and what the call was.
+%% The call, for the exit reason of a refused request.
 -type failure() :: {module(), atom(), [term()]}.
 
 -record(request, {
@@ -39,13 +39,14 @@
 
 -opaque t() :: #request{}.
 
-%% @doc The message that a request is. Raises `badarg' when there is no such function, or not with so many arguments.
+%% @doc Returns the message for a request. Raises `badarg' if there is no such function, or not with so many
+%% arguments.
 -spec message(name(), [term()]) -> term().
 message(Function, Arguments) ->
     {Message, _Answer} = request(Function, Arguments),
     Message.
 
-%% @doc Asks and waits.
+%% @doc Sends a request and waits for the answer.
 -spec call(gen_server:server_ref(), name(), [term()], timeout()) -> term().
 call(Bucket, Function, Arguments, Timeout) ->
     {Message, Answer} = request(Function, Arguments),
@@ -56,13 +57,12 @@ call(Bucket, Function, Arguments, Timeout) ->
         {error, Why} -> exit({Why, Call})
     end.
 
-%% @doc What a call that asks for something returns, when the answer is no tuple but for errors: exits when the request was
-%% refused.
+%% @doc Returns the reply to a request whose only tuples are errors. Exits if the request was refused.
 -spec read(term(), gen_server:server_ref(), term(), timeout()) -> term().
 read(Reply, Server, Message, Timeout) ->
     answer(read, Reply, Server, Timeout, {gen_server, call, [Server, Message, Timeout]}).
 
-%% @doc Asks and does not wait. See {@link kv_bucket:async/3}.
+%% @doc Sends a request and does not wait. See {@link kv_bucket:async/3}.
 -spec send(gen_server:server_ref(), name(), [term()]) -> t().
 send(Bucket, Function, Arguments) ->
     {Message, Answer} = request(Function, Arguments),
@@ -126,10 +126,10 @@ request(put_many, [Entries, Ttl]) -> {{put_many, pairs(Entries), ttl(Ttl)}, put_
 request(delete_many, [Keys]) -> {{delete_many, Keys}, put_many};
 request(Function, Arguments) -> error(badarg, [Function, Arguments]).
 
-%% The reference stands for absent values: nobody has put it.
+%% The reference stands for absent values: nobody can have put it.
 take(Keys, Absent) -> {{get_many, Keys, Absent}, {take, Keys, Absent}}.
 
-%% The program reads a list faster than a map, whose keys it must compare.
+%% The program reads a list faster than a map, whose keys it would have to compare.
 pairs(Entries) when is_map(Entries) -> maps:to_list(Entries);
 pairs(Entries) -> Entries.
 
@@ -143,7 +143,7 @@ ttl(Other) -> error(badarg, [Other]).
 ).
 
 -spec answer(answer(), term(), gen_server:server_ref(), timeout(), failure()) -> term().
-%% A proxy of another node answers so when the process behind it was lost.
+%% A proxy of another node answers so if it has lost its native process.
 answer({read, Again}, {error, {nodedown, _} = Why} = Reply, Bucket, Timeout, Exit) ->
     case kv_call:call(Bucket, Again, Timeout) of
         [Reply] -> Reply;

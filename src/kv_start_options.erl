@@ -1,4 +1,4 @@
-%% @doc The options of buckets and registries.
+%% @doc The options with which a bucket or a registry is started. {@link kv_node_options} has those of a node.
 %% @private
 -module(kv_start_options).
 
@@ -9,18 +9,19 @@
 -type name() :: atom() | {local, atom()} | {global, term()} | {via, module(), term()}.
 
 -type stay_option() ::
-    %% What becomes of the proxy when its node is lost.
+    %% What the proxy does when its node is lost.
     {on_node_down, kv_life:on_node_down()}
-    %% Fills a process that was made.
+    %% Fills a native process that has been created.
     | {fill, {module(), atom(), [term()]} | undefined}
-    %% Whether the start waits for a node that starts.
+    %% Whether the start waits for a node that is starting.
     | {wait, boolean()}
-    %% Of the child specification.
+    %% Override the child specification.
     | {id, term()}
     | {restart, permanent | transient | temporary}
     | {shutdown, brutal_kill | timeout()}.
 
-%% @doc The options as a map, or the first that is wrong. Valid says of a key and a value whether they are.
+%% @doc Returns the options as a map, or the first one that is wrong. Valid checks the options that are not common to
+%% both.
 -spec validate(term(), fun((term(), term()) -> boolean())) -> {ok, map()} | {error, {bad_option, term()}}.
 validate(Options, Valid) when is_map(Options) ->
     validate(maps:to_list(Options), Valid, #{});
@@ -55,14 +56,15 @@ is_name({global, _}) -> true;
 is_name({via, Module, _}) -> is_atom(Module);
 is_name(Name) -> is_atom(Name).
 
-%% @doc The name in the form that gen_server takes.
+%% @doc Returns the name in the form that gen_server takes.
 -spec name(map()) -> kv_proxy:name().
 name(#{name := nil}) -> undefined;
 name(#{name := Name}) when is_atom(Name), Name =/= undefined -> {local, Name};
 name(#{name := Name}) -> Name;
 name(#{}) -> undefined.
 
-%% @doc A local name is also registered on the C node, so that `{Name, kv_node:name()}' works from any node.
+%% @doc Returns the options of the native process that register it. A local name is also registered on the C node, so
+%% that `{Name, kv_node:name()}' works from any node.
 -spec registered(map()) -> [{name, atom()}].
 registered(Options) ->
     case name(Options) of
@@ -70,7 +72,8 @@ registered(Options) ->
         _ -> []
     end.
 
-%% @doc What a proxy is told of the loss of its node. A process with a name stays; Unnamed says what one without does.
+%% @doc Returns the options of the proxy about the loss of its node. A process with a name stays. Unnamed is the
+%% default of one without.
 -spec stay(map(), stay | exit) -> #{on_node_down := kv_life:on_node_down(), fill := term(), wait := boolean()}.
 stay(Options, Unnamed) ->
     #{
@@ -85,8 +88,8 @@ on_node_down(_Name, _Unnamed) -> stay.
 fill(nil) -> undefined;
 fill(Fill) -> Fill.
 
-%% @doc A child specification. The id is the name, so that two can live in one supervisor, and a process with a name is
-%% permanent; Module and Unnamed are id and restart of one without.
+%% @doc Returns a child specification. A process with a name is permanent, and the name is its id, so that one
+%% supervisor can have two. Module and Unnamed are id and restart of a process without a name.
 -spec child_spec(term(), module(), temporary | permanent) -> supervisor:child_spec().
 child_spec(Options, Module, Unnamed) ->
     Known = case validate(Options, fun(_, _) -> true end) of
@@ -102,7 +105,7 @@ child_spec(Options, Module, Unnamed) ->
         id => maps:get(id, Known, Id),
         start => {Module, start_link, [Options]},
         restart => maps:get(restart, Known, Restart),
-        %% The native process gets 2 s to end, and 2 s more after it is killed.
+        %% The native process gets 2 s to end, and 2 s more after it has been killed.
         shutdown => maps:get(shutdown, Known, 5000),
         type => worker,
         modules => [Module]

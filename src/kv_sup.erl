@@ -1,4 +1,4 @@
-%% @doc The supervision tree, all three levels of it.
+%% @doc The supervision tree, with its three levels of supervisors.
 %%
 %% ```
 %% Supervisor                one_for_one
@@ -10,8 +10,8 @@
 %%         +-- Registry           the proxy of the native registry
 %% '''
 %%
-%% All names are parameters (see {@link kv_config}), so that several trees can live in one VM and each
-%% language can use names of its own.
+%% All names are parameters (see {@link kv_config}), so that several trees can live in one VM, and each language can
+%% use its own names.
 -module(kv_sup).
 -behaviour(supervisor).
 
@@ -21,15 +21,15 @@
 -define(NAMES, [supervisor, event_manager, node_supervisor, node, store_supervisor, bucket_supervisor, registry]).
 -define(KEYS, ?NAMES ++ [bucket_supervisor_spec, start_bucket, node_options]).
 
-%% The default time to shut down of the slowest of them, kv_node.
+%% The default shutdown time of the slowest child, kv_node.
 -define(PREDECESSOR_TIMEOUT, 11000).
 
 -type level() :: supervisor | node_supervisor | store_supervisor.
 
-%% @doc Starts the tree. All of it runs when this returns.
+%% @doc Starts the tree, and returns once all of it runs.
 %%
-%% A failure is given by its plain reason, without the wrapping that supervisors add on the way up:
-%% `{error, {program_missing, Path}}', `{error, {bad_option, Key}}', and so on (see {@link kv_node}).
+%% Returns the plain reason of a failure, without the wrapping that supervisors add: `{error, {program_missing,
+%% Path}}', `{error, {bad_option, Key}}', and so on (see {@link kv_node}).
 -spec start_link(kv_config:t()) -> {ok, pid()} | {error, term()}.
 start_link(Config) ->
     case validate(Config) of
@@ -42,7 +42,7 @@ start(Config) ->
         {ok, Pid} ->
             {ok, Pid};
         {error, Reason} ->
-            %% What the node started for its sake before it failed.
+            %% Distribution, if the node had started it before it failed.
             ok = kv_distribution:stop(),
             {error, Reason}
     end.
@@ -61,23 +61,22 @@ plain(Reason) -> Reason.
 %% @private
 -spec init({level(), kv_config:t()}) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init({supervisor, Config}) ->
-    %% one_for_one: handlers of the event manager outlive a crash of the store, and a crash of a handler's
-    %% manager must not cost anybody's data. Intensity: both children come back in milliseconds, so even a
-    %% person or a test that kills one again and again is not meant to lose the application; a child that
-    %% can't come back uses up 25 in a moment.
+    %% one_for_one: handlers of the event manager survive a crash of the store, and a crash of the event manager must
+    %% not cost any data. Intensity: both children are back within milliseconds, so a person or a test that kills one
+    %% of them again and again does not lose the application. A child that cannot come back uses up 25 restarts in a
+    %% moment.
     Flags = #{strategy => one_for_one, intensity => 25, period => 5},
     {ok, {Flags, successors([event_manager(Config), level(node_supervisor, Config)])}};
 init({node_supervisor, Config}) ->
-    %% rest_for_one: registry and buckets live in the program that the node owns, so when it goes they are
-    %% gone and start after it; the node does not care when they go. Intensity: kv_backoff keeps the node
-    %% under 20 starts in 10 s whatever ends it, so a program that is killed now and then, or is gone for a
-    %% while, never gets here.
+    %% rest_for_one: registry and buckets live in the program that the node owns, so they end and start with the node;
+    %% the node does not depend on them. Intensity: kv_backoff keeps the node below 20 starts in 10 s, whatever ends
+    %% it, so a program that is killed now and then, or is missing for a while, never exceeds it.
     Flags = #{strategy => rest_for_one, intensity => 20, period => 10},
     {ok, {Flags, successors([owner(Config), level(store_supervisor, Config)])}};
 init({store_supervisor, Config}) ->
-    %% one_for_all: a registry without its buckets would answer with dead pids, and buckets without their
-    %% registry could not be found. Intensity: a registry that can't start takes half a second to say so
-    %% (kv_proxy), so 20 in 10 s is never reached by waiting for the node above to be restarted.
+    %% one_for_all: a registry without its buckets would return dead pids, and buckets without their registry could
+    %% not be found. Intensity: a registry that cannot start takes half a second to fail (kv_nodes), so waiting for
+    %% the node above to be restarted never exceeds 20 in 10 s.
     Flags = #{strategy => one_for_all, intensity => 20, period => 10},
     #{bucket_supervisor_spec := Buckets, bucket_supervisor := Name} = Config,
     {ok, {Flags, successors([Buckets#{id => Name}, registry(Config)])}}.
@@ -86,8 +85,8 @@ successors(Children) ->
     [Child#{start := {?MODULE, start_child, [M, F, A]}} || #{start := {M, F, A}} = Child <- Children].
 
 %% @private
-%% A supervisor that is killed, not stopped, leaves children that notice it and end in their own time; its
-%% successor would find their names taken, and use up its intensity by trying. So it waits for them.
+%% If a supervisor is killed, its children notice and end in their own time. Its successor would find their names
+%% taken, and use up its intensity by trying. So it waits for them.
 -spec start_child(module(), atom(), [term()]) -> {ok, pid()} | {ok, pid(), term()} | ignore | {error, term()}.
 start_child(Module, Function, Arguments) ->
     case apply(Module, Function, Arguments) of
@@ -108,7 +107,7 @@ level(Level, Config) ->
         id => maps:get(Level, Config),
         start => {?MODULE, start_level, [Level, Config]},
         restart => permanent,
-        %% A supervisor waits as long as its children's own times add up to.
+        %% The children have shutdown times of their own.
         shutdown => infinity,
         type => supervisor,
         modules => [?MODULE]
@@ -118,10 +117,10 @@ event_manager(#{event_manager := Name}) ->
     kv_event_manager:child_spec(Name).
 
 owner(#{node := Name, node_options := Options, event_manager := Events}) ->
-    %% The backoff is made here, by the supervisor, and so outlives each node that it restarts.
+    %% The supervisor creates the backoff, so the backoff outlives each node that the supervisor restarts.
     kv_node:child_spec(Name, [{backoff, kv_backoff:new()}, {event_manager, Events} | Options]).
 
-%% It does not wait for the node: the supervisor above could not start the node anew for as long.
+%% The registry does not wait for the node: as long as it waited, the supervisor above could not restart the node.
 registry(#{registry := Name, start_bucket := StartBucket, event_manager := Events, node := Node}) ->
     kv_registry:child_spec([
         {name, Name},

@@ -1,6 +1,7 @@
-%% @doc Trees and tables as text, for a terminal of whatever kind: colours and box-drawing lines where it has them.
+%% @doc Trees and tables as text, for any kind of terminal: with colours and box-drawing characters if the terminal
+%% has them.
 %%
-%% Names come from users: nothing in them reaches the terminal as a control character.
+%% Users choose names, so no control character of a name reaches the terminal.
 %% @private
 -module(kv_text).
 
@@ -36,7 +37,7 @@ written(Text, _Colours, Unicode) -> encoded(Text, Unicode).
 encoded(Text, true) -> Text;
 encoded(Text, false) -> [ascii(Char) || Char <- unicode:characters_to_list(Text)].
 
-%% What a terminal without Unicode has in place of lines.
+%% Replacements for a terminal without Unicode.
 ascii(16#251c) -> $|;
 ascii(16#2514) -> $`;
 ascii(16#2500) -> $-;
@@ -54,8 +55,8 @@ code(faint) -> "\e[2m";
 code(strong) -> "\e[1m";
 code(problem) -> "\e[31m".
 
-%% @doc Whether the terminal of the caller is likely to have colours: it is one, and nobody said that it has none
-%% (TERM, and NO_COLOR as in https://no-color.org). Elixir has a setting of its own.
+%% @doc Returns `true' if the terminal of the caller is likely to have colours: it is a terminal, and neither TERM nor
+%% NO_COLOR (https://no-color.org) says otherwise. Elixir has a setting of its own.
 -spec colours() -> boolean().
 colours() ->
     Refused = os:getenv("NO_COLOR", "") =/= "" orelse os:getenv("TERM", "dumb") =:= "dumb",
@@ -63,7 +64,7 @@ colours() ->
 
 %%% Trees
 
-%% @doc A tree in lines.
+%% @doc Returns a tree as lines.
 -spec tree(kv_tree:tree()) -> [line()].
 tree({Item, Trees}) ->
     [item(Item) | branches(Trees, [])].
@@ -129,14 +130,14 @@ registered(Name, _Pid) -> atom(Name).
 pid_after(undefined, _Pid) -> [];
 pid_after(_Name, Pid) -> {faint, [" ", pid(Pid)]}.
 
-%% @doc In place of a tree or a table.
+%% @doc Returns a line that replaces a tree or a table.
 -spec unavailable(node(), term()) -> line().
 unavailable(Node, Reason) ->
     [{strong, atom(Node)}, {problem, [" does not answer: ", clean(io_lib:format("~tp", [Reason]))]}].
 
 %%% Tables
 
-%% @doc The processes of a node as a table, with a line above that says what all come to.
+%% @doc Returns the processes of a node as a table, with the totals of all processes in a line above.
 -spec table(node(), kv_totals:by(), kv_totals:totals(), [kv_inspect:process()]) -> [line()].
 table(Node, By, Totals, Processes) ->
     Rows = [row(Process) || Process <- Processes],
@@ -183,7 +184,7 @@ cell(Number) -> number(Number).
 columns([[] | _]) -> [];
 columns(Rows) -> [[hd(Row) || Row <- Rows] | columns([tl(Row) || Row <- Rows])].
 
-%% Numbers to the right; the last column, the name, as it is.
+%% Numbers are aligned to the right. The last column is the name.
 aligned([Pid, Kind | Cells], [PidWidth, KindWidth | Widths]) ->
     [pad(Pid, PidWidth, trailing), "  ", pad(Kind, KindWidth, trailing) | aligned_right(Cells, Widths)].
 
@@ -203,7 +204,7 @@ shown_name(undefined) -> "";
 shown_name(Name) when is_atom(Name) -> atom(Name);
 shown_name(Name) -> ["\"", clean(Name), "\""].
 
-%% @doc As the language has it whose name it is.
+%% @doc Returns an atom as its language writes it.
 -spec atom(atom()) -> iolist().
 atom(Atom) ->
     case atom_to_list(Atom) of
@@ -211,7 +212,7 @@ atom(Atom) ->
         Name -> clean(Name)
     end.
 
-%% Without control characters and marks that turn the direction of writing; not too long. The bytes of what is not text
+%% Removes control characters and marks that change the direction of writing, and shortens. Bytes that are not text
 %% are shown as such.
 clean(Text) ->
     case unicode:characters_to_list(Text) of
@@ -235,17 +236,17 @@ visible(Char) when Char >= 16#2028, Char =< 16#202e -> io_lib:format("\\x{~.16B}
 visible(Char) when Char >= 16#2060, Char =< 16#2069; Char =:= 16#feff -> io_lib:format("\\x{~.16B}", [Char]);
 visible(Char) -> Char.
 
-%% @doc `3 keys', `1 key'.
+%% @doc Returns `3 keys', `1 key'.
 -spec count(non_neg_integer(), string(), string()) -> iolist().
 count(1, One, _Many) -> ["1 ", One];
 count(Number, _One, Many) -> [number(Number), " ", Many].
 
-%% @doc With a comma before each thousand: 1,234,567.
+%% @doc Returns a number with commas: 1,234,567.
 -spec number(non_neg_integer()) -> iolist().
 number(Number) when Number < 1000 -> integer_to_list(Number);
 number(Number) -> [number(Number div 1000), io_lib:format(",~3..0B", [Number rem 1000])].
 
-%% @doc With the unit that suits.
+%% @doc Returns a size with a suitable unit.
 -spec bytes(non_neg_integer()) -> iolist().
 bytes(Bytes) when Bytes < 1 bsl 10 -> [integer_to_list(Bytes), " B"];
 bytes(Bytes) when Bytes < 1 bsl 20 -> io_lib:format("~.1f KiB", [Bytes / (1 bsl 10)]);

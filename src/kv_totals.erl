@@ -1,7 +1,7 @@
-%% @doc Counts what is on a node: totals of all native processes, and the processes that have most of something.
+%% @doc Totals of all native processes of a node, and the processes with the most of something.
 %%
-%% Runs in the VM whose kv is looked at: {@link kv} calls it there, and {@link kv_text} writes down the results. Only the
-%% processes that are returned are described, with a few questions to the C node, however many there are.
+%% Runs in the VM whose kv is inspected: {@link kv} calls it there, and {@link kv_text} formats the result. Describes
+%% only the processes that it returns, with a few questions to the C node.
 %% @private
 -module(kv_totals).
 
@@ -19,10 +19,10 @@
     queue := non_neg_integer()
 }.
 -type info() :: #{
-    %% Of the application; not there when the C node was asked by itself.
+    %% Of the application. Missing if only the C node was asked.
     version => binary(),
     node := kv_node:info() | #{name := node()},
-    %% Of all nodes that the VM has called, its own among them. Not there either.
+    %% Of all nodes that the VM has called. Missing if only the C node was asked.
     local_reads => #{node() => kv_watcher:local()},
     %% In all registries together.
     names := non_neg_integer(),
@@ -34,11 +34,11 @@
     queue := non_neg_integer()
 }.
 
-%% All processes of a node, in chunks.
+%% Going through all processes of a node.
 -define(FOLD_TIMEOUT, 30000).
 -define(DETAILS_TIMEOUT, 5000).
 
-%% @doc What is known of a node and all that is on it.
+%% @doc Returns a map about a node and its processes.
 -spec info(atom()) -> {ok, info()} | kv_inspect:failure().
 info(Server) ->
     case native_info(kv_node:name(Server)) of
@@ -49,11 +49,11 @@ info(Server) ->
             Failure
     end.
 
-%% A node that nobody has called yet is not watched.
+%% Adds a node that nobody has called yet, which is not watched.
 local_reads(#{name := Node, local_reads := Local}) ->
     (kv_watcher:locals())#{Node => Local}.
 
-%% @doc The same, of a C node whose VM is not asked.
+%% @doc The same for a C node, without asking its VM.
 -spec native_info(node()) -> {ok, info()} | kv_inspect:failure().
 native_info(Node) ->
     Count = fun(#{pid := Pid, kind := Kind} = Row, {Totals, Registries}) ->
@@ -75,7 +75,7 @@ version() ->
     {ok, Version} = application:get_key(kv, vsn),
     unicode:characters_to_binary(Version).
 
-%% @doc The totals of no process.
+%% @doc Returns the totals of no process.
 -spec new() -> totals().
 new() ->
     #{processes => 0, buckets => 0, registries => 0, memory => 0, operations => 0, queue => 0}.
@@ -96,12 +96,12 @@ add(#{kind := Kind, memory := Memory, operations := Operations, queue := Queue},
 one(Kind, Kind) -> 1;
 one(_, _) -> 0.
 
-%% @doc The processes of the nodes of this VM that have most of something, and what all of them come to.
+%% @doc Returns the processes with the most of something, and the totals of all processes, for each node of this VM.
 -spec processes(by(), pos_integer()) -> [{node(), {ok, totals(), [kv_inspect:process()]} | kv_inspect:failure()}].
 processes(By, Limit) ->
     [{Node, native_processes(Node, By, Limit)} || Server <- kv_node:running(), Node <- [kv_node:name(Server)]].
 
-%% @doc The same for one C node, whose VM is not asked.
+%% @doc The same for one C node, without asking its VM.
 -spec native_processes(node(), by(), pos_integer()) ->
     {ok, totals(), [kv_inspect:process()]} | kv_inspect:failure().
 native_processes(Node, By, Limit) ->
@@ -119,7 +119,7 @@ described(Totals, Top) ->
         Failure -> Failure
     end.
 
-%% Most first; of those that have the same, the older.
+%% In descending order; of equal ones, the older comes first.
 first({Same, Pid}, {Same, Other}) -> Pid =< Other;
 first({Value, _}, {Other, _}) -> Value > Other.
 

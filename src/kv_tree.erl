@@ -1,8 +1,9 @@
-%% @doc The tree of what runs: the supervisors of a VM with the native processes below them, and what else is on a C node.
+%% @doc The tree of processes: the supervisors of a VM with the native processes below them, and the other processes
+%% of a C node.
 %%
-%% Runs in the VM whose kv is looked at: {@link kv} calls it there, and {@link kv_text} writes down the result. No more
-%% processes are described than asked for, with a few questions to the C node. Of the rest only number and memory are
-%% known ({@link kv_totals}).
+%% Runs in the VM whose kv is inspected: {@link kv} calls it there, and {@link kv_text} formats the result. Describes
+%% no more processes than requested, with a few questions to the C node. Of the others it knows only number and memory
+%% ({@link kv_totals}).
 %% @private
 -module(kv_tree).
 
@@ -12,29 +13,29 @@
 
 -type item() ::
     {vm, node()}
-    %% The number of children, where it supervises.
+    %% With the number of children, if it is a supervisor.
     | {process, pid(), atom(), undefined | non_neg_integer()}
     | {owner, pid(), atom(), kv_node:info()}
-    %% A local process and the native one that it stands for, which may have ended just now.
+    %% A proxy and its native process. A pid if the native process has just ended.
     | {proxy, pid(), atom(), kv_inspect:process() | pid()}
     | {native, kv_inspect:process()}
-    %% A C node, and what is not in the tree of its owner.
+    %% A C node, and the processes that are not in the tree of its owner.
     | {others, node(), kv_totals:totals()}
-    %% A process that made, or owns, native ones, and where it is supervised.
+    %% A process that started or owns native processes, and its parent.
     | {outside, pid(), term(), term()}
     | {unavailable, node(), term()}
     | {more, non_neg_integer()}.
 -type tree() :: {item(), [tree()]}.
 
-%% All processes of a node, in chunks.
+%% Going through all processes of a node.
 -define(FOLD_TIMEOUT, 30000).
 -define(DETAILS_TIMEOUT, 5000).
-%% A supervisor that does not answer is drawn without its children.
+%% A supervisor that does not answer is shown without its children.
 -define(CHILDREN_TIMEOUT, 5000).
 -define(INFO_TIMEOUT, 5000).
 
-%% @doc The trees of this VM: for each of its nodes the supervisors with what is below them, and what else is on the
-%% node. Of the children of one process no more than Limit are described.
+%% @doc Returns the trees of this VM: for each of its nodes the supervisors with the processes below them, and the
+%% other processes of the node. Describes at most Limit children of one process.
 -spec trees(pos_integer()) -> [tree()].
 trees(Limit) ->
     Roots = lists:usort([root(Server) || Server <- kv_node:running()]),
@@ -46,7 +47,7 @@ trees(Limit) ->
     [{{vm, node()}, [described_tree(Tree, Details) || Tree <- Trees]}] ++
         [others(Node, In, Limit) || Node <- Nodes].
 
-%% The highest supervisor of kv above a node; the node itself when it is in a tree of somebody else's.
+%% The highest supervisor of kv above a node, or the node itself if it is in a user's tree.
 root(Server) ->
     Pid = whereis(Server),
     lists:foldl(
@@ -73,7 +74,7 @@ dictionary(Pid, Key, Default) when is_pid(Pid), node(Pid) =:= node() ->
 dictionary(_NotLocal, _Key, Default) ->
     Default.
 
-%% The trees of some processes, and all native processes that are in them or in the rest, which is not drawn.
+%% Returns the trees of Shown, and the native processes of both Shown and Rest. Rest is not drawn.
 grow(Shown, Rest, Limit) ->
     {Trees, Proxied} = lists:unzip([branch(Pid, Limit) || Pid <- Shown]),
     More = [{{more, length(Rest)}, []} || Rest =/= []],
@@ -111,8 +112,8 @@ name(Pid) ->
         _ -> undefined
     end.
 
-%% As supervisor:which_children/1, which would wait for ever: in the order of their start. Those with an id were written
-%% down by somebody, and are few.
+%% As supervisor:which_children/1, which would wait for ever. Children are in the order of their start. Children with
+%% an id are written in a supervisor's init, so they are few.
 children(Supervisor, Limit) ->
     try gen_server:call(Supervisor, which_children, ?CHILDREN_TIMEOUT) of
         [{undefined, _, _, _} | _] = Children -> split(Limit, lists:sort(pids(Children)));
@@ -140,7 +141,7 @@ described_tree({Item, Trees}, Details) ->
 
 %%% What is on a node besides
 
-%% @doc The native processes of a node, below those that own them.
+%% @doc Returns the native processes of a node, below the processes that own them.
 -spec native_tree(node(), pos_integer()) -> tree().
 native_tree(Node, Limit) ->
     others(Node, #{}, Limit).

@@ -1,7 +1,7 @@
-%% @doc What waits for a native process that is away: calls, casts and other messages, in the order in which they came.
+%% @doc Messages that wait for a native process that is away: calls, casts and others, in the order of arrival.
 %%
-%% Their number and their bytes are bounded. A call whose caller has given up is not worth passing on: the caller would
-%% take the request for one that was not handled.
+%% Their number and their bytes are limited. A call whose caller has given up must not be passed on: the caller takes
+%% the request for one that was not handled.
 %% @private
 -module(kv_waiting).
 
@@ -11,7 +11,7 @@
 
 -type message() ::
     {call, gen_server:from(), term()}
-    %% What kv_call sends to a proxy.
+    %% A call that kv_call has sent to a proxy.
     | {kv_call, pid(), reference(), term()}
     | {cast, term()}
     | {info, term()}.
@@ -30,7 +30,7 @@
 -spec new() -> t().
 new() -> #waiting{}.
 
-%% @doc Keeps a message; `full' when there is no room for it. O(size of the message).
+%% @doc Adds a message. Returns `full' if there is no room. O(size of the message).
 -spec add(message(), t()) -> {ok, t()} | full.
 add(Message, #waiting{messages = Messages, count = Count, bytes = Bytes}) ->
     More = Bytes + erlang:external_size(request(Message)),
@@ -47,7 +47,7 @@ request({info, Message}) -> Message.
 -spec count(t()) -> non_neg_integer().
 count(#waiting{count = Count}) -> Count.
 
-%% @doc Whether a call of kv_call is there. O(messages).
+%% @doc Returns `true' if this call of kv_call waits here. O(messages).
 -spec has(reference(), t()) -> boolean().
 has(Alias, #waiting{messages = Messages}) ->
     lists:any(
@@ -58,7 +58,7 @@ has(Alias, #waiting{messages = Messages}) ->
         queue:to_list(Messages)
     ).
 
-%% @doc A call is not waited for any more. O(messages).
+%% @doc Removes a call that its caller has abandoned. O(messages).
 -spec cancel(reference(), t()) -> t().
 cancel(Alias, #waiting{messages = Messages, count = Count} = Waiting) ->
     Rest = queue:filter(
@@ -70,11 +70,11 @@ cancel(Alias, #waiting{messages = Messages, count = Count} = Waiting) ->
     ),
     Waiting#waiting{messages = Rest, count = min(Count, queue:len(Rest))}.
 
-%% @doc The messages, the oldest first, and the calls that nobody waits for any more. Callers are the processes that have a
-%% monitor on the proxy, each as often as it has one: every call that is waited for has its own.
+%% @doc Returns the messages, the oldest first, and the calls whose callers have given up. Callers are the processes
+%% that monitor the proxy, each as often as it has a monitor: a call that is still waited for has one.
 %%
-%% Calls of kv_call that were given up have been cancelled. Of the others of one process, which makes one call after the
-%% other, the latest ones are waited for.
+%% Calls of kv_call are cancelled when their callers give up. Other processes make one call after the other, so of
+%% several calls of one process, the latest ones are still waited for.
 -spec take(t(), [pid()]) -> {[message()], [message()]}.
 take(#waiting{messages = Messages}, Callers) ->
     List = queue:to_list(Messages),
@@ -87,7 +87,7 @@ add_one(Pid, Counts) -> maps:update_with(Pid, fun(Count) -> Count + 1 end, 1, Co
 
 take_one(Pid, Counts) -> maps:update_with(Pid, fun(Count) -> max(0, Count - 1) end, 0, Counts).
 
-%% From the latest to the oldest.
+%% Goes from the latest to the oldest.
 sort({call, {Pid, _}, _} = Call, {Wanted, Given, Left}) ->
     case Left of
         #{Pid := Count} when Count > 0 -> {[Call | Wanted], Given, Left#{Pid := Count - 1}};

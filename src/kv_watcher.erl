@@ -1,11 +1,12 @@
-%% @doc Watches the connections to C nodes, so that calls need no monitors on the wire.
+%% @doc The server of the watchers. A watcher watches the connection to one node, so that calls need no monitors on
+%% the wire.
 %%
 %% `gen_server:call/3' sends MONITOR_P, the request and DEMONITOR_P, each with a system call of its own. A call of
-%% {@link kv_call} monitors a local process instead, the watcher of the node, which ends when the connection is lost;
-%% whether the process that it calls is alive the C node tells it. So there is one watcher for each connected node
-%% that has been called, and this server, which starts them. It also finds out whether a node is such a C node.
+%% {@link kv_call} monitors a local process instead: the watcher of the node, which ends when the connection is lost.
+%% The C node itself says if the called process is dead. There is one watcher for each connected node that has been
+%% called. It also finds out whether its node is a C node, and opens the memory of the node for local reads.
 %%
-%% It is started when it is first needed: {@link kv_on_demand}.
+%% The server is started when it is first needed: {@link kv_on_demand}.
 %% @private
 -module(kv_watcher).
 -behaviour(gen_server).
@@ -15,19 +16,19 @@
 
 -export_type([local/0]).
 
-%% {Node, Watcher, Local}; or {Node, plain, Local}: not a C node, or one that is too old.
+%% {Node, Watcher, Local}; or {Node, plain, Local} if the node is no C node, or one that is too old.
 -define(TABLE, ?MODULE).
 -define(START_TIMEOUT, 6000).
 
-%% Whether reads from a node take the path of kv_local, or why not.
+%% `on' if this VM reads from the node by kv_local, otherwise the reason.
 -type local() :: on | {off, term()}.
-%% The watchers, those included that do not know yet what their node is, and who waits until they do.
+%% The watchers, including those that do not know yet what their node is, and the callers who wait for that.
 -type state() :: #{
     node() => pid(), pid() => node(), {waiting, node()} => [{gen_server:from(), boolean()}]
 }.
 
-%% @doc The process that ends when the connection to that node is lost; `plain' when the node does not take
-%% `$kv_call'; `unknown' when nobody watches it yet, and {@link start/1} may be called.
+%% @doc Returns the process that ends when the connection to that node is lost; `plain' if the node does not take
+%% `$kv_call'; `unknown' if the node is not watched yet, and {@link start/1} may be called.
 -spec watcher(node()) -> pid() | plain | unknown.
 watcher(Node) ->
     try ets:lookup(?TABLE, Node) of
@@ -37,13 +38,13 @@ watcher(Node) ->
         error:badarg -> unknown
     end.
 
-%% @doc Begins to watch a node, and does not wait for it. The node should be connected.
+%% @doc Begins to watch a node, without waiting. The node should be connected.
 -spec start(node()) -> ok.
 start(Node) ->
     ok = kv_on_demand:ensure(?MODULE),
     gen_server:cast(?MODULE, {watch, Node}).
 
-%% @doc Watches a node and waits until it is known what it is, and whether it is read locally if LocalReads wants that.
+%% @doc Watches a node, and waits until its kind is known, and its memory is open if LocalReads is true.
 -spec start(node(), boolean()) -> local().
 start(Node, LocalReads) ->
     ok = kv_on_demand:ensure(?MODULE),
@@ -53,12 +54,12 @@ start(Node, LocalReads) ->
         exit:{Reason, _} -> {off, Reason}
     end.
 
-%% @doc Whether a node is read locally.
+%% @doc Returns how a node is read.
 -spec local(node()) -> local().
 local(Node) ->
     maps:get(Node, locals(), {off, unknown}).
 
-%% @doc The same of all nodes that are watched.
+%% @doc Returns how each watched node is read.
 -spec locals() -> #{node() => local()}.
 locals() ->
     try
@@ -71,7 +72,7 @@ locals() ->
 -spec init([]) -> {ok, state()}.
 init([]) ->
     process_flag(trap_exit, true),
-    %% What a former server has published: its watchers have ended with it, and closed it.
+    %% A former server may have published arenas. Its watchers have ended with it, and closed them.
     ok = kv_local:reset(),
     ?TABLE = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
     ok = kv_proxies:new(),
@@ -93,7 +94,7 @@ handle_call({watch, Node, LocalReads}, From, State) ->
             {noreply, watch_node(Node, LocalReads, State#{{waiting, Node} => Waiting})}
     end;
 handle_call({proxy, #{proxy := Pid, native := Native} = Proxy}, _From, State) ->
-    %% One that was entered before has a new native process.
+    %% A proxy that was entered before has a new native process.
     _ = kv_proxies:node_of(Pid) =:= none andalso erlang:monitor(process, Pid),
     {reply, kv_proxies:enter(Proxy, kv_local:is_open(node(Native))), State};
 handle_call(Request, _From, State) ->
@@ -142,8 +143,8 @@ published(_Node, {error, Reason}) -> {off, Reason}.
 take_waiting(Node, State) ->
     {maps:get({waiting, Node}, State, []), maps:remove({waiting, Node}, State)}.
 
-%% Who waits has connected to the node since: the watcher that ended was that of a former connection. If it was not, the
-%% next one says so.
+%% A caller that waits may have connected to the node since the watcher of the former connection ended. If it has not,
+%% the next watcher says so.
 watch_again(Node, State) ->
     case take_waiting(Node, State) of
         {[], _} ->
@@ -175,8 +176,8 @@ open(plain, _Node, _LocalReads) -> {error, not_native};
 open(native, _Node, false) -> {error, not_wanted};
 open(native, Node, true) -> kv_local:open(Node).
 
-%% What it does not expect, it must not keep for ever. Whoever calls learns of the end of the connection from the end of
-%% this process, so its memory is closed before.
+%% Drops unexpected messages. Callers learn of the end of the connection from the end of this process, so it closes
+%% the memory before it ends.
 watching(Node, Opened) ->
     receive
         {nodedown, Node} ->

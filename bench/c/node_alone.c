@@ -37,6 +37,7 @@ struct settings {
     int depth;
     int rounds;
     double seconds;
+    uint64_t calls; /* of a round; 0: a round lasts as long as `seconds` says */
     uint32_t keys;
     size_t value_bytes;
     bool monitors;
@@ -51,6 +52,7 @@ struct bench {
     ei_x_buff value; /* encoded */
     char (*keys)[BUCKET_KEY_BYTES];
     uint64_t random;
+    uint64_t asked; /* in this round, */
     uint64_t answered;
     uint32_t *latencies;
     struct caller callers[DEPTH_MAX];
@@ -78,6 +80,7 @@ static uint32_t any_key(struct bench *bench)
 
 static void call(struct bench *bench, struct caller *caller, uint64_t time)
 {
+    bench->asked++;
     caller->calls++;
     caller->asked = time;
     bucket_set_key(&caller->call, bench->keys[any_key(bench)]);
@@ -138,16 +141,30 @@ static void next_call(struct bench *bench, struct kv_bytes frame, uint64_t time,
     }
 }
 
-/* Runs for that long and lets the calls come to their end. Answers nanoseconds. */
-static uint64_t run(struct bench *bench, double seconds)
+/* How long a round is: the first of the two that is reached ends it. */
+struct extent {
+    double seconds;
+    uint64_t calls;
+};
+
+static struct extent share_of_round(const struct bench *bench, unsigned divisor)
+{
+    const struct settings *settings = &bench->settings;
+    return settings->calls > 0 ? (struct extent){1e9, settings->calls / divisor}
+                               : (struct extent){settings->seconds / divisor, UINT64_MAX};
+}
+
+/* Runs for so long and lets the calls come to their end. Returns nanoseconds. */
+static uint64_t run(struct bench *bench, struct extent extent)
 {
     struct kv_bytes frame;
     const uint64_t start = now();
-    const uint64_t end = start + (uint64_t)(seconds * 1e9);
+    const uint64_t end = start + (uint64_t)(extent.seconds * 1e9);
     uint64_t time = start;
     int in_flight = bench->settings.depth;
     memset(bench->latencies, 0, LATENCIES * sizeof(*bench->latencies));
     bench->answered = 0;
+    bench->asked = 0;
     for (int i = 0; i < bench->settings.depth; i++) {
         call(bench, &bench->callers[i], time);
     }
@@ -156,8 +173,9 @@ static uint64_t run(struct bench *bench, double seconds)
         link_next(&bench->link, &frame);
         time = now();
         do {
-            next_call(bench, frame, time, time < end);
-            in_flight -= time < end ? 0 : 1;
+            const bool more = time < end && bench->asked < extent.calls;
+            next_call(bench, frame, time, more);
+            in_flight -= more ? 0 : 1;
             if (bench->link.is_apart && bench->link.queued >= PLENTY) {
                 link_flush(&bench->link);
             }
@@ -181,7 +199,7 @@ static void round_trip(struct bench *bench, int number)
 {
     const uint64_t node = processor_time(bench->program.pid);
     const uint64_t self = processor_time(getpid());
-    const double elapsed = (double)run(bench, bench->settings.seconds);
+    const double elapsed = (double)run(bench, share_of_round(bench, 1));
     const double calls = (double)bench->answered;
     printf("round=%d calls_per_second=%.0f node_ns_per_call=%.0f client_ns_per_call=%.0f p50_us=%u "
            "p99_us=%u\n",
@@ -196,18 +214,22 @@ static void round_trip(struct bench *bench, int number)
 
 static void usage(void)
 {
-    FAIL("usage: node_alone [--depth N] [--seconds S] [--rounds N] [--keys N] [--value-bytes N]\n"
-         "                  [--no-monitors | --kv-calls] PROGRAM [ARGUMENT...]\n"
+    FAIL("usage: node_alone [--depth N] [--seconds S | --calls N] [--rounds N] [--keys N]\n"
+         "                  [--value-bytes N] [--no-monitors | --kv-calls] PROGRAM [ARGUMENT...]\n"
          "PROGRAM is a kv_node, ARGUMENTs are for it; needs an EPMD at ERL_EPMD_PORT");
 }
 
 static struct settings read_settings(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"depth", required_argument, NULL, 'd'},       {"seconds", required_argument, NULL, 's'},
-        {"rounds", required_argument, NULL, 'r'},      {"keys", required_argument, NULL, 'k'},
-        {"value-bytes", required_argument, NULL, 'v'}, {"no-monitors", no_argument, NULL, 'n'},
-        {"kv-calls", no_argument, NULL, 'c'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"depth", required_argument, NULL, 'd'},
+                                            {"seconds", required_argument, NULL, 's'},
+                                            {"rounds", required_argument, NULL, 'r'},
+                                            {"keys", required_argument, NULL, 'k'},
+                                            {"value-bytes", required_argument, NULL, 'v'},
+                                            {"no-monitors", no_argument, NULL, 'n'},
+                                            {"kv-calls", no_argument, NULL, 'c'},
+                                            {"calls", required_argument, NULL, 'C'},
+                                            {NULL, 0, NULL, 0}};
     struct settings settings = {
         .depth = 256, .rounds = 5, .seconds = 2, .keys = 1000, .value_bytes = 10, .monitors = true};
     /* '+': what comes behind the program is for the program. */
@@ -218,6 +240,9 @@ static struct settings read_settings(int argc, char **argv)
             break;
         case 's':
             settings.seconds = strtod(optarg, NULL);
+            break;
+        case 'C':
+            settings.calls = (uint64_t)number_within(optarg, 1, 1000 * 1000 * 1000);
             break;
         case 'r':
             settings.rounds = (int)number_within(optarg, 1, 1000);
@@ -279,7 +304,7 @@ int main(int argc, char **argv)
         prepare_caller(&bench, i);
     }
     fill_bucket(&bench);
-    run(&bench, bench.settings.seconds / 4);
+    run(&bench, share_of_round(&bench, 4));
     for (int i = 1; i <= bench.settings.rounds; i++) {
         round_trip(&bench, i);
     }

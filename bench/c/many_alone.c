@@ -73,10 +73,15 @@ static void start_node(struct bench *bench)
 {
     static const struct kv_hash_key key = {.k0 = 11, .k1 = 13};
     const struct kv_arena_options arena = {.hash_key = key};
-    if (!kv_mapping_open(&bench->mapping, kv_mapping_reserve(0))) {
+    if (!kv_mapping_open(&bench->mapping, kv_mapping_reserve(0, KV_ARENA_RESERVE_MAX))) {
         FAIL("no memory for the arena");
     }
-    struct kv_arena_memory memory = kv_mapping_memory(&bench->mapping);
+    struct kv_arena_memory memory = {
+        .base = bench->mapping.base,
+        .reserve = bench->mapping.size,
+        .context = &bench->mapping,
+        .release = kv_mapping_release,
+    };
     bench->arena = kv_arena_new(&memory, &arena);
     const struct kv_runtime_options options = {
         .node = kv_bytes_text(NODE),

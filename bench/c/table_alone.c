@@ -237,13 +237,18 @@ int main(int argc, char **argv)
     struct kv_mapping mapping;
     struct kv_arena_options options = {.hash_key = {.k0 = 1, .k1 = 2}};
     keys = malloc((size_t)bench.entries * KEY);
-    if (keys == NULL || !kv_mapping_open(&mapping, kv_mapping_reserve(0))) {
+    if (keys == NULL || !kv_mapping_open(&mapping, kv_mapping_reserve(0, KV_ARENA_RESERVE_MAX))) {
         return 1;
     }
     for (unsigned i = 0; i < bench.entries; i++) {
         memcpy(keys + (size_t)i * KEY, key_of(i).bytes.data, KEY);
     }
-    struct kv_arena_memory memory = kv_mapping_memory(&mapping);
+    struct kv_arena_memory memory = {
+        .base = mapping.base,
+        .reserve = mapping.size,
+        .context = &mapping,
+        .release = kv_mapping_release,
+    };
     if (uv_loop_init(&bench.loop) != 0) {
         return 1;
     }

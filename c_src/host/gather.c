@@ -35,9 +35,8 @@ bool kv_gather_has_many(const struct kv_gather *gather)
 }
 
 /* Forgets senders of whom nothing has come of late. */
-static void forget_old(struct kv_gather *gather)
+static void forget_old(struct kv_gather *gather, uint64_t now)
 {
-    uint64_t now = uv_hrtime();
     uint64_t elapsed = now - gather->began;
     if (elapsed >= (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US) {
         bool is_old = elapsed >= 2 * (uint64_t)KV_GATHER_WINDOW_US * NS_PER_US;
@@ -47,20 +46,27 @@ static void forget_old(struct kv_gather *gather)
     }
 }
 
-void kv_gather_wait(struct kv_gather *gather)
+uint64_t kv_gather_pause(struct kv_gather *gather, uint64_t now)
 {
     unsigned messages = gather->messages;
-    gather->messages = 0;
-    if (messages == 0) {
-        return;
-    }
     bool many = kv_gather_has_many(gather);
-    forget_old(gather);
-    if (gather->pause_ns == 0 || messages >= KV_GATHER_PLENTY || !many ||
-        (gather->senders | gather->before) == 0) {
+    gather->messages = 0;
+    forget_old(gather, now);
+    if (messages >= KV_GATHER_PLENTY || !many || (gather->senders | gather->before) == 0) {
+        return 0;
+    }
+    return gather->pause_ns;
+}
+
+void kv_gather_wait(struct kv_gather *gather)
+{
+    if (gather->messages == 0) {
         return;
     }
-    struct timespec pause = {.tv_sec = (time_t)(gather->pause_ns / NS_PER_S),
-                             .tv_nsec = (long)(gather->pause_ns % NS_PER_S)};
-    (void)nanosleep(&pause, NULL);
+    uint64_t length = kv_gather_pause(gather, uv_hrtime());
+    if (length > 0) {
+        struct timespec pause = {.tv_sec = (time_t)(length / NS_PER_S),
+                                 .tv_nsec = (long)(length % NS_PER_S)};
+        (void)nanosleep(&pause, NULL);
+    }
 }

@@ -9,11 +9,12 @@
  * wait for nothing. Nor does it sleep after a turn that had plenty to do.
  *
  * While few call it is the other way round: to sleep and be woken takes longer than the call. So
- * the loop then looks for more for a while before it sleeps (struct kv_pace, node.c). */
+ * the loop then looks for more for a while before it sleeps (pace.h). */
 #ifndef KV_GATHER_H
 #define KV_GATHER_H
 
-#include <kv/signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 enum {
     KV_GATHER_SENDERS = 8,
@@ -21,20 +22,6 @@ enum {
     KV_GATHER_WINDOW_US = 256, /* senders are counted over one to two of these */
     KV_GATHER_PRESET_US = 75,  /* see docs/architecture.md for what it was chosen by */
     KV_GATHER_MOST_US = 1000,
-    KV_SPIN_PRESET_US = 200,
-    KV_SPIN_MOST_US = 1000,
-    KV_SPIN_LEAST_US = 50, /* even when messages come faster: now and then one is late */
-    KV_SPIN_WAKE_US = 50,  /* they are that much further apart while the loop sleeps between them */
-    KV_SPIN_GAPS = 4,      /* times as long as messages usually are apart */
-    KV_PACE_SLOW_US = 4 * KV_SPIN_MOST_US, /* a longer pause says no more */
-};
-
-/* How fast messages come while few processes call. In nanoseconds, on the clock of uv_hrtime(). */
-struct kv_pace {
-    uint64_t seen; /* messages */
-    uint64_t last; /* when one was handled last */
-    uint64_t now;
-    uint64_t gap; /* that messages usually are apart, weighted by how recent they are */
 };
 
 /* Zeroed, it never waits. */
@@ -51,16 +38,20 @@ struct kv_gather {
  * from others the moment it wakes (SCHED_BATCH). 0: off. */
 void kv_gather_init(struct kv_gather *gather, uint64_t pause_us);
 
-/* A process of a peer has sent a message. */
-static inline void kv_gather_saw(struct kv_gather *gather, const struct kv_pid *sender)
+/* A process of a peer has sent a message. `sender`: a number that differs between processes. */
+static inline void kv_gather_saw(struct kv_gather *gather, uint64_t sender)
 {
-    gather->senders |= UINT64_C(1) << ((sender->id ^ sender->id >> 6 ^ sender->creation) & 63);
+    gather->senders |= UINT64_C(1) << ((sender ^ sender >> 6) & 63);
     gather->messages++;
     gather->seen++;
 }
 
 /* Whether so many have sent something of late that it may wait. */
 bool kv_gather_has_many(const struct kv_gather *gather);
+
+/* The end of a turn with messages, at `now`: for how many nanoseconds kv_gather_wait() is to sleep.
+ */
+uint64_t kv_gather_pause(struct kv_gather *gather, uint64_t now);
 
 /* The end of a turn, when all is written: waits if it is worth it. At most the pause it was set up
  * with, whatever happens. */

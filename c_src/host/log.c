@@ -1,7 +1,5 @@
 #include "host/log.h"
 
-#include "node/options.h"
-
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -141,6 +139,12 @@ static void add_line(struct kv_log *log, const char *kind, const char *text, siz
 }
 
 /* ---- the interface --------------------------------------------------------------------------- */
+
+const char *kv_log_level_text(enum kv_log_level level)
+{
+    static const char *const texts[] = {"debug", "info", "notice", "warning", "error"};
+    return texts[level];
+}
 
 void kv_log_init(struct kv_log *log, uv_loop_t *loop)
 {

@@ -24,6 +24,9 @@ struct kv_log {
     bool ended; /* the last line is written, or nobody can read any more */
 };
 
+/* "debug" for KV_LOG_DEBUG and so on. */
+const char *kv_log_level_text(enum kv_log_level level);
+
 void kv_log_init(struct kv_log *log, uv_loop_t *loop);
 
 /* "log LEVEL TEXT" */

@@ -37,11 +37,9 @@ uint64_t kv_mapping_default_limit(void)
     return memory / MEMORY_PARTS * MEMORY_PART;
 }
 
-uint64_t kv_mapping_reserve(uint64_t max_memory)
+uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most)
 {
-    uint64_t wanted = max_memory < KV_ARENA_RESERVE_MAX / RESERVE_FACTOR
-                          ? max_memory * RESERVE_FACTOR
-                          : KV_ARENA_RESERVE_MAX;
+    uint64_t wanted = max_memory < most / RESERVE_FACTOR ? max_memory * RESERVE_FACTOR : most;
     wanted = wanted > RESERVE_LEAST ? wanted : RESERVE_LEAST;
     return wanted / RESERVE_UNIT * RESERVE_UNIT;
 }
@@ -139,16 +137,10 @@ void kv_mapping_close(struct kv_mapping *mapping)
 /* ---- for the arena ----------------------------------------------------------------------------
  */
 
-static void release_shared(void *context, uint64_t offset, uint64_t length)
+void kv_mapping_release(void *mapping, uint64_t offset, uint64_t length)
 {
-    const struct kv_mapping *mapping = context;
-    (void)madvise(mapping->base + offset, length, MADV_REMOVE);
-}
-
-static void release_private(void *context, uint64_t offset, uint64_t length)
-{
-    const struct kv_mapping *mapping = context;
-    (void)madvise(mapping->base + offset, length, MADV_DONTNEED);
+    const struct kv_mapping *of = mapping;
+    (void)madvise(of->base + offset, length, of->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
 }
 
 /* In steps, since whoever else of this process wants to map memory waits for the end of each. */
@@ -166,16 +158,6 @@ bool kv_mapping_populate(void *start, size_t length)
 #endif
     }
     return done;
-}
-
-struct kv_arena_memory kv_mapping_memory(struct kv_mapping *mapping)
-{
-    return (struct kv_arena_memory){
-        .base = mapping->base,
-        .reserve = mapping->size,
-        .context = mapping,
-        .release = mapping->fd >= 0 ? release_shared : release_private,
-    };
 }
 
 uint64_t kv_mapping_clock(void)

@@ -4,7 +4,9 @@
 #ifndef KV_MAPPING_H
 #define KV_MAPPING_H
 
-#include "store/arena.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct kv_mapping {
     uint8_t *base;
@@ -21,16 +23,17 @@ bool kv_mapping_open(struct kv_mapping *mapping, uint64_t wanted);
 /* To be called once nothing uses the memory any more; a mapping that is all zero is left alone. */
 void kv_mapping_close(struct kv_mapping *mapping);
 
-/* For kv_arena_new(); borrows the mapping. */
-struct kv_arena_memory kv_mapping_memory(struct kv_mapping *mapping);
+/* Gives the memory of these bytes, which are whole pages, back to the system: they are zero when
+ * they are next read. `mapping` is a struct kv_mapping, void since it is called back. */
+void kv_mapping_release(void *mapping, uint64_t offset, uint64_t length);
 
 /* Has the system find memory for these bytes, which are left as they are. May be called by any
  * thread. False where the system can't or won't. */
 bool kv_mapping_populate(void *start, size_t length);
 
-/* How much to reserve for that limit, 0 = none: so much that a free run of pages is always found.
- */
-uint64_t kv_mapping_reserve(uint64_t max_memory);
+/* How much to reserve for that limit, 0 = none: so much that a free run of pages is always found;
+ * at most `most`. */
+uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most);
 
 /* The limit when none was asked for: three quarters of the memory of the machine, or of what this
  * process may use of it. */

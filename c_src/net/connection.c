@@ -52,8 +52,8 @@ static int take_message(struct kv_connection *connection, struct kv_bytes frame,
         }
     }
     if (signal.kind == KV_SIGNAL_MESSAGE || signal.kind == KV_SIGNAL_MESSAGE_NAME) {
-        kv_gather_saw(&connection->owner->gather, &signal.from);
-        kv_follow_saw(&connection->owner->follow, connection->local_socket);
+        kv_pace_saw(&connection->owner->pace, signal.from.id ^ signal.from.creation,
+                    connection->local_socket);
         connection->turn_messages++;
     }
     return kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal);

@@ -229,9 +229,7 @@ static void on_turn_end(uv_prepare_t *prepare)
         }
     } while (!kv_list_is_empty(&connections->doomed));
     kv_node_watch_vm(connections->node);
-    kv_follow_tend(&connections->follow, kv_gather_has_many(&connections->gather),
-                   connections->gather.seen, uv_now(prepare->loop));
-    kv_gather_wait(&connections->gather);
+    kv_pace_rest(&connections->pace, uv_now(prepare->loop));
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */

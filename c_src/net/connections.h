@@ -13,8 +13,7 @@
 #define KV_CONNECTIONS_H
 
 #include "base/list.h"
-#include "host/follow.h"
-#include "host/gather.h"
+#include "host/pace.h"
 #include "net/connection.h"
 
 enum {
@@ -49,8 +48,7 @@ struct kv_connections {
     unsigned turns_of_grace; /* for silent peers; 0: none is suspected */
     uv_timer_t patience;     /* while more than --max-queue bytes wait for a peer */
     uv_prepare_t turn_end;
-    struct kv_gather gather;
-    struct kv_follow follow;
+    struct kv_pace pace;
     char *space; /* KV_READ_CHUNK bytes that all connections read into */
 };
 

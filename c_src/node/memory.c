@@ -55,7 +55,8 @@ bool kv_node_open_arena(struct kv_node *node)
         kv_node_fatal(node, KV_FATAL_INTERNAL, "%s", kv_error_text(KV_ERANDOM));
         return false;
     }
-    if (!kv_mapping_open(&node->mapping, kv_mapping_reserve(options.max_memory))) {
+    if (!kv_mapping_open(&node->mapping,
+                         kv_mapping_reserve(options.max_memory, KV_ARENA_RESERVE_MAX))) {
         kv_node_fatal(node, KV_FATAL_INTERNAL, "no address space for the buckets");
         return false;
     }
@@ -64,7 +65,12 @@ bool kv_node_open_arena(struct kv_node *node)
                "the memory of the buckets cannot be shared with other processes: %s: %s",
                node->mapping.flaw, strerror(node->mapping.error));
     }
-    struct kv_arena_memory memory = kv_mapping_memory(&node->mapping);
+    struct kv_arena_memory memory = {
+        .base = node->mapping.base,
+        .reserve = node->mapping.size,
+        .context = &node->mapping,
+        .release = kv_mapping_release,
+    };
     memory.prepare = prepare;
     memory.preparer = node;
     node->arena = kv_arena_new(&memory, &options);

@@ -10,8 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NS_PER_US = 1000 };
-
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -207,11 +205,8 @@ void kv_node_published(struct kv_node *node, uint32_t creation)
                    node->options.name, (unsigned)node->listener.port, (unsigned long)creation,
                    KV_VERSION);
     kv_log_event(&node->log, "ready", text);
-    bool follows = kv_follow_init(&node->connections.follow, node->options.follow);
-    kv_gather_init(&node->connections.gather, follows ? 0 : node->options.gather);
-    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
-        node->options.spin = 0; /* whoever is to send the next message needs the processor */
-    }
+    kv_pace_init(&node->connections.pace, node->options.follow, node->options.gather,
+                 node->options.spin);
     kv_ticks_start(&node->connections);
     kv_listener_open(&node->listener);
 }
@@ -354,46 +349,11 @@ static int finish(struct kv_node *node)
     return uv_loop_close(&node->loop) == 0 ? status : (int)KV_FATAL_INTERNAL;
 }
 
-/* To sleep and to be woken takes longer than to answer a call. So while few processes call, the
- * loop looks for the next message for a while before it sleeps: for some times as long as messages
- * usually are apart, when that is so short that one is likely to come. */
-
-static void note_pace(struct kv_node *node)
-{
-    struct kv_pace *pace = &node->pace;
-    uint64_t seen = node->connections.gather.seen;
-    uint64_t now = uv_hrtime();
-    if (pace->seen != seen) {
-        const uint64_t slowest = (uint64_t)KV_PACE_SLOW_US * NS_PER_US;
-        uint64_t gap = now - pace->last;
-        gap = gap < slowest ? gap : slowest;
-        pace->gap = (3 * pace->gap + gap) / 4;
-        pace->seen = seen;
-        pace->last = now;
-    }
-    pace->now = now;
-}
-
-static bool is_worth_looking(struct kv_node *node)
-{
-    const struct kv_pace *pace = &node->pace;
-    uint64_t most = node->options.spin * NS_PER_US;
-    if (most == 0 || kv_gather_has_many(&node->connections.gather)) {
-        return false;
-    }
-    note_pace(node);
-    const uint64_t least = (uint64_t)KV_SPIN_LEAST_US * NS_PER_US;
-    uint64_t patience = KV_SPIN_GAPS * pace->gap;
-    patience = patience > least ? patience : least;
-    return pace->gap < most + (uint64_t)KV_SPIN_WAKE_US * NS_PER_US &&
-           pace->now - pace->last < (patience < most ? patience : most);
-}
-
 /* False: nothing is left that could happen. */
 static bool run_turn(struct kv_node *node)
 {
     bool alive = uv_run(&node->loop, UV_RUN_ONCE) != 0;
-    while (alive && is_worth_looking(node)) {
+    while (alive && kv_pace_is_worth_looking(&node->connections.pace)) {
         alive = uv_run(&node->loop, UV_RUN_NOWAIT) != 0;
     }
     return alive;

@@ -18,6 +18,7 @@
 #include "node/leash.h"
 #include "node/options.h"
 #include "observe/world.h"
+#include "store/arena.h"
 
 /* Why a node ends by itself: the word on standard output and the exit status. */
 #define KV_FATAL_MAP(X)                                                                            \
@@ -61,7 +62,6 @@ struct kv_node {
     struct kv_world world;       /* the context of observe/ */
     struct kv_mapping mapping;
     struct kv_arena *arena; /* there as long as the runtime is */
-    struct kv_pace pace;
     uv_timer_t arena_timer; /* for work that is left when nobody asks for anything, */
     uint64_t arena_due;     /* or will be then, on the clock of the arena; 0: another time */
     struct {

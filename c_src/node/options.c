@@ -1,6 +1,6 @@
 #include "node/options.h"
 
-#include "host/gather.h"
+#include "host/pace.h"
 #include "wire/epmd.h"
 
 #include <ctype.h>
@@ -264,11 +264,6 @@ bool kv_options_print_usage(FILE *out)
     }
     (void)fputs(USAGE_TAIL, out);
     return fflush(out) == 0 && ferror(out) == 0;
-}
-
-const char *kv_log_level_text(enum kv_log_level level)
-{
-    return LEVELS[level];
 }
 
 static bool fail(struct kv_option_error *error, const char *format, ...)

@@ -80,7 +80,4 @@ const char *kv_options_host(const struct kv_options *options);
  * be written. */
 bool kv_options_print_usage(FILE *out);
 
-/* "debug" for KV_LOG_DEBUG and so on. */
-const char *kv_log_level_text(enum kv_log_level level);
-
 #endif

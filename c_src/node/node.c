@@ -1,5 +1,7 @@
 #include "node/node.h"
 
+#include "observe/observe.h"
+
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -9,6 +11,11 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+enum { HEAP_KEPT = 8 << 20, MAPPED_FROM = 1 << 20 };
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
@@ -149,6 +156,21 @@ static struct kv_bytes kept_vm(const struct kv_options *options)
     return kv_bytes_text(keeps ? options->vm : "");
 }
 
+/* What every node offers, and then what this program adds. */
+static int start_services(struct kv_node *node)
+{
+    const struct kv_node_parts parts = {
+        .runtime = node->runtime, .arena = node->arena, .zeros = node->options.zeros};
+    int error = kv_services_start(node->runtime, &node->store);
+    if (error == KV_OK) {
+        error = kv_observe_start(node->runtime, &node->world);
+    }
+    if (error == KV_OK && node->setup->start != NULL) {
+        error = node->setup->start(node->setup->context, &parts);
+    }
+    return error;
+}
+
 static bool start_runtime(struct kv_node *node, uint32_t creation)
 {
     struct kv_runtime_options options = {
@@ -173,7 +195,7 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
         .arena = node->arena, .zeros = node->options.zeros, .hash_key = node->hash_key};
     node->world = kv_node_world(node);
     node->runtime = kv_runtime_new(&options);
-    int error = node->start_services(node->runtime, &node->store, &node->world);
+    int error = start_services(node);
     if (error != KV_OK) {
         kv_node_fatal(node, KV_FATAL_INTERNAL, "cannot start the services: %s",
                       kv_error_text(error));
@@ -373,12 +395,21 @@ static int run(struct kv_node *node, bool options_ok, const struct kv_option_err
     return finish(node);
 }
 
-int kv_node_main(int argc, char **argv,
-                 int (*start_services)(struct kv_runtime *runtime, struct kv_store *store,
-                                       struct kv_world *world))
+/* Without these settings malloc would return the memory of each large message to the system, and
+ * ask for it again for the next one. */
+static void keep_some_heap(void)
 {
+#ifdef __GLIBC__
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_FROM);
+#endif
+}
+
+int kv_node_main(int argc, char **argv, const struct kv_node_setup *setup)
+{
+    keep_some_heap();
     ignore_signals();
-    struct kv_node node = {.start_services = start_services};
+    struct kv_node node = {.setup = setup};
     struct kv_option_error wrong = {{0}};
     enum kv_command command = KV_COMMAND_RUN;
     bool ok = kv_options_init(&node.options, &wrong);

@@ -6,8 +6,8 @@
  * Failure in any step is kv_node_fatal(); the end of standard input, and without a leash SIGTERM
  * and SIGINT, are kv_node_stop(). Both close everything that is open; then the loop ends and the
  * memory is released. */
-#ifndef KV_NODE_H
-#define KV_NODE_H
+#ifndef KV_NODE_NODE_H
+#define KV_NODE_NODE_H
 
 #include "host/log.h"
 #include "host/shared_memory.h"
@@ -19,6 +19,8 @@
 #include "node/options.h"
 #include "observe/world.h"
 #include "store/arena.h"
+
+#include <kv/node.h>
 
 /* Why a node ends by itself: the word on standard output and the exit status. */
 #define KV_FATAL_MAP(X)                                                                            \
@@ -69,8 +71,7 @@ struct kv_node {
         struct kv_arena_range ranges[KV_ARENA_RANGES];
         bool ready;
     } preparation; /* of memory, in a thread of libuv's */
-    int (*start_services)(struct kv_runtime *runtime, struct kv_store *store,
-                          struct kv_world *world);
+    const struct kv_node_setup *setup;
     uv_signal_t terminate;
     uv_signal_t interrupt;
     uv_getaddrinfo_t resolving;
@@ -83,13 +84,6 @@ struct kv_node {
     bool stopping;
     int status; /* of the exit */
 };
-
-/* The whole program. start_services starts what a node offers on its runtime, with the contexts of
- * kv/ and observe/, which outlive it, and answers KV_OK or an error. The result is the exit status.
- */
-int kv_node_main(int argc, char **argv,
-                 int (*start_services)(struct kv_runtime *runtime, struct kv_store *store,
-                                       struct kv_world *world));
 
 /* Steps, each called by the part that completed it. */
 void kv_node_configured(struct kv_node *node);

@@ -1,4 +1,5 @@
 /* The options of the program: command line, lines of standard input, cookie and --help. */
+#include "host/log.h"
 #include "node/options.h"
 
 #include <criterion/criterion.h>

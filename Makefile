@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test test-observer screenshots prop demo lint format options asan fuzz bench clean
+.PHONY: help build run test test-observer screenshots prop demo lint format options asan fuzz bench docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,10 +42,11 @@ demo: ## the tour: makes buckets, kills everything there is to kill, and says wh
 	@mix compile </dev/null
 	@mix run --no-compile scripts/demo.exs </dev/null
 
-lint: ## checks format, arrows between rooms, clang-tidy, xref and dialyzer
+lint: ## checks format, arrows between rooms, links of documents, clang-tidy, xref and dialyzer
 	@scripts/install test
 	@$(MAKE) -C c_src
 	@scripts/arrows
+	@scripts/docs check
 	@$(MAKE) -C c_src lint
 	@$(MAKE) -C bench/c lint
 	@mix format --check-formatted
@@ -74,6 +75,11 @@ fuzz: ## FUZZ_RUNS random inputs for each decoder
 bench: ## kv against other tables and Redis, all of it or ONLY=calls,memory; QUICK=1 is short: bench/README.md
 	@scripts/install bench
 	@scripts/bench
+
+docs: ## checks the documents, runs their examples, and writes them and the reference as HTML to _build/docs
+	@scripts/install docs
+	@mix compile </dev/null
+	@scripts/docs html
 
 clean: ## removes what was built
 	@rm -rf _build

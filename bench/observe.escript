@@ -1,12 +1,12 @@
 #!/usr/bin/env escript
-%% What Observer costs a node: the time of each of its questions, and how long another connection waits meanwhile.
+%% The price of Observer for a node: the time of each of its questions, and the waits of another connection meanwhile.
 %%
 %%     scripts/with-epmd escript bench/observe.escript [PROGRAM [BUCKETS ...]]
 %%
-%% A bucket for each number is made by one registry, so the registry monitors them all. The second connection is that of a VM of
-%% its own that calls `net_kernel` of the node again and again; "waited" is the longest and the 99.9th percentile of its
-%% calls while that question was asked for half a second, "quiet" the same with no question. On a machine that does other work
-%% the longest says more about that work than about the node.
+%% One registry makes all buckets of a node, so it monitors them all. A VM of its own has the second connection, and calls
+%% `net_kernel` of the node again and again. "waited" is the longest and the 99.9th percentile of its calls while the question was
+%% asked for half a second, "quiet" the same without a question. On a machine that does other work, the longest says more about
+%% this work than about the node.
 -mode(compile).
 
 -define(COOKIE, "a_cookie_for_the_bench").
@@ -39,7 +39,7 @@ measure(Program, Node, Buckets, Pinger) ->
     true = port_close(Port),
     ok.
 
-%% The median time of one, and what the other connection saw.
+%% The median time of one question, and the waits of the other connection.
 row(Buckets, Name, Node, Pinger, Question) ->
     Self = self(),
     Reference = make_ref(),
@@ -62,7 +62,7 @@ repeat(Question, Deadline) ->
         false -> [Time]
     end.
 
-%% The modules of a script are in no other VM: what runs there is made of what every VM has.
+%% No other VM has the modules of a script, so functions that every VM has run there.
 pinging(Node) ->
     {ok, Tokens, _} = erl_scan:string(
         "fun() -> Deadline = erlang:monotonic_time(millisecond) + " ++ integer_to_list(?MS) ++ ","
@@ -99,7 +99,7 @@ rows(Pid) ->
         {'EXIT', Pid, normal} -> ok
     end.
 
-%% The first sample comes after the period, of which it is not the node's time: the shortest is 100 ms.
+%% The first sample comes after the period, which is not the node's time: the shortest period is 100 ms.
 chart(Node) ->
     Pid = spawn_link(Node, observer_backend, fetch_stats, [self(), 100]),
     receive {stats, _, _, _, _} -> Pid ! exit end,

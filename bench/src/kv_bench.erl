@@ -1,6 +1,6 @@
-%% @doc The benchmark: kv against what else keeps values for a BEAM, on this machine, on loopback.
+%% @doc The benchmark: compares kv with other stores that a BEAM can use, on this machine, on loopback.
 %%
-%% bench/README.md says what each number is. This VM is the caller; every contender runs in a process of its own.
+%% bench/README.md explains each number. This VM is the caller; every contender runs in a process of its own.
 -module(kv_bench).
 
 -export([main/0]).
@@ -13,19 +13,19 @@
 -type row() :: #row{}.
 -type settings() :: #{
     rounds := pos_integer(),
-    %% How long one measurement takes.
+    %% Duration of one measurement.
     ms := pos_integer(),
     callers := [pos_integer()],
     operations := [kv_bench_load:operation()],
     sizes := [pos_integer()],
-    %% Of the table whose memory is measured, and of the one that grows while somebody waits.
+    %% Entries of the table whose memory is measured, and of the table that grows while a caller waits.
     entries := pos_integer(),
     growth := pos_integer(),
     contenders := [kv_bench_contender:name()],
     quick := boolean()
 }.
 
-%% @doc Runs the parts that the environment names in ONLY (all without it), shorter with QUICK, and writes to the directory OUT.
+%% @doc Runs the parts that the environment names in ONLY (default: all), shorter with QUICK, and writes to the directory OUT.
 -spec main() -> no_return().
 main() ->
     Settings = settings(),
@@ -74,7 +74,7 @@ numbers(Variable, Default) ->
 parts() ->
     chosen("ONLY", [node, calls, sizes, many, memory, pause, reads]).
 
-%% The environment names some of these, with commas between them.
+%% The environment may name some of these, separated by commas.
 chosen(Variable, All) ->
     Names = [list_to_atom(Name) || Name <- string:lexemes(os:getenv(Variable, ""), ", ")],
     case {Names, Names -- All} of

@@ -1,15 +1,15 @@
-%% @doc The bars: what was promised, what came of it.
+%% @doc The bars: the figures that were promised, and the figures that were measured.
 -module(kv_bench_bars).
 
 -export([table/1]).
 
 -include("kv_bench.hrl").
 
-%% How a figure is to be to its bar.
+%% On which side of its bar a figure must be.
 -type sense() :: at_least | at_most.
 -type bar() :: {Name :: string(), sense(), Bar :: number(), Unit :: string(), fun(([kv_bench:row()]) -> kv_bench_figures:spread() | none)}.
 
-%% @doc A table of all bars that there are figures for.
+%% @doc A table of all bars that have figures.
 -spec table([kv_bench:row()]) -> iodata().
 table(Rows) ->
     Lines = [line(Bar, Spread) || {_, _, _, _, Figure} = Bar <- bars(), Spread <- [Figure(Rows)], Spread =/= none],
@@ -80,7 +80,7 @@ reads_bars(Size, Title) ->
         Bar("get_many of 1000, keys a second", get_many, at_least, 1)
     ].
 
-%% Of times; of get_many, how many more in the same time.
+%% Ratios of times; of get_many, the ratio of keys in the same time.
 reads_ratio(Size, Operation) ->
     {Ours, Theirs} = case Operation of
         get_many -> {local_ets, kv_local};

@@ -1,4 +1,4 @@
-%% @doc Calls: how many a second, how long each takes, and what it costs, by callers, by the size of values, one key or many.
+%% @doc Calls: rate, time and processor time of a call, by number of callers, by size of values, for one key or many.
 -module(kv_bench_calls).
 
 -export([run/2]).
@@ -6,7 +6,7 @@
 -include("kv_bench.hrl").
 
 -define(SMALL, 10).
-%% Memory for values that wait to be sent: 16 callers of a megabyte are enough to see what is to be seen.
+%% Limit on the memory of values that wait to be sent: 16 callers of a megabyte show enough.
 -define(CALLERS_OF_LARGE, [1, 16]).
 
 -spec run(calls | sizes | many, kv_bench:settings()) -> [kv_bench:row()].
@@ -16,7 +16,7 @@ run(Part, #{contenders := Names} = Settings) ->
     _ = [ok = kv_bench_contender:stop(Contender) || Contender <- Contenders],
     Rows.
 
-%% Local ETS and a local Agent send nothing: the size of a value says little.
+%% Local ETS and a local Agent send nothing, so the size of a value says little.
 takes_part(Part, Name) when Part =/= calls, (Name =:= kv_gather orelse Name =:= kv_eager orelse Name =:= kv_prompt) -> false;
 takes_part(sizes, Name) -> not lists:member(Name, [local_ets, local_agent]);
 takes_part(many, Name) -> not lists:member(Name, [tcp, libei, local_agent]);
@@ -48,7 +48,7 @@ cell(Part, Operation, Callers, Size, Contenders, #{rounds := Rounds, ms := Ms}) 
         ok =:= say(Round, Name, Figures)
     ]).
 
-%% Each round begins with another contender, so that none is always the one behind the slowest.
+%% Each round begins with another contender, so that no contender always runs behind the slowest.
 rotate(Round, Contenders) ->
     {Front, Back} = lists:split(Round rem max(1, length(Contenders)), Contenders),
     Back ++ Front.

@@ -1,6 +1,6 @@
-%% @doc The contenders: each is started in an operating system process of its own, holds one table, and is asked in its own way.
+%% @doc The contenders: each runs in an operating system process of its own, holds one table, and has its own way to be called.
 %%
-%% All of them keep the same thousand keys and are asked the same things by the same callers in this VM.
+%% All keep the same thousand keys, and get the same requests from the same callers in this VM.
 -module(kv_bench_contender).
 
 -export([start/1, stop/1, names/0, all/0, title/1, fill/3]).
@@ -10,9 +10,9 @@
 -type name() :: atom().
 -type t() :: #{
     name := name(),
-    %% The process that answers; undefined when that is this VM.
+    %% The process that answers; undefined if it is this VM.
     os_pid := pos_integer() | undefined,
-    %% Calls for one look at the clock: more than one where a look costs as much as a call.
+    %% Calls for one look at the clock: more than one if a look costs as much as a call.
     batch := pos_integer(),
     %% A caller's own state, made from its number.
     open := fun((pos_integer()) -> term()),
@@ -21,22 +21,22 @@
     put := fun((State :: term(), Key :: binary(), Value :: term()) -> term()),
     get_many => fun((State :: term(), [binary()]) -> term()),
     put_many => fun((State :: term(), [{binary(), term()}]) -> term()),
-    %% One request for each key, all sent before the first answer is waited for.
+    %% Sends one request for each key before it waits for the first answer.
     pipelined => fun((State :: term(), [binary()]) -> term()),
-    %% The same, gone by themselves after so many milliseconds.
+    %% The same, with a time to live in milliseconds.
     put_expiring => fun((State :: term(), [{binary(), term()}], pos_integer()) -> term()),
-    %% Removes everything.
+    %% Removes all entries.
     clear => fun((State :: term()) -> term()),
-    %% Before its memory is measured: collects garbage, where there is any.
+    %% Called before memory is measured: collects garbage, if there is any.
     settle => fun(() -> term()),
-    %% Whether this is a stored value: some have no store.
+    %% Returns true if this is a stored value: some contenders have no store.
     holds := boolean(),
     end_it := fun(() -> term())
 }.
 
 -define(LOOPBACK, "127.0.0.1").
 -define(CALL_TIMEOUT, 60000).
-%% As many connections as a pool of an application on this machine would have.
+%% As many connections as the pool of an application on this machine would have.
 -define(POOL, 4).
 
 -spec names() -> [name()].
@@ -44,12 +44,12 @@ names() ->
     [kv_bucket] ++ [Name || Name <- [kv_gather, kv_eager, kv_prompt], is_valid(options(Name))] ++
         [kv_call, map, ets, agent, eredis, eredis_pool, libei, tcp, local_ets, local_agent].
 
-%% @doc Those as well that the part `reads' alone has.
+%% @doc The contenders, with those that only the part `reads' has.
 -spec all() -> [name()].
 all() ->
     names() ++ [kv_local, persistent_term, nobody].
 
-%% @doc What it is called in tables and plots.
+%% @doc The name in tables and plots.
 -spec title(name()) -> string().
 title(kv_bucket) -> "KV.Bucket";
 title(kv_gather) -> "KV.Bucket, gathers";
@@ -74,7 +74,7 @@ stop(#{end_it := End}) ->
     _ = End(),
     ok.
 
-%% @doc Puts this value under each key, and makes sure that it is there.
+%% @doc Puts this value under each key, and checks that it is there.
 -spec fill(t(), [binary()], term()) -> ok.
 fill(#{open := Open, close := Close, put := Put, get := Get, holds := Holds}, Keys, Value) ->
     State = Open(1),
@@ -163,7 +163,7 @@ alive(Name) ->
 
 %%% kv
 
-%% What is otherwise than it is by itself: the node waits for more messages; it neither follows nor waits; this VM sends at once.
+%% Nodes with other settings: one gathers, one neither follows nor gathers; for the third, this VM sends at once.
 options(kv_bucket) -> [];
 options(kv_gather) -> [{follow, false}];
 options(kv_eager) -> [{follow, false}, {gather, 0}];
@@ -181,7 +181,7 @@ bucket(Bucket) ->
         pipelined => fun(_, Keys) -> kv_bucket:await_many([kv_bucket:async(Bucket, get, [Key]) || Key <- Keys]) end
     }.
 
-%% A node of its own, with a registry: that knows the pid of the native process.
+%% A node of its own, with a registry, because a registry knows the pid of the native process.
 kv(Name, Options, Operations) ->
     NodeName = list_to_atom(alive(Name) ++ "@" ++ ?LOOPBACK),
     {ok, Node} = kv_node:start_link(Name, [{node_name, NodeName} | Options]),
@@ -196,7 +196,7 @@ kv(Name, Options, Operations) ->
     All = maps:merge((Operations(Bucket))#{clear => Clear}, expiring(Bucket)),
     contender(Name, kv_node:os_pid(Name), All, End).
 
-%% Whether buckets can do that is found out by trying: a kv that can't says so by badarg, which dialyzer knows.
+%% Tries the call: a kv without the function fails with badarg, and dialyzer knows that it does.
 -dialyzer({nowarn_function, expiring/1}).
 expiring(Bucket) ->
     PutExpiring = fun(_, Entries, Ms) -> ok = 'Elixir.KV.Bucket':put_many(Bucket, Entries, [{ttl, Ms}]) end,
@@ -229,7 +229,7 @@ on_peer(Name, {Module, Function, Arguments}, Operations) ->
     Settle = fun() -> peer:call(Peer, erlang, garbage_collect, [Server], ?CALL_TIMEOUT) end,
     contender(Name, OsPid, (Operations(Server))#{settle => Settle}, fun() -> peer:stop(Peer) end).
 
-%% A closure would be sent along with every call, and needs the same module on both nodes: with {M, F, A}, Agent needs neither.
+%% A closure would travel with every call, and needs the same module on both nodes. With {M, F, A}, Agent needs neither.
 agent(Agent) ->
     #{
         get => fun(_, Key) -> 'Elixir.Agent':get(Agent, 'Elixir.Map', get, [Key]) end,
@@ -241,7 +241,7 @@ agent(Agent) ->
 
 %%% Redis
 
-%% Its callers share clients: one sends the commands of many callers together, which is how eredis is fast.
+%% The callers share clients: one client sends the commands of many callers together, which makes eredis fast.
 redis(Name, Clients) ->
     Port = kv_bench_os:free_port(),
     Program = kv_bench_os:start(
@@ -278,7 +278,7 @@ redis_text(Value) -> Value.
 redis_value({ok, undefined}) -> nil;
 redis_value({ok, Value}) -> Value.
 
-%%% Raw TCP: what is left when there is nothing but a request and a reply of that size
+%%% Raw TCP: the cost of a request and a reply of the same size, without any work
 
 tcp(Port) ->
     #{

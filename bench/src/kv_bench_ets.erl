@@ -5,7 +5,7 @@
 -export([start/0]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
-%% @doc Starts one, linked to nobody: it lives as long as its VM.
+%% @doc Starts one, linked to no process: it lives as long as its VM.
 -spec start() -> {ok, pid()}.
 start() ->
     {ok, _} = gen_server:start(?MODULE, [], []).

@@ -1,4 +1,4 @@
-%% @doc What rows come to: least, median and greatest, and ratios of what was measured in the same round.
+%% @doc Evaluates rows: least, median and greatest, and ratios of figures of the same round.
 -module(kv_bench_figures).
 
 -export([values/2, median/1, spread/1, ratios/4, per_second_ratio/3, cells/1]).
@@ -7,7 +7,7 @@
 
 -include("kv_bench.hrl").
 
-%% Fields of a row, and what they must be.
+%% Fields of a row, and their required values.
 -type pattern() :: #{
     part => atom(), operation => atom(), callers => pos_integer(), bytes => non_neg_integer(), contender => atom(), metric => atom()
 }.
@@ -42,8 +42,8 @@ median(Values) ->
 spread([]) -> none;
 spread(Values) -> {lists:min(Values), median(Values), lists:max(Values)}.
 
-%% @doc For each round, the figure of one contender over that of another. Of several others the one that did best, which is
-%% the greatest figure: of rates.
+%% @doc For each round, the figure of one contender divided by the figure of another. Of several others, the one with the
+%% greatest figure counts: figures are rates.
 -spec ratios([kv_bench:row()], pattern(), atom(), atom() | [atom()]) -> [float()].
 ratios(Rows, Pattern, Contender, Other) when is_atom(Other) ->
     ratios(Rows, Pattern, Contender, [Other]);
@@ -60,12 +60,12 @@ ratios(Rows, Pattern, Contender, Others) ->
 by_round(Rows, Pattern) ->
     maps:from_list([{Row#row.round, Row#row.value} || Row <- matching(Rows, Pattern)]).
 
-%% @doc How a contender's rate is to that of others.
+%% @doc The ratio of a contender's rate to the rates of others.
 -spec per_second_ratio([kv_bench:row()], pattern(), {atom(), atom() | [atom()]}) -> spread() | none.
 per_second_ratio(Rows, Pattern, {Contender, Others}) ->
     spread(ratios(Rows, Pattern#{metric => rate}, Contender, Others)).
 
-%% @doc The cells that there are figures of, in the order in which they were measured.
+%% @doc The cells that have figures, in the order in which they were measured.
 -spec cells([kv_bench:row()]) -> [{atom(), atom(), pos_integer(), non_neg_integer()}].
 cells(Rows) ->
     lists:foldl(

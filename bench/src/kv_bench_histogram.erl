@@ -1,6 +1,6 @@
-%% @doc Counts durations in microseconds, from many processes at once, without making garbage in any of them.
+%% @doc Counts durations in microseconds, from many processes at once, and makes no garbage in any of them.
 %%
-%% Up to 1 ms they are counted to the microsecond, up to 64 ms in steps of 16, above that in steps of a millisecond up to 10 s.
+%% Resolution: 1 us up to 1 ms, 16 us up to 64 ms, 1 ms up to 10 s.
 -module(kv_bench_histogram).
 
 -export([new/0, add/2, percentile/2]).
@@ -28,12 +28,12 @@ slot(Us) when Us < ?FINE -> Us + 1;
 slot(Us) when Us < ?MIDDLE * ?MIDDLE_STEP -> ?FINE + Us div ?MIDDLE_STEP + 1;
 slot(Us) -> min(?FINE + ?MIDDLE + Us div ?COARSE_STEP + 1, ?SLOTS).
 
-%% The least duration that a slot stands for.
+%% The least duration of a slot.
 value(Slot) when Slot =< ?FINE -> Slot - 1;
 value(Slot) when Slot =< ?FINE + ?MIDDLE -> (Slot - ?FINE - 1) * ?MIDDLE_STEP;
 value(Slot) -> (Slot - ?FINE - ?MIDDLE - 1) * ?COARSE_STEP.
 
-%% @doc The duration that this share of all does not exceed; 1 asks for the longest. 0 when there is none.
+%% @doc The duration that this share of all durations does not exceed; share 1 is the longest. 0 if nothing was counted.
 -spec percentile(t(), number()) -> non_neg_integer().
 percentile(Histogram, Share) ->
     Counts = [counters:get(Histogram, Slot) || Slot <- lists:seq(1, ?SLOTS)],

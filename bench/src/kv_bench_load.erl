@@ -1,4 +1,4 @@
-%% @doc Load: so many callers, each with one call at a time, for so long.
+%% @doc Load: a number of callers, each with one call at a time, for a number of milliseconds.
 -module(kv_bench_load).
 
 -export([prepare/1, run/4, is_able/2, keys/1, key/1, value/0]).
@@ -10,7 +10,7 @@
 -type figures() :: #{
     %% Calls a second.
     rate := float(),
-    %% How long a call took, in microseconds. Not known where calls are counted in batches.
+    %% Microseconds of a call. Unknown if calls are counted in batches.
     p50 := non_neg_integer() | undefined,
     p99 := non_neg_integer() | undefined,
     max := non_neg_integer() | undefined,
@@ -20,16 +20,16 @@
 }.
 
 -define(KEYS, 1000).
-%% Requests that are under way together.
+%% Requests that are under way at a time.
 -define(PIPELINE, 100).
-%% What all values together take at most: fewer keys where they are large.
+%% Limit on the size of all values together: there are fewer keys if values are large.
 -define(STORED, 64 * 1024 * 1024).
-%% Looked at, not copied.
+%% Read in place, not copied.
 -define(KEYS_TERM, {?MODULE, keys}).
 -define(VALUE_TERM, {?MODULE, value}).
-%% Callers work that long before it counts.
+%% Callers work for this long before it counts.
 -define(WARM_UP_MS, 100).
-%% A caller that does not answer by then is stuck.
+%% A caller that has not answered by then is stuck.
 -define(DEADLINE, 60000).
 
 %% @doc The keys of the bench: a thousand binaries of 20 bytes, fewer for large values.
@@ -37,23 +37,23 @@
 keys(ValueSize) ->
     [key(I) || I <- lists:seq(1, min(?KEYS, ?STORED div ValueSize))].
 
-%% @doc One key; the number may be larger than that of the last.
+%% @doc One key; the number may exceed that of the last key.
 -spec key(non_neg_integer()) -> binary().
 key(Number) ->
     <<"key-", (binary:encode_hex(<<Number:64>>))/binary>>.
 
-%% @doc What is put: set by prepare/1.
+%% @doc The value that is put: set by prepare/1.
 -spec value() -> binary().
 value() ->
     persistent_term:get(?VALUE_TERM).
 
-%% @doc From now on values have that size. Fill the contenders anew.
+%% @doc Sets the size of values. Fill the contenders again afterwards.
 -spec prepare(pos_integer()) -> ok.
 prepare(ValueSize) ->
     persistent_term:put(?KEYS_TERM, list_to_tuple(keys(ValueSize))),
     persistent_term:put(?VALUE_TERM, binary:copy(<<"v">>, ValueSize)).
 
-%% @doc Callers make calls for Ms milliseconds, each with a state of the contender's own.
+%% @doc Callers make calls for Ms milliseconds. Each has its own state of the contender.
 -spec run(kv_bench_contender:t(), operation(), pos_integer(), pos_integer()) -> figures().
 run(Contender, Operation, Callers, Ms) ->
     Before = process_flag(priority, high),
@@ -73,7 +73,7 @@ run(Contender, Operation, Callers, Ms) ->
     _ = process_flag(priority, Before),
     figures(Calls / ((To - From) / 1.0e9), Processor, Contender, Histogram).
 
-%% The number says which key.
+%% The number selects the key.
 function(get, #{get := Get}) ->
     fun(State, Number) -> Get(State, pick(Number)) end;
 function(put, #{put := Put}) ->
@@ -98,7 +98,7 @@ pick(Number) ->
     Keys = persistent_term:get(?KEYS_TERM),
     element((Number bsr 8) rem tuple_size(Keys) + 1, Keys).
 
-%% @doc Whether a contender has what the operation needs.
+%% @doc Returns true if a contender supports the operation.
 -spec is_able(kv_bench_contender:t(), operation()) -> boolean().
 is_able(Contender, Operation) when Operation =:= get_many; Operation =:= put_many; Operation =:= pipelined -> is_map_key(Operation, Contender);
 is_able(_Contender, _Operation) -> true.
@@ -122,8 +122,8 @@ figures(Rate, {Server, Client}, Contender, Histogram) ->
 per_call(undefined, _Rate) -> undefined;
 per_call(Share, Rate) -> Share * 1.0e9 / max(Rate, 1.0).
 
-%% How many processors the contender's process and this VM keep busy between two moments. When these are looked at is
-%% measured, for on a busy machine it is later than was asked.
+%% How many processors the contender's process and this VM keep busy between two moments. The moments themselves are
+%% measured, because on a busy machine they come later than asked for.
 processor(Contender, From, To) ->
     Before = used(Contender, From),
     After = used(Contender, To),
@@ -170,7 +170,7 @@ caller(Parent, #{open := Open, close := Close, batch := Batch}, Operation, Histo
             Parent ! {self(), Calls}
     end.
 
-%% One look at the clock a call: it ends one and begins the next.
+%% One look at the clock for each call: it ends one call and begins the next.
 loop(Operation, State, Batch, Histogram, From, To, Seed, Before, Calls) ->
     Next = repeat(Batch, Operation, State, Seed),
     case erlang:monotonic_time(nanosecond) of

@@ -1,11 +1,11 @@
-%% @doc A GenServer that keeps a map: what people write first, and what kv is measured against.
+%% @doc A GenServer that keeps a map: the first thing that people write, and the measure for kv.
 -module(kv_bench_map).
 -behaviour(gen_server).
 
 -export([start/0, new/0, values/2, put_all/2, replace/2]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
-%% @doc Starts one, linked to nobody: it lives as long as its VM.
+%% @doc Starts one, linked to no process: it lives as long as its VM.
 -spec start() -> {ok, pid()}.
 start() ->
     {ok, _} = gen_server:start(?MODULE, [], []).
@@ -32,18 +32,18 @@ handle_call(size, _From, Map) ->
 handle_cast(_Request, Map) ->
     {noreply, Map}.
 
-%%% What an Agent that keeps a map is asked to do
+%%% Functions that an Agent with a map is called with
 
 -spec new() -> map().
 new() ->
     #{}.
 
-%% @doc The values in the order of their keys, as KV.Bucket.get_many has them.
+%% @doc The values in the order of their keys, as KV.Bucket.get_many returns them.
 -spec values(map(), [term()]) -> [term()].
 values(Map, Keys) ->
     [maps:get(Key, Map, nil) || Key <- Keys].
 
-%% @doc Measured to be faster than one key after the other.
+%% @doc Measured to be faster than one key at a time.
 -spec put_all(map(), [{term(), term()}]) -> map().
 put_all(Map, Entries) ->
     maps:merge(Map, maps:from_list(Entries)).

@@ -1,4 +1,4 @@
-%% @doc Memory: how much more a contender's process has resident with a million entries, and how long they take to load.
+%% @doc Memory: resident bytes of a contender's process for each of a million entries, and the time to load them.
 -module(kv_bench_memory).
 
 -export([run/1, contenders/0, load/4]).
@@ -6,7 +6,7 @@
 -include("kv_bench.hrl").
 
 -define(CHUNK, 1000).
-%% Each round starts every contender anew, and loads are alike.
+%% Each round starts every contender anew, and loads the same way.
 -define(ROUNDS_MAX, 3).
 
 -spec run(kv_bench:settings()) -> [kv_bench:row()].
@@ -17,7 +17,7 @@ run(#{contenders := Chosen, rounds := Rounds, entries := Entries}) ->
      || Kind <- [binaries, integers], Round <- lists:seq(1, min(Rounds, ?ROUNDS_MAX)), Name <- Names
     ]).
 
-%% @doc Those who can be loaded: a map in a GenServer takes what it takes in an Agent.
+%% @doc The contenders that can be loaded: a map takes as much in a GenServer as in an Agent.
 -spec contenders() -> [kv_bench_contender:name()].
 contenders() ->
     [kv_bucket, ets, agent, eredis].
@@ -54,8 +54,8 @@ rows(Name, Kind, Round, Figures) ->
 settle(#{settle := Settle}) -> Settle();
 settle(#{}) -> ok.
 
-%% @doc Puts so many entries, a thousand at a time. Answers the nanoseconds for which the contender was busy with that: what
-%% it takes to make them up is not counted.
+%% @doc Puts so many entries, a thousand at a time. Returns the nanoseconds for which the contender was busy with them;
+%% the time to make them up does not count.
 -spec load(kv_bench_contender:t(), term(), binaries | integers, pos_integer()) -> non_neg_integer().
 load(#{put_many := PutMany}, State, Kind, Entries) ->
     lists:sum([

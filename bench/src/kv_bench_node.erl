@@ -1,4 +1,4 @@
-%% @doc The node alone: the C program node_alone, which costs so little that the node is what is measured.
+%% @doc The node alone: the client is the C program node_alone, which costs so little that the node is the limit.
 -module(kv_bench_node).
 
 -export([run/1]).

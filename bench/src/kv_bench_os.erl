@@ -1,4 +1,4 @@
-%% @doc Operating system processes: what a contender runs as, and what the system says of it.
+%% @doc Operating system processes: starts and ends those of contenders, and reads the system's accounts of them.
 -module(kv_bench_os).
 
 -export([start/2, start/3, stop/1, os_pid/1, port/1, free_port/0, await_port/1, beside/1, run/2]).
@@ -10,8 +10,8 @@
 
 -define(DEADLINE, 10000).
 
-%% @doc Runs a program which will listen on that port of the loopback, and waits until it does. The shell that starts it is a
-%% leash: the program ends with this VM at the latest. Its directory is the present one.
+%% @doc Runs a program that will listen on this port of the loopback, and waits until it does. The shell that starts it is a
+%% leash: the program ends with this VM at the latest. It runs in the current directory.
 -spec start([string()], inet:port_number()) -> program().
 start(Command, Port) ->
     start(Command, Port, "").
@@ -45,7 +45,7 @@ hold(Caller, [Program | Arguments], Input) ->
             From ! {self(), stopped}
     end.
 
-%% @doc Ends it, and waits until it is gone.
+%% @doc Ends a program, and waits until it is gone.
 -spec stop(program()) -> ok.
 stop(#{holder := Holder, os_pid := OsPid}) ->
     Holder ! {stop, self()},
@@ -66,7 +66,7 @@ free_port() ->
     ok = gen_tcp:close(Socket),
     Port.
 
-%% @doc Waits until somebody listens there.
+%% @doc Waits until a process listens there.
 -spec await_port(inet:port_number()) -> ok.
 await_port(Port) ->
     until(fun() -> listens(Port) end).
@@ -94,8 +94,8 @@ until(Condition, Deadline) ->
             until(Condition, Deadline)
     end.
 
-%% @doc Nanoseconds of processor time that the process has used in all its threads. The scheduler's own account: what
-%% times(2) has counts in ticks of 10 ms. No process is asked, not even the file server: all may be busy with calls.
+%% @doc Nanoseconds of processor time of all threads of a process. Reads the scheduler's account, because times(2) counts
+%% in ticks of 10 ms. Asks no process, not even the file server: all may be busy with calls.
 -spec processor_ns(pos_integer()) -> non_neg_integer().
 processor_ns(OsPid) ->
     Tasks = proc(OsPid) ++ "/task/",
@@ -108,7 +108,7 @@ thread_ns(File) ->
         {error, _} -> 0
     end.
 
-%% @doc What a process has resident now, and the most it ever had, in bytes.
+%% @doc Resident bytes of a process, now and at the peak.
 -spec memory(pos_integer()) -> #{resident := non_neg_integer(), peak := non_neg_integer()}.
 memory(OsPid) ->
     {ok, Status} = file:read_file(proc(OsPid) ++ "/status"),
@@ -121,12 +121,12 @@ kilobytes(Status, Field) ->
 proc(OsPid) ->
     "/proc/" ++ integer_to_list(OsPid).
 
-%% @doc The path of a program that was built for the bench.
+%% @doc The path of a program that was built for the benchmark.
 -spec beside(string()) -> file:filename().
 beside(Program) ->
     filename:join(filename:dirname(filename:dirname(code:which(?MODULE))), Program).
 
-%% @doc Runs such a program to its end; the lines that it prints.
+%% @doc Runs such a program to its end, and returns the lines that it prints.
 -spec run(string(), [iodata()]) -> [string()].
 run(Program, Arguments) ->
     Port = open_port({spawn_executable, beside(Program)}, [{args, Arguments}, {line, 1000}, exit_status]),
@@ -139,7 +139,7 @@ lines(Port, Program) ->
         {Port, {exit_status, Status}} -> error({ended, Program, Status})
     end.
 
-%% @doc What a command prints, without the end of its last line.
+%% @doc The output of a command, without the newline at the end.
 -spec text(string()) -> string().
 text(Command) ->
     string:trim(os:cmd(Command)).

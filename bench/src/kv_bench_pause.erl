@@ -1,18 +1,18 @@
-%% @doc Pauses: how long somebody who asks for one key all the time has to wait, while the table grows and is emptied.
+%% @doc Pauses: how long a caller that asks for one key all the time has to wait while the table grows and is emptied.
 %%
-%% `stall' is the C program of that name: it is one client without pauses of its own, so what it sees is the node. `seen' is what
-%% a caller on a BEAM sees, of every contender; with nobody loading, as `idle', it is what this machine and this VM do anyway.
+%% `stall' is the C program of that name: one client without pauses of its own, so it sees the node alone. `seen' is the view of
+%% a caller on a BEAM, for every contender. `idle' is `seen' without a load: the pauses of this machine and this VM.
 -module(kv_bench_pause).
 
 -export([run/1]).
 
 -include("kv_bench.hrl").
 
-%% A request of that many entries holds a GenServer up by itself: kept small.
+%% Kept small, because one request of so many entries holds a GenServer up.
 -define(CHUNK, 100).
 -define(IDLE_MS, 2000).
 -define(AFTERMATH_MS, 1000).
-%% Some are gone while others are still put.
+%% Some entries expire while others are still put.
 -define(TTL_MS, 500).
 -define(SEEN_MAX, 1000000).
 -define(ROUNDS_MAX, 3).
@@ -53,7 +53,7 @@ rows(Prefix, Named, Metrics, Round) ->
      || {Name, Line} <- Named, Metric <- Metrics
     ].
 
-%% The lines that begin with such a name.
+%% The lines that begin with this name.
 named(What, Lines) ->
     [
         {Name, Line}
@@ -64,7 +64,7 @@ figure(Line, Name) ->
     {match, [Number]} = re:run(Line, "\\b" ++ Name ++ "=(\\d+)", [{capture, all_but_first, list}]),
     list_to_integer(Number).
 
-%%% Everybody, by a caller on a BEAM
+%%% All contenders, by a caller on a BEAM
 
 seen(Name, Entries, Round) ->
     Contender = #{open := Open, close := Close, put := Put} = kv_bench_contender:start(Name),
@@ -99,7 +99,7 @@ act(expire, #{put_expiring := PutExpiring}, State, Entries) ->
     timer:sleep(?TTL_MS + ?AFTERMATH_MS);
 act(clear, #{clear := Clear}, State, _Entries) ->
     _ = Clear(State),
-    %% What it left may be cleared away later.
+    %% The contender may clear the remains later.
     timer:sleep(?AFTERMATH_MS).
 
 grow(Put, Entries) ->
@@ -113,7 +113,7 @@ watch(Contender) ->
     spawn_monitor(fun() -> look_on(Parent, Contender) end).
 
 look_on(Parent, #{open := Open, close := Close, get := Get}) ->
-    %% Nothing that this VM does otherwise is to hold up who measures.
+    %% Other work of this VM must not hold up the process that measures.
     _ = process_flag(priority, high),
     State = Open(2),
     Histogram = kv_bench_histogram:new(),

@@ -5,7 +5,7 @@
 
 -include("kv_bench.hrl").
 
-%% @doc Draws what there are figures for; answers the names of the files.
+%% @doc Draws the plots that have figures, and returns the names of the files.
 -spec draw(file:filename(), [kv_bench:row()]) -> [file:filename()].
 draw(Out, Rows) ->
     ok = filelib:ensure_dir(filename:join(Out, "file")),
@@ -30,7 +30,7 @@ size(Bytes) when Bytes >= 1024 * 1024 -> integer_to_list(Bytes div (1024 * 1024)
 size(Bytes) when Bytes >= 1024 -> integer_to_list(Bytes div 1024) ++ " KiB";
 size(Bytes) -> integer_to_list(Bytes) ++ " B".
 
-%% Where something was measured, and a little room on both sides.
+%% The range of the measured points, and a little room on both sides.
 tics(Tics, Label) ->
     Labels = [io_lib:format("'~ts' ~b", [Label(Tic), Tic]) || Tic <- Tics],
     [
@@ -86,7 +86,7 @@ plot(Lines) ->
     ],
     ["plot ", lists:join(", \\\n     ", Curves), "\n"].
 
-%% Ours violet, of a BEAM green, of Redis red, the rest grey.
+%% Ours violet, those of a BEAM green, those of Redis red, the rest grey.
 colour(kv_bucket) -> "#7b1fa2";
 colour(kv_gather) -> "#7e57c2";
 colour(kv_eager) -> "#ba68c8";

@@ -1,6 +1,6 @@
-%% @doc Reads without a call: in this VM, and from several at once, while nobody writes and while another VM does.
+%% @doc Reads without a call: in this VM and from several VMs at once, with and without another VM that writes.
 %%
-%% In a round everything is measured once, contenders of a group one after the other, so that ratios can be taken within it.
+%% A round measures each cell once, the contenders of a group one after the other, so that ratios can be taken within it.
 -module(kv_bench_reads).
 
 -export([run/1]).
@@ -8,12 +8,12 @@
 -include("kv_bench.hrl").
 
 -define(SMALL, 1000).
-%% What several VMs read, and ETS tables of their own of that size.
+%% Tables that several VMs read; each VM has an ETS table of the same size.
 -define(SHARED, 100000).
 -define(MANY, 1000).
 -define(VALUE_BYTES, 32).
 -define(SIZES, [8, 1024, 16 * 1024, 64 * 1024]).
-%% Keys that are read in turn; more than one processor keeps close at hand.
+%% Keys that are read in turn; more than one processor keeps in its caches.
 -define(KEYS, 20000).
 %% Reads for one look at the clock.
 -define(BATCH, 200).
@@ -26,7 +26,7 @@
 -type table() :: #{
     size := small | large, entries := pos_integer(), name := binary(), bucket := pid(), ets := ets:table(), keys := #{atom() => tuple()}
 }.
-%% The function is called with one of the keys after the other.
+%% The function is called with the keys in turn.
 -type group() :: {
     Operation :: atom(), Processes :: pos_integer(), Bytes :: pos_integer(), Keys :: tuple(), [{contender(), fun((term()) -> term())}]
 }.
@@ -62,7 +62,7 @@ start() ->
     #{local_reads := on} = kv_node:info(?NODE),
     Node.
 
-%%% What is read
+%%% Tables and keys
 
 -spec table(small | large, pos_integer()) -> table().
 table(Size, Entries) ->
@@ -101,7 +101,7 @@ key(absent, N) -> <<"no--", (binary:part(kv_bench_load:key(N), 4, 16))/binary>>;
 key(integer, N) -> N;
 key(tuple, N) -> {key, N}.
 
-%%% Who reads what
+%%% Cells
 
 -spec groups(table()) -> [group()].
 groups(#{bucket := Bucket, ets := Ets, name := Name, keys := #{binary := Binary} = Keys} = Table) ->
@@ -129,7 +129,7 @@ operation(#{size := Size}, Operation) ->
 both(#{bucket := Bucket, ets := Ets}) ->
     [{kv_local, fun(Key) -> 'Elixir.KV.Bucket':get(Bucket, Key) end}, {local_ets, fun(Key) -> ets:lookup(Ets, Key) end}].
 
-%% One key: by size of its value, and against what there is besides ETS.
+%% One key: by the size of its value, and against stores other than ETS.
 -spec others(table()) -> [group()].
 others(#{bucket := Bucket, ets := Ets, keys := #{binary := Binary}} = Table) ->
     Large = [{{size, Bytes}, binary:copy(<<"v">>, Bytes)} || Bytes <- ?SIZES],
@@ -142,7 +142,7 @@ others(#{bucket := Bucket, ets := Ets, keys := #{binary := Binary}} = Table) ->
     [{one_key, 1, ?VALUE_BYTES, {Key}, both(Table) ++ [Term, Call]}] ++
         [{one_key, 1, Bytes, {Wanted}, both(Table) ++ [Call]} || {{size, Bytes} = Wanted, _} <- Large].
 
-%% The keys that others put all the time: with values of the same size.
+%% The keys that other processes put all the time, with values of the same size.
 written(#{bucket := Bucket, entries := Entries, keys := #{binary := Keys}} = Table, Round, Vms, Ms) ->
     ok = kv_bench_vms:write(Vms, Bucket, Entries),
     Rows = measure({operation(Table, get_written), 1, ?VALUE_BYTES, Keys, both(Table)}, Round, Ms),
@@ -171,7 +171,7 @@ measure({Operation, Processes, Bytes, Keys, Readers}, Round, Ms) ->
 reads_in(Keys) when is_list(Keys) -> length(Keys);
 reads_in(_Key) -> 1.
 
-%% Nanoseconds for one read, where so many processes read at once.
+%% Nanoseconds of one read, with so many processes that read at once.
 by(Processes, Read, Keys, Ms) ->
     Parent = self(),
     Readers = [spawn_monitor(fun() -> Parent ! {self(), timed(Read, Keys, Ms)} end) || _ <- lists:seq(1, Processes)],

@@ -1,4 +1,4 @@
-%% @doc Writes what was measured: results.csv has every figure, tables.md least, median and greatest of each cell, summary.md
+%% @doc Writes the results: results.csv has every figure, tables.md least, median and greatest of each cell, summary.md
 %% the bars and the plots.
 -module(kv_bench_report).
 
@@ -18,7 +18,7 @@ write(Out, Rows, Settings) ->
 put_file(Out, Name, Text) ->
     file:write_file(filename:join(Out, Name), unicode:characters_to_binary(Text)).
 
-%%% What was measured, on what
+%%% The machine and its software
 
 summary(#{rounds := Rounds, ms := Ms, quick := Quick}) ->
     [
@@ -93,7 +93,7 @@ rate_line(Name, Pattern, Rows) ->
 ratio(none) -> "";
 ratio({_Min, Median, _Max}) -> io_lib:format("~.2f x", [Median]).
 
-%% Figures that are no rates: one line each.
+%% Figures that are not rates: one line each.
 plain(Cell, Rows) ->
     Pattern = pattern(Cell),
     Metrics = lists:usort([Row#row.metric || Row <- rows_of(Pattern, Rows)]),
@@ -104,7 +104,7 @@ plain(Cell, Rows) ->
         {Min, Mid, Max} <- [kv_bench_figures:spread(kv_bench_figures:values(Rows, Pattern#{contender => Name, metric => Metric}))]
     ]).
 
-%% Nanoseconds or rates, and how those of local reads are to each.
+%% Nanoseconds or rates, and the ratio of local reads to each.
 compared(Cell, Rows) ->
     Pattern = pattern(Cell),
     columns(["", "", "min", "median", "max", "kv is"], [
@@ -129,7 +129,7 @@ names(Pattern, Rows) ->
     Present = [Row#row.contender || Row <- rows_of(Pattern, Rows)],
     [Name || Name <- kv_bench_contender:all(), lists:member(Name, Present)].
 
-%% A table of markdown that can be read as it is.
+%% A table of Markdown that is aligned as plain text.
 columns(Titles, Lines) ->
     Texts = [[lists:flatten(Text) || Text <- Line] || Line <- [Titles | Lines]],
     Widths = [lists:max([length(lists:nth(Column, Line)) || Line <- Texts]) || Column <- lists:seq(1, length(Titles))],
@@ -148,7 +148,7 @@ line(Line, Widths) ->
 pad(1, Text, Width) -> string:pad(Text, Width);
 pad(_, Text, Width) -> string:pad(Text, Width, leading).
 
-%%% Figures as they are
+%%% Numbers as text
 
 csv_head() ->
     "part,operation,callers,value_bytes,contender,round,metric,value\n".

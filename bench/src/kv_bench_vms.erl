@@ -1,6 +1,6 @@
-%% @doc Other VMs: one that writes to a bucket as fast as it can, and some that read it, or an ETS table of their own.
+%% @doc Other VMs: one that writes to a bucket as fast as it can, and some that read it, or read ETS tables of their own.
 %%
-%% They are started once and told what to do. What runs in them is {@link work/3}.
+%% They are started once and get commands. {@link work/3} runs in them.
 -module(kv_bench_vms).
 
 -export([start/2, stop/1, write/3, rest/1, round/3]).
@@ -23,20 +23,20 @@
 -define(KEYS, 20000).
 -define(CHUNK, 1000).
 -define(BATCH, 200).
-%% Requests of the writer that are under way together.
+%% Requests of the writer that are under way at a time.
 -define(PIPELINE, 64).
 -define(SETTLE_MS, 200).
 -define(TIMEOUT, 60000).
 -define(COUNTER, {?MODULE, counter}).
 
-%% @doc Starts them, all idle. The bucket has so many entries.
+%% @doc Starts the VMs, all idle. The bucket has so many entries.
 -spec start(pid(), pos_integer()) -> t().
 start(Bucket, Entries) ->
     [Writer | Readers] = [vm() || _ <- lists:seq(0, ?READERS)],
     _ = [ok = peer:call(Vm, ?MODULE, begin_work, [Bucket, Entries], ?TIMEOUT) || Vm <- [Writer | Readers]],
     #{writer => Writer, readers => Readers, bucket => Bucket, entries => Entries}.
 
-%% Their schedulers do not wait busily: with more of them than processors that would be most of what is measured.
+%% Their schedulers do not busy-wait: with more of them than processors, the waiting would dominate the figures.
 vm() ->
     {ok, Vm, _Node} = peer:start(#{
         name => lists:concat(["bench_vm_", os:getpid(), "_", erlang:unique_integer([positive])]),
@@ -59,7 +59,7 @@ write(#{writer := Writer}, Bucket, Entries) ->
     ok = told(Writer, {write, Bucket, Entries}),
     timer:sleep(?SETTLE_MS).
 
-%% @doc All are idle again.
+%% @doc Makes all VMs idle again.
 -spec rest(t()) -> ok.
 rest(#{writer := Writer, readers := Readers}) ->
     lists:foreach(fun(Vm) -> told(Vm, idle) end, [Writer | Readers]).
@@ -103,7 +103,7 @@ row(Operation, Count, Contender, Round, Value) ->
         value = Value
     }.
 
-%% Writes, and reads of all readers together, a second.
+%% Writes, and reads of all readers together, per second.
 rates(#{writer := Writer, readers := Readers} = Vms, Write, {Count, Kind, Rate}, Ms) ->
     Reading = lists:sublist(Readers, Count),
     _ = [ok = told(Vm, {read, Kind, Rate}) || Vm <- Reading],
@@ -180,7 +180,7 @@ work({read, Kind, Rate}, Keys, Sources) ->
 reader(kv_local, Bucket) -> fun(Key) -> 'Elixir.KV.Bucket':get(Bucket, Key) end;
 reader(local_ets, Table) -> fun(Key) -> ets:lookup(Table, Key) end.
 
-%% With a rate: what is due, then a pause.
+%% With a rate: does the work that is due, then pauses.
 reading(Read, Keys, Rate, Begin, Done) ->
     {Due, Pause} = due(Rate, Begin, Done),
     ok = read(Read, Keys, Done, Due),

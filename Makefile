@@ -1,8 +1,8 @@
-# kv: what a person runs. `make help` lists it.
+# The commands for people. `make help` lists them.
 #
-# Needs git and make; everything else is installed where it is missing (scripts/install).
+# Needs git and make; scripts/install installs everything else that is missing.
 
-# Erlang reads file names and source as UTF-8 only where the locale says so.
+# Erlang reads file names and source as UTF-8 only if the locale says so.
 export LC_ALL := C.UTF-8
 MAKEFLAGS += --no-print-directory
 
@@ -13,11 +13,11 @@ MAKEFLAGS += --no-print-directory
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-build: ## installs what is missing, and builds
+build: ## installs missing packages, and builds
 	@scripts/install run
 	@mix compile </dev/null
 
-run: ## opens IEx with the application running; evaluates standard input if that is not a terminal
+run: ## opens IEx with the application running; evaluates standard input if it is not a terminal
 	@scripts/install run
 	@scripts/run
 
@@ -33,11 +33,11 @@ test-observer: ## the real Observer, under a virtual display, looks at both node
 	@scripts/install test
 	@scripts/test observer
 
-screenshots: ## the same, and it leaves its pictures in docs/images
+screenshots: ## the same, and writes its pictures to docs/images
 	@scripts/install screenshots
 	@KV_IMAGES=$(CURDIR)/docs/images scripts/test observer
 
-demo: ## the tour: makes buckets, kills everything there is to kill, and says what recovered and how soon
+demo: ## the tour: makes buckets, kills everything there is to kill, and tells what recovered and how soon
 	@scripts/install run
 	@mix compile </dev/null
 	@mix run --no-compile scripts/demo.exs </dev/null
@@ -72,7 +72,7 @@ fuzz: ## FUZZ_RUNS random inputs for each decoder
 	@scripts/install fuzz
 	@$(MAKE) -C c_src fuzz
 
-bench: ## kv against other tables and Redis, all of it or ONLY=calls,memory; QUICK=1 is short: bench/README.md
+bench: ## measures kv against other tables and Redis; ONLY=calls,memory for parts, QUICK=1 for a short run: bench/README.md
 	@scripts/install bench
 	@scripts/bench
 
@@ -81,7 +81,7 @@ docs: ## checks the documents, runs their examples, and writes them and the refe
 	@mix compile </dev/null
 	@scripts/docs html
 
-clean: ## removes what was built
+clean: ## removes everything that was built
 	@rm -rf _build
 	@rm -f priv/kv_node priv/kv_nif.so
 

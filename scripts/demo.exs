@@ -1,11 +1,11 @@
-# The tour of kv: `make demo`. Asks nothing, waits for nothing longer than ten seconds, and ends with status 1
-# at the first step that does not go as told.
+# The tour of kv: `make demo`. Needs no input, waits at most ten seconds for each step, and ends with status 1 at the first
+# step that does not go as told.
 
 defmodule KV.Demo do
   @deadline 10_000
 
   def run do
-    # Processes are about to be killed: what supervisors report of it would bury the tour.
+    # The tour kills processes: the reports of their supervisors would bury it.
     Logger.configure(level: :none)
 
     info = KV.info()
@@ -150,7 +150,7 @@ defmodule KV.Demo do
     must("the VM is here to tell", Process.alive?(self()))
 
     must(
-      "the event manager, and whoever listens to it, noticed nothing",
+      "the event manager and its handlers noticed nothing",
       Process.whereis(KV.EventManager) == events
     )
 
@@ -169,7 +169,7 @@ defmodule KV.Demo do
       {KV.Registry, name: KV.Demo.Names}
     ]
 
-    # Not one restart is allowed.
+    # No restart is allowed.
     {:ok, supervisor} = Supervisor.start_link(children, strategy: :one_for_one, max_restarts: 0)
     before = Supervisor.which_children(supervisor)
     for name <- [KV.Demo.Sessions, KV.Demo.Settings], do: KV.Bucket.put(name, "user", 1)
@@ -193,7 +193,7 @@ defmodule KV.Demo do
     Supervisor.stop(supervisor)
   end
 
-  # What the steps are made of
+  # Parts of the steps
 
   defp create(name) do
     :ok = KV.Registry.create(KV.Registry, name)
@@ -213,7 +213,7 @@ defmodule KV.Demo do
     end
   end
 
-  # Until another registry than the one that was killed answers.
+  # Waits until a registry answers that is not the killed one.
   defp await_service(killed) do
     await(fn ->
       pid = Process.whereis(KV.Registry)
@@ -221,7 +221,7 @@ defmodule KV.Demo do
     end)
   end
 
-  # Until it is true, and exits no more.
+  # Waits until the question returns true without an exit.
   defp await(question, deadline \\ System.monotonic_time(:millisecond) + @deadline) do
     cond do
       exit_reason(question) == true ->
@@ -236,7 +236,7 @@ defmodule KV.Demo do
     end
   end
 
-  # The value, or the reason of the exit.
+  # Returns the value of the function, or the reason of its exit.
   defp exit_reason(fun) do
     fun.()
   catch

@@ -3,7 +3,13 @@
 defmodule KV.Docs do
   def write(directory) do
     {:ok, modules} = :application.get_key(:kv, :modules)
-    pages = for module <- modules, "Elixir." <> name <- [Atom.to_string(module)], text = page(module, name), do: {name, text}
+
+    pages =
+      for module <- modules,
+          "Elixir." <> name <- [Atom.to_string(module)],
+          text = page(module, name),
+          do: {name, text}
+
     for {name, text} <- pages, do: File.write!(Path.join(directory, "#{name}.md"), text)
     list = for {name, _} <- Enum.sort(pages), do: "- [#{name}](#{name}.md)\n"
     File.write!(Path.join(directory, "index.md"), ["# Elixir modules\n\n", list])

@@ -60,7 +60,7 @@ static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_byt
 static void handle_suspend(struct kv_process *self, bool suspended)
 {
     const struct kv_bucket *bucket = kv_process_state(self);
-    kv_table_hold(bucket->table, suspended);
+    kv_table_ask_owner(bucket->table, suspended);
 }
 
 /* Valid until the next call. */

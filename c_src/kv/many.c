@@ -174,8 +174,8 @@ struct batch {
     uint8_t elements[BATCH][2]; /* the keys, of a string */
     unsigned count;
     unsigned wanted;
-    const struct kv_want *found[BATCH]; /* NULL: the key is made canonical when its turn comes */
-    struct kv_want wants[BATCH];
+    const struct kv_lookup *found[BATCH]; /* NULL: the key is made canonical when its turn comes */
+    struct kv_lookup wants[BATCH];
 };
 
 static inline void begin_batch(const struct items *items, struct batch *batch)
@@ -189,7 +189,7 @@ static inline void add_key(struct batch *batch, unsigned i, struct kv_bytes key)
     batch->keys[i] = key;
     batch->found[i] = NULL;
     if (kv_term_is_canonical(key)) {
-        struct kv_want *want = &batch->wants[batch->wanted++];
+        struct kv_lookup *want = &batch->wants[batch->wanted++];
         want->key = kv_item_of_key(key);
         batch->found[i] = want;
     }
@@ -235,10 +235,10 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries)
     kv_table_begin_changes(bucket->table);
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count && error == KV_OK; i++) {
-            const struct kv_want *want = batch.found[i];
+            const struct kv_lookup *want = batch.found[i];
             error = want != NULL
-                        ? kv_table_put_wanted(bucket->table, want,
-                                              kv_item_of_value(batch.values[i]), bucket->expiry)
+                        ? kv_table_put_at(bucket->table, want, kv_item_of_value(batch.values[i]),
+                                          bucket->expiry)
                         : kv_bucket_put(self, batch.keys[i], batch.values[i]);
         }
     }
@@ -256,8 +256,8 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
     kv_table_begin_changes(bucket->table);
     while (next_keys(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count; i++) {
-            const struct kv_want *want = batch.found[i];
-            bool there = want != NULL ? kv_table_delete_wanted(bucket->table, want)
+            const struct kv_lookup *want = batch.found[i];
+            bool there = want != NULL ? kv_table_delete_at(bucket->table, want)
                                       : kv_bucket_delete(self, batch.keys[i]);
             deleted += there ? 1 : 0;
         }
@@ -280,9 +280,9 @@ static size_t write_values(struct kv_process *self, struct items *keys, struct k
     struct batch batch;
     while (next_keys(bucket, keys, &batch)) {
         for (unsigned i = 0; i < batch.count; i++) {
-            const struct kv_want *want = batch.found[i];
+            const struct kv_lookup *want = batch.found[i];
             struct kv_item value;
-            if (want != NULL ? !kv_table_get_wanted(bucket->table, want, &value)
+            if (want != NULL ? !kv_table_get_at(bucket->table, want, &value)
                              : !kv_bucket_find_item(self, batch.keys[i], &value)) {
                 value = none;
             }

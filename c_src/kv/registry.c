@@ -159,7 +159,7 @@ static int open_table(struct kv_process *self, const struct kv_start_options *op
 static void handle_suspend(struct kv_process *self, bool suspended)
 {
     const struct registry *registry = kv_process_state(self);
-    kv_table_hold(registry->shown, suspended);
+    kv_table_ask_owner(registry->shown, suspended);
 }
 
 static void drop(struct kv_process *self, struct entry *entry)

@@ -142,7 +142,7 @@ static ERL_NIF_TERM reason_of(const struct library *library, enum kv_read result
     switch (result) {
     case KV_READ_GONE:
         return library->gone;
-    case KV_READ_HELD:
+    case KV_READ_ASK_OWNER:
         return library->held;
     case KV_READ_DISTURBED:
         return library->disturbed;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-    GRAVE_PAGES = 32, /* log pages, runs, or segments that one step frees */
+    GRAVE_PAGES = 32, /* heap pages, runs, or segments that one step frees */
     CLEAN_ENTRIES = 128,
 };
 
@@ -181,7 +181,7 @@ void kv_bury(struct kv_table *table, uint64_t root)
     struct kv_arena *arena = table->arena;
     struct kv_grave *grave = kv_zalloc(sizeof *grave);
     grave->root = root;
-    kv_log_detach(table, grave);
+    kv_heap_detach(table, grave);
     table->index_bytes = 0;
     kv_list_append(&arena->graves, &grave->link);
 }
@@ -204,10 +204,10 @@ bool kv_graves_step(struct kv_arena *arena)
     }
     struct kv_grave *grave = KV_LIST_OF(arena->graves.next, struct kv_grave, link);
     unsigned left = GRAVE_PAGES;
-    for (unsigned i = 0; i < KV_LOG_LISTS; i++) {
-        left = free_list(arena, &grave->full[i], left, kv_log_free_page);
+    for (unsigned i = 0; i < KV_HEAP_LISTS; i++) {
+        left = free_list(arena, &grave->full[i], left, kv_heap_free_page);
     }
-    left = free_list(arena, &grave->runs, left, kv_log_free_run);
+    left = free_list(arena, &grave->runs, left, kv_heap_free_run);
     while (left > 0 && kv_index_free_step(arena, &grave->root)) {
         left--;
     }
@@ -229,7 +229,7 @@ static bool clean_step(struct kv_arena *arena)
     struct kv_list *link = arena->dusty.next;
     struct kv_table *table = KV_LIST_OF(link, struct kv_table, of_dusty);
     kv_list_remove(link);
-    if (kv_log_clean(table, CLEAN_ENTRIES) && kv_log_is_dusty(table)) {
+    if (kv_heap_clean(table, CLEAN_ENTRIES) && kv_heap_is_dusty(table)) {
         kv_list_append(&arena->dusty, link);
     }
     kv_table_publish_stats(table);

@@ -1,4 +1,4 @@
-/* Entries. The small ones of a table lie one behind the other in its log pages, in the order in
+/* Entries. The small ones of a table lie one behind the other in its heap pages, in the order in
  * which they were written; the pages that have most dead bytes are emptied into the open one, a few
  * entries at a time. A large entry has a run of pages of its own and stays where it is.
  *
@@ -11,7 +11,7 @@
 enum {
     DEAD_SHARE = 4,        /* a table's pages may be dead to this part, */
     DEAD_FREE = 4096,      /* and this many bytes are never too many */
-    PAGE_SHARE = 16,       /* a log page is this part of the table, within its limits */
+    PAGE_SHARE = 16,       /* a heap page is this part of the table, within its limits */
     SMALL_SPARE_SHARE = 4, /* what a new small page leaves free */
     LOOKED_AT = 64,        /* pages of which little is dead, when there is no room */
     FEW = 64               /* bytes for which memcpy() is not called */
@@ -141,7 +141,7 @@ static bool is_small(const struct kv_table *table)
     return table->open_size <= KV_BLOCK_MAX;
 }
 
-static uint32_t log_page_of(const struct kv_arena *arena, uint64_t offset)
+static uint32_t heap_page_of(const struct kv_arena *arena, uint64_t offset)
 {
     uint32_t page = kv_page_of(offset);
     return arena->pages[page].kind == KV_PAGE_INNER ? page - arena->pages[page].back : page;
@@ -149,18 +149,18 @@ static uint32_t log_page_of(const struct kv_arena *arena, uint64_t offset)
 
 static uint32_t *full_list(struct kv_table *table, uint32_t page)
 {
-    const struct kv_page *log = &table->arena->pages[page];
-    uint32_t eighths = log->log.dead * KV_LOG_LISTS / log->log.used;
-    return &table->full[eighths < KV_LOG_LISTS ? eighths : KV_LOG_LISTS - 1];
+    const struct kv_page *record = &table->arena->pages[page];
+    uint32_t eighths = record->heap.dead * KV_HEAP_LISTS / record->heap.used;
+    return &table->full[eighths < KV_HEAP_LISTS ? eighths : KV_HEAP_LISTS - 1];
 }
 
 static void count_pages(struct kv_table *table, int64_t bytes)
 {
-    table->log_bytes += (uint64_t)bytes;
+    table->heap_bytes += (uint64_t)bytes;
     table->arena->entry_bytes += (uint64_t)bytes;
 }
 
-void kv_log_free_page(struct kv_arena *arena, uint32_t page)
+void kv_heap_free_page(struct kv_arena *arena, uint32_t page)
 {
     uint64_t pages = arena->pages[page].order;
     arena->entry_bytes -= pages * KV_ARENA_PAGE;
@@ -168,21 +168,21 @@ void kv_log_free_page(struct kv_arena *arena, uint32_t page)
 }
 
 /* A page of the table that is in no list. */
-static void free_log_page(struct kv_table *table, uint32_t page)
+static void free_heap_page(struct kv_table *table, uint32_t page)
 {
-    table->dead -= table->arena->pages[page].log.dead;
-    table->log_bytes -= (uint64_t)table->arena->pages[page].order * KV_ARENA_PAGE;
-    kv_log_free_page(table->arena, page);
+    table->dead -= table->arena->pages[page].heap.dead;
+    table->heap_bytes -= (uint64_t)table->arena->pages[page].order * KV_ARENA_PAGE;
+    kv_heap_free_page(table->arena, page);
 }
 
-static void make_log_page(struct kv_arena *arena, uint64_t offset, uint64_t size)
+static void make_heap_page(struct kv_arena *arena, uint64_t offset, uint64_t size)
 {
     uint32_t first = kv_page_of(offset);
     uint32_t count = (uint32_t)(size / KV_ARENA_PAGE);
-    arena->pages[first].kind = KV_PAGE_LOG;
+    arena->pages[first].kind = KV_PAGE_HEAP;
     arena->pages[first].order = (uint8_t)count;
-    arena->pages[first].log.used = 0;
-    arena->pages[first].log.dead = 0;
+    arena->pages[first].heap.used = 0;
+    arena->pages[first].heap.dead = 0;
     for (uint32_t i = 1; i < count; i++) {
         arena->pages[first + i].back = (uint8_t)i;
     }
@@ -192,10 +192,10 @@ static void make_log_page(struct kv_arena *arena, uint64_t offset, uint64_t size
 static void close_page(struct kv_table *table)
 {
     uint32_t page = kv_page_of(table->open);
-    struct kv_page *log = &table->arena->pages[page];
-    log->log.used = table->open_used;
-    if (log->log.dead == log->log.used) {
-        free_log_page(table, page);
+    struct kv_page *record = &table->arena->pages[page];
+    record->heap.used = table->open_used;
+    if (record->heap.dead == record->heap.used) {
+        free_heap_page(table, page);
     } else {
         kv_page_list_add(table->arena, full_list(table, page), page);
     }
@@ -209,7 +209,7 @@ static bool open_page(struct kv_table *table, uint64_t size, enum kv_need need)
         return false;
     }
     if (size > KV_BLOCK_MAX) {
-        make_log_page(table->arena, offset, size);
+        make_heap_page(table->arena, offset, size);
     }
     count_pages(table, (int64_t)size);
     table->open = offset;
@@ -289,7 +289,7 @@ static uint64_t page_size(const struct kv_table *table, uint64_t size)
 {
     uint64_t wanted = table->live / PAGE_SHARE / KV_ARENA_PAGE * KV_ARENA_PAGE;
     uint64_t least = kv_round_up(size, KV_ARENA_PAGE);
-    wanted = wanted < KV_LOG_PAGE_MAX ? wanted : KV_LOG_PAGE_MAX;
+    wanted = wanted < KV_HEAP_PAGE_MAX ? wanted : KV_HEAP_PAGE_MAX;
     return wanted > least ? wanted : least;
 }
 
@@ -343,7 +343,7 @@ static uint64_t take_run(struct kv_table *table, uint64_t size)
     return offset;
 }
 
-void kv_log_free_run(struct kv_arena *arena, uint32_t page)
+void kv_heap_free_run(struct kv_arena *arena, uint32_t page)
 {
     struct kv_page *run = &arena->pages[page];
     arena->entry_bytes -= (uint64_t)run->run.pages * KV_ARENA_PAGE;
@@ -354,7 +354,7 @@ void kv_log_free_run(struct kv_arena *arena, uint32_t page)
     }
 }
 
-bool kv_log_is_pinned(const struct kv_arena *arena, uint64_t offset)
+bool kv_heap_is_pinned(const struct kv_arena *arena, uint64_t offset)
 {
     const struct kv_page *run = &arena->pages[kv_page_of(offset)];
     return run->kind == KV_PAGE_RUN && run->run.pins > 0;
@@ -363,7 +363,7 @@ bool kv_log_is_pinned(const struct kv_arena *arena, uint64_t offset)
 /* ---- taking and dropping ----------------------------------------------------------------------
  */
 
-uint64_t kv_log_take(struct kv_table *table, uint64_t size)
+uint64_t kv_heap_take(struct kv_table *table, uint64_t size)
 {
     if (size > KV_ENTRY_SMALL_MAX) {
         return take_run(table, size);
@@ -383,7 +383,7 @@ static void drop_run(struct kv_table *table, uint64_t offset, uint64_t size)
     kv_page_list_remove(arena, &table->runs, page);
     table->run_bytes -= kv_round_up(size, KV_ARENA_PAGE);
     table->run_live -= size;
-    kv_log_free_run(arena, page);
+    kv_heap_free_run(arena, page);
 }
 
 /* Forgets the dead bytes of an open page that has nothing else. */
@@ -396,21 +396,21 @@ static void rewind_open(struct kv_table *table)
 static void drop_in_page(struct kv_table *table, uint32_t page, uint64_t size)
 {
     struct kv_arena *arena = table->arena;
-    struct kv_page *log = &arena->pages[page];
+    struct kv_page *record = &arena->pages[page];
     if (page == kv_page_of(table->open)) {
-        log->log.dead += (uint32_t)size;
-        if (log->log.dead == table->open_used) {
-            log->log.dead = 0;
+        record->heap.dead += (uint32_t)size;
+        if (record->heap.dead == table->open_used) {
+            record->heap.dead = 0;
             rewind_open(table);
         }
     } else if (page == table->victim) {
-        log->log.dead += (uint32_t)size;
+        record->heap.dead += (uint32_t)size;
     } else {
         uint32_t *from = full_list(table, page);
-        log->log.dead += (uint32_t)size;
-        if (log->log.dead == log->log.used) {
+        record->heap.dead += (uint32_t)size;
+        if (record->heap.dead == record->heap.used) {
             kv_page_list_remove(arena, from, page);
-            free_log_page(table, page);
+            free_heap_page(table, page);
         } else if (full_list(table, page) != from) {
             kv_page_list_remove(arena, from, page);
             kv_page_list_add(arena, full_list(table, page), page);
@@ -418,7 +418,7 @@ static void drop_in_page(struct kv_table *table, uint32_t page, uint64_t size)
     }
 }
 
-void kv_log_drop(struct kv_table *table, uint64_t offset, uint64_t size)
+void kv_heap_drop(struct kv_table *table, uint64_t offset, uint64_t size)
 {
     table->arena->live_bytes -= size;
     if (size > KV_ENTRY_SMALL_MAX) {
@@ -428,7 +428,7 @@ void kv_log_drop(struct kv_table *table, uint64_t offset, uint64_t size)
     table->live -= size;
     table->dead += size;
     if (!is_small(table)) {
-        drop_in_page(table, log_page_of(table->arena, offset), size);
+        drop_in_page(table, heap_page_of(table->arena, offset), size);
     } else if (table->live == 0) {
         rewind_open(table);
     }
@@ -437,9 +437,9 @@ void kv_log_drop(struct kv_table *table, uint64_t offset, uint64_t size)
 /* ---- cleaning ---------------------------------------------------------------------------------
  */
 
-bool kv_log_is_dusty(const struct kv_table *table)
+bool kv_heap_is_dusty(const struct kv_table *table)
 {
-    return table->dead > DEAD_FREE && table->dead > table->log_bytes / DEAD_SHARE;
+    return table->dead > DEAD_FREE && table->dead > table->heap_bytes / DEAD_SHARE;
 }
 
 static bool take_victim(struct kv_table *table, unsigned list, uint32_t page)
@@ -457,14 +457,14 @@ static bool choose_poor_victim(struct kv_table *table)
     uint32_t best = table->full[0];
     uint32_t page = table->full[0];
     for (unsigned i = 0; i < LOOKED_AT && page != 0; i++, page = pages[page].next) {
-        best = pages[page].log.dead > pages[best].log.dead ? page : best;
+        best = pages[page].heap.dead > pages[best].heap.dead ? page : best;
     }
-    return best != 0 && pages[best].log.dead > 0 && take_victim(table, 0, best);
+    return best != 0 && pages[best].heap.dead > 0 && take_victim(table, 0, best);
 }
 
 static bool choose_victim(struct kv_table *table)
 {
-    for (unsigned i = KV_LOG_LISTS - 1; i >= 1; i--) { /* the last list has less than an eighth */
+    for (unsigned i = KV_HEAP_LISTS - 1; i >= 1; i--) { /* the last list has less than an eighth */
         if (table->full[i] != 0) {
             return take_victim(table, i, table->full[i]);
         }
@@ -476,28 +476,28 @@ static bool choose_victim(struct kv_table *table)
 static bool clean_entry(struct kv_table *table)
 {
     uint64_t size = 0;
-    struct kv_page *log = &table->arena->pages[table->victim];
+    struct kv_page *record = &table->arena->pages[table->victim];
     uint64_t offset = (uint64_t)table->victim * KV_ARENA_PAGE + table->victim_at;
     switch (move_entry(table, offset, &size)) {
     case NO_ROOM:
         return false;
     case MOVED:
-        log->log.dead += (uint32_t)size;
+        record->heap.dead += (uint32_t)size;
         table->dead += size;
         break;
     case NOT_LIVE:
         break;
     }
     table->victim_at += (uint32_t)size;
-    if (table->victim_at == log->log.used) {
+    if (table->victim_at == record->heap.used) {
         uint32_t page = table->victim;
         table->victim = 0;
-        free_log_page(table, page);
+        free_heap_page(table, page);
     }
     return true;
 }
 
-bool kv_log_clean(struct kv_table *table, unsigned entries)
+bool kv_heap_clean(struct kv_table *table, unsigned entries)
 {
     for (; entries > 0; entries--) {
         if (is_small(table) || (table->victim == 0 && !choose_victim(table)) ||
@@ -508,7 +508,7 @@ bool kv_log_clean(struct kv_table *table, unsigned entries)
     return true;
 }
 
-bool kv_log_squeeze(struct kv_table *table, unsigned entries)
+bool kv_heap_squeeze(struct kv_table *table, unsigned entries)
 {
     unsigned left = entries;
     while (left > 0 && !is_small(table) &&
@@ -522,7 +522,7 @@ bool kv_log_squeeze(struct kv_table *table, unsigned entries)
 /* ---- the end ----------------------------------------------------------------------------------
  */
 
-void kv_log_detach(struct kv_table *table, struct kv_grave *grave)
+void kv_heap_detach(struct kv_table *table, struct kv_grave *grave)
 {
     struct kv_arena *arena = table->arena;
     memcpy(grave->full, table->full, sizeof grave->full);
@@ -538,7 +538,7 @@ void kv_log_detach(struct kv_table *table, struct kv_grave *grave)
     }
     arena->live_bytes -= table->live + table->run_live;
     memset(table->full, 0, sizeof table->full);
-    table->log_bytes = table->live = table->dead = 0;
+    table->heap_bytes = table->live = table->dead = 0;
     table->open = 0;
     table->open_size = table->open_used = 0;
     table->victim = table->runs = 0;

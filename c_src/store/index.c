@@ -193,19 +193,20 @@ static inline bool next_candidate(struct search *search, struct kv_place *place)
     return true;
 }
 
-struct kv_place kv_index_find(const struct kv_table *table, const struct kv_want *want,
+struct kv_place kv_index_find(const struct kv_table *table, const struct kv_lookup *lookup,
                               struct kv_entry *entry)
 {
-    const struct kv_bytes key = want->key.bytes;
-    uint64_t link = want->shape == table->shape ? want->link : kv_index_link(table, want->hash);
+    const struct kv_bytes key = lookup->key.bytes;
+    uint64_t link =
+        lookup->shape == table->shape ? lookup->link : kv_index_link(table, lookup->hash);
     if (kv_link_kind(link) == KV_LINK_NONE) {
         return (struct kv_place){0};
     }
-    struct search search = begin_search(table, link, want->hash);
+    struct search search = begin_search(table, link, lookup->hash);
     struct kv_place place;
     while (next_candidate(&search, &place)) {
         kv_entry_read(kv_at(table->arena, kv_place_offset(place)), entry);
-        if (entry->key.length == key.length && kv_entry_key_form(entry) == want->key.form &&
+        if (entry->key.length == key.length && kv_entry_key_form(entry) == lookup->key.form &&
             kv_same_bytes(entry->key.data, key.data, key.length)) {
             return place;
         }
@@ -214,33 +215,33 @@ struct kv_place kv_index_find(const struct kv_table *table, const struct kv_want
 }
 
 /* The memory of all groups is asked for before the first is looked at. */
-void kv_index_look_ahead(const struct kv_table *table, struct kv_want *wants, unsigned count)
+void kv_index_look_ahead(const struct kv_table *table, struct kv_lookup *lookups, unsigned count)
 {
     uint8_t *base = table->arena->base;
     const uint64_t root = table->slot->root;
     if (kv_link_kind(root) == KV_LINK_NONE) {
         for (unsigned i = 0; i < count; i++) {
-            wants[i].link = root;
-            wants[i].entry = 0;
+            lookups[i].link = root;
+            lookups[i].entry = 0;
         }
         return;
     }
     for (unsigned i = 0; i < count; i++) {
-        const uint64_t hash = wants[i].hash;
+        const uint64_t hash = lookups[i].hash;
         const uint64_t link = kv_index_link_below(base, root, hash);
         const uint64_t group = kv_hash_group(hash, kv_link_groups_log2(link));
-        wants[i].link = link;
-        wants[i].entry = kv_link_offset(link) + group * sizeof(struct kv_group);
-        __builtin_prefetch(base + wants[i].entry);
+        lookups[i].link = link;
+        lookups[i].entry = kv_link_offset(link) + group * sizeof(struct kv_group);
+        __builtin_prefetch(base + lookups[i].entry);
     }
     for (unsigned i = 0; i < count; i++) {
-        struct kv_place place = {.group = (void *)(base + wants[i].entry)};
-        unsigned same = kv_tags_match(tags_of(place.group), kv_hash_tag(wants[i].hash));
-        wants[i].entry = 0;
+        struct kv_place place = {.group = (void *)(base + lookups[i].entry)};
+        unsigned same = kv_tags_match(tags_of(place.group), kv_hash_tag(lookups[i].hash));
+        lookups[i].entry = 0;
         if (same != 0) {
             place.entry = (unsigned)__builtin_ctz(same);
-            wants[i].entry = kv_place_offset(place);
-            __builtin_prefetch(base + wants[i].entry);
+            lookups[i].entry = kv_place_offset(place);
+            __builtin_prefetch(base + lookups[i].entry);
         }
     }
 }

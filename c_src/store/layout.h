@@ -48,7 +48,7 @@ struct kv_arena_header {
     uint64_t slot_blocks[KV_SLOT_BLOCKS];
 };
 
-enum { KV_SLOT_HELD = 1 };
+enum { KV_SLOT_ASK_OWNER = 1 };
 
 struct kv_table_slot {
     uint32_t generation;

@@ -132,7 +132,8 @@ static enum kv_read begin(const struct kv_mapped *mapped, const struct kv_mapped
     if (!lives(mapped) || table->generation % 2 == 0 || !is_there(table)) {
         return KV_READ_GONE;
     }
-    return (load32(&table->slot->flags) & KV_SLOT_HELD) != 0 ? KV_READ_HELD : KV_READ_FOUND;
+    return (load32(&table->slot->flags) & KV_SLOT_ASK_OWNER) != 0 ? KV_READ_ASK_OWNER
+                                                                  : KV_READ_FOUND;
 }
 
 /* ---- entries ----------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ enum kv_read {
     KV_READ_FOUND,
     KV_READ_ABSENT,
     KV_READ_GONE,      /* no such table, or not any more */
-    KV_READ_HELD,      /* the owner is suspended, or changes many keys: it must be asked */
+    KV_READ_ASK_OWNER, /* the owner is suspended, or changes many keys: it must be asked */
     KV_READ_DISTURBED, /* written all the time: try later, or ask the owner */
     KV_READ_BROKEN,    /* not what the format says: ask the owner */
 };
@@ -70,7 +70,7 @@ enum kv_read kv_mapped_table_at(const struct kv_mapped *mapped, uint32_t slot, u
 enum kv_read kv_mapped_table_of(const struct kv_mapped *mapped, uint32_t id, uint32_t serial,
                                 struct kv_mapped_table *table);
 
-/* The hash of a key, which kv_mapped_find() wants. O(length). */
+/* The hash of a key, which kv_mapped_find() lookups. O(length). */
 static inline uint64_t kv_mapped_hash(const struct kv_mapped *mapped, struct kv_bytes key)
 {
     return kv_siphash(&mapped->hash_key, key);

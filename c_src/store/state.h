@@ -1,5 +1,5 @@
-/* What the files of the writer share: pages.c (pages and blocks), arena.c, log.c (entries), index.c
- * (segments and nodes), due.c, evict.c and table.c. */
+/* What the files of the writer share: pages.c (pages and blocks), arena.c, heap.c (entries),
+ * index.c (segments and nodes), due.c, evict.c and table.c. */
 #ifndef KV_STORE_STATE_H
 #define KV_STORE_STATE_H
 
@@ -15,8 +15,8 @@ enum {
     KV_BLOCK_CLASSES = 6, /* of 64 << class bytes */
     KV_BLOCK_MIN = 64,
     KV_BLOCK_MAX = KV_BLOCK_MIN << (KV_BLOCK_CLASSES - 1),
-    KV_LOG_PAGE_MAX = 65536,
-    KV_LOG_LISTS = 8, /* full log pages by the eighths of them that are dead */
+    KV_HEAP_PAGE_MAX = 65536,
+    KV_HEAP_LISTS = 8, /* full heap pages by the eighths of them that are dead */
     KV_ENTRY_ALIGNMENT = 8,
     KV_SEGMENT_GROUPS = 1 << KV_SEGMENT_GROUPS_LOG2,
     KV_SEGMENT_ENTRIES = KV_SEGMENT_GROUPS * KV_GROUP_ENTRIES,
@@ -27,7 +27,7 @@ enum kv_page_kind {
     KV_PAGE_INNER,  /* not the first of its run or free block */
     KV_PAGE_FREE,   /* the first of a free block */
     KV_PAGE_RUN,    /* the first of a run */
-    KV_PAGE_LOG,    /* the first of a log page */
+    KV_PAGE_HEAP,   /* the first of a heap page */
     KV_PAGE_BLOCKS, /* cut into blocks */
     KV_PAGE_DOOMED, /* the first of a run that is pinned and else would be free */
 };
@@ -37,7 +37,7 @@ struct kv_page {
     uint8_t kind;
     uint8_t order; /* FREE: log2 of its pages; BLOCKS: class; LOG: pages */
     bool dirty;    /* FREE: not given back */
-    uint8_t back;  /* INNER of a log page: pages to the first */
+    uint8_t back;  /* INNER of a heap page: pages to the first */
     uint32_t next, previous;
     union {
         uint64_t taken; /* BLOCKS: one bit each */
@@ -48,7 +48,7 @@ struct kv_page {
         struct {
             uint32_t used; /* bytes */
             uint32_t dead; /* bytes of these */
-        } log;
+        } heap;
     };
 };
 
@@ -56,8 +56,8 @@ struct kv_page {
 struct kv_grave {
     struct kv_list link;
     uint64_t root;
-    uint32_t full[KV_LOG_LISTS]; /* lists of log pages */
-    uint32_t runs;               /* a list */
+    uint32_t full[KV_HEAP_LISTS]; /* lists of heap pages */
+    uint32_t runs;                /* a list */
 };
 
 struct kv_arena {
@@ -107,19 +107,19 @@ struct kv_table {
     uint8_t evict;
     struct kv_list of_arena, of_dusty;
     bool is_changing; /* all stripes are locked until kv_table_end_changes() */
-    bool was_held;    /* when it began */
+    bool asked_owner; /* when it began */
     uint64_t shape;   /* another whenever a segment comes, goes or moves, */
     uint64_t moves;   /* and whenever an entry goes or moves */
     uint64_t max_memory;
     uint64_t index_bytes;
-    /* The log: entries up to KV_ENTRY_SMALL_MAX. */
-    uint64_t log_bytes; /* of all pages */
-    uint64_t live;      /* bytes of entries in it, rounded */
-    uint64_t dead;      /* bytes of entries in it that are gone */
-    uint64_t open;      /* offset of the page that is being filled, 0 = none */
+    /* The heap: entries up to KV_ENTRY_SMALL_MAX. */
+    uint64_t heap_bytes; /* of all pages */
+    uint64_t live;       /* bytes of entries in it, rounded */
+    uint64_t dead;       /* bytes of entries in it that are gone */
+    uint64_t open;       /* offset of the page that is being filled, 0 = none */
     uint32_t open_size;
     uint32_t open_used;
-    uint32_t full[KV_LOG_LISTS];
+    uint32_t full[KV_HEAP_LISTS];
     uint32_t victim; /* the page that is being emptied, 0 = none */
     uint32_t victim_at;
     uint32_t runs; /* list */
@@ -217,7 +217,7 @@ static inline void kv_stripes_unlock(struct kv_table *table, uint64_t first, uin
     }
 }
 
-/* ---- log.c ------------------------------------------------------------------------------------
+/* ---- heap.c ------------------------------------------------------------------------------------
  */
 
 struct kv_entry {
@@ -293,30 +293,30 @@ void kv_entry_write_value(uint8_t *start, const struct kv_entry *old, const stru
                           uint32_t use);
 
 /* Room for an entry, or 0. May move other entries. */
-uint64_t kv_log_take(struct kv_table *table, uint64_t size);
+uint64_t kv_heap_take(struct kv_table *table, uint64_t size);
 
 /* The entry there is no longer referred to. */
-void kv_log_drop(struct kv_table *table, uint64_t offset, uint64_t size);
+void kv_heap_drop(struct kv_table *table, uint64_t offset, uint64_t size);
 
 /* Whether more is dead than should be. */
-bool kv_log_is_dusty(const struct kv_table *table);
+bool kv_heap_is_dusty(const struct kv_table *table);
 
 /* Looks at up to `entries` entries of the page with most dead bytes, and moves what lives. False
  * when there is no page worth it. */
-bool kv_log_clean(struct kv_table *table, unsigned entries);
+bool kv_heap_clean(struct kv_table *table, unsigned entries);
 
 /* The same when there is no room, where it is worth it for a page of which little is dead, too.
  * False when nothing was looked at. */
-bool kv_log_squeeze(struct kv_table *table, unsigned entries);
+bool kv_heap_squeeze(struct kv_table *table, unsigned entries);
 
-bool kv_log_is_pinned(const struct kv_arena *arena, uint64_t offset);
+bool kv_heap_is_pinned(const struct kv_arena *arena, uint64_t offset);
 
-/* Hands all pages over to the grave: the table's log is as new. */
-void kv_log_detach(struct kv_table *table, struct kv_grave *grave);
+/* Hands all pages over to the grave: the table's heap is as new. */
+void kv_heap_detach(struct kv_table *table, struct kv_grave *grave);
 
 /* Frees a page or run of a table that is gone. */
-void kv_log_free_page(struct kv_arena *arena, uint32_t page);
-void kv_log_free_run(struct kv_arena *arena, uint32_t page);
+void kv_heap_free_page(struct kv_arena *arena, uint32_t page);
+void kv_heap_free_run(struct kv_arena *arena, uint32_t page);
 
 /* ---- index.c ----------------------------------------------------------------------------------
  */
@@ -377,12 +377,12 @@ static inline uint64_t kv_index_link(const struct kv_table *table, uint64_t hash
 }
 
 /* Takes the entry apart when it is there. */
-struct kv_place kv_index_find(const struct kv_table *table, const struct kv_want *want,
+struct kv_place kv_index_find(const struct kv_table *table, const struct kv_lookup *lookup,
                               struct kv_entry *entry);
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset);
 
 /* Finds the link of each, and the first entry that may be the one, and asks for their memory. */
-void kv_index_look_ahead(const struct kv_table *table, struct kv_want *wants, unsigned count);
+void kv_index_look_ahead(const struct kv_table *table, struct kv_lookup *lookups, unsigned count);
 
 /* The hashes of the segment that has this one: what is locked while an entry of it is rewritten. */
 void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last);

@@ -27,10 +27,10 @@ uint64_t kv_table_hash(const struct kv_table *table, struct kv_bytes key)
     return kv_siphash(&table->arena->hash_key, key);
 }
 
-static inline struct kv_want want_of(const struct kv_table *table, struct kv_item key)
+static inline struct kv_lookup lookup_of(const struct kv_table *table, struct kv_item key)
 {
     uint64_t hash = kv_table_hash(table, key.bytes);
-    return (struct kv_want){
+    return (struct kv_lookup){
         .key = key, .hash = hash, .link = kv_index_link(table, hash), .shape = table->shape};
 }
 
@@ -164,15 +164,15 @@ int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, struc
     return error;
 }
 
-void kv_table_hold(struct kv_table *table, bool held)
+void kv_table_ask_owner(struct kv_table *table, bool ask)
 {
-    KV_STORE_RELEASE(table->slot->flags, held ? KV_SLOT_HELD : 0);
+    KV_STORE_RELEASE(table->slot->flags, ask ? KV_SLOT_ASK_OWNER : 0);
 }
 
 void kv_table_begin_changes(struct kv_table *table)
 {
-    table->was_held = table->slot->flags == KV_SLOT_HELD;
-    kv_table_hold(table, true);
+    table->asked_owner = table->slot->flags == KV_SLOT_ASK_OWNER;
+    kv_table_ask_owner(table, true);
     kv_stripes_lock(table, 0, UINT64_MAX);
     table->is_changing = true;
 }
@@ -181,7 +181,7 @@ void kv_table_end_changes(struct kv_table *table)
 {
     table->is_changing = false;
     kv_stripes_unlock(table, 0, UINT64_MAX);
-    kv_table_hold(table, table->was_held);
+    kv_table_ask_owner(table, table->asked_owner);
 }
 
 uint32_t kv_table_slot_number(const struct kv_table *table)
@@ -199,11 +199,11 @@ uint32_t kv_table_generation(const struct kv_table *table)
 
 void kv_table_tidy(struct kv_table *table, uint64_t dead)
 {
-    if (kv_log_is_dusty(table)) {
+    if (kv_heap_is_dusty(table)) {
         uint64_t entries = dead * CLEAN_FACTOR / CLEAN_UNIT;
         entries = entries < CLEAN_LEAST ? CLEAN_LEAST : entries;
-        (void)kv_log_clean(table, (unsigned)(entries > CLEAN_MOST ? CLEAN_MOST : entries));
-        if (kv_log_is_dusty(table) && kv_list_is_empty(&table->of_dusty)) {
+        (void)kv_heap_clean(table, (unsigned)(entries > CLEAN_MOST ? CLEAN_MOST : entries));
+        if (kv_heap_is_dusty(table) && kv_list_is_empty(&table->of_dusty)) {
             kv_list_append(&table->arena->dusty, &table->of_dusty);
         }
     }
@@ -217,7 +217,7 @@ void kv_table_drop(struct kv_table *table, uint64_t hash, struct kv_place place,
     kv_index_remove(table, hash, place);
     count_entry(table, -1, -bytes_of(entry));
     table->expiring -= (entry->flags & KV_ENTRY_EXPIRES) != 0;
-    kv_log_drop(table, offset, entry->size);
+    kv_heap_drop(table, offset, entry->size);
 }
 
 static void remove_and_tidy(struct kv_table *table, uint64_t hash, struct kv_place place,
@@ -227,38 +227,38 @@ static void remove_and_tidy(struct kv_table *table, uint64_t hash, struct kv_pla
     kv_table_tidy(table, entry->size);
 }
 
-bool kv_table_delete_wanted(struct kv_table *table, const struct kv_want *want)
+bool kv_table_delete_at(struct kv_table *table, const struct kv_lookup *lookup)
 {
     struct kv_entry entry;
-    struct kv_place place = kv_index_find(table, want, &entry);
+    struct kv_place place = kv_index_find(table, lookup, &entry);
     if (place.group == NULL) {
         return false;
     }
     bool was_there = !kv_entry_has_expired(table->arena, &entry);
-    remove_and_tidy(table, want->hash, place, &entry);
+    remove_and_tidy(table, lookup->hash, place, &entry);
     return was_there;
 }
 
 bool kv_table_delete(struct kv_table *table, struct kv_item key)
 {
-    const struct kv_want want = want_of(table, key);
-    return kv_table_delete_wanted(table, &want);
+    const struct kv_lookup lookup = lookup_of(table, key);
+    return kv_table_delete_at(table, &lookup);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------
  */
 
-void kv_table_look_ahead(const struct kv_table *table, struct kv_want *wants, unsigned count)
+void kv_table_look_ahead(const struct kv_table *table, struct kv_lookup *lookups, unsigned count)
 {
     const struct kv_hash_key hash_key = table->arena->hash_key;
     const uint64_t shape = table->shape;
     const uint64_t moves = table->moves;
     for (unsigned i = 0; i < count; i++) {
-        wants[i].hash = kv_siphash_inline(&hash_key, wants[i].key.bytes);
-        wants[i].shape = shape;
-        wants[i].moves = moves;
+        lookups[i].hash = kv_siphash_inline(&hash_key, lookups[i].key.bytes);
+        lookups[i].shape = shape;
+        lookups[i].moves = moves;
     }
-    kv_index_look_ahead(table, wants, count);
+    kv_index_look_ahead(table, lookups, count);
 }
 
 /* The builtin writes, which the check does not see. */
@@ -273,33 +273,33 @@ static void stamp(const struct kv_table *table, uint8_t *use)
 
 /* Where an entry begins that was looked for ahead, is there, and has a short head; NULL is no
  * answer, kv_index_find() knows. */
-static inline uint8_t *found_ahead(const struct kv_table *table, const struct kv_want *want,
+static inline uint8_t *found_ahead(const struct kv_table *table, const struct kv_lookup *lookup,
                                    uint32_t *head)
 {
     const uint32_t looked_at =
         KV_HEAD_LONG | KV_ENTRY_KEY_FORM | (uint32_t)KV_HEAD_LENGTH << KV_HEAD_KEY_SHIFT;
-    const struct kv_bytes key = want->key.bytes;
-    if (want->entry == 0 || want->moves != table->moves || key.length > KV_HEAD_LENGTH) {
+    const struct kv_bytes key = lookup->key.bytes;
+    if (lookup->entry == 0 || lookup->moves != table->moves || key.length > KV_HEAD_LENGTH) {
         return NULL;
     }
-    uint8_t *start = kv_at(table->arena, want->entry);
+    uint8_t *start = kv_at(table->arena, lookup->entry);
     *head = kv_entry_head(start);
     bool may_be =
-        (*head & looked_at) == (want->key.form | (uint32_t)key.length << KV_HEAD_KEY_SHIFT);
+        (*head & looked_at) == (lookup->key.form | (uint32_t)key.length << KV_HEAD_KEY_SHIFT);
     return may_be && kv_same_bytes(start + KV_HEAD_SIZE, key.data, key.length) ? start : NULL;
 }
 
 /* Not inlined, so that what most gets do needs no more registers than it has. */
-__attribute__((noinline)) static bool get_any(struct kv_table *table, const struct kv_want *want,
-                                              struct kv_item *value)
+__attribute__((noinline)) static bool get_any(struct kv_table *table,
+                                              const struct kv_lookup *lookup, struct kv_item *value)
 {
     struct kv_entry entry;
-    struct kv_place place = kv_index_find(table, want, &entry);
+    struct kv_place place = kv_index_find(table, lookup, &entry);
     if (place.group == NULL) {
         return false;
     }
     if (kv_entry_has_expired(table->arena, &entry)) {
-        remove_and_tidy(table, want->hash, place, &entry);
+        remove_and_tidy(table, lookup->hash, place, &entry);
         return false;
     }
     if (entry.use != NULL) {
@@ -309,23 +309,23 @@ __attribute__((noinline)) static bool get_any(struct kv_table *table, const stru
     return true;
 }
 
-bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item *value)
+bool kv_table_get_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item *value)
 {
     uint32_t head;
-    const uint8_t *start = found_ahead(table, want, &head);
+    const uint8_t *start = found_ahead(table, lookup, &head);
     if (start == NULL) {
-        return get_any(table, want, value);
+        return get_any(table, lookup, value);
     }
     value->bytes =
-        kv_bytes(start + KV_HEAD_SIZE + want->key.bytes.length, head >> KV_HEAD_VALUE_SHIFT);
+        kv_bytes(start + KV_HEAD_SIZE + lookup->key.bytes.length, head >> KV_HEAD_VALUE_SHIFT);
     value->form = (uint8_t)(head >> KV_ENTRY_VALUE_FORM_SHIFT) & KV_ENTRY_KEY_FORM;
     return true;
 }
 
 bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value)
 {
-    const struct kv_want want = want_of(table, key);
-    return get_any(table, &want, value);
+    const struct kv_lookup lookup = lookup_of(table, key);
+    return get_any(table, &lookup, value);
 }
 
 /* ---- making room ------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ static void relieve(struct kv_table *table)
         for (unsigned i = 0; i < PRESSURE_EVICTED; i++) {
             (void)kv_evict_one(table);
         }
-        (void)kv_log_clean(table, CLEAN_MOST / 2);
+        (void)kv_heap_clean(table, CLEAN_MOST / 2);
     }
 }
 
@@ -357,14 +357,14 @@ static bool make_room(struct kv_table *table)
     for (unsigned i = 0; !freed && i < ROOM_EVICTED && kv_evict_one(table); i++) {
         freed = i + 1 == ROOM_EVICTED;
     }
-    return kv_log_squeeze(table, ROOM_CLEANED) || freed;
+    return kv_heap_squeeze(table, ROOM_CLEANED) || freed;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------
  */
 
 struct put {
-    const struct kv_want *want;
+    const struct kv_lookup *lookup;
     struct kv_entry entry; /* to be */
     struct kv_entry old;
     struct kv_place place; /* of the old one */
@@ -372,7 +372,7 @@ struct put {
 
 static inline void find_old(const struct kv_table *table, struct put *put)
 {
-    put->place = kv_index_find(table, put->want, &put->old);
+    put->place = kv_index_find(table, put->lookup, &put->old);
 }
 
 /* Keeps the table's own limit. May evict any entry, the old one too. */
@@ -401,10 +401,10 @@ static void write_entry(struct kv_table *table, const struct put *put, uint64_t 
  * comes by sees what it saw before, so the stripe of the key is all that is locked. */
 static void write_value(struct kv_table *table, const struct put *put)
 {
-    kv_stripes_lock(table, put->want->hash, put->want->hash);
+    kv_stripes_lock(table, put->lookup->hash, put->lookup->hash);
     kv_entry_write_value(kv_at(table->arena, kv_place_offset(put->place)), &put->old, &put->entry,
                          (uint32_t)table->arena->now);
-    kv_stripes_unlock(table, put->want->hash, put->want->hash);
+    kv_stripes_unlock(table, put->lookup->hash, put->lookup->hash);
 }
 
 /* A small entry that takes as much as the one before is written over it. */
@@ -420,7 +420,7 @@ static bool write_over(struct kv_table *table, const struct put *put)
     }
     uint64_t first;
     uint64_t last;
-    kv_index_range(table, put->want->hash, &first, &last);
+    kv_index_range(table, put->lookup->hash, &first, &last);
     kv_stripes_lock(table, first, last);
     write_entry(table, put, kv_place_offset(put->place));
     kv_stripes_unlock(table, first, last);
@@ -429,20 +429,20 @@ static bool write_over(struct kv_table *table, const struct put *put)
 
 static int write_new(struct kv_table *table, struct put *put)
 {
-    uint64_t offset = kv_log_take(table, put->entry.size);
+    uint64_t offset = kv_heap_take(table, put->entry.size);
     if (offset == 0) {
         return KV_ENOMEM;
     }
     write_entry(table, put, offset);
     if (put->place.group != NULL) {
         uint64_t old = kv_place_offset(put->place);
-        kv_index_replace(table, put->want->hash, put->place, offset);
-        kv_log_drop(table, old, put->old.size);
+        kv_index_replace(table, put->lookup->hash, put->place, offset);
+        kv_heap_drop(table, old, put->old.size);
         return KV_OK;
     }
-    int error = kv_index_insert(table, put->want->hash, offset);
+    int error = kv_index_insert(table, put->lookup->hash, offset);
     if (error != KV_OK) {
-        kv_log_drop(table, offset, put->entry.size);
+        kv_heap_drop(table, offset, put->entry.size);
     }
     return error;
 }
@@ -476,30 +476,30 @@ static void note_expiry(struct kv_table *table, const struct put *put, bool had_
 
 /* A value of the length and form of the one that is there, where nothing expires and no limit is
  * to be kept: most of what is put again and again. */
-static inline bool put_ahead(struct kv_table *table, const struct kv_want *want,
+static inline bool put_ahead(struct kv_table *table, const struct kv_lookup *lookup,
                              struct kv_item value)
 {
     uint32_t head;
-    uint8_t *start = found_ahead(table, want, &head);
+    uint8_t *start = found_ahead(table, lookup, &head);
     if (start == NULL || head >> KV_HEAD_VALUE_SHIFT != value.bytes.length ||
         (head >> KV_ENTRY_VALUE_FORM_SHIFT & KV_ENTRY_KEY_FORM) != value.form) {
         return false;
     }
-    kv_stripes_lock(table, want->hash, want->hash);
-    kv_copy(start + KV_HEAD_SIZE + want->key.bytes.length, value.bytes.data, value.bytes.length);
-    kv_stripes_unlock(table, want->hash, want->hash);
-    if (kv_log_is_dusty(table)) {
+    kv_stripes_lock(table, lookup->hash, lookup->hash);
+    kv_copy(start + KV_HEAD_SIZE + lookup->key.bytes.length, value.bytes.data, value.bytes.length);
+    kv_stripes_unlock(table, lookup->hash, lookup->hash);
+    if (kv_heap_is_dusty(table)) {
         kv_table_tidy(table, 0);
     }
     return true;
 }
 
-__attribute__((noinline)) static int put_any(struct kv_table *table, const struct kv_want *want,
+__attribute__((noinline)) static int put_any(struct kv_table *table, const struct kv_lookup *lookup,
                                              struct kv_item value, uint64_t expiry)
 {
-    const struct kv_item key = want->key;
+    const struct kv_item key = lookup->key;
     struct put put;
-    put.want = want;
+    put.lookup = lookup;
     if (key.bytes.length > LENGTH_MAX || value.bytes.length > LENGTH_MAX) {
         return KV_ENOMEM;
     }
@@ -531,17 +531,18 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
     return KV_OK;
 }
 
-int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item value,
-                        uint64_t expiry)
+int kv_table_put_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item value,
+                    uint64_t expiry)
 {
     bool is_plain = expiry == KV_NEVER && table->evict == KV_EVICT_NONE && table->max_memory == 0;
-    return is_plain && put_ahead(table, want, value) ? KV_OK : put_any(table, want, value, expiry);
+    return is_plain && put_ahead(table, lookup, value) ? KV_OK
+                                                       : put_any(table, lookup, value, expiry);
 }
 
 int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry)
 {
-    const struct kv_want want = want_of(table, key);
-    return put_any(table, &want, value, expiry);
+    const struct kv_lookup lookup = lookup_of(table, key);
+    return put_any(table, &lookup, value, expiry);
 }
 
 /* ---- figures ----------------------------------------------------------------------------------
@@ -564,7 +565,7 @@ uint64_t kv_table_count_live(struct kv_table *table)
 
 uint64_t kv_table_memory(const struct kv_table *table)
 {
-    return sizeof *table->slot + table->log_bytes + table->run_bytes + table->index_bytes;
+    return sizeof *table->slot + table->heap_bytes + table->run_bytes + table->index_bytes;
 }
 
 uint64_t kv_table_bytes(const struct kv_table *table)

@@ -55,7 +55,7 @@ bool kv_table_delete(struct kv_table *table, struct kv_item key);
 /* For many keys at a time: kv_table_look_ahead() asks for what each needs of memory before the
  * first is served. The keys are set before; then each is given to what is named _wanted, which does
  * what the function without it does. They stay right whatever happens to the table meanwhile. */
-struct kv_want {
+struct kv_lookup {
     struct kv_item key;
     uint64_t hash;  /* the rest is the table's own: */
     uint64_t link;  /* where the way of the hash ends, */
@@ -63,11 +63,11 @@ struct kv_want {
     uint64_t entry; /* the first entry that may be the one, or 0, */
     uint64_t moves; /* as long as no entry has moved or gone since */
 };
-void kv_table_look_ahead(const struct kv_table *table, struct kv_want *wants, unsigned count);
-bool kv_table_get_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item *value);
-int kv_table_put_wanted(struct kv_table *table, const struct kv_want *want, struct kv_item value,
-                        uint64_t expiry);
-bool kv_table_delete_wanted(struct kv_table *table, const struct kv_want *want);
+void kv_table_look_ahead(const struct kv_table *table, struct kv_lookup *lookups, unsigned count);
+bool kv_table_get_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item *value);
+int kv_table_put_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item value,
+                    uint64_t expiry);
+bool kv_table_delete_at(struct kv_table *table, const struct kv_lookup *lookup);
 
 /* Removes everything; the memory is freed by kv_arena_work(). */
 void kv_table_clear(struct kv_table *table);
@@ -86,7 +86,7 @@ uint64_t kv_table_memory(const struct kv_table *table);
 uint64_t kv_table_bytes(const struct kv_table *table);
 
 /* Readers in other programs are to ask the owner, or need not any more. */
-void kv_table_hold(struct kv_table *table, bool held);
+void kv_table_ask_owner(struct kv_table *table, bool ask);
 
 /* Between these two readers in other programs are to ask the owner, so that they see all changes
  * or none; each change costs less than by itself. A table that was held before is held afterwards.

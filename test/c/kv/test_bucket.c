@@ -452,7 +452,7 @@ Test(bucket, readers_of_the_memory_are_told_while_it_is_suspended)
     struct kv_bytes none = term_atom("suspend");
     cr_assert_eq(slots[1].flags, 0);
     (void)system_call(f, &bucket, none);
-    cr_assert_eq(slots[1].flags, KV_SLOT_HELD);
+    cr_assert_eq(slots[1].flags, KV_SLOT_ASK_OWNER);
     (void)system_call(f, &bucket, term_atom("resume"));
     cr_assert_eq(slots[1].flags, 0);
     uint32_t generation = slots[1].generation;

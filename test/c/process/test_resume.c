@@ -241,7 +241,7 @@ static size_t held_tables(void)
     const struct kv_table_slot *slots = (const void *)(f->memory.base + header->slot_blocks[0]);
     size_t held = 0;
     for (size_t i = 0; i < 8; i++) {
-        held += slots[i].flags == KV_SLOT_HELD ? 1 : 0;
+        held += slots[i].flags == KV_SLOT_ASK_OWNER ? 1 : 0;
     }
     return held;
 }

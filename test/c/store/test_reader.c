@@ -149,9 +149,9 @@ Test(reader, a_held_table_is_not_read)
     uint64_t next_expiry;
     add("a", "1");
     hand_put32(&hand, hand_slot(HAND_SLOT) + 4, 1);
-    cr_assert_eq(find("a", &value), KV_READ_HELD);
-    cr_assert_eq(kv_mapped_count(&mapped, &table, &count, &next_expiry), KV_READ_HELD);
-    cr_assert_eq(kv_mapped_counters(&mapped, &table, &counters), KV_READ_HELD);
+    cr_assert_eq(find("a", &value), KV_READ_ASK_OWNER);
+    cr_assert_eq(kv_mapped_count(&mapped, &table, &count, &next_expiry), KV_READ_ASK_OWNER);
+    cr_assert_eq(kv_mapped_counters(&mapped, &table, &counters), KV_READ_ASK_OWNER);
     hand_put32(&hand, hand_slot(HAND_SLOT) + 4, 0);
     cr_assert(has("a", "1"));
 }

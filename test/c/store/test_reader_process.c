@@ -101,17 +101,17 @@ static size_t random_length(uint64_t key, uint64_t random)
 static int put_any_way(struct kv_table *table, struct kv_item key, struct kv_item value,
                        uint64_t random)
 {
-    struct kv_want want = {.key = key};
+    struct kv_lookup lookup = {.key = key};
     if (random >> 16 & 1) {
         return kv_table_put(table, key, value, KV_NEVER);
     }
     bool alone = random >> 17 & 1;
-    kv_table_look_ahead(table, &want, 1);
+    kv_table_look_ahead(table, &lookup, 1);
     if (alone) {
-        return kv_table_put_wanted(table, &want, value, KV_NEVER);
+        return kv_table_put_at(table, &lookup, value, KV_NEVER);
     }
     kv_table_begin_changes(table);
-    int error = kv_table_put_wanted(table, &want, value, KV_NEVER);
+    int error = kv_table_put_at(table, &lookup, value, KV_NEVER);
     kv_table_end_changes(table);
     return error;
 }
@@ -199,7 +199,7 @@ static void read_one(const struct kv_mapped *mapped, const struct kv_mapped_tabl
     for (unsigned i = 0; i < COPIES; i++) {
         enum kv_read result =
             kv_mapped_find(mapped, table, wanted, (unsigned)(key % 2), hash, &value);
-        if (result == KV_READ_DISTURBED || result == KV_READ_HELD) {
+        if (result == KV_READ_DISTURBED || result == KV_READ_ASK_OWNER) {
             break;
         }
         if (result == KV_READ_ABSENT) {

@@ -40,7 +40,7 @@ static void tear_down(void)
     }
     struct kv_arena_stats stats;
     kv_arena_stats(model.arena, &stats);
-    stats.entries -= model.arena->directory->log_bytes;
+    stats.entries -= model.arena->directory->heap_bytes;
     kv_arena_free(model.arena);
     bool ended = ((struct kv_arena_header *)(void *)memory.base)->state == KV_ARENA_ENDED;
     model_memory_free(&memory);
@@ -345,7 +345,7 @@ Test(store, dead_bytes_stay_below_a_quarter_of_the_pages)
         unsigned key = random_of(&random) % (MANY / 4);
         cr_assert_eq(kv_table_put(model.table, numbered(key), value, KV_NEVER), KV_OK);
         cr_assert_leq(effort_since(&before), WORK_MAX);
-        cr_assert_leq(model.table->dead, model.table->log_bytes / 4 + 2 * KV_LOG_PAGE_MAX);
+        cr_assert_leq(model.table->dead, model.table->heap_bytes / 4 + 2 * KV_HEAP_PAGE_MAX);
     }
 }
 
@@ -448,8 +448,8 @@ Test(store, a_table_that_ends_leaves_its_slot_with_another_generation)
     const struct kv_table_slot *slot = kv_slot(model.arena, number);
     cr_assert_eq(generation % 2, 1);
     cr_assert_eq(kv_table_put(table, item("a"), item("1"), KV_NEVER), KV_OK);
-    kv_table_hold(table, true);
-    cr_assert_eq(slot->flags, KV_SLOT_HELD);
+    kv_table_ask_owner(table, true);
+    cr_assert_eq(slot->flags, KV_SLOT_ASK_OWNER);
     kv_table_free(table);
     cr_assert_eq(slot->generation, generation + 1);
     cr_assert_eq(slot->root, 0);
@@ -656,7 +656,7 @@ Test(store_limits, eviction_keeps_the_limit_of_the_arena_too)
 {
     with_limit(4 << 20, KV_EVICT_LRU, 0);
     cr_assert_eq(fill_up(MANY), MANY);
-    cr_assert_leq(in_use(), (4 << 20) + 4 * KV_LOG_PAGE_MAX);
+    cr_assert_leq(in_use(), (4 << 20) + 4 * KV_HEAP_PAGE_MAX);
     cr_assert_gt(kv_table_count(model.table), (4 << 20) / 150);
 }
 
@@ -930,7 +930,7 @@ Test(store, readers_are_told_once_of_many_changes)
     uint32_t before[KV_STRIPES];
     memcpy(before, slot->stripes, sizeof before);
     kv_table_begin_changes(model.table);
-    cr_expect_eq(slot->flags, KV_SLOT_HELD);
+    cr_expect_eq(slot->flags, KV_SLOT_ASK_OWNER);
     for (unsigned i = 0; i < MODEL_KEYS; i++) {
         (void)model_put(&model, i, 40, 1, i, KV_NEVER);
     }

@@ -87,14 +87,14 @@ static void check_value(const struct model *model, unsigned i, struct kv_item va
 }
 
 /* What was found ahead for a key, or NULL. Valid until the next call. */
-static const struct kv_want *wanted(struct model *model, unsigned i)
+static const struct kv_lookup *looked_ahead(struct model *model, unsigned i)
 {
     if (!model->is_ahead || i - model->ahead >= MODEL_AHEAD) {
         return NULL;
     }
-    struct kv_want *want = &model->wants[i - model->ahead];
-    want->key = model_key(i);
-    return want;
+    struct kv_lookup *lookup = &model->lookups[i - model->ahead];
+    lookup->key = model_key(i);
+    return lookup;
 }
 
 void model_look_ahead(struct model *model, unsigned i)
@@ -102,8 +102,8 @@ void model_look_ahead(struct model *model, unsigned i)
     model->is_ahead = true;
     model->ahead = i;
     for (unsigned j = 0; j < MODEL_AHEAD; j++) {
-        model->wants[j].key = model_key(i + j < MODEL_KEYS ? i + j : i);
-        kv_table_look_ahead(model->table, &model->wants[j], 1);
+        model->lookups[j].key = model_key(i + j < MODEL_KEYS ? i + j : i);
+        kv_table_look_ahead(model->table, &model->lookups[j], 1);
     }
 }
 
@@ -111,9 +111,9 @@ int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, ui
               uint64_t expiry)
 {
     struct kv_item value = {.bytes = value_of(length, seed), .form = form};
-    const struct kv_want *want = wanted(model, i);
-    int error = want != NULL ? kv_table_put_wanted(model->table, want, value, expiry)
-                             : kv_table_put(model->table, model_key(i), value, expiry);
+    const struct kv_lookup *lookup = looked_ahead(model, i);
+    int error = lookup != NULL ? kv_table_put_at(model->table, lookup, value, expiry)
+                               : kv_table_put(model->table, model_key(i), value, expiry);
     CHECK(error == KV_OK || error == KV_ENOMEM);
     if (error == KV_OK) {
         model->entries[i] = (struct model_entry){
@@ -125,9 +125,9 @@ int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, ui
 void model_get(struct model *model, unsigned i)
 {
     struct kv_item value;
-    const struct kv_want *want = wanted(model, i);
-    if (want != NULL ? kv_table_get_wanted(model->table, want, &value)
-                     : kv_table_get(model->table, model_key(i), &value)) {
+    const struct kv_lookup *lookup = looked_ahead(model, i);
+    if (lookup != NULL ? kv_table_get_at(model->table, lookup, &value)
+                       : kv_table_get(model->table, model_key(i), &value)) {
         check_value(model, i, value);
     } else {
         CHECK(model->evicts || !is_there(model, i));
@@ -137,9 +137,9 @@ void model_get(struct model *model, unsigned i)
 
 void model_delete(struct model *model, unsigned i)
 {
-    const struct kv_want *want = wanted(model, i);
-    bool was_there = want != NULL ? kv_table_delete_wanted(model->table, want)
-                                  : kv_table_delete(model->table, model_key(i));
+    const struct kv_lookup *lookup = looked_ahead(model, i);
+    bool was_there = lookup != NULL ? kv_table_delete_at(model->table, lookup)
+                                    : kv_table_delete(model->table, model_key(i));
     CHECK(was_there == is_there(model, i) || (model->evicts && !was_there));
     model->entries[i].there = false;
 }
@@ -212,7 +212,7 @@ struct look {
     const struct kv_arena *arena;
     const struct kv_table *table;
     uint64_t count, bytes, live, run_live, index, expiring;
-    uint32_t *live_in; /* bytes of entries that live, by first page of their log page */
+    uint32_t *live_in; /* bytes of entries that live, by first page of their heap page */
 };
 
 static uint64_t number(const uint8_t *at, unsigned size)
@@ -236,7 +236,7 @@ static uint64_t length_at(const uint8_t *base, uint64_t *at)
     return length;
 }
 
-static uint32_t page_of_log(const struct kv_arena *arena, uint64_t offset)
+static uint32_t page_of_heap(const struct kv_arena *arena, uint64_t offset)
 {
     uint32_t page = (uint32_t)(offset / KV_ARENA_PAGE);
     while (arena->pages[page].kind == KV_PAGE_INNER) {
@@ -257,13 +257,13 @@ static uint64_t look_at_entry(struct look *look, uint64_t offset)
     at += (flags & KV_ENTRY_EXPIRES) != 0 ? 6 : 0;
     at += (flags & KV_ENTRY_HAS_USE) != 0 ? 4 : 0;
     uint64_t size = (at + key + value - offset + 7) / 8 * 8;
-    const struct kv_page *page = &look->arena->pages[page_of_log(look->arena, offset)];
+    const struct kv_page *page = &look->arena->pages[page_of_heap(look->arena, offset)];
     if (size > KV_ENTRY_SMALL_MAX) {
         CHECK(page->kind == KV_PAGE_RUN && offset % KV_ARENA_PAGE == 0);
         CHECK(page->run.pages == (size + KV_ARENA_PAGE - 1) / KV_ARENA_PAGE);
         look->run_live += size;
     } else {
-        CHECK(page->kind == KV_PAGE_LOG || page->kind == KV_PAGE_BLOCKS);
+        CHECK(page->kind == KV_PAGE_HEAP || page->kind == KV_PAGE_BLOCKS);
         look->live += size;
         look->live_in[page - look->arena->pages] += (uint32_t)size;
     }
@@ -327,34 +327,35 @@ static void look_at_link(struct look *look, uint64_t link, uint64_t prefix, unsi
     }
 }
 
-static uint64_t look_at_log_page(const struct look *look, uint32_t page, uint64_t used)
+static uint64_t look_at_heap_page(const struct look *look, uint32_t page, uint64_t used)
 {
-    const struct kv_page *log = &look->arena->pages[page];
-    CHECK(log->kind == KV_PAGE_LOG);
-    CHECK(look->live_in[page] + log->log.dead == used);
-    return (uint64_t)log->order * KV_ARENA_PAGE;
+    const struct kv_page *record = &look->arena->pages[page];
+    CHECK(record->kind == KV_PAGE_HEAP);
+    CHECK(look->live_in[page] + record->heap.dead == used);
+    return (uint64_t)record->order * KV_ARENA_PAGE;
 }
 
-static void look_at_log(const struct look *look)
+static void look_at_heap(const struct look *look)
 {
     const struct kv_table *table = look->table;
     uint64_t bytes = 0;
     uint64_t dead = 0;
     uint64_t runs = 0;
-    for (unsigned i = 0; i < KV_LOG_LISTS; i++) {
+    for (unsigned i = 0; i < KV_HEAP_LISTS; i++) {
         for (uint32_t page = table->full[i]; page != 0; page = look->arena->pages[page].next) {
-            bytes += look_at_log_page(look, page, look->arena->pages[page].log.used);
-            dead += look->arena->pages[page].log.dead;
-            CHECK(look->arena->pages[page].log.dead * 8 / look->arena->pages[page].log.used == i);
+            bytes += look_at_heap_page(look, page, look->arena->pages[page].heap.used);
+            dead += look->arena->pages[page].heap.dead;
+            CHECK(look->arena->pages[page].heap.dead * 8 / look->arena->pages[page].heap.used == i);
         }
     }
     if (table->victim != 0) {
-        bytes += look_at_log_page(look, table->victim, look->arena->pages[table->victim].log.used);
-        dead += look->arena->pages[table->victim].log.dead;
+        bytes +=
+            look_at_heap_page(look, table->victim, look->arena->pages[table->victim].heap.used);
+        dead += look->arena->pages[table->victim].heap.dead;
     }
     if (table->open_size > KV_BLOCK_MAX) {
-        bytes += look_at_log_page(look, kv_page_of(table->open), table->open_used);
-        dead += look->arena->pages[kv_page_of(table->open)].log.dead;
+        bytes += look_at_heap_page(look, kv_page_of(table->open), table->open_used);
+        dead += look->arena->pages[kv_page_of(table->open)].heap.dead;
     } else {
         bytes += table->open_size;
         dead += table->open_used - table->live;
@@ -362,7 +363,7 @@ static void look_at_log(const struct look *look)
     for (uint32_t page = table->runs; page != 0; page = look->arena->pages[page].next) {
         runs += (uint64_t)look->arena->pages[page].run.pages * KV_ARENA_PAGE;
     }
-    CHECK(bytes == table->log_bytes && dead == table->dead && runs == table->run_bytes);
+    CHECK(bytes == table->heap_bytes && dead == table->dead && runs == table->run_bytes);
 }
 
 static uint64_t look_at_table(const struct kv_arena *arena, const struct kv_table *table)
@@ -379,7 +380,7 @@ static uint64_t look_at_table(const struct kv_arena *arena, const struct kv_tabl
     for (unsigned i = 0; i < KV_STRIPES; i++) {
         CHECK(table->slot->stripes[i] % 2 == (table->is_changing ? 1 : 0));
     }
-    look_at_log(&look);
+    look_at_heap(&look);
     free(look.live_in);
     return look.live + look.run_live;
 }
@@ -416,7 +417,7 @@ static void look_at_pages(const struct kv_arena *arena)
         case KV_PAGE_DOOMED:
             size = arena->pages[page].run.pages;
             break;
-        case KV_PAGE_LOG:
+        case KV_PAGE_HEAP:
             size = arena->pages[page].order;
             break;
         case KV_PAGE_BLOCKS:

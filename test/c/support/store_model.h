@@ -30,7 +30,7 @@ struct model {
     struct model_entry entries[MODEL_KEYS];
     unsigned ahead; /* the first of MODEL_AHEAD keys that were looked for ahead */
     bool is_ahead;
-    struct kv_want wants[MODEL_AHEAD];
+    struct kv_lookup lookups[MODEL_AHEAD];
 };
 
 /* Key number i: empty, short or long, and of one of two forms. Valid until the next call. */

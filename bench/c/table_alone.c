@@ -3,9 +3,9 @@
  *     table_alone [ENTRIES [stalls]]    1,000,000 by default; keys of 20 bytes, values of 32.
  *                                       "stalls": only the longest steps */
 #include "host/shared_memory.h"
-#include "store/table.h"
 
 #include <kv/error.h>
+#include <kv/table.h>
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -20,7 +20,7 @@ static int open_table(struct kv_process *self, const struct kv_start_options *op
     struct kv_pid pid = kv_process_pid(self);
     bucket->table = kv_table_new(arena, &options->table);
     if (bucket->table == NULL ||
-        kv_arena_publish(arena, pid.id, pid.serial, bucket->table) != KV_OK) {
+        kv_arena_publish(arena, pid.id, pid.serial, KV_PUBLISHED_VALUES, bucket->table) != KV_OK) {
         kv_table_free(bucket->table);
         kv_write_atom_text(reason, "enomem");
         return KV_ENOMEM;

@@ -5,8 +5,8 @@
 
 #include "base/endian.h"
 #include "base/word.h"
-#include "store/table.h"
 
+#include <kv/table.h>
 #include <kv/term.h>
 
 enum kv_form {

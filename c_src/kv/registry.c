@@ -147,8 +147,8 @@ static int open_table(struct kv_process *self, const struct kv_start_options *op
     struct kv_arena *arena = kv_store_of(self)->arena;
     struct kv_pid pid = kv_process_pid(self);
     registry->shown = kv_table_new(arena, &(struct kv_table_options){.internal = true});
-    if (registry->shown == NULL || kv_arena_publish(arena, pid.id, pid.serial | KV_DIRECTORY_NAMES,
-                                                    registry->shown) != KV_OK) {
+    if (registry->shown == NULL ||
+        kv_arena_publish(arena, pid.id, pid.serial, KV_PUBLISHED_NAMES, registry->shown) != KV_OK) {
         kv_table_free(registry->shown);
         kv_write_atom_text(reason, "enomem");
         return KV_ENOMEM;

@@ -1,6 +1,7 @@
 #include "kv/kv.h"
 #include "process/runtime.h"
-#include "store/arena.h"
+
+#include <kv/table.h>
 
 /* {kv_totals, Buckets, Registries, Entries, Bytes}: what is lost if this node is. Asked by its VM
  * once a second, as a ping: so it costs the same however much there is. */

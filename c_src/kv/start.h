@@ -2,9 +2,8 @@
 #ifndef KV_OPTIONS_H
 #define KV_OPTIONS_H
 
-#include "store/table.h"
-
 #include <kv/process.h>
+#include <kv/table.h>
 
 /* All values borrow from the list; an option that was not given has length 0. */
 struct kv_start_options {

@@ -1,6 +1,6 @@
 /* Which table is to be swept next: a binary heap of those in which something expires, by the time
  * from which it is worth it. */
-#include "store/state.h"
+#include "store/due.h"
 
 #include "base/alloc.h"
 

@@ -4,7 +4,11 @@
  *
  * A table that is still small has one page of less than KV_ARENA_PAGE; when that is full, all that
  * lives in it moves to a larger one. */
-#include "store/state.h"
+#include "store/heap.h"
+
+#include "store/entry.h"
+#include "store/index.h"
+#include "store/pages.h"
 
 #include <string.h>
 
@@ -13,125 +17,8 @@ enum {
     DEAD_FREE = 4096,      /* and this many bytes are never too many */
     PAGE_SHARE = 16,       /* a heap page is this part of the table, within its limits */
     SMALL_SPARE_SHARE = 4, /* what a new small page leaves free */
-    LOOKED_AT = 64,        /* pages of which little is dead, when there is no room */
-    FEW = 64               /* bytes for which memcpy() is not called */
+    LOOKED_AT = 64         /* pages of which little is dead, when there is no room */
 };
-
-/* ---- entries ----------------------------------------------------------------------------------
- */
-
-static inline unsigned length_size(uint64_t length)
-{
-    unsigned size = 1;
-    while (length >= 0x80) {
-        length >>= 7;
-        size++;
-    }
-    return size;
-}
-
-void kv_entry_measure(struct kv_entry *entry)
-{
-    uint64_t size = 1 + length_size(entry->key.length) + length_size(entry->value.length) +
-                    entry->key.length + entry->value.length;
-    size += (entry->flags & KV_ENTRY_EXPIRES) != 0 ? KV_ENTRY_EXPIRY_SIZE : 0;
-    size += (entry->flags & KV_ENTRY_HAS_USE) != 0 ? KV_ENTRY_USE_SIZE : 0;
-    entry->size = kv_round_up(size, KV_ENTRY_ALIGNMENT);
-}
-
-static uint8_t *write_length(uint8_t *at, uint64_t length)
-{
-    while (length >= 0x80) {
-        *at++ = (uint8_t)(length | 0x80);
-        length >>= 7;
-    }
-    *at++ = (uint8_t)length;
-    return at;
-}
-
-static uint8_t *write_number(uint8_t *at, uint64_t number, unsigned size)
-{
-    for (unsigned i = 0; i < size; i++) {
-        *at++ = (uint8_t)(number >> (8 * i));
-    }
-    return at;
-}
-
-static inline uint8_t *write_bytes(uint8_t *at, struct kv_bytes bytes)
-{
-    if (bytes.length <= FEW) {
-        kv_copy(at, bytes.data, bytes.length);
-    } else {
-        memcpy(at, bytes.data, bytes.length);
-    }
-    return at + bytes.length;
-}
-
-void kv_entry_write(uint8_t *at, const struct kv_entry *entry, uint32_t use)
-{
-    *at++ = entry->flags;
-    at = write_length(at, entry->key.length);
-    at = write_length(at, entry->value.length);
-    if ((entry->flags & KV_ENTRY_EXPIRES) != 0) {
-        at = write_number(at, entry->expiry, KV_ENTRY_EXPIRY_SIZE);
-    }
-    if ((entry->flags & KV_ENTRY_HAS_USE) != 0) {
-        at = write_number(at, use, KV_ENTRY_USE_SIZE);
-    }
-    at = write_bytes(at, entry->key);
-    (void)write_bytes(at, entry->value);
-}
-
-void kv_entry_write_value(uint8_t *start, const struct kv_entry *old, const struct kv_entry *entry,
-                          uint32_t use)
-{
-    uint8_t *at = start + (old->key.data - start);
-    if ((entry->flags & KV_ENTRY_HAS_USE) != 0) {
-        at -= KV_ENTRY_USE_SIZE;
-        (void)write_number(at, use, KV_ENTRY_USE_SIZE);
-    }
-    if ((entry->flags & KV_ENTRY_EXPIRES) != 0) {
-        at -= KV_ENTRY_EXPIRY_SIZE;
-        (void)write_number(at, entry->expiry, KV_ENTRY_EXPIRY_SIZE);
-    }
-    (void)write_bytes(start + (old->value.data - start), entry->value);
-}
-
-static uint64_t read_length(const uint8_t **at)
-{
-    uint64_t length = 0;
-    unsigned shift = 0;
-    uint8_t byte;
-    do {
-        byte = *(*at)++;
-        length |= (uint64_t)(byte & 0x7f) << shift;
-        shift += 7;
-    } while (byte >= 0x80);
-    return length;
-}
-
-void kv_entry_read_long(uint8_t *start, struct kv_entry *entry)
-{
-    const uint8_t *at = start;
-    entry->flags = *at++;
-    entry->key.length = read_length(&at);
-    entry->value.length = read_length(&at);
-    entry->expiry = 0;
-    entry->use = NULL;
-    if ((entry->flags & KV_ENTRY_EXPIRES) != 0) {
-        for (unsigned i = 0; i < KV_ENTRY_EXPIRY_SIZE; i++) {
-            entry->expiry |= (uint64_t)*at++ << (8 * i);
-        }
-    }
-    if ((entry->flags & KV_ENTRY_HAS_USE) != 0) {
-        entry->use = start + (at - start);
-        at += KV_ENTRY_USE_SIZE;
-    }
-    entry->key.data = at;
-    entry->value.data = at + entry->key.length;
-    entry->size = kv_round_up((uint64_t)(entry->value.data - start) + entry->value.length,
-                              KV_ENTRY_ALIGNMENT);
-}
 
 /* ---- pages ------------------------------------------------------------------------------------
  */
@@ -238,7 +125,7 @@ static enum moved move_entry(struct kv_table *table, uint64_t offset, uint64_t *
     struct kv_arena *arena = table->arena;
     struct kv_entry entry;
     kv_entry_read(kv_at(arena, offset), &entry);
-    uint64_t hash = kv_table_hash(table, entry.key);
+    uint64_t hash = kv_arena_hash(arena, entry.key);
     struct kv_place place = kv_index_find_offset(table, hash, offset);
     *size = entry.size;
     arena->effort++;
@@ -352,12 +239,6 @@ void kv_heap_free_run(struct kv_arena *arena, uint32_t page)
     } else {
         kv_pages_give(arena, page, run->run.pages);
     }
-}
-
-bool kv_heap_is_pinned(const struct kv_arena *arena, uint64_t offset)
-{
-    const struct kv_page *run = &arena->pages[kv_page_of(offset)];
-    return run->kind == KV_PAGE_RUN && run->run.pins > 0;
 }
 
 /* ---- taking and dropping ----------------------------------------------------------------------
@@ -522,19 +403,19 @@ bool kv_heap_squeeze(struct kv_table *table, unsigned entries)
 /* ---- the end ----------------------------------------------------------------------------------
  */
 
-void kv_heap_detach(struct kv_table *table, struct kv_grave *grave)
+void kv_heap_detach(struct kv_table *table, struct kv_heap_remains *remains)
 {
     struct kv_arena *arena = table->arena;
-    memcpy(grave->full, table->full, sizeof grave->full);
-    grave->runs = table->runs;
+    memcpy(remains->full, table->full, sizeof remains->full);
+    remains->runs = table->runs;
     if (table->open != 0 && is_small(table)) {
         kv_memory_give(arena, table->open, table->open_size);
         arena->entry_bytes -= table->open_size;
     } else if (table->open != 0) {
-        kv_page_list_add(arena, &grave->full[0], kv_page_of(table->open));
+        kv_page_list_add(arena, &remains->full[0], kv_page_of(table->open));
     }
     if (table->victim != 0) {
-        kv_page_list_add(arena, &grave->full[0], table->victim);
+        kv_page_list_add(arena, &remains->full[0], table->victim);
     }
     arena->live_bytes -= table->live + table->run_live;
     memset(table->full, 0, sizeof table->full);

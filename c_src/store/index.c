@@ -3,9 +3,14 @@
  * A table begins with one group, doubles its one segment up to 64 groups, and then splits segments;
  * the hashes are computed anew from the keys, 640 at most. What takes the place of a segment is
  * made where no reader looks, and then linked while the stripes that it covers are locked. */
+#include "store/index.h"
+
 #include "base/same.h"
-#include "store/state.h"
+#include "store/pages.h"
+#include "store/stripes.h"
 #include "store/tags.h"
+
+#include <kv/error.h>
 
 #include <string.h>
 
@@ -91,7 +96,18 @@ static void give(struct kv_table *table, void *at, uint64_t size)
 /* ---- the way to a segment ---------------------------------------------------------------------
  */
 
-bool kv_index_segment(const struct kv_table *table, uint64_t hash, struct kv_segment *segment)
+/* A segment on the way of a hash. */
+struct segment {
+    struct kv_group *groups;
+    unsigned groups_log2;
+    unsigned level;  /* nodes above it */
+    unsigned depth;  /* bits of the last node's six */
+    uint64_t *links; /* of the last node, or NULL */
+    uint64_t *above; /* the link of the last node itself */
+};
+
+/* False when the table is empty. */
+static bool find_segment(const struct kv_table *table, uint64_t hash, struct segment *segment)
 {
     const struct kv_arena *arena = table->arena;
     uint64_t *place = &table->slot->root;
@@ -110,8 +126,8 @@ bool kv_index_segment(const struct kv_table *table, uint64_t hash, struct kv_seg
     return kv_link_kind(*place) == KV_LINK_SEGMENT;
 }
 
-void kv_segment_range(const struct kv_segment *segment, uint64_t hash, uint64_t *first,
-                      uint64_t *last)
+/* The bits of the hash that a segment's keys have in common, as first and last hash. */
+static void range_of(const struct segment *segment, uint64_t hash, uint64_t *first, uint64_t *last)
 {
     unsigned bits = segment->level == 0 ? 0 : KV_NODE_BITS * (segment->level - 1) + segment->depth;
     uint64_t rest = UINT64_MAX >> (bits % HASH_BITS); /* bits: at most KV_NODES_MAX nodes */
@@ -120,7 +136,7 @@ void kv_segment_range(const struct kv_segment *segment, uint64_t hash, uint64_t 
 }
 
 /* The first of the links of a node in which the segment stands, and how many they are. */
-static unsigned first_link(const struct kv_segment *segment, uint64_t hash, unsigned *span)
+static unsigned first_link(const struct segment *segment, uint64_t hash, unsigned *span)
 {
     *span = 1U << (KV_NODE_BITS - segment->depth);
     return kv_hash_link(hash, segment->level - 1) & ~(*span - 1);
@@ -139,6 +155,23 @@ static void set_links(uint64_t *links, unsigned count, uint64_t link)
     for (unsigned i = 0; i < count; i++) {
         KV_STORE_RELAXED(links[i], link);
     }
+}
+
+static inline uint64_t link_below(const uint8_t *base, uint64_t root, uint64_t hash)
+{
+    uint64_t link = root;
+    for (unsigned level = 0; kv_link_kind(link) == KV_LINK_NODE; level++) {
+        const uint64_t *links = (const void *)(base + kv_link_offset(link));
+        link = links[kv_hash_link(hash, level)];
+    }
+    return link;
+}
+
+/* The link to the segment that has this hash; KV_LINK_NONE: the table is empty. Right until the
+ * shape of the table is another. */
+static inline uint64_t link_of(const struct kv_table *table, uint64_t hash)
+{
+    return link_below(table->arena->base, table->slot->root, hash);
 }
 
 /* ---- finding ----------------------------------------------------------------------------------
@@ -197,8 +230,7 @@ struct kv_place kv_index_find(const struct kv_table *table, const struct kv_look
                               struct kv_entry *entry)
 {
     const struct kv_bytes key = lookup->key.bytes;
-    uint64_t link =
-        lookup->shape == table->shape ? lookup->link : kv_index_link(table, lookup->hash);
+    uint64_t link = lookup->shape == table->shape ? lookup->link : link_of(table, lookup->hash);
     if (kv_link_kind(link) == KV_LINK_NONE) {
         return (struct kv_place){0};
     }
@@ -228,7 +260,7 @@ void kv_index_look_ahead(const struct kv_table *table, struct kv_lookup *lookups
     }
     for (unsigned i = 0; i < count; i++) {
         const uint64_t hash = lookups[i].hash;
-        const uint64_t link = kv_index_link_below(base, root, hash);
+        const uint64_t link = link_below(base, root, hash);
         const uint64_t group = kv_hash_group(hash, kv_link_groups_log2(link));
         lookups[i].link = link;
         lookups[i].entry = kv_link_offset(link) + group * sizeof(struct kv_group);
@@ -248,7 +280,7 @@ void kv_index_look_ahead(const struct kv_table *table, struct kv_lookup *lookups
 
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset)
 {
-    uint64_t link = kv_index_link(table, hash);
+    uint64_t link = link_of(table, hash);
     if (kv_link_kind(link) == KV_LINK_NONE) {
         return (struct kv_place){0};
     }
@@ -260,6 +292,39 @@ struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash
         }
     }
     return (struct kv_place){0};
+}
+
+/* ---- walking ----------------------------------------------------------------------------------
+ */
+
+bool kv_index_walk(const struct kv_table *table, uint64_t hash, struct kv_index_walk *walk)
+{
+    struct segment segment;
+    uint64_t first;
+    uint64_t last;
+    if (!find_segment(table, hash, &segment)) {
+        return false;
+    }
+    range_of(&segment, hash, &first, &last);
+    walk->groups = segment.groups;
+    walk->size = walk->left = capacity(segment.groups_log2);
+    walk->at = 0;
+    walk->next = last + 1;
+    return true;
+}
+
+uint64_t kv_index_next(struct kv_index_walk *walk)
+{
+    while (walk->left > 0) {
+        struct kv_place place = {.group = &walk->groups[walk->at / KV_GROUP_ENTRIES],
+                                 .entry = walk->at % KV_GROUP_ENTRIES};
+        walk->left--;
+        walk->at = walk->at + 1 == walk->size ? 0 : walk->at + 1;
+        if (place.group->tags[place.entry] != 0) {
+            return kv_place_offset(place);
+        }
+    }
+    return 0;
 }
 
 /* ---- what a segment has -----------------------------------------------------------------------
@@ -296,7 +361,7 @@ static void rehash(const struct kv_table *table, struct contents *contents)
             __builtin_prefetch(kv_at(arena, contents->entries[i + PREFETCH].offset));
         }
         kv_entry_read(kv_at(arena, contents->entries[i].offset), &entry);
-        contents->entries[i].hash = kv_table_hash(table, entry.key);
+        contents->entries[i].hash = kv_arena_hash(arena, entry.key);
     }
     table->arena->effort += contents->count;
 }
@@ -315,7 +380,7 @@ static void distribute(const struct contents *contents, struct kv_group *groups[
  */
 
 /* Gives the root a segment with another number of groups. */
-static bool resize_root(struct kv_table *table, const struct kv_segment *old, unsigned groups_log2)
+static bool resize_root(struct kv_table *table, const struct segment *old, unsigned groups_log2)
 {
     struct contents contents;
     struct kv_group *groups = take(table, segment_size(groups_log2));
@@ -334,13 +399,13 @@ static bool resize_root(struct kv_table *table, const struct kv_segment *old, un
 }
 
 /* The link in which the segment stands alone: the root, or one of a node. */
-static uint64_t *only_link(struct kv_table *table, const struct kv_segment *segment, uint64_t hash)
+static uint64_t *only_link(struct kv_table *table, const struct segment *segment, uint64_t hash)
 {
     return segment->links == NULL ? &table->slot->root
                                   : &segment->links[kv_hash_link(hash, segment->level - 1)];
 }
 
-static bool split(struct kv_table *table, const struct kv_segment *old, uint64_t hash)
+static bool split(struct kv_table *table, const struct segment *old, uint64_t hash)
 {
     bool new_node = old->links == NULL || old->depth == KV_NODE_BITS;
     unsigned level = new_node ? old->level : old->level - 1; /* of the node that has both */
@@ -370,7 +435,7 @@ static bool split(struct kv_table *table, const struct kv_segment *old, uint64_t
     unsigned at = new_node ? 0 : first_link(old, hash, &span);
     links[0] = link_to(table->arena, halves[0], KV_SEGMENT_GROUPS_LOG2, depth);
     links[1] = link_to(table->arena, halves[1], KV_SEGMENT_GROUPS_LOG2, depth);
-    kv_segment_range(old, hash, &first, &last);
+    range_of(old, hash, &first, &last);
     table->shape++;
     kv_stripes_lock(table, first, last);
     set_links(node + at, span / 2, links[0]);
@@ -396,7 +461,7 @@ static bool first_segment(struct kv_table *table)
     return groups != NULL;
 }
 
-static bool is_full(const struct kv_segment *segment)
+static bool is_full(const struct segment *segment)
 {
     unsigned most = capacity(segment->groups_log2);
     return segment->groups->own >= (segment->groups_log2 == 0 ? most : most - most / FULL_SHARE);
@@ -404,12 +469,12 @@ static bool is_full(const struct kv_segment *segment)
 
 int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset)
 {
-    struct kv_segment segment;
-    if (!kv_index_segment(table, hash, &segment)) {
+    struct segment segment;
+    if (!find_segment(table, hash, &segment)) {
         if (!first_segment(table)) {
             return KV_ENOMEM;
         }
-        (void)kv_index_segment(table, hash, &segment);
+        (void)find_segment(table, hash, &segment);
     }
     for (unsigned i = 0; i < SPLITS_MAX && is_full(&segment); i++) {
         if (!(segment.groups_log2 < KV_SEGMENT_GROUPS_LOG2
@@ -417,7 +482,7 @@ int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset)
                   : split(table, &segment, hash))) {
             break;
         }
-        (void)kv_index_segment(table, hash, &segment);
+        (void)find_segment(table, hash, &segment);
     }
     if (segment.groups->own == capacity(segment.groups_log2)) {
         return KV_ENOMEM;
@@ -433,11 +498,11 @@ int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset)
  * all stripes of the segment: else that search could take what lies there later for its own key. */
 void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last)
 {
-    struct kv_segment segment;
+    struct segment segment;
     *first = *last = hash;
     if (!table->is_changing) { /* else all are locked */
-        (void)kv_index_segment(table, hash, &segment);
-        kv_segment_range(&segment, hash, first, last);
+        (void)find_segment(table, hash, &segment);
+        range_of(&segment, hash, first, last);
     }
 }
 
@@ -455,7 +520,7 @@ void kv_index_replace(struct kv_table *table, uint64_t hash, struct kv_place pla
 /* ---- shrinking --------------------------------------------------------------------------------
  */
 
-static void shrink_root(struct kv_table *table, const struct kv_segment *segment)
+static void shrink_root(struct kv_table *table, const struct segment *segment)
 {
     unsigned count = segment->groups->own;
     if (count == 0) {
@@ -470,7 +535,7 @@ static void shrink_root(struct kv_table *table, const struct kv_segment *segment
 }
 
 /* The other half of what the segment was split from, if it is whole; NULL if not. */
-static struct kv_group *sibling_of(const struct kv_table *table, const struct kv_segment *segment,
+static struct kv_group *sibling_of(const struct kv_table *table, const struct segment *segment,
                                    uint64_t hash)
 {
     unsigned span;
@@ -481,11 +546,11 @@ static struct kv_group *sibling_of(const struct kv_table *table, const struct kv
 }
 
 /* Both halves into the one; a node that has only them goes. */
-static void merge(struct kv_table *table, const struct kv_segment *segment,
-                  struct kv_group *sibling, uint64_t hash)
+static void merge(struct kv_table *table, const struct segment *segment, struct kv_group *sibling,
+                  uint64_t hash)
 {
     struct contents contents;
-    struct kv_segment whole = *segment;
+    struct segment whole = *segment;
     uint64_t first;
     uint64_t last;
     unsigned span;
@@ -493,7 +558,7 @@ static void merge(struct kv_table *table, const struct kv_segment *segment,
     collect(sibling, KV_SEGMENT_GROUPS_LOG2, &contents);
     rehash(table, &contents);
     whole.depth--;
-    kv_segment_range(&whole, hash, &first, &last);
+    range_of(&whole, hash, &first, &last);
     table->shape++;
     kv_stripes_lock(table, first, last);
     distribute(&contents, (struct kv_group *[]){segment->groups, segment->groups},
@@ -514,7 +579,7 @@ static void merge(struct kv_table *table, const struct kv_segment *segment,
     }
 }
 
-static void shrink(struct kv_table *table, const struct kv_segment *segment, uint64_t hash)
+static void shrink(struct kv_table *table, const struct segment *segment, uint64_t hash)
 {
     if (segment->links == NULL) {
         shrink_root(table, segment);
@@ -529,11 +594,11 @@ static void shrink(struct kv_table *table, const struct kv_segment *segment, uin
 
 void kv_index_remove(struct kv_table *table, uint64_t hash, struct kv_place place)
 {
-    struct kv_segment segment;
+    struct segment segment;
     uint64_t first;
     uint64_t last;
-    (void)kv_index_segment(table, hash, &segment);
-    kv_segment_range(&segment, hash, &first, &last);
+    (void)find_segment(table, hash, &segment);
+    range_of(&segment, hash, &first, &last);
     unsigned mask = (1U << segment.groups_log2) - 1;
     unsigned at = kv_hash_group(hash, segment.groups_log2);
     table->moves++;

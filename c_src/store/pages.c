@@ -9,7 +9,7 @@
  * The first touch of a clean page makes the system find memory for it, which takes it some 10
  * microseconds, and now and then, on a virtual machine, 2 to 60 milliseconds. So some are prepared
  * ahead, by a thread of the owner's, and are free and dirty then. */
-#include "store/state.h"
+#include "store/pages.h"
 
 enum {
     RELEASE_ORDER = 6,     /* log2 of the pages (256 KiB) that are given back at once, at most, */

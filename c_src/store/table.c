@@ -1,16 +1,22 @@
-#include "store/state.h"
+#include "store/table.h"
 
 #include "base/alloc.h"
 #include "base/same.h"
 #include "base/siphash_inline.h"
+#include "store/account.h"
+#include "store/due.h"
+#include "store/evict.h"
+#include "store/graves.h"
+#include "store/heap.h"
+#include "store/slots.h"
+#include "store/stripes.h"
+#include "store/sweep.h"
+
+#include <kv/error.h>
 
 #include <string.h>
 
 enum {
-    CLEAN_LEAST = 8,     /* entries looked at by a write to a table that is dusty, */
-    CLEAN_MOST = 64,     /* and at most, */
-    CLEAN_FACTOR = 8,    /* for so many times the bytes that the write made dead */
-    CLEAN_UNIT = 64,     /* bytes an entry is taken for */
     ROOM_TRIES = 32,     /* to make room for one entry, */
     ROOM_EVICTED = 16,   /* entries evicted by each, */
     ROOM_CLEANED = 64,   /* and looked at */
@@ -18,51 +24,14 @@ enum {
     PRESSURE_SHARE = 64, /* this part of the limit is kept free in tables that evict, */
     PRESSURE_MOST = 256, /* at most so many pages */
     PRESSURE_EVICTED = 2,
+    PRESSURE_CLEANED = 32,
     COUNT_STEPS = 32, /* segments that are looked at to count a small table */
     LENGTH_MAX = 1 << 30
 };
 
-uint64_t kv_table_hash(const struct kv_table *table, struct kv_bytes key)
-{
-    return kv_siphash(&table->arena->hash_key, key);
-}
-
 static inline struct kv_lookup lookup_of(const struct kv_table *table, struct kv_item key)
 {
-    uint64_t hash = kv_table_hash(table, key.bytes);
-    return (struct kv_lookup){
-        .key = key, .hash = hash, .link = kv_index_link(table, hash), .shape = table->shape};
-}
-
-void kv_table_publish_stats(struct kv_table *table)
-{
-    KV_STORE_RELAXED(table->slot->memory, kv_table_memory(table));
-}
-
-void kv_table_set_next_expiry(struct kv_table *table, uint64_t time)
-{
-    table->next_expiry = time;
-    KV_STORE_RELEASE(table->slot->next_expiry, time == UINT64_MAX ? KV_NEVER : time);
-}
-
-static void count_items(const struct kv_table *table, int64_t entries, int64_t bytes)
-{
-    if (!table->internal) {
-        table->arena->items += (uint64_t)entries;
-        table->arena->item_bytes += (uint64_t)bytes;
-    }
-}
-
-static void count_entry(struct kv_table *table, int64_t entries, int64_t bytes)
-{
-    KV_STORE_RELEASE(table->slot->count, table->slot->count + (uint64_t)entries);
-    KV_STORE_RELAXED(table->slot->bytes, table->slot->bytes + (uint64_t)bytes);
-    count_items(table, entries, bytes);
-}
-
-static int64_t bytes_of(const struct kv_entry *entry)
-{
-    return (int64_t)(entry->key.length + entry->value.length);
+    return (struct kv_lookup){.key = key, .hash = kv_arena_hash(table->arena, key.bytes)};
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------
@@ -113,7 +82,7 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
 /* Takes the contents out and has them freed. */
 static void empty(struct kv_table *table, uint32_t generations)
 {
-    count_items(table, -(int64_t)table->slot->count, -(int64_t)table->slot->bytes);
+    kv_table_count_items(table, -(int64_t)table->slot->count, -(int64_t)table->slot->bytes);
     uint64_t root = reset_slot(table, generations);
     kv_list_remove(&table->of_dusty);
     table->expiring = table->sweep = 0;
@@ -151,8 +120,10 @@ void kv_table_clear(struct kv_table *table)
     empty(table, 0);
 }
 
-int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, struct kv_table *table)
+int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, enum kv_published what,
+                     struct kv_table *table)
 {
+    serial |= what == KV_PUBLISHED_NAMES ? KV_DIRECTORY_NAMES : 0;
     const uint32_t place[2] = {table->number, table->slot->generation};
     struct kv_item value = {.bytes = kv_bytes(place, sizeof place), .form = 1};
     int error = kv_table_put(arena->directory, pid_key((uint32_t[]){id, serial}), value, KV_NEVER);
@@ -197,29 +168,6 @@ uint32_t kv_table_generation(const struct kv_table *table)
 /* ---- removing ---------------------------------------------------------------------------------
  */
 
-void kv_table_tidy(struct kv_table *table, uint64_t dead)
-{
-    if (kv_heap_is_dusty(table)) {
-        uint64_t entries = dead * CLEAN_FACTOR / CLEAN_UNIT;
-        entries = entries < CLEAN_LEAST ? CLEAN_LEAST : entries;
-        (void)kv_heap_clean(table, (unsigned)(entries > CLEAN_MOST ? CLEAN_MOST : entries));
-        if (kv_heap_is_dusty(table) && kv_list_is_empty(&table->of_dusty)) {
-            kv_list_append(&table->arena->dusty, &table->of_dusty);
-        }
-    }
-    kv_table_publish_stats(table);
-}
-
-void kv_table_drop(struct kv_table *table, uint64_t hash, struct kv_place place,
-                   const struct kv_entry *entry)
-{
-    uint64_t offset = kv_place_offset(place);
-    kv_index_remove(table, hash, place);
-    count_entry(table, -1, -bytes_of(entry));
-    table->expiring -= (entry->flags & KV_ENTRY_EXPIRES) != 0;
-    kv_heap_drop(table, offset, entry->size);
-}
-
 static void remove_and_tidy(struct kv_table *table, uint64_t hash, struct kv_place place,
                             const struct kv_entry *entry)
 {
@@ -234,7 +182,7 @@ bool kv_table_delete_at(struct kv_table *table, const struct kv_lookup *lookup)
     if (place.group == NULL) {
         return false;
     }
-    bool was_there = !kv_entry_has_expired(table->arena, &entry);
+    bool was_there = !kv_entry_has_expired(&entry, table->arena->now);
     remove_and_tidy(table, lookup->hash, place, &entry);
     return was_there;
 }
@@ -298,7 +246,7 @@ __attribute__((noinline)) static bool get_any(struct kv_table *table,
     if (place.group == NULL) {
         return false;
     }
-    if (kv_entry_has_expired(table->arena, &entry)) {
+    if (kv_entry_has_expired(&entry, table->arena->now)) {
         remove_and_tidy(table, lookup->hash, place, &entry);
         return false;
     }
@@ -346,7 +294,7 @@ static void relieve(struct kv_table *table)
         for (unsigned i = 0; i < PRESSURE_EVICTED; i++) {
             (void)kv_evict_one(table);
         }
-        (void)kv_heap_clean(table, CLEAN_MOST / 2);
+        (void)kv_heap_clean(table, PRESSURE_CLEANED);
     }
 }
 
@@ -523,7 +471,8 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
     /* The sizes and flags of the old entry were read before it went. */
     bool had_old = put.place.group != NULL;
     note_expiry(table, &put, had_old, had_old && (put.old.flags & KV_ENTRY_EXPIRES) != 0);
-    count_entry(table, !had_old, bytes_of(&put.entry) - (had_old ? bytes_of(&put.old) : 0));
+    kv_table_count_entries(table, !had_old,
+                           kv_entry_bytes(&put.entry) - (had_old ? kv_entry_bytes(&put.old) : 0));
     kv_table_tidy(table, had_old ? put.old.size : 0);
     if (table->evict != KV_EVICT_NONE) {
         relieve(table);
@@ -563,11 +512,6 @@ uint64_t kv_table_count_live(struct kv_table *table)
     return table->slot->count;
 }
 
-uint64_t kv_table_memory(const struct kv_table *table)
-{
-    return sizeof *table->slot + table->heap_bytes + table->run_bytes + table->index_bytes;
-}
-
 uint64_t kv_table_bytes(const struct kv_table *table)
 {
     return table->slot->bytes;
@@ -577,48 +521,32 @@ uint64_t kv_table_bytes(const struct kv_table *table)
  */
 
 /* The entry there, unless it has expired. */
-static bool read_at(const struct kv_table *table, const struct kv_segment *segment, unsigned at,
-                    struct kv_item *key, struct kv_item *value)
+static bool read_at(const struct kv_table *table, uint64_t offset, struct kv_item *key,
+                    struct kv_item *value)
 {
     struct kv_entry entry;
-    struct kv_place place = {.group = &segment->groups[at / KV_GROUP_ENTRIES],
-                             .entry = at % KV_GROUP_ENTRIES};
-    if (place.group->tags[place.entry] == 0) {
-        return false;
-    }
-    kv_entry_read(kv_at(table->arena, kv_place_offset(place)), &entry);
+    kv_entry_read(kv_at(table->arena, offset), &entry);
     *key = (struct kv_item){.bytes = entry.key, .form = kv_entry_key_form(&entry)};
     *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
-    return !kv_entry_has_expired(table->arena, &entry);
-}
-
-static unsigned entries_of(const struct kv_segment *segment)
-{
-    return (unsigned)KV_GROUP_ENTRIES << segment->groups_log2;
-}
-
-/* The hash behind those of the segment, 0 after the last. */
-static uint64_t next_segment(const struct kv_segment *segment, uint64_t hash)
-{
-    uint64_t first;
-    uint64_t last;
-    kv_segment_range(segment, hash, &first, &last);
-    return last + 1;
+    return !kv_entry_has_expired(&entry, table->arena->now);
 }
 
 bool kv_table_next(const struct kv_table *table, struct kv_table_walk *walk, struct kv_item *key,
                    struct kv_item *value)
 {
-    struct kv_segment segment;
+    struct kv_index_walk in;
     while ((!walk->begun || walk->hash != 0 || walk->entry != 0) &&
-           kv_index_segment(table, walk->hash, &segment)) {
+           kv_index_walk(table, walk->hash, &in)) {
         walk->begun = true;
-        while (walk->entry < entries_of(&segment)) {
-            if (read_at(table, &segment, walk->entry++, key, value)) {
+        in.at = walk->entry;
+        in.left -= walk->entry;
+        for (uint64_t offset = kv_index_next(&in); offset != 0; offset = kv_index_next(&in)) {
+            if (read_at(table, offset, key, value)) {
+                walk->entry = in.size - in.left;
                 return true;
             }
         }
-        walk->hash = next_segment(&segment, walk->hash);
+        walk->hash = in.next;
         walk->entry = 0;
     }
     return false;
@@ -628,17 +556,15 @@ void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
                    void (*visit)(void *context, struct kv_item key, struct kv_item value),
                    void *context)
 {
-    struct kv_segment segment;
+    struct kv_index_walk in = {0};
     struct kv_item key;
     struct kv_item value;
-    if (!kv_index_segment(table, *cursor, &segment)) {
-        *cursor = 0;
-        return;
-    }
-    for (unsigned i = 0; i < entries_of(&segment); i++) {
-        if (read_at(table, &segment, i, &key, &value)) {
-            visit(context, key, value);
+    if (kv_index_walk(table, *cursor, &in)) {
+        for (uint64_t offset = kv_index_next(&in); offset != 0; offset = kv_index_next(&in)) {
+            if (read_at(table, offset, &key, &value)) {
+                visit(context, key, value);
+            }
         }
     }
-    *cursor = next_segment(&segment, *cursor);
+    *cursor = in.next;
 }

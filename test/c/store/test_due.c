@@ -2,8 +2,9 @@
 #include "support/store_model.h"
 
 #include "base/alloc.h"
+#include "store/index.h"
 #include "store/reader.h"
-#include "store/state.h"
+#include "store/table.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Memory that is made ready before it is needed: what the arena asks of its owner, and when. */
 #include "support/store_model.h"
 
-#include "store/state.h"
+#include "store/pages.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

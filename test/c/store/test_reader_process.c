@@ -150,7 +150,7 @@ static _Noreturn void write_on(uint64_t seed)
     memcpy(options.id, id, sizeof id);
     struct kv_arena *arena = kv_arena_new(&memory, &options);
     struct kv_table *table = kv_table_new(arena, NULL);
-    if (kv_arena_publish(arena, PID, (uint32_t)seed, table) != KV_OK) {
+    if (kv_arena_publish(arena, PID, (uint32_t)seed, KV_PUBLISHED_VALUES, table) != KV_OK) {
         abort();
     }
     for (uint64_t i = 1;; i++) {

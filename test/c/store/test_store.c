@@ -2,7 +2,11 @@
 #include "support/store_model.h"
 
 #include "base/alloc.h"
-#include "store/state.h"
+#include "store/heap.h"
+#include "store/index.h"
+#include "store/pages.h"
+#include "store/slots.h"
+#include "store/table.h"
 #include "store/tags.h"
 
 #include <criterion/criterion.h>
@@ -321,7 +325,7 @@ Test(store, takes_few_bytes_for_a_table_with_one_entry)
     for (unsigned i = 0; i < TABLES; i++) {
         tables[i] = kv_table_new(model.arena, NULL);
         cr_assert_eq(kv_table_put(tables[i], numbered(i), value_of_32(i), KV_NEVER), KV_OK);
-        cr_assert_eq(kv_arena_publish(model.arena, i, 7, tables[i]), KV_OK);
+        cr_assert_eq(kv_arena_publish(model.arena, i, 7, KV_PUBLISHED_VALUES, tables[i]), KV_OK);
     }
     kv_arena_stats(model.arena, &after);
     uint64_t each = (after.entries + after.index - before.entries - before.index) / TABLES +
@@ -466,7 +470,7 @@ Test(store, the_directory_knows_where_the_table_of_a_pid_is_until_it_ends)
     struct kv_item key = {.bytes = kv_bytes(pid, sizeof pid), .form = 1};
     struct kv_item value;
     struct kv_table *table = kv_table_new(model.arena, NULL);
-    cr_assert_eq(kv_arena_publish(model.arena, pid[0], pid[1], table), KV_OK);
+    cr_assert_eq(kv_arena_publish(model.arena, pid[0], pid[1], KV_PUBLISHED_VALUES, table), KV_OK);
     cr_assert(kv_table_get(model.arena->directory, key, &value));
     const uint32_t place[] = {kv_table_slot_number(table), kv_table_generation(table)};
     cr_assert(kv_bytes_equal(value.bytes, kv_bytes(place, sizeof place)));

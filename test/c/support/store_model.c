@@ -1,6 +1,8 @@
 #include "support/store_model.h"
 
-#include "store/state.h"
+#include "store/entry.h"
+#include "store/index.h"
+#include "store/pages.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #ifndef KV_STORE_MODEL_H
 #define KV_STORE_MODEL_H
 
-#include "store/table.h"
+#include "store/arena.h"
 
 enum { MODEL_KEYS = 4096, MODEL_AHEAD = 8 };
 

@@ -1,0 +1,36 @@
+/* The accounts of a table: what it counts and publishes, and what changes with each entry. */
+#ifndef KV_STORE_ACCOUNT_H
+#define KV_STORE_ACCOUNT_H
+
+#include "store/index.h"
+#include "store/table_state.h"
+
+/* Adds to the number of entries and to the bytes of their keys and values. */
+void kv_table_count_entries(struct kv_table *table, int64_t entries, int64_t bytes);
+
+/* As above, in the figures of the arena only, which leave out internal tables. */
+void kv_table_count_items(const struct kv_table *table, int64_t entries, int64_t bytes);
+
+/* The bytes of key and value. */
+static inline int64_t kv_entry_bytes(const struct kv_entry *entry)
+{
+    return (int64_t)(entry->key.length + entry->value.length);
+}
+
+/* Publishes the memory that the table takes. */
+void kv_table_publish_memory(struct kv_table *table);
+
+/* Publishes the time before which no entry expires; UINT64_MAX: no entry ever expires. */
+void kv_table_set_next_expiry(struct kv_table *table, uint64_t time);
+
+/* Removes an entry. kv_table_tidy() must follow. */
+void kv_table_drop(struct kv_table *table, uint64_t hash, struct kv_place place,
+                   const struct kv_entry *entry);
+
+/* Like kv_table_drop(), for an entry known by its offset. Returns the bytes of the entry. */
+uint64_t kv_table_drop_at(struct kv_table *table, uint64_t hash, uint64_t offset);
+
+/* Cleans the heap in proportion to the `dead` bytes that a write has left. Moves entries. */
+void kv_table_tidy(struct kv_table *table, uint64_t dead);
+
+#endif

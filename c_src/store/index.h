@@ -1,0 +1,86 @@
+/* Where the entries of a table lie: find, find_offset, insert, replace, remove and walk.
+ *
+ * The rest of the store uses no more of the hash index than this header, so another index, an
+ * ordered one say, can stand beside it. */
+#ifndef KV_STORE_INDEX_H
+#define KV_STORE_INDEX_H
+
+#include "store/entry.h"
+#include "store/table_state.h"
+
+enum {
+    KV_SEGMENT_GROUPS = 1 << KV_SEGMENT_GROUPS_LOG2,
+    KV_SEGMENT_ENTRIES = KV_SEGMENT_GROUPS * KV_GROUP_ENTRIES,
+};
+
+/* The place in the index that refers to an entry. */
+struct kv_place {
+    struct kv_group *group; /* NULL: nowhere */
+    unsigned entry;
+};
+
+/* The offset of the entry that a place refers to. */
+static inline uint64_t kv_place_offset(struct kv_place place)
+{
+    const uint8_t *bytes = place.group->references[place.entry];
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    /* One load of a word that ends with the reference: in a group, bytes precede each reference. */
+    enum { AHEAD = 8 - KV_REFERENCE_SIZE };
+    return (kv_load64(bytes - AHEAD) >> (8 * AHEAD)) * KV_ARENA_UNIT;
+#else
+    uint64_t reference = 0;
+    for (unsigned i = 0; i < KV_REFERENCE_SIZE; i++) {
+        reference |= (uint64_t)bytes[i] << (8 * i);
+    }
+    return reference * KV_ARENA_UNIT;
+#endif
+}
+
+/* Finds the entry with the key of the lookup, and reads it. */
+struct kv_place kv_index_find(const struct kv_table *table, const struct kv_lookup *lookup,
+                              struct kv_entry *entry);
+
+/* Finds the place that refers to the entry at this offset, whose key has this hash. */
+struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset);
+
+/* Adds an entry whose key is not in the table. KV_OK, or KV_ENOMEM: nothing has changed. */
+int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset);
+
+/* Makes a place refer to another entry with the same key. */
+void kv_index_replace(struct kv_table *table, uint64_t hash, struct kv_place place,
+                      uint64_t offset);
+
+/* Removes a place. Places that were found before are no longer valid. */
+void kv_index_remove(struct kv_table *table, uint64_t hash, struct kv_place place);
+
+/* A walk over one segment, up to KV_SEGMENT_ENTRIES entries whose hashes share their first bits. */
+struct kv_index_walk {
+    struct kv_group *groups;
+    unsigned size; /* places, used or not */
+    unsigned at;   /* the next place */
+    unsigned left; /* places to look at */
+    uint64_t next; /* the first hash of the next segment; 0: this is the last */
+};
+
+/* Begins to walk the segment of this hash, at its first place. Returns false if the table has no
+ * segment. A walk is valid until an entry is inserted or removed. */
+bool kv_index_walk(const struct kv_table *table, uint64_t hash, struct kv_index_walk *walk);
+
+/* The offset of the next entry; goes on from the last place to the first. Returns 0 at the end. */
+uint64_t kv_index_next(struct kv_index_walk *walk);
+
+/* ---- batches, readers, and the end ------------------------------------------------------------
+ */
+
+/* Sets link and entry of each lookup, and prefetches their memory. Hash, shape and moves are set.
+ */
+void kv_index_look_ahead(const struct kv_table *table, struct kv_lookup *lookups, unsigned count);
+
+/* The hashes to lock while an entry with this hash is overwritten: those of its segment. */
+void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last);
+
+/* Frees one segment or node below a root that no reader follows any more. Returns false if none is
+ * left. */
+bool kv_index_free_step(struct kv_arena *arena, uint64_t *root);
+
+#endif

@@ -1,0 +1,49 @@
+/* The writer's record of a table. */
+#ifndef KV_STORE_TABLE_STATE_H
+#define KV_STORE_TABLE_STATE_H
+
+#include "store/arena_state.h"
+
+enum { KV_HEAP_LISTS = 8 }; /* full heap pages, by the eighths of them that are dead */
+
+struct kv_table {
+    struct kv_arena *arena;
+    struct kv_table_slot *slot;
+    uint32_t number; /* of the slot */
+    uint32_t id, serial;
+    bool published;
+    bool internal;
+    uint8_t evict;
+    struct kv_list of_arena, of_dusty;
+    bool is_changing; /* all stripes are locked until kv_table_end_changes() */
+    bool asked_owner; /* when the changes began */
+    uint64_t shape;   /* changes when a segment is added, removed or moved; never 0 */
+    uint64_t moves;   /* changes when an entry is removed or moved */
+    uint64_t max_memory;
+    uint64_t index_bytes;
+    /* The heap: entries up to KV_ENTRY_SMALL_MAX. */
+    uint64_t heap_bytes; /* of all pages */
+    uint64_t live;       /* bytes of entries in it, rounded */
+    uint64_t dead;       /* bytes of entries in it that are gone */
+    uint64_t open;       /* offset of the page that is being filled; 0: none */
+    uint32_t open_size;
+    uint32_t open_used;
+    uint32_t full[KV_HEAP_LISTS];
+    uint32_t victim; /* the page that is being emptied; 0: none */
+    uint32_t victim_at;
+    /* Larger entries. */
+    uint32_t runs; /* a list */
+    uint64_t run_bytes;
+    uint64_t run_live;
+    /* Expiry. */
+    uint64_t expiring;    /* entries that expire at some time */
+    uint64_t next_expiry; /* nothing expires before */
+    uint64_t sweep;       /* the present sweep has done all hashes below */
+    uint64_t sweep_least; /* the first expiry among the entries that this sweep has kept */
+    uint64_t sweep_pause; /* the next sweep begins no earlier */
+    uint32_t sweep_steps; /* of this sweep */
+    uint32_t due_place;   /* in the heap of due.c; 0: not there */
+    uint64_t due;         /* when the table is to be swept, if it is in that heap */
+};
+
+#endif

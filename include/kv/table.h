@@ -1,0 +1,175 @@
+/* Tables of keys and values in the shared memory of the node: bytes in, bytes out.
+ *
+ * A key is bytes and a form, a number from 0 to 3. The form is part of the key. A value has a form
+ * too, which the table only keeps. Keys are compared byte by byte: for another equality, make the
+ * bytes canonical first.
+ *
+ * Each function does a bounded amount of work, however large the table is. Readers in other
+ * processes see each change whole or not at all. All functions of one node are for one thread. */
+#ifndef KV_TABLE_H
+#define KV_TABLE_H
+
+#include <kv/bytes.h>
+#include <kv/error.h>
+
+/* The memory that holds all tables of a node. The program creates the arena. */
+struct kv_arena;
+struct kv_table;
+
+struct kv_item {
+    struct kv_bytes bytes;
+    uint8_t form;
+};
+
+/* ---- creating and freeing ---------------------------------------------------------------------
+ */
+
+/* Which entries a table removes when there is no room for another. */
+enum kv_evict {
+    KV_EVICT_NONE, /* none: the put fails */
+    KV_EVICT_LRU,  /* the least recently used of a sample */
+    KV_EVICT_TTL,  /* the one that expires first, of a sample */
+};
+
+struct kv_table_options {
+    enum kv_evict evict;
+    uint64_t max_memory; /* limit for the bytes of entries and index; 0: no limit */
+    bool internal;       /* not a user's table: kv_arena_stats() does not count its items */
+};
+
+/* Creates an empty table. `options` may be NULL: all zero. Returns NULL if the arena has no room.
+ * The caller frees the table with kv_table_free(), before the arena ends. */
+struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_options *options);
+
+/* Frees a table. Readers in other processes find at once that the table is gone; kv_arena_work()
+ * frees the entries later. `table` may be NULL. */
+void kv_table_free(struct kv_table *table);
+
+/* What readers in other processes find in a table. */
+enum kv_published {
+    KV_PUBLISHED_VALUES, /* the values of a bucket */
+    KV_PUBLISHED_NAMES,  /* the names of a registry, with pids as values */
+};
+
+/* Lets readers in other processes find the table of the process with the pid (id, serial), until
+ * the table is freed. A pid has at most one table of each kind, and a table one pid. Returns KV_OK,
+ * or KV_ENOMEM: nothing has changed. */
+int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, enum kv_published what,
+                     struct kv_table *table);
+
+/* ---- one key ----------------------------------------------------------------------------------
+ */
+
+/* Finds the value of a key. Counts as a use of the entry. Returns false if there is no such entry;
+ * removes the entry if it has expired. The value is borrowed until the table next changes. */
+bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value);
+
+/* An expiry: the kv_arena_time() from which the entry is gone, or KV_NEVER. */
+#define KV_NEVER 0
+
+/* Stores a copy of key and value, and replaces an older value. Neither may lie in the arena.
+ * Returns KV_OK, or KV_ENOMEM: the key is as it was, but the table may have evicted entries. */
+int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry);
+
+/* Deletes an entry. Returns false if there was none. */
+bool kv_table_delete(struct kv_table *table, struct kv_item key);
+
+/* ---- many keys --------------------------------------------------------------------------------
+ */
+
+/* Batches: set the keys, call kv_table_look_ahead() to hash and prefetch all of them, then pass
+ * each lookup to the `_at` variant of get, put or delete. A lookup stays correct, if slower, when
+ * the table changes in between. */
+struct kv_lookup {
+    struct kv_item key;
+    uint64_t hash;  /* The table's own from here on: */
+    uint64_t link;  /* the link to the segment of the hash, */
+    uint64_t shape; /* valid while this is the table's shape; */
+    uint64_t entry; /* the first entry that may have the key, or 0, */
+    uint64_t moves; /* valid while the table has moved or removed no entry since */
+};
+void kv_table_look_ahead(const struct kv_table *table, struct kv_lookup *lookups, unsigned count);
+bool kv_table_get_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item *value);
+int kv_table_put_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item value,
+                    uint64_t expiry);
+bool kv_table_delete_at(struct kv_table *table, const struct kv_lookup *lookup);
+
+/* Between these two, readers in other processes ask the owner, so they see all of the changes or
+ * none; and each change costs less. If readers were to ask the owner before, they still are
+ * afterwards. Must not be nested. */
+void kv_table_begin_changes(struct kv_table *table);
+void kv_table_end_changes(struct kv_table *table);
+
+/* ---- the whole table --------------------------------------------------------------------------
+ */
+
+/* Removes all entries. kv_arena_work() frees their memory later. */
+void kv_table_clear(struct kv_table *table);
+
+/* The number of entries, including expired ones that are not removed yet. */
+uint64_t kv_table_count(const struct kv_table *table);
+
+/* The number of entries. In a table of 1,000 entries or less, removes expired ones first. */
+uint64_t kv_table_count_live(struct kv_table *table);
+
+/* The bytes of the arena that the table takes. */
+uint64_t kv_table_memory(const struct kv_table *table);
+
+/* The bytes of all keys and values. */
+uint64_t kv_table_bytes(const struct kv_table *table);
+
+/* Makes readers in other processes ask the owner instead of reading the table, or lets them read
+ * again. */
+void kv_table_ask_owner(struct kv_table *table, bool ask);
+
+/* Visits all entries that have not expired, in no particular order. `walk` begins zeroed. Returns
+ * false at the end. Key and value are borrowed until the table next changes. The table must not
+ * change during the walk. */
+struct kv_table_walk {
+    uint64_t hash; /* of the segment */
+    unsigned entry;
+    bool begun;
+};
+bool kv_table_next(const struct kv_table *table, struct kv_table_walk *walk, struct kv_item *key,
+                   struct kv_item *value);
+
+/* Like kv_table_next(), for a table that may change between two calls. Visits up to 640 entries and
+ * moves *cursor on. The cursor begins as 0 and is 0 again at the end. Visits each entry that is
+ * there all the time at least once. `visit` must not change the table. */
+void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
+                   void (*visit)(void *context, struct kv_item key, struct kv_item value),
+                   void *context);
+
+/* ---- the memory behind all tables -------------------------------------------------------------
+ */
+
+/* The time by which entries expire, in milliseconds of the monotonic clock. */
+uint64_t kv_arena_time(const struct kv_arena *arena);
+
+/* Entries of more bytes than this lie alone in pages of their own. */
+enum { KV_ENTRY_SMALL_MAX = 8192 };
+
+/* Pins a value that a table returned: its bytes stay valid and unchanged until kv_arena_unpin(),
+ * even if the key is overwritten or deleted, or the table is freed. Pins nest. Returns false, and
+ * pins nothing, if the entry takes KV_ENTRY_SMALL_MAX bytes or less. */
+bool kv_arena_pin(struct kv_arena *arena, const void *data);
+void kv_arena_unpin(struct kv_arena *arena, const void *data);
+
+/* Bytes, except where a number is meant. */
+struct kv_arena_stats {
+    uint64_t limit;    /* max_memory, or the whole reserve */
+    uint64_t reserved; /* taken from the system: pages in use, and free ones not given back */
+    uint64_t entries;  /* pages of entries */
+    uint64_t live;     /* the entries themselves: the rest of their pages is free or dead */
+    uint64_t index;
+    uint64_t other;      /* header, table slots, unused parts of pages */
+    uint64_t free;       /* free pages that were not given back */
+    uint64_t tables;     /* a number */
+    uint64_t items;      /* a number: the entries of all tables that are not internal, */
+    uint64_t item_bytes; /* and the bytes of their keys and values */
+};
+
+/* O(1). */
+void kv_arena_stats(const struct kv_arena *arena, struct kv_arena_stats *stats);
+
+#endif

@@ -84,30 +84,6 @@ static int run_is_process_alive(struct kv_process *self, struct kv_reader argume
     return error;
 }
 
-/* ---- kv_local ----------------------------------------------------------------------------------
- */
-
-/* {{OsPid, Fd, Id, Size}, Creation, Zeros}, or undefined: kv_local:open/1. */
-static int run_place(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
-{
-    const struct kv_world *world = kv_process_context(self);
-    struct kv_shared_memory memory;
-    (void)arguments;
-    if (world->shared_memory == NULL || !world->shared_memory(world->context, &memory)) {
-        kv_write_atom_text(value, "undefined");
-        return KV_OK;
-    }
-    kv_write_tuple(value, 3);
-    kv_write_tuple(value, 4);
-    kv_write_u64(value, memory.os_pid);
-    kv_write_u64(value, (uint64_t)memory.fd);
-    kv_write_binary(value, memory.id);
-    kv_write_u64(value, memory.size);
-    kv_write_u64(value, kv_process_pid(self).creation);
-    kv_write_atom_text(value, world->zeros == KV_ZEROS_SAME ? "same" : "differ");
-    return KV_OK;
-}
-
 /* ---- surveys --------------------------------------------------------------------------------- */
 
 void kv_findings_count(void *findings, const struct kv_process *process)
@@ -150,13 +126,13 @@ const struct kv_function kv_node_functions[] = {
     {"erlang", "processes", NULL, 0, &processes},
     {"erlang", "registered", NULL, 0, &registered},
     {"erlang", "whereis", run_whereis, 1, NULL},
-    {"kv_local", "place", run_place, 0, NULL},
     {NULL, NULL, NULL, 0, NULL},
 };
 
 const struct kv_function *const kv_function_tables[] = {
-    kv_node_functions,  kv_process_functions, kv_window_functions, kv_system_functions,
-    kv_table_functions, kv_socket_functions,  kv_app_functions,    NULL};
+    kv_node_functions,   kv_process_functions, kv_window_functions,
+    kv_system_functions, kv_table_functions,   kv_socket_functions,
+    kv_app_functions,    kv_own_functions,     NULL};
 
 static const struct kv_function *find(struct kv_bytes module, struct kv_bytes function,
                                       uint32_t arity)
@@ -183,7 +159,8 @@ bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32
 {
     return find(module, function, arity) != NULL ||
            is_behaviour(&kv_procs_info_behaviour, module, function, arity) ||
-           is_behaviour(&kv_fetch_stats_behaviour, module, function, arity);
+           is_behaviour(&kv_fetch_stats_behaviour, module, function, arity) ||
+           is_behaviour(&kv_processes_behaviour, module, function, arity);
 }
 
 /* The first element of a proper list, and how many there are: UINT32_MAX when it is none. A list of

@@ -91,6 +91,7 @@ extern const struct kv_function kv_window_functions[];  /* window.c */
 extern const struct kv_function kv_table_functions[];   /* tables.c */
 extern const struct kv_function kv_socket_functions[];  /* sockets.c */
 extern const struct kv_function kv_app_functions[];     /* applications.c */
+extern const struct kv_function kv_own_functions[];     /* own.c */
 
 /* All of them, ended by NULL. */
 extern const struct kv_function *const kv_function_tables[];
@@ -98,6 +99,18 @@ extern const struct kv_function *const kv_function_tables[];
 /* What may be spawned besides: collectors that send what they find, in bounded chunks. */
 extern const struct kv_behaviour kv_fetch_stats_behaviour; /* charts.c */
 extern const struct kv_behaviour kv_procs_info_behaviour;  /* procs_info.c */
+
+/* spawn_opt(Node, kv_node, processes, [To], [monitor]) sends To, a pid, every process of the node
+ * but itself once, in messages
+ *
+ *     {kv_processes, Self, [{Pid, Module, Label, Memory, Reductions, Queue}]}
+ *
+ * of fewer than 1,280 rows each, in the order of their beginning, and then ends with reason
+ * `normal`. The list may be empty. Self is the pid that was spawned. Module is an atom: kv_bucket,
+ * kv_registry, net_kernel, rex, or the module of any other behaviour. Label is a binary of at most
+ * KV_LABEL_SHOWN bytes, or `undefined`. The others are integers: bytes, callbacks that ran, and
+ * messages that wait for sys:resume/1. An argument that is no pid ends it with `badarg`. */
+extern const struct kv_behaviour kv_processes_behaviour; /* own.c */
 
 /* What `rex` starts to draw the tree of an application. */
 extern const struct kv_behaviour kv_appmon_behaviour; /* applications.c */

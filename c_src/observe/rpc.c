@@ -449,6 +449,7 @@ int kv_observe_start(struct kv_runtime *runtime, struct kv_world *world)
     kv_offer(runtime, &erpc_cast, world);
     kv_offer(runtime, &kv_fetch_stats_behaviour, world);
     kv_offer(runtime, &kv_procs_info_behaviour, world);
+    kv_offer(runtime, &kv_processes_behaviour, world);
     kv_add_behaviour(runtime, &rex_worker, world);
     kv_add_behaviour(runtime, &kv_appmon_behaviour, world);
     return kv_runtime_start_service(runtime, &rex, world);

@@ -276,6 +276,9 @@ Test(hostile, a_collector_for_nobody_is_not_begun)
                      "link");
         run_turns(f);
         cr_assert_eq(kv_runtime_process_count(f->runtime), before, "%zu", kind);
+        viewer_spawn(f, "kv_node", "processes", 1, term_list(wrong(kind), NONE, NONE), "link");
+        run_turns(f);
+        cr_assert_eq(kv_runtime_process_count(f->runtime), before, "%zu", kind);
         viewer_spawn(f, "observer_backend", "fetch_stats", 2,
                      term_list(wrong(kind), term_atom("soon"), NONE), "link");
         cr_assert_eq(kv_runtime_process_count(f->runtime), before, "%zu", kind);

@@ -181,6 +181,10 @@ Test(shapes, what_the_tabs_look_for_is_exported)
                              term_list(term_atom("observer_backend"), term_atom("ttb_init_node"),
                                        term_integer(3))),
                  "false");
+    assert_shape(
+        viewer_call(f, "erlang", "function_exported",
+                    term_list(term_atom("kv_node"), term_atom("processes"), term_integer(1))),
+        "true");
 }
 
 /* ttb takes {ok, _} for a node that it can trace, and etop for one that it can measure. */

@@ -1,0 +1,63 @@
+/* What the OTP side of this project asks of a node: kv_local:place/0 and kv_node:processes/1. */
+#include "observe/collector.h"
+#include "observe/functions.h"
+#include "observe/parts.h"
+
+/* ---- kv_local -------------------------------------------------------------------------------- */
+
+/* {{OsPid, Fd, Id, Size}, Creation, Zeros}, or undefined: kv_local:open/1. */
+static int run_place(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    const struct kv_world *world = kv_process_context(self);
+    struct kv_shared_memory memory;
+    (void)arguments;
+    if (world->shared_memory == NULL || !world->shared_memory(world->context, &memory)) {
+        kv_write_atom_text(value, "undefined");
+        return KV_OK;
+    }
+    kv_write_tuple(value, 3);
+    kv_write_tuple(value, 4);
+    kv_write_u64(value, memory.os_pid);
+    kv_write_u64(value, (uint64_t)memory.fd);
+    kv_write_binary(value, memory.id);
+    kv_write_u64(value, memory.size);
+    kv_write_u64(value, kv_process_pid(self).creation);
+    kv_write_atom_text(value, world->zeros == KV_ZEROS_SAME ? "same" : "differ");
+    return KV_OK;
+}
+
+/* ---- kv_node --------------------------------------------------------------------------------- */
+
+/* {Pid, Module, Label, Memory, Reductions, Queue} */
+static void write_row(const struct kv_process_info *info, struct kv_buffer *to)
+{
+    kv_write_tuple(to, 6);
+    kv_write_pid(to, &info->pid);
+    kv_write_atom_text(to, info->module);
+    kv_write_label(to, info);
+    kv_write_u64(to, info->memory);
+    kv_write_u64(to, info->reductions);
+    kv_write_u64(to, info->queue);
+}
+
+static int init(struct kv_process *self, struct kv_bytes target, struct kv_buffer *reason)
+{
+    static const struct kv_rows rows = {.tag = "kv_processes", .write = write_row};
+    return kv_collector_init(self, target, &rows, reason);
+}
+
+const struct kv_behaviour kv_processes_behaviour = {
+    .module = "kv_node",
+    .function = "processes",
+    .arity = 1,
+    .state_size = sizeof(struct kv_collector),
+    .init = init,
+    .handle_call = kv_reply_bad_request,
+    .handle_timer = kv_collector_timer,
+    .terminate = kv_collector_terminate,
+};
+
+const struct kv_function kv_own_functions[] = {
+    {"kv_local", "place", run_place, 0, NULL},
+    {NULL, NULL, NULL, 0, NULL},
+};

@@ -21,9 +21,8 @@ defmodule Mix.Tasks.Compile.KvNative do
     :ok
   end
 
-  # `gmake` where `make` is another program, as on the BSDs.
   defp make(args) do
-    case System.find_executable("gmake") || System.find_executable("make") do
+    case System.find_executable("make") do
       nil -> {:error, "building kv_node needs GNU make: see scripts/install"}
       make -> make(make, args)
     end

@@ -8,6 +8,9 @@
 
 -export([details/3, fold/4, native/2, is_native/2, within/2]).
 
+%% A function of the C node: c_src/observe/own.c.
+-ignore_xref([{kv_node, processes, 1}]).
+
 -export_type([process/0, row/0, failure/0]).
 
 -type kind() :: bucket | registry | service.
@@ -114,23 +117,23 @@ size(Process, Request) ->
         _ -> Process
     end.
 
-%% @doc Folds over all processes of a native node; they come in chunks, between which it goes on serving. The fun runs
-%% in a process of its own.
+%% @doc Folds over all processes of a C node. The node sends them in chunks, and serves other requests between the chunks.
+%% The fun runs in a process of its own.
 -spec fold(node(), fun((row(), Acc) -> Acc), Acc, timeout()) -> {ok, Acc} | failure().
 fold(Node, Fun, Acc, Timeout) ->
     within(
         fun() ->
-            {Collector, Monitor} =
-                spawn_opt(Node, observer_backend, procs_info, [self()], [monitor]),
+            {Collector, Monitor} = spawn_opt(Node, kv_node, processes, [self()], [monitor]),
             collect(Collector, Monitor, Fun, Acc)
         end,
         Timeout
     ).
 
+%% c_src/observe/functions.h, kv_processes_behaviour.
 collect(Collector, Monitor, Fun, Acc) ->
     receive
-        {procs_info, Collector, Rows} ->
-            Next = lists:foldl(fun(Row, Before) -> Fun(row(Row), Before) end, Acc, others(Collector, Rows)),
+        {kv_processes, Collector, Rows} ->
+            Next = lists:foldl(fun(Row, Before) -> Fun(row(Row), Before) end, Acc, Rows),
             collect(Collector, Monitor, Fun, Next);
         {'DOWN', Monitor, process, _, normal} ->
             Acc;
@@ -140,20 +143,8 @@ collect(Collector, Monitor, Fun, Acc) ->
             exit(Reason)
     end.
 
-others(Collector, Rows) ->
-    [Row || Row <- Rows, element(2, Row) =/= Collector].
-
-row({etop_proc_info, Pid, Memory, Operations, _Name, _Runtime, Function, Queue}) ->
-    #{pid => Pid, kind => kind(module(Function)), memory => Memory, operations => Operations, queue => Queue}.
-
-%% A process with a label has text there: "shopping: kv_bucket:waiting/0".
-module({Module, _, _}) ->
-    Module;
-module(Text) ->
-    case string:prefix(lists:last(string:split(Text, ": ", trailing)), "kv_bucket:") of
-        nomatch -> kv_registry;
-        _ -> kv_bucket
-    end.
+row({Pid, Module, _Label, Memory, Operations, Queue}) ->
+    #{pid => Pid, kind => kind(Module), memory => Memory, operations => Operations, queue => Queue}.
 
 %% @doc Returns the native process behind a pid, which is a native process or a proxy of any node. `{error, noproc}':
 %% the process is dead. `{error, not_kv}': it is another process.

@@ -19,7 +19,8 @@ groups() ->
             a_registry_tells_how_many_names_it_has,
             a_dead_process_is_noproc,
             what_is_no_bucket_is_badarg,
-            a_node_tells_what_is_on_it
+            a_node_tells_what_is_on_it,
+            a_process_with_a_label_is_no_registry_for_that
         ]},
         {top, [], [
             processes_come_by_memory_operations_or_queue,
@@ -152,6 +153,29 @@ a_node_tells_what_is_on_it(Config) ->
         ?assertMatch(#{buckets := 3, names := 3, node := #{name := Node}}, kv:info(Node)),
         ?assertExit({{nodedown, 'no@127.0.0.1'}, _}, kv:info('no@127.0.0.1'))
     end).
+
+%% A node with such a process: this VM, with a module that answers as a C node does.
+a_process_with_a_label_is_no_registry_for_that(Config) ->
+    in(Config, fun() ->
+        ok = application:stop(kv),
+        ok = load(kv_node, [
+            "-export([processes/1]).",
+            "processes(To) ->"
+            "    Row = fun(Module, Label) -> {self(), Module, Label, 10, 1, 0} end,"
+            "    To ! {kv_processes, self(), [Row(kv_bucket, <<\"a\">>), Row(kv_registry, undefined)]},"
+            "    To ! {kv_processes, self(), [Row(counter, <<\"visits\">>), Row(net_kernel, undefined)]}."
+        ]),
+        Kinds = kv_inspect:fold(node(), fun(#{kind := Kind}, Kinds) -> [Kind | Kinds] end, [], 5000),
+        ?assertEqual({ok, [service, service, registry, bucket]}, Kinds)
+    end).
+
+load(Module, Lines) ->
+    Attributes = ["-module(" ++ atom_to_list(Module) ++ ")." | Lines],
+    Forms = [begin {ok, Tokens, _} = erl_scan:string(Line), {ok, Form} = erl_parse:parse_form(Tokens), Form end || Line <- Attributes],
+    {ok, Module, Beam} = compile:forms(Forms),
+    _ = code:purge(Module),
+    {module, Module} = code:load_binary(Module, "fake", Beam),
+    ok.
 
 %%% Top
 

@@ -1,4 +1,4 @@
-%% @doc What cases of the conformance suites are written with. All of it runs in the caller's VM.
+%% @doc Building blocks for cases of the conformance suites. All of them run in the caller's VM.
 -module(kv_case).
 
 -export([bucket/1, bucket/2, registry/1, registry/2, spawned/1]).
@@ -26,14 +26,14 @@ registry(Node) ->
 registry(Node, Options) ->
     spawn(Node, kv_registry, init, [Options]).
 
-%% As a start function of a supervisor: a bare process, linked.
+%% The start function of a bare process, linked, for a supervisor.
 -spec spawned(node()) -> {ok, pid()}.
 spawned(Node) ->
     {ok, spawn_link(Node, kv_bucket, init, [[]])}.
 
 %%% Asking
 
-%% By gen_server:call/3, or as kv_bucket calls: see kv_conformance:both_ways/1.
+%% Chooses between gen_server:call/3 and the calls of kv_bucket: see kv_conformance:both_ways/1.
 -spec call(gen_server:server_ref(), term()) -> term().
 call(Server, Request) ->
     (persistent_term:get(?MODULE, gen_server)):call(Server, Request, ?DEADLINE).
@@ -42,7 +42,7 @@ call(Server, Request) ->
 call_by(Way) ->
     _ = application:load(kv),
     ok = application:set_env(kv, local_reads, Way =:= kv_local_call),
-    %% It opens what is to be read locally when it is started again.
+    %% When the watcher is started again, it opens the memory for local reads.
     ok = end_watch(whereis(kv_watcher)),
     persistent_term:put(?MODULE, Way).
 
@@ -54,7 +54,7 @@ end_watch(Pid) ->
     killed = down(Monitor),
     ok.
 
-%% What a fun comes to.
+%% Returns how a fun ends.
 -spec outcome(fun(() -> term())) -> {returned, term()} | {error | exit | throw, term()}.
 outcome(Fun) ->
     try
@@ -63,7 +63,7 @@ outcome(Fun) ->
         Class:Reason -> {Class, Reason}
     end.
 
-%% The next message, whatever it is.
+%% Returns the next message.
 -spec next() -> term().
 next() ->
     receive
@@ -75,7 +75,7 @@ next() ->
 next(Count) ->
     [next() || _ <- lists:seq(1, Count)].
 
-%% A process that waits in a call has sent it, and has the monitor of that call.
+%% A process that waits in a call has sent the call, and its monitor.
 -spec await_call(pid()) -> ok.
 await_call(Pid) ->
     kv_test:wait(fun() ->
@@ -85,7 +85,7 @@ await_call(Pid) ->
         end
     end).
 
-%% Waits until a process has ended, and tells why.
+%% Waits until a process has ended, and returns the reason.
 -spec end_of(pid() | {atom(), node()}) -> term().
 end_of(Process) ->
     down(monitor(process, Process)).
@@ -96,7 +96,7 @@ down(Monitor) ->
     after ?DEADLINE -> error(still_alive)
     end.
 
-%% Returns when a bucket has handled what we sent it before.
+%% Returns once a bucket has handled all earlier messages of this process.
 -spec serve(gen_server:server_ref()) -> ok.
 serve(Bucket) ->
     Size = call(Bucket, size),
@@ -127,7 +127,7 @@ helping() ->
             exit(Reason)
     end.
 
-%% Runs a fun in a helper, and returns what it returns.
+%% Runs a fun in a helper, and returns its value.
 -spec do(pid(), fun(() -> Result)) -> Result.
 do(Helper, Fun) ->
     Helper ! {do, self(), Fun},
@@ -148,7 +148,7 @@ finish(Helper, Reason) ->
     Helper ! {finish, Reason},
     down(Monitor).
 
-%% For sys:install/2: tells of each event.
+%% For sys:install/2: reports each event.
 -spec tell_event(pid(), term(), term()) -> pid().
 tell_event(Pid, Event, _Extra) ->
     Pid ! {event, element(1, Event)},
@@ -156,7 +156,7 @@ tell_event(Pid, Event, _Extra) ->
 
 %%% Identifiers
 
-%% The same pid, or reference, of another life of its node.
+%% The same pid or reference in another life of its node.
 -spec other_creation(pid() | reference(), pos_integer()) -> pid() | reference().
 other_creation(Identifier, Difference) ->
     case term_to_binary(Identifier, [{minor_version, 2}]) of
@@ -181,7 +181,7 @@ reasons() ->
         "text", {badarg, [{m, f, 1, []}]}, #{a => [b]}, self()
     ].
 
-%% Those that end a process as an exit signal.
+%% Reasons that end a process as an exit signal.
 -spec deadly() -> [term()].
 deadly() ->
     reasons() -- [normal].

@@ -1,4 +1,4 @@
-%% The loss of a connection, and what comes after it.
+%% The loss of a connection, and its consequences.
 -module(kv_conf_connection_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -46,7 +46,7 @@ init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
 end_per_group(Group, Config) -> kv_conformance:leave(Group, Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
-%% Returns when the connection is gone on this side, and a new one stands: then it is gone on the other, too.
+%% Returns once the connection is gone on this side and there is a new one. Then it is gone on the other side, too.
 lose(Node) ->
     true = monitor_node(Node, true),
     true = erlang:disconnect_node(Node),
@@ -170,7 +170,7 @@ a_monitor_taken_back_before_the_loss_tells_nothing(Config) ->
         {kv_test:mailbox(), serve(Bucket)}
     end).
 
-%% The bucket is kept from answering until the new connection stands.
+%% The bucket cannot answer until there is a new connection.
 nothing_of_the_former_life_arrives_after_it(Config) ->
     ?assertMatch(
         {{'DOWN', _, process, _, noconnection}, [], crash},
@@ -190,7 +190,7 @@ nothing_of_the_former_life_arrives_after_it(Config) ->
         end)
     ).
 
-%% An alias belongs to a process, not to a connection: what the bucket kept is answered by way of the new one.
+%% An alias belongs to a process, not to a connection. So the bucket answers over the new connection.
 an_alias_survives_the_loss(Config) ->
     same(Config, fun(Node) ->
         Bucket = bucket(Node),

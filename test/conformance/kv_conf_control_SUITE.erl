@@ -1,4 +1,4 @@
-%% Control messages: a raw peer sends the same to a native node and to an ordinary one, and gets the same back.
+%% Control messages: a raw peer sends the same to a native node and to an ordinary one, and gets the same answers.
 -module(kv_conf_control_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -36,7 +36,8 @@ end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
 %%% Running on both
 
-%% A case gets a connected peer, the pid it speaks for, and the node; it returns the frames it received.
+%% A case gets a connected peer, the pid for which it speaks, and the node. It returns the frames that it has
+%% received.
 same(Config, Case) ->
     [{reference, Expected}, {native, Seen}] = [{Which, run(Config, Node, Case)} || {Which, Node} <- kv_conformance:targets(Config)],
     ?assertEqual({reference, Expected}, {reference, Seen}),
@@ -53,7 +54,7 @@ run(Config, Node, Case) ->
         kv_raw_peer:close(Peer)
     end.
 
-%% What has come by the time that a ping is answered.
+%% The frames that have arrived by the time a ping is answered.
 rest(#{name := Name} = Peer) ->
     Tag = make_ref(),
     Self = kv_raw_peer:pid(Name, 1, 77),
@@ -67,7 +68,7 @@ until_reply(Peer, Tag) ->
         Frame -> [Frame | until_reply(Peer, Tag)]
     end.
 
-%% The forms with and without a payload, with and without a sender, say the same.
+%% The forms with and without a payload, with and without a sender, mean the same.
 kind({{2, _, To}, Message}) -> {message, To, Message};
 kind({{22, _From, To}, Message}) -> {message, To, Message};
 kind({{33, _From, Alias}, Message}) -> {message, Alias, Message};
@@ -82,7 +83,7 @@ send(Peer, Control, Payload) -> ok = kv_raw_peer:send_frame(Peer, Control, Paylo
 
 frames(Peer, Count) -> [kv_raw_peer:recv_control(Peer, 5000) || _ <- lists:seq(1, Count)].
 
-%% A bucket that is dead, as everybody knows.
+%% A bucket that has ended, as all processes know.
 dead(Peer, Self) ->
     Bucket = kv_raw_peer:spawn_bucket(Peer),
     Ref = make_ref(),
@@ -163,7 +164,7 @@ a_demonitor_of_nothing_is_ignored(Config) ->
         end)
     ).
 
-%% Those of before payloads, which a BEAM still sends for what it had queued before the connection stood.
+%% The forms without payloads, which a BEAM still sends if it had queued them before it was connected.
 old_forms_of_messages_and_exits_act(Config) ->
     same(Config, fun(Peer, Self, _Node) ->
         [ByExit, ByLink] = [kv_raw_peer:spawn_bucket(Peer) || _ <- [1, 2]],
@@ -202,7 +203,7 @@ messages_to_nobody_are_dropped(Config) ->
         end)
     ).
 
-%% A reference of the node that the pid is of.
+%% A reference of the node of the pid.
 make_ref_of(Pid) ->
     <<131, 88, Rest/binary>> = term_to_binary(Pid, [{minor_version, 2}]),
     Name = binary:part(Rest, 0, byte_size(Rest) - 12),
@@ -222,7 +223,7 @@ a_spawn_reply_says_what_was_installed(Config) ->
         ])
     end).
 
-%% Options that are not known: kv_conf_differences_SUITE.
+%% For unknown options see kv_conf_differences_SUITE.
 a_spawn_request_with_wrong_options_is_badopt(Config) ->
     same(Config, fun(Peer, Self, _Node) ->
         lists:append([

@@ -1,5 +1,5 @@
-%% What differs from a BEAM process, and stays so: docs/differences.md says what and why, this suite that it is true.
-%% Each case asks both; a difference that goes away is to be taken from the page.
+%% Differences from a BEAM process that stay. docs/differences.md lists them with their reasons; this suite proves
+%% them. Each case asks both kinds of nodes. A difference that disappears must be removed from the page.
 -module(kv_conf_differences_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -9,7 +9,7 @@
 
 -import(kv_case, [bucket/1, bucket/2, call/2, outcome/1, next/0, next/1, serve/1, end_of/1]).
 
-%% The term that holds the value is a tuple inside a tuple: what they allow is one container less than this.
+%% The term around the value is a tuple inside a tuple, so a value may have one container less.
 -define(MAX_DEPTH, 65536).
 
 suite() -> [{timetrap, {seconds, 60}}].
@@ -43,7 +43,7 @@ init_per_suite(Config) -> kv_conformance:start(Config, ["--max-frame", "1000000"
 end_per_suite(Config) -> kv_conformance:stop(Config).
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 
-%% What each of the two observed.
+%% The results of the two nodes.
 each(Config, Case) ->
     Seen = maps:from_list([{Which, kv_conformance:on(Config, Node, Case)} || {Which, Node} <- kv_conformance:targets(Config)]),
     maps:map(fun(_Which, {observed, What, _Left}) -> What; (_Which, {failed, Reason}) -> {failed, Reason} end, Seen).
@@ -140,7 +140,7 @@ only_listed_functions_can_be_called(Config) ->
     end),
     ?assertEqual([undef || _ <- Calls], [Reason || {badrpc, {'EXIT', {Reason, _}}} <- Seen]).
 
-%% Nothing of that list is to be done to the reference.
+%% Nothing of this list may be done to the reference.
 is_ordinary(Node) ->
     rpc:call(Node, erlang, system_info, [machine]) =:= "BEAM".
 
@@ -228,7 +228,7 @@ a_suspended_process_ends_with_its_owner(Config) ->
         ok = sys:suspend(Bucket),
         Monitor = monitor(process, Bucket),
         crash = kv_case:finish(Owner, crash),
-        %% It answers, or is dead.
+        %% The process answers, or is dead.
         Alive = outcome(fun() -> sys:get_state(Bucket) end),
         _ = outcome(fun() -> sys:resume(Bucket) end),
         {element(1, Alive), kv_test:down(Monitor)}
@@ -266,7 +266,7 @@ messages_too_large_are_refused(Config) ->
     Large = binary:copy(<<0>>, 1000000),
     refused(Config, Large, fun(Answer) -> ?assertMatch({error, {too_large, Bytes}} when Bytes > 1000000, Answer) end).
 
-%% One past the limit is answered with an error; the bucket and the connection live on.
+%% A value one past the limit is answered with an error. The bucket and the connection survive.
 refused(Config, Term, Check) ->
     #{native := Native, reference := Reference} = each(Config, fun(Node) ->
         Bucket = bucket(Node),
@@ -281,7 +281,7 @@ refused(Config, Term, Check) ->
     Check(Answer),
     ?assertEqual({ok, false, 2}, Reference).
 
-%% Where 0.0 and -0.0 are two keys, each is kept as it is.
+%% If 0.0 and -0.0 are two keys, each keeps its sign.
 a_negative_zero_loses_its_sign_as_a_key(Config) ->
     #{native := Native, reference := Reference} = each(Config, fun(Node) ->
         Bucket = bucket(Node),
@@ -307,7 +307,7 @@ the_node_never_connects_by_itself(Config) ->
         Bucket ! {'$gen_call', {Receiver, Node}, size},
         serve(Bucket)
     end),
-    %% Had there been a connection, the answer would have come by it before this ping's.
+    %% If there were a connection, the answer would have come before the answer to this ping.
     Received = kv_test:in(Other, fun() ->
         pong = net_adm:ping(kv_conformance:native(Config)),
         ok = kv_test:wait(fun() -> process_info(Receiver, message_queue_len) =/= {message_queue_len, 0} end),

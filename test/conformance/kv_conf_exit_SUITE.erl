@@ -62,7 +62,7 @@ an_exit_signal_ends_with_its_reason(Config) ->
     end),
     ?assertMatch([shutdown, {shutdown, why}, killed, killed | _], Seen).
 
-%% That of exit/2 to a process that the sender is linked to.
+%% The reason of exit/2 to a process that the sender is linked to.
 an_exit_signal_to_a_linked_process_comes_back(Config) ->
     same(Config, fun(Node) ->
         [
@@ -111,7 +111,7 @@ a_suspended_process_can_be_ended(Config) ->
 
 a_large_reason_arrives_whole(Config) ->
     ?assertEqual([true, true], same(Config, fun(Node) -> large_reason(Node, 5000) end)),
-    %% The VM of OTP 25.2.3 hangs when it is to send an exit reason in fragments, so only the native node is asked for that.
+    %% The VM of OTP 25.2.3 hangs when it must send an exit reason in fragments, so only the native node is asked.
     Native = kv_conformance:on(Config, kv_conformance:native(Config), fun(Node) -> large_reason(Node, 500000) end),
     ?assertEqual({observed, [true, true], []}, Native).
 
@@ -189,7 +189,7 @@ a_spawn_request_is_answered_as_asked(Config) ->
         [
             begin
                 Request = erlang:spawn_request(Node, kv_bucket, init, [[{owner, self()}]], Options),
-                %% The acknowledgement comes behind the reply, if there is one.
+                %% The acknowledgement comes after the reply, if there is one.
                 Messages = next(Count),
                 {Request, Messages}
             end

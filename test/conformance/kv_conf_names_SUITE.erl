@@ -1,4 +1,4 @@
-%% What is asked for by name: registered names from afar, global names, calls of functions by name.
+%% Names: registered names on another node, global names, and calls of functions by name.
 -module(kv_conf_names_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -263,7 +263,7 @@ an_unknown_function_is_undef(Config) ->
     end),
     ?assertMatch([{badrpc, {'EXIT', {undef, [{no_module, f, [], []}]}}} | _], Seen).
 
-%% What the stack says of the error is for the one who reads it.
+%% The stack of the error is for human readers, so it is not compared.
 a_wrong_argument_is_badarg(Config) ->
     same(Config, fun(Node) ->
         [

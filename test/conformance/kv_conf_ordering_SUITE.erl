@@ -1,5 +1,5 @@
-%% Order: what one process sends to another arrives in the order it was sent; also when TCP cuts it into segments of a
-%% few bytes, and among many peers.
+%% Order: messages from one process to another arrive in the order of sending, even if TCP cuts them into segments of
+%% a few bytes, and among many peers.
 -module(kv_conf_ordering_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -14,7 +14,7 @@
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-%% The second way to call is tried on whole frames.
+%% The second way to call is tested with whole frames.
 all() -> [{group, whole}, {group, kv_call}, {group, chopped}, {group, peers}].
 
 groups() ->
@@ -55,11 +55,11 @@ end_per_suite(Config) ->
     [kv_relay:stop(Relay) || {_, Relay} <- ?config(relays, Config)],
     kv_conformance:stop(Config).
 
-%% What runs in the caller's VM runs in the one behind the relays.
+%% Code that runs in the caller's VM runs in the VM behind the relays.
 init_per_group(chopped, Config) -> lists:keyreplace(caller, 1, Config, {caller, ?config(chopped, Config)});
 init_per_group(Group, Config) -> kv_conformance:enter(Group, Config).
 
-%% What went by way of the relays went in small pieces.
+%% The relays have passed everything on in small pieces.
 end_per_group(chopped, Config) ->
     Segments = [kv_relay:segments(Relay) || {_, Relay} <- ?config(relays, Config)],
     ct:pal("~p segments", [Segments]),
@@ -226,7 +226,7 @@ a_spawn_reply_comes_before_all_else(Config) ->
         ]
     end).
 
-%% The same program for both: what it does is drawn from a seed.
+%% The same program for both nodes, drawn from a seed.
 requests_monitors_links_and_ends_in_a_random_order(Config) ->
     [
         same(Config, fun(Node) ->
@@ -238,7 +238,7 @@ requests_monitors_links_and_ends_in_a_random_order(Config) ->
             [demonitor(Monitor, [flush]) || Monitor <- Sent, is_reference(Monitor)],
             [unlink(Bucket) || Bucket <- Buckets],
             Received = kv_test:mailbox(),
-            %% Answers of one bucket to one process are in order; between buckets there is none.
+            %% Answers of one bucket to one process are in order. Answers of several buckets are not.
             {Buckets, length(Sent), [[Message || Message <- Received, concerns(Message, Bucket)] || Bucket <- Buckets]}
         end)
      || Seed <- [{1, 2, N} || N <- lists:seq(1, 5)]
@@ -252,7 +252,7 @@ act(Bucket, 9, N) -> N rem 2 =:= 0 andalso link(Bucket);
 %% A message, too: an exit signal may overtake messages that wait to be handled.
 act(Bucket, 10, N) -> N > 250 andalso (Bucket ! {system, {self(), {Bucket, N}}, {terminate, {crash, N}}}).
 
-%% What several monitors of one process tell has no order among itself.
+%% Messages from several monitors of one process have no order among each other.
 concerns({{Bucket, _}, _Answer}, Bucket) -> true;
 concerns(_, _) -> false.
 
@@ -307,7 +307,7 @@ peers_that_die_in_the_middle_of_a_frame_leave_nothing(Config) ->
     ?assertEqual(lists:duplicate(?PEERS, ok), Results),
     back_to(Config, Before).
 
-%% Runs Work in as many processes as there are peers, once all are connected and have a linked bucket each.
+%% Runs Work in as many processes as there are peers, once all are connected and each has a linked bucket.
 at_once(Config, Work) ->
     Port = tcp_port(Config, kv_conformance:native(Config)),
     Self = self(),

@@ -1,4 +1,4 @@
-%% What a registry answers, and what it tells of its buckets.
+%% The answers of a registry, and its messages about its buckets.
 -module(kv_conf_registry_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").

@@ -85,7 +85,7 @@ requests_about_many_keys_are_answered(Config) ->
         {{put_many, [{a, 1}, {"b", [2]}, {a, 3}]}, ok}, {{get_many, [a, x, "b", a]}, [3, nil, [2], 3]},
         {{get_many, [x, a], {no, thing}}, [{no, thing}, 3]}, {{put_many, #{1 => one, 2.0 => two, #{} => nil}}, ok},
         {{get_many, [1, 1.0, 2, 2.0, #{}], none}, [one, none, none, two, nil]}, {size, 5},
-        %% These go as a string.
+        %% Such lists are sent as a string.
         {{get_many, [1, 2, 255], none}, [one, none, none]}, {{delete_many, [1, 1, 2]}, 1}, {{get_many, "b"}, [nil]},
         {{delete_many, [a, "b", x, 2.0, #{}]}, 4}, {to_map, #{}}
     ],
@@ -134,7 +134,7 @@ a_time_to_live_that_is_none_is_refused(Config) ->
         end)
     ).
 
-%% That it is there before is not asked: nobody knows how long the machine takes.
+%% The result before that moment is not compared: it depends on the speed of the machine.
 what_has_a_time_to_live_is_gone_after_it(Config) ->
     ?assertEqual(
         {[ok, true, ok, ok, ok], #{stays => 1, renewed => 2}},

@@ -202,7 +202,7 @@ a_linked_process_that_does_not_trap_dies_with_the_reason(Config) ->
         ]
     end).
 
-%% A process that ends with `kill' does not kill: only the signal of exit/2 does.
+%% A process that ends with reason `kill' does not kill others. Only the signal of exit/2 does.
 a_linked_process_that_dies_takes_it_along(Config) ->
     Seen = same(Config, fun(Node) ->
         [
@@ -248,7 +248,7 @@ two_links_are_one(Config) ->
         {First, kv_test:mailbox()}
     end).
 
-%% Whether a monitor is there before the end is a matter of time.
+%% Whether the monitor is installed before the end depends on time.
 one_of(Reasons, Reason) ->
     case lists:member(Reason, Reasons) of
         true -> crash_or_noproc;
@@ -347,7 +347,7 @@ a_link_to_another_life_tells_noproc(Config) ->
         {Seen, next(), serve(Bucket)}
     end).
 
-%% A native process between two of ours, twice.
+%% A native process between two of the test's processes, twice.
 a_chain_of_links_breaks_as_a_whole(Config) ->
     same(Config, fun(Node) ->
         Helpers = [helper() || _ <- lists:seq(1, 10)],

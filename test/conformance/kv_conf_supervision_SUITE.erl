@@ -82,7 +82,8 @@ pid_of(Supervisor, Id) ->
     {Id, Pid, _, _} = lists:keyfind(Id, 1, supervisor:which_children(Supervisor)),
     Pid.
 
-%% The child that takes the place of another: a pid, or what the supervisor has instead. The supervisor may have ended.
+%% Returns the child that has replaced another: a pid, or what the supervisor has instead. The supervisor may have
+%% ended.
 successor(Supervisor, Id, Old) ->
     kv_test:wait(fun() ->
         try lists:keyfind(Id, 1, supervisor:which_children(Supervisor)) of
@@ -155,7 +156,7 @@ one_for_all_restarts_all(Config) ->
 rest_for_one_restarts_the_rest(Config) ->
     same(Config, fun(Node) -> restarts(Node, rest_for_one, b) end).
 
-%% Which children are new after one of three has crashed, and why the others ended.
+%% Returns which children are new after one of three has crashed, and why the others ended.
 restarts(Node, Strategy, Id) ->
     Supervisor = start(#{strategy => Strategy, intensity => 5, period => 5}, [bare(Node, X) || X <- [a, b, c]]),
     Before = [{X, pid_of(Supervisor, X)} || X <- [a, b, c]],
@@ -321,7 +322,7 @@ a_dynamic_supervisor_stops_with_its_children(Config) ->
 
 %%% proxies
 
-%% The name of the kv_node that kv_conformance pretends there is on a node.
+%% The local name of the kv_node that kv_conformance simulates for a node.
 server(Node) ->
     {Server, _} = lists:keyfind(Node, 2, [{Server, kv_node:name(Server)} || Server <- [native, reference]]),
     Server.

@@ -1,4 +1,4 @@
-%% System messages: what sys, and with it Observer and the release handler, ask of every process.
+%% System messages: the requests of sys, and so of Observer and the release handler, to every process.
 -module(kv_conf_sys_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -62,7 +62,7 @@ the_state_of_a_registry_is_its_names(Config) ->
         {Pid, sys:get_state(Registry)}
     end).
 
-%% The texts of headers and what lies in the process dictionary are each one's own.
+%% Texts of headers and the process dictionary are not compared.
 a_status_has_the_shape_of_a_gen_server(Config) ->
     Seen = same(Config, fun(Node) ->
         [
@@ -127,7 +127,7 @@ a_suspended_process_answers_system_messages(Config) ->
         [sys:get_state(Bucket) | Seen]
     end).
 
-%% Names are dropped when the registry goes on: the end of a bucket waits with the other messages.
+%% A registry drops names after it has resumed, because the end of a bucket waits with the other messages.
 a_suspended_process_gets_the_end_of_others_later(Config) ->
     same(Config, fun(Node) ->
         Registry = registry(Node),
@@ -203,7 +203,7 @@ times(Statistics) ->
 statistics_that_are_off_say_so(Config) ->
     ?assertEqual({ok, no_statistics}, same(Config, fun(Node) -> sys:statistics(bucket(Node), get) end)).
 
-%% What came in is the same; of what went out, see docs/differences.md.
+%% Incoming messages are the same. For outgoing ones see docs/differences.md.
 a_log_keeps_the_last_events(Config) ->
     same(Config, fun(Node) ->
         Bucket = bucket(Node),
@@ -232,7 +232,7 @@ log_settings_are_checked(Config) ->
         [debug(Bucket, {log, What}) || What <- [{true, 5}, {true, 0}, {true, -1}, {true, a}, {false, 1}, perhaps, 7, []]] ++ [serve(Bucket)]
     end).
 
-%% A system message as sys sends it, without sys's own checks.
+%% A system message as sys sends it, without the checks of sys.
 debug(Bucket, What) ->
     system(Bucket, {debug, What}).
 

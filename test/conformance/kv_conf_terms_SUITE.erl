@@ -1,4 +1,4 @@
-%% Terms: every kind of them as key and as value comes back as it was put.
+%% Terms: every kind of term comes back as it was put, as a key and as a value.
 -module(kv_conf_terms_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -10,7 +10,7 @@
 -import(kv_conformance, [same/2, same/3]).
 
 -define(MAX_DEPTH, 65536).
-%% Of what a raw peer offers: neither an atom cache nor fragments, so that frames are plain with every node.
+%% Flags of the raw peer: neither an atom cache nor fragments, so that frames are plain with every node.
 -define(PLAIN, (kv_raw_peer:all_flags() band bnot 16#802000)).
 
 suite() -> [{timetrap, {seconds, 120}}].
@@ -44,7 +44,7 @@ end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 terms() ->
     atoms() ++ integers() ++ floats() ++ binaries() ++ lists() ++ tuples() ++ maps() ++ identifiers() ++ funs().
 
-%% Where 0.0 and -0.0 are one key, a native bucket keeps it without its sign: docs/differences.md.
+%% If 0.0 and -0.0 are one key, a native bucket keeps the key without its sign: docs/differences.md.
 keys() ->
     [Term || Term <- terms(), not (is_negative_zero(Term) andalso zeros_are_one())].
 
@@ -97,7 +97,7 @@ funs() ->
 
 %%% Cases
 
-%% Which of the terms do not come back exactly, by their place.
+%% Returns the places of the terms that do not come back exactly.
 not_kept(Terms, Keeps) ->
     [{N, Term} || {N, Term} <- lists:zip(lists:seq(1, length(Terms)), Terms), not Keeps(Term)].
 
@@ -228,7 +228,7 @@ a_binary_of_64_mebibytes_comes_back(Config) ->
         end, 90000)
     ).
 
-%% Around where BEAM cuts a message into fragments, and around powers of two.
+%% Sizes around those at which a BEAM sends fragments, and around powers of two.
 many_sizes_of_binaries_come_back(Config) ->
     ?assertEqual(
         [],
@@ -252,7 +252,7 @@ a_long_list_and_a_wide_tuple_come_back(Config) ->
         end)
     ).
 
-%% The order that a BEAM sends is its own: a raw peer sends the two orders.
+%% A BEAM chooses the order of a map. A raw peer sends both orders.
 a_map_is_one_key_whatever_its_order(Config) ->
     Keys = lists:seq(1, 100000),
     Up = [Keys, fun encode_pair/1],
@@ -278,12 +278,12 @@ encode_map(Keys, Encode) ->
 
 encode_pair(N) -> [bytes(N), bytes([N])].
 
-%% A term without the version in front.
+%% A term without the version byte.
 bytes(Term) ->
     <<131, Bytes/binary>> = term_to_binary(Term, [{minor_version, 2}]),
     Bytes.
 
-%% What is written in two ways is one term: each row is put under its first spelling and found under the others.
+%% Two encodings of one term: each row is put under its first encoding and found under the others.
 a_term_is_one_key_however_it_is_written(Config) ->
     Rows = [
         [<<107, 3:16, "abc">>, <<108, 3:32, 97, $a, 97, $b, 97, $c, 106>>],
@@ -339,7 +339,7 @@ request(#{name := Name} = Peer, Bucket, Request) ->
 
 %%% Limits
 
-%% The term that holds the value is a tuple inside a tuple. One past the limit, see kv_conf_differences_SUITE.
+%% The term around the value is a tuple inside a tuple. For one past the limit see kv_conf_differences_SUITE.
 nesting_comes_back_up_to_the_limit(Config) ->
     ?assertEqual(
         [],

@@ -1,12 +1,13 @@
-%% @doc Runs one case against a native node and against an ordinary BEAM node, and compares what it saw.
+%% @doc Runs one case against a native node and against an ordinary BEAM node, and compares the results.
 %%
-%% Three programs: the C program, a VM that holds the reference (test/conformance/reference), and a VM in which the
-%% cases run, so that the tests themselves are on no cluster. The reference is loaded under the names of the native
-%% modules: `spawn(Node, kv_bucket, init, [Options])' is the same for both, and a case is a fun of a node.
+%% There are three programs: the C program; a VM that holds the reference (test/conformance/reference); and a VM in
+%% which the cases run, so that the tests themselves are not in the cluster. The reference is loaded under the names
+%% of the native modules. So `spawn(Node, kv_bucket, init, [Options])' works on both nodes, and a case is a fun of a
+%% node.
 %%
-%% A case returns what it observed. Pids, references and the names of nodes are then replaced by what they are in
-%% both runs: `{pid, target, 1}' is the first pid of the node under test that is mentioned. What lies in the mailbox
-%% at its end counts, too.
+%% A case returns its observations. Messages that are in the mailbox at its end count as well. Pids, references and
+%% node names are replaced by names that are equal in both runs: `{pid, target, 1}' is the first pid of the node under
+%% test that is mentioned.
 -module(kv_conformance).
 
 -export([start/1, start/2, stop/1, restart_case/1, same/2, same/3, on/3, caller/1, targets/1, native/1, log_lines/1, program/1]).
@@ -47,14 +48,14 @@ start_vm(Config, Arguments) ->
     Elixir = [["-pa", Path] || Path <- elixir()],
     kv_test:start_vm(Config, ["-setcookie", ?COOKIE, "-connect_all", "false"] ++ Arguments ++ lists:append(Elixir)).
 
-%% Where Elixir is, if it is.
+%% Where Elixir is, if it is installed.
 elixir() ->
     case os:find_executable("elixir") of
         false -> [];
         _ -> [Path || Path <- [os:cmd("elixir -e ':elixir |> :code.lib_dir(:ebin) |> IO.write()'")], filelib:is_dir(Path)]
     end.
 
-%% kv_bucket:start_link([{node, native}]) in the caller's VM uses what kv_node would have said.
+%% Lets kv_bucket:start_link([{node, native}]) in the caller's VM find the node, as kv_node would.
 pretend_node_server({Server, Node}) ->
     Test = self(),
     Pid = spawn(fun() ->
@@ -65,7 +66,7 @@ pretend_node_server({Server, Node}) ->
     end),
     receive {Pid, up} -> persistent_term:put({kv_node, Server}, {Node, Pid}) end.
 
-%% Holds the program's standard input, and what it printed.
+%% Holds the standard input of the program, and its output.
 start_program(Name, Arguments, Config) ->
     Self = self(),
     Holder = spawn(fun() -> hold(Self, Name, Arguments, Config) end),
@@ -113,7 +114,7 @@ ask(Config, Question) ->
     after ?DEADLINE -> error(holder_hangs)
     end.
 
-%% What the C program has printed so far.
+%% Returns the output of the C program so far.
 -spec log_lines([tuple()]) -> [binary()].
 log_lines(Config) -> ask(Config, lines).
 
@@ -127,7 +128,7 @@ stop(Config) ->
     kv_test:end_suite(Config),
     ok = kv_test:end_case(Config).
 
-%% It may have ended already.
+%% The program may have ended already.
 stop_vm(Vm) ->
     try
         kv_test:stop_vm(Vm)
@@ -144,7 +145,7 @@ targets(Config) -> ?config(targets, Config).
 -spec native([tuple()]) -> node().
 native(Config) -> proplists:get_value(native, targets(Config)).
 
-%% After a case, the program must still be the one that was started.
+%% Checks after a case that the program is still the one that was started.
 -spec restart_case([tuple()]) -> ok | {fail, term()}.
 restart_case(Config) ->
     try program(Config) of
@@ -156,7 +157,7 @@ restart_case(Config) ->
 %%% Ways to call
 %%
 %% A suite whose groups are both_ways(Groups) and whose cases are ways() runs all of it three times: kv_case:call/2 is
-%% gen_server:call/3 first, then what the functions of kv_bucket use, then what they use where local_reads is on.
+%% gen_server:call/3 first, then the call of kv_bucket, then the call of kv_bucket where local_reads is on.
 
 -spec ways() -> [{group, atom()}].
 ways() -> [{group, gen_server}, {group, kv_call}, {group, kv_local_call}].
@@ -164,7 +165,7 @@ ways() -> [{group, gen_server}, {group, kv_call}, {group, kv_local_call}].
 -spec both_ways([term()]) -> [term()].
 both_ways(Groups) -> [{Way, [], Groups} || {group, Way} <- ways()].
 
-%% For init_per_group/2: the way of the group, if it is one.
+%% For init_per_group/2: enters the way of the group, if it is one.
 -spec enter(atom(), [tuple()]) -> [tuple()].
 enter(Group, Config) ->
     _ = lists:member({group, Group}, ways()) andalso call_by(Group, Config),
@@ -179,14 +180,14 @@ leave(Group, Config) ->
 call_by(Way, Config) ->
     ok = kv_test:in(caller(Config), fun() -> kv_case:call_by(Way) end).
 
-%% What it is has to be known of a node before a call of the second way is one.
+%% The kind of the node must be known before calls of the second way.
 know(Node) ->
     ok = kv_watcher:start(Node),
     ok = kv_test:wait(fun() -> kv_watcher:watcher(Node) =/= unknown end).
 
 %%% Comparing
 
-%% What both observed; an error that shows both if that is not the same.
+%% Returns the common result, or raises an error that shows both.
 -spec same([tuple()], fun((node()) -> observation())) -> observation().
 same(Config, Case) ->
     same(Config, Case, ?DEADLINE).
@@ -199,7 +200,7 @@ same(Config, Case, Timeout) ->
         false -> error({differs, first_difference(Seen, Expected), [{native, Seen}, {reference, Expected}]})
     end.
 
-%% What there is in each where two terms begin to differ.
+%% Returns the two subterms at which two terms first differ.
 first_difference([Head | Tail1], [Head | Tail2]) -> first_difference(Tail1, Tail2);
 first_difference([Head1 | _], [Head2 | _]) -> inside(Head1, Head2);
 first_difference(Tuple1, Tuple2) when tuple_size(Tuple1) =:= tuple_size(Tuple2) ->
@@ -223,7 +224,7 @@ on(Config, Node, Case) ->
 on(Config, Node, Case, Timeout) ->
     peer:call(caller(Config), ?MODULE, observe, [Node, Case], Timeout).
 
-%% In the caller's VM: a process of its own for each run.
+%% In the caller's VM, in a new process for each run.
 -spec observe(node(), fun((node()) -> observation())) -> {observed, term(), [term()]} | {failed, term()}.
 observe(Node, Case) ->
     {Pid, Monitor} = spawn_monitor(fun() -> exit(run(Node, Case)) end),
@@ -236,7 +237,7 @@ run(Node, Case) ->
     ok = know(Node),
     try Case(Node) of
         Seen ->
-            %% What the node sent before is here once it has answered.
+            %% Messages that the node has sent before are here once it has answered.
             _ = net_adm:ping(Node),
             {Result, Left} = normalise(Node, {Seen, kv_test:mailbox()}),
             {kv_observed, {observed, Result, Left}}
@@ -244,7 +245,7 @@ run(Node, Case) ->
         Class:Reason:Stack -> {kv_observed, {failed, normalise(Node, {Class, Reason, Stack})}}
     end.
 
-%% Replaces what differs from run to run.
+%% Replaces parts that differ from run to run.
 -spec normalise(node(), term()) -> term().
 normalise(Node, Term) ->
     {Result, _Seen} = replace(Term, #{node => Node}),

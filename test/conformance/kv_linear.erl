@@ -1,5 +1,6 @@
-%% @doc Whether a history of reads and writes of one register can have happened in some order that agrees with their times:
-%% Wing and Gong, "Testing and Verifying Concurrent Objects", 1993, with what has been tried remembered (Lowe, 2017).
+%% @doc Checks whether a history of reads and writes of one register is linearizable, that is, possible in some order
+%% that agrees with the times: Wing and Gong, "Testing and Verifying Concurrent Objects", 1993, with memoization
+%% (Lowe, 2017).
 %%
 %% An operation is {Begin, End, write | read, Value}: it took effect at one instant between its times. The register
 %% holds `absent' at first.
@@ -9,7 +10,7 @@
 
 -type operation() :: {integer(), integer(), read | write, term()}.
 
-%% The work is bounded by the number of sets of operations that can be done before others, which is small where few
+%% The work is limited by the number of sets of operations that can come before others. That number is small if few
 %% processes are at work at once.
 -spec check([operation()]) -> boolean().
 check(History) ->

@@ -1,6 +1,7 @@
-%% @doc Calls of buckets and registries whose answer is what is read without a call, where that is possible.
+%% @doc Calls to buckets and registries that return the result of a local read where possible.
 %%
-%% A call is made before: cases send messages that kv_local knows nothing of, and which a call comes after.
+%% Makes a real call first, because cases send messages of which kv_local does not know. The local read must come
+%% after them.
 -module(kv_local_call).
 
 -export([call/3]).
@@ -13,7 +14,7 @@ call(Server, Request, Timeout) ->
         {answer, Answer} -> Answer
     end.
 
-%% {get, Function} is a request of Agent's.
+%% {get, Function} is a request of Agent.
 locally(_Server, {get, Function}) when is_function(Function) -> call;
 locally(_Server, {get, {_, _, _}}) -> call;
 locally(Server, {get, Key}) -> value(kv_local:fetch(Server, Key), nil);

@@ -1,7 +1,8 @@
-%% @doc What clients, buckets and a registry must do, as a function: for each command its result, the messages that
-%% clients get, and the buckets that end. Nothing here talks to a process; kv_model_run does.
+%% @doc A model of clients, buckets and a registry, as a function: for each command its result, the messages that
+%% clients get, and the buckets that end. The model talks to no process; kv_model_run does.
 %%
-%% Clients trap exits. A slot holds at most one living bucket at a time; commands to a slot that never had one do nothing.
+%% Clients trap exits. A slot holds at most one living bucket at a time. Commands to a slot that has never had a
+%% bucket do nothing.
 -module(kv_model).
 
 -export([new/1, step/2]).
@@ -29,7 +30,7 @@
 new(Clients) ->
     #{clients => Clients, buckets => #{}}.
 
-%% The result, the messages in no order, the slots whose buckets end, and what comes after.
+%% Returns the result, the messages in no order, the slots whose buckets end, and the next state.
 -spec step(command(), model()) -> {term(), [message()], [slot()], model()}.
 step({create, Client, Slot, How}, Model) ->
     case bucket(Slot, Model) of
@@ -120,7 +121,8 @@ told(Slot, #{links := Links, monitors := Monitors}, Reason) ->
 bury(Slot, Model) ->
     put_bucket(Slot, (bucket(Slot, Model))#{alive := false, links := [], monitors := []}, Model).
 
-%% A client that ends takes along what it is linked to, unless normally, and what it owns. Its successor starts anew.
+%% A client that ends takes its links along, unless it ends normally, and all that it owns. Its successor starts from
+%% nothing.
 died(Client, Reason, #{buckets := Buckets} = Model0) ->
     Deaths = [{Slot, Reason} || {Slot, #{alive := true} = Bucket} <- maps:to_list(Buckets), goes_along(Client, Reason, Bucket)],
     Forget = fun(_Slot, #{links := Links, monitors := Monitors, owner := Owner} = Bucket) ->
@@ -135,7 +137,7 @@ died(Client, Reason, #{buckets := Buckets} = Model0) ->
 goes_along(Client, _Reason, #{owner := Client}) -> true;
 goes_along(Client, Reason, #{links := Links}) -> Reason =/= normal andalso lists:member(Client, Links).
 
-%% Clients are told of the loss; what depends on one of them ends, and nobody is left to be told why.
+%% Clients get the loss. What depends on a client ends, and nobody is left to get the reason.
 disconnected(#{buckets := Buckets} = Model) ->
     Living = [{Slot, Bucket} || {Slot, #{alive := true} = Bucket} <- maps:to_list(Buckets)],
     Messages = [Message || {Slot, Bucket} <- Living, Message <- told(Slot, Bucket, noconnection)],

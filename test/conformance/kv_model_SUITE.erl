@@ -1,6 +1,7 @@
-%% Random programs of several clients against a model: values, links, monitors, exits, owners, names, lost connections.
+%% Random programs of several clients against a model: values, links, monitors, exits, owners, names, lost
+%% connections.
 %%
-%% So many programs as the environment variable RUNS says, or a fixed number.
+%% The environment variable RUNS sets the number of programs.
 -module(kv_model_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -8,11 +9,11 @@
 -compile([export_all, nowarn_export_all]).
 
 -define(RUNS, 3000).
-%% And with the calls of kv_bucket, which send no monitors.
+%% With the calls of kv_bucket, which send no monitors.
 -define(KV_CALL_RUNS, 1000).
-%% And with what is read without a call.
+%% With local reads.
 -define(KV_LOCAL_RUNS, 1000).
-%% The model is checked against an ordinary node, too.
+%% Checks the model against an ordinary node, too.
 -define(REFERENCE_RUNS, 300).
 
 suite() -> [{timetrap, {hours, 12}}].
@@ -59,7 +60,7 @@ check(Config, Which, Runs) ->
     ?assertEqual(ok, Outcome),
     {comment, lists:flatten(io_lib:format("~b programs", [Runs]))}.
 
-%% net_kernel, rex and the call itself are what is left.
+%% Only net_kernel, rex and the call itself are left.
 the_node_keeps_nothing_of_the_programs(Config) ->
     Node = kv_conformance:native(Config),
     ?assertEqual(

@@ -1,5 +1,5 @@
-%% @doc Runs programs of kv_model's commands against a node, and says where it first does other than the model.
-%% All of it runs in a VM that is connected to that node.
+%% @doc Runs programs of kv_model's commands against a node, and reports where the node first differs from the model.
+%% Runs in a VM that is connected to that node.
 -module(kv_model_run).
 
 -export([check/3, program/2]).
@@ -10,7 +10,7 @@
 
 %%% The property
 
-%% Runs so many random programs; a failure comes with the smallest program that shows it.
+%% Runs so many random programs. A failure comes with the smallest program that shows it.
 -spec check(native | reference, node(), pos_integer()) -> ok | {error, term()}.
 check(Which, Node, Runs) ->
     Property = proper:forall(proper_types:list(command()), fun(Program) -> ok =:= program({Which, Node}, Program) end),
@@ -109,7 +109,7 @@ act({demonitor, Client, Slot}, Expected, _, #{refs := Refs} = World) ->
     end;
 act({lookup, Client, Slot}, Expected, _, #{which := Which, registry := Registry} = World) ->
     Ask = fun() -> as(Client, World, fun() -> in_slots(kv_case:call(Registry, {lookup, <<Slot>>}), World) end) end,
-    %% An ordinary registry hears of the end of a bucket when it does; the native one before anybody else.
+    %% An ordinary registry hears of the end of a bucket at some time; the native one does so before all others.
     Which =:= reference andalso kv_test:wait(fun() -> Ask() =:= Expected end),
     {Ask(), World};
 act(Command, _, Deaths, World) ->
@@ -131,7 +131,7 @@ create(How, Slot, Self, #{node := Node, registry := Registry}) ->
 
 name(Slot) -> list_to_atom("slot_" ++ integer_to_list(Slot)).
 
-%% Others may rely on a cast once its sender has had an answer.
+%% Other processes may rely on a cast once its sender has had an answer.
 signal({cast, _, _, Key, Value}, Pid) ->
     ok = gen_server:cast(Pid, {put, Key, Value}),
     _ = or_noproc(fun() -> kv_case:serve(Pid) end),
@@ -174,7 +174,8 @@ await(Monitors) ->
 
 %%% Messages
 
-%% What each client gets: as many messages as are expected, and what else has come once the node has answered it.
+%% Returns the messages of each client: as many as expected, and those that have arrived besides once the node has
+%% answered it.
 received(Expected, #{node := Node, clients := Clients} = World) ->
     [
         {Client, in_terms(Message, World)}
@@ -182,7 +183,7 @@ received(Expected, #{node := Node, clients := Clients} = World) ->
         Message <- kv_case:do(maps:get(Client, Clients), fun() -> collect(length([C || {C, _} <- Expected, C =:= Client]), Node) end)
     ].
 
-%% The request to do this is no message of the node's, nor is what comes for the helper itself.
+%% Messages to the helper itself do not count.
 collect(0, Node) ->
     pong = net_adm:ping(Node),
     flush();

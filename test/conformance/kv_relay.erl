@@ -1,7 +1,7 @@
-%% @doc A relay between a VM and a node that cuts what it passes on into segments of a few bytes.
+%% @doc A relay between a VM and a node that cuts the stream into segments of a few bytes.
 %%
-%% A VM started with `-epmd_module kv_relay' and told by divert/2 connects to a node by way of a relay; the node's
-%% name stays its own. All other questions go to the EPMD that there is.
+%% A VM that is started with `-epmd_module kv_relay' connects to a node by way of a relay once divert/2 has been
+%% called. The node keeps its name. The real EPMD answers all other questions.
 -module(kv_relay).
 
 -export([start/1, stop/1, segments/1, divert/2]).
@@ -15,7 +15,7 @@
 
 %%% The relay
 
-%% Listens for connections to be passed on to Port of this machine. The answer has the port to connect to.
+%% Listens for connections, and passes them on to Port of this machine. Returns the port to connect to.
 -spec start(inet:port_number()) -> relay().
 start(Port) ->
     Self = self(),
@@ -38,12 +38,12 @@ options() ->
 stop({Relay, _, _}) ->
     exit(Relay, kill).
 
-%% How many segments it has passed on.
+%% Returns how many segments the relay has passed on.
 -spec segments(relay()) -> non_neg_integer().
 segments({_, _, Segments}) ->
     counters:get(Segments, 1).
 
-%% What passes a connection on ends with the relay.
+%% The processes that pass a connection on end with the relay.
 accept(Listener, Port, Segments) ->
     {ok, Socket} = gen_tcp:accept(Listener),
     {ok, Onward} = gen_tcp:connect({127, 0, 0, 1}, Port, options()),

@@ -1,5 +1,5 @@
-%% Calls of kv_bucket: that they send no monitors, and what becomes of them when something ends; requests that are sent now
-%% and answered later; the socket they go over.
+%% Calls to buckets: they send no monitors on the wire, and exit when a process or a node ends. Also requests that are
+%% sent now and awaited later, and the socket options of the connection.
 -module(kv_call_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -63,7 +63,7 @@ end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).
 
-%% A native bucket of whose node it is known what it is.
+%% Starts a native bucket, and waits until the kind of its node is known.
 native() ->
     {ok, Proxy} = kv_bucket:start_link([]),
     Bucket = kv_proxy:native(Proxy),
@@ -74,14 +74,14 @@ known(Bucket) ->
     0 = kv_bucket:size(Bucket),
     kv_test:wait(fun() -> is_pid(kv_watcher:watcher(node(Bucket))) end).
 
-%% The same bucket by each kind of address.
+%% The same bucket, by each kind of address.
 addresses() ->
     {ok, Proxy} = kv_bucket:start_link([{name, by_name}]),
     Native = kv_proxy:native(Proxy),
     ok = known(Native),
     [Native, Proxy, by_name, {by_name, node(Native)}].
 
-%% Runs a fun in a process of its own, and returns how that ended.
+%% Runs a fun in a process of its own, and returns how it ended.
 outcome(Fun) ->
     kv_test:down(element(2, spawn_monitor(fun() -> exit({value, Fun()}) end))).
 
@@ -104,7 +104,7 @@ a_call_is_one_message_each_way(Config) ->
             ],
             Log
         ),
-        %% Its proxy, and nobody who has called.
+        %% Its proxy is the only monitor: no caller has one.
         ?assertMatch([{monitored_by, [_Proxy]}], erpc:call(node(Bucket), erlang, process_info, [Bucket, [monitored_by]]))
     end).
 
@@ -136,8 +136,8 @@ bucket_of(Starter) ->
         {Starter, Bucket} -> Bucket
     end.
 
-%% The compiler says whether a receive looks only at what has come since the reference was made. All three receives of a
-%% call do; those that wait for a request that was sent earlier cannot.
+%% The compiler reports if a receive only looks at messages that arrived after its reference was made. All three
+%% receives of a call do; those that wait for a request that was sent earlier cannot.
 a_call_waits_where_the_mailbox_is_long(_Config) ->
     Source = proplists:get_value(source, kv_call:module_info(compile)),
     {ok, kv_call, _, [{_, Warnings}]} = compile:file(Source, [binary, return, recv_opt_info]),
@@ -155,7 +155,7 @@ a_native_registry_is_called_as_ever(Config) ->
         ?assertExit({noproc, {gen_server, call, [Registry, names, 5000]}}, kv_call:call(Registry, names, 5000))
     end).
 
-%% Nobody has called it before: the first calls go the one way, the later ones the other.
+%% Nobody has called the node before: the first calls use gen_server, the later ones `$kv_call'.
 casts_and_calls_keep_their_order_while_the_node_becomes_known(Config) ->
     in(Config, fun() ->
         {ok, Proxy} = kv_bucket:start_link([]),
@@ -325,7 +325,7 @@ a_request_to_a_bucket_that_ends_meanwhile_exits_with_its_reason(Config) ->
                 [Native | _] = Addresses = addresses(),
                 ok = sys:suspend(Native),
                 Requests = [kv_bucket:async(Address, size, []) || Address <- Addresses],
-                %% The proxy has passed on what it got before it answers this.
+                %% The proxy has passed on all earlier messages before it answers this one.
                 _ = sys:get_status(by_name),
                 exit(Native, Reason),
                 [?assertExit({Seen, {kv_bucket, await, _}}, kv_bucket:await(Request)) || Request <- Requests],
@@ -390,7 +390,7 @@ many_share_one_deadline(Config) ->
         Bucket = native(),
         ok = sys:suspend(Bucket),
         Requests = [kv_bucket:async(Bucket, size, []) || _ <- lists:seq(1, 1000)],
-        %% One after the other they would take a minute.
+        %% Sequential requests would take a minute.
         ?assertExit({timeout, _}, kv_bucket:await_many(Requests, 60)),
         ok = sys:resume(Bucket),
         0 = kv_bucket:size(Bucket),
@@ -534,7 +534,7 @@ a_new_connection_is_set_again(Config) ->
                 _ = Again(Node),
                 ok = kv_test:wait(fun() -> net_kernel:getopts(Node, [delay_send]) =:= {ok, [{delay_send, true}]} end)
             end
-            %% Made anew by kv_node, and by somebody who is faster.
+            %% Connected again by kv_node, and by another process that was faster.
          || Again <- [fun(_) -> not_dialled end, fun net_kernel:connect_node/1]
         ],
         ?assertEqual(Owner, whereis(kv_node))

@@ -1,5 +1,5 @@
-%% @doc The crash matrix: what is killed, what comes back, what is gone, and that no operating system process
-%% is left. Every row is repeated, because a tree that recovers once may have used up its intensity.
+%% @doc The crash matrix: each row kills something, and checks what comes back, what is gone, and that no operating
+%% system process is left. Every row is repeated, because a tree that recovers once may have used up its intensity.
 -module(kv_crash_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -87,7 +87,7 @@ a_proxy_that_is_killed_takes_its_bucket_along(Config) ->
         kv_test:milliseconds(Kill)
     end).
 
-%% Observer's "kill" sends exit(Proxy, kill), as above; a supervisor sends shutdown.
+%% Observer's "kill" sends exit(Proxy, kill), as in the row above; a supervisor sends shutdown.
 a_proxy_that_is_stopped_takes_its_bucket_along(Config) ->
     each(Config, "proxy stopped", fun(I) ->
         Bucket = create(name(I)),
@@ -134,7 +134,7 @@ an_event_manager_that_is_killed_costs_no_data(Config) ->
         ok = kv_bucket:put(Bucket, key, I),
         Time = recovery(fun() -> exit(whereis(kv_event_manager), kill) end, [kv_event_manager]),
         ?assertEqual(I, kv_bucket:get(Bucket, key)),
-        %% The new manager hears of what happens from now on.
+        %% The new manager gets the events from now on.
         ok = gen_event:add_handler(kv_event_manager, kv_test_handler, self()),
         New = create(<<"new", (name(I))/binary>>),
         receive
@@ -153,7 +153,7 @@ a_node_that_is_killed_takes_its_program_along(Config) ->
         Time
     end).
 
-%% The program does not see the end of its input: only the next kv_node can end it.
+%% The program does not see the end of its input. Only the next kv_node can end it.
 a_node_that_is_killed_while_its_program_hangs_leaves_one_program(Config) ->
     each(Config, "node killed while its program hangs", 3, [{stop_timeout, 100}], fun(_) ->
         OsPid = kv_node:os_pid(),
@@ -213,8 +213,8 @@ a_program_that_hangs_is_killed_and_comes_back(Config) ->
         Time
     end).
 
-%% What goes to all of a service or a container is meant for the VM, whose processes use the program until
-%% they have stopped.
+%% A signal to a whole service or container is meant for the VM, whose processes use the program until they have
+%% stopped.
 a_program_on_its_leash_ignores_signals(Config) ->
     each(Config, "program told to stop by a signal", 3, fun(I) ->
         Bucket = create(name(I)),
@@ -249,7 +249,7 @@ a_lost_connection_ends_nothing(Config) ->
 
 a_program_that_is_away_for_a_while_is_waited_for(Config) ->
     Vm = kv_test:start_vm(Config),
-    %% A copy, so that it can be taken away while the original serves other suites.
+    %% A copy that can be taken away while the original serves other suites.
     Program = filename:join(?config(home, Config), "kv_node"),
     {ok, _} = file:copy(kv_test:program(), Program),
     ok = file:change_mode(Program, 8#755),
@@ -276,7 +276,7 @@ a_vm_that_is_killed_leaves_no_program(Config) ->
         kv_test:signal("KILL", kv_test:vm_os_pid(Vm))
     end).
 
-%% The application controller must not be called by what it waits for.
+%% kv_node must not call the application controller, which waits for it.
 a_vm_that_stops_while_its_program_restarts_is_not_held_up(Config) ->
     Slow = kv_test:script(Config, "slow", ["sleep 0.3", "exec " ++ kv_test:program()]),
     Vm = kv_test:start_vm(Config),
@@ -310,7 +310,7 @@ an_application_that_stops_leaves_no_program(Config) ->
 
 %%% Helpers
 
-%% Runs a row again and again in one VM; the fun gives the milliseconds until what it broke served again.
+%% Repeats a row in one VM. The fun returns how many milliseconds it took to serve again.
 each(Config, What, Row) ->
     each(Config, What, ?REPEAT, Row).
 
@@ -325,7 +325,7 @@ each(Config, What, Repeat, Environment, Row) ->
             ok = kv_test:start_kv(Environment),
             Supervisor = whereis(kv_sup),
             Times = [Row(I) || I <- lists:seq(1, Repeat)],
-            %% Stopping the application is the one row that ends the top of the tree.
+            %% Stopping the application is the only row that ends the top of the tree.
             _ = What =:= "application stopped" orelse ?assertEqual(Supervisor, whereis(kv_sup)),
             Times
         end,
@@ -339,7 +339,7 @@ vm_ends(Config, What, End) ->
     Times = [one_vm_ends(Config, Name, End) || _ <- lists:seq(1, ?REPEAT)],
     kv_test:report(What, Times).
 
-%% Each VM runs a node of the same name: the one before has left nothing behind in EPMD either.
+%% Each VM runs a node of the same name. Its predecessor must have left nothing behind in EPMD.
 one_vm_ends(Config, Name, End) ->
     Vm = kv_test:start_vm(Config),
     OsPid = kv_test:in(Vm, fun() ->
@@ -366,7 +366,8 @@ create(Name) ->
 proxies() ->
     [Pid || {_, Pid, _, _} <- supervisor:which_children(kv_bucket_sup)].
 
-%% Milliseconds until each name belongs to another process and a bucket can be made and used.
+%% Returns how many milliseconds it took until each name belongs to another process and a bucket can be created and
+%% used.
 recovery(Break, Names) ->
     Before = [whereis(Name) || Name <- Names],
     kv_test:milliseconds(fun() ->
@@ -388,6 +389,6 @@ is_serving() ->
         exit:_ -> false
     end.
 
-%% A program that ran for a second is not held back when it is killed (kv_backoff).
+%% A program that ran for a second is restarted without a pause (kv_backoff).
 await_uptime() ->
     kv_test:wait(fun() -> maps:get(uptime_ms, kv_node:info()) >= 1000 end).

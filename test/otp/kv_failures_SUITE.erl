@@ -1,12 +1,12 @@
-%% The table of docs/failures.md, "What happens when", row by row. rows/0 says which test each row has: one of this suite,
-%% or one elsewhere that is about exactly that row.
+%% Tests the table of docs/failures.md, "What happens when", row by row. rows/0 maps each row to its tests, in this
+%% suite or in another one that is about exactly that row.
 -module(kv_failures_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
-%% The application of a_sigterm_to_both_loses_nothing_that_terminate_reads.
+%% Callbacks of the application of a_sigterm_to_both_loses_nothing_that_terminate_reads.
 -export([start/2, stop/1]).
 -compile([export_all, nowarn_export_all]).
 -import(kv_loss, [start_own/2, async/1, await/1]).
@@ -77,7 +77,7 @@ start_vm(a_vm_with_another_name_gets_a_new_program, Config) ->
 start_vm(_Case, Config) ->
     kv_test:start_vm(Config, ["-setcookie", "secret", "-kernel", "net_ticktime", "1"]).
 
-%% Cases run side by side: each looks after its own program only.
+%% Cases run side by side, so each checks only its own program.
 end_per_testcase(_Case, Config) -> kv_test:end_vm(Config).
 
 %%% The map
@@ -159,7 +159,7 @@ a_bucket_ends_with_its_owner(Config) ->
         receive {Watcher, Why} -> Why end
     end)).
 
-%% A process that monitors another when this returns, and tells why that one ended.
+%% Returns a process that already monitors another, and reports the reason of its end.
 watch(Pid) ->
     Test = self(),
     Watcher = spawn(fun() ->
@@ -286,7 +286,7 @@ what_is_frozen_together_goes_on_together(Config) ->
 
 %%% Stopping
 
-%% An application with a bucket, which its process reads while it is stopped.
+%% An application whose process reads a bucket while it is being stopped.
 start(_Type, [File]) ->
     {ok, proc_lib:spawn_link(fun() ->
         process_flag(trap_exit, true),
@@ -294,7 +294,7 @@ start(_Type, [File]) ->
         ok = kv_bucket:put(sessions, key, <<"read in the end">>),
         receive
             {'EXIT', _, shutdown} ->
-                %% Time for a program that would end by the signal.
+                %% Gives the program the time to end, if the signal would end it.
                 timer:sleep(300),
                 file:write_file(File, kv_bucket:get(sessions, key))
         end
@@ -360,7 +360,7 @@ in(Config, Environment, Fun) -> kv_loss:in(Config, Environment, Fun).
 
 in(Config, Environment, Fun, keep) -> kv_loss:keeping(Config, Environment, Fun).
 
-%% What it gives, or the reason of its exit.
+%% Returns the value of a fun, or the reason of its exit.
 attempt(Fun) ->
     try Fun() catch exit:Reason -> {exit, Reason} end.
 

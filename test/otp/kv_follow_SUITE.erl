@@ -1,4 +1,4 @@
-%% Where the program runs while many processes call: on their processor, when it may use two.
+%% Following: while many processes call, the program runs on their processor if it may use two.
 -module(kv_follow_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -7,7 +7,7 @@
 -compile([export_all, nowarn_export_all]).
 
 -define(CALLERS, 32).
-%% Looks at where it runs, each after a few milliseconds: more than a busy machine needs.
+%% How often the place of the program is looked at, every few milliseconds: more often than a busy machine needs.
 -define(LOOKS, 2000).
 
 suite() -> [{timetrap, {seconds, 120}}].
@@ -45,7 +45,7 @@ while_many_call_it_runs_on_one_of_two_processors_and_then_on_both(Config) ->
         [One] = wait_for(fun(Processors) -> length(Processors) =:= 1 end),
         true = lists:member(One, Two),
         ok = stop(Callers),
-        %% The node is asked whether it is there, once a second: that is enough to let it go.
+        %% kv_node asks the node once a second whether it answers. That is enough to let it go.
         Two = wait_for(fun(Processors) -> Processors =:= Two end)
     end).
 

@@ -1,5 +1,5 @@
-%% Messages in fragments, to and from the real program: over plain sockets, and by a BEAM. And what
-%% only peers newer than this machine's BEAM send: ALTACT_SIG_SEND.
+%% Messages in fragments, to and from the real program, over plain sockets and from a BEAM. Also ALTACT_SIG_SEND,
+%% which only peers newer than this machine's BEAM send.
 -module(kv_fragments_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -98,7 +98,7 @@ sizes() ->
     Around = [Fragments * ?FRAGMENT + Byte || Fragments <- [1, 2, 3], Byte <- lists:seq(-70, 2)],
     [0, 1 | Around] ++ [1000000, 10000000].
 
-%% Of the reply, a pair of tag and value, 65536 bytes are one frame and one more are two fragments.
+%% A reply is a pair of tag and value. 65536 bytes of it fit into one frame; one byte more makes two fragments.
 what_fits_into_a_fragment_comes_whole(Config) ->
     Peer = peer(start(Config)),
     Bucket = kv_fragment_peer:spawn_bucket(Peer),
@@ -136,7 +136,7 @@ a_value_may_come_in_fragments_of_any_size(Config) ->
         [1, 2, 3, 100, 4999, 5000, 5100, 1000000]
     ).
 
-%% The first fragment of each, then the second of each, and so on, with pings between them.
+%% The first fragment of each message, then the second of each, and so on, with pings in between.
 many_values_may_come_at_once(Config) ->
     Count = 300,
     Peer = peer(start(Config)),
@@ -270,7 +270,7 @@ a_claim_of_many_fragments_takes_no_memory(Config) ->
     ?assertEqual(0, kv_fragment_peer:call(Peer, Bucket, size)),
     ?assert(resident(Program) - Before < 10 * 1024).
 
-%% Kilobytes of memory in use.
+%% Returns the memory in use, in kilobytes.
 resident(#{os_pid := OsPid}) ->
     {ok, Status} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/status"),
     {match, [Kilobytes]} = re:run(Status, "VmRSS:\\s+(\\d+) kB", [{capture, [1], list}]),
@@ -278,7 +278,7 @@ resident(#{os_pid := OsPid}) ->
 
 %% ---- what waits for what --------------------------------------------------------------------
 
-%% A peer, a bucket with that value, and a socket that takes little ahead.
+%% Starts a peer whose socket takes little ahead, and a bucket with that value.
 with_large(Config, Size) ->
     Peer = #{socket := Socket} = peer(start(Config)),
     ok = inet:setopts(Socket, [{recbuf, ?FRAGMENT}]),
@@ -292,7 +292,7 @@ ping(Peer) ->
     Self = kv_fragment_peer:self_pid(Peer),
     {Tag, kv_fragment_peer:frame({6, Self, '', net_kernel}, {'$gen_call', {Self, Tag}, ?PING})}.
 
-%% Both requests are read at once, and the answers are written afterwards.
+%% The node reads both requests at once, and writes the answers afterwards.
 an_answer_of_another_process_does_not_wait(Config) ->
     {Peer, Bucket} = with_large(Config, 10000000),
     {Large, Control, Payload} = kv_fragment_peer:request(Peer, Bucket, {get, large}),
@@ -309,7 +309,7 @@ an_answer_of_the_same_process_waits(Config) ->
     [{_, {Tag, _}, _} = kv_fragment_peer:recv_message(Peer, #{}) || {Tag, _, _} <- Requests],
     ok.
 
-%% What a socket holds is bounded and known by its system alone; it is far less than all of it.
+%% Only the system knows how much a socket holds, but it is limited, and far less than the whole message.
 a_small_answer_overtakes_a_large_one_under_way(Config) ->
     {Peer, Bucket} = with_large(Config, 64 bsl 20),
     _ = kv_fragment_peer:send_call(Peer, Bucket, {get, large}),
@@ -327,7 +327,7 @@ fragments_before(Peer, Tag, Count) ->
         {whole, _, {Tag, _}} -> Count
     end.
 
-%% Four large answers are over every mark for small ones, and do not keep requests from being read.
+%% Four large answers exceed every mark for small answers. The node still reads requests.
 requests_are_read_while_a_large_answer_is_under_way(Config) ->
     {Peer, Bucket} = with_large(Config, 40 bsl 20),
     Tags = [kv_fragment_peer:send_call(Peer, Bucket, {get, large}) || _ <- lists:seq(1, 4)],
@@ -337,7 +337,7 @@ requests_are_read_while_a_large_answer_is_under_way(Config) ->
     ?assert(fragments_before(Peer, Ping, 0) < Count),
     ?assertEqual(4, length(Tags)).
 
-%% It leaves from where it lies: what becomes of its key meanwhile, or of its bucket, changes nothing.
+%% The node sends a value from where it lies. Changes of its key or its bucket do not affect the answer.
 a_large_answer_is_what_it_was_when_it_was_asked_for(Config) ->
     Program = start(Config),
     Peer = peer(Program),
@@ -359,7 +359,7 @@ a_large_answer_is_what_it_was_when_it_was_asked_for(Config) ->
     {_, {Get, Got}, _} = kv_fragment_peer:recv_message(Peer, Parts),
     ?assert(Got =:= Value).
 
-%% Many large answers are over the mark: the requests behind them wait in the socket.
+%% Many large answers exceed the mark: the requests behind them wait in the socket.
 a_peer_that_reads_late_takes_little_memory(Config) ->
     Program = start(Config),
     Peer = peer(Program),
@@ -373,7 +373,7 @@ a_peer_that_reads_late_takes_little_memory(Config) ->
     [{_, {Tag, Value}, _} = kv_fragment_peer:recv_message(Peer, #{}) || Tag <- Tags],
     ok.
 
-%% OTP counts frames that are whole, and so does this peer: none takes longer than its patience.
+%% OTP counts whole frames, and so does this peer. No frame takes longer than the peer waits.
 a_peer_that_reads_slowly_and_ticks_gets_it_all(Config) ->
     Program = start(Config, ["--ticktime", "1"]),
     Peer = #{socket := Socket} = peer(Program),
@@ -459,7 +459,7 @@ a_message_to_an_alias_is_dropped(Config) ->
     ok = kv_raw_peer:send_bytes(Peer, kv_fragment_peer:frame({37, 4, Self, make_ref()}, hello)),
     ?assertEqual(yes, answer(Peer)).
 
-%% Of a ping, so that everything before it has been handled.
+%% Waits for the answer to a ping, so that the node has handled everything before it.
 answer(Peer) ->
     {Tag, Frame} = ping(Peer),
     ok = kv_raw_peer:send_bytes(Peer, Frame),
@@ -536,10 +536,10 @@ callers_with_small_values_go_on_while_large_ones_are_under_way(Config) ->
     ct:pal("20 callers with small values, us~nalone:  ~p~nbeside: ~p~n64 MiB: ~p", [
         quantiles(Alone), quantiles(Beside), Large
     ]),
-    %% If each waited for the large value under way there would be one answer for each.
+    %% If each caller waited for the large value under way, there would be one answer for each value.
     ?assert(length(Beside) > 2 * 20 * 5).
 
-%% Twenty callers for half a second, and then for as long as somebody gets 64 MiB five times.
+%% Twenty callers for half a second, and then until one of them gets 64 MiB five times.
 callers(Bucket) ->
     ok = gen_server:call(Bucket, {put, large, binary:copy(<<0>>, 64 bsl 20)}, 60000),
     ok = gen_server:call(Bucket, {put, small, 1}),
@@ -576,7 +576,7 @@ quantiles(Times) ->
     At = fun(Percent) -> lists:nth(max(1, Count * Percent div 100), Sorted) end,
     #{count => Count, p50 => At(50), p90 => At(90), p99 => At(99), max => At(100)}.
 
-%% In both directions: what is sent behind a large message to the same process comes behind it.
+%% In both directions, a message arrives after a large message that was sent to the same process before it.
 what_one_process_sends_to_another_keeps_its_order(Config) ->
     in_vm(Config, fun(Bucket) ->
         Large = binary:copy(<<"l">>, 5000000),
@@ -595,7 +595,7 @@ what_one_process_sends_to_another_keeps_its_order(Config) ->
     end),
     ok.
 
-%% The key that the next message answers.
+%% Returns the key that the next message answers.
 arrival(Requests) ->
     receive
         {[alias | Ref], _} -> hd([Key || {Key, Request} <- Requests, Request =:= Ref])
@@ -614,8 +614,8 @@ a_reason_that_is_large_arrives(Config) ->
     end),
     ok.
 
-%% The value takes longer than the tick time and its quarter, after which OTP gives up a peer that
-%% has not sent a whole frame. The relay is what the EPMD of the BEAM has in the place of the node.
+%% The value takes longer than the tick time and a quarter of it, after which OTP gives up a peer that has not sent a
+%% whole frame. EPMD tells the BEAM the port of the relay instead of the node's.
 a_beam_with_a_short_tick_time_stays_while_a_large_value_trickles(Config) ->
     Epmd = #{port := Hidden} = kv_program:start_epmd(),
     #{name := Name, tcp_port := Port} = start([{epmd_port, Hidden}]),
@@ -639,8 +639,8 @@ a_beam_with_a_short_tick_time_stays_while_a_large_value_trickles(Config) ->
     ok = kv_test:stop_vm(Vm),
     kv_program:stop_epmd(Epmd).
 
-%% Listens under the name of the node for one connection, and passes 400 kB a second of what the
-%% node sends. The name is registered for as long as the socket that this returns is open.
+%% Listens under the name of the node for one connection, and passes on 400 kB a second of the output of the node. The
+%% name is registered until the returned socket is closed.
 relay(EpmdPort, Name, Port) ->
     {ok, Listener} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}, {sndbuf, 16384}]),
     {ok, RelayPort} = inet:port(Listener),

@@ -1,5 +1,5 @@
-%% Who is let in: the handshake of the distribution protocol over plain sockets against the real
-%% program, and everything a stranger can get wrong in it.
+%% The handshake of the distribution protocol over plain sockets against the real program, and everything that a
+%% stranger can get wrong in it.
 -module(kv_handshake_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -138,7 +138,7 @@ every_mandatory_flag_is_demanded(Config) ->
     Program = start(Config),
     Mandatory = [1 bsl N || N <- lists:seq(0, 31), 16#1070F94 band (1 bsl N) =/= 0],
     ?assertEqual(11, length(Mandatory)),
-    %% The digest flag stands for all of them, so it has to go as well.
+    %% The digest flag implies all of them, so it has to go as well.
     Offer = kv_raw_peer:all_flags() band bnot 16#4000000,
     [
         ?assertEqual({Flag, {error, {status, "not_allowed"}}}, {
@@ -176,7 +176,7 @@ an_old_name_message_of_another_version_is_closed(Config) ->
     ?assertEqual({error, closed}, kv_raw_peer:recv_status(Socket)).
 
 garbage_is_closed_at_once(Config) ->
-    %% The deadline is far away: it is not what closes them.
+    %% The handshake deadline is far away, so it does not close them.
     Program = start(Config, ["--handshake-timeout", "600000"]),
     Garbage = [
         <<"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n">>,
@@ -217,8 +217,8 @@ to_challenge(Program, Name) ->
     {ok, {_, Challenge, _, _}} = kv_raw_peer:recv_challenge(Socket),
     {Socket, Challenge}.
 
-%% A change in the challenge of the peer only changes what it gets back, and one in a name or in a
-%% flag that is not mandatory makes another peer: those are let in, for they know the cookie.
+%% A change in the peer's challenge only changes the answer, and a change in the name or in an optional flag makes
+%% another peer. Such peers are let in, because they know the cookie.
 a_changed_byte_anywhere_in_a_handshake_lets_nobody_else_in(Config) ->
     Program = start(Config, ["--handshake-timeout", "600000"]),
     Names = [with_changed_name(Program, At) || At <- lists:seq(2, 29)],
@@ -293,7 +293,7 @@ more_than_max_peers_are_not_allowed(Config) ->
     Three = fun() -> kv_raw_peer:handshake(port(Program), #{name => "three@127.0.0.1"}) end,
     ?assertEqual({error, {status, "not_allowed"}}, Three()),
     ?assertNotEqual(nomatch, string:find(kv_program:await_line(Program, "three@"), "max-peers")),
-    %% One that is there may connect again, and one that goes makes room.
+    %% A connected peer may connect again, and a peer that leaves makes room.
     Again = peer(Program, "one@127.0.0.1"),
     ?assert(kv_raw_peer:is_closed(One, 10000)),
     ok = kv_raw_peer:close(Two),
@@ -312,7 +312,7 @@ a_newcomer_with_the_cookie_replaces_the_old_connection(Config) ->
     ?assert(kv_raw_peer:is_closed(Old, 10000)),
     ?assertEqual(yes, kv_raw_peer:ping(Old#{socket := New})).
 
-%% A newcomer of a name that is connected, up to the challenge.
+%% A newcomer with the name of a connected peer, up to the challenge.
 to_takeover(Program) ->
     Socket = kv_raw_peer:connect(port(Program)),
     ok = kv_raw_peer:send_name(Socket, #{}),

@@ -1,6 +1,5 @@
-%% The leash, and the VM that holds it: what can be asked over standard input, what becomes of the processes
-%% when the connection to the VM is lost and comes back, and what signals do. The VM is a raw peer here; the
-%% same rows without a network are in test/c/process/test_away.c.
+%% The leash, and the VM that holds it: requests over standard input, processes whose VM loses its connection and
+%% returns, and signals. The VM is a raw peer here. test/c/process/test_away.c tests the same without a network.
 -module(kv_leash_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -93,7 +92,7 @@ say(#{port := Port}, Line) ->
 await(Program, Line) ->
     ?assertEqual(Line, kv_program:await_line(Program, Line)).
 
-%% What was said before it has been done when this returns.
+%% Returns once the program has handled all lines so far.
 sync(Program) ->
     Text = integer_to_list(erlang:unique_integer([positive])),
     ok = say(Program, "ping " ++ Text),
@@ -121,7 +120,7 @@ a_ping_is_answered_with_its_text(Config) ->
      || Text <- ["1", "two words", "", lists:duplicate(64, $x)]
     ].
 
-%% Here it waits for an EPMD that accepts and says nothing.
+%% Here the program waits for an EPMD that accepts the connection and says nothing.
 a_ping_is_answered_before_the_node_is_up(_Config) ->
     {ok, Mute} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
     {ok, Port} = inet:port(Mute),
@@ -155,8 +154,8 @@ requests_may_come_in_pieces_and_together(Config) ->
     ok = say(Program, "ping 1\nping 2\n--cookie=secret\nping 3"),
     [await(Program, "pong " ++ N) || N <- ["1", "2", "3"]].
 
-%% The shell reads the ready line and then holds the pipe until there is a file, while log lines fill the
-%% pipe and the queue of the program.
+%% The shell reads the ready line and then holds the pipe until a file appears, while log lines fill the pipe and the
+%% queue of the program.
 a_pong_is_not_lost_among_log_lines_that_nobody_reads(Config) ->
     Go = filename:join(proplists:get_value(priv_dir, Config), "go"),
     Fifo = filename:join(proplists:get_value(priv_dir, Config), "held"),
@@ -191,7 +190,7 @@ a_socket_is_a_leash(Config) ->
     ?assertMatch({0, _}, kv_program:await_exit(Program)),
     ok = gen_tcp:close(Listener).
 
-%% script(1) runs it at a pseudo-terminal, which echoes what is typed.
+%% script(1) runs the program at a pseudo-terminal, which echoes its input.
 a_terminal_is_a_leash(Config) ->
     case terminal() of
         none ->
@@ -270,7 +269,7 @@ a_cookie_that_cannot_be_one_changes_nothing(Config) ->
 owner(Creation) ->
     kv_raw_peer:pid(?VM, 5, Creation).
 
-%% A process of that module, owned by process 5 of the VM; what the start makes the node send is taken.
+%% Starts a process of that module, owned by process 5 of the VM, and takes the messages that the start causes.
 start_owned(Peer, Module, Options) ->
     Ref = make_ref(),
     Self = kv_raw_peer:pid(?VM, 1, 77),
@@ -285,7 +284,7 @@ take_ack(Pid, {_Send, {ack, Pid, {ok, Pid}}}) -> ok.
 put(Peer, Bucket, Key, Value) ->
     ok = kv_raw_peer:call(Peer, Bucket, {put, Key, Value}).
 
-%% As erlang:monitor/2 from another node.
+%% As erlang:monitor/2 does from another node.
 watch(Peer, Pid) ->
     Ref = make_ref(),
     ok = kv_raw_peer:send_bytes(Peer, kv_raw_peer:frame({19, kv_raw_peer:pid("other@127.0.0.1", 1, 77), Pid, Ref})),
@@ -385,7 +384,7 @@ a_vm_that_does_not_come_back_owns_nothing(Config) ->
     Back = peer(Program),
     ?assertEqual(yes, kv_raw_peer:ping(Back)).
 
-%% It was stopped for longer than its VM may be away; of that a second counts.
+%% The program was stopped for longer than its VM may be away. Only one second of that counts.
 a_program_that_was_stopped_gives_its_vm_the_time_all_the_same(Config) ->
     Program = #{os_pid := OsPid} = start_with_vm(Config, ["--reconnect-timeout", "6000"]),
     Vm = peer(Program),
@@ -475,7 +474,7 @@ on_its_leash_it_ignores_signals(Config) ->
     ok = sync(Program),
     kv_program:stop(Program).
 
-%% From the moment on in which it runs at all.
+%% From its first instruction on.
 on_its_leash_it_ignores_signals_before_it_is_told_anything(Config) ->
     Program = #{os_pid := OsPid} = kv_program:run(arguments(Config), ""),
     ok = kv_program:until(fun() -> ignores_sigterm(OsPid) end),

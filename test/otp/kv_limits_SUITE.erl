@@ -1,4 +1,4 @@
-%% What goes, or does not come in: the memory that all buckets of a node may take together, and entries whose time is over.
+%% Limits of memory and time: the memory that all buckets of a node may take together, and entries that expire.
 -module(kv_limits_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -8,7 +8,7 @@
 
 -define(MAX_MEMORY, (4 bsl 20)).
 -define(VALUE, binary:copy(<<"v">>, 1000)).
-%% More than are counted exactly.
+%% A bucket with more keys than this counts expired keys until they are removed.
 -define(MANY, 20000).
 
 suite() -> [{timetrap, {seconds, 60}}].
@@ -53,7 +53,7 @@ environment(false) -> [{local_reads, true}].
 
 end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
-%% The program that runs at the end is the one that ran at the beginning.
+%% The program at the end is the program of the beginning.
 in(Config, Fun) ->
     kv_test:in(?config(vm, Config), fun() ->
         OsPid = kv_node:os_pid(),
@@ -68,7 +68,7 @@ bucket(Options) ->
     {ok, Proxy} = kv_bucket:start_link(Options),
     kv_proxy:native(Proxy).
 
-%% Puts values from number First on until one is refused, whose number is the answer.
+%% Puts values from number First on until one is refused, and returns its number.
 fill(Bucket, First) ->
     case kv_bucket:put(Bucket, First, ?VALUE) of
         ok -> fill(Bucket, First + 1);
@@ -211,7 +211,7 @@ many_who_write_at_the_limit_are_all_answered(Config) ->
 
 %%% Entries whose time is over
 
-%% Read in the memory of the node, without a call, so that nothing wakes it.
+%% Read in the memory of the node, without a call, so that nothing wakes the node.
 an_idle_node_removes_what_has_expired(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),

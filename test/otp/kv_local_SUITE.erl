@@ -1,4 +1,4 @@
-%% Reads without a call: that they answer as calls do, what they do not answer, and what becomes of them when something
+%% Local reads: they return what calls return, or leave the answer to a call; and they stop when a process or a node
 %% ends.
 -module(kv_local_SUITE).
 
@@ -131,14 +131,14 @@ every_read_is_answered_as_by_a_call(Config) ->
         ?assertEqual(error, kv_local:fetch(Bucket, a))
     end).
 
-%% What the library encodes straight from a term is what the room of terms makes of it.
+%% The library encodes keys straight from terms. The bytes must equal those of c_src/term.
 keys_are_the_same_both_ways(Config) ->
     case code:ensure_loaded(proper) of
         {module, proper} -> in(Config, fun same_both_ways/0);
         {error, _} -> {skip, "there is no PropEr"}
     end.
 
-%% Large keys, which only one of the two makes, are few.
+%% Large keys, which only one of the two encoders makes, are few.
 same_both_ways() ->
     Both = [both_ways(Zeros) || _ <- lists:seq(1, ?KEY_RUNS), Zeros <- [same, differ]],
     ?assertEqual([], [Key || {Key, Direct, Generic} <- Both, Direct =/= unknown, Direct =/= Generic]),
@@ -148,7 +148,7 @@ both_ways(Zeros) ->
     {ok, Key} = proper_gen:pick(key(), rand:uniform(12)),
     {Key, kv_nif:key(Key, Zeros, direct), kv_nif:key(Key, Zeros, generic)}.
 
-%% Those that are encoded directly.
+%% Terms that are encoded directly.
 key() ->
     proper_types:sized(fun key/1).
 
@@ -197,14 +197,14 @@ keys_of_any_kind_are_found(Config) ->
         Keys = terms() ++ [fun() -> Bucket end],
         [ok = kv_bucket:put(Bucket, Key, Number) || {Number, Key} <- lists:zip(lists:seq(1, length(Keys)), Keys)],
         Found = [kv_local:fetch(Bucket, Key) || Key <- Keys],
-        %% On the wire a fun is other bytes than in term_to_binary/1.
+        %% A fun has other bytes on the wire than in term_to_binary/1.
         Others = [Key || Key <- Keys, not is_function(Key), Key =/= deep()],
         ?assertEqual([], [Key || Key <- Others, kv_local:fetch(Bucket, Key) =:= call]),
         ?assertEqual(
             [], [Key || {Key, Answer} <- lists:zip(Keys, Found), Answer =/= call, Answer =/= by_call(Bucket, {fetch, Key})]
         ),
         ?assertEqual(call, kv_local:fetch(Bucket, #{[fun() -> Bucket end] => 1})),
-        %% 0.0 and -0.0 are one key where they are for this VM.
+        %% 0.0 and -0.0 are one key if they are one in this VM.
         ok = kv_bucket:put(Bucket, 0.0, zero),
         ?assertEqual(by_call(Bucket, {fetch, -0.0}), kv_local:fetch(Bucket, -0.0)),
         ?assertEqual(by_call(Bucket, {fetch, {-0.0, []}}), kv_local:fetch(Bucket, {-0.0, []})),
@@ -267,7 +267,7 @@ a_bucket_is_read_by_its_proxy_and_by_its_name(Config) ->
         ok = sys:suspend(kv_proxy:native(Proxy)),
         ?assertEqual([call, call], [kv_local:fetch(Server, a) || Server <- [settings, Proxy]]),
         ok = sys:resume(kv_proxy:native(Proxy)),
-        %% No bucket, no process, nothing of this VM.
+        %% Neither a bucket, nor a process, nor a process of this VM.
         [
             ?assertEqual([call, call, call], [kv_local:fetch(Server, a), kv_local:has_key(Server, a), kv_local:size(Server)], Server)
          || Server <- [self(), kv_node, nobody, undefined, {settings, node()}, {global, settings}, {via, global, settings}, 7]
@@ -282,11 +282,11 @@ names_of_a_registry_are_found(Config) ->
         ?assertEqual({ok, Bucket}, kv_local:lookup(Native, <<"bucket">>)),
         ?assertEqual({ok, Bucket}, kv_local:lookup(whereis(kv_registry), <<"bucket">>)),
         ?assertEqual({ok, Bucket}, kv_registry:lookup(kv_registry, <<"bucket">>)),
-        %% Neither is taken for the other.
+        %% A bucket is not taken for a registry, nor a registry for a bucket.
         ?assertEqual([call, call], [kv_local:fetch(Native, <<"bucket">>), kv_local:size(Native)]),
         ok = kv_bucket:put(Bucket, <<"name">>, Bucket),
         ?assertEqual(call, kv_local:lookup(Bucket, <<"name">>)),
-        %% It may be about to be there.
+        %% The name may be about to be created.
         ?assertEqual(call, kv_local:lookup(kv_registry, <<"other">>)),
         ?assertEqual(error, kv_registry:lookup(kv_registry, <<"other">>)),
         ok = sys:suspend(Native),
@@ -383,7 +383,7 @@ who_heard_of_the_end_of_a_bucket_reads_nothing_of_it(Config) ->
         ]
     end).
 
-%% A bucket outlives a proxy that was killed by the moment that the news takes; here by as long as the test.
+%% A bucket outlives a proxy that was killed by a moment. Here the moment lasts as long as the test.
 who_heard_of_the_end_of_a_proxy_reads_nothing_by_it(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
@@ -474,7 +474,7 @@ a_killed_watch_server_closes_what_it_opened(Config) ->
         true = exit(whereis(kv_watcher), kill),
         ok = kv_test:wait(fun() -> kv_nif:fetch(Arena, Bucket, a) =:= closed end),
         ?assertEqual(1, kv_bucket:get(Bucket, a)),
-        %% The next calls have it opened again.
+        %% The next calls open it again.
         ok = kv_test:wait(fun() -> kv_bucket:get(Bucket, a) =:= 1 andalso kv_local:fetch(Bucket, a) =:= {ok, 1} end)
     end).
 
@@ -507,7 +507,7 @@ a_closed_arena_is_not_read(Config) ->
         ?assertEqual(closed, kv_nif:size(Arena, Bucket)),
         ?assertEqual(closed, kv_nif:counters(Arena, Bucket)),
         ?assertEqual({ok, 1}, kv_local:fetch(Bucket, a)),
-        %% It ends with the process that opened it.
+        %% The mapping ends with the process that has opened it.
         Self = self(),
         {Owner, Monitor} = spawn_monitor(fun() -> Self ! {self(), kv_local:open(node(Bucket))} end),
         {ok, Orphan} = receive {Owner, Opened} -> Opened end,
@@ -515,7 +515,7 @@ a_closed_arena_is_not_read(Config) ->
         ok = kv_test:wait(fun() -> kv_nif:fetch(Orphan, Bucket, a) =:= closed end)
     end).
 
-%% As release_handler or a recompiling shell does it.
+%% As release_handler or a recompiling shell does.
 a_new_version_of_the_module_takes_over(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
@@ -531,7 +531,7 @@ a_new_version_of_the_module_takes_over(Config) ->
             end
          || _ <- [1, 2, 3]
         ],
-        %% Without a successor there is nothing to read with.
+        %% Without the new version there is nothing to read with.
         true = code:delete(kv_nif),
         _ = code:purge(kv_nif),
         ?assertEqual(1, kv_bucket:get(Bucket, a))
@@ -589,7 +589,7 @@ get_many_is_of_one_moment(Config) ->
         ?assertEqual([], [Values || Values <- maps:keys(Seen), length(lists:usort(Values)) =/= 1])
     end).
 
-%% Until the writer has been seen at work.
+%% Waits until the writer has begun.
 see_many(_Bucket, _Keys, Seen) when map_size(Seen) >= 200 -> Seen;
 see_many(Bucket, Keys, Seen) -> see_many(Bucket, Keys, Seen#{kv_bucket:get_many(Bucket, Keys) => seen}).
 
@@ -597,7 +597,7 @@ write_all(Bucket, Keys, N) ->
     ok = kv_bucket:put_many(Bucket, [{Key, N} || Key <- Keys]),
     write_all(Bucket, Keys, N + 1).
 
-%% Two VMs with two processes each: one reads locally, one writes by call. KV_HISTORIES is how many histories.
+%% Two VMs with two processes each: one reads locally, one writes by call. KV_HISTORIES is the number of histories.
 histories_of_several_vms_are_linearizable(Config) ->
     Count = list_to_integer(os:getenv("KV_HISTORIES", integer_to_list(?HISTORIES))),
     Bucket = in(Config, fun() -> bucket() end),
@@ -650,14 +650,14 @@ operations(Bucket, Key, Start, Who) ->
     ok = await(Begin),
     [{Key, operation(Bucket, Key, Who, paced(Who, Begin, N))} || N <- lists:seq(1, ?OPERATIONS)].
 
-%% A read takes no time, a write does: reads are spread, so that some begin while a write is under way.
+%% A read takes no time, but a write does. So reads are spread, and some begin while a write is under way.
 paced({reader, Number}, Begin, N) ->
     ok = await(Begin + N * 150000 + Number * 40000),
     N;
 paced({writer, _}, _Begin, N) ->
     N.
 
-%% Sleeping where there is time: a node that waits for a processor answers nobody.
+%% Sleeps where there is time: a node that waits for a processor answers nobody.
 await(Time) ->
     case Time - clock() of
         Left when Left =< 0 -> ok;

@@ -1,4 +1,4 @@
-%% A lost connection is not the end of the program; and a tree of one's own survives whatever happens to the program.
+%% The program survives the loss of the connection, and the user's tree survives the loss of the program.
 -module(kv_lost_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -48,7 +48,7 @@ end_per_suite(Config) -> kv_test:end_suite(Config).
 
 init_per_testcase(_Case, Config) -> kv_test:start_with_vm(Config).
 
-%% Cases run side by side: each looks after its own program only.
+%% Cases run side by side, so each checks only its own program.
 end_per_testcase(_Case, Config) -> kv_test:end_vm(Config).
 
 in(Config, Fun) -> kv_loss:in(Config, [], Fun).
@@ -69,7 +69,7 @@ a_lost_connection_costs_the_owner_nothing(Config) ->
             end
          || _ <- lists:seq(1, 10)
         ],
-        %% That is OTP: a monitor on a process of another node.
+        %% In OTP, the loss of the connection fires a monitor on a process of another node.
         ?assertEqual(noconnection, kv_test:down(Monitor)),
         ?assertEqual(Native, kv_proxy:native(sessions))
     end).
@@ -90,7 +90,7 @@ another_nodes_lost_connection_costs_nobody_anything(Config) ->
                 Monitor = monitor(process, Bucket),
                 true = erlang:disconnect_node(Node),
                 ?assertEqual(noconnection, kv_test:down(Monitor)),
-                %% Its watcher may hear of the loss a moment later: that call would be one under way.
+                %% The watcher of the node may notice the loss a moment later. A call before that would exit.
                 ok = kv_test:wait(fun() -> try kv_bucket:get(Bucket, milk) =:= 3 catch exit:{{nodedown, _}, _} -> false end end)
             end
          || _ <- lists:seq(1, 10)
@@ -129,7 +129,7 @@ a_hundred_disconnects_lose_no_acknowledged_put(Config) ->
 spawn_writer(Bucket, Id) ->
     {spawn_link(fun() -> write(Bucket, Id, 1) end), Id, Bucket}.
 
-%% One put after the other; one that is not acknowledged is put again.
+%% Puts one key after the other. A put that is not acknowledged is repeated.
 write(Bucket, Id, N) ->
     Acknowledged = try kv_bucket:put(Bucket, {Id, N}, N) of
         ok -> N
@@ -161,7 +161,7 @@ starts_that_are_cut_leave_one_process_each(Config) ->
         Started = lists:append([Pids || {ok, Pids} <- [await(S) || S <- Starters]]),
         ?assertEqual(200, length(Started)),
         ?assertEqual([], [Other || Other <- Started, element(1, Other) =/= ok]),
-        %% They were linked to who started them, and end with it: all of them, and nothing is left.
+        %% All of them were linked to their starter and end with it. None is left.
         ok = kv_test:wait(fun() -> buckets() =:= Before end)
     end).
 
@@ -271,7 +271,7 @@ a_program_that_hangs_without_connection_is_killed(Config) ->
         ok = find()
     end).
 
-%% While the connection is busy no question can be sent on it.
+%% While the connection is busy, no question can be sent on it.
 a_busy_connection_is_no_silence(Config) ->
     in(Config, [{ping_interval, 50}, {ping_timeout, 3000}], fun() ->
         Everything = everything(),
@@ -323,7 +323,7 @@ a_vm_with_another_name_gets_a_new_program(Config) ->
     end),
     ok = kv_test:stop_vm(Vm).
 
-%% The user stops it so as to start it under another name.
+%% The user stops distribution in order to start it under another name.
 distribution_is_not_started_meanwhile(Config) ->
     Vm = kv_test:start_undistributed_vm(Config, []),
     kv_test:in(Vm, fun() ->
@@ -357,7 +357,7 @@ stopping_while_the_connection_is_lost_is_quick(Config) ->
 
 %%% Signals
 
-%% As systemd, Kubernetes and Heroku send it: to every process at once.
+%% systemd, Kubernetes and Heroku send the signal to every process at once.
 sigterm_to_vm_and_program_lets_terminate_read(Config) ->
     Vm = ?config(vm, Config),
     File = filename:join(?config(home, Config), "last_words"),
@@ -430,7 +430,7 @@ crowd(Buckets, Registries) ->
 
 child(Kind, N) -> list_to_atom(Kind ++ integer_to_list(N)).
 
-%% The same children, and each of them serves.
+%% The children are the same, and each of them serves.
 answers(Supervisor, Children) ->
     [ok = answer(Child) || Child <- Children],
     ?assert(is_process_alive(Supervisor)),
@@ -445,7 +445,8 @@ insist(Ask) ->
 
 %%% Helpers
 
-%% A named bucket, one without, a registry with a bucket, all with something in them; and who runs them.
+%% Starts a bucket with a name, one without, and a registry with a bucket, all of them with contents. Returns the
+%% process that runs them, too.
 everything() ->
     {ok, Named} = kv_bucket:start_link([{name, sessions}]),
     {ok, Nameless} = kv_bucket:start_link([]),

@@ -1,5 +1,5 @@
-%% @doc The C program by itself: started by hand, used from VMs that do not run the application kv. Buckets
-%% and registries are spawned on it as on any node.
+%% @doc The C program by itself: started by hand, and used from VMs that do not run the application kv. Buckets and
+%% registries are spawned on it as on any node.
 -module(kv_native_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -133,7 +133,7 @@ a_bucket_serves_its_owner_and_ends_with_it(Config) ->
         ok = kv_bucket:put(Bucket, key, value),
         exit(Owner, odd),
         ?assertEqual(odd, kv_test:down(Monitor)),
-        %% And with an owner that is gone already.
+        %% The owner has ended already.
         {_, Late} = spawn_monitor(Node, kv_bucket, init, [[{owner, Owner}]]),
         ?assertEqual(noproc, kv_test:down(Late))
     end).

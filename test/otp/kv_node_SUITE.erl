@@ -1,5 +1,5 @@
-%% @doc kv_node: its options, how a start can fail and what is said then, distribution and EPMD where there
-%% were none, the cookie, the log, and ending without leaving anything behind.
+%% @doc kv_node: its options, failures to start and their reasons, distribution and EPMD where there were none, the
+%% cookie, the log, and ending without leaving anything behind.
 -module(kv_node_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -185,7 +185,7 @@ a_failed_boot_leaves_nothing_behind(Config) ->
         ?assertMatch({error, {{program_missing, _}, _}}, start_application([{program, "/nowhere"}])),
         ?assertEqual(nonode@nohost, node()),
         ?assertEqual(Ports, erlang:ports()),
-        %% But for the server that is no part of the application.
+        %% Except for the server that is not part of the application.
         ?assertEqual([kv_nodes], [P || P <- registered(), lists:prefix("kv_", atom_to_list(P))])
     end),
     ok = kv_test:stop_vm(Vm).
@@ -270,7 +270,7 @@ short_names_work(Config) ->
     ok = kv_test:stop_vm(Vm).
 
 a_cookie_file_that_cannot_be_made_is_said(Config) ->
-    %% A file where a directory would have to be: that holds for root too.
+    %% A file where there should be a directory. That stops root, too.
     NoHome = filename:join(?config(home, Config), "file"),
     ok = file:write_file(NoHome, ""),
     Vm = kv_test:start_undistributed_vm([{home, NoHome} | Config], []),
@@ -393,7 +393,7 @@ start_and_stop_follow_each_other_quickly_under_one_name(Config) ->
             end)
          || _ <- lists:seq(1, 30)
         ],
-        %% A name that EPMD still had would cost the program its first second.
+        %% If EPMD still had the name, the program would lose its first second.
         ?assert(lists:nth(15, lists:sort(Times)) < 1000)
     end).
 
@@ -431,7 +431,7 @@ delays_grow_with_failures_and_shrink_with_uptime(_Config) ->
     ok = kv_backoff:ended(Backoff, 60000),
     ?assertEqual(0, kv_backoff:failures(Backoff)).
 
-%% Whatever the lives of the programs: kv_sup lets the node be started 20 times in 10 seconds.
+%% However long the programs live: kv_sup allows 20 starts of the node in 10 seconds.
 starts_never_come_faster_than_the_supervisor_bears(_Config) ->
     Seed = rand:seed_s(exsss, 20),
     lists:foldl(
@@ -463,7 +463,7 @@ in_vm(Config, Fun) ->
     _ = kv_test:in(Vm, Fun),
     ok = kv_test:stop_vm(Vm).
 
-%% Starts a node that is to fail, from a process that is not taken along.
+%% Starts a node that must fail, from a process that does not end with it.
 start_node(Options) ->
     process_flag(trap_exit, true),
     kv_node:start_link(Options).

@@ -1,4 +1,4 @@
-%% What waits for a peer: it is given up when it does not read, and not when it had no chance to.
+%% Output that waits for a peer: a peer that does not read is disconnected, but not one that had no chance to read.
 -module(kv_output_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -9,7 +9,7 @@
 -compile(nowarn_export_all).
 
 -define(MIB, 1048576).
-%% An eighth of the preset, so that less must be sent.
+%% An eighth of the default, so that less must be sent.
 -define(LITTLE, ["--max-queue", integer_to_list(64 * ?MIB)]).
 
 suite() ->
@@ -38,7 +38,8 @@ start(Config, Arguments) ->
     EpmdPort = integer_to_list(?config(epmd_port, Config)),
     kv_program:start(["--name", Name, "--epmd-port", EpmdPort | Arguments]).
 
-%% Runs the fun with a bucket in a VM. The program is the same at the end, and nobody was given up.
+%% Runs the fun with a bucket in a VM. Checks that the program is the same at the end, and that no peer was
+%% disconnected.
 in_vm(Config, Arguments, Fun) ->
     Program = #{name := Name} = start(Config, Arguments),
     Node = list_to_atom(Name),
@@ -51,7 +52,7 @@ in_vm(Config, Arguments, Fun) ->
     ok = kv_test:stop_vm(Vm),
     {Program, Result}.
 
-%% Kilobytes of memory that were in use at most.
+%% Returns the peak of memory in use, in kilobytes.
 peak(#{os_pid := OsPid}) ->
     {ok, Status} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/status"),
     {match, [Kilobytes]} = re:run(Status, "VmHWM:\\s+(\\d+) kB", [{capture, [1], list}]),
@@ -59,7 +60,7 @@ peak(#{os_pid := OsPid}) ->
 
 %%% One reason for many
 
-%% Each says how large the reason is that it got. A watcher has begun when it says so.
+%% Each watcher reports the size of the reason that it gets. It also reports when it has begun.
 watchers(Count, Bucket, How) ->
     Self = self(),
     Watchers = [spawn_link(fun() -> watch(Self, How, Bucket) end) || _ <- lists:seq(1, Count)],
@@ -69,7 +70,7 @@ watchers(Count, Bucket, How) ->
 watch(To, How, Bucket) ->
     _ = process_flag(trap_exit, true),
     _ = How(Bucket),
-    %% What is sent to the bucket behind the monitor comes behind it.
+    %% A message to the bucket arrives after the monitor that was sent before it.
     0 = gen_server:call(Bucket, size, 30000),
     To ! {self(), begun},
     receive
@@ -105,7 +106,7 @@ reasons_of_any_size_arrive_at_those_who_are_linked_and_those_who_monitor(Config)
         )
     end).
 
-%% With the least limit that there is. Over the limit it would be given up within two seconds.
+%% With the lowest limit. A peer over the limit would be disconnected within two seconds.
 a_reason_for_many_waits_in_one_copy(Config) ->
     Program = #{tcp_port := Port} = start(Config, ["--max-queue", integer_to_list(?MIB), "--ticktime", "8"]),
     Peer = kv_fragment_peer:connect(Port, "raw@127.0.0.1"),
@@ -129,7 +130,7 @@ downs(Peer, Parts, Reason, Left) ->
     ?assert(Got =:= Reason),
     downs(Peer, Rest, Reason, Left - 1).
 
-%% Calls that wait for resume, of callers who have no monitor: what they are told holds the reason.
+%% Calls that wait for resume, from callers without a monitor. Their answers hold the reason.
 a_thousand_kv_calls_hear_a_large_reason(Config) ->
     {Program, ok} = in_vm(Config, [], fun(Bucket) ->
         Reason = rand:bytes(?MIB),
@@ -183,7 +184,7 @@ what_waited_for_resume_waits_for_a_peer_that_does_not_read(Config) ->
     Peer = peer(Port, "raw@127.0.0.1"),
     Other = peer(Port, "other@127.0.0.1"),
     [Bucket, Second] = [kv_raw_peer:spawn_bucket(Peer) || _ <- [1, 2]],
-    %% Of a size that is copied for each.
+    %% Of a size that is copied for each peer.
     Value = rand:bytes(60000),
     ok = kv_raw_peer:call(Peer, Bucket, {put, k, Value}),
     ok = system(Peer, Bucket, suspend),
@@ -207,7 +208,7 @@ peer(Port, Name) ->
 
 %%% The limit
 
-%% Somebody else has more sent to it, in one turn, than may wait for a peer.
+%% Another process makes the node send the peer, in one turn, more than may wait for a peer.
 flood(Config, Arguments) ->
     Program = #{tcp_port := Port} = start(Config, ["--max-queue", integer_to_list(?MIB) | Arguments]),
     Peer = peer(Port, "raw@127.0.0.1"),

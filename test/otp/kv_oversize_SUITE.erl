@@ -1,6 +1,6 @@
-%% Messages over a limit cost their sender an error, and nobody anything else: from the VM that owns the program, from another
-%% node, and from plain sockets. After each the content of a second bucket and of a registry is still there, and the
-%% connections are the ones that were there before.
+%% Messages over a limit cost their sender an error, and nobody anything else: from the VM that owns the program, from
+%% another node, and from plain sockets. After each of them, the contents of a second bucket and of a registry are
+%% still there, and so are all connections.
 -module(kv_oversize_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -11,9 +11,9 @@
 -define(MAX_FRAME, 262144).
 -define(MAX_DEPTH, 1000).
 -define(DEADLINE, 10000).
-%% Larger than the limit; on an established connection a BEAM sends it in fragments.
+%% Larger than the limit. On an established connection a BEAM sends it in fragments.
 -define(HUGE, binary:copy(<<"x">>, 300000)).
-%% For processes: the limit of the VM is none that a request meets by itself.
+%% For processes: larger than any limit that the VM has of itself.
 -define(NAMES, [<<"asked">>, <<"kept">>]).
 
 suite() -> [{timetrap, {seconds, 60}}].
@@ -67,7 +67,7 @@ end_per_suite(Config) ->
     _ = kv_test:end_suite(Config),
     kv_test:end_case(Config).
 
-%% One node for all cases: what one case breaks the next one would miss.
+%% One node for all cases: damage of one case would show in the next.
 init_per_group(beam, Config) ->
     [Owner, Other] = [kv_test:start_vm(Config) || _ <- [1, 2]],
     kv_test:in(Owner, fun() ->
@@ -112,14 +112,14 @@ native(Name) ->
 
 deep(Levels) -> lists:foldl(fun(_, Term) -> [Term] end, [], lists:seq(1, Levels)).
 
-%% Runs a case in the VM that owns the program and in another, which must not see the node go. It gets the native process of a
-%% bucket; in the owner once more with its proxy.
+%% Runs a case in the VM that owns the program and in another VM, which must not see the node go. The case gets the
+%% native process of a bucket, and in the owner a second time the proxy.
 each(Config, Fun) ->
     Owner = ?config(owner, Config),
     Asked = kv_test:in(Owner, fun() -> native(<<"asked">>) end),
     Watched = fun() ->
         true = erlang:monitor_node(node(Asked), true),
-        %% So that it is the node that refuses.
+        %% So that the node itself refuses.
         ok = kv_limits:forget(node(Asked)),
         _ = kv_bucket:clear(Asked),
         Fun(Asked),
@@ -265,7 +265,7 @@ a_call_of_a_dead_process_exits_as_any_other(Config) ->
         ?assertExit({noproc, _}, gen_server:call({nobody, node(Bucket)}, {?HUGE}))
     end).
 
-%% A process of the node that is nobody's.
+%% A process of the node that has no owner.
 spawn_native(Bucket, Options) ->
     Native = spawn(node(Bucket), kv_bucket, init, [[{owner, self()} | Options]]),
     receive {ack, Native, {ok, Native}} -> Native end.
@@ -331,7 +331,7 @@ the_end_of_an_owner_ends_its_process(Config) ->
         ]
     end).
 
-%% The parent that a process tells of is its owner here.
+%% The parent that a native process reports is its owner.
 go_to_owner(Native) ->
     {status, _, _, [_, _, Parent | _]} = sys:get_status(Native),
     Parent ! go,
@@ -380,7 +380,7 @@ a_spawn_request_fails(Config) ->
         ]
     end).
 
-%% Such messages are not cut into fragments.
+%% Such messages are not sent in fragments.
 what_was_sent_before_the_connection_was_up_is_answered(Config) ->
     Bucket = kv_test:in(?config(owner, Config), fun() -> native(<<"asked">>) end),
     [
@@ -505,7 +505,7 @@ with_program(Config, Options, Fun) ->
 
 -define(SMALL, ["--max-frame", "100000", "--max-pending", "1048576", "--max-depth", "100"]).
 
-%% Both kinds of peers, each with what sends it a frame, and what reads one.
+%% Both kinds of peers, each with its functions to send and to read a frame.
 peers(#{tcp_port := Port}) ->
     {ok, Raw} = kv_raw_peer:handshake(Port, #{name => "plain@127.0.0.1"}),
     [{kv_raw_peer, Raw}, {kv_fragment_peer, kv_fragment_peer:connect(Port)}].
@@ -597,7 +597,7 @@ a_message_that_does_not_fit_is_refused_and_makes_room(Config) ->
             {Tag, kv_fragment_peer:fragments(N, Control, Payload, 65536)}
          || {N, {Tag, Control, Payload}} <- lists:zip([1, 2, 3], Requests)
         ],
-        %% All but the last fragment of each, then the last ones.
+        %% All but the last fragment of each message, then the last ones.
         [send(Peer, lists:droplast(Fragments)) || {_, Fragments} <- Messages],
         [send(Peer, lists:last(Fragments)) || {_, Fragments} <- Messages],
         [{Tag1, _}, {Tag2, _}, {Tag3, _}] = Messages,
@@ -676,7 +676,7 @@ an_integer_that_no_new_node_reads_is_refused(Config) ->
         kv_raw_peer:close(Peer)
     end).
 
-%% A call {put, key, Value} with a value in bytes that no term here has.
+%% A call {put, key, Value} whose value has bytes that no term of this VM has.
 call_with(Peer, Bucket, Value) ->
     {Tag, Control, Payload} = kv_fragment_peer:request(Peer, Bucket, {put, key, <<"$value">>}),
     <<131, Bytes/binary>> = term_to_binary(Payload),

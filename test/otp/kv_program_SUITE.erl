@@ -1,5 +1,5 @@
-%% The C program as an operating system process: how it is started, what it says on standard output,
-%% how it stands with EPMD, and how it ends. docs/native-protocol.md is what it must do.
+%% The C program as an operating system process: its start, its lines on standard output, its dealings with EPMD, and
+%% its end, as docs/native-protocol.md describes them.
 -module(kv_program_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -68,7 +68,7 @@ arguments(Config) ->
 arguments(_Config, EpmdPort) ->
     ["--name", alive() ++ "@127.0.0.1", "--epmd-port", integer_to_list(EpmdPort)].
 
-%% A name of its own for each test.
+%% Returns a name that no other test uses.
 alive() ->
     "program" ++ integer_to_list(erlang:unique_integer([positive])).
 
@@ -211,14 +211,14 @@ epmd_knows_its_port(Config) ->
 
 %% ---- ending ---------------------------------------------------------------------------------
 
-%% A port cannot close only the standard input of its program: a shell does it when told.
+%% A port cannot close only the standard input of its program, so a shell does it when told.
 the_end_of_standard_input_ends_it(Config) ->
     Script = "{ echo secret; read go; } | \"$0\" " ++ lists:join(" ", arguments(Config)),
     Program = kv_program:await_ready(kv_program:shell(lists:flatten(Script), "")),
     true = port_command(maps:get(port, Program), "go\n"),
     ?assertMatch({0, _}, kv_program:await_exit(Program)).
 
-%% Here it waits for an EPMD that accepts and says nothing.
+%% Here the program waits for an EPMD that accepts the connection and says nothing.
 the_end_of_standard_input_ends_it_before_it_is_up(Config) ->
     {ok, Mute} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
     {ok, MutePort} = inet:port(Mute),
@@ -255,8 +255,8 @@ it_ends_with_peers_connected(Config) ->
     ?assert(kv_raw_peer:is_closed(Peer, 10000)),
     ?assert(kv_raw_peer:is_closed(Stranger, 10000)).
 
-%% The shell reads the ready line and then holds the pipe without reading, while every handshake
-%% makes log lines: many times what a pipe and the queue of the program hold.
+%% The shell reads the ready line and then holds the pipe without reading, while every handshake makes log lines: many
+%% times as much as a pipe and the queue of the program hold.
 an_unread_standard_output_does_not_hang_it(Config) ->
     Fifo = filename:join(proplists:get_value(priv_dir, Config), "unread"),
     Script = [

@@ -1,5 +1,5 @@
-%% @doc Proxies: what is sent to one reaches the native process, and whichever of the two ends takes the other
-%% along with the same reason.
+%% @doc Proxies: messages to a proxy reach the native process, and if one of the two ends, the other ends with the
+%% same reason.
 -module(kv_proxy_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -168,7 +168,7 @@ every_function_of_a_bucket_has_its_answer(Config) ->
         ?assertEqual([], kv_test:mailbox())
     end).
 
-%% Maps keep keys apart by =:=, as buckets do.
+%% Maps distinguish keys by =:=, as buckets do.
 a_bucket_behaves_as_a_map(Config) ->
     in(Config, fun() ->
         {ok, Bucket} = kv_bucket:start_link(),
@@ -207,7 +207,7 @@ the_status_shows_the_native_process(Config) ->
         [{_, Proxy, _, _}] = supervisor:which_children(kv_bucket_sup),
         ?assertMatch(#{kind := bucket, native := Native, label := <<"shopping">>}, kv_test:proxy_state(Proxy)),
         ?assertMatch(#{kind := registry}, kv_test:proxy_state(kv_registry)),
-        %% The creator ends on its own, after its bucket is known.
+        %% The creator ends by itself, after its bucket is known.
         ok = kv_test:wait(fun() -> not is_map_key(creators, kv_test:proxy_state(kv_registry)) end),
         {dictionary, Dictionary} = process_info(Proxy, dictionary),
         ?assertEqual({kv_bucket, init, 1}, proplists:get_value('$initial_call', Dictionary)),
@@ -267,7 +267,7 @@ an_exit_signal_to_either_ends_both(Config) ->
 an_exit_signal_normal_is_ignored(Config) ->
     in(Config, fun() ->
         {Bucket, Native, _} = bucket(),
-        %% From a process that is not their parent; a call that follows a signal arrives after it.
+        %% From a process that is not their parent. A call that follows a signal arrives after it.
         {_, Monitor} = spawn_monitor(fun() ->
             [
                 begin
@@ -346,7 +346,7 @@ a_bucket_that_is_killed_is_not_worth_a_crash_report(Config) ->
             end
          || Reason <- [kill, shutdown, odd]
         ],
-        %% A report that was on its way would come before this one.
+        %% A report that was on its way would come before this line.
         logger:notice("the end"),
         receive
             {line, First} -> ?assertEqual({notice, <<"the end">>}, First)
@@ -354,7 +354,7 @@ a_bucket_that_is_killed_is_not_worth_a_crash_report(Config) ->
         end
     end).
 
-%% A bucket that is linked to nobody, and monitors of both its processes.
+%% Returns a bucket that is linked to nobody, and monitors of both its processes.
 bucket() ->
     {ok, Bucket} = kv_bucket:start_link(),
     true = unlink(Bucket),

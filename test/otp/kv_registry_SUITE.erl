@@ -1,5 +1,4 @@
-%% @doc Registries: names, how buckets are made for them by a supervisor, what happens when that fails, and the
-%% events.
+%% @doc Registries: names, buckets that a supervisor starts for them, failures of such starts, and events.
 -module(kv_registry_SUITE).
 
 -include_lib("common_test/include/ct.hrl").

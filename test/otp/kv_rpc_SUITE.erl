@@ -1,5 +1,5 @@
-%% @doc What tools ask of the C node by rpc, erpc and the process rex, from a real VM: functions called with what
-%% nobody sensible sends, the tree of the tab Applications, and tools that cannot work with a node that is no BEAM.
+%% @doc Calls of tools to the C node by rpc, erpc and the process rex, from a real VM: functions with absurd
+%% arguments, the tree of the tab Applications, and tools that cannot work with a node that is no BEAM.
 -module(kv_rpc_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -7,7 +7,7 @@
 
 -compile([export_all, nowarn_export_all]).
 
-%% A call that is not answered by then hangs.
+%% A call that has not been answered by then hangs.
 -define(TIMEOUT, 10000).
 
 suite() -> [{timetrap, {seconds, 120}}].
@@ -38,7 +38,7 @@ end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).
 
-%% What c_src/observe/ has.
+%% The functions of c_src/observe/.
 functions() ->
     [{erlang, is_process_alive, 1}, {erlang, node, 0}, {erlang, nodes, 0}, {erlang, processes, 0},
      {erlang, registered, 0}, {erlang, whereis, 1}, {erlang, garbage_collect, 1}, {erlang, process_info, 1},
@@ -60,7 +60,7 @@ wrong(Node) ->
 
 native_node() -> kv_node:name(kv_node:default()).
 
-%% There is a bucket, and it is as it should be.
+%% Checks that the bucket is there and intact.
 is_well() ->
     {ok, Bucket} = kv_bucket:start_link(),
     ok = kv_bucket:put(Bucket, key, value),
@@ -107,7 +107,7 @@ a_wrong_number_of_arguments_is_undef(Config) ->
                      rpc:call(Node, no, thing, lists:duplicate(100000, x)))
     end).
 
-%% rpc itself looks at the list; what it would send is sent here.
+%% rpc itself checks the list, so the test sends its message.
 arguments_that_are_no_list_are_refused(Config) ->
     in(Config, fun() ->
         Node = native_node(),
@@ -169,7 +169,7 @@ many_callers_are_answered_while_a_bucket_serves(Config) ->
 
 %%% Cases: the tree
 
-%% What observer_app_wx does: [{Box, Pid}], and what each box is below.
+%% As observer_app_wx does: returns [{Box, Pid}], and the parent of each box.
 tree(Node) ->
     {ok, Server} = rpc:call(Node, appmon_info, start_link2, [self(), self(), []]),
     gen_server:cast(Server, {self(), app, kv, true, []}),
@@ -239,7 +239,7 @@ the_window_of_a_process_shows_its_last_requests(Config) ->
         ?assertMatch([<<"call put/2, ", _/binary>> | _], Requests())
     end).
 
-%% It asks for the version of observer_backend, which only a node that can be traced may answer: see
+%% The tool asks for the version of observer_backend. Only a node that can be traced may answer: see
 %% docs/differences.md.
 etop_says_that_it_cannot_work_here(Config) ->
     tool(Config, etop, fun(Node) ->

@@ -1,4 +1,4 @@
-%% A stall is not silence: a program that was stopped, alone or with its peers, gives nobody up who was there.
+%% A stall is not silence: a program that was stopped, alone or with its peers, disconnects no peer that was there.
 -module(kv_stall_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -37,7 +37,7 @@ peer(#{tcp_port := Port}) ->
     {ok, Peer} = kv_raw_peer:handshake(Port, #{}),
     Peer.
 
-%% Stops these OS processes for a while; none stays stopped.
+%% Stops these operating system processes for a while. None stays stopped.
 stall(OsPids) ->
     try
         [ok = kv_test:signal("STOP", OsPid) || OsPid <- OsPids],
@@ -46,7 +46,7 @@ stall(OsPids) ->
         [kv_test:signal("CONT", OsPid) || OsPid <- lists:reverse(OsPids)]
     end.
 
-%% Ticks for so many milliseconds, five in a tick time.
+%% Ticks for Ms milliseconds, five times in a tick time.
 tick(_Peer, Left) when Left =< 0 ->
     ok;
 tick(Peer, Left) ->
@@ -71,7 +71,7 @@ a_peer_that_spoke_while_the_program_was_stopped_stays(Config) ->
     normal = kv_test:down(element(2, Stall)),
     ?assertEqual(yes, ping(Peer)).
 
-%% A peer that is stopped says nothing: here it says nothing for as long.
+%% A peer that is stopped says nothing. Here it says nothing for as long.
 a_peer_that_was_stopped_with_the_program_stays(Config) ->
     Program = #{os_pid := OsPid} = start(Config),
     Peer = peer(Program),

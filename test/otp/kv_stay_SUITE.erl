@@ -1,4 +1,4 @@
-%% A bucket in one's own tree: what stays, what ends, and what callers see when its node is lost and back.
+%% Buckets in the user's own tree: which ones stay and which ones end when their node is lost, and what callers see.
 -module(kv_stay_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -64,7 +64,7 @@ end_per_suite(Config) -> kv_test:end_suite(Config).
 
 init_per_testcase(_Case, Config) -> kv_test:start_with_vm(Config).
 
-%% Cases run side by side: each looks after its own program only.
+%% Cases run side by side, so each checks only its own program.
 end_per_testcase(_Case, Config) -> kv_test:end_vm(Config).
 
 in(Config, Fun) -> kv_loss:in(Config, [], Fun).
@@ -174,7 +174,7 @@ the_generation_counts_the_lives(Config) ->
             end
          || N <- [1, 2, 3]
         ],
-        %% A lost connection is no new life, and one that ended itself begins anew.
+        %% A lost connection starts no new generation. A bucket that ended itself begins with 1 again.
         ok = disconnect_and_await(),
         ?assertEqual(4, kv_bucket:generation(stays)),
         exit(kv_proxy:native(stays), kill),
@@ -352,7 +352,7 @@ functions_wait_when_they_begin_later(Config) ->
         ?assertEqual([{ok, none}, {ok, error}, {ok, none}, {ok, 2}], [await(Call) || Call <- Calls])
     end).
 
-%% The proxy may be back before the watcher of the new connection is: whoever calls then is told of the next loss by the proxy.
+%% The proxy may be back before the watcher of the new connection. Then the proxy tells callers of the next loss.
 no_call_is_forgotten_between_two_losses(Config) ->
     in(Config, fun() ->
         _ = start_own(kv_bucket, [{name, sessions}]),
@@ -473,7 +473,7 @@ requests_without_waiting_see_the_loss(Config) ->
         ?assertEqual({monitors, []}, process_info(self(), monitors))
     end).
 
-%% The tree of kv itself ends what is below it in good order; its callers are not to take that for an order.
+%% The tree of kv ends its children with reason shutdown. Callers must see the loss, and not an orderly end.
 no_caller_sees_a_shutdown(Config) ->
     in(Config, fun() ->
         ok = kv_registry:create(kv_registry, <<"shopping">>),
@@ -519,7 +519,7 @@ filling_comes_before_whatever_waited(Config) ->
         timer:sleep(50),
         ok = bring_back(Program),
         ?assertEqual({ok, {2, 101}}, await(Waiting)),
-        %% A lost connection loses nothing, so nothing is filled.
+        %% A lost connection loses no values, so nothing is filled.
         ok = disconnect_and_await(),
         ?assertEqual(2, kv_bucket:get(sessions, life))
     end).
@@ -554,7 +554,7 @@ fill_refuses(_Bucket) -> {error, no_data}.
 fill_exits(_Bucket) -> exit(no_luck).
 fill_from_a_lost_node(_Bucket) -> exit({{nodedown, nobody@nowhere}, lost}).
 
-%% As one does who knows the bucket by its name.
+%% For a caller who knows the bucket by its name.
 fill_by_name(_Bucket) -> kv_bucket:put(sessions, filled, by_name).
 
 fill_once(_Bucket, Switch) ->
@@ -610,7 +610,7 @@ what_is_away_stops_at_once(Config) ->
         ok = bring_back(Program)
     end).
 
-%% The first of them notices, and the node is known to be silent.
+%% The first proxy notices, and from then on the node is known to be silent.
 what_hangs_is_not_waited_for(Config) ->
     in(Config, [{ping_interval, 50}, {ping_timeout, 20000}], fun() ->
         {ok, Supervisor} = supervisor:start_link(kv_test_sup, []),

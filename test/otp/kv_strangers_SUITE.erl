@@ -1,5 +1,5 @@
-%% Strangers do not keep others out, however many they are: handshakes that take their time beside a flood of
-%% connections, and with hardly any descriptors.
+%% Strangers do not keep others out, however many they are: slow handshakes beside a flood of connections, with hardly
+%% any descriptors.
 -module(kv_strangers_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -10,9 +10,9 @@
 -compile(nowarn_export_all).
 
 -define(HONEST, 40).
-%% Milliseconds that the honest are away.
+%% How far away the honest peers are, in milliseconds.
 -define(AWAY, 200).
-%% At most, of each of the four that flood.
+%% The most connections of each of the four peers that flood.
 -define(CONNECTS, 20000).
 
 suite() ->
@@ -43,8 +43,8 @@ start(Config) ->
 
 %%% A flood
 
-%% Connects again and again from these addresses, until it is stopped; more are open than the program keeps. The
-%% number of connects is bounded.
+%% Connects again and again from these addresses, until it is stopped. More connections are open than the program
+%% keeps. The number of connects is limited.
 flood(Port, Addresses, First) ->
     Self = self(),
     Flooders = [
@@ -65,7 +65,7 @@ stop_flood(Flooders) ->
     ],
     lists:sum(Counts).
 
-%% When all four are half full the places of strangers are taken, and the honest may come.
+%% When all four are half full, the places of strangers are taken, and the honest peers may come.
 flooder(Port, Addresses, First, Open, Left, Parent) when length(Open) =:= 400, Parent =/= none ->
     Parent ! {self(), half_full},
     flooder(Port, Addresses, First, Open, Left, none);
@@ -98,13 +98,13 @@ addresses() -> [{127, 0, 1, N} || N <- lists:seq(1, 20)].
 
 %%% The honest
 
-%% All at once: whether each was let in.
+%% Connects all at once. Returns for each peer whether it was let in.
 honest(Port, Count) ->
     Self = self(),
     Pids = [spawn_link(fun() -> Self ! {self(), slow_handshake(Port, N)} end) || N <- lists:seq(1, Count)],
     [receive {Pid, Result} -> Result end || Pid <- Pids].
 
-%% As a node does that is that far away: what it sends next comes so much later.
+%% As a node that is far away: each of its messages comes so much later.
 slow_handshake(Port, N) ->
     timer:sleep(N * 10),
     Options = #{name => "honest" ++ integer_to_list(N) ++ "@127.0.0.1"},
@@ -158,7 +158,7 @@ name_first(Port, N) ->
     {ok, "ok"} = kv_raw_peer:recv_status(Socket),
     {Socket, Options}.
 
-%% The program stands still while they come, so that it accepts all of them before it reads of one.
+%% The program is stopped while they connect, so that it accepts all of them before it reads from one.
 a_name_that_is_there_already_is_read_before_its_stranger_goes(Config) ->
     #{tcp_port := Port, os_pid := OsPid} = start(Config),
     First = [connect_from({127, 0, 1, 1}, Port) || _ <- lists:seq(1, 200)],

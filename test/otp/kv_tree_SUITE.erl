@@ -1,4 +1,4 @@
-%% @doc Looking at what runs: info, top and tree, from every node, and what Observer and its like see of the proxies.
+%% @doc kv:info, kv:top and kv:tree, from every node; and what Observer and similar tools see of the proxies.
 -module(kv_tree_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -154,7 +154,7 @@ a_node_tells_what_is_on_it(Config) ->
         ?assertExit({{nodedown, 'no@127.0.0.1'}, _}, kv:info('no@127.0.0.1'))
     end).
 
-%% A node with such a process: this VM, with a module that answers as a C node does.
+%% The node with such a process is this VM, with a module that answers as a C node does.
 a_process_with_a_label_is_no_registry_for_that(Config) ->
     in(Config, fun() ->
         ok = application:stop(kv),
@@ -300,7 +300,7 @@ colours_are_printed_when_asked_for(Config) ->
         _ = bucket(<<"shopping">>),
         {ok, Coloured} = printed(unicode, fun() -> kv:tree([{colours, true}]) end),
         ?assert(occurrences("\e[32m\"shopping\"\e[0m", Coloured) =:= 1),
-        %% What runs this is no terminal.
+        %% The group leader of this process is not a terminal.
         {ok, Plain} = printed(unicode, fun() -> kv:tree() end),
         ?assertEqual(nomatch, string:find(Plain, "\e"))
     end).
@@ -361,7 +361,7 @@ a_hung_node_does_not_keep_anybody_waiting(Config) ->
         Native = bucket(<<"shopping">>),
         OsPid = kv_node:os_pid(),
         ok = kv_test:signal("STOP", OsPid),
-        %% The limit is that of kv: it is said, rather than measured, that it ends.
+        %% kv has a time limit of its own. The test checks that the call returns, not how fast.
         ?assertExit({timeout, {kv, info, [Native]}}, kv:info(Native)),
         ok = kv_test:signal("CONT", OsPid),
         ?assertMatch(#{size := 0}, kv:info(Native)),
@@ -418,7 +418,7 @@ names_are_given_to_so_many_buckets_and_no_more(Config) ->
         Atoms = erlang:system_info(atom_count),
         _ = [bucket(name(I)) || I <- lists:seq(11, 500)],
         ?assertEqual(Atoms, erlang:system_info(atom_count)),
-        %% A restart of all of it does not begin to count anew.
+        %% A restart of the whole tree does not reset the counter.
         ok = application:stop(kv),
         ok = kv_test:start_kv([{observer_names, 3}]),
         _ = [bucket(name(I)) || I <- lists:seq(501, 510)],
@@ -469,7 +469,7 @@ state_and_dictionary_show_what_the_bucket_is_made_of(Config) ->
         ?assertEqual(Native, element(3, sys:get_state(Proxy, 200)))
     end).
 
-%% Observer makes links of the pids in what it shows whole: observer_html_lib.erl, all_or_expand/2.
+%% Observer makes links of the pids in a term that it shows in full: observer_html_lib.erl, all_or_expand/2.
 whole(Term) ->
     ?assertEqual(io_lib:format("~tP", [Term, 100]), io_lib:format("~tP", [Term, 8])).
 
@@ -495,8 +495,8 @@ the_state_of_a_hung_bucket_is_what_was_known_last(Config) ->
         ?assertEqual(3, kv_bucket:size(Proxy))
     end).
 
-%% As LiveDashboard does it: from the master of the application over its supervisor, by links, asking each process for
-%% its links, dictionary and name; process_info/2 is badarg for a process of another node.
+%% As LiveDashboard does: it starts at the master of the application, follows links, and asks each process for its
+%% links, dictionary and name. process_info/2 raises badarg for a process of another node.
 a_walk_over_the_tree_of_the_application_crashes_nowhere(Config) ->
     in(Config, fun() ->
         Natives = [bucket(name(I)) || I <- lists:seq(1, 5)],
@@ -538,7 +538,7 @@ buckets_in_a_stock_supervisor_are_counted(Config) ->
         Monitor = monitor(process, whereis(first)),
         exit(kv_proxy:native(first), kill),
         killed = kv_test:down(Monitor),
-        %% It has a name, and is restarted.
+        %% The child has a name, and is restarted.
         ok = kv_test:wait(fun() -> is_pid(whereis(first)) end),
         ?assertEqual([{specs, 3}, {active, 3}, {supervisors, 0}, {workers, 3}], supervisor:count_children(Supervisor)),
         _ = walk([Supervisor], #{self() => true}),
@@ -551,7 +551,7 @@ init(Strategy) -> {ok, {#{strategy => Strategy}, []}}.
 
 name(I) -> iolist_to_binary(["bucket ", integer_to_list(I)]).
 
-%% The native process of a bucket that the registry makes.
+%% Returns the native process of a bucket that the registry creates.
 bucket(Name) ->
     ok = kv_registry:create(kv_registry, Name),
     {ok, Bucket} = kv_registry:lookup(kv_registry, Name),
@@ -564,7 +564,7 @@ without_labels(Config, Fun) ->
 
 registered_name(Pid) -> process_info(Pid, registered_name).
 
-%% The names in the boxes that Observer draws: observer_app_wx.erl asks appmon_info for them.
+%% Returns the names in the boxes that Observer draws: observer_app_wx.erl asks appmon_info for them.
 boxes() ->
     {ok, Appmon} = appmon_info:start_link2(self(), self(), []),
     gen_server:cast(Appmon, {self(), app, kv, true, []}),
@@ -575,12 +575,12 @@ boxes() ->
 
 occurrences(Part, Text) -> length(string:split(Text, Part, all)) - 1.
 
-%% The tree as text.
+%% Returns the tree as text.
 tree(Options) ->
     {ok, Text} = printed(unicode, fun() -> kv:tree(Options) end),
     Text.
 
-%% What a fun returns and prints.
+%% Returns the value of a fun, and what it prints.
 printed(Encoding, Fun) ->
     Self = self(),
     Leader = spawn_link(fun() -> leader(Encoding, Self, []) end),

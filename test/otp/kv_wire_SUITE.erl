@@ -1,5 +1,5 @@
-%% What the C node does with the bytes of a peer: frames, ticks, a peer that does not read, and
-%% everything a peer can get wrong, over plain sockets against the real program.
+%% Frames, ticks, a peer that does not read, and everything that a peer can get wrong, over plain sockets against the
+%% real program.
 -module(kv_wire_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -142,8 +142,8 @@ truncated(Program, Bytes) ->
     ok = kv_raw_peer:send_bytes(Peer, Bytes),
     kv_raw_peer:close(Peer).
 
-%% Some of these are still good frames, and end the process that they are for; so the number of the
-%% one that must live is more than one bit away from that.
+%% Some of these frames are still valid, and end the process that they are for. So the number of the process that must
+%% live differs in more than one bit.
 a_changed_byte_anywhere_in_a_frame_leaves_the_node_alive(Config) ->
     Program = start(Config),
     Good = peer(Program, "good@127.0.0.1"),
@@ -201,7 +201,7 @@ a_claimed_length_takes_no_memory(Config) ->
     ?assertEqual(yes, kv_raw_peer:ping(Good)),
     ?assert(resident(Program) - Before < 100 * 1024).
 
-%% Kilobytes of memory in use.
+%% Returns the memory in use, in kilobytes.
 resident(#{os_pid := OsPid}) ->
     {ok, Status} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/status"),
     {match, [Kilobytes]} = re:run(Status, "VmRSS:\\s+(\\d+) kB", [{capture, [1], list}]),
@@ -217,7 +217,7 @@ a_silent_peer_gets_ticks_and_is_dropped(Config) ->
     Line = kv_program:await_line(Program, "log warning"),
     ?assertMatch({match, _}, re:run(Line, "raw@127\\.0\\.0\\.1.*nothing was heard")).
 
-%% Eight ticks of ours are two tick times.
+%% Eight of the peer's ticks are two tick times.
 a_peer_that_ticks_stays(Config) ->
     Peer = peer(start(Config, ["--ticktime", "3"])),
     [tick_for_tick(Peer) || _ <- lists:seq(1, 8)],
@@ -227,11 +227,11 @@ tick_for_tick(Peer) ->
     ?assertEqual(tick, kv_raw_peer:recv_frame(Peer, 10000)),
     ok = kv_raw_peer:send_bytes(Peer, <<0:32>>).
 
-%% With this tick time no tick of the node's own comes during the test.
+%% With this tick time, the node sends no tick of its own during the test.
 a_tick_is_answered_when_nothing_was_sent_since_the_last(Config) ->
     Peer = peer(start(Config, ["--ticktime", "86400"])),
     Tick = fun() -> ok = kv_raw_peer:send_bytes(Peer, <<0:32>>) end,
-    %% The acknowledgement of the handshake was sent since: no answer to the first.
+    %% The node has sent the acknowledgement of the handshake since, so it does not answer the first tick.
     Tick(),
     Tick(),
     ?assertEqual(tick, kv_raw_peer:recv_frame(Peer, 10000)),
@@ -249,14 +249,14 @@ a_peer_that_reads_late_gets_everything(Config) ->
     Value = binary:copy(<<"v">>, 1 bsl 20),
     ok = kv_raw_peer:call(Peer, Bucket, {put, k, Value}),
     Tags = [kv_raw_peer:send_call(Peer, Bucket, {get, k}) || _ <- lists:seq(1, 200)],
-    %% Over the mark at which the node waits for its peer; others are served meanwhile.
+    %% Over the mark at which the node waits for its peer. The node serves others meanwhile.
     Other = peer(Program, "other@127.0.0.1"),
     ?assertEqual(yes, kv_raw_peer:ping(Other)),
     ?assert(resident(Program) < 100 * 1024),
     [?assertEqual(Value, kv_raw_peer:recv_reply(Peer, Tag)) || Tag <- Tags],
     ok.
 
-%% What it asks for itself waits until it reads; here somebody else has answers sent to it.
+%% The answers to the peer's own requests wait until it reads. Here another process makes the node send it answers.
 a_peer_that_does_not_read_is_dropped_at_max_queue(Config) ->
     Program = start(Config, ["--max-queue", "1048576"]),
     Other = peer(Program, "other@127.0.0.1"),

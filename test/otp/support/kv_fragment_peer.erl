@@ -1,5 +1,5 @@
-%% What kv_raw_peer is, for a connection with fragments: frames have a header, terms have no version
-%% byte, and a message may come in parts.
+%% A raw peer (kv_raw_peer) with fragments: frames have a header, terms have no version byte, and a message may arrive
+%% in parts.
 -module(kv_fragment_peer).
 
 -export([connect/1, connect/2, connect/3, frame/1, frame/2, fragments/4, first/4, other/3]).
@@ -13,14 +13,14 @@
     | {first, Sequence :: pos_integer(), Id :: pos_integer(), tuple(), binary()}
     | {other, Sequence :: pos_integer(), Id :: pos_integer(), binary()}
     | {error, term()}.
-%% Messages of which some fragments have come, by sequence.
+%% Messages of which some fragments have arrived, by sequence.
 -type parts() :: #{pos_integer() => {tuple(), pos_integer(), iodata()}}.
 
 -define(DEADLINE, 30000).
 -define(FRAGMENTS, 16#800000).
 -define(NAME, "raw@127.0.0.1").
 
-%% A peer that offers what OTP 25 does.
+%% Connects a peer that offers the flags of OTP 25.
 -spec connect(inet:port_number()) -> kv_raw_peer:peer().
 connect(Port) ->
     connect(Port, ?NAME).
@@ -29,7 +29,7 @@ connect(Port) ->
 connect(Port, Name) ->
     connect(Port, Name, 0).
 
-%% More: flags that OTP 25 does not offer.
+%% The same, with further flags.
 -spec connect(inet:port_number(), string(), non_neg_integer()) -> kv_raw_peer:peer().
 connect(Port, Name, More) ->
     Flags = kv_raw_peer:all_flags() bor ?FRAGMENTS bor More,
@@ -49,7 +49,7 @@ frame(Control) ->
 frame(Control, Payload) ->
     with_length([<<131, 68, 0>>, bare(Control), bare(Payload)]).
 
-%% A message in frames of at most Size bytes of payload each; the first has none.
+%% A message in frames of at most Size bytes of payload each; the first frame has no payload.
 -spec fragments(pos_integer(), tuple(), term(), pos_integer()) -> [binary()].
 fragments(Sequence, Control, Payload, Size) ->
     Parts = cut(bare(Payload), Size),
@@ -109,7 +109,7 @@ split(Terms) ->
 payload(<<>>) -> none;
 payload(Bytes) -> binary_to_term(<<131, Bytes/binary>>).
 
-%% The next message that is whole.
+%% Returns the next whole message.
 -spec recv_message(kv_raw_peer:peer(), parts()) -> {tuple(), term(), parts()}.
 recv_message(Peer, Parts) ->
     case recv_frame(Peer, ?DEADLINE) of
@@ -137,7 +137,7 @@ taken(Peer, Sequence, _Id, Part, Parts) ->
 self_pid(#{name := Name, creation := Creation}) ->
     kv_raw_peer:pid(Name, 1, Creation).
 
-%% The pid of a new bucket.
+%% Returns the pid of a new bucket.
 -spec spawn_bucket(kv_raw_peer:peer()) -> pid().
 spawn_bucket(Peer) ->
     Self = self_pid(Peer),
@@ -147,7 +147,7 @@ spawn_bucket(Peer) ->
     true = is_pid(Bucket),
     Bucket.
 
-%% The tag, and the control message and the payload that make a call of it.
+%% Returns the tag, the control message and the payload of a call.
 -spec request(kv_raw_peer:peer(), pid(), term()) -> {reference(), tuple(), term()}.
 request(Peer, To, Request) ->
     Tag = make_ref(),
@@ -160,7 +160,7 @@ send_call(Peer, To, Request) ->
     ok = kv_raw_peer:send_bytes(Peer, frame(Control, Payload)),
     Tag.
 
-%% As gen_server:call/2, without a monitor; nothing else may be under way.
+%% Calls as gen_server:call/2 does, without a monitor. No other call may be under way.
 -spec call(kv_raw_peer:peer(), pid(), term()) -> term().
 call(Peer, To, Request) ->
     Tag = send_call(Peer, To, Request),

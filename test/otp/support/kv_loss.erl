@@ -1,6 +1,6 @@
-%% @doc What the suites share that are about losing a node: the program, or the connection to it.
+%% @doc Shared by the suites that lose a node: its program, or the connection to it.
 %%
-%% All of it runs in the VM that owns the program, but for away_program/1.
+%% All functions but away_program/1 run in the VM that owns the program.
 -module(kv_loss).
 
 -include_lib("common_test/include/ct.hrl").
@@ -21,7 +21,7 @@ in(Config, Environment, Fun) ->
         Result
     end, 95000).
 
-%% The same; but kv goes on, and what the fun starts lives until the VM stops.
+%% The same, but kv goes on, and processes that the fun starts live until the VM stops.
 keeping(Config, Environment, Fun) ->
     kv_test:in(?config(vm, Config), fun() ->
         ok = kv_test:start_kv(Environment),
@@ -34,7 +34,7 @@ keeping(Config, Environment, Fun) ->
         receive {Keeper, Result} -> Result end
     end).
 
-%% A bucket or a registry in a supervisor of its own, of default intensity.
+%% Starts a bucket or a registry below a supervisor of its own, of default intensity.
 start_own(Module, Options) ->
     {ok, Supervisor} = supervisor:start_link(kv_test_sup, []),
     {ok, Pid} = supervisor:start_child(Supervisor, Module:child_spec(Options)),
@@ -57,7 +57,7 @@ await({_Pid, Monitor}) ->
     after ?DEADLINE -> error(no_answer)
     end.
 
-%% Waits for a program, which may have been killed a moment ago, and kills it.
+%% Waits for a program, because its predecessor may have been killed a moment ago, and kills it.
 kill() ->
     case kv_test:wait(fun() -> try {os_pid, kv_node:os_pid()} catch exit:_ -> false end end, ?DEADLINE) of
         {os_pid, OsPid} -> _ = os:cmd("kill -KILL " ++ integer_to_list(OsPid) ++ " 2>&1"), ok
@@ -87,7 +87,7 @@ is_up() ->
         _ -> false
     end.
 
-%% Loses the connection for as long as find/0 is not called: nobody connects with a wrong cookie.
+%% Loses the connection until find/0 is called: with a wrong cookie nobody can connect.
 lose() ->
     Node = kv_node:name(),
     true = erlang:set_cookie(Node, wrong),
@@ -103,14 +103,15 @@ buckets() ->
     {kv_totals, Buckets, _, _, _} = gen_server:call({net_kernel, kv_node:name()}, kv_totals),
     Buckets.
 
-%% A copy of the program, so that it can be taken away while the original serves others.
+%% Returns a copy of the program that can be taken away while the original serves other suites.
 away_program(Config) ->
     Program = filename:join(?config(home, Config), "kv_node"),
     {ok, _} = file:copy(kv_test:program(), Program),
     ok = file:change_mode(Program, 8#755),
     Program.
 
-%% When it returns everybody has heard of the loss: kv_node may hear of the end of the program before the connection is lost.
+%% Returns once all processes have noticed the loss: kv_node may see the end of the program before the connection is
+%% lost.
 take_away(Program) ->
     Node = kv_node:name(),
     ok = file:rename(Program, Program ++ ".away"),

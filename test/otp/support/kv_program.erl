@@ -1,5 +1,5 @@
-%% Runs the C program, and EPMD, as a test wants them: every one of them ends with its owner, because
-%% each has a pipe to it on standard input.
+%% Runs the C program and EPMD for tests. Each of them ends with its owner, because the owner holds the pipe to its
+%% standard input.
 -module(kv_program).
 
 -export([start/1, start/2, run/2, shell/2, await_ready/1, await_line/2, await_exit/1, stop/1]).
@@ -22,7 +22,7 @@
 
 %% ---- the program ----------------------------------------------------------------------------
 
-%% KV_NODE_PROGRAM lets the tests run against another build: one with sanitizers, say.
+%% KV_NODE_PROGRAM lets the tests run against another build, such as one with sanitizers.
 -spec program() -> file:filename().
 program() ->
     case os:getenv("KV_NODE_PROGRAM") of
@@ -30,7 +30,7 @@ program() ->
         Path -> Path
     end.
 
-%% Started and ready, with the cookie "secret".
+%% Starts the program with the cookie "secret", and waits until it is ready.
 -spec start([string()]) -> program().
 start(Arguments) ->
     start(Arguments, "secret\n").
@@ -39,12 +39,12 @@ start(Arguments) ->
 start(Arguments, Input) ->
     await_ready(run(Arguments, Input)).
 
-%% Started; what it prints is for await_line/2 and await_exit/1.
+%% Starts the program. Its output is for await_line/2 and await_exit/1.
 -spec run([string()], iodata()) -> program().
 run(Arguments, Input) ->
     open({spawn_executable, program()}, [{args, Arguments}], Input).
 
-%% A shell that runs a script in which $0 is the program.
+%% Starts a shell that runs a script in which $0 is the program.
 -spec shell(string(), iodata()) -> program().
 shell(Script, Input) ->
     open({spawn_executable, "/bin/sh"}, [{args, ["-c", Script, program()]}], Input).
@@ -73,7 +73,7 @@ await_ready(Program) ->
         version => Version
     }.
 
-%% The next line that contains Part; lines before it are dropped.
+%% Returns the next line that contains Part, and drops the lines before it.
 -spec await_line(program(), string()) -> string().
 await_line(#{port := Port} = Program, Part) ->
     receive
@@ -88,7 +88,7 @@ await_line(#{port := Port} = Program, Part) ->
     after ?DEADLINE -> error({no_line, Part})
     end.
 
-%% The exit status and the last line, if there was any.
+%% Returns the exit status and the last line, if there was one.
 -spec await_exit(program()) -> {integer(), string()}.
 await_exit(Program) ->
     await_exit(Program, "").
@@ -100,7 +100,7 @@ await_exit(#{port := Port} = Program, Last) ->
     after ?DEADLINE -> error({still_running, Last})
     end.
 
-%% Lets go of the program and waits until it is gone.
+%% Closes the port of the program and waits until the program is gone.
 -spec stop(program()) -> ok.
 stop(#{port := Port, os_pid := OsPid}) ->
     ok = close(Port),
@@ -125,7 +125,7 @@ kill(OsPid, Signal) ->
     "" = os:cmd("kill -" ++ Signal ++ " " ++ integer_to_list(OsPid)),
     ok.
 
-%% Asks until the answer is true; an event that nobody announces.
+%% Polls until Condition returns true.
 -spec until(fun(() -> boolean())) -> ok.
 until(Condition) ->
     until(Condition, erlang:monotonic_time(millisecond) + ?DEADLINE).
@@ -148,7 +148,7 @@ until(Condition, Deadline) ->
 start_epmd() ->
     start_epmd(free_port()).
 
-%% An EPMD of its own, which ends with this VM at the latest; it answers when this returns.
+%% Starts an EPMD that ends with this VM at the latest. Returns once it answers.
 -spec start_epmd(inet:port_number()) -> epmd().
 start_epmd(Port) ->
     Caller = self(),
@@ -191,7 +191,7 @@ epmd_answers(Port) ->
             false
     end.
 
-%% What EPMD at that port says of a node: its port, or unknown. Also unknown when there is no EPMD.
+%% Returns the port that an EPMD has for a node, or unknown if it has none or does not answer.
 -spec epmd_port_of(inet:port_number(), string()) -> inet:port_number() | unknown.
 epmd_port_of(EpmdPort, Alive) ->
     case gen_tcp:connect({127, 0, 0, 1}, EpmdPort, [binary, {active, false}]) of

@@ -1,5 +1,5 @@
-%% A distribution peer that is nothing but a socket: it speaks the handshake as initiator, step by
-%% step, and sends and receives frames. So tests can say to the C node what no BEAM ever would.
+%% A distribution peer that is nothing but a socket. It speaks the handshake as initiator, step by step, and sends and
+%% receives frames. So tests can send the C node what no BEAM would send.
 -module(kv_raw_peer).
 
 -export([
@@ -47,7 +47,7 @@
 -define(DEADLINE, 10000).
 -define(FLAGS, 16#D075F7FBC).
 
-%% What OTP 25 offers, but for fragments: frames are of the form that frame/2 makes.
+%% The flags of OTP 25 without fragments: frames have the form that frame/2 makes.
 -spec all_flags() -> non_neg_integer().
 all_flags() ->
     ?FLAGS.
@@ -61,8 +61,8 @@ connect(Port) ->
     ),
     Socket.
 
-%% The whole handshake. Options: name, cookie, flags, creation; form: new, or old for the 'n'
-%% message. The answer is a peer, or where it ended and why.
+%% Performs the whole handshake. Options: name, cookie, flags, creation, form (new, or old for the 'n' message).
+%% Returns a peer, or the step that failed and why.
 -spec handshake(inet:port_number(), map()) -> {ok, peer()} | {error, {atom(), term()}}.
 handshake(Port, Options) ->
     Socket = connect(Port),
@@ -76,7 +76,7 @@ handshake(Port, Options) ->
         {error, Reason} -> {error, {status, Reason}}
     end.
 
-%% What comes after the status.
+%% Performs the steps after the status.
 -spec finish(gen_tcp:socket(), map()) -> {ok, peer()} | {error, {atom(), term()}}.
 finish(Socket, Options) ->
     case recv_challenge(Socket) of
@@ -121,7 +121,7 @@ complement(Socket, #{form := old} = Options) ->
 complement(_Socket, _Options) ->
     ok.
 
-%% A handshake message; the node may have closed the socket already.
+%% Sends a handshake message. The node may have closed the socket already.
 -spec send_message(gen_tcp:socket(), iodata()) -> ok.
 send_message(Socket, Message) ->
     _ = gen_tcp:send(Socket, [<<(iolist_size(Message)):16>>, Message]),
@@ -199,7 +199,7 @@ frame(Control, Payload) ->
 with_length(Bytes) ->
     <<(byte_size(Bytes)):32, Bytes/binary>>.
 
-%% The next frame: tick, or the control message and its payload (none when there is none).
+%% Returns the next frame: tick, or the control message and its payload (none if there is none).
 -spec recv_frame(peer(), timeout()) -> tick | {tuple(), term()} | {error, term()}.
 recv_frame(#{socket := Socket}, Timeout) ->
     case gen_tcp:recv(Socket, 4, Timeout) of
@@ -218,7 +218,7 @@ recv_frame(#{socket := Socket}, Timeout) ->
 payload(<<>>) -> none;
 payload(Bytes) -> binary_to_term(Bytes).
 
-%% The next frame that is no tick.
+%% Returns the next frame that is not a tick.
 -spec recv_control(peer(), timeout()) -> {tuple(), term()} | {error, term()}.
 recv_control(Peer, Timeout) ->
     case recv_frame(Peer, Timeout) of
@@ -226,7 +226,7 @@ recv_control(Peer, Timeout) ->
         Other -> Other
     end.
 
-%% Whether the node closes the connection within that time; what it still sends is skipped.
+%% Returns true if the node closes the connection within that time. Skips data that the node still sends.
 -spec is_closed(peer() | gen_tcp:socket(), timeout()) -> boolean().
 is_closed(#{socket := Socket}, Timeout) ->
     is_closed(Socket, Timeout);
@@ -239,7 +239,7 @@ is_closed(Socket, Timeout) ->
 
 %% ---- what a caller does ---------------------------------------------------------------------
 
-%% A pid of any node, also of one that does not exist.
+%% Makes a pid of any node, whether or not it exists.
 -spec pid(string(), non_neg_integer(), non_neg_integer()) -> pid().
 pid(Node, Id, Creation) ->
     Length = length(Node),
@@ -250,7 +250,7 @@ pid(Node, Id, Creation) ->
 self_pid(#{name := Name, creation := Creation}) ->
     pid(Name, 1, Creation).
 
-%% As net_adm:ping/1, once connected: yes, or what came instead.
+%% As net_adm:ping/1 on a connected node: returns yes, or what came instead.
 -spec ping(peer()) -> term().
 ping(#{name := Name} = Peer) ->
     Tag = make_ref(),
@@ -260,7 +260,7 @@ ping(#{name := Name} = Peer) ->
         {error, Reason} -> {error, Reason}
     end.
 
-%% The pid of a new bucket.
+%% Returns the pid of a new bucket.
 -spec spawn_bucket(peer()) -> pid().
 spawn_bucket(Peer) ->
     Ref = make_ref(),
@@ -270,7 +270,7 @@ spawn_bucket(Peer) ->
     true = is_pid(Bucket),
     Bucket.
 
-%% As gen_server:call/2, without a monitor.
+%% Calls as gen_server:call/2 does, without a monitor.
 -spec call(peer(), pid(), term()) -> term().
 call(Peer, To, Request) ->
     recv_reply(Peer, send_call(Peer, To, Request)).

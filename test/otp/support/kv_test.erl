@@ -1,8 +1,8 @@
-%% @doc What the suites share: real VMs with an EPMD of their own, waiting for events with a deadline, and
-%% the check that no operating system process is left behind.
+%% @doc Shared by the suites: real VMs with an EPMD of their own, waiting for events with a deadline, and the check
+%% that no operating system process is left behind.
 %%
-%% Every VM is started by `peer', controlled over its standard input and output. So the node that runs the
-%% tests takes no part in distribution, and a VM can be halted, stopped or killed without losing the suite.
+%% Every VM is started by `peer' and controlled over its standard input and output. So the node that runs the tests
+%% takes no part in distribution, and a VM can be halted, stopped or killed without losing the suite.
 -module(kv_test).
 
 -export([start_suite/1, end_suite/1, start_case/1, end_case/1]).
@@ -18,8 +18,8 @@
 
 %%% Suites and cases
 
-%% An EPMD on a port of its own. The shell between us and it is a leash: EPMD ends when our end of its
-%% standard input does, however this VM ends.
+%% Starts an EPMD on a port of its own. The shell between this VM and EPMD is a leash: EPMD ends when the standard
+%% input of the shell does, however this VM ends.
 start_suite(Config) ->
     Port = free_port(),
     Leash = spawn(fun() -> leash(Port) end),
@@ -46,13 +46,13 @@ end_suite(Config) ->
     Port = ?config(epmd_port, Config),
     wait(fun() -> not is_listening(Port) end).
 
-%% Each case gets a directory of its own, which is also the home of its VMs, with a cookie file in it.
+%% Gives each case a directory of its own. It is also the home of its VMs, with a cookie file in it.
 start_case(Config) ->
     Home = filename:join(?config(priv_dir, Config), "home-" ++ integer_to_list(erlang:unique_integer([positive]))),
     ok = filelib:ensure_dir(filename:join(Home, "file")),
     [{home, Home} | Config].
 
-%% Fails a case that leaves a C program running, after ending it.
+%% Fails a case that leaves a C program running, after killing the program.
 end_case(Config) ->
     try wait(fun() -> programs(Config) =:= [] end, 5000) of
         ok -> ok
@@ -63,7 +63,7 @@ end_case(Config) ->
             {fail, {left_running, Left}}
     end.
 
-%% A case with a VM, as `vm' in its configuration.
+%% Starts a case with a VM, as `vm' in its configuration.
 start_with_vm(Config0) ->
     Config = start_case(Config0),
     [{vm, start_vm(Config)} | Config].
@@ -71,7 +71,7 @@ start_with_vm(Config0) ->
 start_with_kv(Config) ->
     start_with_kv(Config, []).
 
-%% A case with a VM in which kv runs, with these values in its environment.
+%% Starts a case with a VM in which kv runs, with these values in its environment.
 start_with_kv(Config0, Environment) ->
     Config = start_with_vm(Config0),
     ok = in(?config(vm, Config), fun() -> start_kv(Environment) end),
@@ -82,12 +82,13 @@ end_with_vm(Config) ->
     ok = end_vm(Config),
     end_case(Config).
 
-%% Stops the VM of a case, if it still runs. For cases that run side by side: each has programs that run for good reason.
+%% Stops the VM of a case, if it still runs. For suites whose cases run side by side, where programs of other cases
+%% are running.
 end_vm(Config) ->
     _ = [stop_vm(Vm) || {vm, Vm} <- Config, is_process_alive(Vm)],
     ok.
 
-%% The C programs that run with our EPMD: they inherited its port in their environment.
+%% Returns the C programs that use our EPMD: they have inherited its port in their environment.
 programs(Config) ->
     Ours = "ERL_EPMD_PORT=" ++ integer_to_list(?config(epmd_port, Config)),
     [
@@ -105,7 +106,7 @@ has_variable(_Variable, {error, _}) ->
 
 %%% VMs
 
-%% A VM distributed under a loopback name.
+%% Starts a VM that is distributed under a loopback name.
 start_vm(Config) ->
     start_vm(Config, []).
 
@@ -113,7 +114,7 @@ start_vm(Config, Arguments) ->
     Name = "vm" ++ integer_to_list(erlang:unique_integer([positive])) ++ "_" ++ os:getpid(),
     start_vm(Config, Arguments, #{name => Name, host => "127.0.0.1", longnames => true}).
 
-%% A VM that is not distributed.
+%% Starts a VM that is not distributed.
 start_undistributed_vm(Config, Arguments) ->
     start_vm(Config, Arguments, #{}).
 
@@ -158,13 +159,13 @@ start_kv(Environment) ->
     {ok, _} = application:ensure_all_started(kv),
     ok.
 
-%% What a proxy shows of its state in a status report.
+%% Returns the state that a proxy shows in a status report.
 proxy_state(Proxy) ->
     {status, _, _, [_, running, _, _, Misc]} = sys:get_status(Proxy),
     [State] = [State || {data, [{"State", State}]} <- Misc],
     State.
 
-%% Waits for what must come true, and gives what it came to: anything but false.
+%% Waits until Condition returns anything but false, and returns that value.
 wait(Condition) ->
     wait(Condition, ?DEADLINE).
 
@@ -182,14 +183,14 @@ wait_until(Condition, Deadline) ->
         Value -> Value
     end.
 
-%% The reason in the DOWN of a monitor.
+%% Returns the reason in the DOWN of a monitor.
 down(Monitor) ->
     receive
         {'DOWN', Monitor, process, _, Reason} -> Reason
     after ?DEADLINE -> error({no_down, Monitor})
     end.
 
-%% What has arrived so far.
+%% Returns the messages that have arrived so far.
 mailbox() ->
     receive
         Message -> [Message | mailbox()]
@@ -222,14 +223,14 @@ milliseconds(Fun) ->
 program() ->
     filename:join(code:priv_dir(kv), "kv_node").
 
-%% A shell script that stands in for the C program.
+%% Writes a shell script that replaces the C program.
 script(Config, Name, Lines) ->
     Path = filename:join(?config(home, Config), Name),
     ok = file:write_file(Path, ["#!/bin/sh\n", [[Line, "\n"] || Line <- Lines]]),
     ok = file:change_mode(Path, 8#755),
     Path.
 
-%% Whether EPMD has the name: the node is listed until EPMD has seen its connection end.
+%% Returns true if EPMD has the name. EPMD lists a node until it has seen the end of the connection to it.
 registered_in_epmd(Config, Node) ->
     [Alive, _] = string:split(atom_to_list(Node), "@"),
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, ?config(epmd_port, Config), [binary, {active, false}]),
@@ -241,13 +242,13 @@ registered_in_epmd(Config, Node) ->
         {ok, <<119, _>>} -> false
     end.
 
-%% The EPMDs that were started for a port.
+%% Returns the EPMDs that were started for a port.
 epmd_os_pids(Port) ->
     [
         list_to_integer(OsPid)
      || OsPid <- filelib:wildcard("[0-9]*", "/proc"),
         {ok, Line} <- [file:read_file("/proc/" ++ OsPid ++ "/cmdline")],
-        %% Not the VMs, which have the port in their arguments too, and may be about to end.
+        %% VMs have the port in their arguments, too, and may be about to end.
         [Program | Arguments] <- [binary:split(Line, <<0>>, [global])],
         filename:basename(Program) =:= <<"epmd">>,
         lists:member(integer_to_binary(Port), Arguments)

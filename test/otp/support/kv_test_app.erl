@@ -1,4 +1,4 @@
-%% @doc An application of somebody who uses kv: a process that reads a bucket once more when it is told to end.
+%% @doc A user's application: its process reads a bucket once more while it is being stopped.
 -module(kv_test_app).
 -behaviour(application).
 -behaviour(gen_server).
@@ -6,7 +6,7 @@
 -export([load/0]).
 -export([start/2, stop/1, init/1, handle_call/3, handle_cast/2, terminate/2]).
 
-%% @doc Makes the application known; it is started with a file name in its environment.
+%% @doc Loads the application. Its environment must have a file name when it is started.
 load() ->
     application:load(
         {application, ?MODULE, [

@@ -1,4 +1,4 @@
-%% @doc A handler of the event manager that sends every event on to a process, with a tag if it has one.
+%% @doc A handler of the event manager that forwards every event to a process, with an optional tag.
 -module(kv_test_handler).
 -behaviour(gen_event).
 

@@ -12,11 +12,11 @@ listen(Level, Wanted) ->
     ok = logger:set_primary_config(level, all),
     logger:add_handler(?MODULE, ?MODULE, #{config => {self(), Wanted}, level => Level}).
 
-%% No more lines come.
+%% Stops sending lines.
 ignore() ->
     logger:remove_handler(?MODULE).
 
-%% The lines that have come so far.
+%% Returns the lines that have arrived so far.
 heard() ->
     receive
         {line, Line} -> [Line | heard()]

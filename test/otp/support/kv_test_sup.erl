@@ -1,4 +1,4 @@
-%% A supervisor as a user has one: of default intensity, and with what is added.
+%% A user's supervisor, of default intensity, without children at first.
 -module(kv_test_sup).
 -behaviour(supervisor).
 

@@ -1,9 +1,9 @@
 %% @doc The real Observer, in a VM of its own under a virtual display, looks at the BEAM node and at the C node.
 %%
-%% One VM and one Observer for all cases, in order: as a user who goes from tab to tab. What is on the screen is
-%% read back from the widgets; the mouse is moved where Observer leaves no other way. After each case Observer is the
-%% one it was, has complained of nothing, and no window is left over. With KV_IMAGES naming a directory, pictures of
-%% the screen are left there.
+%% One VM and one Observer serve all cases, in order, as for a user who goes from tab to tab. The suite reads the
+%% contents of the screen from the widgets, and moves the mouse where Observer has no other way. After each case,
+%% Observer must be the same process, must not have complained, and must have no window left. If KV_IMAGES names a
+%% directory, the suite leaves pictures of the screen there.
 -module(kv_observer_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -15,7 +15,7 @@
 -define(HEIGHT, 620).
 %% Observer asks for the lists of the open tab every 10 s.
 -define(REFRESH, 10000).
-%% A machine may have other things to do.
+%% The machine may be busy.
 -define(PATIENCE, 40000).
 -define(MANY, 100000).
 -define(MIB, 1048576).
@@ -75,7 +75,7 @@ start(Config0) ->
     ct:pal("OTP ~ts, observer ~ts", [erlang:system_info(otp_release), kv_observer_stage:observer_version()]),
     [{nobody_looks, in(Config, fun() -> natives(C) end)} | Config].
 
-%% In the VM.
+%% Runs in the VM.
 fill() ->
     [ok = kv_registry:create(kv_registry, Name) || Name <- names()],
     [ok = kv_bucket:put(bucket(<<"shopping">>), Key, Value) || {Key, Value} <- stock()],
@@ -109,7 +109,7 @@ nothing_left_running(Config) ->
             error({left_running, Left})
     end.
 
-%% An Observer that a case has lost is none that the next ones have to do without.
+%% If a case has lost Observer, the next cases get a new one.
 init_per_testcase(_Case, Config) ->
     C = ?config(c_node, Config),
     Observer = in(Config, fun() ->
@@ -138,7 +138,7 @@ end_per_testcase(_Case, Config) ->
         {left_open, in(Config, fun left_open/0)}
     ]).
 
-%% Closes what is still open.
+%% Closes all open windows.
 left_open() ->
     kv_observer_screen:happens(fun() -> other_windows() =:= [] end),
     Titles = other_windows(),
@@ -158,7 +158,7 @@ verdict(Checks) ->
 in(Config, Fun) ->
     kv_test:in(?config(vm, Config), Fun).
 
-%% Waits in the VM, so that what is asked for need not travel.
+%% Waits in the VM, so that the condition need not travel.
 until(Config, Fun) ->
     in(Config, fun() -> kv_test:wait(Fun, ?PATIENCE) end).
 
@@ -252,7 +252,7 @@ put_megabytes(Name, Count) ->
     [ok = kv_bucket:put(bucket(Name), N, binary:copy(<<N>>, ?MIB)) || N <- lists:seq(1, Count)],
     ok.
 
-%% A bucket answers what it has deleted: not to be carried out of the VM.
+%% A bucket returns the value that it has deleted, which must not leave the VM.
 delete_megabytes(Name, Count) ->
     lists:foreach(fun(N) -> kv_bucket:delete(bucket(Name), N) end, lists:seq(1, Count)).
 
@@ -291,13 +291,13 @@ a_process_window_shows_a_bucket(Config) ->
     end),
     ?assertEqual(["Process Information", "Messages", "Dictionary", "Stack Trace", "State"], [Title || {Title, _} <- Pages]),
     [shows(proplists:get_value("State", Pages), Part) || Part <- ["shopping", "size => 5", "memory", "entries"]],
-    %% Of a long term Observer shows the beginning, and keys are in no order.
+    %% Observer shows the beginning of a long term, and keys have no order.
     Dictionary = proplists:get_value("Dictionary", Pages),
     ?assert(lists:any(fun(Key) -> contains(Dictionary, Key) end, ["eggs", "milk", "aisle", "bread"])),
     shows(proplists:get_value("Process Information", Pages), "kv_bucket:init/1"),
     shows(proplists:get_value("Stack Trace", Pages), "kv_bucket:waiting/0").
 
-%% By the mouse, on the pids among links and monitors.
+%% By mouse, on the pids among links and monitors.
 a_pid_in_a_process_window_leads_to_the_other_node_and_back(Config) ->
     in(Config, fun() ->
         {Bucket, Proxy} = {bucket(<<"shopping">>), proxy(<<"shopping">>)},
@@ -362,7 +362,7 @@ a_table_can_be_read_edited_and_deleted_from(Config) ->
     until(Config, fun() -> has(lists:append(kv_observer_driver:table_rows()), "twelve") end),
     in(Config, fun() -> kv_observer_driver:delete_row(key_row("milk")) end),
     until(Config, fun() -> kv_bucket:has_key(bucket(<<"shopping">>), <<"milk">>) =:= false end),
-    %% A row that is gone stays for one refresh more, in another colour.
+    %% A row that is gone stays for one more refresh, in another colour.
     in(Config, fun kv_observer_driver:refresh_table/0),
     until(Config, fun() -> length(kv_observer_driver:table_rows()) =:= length(stock()) - 1 end),
     ?assertEqual(length(stock()) - 1, in(Config, fun() -> kv_bucket:size(bucket(<<"shopping">>)) end)),
@@ -395,7 +395,7 @@ open_table(Config, Name) ->
     until(Config, fun() -> row_of(Name) =/= none end),
     in(Config, fun() -> kv_observer_driver:open_table(row_of(Name)) end).
 
-%% The row of the table that belongs to a bucket: the owner is in it.
+%% Returns the row of the table of a bucket: the owner is in it.
 row_of(Name) ->
     Owner = pid_to_list(bucket(Name)),
     index_of(fun(Row) -> has(Row, Owner) end, kv_observer_driver:rows()).
@@ -428,7 +428,7 @@ the_log_menu_is_refused_in_words(Config) ->
     in(Config, fun kv_observer_driver:toggle_log/0),
     ?assert(contains(in(Config, fun kv_observer_screen:close_message_box/0), "sasl")).
 
-%% All the way: a bucket is marked, Trace processes, OK, Start Trace. ttb warns that the node cannot be traced.
+%% The whole way: mark a bucket, Trace processes, OK, Start Trace. ttb warns that the node cannot be traced.
 tracing_traces_nothing_and_harms_nobody(Config) ->
     C = ?config(c_node, Config),
     in(Config, fun() -> kv_observer_driver:tab("Processes") end),
@@ -443,7 +443,7 @@ tracing_traces_nothing_and_harms_nobody(Config) ->
     ?assertEqual("Start Trace", in(Config, fun kv_observer_driver:toggle_trace/0)),
     in(Config, fun kv_observer_driver:close_trace_window/0).
 
-%%% Killing: what README says happens when ...
+%%% Killing: rows of docs/failures.md
 
 a_bucket_killed_in_processes_is_gone_everywhere(Config) ->
     Others = others(Config, <<"книги"/utf8>>),
@@ -467,7 +467,7 @@ a_proxy_killed_in_applications_takes_its_bucket_along(Config) ->
     in(Config, fun() -> kv_observer_driver:select_node(Beam) end),
     until(Config, fun() -> lists:member("kernel", kv_observer_driver:apps()) end),
     in(Config, fun() -> kv_observer_driver:pick_app("kv") end),
-    %% The tree of the C node, which has proxies, too, is drawn until that of this node has come.
+    %% Until the tree of this node has come, Observer draws the tree of the C node, which has proxies, too.
     until(Config, fun() ->
         Drawn = kv_observer_driver:pids(kv_observer_driver:tree()),
         lists:member(proxy(<<"settings">>), Drawn) andalso not lists:member(bucket(<<"settings">>), Drawn)
@@ -502,7 +502,7 @@ a_registry_killed_in_applications_starts_anew_without_buckets(Config) ->
 other_than(Known, Value) ->
     not lists:member(Value, Known) andalso Value.
 
-%% The other buckets by name, and their proxies by number.
+%% The other buckets, by name, and the number of their proxies.
 others(Config, Name) ->
     in(Config, fun() ->
         Others = lists:delete(Name, kv_registry:names(kv_registry)),
@@ -517,7 +517,7 @@ two_refreshes_later_all_is_well(Config) ->
     timer:sleep(2 * ?REFRESH + 500),
     ?assert(in(Config, fun kv_observer_driver:is_alive/0)).
 
-%% One that is closed, and one whose VM is killed.
+%% One Observer is closed, and the VM of another one is killed.
 two_observers_look_at_one_c_node(Config) ->
     C = ?config(c_node, Config),
     in(Config, fun() -> kv_observer_driver:tab("Load Charts") end),
@@ -549,7 +549,7 @@ look_from_a_second_vm(Config, Leave) ->
                 fun() -> [] = kv_observer_watch:complaints() end
             ]
         ],
-        %% Both are served at once.
+        %% Both are served at the same time.
         ?assertEqual(2, length([F || {observer_backend, fetch_stats, 2} = F <- in(Config, fun() -> natives(C) end)])),
         leave(Leave, Second)
     after
@@ -564,7 +564,7 @@ leave(kill, Vm) ->
     kv_test:gone(OsPid),
     kv_test:wait(fun() -> not is_process_alive(Vm) end).
 
-%% Buckets with labels and no proxies, made by this VM itself: what is counted is what Observer adds.
+%% Buckets with labels and without proxies, created by this VM itself: only what Observer adds counts.
 a_hundred_thousand_buckets_are_shown_without_an_atom_more(Config) ->
     C = ?config(c_node, Config),
     in(Config, fun() -> kv_observer_driver:tab("Processes") end),
@@ -603,7 +603,7 @@ make_buckets(C, Count) ->
 
 %%% The C node's end, and Observer's
 
-%% In each tab: Observer stays, and once the tab is entered again it shows the node that was started anew.
+%% In each tab, Observer stays, and once the tab is entered again it shows the node that has been started again.
 observer_outlives_the_c_node(Config) ->
     [
         begin
@@ -659,7 +659,7 @@ proxy(Name) ->
 proxies() ->
     [Proxy || {_, Proxy, _, _} <- supervisor:which_children(kv_bucket_sup)].
 
-%% What each process of the C node was started with, but for those that answer this very question.
+%% The initial calls of all processes of the C node but those that answer this question.
 natives(C) ->
     lists:sort([
         Call
@@ -676,7 +676,7 @@ shows(Text, Part) ->
 has(Texts, Part) ->
     lists:any(fun(Text) -> contains(Text, Part) end, Texts).
 
-%% The children of the box with that text; false when there are none.
+%% Returns the children of the box with that text, or false if there are none.
 children_of(_Text, none) ->
     false;
 children_of(Text, {{Text, _, _}, Children}) ->

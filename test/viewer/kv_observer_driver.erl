@@ -1,8 +1,8 @@
-%% @doc Drives the Observer of this VM as its user would, and reads what it shows from the widgets themselves.
+%% @doc Drives the Observer of this VM as its user would, and reads its contents from the widgets.
 %%
-%% Observer answers {get_debug_info, From} with its notebook and the process of the open tab: its own tests find
-%% their way by it. Widgets are read *in the process that owns them*, the only one that changes them, so that a list
-%% cannot become shorter under the reader's eyes. Windows are found through the states of their processes.
+%% Observer answers {get_debug_info, From} with its notebook and the process of the open tab; its own tests use that.
+%% Widgets are read *in the process that owns them*, the only one that changes them, so that a list cannot become
+%% shorter while it is read. Windows are found through the states of their processes.
 -module(kv_observer_driver).
 
 -compile({no_auto_import, [is_alive/0, nodes/0]}).
@@ -32,7 +32,7 @@
 -define(TABLE_REFRESH, 401).
 -define(TABLE_DELETE, 404).
 
-%% How many entries the popup menus have. Kill is the last in both.
+%% The number of entries of the popup menus. Kill is the last entry of both.
 -define(PROCESSES_POPUP, 5).
 -define(APPLICATIONS_POPUP, 7).
 
@@ -40,7 +40,7 @@
 
 %%% Observer
 
-%% Starts Observer under the eyes of kv_observer_watch.
+%% Starts Observer under kv_observer_watch.
 start() ->
     Keeper =
         case whereis(kv_observer_watch) of
@@ -53,8 +53,8 @@ start() ->
     true = group_leader(Own, self()),
     wait(fun() -> is_alive() andalso is_list(title()) end).
 
-%% The panels have ended then. That of Observer itself is left to wx, which now and then does not come back from
-%% wx:destroy/0 (seen on OTP 25 and 27).
+%% By now the panels have ended. The panel of Observer itself is left to wx, because wx:destroy/0 sometimes does not
+%% return (seen on OTP 25 and 27).
 stop() ->
     _ = spawn(fun observer:stop/0),
     wait(fun() -> panels() =:= [] end).
@@ -92,8 +92,8 @@ title() ->
 resize(Width, Height) ->
     resize(frame(), Width, Height).
 
-%% Until it is so on the screen: a size that is set while the window opens is lost, and a box that is drawn outside of
-%% the window cannot be clicked. The size that wx has already would be no change for it.
+%% Repeats until the screen shows it: a size that is set while the window opens is lost, and a box outside of the
+%% window cannot be clicked. Setting the size that wx already has would change nothing.
 resize(Frame, Width, Height) ->
     wait(fun() ->
         ok = wxWindow:setSize(Frame, 0, 0, Width, Height - 1),
@@ -101,7 +101,7 @@ resize(Frame, Width, Height) ->
         kv_observer_screen:happens(fun() -> kv_observer_screen:has_window({0, 0, Width, Height}) end)
     end).
 
-%% Evaluates a fun in a process of Observer's, between two of its own messages.
+%% Evaluates a fun in a process of Observer, between two of its messages.
 within(Process, Fun) ->
     Tag = make_ref(),
     Caller = self(),
@@ -126,12 +126,12 @@ evaluate(Fun) ->
         Class:Reason:Stacktrace -> {Class, Reason, Stacktrace}
     end.
 
-%% The record that is the state of a process of Observer's.
+%% Returns the record that is the state of a process of Observer.
 state(Process) ->
     [State] = [S || S <- lists:flatten([sys:get_state(Process, ?DEADLINE)]), is_tuple(S), element(1, S) =:= state],
     State.
 
-%% The widget of a class in a state; the first if there are several.
+%% Returns the widget of a class in a state; the first if there are several.
 widget(Class, State) ->
     [Widget | _] = [W || {wx_ref, _, Type, _} = W <- tuple_to_list(State), Type =:= Class],
     Widget.
@@ -148,7 +148,7 @@ tab(Name) ->
     [Index] = [I || I <- Indexes, wxNotebook:getPageText(Notebook, I) =:= Name],
     wxNotebook:getSelection(Notebook) =:= Index orelse change_tab(Notebook, Index).
 
-%% Observer hears of it by an event of wx, and the panel by Observer: it has asked the node when it tells its state.
+%% wx tells Observer, and Observer tells the panel. Once the panel returns its state, it has asked the node.
 change_tab(Notebook, Index) ->
     Previous = panel(),
     _ = wxNotebook:setSelection(Notebook, Index),
@@ -161,7 +161,7 @@ node_menu() ->
     Menu = wxMenuBar:getMenu(Bar, wxMenuBar:findMenu(Bar, "Nodes")),
     [{wxMenuItem:getItemLabelText(Item), wxMenuItem:getId(Item)} || Item <- wxMenu:getMenuItems(Menu)].
 
-%% What the menu Nodes offers.
+%% Returns the entries of the menu Nodes.
 nodes() ->
     [Label || {Label, _} <- node_menu()].
 
@@ -170,11 +170,11 @@ select_node(Node) ->
     ok = menu(observer, Id),
     wait(fun() -> string:find(title(), atom_to_list(Node)) =/= nomatch end).
 
-%% The one entry of the menu Log.
+%% The only entry of the menu Log.
 toggle_log() ->
     menu(observer, ?LOG_TOGGLE).
 
-%% What stands in the line at the foot of the window.
+%% Returns the text of the line at the foot of the window.
 status() ->
     wxStatusBar:getStatusText(wxFrame:getStatusBar(frame())).
 
@@ -222,7 +222,7 @@ column(N) ->
 row_count() ->
     in_page(fun(Page) -> lists:sum([wxListCtrl:getItemCount(List) || List <- lists(Page)]) end).
 
-%% What Load Charts and Memory Allocators draw, oldest first: #{Chart => {Value, ...}}.
+%% Returns the values in Load Charts and Memory Allocators, oldest first: #{Chart => {Value, ...}}.
 samples() ->
     [{_, Queue}] = [S || {N, {_, _}} = S <- tuple_to_list(state(panel())), is_integer(N)],
     queue:to_list(Queue).
@@ -238,17 +238,17 @@ graphs() ->
 refresh_processes() ->
     menu(panel(), ?PROCESSES_REFRESH).
 
-%% Two clicks on the head of the column Pid: the least is first. Rows then keep their places.
+%% Clicks twice on the head of the column Pid: the lowest pid is first. Rows then keep their places.
 sort_processes_by_pid() ->
     Click = #wx{event = #wxList{type = command_list_col_click, col = ?PID_COLUMN}},
     [panel() ! Click || _ <- [descending, ascending]],
     ok.
 
-%% Right click on the row of a process, and the last entry of what pops up.
+%% Right-clicks on the row of a process, and picks the last entry of the popup menu.
 kill_in_processes(Pid) ->
     kv_observer_screen:pick_from_popup(fun() -> click_row(Pid, 3) end, ?PROCESSES_POPUP).
 
-%% Marks the row and picks Trace processes from the menu; OK to the flags that are offered.
+%% Marks the row and picks Trace processes from the menu; answers OK to the flags.
 trace_in_processes(Pid) ->
     ok = click_row(Pid, 1),
     wait(fun() -> is_marked(Pid) end),
@@ -316,7 +316,7 @@ pick_app(App) ->
     panel() ! #wx{event = #wxCommand{type = command_listbox_selected, cmdString = App}},
     ok.
 
-%% What is drawn: {{Text, Pid, {X, Y, Width, Height}}, [Child]}; none when there is nothing. #app{}, #box{} and
+%% Returns the drawing: {{Text, Pid, {X, Y, Width, Height}}, [Child]}; none if there is nothing. #app{}, #box{} and
 %% #str{} of observer_app_wx.erl.
 tree() ->
     case lists:keyfind(app, 1, [Field || Field <- tuple_to_list(state(panel())), is_tuple(Field)]) of
@@ -336,13 +336,13 @@ pids(Tree) ->
 boxes(none) -> [];
 boxes({Box, Children}) -> [Box | lists:append([boxes(Child) || Child <- Children])].
 
-%% Right click on a box, the last entry of what pops up, and OK to the reason that is offered.
+%% Right-clicks on a box, picks the last entry of the popup menu, and answers OK to the reason.
 kill_in_applications(Pid) ->
     RightClick = fun() -> at_box(Pid, fun(Area, Place) -> kv_observer_screen:click(Area, Place, 3) end) end,
     ok = kv_observer_screen:pick_from_popup(RightClick, ?APPLICATIONS_POPUP),
     confirm(wait(fun() -> dialog() end)).
 
-%% Double click on a box, as often as it takes.
+%% Double-clicks on a box until it works.
 open_from_applications(Pid) ->
     wait(fun() ->
         ok = at_box(Pid, fun kv_observer_screen:double_click/2),
@@ -353,7 +353,7 @@ at_box(Pid, Do) ->
     {Area, Place} = wait(fun() -> settled_place_of_box(Pid) end),
     Do(Area, Place).
 
-%% A tree that has just been drawn may be drawn anew at once, elsewhere.
+%% Observer may draw a new tree again at once, at another place.
 settled_place_of_box(Pid) ->
     case place_of_box(Pid) of
         false ->
@@ -383,7 +383,7 @@ open_process(Pid) ->
 is_open(Pid) ->
     process_window(Pid) =/= none.
 
-%% {Process, State} of the window of a process once it is complete.
+%% Returns {Process, State} of the window of a process once the window is complete.
 process_window(Pid) ->
     Windows = [{Window, State} || Window <- processes_of(observer_procinfo), State <- complete(Window)],
     case [Found || {_, State} = Found <- Windows, lists:member(Pid, tuple_to_list(State))] of
@@ -399,11 +399,11 @@ complete(Window) ->
         exit:_ -> []
     end.
 
-%% The processes behind windows of a kind.
+%% Returns the processes of the windows of a kind.
 processes_of(Module) ->
     [Pid || Pid <- processes(), proc_lib:translate_initial_call(Pid) =:= {Module, init, 1}].
 
-%% {Title of the page, its text}
+%% Returns {Title of the page, its text}.
 process_pages(Pid) ->
     {Window, State} = process_window(Pid),
     Notebook = widget(wxNotebook, State),
@@ -422,7 +422,7 @@ refresh_process(Pid) ->
     {Window, _} = process_window(Pid),
     menu(Window, ?PROCESS_REFRESH).
 
-%% The mouse on a pid in the window of a process.
+%% Moves the mouse to a pid in the window of a process.
 click_pid(Pid, Shown) ->
     _ = info(),
     {Window, State} = process_window(Pid),
@@ -442,7 +442,7 @@ close_processes() ->
 refresh_tables() ->
     menu(panel(), ?TABLES_REFRESH).
 
-%% Double click on a row of the tab Table Viewer.
+%% Double-clicks on a row of the tab Table Viewer.
 open_table(Index) ->
     panel() ! #wx{event = #wxList{type = command_list_item_activated, itemIndex = Index}},
     ok.
@@ -459,7 +459,7 @@ table_rows() ->
 some([]) -> false;
 some(List) -> List.
 
-%% Double click on a row, text into the dialog, and OK.
+%% Double-clicks on a row, types text into the dialog, and answers OK.
 edit_row(Index, Text) ->
     {Table, _} = table(),
     Table ! #wx{event = #wxList{type = command_list_item_activated, itemIndex = Index}},

@@ -1,4 +1,4 @@
-%% @doc The screen of this VM as a user has it: windows, the mouse, the keyboard, and pictures of it.
+%% @doc The screen of this VM: windows, mouse, keyboard, and pictures.
 %%
 %% There is no window manager: a new window is above the others, and has no frame.
 -module(kv_observer_screen).
@@ -8,13 +8,13 @@
 -define(DEADLINE, 30000).
 -define(SOON, 2000).
 
-%% What GTK keeps for itself is smaller.
+%% GTK uses smaller windows for itself.
 -define(SMALLEST, 50).
-%% Above and below the entries of a popup menu.
+%% The space above and below the entries of a popup menu.
 -define(POPUP_MARGIN, 4).
 
-%% {Id, Title, {X, Y, Width, Height}} of each window of this VM that can be seen. wx removes a window when it has
-%% nothing else to do, but finds that out only after an event: so the mouse moves.
+%% Returns {Id, Title, {X, Y, Width, Height}} of each visible window of this VM. wx removes a window once it has
+%% nothing else to do, but only notices that after an event. So the mouse moves.
 windows() ->
     _ = xdotool("mousemove 3 3 mousemove 2 2"),
     visible().
@@ -29,7 +29,7 @@ visible() ->
         "xdotool getwindowgeometry --shell $id | sed 's/.*=//' | tr '\\n' ' '; xdotool getwindowname $id; done 2>/dev/null",
     [Window || Line <- string:split(os:cmd(Command), "\n", all), Window <- window(Line)].
 
-%% A window may be gone before all is known of it.
+%% A window may disappear while it is being inspected.
 window(Line) ->
     case re:run(Line, "^(\\d+) (-?\\d+) (-?\\d+) (\\d+) (\\d+) \\d+ (.*)$", [{capture, all_but_first, list}]) of
         {match, [Id, X, Y, W, H, Title]} ->
@@ -42,7 +42,7 @@ window(Line) ->
 xdotool(Arguments) ->
     os:cmd(lists:flatten(["xdotool ", Arguments, " 2>/dev/null"])).
 
-%% The mouse at a place in a wx window: button 1 is the left, 3 the right one.
+%% Moves the mouse to a place in a wx window and clicks: button 1 is the left, 3 the right one.
 click(Window, {X0, Y0}, Button) ->
     {X, Y} = wxWindow:clientToScreen(Window, {X0, Y0}),
     _ = xdotool(io_lib:format("mousemove ~b ~b click ~b", [X, Y, Button])),
@@ -53,7 +53,7 @@ double_click(Window, {X0, Y0}) ->
     _ = xdotool(io_lib:format("mousemove ~b ~b click --repeat 2 --delay 60 1", [X, Y])),
     ok.
 
-%% Opens a popup menu of so many entries by a right click, as often as it takes, and clicks its last entry.
+%% Opens a popup menu of so many entries by a right click, repeats until it is open, and clicks its last entry.
 pick_from_popup(RightClick, Entries) ->
     {X, Y, W, H} = kv_test:wait(fun() ->
         ok = RightClick(),
@@ -63,7 +63,7 @@ pick_from_popup(RightClick, Entries) ->
     _ = xdotool(io_lib:format("mousemove ~b ~b click 1", [X + W div 2, Y + H - ?POPUP_MARGIN - Half])),
     ok.
 
-%% Whether something comes true soon, or what it comes to.
+%% Waits for a condition for a short time, and returns its value.
 happens(Condition) ->
     try
         kv_test:wait(Condition, ?SOON)
@@ -77,7 +77,7 @@ happens(Condition) ->
 first([First | _]) -> First;
 first([]) -> false.
 
-%% Waits for a message box and answers it; gives its text.
+%% Waits for a message box and answers it; returns its text.
 close_message_box() ->
     {Caption, Text} = kv_test:wait(fun() -> first(kv_observer_watch:message_boxes()) end, ?DEADLINE),
     kv_test:wait(fun() -> titled(Caption) =/= [] end, ?DEADLINE),
@@ -87,14 +87,14 @@ close_message_box() ->
 titled(Title) ->
     [Id || {Id, T, _} <- windows(), T =:= Title].
 
-%% A key may come too early to be seen.
+%% A key that is pressed too early is lost.
 answer([]) ->
     true;
 answer([Id | _]) ->
     _ = xdotool(["windowfocus --sync ", Id, " key Return"]),
     false.
 
-%% Leaves a picture of the upper left of the screen once it stays as it is.
+%% Takes a picture of the upper left of the screen once it no longer changes.
 picture(Path, {Width, Height}) ->
     Crop = io_lib:format("~bx~b+0+0", [Width, Height]),
     Command = ["import -window root -crop ", Crop, " +repage -strip +dither -colors 64 PNG8:'", Path, "' 2>&1"],

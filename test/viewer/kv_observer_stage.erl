@@ -1,5 +1,5 @@
-%% @doc Where Observer plays: a virtual display, VMs on it with a home and an EPMD of their own, and the check that
-%% nothing of it is left.
+%% @doc The environment of Observer: a virtual display, VMs with a home and an EPMD of their own, and the check that
+%% nothing of them is left.
 -module(kv_observer_stage).
 
 -export([missing/0, start_display/1, stop_display/1, start_vm/1, observer_version/0, left_running/1]).
@@ -9,7 +9,7 @@
 -define(SCREEN, "1100x620x24").
 -define(START, 20000).
 
-%% What is not installed, by the names of Debian's packages.
+%% Returns what is not installed, by the names of Debian's packages.
 missing() ->
     Programs = [{"Xvfb", "xvfb"}, {"xdotool", "xdotool"}],
     Modules = [{observer_wx, "erlang-observer"}, {wx, "erlang-wx"}],
@@ -21,7 +21,7 @@ observer_version() ->
     {ok, Version} = application:get_key(observer, vsn),
     Version.
 
-%% Xvfb takes a display that is free and says which. It ends when its standard input does.
+%% Xvfb takes a free display and reports its number. Xvfb ends when its standard input does.
 start_display(Config) ->
     Command = "Xvfb -displayfd 1 -screen 0 " ?SCREEN " -nolisten tcp 2>/dev/null & x=$!; read line; kill $x",
     Caller = self(),
@@ -43,7 +43,7 @@ start_display(Config) ->
 stop_display(Config) ->
     ?config(display_holder, Config) ! stop.
 
-%% A distributed VM. What GTK has to say goes to a file; nothing of the user's session is used, and no D-Bus.
+%% Starts a distributed VM. Messages of GTK go to a file. The VM uses nothing of the user's session, and no D-Bus.
 start_vm(Config) ->
     Name = "vm" ++ integer_to_list(erlang:unique_integer([positive])) ++ "_" ++ os:getpid(),
     Stderr = filename:join(?config(home, Config), Name ++ ".stderr"),
@@ -78,7 +78,7 @@ environment(Config) ->
 port_of_epmd(Config) ->
     integer_to_list(?config(epmd_port, Config)).
 
-%% {Number, name} of the processes of the operating system that have our EPMD's port in their environment.
+%% Returns {Number, Name} of the operating system processes that have our EPMD's port in their environment.
 left_running(Config) ->
     Ours = list_to_binary("ERL_EPMD_PORT=" ++ port_of_epmd(Config)),
     [

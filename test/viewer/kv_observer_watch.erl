@@ -1,7 +1,7 @@
-%% @doc Keeps all that goes wrong in a VM with an Observer, and all that Observer says in a message box.
+%% @doc Records all errors in a VM with an Observer, and all message boxes of Observer.
 %%
-%% Three things tell that Observer is unwell: what is logged, what is written to the group leader ("Observer: Child
-%% (pro_panel) crashed", "Unhandled event"), and message boxes that nobody expects.
+%% Errors show in three ways: in the log, in output to the group leader ("Observer: Child (pro_panel) crashed",
+%% "Unhandled event"), and in unexpected message boxes.
 -module(kv_observer_watch).
 
 -export([start/0, arm/0, complaints/0, message_boxes/0]).
@@ -11,7 +11,7 @@
 
 -define(TABLE, ?MODULE).
 
-%% From now on. The result is to be the group leader of whoever starts Observer.
+%% Starts recording. The result must be the group leader of the process that starts Observer.
 start() ->
     Caller = self(),
     Keeper = spawn(fun() -> keep(Caller) end),
@@ -23,8 +23,8 @@ start() ->
     ok = arm(),
     Keeper.
 
-%% The calls that open a message box are traced: its text is in no widget. Observer's own Trace tab ends every
-%% trace of the VM, so this is done anew before each case.
+%% Traces the calls that open a message box, because its text is in no widget. Observer's own Trace tab ends every
+%% trace of the VM, so this is repeated before each case.
 arm() ->
     {module, wxMessageDialog} = code:ensure_loaded(wxMessageDialog),
     _ = erlang:trace(all, true, [call, {tracer, whereis(?MODULE)}]),
@@ -32,11 +32,11 @@ arm() ->
     1 = erlang:trace_pattern({wxMessageDialog, new, 2}, true, [global]),
     ok.
 
-%% What went wrong since this was asked last.
+%% Returns the errors since the last call.
 complaints() ->
     [What || {_, {complaint, What}} <- take(complaint)].
 
-%% {Caption, Text} of the message boxes since this was asked last.
+%% Returns {Caption, Text} of the message boxes since the last call.
 message_boxes() ->
     [Text || {_, {message_box, Text}} <- take(message_box)].
 
@@ -64,14 +64,14 @@ keep() ->
     end,
     keep().
 
-%% wx' own default is "Message", GTK shows none.
+%% The default of wx is "Message"; GTK shows none.
 caption(Options) ->
     characters(proplists:get_value(caption, lists:append(Options), "")).
 
 characters(Text) ->
     unicode:characters_to_list(Text).
 
-%% The protocol of input and output, as far as somebody writes.
+%% The I/O protocol, as far as output needs it.
 write({put_chars, Encoding, Module, Function, Arguments}) ->
     write({put_chars, Encoding, apply(Module, Function, Arguments)});
 write({put_chars, _, Characters}) ->
@@ -84,7 +84,7 @@ write(_) ->
 
 %%% Logger
 
-%% Runs in the process that logs. What the tree of kv logs is no complaint: its processes are killed here.
+%% Runs in the process that logs. Reports of the tree of kv do not count, because the tests kill its processes.
 log(Event, _Config) ->
     is_of_kv() orelse note(complaint, Event).
 

@@ -1,12 +1,12 @@
-%% @doc What the reference bucket and registry share: how a process that a peer spawned becomes a gen_server, and
-%% what its options mean. Written as a BEAM programmer would write them, and as docs/native-protocol.md says.
+%% @doc Shared by the reference bucket and registry: how a process that a peer has spawned becomes a gen_server, and
+%% its options. Written as a BEAM programmer would write it, and as docs/native-protocol.md describes it.
 -module(kv_reference).
 
 -export([enter/4, generation/0, owner_ended/1, load_on/1]).
 
 -type options() :: #{atom() => term()}.
 
-%% Reads the options, registers the name, tells the owner, then serves; or tells the owner why not, and ends.
+%% Reads the options, registers the name, tells the owner, then serves. On an error, tells the owner why, and ends.
 -spec enter(module(), [atom()], term(), fun((options()) -> term())) -> no_return().
 enter(Module, Known, List, Init) ->
     {parent, Parent} = process_info(self(), parent),
@@ -15,7 +15,7 @@ enter(Module, Known, List, Init) ->
     Options = recognised(Known, List),
     case take_name(check(Known, List), Options) of
         ok ->
-            %% An owner that ends as soon as it is told is still watched by then.
+            %% The owner may end as soon as it is told. It is monitored by then.
             ok = watch_owner(Options),
             _ = put(generation, maps:get(generation, Options, 1)),
             ok = acknowledge(Options, {ok, self()}),
@@ -25,7 +25,7 @@ enter(Module, Known, List, Init) ->
             exit(Reason)
     end.
 
-%% What came before the first wrong option: the owner hears of that.
+%% Returns the options before the first wrong one: the owner gets the error.
 recognised(Known, List) when is_list(List) ->
     maps:from_list(lists:takewhile(fun(Option) -> is_valid(Known, Option) end, List));
 recognised(_Known, _NoList) ->
@@ -86,7 +86,7 @@ generation() ->
 owner_ended(Monitor) ->
     get(owner) =:= Monitor.
 
-%% Loads the reference on a node, under the names that the native processes have: so a case is the same for both.
+%% Loads the reference on a node, under the names of the native modules, so that a case is the same for both nodes.
 -spec load_on(pid()) -> ok.
 load_on(Vm) ->
     [{module, _} = peer:call(Vm, code, load_binary, load_arguments(Module)) || Module <- [?MODULE, kv_reference_bucket, kv_reference_registry]],

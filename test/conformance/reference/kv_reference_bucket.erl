@@ -1,5 +1,5 @@
-%% @doc A bucket as a gen_server over a map: what a native bucket must not be told from. It is loaded as `kv_bucket'
-%% on the reference node.
+%% @doc A bucket as a gen_server over a map. A native bucket must be indistinguishable from it. It is loaded as
+%% `kv_bucket' on the reference node.
 -module(kv_reference_bucket).
 -behaviour(gen_server).
 
@@ -92,7 +92,7 @@ put_many(Entries, Map) -> lists:foldl(fun({Key, Value}, Acc) -> put(Key, Value, 
 entries(Entries) when is_map(Entries) -> maps:to_list(Entries);
 entries(Entries) -> Entries.
 
-%% A map that has the key keeps it as it is: before OTP 27, -0.0 for 0.0. What is put anew has all its time again.
+%% A map keeps a key that it has, such as -0.0 for 0.0 before OTP 27. A new put has its full time to live again.
 put(Key, Value, Map) ->
     _ = erase({timer, Key}),
     Map#{Key => Value}.

@@ -4,7 +4,8 @@
 
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 
-%% What is being created, and who waits for it: in the process dictionary, so that the state is names and pids alone.
+%% Names that are being created, and who waits for them. In the process dictionary, so that the state has only names
+%% and pids.
 -define(WAITING, '$waiting').
 
 -spec init(term()) -> no_return().
@@ -67,7 +68,7 @@ create(Name, Calls, Names) ->
             Names
     end.
 
-%% Whoever waits is answered, in order.
+%% Answers all who wait, in order.
 settle(Name, Outcome, Names0) ->
     {Calls, Waiting} = maps:take(Name, get(?WAITING)),
     _ = put(?WAITING, Waiting),

@@ -54,7 +54,7 @@ end
 defmodule KV.MixProject do
   use Mix.Project
 
-  # The Erlang application file is the one place that holds the version, the description and the defaults.
+  # The Erlang application file is the only place that holds the version, the description and the environment.
   app_src = Path.join(__DIR__, "src/kv.app.src")
   {:ok, [{:application, :kv, properties}]} = :file.consult(app_src)
   @properties properties

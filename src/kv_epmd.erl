@@ -87,7 +87,7 @@ await_running(Deadline) ->
     end.
 
 not_started() ->
-    Text = io_lib:format("started epmd, but nothing listens on port ~b of 127.0.0.1", [port()]),
+    Text = io_lib:format("epmd was started, but nothing listens on port ~b of 127.0.0.1", [port()]),
     {error, {no_epmd, iolist_to_binary(Text)}}.
 
 %% @doc Waits until EPMD has forgotten a node, at most for Timeout milliseconds. EPMD notices the end of a node by the

@@ -80,7 +80,7 @@ in(Ms) -> io_lib:format("in ~b ms", [Ms]).
 %% @doc Logs that the connection is lost while the program is running.
 -spec connection_lost(node(), non_neg_integer()) -> ok.
 connection_lost(Node, Timeout) ->
-    log(warning, "the connection to ~ts is lost; its program is running, and is dialled for ~b ms", [Node, Timeout]).
+    log(warning, "the connection to ~ts is lost; its program is running; dialling again for up to ~b ms", [Node, Timeout]).
 
 %% @doc Logs that the connection is back.
 -spec connection_back(node(), non_neg_integer()) -> ok.

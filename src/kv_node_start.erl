@@ -156,7 +156,7 @@ cookie_line(Cookie) ->
     Text = atom_to_list(Cookie),
     case lists:all(fun(Char) -> Char >= 32 andalso Char =< 255 end, Text) of
         true -> {ok, ["--cookie=", Text, "\n\n"]};
-        false -> {error, {bad_cookie, <<"the cookie has characters that can't be sent in one line">>}}
+        false -> {error, {bad_cookie, <<"the cookie has characters that cannot be sent in one line">>}}
     end.
 
 program(#{program := undefined}) ->

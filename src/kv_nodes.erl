@@ -162,11 +162,11 @@ await_start(_Server, _Timeout, {ok, Place}) ->
     {ok, Place};
 await_start(Server, _Timeout, {error, down}) ->
     Text =
-        "~p is not running: start the application kv before this, by naming it among the applications of yours or by "
-        "application:ensure_all_started(kv); or put KV.Supervisor, or a kv_node of that name, before it in your tree",
+        "~p is not running: start the application kv first. Either list kv among the applications of your own, or call "
+        "application:ensure_all_started(kv), or put KV.Supervisor or a kv_node of that name first in your tree",
     {error, {not_running, text(Text, [Server])}};
 await_start(Server, Timeout, {error, timeout}) ->
-    {error, {not_running, text("~p is starting, and was not ready after ~b ms: its log says why", [Server, Timeout])}}.
+    {error, {not_running, text("~p is starting, but was not ready after ~b ms. See the log for the reason", [Server, Timeout])}}.
 
 pause(Server) ->
     {_, Monitor} = subscribe(Server),

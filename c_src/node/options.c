@@ -13,8 +13,8 @@
 
 enum {
     USAGE_WIDTH = 90,  /* columns of --help */
-    USAGE_COLUMN = 27, /* where its texts begin */
-    BOUNDS_MAX = 96,   /* bytes of bounds and default in --help, with a terminator */
+    USAGE_COLUMN = 27, /* where the texts begin */
+    BOUNDS_MAX = 96,   /* bytes of the bounds and the default of one option, with a terminator */
     WORDS_MAX = 64,    /* bytes of "debug, info, notice, warning or error", with a terminator */
 };
 
@@ -24,14 +24,14 @@ enum kind {
     NODE_NAME, /* field: KV_NODE_NAME_MAX + 1 characters */
     HOST,      /* field: KV_HOST_MAX + 1 characters */
     NO_LEASH,  /* takes no value */
-    ENDS,      /* --version, --help: for the command line only */
+    ENDS,      /* --version, --help: only on the command line */
 };
 
-/* One option: how it is read, and what --help says. */
+/* One option: how it is parsed, and its text in --help. */
 struct option {
     const char *name;
-    const char *value; /* what --help calls the value; NULL: it takes none */
-    const char *text;  /* for --help; each line but the first is indented there */
+    const char *value; /* placeholder in --help; NULL: the option takes no value */
+    const char *text;  /* for --help, which indents each line but the first */
     const char *preset_text;
     enum kind kind;
     size_t field;
@@ -72,8 +72,9 @@ static void choose_get_state(struct kv_options *options, size_t word)
 
 #define MIB(n) ((uint64_t)(n) << 20)
 
-/* An option is added here, and to struct kv_options: parsing, defaults and --help follow. One that
- * a kv_node sets also stands in src/kv_node_options.erl; a test holds the two together. */
+/* To add an option, add a row here and a field to struct kv_options. Parsing, defaults and --help
+ * follow from the row. An option that users of the OTP side set also needs a row in
+ * src/kv_node_options.erl. test/kv/options_test.exs compares the two. */
 static const struct option OPTIONS[] = {
     {.name = "name",
      .value = "ALIVE@HOST",
@@ -310,7 +311,7 @@ static bool set_number(struct kv_options *options, const struct option *option, 
     return true;
 }
 
-/* ASCII only: a node name is Latin-1 on the wire and UTF-8 in pids, and the two agree there. */
+/* ASCII only, because a node name is Latin-1 in the handshake and UTF-8 in pids. */
 static bool is_printable(const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -397,7 +398,7 @@ static bool set_value(struct kv_options *options, const struct option *option, c
 
 enum outcome { TAKEN, WRONG, UNKNOWN };
 
-/* value: NULL when none was given. */
+/* value: NULL if there is none. */
 static enum outcome set(struct kv_options *options, const char *name, const char *value,
                         struct kv_option_error *error)
 {
@@ -439,7 +440,7 @@ bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
     return true;
 }
 
-/* Splits "option=value" at the first '='; NULL when there is none. */
+/* Splits "option=value" at the first '=', and returns the value; NULL if there is no '='. */
 static char *split(char *option)
 {
     char *equals = strchr(option, '=');
@@ -514,7 +515,7 @@ int kv_options_new_cookie(struct kv_options *options, const char *cookie)
     if (length > KV_COOKIE_MAX) {
         return KV_ESIZE;
     }
-    memset(options->cookie, 0, sizeof(options->cookie)); /* of a longer one before */
+    memset(options->cookie, 0, sizeof(options->cookie)); /* the old one may be longer */
     memcpy(options->cookie, cookie, length);
     options->cookie_length = length;
     return KV_OK;

@@ -1,7 +1,8 @@
-/* The options of the program: one table for the command line and for standard input.
+/* The options of the program, from the command line and from standard input.
  *
- * docs/native-protocol.md lists them. Each value is checked when it is set, with an error that says
- * what would have been right; the cookie is never part of an error. */
+ * One table in options.c makes parsing, defaults and --help. Each value is checked when it is set;
+ * the error says which values are right. The cookie is never part of an error. Of two values of one
+ * option, the last one counts. */
 #ifndef KV_NODE_OPTIONS_H
 #define KV_NODE_OPTIONS_H
 
@@ -16,9 +17,9 @@ enum {
 };
 
 struct kv_options {
-    char name[KV_NODE_NAME_MAX + 1]; /* "alive@host"; empty until it is given */
-    char bind[KV_HOST_MAX + 1];      /* empty: where the host of the name resolves to */
-    char vm[KV_NODE_NAME_MAX + 1];   /* the node that holds the leash; empty: not known */
+    char name[KV_NODE_NAME_MAX + 1]; /* "alive@host"; empty until it is set */
+    char bind[KV_HOST_MAX + 1];      /* empty: the address of the host of the name */
+    char vm[KV_NODE_NAME_MAX + 1];   /* the node that holds the leash; empty: unknown */
     uint64_t reconnect_timeout;      /* milliseconds */
     uint64_t port;
     uint64_t epmd_port;
@@ -29,55 +30,60 @@ struct kv_options {
     uint64_t max_peers;
     uint64_t max_pending; /* bytes */
     uint64_t max_queue;   /* bytes */
-    uint64_t max_memory;  /* bytes of the arena in use; 0: a part of the memory of the machine */
+    uint64_t max_memory;  /* bytes of the arena in use; 0: three quarters of the machine's memory */
     uint64_t gather;      /* microseconds; 0: off */
     uint64_t spin;        /* microseconds; 0: off */
     bool follow;
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     enum kv_log_level log_level;
-    bool leash;           /* end when standard input does */
-    size_t cookie_length; /* 0 until it is given */
+    bool leash;           /* end when standard input ends */
+    size_t cookie_length; /* 0 until it is set */
     char cookie[KV_COOKIE_MAX + 1];
 };
 
-/* An error text; empty while there is none. */
+/* The text of an error; empty if there is none. */
 struct kv_option_error {
     char text[KV_OPTION_ERROR_MAX];
 };
 
 enum kv_command { KV_COMMAND_RUN, KV_COMMAND_VERSION, KV_COMMAND_HELP };
 
-/* The defaults. False when ERL_EPMD_PORT, which is one of them, is no port. */
+/* Sets the defaults. Returns false if the environment variable ERL_EPMD_PORT, the default of
+ * --epmd-port, is not a port. */
 bool kv_options_init(struct kv_options *options, struct kv_option_error *error);
 
-/* Takes the options of the command line, "--option value" or "--option=value". */
+/* Takes the options of the command line, "--option value" or "--option=value". Modifies `argv`.
+ * Returns false at the first that is wrong. --version and --help set `command` and end the reading.
+ */
 bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
                           enum kv_command *command, struct kv_option_error *error);
 
-/* Takes one line of standard input that begins with "--", with a terminator and no newline. The
- * line is never repeated in the error: it might be a cookie. */
+/* Takes one line of standard input that begins with "--", with a terminator and no newline.
+ * Modifies the line. Returns false if it is wrong. The error never repeats an unknown line, because
+ * it might be a cookie. */
 bool kv_options_line(struct kv_options *options, char *line, struct kv_option_error *error);
 
-/* Sets the cookie. KV_ENOENT: it is empty; KV_ESIZE: longer than KV_COOKIE_MAX; KV_EEXIST: there is
- * one already. */
+/* Sets the first cookie. KV_ENOENT: it is empty; KV_ESIZE: it is longer than KV_COOKIE_MAX;
+ * KV_EEXIST: there already is a cookie. */
 int kv_options_cookie(struct kv_options *options, const char *cookie);
 
-/* Sets another one in its place. KV_OK, KV_ENOENT or KV_ESIZE: nothing has changed then. */
+/* Replaces the cookie, and wipes the old one. KV_OK; or KV_ENOENT or KV_ESIZE, as above: nothing
+ * has changed. */
 int kv_options_new_cookie(struct kv_options *options, const char *cookie);
 
-/* Whether `name` is that of the VM that holds the leash. Never without a leash. */
+/* Returns true if `name` is the VM that holds the leash. Always false without a leash. */
 bool kv_options_is_vm(const struct kv_options *options, struct kv_bytes name);
 
-/* What only holds for all options together, once the last is set. */
+/* Checks that nothing is missing, once all options are set. */
 bool kv_options_complete(const struct kv_options *options, struct kv_option_error *error);
 
-/* The two parts of the name. */
+/* The two parts of the name. The host is terminated; both are borrowed from `options`. */
 struct kv_bytes kv_options_alive(const struct kv_options *options);
 const char *kv_options_host(const struct kv_options *options);
 
-/* Writes the text of --help: every option with its bounds and its default. False when it could not
- * be written. */
+/* Writes the text of --help: every option with its bounds and its default. Returns false if a write
+ * fails. */
 bool kv_options_print_usage(FILE *out);
 
 #endif

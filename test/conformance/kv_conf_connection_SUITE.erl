@@ -19,9 +19,9 @@ groups() ->
         a_monitor_of_a_name_tells_the_loss,
         a_call_that_waits_exits_with_nodedown,
         a_node_monitor_tells_the_loss,
-        what_is_linked_to_a_lost_node_ends_with_noconnection,
-        what_belongs_to_a_lost_node_ends_with_noconnection,
-        what_belongs_to_nobody_stays,
+        a_process_linked_to_a_lost_node_ends_with_noconnection,
+        a_process_whose_owner_is_on_a_lost_node_ends_with_noconnection,
+        a_process_without_an_owner_stays,
         an_unlinked_process_survives_the_loss,
         a_monitor_taken_back_before_the_loss_tells_nothing,
         nothing_of_the_former_life_arrives_after_it,
@@ -108,10 +108,10 @@ a_node_monitor_tells_the_loss(Config) ->
         {next(2), erlang:disconnect_node(Node)}
     end).
 
-what_is_linked_to_a_lost_node_ends_with_noconnection(Config) ->
+a_process_linked_to_a_lost_node_ends_with_noconnection(Config) ->
     ends(Config, fun(Node) -> spawn_link(Node, kv_bucket, init, [[]]) end).
 
-what_belongs_to_a_lost_node_ends_with_noconnection(Config) ->
+a_process_whose_owner_is_on_a_lost_node_ends_with_noconnection(Config) ->
     ends(Config, fun(Node) -> bucket(Node, [{owner, self()}]) end).
 
 %% The witness is on another node.
@@ -138,7 +138,7 @@ ends(Config, Start) ->
      || {Which, Node} <- kv_conformance:targets(Config)
     ].
 
-what_belongs_to_nobody_stays(Config) ->
+a_process_without_an_owner_stays(Config) ->
     ?assertEqual(
         #{a => 1},
         same(Config, fun(Node) ->

@@ -27,7 +27,7 @@ all() ->
         a_spawn_reply_says_what_was_installed,
         a_spawn_request_with_wrong_options_is_badopt,
         a_reply_goes_to_the_alias,
-        what_the_peer_was_told_it_is_not_told_again
+        the_peer_gets_no_message_twice
     ].
 
 init_per_suite(Config) -> kv_conformance:start(Config).
@@ -243,7 +243,7 @@ a_reply_goes_to_the_alias(Config) ->
         frames(Peer, 3)
     end).
 
-what_the_peer_was_told_it_is_not_told_again(Config) ->
+the_peer_gets_no_message_twice(Config) ->
     same(Config, fun(Peer, Self, _Node) ->
         Bucket = kv_raw_peer:spawn_bucket(Peer),
         Ref = make_ref(),

@@ -20,7 +20,7 @@ groups() ->
             malformed_requests_about_many_keys_do_nothing,
             an_unknown_request_is_answered_with_an_error,
             a_time_to_live_that_is_none_is_refused,
-            what_has_a_time_to_live_is_gone_after_it,
+            an_entry_is_gone_after_its_time_to_live,
             keys_are_the_same_when_they_match,
             a_message_that_is_no_request_is_ignored,
             a_call_to_a_dead_process_exits_with_noproc,
@@ -135,7 +135,7 @@ a_time_to_live_that_is_none_is_refused(Config) ->
     ).
 
 %% The result before that moment is not compared: it depends on the speed of the machine.
-what_has_a_time_to_live_is_gone_after_it(Config) ->
+an_entry_is_gone_after_its_time_to_live(Config) ->
     ?assertEqual(
         {[ok, true, ok, ok, ok], #{stays => 1, renewed => 2}},
         same(Config, fun(Node) ->

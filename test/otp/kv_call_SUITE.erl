@@ -38,7 +38,7 @@ groups() ->
             when_one_of_many_fails_the_rest_is_given_up,
             many_share_one_deadline,
             only_the_sender_can_wait,
-            what_is_no_request_is_refused,
+            a_term_that_is_no_request_is_refused,
             casts_of_all_kinds_act
         ]},
         {many, [], [
@@ -407,7 +407,7 @@ only_the_sender_can_wait(Config) ->
         ?assertEqual(0, kv_bucket:await(Request))
     end).
 
-what_is_no_request_is_refused(Config) ->
+a_term_that_is_no_request_is_refused(Config) ->
     in(Config, fun() ->
         Bucket = native(),
         [

@@ -40,23 +40,23 @@ rows() ->
         {"the event manager is killed", [{kv_crash_SUITE, an_event_manager_that_is_killed_costs_no_data}]},
         {"the connection between VM and program is lost", [{?MODULE, a_lost_connection_costs_no_value}]},
         {"a message is over a limit", [{?MODULE, a_message_over_a_limit_is_answered_with_an_error}]},
-        {"the C program dies", [{?MODULE, what_has_a_name_outlives_the_program}]},
+        {"the C program dies", [{?MODULE, a_process_with_a_name_outlives_the_program}]},
         {"the C program hangs", [{kv_crash_SUITE, a_program_that_hangs_is_killed_and_comes_back}]},
         {"it cannot start", [
             {kv_node_SUITE, a_missing_program_is_said_at_once},
             {kv_crash_SUITE, a_program_that_is_away_for_a_while_is_waited_for},
-            {kv_stay_SUITE, what_the_node_says_is_one_line_each}
+            {kv_stay_SUITE, the_node_logs_one_line_for_each_event}
         ]},
         {"the VM is given another name", [{?MODULE, a_vm_with_another_name_gets_a_new_program}]},
         {"SIGTERM to VM and program at once", [{?MODULE, a_sigterm_to_both_loses_nothing_that_terminate_reads}]},
-        {"VM and program are frozen together", [{?MODULE, what_is_frozen_together_goes_on_together}]},
+        {"VM and program are frozen together", [{?MODULE, a_vm_and_a_program_that_were_frozen_together_go_on}]},
         {"the VM halts or is killed", [
             {kv_crash_SUITE, a_vm_that_halts_leaves_no_program},
             {kv_crash_SUITE, a_vm_that_is_killed_leaves_no_program}
         ]},
         {"the application is stopped", [
             {kv_crash_SUITE, an_application_that_stops_leaves_no_program},
-            {?MODULE, what_is_named_waits_for_the_application}
+            {?MODULE, a_process_with_a_name_waits_for_the_application}
         ]},
         {"a peer sends garbage, or has a wrong cookie", [{?MODULE, garbage_and_a_wrong_cookie_disturb_nobody_else}]},
         {"a call that a process does not understand", [{?MODULE, an_unknown_call_is_answered_with_an_error}]}
@@ -228,7 +228,7 @@ a_message_over_a_limit_is_answered_with_an_error(Config) ->
         ?assertEqual([], [lost || {nodedown, _} <- kv_test:mailbox()])
     end).
 
-what_has_a_name_outlives_the_program(Config) ->
+a_process_with_a_name_outlives_the_program(Config) ->
     in(Config, fun() ->
         Shopping = monitor(process, create(<<"shopping">>)),
         Bucket = start_own(kv_bucket, [{name, sessions}]),
@@ -267,7 +267,7 @@ a_vm_with_another_name_gets_a_new_program(Config) ->
         ?assertMatch([_], [Line || {warning, Line} <- kv_test_log:heard(), string:find(Line, Expected) =/= nomatch])
     end).
 
-what_is_frozen_together_goes_on_together(Config) ->
+a_vm_and_a_program_that_were_frozen_together_go_on(Config) ->
     Os = in(Config, [{ticktime, 1}, {ping_timeout, 2000}], fun() ->
         _ = start_own(kv_bucket, [{name, sessions}]),
         ok = kv_bucket:put(sessions, key, 1),
@@ -314,7 +314,7 @@ a_sigterm_to_both_loses_nothing_that_terminate_reads(Config) ->
     [ok = kv_test:gone(OsPid) || OsPid <- [list_to_integer(Vm), Program]],
     ?assertEqual({ok, <<"read in the end">>}, file:read_file(File)).
 
-what_is_named_waits_for_the_application(Config) ->
+a_process_with_a_name_waits_for_the_application(Config) ->
     in(Config, fun() ->
         Bucket = start_own(kv_bucket, [{name, sessions}]),
         OsPid = kv_node:os_pid(),

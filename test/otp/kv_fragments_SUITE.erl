@@ -23,7 +23,7 @@ groups() ->
     [
         {wire, [], [
             a_value_comes_back_whatever_its_size,
-            what_fits_into_a_fragment_comes_whole,
+            a_message_that_fits_into_a_fragment_comes_whole,
             a_peer_without_fragments_gets_none,
             a_value_may_come_in_fragments_of_any_size,
             many_values_may_come_at_once,
@@ -31,7 +31,7 @@ groups() ->
             a_frame_of_the_other_form_closes_its_connection,
             a_bad_fragment_closes_only_its_own_connection,
             fragments_over_a_limit_cost_only_their_message,
-            what_is_unfinished_is_forgotten_with_the_connection,
+            unfinished_messages_end_with_the_connection,
             a_claim_of_many_fragments_takes_no_memory,
             an_answer_of_another_process_does_not_wait,
             an_answer_of_the_same_process_waits,
@@ -52,7 +52,7 @@ groups() ->
         {beam, [], [
             values_come_back_byte_for_byte,
             callers_with_small_values_go_on_while_large_ones_are_under_way,
-            what_one_process_sends_to_another_keeps_its_order,
+            messages_between_two_processes_keep_their_order,
             a_reason_that_is_large_arrives,
             a_beam_with_a_short_tick_time_stays_while_a_large_value_trickles
         ]}
@@ -99,7 +99,7 @@ sizes() ->
     [0, 1 | Around] ++ [1000000, 10000000].
 
 %% A reply is a pair of tag and value. 65536 bytes of it fit into one frame; one byte more makes two fragments.
-what_fits_into_a_fragment_comes_whole(Config) ->
+a_message_that_fits_into_a_fragment_comes_whole(Config) ->
     Peer = peer(start(Config)),
     Bucket = kv_fragment_peer:spawn_bucket(Peer),
     Frame = fun(Size) ->
@@ -249,7 +249,7 @@ fragments_over_a_limit_cost_only_their_message(Config) ->
     ok = kv_raw_peer:send_bytes(Peer, Frame),
     {_, {Ping, yes}, #{}} = kv_fragment_peer:recv_message(Peer, #{}).
 
-what_is_unfinished_is_forgotten_with_the_connection(Config) ->
+unfinished_messages_end_with_the_connection(Config) ->
     Program = start(Config),
     Control = {6, kv_raw_peer:pid("raw@127.0.0.1", 1, 77), '', net_kernel},
     One = peer(Program),
@@ -577,7 +577,7 @@ quantiles(Times) ->
     #{count => Count, p50 => At(50), p90 => At(90), p99 => At(99), max => At(100)}.
 
 %% In both directions, a message arrives after a large message that was sent to the same process before it.
-what_one_process_sends_to_another_keeps_its_order(Config) ->
+messages_between_two_processes_keep_their_order(Config) ->
     in_vm(Config, fun(Bucket) ->
         Large = binary:copy(<<"l">>, 5000000),
         lists:foreach(

@@ -44,7 +44,7 @@ groups() ->
             a_newcomer_with_a_wrong_cookie_does_not_disturb_the_old_connection,
             a_newcomer_that_gives_up_does_not_disturb_the_old_connection,
             a_silent_newcomer_does_not_keep_another_out,
-            of_two_newcomers_at_once_the_last_verified_stays
+            the_last_verified_of_two_newcomers_stays
         ]}
     ].
 
@@ -349,7 +349,7 @@ a_silent_newcomer_does_not_keep_another_out(Config) ->
     ?assertEqual(ok, kv_raw_peer:recv_ack(Second)),
     ?assert(kv_raw_peer:is_closed(Old, 10000)).
 
-of_two_newcomers_at_once_the_last_verified_stays(Config) ->
+the_last_verified_of_two_newcomers_stays(Config) ->
     Program = start(Config),
     {One, ChallengeOne} = to_challenge(Program, "raw@127.0.0.1"),
     {Two, ChallengeTwo} = to_challenge(Program, "raw@127.0.0.1"),

@@ -23,10 +23,10 @@ groups() ->
             a_refused_put_leaves_the_old_value,
             a_value_that_never_fits_is_refused,
             put_many_over_the_limit_puts_what_comes_before,
-            what_is_deleted_makes_room,
-            what_is_cleared_makes_room,
+            deleting_makes_room,
+            clearing_makes_room,
             a_bucket_that_ends_makes_room,
-            what_has_expired_makes_room,
+            expired_entries_make_room,
             a_bucket_that_may_evict_goes_on_at_the_limit_of_the_node,
             buckets_come_and_go_at_the_limit,
             many_who_write_at_the_limit_are_all_answered
@@ -34,9 +34,9 @@ groups() ->
         {expiry, [], [
             an_idle_node_removes_what_has_expired,
             an_idle_node_removes_what_has_expired_in_many_buckets,
-            what_has_expired_does_not_count_in_a_small_bucket,
-            what_has_expired_does_not_count_in_a_small_bucket_that_is_read_without_a_call,
-            what_expires_in_a_bucket_that_ended_is_nothing_to_wake_for
+            expired_entries_of_a_small_bucket_do_not_count,
+            expired_entries_of_a_small_bucket_do_not_count_in_local_reads,
+            entries_of_a_bucket_that_has_ended_do_not_wake_the_node
         ]}
     ].
 
@@ -133,7 +133,7 @@ put_many_over_the_limit_puts_what_comes_before(Config) ->
         ?assertEqual(lists:seq(1, Size), lists:sort(kv_bucket:keys(Bucket)))
     end).
 
-what_is_deleted_makes_room(Config) ->
+deleting_makes_room(Config) ->
     in(Config, fun() ->
         [First, Second] = [bucket(), bucket()],
         End = fill(First, 0),
@@ -146,7 +146,7 @@ what_is_deleted_makes_room(Config) ->
         ?assert(fill(Second, 0) > End div 4)
     end).
 
-what_is_cleared_makes_room(Config) ->
+clearing_makes_room(Config) ->
     in(Config, fun() ->
         [First, Second] = [bucket(), bucket()],
         End = fill(First, 0),
@@ -163,7 +163,7 @@ a_bucket_that_ends_makes_room(Config) ->
         ?assert(fill(Second, 0) > End * 9 div 10)
     end).
 
-what_has_expired_makes_room(Config) ->
+expired_entries_make_room(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
         ok = kv_bucket:put_many(Bucket, [{N, ?VALUE} || N <- lists:seq(1, 2000)], [{ttl, 500}]),
@@ -229,13 +229,13 @@ an_idle_node_removes_what_has_expired_in_many_buckets(Config) ->
         [kv_test:wait(fun() -> kv_local:size(Bucket) =:= 0 end) || Bucket <- Buckets]
     end).
 
-what_has_expired_does_not_count_in_a_small_bucket(Config) ->
-    in(Config, fun() -> what_has_expired_does_not_count(fun(Bucket) -> gen_server:call(Bucket, size) end) end).
+expired_entries_of_a_small_bucket_do_not_count(Config) ->
+    in(Config, fun() -> expired_entries_do_not_count(fun(Bucket) -> gen_server:call(Bucket, size) end) end).
 
-what_has_expired_does_not_count_in_a_small_bucket_that_is_read_without_a_call(Config) ->
-    in(Config, fun() -> what_has_expired_does_not_count(fun(Bucket) -> kv_bucket:size(Bucket) end) end).
+expired_entries_of_a_small_bucket_do_not_count_in_local_reads(Config) ->
+    in(Config, fun() -> expired_entries_do_not_count(fun(Bucket) -> kv_bucket:size(Bucket) end) end).
 
-what_has_expired_does_not_count(Size) ->
+expired_entries_do_not_count(Size) ->
     Bucket = bucket(),
     ok = kv_bucket:put(Bucket, for_good, 1),
     Keys = lists:seq(1, 900),
@@ -248,7 +248,7 @@ what_has_expired_does_not_count(Size) ->
      || Ttl <- [20, 1, 50, 7]
     ].
 
-what_expires_in_a_bucket_that_ended_is_nothing_to_wake_for(Config) ->
+entries_of_a_bucket_that_has_ended_do_not_wake_the_node(Config) ->
     in(Config, fun() ->
         {ok, First} = kv_bucket:start_link([]),
         Second = bucket(),

@@ -26,7 +26,7 @@ groups() ->
             keys_are_the_same_both_ways,
             keys_of_any_kind_are_found,
             values_of_any_kind_are_read,
-            what_is_too_large_is_asked_for,
+            large_keys_and_values_are_read_by_call,
             an_atom_that_the_vm_does_not_know_is_asked_for,
             a_bucket_is_read_by_its_proxy_and_by_its_name,
             names_of_a_registry_are_found,
@@ -35,10 +35,10 @@ groups() ->
         ]},
         {ends, [], [
             a_suspended_bucket_is_waited_for,
-            what_has_expired_is_absent,
-            what_counts_its_uses_is_asked_for,
-            who_heard_of_the_end_of_a_bucket_reads_nothing_of_it,
-            who_heard_of_the_end_of_a_proxy_reads_nothing_by_it,
+            expired_entries_are_absent,
+            a_bucket_that_counts_uses_is_called,
+            a_caller_that_knows_of_the_end_of_a_bucket_reads_nothing_of_it,
+            a_caller_that_knows_of_the_end_of_a_proxy_reads_nothing_by_it,
             proxies_that_have_ended_are_forgotten,
             a_name_is_gone_before_the_next_answer_of_the_registry,
             a_lost_node_is_not_read,
@@ -46,13 +46,13 @@ groups() ->
             a_killed_watch_server_closes_what_it_opened
         ]},
         {opening, [], [
-            what_is_not_the_arena_is_not_opened,
+            a_file_that_is_not_the_arena_is_not_opened,
             a_closed_arena_is_not_read,
             a_new_version_of_the_module_takes_over
         ]},
         {consistency, [], [
-            what_a_process_has_cast_it_reads,
-            what_a_process_has_cast_to_a_proxy_it_reads,
+            a_process_reads_its_own_casts,
+            a_process_reads_its_own_casts_to_a_proxy,
             get_many_is_of_one_moment,
             histories_of_several_vms_are_linearizable
         ]}
@@ -223,7 +223,7 @@ values_of_any_kind_are_read(Config) ->
         ]
     end).
 
-what_is_too_large_is_asked_for(Config) ->
+large_keys_and_values_are_read_by_call(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
         Large = [binary:copy(<<1>>, 1 bsl 20), lists:seq(1, 100000)],
@@ -344,7 +344,7 @@ a_suspended_bucket_is_waited_for(Config) ->
         ?assertEqual({ok, 1}, kv_local:fetch(Bucket, a))
     end).
 
-what_has_expired_is_absent(Config) ->
+expired_entries_are_absent(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
         ok = kv_bucket:put(Bucket, long, 1, [{ttl, 60000}]),
@@ -356,7 +356,7 @@ what_has_expired_is_absent(Config) ->
         ?assertEqual(true, kv_local:has_key(Bucket, long))
     end).
 
-what_counts_its_uses_is_asked_for(Config) ->
+a_bucket_that_counts_uses_is_called(Config) ->
     in(Config, fun() ->
         {ok, Proxy} = kv_bucket:start_link([{evict, lru}]),
         Bucket = kv_proxy:native(Proxy),
@@ -366,7 +366,7 @@ what_counts_its_uses_is_asked_for(Config) ->
         ?assertEqual(error, kv_local:fetch(Bucket, b))
     end).
 
-who_heard_of_the_end_of_a_bucket_reads_nothing_of_it(Config) ->
+a_caller_that_knows_of_the_end_of_a_bucket_reads_nothing_of_it(Config) ->
     in(Config, fun() ->
         [
             begin
@@ -384,7 +384,7 @@ who_heard_of_the_end_of_a_bucket_reads_nothing_of_it(Config) ->
     end).
 
 %% A bucket outlives a proxy that was killed by a moment. Here the moment lasts as long as the test.
-who_heard_of_the_end_of_a_proxy_reads_nothing_by_it(Config) ->
+a_caller_that_knows_of_the_end_of_a_proxy_reads_nothing_by_it(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
         ok = kv_bucket:put(Bucket, a, 1),
@@ -480,7 +480,7 @@ a_killed_watch_server_closes_what_it_opened(Config) ->
 
 %%% opening
 
-what_is_not_the_arena_is_not_opened(Config) ->
+a_file_that_is_not_the_arena_is_not_opened(Config) ->
     in(Config, fun() ->
         {{OsPid, Fd, Id, Size}, Creation, Zeros} = erpc:call(kv_node:name(), kv_local, place, []),
         Open = fun(Place) -> kv_nif:open_arena(Place, <<"n@h">>, Creation, Zeros) end,
@@ -539,7 +539,7 @@ a_new_version_of_the_module_takes_over(Config) ->
 
 %%% consistency
 
-what_a_process_has_cast_it_reads(Config) ->
+a_process_reads_its_own_casts(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
         Other = bucket(<<"other">>),
@@ -560,7 +560,7 @@ what_a_process_has_cast_it_reads(Config) ->
         ]
     end).
 
-what_a_process_has_cast_to_a_proxy_it_reads(Config) ->
+a_process_reads_its_own_casts_to_a_proxy(Config) ->
     in(Config, fun() ->
         {ok, Proxy} = kv_bucket:start_link([{name, {local, settings}}]),
         [

@@ -20,9 +20,9 @@ groups() ->
             a_hundred_disconnects_lose_no_acknowledged_put,
             starts_that_are_cut_leave_one_process_each,
             names_that_were_being_made_are_made,
-            what_ended_while_the_connection_was_lost_ends_its_proxy,
+            a_process_that_ended_during_the_loss_ends_its_proxy,
             an_owner_that_ended_meanwhile_takes_its_process_along,
-            what_is_linked_ends_as_in_otp,
+            links_end_as_in_otp,
             a_changed_cookie_is_handed_over,
             a_program_that_hangs_without_connection_is_killed,
             a_busy_connection_is_no_silence,
@@ -201,7 +201,7 @@ create(Name) ->
         exit:_ -> create(Name)
     end.
 
-what_ended_while_the_connection_was_lost_ends_its_proxy(Config) ->
+a_process_that_ended_during_the_loss_ends_its_proxy(Config) ->
     Other = kv_test:start_vm(Config),
     {Bucket, Native} = kv_loss:keeping(Config, [], fun() ->
         {ok, Bucket} = kv_bucket:start_link([{name, sessions}]),
@@ -237,7 +237,7 @@ an_owner_that_ended_meanwhile_takes_its_process_along(Config) ->
         ?assertEqual(undefined, kv_bucket:get(sessions, key))
     end).
 
-what_is_linked_ends_as_in_otp(Config) ->
+links_end_as_in_otp(Config) ->
     in(Config, fun() ->
         {ok, Bucket} = kv_bucket:start_link([]),
         Native = kv_proxy:native(Bucket),

@@ -22,7 +22,7 @@ all() ->
         a_taken_name_is_told_to_the_owner,
         nothing_else_can_be_spawned,
         two_vms_share_a_bucket,
-        what_belongs_to_a_lost_vm_ends_with_noconnection,
+        a_process_whose_owner_is_on_a_lost_vm_ends_with_noconnection,
         a_vm_that_comes_back_under_its_name_is_let_in,
         a_wrong_cookie_is_refused,
         events_go_to_the_manager_of_another_vm,
@@ -206,7 +206,7 @@ two_vms_share_a_bucket(Config) ->
     kv_test:in(Other, fun() -> ?assertExit({noproc, _}, kv_bucket:get(Bucket, key)) end),
     ok = kv_test:stop_vm(Other).
 
-what_belongs_to_a_lost_vm_ends_with_noconnection(Config) ->
+a_process_whose_owner_is_on_a_lost_vm_ends_with_noconnection(Config) ->
     Node = ?config(node, Config),
     Other = start_vm(Config),
     {Owned, Linked, Free} = kv_test:in(Other, fun() ->

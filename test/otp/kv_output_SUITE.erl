@@ -21,9 +21,9 @@ all() ->
         reasons_of_any_size_arrive_at_those_who_are_linked_and_those_who_monitor,
         a_reason_for_many_waits_in_one_copy,
         a_thousand_kv_calls_hear_a_large_reason,
-        what_waited_for_resume_is_answered_in_order,
+        calls_that_waited_for_resume_are_answered_in_order,
         values_that_are_over_the_limit_wait_for_resume_and_arrive,
-        what_waited_for_resume_waits_for_a_peer_that_does_not_read,
+        answers_after_resume_wait_for_a_peer_that_does_not_read,
         a_peer_that_reads_is_not_given_up_for_what_one_turn_made,
         a_peer_that_does_not_read_is_given_up
     ].
@@ -145,7 +145,7 @@ a_thousand_kv_calls_hear_a_large_reason(Config) ->
 
 %%% Resume
 
-what_waited_for_resume_is_answered_in_order(Config) ->
+calls_that_waited_for_resume_are_answered_in_order(Config) ->
     {_, ok} = in_vm(Config, [], fun(Bucket) ->
         ok = sys:suspend(Bucket),
         Numbers = lists:seq(1, 2000),
@@ -179,7 +179,7 @@ values_that_are_over_the_limit_wait_for_resume_and_arrive(Config) ->
     ?assert(peak(Program) < 100 * 1024).
 
 %% Another peer reads meanwhile, and is served.
-what_waited_for_resume_waits_for_a_peer_that_does_not_read(Config) ->
+answers_after_resume_wait_for_a_peer_that_does_not_read(Config) ->
     Program = #{tcp_port := Port} = start(Config, []),
     Peer = peer(Port, "raw@127.0.0.1"),
     Other = peer(Port, "other@127.0.0.1"),

@@ -39,7 +39,7 @@ groups() ->
             rpc_and_erpc_raise,
             rex_answers_badrpc,
             a_spawn_request_fails,
-            what_was_sent_before_the_connection_was_up_is_answered,
+            calls_sent_before_the_connection_was_up_are_answered,
             a_bucket_that_cannot_be_made_for_a_long_reason_keeps_nobody_waiting,
             a_vm_that_knows_the_limit_does_not_send
         ]},
@@ -49,14 +49,14 @@ groups() ->
         ]},
         {wire, [], [
             a_frame_of_either_form_is_passed_over,
-            what_comes_behind_it_is_handled,
+            later_messages_are_handled,
             a_fragment_may_be_too_large_itself,
             a_message_that_does_not_fit_is_refused_and_makes_room,
             a_control_message_too_large_is_answered_if_it_can_be,
             a_signal_with_its_reason_inside_acts,
             a_record_is_refused,
             an_integer_that_no_new_node_reads_is_refused,
-            what_nobody_can_be_told_is_logged_once,
+            an_error_without_a_caller_is_logged_once,
             a_malformed_beginning_closes_the_connection
         ]}
     ].
@@ -381,7 +381,7 @@ a_spawn_request_fails(Config) ->
     end).
 
 %% Such messages are not sent in fragments.
-what_was_sent_before_the_connection_was_up_is_answered(Config) ->
+calls_sent_before_the_connection_was_up_are_answered(Config) ->
     Bucket = kv_test:in(?config(owner, Config), fun() -> native(<<"asked">>) end),
     [
         begin
@@ -535,7 +535,7 @@ a_frame_of_either_form_is_passed_over(Config) ->
         ]
     end).
 
-what_comes_behind_it_is_handled(Config) ->
+later_messages_are_handled(Config) ->
     with_program(Config, ?SMALL, fun(Program) ->
         [
             begin
@@ -687,7 +687,7 @@ call_with(Peer, Bucket, Value) ->
     {_, {Tag, Reply}} = receive_message(kv_fragment_peer, Peer),
     Reply.
 
-what_nobody_can_be_told_is_logged_once(Config) ->
+an_error_without_a_caller_is_logged_once(Config) ->
     with_program(Config, ?SMALL, fun(#{port := Output} = Program) ->
         [
             begin

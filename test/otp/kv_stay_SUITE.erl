@@ -16,8 +16,8 @@ all() -> [{group, specifications}, {group, losses}, {group, calls}, {group, star
 groups() ->
     [
         {specifications, [], [
-            what_has_a_name_is_permanent_and_has_it_as_id,
-            what_has_no_name_is_as_the_guide_has_it,
+            a_process_with_a_name_is_permanent_and_the_name_is_its_id,
+            a_process_without_a_name_is_as_in_the_guide,
             options_of_a_child_specification_count,
             wrong_options_are_named
         ]},
@@ -31,7 +31,7 @@ groups() ->
             the_loss_of_the_process_itself_ends_its_proxy_with_the_reason,
             one_warning_tells_what_was_lost,
             handlers_that_asked_hear_of_what_was_lost,
-            what_the_node_says_is_one_line_each,
+            the_node_logs_one_line_for_each_event,
             local_reads_go_on_with_the_new_process
         ]},
         {calls, [parallel], [
@@ -41,9 +41,9 @@ groups() ->
             functions_wait_when_they_begin_later,
             no_call_is_forgotten_between_two_losses,
             functions_of_other_nodes_exit_as_well,
-            what_waits_keeps_its_order,
+            waiting_messages_keep_their_order,
             a_caller_that_gave_up_is_not_served,
-            what_waits_is_bounded,
+            waiting_messages_are_limited,
             requests_without_waiting_see_the_loss,
             no_caller_sees_a_shutdown
         ]},
@@ -54,8 +54,8 @@ groups() ->
             a_start_waits_for_a_node_that_starts,
             a_start_without_a_node_says_what_to_start,
             the_server_that_knows_the_nodes_may_end,
-            what_is_away_stops_at_once,
-            what_hangs_is_not_waited_for
+            a_process_that_is_away_stops_at_once,
+            a_supervisor_does_not_wait_for_a_node_that_hangs
         ]}
     ].
 
@@ -73,7 +73,7 @@ in(Config, Environment, Fun) -> kv_loss:in(Config, Environment, Fun).
 
 %%% Child specifications
 
-what_has_a_name_is_permanent_and_has_it_as_id(_Config) ->
+a_process_with_a_name_is_permanent_and_the_name_is_its_id(_Config) ->
     [
         begin
             ?assertMatch(#{id := Id, restart := permanent}, Module:child_spec([{name, Name}])),
@@ -83,7 +83,7 @@ what_has_a_name_is_permanent_and_has_it_as_id(_Config) ->
         Module <- [kv_bucket, kv_registry]
     ].
 
-what_has_no_name_is_as_the_guide_has_it(_Config) ->
+a_process_without_a_name_is_as_in_the_guide(_Config) ->
     ?assertMatch(#{id := kv_bucket, restart := temporary}, kv_bucket:child_spec([])),
     ?assertMatch(#{id := kv_registry, restart := permanent}, kv_registry:child_spec([])).
 
@@ -245,7 +245,7 @@ handlers_that_asked_hear_of_what_was_lost(Config) ->
         ?assertNotMatch({error, _}, kv_event_manager:delete_handler(kv_event_manager, {kv_test_handler, asked}, done))
     end).
 
-what_the_node_says_is_one_line_each(Config) ->
+the_node_logs_one_line_for_each_event(Config) ->
     Slow = kv_test:script(Config, "switch", ["[ -e \"$0.away\" ] && exit 7", "exec " ++ kv_test:program()]),
     kv_test:in(?config(vm, Config), fun() ->
         ok = logger:set_primary_config(level, all),
@@ -410,7 +410,7 @@ ask(has_key, Server) -> kv_bucket:has_key(Server, key, 20000);
 ask(put, Server) -> kv_bucket:put(Server, key, 1, 20000);
 ask(delete, Server) -> kv_bucket:delete(Server, key, 20000).
 
-what_waits_keeps_its_order(Config) ->
+waiting_messages_keep_their_order(Config) ->
     Program = away_program(Config),
     in(Config, [{program, Program}], fun() ->
         _ = start_own(kv_bucket, [{name, sessions}]),
@@ -442,7 +442,7 @@ a_caller_that_gave_up_is_not_served(Config) ->
         ?assertEqual([], kv_bucket:keys(sessions))
     end).
 
-what_waits_is_bounded(Config) ->
+waiting_messages_are_limited(Config) ->
     Program = away_program(Config),
     in(Config, [{program, Program}], fun() ->
         _ = start_own(kv_bucket, [{name, many}]),
@@ -600,7 +600,7 @@ the_server_that_knows_the_nodes_may_end(Config) ->
         ?assertEqual(ok, kv_bucket:put(Bucket, key, 1))
     end).
 
-what_is_away_stops_at_once(Config) ->
+a_process_that_is_away_stops_at_once(Config) ->
     Program = away_program(Config),
     in(Config, [{program, Program}], fun() ->
         {ok, Supervisor} = supervisor:start_link(kv_test_sup, []),
@@ -611,7 +611,7 @@ what_is_away_stops_at_once(Config) ->
     end).
 
 %% The first proxy notices, and from then on the node is known to be silent.
-what_hangs_is_not_waited_for(Config) ->
+a_supervisor_does_not_wait_for_a_node_that_hangs(Config) ->
     in(Config, [{ping_interval, 50}, {ping_timeout, 20000}], fun() ->
         {ok, Supervisor} = supervisor:start_link(kv_test_sup, []),
         [{ok, _} = supervisor:start_child(Supervisor, kv_bucket:child_spec([{name, {global, N}}])) || N <- lists:seq(1, 200)],

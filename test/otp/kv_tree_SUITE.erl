@@ -18,9 +18,9 @@ groups() ->
             a_suspended_bucket_is_looked_at_as_any_other,
             a_registry_tells_how_many_names_it_has,
             a_dead_process_is_noproc,
-            what_is_no_bucket_is_badarg,
+            other_processes_are_badarg,
             a_node_tells_what_is_on_it,
-            a_process_with_a_label_is_no_registry_for_that
+            a_process_with_a_label_is_not_taken_for_a_registry
         ]},
         {top, [], [
             processes_come_by_memory_operations_or_queue,
@@ -29,8 +29,8 @@ groups() ->
         ]},
         {tree, [], [
             a_tree_has_supervisors_proxies_and_native_processes,
-            of_many_buckets_some_are_shown_and_the_rest_counted,
-            what_is_outside_the_tree_is_below_its_owner,
+            a_tree_of_many_buckets_shows_some_and_counts_the_rest,
+            processes_outside_the_tree_are_below_their_owners,
             names_cannot_harm_a_terminal_and_make_no_atoms,
             a_terminal_without_unicode_gets_lines_in_ascii,
             colours_are_printed_when_asked_for
@@ -38,7 +38,7 @@ groups() ->
         {elsewhere, [], [
             a_vm_without_kv_finds_the_one_that_runs_it,
             a_call_from_another_vm_prints_where_it_was_made,
-            where_nothing_runs_it_is_noproc,
+            without_a_running_application_it_is_noproc,
             a_hung_node_does_not_keep_anybody_waiting
         ]},
         {observer, [], [
@@ -135,7 +135,7 @@ a_dead_process_is_noproc(Config) ->
         ?assertExit({{nodedown, 'no@127.0.0.1'}, _}, kv:info({nobody, 'no@127.0.0.1'}))
     end).
 
-what_is_no_bucket_is_badarg(Config) ->
+other_processes_are_badarg(Config) ->
     in(Config, fun() ->
         [?assertError(badarg, kv:info(What)) || What <- [self(), init, "text", {rex, kv_node:name()}, #{}, 7]]
     end).
@@ -155,7 +155,7 @@ a_node_tells_what_is_on_it(Config) ->
     end).
 
 %% The node with such a process is this VM, with a module that answers as a C node does.
-a_process_with_a_label_is_no_registry_for_that(Config) ->
+a_process_with_a_label_is_not_taken_for_a_registry(Config) ->
     in(Config, fun() ->
         ok = application:stop(kv),
         ok = load(kv_node, [
@@ -240,7 +240,7 @@ a_tree_has_supervisors_proxies_and_native_processes(Config) ->
         ?assertEqual(nomatch, string:find(Text, "\e"))
     end).
 
-of_many_buckets_some_are_shown_and_the_rest_counted(Config) ->
+a_tree_of_many_buckets_shows_some_and_counts_the_rest(Config) ->
     in(Config, fun() ->
         _ = [bucket(name(I)) || I <- lists:seq(1, 1203)],
         ?assertEqual(20, occurrences("bucket \"bucket ", tree([]))),
@@ -253,7 +253,7 @@ of_many_buckets_some_are_shown_and_the_rest_counted(Config) ->
         ?assertEqual(1, occurrences("besides: 2 processes", tree([])))
     end).
 
-what_is_outside_the_tree_is_below_its_owner(Config) ->
+processes_outside_the_tree_are_below_their_owners(Config) ->
     in(Config, fun() ->
         {ok, Registry} = kv_registry:start_link(),
         ok = kv_registry:create(Registry, <<"inside">>),
@@ -340,7 +340,7 @@ a_call_from_another_vm_prints_where_it_was_made(Config) ->
     end),
     ok = kv_test:stop_vm(Other).
 
-where_nothing_runs_it_is_noproc(Config) ->
+without_a_running_application_it_is_noproc(Config) ->
     Node = in(Config, fun() -> node() end),
     Other = kv_test:start_vm(Config),
     kv_test:in(Other, fun() ->

@@ -1,184 +1,90 @@
 /* OTP and Elixir: lib/agent/server.ex, handle_call/3 and run/2: the state goes in front of the
  * arguments. */
+#include "kv/agent.h"
 #include "kv/bucket.h"
+#include "kv/kv.h"
+#include "process/runtime.h"
+
+#include <kv/log.h>
 
 #include "base/endian.h"
 
-enum { MAX_ARGUMENTS = 2 };
-
-typedef void (*run_function)(struct kv_process *self, const struct kv_bytes *arguments,
-                             struct kv_buffer *answer);
-
-/* ---- get ------------------------------------------------------------------------------------- */
-
-static void get(struct kv_process *self, const struct kv_bytes *arguments, struct kv_buffer *answer)
-{
-    struct kv_bytes value;
-    if (kv_bucket_find(self, arguments[0], &value)) {
-        kv_write_term(answer, value);
-    } else {
-        kv_write_atom_text(answer, "nil");
-    }
-}
-
-static void get_or(struct kv_process *self, const struct kv_bytes *arguments,
-                   struct kv_buffer *answer)
-{
-    struct kv_bytes value = arguments[1];
-    (void)kv_bucket_find(self, arguments[0], &value);
-    kv_write_term(answer, value);
-}
-
-static void fetch(struct kv_process *self, const struct kv_bytes *arguments,
-                  struct kv_buffer *answer)
-{
-    struct kv_bytes value;
-    if (kv_bucket_find(self, arguments[0], &value)) {
-        kv_write_tuple(answer, 2);
-        kv_write_atom_text(answer, "ok");
-        kv_write_term(answer, value);
-    } else {
-        kv_write_atom_text(answer, "error");
-    }
-}
-
-static void has_key(struct kv_process *self, const struct kv_bytes *arguments,
-                    struct kv_buffer *answer)
-{
-    struct kv_item item;
-    kv_write_bool(answer, kv_bucket_find_item(self, arguments[0], &item));
-}
-
-static void size(struct kv_process *self, const struct kv_bytes *arguments,
-                 struct kv_buffer *answer)
-{
-    const struct kv_bucket *bucket = kv_process_state(self);
-    (void)arguments;
-    kv_write_u64(answer, kv_table_count(bucket->table));
-}
-
-static void keys(struct kv_process *self, const struct kv_bytes *arguments,
-                 struct kv_buffer *answer)
-{
-    (void)arguments;
-    kv_bucket_write(self, KV_BUCKET_KEYS, answer);
-}
-
-static void values(struct kv_process *self, const struct kv_bytes *arguments,
-                   struct kv_buffer *answer)
-{
-    (void)arguments;
-    kv_bucket_write(self, KV_BUCKET_VALUES, answer);
-}
-
-static void pairs(struct kv_process *self, const struct kv_bytes *arguments,
-                  struct kv_buffer *answer)
-{
-    (void)arguments;
-    kv_bucket_write(self, KV_BUCKET_PAIRS, answer);
-}
-
-static void whole(struct kv_process *self, const struct kv_bytes *arguments,
-                  struct kv_buffer *answer)
-{
-    (void)arguments;
-    kv_bucket_write(self, KV_BUCKET_MAP, answer);
-}
-
-/* ---- update, and get_and_update -------------------------------------------------------------- */
-
-/* Agent hands out what it is answered: a put that found no room says so. */
-static void put(struct kv_process *self, const struct kv_bytes *arguments, struct kv_buffer *answer)
-{
-    if (kv_bucket_put(self, arguments[0], arguments[1]) == KV_OK) {
-        kv_write_atom_text(answer, "ok");
-    } else {
-        kv_bucket_write_no_memory(answer);
-    }
-}
-
-static void put_new(struct kv_process *self, const struct kv_bytes *arguments,
-                    struct kv_buffer *answer)
-{
-    struct kv_bytes value;
-    if (kv_bucket_find(self, arguments[0], &value)) {
-        kv_write_atom_text(answer, "ok");
-    } else {
-        put(self, arguments, answer);
-    }
-}
-
-static void delete (struct kv_process *self, const struct kv_bytes *arguments,
-                    struct kv_buffer *answer)
-{
-    (void)kv_bucket_delete(self, arguments[0]);
-    kv_write_atom_text(answer, "ok");
-}
-
-static void pop(struct kv_process *self, const struct kv_bytes *arguments, struct kv_buffer *answer)
-{
-    get(self, arguments, answer);
-    (void)kv_bucket_delete(self, arguments[0]);
-}
-
-static void pop_or(struct kv_process *self, const struct kv_bytes *arguments,
-                   struct kv_buffer *answer)
-{
-    get_or(self, arguments, answer);
-    (void)kv_bucket_delete(self, arguments[0]);
-}
-
-/* ---- the list -------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *module;
-    const char *function;
-    run_function run;
-    enum kv_agent_kind kind;
-    uint32_t arguments; /* without the state */
-} functions[] = {
-    {"Elixir.Map", "get", get, KV_AGENT_GET, 1},
-    {"Elixir.Map", "get", get_or, KV_AGENT_GET, 2},
-    {"Elixir.Map", "fetch", fetch, KV_AGENT_GET, 1},
-    {"Elixir.Map", "has_key?", has_key, KV_AGENT_GET, 1},
-    {"Elixir.Map", "keys", keys, KV_AGENT_GET, 0},
-    {"Elixir.Map", "values", values, KV_AGENT_GET, 0},
-    {"Elixir.Map", "to_list", pairs, KV_AGENT_GET, 0},
-    {"Elixir.Function", "identity", whole, KV_AGENT_GET, 0},
-    {"Elixir.Kernel", "map_size", size, KV_AGENT_GET, 0},
-    {"erlang", "map_size", size, KV_AGENT_GET, 0},
-    {"maps", "size", size, KV_AGENT_GET, 0},
-    {"maps", "keys", keys, KV_AGENT_GET, 0},
-    {"maps", "values", values, KV_AGENT_GET, 0},
-    {"maps", "to_list", pairs, KV_AGENT_GET, 0},
-    {"Elixir.Map", "put", put, KV_AGENT_UPDATE, 2},
-    {"Elixir.Map", "put_new", put_new, KV_AGENT_UPDATE, 2},
-    {"Elixir.Map", "delete", delete, KV_AGENT_UPDATE, 1},
-    {"Elixir.Map", "pop", pop, KV_AGENT_GET_AND_UPDATE, 1},
-    {"Elixir.Map", "pop", pop_or, KV_AGENT_GET_AND_UPDATE, 2},
+const struct kv_agent_function kv_agent_functions[] = {
+    {"Elixir.Map", "get", KV_AGENT_GET, 1, "get"},
+    {"Elixir.Map", "get", KV_AGENT_GET, 2, "get"},
+    {"Elixir.Map", "fetch", KV_AGENT_GET, 1, "fetch"},
+    {"Elixir.Map", "has_key?", KV_AGENT_GET, 1, "has_key"},
+    {"Elixir.Map", "keys", KV_AGENT_GET, 0, "keys"},
+    {"Elixir.Map", "values", KV_AGENT_GET, 0, "values"},
+    {"Elixir.Map", "to_list", KV_AGENT_GET, 0, "to_list"},
+    {"Elixir.Function", "identity", KV_AGENT_GET, 0, "to_map"},
+    {"Elixir.Kernel", "map_size", KV_AGENT_GET, 0, "size"},
+    {"erlang", "map_size", KV_AGENT_GET, 0, "size"},
+    {"maps", "size", KV_AGENT_GET, 0, "size"},
+    {"maps", "keys", KV_AGENT_GET, 0, "keys"},
+    {"maps", "values", KV_AGENT_GET, 0, "values"},
+    {"maps", "to_list", KV_AGENT_GET, 0, "to_list"},
+    {"Elixir.Map", "put", KV_AGENT_UPDATE, 2, "put"},
+    {"Elixir.Map", "put_new", KV_AGENT_UPDATE, 2, "put_new"},
+    {"Elixir.Map", "delete", KV_AGENT_UPDATE, 1, "delete"},
+    {"Elixir.Map", "pop", KV_AGENT_GET_AND_UPDATE, 1, "delete"},
+    {"Elixir.Map", "pop", KV_AGENT_GET_AND_UPDATE, 2, "delete"},
+    {NULL, NULL, KV_AGENT_GET, 0, NULL},
 };
 
-/* Where the arguments begin, and how many there are; one or two bytes may come as a string. */
-static bool read_arguments(struct kv_bytes list, struct kv_bytes arguments[MAX_ARGUMENTS],
-                           struct kv_buffer *bytes, uint32_t *count)
+/* ---- reading {Module, Function, Arguments} ----------------------------------------------------
+ */
+
+struct call {
+    struct kv_bytes module;
+    struct kv_bytes function;
+    struct kv_bytes arguments[KV_ARGUMENTS_MAX];
+    uint32_t count;
+    struct kv_buffer bytes; /* the arguments, if they are bytes: such a list comes as a string */
+};
+
+static bool read_string(struct kv_bytes string, struct call *call)
 {
-    struct kv_reader reader = kv_reader(list);
-    if (kv_read_peek(&reader) == KV_TAG_STRING) {
-        *count = kv_get16(list.data + 1);
-        for (uint32_t i = 0; i < *count && i < MAX_ARGUMENTS; i++) {
-            kv_write_u64(bytes, list.data[3 + i]);
-        }
-        reader = kv_reader(kv_buffer_bytes(bytes));
-    } else if (kv_read_list(&reader, count) != KV_OK) {
+    enum { HEADER = 3 };
+    call->count = kv_get16(string.data + 1);
+    if (call->count > KV_ARGUMENTS_MAX) {
         return false;
     }
-    for (uint32_t i = 0; i < *count && i < MAX_ARGUMENTS; i++) {
-        (void)kv_read_any(&reader, &arguments[i]);
+    for (uint32_t i = 0; i < call->count; i++) {
+        kv_write_u64(&call->bytes, string.data[HEADER + i]);
     }
-    return *count <= MAX_ARGUMENTS;
+    struct kv_reader reader = kv_reader(kv_buffer_bytes(&call->bytes));
+    for (uint32_t i = 0; i < call->count; i++) {
+        (void)kv_read_any(&reader, &call->arguments[i]);
+    }
+    return true;
 }
 
-bool kv_agent_is_function(struct kv_bytes term)
+static bool read_list(struct kv_bytes list, struct call *call)
+{
+    struct kv_reader reader = kv_reader(list);
+    if (kv_read_list(&reader, &call->count) != KV_OK || call->count > KV_ARGUMENTS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < call->count; i++) {
+        (void)kv_read_any(&reader, &call->arguments[i]);
+    }
+    return call->count == 0 || kv_read_nil(&reader) == KV_OK;
+}
+
+static bool read_call(struct kv_bytes term, struct call *call)
+{
+    struct kv_bytes list;
+    struct kv_reader reader = kv_reader(term);
+    if (kv_read_tuple_of(&reader, 3) != KV_OK || kv_read_atom(&reader, &call->module) != KV_OK ||
+        kv_read_atom(&reader, &call->function) != KV_OK || kv_read_any(&reader, &list) != KV_OK) {
+        return false;
+    }
+    return list.data[0] == KV_TAG_STRING ? read_string(list, call) : read_list(list, call);
+}
+
+/* Whether a term is a fun or {Module, Function, List}: what Agent would have a process run. */
+static bool is_function(struct kv_bytes term)
 {
     struct kv_bytes text;
     uint32_t count = 0;
@@ -192,29 +98,100 @@ bool kv_agent_is_function(struct kv_bytes term)
            (kv_read_peek(&reader) == KV_TAG_STRING || kv_read_list(&reader, &count) == KV_OK);
 }
 
-bool kv_agent_run(struct kv_process *self, enum kv_agent_kind kind, struct kv_bytes function,
-                  struct kv_buffer *answer)
+/* ---- the door ----------------------------------------------------------------------------------
+ */
+
+static const struct kv_operation *find(const struct kv_process *self, enum kv_agent_kind kind,
+                                       const struct call *call)
 {
-    struct kv_bytes module;
-    struct kv_bytes name;
-    struct kv_bytes list;
-    struct kv_bytes arguments[MAX_ARGUMENTS];
-    uint32_t count = 0;
-    bool done = false;
-    struct kv_buffer bytes = KV_BUFFER_INIT;
-    struct kv_reader reader = kv_reader(function);
-    if (kv_read_tuple_of(&reader, 3) == KV_OK && kv_read_atom(&reader, &module) == KV_OK &&
-        kv_read_atom(&reader, &name) == KV_OK && kv_read_any(&reader, &list) == KV_OK &&
-        read_arguments(list, arguments, &bytes, &count)) {
-        for (size_t i = 0; i < sizeof functions / sizeof functions[0] && !done; i++) {
-            if (functions[i].kind == kind && functions[i].arguments == count &&
-                kv_bytes_is(module, functions[i].module) &&
-                kv_bytes_is(name, functions[i].function)) {
-                functions[i].run(self, arguments, answer);
-                done = true;
-            }
+    for (const struct kv_agent_function *row = kv_agent_functions; row->module != NULL; row++) {
+        if (row->kind == kind && row->arity == call->count &&
+            kv_bytes_is(call->module, row->module) && kv_bytes_is(call->function, row->function)) {
+            return kv_dispatch_find(&kv_store_of(self)->bucket, kv_bytes_text(row->operation),
+                                    row->arity, KV_BY_AGENT);
         }
     }
-    kv_buffer_free(&bytes);
-    return done;
+    return NULL;
 }
+
+/* Does what the first argument asks for. KV_ECLOSURE: it is nothing that a bucket can do, and
+ * nothing has happened. */
+static int run(struct kv_process *self, enum kv_agent_kind kind, const struct kv_asked *asked,
+               struct kv_answer *answer)
+{
+    struct call call = {.bytes = KV_BUFFER_INIT};
+    const bool unheard = answer->unheard;
+    int error = KV_ECLOSURE;
+    const struct kv_operation *operation =
+        read_call(asked->arguments[0], &call) ? find(self, kind, &call) : NULL;
+    if (operation != NULL) {
+        struct kv_asked inner = *asked;
+        inner.arguments = call.arguments;
+        answer->unheard = unheard || kind == KV_AGENT_UPDATE;
+        error = operation->run(self, &inner, answer);
+        answer->unheard = unheard;
+    }
+    if (error == KV_OK && kind == KV_AGENT_UPDATE) {
+        kv_answer_drop(answer);
+        (void)kv_answer_atom(answer, "ok");
+    }
+    kv_answer_settle(answer); /* it may be borrowed from `bytes` */
+    kv_buffer_free(&call.bytes);
+    return error;
+}
+
+static int answer_closure(struct kv_answer *answer)
+{
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "error");
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "cannot_run_closures");
+    kv_write_binary_text(answer->term,
+                         "a native process has no code to run this with: ask with data, such as "
+                         "KV.Bucket.get/2, or with a function that docs/differences.md lists");
+    return KV_ECLOSURE;
+}
+
+static int run_or_tell(struct kv_process *self, enum kv_agent_kind kind,
+                       const struct kv_asked *asked, struct kv_answer *answer)
+{
+    int error = run(self, kind, asked, answer);
+    return error == KV_ECLOSURE ? answer_closure(answer) : error;
+}
+
+/* {get, Fun}; or {get, Key}, as KV's own callers never ask for a key that looks like a function. */
+static int get(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return is_function(asked->arguments[0]) ? run_or_tell(self, KV_AGENT_GET, asked, answer)
+                                            : kv_bucket_get(self, asked, answer);
+}
+
+static int update(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return run_or_tell(self, KV_AGENT_UPDATE, asked, answer);
+}
+
+static int get_and_update(struct kv_process *self, const struct kv_asked *asked,
+                          struct kv_answer *answer)
+{
+    return run_or_tell(self, KV_AGENT_GET_AND_UPDATE, asked, answer);
+}
+
+static int cast(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    int error = run(self, KV_AGENT_UPDATE, asked, answer);
+    if (error == KV_ECLOSURE) {
+        kv_log_line(kv_process_runtime(self), KV_LOG_WARNING,
+                    "a bucket dropped a cast with a fun: native processes cannot run closures");
+        return KV_OK;
+    }
+    return error;
+}
+
+const struct kv_operation kv_agent_operations[] = {
+    KV_OPERATION("get", 1, KV_BY_CALL, 0, get, "0.1.0"),
+    KV_OPERATION("update", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED, update, "0.1.0"),
+    KV_OPERATION("get_and_update", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED, get_and_update, "0.1.0"),
+    KV_OPERATION("cast", 1, KV_BY_CAST, KV_CHANGES | KV_BOUNDED, cast, "0.1.0"),
+    KV_NO_OPERATION,
+};

@@ -5,6 +5,7 @@
 #define KV_KV_H
 
 #include "base/siphash.h"
+#include "kv/operation.h"
 
 #include <kv/process.h>
 
@@ -15,6 +16,9 @@ struct kv_store {
     struct kv_arena *arena;      /* where their tables lie (store/arena.h); borrowed */
     enum kv_zeros zeros;         /* how keys compare */
     struct kv_hash_key hash_key; /* random */
+    /* What may be asked of them; kv_services_start() fills these in. */
+    struct kv_dispatch bucket;
+    struct kv_dispatch registry;
 };
 
 static inline const struct kv_store *kv_store_of(const struct kv_process *self)

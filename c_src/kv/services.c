@@ -1,4 +1,6 @@
+#include "kv/bucket.h"
 #include "kv/kv.h"
+#include "kv/registry.h"
 #include "process/runtime.h"
 
 #include <kv/table.h>
@@ -43,6 +45,10 @@ const struct kv_behaviour kv_net_kernel_behaviour = {
 
 int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
 {
+    kv_dispatch_add(&store->bucket, kv_single_operations);
+    kv_dispatch_add(&store->bucket, kv_many_operations);
+    kv_dispatch_add(&store->bucket, kv_agent_operations);
+    kv_dispatch_add(&store->registry, kv_registry_operations);
     kv_offer(runtime, &kv_bucket_behaviour, store);
     kv_offer(runtime, &kv_registry_behaviour, store);
     return kv_runtime_start_service(runtime, &kv_net_kernel_behaviour, store);

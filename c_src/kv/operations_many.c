@@ -1,4 +1,4 @@
-/* Requests about many keys in one message.
+/* The operations on many keys in one message.
  *
  * A request is looked over before it acts: one that is malformed does nothing. One that acts runs
  * to its end before the next message of anybody is handled: some 20 us for a thousand keys, and
@@ -207,7 +207,7 @@ static bool next_keys(const struct kv_bucket *bucket, struct items *items, struc
         }
         add_key(batch, i, key);
     }
-    kv_table_look_ahead(bucket->table, batch->wants, batch->wanted);
+    kv_table_look_ahead(bucket->contents.table, batch->wants, batch->wanted);
     return batch->count > 0;
 }
 
@@ -219,30 +219,39 @@ static bool next_entries(const struct kv_bucket *bucket, struct items *items, st
         next_entry(items, &key, &batch->values[i]);
         add_key(batch, i, key);
     }
-    kv_table_look_ahead(bucket->table, batch->wants, batch->wanted);
+    kv_table_look_ahead(bucket->contents.table, batch->wants, batch->wanted);
     return batch->count > 0;
+}
+
+/* Sets the key of a change to that of an entry of a batch. */
+static inline void change_key(struct kv_process *self, const struct batch *batch, unsigned i,
+                              struct kv_change *change)
+{
+    change->ahead = batch->found[i];
+    if (change->ahead == NULL) {
+        change->key = kv_bucket_key(self, batch->keys[i]);
+    }
 }
 
 /* In order; a later entry of the same key replaces an earlier one. Stops at the first that finds no
  * room. */
-static int put_entries(struct kv_process *self, struct kv_bytes entries)
+static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_t expiry)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     int error = KV_OK;
+    struct kv_change change = {.kind = KV_CHANGE_PUT, .expiry = expiry};
     struct items items;
     struct batch batch;
     open_entries(entries, &items);
-    kv_table_begin_changes(bucket->table);
+    kv_table_begin_changes(bucket->contents.table);
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count && error == KV_OK; i++) {
-            const struct kv_lookup *want = batch.found[i];
-            error = want != NULL
-                        ? kv_table_put_at(bucket->table, want, kv_item_of_value(batch.values[i]),
-                                          bucket->expiry)
-                        : kv_bucket_put(self, batch.keys[i], batch.values[i]);
+            change_key(self, &batch, i, &change);
+            change.value = kv_item_of_value(batch.values[i]);
+            error = kv_contents_change(&bucket->contents, &change);
         }
     }
-    kv_table_end_changes(bucket->table);
+    kv_table_end_changes(bucket->contents.table);
     return error;
 }
 
@@ -250,23 +259,22 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     size_t deleted = 0;
+    struct kv_change change = {.kind = KV_CHANGE_DELETE};
     struct items items;
     struct batch batch;
     (void)open_list(keys, &items);
-    kv_table_begin_changes(bucket->table);
+    kv_table_begin_changes(bucket->contents.table);
     while (next_keys(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count; i++) {
-            const struct kv_lookup *want = batch.found[i];
-            bool there = want != NULL ? kv_table_delete_at(bucket->table, want)
-                                      : kv_bucket_delete(self, batch.keys[i]);
-            deleted += there ? 1 : 0;
+            change_key(self, &batch, i, &change);
+            deleted += kv_contents_change(&bucket->contents, &change) == KV_OK ? 1 : 0;
         }
     }
-    kv_table_end_changes(bucket->table);
+    kv_table_end_changes(bucket->contents.table);
     return deleted;
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
+/* ---- the operations ----------------------------------------------------------------------------
  */
 
 /* Appends the value of each key, or `absent`. A key may be asked for any number of times, so the
@@ -282,12 +290,12 @@ static size_t write_values(struct kv_process *self, struct items *keys, struct k
         for (unsigned i = 0; i < batch.count; i++) {
             const struct kv_lookup *want = batch.found[i];
             struct kv_item value;
-            if (want != NULL ? !kv_table_get_at(bucket->table, want, &value)
+            if (want != NULL ? !kv_table_get_at(bucket->contents.table, want, &value)
                              : !kv_bucket_find_item(self, batch.keys[i], &value)) {
                 value = none;
             }
             bytes += kv_item_size(value);
-            if (bytes <= KV_BUCKET_REPLY_MAX) {
+            if (bytes <= KV_ANSWER_MAX) {
                 kv_write_item(to, value);
             }
         }
@@ -295,90 +303,75 @@ static size_t write_values(struct kv_process *self, struct items *keys, struct k
     return bytes;
 }
 
-static void reply_values(struct kv_process *self, const struct kv_from *from, struct kv_bytes list,
-                         struct kv_bytes absent)
+static int answer_values(struct kv_process *self, const struct kv_asked *asked,
+                         struct kv_bytes absent, struct kv_answer *answer)
 {
     struct items keys;
-    if (!open_list(list, &keys)) {
-        kv_reply_error(self, from, "bad_keys", list);
-        return;
+    if (!open_list(asked->arguments[0], &keys)) {
+        return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
     }
-    struct kv_buffer *reply = kv_process_scratch(self);
     if (keys.left > 0) {
-        kv_write_list(reply, keys.left);
+        kv_write_list(answer->term, keys.left);
     }
-    size_t bytes = write_values(self, &keys, absent, reply);
+    size_t bytes = write_values(self, &keys, absent, answer->term);
     if (!ends_properly(&keys)) {
-        kv_reply_error(self, from, "bad_keys", list);
-        return;
+        return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
     }
-    if (bytes > KV_BUCKET_REPLY_MAX) {
-        kv_buffer_clear(reply);
-        kv_bucket_write_too_large(reply, bytes);
-    } else {
-        kv_write_nil(reply);
+    if (bytes > KV_ANSWER_MAX) {
+        return kv_answer_too_large(answer, bytes);
     }
-    kv_reply(self, from, kv_buffer_bytes(reply));
+    kv_write_nil(answer->term);
+    return KV_OK;
 }
 
-void kv_many_get(struct kv_process *self, const struct kv_from *from,
-                 const struct kv_bytes *arguments)
+static int get(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     static const uint8_t nil[] = {KV_TAG_SMALL_ATOM_UTF8, 3, 'n', 'i', 'l'};
-    reply_values(self, from, arguments[0], kv_bytes(nil, sizeof nil));
+    return answer_values(self, asked, kv_bytes(nil, sizeof nil), answer);
 }
 
-void kv_many_get_or(struct kv_process *self, const struct kv_from *from,
-                    const struct kv_bytes *arguments)
+static int get_or(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    reply_values(self, from, arguments[0], arguments[1]);
+    return answer_values(self, asked, asked->arguments[1], answer);
 }
 
-void kv_many_put(struct kv_process *self, const struct kv_from *from,
-                 const struct kv_bytes *arguments)
+static int put_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
+                     struct kv_answer *answer)
 {
-    if (!are_entries(arguments[0])) {
-        kv_reply_error(self, from, "bad_entries", arguments[0]);
-    } else if (put_entries(self, arguments[0]) == KV_OK) {
-        kv_reply_atom(self, from, "ok");
-    } else {
-        kv_bucket_reply_no_memory(self, from);
+    if (!are_entries(asked->arguments[0])) {
+        return kv_answer_error(answer, KV_ETYPE, "bad_entries", asked->arguments[0]);
     }
+    return put_entries(self, asked->arguments[0], expiry) == KV_OK ? kv_answer_atom(answer, "ok")
+                                                                   : kv_answer_no_memory(answer);
 }
 
-void kv_many_put_for(struct kv_process *self, const struct kv_from *from,
-                     const struct kv_bytes *arguments)
+static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    if (kv_bucket_keep_for(self, arguments[1])) {
-        kv_many_put(self, from, arguments);
-    } else {
-        kv_reply_error(self, from, "bad_ttl", arguments[1]);
-    }
+    return put_until(self, asked, KV_NEVER, answer);
 }
 
-void kv_many_delete(struct kv_process *self, const struct kv_from *from,
-                    const struct kv_bytes *arguments)
+static int put_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    if (!is_proper_list(arguments[0])) {
-        kv_reply_error(self, from, "bad_keys", arguments[0]);
-        return;
-    }
-    size_t deleted = delete_keys(self, arguments[0]);
-    struct kv_buffer *reply = kv_process_scratch(self);
-    kv_write_u64(reply, deleted);
-    kv_reply(self, from, kv_buffer_bytes(reply));
+    uint64_t expiry = KV_NEVER;
+    return kv_bucket_expiry(asked, asked->arguments[1], &expiry)
+               ? put_until(self, asked, expiry, answer)
+               : kv_bucket_bad_ttl(answer, asked->arguments[1]);
 }
 
-bool kv_many_cast_put(struct kv_process *self, struct kv_bytes entries)
+static int delete (struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    return are_entries(entries) && put_entries(self, entries) == KV_OK;
+    return is_proper_list(asked->arguments[0])
+               ? kv_answer_number(answer, delete_keys(self, asked->arguments[0]))
+               : kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
 }
 
-bool kv_many_cast_delete(struct kv_process *self, struct kv_bytes keys)
-{
-    if (!is_proper_list(keys)) {
-        return false;
-    }
-    (void)delete_keys(self, keys);
-    return true;
-}
+enum { CALL = KV_BY_CALL, CAST = KV_BY_CAST, WRITES = KV_CHANGES | KV_BOUNDED };
+
+const struct kv_operation kv_many_operations[] = {
+    KV_OPERATION("get_many", 1, CALL, 0, get, "0.1.0"),
+    KV_OPERATION("get_many", 2, CALL, 0, get_or, "0.1.0"),
+    KV_OPERATION("put_many", 1, CALL | CAST, WRITES, put, "0.1.0"),
+    KV_OPERATION("put_many", 2, CALL | CAST, WRITES, put_for, "0.1.0"),
+    KV_OPERATION("delete_many", 1, CALL | CAST, WRITES, delete, "0.1.0"),
+    KV_NO_OPERATION,
+};

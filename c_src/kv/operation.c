@@ -1,0 +1,87 @@
+#include "kv/operation.h"
+
+#include <kv/buffer.h>
+
+void kv_dispatch_add(struct kv_dispatch *dispatch, const struct kv_operation *table)
+{
+    for (const struct kv_operation *row = table; row->run != NULL; row++) {
+        unsigned slot = kv_dispatch_slot(row->name, row->arity);
+        if (dispatch->count == KV_OPERATIONS_MAX) {
+            return;
+        }
+        while (dispatch->slots[slot] != NULL) {
+            slot = (slot + 1) % KV_DISPATCH_SLOTS;
+        }
+        dispatch->slots[slot] = row;
+        dispatch->count++;
+    }
+}
+
+int kv_answer_atom(struct kv_answer *answer, const char *atom)
+{
+    kv_write_atom_text(answer->term, atom);
+    return KV_OK;
+}
+
+int kv_answer_bool(struct kv_answer *answer, bool value)
+{
+    kv_write_bool(answer->term, value);
+    return KV_OK;
+}
+
+int kv_answer_number(struct kv_answer *answer, uint64_t value)
+{
+    kv_write_u64(answer->term, value);
+    return KV_OK;
+}
+
+int kv_answer_error(struct kv_answer *answer, int error, const char *kind, struct kv_bytes detail)
+{
+    kv_answer_drop(answer);
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "error");
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, kind);
+    kv_write_term(answer->term, detail);
+    return error;
+}
+
+int kv_answer_no_memory(struct kv_answer *answer)
+{
+    kv_answer_drop(answer);
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "error");
+    kv_write_atom_text(answer->term, "enomem");
+    return KV_ENOMEM;
+}
+
+void kv_write_too_large(struct kv_buffer *to, uint64_t bytes)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "error");
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "too_large");
+    kv_write_u64(to, bytes);
+}
+
+int kv_answer_too_large(struct kv_answer *answer, uint64_t bytes)
+{
+    kv_answer_drop(answer);
+    kv_write_too_large(answer->term, bytes);
+    return KV_ESIZE;
+}
+
+void kv_answer_settle(struct kv_answer *answer)
+{
+    if (answer->value.release == NULL) {
+        kv_buffer_append(answer->term, answer->value.bytes);
+        answer->value.bytes.length = 0;
+    }
+}
+
+void kv_answer_drop(struct kv_answer *answer)
+{
+    kv_buffer_clear(answer->term);
+    kv_pinned_release(&answer->value);
+    answer->value.bytes.length = 0;
+}

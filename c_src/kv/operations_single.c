@@ -1,0 +1,207 @@
+/* The operations on one key, and on the bucket as a whole. */
+#include "kv/bucket.h"
+
+static const uint8_t nil[] = {KV_TAG_SMALL_ATOM_UTF8, 3, 'n', 'i', 'l'};
+
+/* ---- reading -----------------------------------------------------------------------------------
+ */
+
+/* The value of the first argument, or `absent`. */
+static int answer_value_or(struct kv_process *self, const struct kv_asked *asked,
+                           struct kv_bytes absent, struct kv_answer *answer)
+{
+    struct kv_item item;
+    if (kv_bucket_find_item(self, asked->arguments[0], &item)) {
+        kv_bucket_answer(self, answer, item);
+    } else {
+        answer->value.bytes = absent;
+    }
+    return KV_OK;
+}
+
+static int get_or(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return answer_value_or(self, asked, asked->arguments[1], answer);
+}
+
+int kv_bucket_get(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return answer_value_or(self, asked, kv_bytes(nil, sizeof nil), answer);
+}
+
+static int fetch(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    struct kv_item item;
+    if (!kv_bucket_find_item(self, asked->arguments[0], &item)) {
+        return kv_answer_atom(answer, "error");
+    }
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "ok");
+    kv_bucket_answer(self, answer, item);
+    return KV_OK;
+}
+
+static int has_key(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    struct kv_item item;
+    return kv_answer_bool(answer, kv_bucket_find_item(self, asked->arguments[0], &item));
+}
+
+static int size(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    (void)asked;
+    return kv_answer_number(answer, kv_table_count_live(bucket->contents.table));
+}
+
+static int keys(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    (void)asked;
+    return kv_bucket_write(self, KV_BUCKET_KEYS, answer->term);
+}
+
+static int values(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    (void)asked;
+    return kv_bucket_write(self, KV_BUCKET_VALUES, answer->term);
+}
+
+static int to_list(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    (void)asked;
+    return kv_bucket_write(self, KV_BUCKET_PAIRS, answer->term);
+}
+
+static int to_map(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    (void)asked;
+    return kv_bucket_write(self, KV_BUCKET_MAP, answer->term);
+}
+
+static int generation(struct kv_process *self, const struct kv_asked *asked,
+                      struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    (void)asked;
+    return kv_answer_number(answer, bucket->generation);
+}
+
+/* ---- changing ----------------------------------------------------------------------------------
+ */
+
+static int put_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
+                     struct kv_answer *answer)
+{
+    return kv_bucket_put(self, asked->arguments[0], asked->arguments[1], expiry) == KV_OK
+               ? kv_answer_atom(answer, "ok")
+               : kv_answer_no_memory(answer);
+}
+
+static int put_new_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
+                         struct kv_answer *answer)
+{
+    struct kv_item item;
+    if (kv_bucket_find_item(self, asked->arguments[0], &item)) {
+        return kv_answer_bool(answer, false);
+    }
+    return kv_bucket_put(self, asked->arguments[0], asked->arguments[1], expiry) == KV_OK
+               ? kv_answer_bool(answer, true)
+               : kv_answer_no_memory(answer);
+}
+
+static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return put_until(self, asked, KV_NEVER, answer);
+}
+
+static int put_new(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return put_new_until(self, asked, KV_NEVER, answer);
+}
+
+static int put_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    uint64_t expiry = KV_NEVER;
+    return kv_bucket_expiry(asked, asked->arguments[2], &expiry)
+               ? put_until(self, asked, expiry, answer)
+               : kv_bucket_bad_ttl(answer, asked->arguments[2]);
+}
+
+static int put_new_for(struct kv_process *self, const struct kv_asked *asked,
+                       struct kv_answer *answer)
+{
+    uint64_t expiry = KV_NEVER;
+    return kv_bucket_expiry(asked, asked->arguments[2], &expiry)
+               ? put_new_until(self, asked, expiry, answer)
+               : kv_bucket_bad_ttl(answer, asked->arguments[2]);
+}
+
+/* The value that goes, or `absent`. It is copied, or pinned, before the table lets go of it. */
+static int delete_or(struct kv_process *self, const struct kv_asked *asked, struct kv_bytes absent,
+                     struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    const struct kv_change gone = {.kind = KV_CHANGE_DELETE,
+                                   .key = kv_bucket_key(self, asked->arguments[0])};
+    struct kv_item item;
+    if (answer->unheard) {
+        (void)kv_contents_change(&bucket->contents, &gone);
+    } else if (kv_table_get(bucket->contents.table, gone.key, &item)) {
+        kv_bucket_answer(self, answer, item);
+        kv_answer_settle(answer);
+        (void)kv_contents_change(&bucket->contents, &gone);
+    } else {
+        answer->value.bytes = absent;
+    }
+    return KV_OK;
+}
+
+static int delete (struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return delete_or(self, asked, kv_bytes(nil, sizeof nil), answer);
+}
+
+static int delete_with(struct kv_process *self, const struct kv_asked *asked,
+                       struct kv_answer *answer)
+{
+    return delete_or(self, asked, asked->arguments[1], answer);
+}
+
+static int clear(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    (void)asked;
+    (void)kv_contents_change(&bucket->contents, &(struct kv_change){.kind = KV_CHANGE_CLEAR});
+    return kv_answer_atom(answer, "ok");
+}
+
+/* ---- the table ---------------------------------------------------------------------------------
+ * `get` of one argument by call is in agent.c: it may be Agent's. */
+
+enum {
+    CALL = KV_BY_CALL,
+    CAST = KV_BY_CAST,
+    AGENT = KV_BY_AGENT,
+    WRITES = KV_CHANGES | KV_BOUNDED,
+};
+
+const struct kv_operation kv_single_operations[] = {
+    KV_OPERATION("get", 1, AGENT, 0, kv_bucket_get, "0.1.0"),
+    KV_OPERATION("get", 2, CALL | AGENT, 0, get_or, "0.1.0"),
+    KV_OPERATION("fetch", 1, CALL | AGENT, 0, fetch, "0.1.0"),
+    KV_OPERATION("has_key", 1, CALL | AGENT, 0, has_key, "0.1.0"),
+    KV_OPERATION("size", 0, CALL | AGENT, 0, size, "0.1.0"),
+    KV_OPERATION("keys", 0, CALL | AGENT, 0, keys, "0.1.0"),
+    KV_OPERATION("values", 0, AGENT, 0, values, "0.1.0"),
+    KV_OPERATION("to_list", 0, AGENT, 0, to_list, "0.1.0"),
+    KV_OPERATION("to_map", 0, CALL | AGENT, 0, to_map, "0.1.0"),
+    KV_OPERATION("generation", 0, CALL, 0, generation, "0.1.0"),
+    KV_OPERATION("put", 2, CALL | CAST | AGENT, WRITES, put, "0.1.0"),
+    KV_OPERATION("put", 3, CALL | CAST, WRITES, put_for, "0.1.0"),
+    KV_OPERATION("put_new", 2, CALL | AGENT, WRITES, put_new, "0.1.0"),
+    KV_OPERATION("put_new", 3, CALL, WRITES, put_new_for, "0.1.0"),
+    KV_OPERATION("delete", 1, CALL | CAST | AGENT, WRITES, delete, "0.1.0"),
+    KV_OPERATION("delete", 2, AGENT, WRITES, delete_with, "0.1.0"),
+    KV_OPERATION("clear", 0, CALL | CAST, WRITES, clear, "0.1.0"),
+    KV_NO_OPERATION,
+};

@@ -1,0 +1,296 @@
+/* The process around a registry: its operations, how it starts and ends, and what tools see. */
+#include "kv/kv.h"
+#include "kv/registry.h"
+#include "kv/requests.h"
+#include "kv/start.h"
+#include "process/runtime.h"
+
+#include <kv/log.h>
+
+enum { PID_BYTES = 15 }; /* of a pid as a term, besides the name of its node */
+
+/* ---- what is there -----------------------------------------------------------------------------
+ */
+
+/* Answers with an error in place of a list that would be too large for a message: `each` is what an
+ * entry takes besides the bytes of its name. */
+static bool is_too_large(const struct kv_registry *registry, size_t each, struct kv_buffer *to)
+{
+    size_t bytes = registry->live_bytes + registry->live * each;
+    if (bytes > KV_ANSWER_MAX) {
+        kv_write_too_large(to, bytes);
+    }
+    return bytes > KV_ANSWER_MAX;
+}
+
+static int names(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    struct kv_buffer *to = answer->term;
+    (void)asked;
+    if (is_too_large(registry, KV_BINARY_HEADER, to)) {
+        return KV_ESIZE;
+    }
+    if (registry->live > 0) {
+        kv_write_list(to, (uint32_t)registry->live);
+    }
+    KV_LIST_FOREACH (link, &registry->entries) {
+        const struct kv_entry *entry = KV_LIST_OF(link, struct kv_entry, of_registry);
+        if (entry->step == KV_ENTRY_LIVE) {
+            kv_write_binary(to, kv_entry_name(entry));
+        }
+    }
+    kv_write_nil(to);
+    return KV_OK;
+}
+
+/* #{Name => Pid} */
+static void write_state(const struct kv_process *self, struct kv_buffer *to)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    size_t pid = PID_BYTES + kv_runtime_node(kv_process_runtime(self)).length;
+    if (is_too_large(registry, KV_BINARY_HEADER + pid, to)) {
+        return;
+    }
+    kv_write_map(to, (uint32_t)registry->live);
+    KV_LIST_FOREACH (link, &registry->entries) {
+        const struct kv_entry *entry = KV_LIST_OF(link, struct kv_entry, of_registry);
+        if (entry->step == KV_ENTRY_LIVE) {
+            kv_write_binary(to, kv_entry_name(entry));
+            kv_write_pid(to, &entry->pid);
+        }
+    }
+}
+
+/* ---- operations --------------------------------------------------------------------------------
+ */
+
+static int generation(struct kv_process *self, const struct kv_asked *asked,
+                      struct kv_answer *answer)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    (void)asked;
+    return kv_answer_number(answer, registry->generation);
+}
+
+static int stop(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    (void)asked;
+    kv_process_exit_atom(self, "normal");
+    return kv_answer_atom(answer, "ok");
+}
+
+/* {error, unknown_name} */
+static int answer_unknown_name(struct kv_answer *answer)
+{
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "error");
+    kv_write_atom_text(answer->term, "unknown_name");
+    return KV_ENOENT;
+}
+
+/* {error, {already_created, Pid}} */
+static int answer_already_created(struct kv_answer *answer, const struct kv_pid *pid)
+{
+    struct kv_buffer detail = KV_BUFFER_INIT;
+    kv_write_pid(&detail, pid);
+    (void)kv_answer_error(answer, KV_EEXIST, "already_created", kv_buffer_bytes(&detail));
+    kv_buffer_free(&detail);
+    return KV_EEXIST;
+}
+
+/* {bucket_created, Name, Pid}, of the creator: whether its bucket has the name now. */
+static int bucket_created(struct kv_process *self, const struct kv_asked *asked,
+                          struct kv_answer *answer)
+{
+    struct kv_bytes name;
+    struct kv_pid pid;
+    struct kv_reader names_reader = kv_reader(asked->arguments[0]);
+    struct kv_reader pids_reader = kv_reader(asked->arguments[1]);
+    if (kv_read_binary(&names_reader, &name) != KV_OK || kv_read_pid(&pids_reader, &pid) != KV_OK) {
+        return KV_ETYPE;
+    }
+    struct kv_entry *entry = kv_registry_find(self, name);
+    if (entry == NULL) {
+        return answer_unknown_name(answer);
+    }
+    if (entry->step == KV_ENTRY_CREATING) {
+        kv_registry_created(self, entry, &pid);
+    } else if (!kv_pid_equal(&entry->pid, &pid)) {
+        return answer_already_created(answer, &entry->pid);
+    }
+    kv_answer_drop(answer); /* the term was lent to what has been sent */
+    return kv_answer_atom(answer, "ok");
+}
+
+/* {bucket_failed, Name, Reason}, of the creator. */
+static int bucket_failed(struct kv_process *self, const struct kv_asked *asked,
+                         struct kv_answer *answer)
+{
+    struct kv_bytes name;
+    struct kv_reader reader = kv_reader(asked->arguments[0]);
+    if (kv_read_binary(&reader, &name) != KV_OK) {
+        return KV_ETYPE;
+    }
+    struct kv_entry *entry = kv_registry_find(self, name);
+    if (entry == NULL || entry->step != KV_ENTRY_CREATING) {
+        return answer_unknown_name(answer);
+    }
+    kv_registry_failed(self, entry, asked->arguments[1]);
+    kv_answer_drop(answer);
+    return kv_answer_atom(answer, "ok");
+}
+
+/* {bucket_created, Name, Pid} as a cast: its sender would not hear that the last is no pid, so that
+ * counts as the reason of a failure. */
+static int bucket_made(struct kv_process *self, const struct kv_asked *asked,
+                       struct kv_answer *answer)
+{
+    int error = bucket_created(self, asked, answer);
+    return error == KV_ETYPE ? bucket_failed(self, asked, answer) : error;
+}
+
+enum { CALL = KV_BY_CALL, CAST = KV_BY_CAST, WRITES = KV_CHANGES | KV_BOUNDED };
+
+const struct kv_operation kv_registry_operations[] = {
+    KV_OPERATION("lookup", 1, CALL, KV_PARKS, kv_registry_lookup, "0.1.0"),
+    KV_OPERATION("create", 1, CALL | CAST, WRITES | KV_PARKS, kv_registry_create, "0.1.0"),
+    KV_OPERATION("names", 0, CALL, 0, names, "0.1.0"),
+    KV_OPERATION("generation", 0, CALL, 0, generation, "0.1.0"),
+    KV_OPERATION("stop", 0, CALL, WRITES, stop, "0.1.0"),
+    KV_OPERATION("bucket_created", 2, CALL, WRITES, bucket_created, "0.1.0"),
+    KV_OPERATION("bucket_created", 2, CAST, WRITES, bucket_made, "0.1.0"),
+    KV_OPERATION("bucket_failed", 2, CAST, WRITES, bucket_failed, "0.1.0"),
+    KV_NO_OPERATION,
+};
+
+/* ---- callbacks ---------------------------------------------------------------------------------
+ */
+
+static int open_registry(struct kv_process *self, const struct kv_start_options *options,
+                         struct kv_buffer *reason)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    (void)options;
+    return kv_contents_open(&registry->shown, self, true,
+                            &(struct kv_table_options){.internal = true}, reason);
+}
+
+static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    struct kv_start_options options = {0};
+    kv_list_init(&registry->entries);
+    int error = kv_start(self, list, KV_REGISTRY_OPTIONS, open_registry, &options, &registry->owner,
+                         reason);
+    if (error != KV_OK) {
+        return error;
+    }
+    registry->generation = options.generation;
+    kv_buffer_append(&registry->creator, options.creator);
+    kv_buffer_append(&registry->event_manager, options.event_manager);
+    struct kv_pid creator;
+    struct kv_reader reader = kv_reader(options.creator);
+    if (kv_read_pid(&reader, &creator) == KV_OK) {
+        registry->creator_monitor = kv_monitor_owner(self, &creator);
+    }
+    return KV_OK;
+}
+
+static void terminate(struct kv_process *self, struct kv_bytes reason)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    KV_LIST_FOREACH (link, &registry->entries) {
+        kv_registry_abandon(self, KV_LIST_OF(link, struct kv_entry, of_registry), reason);
+    }
+    kv_contents_close(&registry->shown);
+    kv_map_free(&registry->names);
+    kv_map_free(&registry->monitors);
+    kv_buffer_free(&registry->creator);
+    kv_buffer_free(&registry->event_manager);
+}
+
+/* Without its creator a registry still answers lookups; what was being created has failed. */
+static void creator_down(struct kv_process *self, struct kv_bytes reason)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    KV_LIST_FOREACH (link, &registry->entries) {
+        struct kv_entry *entry = KV_LIST_OF(link, struct kv_entry, of_registry);
+        if (entry->step == KV_ENTRY_CREATING) {
+            kv_registry_failed(self, entry, reason);
+        }
+    }
+}
+
+/* What was asked of the creator, or its answer, may have been lost: a name that it has made a
+ * bucket for already is told so when it answers again. */
+static void handle_back(struct kv_process *self, uint64_t monitor)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    if (monitor != registry->creator_monitor) {
+        return;
+    }
+    KV_LIST_FOREACH (link, &registry->entries) {
+        const struct kv_entry *entry = KV_LIST_OF(link, const struct kv_entry, of_registry);
+        if (entry->step == KV_ENTRY_CREATING) {
+            kv_registry_ask_creator(self, entry);
+        }
+    }
+}
+
+static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_bytes reason)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    if (monitor == registry->owner) {
+        kv_process_exit(self, reason);
+        return;
+    }
+    if (monitor == registry->creator_monitor) {
+        creator_down(self, reason);
+        return;
+    }
+    struct kv_entry *entry = kv_registry_monitored(self, monitor);
+    if (entry != NULL) {
+        kv_registry_ended(self, entry);
+    }
+}
+
+static void handle_suspend(struct kv_process *self, bool suspended)
+{
+    const struct kv_registry *registry = kv_process_state(self);
+    kv_table_ask_owner(registry->shown.table, suspended);
+}
+
+static void handle_call(struct kv_process *self, const struct kv_from *from,
+                        struct kv_bytes request)
+{
+    kv_request_call(self, &kv_store_of(self)->registry, from, request);
+}
+
+static void handle_cast(struct kv_process *self, struct kv_bytes request)
+{
+    if (!kv_request_cast(self, &kv_store_of(self)->registry, request)) {
+        kv_log_line(kv_process_runtime(self), KV_LOG_DEBUG, "a registry ignored a cast");
+    }
+}
+
+static size_t memory(const struct kv_process *self)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    size_t chains = registry->names.chain_count + registry->monitors.chain_count;
+    return registry->entry_bytes + chains * sizeof(void *) + kv_table_memory(registry->shown.table);
+}
+
+const struct kv_behaviour kv_registry_behaviour = {
+    .module = "kv_registry",
+    .state_size = sizeof(struct kv_registry),
+    .init = init,
+    .handle_call = handle_call,
+    .handle_cast = handle_cast,
+    .handle_down = handle_down,
+    .handle_back = handle_back,
+    .handle_suspend = handle_suspend,
+    .memory = memory,
+    .write_state = write_state,
+    .terminate = terminate,
+};

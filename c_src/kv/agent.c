@@ -3,7 +3,6 @@
 #include "kv/agent.h"
 #include "kv/bucket.h"
 #include "kv/kv.h"
-#include "process/runtime.h"
 
 #include <kv/log.h>
 

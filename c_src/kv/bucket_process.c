@@ -3,7 +3,6 @@
 #include "kv/kv.h"
 #include "kv/requests.h"
 #include "kv/start.h"
-#include "process/runtime.h"
 
 #include <kv/log.h>
 
@@ -26,6 +25,9 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     int error =
         kv_start(self, list, KV_BUCKET_OPTIONS, open_bucket, &options, &bucket->owner, reason);
     bucket->generation = options.generation;
+    if (error == KV_OK) {
+        kv_store_of(self)->buckets++;
+    }
     return error;
 }
 
@@ -33,6 +35,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
     (void)reason;
+    kv_store_of(self)->buckets--;
     kv_contents_close(&bucket->contents);
     kv_buffer_free(&bucket->key);
     kv_buffer_free(&bucket->value);

@@ -19,9 +19,11 @@ struct kv_store {
     /* What may be asked of them; kv_services_start() fills these in. */
     struct kv_dispatch bucket;
     struct kv_dispatch registry;
+    size_t buckets; /* that there are */
+    size_t registries;
 };
 
-static inline const struct kv_store *kv_store_of(const struct kv_process *self)
+static inline struct kv_store *kv_store_of(const struct kv_process *self)
 {
     return kv_process_context(self);
 }

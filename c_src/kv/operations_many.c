@@ -223,32 +223,25 @@ static bool next_entries(const struct kv_bucket *bucket, struct items *items, st
     return batch->count > 0;
 }
 
-/* Sets the key of a change to that of an entry of a batch. */
-static inline void change_key(struct kv_process *self, const struct batch *batch, unsigned i,
-                              struct kv_change *change)
-{
-    change->ahead = batch->found[i];
-    if (change->ahead == NULL) {
-        change->key = kv_bucket_key(self, batch->keys[i]);
-    }
-}
-
 /* In order; a later entry of the same key replaces an earlier one. Stops at the first that finds no
  * room. */
 static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_t expiry)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     int error = KV_OK;
-    struct kv_change change = {.kind = KV_CHANGE_PUT, .expiry = expiry};
     struct items items;
     struct batch batch;
     open_entries(entries, &items);
     kv_table_begin_changes(bucket->contents.table);
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count && error == KV_OK; i++) {
-            change_key(self, &batch, i, &change);
-            change.value = kv_item_of_value(batch.values[i]);
-            error = kv_contents_change(&bucket->contents, &change);
+            const struct kv_change change = {.kind = KV_CHANGE_PUT,
+                                             .ahead = batch.found[i],
+                                             .value = kv_item_of_value(batch.values[i]),
+                                             .expiry = expiry};
+            error = change.ahead != NULL
+                        ? kv_contents_change(&bucket->contents, &change)
+                        : kv_bucket_put(self, batch.keys[i], batch.values[i], expiry);
         }
     }
     kv_table_end_changes(bucket->contents.table);
@@ -259,15 +252,17 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     size_t deleted = 0;
-    struct kv_change change = {.kind = KV_CHANGE_DELETE};
     struct items items;
     struct batch batch;
     (void)open_list(keys, &items);
     kv_table_begin_changes(bucket->contents.table);
     while (next_keys(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count; i++) {
-            change_key(self, &batch, i, &change);
-            deleted += kv_contents_change(&bucket->contents, &change) == KV_OK ? 1 : 0;
+            const struct kv_change change = {.kind = KV_CHANGE_DELETE, .ahead = batch.found[i]};
+            bool there = change.ahead != NULL
+                             ? kv_contents_change(&bucket->contents, &change) == KV_OK
+                             : kv_bucket_delete(self, batch.keys[i]);
+            deleted += there ? 1 : 0;
         }
     }
     kv_table_end_changes(bucket->contents.table);

@@ -3,7 +3,6 @@
 #include "kv/registry.h"
 #include "kv/requests.h"
 #include "kv/start.h"
-#include "process/runtime.h"
 
 #include <kv/log.h>
 
@@ -48,7 +47,7 @@ static int names(struct kv_process *self, const struct kv_asked *asked, struct k
 static void write_state(const struct kv_process *self, struct kv_buffer *to)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
-    size_t pid = PID_BYTES + kv_runtime_node(kv_process_runtime(self)).length;
+    size_t pid = PID_BYTES + kv_process_pid(self).node.length;
     if (is_too_large(registry, KV_BINARY_HEADER + pid, to)) {
         return;
     }
@@ -186,6 +185,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     if (error != KV_OK) {
         return error;
     }
+    kv_store_of(self)->registries++;
     registry->generation = options.generation;
     kv_buffer_append(&registry->creator, options.creator);
     kv_buffer_append(&registry->event_manager, options.event_manager);
@@ -203,6 +203,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
     KV_LIST_FOREACH (link, &registry->entries) {
         kv_registry_abandon(self, KV_LIST_OF(link, struct kv_entry, of_registry), reason);
     }
+    kv_store_of(self)->registries--;
     kv_contents_close(&registry->shown);
     kv_map_free(&registry->names);
     kv_map_free(&registry->monitors);

@@ -1,6 +1,8 @@
 #include "kv/requests.h"
 #include "kv/kv.h"
 
+#include <kv/table.h>
+
 /* Takes Name or {Name, Argument, ...} apart; false when it is neither. */
 static bool read_request(struct kv_bytes request, struct kv_bytes *name,
                          struct kv_bytes arguments[KV_ARGUMENTS_MAX], uint32_t *count)

@@ -1,7 +1,6 @@
 #include "kv/bucket.h"
 #include "kv/kv.h"
 #include "kv/registry.h"
-#include "process/runtime.h"
 
 #include <kv/table.h>
 
@@ -9,14 +8,14 @@
  * once a second, as a ping: so it costs the same however much there is. */
 static void reply_totals(struct kv_process *self, const struct kv_from *from)
 {
-    struct kv_runtime *runtime = kv_process_runtime(self);
+    const struct kv_store *store = kv_store_of(self);
     struct kv_buffer *term = kv_process_scratch(self);
     struct kv_arena_stats stats;
-    kv_arena_stats(kv_store_of(self)->arena, &stats);
+    kv_arena_stats(store->arena, &stats);
     kv_write_tuple(term, 5);
     kv_write_atom_text(term, "kv_totals");
-    kv_write_u64(term, kv_runtime_count(runtime, &kv_bucket_behaviour));
-    kv_write_u64(term, kv_runtime_count(runtime, &kv_registry_behaviour));
+    kv_write_u64(term, store->buckets);
+    kv_write_u64(term, store->registries);
     kv_write_u64(term, stats.items);
     kv_write_u64(term, stats.item_bytes);
     kv_reply(self, from, kv_buffer_bytes(term));
@@ -36,12 +35,34 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
     }
 }
 
+static int init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason)
+{
+    int error = kv_process_register(self, kv_bytes_text(kv_net_kernel_behaviour.module));
+    (void)options;
+    if (error != KV_OK) {
+        kv_write_atom_text(reason, "already_registered");
+    }
+    return error;
+}
+
 const struct kv_behaviour kv_net_kernel_behaviour = {
     .module = "net_kernel",
     .state_size = 1,
-    .init = kv_service_init,
+    .init = init,
     .handle_call = handle_call,
 };
+
+static int start_net_kernel(struct kv_runtime *runtime, struct kv_store *store)
+{
+    static const uint8_t nil[] = {KV_TAG_NIL};
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    struct kv_pid pid;
+    kv_add_behaviour(runtime, &kv_net_kernel_behaviour, store);
+    int error =
+        kv_spawn(runtime, &kv_net_kernel_behaviour, kv_bytes(nil, sizeof nil), &pid, &reason);
+    kv_buffer_free(&reason);
+    return error;
+}
 
 int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
 {
@@ -51,5 +72,5 @@ int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
     kv_dispatch_add(&store->registry, kv_registry_operations);
     kv_offer(runtime, &kv_bucket_behaviour, store);
     kv_offer(runtime, &kv_registry_behaviour, store);
-    return kv_runtime_start_service(runtime, &kv_net_kernel_behaviour, store);
+    return start_net_kernel(runtime, store);
 }

@@ -179,6 +179,38 @@ Test(bucket, agents_functions_of_maps_are_done_without_their_code)
     assert_term(call(f, &bucket, term_atom("size")), term_integer(0));
 }
 
+Test(bucket, agents_functions_count_as_size_does_what_has_expired)
+{
+    struct kv_bytes put =
+        term_tuple(term_atom("put"), term_atom("a"), term_integer(1), term_integer(30));
+    struct kv_bytes modules[] = {term_atom("maps"), term_atom("erlang"),
+                                 term_atom("Elixir.Kernel")};
+    kv_arena_set_time(f->arena, 1000);
+    (void)call(f, &bucket, put);
+    kv_arena_set_time(f->arena, 2000);
+    assert_term(ask("get", mfa("maps", "size", NONE, NONE), NONE), term_integer(0));
+    assert_term(call(f, &bucket, term_atom("size")), term_integer(0));
+    for (size_t i = 1; i < sizeof modules / sizeof modules[0]; i++) {
+        assert_term(
+            ask("get",
+                term_tuple(modules[i], term_atom("map_size"), term_list(NONE, NONE, NONE), NONE),
+                NONE),
+            term_integer(0));
+    }
+}
+
+Test(bucket, agents_arguments_are_a_proper_list)
+{
+    struct kv_buffer *improper = term_buffer();
+    kv_write_list(improper, 1);
+    kv_write_atom_text(improper, "a");
+    kv_write_atom_text(improper, "tail");
+    (void)ask("put", term_atom("a"), term_integer(1));
+    struct kv_bytes get =
+        term_tuple(term_atom("Elixir.Map"), term_atom("get"), kv_buffer_bytes(improper), NONE);
+    (void)cannot_run_closures(ask("get", get, NONE));
+}
+
 Test(bucket, small_numbers_as_arguments_may_come_as_a_string)
 {
     static const uint8_t put_1_2[] = {104, 3,   119, 10, 'E', 'l', 'i', 'x', 'i', 'r', '.', 'M',

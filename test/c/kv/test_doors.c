@@ -1,0 +1,460 @@
+/* One operation, whichever door it is asked through: each row of the tables is run by call, by cast
+ * and by each of Agent's functions that stand for it, in buckets that hold the same, and must
+ * answer the same and leave the same behind. */
+#include "support/fixture.h"
+
+#include "kv/agent.h"
+#include "kv/bucket.h"
+#include "kv/kv.h"
+#include "kv/registry.h"
+
+#include <criterion/criterion.h>
+
+static struct fixture *f;
+
+static void set_up(void)
+{
+    f = fixture_new();
+    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
+}
+
+static void tear_down(void)
+{
+    fixture_free(f);
+}
+
+TestSuite(doors, .init = set_up, .fini = tear_down, .timeout = 120);
+
+/* ---- what buckets hold -------------------------------------------------------------------------
+ */
+
+enum { LARGE = 100 * 1000, LIFE = 10 };
+
+static const char thirty_two_bytes[] = "thirty-two bytes of some value..";
+
+static void kill_process(const struct kv_pid *pid)
+{
+    struct kv_pid killer = pid_a(1);
+    feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, pid, term_atom("kill"));
+}
+
+static struct kv_bytes put(struct kv_bytes key, struct kv_bytes value)
+{
+    return term_tuple(term_atom("put"), key, value, NONE);
+}
+
+static void hold_nothing(const struct kv_pid *bucket)
+{
+    (void)bucket;
+}
+
+static void hold_some(const struct kv_pid *bucket)
+{
+    (void)call(f, bucket, put(term_atom("a"), term_integer(1)));
+    (void)call(f, bucket, put(term_binary("milk"), term_binary("three")));
+}
+
+static void hold_what_has_expired(const struct kv_pid *bucket)
+{
+    hold_some(bucket);
+    (void)call(
+        f, bucket,
+        term_tuple(term_atom("put"), term_atom("gone"), term_integer(2), term_integer(LIFE)));
+    kv_arena_set_time(f->arena, kv_arena_time(f->arena) + LIFE);
+}
+
+static void hold_all_that_fits(const struct kv_pid *bucket)
+{
+    hold_some(bucket);
+    for (unsigned i = 0; i < 1000; i++) {
+        if (!kv_bytes_equal(call(f, bucket, put(term_integer(i), term_binary(thirty_two_bytes))),
+                            term_atom("ok"))) {
+            return;
+        }
+    }
+}
+
+/* More than is copied to be sent. */
+static void hold_a_large_value(const struct kv_pid *bucket)
+{
+    static uint8_t value[LARGE];
+    struct kv_buffer message = KV_BUFFER_INIT;
+    hold_some(bucket);
+    kv_write_tuple(&message, 2);
+    kv_write_atom_text(&message, "$gen_cast");
+    kv_write_tuple(&message, 3);
+    kv_write_atom_text(&message, "put");
+    kv_write_atom_text(&message, "a");
+    kv_write_binary(&message, kv_bytes(value, sizeof value));
+    feed_message(f, f->a, bucket, kv_buffer_bytes(&message));
+    kv_buffer_free(&message);
+}
+
+static const struct scene {
+    const char *name;
+    void (*hold)(const struct kv_pid *bucket);
+    bool limited;
+} scenes[] = {
+    {"empty", hold_nothing, false},
+    {"holding some", hold_some, false},
+    {"holding what has expired", hold_what_has_expired, false},
+    {"full", hold_all_that_fits, true},
+    {"holding a large value", hold_a_large_value, false},
+};
+
+static struct kv_pid bucket_in(const struct scene *scene)
+{
+    const struct kv_bytes most =
+        term_tuple(term_atom("max_memory"), term_integer(4096), NONE, NONE);
+    struct kv_pid pid = feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE),
+                                   term_list(scene->limited ? most : NONE, NONE, NONE));
+    pid.node = kv_bytes_text(FIXTURE_NODE);
+    scene->hold(&pid);
+    return pid;
+}
+
+/* ---- arguments ---------------------------------------------------------------------------------
+ * Each letter stands for an argument, of which all that could make a difference are tried. */
+
+static const struct shape {
+    const char *name;
+    const char *arguments;
+} shapes[] = {
+    {"get", "k"},       {"get", "kv"},        {"fetch", "k"},     {"has_key", "k"},
+    {"size", ""},       {"keys", ""},         {"values", ""},     {"to_list", ""},
+    {"to_map", ""},     {"generation", ""},   {"put", "kv"},      {"put", "kvt"},
+    {"put_new", "kv"},  {"put_new", "kvt"},   {"delete", "k"},    {"delete", "kv"},
+    {"clear", ""},      {"get_many", "l"},    {"get_many", "lv"}, {"put_many", "e"},
+    {"put_many", "et"}, {"delete_many", "l"},
+};
+
+static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)
+{
+    return term_tuple(key, value, NONE, NONE);
+}
+
+/* The choice of that number, or NONE: there are no more. */
+static struct kv_bytes choice(char letter, unsigned number)
+{
+    const struct kv_bytes a = term_atom("a");
+    const struct kv_bytes x = term_atom("x");
+    const struct kv_bytes gone = term_atom("gone");
+    const struct kv_bytes keys[] = {a, x, gone, term_list(a, x, NONE), NONE};
+    const struct kv_bytes values[] = {term_integer(3), term_binary(thirty_two_bytes), NONE};
+    const struct kv_bytes times[] = {term_integer(500), term_atom("infinity"), term_integer(0),
+                                     NONE};
+    const struct kv_bytes lists[] = {term_list(a, gone, x), term_list(NONE, NONE, NONE), a, NONE};
+    const struct kv_bytes entries[] = {
+        term_list(pair(a, term_integer(3)), pair(x, term_binary(thirty_two_bytes)), NONE),
+        term_list(NONE, NONE, NONE), a, NONE};
+    return letter == 'k'   ? keys[number]
+           : letter == 'v' ? values[number]
+           : letter == 't' ? times[number]
+           : letter == 'l' ? lists[number]
+                           : entries[number];
+}
+
+static const struct shape *shape_of(const struct kv_operation *operation)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        if (kv_bytes_is(operation->name, shapes[i].name) &&
+            strlen(shapes[i].arguments) == operation->arity) {
+            return &shapes[i];
+        }
+    }
+    return NULL;
+}
+
+/* The arguments of that number; false when there are no more. */
+static bool arguments_of(const struct shape *shape, unsigned number, struct kv_bytes *arguments)
+{
+    for (size_t i = 0; shape->arguments[i] != '\0'; i++) {
+        unsigned choices = 0;
+        while (choice(shape->arguments[i], choices).length > 0) {
+            choices++;
+        }
+        arguments[i] = choice(shape->arguments[i], number % choices);
+        number /= choices;
+    }
+    return number == 0;
+}
+
+/* ---- doors -------------------------------------------------------------------------------------
+ */
+
+static struct kv_bytes request_of(const struct kv_operation *operation,
+                                  const struct kv_bytes *arguments)
+{
+    struct kv_buffer *term = term_buffer();
+    if (operation->arity > 0) {
+        kv_write_tuple(term, operation->arity + 1);
+    }
+    kv_write_atom(term, operation->name);
+    for (uint32_t i = 0; i < operation->arity; i++) {
+        kv_write_term(term, arguments[i]);
+    }
+    return kv_buffer_bytes(term);
+}
+
+/* {Kind, {Module, Function, Arguments}} */
+static struct kv_bytes agent_request(const char *kind, const struct kv_agent_function *function,
+                                     const struct kv_bytes *arguments)
+{
+    struct kv_bytes list[] = {NONE, NONE, NONE};
+    for (uint32_t i = 0; i < function->arity; i++) {
+        list[i] = arguments[i];
+    }
+    return pair(term_atom(kind),
+                term_tuple(term_atom(function->module), term_atom(function->function),
+                           term_list(list[0], list[1], list[2]), NONE));
+}
+
+/* What came of a request: its answer, and all that the bucket holds then. */
+struct outcome {
+    struct kv_buffer answer;
+    struct kv_buffer state; /* canonical: entries may lie in any order */
+    struct kv_buffer size;
+};
+
+static void keep(struct kv_buffer *to, struct kv_bytes term)
+{
+    kv_buffer_clear(to);
+    if (term.length > 0) {
+        kv_term_canonical(term, KV_ZEROS_DIFFER, to);
+    }
+}
+
+/* Asks a bucket that holds what the scene says; `request` of length 0: nothing. */
+static void run(const struct scene *scene, struct kv_bytes request, bool by_cast,
+                struct outcome *outcome)
+{
+    struct kv_pid bucket = bucket_in(scene);
+    forget(f);
+    if (by_cast) {
+        cast(f, &bucket, request);
+    } else if (request.length > 0) {
+        keep(&outcome->answer, call(f, &bucket, request));
+    }
+    keep(&outcome->state, call(f, &bucket, term_atom("to_map")));
+    keep(&outcome->size, call(f, &bucket, term_atom("size")));
+    kill_process(&bucket);
+    forget(f);
+}
+
+static void free_outcome(struct outcome *outcome)
+{
+    kv_buffer_free(&outcome->answer);
+    kv_buffer_free(&outcome->state);
+    kv_buffer_free(&outcome->size);
+}
+
+static bool is_same(const struct kv_buffer *one, const struct kv_buffer *other)
+{
+    return kv_bytes_equal(kv_buffer_bytes(one), kv_buffer_bytes(other));
+}
+
+static bool is_error(const struct kv_buffer *answer)
+{
+    struct kv_reader reader = kv_reader(kv_buffer_bytes(answer));
+    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_this_atom(&reader, "error") == KV_OK;
+}
+
+/* ---- the comparison ----------------------------------------------------------------------------
+ */
+
+struct trial {
+    const struct scene *scene;
+    const struct kv_operation *operation;
+    const struct kv_bytes *arguments;
+    struct outcome expected;
+    bool known; /* what is expected: by call, or else by the first of Agent's functions */
+    bool changed;
+};
+
+static void compare(struct trial *trial, struct outcome *got, const char *door, bool answers)
+{
+    if (!trial->known) {
+        trial->expected = *got;
+        *got = (struct outcome){.answer = KV_BUFFER_INIT};
+        trial->known = true;
+        return;
+    }
+    cr_assert(!answers || is_same(&got->answer, &trial->expected.answer),
+              "%.*s/%u by %s answers something else, %s", (int)trial->operation->name.length,
+              (const char *)trial->operation->name.data, trial->operation->arity, door,
+              trial->scene->name);
+    cr_assert(is_same(&got->state, &trial->expected.state) &&
+                  is_same(&got->size, &trial->expected.size),
+              "%.*s/%u by %s leaves something else, %s", (int)trial->operation->name.length,
+              (const char *)trial->operation->name.data, trial->operation->arity, door,
+              trial->scene->name);
+}
+
+static void try_door(struct trial *trial, struct kv_bytes request, bool by_cast, const char *door)
+{
+    struct outcome got = {.answer = KV_BUFFER_INIT};
+    run(trial->scene, request, by_cast, &got);
+    compare(trial, &got, door, !by_cast);
+    free_outcome(&got);
+}
+
+/* Agent's `update` answers `ok` to whatever has no error. */
+static void try_update(struct trial *trial, const struct kv_agent_function *function)
+{
+    struct outcome got = {.answer = KV_BUFFER_INIT};
+    run(trial->scene, agent_request("update", function, trial->arguments), false, &got);
+    if (!is_error(&trial->expected.answer)) {
+        cr_assert_eq(kv_term_is_atom(kv_buffer_bytes(&got.answer), "ok"), true);
+        keep(&got.answer, kv_buffer_bytes(&trial->expected.answer));
+    }
+    compare(trial, &got, "Agent.update", true);
+    free_outcome(&got);
+    try_door(trial, agent_request("cast", function, trial->arguments), true, "Agent.cast");
+}
+
+static void try_agent(struct trial *trial)
+{
+    for (const struct kv_agent_function *row = kv_agent_functions; row->module != NULL; row++) {
+        if (row->arity != trial->operation->arity ||
+            !kv_bytes_is(trial->operation->name, row->operation)) {
+            continue;
+        }
+        if (row->kind == KV_AGENT_UPDATE) {
+            try_update(trial, row);
+        } else {
+            const char *kind = row->kind == KV_AGENT_GET ? "get" : "get_and_update";
+            try_door(trial, agent_request(kind, row, trial->arguments), false, row->function);
+        }
+    }
+}
+
+/* Whether the operation, as it is expected, has changed anything. */
+static bool has_changed(const struct trial *trial)
+{
+    struct outcome before = {.answer = KV_BUFFER_INIT};
+    run(trial->scene, NONE, false, &before);
+    bool changed = !is_same(&before.state, &trial->expected.state) ||
+                   !is_same(&before.size, &trial->expected.size);
+    free_outcome(&before);
+    return changed;
+}
+
+/* True when it has changed anything. */
+static bool try_arguments(const struct scene *scene, const struct kv_operation *operation,
+                          const struct kv_bytes *arguments)
+{
+    struct trial trial = {.scene = scene, .operation = operation, .arguments = arguments};
+    struct kv_bytes request = request_of(operation, arguments);
+    /* {get, Key} by call has a row of its own, which leads to this one */
+    if ((operation->doors & KV_BY_CALL) != 0 || kv_bytes_is(operation->name, "get")) {
+        try_door(&trial, request, false, "call");
+    }
+    if ((operation->doors & KV_BY_CAST) != 0) {
+        try_door(&trial, request, true, "cast");
+    }
+    if ((operation->doors & KV_BY_AGENT) != 0) {
+        try_agent(&trial);
+    }
+    bool changed = has_changed(&trial);
+    free_outcome(&trial.expected);
+    return changed;
+}
+
+static bool try_everywhere(const struct kv_operation *operation)
+{
+    const struct shape *shape = shape_of(operation);
+    struct kv_bytes arguments[KV_ARGUMENTS_MAX];
+    bool changed = false;
+    cr_assert_not_null(shape, "%.*s/%u has no row in `shapes`", (int)operation->name.length,
+                       (const char *)operation->name.data, operation->arity);
+    for (size_t i = 0; i < sizeof scenes / sizeof scenes[0]; i++) {
+        for (unsigned number = 0; arguments_of(shape, number, arguments); number++) {
+            changed |= try_arguments(&scenes[i], operation, arguments);
+        }
+    }
+    return changed;
+}
+
+static void try_table(const struct kv_operation *table)
+{
+    for (const struct kv_operation *row = table; row->run != NULL; row++) {
+        cr_assert_eq(try_everywhere(row), (row->traits & KV_CHANGES) != 0,
+                     "%.*s/%u changes something, or should", (int)row->name.length,
+                     (const char *)row->name.data, row->arity);
+    }
+}
+
+Test(doors, an_operation_on_one_key_is_the_same_by_every_door)
+{
+    try_table(kv_single_operations);
+}
+
+Test(doors, an_operation_on_many_keys_is_the_same_by_every_door)
+{
+    try_table(kv_many_operations);
+}
+
+Test(doors, every_function_of_agent_leads_to_an_operation)
+{
+    for (const struct kv_agent_function *row = kv_agent_functions; row->module != NULL; row++) {
+        cr_assert_not_null(kv_dispatch_find(&f->store.bucket, kv_bytes_text(row->operation),
+                                            row->arity, KV_BY_AGENT));
+    }
+}
+
+/* Map.pop/3 stands for no call: what it answers, `get` answers before. */
+Test(doors, a_pop_with_a_default_is_a_get_and_a_delete)
+{
+    const struct kv_agent_function pop = {.module = "Elixir.Map", .function = "pop", .arity = 2};
+    const struct kv_bytes keys[] = {term_atom("a"), term_atom("x"), term_atom("gone")};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const struct kv_bytes arguments[] = {keys[i], term_integer(7)};
+        struct kv_pid bucket = bucket_in(&scenes[2]);
+        struct kv_buffer expected = KV_BUFFER_INIT;
+        keep(&expected,
+             call(f, &bucket, term_tuple(term_atom("get"), keys[i], term_integer(7), NONE)));
+        assert_term(call(f, &bucket, agent_request("get_and_update", &pop, arguments)),
+                    kv_buffer_bytes(&expected));
+        assert_term(call(f, &bucket, pair(term_atom("has_key"), keys[i])), term_atom("false"));
+        kv_buffer_free(&expected);
+    }
+}
+
+/* ---- the tables --------------------------------------------------------------------------------
+ */
+
+static unsigned rows_found(const struct kv_dispatch *dispatch, const struct kv_operation *table)
+{
+    unsigned rows = 0;
+    for (const struct kv_operation *row = table; row->run != NULL; row++, rows++) {
+        cr_assert_not_null(row->since);
+        cr_assert_neq(row->doors, 0U);
+        cr_assert_leq(row->arity, (uint32_t)KV_ARGUMENTS_MAX);
+        for (unsigned door = KV_BY_CALL; door <= KV_BY_AGENT; door <<= 1) {
+            const struct kv_operation *found =
+                kv_dispatch_find(dispatch, row->name, row->arity, (enum kv_door)door);
+            cr_assert((row->doors & door) == 0 || found == row);
+        }
+    }
+    return rows;
+}
+
+Test(doors, every_row_is_found_by_its_doors_and_stands_once)
+{
+    const struct kv_store *store = &f->store;
+    cr_assert_eq(store->bucket.count, rows_found(&store->bucket, kv_single_operations) +
+                                          rows_found(&store->bucket, kv_many_operations) +
+                                          rows_found(&store->bucket, kv_agent_operations));
+    cr_assert_eq(store->registry.count, rows_found(&store->registry, kv_registry_operations));
+}
+
+Test(doors, there_is_no_way_through_a_wall)
+{
+    const struct kv_dispatch *dispatch = &f->store.bucket;
+    cr_assert_null(kv_dispatch_find(dispatch, kv_bytes_text(""), 0, KV_BY_CALL));
+    cr_assert_null(kv_dispatch_find(dispatch, kv_bytes_text("frobnicate"), 0, KV_BY_CALL));
+    cr_assert_null(kv_dispatch_find(dispatch, kv_bytes_text("put"), 1, KV_BY_CALL));
+    cr_assert_null(kv_dispatch_find(dispatch, kv_bytes_text("get"), 2, KV_BY_CAST));
+    cr_assert_null(kv_dispatch_find(dispatch, kv_bytes_text("values"), 0, KV_BY_CALL));
+    cr_assert_null(kv_dispatch_find(dispatch, kv_bytes_text("clear"), 0, KV_BY_AGENT));
+}

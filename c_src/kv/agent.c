@@ -1,5 +1,5 @@
-/* OTP and Elixir: lib/agent/server.ex, handle_call/3 and run/2: the state goes in front of the
- * arguments. */
+/* Elixir: lib/elixir/lib/agent/server.ex, handle_call/3 and run/2, which puts the state in front of
+ * the arguments. */
 #include "kv/agent.h"
 #include "kv/bucket.h"
 #include "kv/kv.h"
@@ -39,7 +39,7 @@ struct call {
     struct kv_bytes function;
     struct kv_bytes arguments[KV_ARGUMENTS_MAX];
     uint32_t count;
-    struct kv_buffer bytes; /* the arguments, if they are bytes: such a list comes as a string */
+    struct kv_buffer bytes; /* the arguments as terms, if the list came as a string */
 };
 
 static bool read_string(struct kv_bytes string, struct call *call)
@@ -82,7 +82,7 @@ static bool read_call(struct kv_bytes term, struct call *call)
     return list.data[0] == KV_TAG_STRING ? read_string(list, call) : read_list(list, call);
 }
 
-/* Whether a term is a fun or {Module, Function, List}: what Agent would have a process run. */
+/* Returns true if Agent would run the term: a fun or {Module, Function, List}. */
 static bool is_function(struct kv_bytes term)
 {
     struct kv_bytes text;
@@ -113,8 +113,8 @@ static const struct kv_operation *find(const struct kv_process *self, enum kv_ag
     return NULL;
 }
 
-/* Does what the first argument asks for. KV_ECLOSURE: it is nothing that a bucket can do, and
- * nothing has happened. */
+/* Runs the function in the first argument. Returns KV_ECLOSURE, and does nothing, if no operation
+ * stands for the function. */
 static int run(struct kv_process *self, enum kv_agent_kind kind, const struct kv_asked *asked,
                struct kv_answer *answer)
 {
@@ -134,7 +134,7 @@ static int run(struct kv_process *self, enum kv_agent_kind kind, const struct kv
         kv_answer_drop(answer);
         (void)kv_answer_atom(answer, "ok");
     }
-    kv_answer_settle(answer); /* it may be borrowed from `bytes` */
+    kv_answer_settle(answer); /* the value may be borrowed from `bytes` */
     kv_buffer_free(&call.bytes);
     return error;
 }
@@ -158,7 +158,8 @@ static int run_or_tell(struct kv_process *self, enum kv_agent_kind kind,
     return error == KV_ECLOSURE ? answer_closure(answer) : error;
 }
 
-/* {get, Fun}; or {get, Key}, as KV's own callers never ask for a key that looks like a function. */
+/* {get, Fun} from Agent, or {get, Key}. A key that looks like a function needs {get, Key, Default}.
+ */
 static int get(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     return is_function(asked->arguments[0]) ? run_or_tell(self, KV_AGENT_GET, asked, answer)

@@ -1,7 +1,7 @@
 #include "kv/bucket.h"
 #include "kv/kv.h"
 
-enum { PINNED_MIN = 64 * 1024 };    /* bytes of a value from which it is not copied to be sent */
+enum { PINNED_MIN = 64 * 1024 };    /* bytes; a shorter value is cheaper to copy than to pin */
 #define TTL_MAX (UINT64_C(1) << 46) /* milliseconds: the instant has 48 bits in the store */
 
 struct kv_item kv_bucket_key(struct kv_process *self, struct kv_bytes key)
@@ -91,7 +91,8 @@ void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, s
     }
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------
+/* ---- the whole bucket
+ * ---------------------------------------------------------------------------------
  */
 
 static void write_entry(enum kv_bucket_shape shape, struct kv_item key, struct kv_item value,
@@ -108,7 +109,7 @@ static void write_entry(enum kv_bucket_shape shape, struct kv_item key, struct k
     }
 }
 
-/* The count is only known at the end: what has expired is still counted by the table. */
+/* Writes the count last: kv_table_count() includes expired entries, which the walk leaves out. */
 static void write_entries(const struct kv_table *table, enum kv_bucket_shape shape,
                           struct kv_buffer *to)
 {

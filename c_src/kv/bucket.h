@@ -1,9 +1,9 @@
-/* A bucket: a table of terms. What the files of it share: its state and how keys are found
- * (bucket.c), its operations (operations_*.c), Agent's functions (agent.c), and the process around
- * it (bucket_process.c).
+/* A bucket: a table of terms. The files of a bucket share this header: bucket.c (the state, and how
+ * keys are found), operations_*.c (the operations), agent.c (Agent's functions) and
+ * bucket_process.c (the behaviour, and the view for tools).
  *
- * A value is kept as the bytes it came in; a key as its canonical bytes, so that keys are one
- * exactly when =:= says so. */
+ * A bucket keeps a value as the bytes that came in. It keeps the canonical bytes of a key, so that
+ * two keys are the same exactly when =:= says so. */
 #ifndef KV_BUCKET_H
 #define KV_BUCKET_H
 
@@ -13,53 +13,56 @@
 
 struct kv_bucket {
     struct kv_contents contents;
-    struct kv_buffer key;   /* the canonical form of the key of the present request */
-    struct kv_buffer value; /* the value that was found, when the table has it in another form */
+    struct kv_buffer key;   /* space for kv_bucket_key() */
+    struct kv_buffer value; /* space for kv_bucket_find() */
     struct kv_buffer label;
-    uint64_t owner; /* the monitor on the process this bucket belongs to, or 0 */
-    uint64_t generation;
+    uint64_t owner;      /* the monitor on the owner, or 0 */
+    uint64_t generation; /* the option `generation` */
 };
 
-/* The key as the table has it; valid until the next call. */
+/* Returns a key in the form that the table keeps. Valid until the next call. */
 struct kv_item kv_bucket_key(struct kv_process *self, struct kv_bytes key);
 
-/* The value of a key, as the table has it, valid until the bucket is changed; false when there is
- * none. */
+/* Finds the value of a key, in the form that the table keeps. Valid until the bucket next changes.
+ * Returns false if there is no such key. */
 bool kv_bucket_find_item(struct kv_process *self, struct kv_bytes key, struct kv_item *item);
-/* The same as a term, valid also only until another value is asked for. */
+/* Finds the value of a key as a term. Valid until the bucket next changes or the next call. Returns
+ * false if there is no such key. */
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
 
-/* KV_OK, or KV_ENOMEM: nothing has changed then. `expiry` is as of struct kv_change. */
+/* Puts a value under a key. `expiry` is the one of struct kv_change. Returns KV_OK, or KV_ENOMEM:
+ * the key is as it was. */
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value,
                   uint64_t expiry);
-/* False when there was none. */
+/* Deletes a key. Returns false if there was none. */
 bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key);
 
-/* When something expires that is put now and has `ttl` to live: milliseconds from 1 to 2^46, or
- * `infinity`. False when it is neither. */
+/* Computes the expiry of an entry that is put now with the time to live `ttl`: milliseconds from 1
+ * to 2^46, or `infinity`. Returns false if `ttl` is neither. */
 bool kv_bucket_expiry(const struct kv_asked *asked, struct kv_bytes ttl, uint64_t *expiry);
 
-/* The answer {error, {bad_ttl, Ttl}}. */
+/* Writes {error, {bad_ttl, Ttl}}. Returns KV_ERANGE. */
 int kv_bucket_bad_ttl(struct kv_answer *answer, struct kv_bytes ttl);
 
-/* Answers with what is in the term already and, behind it, a value that the table has: a large one
- * is pinned, a smaller one is borrowed. */
+/* Sets a value of the table behind the term of the answer. Pins a large value, so that it is sent
+ * from where it lies, and borrows a smaller one. */
 void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, struct kv_item item);
 
-/* Appends the keys or the values as a list, a list of pairs, or a map. KV_OK; or KV_ESIZE, when the
- * bucket is too large for one message, with {error, {too_large, Bytes}} appended. */
+/* Appends the whole bucket: the keys or the values as a list, a list of pairs, or a map. Returns
+ * KV_OK; or KV_ESIZE, with {error, {too_large, Bytes}} appended, if keys and values take more than
+ * KV_ANSWER_MAX bytes. */
 enum kv_bucket_shape { KV_BUCKET_KEYS, KV_BUCKET_VALUES, KV_BUCKET_PAIRS, KV_BUCKET_MAP };
 int kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape,
                     struct kv_buffer *to);
 
 /* ---- the operations ----------------------------------------------------------------------------
- * docs/native-protocol.md says what each does. */
+ * docs/native-protocol.md describes each. */
 
-extern const struct kv_operation kv_single_operations[]; /* one key, or all of them */
+extern const struct kv_operation kv_single_operations[]; /* one key, or the whole bucket */
 extern const struct kv_operation kv_many_operations[];   /* many keys in one message */
-extern const struct kv_operation kv_agent_operations[];  /* what Agent sends: agent.h */
+extern const struct kv_operation kv_agent_operations[];  /* Agent's own requests: agent.h */
 
-/* Also a fall-back of Agent's `get`. */
+/* {get, Key}. Public, since agent.c runs it if Key is not a function. */
 kv_operation_run kv_bucket_get;
 
 #endif

@@ -1,4 +1,4 @@
-/* The process around a bucket: how it starts and ends, and what tools see of it. */
+/* The behaviour of a bucket: how it starts and ends, and its view for tools. */
 #include "kv/bucket.h"
 #include "kv/kv.h"
 #include "kv/requests.h"
@@ -6,7 +6,6 @@
 
 #include <kv/log.h>
 
-/* Readers of this host find the table by the pid. */
 static int open_bucket(struct kv_process *self, const struct kv_start_options *options,
                        struct kv_buffer *reason)
 {
@@ -69,7 +68,7 @@ static void handle_suspend(struct kv_process *self, bool suspended)
     kv_table_ask_owner(bucket->contents.table, suspended);
 }
 
-/* ---- what tools see ----------------------------------------------------------------------------
+/* ---- for tools ----------------------------------------------------------------------------
  */
 
 static void write_state(const struct kv_process *self, struct kv_buffer *to)

@@ -1,4 +1,4 @@
-/* The table that a process holds, and the one way in which a request changes it. */
+/* The table of a process, and the one function through which requests change it. */
 #ifndef KV_CONTENTS_H
 #define KV_CONTENTS_H
 
@@ -10,9 +10,9 @@ struct kv_contents {
     struct kv_table *table;
 };
 
-/* Makes the table, where readers of this host find it by the pid of `self`; `names` if what lies in
- * it are the names of a registry. KV_OK, or KV_ENOMEM with the reason appended; nothing is to be
- * closed then. */
+/* Creates the table and lets readers of this host find it by the pid of `self`. `names`: the table
+ * holds the names of a registry. Returns KV_OK, or KV_ENOMEM with the exit reason appended to
+ * `reason`. Must not be closed after an error. */
 int kv_contents_open(struct kv_contents *contents, const struct kv_process *self, bool names,
                      const struct kv_table_options *options, struct kv_buffer *reason);
 void kv_contents_close(struct kv_contents *contents);
@@ -21,16 +21,16 @@ enum kv_change_kind { KV_CHANGE_PUT, KV_CHANGE_DELETE, KV_CHANGE_CLEAR };
 
 struct kv_change {
     enum kv_change_kind kind;
-    const struct kv_lookup
-        *ahead; /* of PUT and DELETE: a key that was looked ahead for; or NULL: */
+    const struct kv_lookup *ahead; /* PUT, DELETE: the prefetched key; or NULL, then `key` counts */
     struct kv_item key;
-    struct kv_item value; /* of PUT */
-    uint64_t expiry;      /* of PUT: the kv_arena_time() at which it is gone, or KV_NEVER */
+    struct kv_item value; /* PUT */
+    uint64_t expiry;      /* PUT: the kv_arena_time() from which the entry is gone, or KV_NEVER */
 };
 
-/* Every change of a table that somebody asked for is made here. (What expires or has to make room
- * goes by itself, inside the store.) KV_OK; of a PUT, KV_ENOMEM: nothing has changed; of a DELETE,
- * KV_ENOENT: there was none. Inline, as the kind is known where it is called. */
+/* Makes one change. All requests change tables through this function; only expiry and eviction
+ * happen inside the store. Returns KV_OK; for a PUT, KV_ENOMEM: the key is as it was; for a DELETE,
+ * KV_ENOENT: there was no entry. Always inlined, since each caller knows the kind: a batch of puts
+ * must not pay for the switch. */
 __attribute__((always_inline)) static inline int
 kv_contents_change(const struct kv_contents *contents, const struct kv_change *change)
 {

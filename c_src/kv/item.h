@@ -1,5 +1,5 @@
-/* Terms as the store keeps them: a binary as its bytes, any other as it is. docs/store-format.md.
- */
+/* Terms in the form that the store keeps: a binary as its bytes, any other term as it is.
+ * docs/store-format.md. */
 #ifndef KV_ITEM_H
 #define KV_ITEM_H
 
@@ -16,10 +16,10 @@ enum kv_form {
 
 enum { KV_BINARY_HEADER = 5 }; /* of the term: tag and length */
 
-/* A value that is a binary of more bytes is kept as a term, so that it can be sent as it lies. */
+/* A longer binary stays a term when it is a value, so that it can be sent from where it lies. */
 enum { KV_PACKED_VALUE_MAX = 1024 };
 
-/* As kv_item_of_key() and kv_item_of_value(), for binaries of up to so many bytes. */
+/* Returns a term as an item: a binary of up to `most` bytes as its bytes. Borrows from the term. */
 static inline struct kv_item kv_item_of(struct kv_bytes term, size_t most)
 {
     if (term.data[0] == KV_TAG_BINARY && term.length - KV_BINARY_HEADER <= most) {
@@ -31,7 +31,7 @@ static inline struct kv_item kv_item_of(struct kv_bytes term, size_t most)
     return (struct kv_item){.bytes = term, .form = KV_FORM_TERM};
 }
 
-/* Both borrow from the term, which is a canonical one for a key. */
+/* Both borrow from the term. A key must be canonical. */
 static inline struct kv_item kv_item_of_key(struct kv_bytes key)
 {
     return kv_item_of(key, SIZE_MAX);
@@ -42,7 +42,7 @@ static inline struct kv_item kv_item_of_value(struct kv_bytes value)
     return kv_item_of(value, KV_PACKED_VALUE_MAX);
 }
 
-/* Bytes of the term. */
+/* Returns the bytes of the term. */
 static inline size_t kv_item_size(struct kv_item item)
 {
     return item.bytes.length + (item.form == KV_FORM_BINARY ? KV_BINARY_HEADER : 0);
@@ -51,7 +51,7 @@ static inline size_t kv_item_size(struct kv_item item)
 /* Appends the term. */
 static inline void kv_write_item(struct kv_buffer *to, struct kv_item item)
 {
-    enum { FEW = 64 }; /* bytes that are copied here: most values */
+    enum { FEW = 64 }; /* most values are not longer: for them memcpy() costs more than it does */
     const size_t length = item.bytes.length;
     uint8_t *at = kv_buffer_reserve(to, KV_BINARY_HEADER + length);
     if (item.form == KV_FORM_BINARY) {
@@ -67,7 +67,7 @@ static inline void kv_write_item(struct kv_buffer *to, struct kv_item item)
     to->length += kv_item_size(item);
 }
 
-/* The term: where it lies, if it lies there as one, else built in `space`. */
+/* Returns the term: borrowed from the item if the item is a whole term, else built in `space`. */
 struct kv_bytes kv_item_term(struct kv_item item, struct kv_buffer *space);
 
 #endif

@@ -1,6 +1,6 @@
-/* The native processes of this project: buckets, registries, and the net_kernel that pings ask.
+/* The native processes of this project: buckets, registries, and the net_kernel that answers pings.
  *
- * What they understand is in docs/native-protocol.md. */
+ * docs/native-protocol.md lists their requests. */
 #ifndef KV_KV_H
 #define KV_KV_H
 
@@ -11,12 +11,12 @@
 
 struct kv_arena;
 
-/* What the buckets and registries of a node share: the context of their behaviours. */
+/* The context of the behaviours: what all buckets and registries of a node share. */
 struct kv_store {
-    struct kv_arena *arena;      /* where their tables lie (store/arena.h); borrowed */
+    struct kv_arena *arena;      /* holds their tables; borrowed */
     enum kv_zeros zeros;         /* how keys compare */
     struct kv_hash_key hash_key; /* random */
-    /* What may be asked of them; kv_services_start() fills these in. */
+    /* The operations of each; filled by kv_services_start(). */
     struct kv_dispatch bucket;
     struct kv_dispatch registry;
     size_t buckets; /* that there are */
@@ -33,7 +33,7 @@ extern const struct kv_behaviour kv_registry_behaviour;
 extern const struct kv_behaviour kv_net_kernel_behaviour;
 
 /* Lets peers spawn buckets and registries, and starts net_kernel. `store` is borrowed and must
- * outlive the runtime. KV_OK, or KV_EEXIST when the runtime has a net_kernel already. */
+ * outlive the runtime. Returns KV_OK, or KV_EEXIST if the runtime has a net_kernel already. */
 int kv_services_start(struct kv_runtime *runtime, struct kv_store *store);
 
 #endif

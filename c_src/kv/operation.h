@@ -1,8 +1,9 @@
-/* An operation: what a bucket or a registry can be asked to do. Each stands once, in a table of its
- * family; calls, casts and Agent are doors to the same rows.
+/* Operations of buckets and registries. Each operation is one row in the table of its family.
+ * Calls, casts and Agent's functions are doors to the same rows.
  *
- * An operation gets a request and writes an answer. It does not know who asked: whoever opened the
- * door sends the answer, or drops it. */
+ * To add an operation, write its function and its row in operations_*.c, and a row in `shapes` of
+ * test/c/kv/test_doors.c. An operation reads a request and writes an answer. It does not know who
+ * asked: the door sends the answer or drops it (requests.c, agent.c). */
 #ifndef KV_OPERATION_H
 #define KV_OPERATION_H
 
@@ -13,39 +14,40 @@
 /* The most arguments of an operation. */
 enum { KV_ARGUMENTS_MAX = 4 };
 
-/* What an operation is given; all of it is borrowed. */
+/* The request, as an operation sees it. All of it is borrowed. */
 struct kv_asked {
-    const struct kv_bytes *arguments; /* terms, as many as the operation's arity */
+    const struct kv_bytes *arguments; /* validated terms, as many as the operation's arity */
     uint64_t time;                    /* now, in milliseconds of kv_arena_time() */
-    const struct kv_from *from;       /* for kv_park(); NULL: nobody waits for an answer */
+    const struct kv_from *from;       /* the caller, for kv_park(); NULL: nobody waits */
 };
 
-/* What an operation writes: one term. */
+/* The answer: one term. */
 struct kv_answer {
-    struct kv_buffer *term; /* the term, or what comes before `value`; empty at first */
-    struct kv_pinned value; /* of length 0: nothing comes behind `term`. Else borrowed until the
-                             * table is next changed, or pinned */
-    bool unheard;           /* nobody will read it: a value need not be kept */
-    bool parked;            /* it will be given later; nothing has been written */
+    struct kv_buffer *term; /* the term, or the part before `value`; begins empty */
+    struct kv_pinned value; /* bytes that follow the term; length 0: none. Borrowed until the table
+                             * next changes, or pinned */
+    bool unheard;           /* nobody reads the answer, so a value need not be kept */
+    bool parked;            /* set by kv_park(): the answer comes later, and the term is empty */
 };
 
-/* Who may ask. */
+/* The ways in. */
 enum kv_door {
-    KV_BY_CALL = 1,  /* {Name, Argument, ...} or Name, as a call */
-    KV_BY_CAST = 2,  /* the same as a cast */
-    KV_BY_AGENT = 4, /* {Module, Function, Arguments}, by kv_agent_functions */
+    KV_BY_CALL = 1,  /* a call {Name, Argument, ...}, or Name without arguments */
+    KV_BY_CAST = 2,  /* the same term as a cast */
+    KV_BY_AGENT = 4, /* {Module, Function, Arguments}, mapped by kv_agent_functions */
 };
 
-/* What is to be known of an operation before it runs. */
+/* Facts that a door needs before it runs the operation. */
 enum kv_trait {
-    KV_CHANGES = 1,   /* it may change what is held */
-    KV_PARKS = 2,     /* its answer may come later */
-    KV_BOUNDED = 4,   /* it knows that its answer fits in a message before it changes anything */
-    KV_CONTINUES = 8, /* it may go on in the next turn: no one does yet */
+    KV_CHANGES = 1,   /* may change the table */
+    KV_PARKS = 2,     /* may answer later */
+    KV_BOUNDED = 4,   /* knows that its answer fits into a message before it changes anything */
+    KV_CONTINUES = 8, /* may go on in the next turn; no operation does so yet */
 };
 
-/* KV_OK: it has done what it says. Else it has changed nothing, or not all, and the answer says
- * why; KV_ETYPE without an answer: the request is none that is understood. */
+/* Runs an operation. Returns KV_OK if it was done. Any other result means that it was not done, or
+ * only in part, and the answer says why. KV_ETYPE with an empty answer stands for {error,
+ * {bad_request, Request}}. */
 typedef int kv_operation_run(struct kv_process *self, const struct kv_asked *asked,
                              struct kv_answer *answer);
 
@@ -58,7 +60,7 @@ struct kv_operation {
     const char *since; /* the version of the project that has it first */
 };
 
-/* A row of a table; the last row of each is KV_NO_OPERATION. */
+/* A row of a table. Each table ends with KV_NO_OPERATION. */
 #define KV_OPERATION(name, arity, doors, traits, run, since)                                       \
     {                                                                                              \
         {(const uint8_t *)(name), sizeof(name) - 1}, arity, doors, traits, run, since              \
@@ -69,18 +71,19 @@ struct kv_operation {
     }
 
 /* ---- finding one -------------------------------------------------------------------------------
- * A hash table of pointers to rows: a look-up takes the same time however many there are. */
+ * A hash table of pointers to rows, so that a look-up takes the same time however many there are.
+ */
 
 enum { KV_DISPATCH_SLOTS = 256, KV_OPERATIONS_MAX = KV_DISPATCH_SLOTS / 2 };
 
-/* Zeroed, it is empty. */
+/* Empty if zeroed. */
 struct kv_dispatch {
     const struct kv_operation *slots[KV_DISPATCH_SLOTS];
     unsigned count;
 };
 
-/* Adds the rows of a table, which is borrowed. Rows over KV_OPERATIONS_MAX are left out. Two rows
- * of one name and arity must differ in all their doors. */
+/* Adds the rows of a table. The table is borrowed. Leaves rows out once there are
+ * KV_OPERATIONS_MAX. Two rows with the same name and arity must not share a door. */
 void kv_dispatch_add(struct kv_dispatch *dispatch, const struct kv_operation *table);
 
 static inline unsigned kv_dispatch_slot(struct kv_bytes name, uint32_t arity)
@@ -90,7 +93,8 @@ static inline unsigned kv_dispatch_slot(struct kv_bytes name, uint32_t arity)
     return shape * UINT32_C(0x9E3779B1) >> 24;
 }
 
-/* The operation of that name and arity, if the door leads to it; else NULL. */
+/* Returns the operation with that name and arity, or NULL if there is none or if the door does not
+ * lead to it. */
 static inline const struct kv_operation *kv_dispatch_find(const struct kv_dispatch *dispatch,
                                                           struct kv_bytes name, uint32_t arity,
                                                           enum kv_door door)
@@ -112,31 +116,32 @@ static inline const struct kv_operation *kv_dispatch_find(const struct kv_dispat
 /* ---- answers -----------------------------------------------------------------------------------
  */
 
-/* Each writes the whole answer and gives KV_OK. */
+/* Each writes the whole answer and returns KV_OK. */
 int kv_answer_atom(struct kv_answer *answer, const char *atom);
 int kv_answer_bool(struct kv_answer *answer, bool value);
 int kv_answer_number(struct kv_answer *answer, uint64_t value);
 
-/* {error, {Kind, Detail}}; gives `error`. */
+/* Writes {error, {Kind, Detail}}, instead of anything written before, and returns `error`. */
 int kv_answer_error(struct kv_answer *answer, int error, const char *kind, struct kv_bytes detail);
 
-/* {error, enomem}, of a put that finds no room; gives KV_ENOMEM. */
+/* Writes {error, enomem}, for a put that finds no room, and returns KV_ENOMEM. */
 int kv_answer_no_memory(struct kv_answer *answer);
 
-/* {error, {too_large, Bytes}}, of what would be too large for one message; gives KV_ESIZE. */
+/* Writes {error, {too_large, Bytes}}, for an answer of more than KV_ANSWER_MAX bytes, instead of
+ * anything written before. Returns KV_ESIZE. */
 int kv_answer_too_large(struct kv_answer *answer, uint64_t bytes);
 
-/* Bytes of an answer that still leave in one message. */
+/* The most bytes of keys and values in one answer. */
 enum { KV_ANSWER_MAX = 1 << 28 };
 
 /* Appends {error, {too_large, Bytes}}. */
 void kv_write_too_large(struct kv_buffer *to, uint64_t bytes);
 
-/* The value, if it is borrowed, becomes a copy behind the term: what it was borrowed from may go.
- */
+/* Copies a borrowed value behind the term, so that its owner may change or free it. A pinned value
+ * stays as it is. */
 void kv_answer_settle(struct kv_answer *answer);
 
-/* Nothing has been written after it. */
+/* Empties the answer and releases its value. */
 void kv_answer_drop(struct kv_answer *answer);
 
 #endif

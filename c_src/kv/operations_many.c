@@ -1,15 +1,15 @@
-/* The operations on many keys in one message.
+/* Operations on many keys in one message.
  *
- * A request is looked over before it acts: one that is malformed does nothing. One that acts runs
- * to its end before the next message of anybody is handled: some 20 us for a thousand keys, and
- * no more keys than one message holds. */
+ * A request is checked before it changes anything, so a malformed request does nothing. A request
+ * runs to its end before the node handles another message: some 20 us for a thousand keys. The
+ * size of a message bounds the number of keys. */
 #include "base/endian.h"
 #include "kv/bucket.h"
 #include "term/stride.h"
 #include "term/token.h"
 
 /* ---- lists -------------------------------------------------------------------------------------
- * A list of bytes comes as a string: its elements are then made here, one at a time. */
+ * A list of small integers comes as a string. next_item() makes a term of each element. */
 
 enum { STRING_HEADER = 3 };
 
@@ -47,7 +47,7 @@ static inline struct kv_bytes next_term(struct items *items)
     return term;
 }
 
-/* The next element, valid until the one after it is asked for. */
+/* Returns the next element. Valid until the next call. */
 static inline struct kv_bytes next_item(struct items *items)
 {
     items->left--;
@@ -66,7 +66,7 @@ static inline struct kv_bytes next_item(struct items *items)
     return term;
 }
 
-/* Behind the last element: whether there is nothing, or nil. */
+/* Behind the last element: returns true if the list ends with nil, or is a string. */
 static bool ends_properly(const struct items *items)
 {
     struct kv_reader rest = kv_reader(kv_bytes(items->next, (size_t)(items->end - items->next)));
@@ -87,8 +87,8 @@ static bool is_proper_list(struct kv_bytes term)
 
 /* ---- entries: a list of pairs, or a map ----------------------------------------------------- */
 
-/* Behind the header of a pair, if the element there is one; else NULL. A term is never shorter
- * than the one byte more that is looked at only behind the tag of a tuple. */
+/* Returns the first element of a pair, or NULL if the term is no pair. Reads the byte behind the
+ * tag only if the tag is one of a tuple, since other terms may be one byte long. */
 static inline const uint8_t *into_pair(const uint8_t *element)
 {
     if (element[0] == KV_TAG_SMALL_TUPLE) {
@@ -98,7 +98,7 @@ static inline const uint8_t *into_pair(const uint8_t *element)
     return is_pair ? element + KV_LONG_HEADER : NULL;
 }
 
-/* The next element of what are entries. */
+/* Takes the next entry of a list or map that are_entries() accepted. */
 static inline void next_entry(struct items *items, struct kv_bytes *key, struct kv_bytes *value)
 {
     const struct kv_stride *stride = &items->stride;
@@ -163,18 +163,18 @@ static void open_entries(struct kv_bytes entries, struct items *items)
 }
 
 /* ---- batches -----------------------------------------------------------------------------------
- * What the keys of a batch need of memory is asked for before the first of them is served: it comes
- * for all of them at the same time. */
+ * kv_table_look_ahead() prefetches the memory for all keys of a batch, so that the cache misses
+ * overlap. */
 
 enum { BATCH = 64 };
 
 struct batch {
     struct kv_bytes keys[BATCH];
     struct kv_bytes values[BATCH];
-    uint8_t elements[BATCH][2]; /* the keys, of a string */
+    uint8_t elements[BATCH][2]; /* the keys, if the list is a string */
     unsigned count;
     unsigned wanted;
-    const struct kv_lookup *found[BATCH]; /* NULL: the key is made canonical when its turn comes */
+    const struct kv_lookup *found[BATCH]; /* NULL: the key is not canonical yet */
     struct kv_lookup wants[BATCH];
 };
 
@@ -195,7 +195,7 @@ static inline void add_key(struct batch *batch, unsigned i, struct kv_bytes key)
     }
 }
 
-/* The next keys of a list; false when there are no more. */
+/* Takes the next keys of a list. Returns false if there are no more. */
 static bool next_keys(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
 {
     begin_batch(items, batch);
@@ -223,8 +223,8 @@ static bool next_entries(const struct kv_bucket *bucket, struct items *items, st
     return batch->count > 0;
 }
 
-/* In order; a later entry of the same key replaces an earlier one. Stops at the first that finds no
- * room. */
+/* Puts entries in order, so that a later entry replaces an earlier one of the same key. Stops at
+ * the first one that finds no room. */
 static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_t expiry)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
@@ -272,8 +272,8 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
 /* ---- the operations ----------------------------------------------------------------------------
  */
 
-/* Appends the value of each key, or `absent`. A key may be asked for any number of times, so the
- * sum has a limit of its own: what goes over it is only counted. */
+/* Appends the value of each key, or `absent`, and returns their bytes. The list may repeat a key,
+ * so the bucket's size does not bound the answer: values above the limit are only counted. */
 static size_t write_values(struct kv_process *self, struct items *keys, struct kv_bytes absent,
                            struct kv_buffer *to)
 {

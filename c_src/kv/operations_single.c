@@ -1,4 +1,4 @@
-/* The operations on one key, and on the bucket as a whole. */
+/* Operations on one key, and on the whole bucket. */
 #include "kv/bucket.h"
 
 static const uint8_t nil[] = {KV_TAG_SMALL_ATOM_UTF8, 3, 'n', 'i', 'l'};
@@ -6,7 +6,7 @@ static const uint8_t nil[] = {KV_TAG_SMALL_ATOM_UTF8, 3, 'n', 'i', 'l'};
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
-/* The value of the first argument, or `absent`. */
+/* Answers the value under the first argument, or `absent`. */
 static int answer_value_or(struct kv_process *self, const struct kv_asked *asked,
                            struct kv_bytes absent, struct kv_answer *answer)
 {
@@ -136,7 +136,8 @@ static int put_new_for(struct kv_process *self, const struct kv_asked *asked,
                : kv_bucket_bad_ttl(answer, asked->arguments[2]);
 }
 
-/* The value that goes, or `absent`. It is copied, or pinned, before the table lets go of it. */
+/* Deletes the key and answers its value, or `absent`. Copies or pins the value before the table
+ * frees it. */
 static int delete_or(struct kv_process *self, const struct kv_asked *asked, struct kv_bytes absent,
                      struct kv_answer *answer)
 {
@@ -176,7 +177,8 @@ static int clear(struct kv_process *self, const struct kv_asked *asked, struct k
 }
 
 /* ---- the table ---------------------------------------------------------------------------------
- * `get` of one argument by call is in agent.c: it may be Agent's. */
+ * The call {get, Key} has its row in agent.c, since Key may be a function that Agent sends.
+ * `delete` with a default is Map.pop/3. */
 
 enum {
     CALL = KV_BY_CALL,

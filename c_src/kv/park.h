@@ -1,4 +1,4 @@
-/* Calls whose answer comes later. */
+/* Parked calls: their answer comes later. */
 #ifndef KV_PARK_H
 #define KV_PARK_H
 
@@ -7,20 +7,21 @@
 
 struct kv_parked {
     struct kv_list link;
-    unsigned question; /* whatever the operation needs to know when it answers */
+    unsigned question; /* for the operation: how to answer */
     size_t from_length;
     uint8_t from[]; /* the From term */
 };
 
-/* Puts the call that is asked at the end of a queue, and has `answer` say so. Nothing, when nobody
- * waits for an answer. */
+/* Appends the caller of this request to a queue and sets `answer->parked`. Does nothing if nobody
+ * waits for the answer. The owner of the queue answers with kv_reply(), or calls kv_abandon(), and
+ * then kv_unpark(). */
 void kv_park(const struct kv_asked *asked, struct kv_answer *answer, unsigned question,
              struct kv_list *queue);
 
-/* Whom to answer; borrowed from `parked`. */
+/* The caller; borrowed from `parked`. */
 struct kv_from kv_parked_from(const struct kv_parked *parked);
 
-/* Takes it out of its queue, and frees it. */
+/* Takes a parked call out of its queue and frees it. */
 void kv_unpark(struct kv_parked *parked);
 
 #endif

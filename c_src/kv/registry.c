@@ -1,15 +1,16 @@
-/* A registry: names (binaries) and the buckets behind them.
+/* How a bucket gets its name, and loses it.
  *
- * Happy path of a creation by way of the OTP side: `create` finds no entry -> an entry that is
- * CREATING, {create_bucket, Self, Name} to the creator -> requests about that name wait in the
- * entry
- * -> {bucket_created, Name, Pid} -> the bucket is monitored, the entry LIVE, the event sent, the
- * waiting requests answered in order.
- * Failure modes: {bucket_failed, Name, Reason}, or the creator is gone: the entry is dropped,
- * waiting `create`s get {error, Reason}, waiting `lookup`s `error`. A bucket that died before it
- * was announced is announced and then dies, by way of its monitor. The end of a bucket removes its
- * entry by a signal within this node, which is handled before the next request of anybody is read.
- */
+ * With a creator: `create` finds no entry. It adds one that is CREATING, sends {create_bucket,
+ * Self, Name} to the creator, and parks. Later requests about the name park in the entry, too. The
+ * creator answers {bucket_created, Name, Pid}. The registry monitors the bucket, makes the entry
+ * LIVE, sends the event, and answers the parked requests in order.
+ *
+ * When it fails: the creator answers {bucket_failed, Name, Reason}, or is gone. The registry drops
+ * the entry. Parked `create`s get {error, Reason}, parked `lookup`s get `error`. A bucket that died
+ * before {bucket_created, ...} becomes LIVE and dies at once, through its monitor.
+ *
+ * The end of a bucket arrives as a signal within this node. It is handled before the next request
+ * of any peer, so nobody who has heard of the end still finds the name. */
 #include "kv/registry.h"
 #include "kv/kv.h"
 #include "kv/park.h"
@@ -19,7 +20,7 @@
 
 enum { NAME_MAX_BYTES = 64 * 1024 };
 
-/* What a parked call asks: enum kv_parked.question. */
+/* The `question` of a parked call. */
 enum { QUESTION_LOOKUP, QUESTION_CREATE };
 
 /* ---- entries -----------------------------------------------------------------------------------
@@ -76,9 +77,9 @@ static struct kv_entry *add(struct kv_process *self, struct kv_bytes name)
     return entry;
 }
 
-/* ---- what readers of this host see -------------------------------------------------------------
- * They ask the registry itself about names that they do not find, so one that there was no room for
- * is found all the same. */
+/* ---- the names that readers of this host see
+ * ----------------------------------------------------- A reader asks the registry about a name
+ * that it does not find, so a name for which the table had no room is still found. */
 
 static struct kv_item shown_name(const struct kv_entry *entry)
 {
@@ -126,7 +127,7 @@ static void drop(struct kv_process *self, struct kv_entry *entry)
 /* ---- events ------------------------------------------------------------------------------------
  */
 
-/* {notify, {Kind, Name, Pid}}: what gen_event:notify/2 sends. */
+/* Sends {notify, {Kind, Name, Pid}}, as gen_event:notify/2 does. */
 static void notify(struct kv_process *self, const struct kv_entry *entry, const char *kind)
 {
     const struct kv_registry *registry = kv_process_state(self);
@@ -143,7 +144,7 @@ static void notify(struct kv_process *self, const struct kv_entry *entry, const 
 /* ---- answers -----------------------------------------------------------------------------------
  */
 
-/* To a `lookup` {ok, Pid}, to a `create` Pid. */
+/* Writes {ok, Pid} for a `lookup`, Pid for a `create`. */
 static void write_pid(struct kv_buffer *to, unsigned question, const struct kv_pid *pid)
 {
     if (question == QUESTION_LOOKUP) {
@@ -153,7 +154,7 @@ static void write_pid(struct kv_buffer *to, unsigned question, const struct kv_p
     kv_write_pid(to, pid);
 }
 
-/* To a `lookup` `error`, to a `create` {error, Reason}. */
+/* Writes `error` for a `lookup`, {error, Reason} for a `create`. */
 static void write_failure(struct kv_buffer *to, unsigned question, struct kv_bytes reason)
 {
     if (question == QUESTION_CREATE) {
@@ -165,7 +166,7 @@ static void write_failure(struct kv_buffer *to, unsigned question, struct kv_byt
     }
 }
 
-/* Answers the calls that wait for an entry, in order: with its pid, or with why there is none. */
+/* Answers the calls that wait for an entry, in order: the pid, or the reason of the failure. */
 static void answer_waiting(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason)
 {
     KV_LIST_FOREACH (link, &entry->waiting) {
@@ -207,7 +208,6 @@ void kv_registry_failed(struct kv_process *self, struct kv_entry *entry, struct 
     drop(self, entry);
 }
 
-/* {create_bucket, Self, Name} to the creator. */
 void kv_registry_ask_creator(struct kv_process *self, const struct kv_entry *entry)
 {
     const struct kv_registry *registry = kv_process_state(self);
@@ -220,7 +220,7 @@ void kv_registry_ask_creator(struct kv_process *self, const struct kv_entry *ent
     kv_send_to(self, kv_buffer_bytes(&registry->creator), kv_buffer_bytes(term));
 }
 
-/* A bucket of our own: [{owner, Self}, {label, Name}]. */
+/* Without a creator: spawns the bucket with [{owner, Self}, {label, Name}]. */
 static void create_here(struct kv_process *self, struct kv_entry *entry)
 {
     struct kv_pid own = kv_process_pid(self);
@@ -261,7 +261,7 @@ static int answer_name_too_long(struct kv_answer *answer, size_t bytes)
     return KV_ESIZE;
 }
 
-/* Nobody has the name: the call waits, first of all, for what comes of it. */
+/* Adds a name. Parks the call first, since create_here() answers at once. */
 static void make(struct kv_process *self, const struct kv_asked *asked, struct kv_bytes name,
                  struct kv_answer *answer)
 {
@@ -319,8 +319,7 @@ int kv_registry_lookup(struct kv_process *self, const struct kv_asked *asked,
 
 void kv_registry_ended(struct kv_process *self, struct kv_entry *entry)
 {
-    /* Both happen before anybody's next request is read: who hears of the end of a bucket does not
-     * find its name any more. */
+    /* In this order: a reader that has heard the event must not find the name any more. */
     conceal(self, entry);
     notify(self, entry, "exit");
     drop(self, entry);

@@ -1,5 +1,6 @@
-/* What the two files of a registry share: registry.c, its names and how buckets come and go, and
- * registry_process.c, its operations and the process around it. */
+/* A registry: names and the buckets behind them. Its two files share this header: registry.c
+ * (names, and how buckets come and go) and registry_process.c (the operations and the behaviour).
+ */
 #ifndef KV_REGISTRY_H
 #define KV_REGISTRY_H
 
@@ -18,7 +19,7 @@ struct kv_entry {
     enum kv_entry_step step;
     struct kv_pid pid; /* while LIVE: of this node */
     uint64_t monitor;
-    struct kv_list waiting; /* struct kv_parked: calls that wait for it to be created */
+    struct kv_list waiting; /* struct kv_parked: calls that wait for the bucket */
     size_t name_length;
     uint8_t name[];
 };
@@ -43,26 +44,27 @@ static inline struct kv_bytes kv_entry_name(const struct kv_entry *entry)
     return kv_bytes(entry->name, entry->name_length);
 }
 
-/* NULL when nobody has that name. */
+/* Returns the entry of a name, or NULL. */
 struct kv_entry *kv_registry_find(struct kv_process *self, struct kv_bytes name);
-/* The LIVE entry whose bucket is monitored by that number; or NULL. */
+/* Returns the LIVE entry whose bucket has that monitor, or NULL. */
 struct kv_entry *kv_registry_monitored(struct kv_process *self, uint64_t monitor);
 
-/* Operations of one name, a binary: the argument. */
+/* The operations {create, Name} and {lookup, Name}. */
 kv_operation_run kv_registry_create;
 kv_operation_run kv_registry_lookup;
 
 extern const struct kv_operation kv_registry_operations[];
 
-/* Asks the creator for the bucket of an entry that is CREATING. */
+/* Sends {create_bucket, Self, Name} to the creator. The entry must be CREATING. */
 void kv_registry_ask_creator(struct kv_process *self, const struct kv_entry *entry);
-/* The bucket of an entry that is CREATING is there: what waits is answered. */
+/* A CREATING entry has its bucket. Monitors the bucket, sends the event, and answers the calls that
+ * wait. The entry is LIVE afterwards. */
 void kv_registry_created(struct kv_process *self, struct kv_entry *entry, const struct kv_pid *pid);
-/* It will not be: what waits is answered, and the entry is gone. */
+/* A CREATING entry gets no bucket. Answers the calls that wait, and frees the entry. */
 void kv_registry_failed(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason);
-/* The bucket of a LIVE entry has ended: the entry is gone. */
+/* The bucket of a LIVE entry has ended. Sends the event and frees the entry. */
 void kv_registry_ended(struct kv_process *self, struct kv_entry *entry);
-/* The registry ends: what waits hears of it, and the entry is gone. */
+/* The registry ends. Tells the calls that wait, and frees the entry. */
 void kv_registry_abandon(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason);
 
 #endif

@@ -1,4 +1,4 @@
-/* The process around a registry: its operations, how it starts and ends, and what tools see. */
+/* The behaviour of a registry: its operations, how it starts and ends, and its state for tools. */
 #include "kv/kv.h"
 #include "kv/registry.h"
 #include "kv/requests.h"
@@ -6,13 +6,13 @@
 
 #include <kv/log.h>
 
-enum { PID_BYTES = 15 }; /* of a pid as a term, besides the name of its node */
+enum { PID_BYTES = 15 }; /* of a pid as a term, without the name of its node */
 
-/* ---- what is there -----------------------------------------------------------------------------
+/* ---- all names -----------------------------------------------------------------------------
  */
 
-/* Answers with an error in place of a list that would be too large for a message: `each` is what an
- * entry takes besides the bytes of its name. */
+/* Returns true, and appends {error, {too_large, Bytes}}, if a list of all entries would not fit
+ * into a message. `each`: the bytes of an entry, without its name. */
 static bool is_too_large(const struct kv_registry *registry, size_t each, struct kv_buffer *to)
 {
     size_t bytes = registry->live_bytes + registry->live * each;
@@ -98,7 +98,7 @@ static int answer_already_created(struct kv_answer *answer, const struct kv_pid 
     return KV_EEXIST;
 }
 
-/* {bucket_created, Name, Pid}, of the creator: whether its bucket has the name now. */
+/* {bucket_created, Name, Pid} from the creator. Answers `ok` if the bucket has the name now. */
 static int bucket_created(struct kv_process *self, const struct kv_asked *asked,
                           struct kv_answer *answer)
 {
@@ -118,11 +118,11 @@ static int bucket_created(struct kv_process *self, const struct kv_asked *asked,
     } else if (!kv_pid_equal(&entry->pid, &pid)) {
         return answer_already_created(answer, &entry->pid);
     }
-    kv_answer_drop(answer); /* the term was lent to what has been sent */
+    kv_answer_drop(answer); /* sending used the scratch buffer that the term lies in */
     return kv_answer_atom(answer, "ok");
 }
 
-/* {bucket_failed, Name, Reason}, of the creator. */
+/* {bucket_failed, Name, Reason} from the creator. */
 static int bucket_failed(struct kv_process *self, const struct kv_asked *asked,
                          struct kv_answer *answer)
 {
@@ -140,8 +140,8 @@ static int bucket_failed(struct kv_process *self, const struct kv_asked *asked,
     return kv_answer_atom(answer, "ok");
 }
 
-/* {bucket_created, Name, Pid} as a cast: its sender would not hear that the last is no pid, so that
- * counts as the reason of a failure. */
+/* The cast {bucket_created, Name, Pid}. If Pid is no pid, the name has failed with that term as the
+ * reason: the sender of a cast hears of no error, and parked calls must not wait forever. */
 static int bucket_made(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
@@ -211,7 +211,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
     kv_buffer_free(&registry->event_manager);
 }
 
-/* Without its creator a registry still answers lookups; what was being created has failed. */
+/* Without its creator a registry still answers lookups. CREATING names have failed. */
 static void creator_down(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_registry *registry = kv_process_state(self);
@@ -223,8 +223,8 @@ static void creator_down(struct kv_process *self, struct kv_bytes reason)
     }
 }
 
-/* What was asked of the creator, or its answer, may have been lost: a name that it has made a
- * bucket for already is told so when it answers again. */
+/* The VM was away, so {create_bucket, ...} or its answer may be lost: asks again. If the creator
+ * has made the bucket already, `bucket_created` tells it what became of the name. */
 static void handle_back(struct kv_process *self, uint64_t monitor)
 {
     const struct kv_registry *registry = kv_process_const_state(self);

@@ -3,7 +3,7 @@
 
 #include <kv/table.h>
 
-/* Takes Name or {Name, Argument, ...} apart; false when it is neither. */
+/* Takes Name or {Name, Argument, ...} apart. Returns false if the request is neither. */
 static bool read_request(struct kv_bytes request, struct kv_bytes *name,
                          struct kv_bytes arguments[KV_ARGUMENTS_MAX], uint32_t *count)
 {
@@ -11,7 +11,7 @@ static bool read_request(struct kv_bytes request, struct kv_bytes *name,
     struct kv_reader reader = kv_reader(request);
     const uint8_t *at = request.data;
     if (at[0] == KV_TAG_SMALL_TUPLE && at[1] >= 2 && at[1] <= KV_ARGUMENTS_MAX + 1 &&
-        at[2] == KV_TAG_SMALL_ATOM_UTF8) { /* as a BEAM writes it */
+        at[2] == KV_TAG_SMALL_ATOM_UTF8) { /* the usual encoding */
         arity = at[1];
         *name = kv_bytes(at + 4, at[3]);
         reader.offset = 4 + name->length;
@@ -26,14 +26,14 @@ static bool read_request(struct kv_bytes request, struct kv_bytes *name,
     for (uint32_t i = 0; i + 1 < *count; i++) {
         (void)kv_read_any(&reader, &arguments[i]);
     }
-    if (*count > 0) { /* the last is the rest, which may be long */
+    if (*count > 0) { /* the last argument is the rest: its size need not be computed */
         arguments[*count - 1] =
             kv_bytes(request.data + reader.offset, request.length - reader.offset);
     }
     return true;
 }
 
-/* The operation of a request, or NULL; its arguments lie in `arguments`. */
+/* Returns the operation of a request, or NULL, and puts its arguments into `arguments`. */
 static const struct kv_operation *find(const struct kv_dispatch *dispatch, struct kv_bytes request,
                                        enum kv_door door,
                                        struct kv_bytes arguments[KV_ARGUMENTS_MAX])

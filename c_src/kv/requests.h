@@ -1,15 +1,16 @@
-/* The doors: requests as they come, taken apart, led to an operation, and answered. */
+/* The doors for calls and casts: take a request apart, run its operation, send the answer. */
 #ifndef KV_REQUESTS_H
 #define KV_REQUESTS_H
 
 #include "kv/operation.h"
 
-/* A call: answers what the operation answers, unless it has parked; {error, {bad_request, Request}}
- * if there is none by that door. */
+/* Runs a call and sends the answer, unless the operation has parked it. Answers {error,
+ * {bad_request, Request}} if no operation takes such a call. */
 void kv_request_call(struct kv_process *self, const struct kv_dispatch *dispatch,
                      const struct kv_from *from, struct kv_bytes request);
 
-/* A cast. False: there is no such operation by that door, or it did not do what it says. */
+/* Runs a cast and drops the answer. Returns false if no operation takes such a cast, or if the
+ * operation was not done. */
 bool kv_request_cast(struct kv_process *self, const struct kv_dispatch *dispatch,
                      struct kv_bytes request);
 

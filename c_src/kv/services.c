@@ -4,8 +4,8 @@
 
 #include <kv/table.h>
 
-/* {kv_totals, Buckets, Registries, Entries, Bytes}: what is lost if this node is. Asked by its VM
- * once a second, as a ping: so it costs the same however much there is. */
+/* Answers {kv_totals, Buckets, Registries, Entries, Bytes}: what would be lost with this node. The
+ * VM asks once a second, instead of a ping, so this must not depend on the number of entries. */
 static void reply_totals(struct kv_process *self, const struct kv_from *from)
 {
     const struct kv_store *store = kv_store_of(self);
@@ -21,7 +21,7 @@ static void reply_totals(struct kv_process *self, const struct kv_from *from)
     kv_reply(self, from, kv_buffer_bytes(term));
 }
 
-/* net_adm:ping/1 asks {is_auth, Node} and takes every answer but `yes` for a refusal. */
+/* net_adm:ping/1 calls {is_auth, Node}, and fails on any answer but `yes`. */
 static void handle_call(struct kv_process *self, const struct kv_from *from,
                         struct kv_bytes request)
 {

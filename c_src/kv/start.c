@@ -78,7 +78,7 @@ static bool take_flag(struct kv_bytes value, bool *to)
     return *to || kv_term_is_atom(value, "false");
 }
 
-/* From 1 on. */
+/* A number from 1 on. */
 static bool take_number(struct kv_bytes value, uint64_t *to)
 {
     struct kv_reader reader = kv_reader(value);
@@ -100,7 +100,7 @@ static bool take_evict(struct kv_bytes value, enum kv_evict *to)
     return false;
 }
 
-/* One clause an option, as an OTP module would have it. */
+/* One clause for each option, as in an OTP module. */
 static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_option_set set,
                         struct kv_start_options *options)
 {
@@ -144,7 +144,7 @@ static void bad_option(struct kv_bytes option, struct kv_buffer *reason)
     kv_write_term(reason, option);
 }
 
-/* A list of bytes comes as a string: its first element is no option. */
+/* A list of small integers comes as a string. Its first element is the first bad option. */
 static void bad_string(struct kv_bytes string, struct kv_buffer *reason)
 {
     struct kv_buffer first = KV_BUFFER_INIT;
@@ -197,7 +197,7 @@ static int register_name(struct kv_process *self, struct kv_bytes name, struct k
     return KV_EEXIST;
 }
 
-/* What proc_lib:init_ack/1 sends, so that the other side can wait as proc_lib:start/3 does. */
+/* Sends the message of proc_lib:init_ack/1, so that the owner can wait as proc_lib:start/3 does. */
 static void acknowledge(struct kv_process *self, const struct kv_pid *owner, struct kv_bytes error)
 {
     struct kv_pid pid = kv_process_pid(self);
@@ -238,7 +238,7 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
     }
     *owner = 0;
     if (owned) {
-        /* The monitor first: an owner that ends as soon as it is told is still watched by then. */
+        /* The monitor first: the owner may end as soon as it has the message. */
         if (error == KV_OK) {
             *owner = kv_monitor_owner(self, &pid);
         }

@@ -10,7 +10,7 @@ defmodule KVTest do
     assert 1 + 1 == 2
   end
 
-  test "info/0 tells version, node, names and buckets" do
+  test "info/0 has version, node, names and buckets" do
     create(KV.Registry, "counted in info")
     info = KV.info()
 
@@ -22,7 +22,7 @@ defmodule KVTest do
     assert info.memory > 0
   end
 
-  test "info/1 is the same for a bucket and its proxy, and exits when there is none" do
+  test "info/1 is the same for a bucket and its proxy, and exits if there is no such process" do
     bucket = start_supervised!(KV.Bucket)
     info = KV.info(bucket)
 

@@ -1,2 +1,2 @@
-# Nothing here is slow: a test that takes this long waits for something that does not come.
+# No test is slow. A test that takes this long waits for something that never happens.
 ExUnit.start(timeout: 30_000, capture_log: true)

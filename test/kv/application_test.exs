@@ -35,19 +35,19 @@ defmodule KV.ApplicationTest do
   end
 
   @tag row: "AP-03"
-  test "starting what is running gives already_started" do
+  test "starting the running application returns already_started" do
     assert Application.start(:kv) == {:error, {:already_started, :kv}}
   end
 
   @tag row: "AP-04"
-  test "start and stop give :ok, and the stop is logged" do
+  test "start and stop return :ok, and the stop is logged" do
     assert capture_log(fn -> assert Application.stop(:kv) == :ok end) =~ "Application kv exited: :stopped"
     assert Application.start(:kv) == :ok
   end
 
   @tag row: "AP-05"
-  test "a dependency that is stopped is named; ensure_all_started starts it as well" do
-    # In a VM of its own: ExUnit needs the logger.
+  test "the error names a stopped dependency; ensure_all_started starts it, too" do
+    # In another VM, because ExUnit needs the logger.
     assert run("""
            :logger.set_primary_config(:level, :none)
            :ok = Application.stop(:logger)
@@ -59,7 +59,7 @@ defmodule KV.ApplicationTest do
   end
 
   @tag row: "AP-06"
-  test "after stop and start no bucket of the former run is found" do
+  test "no bucket of the former run is found after stop and start" do
     bucket = create(KV.Registry, "shopping")
     KV.Bucket.put(bucket, "milk", 1)
 
@@ -81,7 +81,7 @@ defmodule KV.ApplicationTest do
            """) == {"3\n", 0}
   end
 
-  test "with distribution forbidden, a VM that is not distributed is told what to do" do
+  test "with distribution forbidden, the error tells a VM that is not distributed what to do" do
     assert {text, 0} =
              run("""
              :logger.set_primary_config(:level, :none)
@@ -121,7 +121,7 @@ defmodule KV.ApplicationTest do
     properties
   end
 
-  # A VM of its own, with the code that is under test.
+  # Another VM, with the code under test.
   defp run(script) do
     System.cmd("elixir", ["-pa", :kv |> Application.app_dir("ebin"), "-e", script], stderr_to_stdout: true)
   end

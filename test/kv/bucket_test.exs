@@ -8,7 +8,7 @@ defmodule KV.BucketTest do
   end
 
   describe "time and room" do
-    test "a key that was put with a time to live is gone when it is over", %{bucket: bucket} do
+    test "a key is gone after its time to live", %{bucket: bucket} do
       assert KV.Bucket.put(bucket, "short", 1, ttl: 30) == :ok
       assert KV.Bucket.put_many(bucket, %{"short too" => 1}, ttl: 30, timeout: 1_000) == :ok
       assert KV.Bucket.put_new(bucket, "long", 1, ttl: 60_000)
@@ -18,7 +18,7 @@ defmodule KV.BucketTest do
       assert KV.Bucket.fetch(bucket, "short") == :error
     end
 
-    test "a time to live that is none raises", %{bucket: bucket} do
+    test "a wrong time to live raises", %{bucket: bucket} do
       for ttl <- [0, -1, 1.5, "1"] do
         assert_raise ArgumentError, fn -> KV.Bucket.put(bucket, 1, 2, ttl: ttl) end
       end
@@ -26,7 +26,7 @@ defmodule KV.BucketTest do
       assert_raise ArgumentError, fn -> KV.Bucket.put(bucket, 1, 2, tll: 1) end
     end
 
-    test "a bucket keeps its limit: puts fail, or others go" do
+    test "a bucket keeps its limit: puts fail, or other entries are removed" do
       {:ok, strict} = KV.Bucket.start_link(max_memory: 65_536)
       {:ok, cache} = KV.Bucket.start_link(max_memory: 65_536, evict: :lru)
       value = String.duplicate("v", 1_000)
@@ -63,7 +63,7 @@ defmodule KV.BucketTest do
     end
 
     @tag rows: ["BK-06", "BK-08"]
-    test "delete removes the key and gives the value that it had", %{bucket: bucket} do
+    test "delete removes the key and returns its value", %{bucket: bucket} do
       KV.Bucket.put(bucket, "milk", 3)
 
       assert KV.Bucket.delete(bucket, "milk") == 3
@@ -71,7 +71,7 @@ defmodule KV.BucketTest do
     end
 
     @tag row: "BK-07"
-    test "delete of an absent key gives nil and changes nothing", %{bucket: bucket} do
+    test "delete of an absent key returns nil and changes nothing", %{bucket: bucket} do
       KV.Bucket.put(bucket, "eggs", 1)
 
       assert KV.Bucket.delete(bucket, "milk") == nil
@@ -117,7 +117,7 @@ defmodule KV.BucketTest do
       assert KV.Bucket.size(bucket) == 2 * length(terms)
     end
 
-    # OTP 29 has them; earlier releases do not know the function, and cannot read them.
+    # Only OTP 29 and later have native records, and the function that makes one.
     if Code.ensure_loaded?(:records) do
       test "a native record is refused", %{bucket: bucket} do
         fields = [number: 3, next: {:aisle, 4}]
@@ -130,13 +130,13 @@ defmodule KV.BucketTest do
       end
     end
 
-    test "a map is one key in whatever order its pairs were put", %{bucket: bucket} do
+    test "a map is one key, in any order of its pairs", %{bucket: bucket} do
       KV.Bucket.put(bucket, Map.new(1..50, &{&1, &1}), "found")
 
       assert KV.Bucket.get(bucket, Map.new(50..1//-1, &{&1, &1})) == "found"
     end
 
-    test "0.0 and -0.0 are one key where this VM takes them for one", %{bucket: bucket} do
+    test "0.0 and -0.0 are one key if they are equal in this VM", %{bucket: bucket} do
       zeros = for sign <- [0, 1], do: :erlang.binary_to_term(<<131, 70, sign::1, 0::63>>)
       for zero <- zeros, do: KV.Bucket.put(bucket, zero, "zero")
 
@@ -188,7 +188,7 @@ defmodule KV.BucketTest do
     end
 
     @tag row: "BK-12"
-    test "a caller's own work delays nobody; a bucket that is held up makes its callers time out",
+    test "a busy caller delays nobody; calls to a bucket that is held up time out",
          %{bucket: bucket} do
       caller =
         Task.async(fn ->
@@ -220,7 +220,7 @@ defmodule KV.BucketTest do
     end
 
     @tag row: "BK-CLOSURES"
-    test "a fun for Agent to run is answered with a clear error, and changes nothing", %{bucket: bucket} do
+    test "a fun for Agent returns a clear error, and changes nothing", %{bucket: bucket} do
       KV.Bucket.put(bucket, "milk", 1)
 
       assert {:error, {:cannot_run_closures, text}} = Agent.get(bucket, & &1)
@@ -249,7 +249,7 @@ defmodule KV.BucketTest do
 
   describe "starting" do
     @tag row: "BK-01"
-    test "start_link/0 gives an empty bucket" do
+    test "start_link/0 starts an empty bucket" do
       assert {:ok, bucket} = KV.Bucket.start_link()
       assert KV.Bucket.to_map(bucket) == %{}
     end

@@ -3,7 +3,7 @@ defmodule KV.EventManagerTest do
 
   doctest KV.EventManager
 
-  # The handler that the guide writes: sends each event to the process it was added with.
+  # The handler of the guide: sends each event to the process that is its argument.
   defmodule Forwarder do
     @behaviour :gen_event
 
@@ -39,7 +39,7 @@ defmodule KV.EventManagerTest do
   end
 
   @tag row: "EV-01"
-  test "a manager takes events even when nobody listens" do
+  test "a manager takes events even without handlers" do
     assert {:ok, manager} = KV.EventManager.start_link()
     assert KV.EventManager.notify(manager, :event) == :ok
     assert KV.EventManager.sync_notify(manager, :event) == :ok
@@ -104,7 +104,7 @@ defmodule KV.EventManagerTest do
   end
 
   @tag row: "EV-05"
-  test "the end of a bucket sends an event whatever the reason", %{registry: registry} do
+  test "the end of a bucket sends an event, for any reason", %{registry: registry} do
     ends = [
       fn bucket -> Agent.stop(bucket, :shutdown) end,
       fn bucket -> Process.exit(bucket, :kill) end,
@@ -149,7 +149,7 @@ defmodule KV.EventManagerTest do
   end
 
   @tag row: "EV-08"
-  test "a stream gives the events to a consumer process", %{registry: registry, manager: manager} do
+  test "a stream passes the events to a consumer process", %{registry: registry, manager: manager} do
     reader = Task.async(fn -> manager |> KV.EventManager.stream() |> Enum.take(2) end)
     eventually(fn -> length(KV.EventManager.which_handlers(manager)) == 2 end)
 
@@ -175,7 +175,7 @@ defmodule KV.EventManagerTest do
   end
 
   @tag row: "EV-09"
-  test "the manager of the tree hears of its registry, and survives a crash of it with its handlers" do
+  test "the manager of the tree gets the events of its registry, and survives a crash of the registry with its handlers" do
     :ok = KV.EventManager.add_handler(KV.EventManager, {Forwarder, :tree}, self())
     on_exit(fn -> KV.EventManager.delete_handler(KV.EventManager, {Forwarder, :tree}, :done) end)
     manager = Process.whereis(KV.EventManager)

@@ -13,7 +13,7 @@ defmodule KV.NodeTest do
     assert File.exists?(info.program)
   end
 
-  test "an option that is unknown or can't be used is named, and nothing is started" do
+  test "the error names an option that is unknown or wrong, and nothing is started" do
     assert KV.Node.start_link(colour: :red) == {:error, {:bad_option, :colour}}
     assert KV.Node.start_link(port: 70_000) == {:error, {:bad_option, :port}}
   end

@@ -66,7 +66,7 @@ defmodule KV.OptionsTest do
     end
   end
 
-  test "undefined can be given where the default is found elsewhere" do
+  test "undefined can be given if the program or the start decides" do
     for {key, _, _, default, _, _} <- :kv_node_options.table() do
       taken = match?({:ok, _}, :kv_node_options.validate([{key, :undefined}]))
       assert taken == (default == :undefined or match?({:program, _}, default)), inspect(key)

@@ -1,11 +1,11 @@
 defmodule KV.OwnTreeTest do
   @moduledoc """
-  Buckets and registries in a tree of one's own: their specifications, and the loss of the C program.
+  Buckets and registries in the user's own tree: their specifications, and the loss of the C program.
   """
 
   use KV.Case
 
-  # What `:fill` calls in these tests.
+  # The functions of `:fill` in these tests.
   defmodule Data do
     def load(bucket, entries), do: KV.Bucket.put_many(bucket, entries)
     def refuse(_bucket), do: {:error, :no_data}
@@ -52,7 +52,7 @@ defmodule KV.OwnTreeTest do
       assert is_pid(start_supervised!({KV.Bucket, options}))
     end
 
-    test "several named ones stand in one supervisor without ids", %{name: name} do
+    test "one supervisor takes several processes with names, without ids", %{name: name} do
       children = for i <- 1..3, do: {KV.Bucket, name: {:global, {name, i}}}
       assert Supervisor.count_children(own_tree(children)).active == 3
     end
@@ -149,7 +149,7 @@ defmodule KV.OwnTreeTest do
       refute_received {:log, :warning, _, _}
     end
 
-    test "handlers and streams that asked hear of what was lost, others do not", %{name: name} do
+    test "handlers and streams that asked for losses get them, others do not", %{name: name} do
       start_supervised!({KV.Bucket, name: name})
       native = :kv_proxy.native(name)
       shopping = create(KV.Registry, "shopping")
@@ -180,7 +180,9 @@ defmodule KV.OwnTreeTest do
   end
 
   describe "calls" do
-    test "a call under way exits with nodedown at once, one without an end gets it as an error", %{name: name} do
+    test "a call under way exits with nodedown at once; a call without a timeout returns it as an error", %{
+      name: name
+    } do
       start_supervised!({KV.Bucket, name: name})
       node = KV.Node.name()
       :ok = :sys.suspend(:kv_proxy.native(name))
@@ -213,7 +215,7 @@ defmodule KV.OwnTreeTest do
       assert KV.Bucket.to_map(name) == %{"milk" => 1}
     end
 
-    test "a start without kv says at once what to start", %{name: name} do
+    test "without kv, a start fails at once and says what to start", %{name: name} do
       :ok = Application.stop(:kv)
 
       for module <- [KV.Bucket, KV.Registry] do
@@ -234,7 +236,7 @@ defmodule KV.OwnTreeTest do
       true = Node.disconnect(node)
 
       assert down_reason(List.last(references)) == :noconnection
-      # A call that begins before everybody in this VM knows of the loss exits, too; later ones wait.
+      # A call that begins before all of this VM has noticed the loss exits, too. Later calls wait.
       assert eventually(fn -> answered(fn -> KV.Bucket.get(name, "milk") end) end) == 1
 
       assert eventually(fn -> answered(fn -> KV.Registry.lookup(KV.Registry, "shopping") end) end) ==
@@ -253,7 +255,7 @@ defmodule KV.OwnTreeTest do
       %{bucket: start_supervised!({KV.Bucket, node: :small})}
     end
 
-    test "put and its kin return an error that says how much", %{bucket: bucket} do
+    test "functions that write return an error with the size", %{bucket: bucket} do
       large = Enum.to_list(1..65_536)
       deep = Enum.reduce(1..2_000, [], fn _, term -> [term] end)
       KV.Bucket.put(bucket, "kept", 1)
@@ -267,7 +269,7 @@ defmodule KV.OwnTreeTest do
       assert KV.Bucket.to_map(bucket) == %{"kept" => 1}
     end
 
-    test "get and its kin, whose answer may be any term, exit with it", %{bucket: bucket} do
+    test "functions that may return any term exit with the error", %{bucket: bucket} do
       large = Enum.to_list(1..65_536)
 
       for ask <- [&KV.Bucket.get/2, &KV.Bucket.fetch/2, &KV.Bucket.has_key?/2, &KV.Bucket.delete/2] do

@@ -37,14 +37,14 @@ defmodule KV.RegistryTest do
     end
 
     @tag row: "RG-04"
-    test "a wrong option is named; a name is not required" do
+    test "the error names a wrong option; a name is not required" do
       assert KV.Registry.start_link(name: 1) == {:error, {:bad_option, :name}}
       assert KV.Registry.start_link(table: :names) == {:error, {:bad_option, :table}}
       assert {:ok, _} = KV.Registry.start_link([])
     end
 
     @tag row: "RG-05"
-    test "several registries run side by side and know nothing of each other's names", %{registry: registry} do
+    test "several registries run side by side, each with its own names", %{registry: registry} do
       other = start_supervised!({KV.Registry, name: :other_registry}, id: :other)
       bucket = create(registry, "only here")
 
@@ -66,7 +66,7 @@ defmodule KV.RegistryTest do
     end
 
     @tag row: "RG-07"
-    test "stop/1 gives :ok; the registry ends with reason normal and its buckets with it" do
+    test "stop/1 returns :ok; the registry ends with reason normal, and its buckets end with it" do
       {:ok, registry} = KV.Registry.start_link()
       bucket = Process.monitor(create(registry, "shopping"))
       reference = Process.monitor(registry)
@@ -100,7 +100,7 @@ defmodule KV.RegistryTest do
     end
 
     @tag row: "RG-12"
-    test "the create request gives the pid of the bucket", %{registry: registry} do
+    test "the create request returns the pid of the bucket", %{registry: registry} do
       bucket = GenServer.call(registry, {:create, "shopping"})
 
       assert is_pid(bucket)
@@ -108,7 +108,7 @@ defmodule KV.RegistryTest do
     end
 
     @tag row: "RG-14"
-    test "create of an existing name makes no second bucket and changes nothing", %{registry: registry} do
+    test "create of an existing name creates no second bucket and changes nothing", %{registry: registry} do
       bucket = create(registry, "shopping")
       KV.Bucket.put(bucket, "milk", 1)
 
@@ -118,7 +118,7 @@ defmodule KV.RegistryTest do
     end
 
     @tag row: "RG-14"
-    test "many that create the same name at once get the same bucket", %{registry: registry} do
+    test "processes that create the same name at the same time get the same bucket", %{registry: registry} do
       buckets =
         1..20
         |> Enum.map(fn _ -> Task.async(fn -> GenServer.call(registry, {:create, "shopping"}) end) end)
@@ -128,7 +128,7 @@ defmodule KV.RegistryTest do
     end
 
     @tag row: "RG-15"
-    test "names are binaries, and no atom is made from one", %{registry: registry} do
+    test "names are binaries, and no atom is created from one", %{registry: registry} do
       name = Base.encode16(:crypto.strong_rand_bytes(16))
       create(registry, name)
 
@@ -201,7 +201,7 @@ defmodule KV.RegistryTest do
       bucket = create(registry, "shopping")
       Agent.stop(bucket)
 
-      # What the guide does to be sure that the registry has handled the DOWN.
+      # As in the guide: makes sure that the registry has handled the DOWN.
       _ = KV.Registry.create(registry, "bogus")
       assert KV.Registry.lookup(registry, "shopping") == :error
     end
@@ -225,7 +225,7 @@ defmodule KV.RegistryTest do
     end
 
     @tag row: "RG-24"
-    test "removal needs no further request: who has seen the end of a bucket does not find it", %{
+    test "removal needs no further request: a process that has seen the end of a bucket does not find it", %{
       registry: registry
     } do
       for _ <- 1..50 do
@@ -257,12 +257,12 @@ defmodule KV.RegistryTest do
     end
 
     @tag row: "RG-25"
-    test "nothing of a bucket stays behind", %{registry: registry} do
+    test "nothing is left of a bucket", %{registry: registry} do
       for number <- 1..50, do: registry |> create("bucket #{number}") |> Agent.stop()
 
       assert KV.Registry.names(registry) == []
       assert :sys.get_state({registry, KV.Node.name()}) == %{}
-      # Both are shown when they are not 0; a creator ends on its own, after its bucket is known.
+      # Both are shown if they are not 0. A creator ends by itself, after its bucket is known.
       assert eventually(fn ->
                Enum.all?([:relayed, :creators], &(not is_map_key(proxy_state(registry), &1)))
              end)
@@ -295,7 +295,7 @@ defmodule KV.RegistryTest do
     end
 
     @tag rows: ["RG-31", "RG-32"]
-    test "killed, it is started anew by its supervisor, and the names are lost", %{registry: registry} do
+    test "after a kill its supervisor starts a new registry, without names", %{registry: registry} do
       bucket = Process.monitor(create(registry, "shopping"))
       {killed, successor} = kill_and_await_successor(registry)
 
@@ -306,7 +306,7 @@ defmodule KV.RegistryTest do
     end
 
     @tag rows: ["RG-40", "RG-41", "RG-42"]
-    test "names in a table that outlives the registry are not offered: the error says so" do
+    test "names in a table that outlives the registry are not supported, and the error says so" do
       {:ok, manager} = KV.EventManager.start_link()
       table = :ets.new(:names, [:public])
 

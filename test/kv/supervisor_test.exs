@@ -17,7 +17,7 @@ defmodule KV.SupervisorTest do
 
   describe "the tree" do
     @tag rows: ["SV-01", "SV-02", "SV-12"]
-    test "all of it is running, by name, when start_link returns" do
+    test "all processes run under their names when start_link returns" do
       :ok = Application.stop(:kv)
       on_exit(fn -> {:ok, _} = Application.ensure_all_started(:kv) end)
 
@@ -40,7 +40,7 @@ defmodule KV.SupervisorTest do
       stop_supervised!(:my_store)
     end
 
-    test "a start that fails gives the plain reason" do
+    test "a start that fails returns the plain reason" do
       :ok = Application.stop(:kv)
       on_exit(fn -> {:ok, _} = Application.ensure_all_started(:kv) end)
       Process.flag(:trap_exit, true)
@@ -149,7 +149,7 @@ defmodule KV.SupervisorTest do
 
   describe "the bucket supervisor" do
     @tag rows: ["SV-06", "SV-07"]
-    test "starts buckets by all the ways that the guide has, which serve at once" do
+    test "starts buckets in all the ways of the guide, and they serve at once" do
       {:ok, supervisor} = KV.Bucket.Supervisor.start_link()
 
       starts = [

@@ -3,10 +3,10 @@
 #include "store/heap.h"
 
 enum {
-    CLEAN_LEAST = 8,  /* entries looked at by a write to a table that is dusty, */
-    CLEAN_MOST = 64,  /* and at most, */
-    CLEAN_FACTOR = 8, /* for so many times the bytes that the write made dead */
-    CLEAN_UNIT = 64,  /* bytes an entry is taken for */
+    CLEAN_LEAST = 8,  /* entries that a write to a dusty table looks at, at least, */
+    CLEAN_MOST = 64,  /* and at most; */
+    CLEAN_FACTOR = 8, /* in between, for so many times the bytes that it left dead, */
+    CLEAN_UNIT = 64,  /* with an entry taken for so many bytes */
 };
 
 void kv_table_publish_memory(struct kv_table *table)
@@ -63,10 +63,19 @@ void kv_table_drop(struct kv_table *table, uint64_t hash, struct kv_place place,
     kv_heap_drop(table, offset, entry->size);
 }
 
-uint64_t kv_table_drop_at(struct kv_table *table, uint64_t hash, uint64_t offset)
+void kv_table_lose(struct kv_table *table, enum kv_gone why, uint64_t hash, struct kv_place place,
+                   const struct kv_entry *entry)
+{
+    /* Now, while the bytes of the key are still there. */
+    struct kv_item key = {.bytes = entry->key, .form = kv_entry_key_form(entry)};
+    kv_table_report(table, why, key);
+    kv_table_drop(table, hash, place, entry);
+}
+
+uint64_t kv_table_lose_at(struct kv_table *table, enum kv_gone why, uint64_t hash, uint64_t offset)
 {
     struct kv_entry entry;
     kv_entry_read(kv_at(table->arena, offset), &entry);
-    kv_table_drop(table, hash, kv_index_find_offset(table, hash, offset), &entry);
+    kv_table_lose(table, why, hash, kv_index_find_offset(table, hash, offset), &entry);
     return entry.size;
 }

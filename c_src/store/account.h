@@ -23,12 +23,26 @@ void kv_table_publish_memory(struct kv_table *table);
 /* Publishes the time before which no entry expires; UINT64_MAX: no entry ever expires. */
 void kv_table_set_next_expiry(struct kv_table *table, uint64_t time);
 
-/* Removes an entry. kv_table_tidy() must follow. */
+/* Tells whoever created the table that entries are gone. */
+static inline void kv_table_report(const struct kv_table *table, enum kv_gone why,
+                                   struct kv_item key)
+{
+    if (table->gone != NULL) {
+        table->gone(table->gone_context, why, key);
+    }
+}
+
+/* Removes an entry that a request deletes. kv_table_tidy() must follow. */
 void kv_table_drop(struct kv_table *table, uint64_t hash, struct kv_place place,
                    const struct kv_entry *entry);
 
-/* Like kv_table_drop(), for an entry known by its offset. Returns the bytes of the entry. */
-uint64_t kv_table_drop_at(struct kv_table *table, uint64_t hash, uint64_t offset);
+/* Removes an entry that no request deletes, and reports that it is gone. kv_table_tidy() must
+ * follow. */
+void kv_table_lose(struct kv_table *table, enum kv_gone why, uint64_t hash, struct kv_place place,
+                   const struct kv_entry *entry);
+
+/* Like kv_table_lose(), for an entry known by its offset. Returns the bytes of the entry. */
+uint64_t kv_table_lose_at(struct kv_table *table, enum kv_gone why, uint64_t hash, uint64_t offset);
 
 /* Cleans the heap in proportion to the `dead` bytes that a write has left. Moves entries. */
 void kv_table_tidy(struct kv_table *table, uint64_t dead);

@@ -1,3 +1,5 @@
+#include "store/arena.h"
+
 #include "base/alloc.h"
 #include "store/account.h"
 #include "store/due.h"

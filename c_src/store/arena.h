@@ -9,35 +9,9 @@
 
 #include "base/siphash.h"
 #include "store/layout.h"
+#include "store/memory.h"
 
 #include <kv/table.h>
-
-enum { KV_ARENA_RANGES = 2 };
-
-struct kv_arena_range {
-    void *start;
-    size_t length;
-};
-
-struct kv_arena_memory {
-    uint8_t *base;    /* at a multiple of KV_ARENA_PAGE; all zero */
-    uint64_t reserve; /* bytes, a multiple of KV_ARENA_PAGE, at most KV_ARENA_RESERVE_MAX */
-    void *context;    /* for `release` */
-    /* Gives some pages back to the system. When the arena next uses them, they are zero or
-     * unchanged. NULL: the arena gives nothing back. */
-    void (*release)(void *context, uint64_t offset, uint64_t length);
-    /* Makes the system find memory for pages that will soon be written. Works in another thread,
-     * since the system may take milliseconds. Calls kv_arena_prepared() later, and never before
-     * `prepare` has returned. Changes no byte. The start of a range may lie on no page boundary.
-     * NULL: the arena prepares nothing. */
-    void (*prepare)(void *preparer, const struct kv_arena_range ranges[KV_ARENA_RANGES]);
-    void *preparer;
-};
-
-/* What a reference of 40 bits can address. */
-#define KV_ARENA_RESERVE_MAX (UINT64_C(1) << 43)
-/* Room for the header, some table slots and the directory. */
-#define KV_ARENA_RESERVE_MIN (UINT64_C(1) << 20)
 
 struct kv_arena_options {
     struct kv_hash_key hash_key;  /* random */
@@ -65,9 +39,6 @@ bool kv_arena_work(struct kv_arena *arena, unsigned steps);
 /* The kv_arena_time() from which kv_arena_work() has something expired to remove; UINT64_MAX if
  * nothing expires. */
 uint64_t kv_arena_due(const struct kv_arena *arena);
-
-/* Ends a `prepare`. `ready` false: the system cannot do such a thing, and is not asked again. */
-void kv_arena_prepared(struct kv_arena *arena, bool ready);
 
 /* For tests: the n-th request for memory from now on fails, once; 0: none fails. */
 void kv_arena_fail(struct kv_arena *arena, uint64_t n);

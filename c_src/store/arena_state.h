@@ -3,7 +3,11 @@
 #define KV_STORE_ARENA_STATE_H
 
 #include "base/list.h"
-#include "store/arena.h"
+#include "base/siphash.h"
+#include "store/layout.h"
+#include "store/memory.h"
+
+#include <kv/table.h>
 
 struct kv_page;
 

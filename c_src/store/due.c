@@ -1,5 +1,5 @@
-/* Which table is to be swept next: a binary heap of those in which something expires, by the time
- * from which it is worth it. */
+/* A binary heap of the tables in which something expires, ordered by the time at which each is to
+ * be swept. */
 #include "store/due.h"
 
 #include "base/alloc.h"
@@ -56,7 +56,8 @@ static void take_out(struct kv_arena *arena, struct kv_table *table)
     }
 }
 
-/* A table that is being swept goes behind those that have waited for longer. */
+/* A table in the middle of a sweep is due now, and so goes behind tables that have waited longer.
+ */
 static uint64_t due_of(const struct kv_table *table)
 {
     if (table->sweep != 0) {

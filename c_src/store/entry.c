@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { FEW = 64 }; /* bytes for which memcpy() is not called */
+enum { FEW = 64 }; /* bytes that are copied without a call of memcpy() */
 
 static inline unsigned length_size(uint64_t length)
 {

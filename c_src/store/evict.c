@@ -2,7 +2,9 @@
 
 #include "store/account.h"
 
-enum { SAMPLE = 5 }; /* entries that are compared before one is evicted */
+enum {
+    SAMPLE = 5
+}; /* entries that are compared before one is evicted: an approximation, as in Redis */
 
 static uint64_t next_random(struct kv_arena *arena)
 {
@@ -14,9 +16,10 @@ static uint64_t next_random(struct kv_arena *arena)
 
 struct choice {
     unsigned seen;
-    uint64_t worth; /* of the one that is worth least */
+    uint64_t worth; /* of the entry that is worth least so far */
     uint64_t hash;
     uint64_t offset; /* 0: none */
+    enum kv_gone why;
 };
 
 static uint32_t time_of_use(const struct kv_entry *entry)
@@ -28,7 +31,7 @@ static uint32_t time_of_use(const struct kv_entry *entry)
     return use;
 }
 
-/* How long an entry should be kept; false when the rule does not let it go. */
+/* Rates an entry: the lowest worth goes first. Returns false if the rule does not let it go. */
 static bool worth_of(const struct kv_table *table, const struct kv_entry *entry, uint64_t *worth)
 {
     if (kv_entry_has_expired(entry, table->arena->now)) {
@@ -55,6 +58,8 @@ static void consider(const struct kv_table *table, uint64_t offset, struct choic
             choice->worth = worth;
             choice->offset = offset;
             choice->hash = kv_arena_hash(table->arena, entry.key);
+            choice->why =
+                kv_entry_has_expired(&entry, table->arena->now) ? KV_GONE_EXPIRED : KV_GONE_EVICTED;
         }
     }
 }
@@ -67,7 +72,7 @@ bool kv_evict_one(struct kv_table *table)
     if (table->evict == KV_EVICT_NONE || !kv_index_walk(table, random, &walk)) {
         return false;
     }
-    walk.at = (unsigned)random % walk.size; /* the hash has chosen the segment by its high bits */
+    walk.at = (unsigned)random % walk.size; /* the high bits have chosen the segment */
     for (uint64_t offset = kv_index_next(&walk); offset != 0 && choice.seen < SAMPLE;
          offset = kv_index_next(&walk)) {
         consider(table, offset, &choice);
@@ -75,6 +80,6 @@ bool kv_evict_one(struct kv_table *table)
     if (choice.offset == 0) {
         return false;
     }
-    kv_table_tidy(table, kv_table_drop_at(table, choice.hash, choice.offset));
+    kv_table_tidy(table, kv_table_lose_at(table, choice.why, choice.hash, choice.offset));
     return true;
 }

@@ -2,8 +2,8 @@
 
 #include "base/alloc.h"
 #include "store/heap.h"
-#include "store/index.h"
 #include "store/pages.h"
+#include "store/segments.h"
 
 enum { GRAVE_PAGES = 32 }; /* heap pages, runs, or segments that one step frees */
 
@@ -45,7 +45,7 @@ bool kv_graves_step(struct kv_arena *arena)
         left = free_list(arena, &grave->heap.full[i], left, kv_heap_free_page);
     }
     left = free_list(arena, &grave->heap.runs, left, kv_heap_free_run);
-    while (left > 0 && kv_index_free_step(arena, &grave->root)) {
+    while (left > 0 && kv_segments_free_step(arena, &grave->root)) {
         left--;
     }
     if (left > 0) {

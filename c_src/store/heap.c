@@ -1,9 +1,9 @@
-/* Entries. The small ones of a table lie one behind the other in its heap pages, in the order in
- * which they were written; the pages that have most dead bytes are emptied into the open one, a few
- * entries at a time. A large entry has a run of pages of its own and stays where it is.
+/* Small entries are appended to the open page of their table. The pages with the most dead bytes
+ * are emptied into the open page, a few entries at a time. A large entry has a run of pages of its
+ * own and never moves.
  *
- * A table that is still small has one page of less than KV_ARENA_PAGE; when that is full, all that
- * lives in it moves to a larger one. */
+ * A small table has a single page, a block of less than KV_ARENA_PAGE. When that page is full, all
+ * live entries move to a larger one. */
 #include "store/heap.h"
 
 #include "store/entry.h"
@@ -13,11 +13,11 @@
 #include <string.h>
 
 enum {
-    DEAD_SHARE = 4,        /* a table's pages may be dead to this part, */
-    DEAD_FREE = 4096,      /* and this many bytes are never too many */
-    PAGE_SHARE = 16,       /* a heap page is this part of the table, within its limits */
-    SMALL_SPARE_SHARE = 4, /* what a new small page leaves free */
-    LOOKED_AT = 64         /* pages of which little is dead, when there is no room */
+    DEAD_SHARE = 4,        /* this part of a table's pages may be dead, */
+    DEAD_FREE = 4096,      /* and so many bytes may always be */
+    PAGE_SHARE = 16,       /* a heap page is this part of the table, within limits */
+    SMALL_SPARE_SHARE = 4, /* a new small page has this part free */
+    LOOKED_AT = 64         /* pages with few dead bytes, when there is no room */
 };
 
 /* ---- pages ------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ void kv_heap_free_page(struct kv_arena *arena, uint32_t page)
     kv_pages_give(arena, page, pages);
 }
 
-/* A page of the table that is in no list. */
+/* Frees a page of the table that is in no list. */
 static void free_heap_page(struct kv_table *table, uint32_t page)
 {
     table->dead -= table->arena->pages[page].heap.dead;
@@ -75,7 +75,7 @@ static void make_heap_page(struct kv_arena *arena, uint64_t offset, uint64_t siz
     }
 }
 
-/* The open page is full. */
+/* Moves the full open page to the lists of full pages. */
 static void close_page(struct kv_table *table)
 {
     uint32_t page = kv_page_of(table->open);
@@ -88,7 +88,7 @@ static void close_page(struct kv_table *table)
     }
 }
 
-/* Another page to fill, of `size` bytes, which is more than fits into a block. */
+/* Opens a page of `size` bytes. The caller has closed or remembered the one before. */
 static bool open_page(struct kv_table *table, uint64_t size, enum kv_need need)
 {
     uint64_t offset = kv_memory_take(table->arena, size, need);
@@ -119,7 +119,7 @@ static uint64_t take_in_page(struct kv_table *table, uint64_t size, enum kv_need
 
 enum moved { NOT_LIVE, MOVED, NO_ROOM };
 
-/* Looks at the entry there and moves it if it lives. */
+/* Moves the entry at `offset` if it is live. Sets its size. */
 static enum moved move_entry(struct kv_table *table, uint64_t offset, uint64_t *size)
 {
     struct kv_arena *arena = table->arena;
@@ -141,7 +141,7 @@ static enum moved move_entry(struct kv_table *table, uint64_t offset, uint64_t *
     return MOVED;
 }
 
-/* From the one page of a small table to a page that has room for all. */
+/* Moves all entries of a small table to a page of `size` bytes. */
 static bool move_all(struct kv_table *table, uint64_t size, enum kv_need need)
 {
     uint64_t from = table->open;
@@ -267,7 +267,7 @@ static void drop_run(struct kv_table *table, uint64_t offset, uint64_t size)
     kv_heap_free_run(arena, page);
 }
 
-/* Forgets the dead bytes of an open page that has nothing else. */
+/* Empties an open page that has only dead bytes. */
 static void rewind_open(struct kv_table *table)
 {
     table->dead -= table->open_used;
@@ -331,7 +331,8 @@ static bool take_victim(struct kv_table *table, unsigned list, uint32_t page)
     return true;
 }
 
-/* Of which little is dead: a page in which something has died of late is among the first. */
+/* Chooses among pages with few dead bytes. A page whose entry has died recently is among the first.
+ */
 static bool choose_poor_victim(struct kv_table *table)
 {
     const struct kv_page *pages = table->arena->pages;
@@ -345,7 +346,7 @@ static bool choose_poor_victim(struct kv_table *table)
 
 static bool choose_victim(struct kv_table *table)
 {
-    for (unsigned i = KV_HEAP_LISTS - 1; i >= 1; i--) { /* the last list has less than an eighth */
+    for (unsigned i = KV_HEAP_LISTS - 1; i >= 1; i--) { /* in list 0 less than an eighth is dead */
         if (table->full[i] != 0) {
             return take_victim(table, i, table->full[i]);
         }
@@ -353,7 +354,7 @@ static bool choose_victim(struct kv_table *table)
     return false;
 }
 
-/* Looks at the next entry of the victim; false when nothing can be moved now. */
+/* Looks at the next entry of the victim. Returns false if there is no room to move it. */
 static bool clean_entry(struct kv_table *table)
 {
     uint64_t size = 0;

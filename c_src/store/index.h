@@ -6,35 +6,8 @@
 #define KV_STORE_INDEX_H
 
 #include "store/entry.h"
+#include "store/place.h"
 #include "store/table_state.h"
-
-enum {
-    KV_SEGMENT_GROUPS = 1 << KV_SEGMENT_GROUPS_LOG2,
-    KV_SEGMENT_ENTRIES = KV_SEGMENT_GROUPS * KV_GROUP_ENTRIES,
-};
-
-/* The place in the index that refers to an entry. */
-struct kv_place {
-    struct kv_group *group; /* NULL: nowhere */
-    unsigned entry;
-};
-
-/* The offset of the entry that a place refers to. */
-static inline uint64_t kv_place_offset(struct kv_place place)
-{
-    const uint8_t *bytes = place.group->references[place.entry];
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    /* One load of a word that ends with the reference: in a group, bytes precede each reference. */
-    enum { AHEAD = 8 - KV_REFERENCE_SIZE };
-    return (kv_load64(bytes - AHEAD) >> (8 * AHEAD)) * KV_ARENA_UNIT;
-#else
-    uint64_t reference = 0;
-    for (unsigned i = 0; i < KV_REFERENCE_SIZE; i++) {
-        reference |= (uint64_t)bytes[i] << (8 * i);
-    }
-    return reference * KV_ARENA_UNIT;
-#endif
-}
 
 /* Finds the entry with the key of the lookup, and reads it. */
 struct kv_place kv_index_find(const struct kv_table *table, const struct kv_lookup *lookup,
@@ -69,7 +42,7 @@ bool kv_index_walk(const struct kv_table *table, uint64_t hash, struct kv_index_
 /* The offset of the next entry; goes on from the last place to the first. Returns 0 at the end. */
 uint64_t kv_index_next(struct kv_index_walk *walk);
 
-/* ---- batches, readers, and the end ------------------------------------------------------------
+/* ---- batches and readers ---------------------------------------------------------------------
  */
 
 /* Sets link and entry of each lookup, and prefetches their memory. Hash, shape and moves are set.
@@ -78,9 +51,5 @@ void kv_index_look_ahead(const struct kv_table *table, struct kv_lookup *lookups
 
 /* The hashes to lock while an entry with this hash is overwritten: those of its segment. */
 void kv_index_range(const struct kv_table *table, uint64_t hash, uint64_t *first, uint64_t *last);
-
-/* Frees one segment or node below a root that no reader follows any more. Returns false if none is
- * left. */
-bool kv_index_free_step(struct kv_arena *arena, uint64_t *root);
 
 #endif

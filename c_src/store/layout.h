@@ -1,7 +1,8 @@
-/* The layout of the arena, as docs/store-format.md tells it byte by byte: what the writer (arena.c,
- * table.c) and the reader (reader.c), maybe in another program, have in common.
+/* The layout of the arena, which docs/store-format.md describes byte by byte. The writer (the rest
+ * of store/) and the reader (reader.c), perhaps in another program, share it.
  *
- * What one writes while the other reads is accessed through C11 atomics, whatever its type here. */
+ * Both use atomic accesses for memory that one writes while the other reads, whatever its type is
+ * here. */
 #ifndef KV_LAYOUT_H
 #define KV_LAYOUT_H
 
@@ -13,26 +14,23 @@ enum {
     KV_ARENA_VERSION = 1,
     KV_ARENA_ID_SIZE = 16,
     KV_ARENA_PAGE = 4096,
-    KV_ARENA_UNIT = 8, /* of references */
+    KV_ARENA_UNIT = 8, /* bytes that a reference counts */
     KV_SLOT_BLOCKS = 32,
-    KV_SLOT_BLOCK_FIRST =
-        512, /* slots of block 0; each block has twice as many as the one before */
+    KV_SLOT_BLOCK_FIRST = 512, /* slots of block 0; each block has twice as many as the last */
     KV_STRIPES = 16,
     KV_STRIPE_SHIFT = 60,
     KV_NODE_BITS = 6,
     KV_NODE_LINKS = 64,
-    KV_NODES_MAX = 8, /* on the way from a root to an entry */
+    KV_NODES_MAX = 8, /* between a root and an entry, at most */
     KV_GROUP_ENTRIES = 10,
     KV_GROUP_SHIFT = 8,
     KV_SEGMENT_GROUPS_LOG2 = 6, /* at most */
     KV_REFERENCE_SIZE = 5,
     KV_DIRECTORY_SLOT = 0,
-    KV_COUNT_EXACT_MAX =
-        1000, /* entries of a table, of which those that have expired don't count */
+    KV_COUNT_EXACT_MAX = 1000, /* entries of a table that is counted without expired ones */
 };
 
-/* In the serial of a key of the directory: the table has the names of a registry, it is no bucket.
- */
+/* A bit in the serial of a key of the directory: the table has the names of a registry. */
 #define KV_DIRECTORY_NAMES UINT32_C(0x80000000)
 
 enum kv_arena_state { KV_ARENA_LIVES = 1, KV_ARENA_ENDED = 2 };
@@ -48,7 +46,7 @@ struct kv_arena_header {
     uint64_t slot_blocks[KV_SLOT_BLOCKS];
 };
 
-enum { KV_SLOT_ASK_OWNER = 1 };
+enum { KV_SLOT_ASK_OWNER = 1 }; /* a flag of a slot */
 
 struct kv_table_slot {
     uint32_t generation;
@@ -68,7 +66,7 @@ struct kv_group {
     uint8_t tags[KV_GROUP_ENTRIES];
     uint16_t passed;
     uint8_t references[KV_GROUP_ENTRIES][KV_REFERENCE_SIZE];
-    uint16_t own; /* the writer's: in the first group of a segment, its entries */
+    uint16_t own; /* for the writer: in the first group of a segment, its number of entries */
 };
 
 /* The first byte of an entry. */
@@ -123,7 +121,7 @@ static inline uint8_t kv_hash_tag(uint64_t hash)
     return (uint8_t)hash == 0 ? 1 : (uint8_t)hash;
 }
 
-/* Which link of the node that is number `level` on the way. */
+/* The link of a hash in a node that has `level` nodes above it. */
 static inline unsigned kv_hash_link(uint64_t hash, unsigned level)
 {
     return (unsigned)(hash >> (64 - KV_NODE_BITS * (level + 1))) & (KV_NODE_LINKS - 1);

@@ -1,23 +1,23 @@
-/* Pages, by the buddy system: free blocks are powers of two of pages, and two neighbours that were
- * one become one again. A run takes just the pages it needs: the rest of its block is free at once.
+/* A buddy allocator: a free block is a power of two of pages, and two buddies that are both free
+ * merge. A run takes only the pages it needs: the rest of its block is free at once.
  *
- * Free blocks are clean (never used, or given back) or dirty. Only blocks of one kind join, so that
- * what is given back is hardly ever given back twice; but a run that is freed makes its whole block
- * dirty with what is clean of the rest, or the next run of that size would find no dirty block, and
- * each would be given back in turn. Dirty ones are used first.
+ * Free blocks are clean (never used, or given back to the system) or dirty; dirty blocks are used
+ * first. Buddies merge only if both are clean or both dirty, so a page is rarely given back twice.
+ * Exception: freeing a run marks its whole block dirty. Otherwise the next run of that size would
+ * find no dirty block, and each run would be given back as soon as it is freed.
  *
- * The first touch of a clean page makes the system find memory for it, which takes it some 10
- * microseconds, and now and then, on a virtual machine, 2 to 60 milliseconds. So some are prepared
- * ahead, by a thread of the owner's, and are free and dirty then. */
+ * At the first touch of a clean page the system finds memory for it. That takes about 10
+ * microseconds, and now and then, on a virtual machine, 2 to 60 milliseconds. So a thread of the
+ * owner prepares some pages ahead. Prepared pages are free and dirty. */
 #include "store/pages.h"
 
 enum {
-    RELEASE_ORDER = 6,     /* log2 of the pages (256 KiB) that are given back at once, at most, */
-    PREPARE_ORDER = 6,     /* and of those that are prepared at once */
-    DIRTY_KEPT_MIN = 64,   /* pages that stay, since they are likely to be used soon */
-    DIRTY_KEPT_SHARE = 64, /* or this part of the pages in use; as many are prepared ahead, */
-    AHEAD_MOST = 1024,     /* but not more */
-    LEFT_OVER_SHARE = 4    /* this part of them beside that may be what runs leave of blocks */
+    RELEASE_ORDER = 6,     /* log2 of the pages given back at once, at most: 256 KiB */
+    PREPARE_ORDER = 6,     /* log2 of the pages prepared at once */
+    DIRTY_KEPT_MIN = 64,   /* dirty pages to keep: they will probably be used soon */
+    DIRTY_KEPT_SHARE = 64, /* or this part of the pages in use; also to prepare ahead, */
+    AHEAD_MOST = 1024,     /* but no more than this */
+    LEFT_OVER_SHARE = 4    /* part of the pages in use that may be leftovers of blocks */
 };
 
 /* ---- lists ------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ static void remove_free(struct kv_arena *arena, uint32_t first)
     page->kind = KV_PAGE_INNER;
 }
 
-/* Up to the order `own` it joins with what is of the other kind, and all is dirty then. */
+/* Merges with a buddy of the other kind only below the order `own`: the result is dirty. */
 static void free_block(struct kv_arena *arena, uint32_t first, unsigned order, bool dirty,
                        unsigned own)
 {
@@ -94,7 +94,7 @@ static void free_block(struct kv_arena *arena, uint32_t first, unsigned order, b
     add_free(arena, first, order, dirty);
 }
 
-/* Cuts pages at any place into blocks and frees them. */
+/* Frees any range of pages, as blocks. */
 static void free_pages(struct kv_arena *arena, uint32_t first, uint64_t count, bool dirty,
                        unsigned own)
 {
@@ -118,7 +118,7 @@ static unsigned order_for(uint64_t count)
     return count <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(count - 1);
 }
 
-/* The first page of the smallest free block that is large enough, or 0. */
+/* Returns the first page of the smallest free block that is large enough, or 0. */
 static uint32_t find_block(const struct kv_arena *arena, unsigned order, bool dirty)
 {
     uint32_t orders = order >= KV_PAGE_ORDERS ? 0 : arena->free_orders[dirty] >> order << order;
@@ -130,15 +130,15 @@ static bool must_fail(struct kv_arena *arena)
     return arena->fail_in > 0 && --arena->fail_in == 0;
 }
 
-/* Dirty pages that are worth keeping. */
+/* The number of dirty pages to keep. */
 static uint64_t kept(const struct kv_arena *arena)
 {
     uint64_t share = arena->used_pages / DIRTY_KEPT_SHARE;
     return share > DIRTY_KEPT_MIN ? share : DIRTY_KEPT_MIN;
 }
 
-/* Takes this free block out, and cuts off what is beyond `most`; answers the order of what is left.
- */
+/* Takes a free block out and frees all of it but a block of order `most`. Returns the order of the
+ * block that remains. */
 static unsigned cut_block(struct kv_arena *arena, uint32_t first, unsigned most)
 {
     unsigned order = arena->pages[first].order;
@@ -216,8 +216,8 @@ static unsigned highest(uint32_t orders)
     return 31 - (unsigned)__builtin_clz(orders);
 }
 
-/* Of a little too much, what is left over of blocks goes before the blocks themselves, which the
- * next runs of that size will use again. */
+/* If there are only a few pages too many, leftovers of blocks go before the largest blocks: the
+ * next runs of that size will use the blocks again. */
 static unsigned order_to_release(const struct kv_arena *arena, uint64_t most)
 {
     uint32_t orders = arena->free_orders[true];

@@ -1,7 +1,7 @@
-/* Pins: values that stay while they are being sent. */
+/* Pins: values that stay valid while they are being sent. */
 #include "store/pages.h"
 
-/* The first page of the run that has this place, or NULL. */
+/* The first page of the run that contains this address, or NULL if no run does. */
 static struct kv_page *run_at(const struct kv_arena *arena, const void *data)
 {
     struct kv_page *page = &arena->pages[kv_page_of(kv_offset(arena, data))];

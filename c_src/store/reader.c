@@ -9,14 +9,15 @@
 #include <immintrin.h>
 #endif
 
-/* The bytes of an entry in front of its key are read as so many words: 1 + 5 + 5 + 6 + 4 bytes. */
+/* The head of an entry is read as so many words: flags 1, lengths 5 + 5, expiry 6, use 4 bytes. */
 enum { HEADER_WORDS = 3, LENGTH_BITS = 7, LENGTH_MORE = 0x80 };
 
 enum { GROUP_WORDS = sizeof(struct kv_group) / sizeof(uint64_t) };
 
 /* ---- shared words ------------------------------------------------------------------------------
- * Each is loaded once into a variable, and only that is used from then on. Keys and values are read
- * as plain bytes: what is made of them counts only if the counter stayed the same. */
+ * Each word is loaded once into a variable, and only the variable is used. Otherwise a word could
+ * change between its check and its use. Keys and values are read as plain bytes: the result counts
+ * only if the sequence counter has not changed. */
 
 static uint32_t load32(const uint32_t *word)
 {
@@ -49,7 +50,7 @@ static bool within(const struct kv_mapped *mapped, uint64_t offset, uint64_t len
     return offset <= mapped->size && length <= mapped->size - offset;
 }
 
-/* offset: a multiple of 8, within the mapping. */
+/* `offset` is a multiple of 8 and lies within the mapping. */
 static const uint64_t *words_at(const struct kv_mapped *mapped, uint64_t offset)
 {
     return (const uint64_t *)(const void *)(mapped->base + offset);
@@ -126,7 +127,7 @@ enum kv_read kv_mapped_table_at(const struct kv_mapped *mapped, uint32_t slot, u
     return there ? KV_READ_FOUND : KV_READ_GONE;
 }
 
-/* What keeps a table from being read, FOUND for nothing. */
+/* FOUND if the table may be read, else why not. */
 static enum kv_read begin(const struct kv_mapped *mapped, const struct kv_mapped_table *table)
 {
     if (!lives(mapped) || table->generation % 2 == 0 || !is_there(table)) {
@@ -139,7 +140,7 @@ static enum kv_read begin(const struct kv_mapped *mapped, const struct kv_mapped
 /* ---- entries ----------------------------------------------------------------------------------
  */
 
-/* What is in front of an entry's key. */
+/* What precedes the key of an entry. */
 struct head {
     uint8_t flags;
     unsigned size;
@@ -149,13 +150,13 @@ struct head {
     uint32_t last_use;
 };
 
-/* A cursor in the bytes of a head, of which a copy was made. */
+/* A cursor in a copy of the bytes of a head. */
 struct cursor {
     uint8_t bytes[HEADER_WORDS * sizeof(uint64_t)];
     unsigned at;
 };
 
-/* False when it does not end where it must. */
+/* Returns false if the length has no end within KV_ENTRY_LENGTH_SIZE bytes. */
 static bool take_length(struct cursor *cursor, uint64_t *length)
 {
     uint64_t value = 0;
@@ -179,8 +180,7 @@ static uint64_t take_number(struct cursor *cursor, unsigned size)
     return value;
 }
 
-/* first: the entry's first word, as it was loaded. What is behind the end of the mapping reads as
- * 0. */
+/* `first` is the first word of the entry, already loaded. Bytes behind the mapping read as 0. */
 static bool read_long_head(const struct kv_mapped *mapped, uint64_t offset, uint64_t first,
                            struct head *head)
 {
@@ -205,8 +205,8 @@ static bool read_long_head(const struct kv_mapped *mapped, uint64_t offset, uint
     return true;
 }
 
-/* offset: a multiple of 8, of which at least 8 bytes are within. Most entries are short, and
- * neither expire nor tell their use: then all is in the first word. */
+/* `offset` is a multiple of 8, with at least 8 bytes within the mapping. Most entries are short,
+ * never expire and have no time of use: their head is in the first word. */
 static bool read_head(const struct kv_mapped *mapped, uint64_t offset, struct head *head)
 {
     const uint64_t is_long =
@@ -393,8 +393,8 @@ enum kv_read kv_mapped_table_of(const struct kv_mapped *mapped, uint32_t id, uin
     return result == KV_READ_ABSENT ? KV_READ_GONE : result;
 }
 
-/* The writer moves next_expiry before it counts what expires sooner, and after it has taken what
- * had expired off the count: so it is read before and after. */
+/* The writer lowers next_expiry before it counts an entry that expires earlier, and raises it after
+ * it has uncounted expired entries. So next_expiry is read before and after the count. */
 enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                              uint64_t *count, uint64_t *next_expiry)
 {

@@ -1,8 +1,8 @@
-/* Reads an arena that another process writes: docs/store-format.md.
+/* Reads an arena that another process writes. docs/store-format.md has the format.
  *
- * Nothing here writes, locks, waits or allocates, and nothing in the arena is trusted: whatever its
- * bytes are, and however they change meanwhile, only bytes inside the mapping are read and the work
- * is bounded. Any number of threads may read through one struct kv_mapped. */
+ * The reader never writes, locks, waits or allocates, and trusts nothing in the arena. Whatever the
+ * bytes are, and however they change meanwhile, it reads only inside the mapping and does a bounded
+ * amount of work. Any number of threads may share one struct kv_mapped. */
 #ifndef KV_READER_H
 #define KV_READER_H
 
@@ -12,11 +12,11 @@
 #include <kv/bytes.h>
 
 enum {
-    KV_READ_TRIES = 64,     /* times a search is begun anew before it is DISTURBED */
-    KV_READ_CANDIDATES = 64 /* entries of the right tag that one search looks at */
+    KV_READ_TRIES = 64,     /* times a search is tried before it is DISTURBED */
+    KV_READ_CANDIDATES = 64 /* entries with the right tag that one search looks at */
 };
 
-/* A mapped arena. The mapping is the caller's and outlives this. */
+/* A mapped arena. The caller owns the mapping, which must outlive this. */
 struct kv_mapped {
     const uint8_t *base;
     uint64_t size;
@@ -26,25 +26,25 @@ struct kv_mapped {
 enum kv_read {
     KV_READ_FOUND,
     KV_READ_ABSENT,
-    KV_READ_GONE,      /* no such table, or not any more */
-    KV_READ_ASK_OWNER, /* the owner is suspended, or changes many keys: it must be asked */
-    KV_READ_DISTURBED, /* written all the time: try later, or ask the owner */
-    KV_READ_BROKEN,    /* not what the format says: ask the owner */
+    KV_READ_GONE,      /* the table does not exist, or no longer */
+    KV_READ_ASK_OWNER, /* the owner is suspended, or changes many keys */
+    KV_READ_DISTURBED, /* the writer was too busy there: try later, or ask the owner */
+    KV_READ_BROKEN,    /* the bytes are not what the format says: ask the owner */
 };
 
-/* A table: the one in this slot as long as its generation is this. Stays valid as a question for as
- * long as the mapping; the answer is GONE from the table's end on. */
+/* The table that was in this slot at this generation. May be used as long as the mapping exists:
+ * once the table has ended, the answer is GONE. */
 struct kv_mapped_table {
     const struct kv_table_slot *slot;
     uint32_t generation;
 };
 
-/* Where a value lies, and what tells whether it still does. */
+/* Where a value lies, and how to tell that it still does. */
 struct kv_mapped_value {
-    struct kv_bytes bytes; /* in the mapping: copy first, then ask kv_mapped_holds() */
+    struct kv_bytes bytes; /* in the mapping: copy them, then call kv_mapped_holds() */
     unsigned form;
-    uint64_t expires;  /* milliseconds of CLOCK_MONOTONIC from which on it is absent, 0 = never */
-    uint32_t last_use; /* where has_use */
+    uint64_t expires;  /* CLOCK_MONOTONIC in milliseconds from which it is absent; 0: never */
+    uint32_t last_use; /* if has_use */
     bool has_use;
     struct kv_mapped_table table;
     unsigned stripe;
@@ -57,16 +57,17 @@ struct kv_mapped_counters {
     uint32_t stripes[KV_STRIPES];
 };
 
-/* Takes `size` bytes at `base` (a multiple of 8) as an arena. `id`: KV_ARENA_ID_SIZE bytes, the
- * identity that is wanted; NULL takes any. KV_OK; KV_ETRUNCATED when the mapping is smaller than
- * the arena; KV_EMALFORMED, KV_EVERSION; KV_ENOENT when it is another arena, or has ended. */
+/* Opens the arena in the `size` bytes at `base`, a multiple of 8. `id` is the expected identity of
+ * KV_ARENA_ID_SIZE bytes; NULL accepts any. Returns KV_OK; KV_ETRUNCATED if the mapping is smaller
+ * than the arena; KV_EMALFORMED if it is no arena; KV_EVERSION if its version is another; KV_ENOENT
+ * if the identity is another or the arena has ended. */
 int kv_mapped_open(struct kv_mapped *mapped, const void *base, uint64_t size, const uint8_t *id);
 
-/* The table in a slot with that generation: FOUND, GONE or BROKEN. */
+/* Finds the table in a slot, if it has that generation: FOUND, GONE or BROKEN. */
 enum kv_read kv_mapped_table_at(const struct kv_mapped *mapped, uint32_t slot, uint32_t generation,
                                 struct kv_mapped_table *table);
 
-/* The table of a process, by the directory: FOUND, GONE, DISTURBED or BROKEN. */
+/* Finds the table of a process in the directory: FOUND, GONE, DISTURBED or BROKEN. */
 enum kv_read kv_mapped_table_of(const struct kv_mapped *mapped, uint32_t id, uint32_t serial,
                                 struct kv_mapped_table *table);
 
@@ -76,24 +77,24 @@ static inline uint64_t kv_mapped_hash(const struct kv_mapped *mapped, struct kv_
     return kv_siphash(&mapped->hash_key, key);
 }
 
-/* Looks for a key of that form. When FOUND, *value says where it lies; what is copied from there
- * counts only if kv_mapped_holds() says so afterwards. An expired entry is FOUND: compare `expires`
- * once the value holds. ABSENT needs no further check. */
+/* Finds a key of that form. FOUND sets *value: copy the bytes, then use the copy only if
+ * kv_mapped_holds() returns true. An expired entry is FOUND too: compare `expires` once the value
+ * holds. ABSENT needs no further check. */
 enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                             struct kv_bytes key, unsigned form, uint64_t hash,
                             struct kv_mapped_value *value);
 
-/* Whether nothing that was read of the value since it was found can have changed meanwhile. */
+/* Returns true if the value has not changed since it was found, so that all reads of it count. */
 bool kv_mapped_holds(const struct kv_mapped_value *value);
 
-/* The number of entries, those that have expired and still lie there included; from `next_expiry`
- * on, in milliseconds of CLOCK_MONOTONIC, there may be some of these, 0: none. FOUND, GONE, HELD,
- * or DISTURBED when the two changed meanwhile. */
+/* The number of entries, including expired ones that are not removed yet. From *next_expiry on, in
+ * milliseconds of CLOCK_MONOTONIC, there may be some of these; 0: none. FOUND, GONE, ASK_OWNER, or
+ * DISTURBED if both changed meanwhile. */
 enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                              uint64_t *count, uint64_t *next_expiry);
 
-/* For reading several keys as they were at one time: nothing in the table has changed between two
- * calls that give the same bytes. FOUND, GONE, HELD or DISTURBED. */
+/* For reading several keys as of one moment: if two calls give the same counters, nothing in the
+ * table has changed in between. FOUND, GONE, ASK_OWNER or DISTURBED. */
 enum kv_read kv_mapped_counters(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                                 struct kv_mapped_counters *counters);
 

@@ -22,7 +22,7 @@ struct kv_table_slot *kv_slot(const struct kv_arena *arena, uint32_t number)
     return &slots[number - first_of_block(block)];
 }
 
-/* A block of slots is never given back: a reader may look at one at any time. */
+/* A block of slots is never given back: a reader may look at a slot at any time. */
 static bool make_block(struct kv_arena *arena, unsigned block)
 {
     uint64_t size = (KV_SLOT_BLOCK_FIRST * sizeof(struct kv_table_slot)) << block;

@@ -4,8 +4,8 @@
 #include "store/due.h"
 
 enum {
-    SWEEP_PAUSE_MS = 1000, /* from one sweep to the next, */
-    SWEEP_REST_MS = 1, /* and for each segment that was looked at, which takes a tenth of that */
+    SWEEP_PAUSE_MS = 1000, /* from one sweep of a table to the next, */
+    SWEEP_REST_MS = 1,     /* and more for each segment swept, which takes a tenth of this */
 };
 
 struct expired {
@@ -32,12 +32,13 @@ static void sweep_segment(struct kv_table *table, struct kv_index_walk *walk)
         look_at(table, offset, &expired);
     }
     uint64_t dead = 0;
-    for (unsigned i = 0; i < expired.count; i++) { /* the segment may change with each */
+    for (unsigned i = 0; i < expired.count; i++) { /* each removal may change the segment */
         struct kv_entry entry;
         kv_entry_read(kv_at(table->arena, expired.offsets[i]), &entry);
-        dead += kv_table_drop_at(table, kv_arena_hash(table->arena, entry.key), expired.offsets[i]);
+        dead += kv_table_lose_at(table, KV_GONE_EXPIRED, kv_arena_hash(table->arena, entry.key),
+                                 expired.offsets[i]);
     }
-    kv_table_tidy(table, dead); /* only now: it moves entries */
+    kv_table_tidy(table, dead); /* last, because it moves entries */
 }
 
 static void begin_sweep(struct kv_table *table)
@@ -53,7 +54,7 @@ static void end_sweep(struct kv_table *table)
         table->arena->now + SWEEP_PAUSE_MS + (uint64_t)SWEEP_REST_MS * table->sweep_steps;
 }
 
-/* Nothing that expires is left. */
+/* Called when no entry is left that expires. */
 static void forget_sweep(struct kv_table *table)
 {
     table->sweep = 0;

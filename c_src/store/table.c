@@ -17,15 +17,15 @@
 #include <string.h>
 
 enum {
-    ROOM_TRIES = 32,     /* to make room for one entry, */
-    ROOM_EVICTED = 16,   /* entries evicted by each, */
-    ROOM_CLEANED = 64,   /* and looked at */
-    EVICTED_MOST = 1024, /* for a table's own limit, by one write */
-    PRESSURE_SHARE = 64, /* this part of the limit is kept free in tables that evict, */
-    PRESSURE_MOST = 256, /* at most so many pages */
-    PRESSURE_EVICTED = 2,
-    PRESSURE_CLEANED = 32,
-    COUNT_STEPS = 32, /* segments that are looked at to count a small table */
+    ROOM_TRIES = 32,       /* to make room for one entry */
+    ROOM_EVICTED = 16,     /* entries that each try evicts, */
+    ROOM_CLEANED = 64,     /* and entries that it looks at to move them */
+    EVICTED_MOST = 1024,   /* entries that one write evicts for the table's own limit */
+    PRESSURE_SHARE = 64,   /* tables that evict keep this part of the arena's limit free, */
+    PRESSURE_MOST = 256,   /* but at most so many pages; */
+    PRESSURE_EVICTED = 2,  /* beyond, each put evicts so many entries, */
+    PRESSURE_CLEANED = 32, /* and looks at so many to move them */
+    COUNT_STEPS = 32,      /* segments swept to count a small table */
     LENGTH_MAX = 1 << 30
 };
 
@@ -37,7 +37,7 @@ static inline struct kv_lookup lookup_of(const struct kv_table *table, struct kv
 /* ---- beginning and end ------------------------------------------------------------------------
  */
 
-/* Empties the slot, and makes readers see it as another table if the generation changes. */
+/* Empties the slot. For readers it is another table if the generation changes. Returns the root. */
 static uint64_t reset_slot(struct kv_table *table, uint32_t generations)
 {
     struct kv_table_slot *slot = table->slot;
@@ -71,6 +71,8 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     table->evict = (uint8_t)(options == NULL ? KV_EVICT_NONE : options->evict);
     table->max_memory = options == NULL ? 0 : options->max_memory;
     table->internal = options != NULL && options->internal;
+    table->gone = options == NULL ? NULL : options->gone;
+    table->gone_context = options == NULL ? NULL : options->gone_context;
     table->next_expiry = UINT64_MAX;
     kv_list_append(&arena->tables, &table->of_arena);
     kv_list_init(&table->of_dusty);
@@ -79,7 +81,7 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     return table;
 }
 
-/* Takes the contents out and has them freed. */
+/* Removes all entries and leaves them to kv_graves_step(). */
 static void empty(struct kv_table *table, uint32_t generations)
 {
     kv_table_count_items(table, -(int64_t)table->slot->count, -(int64_t)table->slot->bytes);
@@ -117,7 +119,11 @@ void kv_table_free(struct kv_table *table)
 
 void kv_table_clear(struct kv_table *table)
 {
+    bool had_entries = table->slot->count > 0;
     empty(table, 0);
+    if (had_entries) {
+        kv_table_report(table, KV_GONE_CLEARED, (struct kv_item){0});
+    }
 }
 
 int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, enum kv_published what,
@@ -168,29 +174,28 @@ uint32_t kv_table_generation(const struct kv_table *table)
 /* ---- removing ---------------------------------------------------------------------------------
  */
 
-static void remove_and_tidy(struct kv_table *table, uint64_t hash, struct kv_place place,
-                            const struct kv_entry *entry)
+/* Removes an entry that the caller has found expired. */
+static void expire(struct kv_table *table, uint64_t hash, struct kv_place place,
+                   const struct kv_entry *entry)
 {
-    kv_table_drop(table, hash, place, entry);
+    kv_table_lose(table, KV_GONE_EXPIRED, hash, place, entry);
     kv_table_tidy(table, entry->size);
 }
 
-bool kv_table_delete_at(struct kv_table *table, const struct kv_lookup *lookup)
+static int delete_any(struct kv_table *table, const struct kv_lookup *lookup)
 {
     struct kv_entry entry;
     struct kv_place place = kv_index_find(table, lookup, &entry);
     if (place.group == NULL) {
-        return false;
+        return KV_ENOENT;
     }
-    bool was_there = !kv_entry_has_expired(&entry, table->arena->now);
-    remove_and_tidy(table, lookup->hash, place, &entry);
-    return was_there;
-}
-
-bool kv_table_delete(struct kv_table *table, struct kv_item key)
-{
-    const struct kv_lookup lookup = lookup_of(table, key);
-    return kv_table_delete_at(table, &lookup);
+    if (kv_entry_has_expired(&entry, table->arena->now)) {
+        expire(table, lookup->hash, place, &entry);
+        return KV_ENOENT;
+    }
+    kv_table_drop(table, lookup->hash, place, &entry);
+    kv_table_tidy(table, entry.size);
+    return KV_OK;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ void kv_table_look_ahead(const struct kv_table *table, struct kv_lookup *lookups
     kv_index_look_ahead(table, lookups, count);
 }
 
-/* The builtin writes, which the check does not see. */
+/* clang-tidy does not see that the builtin writes. */
 /* NOLINTNEXTLINE(readability-non-const-parameter) */
 static void stamp(const struct kv_table *table, uint8_t *use)
 {
@@ -219,8 +224,8 @@ static void stamp(const struct kv_table *table, uint8_t *use)
     }
 }
 
-/* Where an entry begins that was looked for ahead, is there, and has a short head; NULL is no
- * answer, kv_index_find() knows. */
+/* The start of the entry that was found ahead, if it still has the key and a short head. NULL means
+ * nothing: kv_index_find() has the answer. */
 static inline uint8_t *found_ahead(const struct kv_table *table, const struct kv_lookup *lookup,
                                    uint32_t *head)
 {
@@ -237,7 +242,7 @@ static inline uint8_t *found_ahead(const struct kv_table *table, const struct kv
     return may_be && kv_same_bytes(start + KV_HEAD_SIZE, key.data, key.length) ? start : NULL;
 }
 
-/* Not inlined, so that what most gets do needs no more registers than it has. */
+/* Not inlined, so that the common case of kv_table_get_at() needs few registers. */
 __attribute__((noinline)) static bool get_any(struct kv_table *table,
                                               const struct kv_lookup *lookup, struct kv_item *value)
 {
@@ -247,7 +252,7 @@ __attribute__((noinline)) static bool get_any(struct kv_table *table,
         return false;
     }
     if (kv_entry_has_expired(&entry, table->arena->now)) {
-        remove_and_tidy(table, lookup->hash, place, &entry);
+        expire(table, lookup->hash, place, &entry);
         return false;
     }
     if (entry.use != NULL) {
@@ -284,7 +289,7 @@ static uint64_t needed(const struct kv_table *table)
     return table->live + table->run_live + table->index_bytes;
 }
 
-/* For tables that evict: a little ahead of the limit of the arena. */
+/* Evicts a little before the limit of the arena is reached. */
 static void relieve(struct kv_table *table)
 {
     const struct kv_arena *arena = table->arena;
@@ -298,7 +303,7 @@ static void relieve(struct kv_table *table)
     }
 }
 
-/* After a request for memory has failed. False when there is nothing more to be done. */
+/* Called after a request for memory has failed. Returns false if no more can be done. */
 static bool make_room(struct kv_table *table)
 {
     bool freed = kv_graves_step(table->arena);
@@ -323,7 +328,7 @@ static inline void find_old(const struct kv_table *table, struct put *put)
     put->place = kv_index_find(table, put->lookup, &put->old);
 }
 
-/* Keeps the table's own limit. May evict any entry, the old one too. */
+/* Keeps the table's own limit. May evict any entry, even the old one of the put. */
 static bool fits_limit(struct kv_table *table, struct put *put)
 {
     if (table->max_memory == 0) {
@@ -345,8 +350,8 @@ static void write_entry(struct kv_table *table, const struct put *put, uint64_t 
     kv_entry_write(kv_at(table->arena, offset), &put->entry, (uint32_t)table->arena->now);
 }
 
-/* The value alone, of an entry of which all else stays as it is: a search for another key that
- * comes by sees what it saw before, so the stripe of the key is all that is locked. */
+/* Overwrites only the value. Flags, lengths and key stay as they are, so readers of other keys are
+ * not affected and only the stripe of this key is locked. */
 static void write_value(struct kv_table *table, const struct put *put)
 {
     kv_stripes_lock(table, put->lookup->hash, put->lookup->hash);
@@ -355,7 +360,7 @@ static void write_value(struct kv_table *table, const struct put *put)
     kv_stripes_unlock(table, put->lookup->hash, put->lookup->hash);
 }
 
-/* A small entry that takes as much as the one before is written over it. */
+/* Overwrites the old entry if both are small and take the same space. */
 static bool write_over(struct kv_table *table, const struct put *put)
 {
     if (put->place.group == NULL || put->old.size != put->entry.size ||
@@ -422,8 +427,8 @@ static void note_expiry(struct kv_table *table, const struct put *put, bool had_
     }
 }
 
-/* A value of the length and form of the one that is there, where nothing expires and no limit is
- * to be kept: most of what is put again and again. */
+/* Overwrites a value of the same length and form. The caller knows that nothing expires and that no
+ * limit applies. This is the common case of a key that is put again and again. */
 static inline bool put_ahead(struct kv_table *table, const struct kv_lookup *lookup,
                              struct kv_item value)
 {
@@ -458,6 +463,9 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
     put.entry.value = value.bytes;
     put.entry.expiry = expiry;
     kv_entry_measure(&put.entry);
+    if (table->evict != KV_EVICT_NONE) {
+        relieve(table); /* before the put, so that the entry itself is not what goes */
+    }
     find_old(table, &put);
     if (!fits_limit(table, &put)) {
         return KV_ENOMEM;
@@ -468,30 +476,53 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
             return error;
         }
     }
-    /* The sizes and flags of the old entry were read before it went. */
+    /* put.old was read before the write, so its sizes and flags are still those of the old entry.
+     */
     bool had_old = put.place.group != NULL;
     note_expiry(table, &put, had_old, had_old && (put.old.flags & KV_ENTRY_EXPIRES) != 0);
     kv_table_count_entries(table, !had_old,
                            kv_entry_bytes(&put.entry) - (had_old ? kv_entry_bytes(&put.old) : 0));
-    kv_table_tidy(table, had_old ? put.old.size : 0);
-    if (table->evict != KV_EVICT_NONE) {
-        relieve(table);
+    if (had_old && kv_entry_has_expired(&put.old, table->arena->now)) {
+        kv_table_report(table, KV_GONE_EXPIRED, key); /* before the request was */
     }
+    kv_table_tidy(table, had_old ? put.old.size : 0);
     return KV_OK;
+}
+
+/* Every change that a request makes goes through here. Without a value the key is deleted. KV_OK;
+ * KV_ENOMEM, or KV_ENOENT if there was nothing to delete: the table is as it was. */
+static inline int change(struct kv_table *table, const struct kv_lookup *lookup,
+                         const struct kv_item *value, uint64_t expiry)
+{
+    if (value == NULL) {
+        return delete_any(table, lookup);
+    }
+    bool is_plain = expiry == KV_NEVER && table->evict == KV_EVICT_NONE && table->max_memory == 0;
+    return is_plain && put_ahead(table, lookup, *value) ? KV_OK
+                                                        : put_any(table, lookup, *value, expiry);
 }
 
 int kv_table_put_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item value,
                     uint64_t expiry)
 {
-    bool is_plain = expiry == KV_NEVER && table->evict == KV_EVICT_NONE && table->max_memory == 0;
-    return is_plain && put_ahead(table, lookup, value) ? KV_OK
-                                                       : put_any(table, lookup, value, expiry);
+    return change(table, lookup, &value, expiry);
 }
 
 int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry)
 {
     const struct kv_lookup lookup = lookup_of(table, key);
-    return put_any(table, &lookup, value, expiry);
+    return change(table, &lookup, &value, expiry);
+}
+
+bool kv_table_delete_at(struct kv_table *table, const struct kv_lookup *lookup)
+{
+    return change(table, lookup, NULL, KV_NEVER) == KV_OK;
+}
+
+bool kv_table_delete(struct kv_table *table, struct kv_item key)
+{
+    const struct kv_lookup lookup = lookup_of(table, key);
+    return change(table, &lookup, NULL, KV_NEVER) == KV_OK;
 }
 
 /* ---- figures ----------------------------------------------------------------------------------
@@ -515,56 +546,4 @@ uint64_t kv_table_count_live(struct kv_table *table)
 uint64_t kv_table_bytes(const struct kv_table *table)
 {
     return table->slot->bytes;
-}
-
-/* ---- walks ------------------------------------------------------------------------------------
- */
-
-/* The entry there, unless it has expired. */
-static bool read_at(const struct kv_table *table, uint64_t offset, struct kv_item *key,
-                    struct kv_item *value)
-{
-    struct kv_entry entry;
-    kv_entry_read(kv_at(table->arena, offset), &entry);
-    *key = (struct kv_item){.bytes = entry.key, .form = kv_entry_key_form(&entry)};
-    *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
-    return !kv_entry_has_expired(&entry, table->arena->now);
-}
-
-bool kv_table_next(const struct kv_table *table, struct kv_table_walk *walk, struct kv_item *key,
-                   struct kv_item *value)
-{
-    struct kv_index_walk in;
-    while ((!walk->begun || walk->hash != 0 || walk->entry != 0) &&
-           kv_index_walk(table, walk->hash, &in)) {
-        walk->begun = true;
-        in.at = walk->entry;
-        in.left -= walk->entry;
-        for (uint64_t offset = kv_index_next(&in); offset != 0; offset = kv_index_next(&in)) {
-            if (read_at(table, offset, key, value)) {
-                walk->entry = in.size - in.left;
-                return true;
-            }
-        }
-        walk->hash = in.next;
-        walk->entry = 0;
-    }
-    return false;
-}
-
-void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
-                   void (*visit)(void *context, struct kv_item key, struct kv_item value),
-                   void *context)
-{
-    struct kv_index_walk in = {0};
-    struct kv_item key;
-    struct kv_item value;
-    if (kv_index_walk(table, *cursor, &in)) {
-        for (uint64_t offset = kv_index_next(&in); offset != 0; offset = kv_index_next(&in)) {
-            if (read_at(table, offset, &key, &value)) {
-                visit(context, key, value);
-            }
-        }
-    }
-    *cursor = in.next;
 }

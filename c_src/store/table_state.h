@@ -21,6 +21,8 @@ struct kv_table {
     uint64_t moves;   /* changes when an entry is removed or moved */
     uint64_t max_memory;
     uint64_t index_bytes;
+    void (*gone)(void *context, enum kv_gone why, struct kv_item key);
+    void *gone_context;
     /* The heap: entries up to KV_ENTRY_SMALL_MAX. */
     uint64_t heap_bytes; /* of all pages */
     uint64_t live;       /* bytes of entries in it, rounded */

@@ -1,7 +1,7 @@
-/* Which of a group's entries may hold a key: all its tags compared at once.
+/* Compares all tags of a group at once: which of its entries may have a key.
  *
- * Writer and reader load the first 16 bytes of a group as two words, each with whatever ordering it
- * needs, and compare in registers: nothing here touches shared memory. */
+ * Writer and reader load the first 16 bytes of a group as two words, with the memory ordering that
+ * each needs. These functions compare in registers and touch no shared memory. */
 #ifndef KV_TAGS_H
 #define KV_TAGS_H
 
@@ -14,13 +14,13 @@
 /* One bit for each entry of a group. */
 #define KV_TAGS_ALL ((1U << KV_GROUP_ENTRIES) - 1)
 
-/* The first 16 bytes of a group, in memory order: tags, then the count of those that passed. */
+/* The first 16 bytes of a group, in memory order: tags, then the number of keys that passed. */
 struct kv_tags {
     uint64_t low;
     uint64_t high;
 };
 
-/* Bit i for byte i of the word, in memory order, where it equals the tag. */
+/* Sets bit i if byte i of the word, in memory order, equals the tag. */
 static inline unsigned kv_tags_match_word(uint64_t word, uint8_t tag)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -33,14 +33,14 @@ static inline unsigned kv_tags_match_word(uint64_t word, uint8_t tag)
     return (unsigned)((equal * UINT64_C(0x0102040810204080)) >> 56);
 }
 
-/* What kv_tags_match() is where there are no instructions for it; elsewhere for its test. */
+/* kv_tags_match() without vector instructions. Where there are some, only a test uses it. */
 static inline unsigned kv_tags_match_portable(struct kv_tags tags, uint8_t tag)
 {
     unsigned equal = kv_tags_match_word(tags.low, tag) | (kv_tags_match_word(tags.high, tag) << 8);
     return equal & KV_TAGS_ALL;
 }
 
-/* Bit i is set where entry i of the group has this tag; tag 0 finds the free ones. */
+/* Sets bit i if entry i of the group has this tag. Tag 0 finds free entries. */
 static inline unsigned kv_tags_match(struct kv_tags tags, uint8_t tag)
 {
 #ifdef __SSE2__
@@ -52,7 +52,7 @@ static inline unsigned kv_tags_match(struct kv_tags tags, uint8_t tag)
 #endif
 }
 
-/* How many keys went on to a later group. */
+/* The number of keys that went on to a later group. */
 static inline uint16_t kv_tags_passed(struct kv_tags tags)
 {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__

@@ -31,10 +31,26 @@ enum kv_evict {
     KV_EVICT_TTL,  /* the one that expires first, of a sample */
 };
 
+/* Why entries are gone that no request deleted. */
+enum kv_gone {
+    KV_GONE_EXPIRED, /* one entry: its time had come */
+    KV_GONE_EVICTED, /* one entry: it made room for another */
+    KV_GONE_CLEARED, /* all entries: kv_table_clear() */
+};
+
 struct kv_table_options {
     enum kv_evict evict;
     uint64_t max_memory; /* limit for the bytes of entries and index; 0: no limit */
     bool internal;       /* not a user's table: kv_arena_stats() does not count its items */
+    /* Called for what no kv_table_put() or kv_table_delete() of that key asked for. NULL: not
+     * called.
+     * EXPIRED and EVICTED: called once for each entry. `key` is valid during the call. An expired
+     * entry is reported when the table finds it: in a sweep, or in a get, put or delete of its key.
+     * CLEARED: called once for all entries, with an empty key, and not if the table had none.
+     * Not called for a deleted entry, for a value that was overwritten, or by kv_table_free().
+     * Must not call any function with this table or its arena. */
+    void (*gone)(void *context, enum kv_gone why, struct kv_item key);
+    void *gone_context;
 };
 
 /* Creates an empty table. `options` may be NULL: all zero. Returns NULL if the arena has no room.

@@ -1,6 +1,7 @@
 /* Runs programs of operations on a table next to a map: every byte of the input chooses what
  * happens next. Then the whole arena is looked over. */
 #include "base/alloc.h"
+#include "store/table_state.h"
 #include "support/store_model.h"
 
 #include <stdlib.h>
@@ -32,7 +33,7 @@ static void step(struct model *model, struct program *program)
 {
     uint8_t operation = next(program);
     unsigned key = (operation & 1 ? 0U : 256U) + next(program);
-    key %= model->evicts ? KEYS : MODEL_KEYS;
+    key %= model->table->evict != KV_EVICT_NONE ? KEYS : MODEL_KEYS;
     switch (operation >> 4) {
     case 0:
         model_get(model, key);
@@ -100,10 +101,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                        .max_memory = (uint64_t)next(&program) << 13};
     struct kv_table_options table = {.evict = next(&program) % 3,
                                      .max_memory = (uint64_t)(next(&program) & 0x7f) << 11};
-    model = (struct model){.arena = kv_arena_new(&memory, &options),
-                           .evicts = table.evict != KV_EVICT_NONE};
-    model.table = kv_table_new(model.arena, &table);
-    if (model.table != NULL) {
+    model = (struct model){.arena = kv_arena_new(&memory, &options)};
+    if (model_table_new(&model, &table) != NULL) {
         run(&model, &program);
     }
     kv_table_free(model.table);

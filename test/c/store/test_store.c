@@ -27,8 +27,7 @@ static void begin(const struct kv_arena_options *options, const struct kv_table_
     memory = model_memory(RESERVE);
     model = (struct model){0};
     model.arena = kv_arena_new(&memory, options);
-    model.table = kv_table_new(model.arena, table);
-    model.evicts = table != NULL && table->evict != KV_EVICT_NONE;
+    cr_assert_not_null(model_table_new(&model, table));
 }
 
 static void set_up(void)

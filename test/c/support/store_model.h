@@ -6,7 +6,7 @@
 
 #include "store/arena.h"
 
-enum { MODEL_KEYS = 4096, MODEL_AHEAD = 8 };
+enum { MODEL_KEYS = 4096, MODEL_AHEAD = 8, MODEL_REASONS = 3 };
 
 /* Memory for an arena, anonymous and released page by page. */
 struct kv_arena_memory model_memory(uint64_t reserve);
@@ -26,12 +26,15 @@ struct model {
     struct kv_arena *arena;
     struct kv_table *table;
     uint64_t now;
-    bool evicts; /* what should be there may be gone */
+    unsigned gone[MODEL_REASONS]; /* how often the table said so, by reason */
     struct model_entry entries[MODEL_KEYS];
     unsigned ahead; /* the first of MODEL_AHEAD keys that were looked for ahead */
     bool is_ahead;
     struct kv_lookup lookups[MODEL_AHEAD];
 };
+
+/* Creates the table: what it reports as gone is taken out of the map. NULL: there is no memory. */
+struct kv_table *model_table_new(struct model *model, const struct kv_table_options *options);
 
 /* Key number i: empty, short or long, and of one of two forms. Valid until the next call. */
 struct kv_item model_key(unsigned i);

@@ -2,60 +2,14 @@
 #ifndef KV_FUNCTIONS_H
 #define KV_FUNCTIONS_H
 
-#include "observe/list.h"
+#include "observe/survey.h"
 #include "observe/world.h"
-#include "process/inspect.h"
 
 struct kv_call {
     struct kv_bytes module;
     struct kv_bytes function;
     struct kv_bytes arguments; /* any term */
 };
-
-/* ---- surveys -----------------------------------------------------------------------------------
- * Answers that are about every process: found a slice a turn, so that a node of many processes goes
- * on serving meanwhile. */
-
-enum { KV_SURVEY_SLICE = 256 }; /* processes looked at in one turn */
-
-struct kv_totals {
-    uint64_t processes;       /* that are no table */
-    uint64_t process_bytes;   /* of their states */
-    uint64_t tables;          /* processes that are */
-    uint64_t table_bytes;     /* of their states */
-    uint64_t process_records; /* bytes that the runtime needs for every process */
-};
-
-/* What a survey has found so far. */
-struct kv_findings {
-    struct kv_term_list list;
-    struct kv_totals totals;
-    uint64_t left_out; /* over the limit of a list */
-};
-
-/* Adds a process to the totals; a visitor. `findings` is a struct kv_findings. */
-void kv_findings_count(void *findings, const struct kv_process *process);
-
-struct kv_survey {
-    /* The first argument that makes a call one for the survey; NULL: any call is. */
-    const char *subject;
-    void (*visit)(void *findings, const struct kv_process *process);
-    /* Appends the value; the list is freed by the caller. */
-    void (*finish)(struct kv_process *self, struct kv_findings *findings, struct kv_buffer *value);
-};
-
-/* A survey at work; zeroed: none is. */
-struct kv_inquiry {
-    const struct kv_survey *survey;
-    struct kv_walk walk;
-    struct kv_findings findings;
-};
-
-/* Goes on for one turn; true: it is done and the value is appended. */
-bool kv_inquiry_step(struct kv_process *self, struct kv_inquiry *inquiry, struct kv_buffer *value);
-
-/* Releases what an inquiry holds, done or not. */
-void kv_inquiry_end(struct kv_inquiry *inquiry);
 
 /* ---- calling ---------------------------------------------------------------------------------
  */
@@ -67,7 +21,8 @@ void kv_inquiry_end(struct kv_inquiry *inquiry);
 int kv_function_apply(struct kv_process *self, const struct kv_call *call,
                       struct kv_inquiry *inquiry, struct kv_buffer *value);
 
-/* Whether there is a function of that name and arity. */
+/* Returns true if a function of this name and arity may be called or spawned: `has_function` of the
+ * world. */
 bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32_t arity);
 
 /* A function gets its arguments one after the other in `arguments`, runs in the process that was

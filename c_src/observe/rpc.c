@@ -445,6 +445,7 @@ static const struct kv_behaviour rex = {
 
 int kv_observe_start(struct kv_runtime *runtime, struct kv_world *world)
 {
+    world->has_function = kv_function_exists;
     kv_offer(runtime, &erpc_call, world);
     kv_offer(runtime, &erpc_cast, world);
     kv_offer(runtime, &kv_fetch_stats_behaviour, world);

@@ -200,12 +200,12 @@ static int run_function_exported(struct kv_process *self, struct kv_reader argum
     struct kv_bytes module;
     struct kv_bytes function;
     uint32_t arity = 0;
-    (void)self;
+    const struct kv_world *world = kv_process_context(self);
     if (kv_read_atom(&arguments, &module) != KV_OK ||
         kv_read_atom(&arguments, &function) != KV_OK || kv_read_u32(&arguments, &arity) != KV_OK) {
         return KV_ETYPE;
     }
-    kv_write_bool(value, kv_function_exists(module, function, arity));
+    kv_write_bool(value, world->has_function(module, function, arity));
     return KV_OK;
 }
 

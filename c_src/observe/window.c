@@ -100,9 +100,10 @@ static int run_get_status(struct kv_process *self, struct kv_reader arguments,
     return error;
 }
 
-static bool has_attributes(const char *module)
+static bool has_attributes(const struct kv_process *self, const char *module)
 {
-    return kv_function_exists(kv_bytes_text(module), kv_bytes_text("module_info"), 1);
+    const struct kv_world *world = kv_process_context(self);
+    return world->has_function(kv_bytes_text(module), kv_bytes_text("module_info"), 1);
 }
 
 /* What proc_lib:translate_initial_call/1 answers. Observer asks for the attributes of the module,
@@ -119,7 +120,7 @@ static int run_translate(struct kv_process *self, struct kv_reader arguments,
     if (process != NULL) {
         kv_process_inspect(process, &info);
     }
-    if (process != NULL && has_attributes(info.module)) {
+    if (process != NULL && has_attributes(self, info.module)) {
         kv_write_initial_call(value, &info);
     } else {
         kv_write_mfa(value, "proc_lib", "init_p", 5);

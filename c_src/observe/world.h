@@ -55,7 +55,9 @@ struct kv_shared_memory {
 struct kv_world {
     struct kv_hash_key hash_key; /* random: for tables of what peers send */
     enum kv_zeros zeros;         /* how keys of this node compare */
-    void *context;               /* of the functions below */
+    /* kv_observe_start() sets it: the functions of the list ask the list by way of the world. */
+    bool (*has_function)(struct kv_bytes module, struct kv_bytes function, uint32_t arity);
+    void *context; /* of the functions below */
     void (*stats)(void *context, struct kv_stats *stats);
     void (*each_connection)(void *context,
                             void (*visit)(void *visitor, const struct kv_connection_info *info),

@@ -11,7 +11,8 @@
 #include "kv/kv.h"
 #include "process/runtime.h"
 #include "store/arena.h"
-#include "wire/control.h"
+#include "wire/codec.h"
+#include "wire/handshake.h"
 #include "wire/outgoing.h"
 
 #include "fail.h"
@@ -33,7 +34,7 @@ struct bench {
     struct kv_outgoing outgoing;
     struct kv_buffer output;
     struct kv_pid bucket;
-    struct kv_term_limits limits;
+    struct kv_codec codec;
     unsigned keys;
     unsigned requests;
     unsigned kind; /* or KINDS: all */
@@ -72,6 +73,7 @@ static uint64_t no_clock(void *context)
 static void start_node(struct bench *bench)
 {
     static const struct kv_hash_key key = {.k0 = 11, .k1 = 13};
+    static const struct kv_term_limits limits = KV_TERM_LIMITS_DEFAULT;
     const struct kv_arena_options arena = {.hash_key = key};
     if (!kv_mapping_open(&bench->mapping, kv_mapping_reserve(0, KV_ARENA_RESERVE_MAX))) {
         FAIL("no memory for the arena");
@@ -90,13 +92,14 @@ static void start_node(struct bench *bench)
         .sink = {.context = bench, .send = take_signal, .log = drop_line, .clock = no_clock},
     };
     bench->runtime = kv_runtime_new(&options);
-    kv_outgoing_init(&bench->outgoing, KV_DFLAGS_OFFERED, &key);
-    bench->limits = (struct kv_term_limits)KV_TERM_LIMITS_DEFAULT;
     bench->store = (struct kv_store){.arena = bench->arena, .hash_key = key};
     if (kv_services_start(bench->runtime, &bench->store) != KV_OK) {
         FAIL("no services");
     }
     bench->peer = kv_runtime_peer_up(bench->runtime, kv_bytes_text(PEER), 7, NULL);
+    kv_codec_init(&bench->codec, KV_DFLAGS_OFFERED, &limits, kv_runtime_node(bench->runtime),
+                  kv_runtime_peer_name(bench->peer));
+    kv_outgoing_init(&bench->outgoing, &bench->codec, &key);
 }
 
 static void stop_node(struct bench *bench)
@@ -205,8 +208,7 @@ static void answer(struct bench *bench, struct kv_bytes frame)
 {
     struct kv_signal signal;
     int opcode = 0;
-    if (kv_control_decode(frame, KV_DFLAGS_OFFERED, &bench->limits,
-                          kv_runtime_peer_name(bench->peer), &signal, &opcode) != KV_OK ||
+    if (kv_codec_decode(&bench->codec, frame, &signal, &opcode) != KV_OK ||
         kv_runtime_receive(bench->runtime, bench->peer, &signal) != KV_OK) {
         FAIL("a request that the node does not understand");
     }

@@ -73,6 +73,17 @@ static inline void kv_copy(uint8_t *to, const uint8_t *from, size_t length)
     }
 }
 
+/* As kv_copy() for the few bytes that most things have; memcpy() for more. */
+static inline void kv_copy_any(uint8_t *to, const uint8_t *from, size_t length)
+{
+    enum { FEW = 64 };
+    if (length <= FEW) {
+        kv_copy(to, from, length);
+    } else {
+        memcpy(to, from, length);
+    }
+}
+
 static inline bool kv_is_ascii(const uint8_t *text, size_t length)
 {
     uint64_t all = 0;

@@ -51,7 +51,6 @@ static inline size_t kv_item_size(struct kv_item item)
 /* Appends the term. */
 static inline void kv_write_item(struct kv_buffer *to, struct kv_item item)
 {
-    enum { FEW = 64 }; /* most values are not longer: for them memcpy() costs more than it does */
     const size_t length = item.bytes.length;
     uint8_t *at = kv_buffer_reserve(to, KV_BINARY_HEADER + length);
     if (item.form == KV_FORM_BINARY) {
@@ -59,11 +58,7 @@ static inline void kv_write_item(struct kv_buffer *to, struct kv_item item)
         kv_set32(at + 1, (uint32_t)length);
         at += KV_BINARY_HEADER;
     }
-    if (length <= FEW) {
-        kv_copy(at, item.bytes.data, length);
-    } else {
-        memcpy(at, item.bytes.data, length);
-    }
+    kv_copy_any(at, item.bytes.data, length);
     to->length += kv_item_size(item);
 }
 

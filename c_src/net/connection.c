@@ -1,7 +1,6 @@
 #include "node/node.h"
 
 #include "base/alloc.h"
-#include "wire/control.h"
 #include "wire/frame.h"
 
 #include <netinet/tcp.h>
@@ -44,12 +43,9 @@ static struct kv_term_limits term_limits(const struct kv_options *options)
 static int take_message(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
 {
     struct kv_signal signal;
-    if (!kv_shapes_decode(&connection->shapes, frame, &connection->limits, &signal, opcode)) {
-        int error = kv_control_decode(frame, connection->flags, &connection->limits,
-                                      kv_runtime_peer_name(connection->peer), &signal, opcode);
-        if (error != KV_OK) {
-            return error;
-        }
+    int error = kv_codec_decode(&connection->codec, frame, &signal, opcode);
+    if (error != KV_OK) {
+        return error;
     }
     if (signal.kind == KV_SIGNAL_MESSAGE || signal.kind == KV_SIGNAL_MESSAGE_NAME) {
         kv_pace_saw(&connection->owner->pace, signal.from.id ^ signal.from.creation,
@@ -86,7 +82,7 @@ static int take_fragment(struct kv_connection *connection, struct kv_bytes frame
 
 static bool is_fragment(const struct kv_connection *connection, struct kv_bytes frame)
 {
-    return (connection->flags & KV_DFLAG_FRAGMENTS) != 0 && kv_is_fragment(frame);
+    return (connection->codec.flags & KV_DFLAG_FRAGMENTS) != 0 && kv_is_fragment(frame);
 }
 
 static void take_frame(struct kv_connection *connection, struct kv_bytes frame)
@@ -343,15 +339,16 @@ void kv_connection_agree(struct kv_connection *connection)
     const struct kv_node *node = connection->owner->node;
     const struct kv_options *options = &node->options;
     const struct kv_hash_key *key = &node->hash_key;
-    connection->limits = term_limits(options);
-    struct kv_fragment_limits limits = {
-        .term = connection->limits,
+    const struct kv_fragment_limits limits = {
+        .term = term_limits(options),
         .message = (size_t)options->max_frame,
         .pending = (size_t)options->max_pending,
     };
-    connection->flags = kv_handshake_common_flags(&connection->handshake);
+    kv_codec_init(&connection->codec, kv_handshake_common_flags(&connection->handshake),
+                  &limits.term, kv_runtime_node(node->runtime),
+                  kv_runtime_peer_name(connection->peer));
     kv_fragments_init(&connection->fragments, &limits, key);
-    kv_outgoing_init(&connection->outgoing, connection->flags, key);
+    kv_outgoing_init(&connection->outgoing, &connection->codec, key);
 }
 
 static int begin(struct kv_connection *connection, uv_stream_t *server)

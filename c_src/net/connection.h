@@ -8,11 +8,11 @@
 #include "base/list.h"
 #include "net/strangers.h"
 #include "process/runtime.h"
+#include "wire/codec.h"
 #include "wire/fragments.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
 #include "wire/outgoing.h"
-#include "wire/shapes.h"
 
 #include <uv.h>
 
@@ -68,11 +68,9 @@ struct kv_connection {
     struct kv_list rested;       /* in rested, or alone */
     uv_tcp_t tcp;
     struct kv_handshake handshake;
-    uint64_t deadline;            /* of the handshake, on the clock of the loop */
-    struct kv_peer *peer;         /* NULL unless it is up */
-    uint64_t flags;               /* common ones */
-    struct kv_term_limits limits; /* of what it sends */
-    struct kv_shapes shapes;      /* of its calls */
+    uint64_t deadline;     /* of the handshake, on the clock of the loop */
+    struct kv_peer *peer;  /* NULL unless it is up */
+    struct kv_codec codec; /* from kv_connection_agree() on */
     char label[KV_LABEL_MAX];
     int local_socket; /* where the other end is this host; else -1 */
 
@@ -103,7 +101,8 @@ struct kv_connection {
 struct kv_connection *kv_connection_accept(struct kv_connections *owner, uv_stream_t *server,
                                            int *error);
 
-/* The handshake is done: from now on there are signals, in the form that the common flags say. */
+/* The handshake is done and the connection has its peer: from now on there are signals, in the form
+ * that the common flags say. */
 void kv_connection_agree(struct kv_connection *connection);
 
 /* Ends a connection at the end of the turn; may be called from anywhere. The log gets one line. */

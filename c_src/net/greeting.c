@@ -62,14 +62,11 @@ static void welcome(struct kv_connection *connection)
         return;
     }
     kv_handshake_accept(&connection->handshake, &connection->output);
-    kv_connection_agree(connection);
     kv_connections_promote(all, connection);
     kv_log(&node->log, KV_LOG_INFO, "connected to %s", connection->label);
     connection->peer =
         kv_runtime_peer_up(node->runtime, peer, connection->handshake.creation, connection);
-    kv_shapes_init(&connection->shapes, connection->flags, kv_runtime_node(node->runtime),
-                   kv_runtime_peer_name(connection->peer));
-    connection->outgoing.shapes = &connection->shapes;
+    kv_connection_agree(connection);
     /* Nothing on the wire tells OTP 25 from 27. Those that know this flag are newer. */
     if ((connection->handshake.flags & KV_DFLAG_ALTACT_SIG) != 0) {
         kv_runtime_peer_expects(connection->peer, KV_GET_STATE_TAGGED);

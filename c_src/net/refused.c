@@ -1,6 +1,5 @@
 /* Messages of a peer that are over a limit, or hold what not every node can read. */
 #include "node/node.h"
-#include "wire/control.h"
 
 /* One line at once, then one in KV_DROPPED_LOG_MS: a peer must not fill the log. */
 static void log_dropped(struct kv_connection *connection, uint64_t length, int why, int opcode)
@@ -25,14 +24,13 @@ int kv_connection_refuse(struct kv_connection *connection, struct kv_bytes head,
 {
     const struct kv_refusal refusal = {
         .error = why,
-        .amount = why == KV_EDEPTH ? connection->limits.depth : length,
+        .amount = why == KV_EDEPTH ? connection->codec.limits.depth : length,
     };
     struct kv_signal signal;
     bool known = false;
     bool told = false;
-    int error = kv_control_decode_refused(
-        head, head.length < length, connection->flags, &connection->limits,
-        kv_runtime_peer_name(connection->peer), &signal, opcode, &known);
+    int error = kv_codec_decode_refused(&connection->codec, head, head.length < length, &signal,
+                                        opcode, &known);
     if (error == KV_OK && known) {
         error = kv_runtime_refuse(connection->owner->node->runtime, connection->peer, &signal,
                                   &refusal, &told);

@@ -119,15 +119,6 @@ bool kv_is_alive(const struct kv_runtime *runtime, const struct kv_pid *pid)
     return kv_process_find(runtime, pid) != NULL;
 }
 
-static size_t payload_length(const struct kv_signal *signal)
-{
-    size_t length = 0;
-    for (unsigned i = 0; i < signal->payload_parts; i++) {
-        length += signal->payload[i].length;
-    }
-    return length;
-}
-
 static struct kv_kept *keep(const struct kv_signal *signal, size_t length)
 {
     struct kv_kept *kept = kv_alloc(sizeof *kept + length + signal->name.length);
@@ -145,7 +136,7 @@ static struct kv_kept *keep(const struct kv_signal *signal, size_t length)
 
 struct kv_kept *kv_signal_keep(const struct kv_signal *signal)
 {
-    size_t length = payload_length(signal);
+    size_t length = kv_signal_payload_length(signal);
     struct kv_kept *kept = keep(signal, length);
     size_t at = 0;
     for (unsigned i = 0; i < signal->payload_parts; i++) {

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-enum { FEW = 64 }; /* bytes that are copied without a call of memcpy() */
-
 static inline unsigned length_size(uint64_t length)
 {
     unsigned size = 1;
@@ -43,11 +41,7 @@ static uint8_t *write_number(uint8_t *at, uint64_t number, unsigned size)
 
 static inline uint8_t *write_bytes(uint8_t *at, struct kv_bytes bytes)
 {
-    if (bytes.length <= FEW) {
-        kv_copy(at, bytes.data, bytes.length);
-    } else {
-        memcpy(at, bytes.data, bytes.length);
-    }
+    kv_copy_any(at, bytes.data, bytes.length);
     return at + bytes.length;
 }
 

@@ -1,8 +1,7 @@
 #include "wire/altact.h"
 
 #include "base/endian.h"
-
-enum { TOKEN = 2, ALIAS = 4, NAME = 8, EXIT = 16 };
+#include "wire/opcode.h"
 
 /* Elements with the opcode. */
 enum { LEAST_ARITY = 4, ARITY_WITH_TOKEN = 5 };
@@ -37,12 +36,12 @@ static int read_flags(struct kv_reader *reader, uint8_t *flags)
 
 static int read_target(struct kv_reader *reader, uint8_t flags, struct kv_signal *signal)
 {
-    bool is_exit = (flags & EXIT) != 0;
-    switch (flags & (ALIAS | NAME)) {
-    case ALIAS:
+    bool is_exit = (flags & KV_ALTACT_EXIT) != 0;
+    switch (flags & (KV_ALTACT_ALIAS | KV_ALTACT_NAME)) {
+    case KV_ALTACT_ALIAS:
         signal->kind = is_exit ? KV_SIGNAL_EXIT_ALIAS : KV_SIGNAL_MESSAGE_ALIAS;
         return kv_read_ref(reader, &signal->ref);
-    case NAME:
+    case KV_ALTACT_NAME:
         signal->kind = is_exit ? KV_SIGNAL_EXIT : KV_SIGNAL_MESSAGE_NAME;
         signal->by_name = is_exit;
         return kv_read_atom(reader, &signal->name);
@@ -58,7 +57,7 @@ int kv_altact_read(struct kv_reader *reader, uint32_t arity, struct kv_signal *s
 {
     uint8_t flags = 0;
     if (arity < LEAST_ARITY || read_flags(reader, &flags) != KV_OK ||
-        ((flags & TOKEN) != 0 && arity < ARITY_WITH_TOKEN)) {
+        ((flags & KV_ALTACT_TOKEN) != 0 && arity < ARITY_WITH_TOKEN)) {
         return KV_EPROTOCOL;
     }
     if (kv_read_pid(reader, &signal->from) != KV_OK ||
@@ -72,13 +71,13 @@ static uint8_t flags_of(const struct kv_signal *signal)
 {
     switch (signal->kind) {
     case KV_SIGNAL_EXIT:
-        return signal->by_name ? EXIT | NAME : EXIT;
+        return signal->by_name ? KV_ALTACT_EXIT | KV_ALTACT_NAME : KV_ALTACT_EXIT;
     case KV_SIGNAL_EXIT_ALIAS:
-        return EXIT | ALIAS;
+        return KV_ALTACT_EXIT | KV_ALTACT_ALIAS;
     case KV_SIGNAL_MESSAGE_ALIAS:
-        return ALIAS;
+        return KV_ALTACT_ALIAS;
     case KV_SIGNAL_MESSAGE_NAME:
-        return NAME;
+        return KV_ALTACT_NAME;
     default:
         return 0;
     }
@@ -89,9 +88,9 @@ void kv_altact_write(const struct kv_signal *signal, struct kv_buffer *to)
     uint8_t flags = flags_of(signal);
     kv_write_u64(to, flags);
     kv_write_pid(to, &signal->from);
-    if ((flags & ALIAS) != 0) {
+    if ((flags & KV_ALTACT_ALIAS) != 0) {
         kv_write_ref(to, &signal->ref);
-    } else if ((flags & NAME) != 0) {
+    } else if ((flags & KV_ALTACT_NAME) != 0) {
         kv_write_atom(to, signal->name);
     } else {
         kv_write_pid(to, &signal->to);

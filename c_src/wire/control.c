@@ -5,7 +5,6 @@
 #include "wire/forms.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
-#include "wire/quick.h"
 
 #define PLAIN(kind, ...)                                                                           \
     {                                                                                              \
@@ -22,37 +21,38 @@
         }                                                                                          \
     }
 
-const struct kv_form kv_forms[OPCODE_LIMIT] = {
-    [LINK] = PLAIN(LINK, SENDER, TO),
-    [SEND] = WITH_PAYLOAD(MESSAGE, UNUSED, TO),
-    [EXIT] = PLAIN(EXIT_LINK, SENDER, TO, REASON),
-    [UNLINK] = PLAIN(UNLINK, SENDER, TO),
-    [REG_SEND] = WITH_PAYLOAD(MESSAGE_NAME, FROM, UNUSED, NAME),
-    [GROUP_LEADER] = PLAIN(GROUP_LEADER, FROM, TO),
-    [EXIT2] = PLAIN(EXIT, SENDER, TO, REASON),
-    [SEND_TT] = WITH_PAYLOAD(MESSAGE, UNUSED, TO, TOKEN),
-    [EXIT_TT] = PLAIN(EXIT_LINK, SENDER, TO, TOKEN, REASON),
-    [REG_SEND_TT] = WITH_PAYLOAD(MESSAGE_NAME, FROM, UNUSED, NAME, TOKEN),
-    [EXIT2_TT] = PLAIN(EXIT, SENDER, TO, TOKEN, REASON),
-    [MONITOR_P] = PLAIN(MONITOR, SENDER, TO_OR_NAME, REF),
-    [DEMONITOR_P] = PLAIN(DEMONITOR, SENDER, TO_OR_NAME, REF),
-    [MONITOR_P_EXIT] = PLAIN(DOWN, FROM_OR_NAME, TO, REF, REASON),
-    [SEND_SENDER] = WITH_PAYLOAD(MESSAGE, FROM, TO),
-    [SEND_SENDER_TT] = WITH_PAYLOAD(MESSAGE, FROM, TO, TOKEN),
-    [PAYLOAD_EXIT] = WITH_PAYLOAD(EXIT_LINK, SENDER, TO),
-    [PAYLOAD_EXIT_TT] = WITH_PAYLOAD(EXIT_LINK, SENDER, TO, TOKEN),
-    [PAYLOAD_EXIT2] = WITH_PAYLOAD(EXIT, SENDER, TO),
-    [PAYLOAD_EXIT2_TT] = WITH_PAYLOAD(EXIT, SENDER, TO, TOKEN),
-    [PAYLOAD_MONITOR_P_EXIT] = WITH_PAYLOAD(DOWN, FROM_OR_NAME, TO, REF),
-    [SPAWN_REQUEST] = WITH_PAYLOAD(SPAWN_REQUEST, REF, SENDER, LEADER, MFA, OPTIONS),
-    [SPAWN_REQUEST_TT] = WITH_PAYLOAD(SPAWN_REQUEST, REF, SENDER, LEADER, MFA, OPTIONS, TOKEN),
-    [SPAWN_REPLY] = PLAIN(SPAWN_REPLY, REF, TO, FLAGS, FROM_OR_NAME),
-    [SPAWN_REPLY_TT] = PLAIN(SPAWN_REPLY, REF, TO, FLAGS, FROM_OR_NAME, TOKEN),
-    [ALIAS_SEND] = WITH_PAYLOAD(MESSAGE_ALIAS, FROM, REF),
-    [ALIAS_SEND_TT] = WITH_PAYLOAD(MESSAGE_ALIAS, FROM, REF, TOKEN),
-    [UNLINK_ID] = PLAIN(UNLINK, ID, SENDER, TO),
-    [UNLINK_ID_ACK] = PLAIN(UNLINK_ACK, ID, SENDER, TO),
-    [ALTACT_SIG_SEND] = WITH_PAYLOAD(MESSAGE, ALTACT),
+const struct kv_form kv_forms[KV_DOP_LIMIT] = {
+    [KV_DOP_LINK] = PLAIN(LINK, SENDER, TO),
+    [KV_DOP_SEND] = WITH_PAYLOAD(MESSAGE, UNUSED, TO),
+    [KV_DOP_EXIT] = PLAIN(EXIT_LINK, SENDER, TO, REASON),
+    [KV_DOP_UNLINK] = PLAIN(UNLINK, SENDER, TO),
+    [KV_DOP_REG_SEND] = WITH_PAYLOAD(MESSAGE_NAME, FROM, UNUSED, NAME),
+    [KV_DOP_GROUP_LEADER] = PLAIN(GROUP_LEADER, FROM, TO),
+    [KV_DOP_EXIT2] = PLAIN(EXIT, SENDER, TO, REASON),
+    [KV_DOP_SEND_TT] = WITH_PAYLOAD(MESSAGE, UNUSED, TO, TOKEN),
+    [KV_DOP_EXIT_TT] = PLAIN(EXIT_LINK, SENDER, TO, TOKEN, REASON),
+    [KV_DOP_REG_SEND_TT] = WITH_PAYLOAD(MESSAGE_NAME, FROM, UNUSED, NAME, TOKEN),
+    [KV_DOP_EXIT2_TT] = PLAIN(EXIT, SENDER, TO, TOKEN, REASON),
+    [KV_DOP_MONITOR_P] = PLAIN(MONITOR, SENDER, TO_OR_NAME, REF),
+    [KV_DOP_DEMONITOR_P] = PLAIN(DEMONITOR, SENDER, TO_OR_NAME, REF),
+    [KV_DOP_MONITOR_P_EXIT] = PLAIN(DOWN, FROM_OR_NAME, TO, REF, REASON),
+    [KV_DOP_SEND_SENDER] = WITH_PAYLOAD(MESSAGE, FROM, TO),
+    [KV_DOP_SEND_SENDER_TT] = WITH_PAYLOAD(MESSAGE, FROM, TO, TOKEN),
+    [KV_DOP_PAYLOAD_EXIT] = WITH_PAYLOAD(EXIT_LINK, SENDER, TO),
+    [KV_DOP_PAYLOAD_EXIT_TT] = WITH_PAYLOAD(EXIT_LINK, SENDER, TO, TOKEN),
+    [KV_DOP_PAYLOAD_EXIT2] = WITH_PAYLOAD(EXIT, SENDER, TO),
+    [KV_DOP_PAYLOAD_EXIT2_TT] = WITH_PAYLOAD(EXIT, SENDER, TO, TOKEN),
+    [KV_DOP_PAYLOAD_MONITOR_P_EXIT] = WITH_PAYLOAD(DOWN, FROM_OR_NAME, TO, REF),
+    [KV_DOP_SPAWN_REQUEST] = WITH_PAYLOAD(SPAWN_REQUEST, REF, SENDER, LEADER, MFA, OPTIONS),
+    [KV_DOP_SPAWN_REQUEST_TT] =
+        WITH_PAYLOAD(SPAWN_REQUEST, REF, SENDER, LEADER, MFA, OPTIONS, TOKEN),
+    [KV_DOP_SPAWN_REPLY] = PLAIN(SPAWN_REPLY, REF, TO, FLAGS, FROM_OR_NAME),
+    [KV_DOP_SPAWN_REPLY_TT] = PLAIN(SPAWN_REPLY, REF, TO, FLAGS, FROM_OR_NAME, TOKEN),
+    [KV_DOP_ALIAS_SEND] = WITH_PAYLOAD(MESSAGE_ALIAS, FROM, REF),
+    [KV_DOP_ALIAS_SEND_TT] = WITH_PAYLOAD(MESSAGE_ALIAS, FROM, REF, TOKEN),
+    [KV_DOP_UNLINK_ID] = PLAIN(UNLINK, ID, SENDER, TO),
+    [KV_DOP_UNLINK_ID_ACK] = PLAIN(UNLINK_ACK, ID, SENDER, TO),
+    [KV_DOP_ALTACT_SIG_SEND] = WITH_PAYLOAD(MESSAGE, ALTACT),
 };
 
 /* ---- encoding ------------------------------------------------------------------------------- */
@@ -63,23 +63,24 @@ const struct kv_form kv_forms[OPCODE_LIMIT] = {
 static enum kv_opcode down_opcode(uint64_t flags)
 {
     if ((flags & MONITOR_FLAGS) != MONITOR_FLAGS) {
-        return DROPPED;
+        return KV_DOP_NONE;
     }
-    return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_MONITOR_P_EXIT : MONITOR_P_EXIT;
+    return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? KV_DOP_PAYLOAD_MONITOR_P_EXIT
+                                                : KV_DOP_MONITOR_P_EXIT;
 }
 
 /* OTP announces the end of ALIAS_SEND for peers that have the newer one. */
 static enum kv_opcode alias_opcode(uint64_t flags)
 {
     if ((flags & KV_DFLAG_ALTACT_SIG) != 0) {
-        return ALTACT_SIG_SEND;
+        return KV_DOP_ALTACT_SIG_SEND;
     }
-    return (flags & KV_DFLAG_ALIAS) != 0 ? ALIAS_SEND : DROPPED;
+    return (flags & KV_DFLAG_ALIAS) != 0 ? KV_DOP_ALIAS_SEND : KV_DOP_NONE;
 }
 
 static enum kv_opcode altact_opcode(uint64_t flags)
 {
-    return (flags & KV_DFLAG_ALTACT_SIG) != 0 ? ALTACT_SIG_SEND : DROPPED;
+    return (flags & KV_DFLAG_ALTACT_SIG) != 0 ? KV_DOP_ALTACT_SIG_SEND : KV_DOP_NONE;
 }
 
 static enum kv_opcode exit_opcode(const struct kv_signal *signal, uint64_t flags)
@@ -87,44 +88,44 @@ static enum kv_opcode exit_opcode(const struct kv_signal *signal, uint64_t flags
     if (signal->by_name) {
         return altact_opcode(flags);
     }
-    return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_EXIT2 : EXIT2;
+    return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? KV_DOP_PAYLOAD_EXIT2 : KV_DOP_EXIT2;
 }
 
 static enum kv_opcode choose_opcode(const struct kv_signal *signal, uint64_t flags)
 {
     switch (signal->kind) {
     case KV_SIGNAL_MESSAGE:
-        return (flags & KV_DFLAG_SEND_SENDER) != 0 ? SEND_SENDER : SEND;
+        return (flags & KV_DFLAG_SEND_SENDER) != 0 ? KV_DOP_SEND_SENDER : KV_DOP_SEND;
     case KV_SIGNAL_MESSAGE_NAME:
-        return REG_SEND;
+        return KV_DOP_REG_SEND;
     case KV_SIGNAL_MESSAGE_ALIAS:
         return alias_opcode(flags);
     case KV_SIGNAL_LINK:
-        return LINK;
+        return KV_DOP_LINK;
     case KV_SIGNAL_UNLINK:
-        return (flags & KV_DFLAG_UNLINK_ID) != 0 ? UNLINK_ID : UNLINK;
+        return (flags & KV_DFLAG_UNLINK_ID) != 0 ? KV_DOP_UNLINK_ID : KV_DOP_UNLINK;
     case KV_SIGNAL_UNLINK_ACK:
-        return (flags & KV_DFLAG_UNLINK_ID) != 0 ? UNLINK_ID_ACK : DROPPED;
+        return (flags & KV_DFLAG_UNLINK_ID) != 0 ? KV_DOP_UNLINK_ID_ACK : KV_DOP_NONE;
     case KV_SIGNAL_EXIT_LINK:
-        return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? PAYLOAD_EXIT : EXIT;
+        return (flags & KV_DFLAG_EXIT_PAYLOAD) != 0 ? KV_DOP_PAYLOAD_EXIT : KV_DOP_EXIT;
     case KV_SIGNAL_EXIT:
         return exit_opcode(signal, flags);
     case KV_SIGNAL_EXIT_ALIAS:
         return altact_opcode(flags);
     case KV_SIGNAL_MONITOR:
-        return (flags & MONITOR_FLAGS) == MONITOR_FLAGS ? MONITOR_P : DROPPED;
+        return (flags & MONITOR_FLAGS) == MONITOR_FLAGS ? KV_DOP_MONITOR_P : KV_DOP_NONE;
     case KV_SIGNAL_DEMONITOR:
-        return (flags & MONITOR_FLAGS) == MONITOR_FLAGS ? DEMONITOR_P : DROPPED;
+        return (flags & MONITOR_FLAGS) == MONITOR_FLAGS ? KV_DOP_DEMONITOR_P : KV_DOP_NONE;
     case KV_SIGNAL_DOWN:
         return down_opcode(flags);
     case KV_SIGNAL_GROUP_LEADER:
-        return GROUP_LEADER;
+        return KV_DOP_GROUP_LEADER;
     case KV_SIGNAL_SPAWN_REQUEST:
-        return (flags & KV_DFLAG_SPAWN) != 0 ? SPAWN_REQUEST : DROPPED;
+        return (flags & KV_DFLAG_SPAWN) != 0 ? KV_DOP_SPAWN_REQUEST : KV_DOP_NONE;
     case KV_SIGNAL_SPAWN_REPLY:
-        return (flags & KV_DFLAG_SPAWN) != 0 ? SPAWN_REPLY : DROPPED;
+        return (flags & KV_DFLAG_SPAWN) != 0 ? KV_DOP_SPAWN_REPLY : KV_DOP_NONE;
     }
-    return DROPPED;
+    return KV_DOP_NONE;
 }
 
 static void write_payload(const struct kv_signal *signal, struct kv_buffer *to)
@@ -211,18 +212,15 @@ enum {
 /* The bytes of the terms that are copied as they are. */
 static size_t terms_length(const struct kv_signal *signal)
 {
-    size_t length = signal->kind == KV_SIGNAL_SPAWN_REQUEST ? signal->spawn_options.length : 0;
-    for (unsigned i = 0; i < signal->payload_parts; i++) {
-        length += signal->payload[i].length;
-    }
-    return length;
+    size_t options = signal->kind == KV_SIGNAL_SPAWN_REQUEST ? signal->spawn_options.length : 0;
+    return options + kv_signal_payload_length(signal);
 }
 
 static const struct kv_form *form_for(const struct kv_signal *signal, uint64_t flags,
                                       enum kv_opcode *opcode)
 {
     *opcode = choose_opcode(signal, flags);
-    if (*opcode == DROPPED || terms_length(signal) > UINT32_MAX - CONTROL_MAX) {
+    if (*opcode == KV_DOP_NONE || terms_length(signal) > UINT32_MAX - CONTROL_MAX) {
         return NULL;
     }
     return &kv_forms[*opcode];
@@ -239,19 +237,12 @@ static void write_control(const struct kv_signal *signal, enum kv_opcode opcode,
     }
 }
 
-void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+bool kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
 {
-    if (!kv_quick_encode(signal, flags, to)) {
-        kv_control_encode_any(signal, flags, to);
-    }
-}
-
-void kv_control_encode_any(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
-{
-    enum kv_opcode opcode = DROPPED;
+    enum kv_opcode opcode = KV_DOP_NONE;
     const struct kv_form *form = form_for(signal, flags, &opcode);
     if (form == NULL) {
-        return;
+        return false;
     }
     size_t start = to->length;
     bool has_header = (flags & KV_DFLAG_FRAGMENTS) != 0;
@@ -273,11 +264,12 @@ void kv_control_encode_any(const struct kv_signal *signal, uint64_t flags, struc
         write_payload(signal, to);
     }
     kv_set32(to->data + start, (uint32_t)(to->length - start - KV_FRAME_HEADER));
+    return true;
 }
 
 size_t kv_control_encode_terms(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
 {
-    enum kv_opcode opcode = DROPPED;
+    enum kv_opcode opcode = KV_DOP_NONE;
     const struct kv_form *form = form_for(signal, flags, &opcode);
     if (form == NULL || !form->payload) {
         return 0;

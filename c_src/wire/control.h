@@ -6,7 +6,6 @@
 #define KV_CONTROL_H
 
 #include "wire/handshake.h"
-#include "wire/quick.h"
 
 #include <kv/buffer.h>
 #include <kv/signal.h>
@@ -25,25 +24,8 @@
  * kv_term_validate(), KV_EOPCODE, KV_EPROTOCOL (wrong form or shape). *opcode is set as soon as it
  * is known, else -1, for the log line. Fields that the kind of the signal has no use for may keep
  * what they held. */
-static inline int kv_control_decode(struct kv_bytes frame, uint64_t flags,
-                                    const struct kv_term_limits *limits, struct kv_bytes peer,
-                                    struct kv_signal *signal, int *opcode);
-
-/* The same without the short cut of wire/quick.h for what almost every frame is; for tests, which
- * compare the two. */
-int kv_control_decode_any(struct kv_bytes frame, uint64_t flags,
-                          const struct kv_term_limits *limits, struct kv_bytes peer,
-                          struct kv_signal *signal, int *opcode);
-
-static inline int kv_control_decode(struct kv_bytes frame, uint64_t flags,
-                                    const struct kv_term_limits *limits, struct kv_bytes peer,
-                                    struct kv_signal *signal, int *opcode)
-{
-    if ((flags & KV_DFLAG_FRAGMENTS) != 0 && kv_quick_decode(frame, limits, peer, signal, opcode)) {
-        return KV_OK;
-    }
-    return kv_control_decode_any(frame, flags, limits, peer, signal, opcode);
-}
+int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
+                      struct kv_bytes peer, struct kv_signal *signal, int *opcode);
 
 /* Reads of a message that is refused (kv_is_refusal()) what is needed to tell those whom it
  * concerns. `head` is the beginning of a frame as kv_control_decode() takes it, or all of it: `cut`
@@ -60,13 +42,10 @@ int kv_control_decode_refused(struct kv_bytes head, bool cut, uint64_t flags,
                               struct kv_signal *signal, int *opcode, bool *known);
 
 /* Appends the frame, with its length, that carries a signal to a peer with which `flags` are
- * common. Signals that need a flag the peer has not got are turned into their older form; one that
- * has none is dropped (nothing is appended), and so is one whose terms no frame can hold, since its
- * length has 32 bits. */
-void kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
-
-/* The same without the short cut, for tests. */
-void kv_control_encode_any(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
+ * common. Signals that need a flag the peer has not got are turned into their older form. Returns
+ * false, and appends nothing, for one that has none, and for one whose terms no frame can hold,
+ * since its length has 32 bits. */
+bool kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
 
 /* Appends the control term and the payload alone, for fragments, and answers how long the control
  * term is. 0, and nothing is appended, when the signal is dropped or has no payload in this form:

@@ -175,7 +175,7 @@ static int read_opcode(struct kv_reader *reader, uint32_t *arity, const struct k
         return KV_EPROTOCOL;
     }
     *opcode = (int)number;
-    if (number >= OPCODE_LIMIT || kv_forms[number].fields[0] == END) {
+    if (number >= KV_DOP_LIMIT || kv_forms[number].fields[0] == END) {
         return KV_EOPCODE;
     }
     *form = &kv_forms[number];
@@ -194,7 +194,7 @@ static int read_control(struct kv_bytes control, struct kv_bytes peer, struct kv
     }
     *signal = (struct kv_signal){.kind = form->kind};
     *payload = form->payload;
-    if (*opcode == ALTACT_SIG_SEND) {
+    if (*opcode == KV_DOP_ALTACT_SIG_SEND) {
         return kv_altact_read(&reader, arity, signal);
     }
     if (arity != kv_form_arity(form)) {
@@ -218,9 +218,8 @@ static int check_arguments(const struct kv_signal *signal)
     return KV_OK;
 }
 
-int kv_control_decode_any(struct kv_bytes frame, uint64_t flags,
-                          const struct kv_term_limits *limits, struct kv_bytes peer,
-                          struct kv_signal *signal, int *opcode)
+int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
+                      struct kv_bytes peer, struct kv_signal *signal, int *opcode)
 {
     struct rest rest = {0};
     struct kv_bytes control = {0};
@@ -354,7 +353,7 @@ static int read_beginning(struct beginning *tuple, struct kv_bytes peer, struct 
         return error;
     }
     *signal = (struct kv_signal){.kind = form->kind};
-    if (*opcode == ALTACT_SIG_SEND) {
+    if (*opcode == KV_DOP_ALTACT_SIG_SEND) {
         return read_altact(tuple, arity, signal, known);
     }
     size_t fields = 0;

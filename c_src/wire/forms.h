@@ -4,44 +4,9 @@
 #define KV_FORMS_H
 
 #include "wire/altact.h"
+#include "wire/opcode.h"
 
 #include <kv/signal.h>
-
-/* OTP: erts/emulator/beam/dist.h, enum dop. */
-enum kv_opcode {
-    LINK = 1,
-    SEND = 2,
-    EXIT = 3,
-    UNLINK = 4,
-    REG_SEND = 6,
-    GROUP_LEADER = 7,
-    EXIT2 = 8,
-    SEND_TT = 12,
-    EXIT_TT = 13,
-    REG_SEND_TT = 16,
-    EXIT2_TT = 18,
-    MONITOR_P = 19,
-    DEMONITOR_P = 20,
-    MONITOR_P_EXIT = 21,
-    SEND_SENDER = 22,
-    SEND_SENDER_TT = 23,
-    PAYLOAD_EXIT = 24,
-    PAYLOAD_EXIT_TT = 25,
-    PAYLOAD_EXIT2 = 26,
-    PAYLOAD_EXIT2_TT = 27,
-    PAYLOAD_MONITOR_P_EXIT = 28,
-    SPAWN_REQUEST = 29,
-    SPAWN_REQUEST_TT = 30,
-    SPAWN_REPLY = 31,
-    SPAWN_REPLY_TT = 32,
-    ALIAS_SEND = 33,
-    ALIAS_SEND_TT = 34,
-    UNLINK_ID = 35,
-    UNLINK_ID_ACK = 36,
-    ALTACT_SIG_SEND = 37,
-    OPCODE_LIMIT,
-    DROPPED = 0, /* no opcode: the signal is not sent */
-};
 
 /* What an element of a control tuple is. */
 enum kv_field {
@@ -73,7 +38,7 @@ struct kv_form {
 };
 
 /* Every control message, by its opcode, for both directions; one without fields is none. */
-extern const struct kv_form kv_forms[OPCODE_LIMIT];
+extern const struct kv_form kv_forms[KV_DOP_LIMIT];
 
 /* How many elements the tuple has, with the opcode. */
 static inline uint32_t kv_form_arity(const struct kv_form *form)

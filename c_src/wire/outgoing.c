@@ -54,9 +54,10 @@ struct stream {
     struct kv_list messages;
 };
 
-void kv_outgoing_init(struct kv_outgoing *outgoing, uint64_t flags, const struct kv_hash_key *key)
+void kv_outgoing_init(struct kv_outgoing *outgoing, const struct kv_codec *codec,
+                      const struct kv_hash_key *key)
 {
-    *outgoing = (struct kv_outgoing){.flags = flags, .key = *key};
+    *outgoing = (struct kv_outgoing){.codec = codec, .key = *key};
     kv_list_init(&outgoing->turns);
 }
 
@@ -181,22 +182,13 @@ static void drop_stream(struct kv_outgoing *outgoing, struct stream *stream)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-static size_t payload_length(const struct kv_signal *signal)
-{
-    size_t length = 0;
-    for (unsigned i = 0; i < signal->payload_parts; i++) {
-        length += signal->payload[i].length;
-    }
-    return length;
-}
-
 /* Whether it leaves in fragments. One that shares its payload does, however small it is: a frame
  * would be a copy for each. */
 static bool is_large(const struct kv_outgoing *outgoing, const struct kv_signal *signal,
                      size_t payload)
 {
     return (payload > KV_FRAGMENT_SIZE || (signal->pinned != NULL && signal->pinned->shared)) &&
-           (outgoing->flags & KV_DFLAG_FRAGMENTS) != 0;
+           (outgoing->codec->flags & KV_DFLAG_FRAGMENTS) != 0;
 }
 
 static struct kv_bytes tail_of(const struct message *message)
@@ -276,7 +268,7 @@ static void encode_large(struct kv_outgoing *outgoing, const struct kv_signal *s
     if (signal->pinned != NULL) {
         head.payload_parts--;
     }
-    message->control = kv_control_encode_terms(&head, outgoing->flags, &message->bytes);
+    message->control = kv_control_encode_terms(&head, outgoing->codec->flags, &message->bytes);
     if (message->control > 0 && signal->pinned != NULL) {
         message->tail = take_payload(outgoing, signal->pinned);
     }
@@ -286,7 +278,8 @@ static void encode_large(struct kv_outgoing *outgoing, const struct kv_signal *s
 static struct message *encode(struct kv_outgoing *outgoing, const struct kv_signal *signal)
 {
     struct message *message = kv_zalloc(sizeof(*message));
-    if (is_large(outgoing, signal, payload_length(signal))) {
+    size_t payload = kv_signal_payload_length(signal);
+    if (is_large(outgoing, signal, payload)) {
         encode_large(outgoing, signal, message);
     }
     if (message->control > 0) {
@@ -296,7 +289,7 @@ static struct message *encode(struct kv_outgoing *outgoing, const struct kv_sign
         message->sequence = ++outgoing->last_sequence;
         outgoing->large_count++;
     } else {
-        kv_control_encode(signal, outgoing->flags, &message->bytes);
+        (void)kv_codec_encode(outgoing->codec, signal, payload, &message->bytes);
     }
     if (message->bytes.length == 0) {
         kv_free(message);
@@ -411,23 +404,12 @@ static bool is_to_name(const struct kv_signal *signal)
     }
 }
 
-static bool write_at_once(const struct kv_outgoing *outgoing, const struct kv_signal *signal,
-                          size_t payload, struct kv_buffer *ready)
-{
-    size_t before = ready->length;
-    if (outgoing->shapes != NULL && kv_shapes_encode(outgoing->shapes, signal, payload, ready)) {
-        return true;
-    }
-    kv_control_encode(signal, outgoing->flags, ready);
-    return ready->length > before;
-}
-
 bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *signal,
                         struct kv_buffer *ready)
 {
-    size_t payload = payload_length(signal);
+    size_t payload = kv_signal_payload_length(signal);
     if (outgoing->senders.count == 0 && !is_large(outgoing, signal, payload)) {
-        return write_at_once(outgoing, signal, payload, ready);
+        return kv_codec_encode(outgoing->codec, signal, payload, ready);
     }
     struct pair pair = {.from = end_of(&signal->from), .to = end_of(&signal->to)};
     struct sender *sender = outgoing->senders.count == 0 ? NULL : find_sender(outgoing, &pair.from);
@@ -441,7 +423,7 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
     }
     bool must_wait = stream != NULL || (sender != NULL && to_name);
     if (!must_wait && !is_large(outgoing, signal, payload)) {
-        return write_at_once(outgoing, signal, payload, ready);
+        return kv_codec_encode(outgoing->codec, signal, payload, ready);
     }
     struct message *message = encode(outgoing, signal);
     if (message == NULL) {

@@ -21,15 +21,14 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/siphash.h"
-#include "wire/shapes.h"
+#include "wire/codec.h"
 #include "wire/slices.h"
 
 #include <kv/signal.h>
 
 /* Zeroed, it is empty and may be freed; once initialised it must stay where it is. */
 struct kv_outgoing {
-    uint64_t flags;
-    const struct kv_shapes *shapes; /* the owner's; NULL: there are none */
+    const struct kv_codec *codec; /* the owner's */
     struct kv_hash_key key;
     struct kv_map senders;     /* those with streams */
     struct kv_map streams;     /* by sender and receiver */
@@ -41,9 +40,10 @@ struct kv_outgoing {
     size_t large_count;
 };
 
-/* flags: those both sides have; without KV_DFLAG_FRAGMENTS every signal is one frame. key: random,
- * since peers choose the pids that streams are found by. */
-void kv_outgoing_init(struct kv_outgoing *outgoing, uint64_t flags, const struct kv_hash_key *key);
+/* codec: borrowed for as long as the outgoing is used; without KV_DFLAG_FRAGMENTS every signal is
+ * one frame. key: random, since peers choose the pids that streams are found by. */
+void kv_outgoing_init(struct kv_outgoing *outgoing, const struct kv_codec *codec,
+                      const struct kv_hash_key *key);
 
 /* Drops what waits. */
 void kv_outgoing_free(struct kv_outgoing *outgoing);

@@ -4,20 +4,11 @@
 #include "base/word.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
-
-/* OTP: erts/emulator/beam/dist.h, enum dop. */
-enum {
-    SEND = 2,
-    SEND_SENDER = 22,
-    ALIAS_SEND = 33,
-    ALTACT_SIG_SEND = 37,
-    ALTACT_ALIAS = 4, /* OTP: dist.h, ERTS_DOP_ALTACT_SIG_FLG_ALIAS */
-};
+#include "wire/opcode.h"
 
 enum {
     START = KV_WHOLE_HEADER + 4, /* 131, 68, 0, 104, arity, 97, opcode */
     NUMBERS = 12,                /* of a pid: id, serial, creation */
-    FEW = 64,                    /* bytes that are copied here */
     ROOM = 1024, /* more than a header and a control tuple of a pid and a reference take */
 };
 
@@ -110,37 +101,25 @@ bool kv_quick_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
     const uint8_t *at = frame.data;
     const uint8_t *end = at + frame.length;
     if (frame.length < START || kv_load32(at) != kv_load32(head) || at[4] != 3 ||
-        at[5] != KV_TAG_SMALL_INTEGER || (at[6] != SEND_SENDER && at[6] != SEND)) {
+        at[5] != KV_TAG_SMALL_INTEGER || (at[6] != KV_DOP_SEND_SENDER && at[6] != KV_DOP_SEND)) {
         return false;
     }
     *opcode = at[6];
     signal->by_name = false;
     signal->name = kv_bytes(NULL, 0);
     signal->request_at = 0;
-    at = *opcode == SEND ? take_nobody(at + START, end, &signal->from)
-                         : take_peer_pid(at + START, end, &peer, &signal->from);
+    at = *opcode == KV_DOP_SEND ? take_nobody(at + START, end, &signal->from)
+                                : take_peer_pid(at + START, end, &peer, &signal->from);
     at = at == NULL ? NULL : take_pid(at, end, &signal->to);
     return at != NULL && take_payload(at, end, limits, signal);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static inline uint8_t *put(uint8_t *at, const void *bytes, size_t length)
+static inline uint8_t *put(uint8_t *at, struct kv_bytes bytes)
 {
-    if (length > 0) {
-        memcpy(at, bytes, length);
-    }
-    return at + length;
-}
-
-/* For a few bytes, where a call of memcpy() would cost more than it does. */
-static inline uint8_t *put_few(uint8_t *at, const uint8_t *bytes, size_t length)
-{
-    if (length <= FEW) {
-        kv_copy(at, bytes, length);
-        return at + length;
-    }
-    return put(at, bytes, length);
+    kv_copy_any(at, bytes.data, bytes.length);
+    return at + bytes.length;
 }
 
 static inline uint8_t *put32(uint8_t *at, uint32_t value)
@@ -153,7 +132,7 @@ static inline uint8_t *put_node(uint8_t *at, struct kv_bytes node)
 {
     *at++ = KV_TAG_SMALL_ATOM_UTF8;
     *at++ = (uint8_t)node.length;
-    return put_few(at, node.data, node.length);
+    return put(at, node);
 }
 
 static inline uint8_t *put_pid(uint8_t *at, const struct kv_pid *pid)
@@ -186,22 +165,13 @@ static uint8_t *put_control(uint8_t *at, const struct kv_signal *signal, uint64_
     *at++ = KV_TAG_SMALL_TUPLE;
     *at++ = altact ? 4 : 3;
     *at++ = KV_TAG_SMALL_INTEGER;
-    *at++ = !alias ? SEND_SENDER : altact ? ALTACT_SIG_SEND : ALIAS_SEND;
+    *at++ = !alias ? KV_DOP_SEND_SENDER : altact ? KV_DOP_ALTACT_SIG_SEND : KV_DOP_ALIAS_SEND;
     if (altact) {
         *at++ = KV_TAG_SMALL_INTEGER;
-        *at++ = ALTACT_ALIAS;
+        *at++ = KV_ALTACT_ALIAS;
     }
     at = put_pid(at, &signal->from);
     return alias ? put_ref(at, &signal->ref) : put_pid(at, &signal->to);
-}
-
-static size_t payload_length(const struct kv_signal *signal)
-{
-    size_t length = 0;
-    for (unsigned i = 0; i < signal->payload_parts; i++) {
-        length += signal->payload[i].length;
-    }
-    return length;
 }
 
 /* Flags without which a signal takes another form. */
@@ -218,9 +188,9 @@ static bool is_usual(const struct kv_signal *signal, uint64_t flags)
     return signal->kind == KV_SIGNAL_MESSAGE && signal->to.node.length <= UINT8_MAX;
 }
 
-bool kv_quick_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to)
+bool kv_quick_encode(const struct kv_signal *signal, uint64_t flags, size_t payload,
+                     struct kv_buffer *to)
 {
-    size_t payload = payload_length(signal);
     if (!is_usual(signal, flags) || payload > UINT32_MAX - ROOM) {
         return false;
     }
@@ -231,7 +201,7 @@ bool kv_quick_encode(const struct kv_signal *signal, uint64_t flags, struct kv_b
     *at++ = 0;
     at = put_control(at, signal, flags);
     for (unsigned i = 0; i < signal->payload_parts; i++) {
-        at = put_few(at, signal->payload[i].data, signal->payload[i].length);
+        at = put(at, signal->payload[i]);
     }
     kv_set32(start, (uint32_t)(at - start - KV_FRAME_HEADER));
     to->length += (size_t)(at - start);

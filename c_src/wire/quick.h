@@ -16,8 +16,9 @@ bool kv_quick_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
                      struct kv_bytes peer, struct kv_signal *signal, int *opcode);
 
 /* Appends the frame of a message to a pid or to an alias, for a connection with
- * KV_DFLAG_FRAGMENTS and KV_DFLAG_SEND_SENDER, under the rules of kv_control_encode(). False: it is
- * something else, and nothing was appended. */
-bool kv_quick_encode(const struct kv_signal *signal, uint64_t flags, struct kv_buffer *to);
+ * KV_DFLAG_FRAGMENTS and KV_DFLAG_SEND_SENDER, under the rules of kv_control_encode(); `payload` is
+ * how many bytes its parts have. False: it is something else, and nothing was appended. */
+bool kv_quick_encode(const struct kv_signal *signal, uint64_t flags, size_t payload,
+                     struct kv_buffer *to);
 
 #endif

@@ -4,9 +4,7 @@
 #include "base/word.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
-
-/* OTP: erts/emulator/beam/dist.h, enum dop. */
-enum { MONITOR_P = 19, DEMONITOR_P = 20, SEND_SENDER = 22 };
+#include "wire/opcode.h"
 
 enum {
     OPCODE_AT = KV_WHOLE_HEADER + 3, /* behind 131, 68, 0, 104, arity, 97 */
@@ -17,7 +15,6 @@ enum {
     GEN_CALL_LENGTH = 9,
     CALL_DEPTH = 3,           /* containers inside containers in front of a request */
     MESSAGE_MAX = 64 * 1024,  /* above it what is saved is nothing */
-    FEW = 64,                 /* bytes that are copied here */
     NODE_NAME_MAX = UINT8_MAX /* bytes of a small atom */
 };
 
@@ -50,6 +47,19 @@ static size_t put_any(struct kv_shape *shape, size_t length)
     return shape->length - length;
 }
 
+/* What is in front of a whole message, and of the elements of its control tuple. */
+static void put_head(struct kv_shape *shape, uint8_t arity)
+{
+    const uint8_t head[] = {KV_TERM_VERSION, KV_FRAME_WHOLE, 0, KV_TAG_SMALL_TUPLE, arity};
+    put(shape, head, sizeof head, UINT8_MAX);
+}
+
+static void put_small(struct kv_shape *shape, uint8_t value)
+{
+    const uint8_t integer[] = {KV_TAG_SMALL_INTEGER, value};
+    put(shape, integer, sizeof integer, UINT8_MAX);
+}
+
 static void put_node(struct kv_shape *shape, struct kv_bytes node)
 {
     const uint8_t head[] = {KV_TAG_SMALL_ATOM_UTF8, (uint8_t)node.length};
@@ -75,7 +85,8 @@ static size_t put_ref(struct kv_shape *shape, struct kv_bytes node)
 static void put_monitor(struct kv_shapes *shapes)
 {
     struct kv_shape *shape = &shapes->monitor;
-    PUT_TEXT(shape, "\x83\x44\0\x68\x04\x61");
+    put_head(shape, 4);
+    PUT_TEXT(shape, "\x61");
     (void)put_any(shape, 1); /* MONITOR_P or DEMONITOR_P */
     shapes->from = put_pid(shape, shapes->peer);
     shapes->to = put_pid(shape, shapes->self);
@@ -85,7 +96,8 @@ static void put_monitor(struct kv_shapes *shapes)
 static void put_calls(struct kv_shapes *shapes)
 {
     struct kv_shape *shape = &shapes->gen_call;
-    PUT_TEXT(shape, "\x83\x44\0\x68\x03\x61\x16");
+    put_head(shape, 3);
+    put_small(shape, KV_DOP_SEND_SENDER);
     (void)put_pid(shape, shapes->peer);
     (void)put_pid(shape, shapes->self);
     shapes->payload = shape->length;
@@ -106,10 +118,10 @@ static void put_answer(struct kv_shapes *shapes, bool altact)
     struct kv_answer_head *answer = &shapes->answer;
     struct kv_shape shape = {.length = 0};
     (void)put_any(&shape, KV_FRAME_HEADER);
+    put_head(&shape, altact ? 4 : 3);
+    put_small(&shape, altact ? KV_DOP_ALTACT_SIG_SEND : KV_DOP_ALIAS_SEND);
     if (altact) {
-        PUT_TEXT(&shape, "\x83\x44\0\x68\x04\x61\x25\x61\x04");
-    } else {
-        PUT_TEXT(&shape, "\x83\x44\0\x68\x03\x61\x21");
+        put_small(&shape, KV_ALTACT_ALIAS);
     }
     answer->from = put_pid(&shape, shapes->self);
     answer->ref = put_ref(&shape, shapes->peer);
@@ -201,7 +213,8 @@ static inline bool take_monitor(const struct kv_shapes *shapes, struct kv_bytes 
     }
     const uint8_t *ref = frame.data + shapes->ref;
     take_ends(shapes, frame.data, signal);
-    signal->kind = frame.data[OPCODE_AT] == MONITOR_P ? KV_SIGNAL_MONITOR : KV_SIGNAL_DEMONITOR;
+    signal->kind =
+        frame.data[OPCODE_AT] == KV_DOP_MONITOR_P ? KV_SIGNAL_MONITOR : KV_SIGNAL_DEMONITOR;
     signal->payload_parts = 0;
     signal->ref.node = shapes->peer;
     signal->ref.creation = kv_get32(ref);
@@ -249,10 +262,10 @@ bool kv_shapes_decode(const struct kv_shapes *shapes, struct kv_bytes frame,
     *opcode = frame.data[OPCODE_AT];
     signal->request_at = 0;
     switch (*opcode) {
-    case MONITOR_P:
-    case DEMONITOR_P:
+    case KV_DOP_MONITOR_P:
+    case KV_DOP_DEMONITOR_P:
         return take_monitor(shapes, frame, signal);
-    case SEND_SENDER:
+    case KV_DOP_SEND_SENDER:
         return take_call(shapes, frame, limits, signal);
     default:
         return false;
@@ -270,11 +283,7 @@ static inline uint8_t *put_parts(uint8_t *at, const struct kv_signal *signal)
 {
     for (unsigned i = 0; i < signal->payload_parts; i++) {
         size_t length = signal->payload[i].length;
-        if (length <= FEW) {
-            kv_copy(at, signal->payload[i].data, length);
-        } else {
-            memcpy(at, signal->payload[i].data, length);
-        }
+        kv_copy_any(at, signal->payload[i].data, length);
         at += length;
     }
     return at;

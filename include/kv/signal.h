@@ -87,4 +87,14 @@ struct kv_signal {
     uint32_t spawn_flags;
 };
 
+/* Bytes of the payload, over all its parts. */
+static inline size_t kv_signal_payload_length(const struct kv_signal *signal)
+{
+    size_t length = 0;
+    for (unsigned i = 0; i < signal->payload_parts; i++) {
+        length += signal->payload[i].length;
+    }
+    return length;
+}
+
 #endif

@@ -57,14 +57,15 @@ static void compare_quick(struct kv_bytes frame, struct kv_bytes peer)
     struct kv_signal signal = {0};
     int quick_opcode = 0;
     int opcode = 0;
-    int error = kv_control_decode_any(frame, KV_DFLAG_FRAGMENTS, &LIMITS, peer, &signal, &opcode);
+    int error = kv_control_decode(frame, KV_DFLAG_FRAGMENTS, &LIMITS, peer, &signal, &opcode);
     if (kv_quick_decode(frame, &LIMITS, peer, &quick, &quick_opcode)) {
         demand(error == KV_OK && quick_opcode == opcode && same_signal(&quick, &signal));
     }
     struct kv_buffer general = KV_BUFFER_INIT;
     struct kv_buffer written = KV_BUFFER_INIT;
-    if (error == KV_OK && kv_quick_encode(&signal, KV_DFLAGS_OFFERED, &written)) {
-        kv_control_encode_any(&signal, KV_DFLAGS_OFFERED, &general);
+    if (error == KV_OK &&
+        kv_quick_encode(&signal, KV_DFLAGS_OFFERED, kv_signal_payload_length(&signal), &written)) {
+        kv_control_encode(&signal, KV_DFLAGS_OFFERED, &general);
         demand(kv_bytes_equal(kv_buffer_bytes(&general), kv_buffer_bytes(&written)));
     }
     kv_buffer_free(&general);
@@ -86,7 +87,7 @@ static void compare_shapes(struct kv_bytes frame, struct kv_bytes peer)
     if (!kv_shapes_decode(&shapes, frame, &LIMITS, &known, &known_opcode)) {
         return;
     }
-    demand(kv_control_decode_any(frame, flags, &LIMITS, peer, &signal, &opcode) == KV_OK);
+    demand(kv_control_decode(frame, flags, &LIMITS, peer, &signal, &opcode) == KV_OK);
     demand(known_opcode == opcode && same_signal(&known, &signal));
     demand(known.request_at < frame.length);
     if (known.request_at > 0) {
@@ -107,7 +108,7 @@ static void compare_refused(struct kv_bytes frame, uint64_t flags, struct kv_byt
     int opcode = 0;
     int refused_opcode = 0;
     bool known = false;
-    int error = kv_control_decode_any(frame, flags, &LIMITS, peer, &signal, &opcode);
+    int error = kv_control_decode(frame, flags, &LIMITS, peer, &signal, &opcode);
     int result = kv_control_decode_refused(frame, frame.length % 2 == 0, flags, &LIMITS, peer,
                                            &refused, &refused_opcode, &known);
     demand(result == KV_OK || !known || result == KV_EPROTOCOL);

@@ -4,6 +4,7 @@
 
 #include "support/checks.h"
 #include "wire/control.h"
+#include "wire/outgoing.h"
 
 #include <criterion/criterion.h>
 
@@ -376,6 +377,24 @@ static inline void assert_signal(const struct kv_signal *signal, const struct kv
     cr_assert_eq(signal->unlink_id, expected->unlink_id, "%s: unlink_id", name);
     cr_assert(same_payload(signal, expected), "%s: payload", name);
     cr_assert(same_spawn(signal, expected), "%s: spawn", name);
+}
+
+/* A codec of this node for the peer. */
+static inline struct kv_codec codec_with(uint64_t flags)
+{
+    static const struct kv_term_limits limits = {.size = 4096, .depth = 16};
+    struct kv_codec codec;
+    kv_codec_init(&codec, flags, &limits, kv_bytes_text("kv@h"), kv_bytes_text("q@vm"));
+    return codec;
+}
+
+/* One at a time: the codec is the same for all. */
+static inline void init_outgoing(struct kv_outgoing *outgoing, uint64_t flags,
+                                 const struct kv_hash_key *key)
+{
+    static struct kv_codec codec;
+    codec = codec_with(flags);
+    kv_outgoing_init(outgoing, &codec, key);
 }
 
 #endif

@@ -83,7 +83,7 @@ static void assert_fragment(struct kv_bytes frame, uint8_t kind, uint64_t sequen
 Test(outgoing, a_large_message_leaves_in_fragments)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     struct kv_buffer space = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 0, 200005, &ready);
@@ -109,7 +109,7 @@ Test(outgoing, a_large_message_leaves_in_fragments)
 Test(outgoing, a_payload_of_one_fragment_leaves_whole_and_one_byte_more_does_not)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     struct kv_buffer space = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 0, KV_FRAGMENT_SIZE, &ready);
@@ -127,7 +127,7 @@ Test(outgoing, a_payload_of_one_fragment_leaves_whole_and_one_byte_more_does_not
 Test(outgoing, a_peer_without_fragments_gets_one_frame)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED & ~KV_DFLAG_FRAGMENTS, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED & ~KV_DFLAG_FRAGMENTS, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     struct kv_buffer space = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 0, 200000, &ready);
@@ -144,7 +144,7 @@ Test(outgoing, a_peer_without_fragments_gets_one_frame)
 Test(outgoing, a_large_control_term_leaves_whole)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED & ~KV_DFLAG_EXIT_PAYLOAD, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED & ~KV_DFLAG_EXIT_PAYLOAD, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     struct kv_buffer space = KV_BUFFER_INIT;
     struct kv_buffer reason = binary(0, 200000);
@@ -165,7 +165,7 @@ Test(outgoing, what_a_peer_has_no_form_for_is_dropped_and_leaves_no_trace)
 {
     size_t outstanding = kv_alloc_outstanding();
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAG_FRAGMENTS, &KEY);
+    init_outgoing(&outgoing, KV_DFLAG_FRAGMENTS, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     const size_t sizes[] = {20, 200000};
     for (int behind = 0; behind < 2; behind++) {
@@ -208,7 +208,7 @@ static size_t fragments_before_whole(struct kv_buffer *ready)
 Test(outgoing, a_small_message_waits_for_no_more_than_what_is_ready)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 0, 64 << 20, &ready);
     for (int i = 0; i < 100; i++) {
@@ -225,7 +225,7 @@ Test(outgoing, a_small_message_waits_for_no_more_than_what_is_ready)
 Test(outgoing, no_number_of_small_messages_stops_a_large_one)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 0, 1 << 20, &ready);
     for (int i = 0; i < 17; i++) {
@@ -246,7 +246,7 @@ Test(outgoing, large_messages_take_turns)
 {
     enum { COUNT = 5 };
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     struct kv_buffer space = KV_BUFFER_INIT;
     for (uint32_t i = 1; i <= COUNT; i++) {
@@ -268,7 +268,7 @@ Test(outgoing, large_messages_take_turns)
 Test(outgoing, a_stream_of_many_small_messages_does_not_hold_up_another)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 0, 100000, &ready);
     send(&outgoing, 1, 3, 0, 64 << 20, &ready);
@@ -325,7 +325,7 @@ static void assert_arrival(struct kv_outgoing *outgoing, struct kv_buffer *ready
 Test(outgoing, a_small_message_waits_behind_a_large_one_of_the_same_pair)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 1, 200000, &ready);
     cr_assert_eq(kv_outgoing_small_length(&outgoing), 0);
@@ -341,7 +341,7 @@ Test(outgoing, a_small_message_waits_behind_a_large_one_of_the_same_pair)
 Test(outgoing, a_large_message_waits_behind_a_large_one_of_the_same_pair)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 1, 300000, &ready);
     send(&outgoing, 1, 2, 2, 70000, &ready);
@@ -353,7 +353,7 @@ Test(outgoing, a_large_message_waits_behind_a_large_one_of_the_same_pair)
 Test(outgoing, a_message_to_an_alias_keeps_its_place_among_those_to_the_pid)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     struct kv_buffer payload = binary(1, 200000);
     struct kv_signal signal = message(1, 2, &payload);
@@ -380,7 +380,7 @@ static void send_name(struct kv_outgoing *outgoing, uint32_t from, uint32_t numb
 Test(outgoing, a_message_to_a_name_waits_for_all_streams_of_its_sender)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     send(&outgoing, 1, 2, 1, 200000, &ready);
     send(&outgoing, 1, 3, 2, 300000, &ready);
@@ -393,7 +393,7 @@ Test(outgoing, a_message_to_a_name_waits_for_all_streams_of_its_sender)
 Test(outgoing, what_follows_a_large_message_to_a_name_waits_behind_it)
 {
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_buffer ready = KV_BUFFER_INIT;
     send_name(&outgoing, 1, 1, 200000, &ready);
     send(&outgoing, 1, 2, 2, 100, &ready);
@@ -509,7 +509,7 @@ static void run_program(uint64_t seed)
     const struct kv_fragment_limits limits = {
         .term = KV_TERM_LIMITS_DEFAULT, .message = SIZE_MAX, .pending = SIZE_MAX};
     struct world world = {.random = seed};
-    kv_outgoing_init(&world.outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&world.outgoing, KV_DFLAGS_OFFERED, &KEY);
     kv_fragments_init(&world.fragments, &limits, &KEY);
     while (world.arrived < SIGNALS) {
         if (world.count < SIGNALS && next_random(&world, 3) != 0) {
@@ -546,7 +546,7 @@ Test(outgoing, what_waits_is_dropped_with_the_connection)
     const struct kv_outgoing nothing = {0};
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct world world = {.random = seed, .outgoing = nothing};
-        kv_outgoing_init(&world.outgoing, KV_DFLAGS_OFFERED, &KEY);
+        init_outgoing(&world.outgoing, KV_DFLAGS_OFFERED, &KEY);
         while (world.count < SIGNALS) {
             send_any(&world);
         }

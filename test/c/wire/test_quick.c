@@ -1,4 +1,5 @@
 /* The short cut for messages says what the general codec says. */
+#include "wire/control.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
 #include "wire/quick.h"
@@ -21,7 +22,7 @@ static void assert_same(struct kv_bytes frame, const char *name)
     int quick_opcode = -2;
     int opcode = -2;
     struct kv_bytes copy = exact_copy(frame);
-    int error = kv_control_decode_any(copy, KV_DFLAG_FRAGMENTS, &LIMITS, peer(), &general, &opcode);
+    int error = kv_control_decode(copy, KV_DFLAG_FRAGMENTS, &LIMITS, peer(), &general, &opcode);
     if (kv_quick_decode(copy, &LIMITS, peer(), &quick, &quick_opcode)) {
         cr_assert_eq(error, KV_OK, "%s: taken, but wrong (%d)", name, error);
         cr_assert_eq(quick_opcode, opcode, "%s", name);
@@ -94,10 +95,13 @@ Test(quick, what_it_writes_is_what_the_general_encoder_writes)
         for (size_t set = 0; set < sizeof flags / sizeof *flags; set++) {
             struct kv_buffer quick = KV_BUFFER_INIT;
             struct kv_buffer general = KV_BUFFER_INIT;
-            kv_control_encode(&CONTROL_MESSAGES[i].signal, flags[set], &quick);
-            kv_control_encode_any(&CONTROL_MESSAGES[i].signal, flags[set], &general);
-            cr_assert(kv_bytes_equal(kv_buffer_bytes(&quick), kv_buffer_bytes(&general)),
-                      "%s with %#llx", CONTROL_MESSAGES[i].name, (unsigned long long)flags[set]);
+            const struct kv_signal *signal = &CONTROL_MESSAGES[i].signal;
+            kv_control_encode(signal, flags[set], &general);
+            if (kv_quick_encode(signal, flags[set], kv_signal_payload_length(signal), &quick)) {
+                cr_assert(kv_bytes_equal(kv_buffer_bytes(&quick), kv_buffer_bytes(&general)),
+                          "%s with %#llx", CONTROL_MESSAGES[i].name,
+                          (unsigned long long)flags[set]);
+            }
             kv_buffer_free(&quick);
             kv_buffer_free(&general);
         }
@@ -113,8 +117,8 @@ Test(quick, a_message_of_several_parts_is_one_frame)
                                .payload_parts = 3};
     struct kv_buffer quick = KV_BUFFER_INIT;
     struct kv_buffer general = KV_BUFFER_INIT;
-    cr_assert(kv_quick_encode(&signal, KV_DFLAGS_OFFERED, &quick));
-    kv_control_encode_any(&signal, KV_DFLAGS_OFFERED, &general);
+    cr_assert(kv_quick_encode(&signal, KV_DFLAGS_OFFERED, 5, &quick));
+    kv_control_encode(&signal, KV_DFLAGS_OFFERED, &general);
     cr_assert(kv_bytes_equal(kv_buffer_bytes(&quick), kv_buffer_bytes(&general)));
     kv_buffer_free(&quick);
     kv_buffer_free(&general);

@@ -79,7 +79,7 @@ static struct kv_buffer copied(void)
     struct kv_pinned bytes = pinned();
     struct kv_signal signal = answer(&bytes);
     signal.pinned = NULL;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     cr_assert(kv_outgoing_signal(&outgoing, &signal, &ready));
     kv_outgoing_fill(&outgoing, SIZE_MAX, &ready, NULL);
     kv_outgoing_free(&outgoing);
@@ -95,7 +95,7 @@ Test(slices, what_is_pinned_leaves_as_a_copy_would_and_is_released_with_the_last
     struct kv_slices slices = {.count = 0};
     struct kv_pinned bytes = pinned();
     struct kv_signal signal = answer(&bytes);
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     cr_assert(kv_outgoing_signal(&outgoing, &signal, &ready));
     cr_assert_null(bytes.release, "taken over");
     cr_assert_geq(kv_outgoing_length(&outgoing), VALUE_SIZE);
@@ -125,7 +125,7 @@ Test(slices, a_small_frame_stays_behind_the_slices_that_were_there)
     struct kv_slices slices = {.count = 0};
     struct kv_pinned bytes = pinned();
     struct kv_signal signal = answer(&bytes);
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     cr_assert(kv_outgoing_signal(&outgoing, &signal, &ready));
     kv_outgoing_fill(&outgoing, SIZE_MAX, &ready, &slices);
     kv_buffer_u32(&ready, 0);
@@ -151,7 +151,7 @@ Test(slices, a_connection_that_is_lost_releases_what_has_left_in_part)
     struct kv_slices slices = {.count = 0};
     struct kv_pinned bytes = pinned();
     struct kv_signal signal = answer(&bytes);
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     cr_assert(kv_outgoing_signal(&outgoing, &signal, &ready));
     kv_outgoing_fill(&outgoing, 1, &ready, &slices);
     cr_assert_eq(slices.count, 1);
@@ -168,7 +168,7 @@ Test(slices, no_more_slices_than_there_is_room_for_are_made_at_once)
     struct kv_buffer ready = KV_BUFFER_INIT;
     struct kv_slices slices = {.count = 0};
     struct kv_pinned many[8];
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_pinned one = pinned();
     for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
         many[i] = one;
@@ -222,7 +222,7 @@ Test(slices, the_same_pinned_bytes_count_once_however_many_messages_end_with_the
 {
     static struct kv_pinned reasons[MANY];
     struct kv_outgoing outgoing;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_pinned one = pinned();
     for (unsigned i = 0; i < MANY; i++) {
         reasons[i] = one;
@@ -245,7 +245,7 @@ Test(slices, equal_reasons_of_several_processes_count_once_when_they_are_shared)
         reasons[i].bytes.data = copies[i % 2];
         reasons[i].shared = true;
     }
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     cr_assert_lt(send_downs(&outgoing, 2, reasons), VALUE_SIZE + 2 * OWN_MOST);
     copies[1][VALUE_SIZE - 1]++; /* it is released: another reason lies there */
     reasons[2].bytes.data = copies[1];
@@ -260,7 +260,7 @@ Test(slices, other_bytes_count_for_themselves)
     struct kv_outgoing outgoing;
     struct kv_pinned reasons[3] = {pinned(), pinned(), pinned()};
     reasons[1].bytes.data = other;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     cr_assert_gt(send_downs(&outgoing, 3, reasons), 3 * VALUE_SIZE);
     kv_outgoing_free(&outgoing);
     cr_assert_eq(released, 3);
@@ -279,7 +279,7 @@ Test(slices, a_small_payload_that_is_shared_is_one_fragment)
     reason.release = release_small;
     reason.bytes.length = SMALL;
     reason.shared = true;
-    kv_outgoing_init(&outgoing, KV_DFLAGS_OFFERED, &KEY);
+    init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     struct kv_signal signal = down(1, &reason);
     cr_assert(kv_outgoing_signal(&outgoing, &signal, &ready));
     kv_outgoing_fill(&outgoing, SIZE_MAX, &ready, &slices);
@@ -307,7 +307,7 @@ Test(slices, what_is_copied_or_dropped_stays_with_who_sent_it)
         struct kv_buffer ready = KV_BUFFER_INIT;
         struct kv_pinned bytes = pinned();
         struct kv_signal signal = answer(&bytes);
-        kv_outgoing_init(&outgoing, flags[i], &KEY);
+        init_outgoing(&outgoing, flags[i], &KEY);
         (void)kv_outgoing_signal(&outgoing, &signal, &ready);
         cr_assert_eq(released, 0);
         kv_pinned_release(&bytes);

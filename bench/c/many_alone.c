@@ -141,7 +141,8 @@ static void spawn_bucket(struct bench *bench)
         .payload = {kv_buffer_bytes(&arguments)},
         .payload_parts = 1,
     };
-    if (kv_runtime_receive(bench->runtime, bench->peer, &request) != KV_OK ||
+    const struct kv_incoming incoming = {.signal = request};
+    if (kv_runtime_receive(bench->runtime, bench->peer, &incoming) != KV_OK ||
         bench->bucket.id == 0) {
         FAIL("no bucket");
     }
@@ -206,10 +207,10 @@ static void make_entries(const struct bench *bench, struct kv_buffer *terms, siz
 
 static void answer(struct bench *bench, struct kv_bytes frame)
 {
-    struct kv_signal signal;
+    struct kv_incoming incoming;
     int opcode = 0;
-    if (kv_codec_decode(&bench->codec, frame, &signal, &opcode) != KV_OK ||
-        kv_runtime_receive(bench->runtime, bench->peer, &signal) != KV_OK) {
+    if (kv_codec_decode(&bench->codec, frame, &incoming, &opcode) != KV_OK ||
+        kv_runtime_receive(bench->runtime, bench->peer, &incoming) != KV_OK) {
         FAIL("a request that the node does not understand");
     }
     bench->sum += bench->output.length;

@@ -42,17 +42,18 @@ static struct kv_term_limits term_limits(const struct kv_options *options)
 
 static int take_message(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
 {
-    struct kv_signal signal;
-    int error = kv_codec_decode(&connection->codec, frame, &signal, opcode);
+    struct kv_incoming incoming;
+    const struct kv_signal *signal = &incoming.signal;
+    int error = kv_codec_decode(&connection->codec, frame, &incoming, opcode);
     if (error != KV_OK) {
         return error;
     }
-    if (signal.kind == KV_SIGNAL_MESSAGE || signal.kind == KV_SIGNAL_MESSAGE_NAME) {
-        kv_pace_saw(&connection->owner->pace, signal.from.id ^ signal.from.creation,
+    if (signal->kind == KV_SIGNAL_MESSAGE || signal->kind == KV_SIGNAL_MESSAGE_NAME) {
+        kv_pace_saw(&connection->owner->pace, signal->from.id ^ signal->from.creation,
                     connection->local_socket);
         connection->turn_messages++;
     }
-    return kv_runtime_receive(connection->owner->node->runtime, connection->peer, &signal);
+    return kv_runtime_receive(connection->owner->node->runtime, connection->peer, &incoming);
 }
 
 /* The first `length` bytes of it are there, or fewer of a message that is refused for `why`. */

@@ -119,7 +119,7 @@ static int act(struct kv_peer *peer, const struct kv_signal *signal, struct kv_b
     struct kv_signal acting = *signal;
     acting.payload[0] = why;
     acting.payload_parts = 1;
-    return kv_signal_handle(peer, &acting);
+    return kv_signal_handle(peer, &acting, KV_CALL_UNKNOWN);
 }
 
 static int refuse(struct kv_peer *peer, const struct kv_signal *signal, struct kv_bytes why,
@@ -141,7 +141,7 @@ static int refuse(struct kv_peer *peer, const struct kv_signal *signal, struct k
         kv_spawn_refuse(peer, signal, "system_limit");
         return KV_OK;
     default: /* identifiers only, of which nothing was left out */
-        return kv_signal_handle(peer, signal);
+        return kv_signal_handle(peer, signal, KV_CALL_UNKNOWN);
     }
 }
 

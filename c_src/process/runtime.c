@@ -159,11 +159,11 @@ struct kv_buffer *kv_process_scratch(struct kv_process *self)
  */
 
 static void deliver(struct kv_runtime *runtime, struct kv_process *process,
-                    const struct kv_signal *signal)
+                    const struct kv_signal *signal, enum kv_call_shape shape)
 {
     runtime->latest = process; /* before the message, which may end it */
     if (process != NULL) {
-        kv_server_message(process, signal);
+        kv_server_message(process, signal, shape);
     } else {
         kv_server_undelivered(runtime, signal);
     }
@@ -177,15 +177,15 @@ static void lead(struct kv_process *process, const struct kv_signal *signal)
     }
 }
 
-int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal)
+int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal, enum kv_call_shape shape)
 {
     struct kv_runtime *runtime = peer->runtime;
     switch (signal->kind) {
     case KV_SIGNAL_MESSAGE:
-        deliver(runtime, kv_process_find(runtime, &signal->to), signal);
+        deliver(runtime, kv_process_find(runtime, &signal->to), signal, shape);
         break;
     case KV_SIGNAL_MESSAGE_NAME:
-        deliver(runtime, kv_process_named(runtime, signal->name), signal);
+        deliver(runtime, kv_process_named(runtime, signal->name), signal, shape);
         break;
     case KV_SIGNAL_LINK:
         kv_link_received(peer, signal);
@@ -229,16 +229,16 @@ void kv_signals_deliver(struct kv_runtime *runtime)
     while (!kv_list_is_empty(&runtime->signals)) {
         struct kv_kept *kept = KV_LIST_OF(runtime->signals.next, struct kv_kept, link);
         kv_list_remove(&kept->link);
-        (void)kv_signal_handle(&runtime->local, &kept->signal);
+        (void)kv_signal_handle(&runtime->local, &kept->signal, KV_CALL_UNKNOWN);
         kv_kept_free(kept);
     }
 }
 
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
-                       const struct kv_signal *signal)
+                       const struct kv_incoming *incoming)
 {
     runtime->speaking = peer;
-    int error = kv_signal_handle(peer, signal);
+    int error = kv_signal_handle(peer, &incoming->signal, incoming->call);
     if (!kv_list_is_empty(&runtime->signals)) {
         kv_signals_deliver(runtime);
     }

@@ -8,6 +8,7 @@
 
 #include "base/siphash.h"
 #include "process/inspect.h"
+#include "term/call_shape.h"
 
 #include <kv/log.h>
 #include <kv/process.h>
@@ -98,7 +99,7 @@ void kv_runtime_vm_expired(struct kv_runtime *runtime);
 
 /* Handles one signal of a peer. KV_OK, or KV_EPROTOCOL when the connection must be closed. */
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
-                       const struct kv_signal *signal);
+                       const struct kv_incoming *incoming);
 
 /* Why a message is not taken though the connection goes on. */
 struct kv_refusal {

@@ -219,7 +219,8 @@ bool kv_shared_ends(const struct kv_shared *shared, const struct kv_signal *sign
 void kv_shared_pin(struct kv_shared *shared, struct kv_pinned *pinned);
 
 /* Handles a signal of a peer, but for those to our own processes that follow from it. */
-int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal);
+int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal,
+                     enum kv_call_shape shape);
 /* Handles those. */
 void kv_signals_deliver(struct kv_runtime *runtime);
 
@@ -303,7 +304,8 @@ struct kv_offer *kv_offer_of(const struct kv_runtime *runtime,
  */
 
 /* Hands a message to a process; the process may be gone when it returns. */
-void kv_server_message(struct kv_process *process, const struct kv_signal *signal);
+void kv_server_message(struct kv_process *process, const struct kv_signal *signal,
+                       enum kv_call_shape shape);
 void kv_server_drop_kept(struct kv_process *process);
 /* Tells those whose calls were kept that the process ends. */
 void kv_server_abandon_kept(struct kv_process *process, struct kv_bytes reason);

@@ -117,7 +117,6 @@ static void begin_answer(const struct kv_from *from, struct kv_signal *signal)
     signal->payload[0] = kv_bytes(pair, sizeof pair);
     signal->payload[1] = from->tag;
     signal->payload_parts = 2;
-    signal->request_at = 0;
     signal->pinned = NULL;
 }
 
@@ -263,11 +262,11 @@ static bool is_cast(struct kv_bytes message, struct kv_bytes *request)
 /* Behind the tag of a reference, which has at most 255 words. What is known to be of the sender's
  * node borrows its name from where all do that are: whoever compares it sees that it is the same.
  */
-static const uint8_t *usual_ref(const struct kv_signal *signal, const uint8_t *at,
-                                struct kv_ref *ref)
+static const uint8_t *usual_ref(const struct kv_signal *signal, enum kv_call_shape shape,
+                                const uint8_t *at, struct kv_ref *ref)
 {
     ref->count = at[1];
-    ref->node = signal->request_at > 0 ? signal->from.node : kv_bytes(at + 4, at[3]);
+    ref->node = shape != KV_CALL_UNKNOWN ? signal->from.node : kv_bytes(at + 4, at[3]);
     at += 4 + at[3];
     ref->creation = kv_get32(at);
     at += 4;
@@ -282,29 +281,26 @@ static bool begins(const uint8_t *at, const uint8_t *end, const char *with, size
     return (size_t)(end - at) > length && kv_same(at, (const uint8_t *)with, length);
 }
 
-/* Of what the decoder knows to be a call (request_at) it is only to be seen which. */
-static bool is_head(const struct kv_signal *signal, const char *head, size_t length)
+/* A message of which the decoder knows the shape needs no look at its bytes. */
+static bool is_head(struct kv_bytes message, enum kv_call_shape shape, enum kv_call_shape wanted,
+                    const char *head, size_t length)
 {
-    enum { NAME_LENGTH_AT = 3 };
-    struct kv_bytes message = signal->payload[0];
-    if (signal->request_at > 0) {
-        return message.data[NAME_LENGTH_AT] == (uint8_t)head[NAME_LENGTH_AT];
-    }
-    return begins(message.data, message.data + message.length, head, length);
+    return shape == KV_CALL_UNKNOWN
+               ? begins(message.data, message.data + message.length, head, length)
+               : shape == wanted;
 }
 
 /* {'$gen_call', {Pid, [alias | Ref]}, Request} */
-static bool usual_call(const struct kv_signal *signal, struct kv_from *from,
-                       struct kv_bytes *request)
+static bool usual_call(const struct kv_signal *signal, enum kv_call_shape shape,
+                       struct kv_from *from, struct kv_bytes *request)
 {
-    static const char head[] = "\x68\x03\x77\x09$gen_call\x68\x02\x58\x77";
-    static const char alias[] = "\x6c\0\0\0\x01\x77\x05"
-                                "alias\x5a\0";
+    static const char head[] = KV_GEN_CALL_HEAD "\x58\x77";
+    static const char alias[] = KV_GEN_CALL_ALIAS "\x5a\0";
     enum { HEAD = sizeof head - 1, FROM = HEAD - 4, ALIAS = sizeof alias - 1 };
     struct kv_bytes message = signal->payload[0];
     const uint8_t *at = message.data;
     const uint8_t *end = at + message.length;
-    if (!is_head(signal, head, HEAD)) {
+    if (!is_head(message, shape, KV_CALL_GEN, head, HEAD)) {
         return false;
     }
     at += HEAD;
@@ -314,11 +310,11 @@ static bool usual_call(const struct kv_signal *signal, struct kv_from *from,
     from->pid.serial = kv_get32(at + 4);
     from->pid.creation = kv_get32(at + 8);
     from->tag.data = at += 12;
-    if (signal->request_at == 0 &&
+    if (shape == KV_CALL_UNKNOWN &&
         (!begins(at, end, alias, ALIAS) || at[ALIAS + 1] != KV_TAG_SMALL_ATOM_UTF8)) {
         return false;
     }
-    at = usual_ref(signal, at + ALIAS - 1, &from->ref);
+    at = usual_ref(signal, shape, at + ALIAS - 1, &from->ref);
     from->tag.length = (size_t)(at - from->tag.data);
     from->bytes = kv_bytes(message.data + FROM, (size_t)(at - message.data) - FROM);
     from->alias = true;
@@ -328,18 +324,19 @@ static bool usual_call(const struct kv_signal *signal, struct kv_from *from,
 }
 
 /* {'$kv_call', Alias, Request} */
-static bool usual_kv_call(const struct kv_signal *signal, struct kv_from *from,
-                          struct kv_bytes *request)
+static bool usual_kv_call(const struct kv_signal *signal, enum kv_call_shape shape,
+                          struct kv_from *from, struct kv_bytes *request)
 {
-    static const char head[] = "\x68\x03\x77\x08$kv_call\x5a\0";
+    static const char head[] = KV_KV_CALL_HEAD "\x5a\0";
     enum { HEAD = sizeof head - 1, TAG = HEAD - 2 };
     struct kv_bytes message = signal->payload[0];
     const uint8_t *at = message.data;
     const uint8_t *end = at + message.length;
-    if (!is_head(signal, head, HEAD) || at[HEAD + 1] != KV_TAG_SMALL_ATOM_UTF8) {
+    if (!is_head(message, shape, KV_CALL_KV, head, HEAD) ||
+        at[HEAD + 1] != KV_TAG_SMALL_ATOM_UTF8) {
         return false;
     }
-    at = usual_ref(signal, at + HEAD - 1, &from->ref);
+    at = usual_ref(signal, shape, at + HEAD - 1, &from->ref);
     from->pid = (struct kv_pid){.node = from->ref.node, .creation = from->ref.creation};
     from->tag = kv_bytes(message.data + TAG, (size_t)(at - message.data) - TAG);
     from->bytes = from->tag;
@@ -554,14 +551,16 @@ void kv_server_undelivered(struct kv_runtime *runtime, const struct kv_signal *s
     }
 }
 
-void kv_server_message(struct kv_process *process, const struct kv_signal *signal)
+void kv_server_message(struct kv_process *process, const struct kv_signal *signal,
+                       enum kv_call_shape shape)
 {
     struct kv_bytes message = signal->payload[0];
     struct kv_from from;
     struct kv_bytes request;
     if (process->holding) {
         hold(process, message);
-    } else if (usual_call(signal, &from, &request) || usual_kv_call(signal, &from, &request)) {
+    } else if (usual_call(signal, shape, &from, &request) ||
+               usual_kv_call(signal, shape, &from, &request)) {
         call(process, message, &from, request);
     } else if (is_request(message, "system", &from, &request)) {
         kv_system_message(process, &from, request);

@@ -12,13 +12,15 @@ void kv_codec_init(struct kv_codec *codec, uint64_t flags, const struct kv_term_
     kv_shapes_init(&codec->shapes, flags, self, peer);
 }
 
-int kv_codec_decode(const struct kv_codec *codec, struct kv_bytes frame, struct kv_signal *signal,
-                    int *opcode)
+int kv_codec_decode(const struct kv_codec *codec, struct kv_bytes frame,
+                    struct kv_incoming *incoming, int *opcode)
 {
+    struct kv_signal *signal = &incoming->signal;
     struct kv_bytes peer = codec->shapes.peer;
-    if (kv_shapes_decode(&codec->shapes, frame, &codec->limits, signal, opcode)) {
+    if (kv_shapes_decode(&codec->shapes, frame, &codec->limits, incoming, opcode)) {
         return KV_OK;
     }
+    incoming->call = KV_CALL_UNKNOWN;
     if ((codec->flags & KV_DFLAG_FRAGMENTS) != 0 &&
         kv_quick_decode(frame, &codec->limits, peer, signal, opcode)) {
         return KV_OK;

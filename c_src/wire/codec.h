@@ -27,8 +27,8 @@ void kv_codec_init(struct kv_codec *codec, uint64_t flags, const struct kv_term_
 
 /* Turns the content of one frame into a signal that borrows from the frame and from the codec.
  * Results and conditions are those of kv_control_decode(). */
-int kv_codec_decode(const struct kv_codec *codec, struct kv_bytes frame, struct kv_signal *signal,
-                    int *opcode);
+int kv_codec_decode(const struct kv_codec *codec, struct kv_bytes frame,
+                    struct kv_incoming *incoming, int *opcode);
 
 /* Reads the beginning of a refused message: kv_control_decode_refused(). */
 int kv_codec_decode_refused(const struct kv_codec *codec, struct kv_bytes head, bool cut,

@@ -107,7 +107,6 @@ bool kv_quick_decode(struct kv_bytes frame, const struct kv_term_limits *limits,
     *opcode = at[6];
     signal->by_name = false;
     signal->name = kv_bytes(NULL, 0);
-    signal->request_at = 0;
     at = *opcode == KV_DOP_SEND ? take_nobody(at + START, end, &signal->from)
                                 : take_peer_pid(at + START, end, &peer, &signal->from);
     at = at == NULL ? NULL : take_pid(at, end, &signal->to);

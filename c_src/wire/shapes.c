@@ -102,14 +102,13 @@ static void put_calls(struct kv_shapes *shapes)
     (void)put_pid(shape, shapes->self);
     shapes->payload = shape->length;
     shapes->kv_call = *shape;
-    PUT_TEXT(shape, "\x68\x03\x77\x09$gen_call\x68\x02");
+    PUT_TEXT(shape, KV_GEN_CALL_HEAD);
     (void)put_pid(shape, shapes->peer);
-    PUT_TEXT(shape, "\x6c\0\0\0\x01\x77\x05"
-                    "alias");
+    PUT_TEXT(shape, KV_GEN_CALL_ALIAS);
     (void)put_ref(shape, shapes->peer);
 
     shape = &shapes->kv_call;
-    PUT_TEXT(shape, "\x68\x03\x77\x08$kv_call");
+    PUT_TEXT(shape, KV_KV_CALL_HEAD);
     (void)put_ref(shape, shapes->peer);
 }
 
@@ -227,8 +226,9 @@ static inline bool take_monitor(const struct kv_shapes *shapes, struct kv_bytes 
 
 /* Only the request is still to be validated. */
 static inline bool take_call(const struct kv_shapes *shapes, struct kv_bytes frame,
-                             const struct kv_term_limits *limits, struct kv_signal *signal)
+                             const struct kv_term_limits *limits, struct kv_incoming *incoming)
 {
+    struct kv_signal *signal = &incoming->signal;
     if (shapes->payload == 0 || frame.length <= shapes->payload + NAME_LENGTH_AT) {
         return false;
     }
@@ -243,7 +243,7 @@ static inline bool take_call(const struct kv_shapes *shapes, struct kv_bytes fra
     signal->kind = KV_SIGNAL_MESSAGE;
     signal->payload[0] = kv_bytes(message, length);
     signal->payload_parts = 1;
-    signal->request_at = shape->length - shapes->payload;
+    incoming->call = gen_call ? KV_CALL_GEN : KV_CALL_KV;
 
     struct kv_term_limits rest = *limits;
     size_t taken = 0;
@@ -254,19 +254,20 @@ static inline bool take_call(const struct kv_shapes *shapes, struct kv_bytes fra
 }
 
 bool kv_shapes_decode(const struct kv_shapes *shapes, struct kv_bytes frame,
-                      const struct kv_term_limits *limits, struct kv_signal *signal, int *opcode)
+                      const struct kv_term_limits *limits, struct kv_incoming *incoming,
+                      int *opcode)
 {
     if (frame.length <= OPCODE_AT || frame.length > limits->size || limits->depth <= CALL_DEPTH) {
         return false;
     }
     *opcode = frame.data[OPCODE_AT];
-    signal->request_at = 0;
+    incoming->call = KV_CALL_UNKNOWN;
     switch (*opcode) {
     case KV_DOP_MONITOR_P:
     case KV_DOP_DEMONITOR_P:
-        return take_monitor(shapes, frame, signal);
+        return take_monitor(shapes, frame, &incoming->signal);
     case KV_DOP_SEND_SENDER:
-        return take_call(shapes, frame, limits, signal);
+        return take_call(shapes, frame, limits, incoming);
     default:
         return false;
     }

@@ -8,7 +8,8 @@
 #ifndef KV_SHAPES_H
 #define KV_SHAPES_H
 
-#include <kv/signal.h>
+#include "term/call_shape.h"
+
 #include <kv/term.h>
 
 enum {
@@ -54,10 +55,11 @@ void kv_shapes_init(struct kv_shapes *shapes, uint64_t flags, struct kv_bytes se
 
 /* Reads MONITOR_P and DEMONITOR_P on one of our processes, and a SEND_SENDER that is a call of one
  * by a process of the peer, from a frame of a connection with KV_DFLAG_FRAGMENTS, under the rules
- * of kv_control_decode(). False: it is something else, or there is something wrong with it; signal
- * and opcode are garbage then. O(length). */
+ * of kv_control_decode(). False: it is something else, or there is something wrong with it;
+ * incoming and opcode are garbage then. O(length). */
 bool kv_shapes_decode(const struct kv_shapes *shapes, struct kv_bytes frame,
-                      const struct kv_term_limits *limits, struct kv_signal *signal, int *opcode);
+                      const struct kv_term_limits *limits, struct kv_incoming *incoming,
+                      int *opcode);
 
 /* Appends the frame of a message from one of our processes to an alias of a process of the peer, as
  * kv_control_encode() does; `payload` is how many bytes its parts have. Only for identifiers that

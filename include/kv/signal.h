@@ -56,7 +56,7 @@ static inline void kv_pinned_release(struct kv_pinned *pinned)
 }
 
 /* Fields that a kind has no use for, by the list above, say nothing and may be anything; by_name,
- * name, payload_parts, request_at and, of outgoing ones, pinned are always set.
+ * name, payload_parts and, of outgoing ones, pinned are always set.
  *
  * All parts borrow: of an incoming signal from the frame and the name of the peer, of an outgoing
  * one from the sender; they are valid while the function that was given the signal runs. */
@@ -72,10 +72,6 @@ struct kv_signal {
      * the wire. Incoming signals always have exactly one part. */
     struct kv_bytes payload[KV_SIGNAL_MAX_PARTS];
     unsigned payload_parts;
-    /* Of an incoming MESSAGE that is known to be {'$gen_call', {Pid, [alias | Ref]}, Request} or
-     * {'$kv_call', Ref, Request}, with Pid and Ref of the node that `from` is of and three words in
-     * Ref, all in the forms that a BEAM writes: where in the payload Request begins. Else 0. */
-    size_t request_at;
     /* Of an outgoing message, else NULL: the last part is pinned. Whoever carries the signal may
      * take it over (set its release to NULL) instead of a copy. */
     struct kv_pinned *pinned;

@@ -77,7 +77,7 @@ static void compare_shapes(struct kv_bytes frame, struct kv_bytes peer)
 {
     static const uint64_t flags = KV_DFLAGS_OFFERED;
     static struct kv_shapes shapes;
-    struct kv_signal known = {0};
+    struct kv_incoming known = {.call = KV_CALL_UNKNOWN};
     struct kv_signal signal = {0};
     int known_opcode = 0;
     int opcode = 0;
@@ -88,14 +88,12 @@ static void compare_shapes(struct kv_bytes frame, struct kv_bytes peer)
         return;
     }
     demand(kv_control_decode(frame, flags, &LIMITS, peer, &signal, &opcode) == KV_OK);
-    demand(known_opcode == opcode && same_signal(&known, &signal));
-    demand(known.request_at < frame.length);
-    if (known.request_at > 0) {
-        struct kv_bytes payload = known.payload[0];
-        struct kv_bytes request =
-            kv_bytes(payload.data + known.request_at, payload.length - known.request_at);
-        size_t length = 0;
-        demand(kv_term_validate(request, &LIMITS, &length) == KV_OK && length == request.length);
+    demand(known_opcode == opcode && same_signal(&known.signal, &signal));
+    if (known.call != KV_CALL_UNKNOWN) {
+        struct kv_reader reader = kv_reader(known.signal.payload[0]);
+        demand(kv_read_tuple_of(&reader, 3) == KV_OK);
+        demand(kv_read_this_atom(&reader, known.call == KV_CALL_GEN ? "$gen_call" : "$kv_call") ==
+               KV_OK);
     }
 }
 

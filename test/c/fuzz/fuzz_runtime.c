@@ -394,7 +394,8 @@ static void step(struct world *world)
     if (choice >= 230) {
         refuse(world, world->peers[peer], &signal);
     } else {
-        (void)kv_runtime_receive(world->runtime, world->peers[peer], &signal);
+        const struct kv_incoming incoming = {.signal = signal};
+        (void)kv_runtime_receive(world->runtime, world->peers[peer], &incoming);
     }
 }
 

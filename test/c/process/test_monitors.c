@@ -113,7 +113,8 @@ Test(monitors, a_reference_that_is_in_use_is_refused)
     struct kv_signal monitor = {
         .kind = KV_SIGNAL_MONITOR, .from = pid_a(1), .to = probe, .ref = ref_a(1)};
     feed(f, f->a, &monitor);
-    cr_assert_eq(kv_runtime_receive(f->runtime, f->a, &monitor), KV_EPROTOCOL);
+    const struct kv_incoming again = {.signal = monitor};
+    cr_assert_eq(kv_runtime_receive(f->runtime, f->a, &again), KV_EPROTOCOL);
 }
 
 Test(monitors, references_of_five_words_are_kept_whole)

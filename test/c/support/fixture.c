@@ -266,7 +266,8 @@ struct kv_bytes payload_of(const struct sent *sent)
 
 void feed(struct fixture *fixture, struct kv_peer *peer, const struct kv_signal *signal)
 {
-    cr_assert_eq(kv_runtime_receive(fixture->runtime, peer, signal), KV_OK);
+    const struct kv_incoming incoming = {.signal = *signal};
+    cr_assert_eq(kv_runtime_receive(fixture->runtime, peer, &incoming), KV_OK);
     while (!fixture->stepwise && kv_runtime_step(fixture->runtime)) {
     }
 }

@@ -49,17 +49,17 @@ Test(codec, every_frame_becomes_the_signal_of_the_general_decoder)
             struct kv_buffer written = encode(&codec, &CONTROL_MESSAGES[i].signal);
             struct kv_bytes frame =
                 kv_bytes(written.data + KV_FRAME_HEADER, written.length - KV_FRAME_HEADER);
-            struct kv_signal signal = {0};
+            struct kv_incoming incoming = {.call = KV_CALL_UNKNOWN};
             struct kv_signal general = {0};
             int opcode = -2;
             int general_opcode = -2;
-            int error = kv_codec_decode(&codec, frame, &signal, &opcode);
+            int error = kv_codec_decode(&codec, frame, &incoming, &opcode);
             cr_assert_eq(error,
                          kv_control_decode(frame, FLAGS[set], &codec.limits, kv_bytes_text("q@vm"),
                                            &general, &general_opcode));
             cr_assert_eq(opcode, general_opcode, "%s", CONTROL_MESSAGES[i].name);
             if (error == KV_OK) {
-                assert_signal(&signal, &general, CONTROL_MESSAGES[i].name);
+                assert_signal(&incoming.signal, &general, CONTROL_MESSAGES[i].name);
             }
             kv_buffer_free(&written);
         }
@@ -79,12 +79,12 @@ Test(codec, a_signal_without_a_form_for_the_peer_leaves_the_buffer_as_it_is)
 Test(codec, a_frame_without_its_beginning_is_refused_as_the_general_decoder_refuses_it)
 {
     const struct kv_codec codec = codec_with(KV_DFLAGS_OFFERED);
-    struct kv_signal signal = {0};
+    struct kv_incoming incoming;
     int opcode = 0;
     bool known = true;
     struct kv_bytes none = kv_bytes(NULL, 0);
-    cr_assert_eq(kv_codec_decode(&codec, none, &signal, &opcode), KV_EPROTOCOL);
-    cr_assert_eq(kv_codec_decode_refused(&codec, none, true, &signal, &opcode, &known),
+    cr_assert_eq(kv_codec_decode(&codec, none, &incoming, &opcode), KV_EPROTOCOL);
+    cr_assert_eq(kv_codec_decode_refused(&codec, none, true, &incoming.signal, &opcode, &known),
                  KV_EPROTOCOL);
     cr_assert_eq(opcode, -1);
     cr_assert_not(known);

@@ -35,22 +35,22 @@ static struct kv_shapes shapes_with(uint64_t flags)
 
 static const struct {
     const char *frame;
-    size_t request; /* bytes of it, if it is a call */
+    enum kv_call_shape call;
 } FRAMES[] = {
-    {MONITOR, 0},
-    {DEMONITOR, 0},
-    {GEN_CALL "68 03 77 03 676574 6d 00000001 6b 77 03 6e696c", 18},
-    {GEN_CALL "77 04 73697a65", 6},
-    {KV_CALL "68 02 77 03 676574 6c 00000001 61 01 6a", 15},
-    {KV_CALL "68 03 77 03 707574 61 01 74 00000001 61 01 6a", 17},
+    {MONITOR, KV_CALL_UNKNOWN},
+    {DEMONITOR, KV_CALL_UNKNOWN},
+    {GEN_CALL "68 03 77 03 676574 6d 00000001 6b 77 03 6e696c", KV_CALL_GEN},
+    {GEN_CALL "77 04 73697a65", KV_CALL_GEN},
+    {KV_CALL "68 02 77 03 676574 6c 00000001 61 01 6a", KV_CALL_KV},
+    {KV_CALL "68 03 77 03 707574 61 01 74 00000001 61 01 6a", KV_CALL_KV},
 };
 enum { FRAME_COUNT = sizeof FRAMES / sizeof *FRAMES };
 
 /* Decodes both ways from memory that ends with the frame, and demands the same of what is taken. */
 static bool decode(const struct kv_shapes *shapes, struct kv_bytes frame,
-                   const struct kv_term_limits *limits, size_t request)
+                   const struct kv_term_limits *limits, enum kv_call_shape call)
 {
-    struct kv_signal known = {0};
+    struct kv_incoming known = {.call = KV_CALL_UNKNOWN};
     struct kv_signal general = {0};
     int known_opcode = -2;
     int opcode = -2;
@@ -60,10 +60,10 @@ static bool decode(const struct kv_shapes *shapes, struct kv_bytes frame,
         cr_assert_eq(kv_control_decode(copy, KV_DFLAG_FRAGMENTS, limits, peer(), &general, &opcode),
                      KV_OK);
         cr_assert_eq(known_opcode, opcode);
-        assert_signal(&known, &general, "by its shape");
-        cr_assert_eq(known.request_at, request == 0 ? 0 : known.payload[0].length - request);
-        cr_assert_eq(known.from.node.data, shapes->peer.data);
-        cr_assert_eq(known.to.node.data, shapes->self.data);
+        assert_signal(&known.signal, &general, "by its shape");
+        cr_assert_eq(known.call, call);
+        cr_assert_eq(known.signal.from.node.data, shapes->peer.data);
+        cr_assert_eq(known.signal.to.node.data, shapes->self.data);
     }
     free_copy(copy);
     return taken;
@@ -74,7 +74,7 @@ Test(shapes, what_a_call_is_made_of_is_taken)
     struct kv_shapes shapes = shapes_with(KV_DFLAGS_OFFERED);
     for (size_t i = 0; i < FRAME_COUNT; i++) {
         struct kv_buffer frame = from_hex(FRAMES[i].frame);
-        cr_assert(decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, FRAMES[i].request), "%zu", i);
+        cr_assert(decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, FRAMES[i].call), "%zu", i);
         kv_buffer_free(&frame);
     }
 }
@@ -87,8 +87,8 @@ Test(shapes, of_all_control_messages_those_on_a_pid_of_ours_by_a_process_of_the_
         struct kv_buffer frame = whole_frame(message);
         bool monitors =
             (message->opcode == 19 || message->opcode == 20) && !message->signal.by_name;
-        cr_assert_eq(decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, 0), monitors, "%s",
-                     message->name);
+        cr_assert_eq(decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, KV_CALL_UNKNOWN), monitors,
+                     "%s", message->name);
         kv_buffer_free(&frame);
     }
 }
@@ -100,15 +100,15 @@ Test(shapes, every_truncation_and_every_byte_changed_in_every_way_is_what_the_ge
         struct kv_buffer frame = from_hex(FRAMES[i].frame);
         for (size_t at = 0; at < frame.length; at++) {
             uint8_t right = frame.data[at];
-            cr_assert_not(decode(&shapes, kv_bytes(frame.data, at), &LIMITS, 0));
+            cr_assert_not(decode(&shapes, kv_bytes(frame.data, at), &LIMITS, KV_CALL_UNKNOWN));
             for (unsigned byte = 0; byte <= UINT8_MAX; byte++) {
                 frame.data[at] = (uint8_t)byte;
-                (void)decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, FRAMES[i].request);
+                (void)decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, FRAMES[i].call);
             }
             frame.data[at] = right;
         }
         kv_buffer_u8(&frame, KV_TAG_NIL);
-        cr_assert_not(decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, FRAMES[i].request + 1));
+        cr_assert_not(decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, FRAMES[i].call + 1));
         kv_buffer_free(&frame);
     }
 }
@@ -125,8 +125,8 @@ Test(shapes, a_byte_that_is_no_number_must_be_as_it_was)
         bool second = at >= HEAD + 2 * PID_SIZE - NUMBERS && at < HEAD + 2 * PID_SIZE;
         bool words = at >= HEAD + 2 * PID_SIZE + REF_SIZE - WORDS;
         frame.data[at] ^= 0x80;
-        cr_assert_eq(decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, 0), first || second || words,
-                     "byte %zu", at);
+        cr_assert_eq(decode(&shapes, kv_buffer_bytes(&frame), &LIMITS, KV_CALL_UNKNOWN),
+                     first || second || words, "byte %zu", at);
         frame.data[at] ^= 0x80;
     }
     kv_buffer_free(&frame);
@@ -140,8 +140,8 @@ Test(shapes, a_call_is_held_to_the_same_limits)
         for (size_t limit = 0; limit < 2 * frame.length; limit++) {
             struct kv_term_limits size = {.size = limit, .depth = 16};
             struct kv_term_limits depth = {.size = 4096, .depth = limit};
-            (void)decode(&shapes, kv_buffer_bytes(&frame), &depth, FRAMES[i].request);
-            (void)decode(&shapes, kv_buffer_bytes(&frame), &size, FRAMES[i].request);
+            (void)decode(&shapes, kv_buffer_bytes(&frame), &depth, FRAMES[i].call);
+            (void)decode(&shapes, kv_buffer_bytes(&frame), &size, FRAMES[i].call);
         }
         kv_buffer_free(&frame);
     }
@@ -179,12 +179,12 @@ static struct kv_buffer monitor_of(struct kv_bytes ours, struct kv_bytes theirs)
 static bool takes_monitor(struct kv_bytes ours, struct kv_bytes theirs)
 {
     struct kv_shapes shapes;
-    struct kv_signal signal = {0};
+    struct kv_incoming incoming = {.call = KV_CALL_UNKNOWN};
     int opcode = 0;
     struct kv_buffer frame = monitor_of(ours, theirs);
     kv_shapes_init(&shapes, KV_DFLAGS_OFFERED, ours, theirs);
     struct kv_bytes copy = exact_copy(kv_buffer_bytes(&frame));
-    bool taken = kv_shapes_decode(&shapes, copy, &LIMITS, &signal, &opcode);
+    bool taken = kv_shapes_decode(&shapes, copy, &LIMITS, &incoming, &opcode);
     free_copy(copy);
     kv_buffer_free(&frame);
     return taken;
@@ -218,12 +218,12 @@ Test(shapes, without_fragments_or_without_names_nothing_is_taken)
     for (size_t set = 0; set < sizeof none / sizeof *none; set++) {
         for (size_t i = 0; i < FRAME_COUNT; i++) {
             struct kv_buffer frame = from_hex(FRAMES[i].frame);
-            struct kv_signal signal = {0};
+            struct kv_incoming incoming = {.call = KV_CALL_UNKNOWN};
             int opcode = 0;
             cr_assert_not(
-                kv_shapes_decode(&none[set], kv_buffer_bytes(&frame), &LIMITS, &signal, &opcode));
+                kv_shapes_decode(&none[set], kv_buffer_bytes(&frame), &LIMITS, &incoming, &opcode));
             cr_assert_not(
-                kv_shapes_decode(&none[set], kv_bytes(frame.data, 0), &LIMITS, &signal, &opcode));
+                kv_shapes_decode(&none[set], kv_bytes(frame.data, 0), &LIMITS, &incoming, &opcode));
             kv_buffer_free(&frame);
         }
     }

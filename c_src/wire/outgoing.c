@@ -20,7 +20,7 @@ struct pair {
 
 /* Pinned bytes, and how many messages to this peer end with them. */
 struct kv_payload {
-    struct kv_held *held;
+    struct kv_shared_pin *pin;
     size_t messages;
     bool shared;
 };
@@ -193,7 +193,7 @@ static bool is_large(const struct kv_outgoing *outgoing, const struct kv_signal 
 
 static struct kv_bytes tail_of(const struct message *message)
 {
-    return message->tail == NULL ? kv_bytes(NULL, 0) : kv_held_bytes(message->tail->held);
+    return message->tail == NULL ? kv_bytes(NULL, 0) : kv_shared_pin_bytes(message->tail->pin);
 }
 
 static size_t length_of(const struct message *message)
@@ -225,9 +225,9 @@ static size_t own_rest(const struct message *message)
  * in several places, such as the reason that one process after the other takes over. */
 static bool is_same(const struct kv_payload *payload, const struct kv_pinned *pinned)
 {
-    struct kv_bytes held = kv_held_bytes(payload->held);
-    return (held.data == pinned->bytes.data && held.length == pinned->bytes.length) ||
-           (payload->shared && pinned->shared && kv_bytes_equal(held, pinned->bytes));
+    struct kv_bytes bytes = kv_shared_pin_bytes(payload->pin);
+    return (bytes.data == pinned->bytes.data && bytes.length == pinned->bytes.length) ||
+           (payload->shared && pinned->shared && kv_bytes_equal(bytes, pinned->bytes));
 }
 
 /* Takes over what is pinned: once, while messages with the same come one after the other. */
@@ -240,8 +240,8 @@ static struct kv_payload *take_payload(struct kv_outgoing *outgoing, struct kv_p
         return payload;
     }
     payload = kv_alloc(sizeof(*payload));
-    *payload =
-        (struct kv_payload){.held = kv_held_take(pinned), .messages = 1, .shared = pinned->shared};
+    *payload = (struct kv_payload){
+        .pin = kv_shared_pin_take(pinned), .messages = 1, .shared = pinned->shared};
     outgoing->recent = payload;
     outgoing->length += sizeof(*payload) + pinned->bytes.length;
     return payload;
@@ -255,8 +255,8 @@ static void drop_payload(struct kv_outgoing *outgoing, struct kv_payload *payloa
     if (outgoing->recent == payload) {
         outgoing->recent = NULL;
     }
-    outgoing->length -= sizeof(*payload) + kv_held_bytes(payload->held).length;
-    kv_held_drop(payload->held);
+    outgoing->length -= sizeof(*payload) + kv_shared_pin_bytes(payload->pin).length;
+    kv_shared_pin_drop(payload->pin);
     kv_free(payload);
 }
 
@@ -344,7 +344,7 @@ static void put_part(const struct message *message, size_t part, const struct re
     if (ready->slices == NULL) {
         kv_buffer_append(ready->bytes, rest);
     } else {
-        kv_slices_add(ready->slices, ready->bytes->length, rest, message->tail->held);
+        kv_slices_add(ready->slices, ready->bytes->length, rest, message->tail->pin);
     }
 }
 

@@ -2,48 +2,49 @@
 
 #include "base/alloc.h"
 
-struct kv_held {
+struct kv_shared_pin {
     struct kv_pinned pinned;
     size_t holders;
 };
 
-struct kv_held *kv_held_take(struct kv_pinned *pinned)
+struct kv_shared_pin *kv_shared_pin_take(struct kv_pinned *pinned)
 {
-    struct kv_held *held = kv_alloc(sizeof(*held));
-    *held = (struct kv_held){.pinned = *pinned, .holders = 1};
+    struct kv_shared_pin *pin = kv_alloc(sizeof(*pin));
+    *pin = (struct kv_shared_pin){.pinned = *pinned, .holders = 1};
     pinned->release = NULL;
-    return held;
+    return pin;
 }
 
-struct kv_bytes kv_held_bytes(const struct kv_held *held)
+struct kv_bytes kv_shared_pin_bytes(const struct kv_shared_pin *pin)
 {
-    return held->pinned.bytes;
+    return pin->pinned.bytes;
 }
 
-void kv_held_keep(struct kv_held *held)
+void kv_shared_pin_keep(struct kv_shared_pin *pin)
 {
-    held->holders++;
+    pin->holders++;
 }
 
-void kv_held_drop(struct kv_held *held)
+void kv_shared_pin_drop(struct kv_shared_pin *pin)
 {
-    if (--held->holders == 0) {
-        kv_pinned_release(&held->pinned);
-        kv_free(held);
+    if (--pin->holders == 0) {
+        kv_pinned_release(&pin->pinned);
+        kv_free(pin);
     }
 }
 
-void kv_slices_add(struct kv_slices *slices, size_t at, struct kv_bytes bytes, struct kv_held *held)
+void kv_slices_add(struct kv_slices *slices, size_t at, struct kv_bytes bytes,
+                   struct kv_shared_pin *pin)
 {
-    kv_held_keep(held);
-    slices->slice[slices->count++] = (struct kv_slice){.at = at, .bytes = bytes, .held = held};
+    kv_shared_pin_keep(pin);
+    slices->slice[slices->count++] = (struct kv_slice){.at = at, .bytes = bytes, .pin = pin};
     slices->length += bytes.length;
 }
 
 void kv_slices_clear(struct kv_slices *slices)
 {
     for (unsigned i = 0; i < slices->count; i++) {
-        kv_held_drop(slices->slice[i].held);
+        kv_shared_pin_drop(slices->slice[i].pin);
     }
     slices->count = 0;
     slices->length = 0;

@@ -80,10 +80,10 @@ void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, s
 {
     answer->value.bytes = item.bytes;
     if (item.form == KV_FORM_BINARY) {
-        uint8_t *header = kv_buffer_reserve(answer->term, KV_BINARY_HEADER);
+        uint8_t *header = kv_buffer_reserve(answer->term, KV_LONG_HEADER);
         header[0] = KV_TAG_BINARY;
         kv_set32(header + 1, (uint32_t)item.bytes.length);
-        answer->term->length += KV_BINARY_HEADER;
+        answer->term->length += KV_LONG_HEADER;
     }
     if (item.bytes.length >= PINNED_MIN) {
         answer->value.owner = kv_store_of(self)->arena;

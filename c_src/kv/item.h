@@ -6,15 +6,9 @@
 #include "base/endian.h"
 #include "base/word.h"
 
+#include <kv/form.h>
 #include <kv/table.h>
 #include <kv/term.h>
-
-enum kv_form {
-    KV_FORM_TERM = 0,
-    KV_FORM_BINARY = 1, /* the bytes of a binary */
-};
-
-enum { KV_BINARY_HEADER = 5 }; /* of the term: tag and length */
 
 /* A longer binary stays a term when it is a value, so that it can be sent from where it lies. */
 enum { KV_PACKED_VALUE_MAX = 1024 };
@@ -22,9 +16,9 @@ enum { KV_PACKED_VALUE_MAX = 1024 };
 /* Returns a term as an item: a binary of up to `most` bytes as its bytes. Borrows from the term. */
 static inline struct kv_item kv_item_of(struct kv_bytes term, size_t most)
 {
-    if (term.data[0] == KV_TAG_BINARY && term.length - KV_BINARY_HEADER <= most) {
+    if (term.data[0] == KV_TAG_BINARY && term.length - KV_LONG_HEADER <= most) {
         return (struct kv_item){
-            .bytes = kv_bytes(term.data + KV_BINARY_HEADER, term.length - KV_BINARY_HEADER),
+            .bytes = kv_bytes(term.data + KV_LONG_HEADER, term.length - KV_LONG_HEADER),
             .form = KV_FORM_BINARY,
         };
     }
@@ -45,18 +39,18 @@ static inline struct kv_item kv_item_of_value(struct kv_bytes value)
 /* Returns the bytes of the term. */
 static inline size_t kv_item_size(struct kv_item item)
 {
-    return item.bytes.length + (item.form == KV_FORM_BINARY ? KV_BINARY_HEADER : 0);
+    return item.bytes.length + (item.form == KV_FORM_BINARY ? KV_LONG_HEADER : 0);
 }
 
 /* Appends the term. */
 static inline void kv_write_item(struct kv_buffer *to, struct kv_item item)
 {
     const size_t length = item.bytes.length;
-    uint8_t *at = kv_buffer_reserve(to, KV_BINARY_HEADER + length);
+    uint8_t *at = kv_buffer_reserve(to, KV_LONG_HEADER + length);
     if (item.form == KV_FORM_BINARY) {
         at[0] = KV_TAG_BINARY;
         kv_set32(at + 1, (uint32_t)length);
-        at += KV_BINARY_HEADER;
+        at += KV_LONG_HEADER;
     }
     kv_copy_any(at, item.bytes.data, length);
     to->length += kv_item_size(item);

@@ -5,8 +5,8 @@
  * size of a message bounds the number of keys. */
 #include "base/endian.h"
 #include "kv/bucket.h"
-#include "term/stride.h"
-#include "term/token.h"
+
+#include <kv/stride.h>
 
 /* ---- lists -------------------------------------------------------------------------------------
  * A list of small integers comes as a string. next_item() makes a term of each element. */

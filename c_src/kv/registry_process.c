@@ -27,7 +27,7 @@ static int names(struct kv_process *self, const struct kv_asked *asked, struct k
     const struct kv_registry *registry = kv_process_const_state(self);
     struct kv_buffer *to = answer->term;
     (void)asked;
-    if (is_too_large(registry, KV_BINARY_HEADER, to)) {
+    if (is_too_large(registry, KV_LONG_HEADER, to)) {
         return KV_ESIZE;
     }
     if (registry->live > 0) {
@@ -48,7 +48,7 @@ static void write_state(const struct kv_process *self, struct kv_buffer *to)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
     size_t pid = PID_BYTES + kv_process_pid(self).node.length;
-    if (is_too_large(registry, KV_BINARY_HEADER + pid, to)) {
+    if (is_too_large(registry, KV_LONG_HEADER + pid, to)) {
         return;
     }
     kv_write_map(to, (uint32_t)registry->live);

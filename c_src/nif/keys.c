@@ -2,8 +2,7 @@
 
 #include <math.h>
 
-/* Form and canonical bytes of keys as kv/bucket.c and term/canonical.c have them. */
-enum { FORM_TERM = 0, FORM_BINARY = 1, EXTERNAL_VERSION = 131 };
+/* Form and canonical bytes of keys as kv/item.h and term/canonical.c have them. */
 
 /* Writes into the local bytes of a key; what does not fit, or is not known here, fails. */
 struct writer {
@@ -242,7 +241,7 @@ bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
     key->more = (struct kv_buffer)KV_BUFFER_INIT;
     if (enif_inspect_binary(env, value, &contents)) {
         key->bytes = kv_bytes(contents.data, contents.size);
-        key->form = FORM_BINARY;
+        key->form = KV_FORM_BINARY;
         return contents.size <= KV_NIF_KEY_MAX;
     }
     struct writer to = {
@@ -251,7 +250,7 @@ bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
         return false;
     }
     key->bytes = kv_bytes(key->local, (size_t)(to.at - key->local));
-    key->form = FORM_TERM;
+    key->form = KV_FORM_TERM;
     return true;
 }
 
@@ -355,12 +354,12 @@ bool kv_nif_key_generic(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
         return false;
     }
     struct kv_bytes bytes = kv_bytes(encoded.data + 1, encoded.size - 1);
-    bool valid = encoded.data[0] == EXTERNAL_VERSION && bytes.length <= KV_NIF_KEY_MAX &&
+    bool valid = encoded.data[0] == KV_TERM_VERSION && bytes.length <= KV_NIF_KEY_MAX &&
                  kv_term_validate(bytes, &limits, NULL) == KV_OK;
     if (valid) {
         kv_term_canonical(bytes, zeros, &key->more);
         key->bytes = kv_buffer_bytes(&key->more);
-        key->form = FORM_TERM;
+        key->form = KV_FORM_TERM;
     }
     enif_release_binary(&encoded);
     return valid;

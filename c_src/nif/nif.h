@@ -11,6 +11,7 @@
 
 #include "store/reader.h"
 
+#include <kv/form.h>
 #include <kv/term.h>
 
 #include <erl_nif.h>

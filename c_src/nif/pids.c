@@ -8,7 +8,6 @@ enum {
     PLACES = 1024,             /* a power of two */
     WAYS = 4,                  /* neighbouring places that a pid may be in */
     PIDS_MAX = PLACES * 3 / 4, /* then a thread forgets them all */
-    EXTERNAL_VERSION = 131,
 };
 
 struct known {
@@ -144,7 +143,7 @@ static bool read_pid(ErlNifEnv *env, const struct kv_nif_arena *arena, ERL_NIF_T
     }
     struct kv_bytes bytes = kv_bytes(encoded.data + 1, encoded.size - 1);
     struct kv_reader reader = kv_reader(bytes);
-    bool is_pid = encoded.data[0] == EXTERNAL_VERSION &&
+    bool is_pid = encoded.data[0] == KV_TERM_VERSION &&
                   kv_term_validate(bytes, &limits, NULL) == KV_OK &&
                   kv_read_pid(&reader, pid) == KV_OK && pid->creation == arena->creation &&
                   kv_bytes_equal(pid->node, kv_bytes(arena->node, arena->node_length));

@@ -5,8 +5,6 @@
 
 #include <math.h>
 
-enum { FORM_TERM = 0, FORM_BINARY = 1, EXTERNAL_VERSION = 131, BINARY_HEADER = 5 };
-
 /* A slice of 1 ms is 100 percent of what a process may take before it is rescheduled; so many bytes
  * take one. */
 enum { BYTES_PER_PERCENT = 32 << 10 };
@@ -101,7 +99,7 @@ static enum kv_nif_copy decode(struct kv_nif_pids *pids, ErlNifEnv *env,
  * or the value has changed. */
 static bool is_binary(const struct kv_mapped_value *value, struct kv_bytes *contents)
 {
-    uint8_t header[BINARY_HEADER];
+    uint8_t header[KV_LONG_HEADER];
     if (value->bytes.length < sizeof header) {
         return false;
     }
@@ -131,7 +129,7 @@ static enum kv_nif_copy external(struct kv_nif_pids *pids, ErlNifEnv *env,
     if (copy == NULL) {
         return KV_NIF_LARGE;
     }
-    copy[0] = EXTERNAL_VERSION;
+    copy[0] = KV_TERM_VERSION;
     memcpy(copy + 1, value->bytes.data, value->bytes.length);
     enum kv_nif_copy result = kv_mapped_holds(value)
                                   ? decode(pids, env, arena, kv_bytes(copy, length), term)
@@ -147,9 +145,9 @@ enum kv_nif_copy kv_nif_value(struct kv_nif_pids *pids, ErlNifEnv *env,
                               ERL_NIF_TERM *term)
 {
     switch (value->form) {
-    case FORM_TERM:
+    case KV_FORM_TERM:
         return external(pids, env, arena, value, term);
-    case FORM_BINARY:
+    case KV_FORM_BINARY:
         return binary(env, value, value->bytes, term);
     default:
         return KV_NIF_UNKNOWN;

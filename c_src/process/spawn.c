@@ -79,17 +79,6 @@ static const struct kv_behaviour *offered(const struct kv_runtime *runtime,
     return NULL;
 }
 
-/* The number of elements of a proper list; a list of bytes may come as a string. */
-static uint32_t list_length(struct kv_bytes list)
-{
-    uint32_t count = 0;
-    struct kv_reader reader = kv_reader(list);
-    if (kv_read_peek(&reader) == KV_TAG_STRING) {
-        return kv_get16(list.data + 1);
-    }
-    return kv_read_list(&reader, &count) == KV_OK ? count : 0;
-}
-
 /* proc_lib:init_p/5 is called with [Parent, Ancestors, Module, Function, Args]: what it would call
  * is what is meant. */
 static void unwrap_proc_lib(struct kv_mfa *mfa, struct kv_bytes *arguments)
@@ -102,8 +91,8 @@ static void unwrap_proc_lib(struct kv_mfa *mfa, struct kv_bytes *arguments)
         kv_read_any(&reader, NULL) == KV_OK && kv_read_any(&reader, NULL) == KV_OK &&
         kv_read_atom(&reader, &inner.module) == KV_OK &&
         kv_read_atom(&reader, &inner.function) == KV_OK &&
-        kv_read_any(&reader, &inner_arguments) == KV_OK) {
-        inner.arity = list_length(inner_arguments);
+        kv_read_any(&reader, &inner_arguments) == KV_OK &&
+        kv_read_list_length(inner_arguments, &inner.arity) == KV_OK) {
         *mfa = inner;
         *arguments = inner_arguments;
     }

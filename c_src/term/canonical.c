@@ -1,3 +1,4 @@
+/* The canonical form of a term, kv_term_canonical(): equal bytes for equal terms. */
 #include "base/alloc.h"
 #include "term/leaf.h"
 #include "term/order.h"

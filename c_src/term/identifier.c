@@ -1,3 +1,4 @@
+/* Comparing pids and references: include/kv/term.h. */
 #include <kv/term.h>
 
 bool kv_pid_equal(const struct kv_pid *a, const struct kv_pid *b)

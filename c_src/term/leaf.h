@@ -1,6 +1,6 @@
 /* The canonical form of terms that hold no other term. */
-#ifndef KV_LEAF_H
-#define KV_LEAF_H
+#ifndef KV_TERM_LEAF_H
+#define KV_TERM_LEAF_H
 
 #include <kv/term.h>
 

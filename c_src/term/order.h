@@ -2,8 +2,8 @@
  * the keys only. Keys are compared by the bytes of their canonical form; a map inside a key stands
  * there as a digest (SHA-256) of its pairs in order, so that each byte of the term is compared and
  * hashed at one level only, however maps are nested. O(length * log(pairs)). */
-#ifndef KV_ORDER_H
-#define KV_ORDER_H
+#ifndef KV_TERM_ORDER_H
+#define KV_TERM_ORDER_H
 
 #include <kv/term.h>
 

@@ -1,3 +1,4 @@
+/* Reading validated terms: the kv_read_* functions of include/kv/term.h. */
 #include "base/endian.h"
 #include "term/token.h"
 
@@ -70,6 +71,23 @@ int kv_read_list(struct kv_reader *reader, uint32_t *count)
     *count = kv_get32(here(reader) + 1);
     take(reader, KV_LONG_HEADER);
     return KV_OK;
+}
+
+int kv_read_list_length(struct kv_bytes list, uint32_t *length)
+{
+    struct kv_reader reader = kv_reader(list);
+    if (kv_read_peek(&reader) == KV_TAG_STRING) {
+        *length = kv_get16(list.data + 1);
+        return KV_OK;
+    }
+    int error = kv_read_list(&reader, length);
+    if (error != KV_OK || *length == 0) {
+        return error;
+    }
+    for (uint32_t i = 0; i < *length && error == KV_OK; i++) {
+        error = kv_read_any(&reader, NULL);
+    }
+    return error == KV_OK ? kv_read_nil(&reader) : error;
 }
 
 int kv_read_map(struct kv_reader *reader, uint32_t *pairs)

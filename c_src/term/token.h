@@ -1,12 +1,11 @@
 /* The tokens of an external term that has been validated: nothing here checks a length. */
-#ifndef KV_TOKEN_H
-#define KV_TOKEN_H
+#ifndef KV_TERM_TOKEN_H
+#define KV_TERM_TOKEN_H
 
 #include <kv/term.h>
 
 /* Wire sizes that more than one file needs; OTP: erts/doc/guides/erl_ext_dist.md. */
 enum {
-    KV_LONG_HEADER = 5,      /* a tag and a 4-byte count: list, map, large tuple, binary */
     KV_FUN_HEADER = 30,      /* tag, size:4, arity:1, uniq:16, index:4, free:4 */
     KV_FUN_FREE_OFFSET = 26, /* where `free` is in it */
     KV_FLOAT_TEXT = 31,      /* bytes of the text behind KV_TAG_FLOAT */

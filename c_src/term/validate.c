@@ -2,12 +2,13 @@
  * the connection of a later reader. OTP: erts/emulator/beam/external.c, decoded_size() and
  * dec_term(); each rule below is theirs unless it says otherwise. */
 #include "term/validate.h"
+
 #include "base/alloc.h"
 #include "base/endian.h"
 #include "base/word.h"
 #include "term/order.h"
-#include "term/stride.h"
 #include "term/token.h"
+#include <kv/stride.h>
 
 enum {
     /* The index of libei is an int, and offsets are kept in 32 bits. */

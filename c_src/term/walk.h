@@ -2,8 +2,8 @@
  *
  * What a map's pairs mean to the walk is its owner's: one that only wants to know their order
  * (order.c) and one that writes them in it (canonical.c). */
-#ifndef KV_WALK_H
-#define KV_WALK_H
+#ifndef KV_TERM_WALK_H
+#define KV_TERM_WALK_H
 
 #include <kv/term.h>
 

@@ -1,3 +1,4 @@
+/* Writing terms: the kv_write_* functions of include/kv/term.h. libei does the encoding. */
 #include <kv/term.h>
 
 #include "base/endian.h"

@@ -6,8 +6,8 @@
  * reason of an exit signal. Flags of later versions, and elements behind the last, are ignored.
  * That a message is one of priority says nothing to a process here: it takes its messages as they
  * come. OTP: erts/emulator/beam/dist.h, ERTS_DOP_ALTACT_SIG_FLG_*; dist.c, erts_net_message(). */
-#ifndef KV_ALTACT_H
-#define KV_ALTACT_H
+#ifndef KV_WIRE_ALTACT_H
+#define KV_WIRE_ALTACT_H
 
 #include <kv/signal.h>
 

@@ -2,8 +2,8 @@
  *
  * OTP: erts/emulator/beam/dist.h, enum dop; dist.c, erts_net_message() for what is accepted and
  * erts_dsig_send_*() for what is sent. */
-#ifndef KV_CONTROL_H
-#define KV_CONTROL_H
+#ifndef KV_WIRE_CONTROL_H
+#define KV_WIRE_CONTROL_H
 
 #include "wire/handshake.h"
 

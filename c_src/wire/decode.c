@@ -42,29 +42,11 @@ static int read_mfa(struct kv_reader *reader, struct kv_mfa *mfa)
     return error;
 }
 
-/* The length of a proper list. A list of small integers may come as a string. */
-static int list_length(struct kv_bytes list, uint32_t *length)
-{
-    struct kv_reader reader = kv_reader(list);
-    if (kv_read_peek(&reader) == KV_TAG_STRING) {
-        *length = kv_get16(list.data + 1);
-        return KV_OK;
-    }
-    int error = kv_read_list(&reader, length);
-    if (error != KV_OK || *length == 0) {
-        return error;
-    }
-    for (uint32_t i = 0; i < *length && error == KV_OK; i++) {
-        error = kv_read_any(&reader, NULL);
-    }
-    return error == KV_OK ? kv_read_nil(&reader) : error;
-}
-
 static int read_options(struct kv_reader *reader, struct kv_bytes *options)
 {
     uint32_t length = 0;
     int error = kv_read_any(reader, options);
-    return error == KV_OK ? list_length(*options, &length) : error;
+    return error == KV_OK ? kv_read_list_length(*options, &length) : error;
 }
 
 static int read_unlink_id(struct kv_reader *reader, uint64_t *id)
@@ -212,7 +194,8 @@ static int read_control(struct kv_bytes control, struct kv_bytes peer, struct kv
 static int check_arguments(const struct kv_signal *signal)
 {
     uint32_t length = 0;
-    if (list_length(signal->payload[0], &length) != KV_OK || length != signal->spawn.arity) {
+    if (kv_read_list_length(signal->payload[0], &length) != KV_OK ||
+        length != signal->spawn.arity) {
         return KV_EPROTOCOL;
     }
     return KV_OK;

@@ -1,8 +1,8 @@
 /* The messages to and from the Erlang port mapper daemon, without a socket.
  *
  * OTP: erts/epmd/src/epmd_srv.c do_request(), lib/kernel/src/erl_epmd.erl. */
-#ifndef KV_EPMD_H
-#define KV_EPMD_H
+#ifndef KV_WIRE_EPMD_H
+#define KV_WIRE_EPMD_H
 
 #include <kv/buffer.h>
 #include <kv/bytes.h>

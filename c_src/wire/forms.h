@@ -1,7 +1,7 @@
 /* The forms of control messages: what control.c writes and decode.c reads. Nobody else includes
  * this. */
-#ifndef KV_FORMS_H
-#define KV_FORMS_H
+#ifndef KV_WIRE_FORMS_H
+#define KV_WIRE_FORMS_H
 
 #include "wire/altact.h"
 #include "wire/opcode.h"

@@ -10,8 +10,8 @@
  * that have come, never with what an id claims.
  *
  * OTP: erts/emulator/beam/dist.c, erts_net_message(), and external.c, erts_prepare_dist_ext(). */
-#ifndef KV_FRAGMENTS_H
-#define KV_FRAGMENTS_H
+#ifndef KV_WIRE_FRAGMENTS_H
+#define KV_WIRE_FRAGMENTS_H
 
 #include "base/map.h"
 #include "base/siphash.h"

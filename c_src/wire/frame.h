@@ -10,19 +10,19 @@
  * The 0 is the number of atom cache references, of which there are none since no cache is
  * negotiated. The id counts down to 1. OTP: erts/emulator/beam/external.c,
  * erts_encode_ext_dist_header_finalize() and erts_encode_ext_dist_header_fragment(). */
-#ifndef KV_FRAME_H
-#define KV_FRAME_H
+#ifndef KV_WIRE_FRAME_H
+#define KV_WIRE_FRAME_H
 
 #include "base/endian.h"
 
 #include <kv/buffer.h>
 #include <kv/bytes.h>
 #include <kv/error.h>
+#include <kv/term.h>
 
 enum {
     KV_FRAME_HEADER = 4,
     KV_FRAME_PASS_THROUGH = 112,
-    KV_TERM_VERSION = 131,
     KV_FRAME_WHOLE = 68,
     KV_FRAME_FIRST = 69,
     KV_FRAME_OTHER = 70,

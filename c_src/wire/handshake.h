@@ -14,8 +14,8 @@
  * has been sent. Silence is the owner's business: it holds one deadline over the whole handshake.
  *
  * OTP: lib/kernel/src/dist_util.erl, handshake_other_started/1 and what it calls. */
-#ifndef KV_HANDSHAKE_H
-#define KV_HANDSHAKE_H
+#ifndef KV_WIRE_HANDSHAKE_H
+#define KV_WIRE_HANDSHAKE_H
 
 #include <kv/buffer.h>
 #include <kv/bytes.h>

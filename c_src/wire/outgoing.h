@@ -15,8 +15,8 @@
  *
  * The owner writes what is ready, and has it filled with little more than the peer takes at once:
  * what is ready is what a small signal waits for. */
-#ifndef KV_OUTGOING_H
-#define KV_OUTGOING_H
+#ifndef KV_WIRE_OUTGOING_H
+#define KV_WIRE_OUTGOING_H
 
 #include "base/list.h"
 #include "base/map.h"

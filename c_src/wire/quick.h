@@ -2,8 +2,8 @@
  * term's tag. Whatever differs from that shape by a byte, right or wrong, is left to
  * wire/control.c, which must say the same of these. What a call is made of is known by its shape
  * before (wire/shapes.h). */
-#ifndef KV_QUICK_H
-#define KV_QUICK_H
+#ifndef KV_WIRE_QUICK_H
+#define KV_WIRE_QUICK_H
 
 #include <kv/buffer.h>
 #include <kv/signal.h>

@@ -5,8 +5,8 @@
  * words of references. So they are laid out once for a connection, and a frame is compared with
  * them, all of it at once, but for the numbers. What differs in another byte, right or wrong, is
  * left to wire/control.h, which must say the same of what is taken here. */
-#ifndef KV_SHAPES_H
-#define KV_SHAPES_H
+#ifndef KV_WIRE_SHAPES_H
+#define KV_WIRE_SHAPES_H
 
 #include "term/call_shape.h"
 

@@ -4,9 +4,7 @@
 #ifndef KV_STRIDE_H
 #define KV_STRIDE_H
 
-#include "base/endian.h"
-#include "base/word.h"
-#include "term/token.h"
+#include <kv/term.h>
 
 enum {
     KV_STRIDE_PAIR = 2,    /* bytes in front of the first term of a pair */
@@ -30,6 +28,14 @@ static inline unsigned kv_stride_head_size(uint8_t tag)
                                                                   : 0;
 }
 
+/* In the byte order of the machine. */
+static inline uint64_t kv_stride_load(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
 /* The first `size` bytes of a word in memory. */
 static inline uint64_t kv_stride_mask(unsigned size)
 {
@@ -47,8 +53,8 @@ static inline bool kv_stride_fits(const struct kv_stride *stride, const uint8_t 
     const size_t room = (size_t)(end - at);
     return stride->size != 0 && room >= stride->size &&
            room >= stride->value_at + sizeof(uint64_t) &&
-           (kv_load64(at) & stride->head_mask) == stride->head &&
-           (kv_load64(at + stride->value_at) & stride->value_mask) == stride->value_head;
+           (kv_stride_load(at) & stride->head_mask) == stride->head &&
+           (kv_stride_load(at + stride->value_at) & stride->value_mask) == stride->value_head;
 }
 
 /* Takes the shape of an element that is well-formed and ends at `past`, and of which the memory
@@ -70,9 +76,9 @@ static inline void kv_stride_take(struct kv_stride *stride, const uint8_t *at, c
     stride->size = (size_t)(past - at);
     stride->value_at = value_at;
     stride->head_mask = kv_stride_mask(pair + head);
-    stride->head = kv_load64(at) & stride->head_mask;
+    stride->head = kv_stride_load(at) & stride->head_mask;
     stride->value_mask = kv_stride_mask(value_head);
-    stride->value_head = kv_load64(at + value_at) & stride->value_mask;
+    stride->value_head = kv_stride_load(at + value_at) & stride->value_mask;
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* External terms: reading them where they lie, and writing them.
  *
  * A term is the bytes of the external term format (OTP: erts/doc/guides/erl_ext_dist.md) without
- * the leading version byte 131. Whatever comes from outside is checked once by
+ * the leading version byte (KV_TERM_VERSION). Whatever comes from outside is checked once by
  * kv_term_validate(); only bytes that passed may be given to a reader, and a reader then needs
  * no further check of lengths. */
 #ifndef KV_TERM_H
@@ -12,6 +12,8 @@
 #include <kv/error.h>
 
 enum {
+    KV_TERM_VERSION = 131, /* in front of a term on its own, such as that of term_to_binary/1 */
+    KV_LONG_HEADER = 5,    /* bytes of a tag and a 4-byte count: list, map, large tuple, binary */
     KV_ATOM_MAX_CHARACTERS = 255,
     KV_ATOM_MAX_BYTES = 4 * KV_ATOM_MAX_CHARACTERS,
     KV_REF_MAX_WORDS = 5,
@@ -157,6 +159,10 @@ int kv_read_tuple_of(struct kv_reader *reader, uint32_t arity);
  * A string (tag 107) is KV_ETYPE: only lists of other things are read this way here. */
 int kv_read_list(struct kv_reader *reader, uint32_t *count);
 int kv_read_nil(struct kv_reader *reader);
+
+/* How many elements the one proper list `list` has; a list of bytes may come as a string. KV_ETYPE:
+ * it is something else, or has another tail. O(bytes). */
+int kv_read_list_length(struct kv_bytes list, uint32_t *length);
 
 /* Header of a map: *pairs keys and values are next, in turn. */
 int kv_read_map(struct kv_reader *reader, uint32_t *pairs);

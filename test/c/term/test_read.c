@@ -319,3 +319,26 @@ Test(term_read, references_are_equal_when_all_their_parts_are)
     other.node = kv_bytes_text("a@");
     cr_expect_not(kv_ref_equal(&ref, &other));
 }
+
+static int list_length(const char *hex, uint32_t *length)
+{
+    struct kv_buffer list = from_hex(hex);
+    struct kv_bytes copy = exact_copy(kv_buffer_bytes(&list));
+    int error = kv_read_list_length(copy, length);
+    free_copy(copy);
+    kv_buffer_free(&list);
+    return error;
+}
+
+Test(term_read, the_length_of_a_list_is_that_of_a_proper_one_or_of_a_string)
+{
+    uint32_t length = 7;
+    cr_assert_eq(list_length("6a", &length), KV_OK);
+    cr_assert_eq(length, 0);
+    cr_assert_eq(list_length("6c 00000002 61 01 6a 6a", &length), KV_OK);
+    cr_assert_eq(length, 2);
+    cr_assert_eq(list_length("6b 0003 010203", &length), KV_OK);
+    cr_assert_eq(length, 3);
+    cr_assert_eq(list_length("6c 00000001 61 01 61 02", &length), KV_ETYPE);
+    cr_assert_eq(list_length("61 01", &length), KV_ETYPE);
+}

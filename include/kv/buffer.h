@@ -1,4 +1,5 @@
-/* A growable run of bytes, appended to at the end. */
+/* A growable run of bytes. Appending ends the program if there is no memory; only
+ * kv_buffer_try_reserve() reports it. */
 #ifndef KV_BUFFER_H
 #define KV_BUFFER_H
 
@@ -15,14 +16,15 @@ struct kv_buffer {
         .data = NULL, .length = 0, .capacity = 0                                                   \
     }
 
-/* Releases the memory; the buffer is empty and usable afterwards. */
+/* Frees the memory. The buffer is empty and usable afterwards. */
 void kv_buffer_free(struct kv_buffer *buffer);
 
-/* Room for `more` bytes behind the present ones, which stay. The pointer returned is where they
- * will lie, valid until the next call that may grow the buffer; length is not changed. */
+/* Makes room for `more` bytes behind the present ones and returns where they begin. The pointer is
+ * valid until the next call that may grow the buffer. Does not change the length: the caller adds
+ * the bytes it has written. */
 static inline uint8_t *kv_buffer_reserve(struct kv_buffer *buffer, size_t more);
 
-/* The same, where there is no room yet. */
+/* The out-of-line half of kv_buffer_reserve(), for a buffer without room. */
 uint8_t *kv_buffer_grow(struct kv_buffer *buffer, size_t more);
 
 static inline uint8_t *kv_buffer_reserve(struct kv_buffer *buffer, size_t more)
@@ -32,8 +34,8 @@ static inline uint8_t *kv_buffer_reserve(struct kv_buffer *buffer, size_t more)
                : kv_buffer_grow(buffer, more);
 }
 
-/* As kv_buffer_reserve(), for sizes that a peer chooses: KV_ENOMEM instead of ending the program.
- */
+/* Like kv_buffer_reserve(), for sizes that a peer chooses: returns KV_ENOMEM instead of ending the
+ * program. */
 int kv_buffer_try_reserve(struct kv_buffer *buffer, size_t more);
 
 void kv_buffer_u8(struct kv_buffer *buffer, uint8_t value);
@@ -42,7 +44,7 @@ void kv_buffer_u32(struct kv_buffer *buffer, uint32_t value);
 void kv_buffer_u64(struct kv_buffer *buffer, uint64_t value);
 void kv_buffer_append(struct kv_buffer *buffer, struct kv_bytes bytes);
 
-/* Drops the first `count` bytes (at most length) and moves the rest to the front. */
+/* Drops the first `count` bytes and moves the rest to the front. count must not exceed length. */
 void kv_buffer_consume(struct kv_buffer *buffer, size_t count);
 
 static inline struct kv_bytes kv_buffer_bytes(const struct kv_buffer *buffer)
@@ -50,14 +52,14 @@ static inline struct kv_bytes kv_buffer_bytes(const struct kv_buffer *buffer)
     return kv_bytes(buffer->data, buffer->length);
 }
 
-/* What was appended since its length was `start`. */
+/* The bytes appended since the length was `start`. Borrowed until the buffer grows. */
 static inline struct kv_bytes kv_buffer_since(const struct kv_buffer *buffer, size_t start)
 {
     return buffer->length == start ? kv_bytes(NULL, 0)
                                    : kv_bytes(buffer->data + start, buffer->length - start);
 }
 
-/* Empties the buffer; its memory stays for the next use. */
+/* Empties the buffer and keeps its memory for the next use. */
 static inline void kv_buffer_clear(struct kv_buffer *buffer)
 {
     buffer->length = 0;

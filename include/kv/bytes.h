@@ -1,4 +1,4 @@
-/* A borrowed run of bytes: who hands it out says how long it stays valid. */
+/* A borrowed run of bytes. The function that returns one says how long it stays valid. */
 #ifndef KV_BYTES_H
 #define KV_BYTES_H
 

@@ -1,7 +1,7 @@
-/* Signals: what one process can do to another, whether it is on this node or on another.
+/* Signals: everything one process can do to another, on the same node or on another one.
  *
- * The dist room turns signals into control messages and back; the process room sends and receives
- * them. OTP: "Signals" in the reference manual's chapter on processes; the wire form is
+ * wire/ turns signals into control messages and back; process/ sends and receives them. OTP:
+ * "Signals" in the reference manual's chapter on processes; the wire form is
  * erts/emulator/beam/dist.h, enum dop. */
 #ifndef KV_SIGNAL_H
 #define KV_SIGNAL_H
@@ -15,9 +15,9 @@ enum kv_signal_kind {
     KV_SIGNAL_LINK,          /* from, to */
     KV_SIGNAL_UNLINK,        /* from, to, unlink_id */
     KV_SIGNAL_UNLINK_ACK,    /* from, to, unlink_id */
-    KV_SIGNAL_EXIT_LINK,     /* from, to; payload: the reason. What a broken link sends. */
-    KV_SIGNAL_EXIT,          /* from, to or name; payload: the reason. What exit/2 sends. */
-    KV_SIGNAL_EXIT_ALIAS,    /* from, ref; payload: the reason. What exit/3 sends to an alias. */
+    KV_SIGNAL_EXIT_LINK,     /* from, to; payload: the reason. A broken link sends it. */
+    KV_SIGNAL_EXIT,          /* from, to or name; payload: the reason. exit/2 sends it. */
+    KV_SIGNAL_EXIT_ALIAS,    /* from, ref; payload: the reason. exit/3 to an alias sends it. */
     KV_SIGNAL_MONITOR,       /* from, to or name, ref */
     KV_SIGNAL_DEMONITOR,     /* from, to or name, ref */
     KV_SIGNAL_DOWN,          /* from or name, to, ref; payload: the reason */
@@ -36,16 +36,16 @@ struct kv_mfa {
 
 enum { KV_SIGNAL_MAX_PARTS = 4 };
 
-/* Bytes that their owner keeps where they are, and as they are, until `release` is called: once,
- * by whoever has the struct at last. NULL: somebody else has taken that over. */
+/* Bytes whose owner neither moves nor changes them until `release` is called. The last holder of
+ * the struct calls it, once. NULL: another holder has taken this duty over. */
 struct kv_pinned {
     struct kv_bytes bytes;
     void (*release)(void *owner, struct kv_bytes bytes);
     void *owner;
-    bool shared; /* more signals end with the same bytes: they are worth no copy each */
+    bool shared; /* more signals end with these bytes, so carriers should not copy them for each */
 };
 
-/* Releases what is pinned, unless somebody has taken that over. */
+/* Releases the pinned bytes, unless another holder has taken this duty over. */
 static inline void kv_pinned_release(struct kv_pinned *pinned)
 {
     void (*release)(void *owner, struct kv_bytes bytes) = pinned->release;
@@ -55,11 +55,12 @@ static inline void kv_pinned_release(struct kv_pinned *pinned)
     }
 }
 
-/* Fields that a kind has no use for, by the list above, say nothing and may be anything; by_name,
- * name, payload_parts and, of outgoing ones, pinned are always set.
+/* The list above names the fields that each kind uses; the others may hold anything. Exceptions:
+ * by_name, name and payload_parts are always set, and so is pinned in outgoing signals.
  *
- * All parts borrow: of an incoming signal from the frame and the name of the peer, of an outgoing
- * one from the sender; they are valid while the function that was given the signal runs. */
+ * All parts are borrowed. Those of an incoming signal point into the frame and the name of the
+ * peer, those of an outgoing one into memory of the sender. They are valid while the function that
+ * was given the signal runs. */
 struct kv_signal {
     enum kv_signal_kind kind;
     bool by_name; /* MONITOR, DEMONITOR, DOWN, EXIT: `name` for the pid; SPAWN_REPLY: an error */
@@ -68,12 +69,12 @@ struct kv_signal {
     struct kv_bytes name; /* the text of an atom */
     struct kv_ref ref;
     uint64_t unlink_id;
-    /* One term, given as up to KV_SIGNAL_MAX_PARTS runs of bytes that lie one behind the other on
-     * the wire. Incoming signals always have exactly one part. */
+    /* One term, in up to KV_SIGNAL_MAX_PARTS pieces that follow each other on the wire. The payload
+     * of an incoming signal always is in one piece. */
     struct kv_bytes payload[KV_SIGNAL_MAX_PARTS];
     unsigned payload_parts;
-    /* Of an outgoing message, else NULL: the last part is pinned. Whoever carries the signal may
-     * take it over (set its release to NULL) instead of a copy. */
+    /* Outgoing messages: not NULL if the last part is pinned. The carrier of the signal may take
+     * the pin over (and set its release to NULL) instead of copying the bytes. */
     struct kv_pinned *pinned;
     /* SPAWN_REQUEST only */
     struct kv_mfa spawn;
@@ -83,7 +84,7 @@ struct kv_signal {
     uint32_t spawn_flags;
 };
 
-/* Bytes of the payload, over all its parts. */
+/* The length of the payload, over all its parts. */
 static inline size_t kv_signal_payload_length(const struct kv_signal *signal)
 {
     size_t length = 0;

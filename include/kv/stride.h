@@ -1,6 +1,9 @@
-/* Elements of one shape: a long list is mostly of leaves, or of pairs, that all have the tags and
- * lengths of the one before. Then where the next one begins is known without a look at this one,
- * which only has to confirm it: the processor goes on meanwhile. */
+/* Strides: stepping through long lists whose elements all look alike.
+ *
+ * Most long lists consist of leaves, or of pairs of leaves, with the tags and lengths of the
+ * element before. The start of the next element then does not depend on the bytes of this one;
+ * these only have to confirm the guess, so the processor runs ahead instead of waiting for each
+ * load. */
 #ifndef KV_STRIDE_H
 #define KV_STRIDE_H
 
@@ -8,19 +11,19 @@
 
 enum {
     KV_STRIDE_PAIR = 2,    /* bytes in front of the first term of a pair */
-    KV_STRIDE_MISSES = 32, /* elements of another shape after which it is not tried any more */
+    KV_STRIDE_MISSES = 32, /* elements of another shape, after which guessing stops for the list */
 };
 
-/* Zeroed, no element has its shape. */
+/* Zeroed, no element fits. */
 struct kv_stride {
-    size_t size;     /* of an element; 0: of no shape that is known */
-    size_t value_at; /* where the value begins; of a leaf, 0 */
+    size_t size;     /* of an element; 0: no known shape */
+    size_t value_at; /* offset of the second term of a pair; 0 for a leaf */
     uint64_t head, head_mask;
     uint64_t value_head, value_mask;
     unsigned misses;
 };
 
-/* The bytes that tell the size of a leaf; 0: not of this kind. */
+/* How many bytes tell the size of a leaf; 0: a leaf of another kind. */
 static inline unsigned kv_stride_head_size(uint8_t tag)
 {
     return tag == KV_TAG_BINARY                                   ? KV_LONG_HEADER
@@ -46,7 +49,8 @@ static inline uint64_t kv_stride_mask(unsigned size)
 #endif
 }
 
-/* Whether the element at `at` has the shape; then it is there and well-formed. */
+/* Returns true if the element at `at` has the shape. Such an element is complete and well-formed.
+ */
 static inline bool kv_stride_fits(const struct kv_stride *stride, const uint8_t *at,
                                   const uint8_t *end)
 {
@@ -57,8 +61,8 @@ static inline bool kv_stride_fits(const struct kv_stride *stride, const uint8_t 
            (kv_stride_load(at + stride->value_at) & stride->value_mask) == stride->value_head;
 }
 
-/* Takes the shape of an element that is well-formed and ends at `past`, and of which the memory
- * goes on to `end`. */
+/* Takes the shape of a well-formed element that ends at `past`. The memory is readable up to
+ * `end`. */
 static inline void kv_stride_take(struct kv_stride *stride, const uint8_t *at, const uint8_t *past,
                                   const uint8_t *end)
 {

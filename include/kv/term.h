@@ -1,9 +1,8 @@
-/* External terms: reading them where they lie, and writing them.
+/* External terms: validating, reading in place, writing.
  *
- * A term is the bytes of the external term format (OTP: erts/doc/guides/erl_ext_dist.md) without
- * the leading version byte (KV_TERM_VERSION). Whatever comes from outside is checked once by
- * kv_term_validate(); only bytes that passed may be given to a reader, and a reader then needs
- * no further check of lengths. */
+ * A term here is bytes of the external term format (OTP: erts/doc/guides/erl_ext_dist.md) without
+ * the leading version byte (KV_TERM_VERSION). Bytes from outside are validated once, by
+ * kv_term_validate(). All other functions take validated terms only, and check no lengths. */
 #ifndef KV_TERM_H
 #define KV_TERM_H
 
@@ -12,7 +11,7 @@
 #include <kv/error.h>
 
 enum {
-    KV_TERM_VERSION = 131, /* in front of a term on its own, such as that of term_to_binary/1 */
+    KV_TERM_VERSION = 131, /* the first byte of term_to_binary/1 */
     KV_LONG_HEADER = 5,    /* bytes of a tag and a 4-byte count: list, map, large tuple, binary */
     KV_ATOM_MAX_CHARACTERS = 255,
     KV_ATOM_MAX_BYTES = 4 * KV_ATOM_MAX_CHARACTERS,
@@ -21,7 +20,7 @@ enum {
 
 /* The tag byte in front of every external term. */
 enum kv_tag {
-    KV_TAG_RECORD = 67, /* refused: kv_term_validate() */
+    KV_TAG_RECORD = 67, /* kv_term_validate() refuses it */
     KV_TAG_NEW_FLOAT = 70,
     KV_TAG_BIT_BINARY = 77,
     KV_TAG_ATOM_CACHE_REF = 82,
@@ -54,7 +53,7 @@ enum kv_tag {
 };
 
 /* ---- identifiers -------------------------------------------------------------------------------
- * The node of a pid or reference borrows its text from the bytes it was read from. */
+ * The node name of a pid or reference points into the bytes that the identifier was read from. */
 
 struct kv_pid {
     struct kv_bytes node; /* the atom's text, UTF-8 */
@@ -76,13 +75,13 @@ bool kv_ref_equal(const struct kv_ref *a, const struct kv_ref *b);
 /* ---- validating --------------------------------------------------------------------------------
  */
 
-/* Whether 0.0 and -0.0 are one term: they are for =:= before OTP 27 and are not since. */
+/* Whether =:= holds between 0.0 and -0.0: it does before OTP 27, and does not since. */
 enum kv_zeros { KV_ZEROS_DIFFER, KV_ZEROS_SAME };
 
 struct kv_term_limits {
     size_t size;         /* bytes of one term, never more than 1 GB */
     size_t depth;        /* containers inside containers; a flat list is one */
-    enum kv_zeros zeros; /* for the keys of a map: the rule of the BEAMs that read the term */
+    enum kv_zeros zeros; /* the rule for map keys, of the BEAMs that will read the term */
 };
 
 #define KV_TERM_LIMITS_DEFAULT                                                                     \
@@ -90,32 +89,32 @@ struct kv_term_limits {
         .size = (size_t)128 << 20, .depth = (size_t)1 << 20, .zeros = KV_ZEROS_DIFFER              \
     }
 
-/* Whether `bytes` begins with one well-formed term that a BEAM would decode, too: atoms are UTF-8
- * of at most 255 characters, floats are finite, no map has a key twice, funs and identifiers have
- * sensible parts. What one node sends another will read: so a term is refused that not every
- * release of OTP from 25 on can decode. The atom cache, compression and local terms are not spoken
- * here and refused. Works in memory of its own that is bounded by limits and by the length of the
- * term; O(length), with maps O(length * log(pairs)).
+/* Checks that `bytes` begins with one well-formed term that every OTP release from 25 on decodes:
+ * one node stores the term and another, perhaps of another release, will read it. Atoms must be
+ * UTF-8 of at most 255 characters and floats finite; no map may have a key twice; funs and
+ * identifiers must have parts that a BEAM accepts. Refuses the atom cache, compression and local
+ * terms, which this node does not negotiate. Allocates memory bounded by the limits and by the
+ * length of the term. O(length), with maps O(length * log(pairs)).
  *
- * KV_OK and *length (may be NULL) is how many bytes the term takes; or KV_ETRUNCATED,
- * KV_EMALFORMED, KV_EDUPLICATE, KV_ENOMEM. Or it holds something that is refused though it may be
- * well-formed, and what is behind that was not looked at: KV_EDEPTH, KV_ESIZE; KV_ERECORD, a record
- * of OTP 29; KV_EBIG, an integer of more than 524,280 bytes, which newer releases of OTP do not
+ * Returns KV_OK and sets *length (may be NULL) to the bytes of the term. Errors: KV_ETRUNCATED,
+ * KV_EMALFORMED, KV_EDUPLICATE, KV_ENOMEM. Some content is refused though the term may be
+ * well-formed, and the bytes behind it are not checked: KV_EDEPTH, KV_ESIZE; KV_ERECORD, a record
+ * of OTP 29; KV_EBIG, an integer of more than 524,280 bytes, which newer OTP releases do not
  * decode. */
 int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits, size_t *length);
 
 /* ---- canonical keys ----------------------------------------------------------------------------
  */
 
-/* Appends the canonical form of a validated term: an external term with the same value, whose bytes
- * are equal for two terms exactly when =:= holds between them (whatever way they were encoded;
- * maps in any order; funs are opaque bytes). The form is the same on every node and machine.
- * `zeros` is what it was validated with: -0.0 becomes 0.0 when they are one.
- * O(length), with maps O(length * log(pairs)). `to` must not hold the bytes of `term`. */
+/* Appends the canonical form of a validated term: an external term with the same value. The forms
+ * of two terms have equal bytes exactly if =:= holds between the terms, for every encoding and
+ * every order of map pairs; funs count as opaque bytes. All nodes and machines produce the same
+ * form. `zeros` must be the value that the term was validated with; KV_ZEROS_SAME turns -0.0 into
+ * 0.0. `to` must not hold the bytes of `term`. O(length), with maps O(length * log(pairs)). */
 void kv_term_canonical(struct kv_bytes term, enum kv_zeros zeros, struct kv_buffer *to);
 
-/* Whether a validated term is one that can be written in one way only, which its canonical form
- * then is: what most keys are. False says nothing. */
+/* Returns true if a validated term is known to be its own canonical form because it has only one
+ * encoding, as most keys do. False: unknown. */
 static inline bool kv_term_is_canonical(struct kv_bytes term)
 {
     return term.data[0] == KV_TAG_BINARY || term.data[0] == KV_TAG_SMALL_ATOM_UTF8 ||
@@ -123,8 +122,8 @@ static inline bool kv_term_is_canonical(struct kv_bytes term)
 }
 
 /* ---- reading -----------------------------------------------------------------------------------
- * Every kv_read_* either takes the next term and answers KV_OK, or answers KV_ETYPE (or KV_ERANGE),
- * takes nothing and writes nothing. Where an out parameter may be NULL it is said. */
+ * Each kv_read_* takes the next term and returns KV_OK; or returns KV_ETYPE (or KV_ERANGE), moves
+ * the reader nowhere and sets nothing. Out parameters must not be NULL unless stated. */
 
 struct kv_reader {
     const uint8_t *data;
@@ -142,45 +141,45 @@ static inline bool kv_reader_at_end(const struct kv_reader *reader)
     return reader->offset >= reader->length;
 }
 
-/* The tag of the next term, 0 at the end. */
+/* The tag of the next term; 0 at the end. */
 static inline uint8_t kv_read_peek(const struct kv_reader *reader)
 {
     return kv_reader_at_end(reader) ? 0 : reader->data[reader->offset];
 }
 
-/* Header of a tuple; its elements are next. */
+/* Takes the header of a tuple; its elements come next. */
 int kv_read_tuple(struct kv_reader *reader, uint32_t *arity);
 
-/* Header of a tuple of exactly `arity` elements. */
+/* Takes the header of a tuple of exactly `arity` elements. */
 int kv_read_tuple_of(struct kv_reader *reader, uint32_t arity);
 
-/* Header of a list: *count elements are next, then the tail, which kv_read_nil() takes when the
- * list is proper. A nil gives count 0 and is taken whole: no tail follows then (*count == 0).
- * A string (tag 107) is KV_ETYPE: only lists of other things are read this way here. */
+/* Takes the header of a list: *count elements come next, then the tail. kv_read_nil() takes the
+ * tail of a proper list. A nil gives count 0 and is taken whole, without a tail to come.
+ * A string (tag 107) is KV_ETYPE. */
 int kv_read_list(struct kv_reader *reader, uint32_t *count);
 int kv_read_nil(struct kv_reader *reader);
 
-/* How many elements the one proper list `list` has; a list of bytes may come as a string. KV_ETYPE:
- * it is something else, or has another tail. O(bytes). */
+/* Counts the elements of `list`, one validated term: a proper list or a string (tag 107). Returns
+ * KV_ETYPE for any other term, improper lists included. O(bytes). */
 int kv_read_list_length(struct kv_bytes list, uint32_t *length);
 
-/* Header of a map: *pairs keys and values are next, in turn. */
+/* Takes the header of a map: *pairs keys and values come next, alternating. */
 int kv_read_map(struct kv_reader *reader, uint32_t *pairs);
 
-/* The text of an atom, borrowed. Old Latin-1 atoms are taken when they are ASCII. */
+/* Takes an atom; the text is borrowed. Accepts old Latin-1 atoms only if they are ASCII. */
 int kv_read_atom(struct kv_reader *reader, struct kv_bytes *text);
 
 /* Takes the next term only if it is the atom `text`. */
 int kv_read_this_atom(struct kv_reader *reader, const char *text);
 
-/* Whether a whole term is the atom `text`. */
+/* Returns true if a whole term is the atom `text`. */
 static inline bool kv_term_is_atom(struct kv_bytes term, const char *text)
 {
     struct kv_reader reader = kv_reader(term);
     return kv_read_this_atom(&reader, text) == KV_OK;
 }
 
-/* A binary (not a bit string), borrowed. */
+/* Takes a binary (not a bit string); the bytes are borrowed. */
 int kv_read_binary(struct kv_reader *reader, struct kv_bytes *bytes);
 
 int kv_read_u32(struct kv_reader *reader, uint32_t *value);
@@ -189,13 +188,13 @@ int kv_read_i64(struct kv_reader *reader, int64_t *value);
 int kv_read_pid(struct kv_reader *reader, struct kv_pid *pid);
 int kv_read_ref(struct kv_reader *reader, struct kv_ref *ref);
 
-/* Any one term, as its bytes, borrowed. bytes may be NULL: the term is skipped. */
+/* Takes any one term; its bytes are borrowed. bytes may be NULL: skips the term. */
 static inline int kv_read_any(struct kv_reader *reader, struct kv_bytes *bytes);
 
-/* Bytes of the validated term that begins there. O(length), constant memory. */
+/* The size of the validated term at `term`. O(length), constant memory. */
 static inline size_t kv_term_size(const uint8_t *term);
 
-/* The same, without a short way for the leaves that most terms are. */
+/* The out-of-line half of kv_term_size(), for all but the most frequent leaves. */
 size_t kv_term_size_any(const uint8_t *term);
 
 static inline size_t kv_term_size(const uint8_t *term)
@@ -230,10 +229,10 @@ static inline int kv_read_any(struct kv_reader *reader, struct kv_bytes *bytes)
 }
 
 /* ---- writing -----------------------------------------------------------------------------------
- * Each appends one term, or the header of one, to the buffer. */
+ * Each function appends one term, or the header of one. */
 
 void kv_write_tuple(struct kv_buffer *to, uint32_t arity);
-/* The header of a list of `count` (at least 1) elements; the tail must be written as well. */
+/* The header of a list of `count` elements, at least 1. The caller writes the tail, too. */
 void kv_write_list(struct kv_buffer *to, uint32_t count);
 void kv_write_nil(struct kv_buffer *to);
 void kv_write_map(struct kv_buffer *to, uint32_t pairs);
@@ -243,13 +242,13 @@ void kv_write_atom_text(struct kv_buffer *to, const char *text);
 void kv_write_bool(struct kv_buffer *to, bool value);
 void kv_write_binary(struct kv_buffer *to, struct kv_bytes bytes);
 void kv_write_binary_text(struct kv_buffer *to, const char *text);
-/* A charlist of Latin-1 bytes, at most 65535; the empty one is nil. */
+/* A charlist of Latin-1 bytes, at most 65535. The empty charlist is nil. */
 void kv_write_string(struct kv_buffer *to, const char *text);
 void kv_write_u64(struct kv_buffer *to, uint64_t value);
 void kv_write_i64(struct kv_buffer *to, int64_t value);
 void kv_write_pid(struct kv_buffer *to, const struct kv_pid *pid);
 void kv_write_ref(struct kv_buffer *to, const struct kv_ref *ref);
-/* A whole term that is there already as bytes. */
+/* A whole term that exists already as bytes. */
 static inline void kv_write_term(struct kv_buffer *to, struct kv_bytes term)
 {
     kv_buffer_append(to, term);

@@ -1,9 +1,9 @@
-/* The two calls, in the encoding in which a BEAM writes them:
+/* The two call messages, in the encoding that a BEAM writes:
  *
  *     {'$gen_call', {Pid, [alias | Ref]}, Request}    gen_server:call/2
  *     {'$kv_call', Ref, Request}                      docs/native-protocol.md
  *
- * wire/ compares frames with these bytes, and server/ takes messages apart by them. */
+ * wire/ compares incoming frames with these bytes, server/ parses messages by them. */
 #ifndef KV_TERM_CALL_SHAPE_H
 #define KV_TERM_CALL_SHAPE_H
 
@@ -17,9 +17,9 @@
 
 enum kv_call_shape { KV_CALL_UNKNOWN, KV_CALL_GEN, KV_CALL_KV };
 
-/* A signal of a peer, with what the decoder has seen of its payload. UNKNOWN: nothing. Else the
- * signal is a MESSAGE with exactly these bytes up to Request; Pid and Ref are of the node that
- * `from` is of, and Ref has three words. */
+/* A signal of a peer, with a hint from the decoder. UNKNOWN: no hint. GEN and KV: the signal is a
+ * MESSAGE that has exactly the bytes above up to Request; Pid and Ref belong to the node of `from`,
+ * and Ref has three words. */
 struct kv_incoming {
     struct kv_signal signal;
     enum kv_call_shape call;

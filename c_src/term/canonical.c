@@ -5,12 +5,12 @@
 #include "term/token.h"
 #include "term/walk.h"
 
-/* What a map of two pairs or more answers while their order is not known yet. */
+/* The error that ends a walk at a map of two pairs or more while no order is known. */
 enum { NEEDS_ORDER = KV_ERROR_COUNT };
 
 struct canonical {
     const uint8_t *term;
-    const struct kv_orders *orders; /* NULL while no map was met */
+    const struct kv_orders *orders; /* NULL until a map of two pairs or more is met */
 };
 
 static int enter_map(struct kv_walk *walk, struct kv_frame *frame, const uint8_t *map)
@@ -31,7 +31,7 @@ static int enter_map(struct kv_walk *walk, struct kv_frame *frame, const uint8_t
     return KV_OK;
 }
 
-/* A value lies behind its key; the next key is somewhere else. */
+/* The value follows its key, but the next key in order is elsewhere. */
 static int next_in_map(struct kv_walk *walk, struct kv_frame *frame)
 {
     const struct canonical *canonical = walk->owner;
@@ -64,7 +64,8 @@ static int write_canonical(const uint8_t *term, enum kv_zeros zeros, const struc
     return kv_walk(&walk);
 }
 
-/* Most terms hold no map of two pairs: the order of keys is looked for when one was met. */
+/* Most terms have no map of two pairs, so the first walk assumes none. A second walk, with the
+ * order of all maps, follows if the first one met such a map. */
 void kv_term_canonical(struct kv_bytes term, enum kv_zeros zeros, struct kv_buffer *to)
 {
     if (kv_term_is_canonical(term)) {
@@ -82,7 +83,7 @@ void kv_term_canonical(struct kv_bytes term, enum kv_zeros zeros, struct kv_buff
         }
         kv_orders_free(&orders);
     }
-    if (error != KV_OK) { /* memory is all that can be missing */
+    if (error != KV_OK) { /* a validated term can only fail for lack of memory */
         kv_out_of_memory(term.length);
     }
 }

@@ -30,7 +30,7 @@ static void append_as_utf8(struct kv_buffer *to, struct kv_bytes latin1)
     }
 }
 
-/* Appends the atom at `term`; its size. */
+/* Appends the atom at `term` and returns its size there. */
 static size_t atom(const uint8_t *term, struct kv_buffer *to)
 {
     bool latin1;
@@ -64,7 +64,7 @@ static void integer(int32_t value, struct kv_buffer *to)
     kv_buffer_u32(to, (uint32_t)value);
 }
 
-/* digits: little-endian, the last one not zero. */
+/* digits: little-endian. The last one is not zero. */
 static bool fits_integer(struct kv_bytes digits, bool negative, int32_t *value)
 {
     if (digits.length > 4) {
@@ -119,7 +119,7 @@ static void floating(const uint8_t *term, enum kv_zeros zeros, struct kv_buffer 
 
 /* ---- bit strings and strings ----------------------------------------------------------------- */
 
-/* Whole bytes are a binary; else the bits that do not count are zero. */
+/* A bit string of whole bytes becomes a binary. In any other, unused bits become zero. */
 static void bits(const uint8_t *term, struct kv_buffer *to)
 {
     struct kv_bytes bytes = kv_bytes(term + KV_LONG_HEADER + 1, kv_get32(term + 1));
@@ -134,7 +134,8 @@ static void bits(const uint8_t *term, struct kv_buffer *to)
 
 /* ---- identifiers ----------------------------------------------------------------------------- */
 
-/* The last `size` bytes of an identifier with its creation of 4 bytes, or of 1 in the old form. */
+/* Writes the last `size` bytes of an identifier with a creation of 4 bytes; old forms have 1 byte.
+ */
 static void creation(const uint8_t *from, bool old, struct kv_buffer *to)
 {
     kv_buffer_u32(to, old ? *from : kv_get32(from));
@@ -160,10 +161,11 @@ static void port(const uint8_t *term, struct kv_buffer *to)
     creation(rest + 4, term[0] == KV_TAG_PORT, to);
 }
 
-/* Three words at least, which is what a BEAM gives every reference (ERTS_REF_NUMBERS). More stay as
- * they are: for =:= words of zero at the end do not count (OTP: utils.c, eq(), external
- * references), but since OTP 26 a BEAM knows a reference of its own again only with all of its
- * words, and it always sends all of them. */
+/* Pads to three words, the number that a BEAM gives every reference (ERTS_REF_NUMBERS). Keeps
+ * further words, though =:= ignores zero words at the end (OTP: utils.c, eq(), external
+ * references): since OTP 26 a BEAM recognizes its own reference only with all of its words, and
+ * always sends them all.
+ */
 static void words(const uint8_t *from, size_t count, struct kv_buffer *to)
 {
     size_t present = count < USUAL_REF_WORDS ? count : USUAL_REF_WORDS;
@@ -255,10 +257,10 @@ void kv_leaf_canonical(const uint8_t *term, size_t size, enum kv_zeros zeros, st
             return;
         }
         break;
-    case KV_TAG_LARGE_TUPLE: /* of arity 0, the only one without children */
+    case KV_TAG_LARGE_TUPLE: /* only the one of arity 0 has no children */
         kv_write_tuple(to, 0);
         return;
-    default: /* there is one way only to write it */
+    default: /* has only one encoding */
         break;
     }
     kv_buffer_append(to, kv_bytes(term, size));

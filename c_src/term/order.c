@@ -7,15 +7,15 @@
 #include <openssl/evp.h>
 
 enum {
-    /* Stands before the digest of a map inside a key; no tag of the external format is 0. */
+    /* Marks the digest of a map inside a key. No tag of the external format is 0. */
     DIGEST_TAG = 0,
     DIGEST_SIZE = 32,
     INSERTION_MAX = 8, /* pairs up to which insertion beats merging */
     FIRST_CAPACITY = 64,
 };
 
-/* A pair of a map that is being walked. Its form lies in order->forms: that of the key, and behind
- * it that of the value when the map is inside a key itself. */
+/* A pair of a map that is being walked. order->forms has the form of the key; if the map is inside
+ * a key itself, the form of the value follows. */
 struct pair {
     uint32_t form;
     uint32_t key_length;
@@ -26,16 +26,16 @@ struct pair {
 struct order {
     const uint8_t *term;
     struct kv_buffer forms;
-    struct pair *pairs; /* of all maps that are being walked, the innermost last */
+    struct pair *pairs; /* of all maps being walked, innermost last */
     size_t pair_count;
     size_t pair_capacity;
     struct pair *spare; /* for merging */
     size_t spare_capacity;
     struct kv_orders *orders; /* may be NULL */
-    EVP_MD_CTX *digest;       /* NULL until it is needed */
+    EVP_MD_CTX *digest;       /* NULL until needed */
 };
 
-/* Room for `count` items of `size` bytes in an array. */
+/* Grows an array to hold `count` items of `size` bytes. */
 static int grow(void **array, size_t *capacity, size_t count, size_t size)
 {
     if (count <= *capacity) {
@@ -59,7 +59,7 @@ static int grow(void **array, size_t *capacity, size_t count, size_t size)
 
 /* ---- sorting --------------------------------------------------------------------------------- */
 
-/* No form is the beginning of another, so what is behind the shorter one never counts. */
+/* No form is a prefix of another one, so comparing the common length decides. */
 static int compare(const struct order *order, const struct pair *a, const struct pair *b)
 {
     size_t common = a->key_length < b->key_length ? a->key_length : b->key_length;
@@ -78,7 +78,7 @@ static void insertion_sort(const struct order *order, struct pair *pairs, size_t
     }
 }
 
-/* Merges the sorted halves of `pairs`; the first half waits in order->spare. */
+/* Merges the sorted halves of `pairs`. order->spare holds the first half meanwhile. */
 static void merge(const struct order *order, struct pair *pairs, size_t half, size_t count)
 {
     if (compare(order, &pairs[half - 1], &pairs[half]) <= 0) {
@@ -96,7 +96,7 @@ static void merge(const struct order *order, struct pair *pairs, size_t half, si
     memcpy(pairs + to, first + a, (half - a) * sizeof(struct pair));
 }
 
-/* The depth of the recursion is the logarithm of count. */
+/* Recursion depth: log2(count). */
 static void merge_sort(const struct order *order, struct pair *pairs, size_t count)
 {
     if (count <= INSERTION_MAX) {
@@ -146,7 +146,7 @@ static int digest_pairs(struct order *order, const struct pair *pairs, size_t co
     return EVP_DigestFinal_ex(order->digest, digest, NULL) == 1 ? KV_OK : KV_ENOMEM;
 }
 
-/* Puts the digest of a map in the place of the forms of its pairs. */
+/* Replaces the forms of the pairs of a map by its digest. */
 static int write_digest(struct order *order, const struct pair *pairs, size_t count, size_t start)
 {
     uint8_t digest[DIGEST_SIZE];

@@ -41,7 +41,7 @@ int kv_read_tuple_of(struct kv_reader *reader, uint32_t arity)
     return KV_OK;
 }
 
-/* An empty string, or a list of nothing with a nil behind it, is a nil too. */
+/* An empty string is a nil, too, and so is a list header of count 0 with a nil behind it. */
 int kv_read_nil(struct kv_reader *reader)
 {
     struct kv_reader ahead = *reader;
@@ -211,7 +211,7 @@ int kv_read_i64(struct kv_reader *reader, int64_t *value)
     return KV_OK;
 }
 
-/* The node of an identifier is an atom like any other. */
+/* The node of an identifier is an ordinary atom, in any of its encodings. */
 static int read_node(struct kv_reader *reader, struct kv_bytes *node)
 {
     return kv_read_atom(reader, node);
@@ -224,7 +224,7 @@ static uint32_t take_u32(struct kv_reader *reader)
     return value;
 }
 
-/* Identifiers of today have a creation of four bytes, the old ones of one. */
+/* Creations have four bytes, in old forms one. */
 static uint32_t take_creation(struct kv_reader *reader, bool old)
 {
     if (!old) {

@@ -32,7 +32,7 @@ size_t kv_integer_size(const uint8_t *term)
     }
 }
 
-/* A pid, port or reference: what is before the node, the node, and what is behind it. */
+/* The size of a pid, port or reference: bytes before the node, the node, bytes behind it. */
 static size_t identifier_size(const uint8_t *term)
 {
     switch (term[0]) {

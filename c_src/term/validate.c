@@ -1,6 +1,6 @@
-/* What a BEAM's own decoder would refuse is refused here, so that nothing that is stored can break
- * the connection of a later reader. OTP: erts/emulator/beam/external.c, decoded_size() and
- * dec_term(); each rule below is theirs unless it says otherwise. */
+/* Validates terms: refuses every term that a BEAM's decoder would refuse, because a stored term
+ * that a reader cannot decode closes the reader's connection. OTP: erts/emulator/beam/external.c,
+ * decoded_size() and dec_term(). The rules are those of OTP unless a comment says otherwise. */
 #include "term/validate.h"
 
 #include "base/alloc.h"
@@ -14,14 +14,14 @@ enum {
     /* The index of libei is an int, and offsets are kept in 32 bits. */
     SIZE_MAX_EVER = 1 << 30,
     LOCAL_LEVELS = 16,
-    MANY = 8, /* terms of a level from which on it is worth while to look for runs of leaves */
+    MANY = 8, /* pending terms from which on looking for runs of leaves pays */
     FUN_MAX_FREE = 255,
 };
 
-/* A container whose terms are not all read. */
+/* A container with terms still to be read. */
 struct level {
-    size_t around;      /* terms that are pending in what it lies in */
-    const uint8_t *end; /* of a fun: where it says that it ends; else NULL */
+    size_t around;      /* pending terms of the container around it */
+    const uint8_t *end; /* fun: the end according to its Size; else NULL */
 };
 
 struct check {
@@ -54,8 +54,8 @@ static int grow_levels(struct check *check)
     return KV_OK;
 }
 
-/* Goes one level down, to `pending` terms. Each takes a byte at least: what cannot be there is
- * refused before anything is done for it. */
+/* Goes one level down, to `pending` terms. Each term has at least one byte, so a count that exceeds
+ * the bytes left is refused here, before memory is spent on it. */
 static inline int enter(struct check *check, size_t pending, const uint8_t *end)
 {
     if (pending > kv_raw_left(&check->raw)) {
@@ -101,8 +101,8 @@ static int enter_small_tuple(struct check *check)
     return arity == NULL ? KV_ETRUNCATED : enter(check, *arity, NULL);
 }
 
-/* The BEAM does not look at Size; here what follows must fill it exactly, because a fun is skipped
- * by it later. */
+/* Stricter than a BEAM, which ignores Size: the parts must fill Size exactly, because
+ * kv_term_size() skips a fun by it. */
 static int enter_fun(struct check *check)
 {
     const uint8_t *header = kv_raw_take(&check->raw, KV_FUN_HEADER - 1);
@@ -158,7 +158,8 @@ static int check_term(struct check *check)
     }
 }
 
-/* An atom in ASCII of at most 255 characters, with `behind` bytes behind it: its end, or NULL. */
+/* The short ways below return the end of the term at `p`, or NULL for all that they do not know.
+ * Names need no count of characters as long as they are ASCII. `behind`: bytes that must follow. */
 static inline const uint8_t *past_atom(const uint8_t *p, const uint8_t *end, size_t behind)
 {
     size_t room = (size_t)(end - p);
@@ -194,7 +195,8 @@ static inline const uint8_t *past_binary(const uint8_t *p, const uint8_t *end)
     return p + KV_LONG_HEADER + kv_get32(p + 1);
 }
 
-/* A leaf at `p`, of which `past` is the end; NULL: check_term() is to say what is wrong with it. */
+/* `past`: the end of a leaf, or NULL. Then check_term() takes the general way, or finds the error.
+ */
 static inline int check_leaf(struct check *check, const uint8_t *past)
 {
     if (past == NULL) {
@@ -204,13 +206,13 @@ static inline int check_leaf(struct check *check, const uint8_t *past)
     return KV_OK;
 }
 
-/* As check_term(), with a short way for what most messages consist of. */
+/* check_term() with short ways for the terms that most messages consist of. */
 static inline int check_next(struct check *check)
 {
     const uint8_t *p = check->raw.next;
     const uint8_t *end = check->raw.end;
     size_t room = (size_t)(end - p);
-    switch (room >= KV_LONG_HEADER ? *p : 0) { /* nearer to the end lengths are looked at first */
+    switch (room >= KV_LONG_HEADER ? *p : 0) { /* near the end: check lengths first */
     case KV_TAG_SMALL_ATOM_UTF8:
         return check_leaf(check, past_atom(p, end, 0));
     case KV_TAG_BINARY:
@@ -233,8 +235,7 @@ static inline int check_next(struct check *check)
     }
 }
 
-/* Past a leaf of the kinds that most keys and values are, of which a byte is there; NULL: it is
- * none, or not whole. */
+/* Like past_leaf(), without binaries. At least one byte must be there. */
 static const uint8_t *past_other_leaf(const uint8_t *p, const uint8_t *end)
 {
     size_t room = (size_t)(end - p);
@@ -262,7 +263,7 @@ static inline const uint8_t *past_leaf(const uint8_t *p, const uint8_t *end)
     return length > room - KV_LONG_HEADER ? NULL : p + KV_LONG_HEADER + length;
 }
 
-/* Past a small tuple that is a pair of such leaves. */
+/* The end of a pair of such leaves. */
 static inline const uint8_t *past_pair(const uint8_t *p, const uint8_t *end)
 {
     if ((size_t)(end - p) < 2 || p[1] != 2) {
@@ -272,8 +273,8 @@ static inline const uint8_t *past_pair(const uint8_t *p, const uint8_t *end)
     return p == NULL ? NULL : past_leaf(p, end);
 }
 
-/* Leaves and pairs of leaves one behind the other, of which long lists and maps consist: up to one
- * that is something else, or that is the last of its level. */
+/* Skips leaves and pairs of leaves, of which long lists and maps consist, up to a term of another
+ * kind or the last term of the level. */
 static void skip_many(struct check *check)
 {
     const bool is_pair_allowed = check->depth < check->limit;
@@ -298,7 +299,7 @@ static void skip_many(struct check *check)
     check->pending = pending;
 }
 
-/* Until nothing is pending; what holds nothing more is left behind each term. */
+/* Runs until no term is pending. After each term, leaves the containers that are complete. */
 static int check_all(struct check *check)
 {
     for (;;) {
@@ -323,8 +324,8 @@ static int check_all(struct check *check)
     }
 }
 
-/* Past a tuple of such leaves, {get, Key, Default}: most requests, which need no levels. NULL: it
- * is none, or not whole. */
+/* The end of a flat tuple, such as {get, Key, Default}: most requests are one, and need no levels.
+ */
 static inline const uint8_t *past_flat_tuple(const uint8_t *p, const uint8_t *end)
 {
     if (end - p < 2 || p[0] != KV_TAG_SMALL_TUPLE) {

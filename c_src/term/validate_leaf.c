@@ -1,5 +1,5 @@
-/* Validates terms that hold no other term: the rules of validate.c for atoms, numbers, identifiers
- * and bit strings. */
+/* Validates leaves: atoms, numbers, identifiers and bit strings. The rules are those of a BEAM's
+ * decoder, as in validate.c. */
 #include "base/endian.h"
 #include "base/word.h"
 #include "term/token.h"
@@ -10,8 +10,8 @@
 
 enum {
     TINY_CREATION_MAX = 3,      /* erl_node_tables.h, is_tiny_creation() */
-    OLD_REF_WORD_MAX = 1 << 18, /* external.c, MAX_REFERENCE: of the first word of old references */
-    /* big.h, BIG_ARITY_MAX, times the bytes of a word: up to OTP 27, and of later ones. */
+    OLD_REF_WORD_MAX = 1 << 18, /* external.c, MAX_REFERENCE: first word of old references */
+    /* big.h, BIG_ARITY_MAX, times the bytes of a word: up to OTP 27, and in later releases. */
     BIG_MAX_BYTES = ((1 << 19) - 1) * 8,
     BIG_MAX_BYTES_NOW = ((1 << 16) - 1) * 8,
 };
@@ -23,8 +23,8 @@ static bool is_tail(uint8_t byte)
     return (byte & 0xC0) == 0x80;
 }
 
-/* Bytes of the UTF-8 character at `p`, 0 when it is none: an overlong form, half of a surrogate
- * pair or beyond U+10FFFF. OTP: erl_unicode.c, erts_analyze_utf8(). */
+/* The size of the UTF-8 character at `p`. 0: not a character, overlong, half of a surrogate pair or
+ * beyond U+10FFFF. OTP: erl_unicode.c, erts_analyze_utf8(). */
 static size_t character(const uint8_t *p, size_t available)
 {
     if (p[0] < 0x80) {
@@ -74,7 +74,7 @@ static int check_atom_text(struct kv_raw *raw, size_t length, bool latin1)
     return latin1 ? KV_OK : check_utf8(text, length);
 }
 
-/* The rest of an atom whose tag has been taken. */
+/* The rest of an atom. Its tag has been taken. */
 static int check_atom(struct kv_raw *raw, uint8_t tag)
 {
     bool small = tag == KV_TAG_SMALL_ATOM_UTF8 || tag == KV_TAG_SMALL_ATOM;
@@ -105,7 +105,7 @@ int kv_raw_atom(struct kv_raw *raw)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* The BEAM takes any byte but 0 as the sign of a negative number. */
+/* The sign byte needs no check: a BEAM reads every value but 0 as negative. */
 static int check_big(struct kv_raw *raw, uint8_t tag)
 {
     bool small = tag == KV_TAG_SMALL_BIG;
@@ -121,7 +121,7 @@ static int check_big(struct kv_raw *raw, uint8_t tag)
     return error == KV_OK && bytes > BIG_MAX_BYTES_NOW ? KV_EBIG : error;
 }
 
-/* Steps over digits; false when there is none. */
+/* Steps over digits. Returns false if there are none. */
 static bool digits(const char **text)
 {
     const char *start = *text;
@@ -138,7 +138,7 @@ static void sign(const char **text)
     }
 }
 
-/* [sign] digits "." digits [e [sign] digits] and a NUL. OTP: sys_float.c, sys_chars_to_double(). */
+/* [sign] digits "." digits [e [sign] digits] NUL. OTP: sys_float.c, sys_chars_to_double(). */
 static bool is_float_text(const uint8_t *bytes)
 {
     if (memchr(bytes, 0, KV_FLOAT_TEXT) == NULL) {
@@ -203,7 +203,7 @@ int kv_raw_small(struct kv_raw *raw, int64_t least)
 
 /* ---- identifiers ----------------------------------------------------------------------------- */
 
-/* The node and `size` bytes, the last of which is a creation of one byte when `tiny`. */
+/* The node and `size` bytes. tiny: the last of these is a creation of one byte. */
 static int check_identifier(struct kv_raw *raw, size_t size, bool tiny)
 {
     int error = kv_raw_atom(raw);

@@ -7,7 +7,7 @@
 
 enum frame_kind { SEQUENCE, LIST, MAP };
 
-/* The longest list that is written as a string; OTP: external.c, MAX_STRING_LEN. */
+/* A BEAM writes no longer list as a string; OTP: external.c, MAX_STRING_LEN. */
 enum { STRING_MAX = 65535 };
 
 static int grow(struct kv_walk *walk)
@@ -27,7 +27,7 @@ static int grow(struct kv_walk *walk)
     return KV_OK;
 }
 
-/* A new frame for the container at hand; NULL when there is no memory. */
+/* A new frame for a container. Returns NULL if there is no memory. */
 static struct kv_frame *push(struct kv_walk *walk, enum frame_kind kind, size_t remaining)
 {
     if (walk->depth == walk->capacity && grow(walk) != KV_OK) {
@@ -83,7 +83,7 @@ static int enter_tuple(struct kv_walk *walk, struct kv_token token)
     return KV_OK;
 }
 
-/* The count is filled in when the list has ended. */
+/* Writes a count that is corrected at the end of the list: its tail may be another list. */
 static int enter_list(struct kv_walk *walk, struct kv_token token)
 {
     size_t elements = token.children - 1;
@@ -121,7 +121,7 @@ static int enter_map(struct kv_walk *walk, struct kv_token token)
     return KV_OK;
 }
 
-/* Funs are written as they are; their variables are only looked at. */
+/* Writes a fun as it is. Only a walk into funs visits its variables, to find maps in them. */
 static int enter_fun(struct kv_walk *walk, struct kv_token token)
 {
     const uint8_t *fun = walk->next;
@@ -144,7 +144,7 @@ static int enter_fun(struct kv_walk *walk, struct kv_token token)
 /* Walks a leaf, or enters a container. */
 static int begin(struct kv_walk *walk)
 {
-    /* A list of no elements is its tail: external.c, dec_term(), LIST_EXT. */
+    /* A list of no elements is equal to its tail: external.c, dec_term(), LIST_EXT. */
     while (walk->next[0] == KV_TAG_LIST && kv_get32(walk->next + 1) == 0) {
         walk->next += KV_LONG_HEADER;
     }
@@ -167,7 +167,7 @@ static int begin(struct kv_walk *walk)
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
-/* Whether the list that was written from `start` on holds bytes only. */
+/* Returns true if all elements of the list written from `start` on are bytes. */
 static bool is_string(const struct kv_buffer *out, const struct kv_frame *list)
 {
     size_t at = list->start + KV_LONG_HEADER;
@@ -213,7 +213,7 @@ static int end_proper_list(struct kv_walk *walk, struct kv_frame *list)
     return KV_OK;
 }
 
-/* A string behind the elements of a list: its bytes are more elements. */
+/* The tail of a list is a string: its bytes are further elements. */
 static int append_string(struct kv_walk *walk, struct kv_frame *list)
 {
     size_t length = kv_get16(walk->next + 1);
@@ -230,7 +230,7 @@ static int append_string(struct kv_walk *walk, struct kv_frame *list)
     return end_proper_list(walk, list);
 }
 
-/* The elements have been walked: a tail that is a list goes on with this one. */
+/* Called after the elements. If the tail is a list, its elements continue this list. */
 static int walk_tail(struct kv_walk *walk, struct kv_frame *list)
 {
     while (walk->next[0] == KV_TAG_LIST && kv_get32(walk->next + 1) == 0) {
@@ -247,7 +247,7 @@ static int walk_tail(struct kv_walk *walk, struct kv_frame *list)
     case KV_TAG_NIL:
         walk->next++;
         return end_proper_list(walk, list);
-    default: /* improper: the tail is one more term */
+    default: /* improper list: walk the tail as one more term */
         if (!walk->quiet) {
             kv_set32(walk->out->data + list->start + 1, (uint32_t)list->count);
         }
@@ -259,7 +259,7 @@ static int walk_tail(struct kv_walk *walk, struct kv_frame *list)
 
 /* ---- all together ---------------------------------------------------------------------------- */
 
-/* A term of the innermost frame has been walked. */
+/* Called after each term of the innermost frame. */
 static int step(struct kv_walk *walk, struct kv_frame *frame)
 {
     if (frame->kind == MAP) {
@@ -278,7 +278,7 @@ static int walk_all(struct kv_walk *walk)
     do {
         depth = walk->depth;
         int error = begin(walk);
-        /* As long as a term has ended, it is one term less of the frame around it. */
+        /* A container that ends is a term less of the frame around it. */
         while (error == KV_OK && walk->depth > 0 && walk->depth <= depth) {
             struct kv_frame *frame = &walk->frames[walk->depth - 1];
             error = step(walk, frame);

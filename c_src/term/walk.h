@@ -1,7 +1,7 @@
-/* Going through a validated term and writing its canonical form, without recursion.
+/* Walks a validated term and writes its canonical form, without recursion.
  *
- * What a map's pairs mean to the walk is its owner's: one that only wants to know their order
- * (order.c) and one that writes them in it (canonical.c). */
+ * The owner of a walk decides how maps are walked. order.c only finds the order of their pairs;
+ * canonical.c writes the pairs in this order. */
 #ifndef KV_TERM_WALK_H
 #define KV_TERM_WALK_H
 
@@ -9,30 +9,31 @@
 
 enum { KV_WALK_LOCAL_FRAMES = 12 };
 
-/* A container of which not all terms have been walked. */
+/* A container with terms that are still to be walked. */
 struct kv_frame {
     uint8_t kind;
-    bool outer_quiet; /* what walk->quiet was outside */
-    bool at_key;      /* of a map: whether its present term is a key */
-    size_t remaining; /* terms to come, with the present one; of a map: pairs */
-    size_t start;     /* where walk->out was when it was entered */
-    size_t count;     /* of a list: elements so far */
-    size_t index;     /* of a map: its owner's */
-    size_t map;       /* of a map: its owner's */
+    bool outer_quiet; /* walk->quiet outside the container */
+    bool at_key;      /* map: the present term is a key */
+    size_t remaining; /* terms to come, with the present one; map: pairs */
+    size_t start;     /* length of walk->out when the container was entered */
+    size_t count;     /* list: elements so far */
+    size_t index;     /* map: for the owner */
+    size_t map;       /* map: for the owner */
 };
 
 struct kv_walk {
     const uint8_t *next;
     struct kv_buffer *out;
     enum kv_zeros zeros;
-    bool quiet;     /* walk without writing */
-    bool into_funs; /* walk the variables of funs, too */
-    /* A map of two pairs or more is entered, or of one (see every_map): walk->next is its first
-     * key, frame->remaining its pairs. An error ends the walk. */
+    bool quiet;     /* do not write */
+    bool into_funs; /* also walk the variables of funs */
+    /* Called when a map of two pairs or more is entered, and see every_map. walk->next is the first
+     * key and frame->remaining the number of pairs. An error ends the walk. */
     int (*enter_map)(struct kv_walk *walk, struct kv_frame *frame, const uint8_t *map);
-    /* A key or a value has been walked: remaining is the owner's to count; 0 ends the map. */
+    /* Called after each key and each value. The owner must count frame->remaining down; 0 ends the
+     * map. */
     int (*next_in_map)(struct kv_walk *walk, struct kv_frame *frame);
-    bool every_map; /* ask the owner about maps of one pair, too, where they are written */
+    bool every_map; /* call enter_map for maps of one pair, too, unless the walk is quiet */
     void *owner;
 
     struct kv_frame *frames;
@@ -41,8 +42,8 @@ struct kv_walk {
     struct kv_frame local[KV_WALK_LOCAL_FRAMES];
 };
 
-/* Walks the one term at walk->next. The fields above `frames` are the caller's. KV_OK, KV_ENOMEM or
- * what a function of the owner answered. */
+/* Walks the one term at walk->next. The caller sets the fields above `frames`. Returns KV_OK,
+ * KV_ENOMEM or the error that a function of the owner returned. */
 int kv_walk(struct kv_walk *walk);
 
 #endif

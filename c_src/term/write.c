@@ -5,7 +5,7 @@
 
 #include <ei.h>
 
-/* libei writes at an int index into memory that is large enough; what it writes at most: */
+/* libei does not check for room: the most bytes that it writes for each. */
 enum { HEADER_MAX = 5, INTEGER_MAX = 11, ATOM_HEADER_MAX = 3 };
 
 static char *room(struct kv_buffer *to, size_t size)
@@ -93,7 +93,8 @@ void kv_write_u64(struct kv_buffer *to, uint64_t value)
     to->length += (size_t)written;
 }
 
-/* libei takes a bignum for what does not fit 28 bits; a BEAM writes 32 bits plain, and so do we. */
+/* libei writes integers of more than 28 bits as bignums. A BEAM writes up to 32 bits plain, and so
+ * does this function. */
 void kv_write_i64(struct kv_buffer *to, int64_t value)
 {
     if (value >= INT32_MIN && value <= INT32_MAX && (value < 0 || value > UINT8_MAX)) {
@@ -106,7 +107,7 @@ void kv_write_i64(struct kv_buffer *to, int64_t value)
     to->length += (size_t)written;
 }
 
-/* Identifiers are written without libei: its structs hold a copy of the node name, 1 KB each. */
+/* Without libei, whose structs for identifiers hold a copy of the node name: 1 KB each. */
 void kv_write_pid(struct kv_buffer *to, const struct kv_pid *pid)
 {
     kv_buffer_u8(to, KV_TAG_NEW_PID);

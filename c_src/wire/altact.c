@@ -3,10 +3,11 @@
 #include "base/endian.h"
 #include "wire/opcode.h"
 
-/* Elements with the opcode. */
+/* Elements, with the opcode. */
 enum { LEAST_ARITY = 4, ARITY_WITH_TOKEN = 5 };
 
-/* The lowest byte of a validated integer of any size that is not negative. */
+/* The lowest byte of a validated integer of any size. Returns KV_EPROTOCOL if it is negative. All
+ * flags that this node knows lie in this byte. */
 static int lowest_byte(struct kv_bytes integer, uint8_t *byte)
 {
     const uint8_t *data = integer.data;

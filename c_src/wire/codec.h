@@ -1,9 +1,9 @@
-/* Frames to signals and back: the one door to the two directions of a connection.
+/* The codec of a connection: turns frames into signals and signals into frames.
  *
- * A call and its answer have shapes (wire/shapes.h), almost every other message is written in one
- * way (wire/quick.h), and all control messages are in a table (wire/control.h). The codec tries
- * them in this order. The first two are short cuts: they accept or produce only what the third
- * would, byte for byte. */
+ * wire/control.h knows every control message, from a table. Two short cuts are tried before it, in
+ * both directions: wire/shapes.h for calls and their answers, then wire/quick.h for messages in
+ * their usual encoding. A short cut only accepts a frame or signal for which wire/control.h would
+ * give the same result, byte for byte. */
 #ifndef KV_WIRE_CODEC_H
 #define KV_WIRE_CODEC_H
 
@@ -19,23 +19,23 @@ struct kv_codec {
     struct kv_shapes shapes;
 };
 
-/* flags: those both sides have. limits: of the frames of the peer. The names of this node and of
- * the peer are borrowed for as long as the codec is used: signals that kv_codec_decode() returns
- * borrow them. */
+/* flags: those that both sides have. limits: for terms of the peer. The codec borrows the names of
+ * this node and of the peer, and so do the signals that it decodes. */
 void kv_codec_init(struct kv_codec *codec, uint64_t flags, const struct kv_term_limits *limits,
                    struct kv_bytes self, struct kv_bytes peer);
 
-/* Turns the content of one frame into a signal that borrows from the frame and from the codec.
- * Results and conditions are those of kv_control_decode(). */
+/* Turns the content of one frame into a signal, which borrows from the frame and the codec. For
+ * conditions and results see kv_control_decode(). */
 int kv_codec_decode(const struct kv_codec *codec, struct kv_bytes frame,
                     struct kv_incoming *incoming, int *opcode);
 
-/* Reads the beginning of a refused message: kv_control_decode_refused(). */
+/* Decodes the beginning of a refused message: kv_control_decode_refused(). */
 int kv_codec_decode_refused(const struct kv_codec *codec, struct kv_bytes head, bool cut,
                             struct kv_signal *signal, int *opcode, bool *known);
 
-/* Appends the frame of a signal, with its length. `payload` is kv_signal_payload_length() of the
- * signal. Returns false if the peer has no form for the signal: nothing is appended then. */
+/* Appends the frame of a signal, with its length. payload: kv_signal_payload_length(signal).
+ * Returns false, and appends nothing, if the signal has no form that the peer knows or that fits a
+ * frame. */
 bool kv_codec_encode(const struct kv_codec *codec, const struct kv_signal *signal, size_t payload,
                      struct kv_buffer *to);
 

@@ -57,7 +57,7 @@ const struct kv_form kv_forms[KV_DOP_LIMIT] = {
 
 /* ---- encoding ------------------------------------------------------------------------------- */
 
-/* OTP asks for both, too: dist.c, erts_dsig_send_monitor() and its kin. */
+/* OTP also requires both: dist.c, erts_dsig_send_monitor() and the like. */
 #define MONITOR_FLAGS (KV_DFLAG_DIST_MONITOR | KV_DFLAG_DIST_MONITOR_NAME)
 
 static enum kv_opcode down_opcode(uint64_t flags)
@@ -69,7 +69,7 @@ static enum kv_opcode down_opcode(uint64_t flags)
                                                 : KV_DOP_MONITOR_P_EXIT;
 }
 
-/* OTP announces the end of ALIAS_SEND for peers that have the newer one. */
+/* OTP will remove ALIAS_SEND, so peers that know the newer message get it. */
 static enum kv_opcode alias_opcode(uint64_t flags)
 {
     if ((flags & KV_DFLAG_ALTACT_SIG) != 0) {
@@ -205,11 +205,11 @@ static void write_field(const struct kv_signal *signal, enum kv_field field, str
 }
 
 enum {
-    CONTROL_ROOM = 256,    /* enough for most control tuples: one growth of the buffer at most */
-    CONTROL_MAX = 1 << 16, /* more than any control tuple takes without the terms given to us */
+    CONTROL_ROOM = 256,    /* enough for most control tuples, so the buffer grows once at most */
+    CONTROL_MAX = 1 << 16, /* more than any control tuple needs without the terms in it */
 };
 
-/* The bytes of the terms that are copied as they are. */
+/* The length of the terms that are copied into the frame. */
 static size_t terms_length(const struct kv_signal *signal)
 {
     size_t options = signal->kind == KV_SIGNAL_SPAWN_REQUEST ? signal->spawn_options.length : 0;
@@ -247,7 +247,7 @@ bool kv_control_encode(const struct kv_signal *signal, uint64_t flags, struct kv
     size_t start = to->length;
     bool has_header = (flags & KV_DFLAG_FRAGMENTS) != 0;
     (void)kv_buffer_reserve(to, CONTROL_ROOM + terms_length(signal));
-    to->length += KV_FRAME_HEADER; /* the length, when it is known */
+    to->length += KV_FRAME_HEADER; /* filled in below */
     if (has_header) {
         kv_buffer_u8(to, KV_TERM_VERSION);
         kv_buffer_u8(to, KV_FRAME_WHOLE);

@@ -1,5 +1,5 @@
-/* Reading control messages: those that are taken, and those that are refused, of which only the
- * beginning is there. */
+/* Decodes control messages: whole ones, and the beginnings of refused ones. Declared in control.h.
+ */
 #include "wire/control.h"
 
 #include "base/endian.h"
@@ -97,12 +97,12 @@ static int read_field(struct kv_reader *reader, enum kv_field field, struct kv_b
         return read_options(reader, &signal->spawn_options);
     case ALTACT:
     case END:
-        break; /* no fields that are read one by one */
+        break; /* never in a list of fields that is read one by one */
     }
     return KV_EPROTOCOL;
 }
 
-/* What is left of a frame. */
+/* The rest of a frame. */
 struct rest {
     struct kv_bytes bytes;
     bool versions; /* 131 before each term */
@@ -190,7 +190,7 @@ static int read_control(struct kv_bytes control, struct kv_bytes peer, struct kv
     return KV_OK;
 }
 
-/* OTP: a spawn request is refused when its arguments are not as many as its arity says. */
+/* As in OTP, the number of arguments of a spawn request must be its arity. */
 static int check_arguments(const struct kv_signal *signal)
 {
     uint32_t length = 0;
@@ -230,12 +230,12 @@ int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_ter
 
 /* ---- refused messages ------------------------------------------------------------------------ */
 
-/* A control tuple of which the end may be missing, or not to be looked at. */
+/* A control tuple whose end may be missing or refused. */
 struct beginning {
-    struct kv_reader reader; /* as far as the elements were validated */
-    struct kv_bytes bytes;   /* all that is there */
+    struct kv_reader reader; /* ends behind the validated elements */
+    struct kv_bytes bytes;   /* all bytes that are there */
     bool cut;
-    struct kv_term_limits limits; /* of an element */
+    struct kv_term_limits limits; /* for one element */
 };
 
 static int open_tuple(struct beginning *tuple, uint32_t *arity)
@@ -246,7 +246,7 @@ static int open_tuple(struct beginning *tuple, uint32_t *arity)
     return bytes.length < header ? KV_EPROTOCOL : kv_read_tuple(&tuple->reader, arity);
 }
 
-/* Lets the reader go on to the next element. */
+/* Validates the next element, so that the reader may take it. */
 static int admit(struct beginning *tuple)
 {
     size_t at = tuple->reader.length;
@@ -262,13 +262,13 @@ static bool is_missing(const struct beginning *tuple, int error)
     return kv_is_refusal(error) || (error == KV_ETRUNCATED && tuple->cut);
 }
 
-/* Identifiers, names and numbers are never too large or too deep: only the frame may end there. */
+/* Identifiers, names and numbers are never too large or too deep. They can only be cut off. */
 static bool may_be_refused(enum kv_field field)
 {
     return field == UNUSED || field == TOKEN || field == REASON || field == OPTIONS;
 }
 
-/* Reads fields up to the first that is missing. *count is how many there are. */
+/* Reads fields up to the first missing one. *count: the number of fields read. */
 static int read_fields(struct beginning *tuple, const struct kv_form *form, struct kv_bytes peer,
                        struct kv_signal *signal, size_t *count)
 {
@@ -303,7 +303,7 @@ static int read_altact(struct beginning *tuple, uint32_t arity, struct kv_signal
     return error;
 }
 
-/* Whether so many fields say all that is needed without a payload. */
+/* Returns true if so many fields suffice to act without a payload. */
 static bool is_enough(enum kv_signal_kind kind, size_t fields)
 {
     switch (kind) {
@@ -346,7 +346,7 @@ static int read_beginning(struct beginning *tuple, struct kv_bytes peer, struct 
     return error;
 }
 
-/* What is there of the payload, which is not validated. */
+/* Takes the part of the payload that is there, without validating it. */
 static int take_beginning(struct rest *rest, struct kv_signal *signal)
 {
     if (rest->versions && rest->bytes.length > 0) {

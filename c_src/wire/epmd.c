@@ -9,7 +9,7 @@ enum {
     ALIVE2_REQ_SIZE = 13, /* without the name */
     NODE_TYPE_HIDDEN = 72,
     PROTOCOL_TCP = 0,
-    DIST_VERSION = 6, /* with 5, OTP 23 and 24 would send us the old name message */
+    DIST_VERSION = 6, /* announcing 5 would make OTP 23 and 24 send the old name message */
 };
 
 void kv_epmd_alive_request(struct kv_buffer *to, struct kv_bytes alive, uint16_t port)

@@ -1,4 +1,4 @@
-/* The messages to and from the Erlang port mapper daemon, without a socket.
+/* The messages of the Erlang port mapper daemon (EPMD), without a socket.
  *
  * OTP: erts/epmd/src/epmd_srv.c do_request(), lib/kernel/src/erl_epmd.erl. */
 #ifndef KV_WIRE_EPMD_H
@@ -10,13 +10,13 @@
 
 enum { KV_EPMD_PORT = 4369 };
 
-/* Appends ALIVE2_REQ: `alive` (the part of the node name before the '@') listens on `port`, as a
- * hidden node. */
+/* Appends ALIVE2_REQ: a hidden node `alive` (the part of its name before the '@') listens on
+ * `port`. */
 void kv_epmd_alive_request(struct kv_buffer *to, struct kv_bytes alive, uint16_t port);
 
-/* Reads ALIVE2_X_RESP or ALIVE2_RESP from the front of `input`.
- * KV_OK and *creation; KV_ETRUNCATED: more bytes are needed; KV_EEXIST: the name is taken;
- * KV_EPROTOCOL: something else. */
+/* Reads ALIVE2_X_RESP or ALIVE2_RESP from the front of `input`. Returns KV_OK and sets *creation.
+ * Errors: KV_ETRUNCATED if more bytes are needed, KV_EEXIST if EPMD refuses the name, KV_EPROTOCOL
+ * for any other message. */
 int kv_epmd_alive_response(struct kv_bytes input, uint32_t *creation);
 
 #endif

@@ -1,5 +1,5 @@
-/* The forms of control messages: what control.c writes and decode.c reads. Nobody else includes
- * this. */
+/* The table of control messages, shared by control.c, which writes them, and decode.c, which reads
+ * them. No other file includes this. */
 #ifndef KV_WIRE_FORMS_H
 #define KV_WIRE_FORMS_H
 
@@ -8,12 +8,12 @@
 
 #include <kv/signal.h>
 
-/* What an element of a control tuple is. */
+/* The kinds of elements in a control tuple. */
 enum kv_field {
     END,
-    UNUSED, /* anything; we send the empty atom there */
+    UNUSED, /* anything; this node sends the empty atom */
     TOKEN,  /* of seq_trace; never sent */
-    SENDER, /* from: a process of the peer */
+    SENDER, /* from: must be a process of the peer */
     FROM,   /* from: any pid */
     FROM_OR_NAME,
     TO,
@@ -34,13 +34,13 @@ enum { MAX_FIELDS = 6 };
 struct kv_form {
     bool payload; /* a second term follows the tuple */
     enum kv_signal_kind kind;
-    enum kv_field fields[MAX_FIELDS + 1]; /* behind the opcode, up to END */
+    enum kv_field fields[MAX_FIELDS + 1]; /* behind the opcode; END is the last */
 };
 
-/* Every control message, by its opcode, for both directions; one without fields is none. */
+/* Every control message, by opcode, for both directions. Unused opcodes have no fields. */
 extern const struct kv_form kv_forms[KV_DOP_LIMIT];
 
-/* How many elements the tuple has, with the opcode. */
+/* The number of elements of the tuple, with the opcode. */
 static inline uint32_t kv_form_arity(const struct kv_form *form)
 {
     uint32_t arity = 1;

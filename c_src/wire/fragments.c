@@ -8,10 +8,10 @@ struct sequence {
     struct kv_map_node by_number;
     uint64_t number;
     uint64_t awaited;       /* the id of the next fragment */
-    struct kv_buffer frame; /* what has come, with the header of a whole frame */
-    uint64_t length;        /* how many bytes that is, kept or not */
-    int error;              /* why it is refused */
-    bool cut;               /* some of it was not kept */
+    struct kv_buffer frame; /* the bytes kept so far, with the header of a whole frame */
+    uint64_t length;        /* the bytes received so far, kept or not */
+    int error;              /* the reason for a refusal, or KV_OK */
+    bool cut;               /* some bytes were not kept */
 };
 
 struct fragment {
@@ -19,7 +19,7 @@ struct fragment {
     uint64_t sequence;
     uint64_t id;
     struct kv_bytes content;
-    size_t length; /* more than the content has: that is the beginning of it */
+    size_t length; /* of the whole fragment; content may be only its beginning */
 };
 
 void kv_fragments_init(struct kv_fragments *fragments, const struct kv_fragment_limits *limits,
@@ -85,7 +85,7 @@ void kv_fragments_free(struct kv_fragments *fragments)
 
 /* ---- fragments ------------------------------------------------------------------------------- */
 
-/* No sequence has the number 0, and ids end with 1. */
+/* Sequence numbers are never 0, and ids count down to 1. */
 static int read_fragment(struct kv_bytes frame, size_t length, struct fragment *fragment)
 {
     if (frame.length < KV_FRAGMENT_HEADER) {
@@ -100,7 +100,7 @@ static int read_fragment(struct kv_bytes frame, size_t length, struct fragment *
     return fragment->sequence == 0 || fragment->id == 0 ? KV_EPROTOCOL : KV_OK;
 }
 
-/* The first fragment holds the control message, whole, behind the number of cache references. */
+/* The first fragment must have the whole control message, behind the number of cache references. */
 static int check_first(const struct kv_fragments *fragments, const struct fragment *fragment)
 {
     struct kv_bytes content = fragment->content;
@@ -145,7 +145,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Why a message cannot go on with so many bytes more. */
+/* Returns KV_OK, or the reason why a message cannot grow by so many bytes. */
 static int check_more(const struct kv_fragments *fragments, struct sequence *sequence,
                       struct kv_bytes bytes, size_t length)
 {
@@ -158,7 +158,7 @@ static int check_more(const struct kv_fragments *fragments, struct sequence *seq
                : KV_OK;
 }
 
-/* Gives back what is not needed of a message that is refused from now on. */
+/* Refuses a message from now on: frees all but its beginning. */
 static void refuse(struct kv_fragments *fragments, struct sequence *sequence, int error)
 {
     struct kv_buffer head = KV_BUFFER_INIT;
@@ -171,7 +171,7 @@ static void refuse(struct kv_fragments *fragments, struct sequence *sequence, in
     sequence->cut = head.length < all.length;
 }
 
-/* Keeps of a refused message what belongs to its beginning, as long as there is room. */
+/* Keeps the bytes of a refused message that belong to its beginning, as long as there is room. */
 static void keep_beginning(struct kv_fragments *fragments, struct sequence *sequence,
                            struct kv_bytes bytes, size_t length)
 {

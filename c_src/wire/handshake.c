@@ -17,7 +17,7 @@ enum {
     CHALLENGE_DIGITS = sizeof "4294967295",
 };
 
-/* Flags that a name message of the old form has room for. */
+/* The flags that an old name message has room for. */
 #define LOW_FLAGS UINT64_C(0xFFFFFFFF)
 
 bool kv_node_name_ok(struct kv_bytes name)
@@ -70,7 +70,8 @@ static void send_status(struct kv_buffer *out, const char *status)
     kv_buffer_append(out, text);
 }
 
-/* The peer compares our name byte for byte with the one it dialled; OTP: recv_challenge_new/2. */
+/* The peer compares our name byte for byte with the one that it dialled; OTP: recv_challenge_new/2.
+ */
 static void send_challenge(struct kv_handshake *handshake, struct kv_buffer *out)
 {
     const struct kv_identity *self = handshake->self;
@@ -119,7 +120,8 @@ void kv_handshake_accept(struct kv_handshake *handshake, struct kv_buffer *out)
 }
 
 /* ---- receiving -------------------------------------------------------------------------------
- * Each takes the message of one step without its length and answers KV_OK or why it is refused. */
+ * Each takes the message of one step, without its length, and returns KV_OK or the reason for a
+ * refusal. */
 
 /* OTP: dist_util.erl expand_mandatory_25_flag/1. */
 static uint64_t expanded(uint64_t flags)
@@ -132,7 +134,7 @@ static bool lacks(uint64_t flags, uint64_t mandatory)
     return (flags & mandatory) != mandatory;
 }
 
-/* Takes over what the name message said when the peer may go on. */
+/* Takes over the content of a name message, if the peer may go on. */
 static int named(struct kv_handshake *handshake, struct kv_bytes name, uint64_t mandatory)
 {
     if ((handshake->flags & KV_DFLAG_NAME_ME) != 0 || !kv_node_name_ok(name) ||
@@ -148,7 +150,8 @@ static int named(struct kv_handshake *handshake, struct kv_bytes name, uint64_t 
     return KV_OK;
 }
 
-/* Bytes behind the name are for later versions; OTP: dist_util.erl recv_name_new/2. */
+/* Ignores bytes behind the name: later versions may add some; OTP: dist_util.erl recv_name_new/2.
+ */
 static int recv_name(struct kv_handshake *handshake, struct kv_bytes message)
 {
     if (message.length < NAME_FIXED) {
@@ -164,7 +167,7 @@ static int recv_name(struct kv_handshake *handshake, struct kv_bytes message)
     return named(handshake, kv_bytes(message.data + NAME_FIXED, length), KV_DFLAGS_MANDATORY_25);
 }
 
-/* What OTP 23 and 24 send when EPMD did not tell them our version. */
+/* The old name message, which OTP 23 and 24 send if EPMD did not tell them our version. */
 static int recv_old_name(struct kv_handshake *handshake, struct kv_bytes message)
 {
     if (message.length < OLD_NAME_FIXED) {
@@ -195,7 +198,7 @@ static int recv_any_name(struct kv_handshake *handshake, struct kv_bytes message
     return error;
 }
 
-/* "false" says that the peer does not want this connection any more: no offence; OTP: dist_util.erl
+/* "false": the peer does not want this connection any more, which is no fault; OTP: dist_util.erl
  * recv_status/1 at "alive". */
 static int recv_alive(struct kv_handshake *handshake, struct kv_bytes message,
                       struct kv_buffer *out)
@@ -263,7 +266,7 @@ static bool awaits_message(const struct kv_handshake *handshake)
            handshake->step == KV_HANDSHAKE_AWAIT_REPLY;
 }
 
-/* Finds the first message in `input`: KV_OK with an empty one when it is not there whole yet. */
+/* Finds the first message in `input`. Returns KV_OK with an empty one until it is there whole. */
 static int next_message(struct kv_bytes input, struct kv_bytes *message)
 {
     *message = kv_bytes(NULL, 0);

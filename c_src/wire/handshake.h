@@ -1,19 +1,21 @@
 /* The accepting side of the distribution handshake, version 6, without a socket.
  *
- *     feed bytes --> kv_handshake_feed() --> bytes to send are appended to `out`
+ *     bytes received --> kv_handshake_feed() --> bytes to send, appended to `out`
  *
- * Happy path: NAME -> (the owner says whether that peer is connected already) -> status "ok" and
- * our challenge -> REPLY -> (the owner tears an older connection down) -> ack -> DONE.
- * Alternatives: a peer that is connected already is told "alive" and must answer "true"; the older
- * connection is to be torn down only in KV_HANDSHAKE_VERIFIED, when the digest has shown that the
- * newcomer knows the cookie. A peer that sends the old name message ('n') completes its flags with
- * a complement ('c'). A peer without a mandatory flag, with a bad name, or that asks to be given a
- * name, is told "not_allowed".
- * Failure modes: wrong version, missing flag, bad name, oversized or unexpected message, wrong
- * cookie: kv_handshake_feed() answers an error once and the connection is to be closed after `out`
- * has been sent. Silence is the owner's business: it holds one deadline over the whole handshake.
+ * Usual course: NAME -> (the owner tells if the peer is connected already) -> status "ok" and our
+ * challenge -> REPLY -> (the owner closes an older connection) -> ack -> DONE.
  *
- * OTP: lib/kernel/src/dist_util.erl, handshake_other_started/1 and what it calls. */
+ * Other courses: a peer that is connected already gets "alive" and must answer "true". The owner
+ * must not close the older connection before KV_HANDSHAKE_VERIFIED, when the digest has proved that
+ * the newcomer knows the cookie. A peer that sends the old name message ('n') completes its flags
+ * with a complement ('c'). A peer gets "not_allowed" if it lacks a mandatory flag, has a bad name,
+ * or asks for a name.
+ *
+ * Failures: wrong version, missing flag, bad name, oversized or unexpected message, wrong cookie.
+ * kv_handshake_feed() returns an error once; the owner must send `out` and close the connection.
+ * The owner also sets a deadline for the whole handshake, since a peer may stay silent.
+ *
+ * OTP: lib/kernel/src/dist_util.erl, handshake_other_started/1 and the functions that it calls. */
 #ifndef KV_WIRE_HANDSHAKE_H
 #define KV_WIRE_HANDSHAKE_H
 
@@ -52,11 +54,11 @@
 #define KV_DFLAG_ALIAS               (UINT64_C(1) << 35)
 #define KV_DFLAG_ALTACT_SIG          (UINT64_C(1) << 37)
 
-/* What MANDATORY_25_DIGEST stands for, and what we demand of every peer. */
+/* The flags that MANDATORY_25_DIGEST stands for, and that every peer must have. */
 #define KV_DFLAGS_MANDATORY_25 UINT64_C(0x1070F94)
 
-/* What this node offers: all that callers use. Not PUBLISHED (we stay out of global and pg), no
- * atom cache (values stay byte-for-byte storable). */
+/* The flags that this node offers: all that callers use. Not PUBLISHED, to stay out of global and
+ * pg. No atom cache: values are stored byte for byte as they arrive. */
 #define KV_DFLAGS_OFFERED UINT64_C(0x2D07DF4FBC)
 
 enum {
@@ -66,7 +68,7 @@ enum {
     KV_DIGEST_SIZE = 16,
 };
 
-/* Who we are. Borrowed by the handshake for as long as it lives. */
+/* The identity of this node. Must outlive every handshake that uses it. */
 struct kv_identity {
     struct kv_bytes name; /* "alive@host" */
     uint64_t flags;
@@ -78,9 +80,9 @@ enum kv_handshake_step {
     KV_HANDSHAKE_AWAIT_NAME,
     KV_HANDSHAKE_NAMED,       /* the owner must call kv_handshake_answer_name() */
     KV_HANDSHAKE_AWAIT_ALIVE, /* for "true" or "false" after "alive" */
-    KV_HANDSHAKE_AWAIT_REPLY, /* for the challenge reply, with the complement before it for 'n' */
+    KV_HANDSHAKE_AWAIT_REPLY, /* for the challenge reply; after 'n', for the complement before it */
     KV_HANDSHAKE_VERIFIED,    /* the owner must call kv_handshake_accept() */
-    KV_HANDSHAKE_DONE,        /* bytes behind the handshake, if any, are frames */
+    KV_HANDSHAKE_DONE,        /* further bytes are frames */
     KV_HANDSHAKE_REFUSED,
 };
 
@@ -90,53 +92,53 @@ struct kv_handshake {
     uint32_t challenge; /* ours */
     bool old_name;      /* the peer sent 'n' */
     bool complemented;
-    /* What the peer said: */
+    /* From the peer: */
     uint64_t flags; /* as it sent them, MANDATORY_25_DIGEST expanded */
     uint32_t creation;
     uint32_t peer_challenge;
-    uint8_t ack[KV_DIGEST_SIZE]; /* the answer to its challenge, from step VERIFIED on */
+    uint8_t ack[KV_DIGEST_SIZE]; /* our answer to its challenge, from step VERIFIED on */
     size_t name_length;
     char name[KV_NODE_NAME_MAX + 1];
 };
 
-/* challenge: from a cryptographic source, new for each handshake. */
+/* challenge: from a cryptographic random source, a new one for each handshake. */
 void kv_handshake_init(struct kv_handshake *handshake, const struct kv_identity *self,
                        uint32_t challenge);
 
-/* Takes at most one handshake message from the front of `input`, if it is there whole, and steps.
- * *consumed says how many bytes were taken (0: wait for more). What must be sent is appended to
- * `out`. In the steps NAMED, VERIFIED, DONE and REFUSED nothing is taken.
+/* Takes at most one whole handshake message from the front of `input` and goes on to the next step.
+ * Sets *consumed to the number of bytes taken; 0: wait for more. Appends the bytes to send to
+ * `out`. Takes nothing in the steps NAMED, VERIFIED, DONE and REFUSED.
  *
- * KV_OK, or why the connection is refused: KV_EPROTOCOL (an unexpected or misshapen message),
- * KV_ESIZE, KV_EVERSION, KV_EFLAGS, KV_ENAME, KV_ECOOKIE, KV_EDIGEST, KV_EEXIST (the peer answered
- * "alive" with "false": it does not want a second connection); the step is REFUSED then. */
+ * Returns KV_OK, or the reason for refusing the connection, in step REFUSED: KV_EPROTOCOL
+ * (unexpected or malformed message), KV_ESIZE, KV_EVERSION, KV_EFLAGS, KV_ENAME, KV_ECOOKIE,
+ * KV_EDIGEST, KV_EEXIST (the peer answered "alive" with "false": it wants no second connection). */
 int kv_handshake_feed(struct kv_handshake *handshake, struct kv_bytes input, size_t *consumed,
                       struct kv_buffer *out);
 
-/* In step NAMED: sends the status, and the challenge if that is "ok". */
+/* In step NAMED: sends the status "ok" and the challenge, or "alive" if already_connected. */
 void kv_handshake_answer_name(struct kv_handshake *handshake, bool already_connected,
                               struct kv_buffer *out);
 
-/* In step NAMED: sends "not_allowed"; the step is REFUSED then. */
+/* In step NAMED: sends "not_allowed". The step becomes REFUSED. */
 void kv_handshake_refuse(struct kv_handshake *handshake, struct kv_buffer *out);
 
-/* In step VERIFIED, when no older connection to that peer is left: sends the ack. */
+/* In step VERIFIED: sends the ack. No older connection to the peer may be left. */
 void kv_handshake_accept(struct kv_handshake *handshake, struct kv_buffer *out);
 
-/* The peer's "alive@host", from step NAMED on, and when it was refused for its flags; otherwise
- * empty. Valid while the handshake lives. */
+/* The peer's "alive@host", from step NAMED on and after a refusal for its flags; else empty. Valid
+ * while the handshake exists. */
 struct kv_bytes kv_handshake_peer(const struct kv_handshake *handshake);
 
-/* The flags both sides have. */
+/* The flags that both sides have. */
 uint64_t kv_handshake_common_flags(const struct kv_handshake *handshake);
 
-/* Whether `name` is one '@' with something before and behind it, of at most KV_NODE_NAME_MAX bytes,
- * all of them visible ASCII: the name is Latin-1 in the handshake and UTF-8 in terms, and it ends
- * up in log lines. */
+/* Returns true if `name` has exactly one '@' with at least one byte on each side, at most
+ * KV_NODE_NAME_MAX bytes, and only visible ASCII: names are Latin-1 in the handshake, UTF-8 in
+ * terms, and appear in log lines. */
 bool kv_node_name_ok(struct kv_bytes name);
 
-/* MD5 of the cookie and the challenge as decimal text; OTP: dist_util:gen_digest/2.
- * KV_OK, or KV_EDIGEST: libcrypto has no MD5 on this system (digest is not to be used then). */
+/* The MD5 of the cookie and the challenge as decimal text; OTP: dist_util:gen_digest/2. Returns
+ * KV_OK, or KV_EDIGEST if libcrypto has no MD5 on this system: `digest` is invalid then. */
 int kv_handshake_digest(struct kv_bytes cookie, uint32_t challenge, uint8_t digest[KV_DIGEST_SIZE]);
 
 #endif

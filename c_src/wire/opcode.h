@@ -1,4 +1,4 @@
-/* The numbers of control messages, and the flags of ALTACT_SIG_SEND.
+/* The opcodes of control messages and the flags of ALTACT_SIG_SEND.
  *
  * OTP: erts/emulator/beam/dist.h, enum dop and ERTS_DOP_ALTACT_SIG_FLG_*. */
 #ifndef KV_WIRE_OPCODE_H

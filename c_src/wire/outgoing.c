@@ -6,7 +6,8 @@
 #include "wire/frame.h"
 #include "wire/handshake.h"
 
-/* A pid without its node: two nodes with the same numbers only wait for each other needlessly. */
+/* A pid without its node. Two pids with equal numbers and different nodes share a stream: needless,
+ * but harmless. */
 struct end {
     uint32_t id;
     uint32_t serial;
@@ -18,7 +19,7 @@ struct pair {
     struct end to;
 };
 
-/* Pinned bytes, and how many messages to this peer end with them. */
+/* Pinned bytes and the number of waiting messages that end with them. */
 struct kv_payload {
     struct kv_shared_pin *pin;
     size_t messages;
@@ -27,16 +28,16 @@ struct kv_payload {
 
 struct message {
     struct kv_list link;
-    struct kv_buffer bytes;  /* whole frames as they are; for fragments, the terms alone */
-    struct kv_payload *tail; /* what lies behind them, of a message in fragments; or NULL */
+    struct kv_buffer bytes;  /* a whole frame; for fragments, only the terms */
+    struct kv_payload *tail; /* for fragments: the bytes behind these; else NULL */
     size_t at;               /* bytes that have left */
-    size_t control;          /* for fragments: bytes of the control term; else 0 */
+    size_t control;          /* for fragments: length of the control term; else 0 */
     uint64_t sequence;
     uint64_t id; /* of the next fragment */
 };
 
-/* A process that has streams. While it has a barrier all it sends goes there: the barrier is the
- * last of its streams and moves on when it is the only one. */
+/* A process that has streams. A barrier is a stream for everything that the process sends behind a
+ * signal to a name: it is the last of the streams, and gets turns once it is the only one. */
 struct sender {
     struct kv_map_node by_end;
     struct end end;
@@ -44,11 +45,11 @@ struct sender {
     struct stream *barrier;
 };
 
-/* Never without a message. */
+/* Always has at least one message. */
 struct stream {
-    struct kv_map_node by_pair; /* not of a barrier */
+    struct kv_map_node by_pair; /* unused in a barrier */
     struct kv_list of_sender;
-    struct kv_list turn; /* alone while it is held up */
+    struct kv_list turn; /* in turns; alone while the stream must wait */
     struct sender *sender;
     struct pair pair;
     struct kv_list messages;
@@ -182,8 +183,8 @@ static void drop_stream(struct kv_outgoing *outgoing, struct stream *stream)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-/* Whether it leaves in fragments. One that shares its payload does, however small it is: a frame
- * would be a copy for each. */
+/* Returns true if a signal leaves in fragments. One with a shared payload always does: a frame
+ * would need a copy of the payload for each signal. */
 static bool is_large(const struct kv_outgoing *outgoing, const struct kv_signal *signal,
                      size_t payload)
 {
@@ -201,13 +202,13 @@ static size_t length_of(const struct message *message)
     return message->bytes.length + tail_of(message).length;
 }
 
-/* The first fragment must hold the control term whole. */
+/* The first fragment must contain the whole control term. */
 static size_t first_part(const struct message *message)
 {
     return message->control > KV_FRAGMENT_SIZE ? message->control : KV_FRAGMENT_SIZE;
 }
 
-/* Bytes that came to wait, or wait no more. */
+/* Counts bytes that begin to wait, or no longer wait. */
 static void count(struct kv_outgoing *outgoing, const struct message *message, size_t more,
                   size_t less)
 {
@@ -215,14 +216,15 @@ static void count(struct kv_outgoing *outgoing, const struct message *message, s
     outgoing->small_length += message->control == 0 ? more - less : 0;
 }
 
-/* What a message holds for itself and has not sent yet; its payload is counted apart. */
+/* The bytes of a message that are still to be sent, without its tail, which is counted separately.
+ */
 static size_t own_rest(const struct message *message)
 {
     return message->at < message->bytes.length ? message->bytes.length - message->at : 0;
 }
 
-/* Pinned bytes stay as they are: those at one place are the same. What is said to be shared may lie
- * in several places, such as the reason that one process after the other takes over. */
+/* Pinned bytes do not change, so equal pointers mean equal bytes. Shared bytes may lie in several
+ * places, such as an exit reason that one process after the other takes over. */
 static bool is_same(const struct kv_payload *payload, const struct kv_pinned *pinned)
 {
     struct kv_bytes bytes = kv_shared_pin_bytes(payload->pin);
@@ -230,7 +232,7 @@ static bool is_same(const struct kv_payload *payload, const struct kv_pinned *pi
            (payload->shared && pinned->shared && kv_bytes_equal(bytes, pinned->bytes));
 }
 
-/* Takes over what is pinned: once, while messages with the same come one after the other. */
+/* Takes over pinned bytes. Consecutive messages with the same bytes share one payload. */
 static struct kv_payload *take_payload(struct kv_outgoing *outgoing, struct kv_pinned *pinned)
 {
     struct kv_payload *payload = outgoing->recent;
@@ -260,7 +262,7 @@ static void drop_payload(struct kv_outgoing *outgoing, struct kv_payload *payloa
     kv_free(payload);
 }
 
-/* As kv_control_encode_terms(), but what is pinned is taken over. */
+/* Like kv_control_encode_terms(), but takes over pinned bytes instead of copying them. */
 static void encode_large(struct kv_outgoing *outgoing, const struct kv_signal *signal,
                          struct message *message)
 {
@@ -274,7 +276,7 @@ static void encode_large(struct kv_outgoing *outgoing, const struct kv_signal *s
     }
 }
 
-/* NULL: the peer has no form for the signal. */
+/* Returns NULL if the peer has no form for the signal. */
 static struct message *encode(struct kv_outgoing *outgoing, const struct kv_signal *signal)
 {
     struct message *message = kv_zalloc(sizeof(*message));
@@ -311,10 +313,10 @@ static void drop_message(struct kv_outgoing *outgoing, struct message *message)
     kv_free(message);
 }
 
-/* What a message puts there: bytes, and slices if they are wanted. */
+/* The destination of fragments. */
 struct ready {
     struct kv_buffer *bytes;
-    struct kv_slices *slices; /* NULL: everything is copied */
+    struct kv_slices *slices; /* NULL: copy pinned bytes */
 };
 
 static size_t ready_length(const struct ready *ready)
@@ -327,7 +329,7 @@ static bool is_full(const struct ready *ready)
     return ready->slices != NULL && ready->slices->count == KV_SLICES_MAX;
 }
 
-/* The next `part` bytes of the terms. */
+/* Appends the next `part` bytes of the terms. */
 static void put_part(const struct message *message, size_t part, const struct ready *ready)
 {
     size_t at = message->at;
@@ -365,7 +367,7 @@ static void cut_fragment(struct message *message, size_t part, const struct read
     put_part(message, part, to);
 }
 
-/* Lets a message go on by one frame. True: it has left whole. */
+/* Appends the next frame of a message. Returns true if it was the last. */
 static bool advance(struct kv_outgoing *outgoing, struct message *message,
                     const struct ready *ready)
 {
@@ -436,7 +438,7 @@ bool kv_outgoing_signal(struct kv_outgoing *outgoing, const struct kv_signal *si
     return true;
 }
 
-/* One turn. The stream may be gone when it returns. */
+/* Gives a stream one turn. The stream may be freed by it. */
 static void serve(struct kv_outgoing *outgoing, struct stream *stream, const struct ready *ready)
 {
     size_t start = ready_length(ready);

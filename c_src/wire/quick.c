@@ -9,19 +9,19 @@
 enum {
     START = KV_WHOLE_HEADER + 4, /* 131, 68, 0, 104, arity, 97, opcode */
     NUMBERS = 12,                /* of a pid: id, serial, creation */
-    ROOM = 1024, /* more than a header and a control tuple of a pid and a reference take */
+    ROOM = 1024, /* more than a header and a control tuple of a pid and a reference need */
 };
 
 /* ---- reading ----------------------------------------------------------------------------------
- * Each of these goes past what it is named after and answers what is behind it, or NULL: it is not
- * there, or not whole. */
+ * Each past_ or take_ function reads the element in its name at `at` and returns the address behind
+ * it, or NULL if another element or not all of it is there. */
 
 static inline bool has(const uint8_t *at, const uint8_t *end, size_t count)
 {
     return (size_t)(end - at) >= count;
 }
 
-/* 119, length, the name of the peer; then there must be `behind` bytes. */
+/* 119, length, the name of the peer. At least `behind` bytes must follow. */
 static inline const uint8_t *past_peer(const uint8_t *at, const uint8_t *end,
                                        const struct kv_bytes *peer, size_t behind)
 {
@@ -32,7 +32,7 @@ static inline const uint8_t *past_peer(const uint8_t *at, const uint8_t *end,
     return at + 2 + peer->length;
 }
 
-/* As past_peer(), but any name, if it is in ASCII: all else is left to the validator. */
+/* Like past_peer(), for any name in ASCII. Other names need the validator. */
 static inline const uint8_t *past_node(const uint8_t *at, const uint8_t *end, size_t behind)
 {
     if (!has(at, end, 2) || at[0] != KV_TAG_SMALL_ATOM_UTF8 || !has(at, end, 2 + at[1] + behind) ||
@@ -50,8 +50,8 @@ static inline const uint8_t *take_numbers(const uint8_t *at, struct kv_pid *pid)
     return at + NUMBERS;
 }
 
-/* What is of the peer borrows the name that it was compared with: whoever compares it again sees
- * that it is the same. */
+/* The pid borrows the peer's name from the connection instead of the frame. Later comparisons of
+ * node names then end at equal pointers. */
 static inline const uint8_t *take_peer_pid(const uint8_t *at, const uint8_t *end,
                                            const struct kv_bytes *peer, struct kv_pid *pid)
 {
@@ -75,7 +75,7 @@ static inline const uint8_t *take_pid(const uint8_t *at, const uint8_t *end, str
     return take_numbers(numbers, pid);
 }
 
-/* The payload is one term, and the end of the frame. */
+/* The payload must be one term that ends with the frame. */
 static bool take_payload(const uint8_t *at, const uint8_t *end, const struct kv_term_limits *limits,
                          struct kv_signal *signal)
 {
@@ -87,7 +87,7 @@ static bool take_payload(const uint8_t *at, const uint8_t *end, const struct kv_
            length == (size_t)(end - at);
 }
 
-/* What SEND has in place of a sender. */
+/* The empty atom that SEND has instead of a sender. */
 static inline const uint8_t *take_nobody(const uint8_t *at, const uint8_t *end, struct kv_pid *pid)
 {
     *pid = (struct kv_pid){.id = 0};
@@ -173,7 +173,7 @@ static uint8_t *put_control(uint8_t *at, const struct kv_signal *signal, uint64_
     return alias ? put_ref(at, &signal->ref) : put_pid(at, &signal->to);
 }
 
-/* Flags without which a signal takes another form. */
+/* Returns true if the signal has one of the three forms above under `flags`. */
 static bool is_usual(const struct kv_signal *signal, uint64_t flags)
 {
     const uint64_t needed = KV_DFLAG_FRAGMENTS | KV_DFLAG_SEND_SENDER;

@@ -11,10 +11,10 @@ enum {
     PID_NUMBERS = 12,                /* id, serial, creation */
     REF_WORDS = 3,
     REF_NUMBERS = 4 + 4 * REF_WORDS, /* creation and words */
-    NAME_LENGTH_AT = 3, /* in a call: 104, 3, 119, the length of $gen_call or $kv_call */
+    NAME_LENGTH_AT = 3, /* in a call, behind 104, 3, 119: the length of $gen_call or $kv_call */
     GEN_CALL_LENGTH = 9,
-    CALL_DEPTH = 3,           /* containers inside containers in front of a request */
-    MESSAGE_MAX = 64 * 1024,  /* above it what is saved is nothing */
+    CALL_DEPTH = 3,           /* depth of the containers in front of a request */
+    MESSAGE_MAX = 64 * 1024,  /* for larger messages the saving does not show */
     NODE_NAME_MAX = UINT8_MAX /* bytes of a small atom */
 };
 
@@ -23,7 +23,7 @@ enum {
 static void put(struct kv_shape *shape, const void *bytes, size_t length, uint8_t matters)
 {
     if (length > KV_SHAPE_MAX - shape->length) {
-        shape->length = KV_SHAPE_MAX; /* too long: kv_shapes_init() drops it */
+        shape->length = KV_SHAPE_MAX; /* too long: kv_shapes_init() drops the shapes */
         return;
     }
     if (bytes != NULL) {
@@ -40,14 +40,14 @@ static void put_text(struct kv_shape *shape, const char *bytes, size_t length)
 
 #define PUT_TEXT(shape, text) put_text(shape, text, sizeof(text) - 1)
 
-/* Bytes that may be anything. Answers where they are. */
+/* Bytes that may have any value. Returns their offset. */
 static size_t put_any(struct kv_shape *shape, size_t length)
 {
     put(shape, NULL, length, 0);
     return shape->length - length;
 }
 
-/* What is in front of a whole message, and of the elements of its control tuple. */
+/* The bytes of a frame up to the first element of its control tuple. */
 static void put_head(struct kv_shape *shape, uint8_t arity)
 {
     const uint8_t head[] = {KV_TERM_VERSION, KV_FRAME_WHOLE, 0, KV_TAG_SMALL_TUPLE, arity};
@@ -67,7 +67,7 @@ static void put_node(struct kv_shape *shape, struct kv_bytes node)
     put(shape, node.data, node.length, UINT8_MAX);
 }
 
-/* Answers where its numbers are. */
+/* This and put_ref() return the offset of the numbers. */
 static size_t put_pid(struct kv_shape *shape, struct kv_bytes node)
 {
     PUT_TEXT(shape, "\x58");
@@ -133,7 +133,7 @@ static bool is_usual_name(struct kv_bytes name)
     return name.length > 0 && name.length <= NODE_NAME_MAX && kv_is_ascii(name.data, name.length);
 }
 
-/* Of all shapes that of '$gen_call' is the longest. */
+/* $gen_call has the longest shape, so its length decides for all. */
 void kv_shapes_init(struct kv_shapes *shapes, uint64_t flags, struct kv_bytes self,
                     struct kv_bytes peer)
 {
@@ -170,8 +170,8 @@ static inline lanes aligned(const uint8_t *from)
     return lane;
 }
 
-/* There are at least as many bytes as the shape has, and that is more than a lane. The last lane
- * may overlap the one before. */
+/* There must be at least as many bytes as in the shape, which always is longer than a lane. The
+ * last lane may overlap the one before. Collects all differences and branches once, at the end. */
 static inline bool has_shape(const struct kv_shape *shape, const uint8_t *bytes)
 {
     const uint8_t *same = shape->same;
@@ -224,7 +224,7 @@ static inline bool take_monitor(const struct kv_shapes *shapes, struct kv_bytes 
     return true;
 }
 
-/* Only the request is still to be validated. */
+/* The layout has checked everything in front of the request, so only the request is validated. */
 static inline bool take_call(const struct kv_shapes *shapes, struct kv_bytes frame,
                              const struct kv_term_limits *limits, struct kv_incoming *incoming)
 {
@@ -301,7 +301,8 @@ bool kv_shapes_encode(const struct kv_shapes *shapes, const struct kv_signal *si
     }
     uint8_t *start = kv_buffer_reserve(to, sizeof answer->bytes + payload);
     for (size_t at = 0; at < answer->length; at += KV_SHAPE_LANE) {
-        memcpy(start + at, answer->bytes + at, KV_SHAPE_LANE); /* maybe more than it is */
+        memcpy(start + at, answer->bytes + at,
+               KV_SHAPE_LANE); /* may copy more than length: put_parts() overwrites it */
     }
     uint8_t *from = start + answer->from;
     uint8_t *ref = start + answer->ref;

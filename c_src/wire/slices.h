@@ -1,4 +1,4 @@
-/* Pinned bytes on their way out: written from where they lie, between bytes that are copied. */
+/* Slices: pinned bytes that are written in place, between the copied bytes of a buffer. */
 #ifndef KV_WIRE_SLICES_H
 #define KV_WIRE_SLICES_H
 
@@ -7,38 +7,40 @@
 
 enum { KV_SLICES_MAX = 16 };
 
-/* Pinned bytes that several slices share; they are released with the last of them. */
+/* Pinned bytes with a count of holders. The last holder releases them. */
 struct kv_shared_pin;
 
-/* Takes what is pinned over: pinned->release is NULL afterwards. The caller holds it once. */
+/* Takes the pin over: pinned->release is NULL afterwards. The caller is the first holder. */
 struct kv_shared_pin *kv_shared_pin_take(struct kv_pinned *pinned);
 struct kv_bytes kv_shared_pin_bytes(const struct kv_shared_pin *pin);
 void kv_shared_pin_keep(struct kv_shared_pin *pin);
 void kv_shared_pin_drop(struct kv_shared_pin *pin);
 
-/* Some of the pinned bytes, to be written before the byte of the buffer that is at `at`. */
+/* Pinned bytes to be written in front of the byte at `at` of the buffer. */
 struct kv_slice {
     size_t at;
     struct kv_bytes bytes;
     struct kv_shared_pin *pin;
 };
 
-/* Goes with a buffer. Zeroed, it is empty. */
+/* The slices of one buffer. Empty when zeroed. */
 struct kv_slices {
     struct kv_slice slice[KV_SLICES_MAX];
     unsigned count;
     size_t length; /* bytes of all */
 };
 
-/* Adds a slice, which keeps `pin` once more. There must be room: count < KV_SLICES_MAX. */
+/* Adds a slice, which becomes a holder of `pin`. count must be less than KV_SLICES_MAX. `at` must
+ * not be less than in the slice before. */
 void kv_slices_add(struct kv_slices *slices, size_t at, struct kv_bytes bytes,
                    struct kv_shared_pin *pin);
 
-/* Lets go of all. */
+/* Drops all slices. */
 void kv_slices_clear(struct kv_slices *slices);
 
-/* The runs of bytes that a buffer and its slices are, in order, but for the first `skip` bytes:
- * at most KV_SLICES_RUNS, none of them empty; answers how many. They borrow from both. */
+/* Lists the bytes of a buffer with its slices, in order and without the first `skip` bytes, as
+ * runs. No run is empty. Returns the number of runs, at most KV_SLICES_RUNS. They borrow from both.
+ */
 enum { KV_SLICES_RUNS = 2 * KV_SLICES_MAX + 1 };
 unsigned kv_slices_runs(const struct kv_slices *slices, struct kv_bytes buffer, size_t skip,
                         struct kv_bytes runs[KV_SLICES_RUNS]);

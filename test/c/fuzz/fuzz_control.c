@@ -1,7 +1,7 @@
-/* Fuzzes kv_control_decode(): the input is the content of one frame from the peer q@vm, in the form
- * with fragments or in that without.
+/* Fuzzes kv_control_decode() and its short cuts. The input is the content of one frame from the
+ * peer q@vm, in the form with fragments or without.
  *
- * What is decoded is encoded again in each form and must come back as the same signal. */
+ * A decoded signal is encoded again in each form and must be decoded to the same signal. */
 #include "wire/control.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
@@ -40,8 +40,7 @@ static void round_trip(const struct kv_signal *signal, uint64_t flags, struct kv
     size_t consumed = 0;
     demand(kv_frame_next(kv_buffer_bytes(&stream), SIZE_MAX, &frame, &consumed) == KV_OK);
     demand(consumed == stream.length);
-    /* A name that came as an old Latin-1 atom goes out one byte longer, or shorter, than it came.
-     */
+    /* A name that arrives as an old Latin-1 atom leaves with another length. */
     const struct kv_term_limits limits = {.size = 2 * LIMITS.size, .depth = LIMITS.depth};
     struct kv_signal again = {0};
     int opcode = 0;
@@ -50,7 +49,8 @@ static void round_trip(const struct kv_signal *signal, uint64_t flags, struct kv
     kv_buffer_free(&stream);
 }
 
-/* The short cut takes only what is right, and makes the same of it, and writes the same. */
+/* The short cut for messages only accepts correct frames, and decodes and encodes like the general
+ * codec. */
 static void compare_quick(struct kv_bytes frame, struct kv_bytes peer)
 {
     struct kv_signal quick = {0};
@@ -72,7 +72,7 @@ static void compare_quick(struct kv_bytes frame, struct kv_bytes peer)
     kv_buffer_free(&written);
 }
 
-/* So does what is known by its shape. */
+/* So does the short cut for calls. */
 static void compare_shapes(struct kv_bytes frame, struct kv_bytes peer)
 {
     static const uint64_t flags = KV_DFLAGS_OFFERED;
@@ -97,8 +97,8 @@ static void compare_shapes(struct kv_bytes frame, struct kv_bytes peer)
     }
 }
 
-/* What is read of a message that is refused is what is read of one that is taken; of one that is
- * cut, or has a limit in it, less is known. */
+/* A refused message gives the same signal as an accepted one, or less if it is cut off or over a
+ * limit. */
 static void compare_refused(struct kv_bytes frame, uint64_t flags, struct kv_bytes peer)
 {
     struct kv_signal signal = {0};
@@ -142,12 +142,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     demand(opcode > 0 && signal.payload_parts <= 1);
     uint64_t flags = KV_DFLAGS_OFFERED;
     if (opcode == 2 || opcode == 12) {
-        flags &= ~KV_DFLAG_SEND_SENDER; /* these do not say who sent them */
+        flags &= ~KV_DFLAG_SEND_SENDER; /* these have no sender */
     }
     if (opcode == 4) {
         flags &= ~KV_DFLAG_UNLINK_ID; /* it has no number */
     }
-    /* An exit signal of another node's process has ALTACT_SIG_SEND alone: OTP takes it there. */
+    /* Only ALTACT_SIG_SEND may carry an exit signal from a process of a third node, as in OTP. */
     if (opcode == 37 && signal.kind == KV_SIGNAL_EXIT && !signal.by_name &&
         !kv_bytes_equal(signal.from.node, peer)) {
         return 0;

@@ -1,9 +1,9 @@
-/* Fuzzes kv_fragments_take(): the input is a run of frames of one connection, each behind one byte
- * that says how long it is. Frames of fewer bytes than a header has get one made of small numbers,
- * so that sequences meet.
+/* Fuzzes kv_fragments_take(). The input is a series of frames of one connection, each behind a byte
+ * with its length. Frames shorter than a header get a header of small numbers, so that fragments
+ * often belong to the same sequence.
  *
- * What is kept stays within its limits, what is put together starts as the first fragment did, and
- * nothing is left in memory. */
+ * The memory stays within its limits, a completed message starts like its first fragment, and no
+ * memory is left behind. */
 #include "base/alloc.h"
 #include "wire/control.h"
 #include "wire/fragments.h"
@@ -27,7 +27,7 @@ static void demand(bool condition)
     }
 }
 
-/* kind, sequence and id from three bytes, and the rest as it is. */
+/* Makes kind, sequence and id of three bytes, and copies the rest. */
 static void expand(struct kv_bytes input, struct kv_buffer *frame)
 {
     kv_buffer_clear(frame);
@@ -53,7 +53,7 @@ static int take(struct kv_fragments *fragments, struct kv_bytes frame)
     if (frame.length > 0) {
         memcpy(copy, frame.data, frame.length);
     }
-    /* Some frames were longer than what is there of them. */
+    /* Some frames claim to have been longer than the bytes kept. */
     size_t length = frame.length + (frame.length % 5 == 0 ? 1000 : 0);
     int error = kv_fragments_take(fragments, kv_bytes(copy, frame.length), length, &message);
     demand(fragments->pending <=

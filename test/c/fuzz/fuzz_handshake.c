@@ -1,7 +1,7 @@
-/* Fuzzes kv_handshake_feed(): the first byte of the input says what the connection is like, the
- * others are what the peer sends.
+/* Fuzzes kv_handshake_feed(). The first byte of the input selects the kind of connection. The
+ * others are the bytes of the peer.
  *
- * However the bytes are split, the outcome is the same; and a peer that does not know the cookie
+ * Every way to split the bytes gives the same result, and a peer that does not know the cookie
  * never gets through. */
 #include "wire/handshake.h"
 
@@ -9,7 +9,7 @@
 
 enum { ALREADY_CONNECTED = 1, OTHER_COOKIE = 2, PIECE_SHIFT = 2, CHALLENGE = 12345 };
 
-/* Two statuses, a challenge and an ack at most. */
+/* At most two statuses, a challenge and an ack. */
 enum { OUTPUT_MAX = 128 };
 
 struct outcome {
@@ -36,7 +36,7 @@ static void answer(struct outcome *outcome, bool already_connected)
     }
 }
 
-/* Feeds all messages that are whole within the first `length` bytes. */
+/* Feeds all messages that are complete within the first `length` bytes. */
 static void feed(struct outcome *outcome, struct kv_bytes all, size_t length,
                  bool already_connected)
 {

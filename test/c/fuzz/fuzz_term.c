@@ -1,5 +1,5 @@
-/* Arbitrary bytes as an external term: what validates has a canonical form that validates, is its
- * own form, and can be read and skipped. */
+/* Fuzzes the functions of term/. The input is an external term. A valid term has a canonical form
+ * that is valid, too, and its own canonical form; it can be read and skipped. */
 #include "base/alloc.h"
 
 #include <kv/term.h>
@@ -13,7 +13,7 @@ static void check(bool holds)
     }
 }
 
-/* Asks every reader at every term; the one that takes it decides where the next one is. */
+/* Asks every reader at every term. The reader that takes the term decides where the next one is. */
 static void read_next(struct kv_reader *reader)
 {
     uint32_t count;

@@ -1,5 +1,5 @@
-/* What the tests of the dist room share: bytes written as hex, and copies that end where the memory
- * ends, so that AddressSanitizer sees a read past the end. */
+/* Helpers for the tests of wire/ and term/: bytes from hex, and copies that end where their memory
+ * ends, so that AddressSanitizer reports a read past the end. */
 #ifndef KV_TEST_CHECKS_H
 #define KV_TEST_CHECKS_H
 
@@ -15,7 +15,7 @@ static inline uint8_t hex_digit(char c)
     return (uint8_t)(isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10);
 }
 
-/* Appends what `text` says in hex; everything that is no hex digit separates. */
+/* Appends the bytes given in hex. Characters that are no hex digits separate bytes. */
 static inline void append_hex(struct kv_buffer *to, const char *text)
 {
     while (*text != '\0') {
@@ -35,7 +35,7 @@ static inline struct kv_buffer from_hex(const char *text)
     return buffer;
 }
 
-/* A copy on the heap of exactly that size; freed with free(3). */
+/* A copy on the heap, of exactly that size. Free it with free_copy(). */
 static inline struct kv_bytes exact_copy(struct kv_bytes bytes)
 {
     uint8_t *copy = malloc(bytes.length > 0 ? bytes.length : 1);
@@ -53,7 +53,7 @@ static inline void free_copy(struct kv_bytes copy)
     free((void *)(uintptr_t)copy.data);
 }
 
-/* Takes a frame, and answers why the message that it ends is refused, too. */
+/* Takes a frame. Also returns the reason if the message that it completes is refused. */
 static inline int take_fragment(struct kv_fragments *fragments, struct kv_bytes frame,
                                 struct kv_bytes *whole)
 {

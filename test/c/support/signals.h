@@ -13,7 +13,7 @@
         .data = (const uint8_t *)(text), .length = sizeof(text) - 1                                \
     }
 
-/* The peer is q@vm and this node is kv@h. In hex, and as the structs of include/kv/term.h: */
+/* The peer is q@vm and this node is kv@h. Both in hex and as structs of include/kv/term.h: */
 #define PEER_HEX "58 77 04 7140766d 00000009 00000000 6b0073f1"
 #define PEER                                                                                       \
     {                                                                                              \
@@ -54,7 +54,7 @@
     BYTES("\x6c\x00\x00\x00\x01\x77\x04"                                                           \
           "link\x6a")
 
-/* What may stand in an element; the tests try all kinds of terms in its place. */
+/* The terms that an element accepts. The tests try all kinds of terms there. */
 enum place {
     ANY,
     PEER_PID,
@@ -348,7 +348,7 @@ static inline bool same_spawn(const struct kv_signal *a, const struct kv_signal 
            kv_pid_equal(&a->group_leader, &b->group_leader) && a->spawn_flags == b->spawn_flags;
 }
 
-/* The content of a frame of it, for a peer with fragments. */
+/* The content of its frame, for a peer with fragments. */
 static inline struct kv_buffer whole_frame(const struct control_message *message)
 {
     struct kv_buffer elements = from_hex(message->control);
@@ -364,7 +364,7 @@ static inline struct kv_buffer whole_frame(const struct control_message *message
     return frame;
 }
 
-/* Every field, those that the kind does not use included: they are zero in what was zeroed. */
+/* Compares every field. Fields that the kind does not use are zero in a zeroed signal. */
 static inline void assert_signal(const struct kv_signal *signal, const struct kv_signal *expected,
                                  const char *name)
 {
@@ -379,7 +379,7 @@ static inline void assert_signal(const struct kv_signal *signal, const struct kv
     cr_assert(same_spawn(signal, expected), "%s: spawn", name);
 }
 
-/* A codec of this node for the peer. */
+/* The codec of this node for the peer. */
 static inline struct kv_codec codec_with(uint64_t flags)
 {
     static const struct kv_term_limits limits = {.size = 4096, .depth = 16};
@@ -388,7 +388,7 @@ static inline struct kv_codec codec_with(uint64_t flags)
     return codec;
 }
 
-/* One at a time: the codec is the same for all. */
+/* For one struct at a time: all use the same codec. */
 static inline void init_outgoing(struct kv_outgoing *outgoing, uint64_t flags,
                                  const struct kv_hash_key *key)
 {

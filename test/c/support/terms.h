@@ -1,4 +1,4 @@
-/* What the tests of the term room share: rows of terms in hex, and samples from a BEAM. */
+/* Helpers for the tests of term/: terms in hex, and samples from a BEAM. */
 #ifndef KV_TEST_TERMS_H
 #define KV_TEST_TERMS_H
 
@@ -25,12 +25,12 @@ static const struct kv_term_limits zeros_same = {
     "700000003a013a3e60b0067ae4e2de0c0816581069410000000000000000 770173 6100 6201d1f305"          \
     "5877047140766d00000009000000006b015071 7702c3b6"
 
-/* The same of fun(Y) -> {7, Y} end. */
+/* term_to_binary/1 of OTP 25.2.3 for fun(Y) -> {7, Y} end. */
 #define FUN_SAMPLE                                                                                 \
     "700000003c013a3e60b0067ae4e2de0c0816581069410000000100000001 770173 6101 6201d1f305"          \
     "5877047140766d00000009000000006b015071 6107"
 
-/* As kv_term_validate(), on a copy that ends where the memory ends. */
+/* kv_term_validate() on a copy that ends where its memory ends. */
 static inline int validate(struct kv_bytes term, const struct kv_term_limits *limits,
                            size_t *length)
 {

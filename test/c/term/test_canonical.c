@@ -1,4 +1,4 @@
-/* kv_term_canonical(): the same bytes for what is =:= and for nothing else. */
+/* kv_term_canonical(): equal bytes exactly for terms that are =:=. */
 #include "support/terms.h"
 
 #include "base/alloc.h"
@@ -109,7 +109,7 @@ Test(term_canonical, each_term_has_the_form_of_the_table)
     }
 }
 
-/* Every form of the table inside lists, tuples, keys and values, where the walk is another. */
+/* Every form of the table inside lists, tuples, keys and values: the walk differs there. */
 static const char *const around[][2] = {
     {"6c00000001", "6a"},        {"6802 6a", ""},
     {"7400000001", "6a"},        {"7400000001 6a", ""},
@@ -240,7 +240,7 @@ Test(term_canonical, zero_and_minus_zero_are_one_only_when_asked)
     }
 }
 
-/* A list of `count` ones, written as a list or, where it goes, as strings of at most `string`. */
+/* A list of `count` ones: as a list or, if possible, as strings of at most `string`. */
 static struct kv_buffer ones(size_t count, size_t string)
 {
     struct kv_buffer term = KV_BUFFER_INIT;

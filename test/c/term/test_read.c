@@ -1,11 +1,11 @@
-/* The readers: what each takes, and that it leaves alone what it does not. */
+/* The readers: the terms that each takes, and that it leaves all others alone. */
 #include "support/terms.h"
 
 TestSuite(term_read, .timeout = 10);
 
 #define A "770161"
 
-/* Every reader, asked without caring for what it finds. */
+/* A result of any reader. */
 struct any_value {
     uint32_t u32;
     uint64_t u64;

@@ -1,5 +1,5 @@
-/* kv_term_validate(): what is taken, what is refused, and with which error. Where it is not said
- * otherwise, binary_to_term/1 of OTP 25.2.3 takes and refuses the same. */
+/* kv_term_validate(): the terms that it accepts, those that it refuses, and the errors. Unless a
+ * comment says otherwise, binary_to_term/1 of OTP 25.2.3 accepts and refuses the same. */
 #include "support/terms.h"
 
 #include "base/alloc.h"
@@ -177,7 +177,7 @@ Test(term_validate, what_a_BEAM_would_not_decode_is_malformed)
  * follow. */
 #define FUN_HEAD "01 000102030405060708090a0b0c0d0e0f 00000001"
 
-/* A fun whose size field, which counts itself, is wrong by `off`. */
+/* A fun with a size field that is wrong by `off`. The field counts itself. */
 static int validate_fun(const char *body, int off)
 {
     struct kv_buffer inside = from_hex(body);
@@ -311,7 +311,7 @@ static const struct row containers[] = {
     {"lists of nothing", "6c00000000"},
 };
 
-/* `depth` containers inside one another, with enough nils behind to end them all. */
+/* `depth` nested containers, followed by enough nils to end them all. */
 static int validate_nested(const char *container, size_t depth, size_t limit)
 {
     struct kv_buffer term = KV_BUFFER_INIT;
@@ -408,7 +408,7 @@ Test(term_validate, zero_and_minus_zero_are_two_keys_or_one_as_the_limits_say)
     kv_buffer_free(&term);
 }
 
-/* Pairs i => nil for i below `count`, and for `extra` once more. */
+/* Pairs i => nil for i below `count`, and one more with the key `extra`. */
 static int validate_large_map(uint32_t count, int64_t extra)
 {
     struct kv_buffer term = KV_BUFFER_INIT;
@@ -434,7 +434,7 @@ Test(term_validate, a_duplicate_is_found_among_a_hundred_thousand_keys)
     cr_expect_eq(validate_large_map(100000, 99999), KV_EDUPLICATE);
 }
 
-/* Were the keys of each level looked through at the level above, too, this would take hours. */
+/* This would take hours if each level compared the keys of all levels below. */
 Test(term_validate, maps_nested_in_keys_sixty_thousand_deep_take_no_time)
 {
     struct kv_buffer term = KV_BUFFER_INIT;
@@ -446,13 +446,13 @@ Test(term_validate, maps_nested_in_keys_sixty_thousand_deep_take_no_time)
 }
 
 /* ---- long lists ---------------------------------------------------------------------------------
- * Runs of leaves and pairs of leaves have a short way of their own, which must see what is seen
- * when each element comes alone. */
+ * Runs of leaves and of pairs of leaves have a short way, which must find the same errors as the
+ * general way does for single elements. */
 
 enum { LONG_HEADER = 5, LONG_ELEMENTS = 14 };
 
 static const char *const long_lists[] = {
-    "6c0000000e" /* of all kinds */
+    "6c0000000e" /* all kinds */
     "6d00000003010203 6802 6d000000026b31 6d00000001ff 770161 6a 61ff 62ffffffff"
     "6802 770161 6a 6802 61ff 62ffffffff 6801 6a 6800 6802 6802 6101 6102 6103"
     "463ff8000000000000 6d00000000 6802 6a 7702c3b6 6a",
@@ -469,7 +469,7 @@ static const char *const long_lists[] = {
 
 enum { LONG_LISTS = sizeof long_lists / sizeof long_lists[0] };
 
-/* The tail counts as one more. */
+/* The tail counts as one more element. */
 static int validate_each(struct kv_bytes list, const struct kv_term_limits *limits, size_t *length)
 {
     struct kv_term_limits inner = *limits;

@@ -1,4 +1,4 @@
-/* The writers: what they write is read back by our readers, by libei, and is what a BEAM writes. */
+/* The writers: our readers and libei read their bytes back, and a BEAM writes the same. */
 #include "support/terms.h"
 
 #include <ei.h>

@@ -1,4 +1,4 @@
-/* ALTACT_SIG_SEND: the control message whose flags say what it is. */
+/* ALTACT_SIG_SEND: the control message whose flags decide its form. */
 #include "wire/control.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
@@ -138,7 +138,7 @@ Test(altact, its_flags_say_what_signal_it_is)
     }
 }
 
-/* Where a flag says that there is one kind of receiver, the two other kinds are refused. */
+/* If the flags name one kind of receiver, the two other kinds are refused. */
 Test(altact, the_receiver_is_of_the_kind_that_the_flags_say)
 {
     const char *const receivers[] = {OURS_HEX, REF_HEX, NAME_HEX, "61 07", "6a", TOKEN_HEX};
@@ -146,7 +146,7 @@ Test(altact, the_receiver_is_of_the_kind_that_the_flags_say)
     for (unsigned flags = 0; flags < 32; flags++) {
         for (int kind = 0; kind < 6; kind++) {
             if ((flags & 2) != 0) {
-                continue; /* no token here */
+                continue; /* not with a token */
             }
             struct kv_buffer frame = from_hex("83 44 00 68 04 61 25 61");
             kv_buffer_u8(&frame, (uint8_t)flags);
@@ -259,7 +259,7 @@ Test(altact, an_exit_signal_to_an_alias_or_a_name_has_no_other_form)
     assert_encoded(&name, flags & ~KV_DFLAG_ALTACT_SIG, "");
 }
 
-/* What OTP 25 and 27 offer has no ALTACT_SIG: nothing changes for them. */
+/* OTP 25 and 27 do not offer ALTACT_SIG, so nothing changes for them. */
 Test(altact, a_peer_without_it_never_gets_one)
 {
     const uint64_t otp_25 = UINT64_C(0xD07DF7FBC) & KV_DFLAGS_OFFERED;

@@ -1,4 +1,4 @@
-/* The one door to frames says what the general codec says, in both directions. */
+/* The codec gives the results of wire/control.h, in both directions. */
 #include "wire/codec.h"
 #include "wire/control.h"
 #include "wire/frame.h"

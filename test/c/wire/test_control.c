@@ -1,4 +1,4 @@
-/* Control messages: what a peer sends, as a signal. */
+/* Decoding control messages. */
 #include "wire/control.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
@@ -10,13 +10,14 @@
 
 static const struct kv_term_limits LIMITS = {.size = 4096, .depth = 16};
 
-/* Without KV_DFLAG_FRAGMENTS, unless a test says otherwise: the form with 131 before each term. */
+/* The form with 131 before each term. Tests of the form with KV_DFLAG_FRAGMENTS come last. */
 static int decode(struct kv_bytes frame, struct kv_signal *signal, int *opcode)
 {
     return kv_control_decode(frame, 0, &LIMITS, kv_bytes_text("q@vm"), signal, opcode);
 }
 
-/* Decodes from memory that ends with the frame; what the signal borrows is gone afterwards. */
+/* Decodes from memory that ends with the frame and is freed afterwards, with all that the signal
+ * borrows. */
 static int decode_exactly(struct kv_bytes frame, int *opcode)
 {
     struct kv_signal signal = {0};
@@ -80,7 +81,7 @@ Test(control, a_message_that_a_beam_sent_is_understood)
     kv_buffer_free(&frame);
 }
 
-/* What b@127.0.0.1, an OTP 25.2.3, sent to c@127.0.0.1. */
+/* Sent by b@127.0.0.1, an OTP 25.2.3, to c@127.0.0.1. */
 static const struct {
     const char *name;
     const char *frame;
@@ -149,7 +150,7 @@ Test(control, a_spawn_request_of_a_beam_says_what_to_run)
     kv_buffer_free(&frame);
 }
 
-/* A process of another node of the same cluster is none of the peer's. */
+/* A process of a third node is not a process of the peer. */
 Test(control, a_sender_is_a_process_of_the_peer)
 {
     struct kv_buffer frame = from_hex(CAPTURED[4].frame);
@@ -206,8 +207,8 @@ Test(control, anything_behind_the_last_term_is_refused)
     }
 }
 
-/* The frame of `message` with element `at` replaced; a NULL replacement leaves it out, and an
- * element behind the last is added. */
+/* The frame of `message` with element `at` replaced. NULL leaves the element out; `at` behind the
+ * last element adds one. */
 static struct kv_buffer frame_with(const struct control_message *message, unsigned at,
                                    const char *replacement)
 {
@@ -251,7 +252,7 @@ Test(control, a_tuple_of_another_arity_is_refused)
     }
 }
 
-/* Terms of every kind, each with a letter. */
+/* Terms of every kind. Each has a letter. */
 static const struct {
     char letter;
     const char *hex;
@@ -285,7 +286,7 @@ static const struct {
     {'x', "71 77 01 6d 77 01 66 61 01"},
 };
 
-/* The letters of what an element takes. */
+/* The letters of the terms that an element accepts. */
 static const char *const TAKEN[] = {
     [PEER_PID] = "q",  [PID] = "qkp",         [PID_OR_NAME] = "qkpa",
     [ATOM] = "a",      [REFERENCE] = "r",     [CALL] = "c",

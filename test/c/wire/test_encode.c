@@ -1,4 +1,4 @@
-/* Control messages: a signal, as what is sent to a peer. */
+/* Encoding control messages. */
 #include "wire/control.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
@@ -148,7 +148,7 @@ Test(encode, a_large_payload_is_sent_whole)
     kv_buffer_free(&payload);
 }
 
-/* The bytes are not there: nothing may be read before the length has been looked at. */
+/* The bytes do not exist, so the encoder must check the length before it reads any. */
 Test(encode, a_term_that_no_frame_can_hold_is_not_sent)
 {
     struct kv_signal signal = {
@@ -206,7 +206,7 @@ static int expected_opcode(enum kv_signal_kind kind, uint64_t flags)
     return -2;
 }
 
-/* Decodes what was encoded, as the peer would who knows us as q@vm. */
+/* Decodes a frame as a peer would that knows this node as q@vm. */
 static void assert_round_trip(const struct control_message *message, uint64_t flags)
 {
     struct kv_buffer stream = encoded(&message->signal, flags);
@@ -250,7 +250,7 @@ Test(encode, every_signal_comes_back_as_it_was_under_every_set_of_flags)
             flags |= (set >> bit & 1) != 0 ? relevant[bit] : 0;
         }
         for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
-            /* SEND (2) and UNLINK (4) leave out what the newer forms need. */
+            /* SEND (2) and UNLINK (4) lack fields of the newer forms. */
             if (CONTROL_MESSAGES[i].signal.kind == KV_SIGNAL_MESSAGE &&
                 CONTROL_MESSAGES[i].signal.from.node.length == 0) {
                 continue;

@@ -1,4 +1,4 @@
-/* Fragments: messages that come in several frames. */
+/* Fragments: messages that arrive in several frames. */
 #include "base/alloc.h"
 #include "wire/control.h"
 #include "wire/fragments.h"
@@ -38,7 +38,7 @@ static void frame_of(struct kv_buffer *to, uint8_t kind, uint64_t sequence, uint
     kv_buffer_append(to, content);
 }
 
-/* Feeds a fragment from memory that ends with it. */
+/* Feeds a fragment from memory that ends with the fragment. */
 static int feed(struct kv_fragments *fragments, uint8_t kind, uint64_t sequence, uint64_t id,
                 struct kv_bytes content, struct kv_bytes *whole)
 {
@@ -76,7 +76,7 @@ static struct kv_bytes part(const struct kv_buffer *of, size_t from, size_t to)
 
 enum { CONTROL_SIZE = 1 + 4 + 19 + 19 }; /* with the number of cache references */
 
-/* What the fragments of a message hold: 0, control, payload. */
+/* The content of all fragments of a message: 0, control, payload. */
 static struct kv_buffer message_of(const char *payload)
 {
     struct kv_buffer message = from_hex("00" CONTROL_HEX);
@@ -169,7 +169,7 @@ Test(fragments, what_they_make_is_decoded_like_a_whole_frame)
     kv_buffer_free(&message);
 }
 
-/* What b@127.0.0.1, an OTP 25.2.3, sent to c@127.0.0.1 for a binary of 65536 times "x". */
+/* Sent by b@127.0.0.1, an OTP 25.2.3, to c@127.0.0.1 for a binary of 65536 times "x". */
 Test(fragments, those_captured_from_a_beam_are_understood)
 {
     struct kv_buffer first = from_hex(
@@ -216,7 +216,7 @@ Test(fragments, a_whole_frame_is_passed_on_as_it_is)
     kv_fragments_free(&fragments);
 }
 
-/* The order of their ends is the order in which the messages are there. */
+/* Messages are complete in the order of their last fragments. */
 Test(fragments, sequences_and_whole_frames_may_be_interleaved)
 {
     enum { COUNT = 200 };
@@ -282,7 +282,7 @@ Test(fragments, what_is_unfinished_is_dropped_with_the_connection)
 /* ---- what closes the connection
  * ------------------------------------------------------------------------- */
 
-/* Each is fed behind sequence 5, of which fragment 3 is there and 2 is awaited. */
+/* Each is fed after fragment 3 of sequence 5, which now awaits fragment 2. */
 static const struct {
     const char *name;
     const char *frame;
@@ -350,7 +350,7 @@ static struct kv_buffer zeros(size_t count)
     return buffer;
 }
 
-/* The limit is that of a frame which would hold the message whole. */
+/* The limit is for a frame with the whole message. */
 Test(fragments, a_message_may_be_as_large_as_the_limit_and_no_larger)
 {
     struct kv_buffer begun = message_of("");

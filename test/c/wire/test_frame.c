@@ -1,4 +1,4 @@
-/* Frames: a length and what it counts. */
+/* Frames: a length and the content. */
 #include "wire/frame.h"
 
 #include "support/checks.h"

@@ -9,13 +9,13 @@
 /* MD5("probe" "12345") as a BEAM computes it. */
 #define PROBE_DIGEST "c6fbd31dba901048079e89736c97edc7"
 
-/* What this node says in its tests: "ok" or "alive", then its challenge. */
+/* The messages of this node: "ok" or "alive", then the challenge. */
 #define STATUS_OK          "0003 73 6f6b"
 #define STATUS_ALIVE       "0006 73 616c697665"
 #define STATUS_NOT_ALLOWED "000c 73 6e6f745f616c6c6f776564"
 #define OUR_CHALLENGE      "0017 4e 0000002d07df4fbc 00003039 0000002a 0004 6b764068" /* kv@h */
 
-/* What the peer q@vm says. */
+/* The messages of the peer q@vm. */
 #define NAME_REST    "00 04 71 40 76 6d"
 #define BEAM_NAME    "0013 4e 0000000d07df7fbd 6b0073f0" NAME_REST
 #define OLD_NAME     "000b 6e 0005 07df7fbd 7140766d"
@@ -37,7 +37,8 @@ static struct kv_identity probe(void)
                                 .cookie = kv_bytes_text("probe")};
 }
 
-/* One connection: the handshake, what it has sent, and what it has not taken yet. */
+/* One connection: the handshake, the bytes that it sent, and the bytes that it has not taken yet.
+ */
 struct connection {
     struct kv_identity self;
     struct kv_handshake handshake;
@@ -59,7 +60,7 @@ static void close_connection(struct connection *connection)
     kv_buffer_free(&connection->out);
 }
 
-/* Feeds what is there, from memory that ends where the bytes end; the number of bytes taken. */
+/* Feeds the bytes, from memory that ends with them. Returns how many were taken. */
 static size_t feed_once(struct connection *connection)
 {
     size_t consumed = 99;
@@ -71,7 +72,7 @@ static size_t feed_once(struct connection *connection)
     return consumed;
 }
 
-/* Feeds and does what an owner does, until nothing moves any more. */
+/* Feeds, and acts as the owner, until the handshake goes no further. */
 static void drive(struct connection *connection)
 {
     size_t taken = 1;
@@ -112,8 +113,8 @@ static bool sent(const struct connection *connection, const char *hex)
 struct conversation {
     const char *name;
     bool already_connected;
-    const char *peer; /* all that the peer says */
-    const char *we;   /* all that we answer */
+    const char *peer; /* all bytes of the peer */
+    const char *we;   /* all bytes of the answers */
 };
 
 static const struct conversation CONVERSATIONS[] = {
@@ -412,7 +413,8 @@ Test(handshake, a_digest_that_differs_in_one_bit_is_refused)
     }
 }
 
-/* The null provider, loaded by itself, keeps libcrypto from loading any that has MD5. */
+/* Once the null provider is loaded, libcrypto loads no default provider, and only those have MD5.
+ */
 Test(handshake, a_system_without_md5_lets_nobody_in)
 {
     OSSL_PROVIDER *null = OSSL_PROVIDER_load(NULL, "null");
@@ -477,7 +479,7 @@ Test(handshake, the_digest_flag_stands_for_all_mandatory_ones)
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
-/* A name message of `size` bytes whose name takes the first `name_length` behind its header. */
+/* A name message of `size` bytes with a name of `name_length` bytes behind the header. */
 static int name_of(size_t name_length, size_t size, enum kv_handshake_step *step)
 {
     struct connection connection;

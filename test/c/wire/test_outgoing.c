@@ -1,4 +1,4 @@
-/* What leaves for one peer: layout, order and fairness, without a socket. */
+/* The bytes that leave for one peer: layout, order and fairness, without a socket. */
 #include "base/alloc.h"
 #include "base/endian.h"
 #include "wire/control.h"
@@ -21,7 +21,7 @@ static struct kv_pid pid_of(const char *node, uint32_t id)
     return (struct kv_pid){.node = kv_bytes_text(node), .id = id, .creation = 5};
 }
 
-/* A binary that takes `size` bytes as a term and begins with `number`. */
+/* A binary that is a term of `size` bytes and begins with `number`. */
 static struct kv_buffer binary(uint32_t number, size_t size)
 {
     struct kv_buffer term = KV_BUFFER_INIT;
@@ -53,7 +53,7 @@ static void send(struct kv_outgoing *outgoing, uint32_t from, uint32_t to, uint3
     kv_buffer_free(&payload);
 }
 
-/* The first frame of `ready`, taken away. Its bytes stay until the next call. */
+/* Removes the first frame of `ready`. Its bytes stay valid until the next call. */
 static struct kv_bytes next_frame(struct kv_buffer *ready, struct kv_buffer *space)
 {
     struct kv_bytes frame;
@@ -79,7 +79,7 @@ static void assert_fragment(struct kv_bytes frame, uint8_t kind, uint64_t sequen
     cr_assert_eq(frame.length, KV_FRAGMENT_HEADER + content);
 }
 
-/* As OTP 25.2.3 does: 65536 bytes of terms in each, and one more byte in the first. */
+/* As OTP 25.2.3 sends them: 65536 bytes of terms in each, and one more byte in the first. */
 Test(outgoing, a_large_message_leaves_in_fragments)
 {
     struct kv_outgoing outgoing;
@@ -189,7 +189,7 @@ Test(outgoing, what_a_peer_has_no_form_for_is_dropped_and_leaves_no_trace)
 
 /* ---- fairness -------------------------------------------------------------------------------- */
 
-/* Takes all frames of `ready` and answers how many fragments come before the first whole frame. */
+/* Removes all frames of `ready`. Returns the number of fragments before the first whole frame. */
 static size_t fragments_before_whole(struct kv_buffer *ready)
 {
     struct kv_buffer space = KV_BUFFER_INIT;
@@ -264,7 +264,7 @@ Test(outgoing, large_messages_take_turns)
     kv_buffer_free(&space);
 }
 
-/* Small messages that wait in a stream are sent like fragments: some kilobytes at a time. */
+/* Small messages of a stream leave in turns like fragments, some kilobytes at a time. */
 Test(outgoing, a_stream_of_many_small_messages_does_not_hold_up_another)
 {
     struct kv_outgoing outgoing;
@@ -287,7 +287,7 @@ Test(outgoing, a_stream_of_many_small_messages_does_not_hold_up_another)
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
-/* Everything that leaves, as the numbers of the messages in the order in which they are whole. */
+/* The numbers of all messages that leave, in the order in which they are complete. */
 static void assert_arrival(struct kv_outgoing *outgoing, struct kv_buffer *ready,
                            const uint32_t *numbers, size_t count)
 {
@@ -349,7 +349,7 @@ Test(outgoing, a_large_message_waits_behind_a_large_one_of_the_same_pair)
     assert_arrival(&outgoing, &ready, (const uint32_t[]){3, 1, 2}, 3);
 }
 
-/* A reply by way of an alias, and one without: both are for the same process. */
+/* A reply to an alias and one to a pid are for the same process. */
 Test(outgoing, a_message_to_an_alias_keeps_its_place_among_those_to_the_pid)
 {
     struct kv_outgoing outgoing;
@@ -376,7 +376,7 @@ static void send_name(struct kv_outgoing *outgoing, uint32_t from, uint32_t numb
     kv_buffer_free(&payload);
 }
 
-/* It may be for any of the processes that have a large message under way. */
+/* The name may belong to any process that has a large message under way. */
 Test(outgoing, a_message_to_a_name_waits_for_all_streams_of_its_sender)
 {
     struct kv_outgoing outgoing;
@@ -425,7 +425,7 @@ struct world {
     uint32_t arrived;
 };
 
-/* Sebastiano Vigna's splitmix64: the same program for the same seed. */
+/* Sebastiano Vigna's splitmix64: the same seed gives the same program. */
 static uint64_t next_random(struct world *world, uint64_t below)
 {
     uint64_t z = (world->random += UINT64_C(0x9e3779b97f4a7c15));
@@ -456,7 +456,7 @@ static void send_any(struct world *world)
     world->count++;
 }
 
-/* Nothing that was sent before, to what may be the same process, is still under way. */
+/* No earlier message to a process that may be the same one is still under way. */
 static void assert_in_order(const struct world *world, uint32_t number)
 {
     const struct sent *late = &world->sent[number];

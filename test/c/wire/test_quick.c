@@ -1,4 +1,4 @@
-/* The short cut for messages says what the general codec says. */
+/* The short cut for messages gives the results of wire/control.h. */
 #include "wire/control.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
@@ -14,7 +14,7 @@ static struct kv_bytes peer(void)
     return kv_bytes_text("q@vm");
 }
 
-/* Decodes both ways from memory that ends with the frame, and demands the same. */
+/* Decodes in both ways, from memory that ends with the frame, and compares the results. */
 static void assert_same(struct kv_bytes frame, const char *name)
 {
     struct kv_signal quick = {0};

@@ -1,4 +1,4 @@
-/* Messages over a limit: what is kept of them, and what is read from that. */
+/* Messages over a limit: the bytes kept, and the signals read from these. */
 #include "base/alloc.h"
 #include "wire/control.h"
 #include "wire/fragments.h"
@@ -21,7 +21,7 @@ static const struct kv_fragment_limits LIMITS = {
 
 /* ---- long frames ----------------------------------------------------------------------------- */
 
-/* A frame of `length` bytes with its header; each byte tells its place. */
+/* A frame of `length` bytes with its header. Each byte of the content tells its offset. */
 static struct kv_buffer frame_of(size_t length)
 {
     struct kv_buffer frame = KV_BUFFER_INIT;
@@ -42,7 +42,7 @@ static void assert_head(const struct kv_long_frame *frame, const struct kv_buffe
     cr_assert_eq(memcmp(frame->head.data, input->data + KV_FRAME_HEADER, kept), 0);
 }
 
-/* The rest of the input comes in two parts, of which the first ends at `split`. */
+/* The rest of the input arrives in two parts. The first one ends at `split`. */
 static void pass(const struct kv_buffer *input, size_t length, size_t split)
 {
     struct kv_long_frame frame = {.length = 0};
@@ -114,7 +114,7 @@ static struct kv_fragments fragments_with(size_t message, size_t pending)
     return fragments;
 }
 
-/* What the fragments of a message hold: 0, control, and a payload that fills it up. */
+/* The content of all fragments of a message: 0, control, and a payload that fills the rest. */
 static struct kv_buffer message_of(size_t length)
 {
     struct kv_buffer message = from_hex("00" CONTROL_HEX);
@@ -124,7 +124,7 @@ static struct kv_buffer message_of(size_t length)
     return message;
 }
 
-/* `length` of it came, of which `content` was kept. */
+/* `length` bytes arrived, and `content` was kept. */
 static int feed(struct kv_fragments *fragments, bool first, uint64_t sequence, uint64_t id,
                 struct kv_bytes content, size_t length, struct kv_arrived *message)
 {
@@ -242,7 +242,7 @@ Test(refused_fragments, the_message_that_does_not_fit_is_refused_and_the_others_
     kv_buffer_free(&message);
 }
 
-/* Each keeps its beginning even then: the bound on sequences bounds that. */
+/* Each message keeps its beginning even then. The limit on sequences bounds this memory. */
 Test(refused_fragments, where_nothing_fits_any_more_every_message_is_refused)
 {
     enum { COUNT = 1000 };
@@ -282,7 +282,7 @@ Test(refused_fragments, a_refused_message_still_breaks_the_rules_of_fragments)
     kv_buffer_free(&message);
 }
 
-/* A fragment in a frame over the limit, of which the rest was passed over. */
+/* A fragment in a frame over the limit. The rest of the frame was skipped. */
 Test(refused_fragments, a_fragment_of_which_the_end_was_not_kept_refuses_its_message)
 {
     struct kv_buffer message = message_of(3000);
@@ -309,7 +309,7 @@ struct reading {
     struct kv_bytes copy;
 };
 
-/* From memory that ends with it; freed with free_copy(). */
+/* Reads from memory that ends with the head. The caller frees the copy with free_copy(). */
 static struct reading read_head(struct kv_bytes head, bool cut, uint64_t flags)
 {
     struct reading reading = {.copy = exact_copy(head)};
@@ -346,14 +346,14 @@ static void assert_ends(const struct kv_signal *signal, const struct kv_signal *
     cr_assert(kv_bytes_equal(signal->name, expected->name), "%s", name);
 }
 
-/* Whether a signal can be acted on before its control message is there whole. */
+/* Returns true if a signal can act before its whole control message is there. */
 static bool is_early(enum kv_signal_kind kind)
 {
     return kind == KV_SIGNAL_EXIT_LINK || kind == KV_SIGNAL_EXIT || kind == KV_SIGNAL_DOWN ||
            kind == KV_SIGNAL_SPAWN_REQUEST;
 }
 
-/* Of an early one at least from which field on; the others when the tuple is there. */
+/* The number of fields with which an early signal can act. All others need the whole tuple. */
 static void assert_reading(const struct control_message *message, const struct reading *reading,
                            size_t at, size_t control)
 {

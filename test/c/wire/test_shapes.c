@@ -1,4 +1,4 @@
-/* What is known by its shape is what the general codec says it is. */
+/* The short cut for calls gives the results of wire/control.h. */
 #include "wire/handshake.h"
 #include "wire/shapes.h"
 
@@ -46,7 +46,8 @@ static const struct {
 };
 enum { FRAME_COUNT = sizeof FRAMES / sizeof *FRAMES };
 
-/* Decodes both ways from memory that ends with the frame, and demands the same of what is taken. */
+/* Decodes in both ways, from memory that ends with the frame, and compares the results if the short
+ * cut accepts the frame. */
 static bool decode(const struct kv_shapes *shapes, struct kv_bytes frame,
                    const struct kv_term_limits *limits, enum kv_call_shape call)
 {
@@ -113,8 +114,7 @@ Test(shapes, every_truncation_and_every_byte_changed_in_every_way_is_what_the_ge
     }
 }
 
-/* The bytes that may be anything, by their place: the numbers of a pid, of a pid, of a reference.
- */
+/* Offsets of the bytes that may have any value: the numbers of two pids and of a reference. */
 Test(shapes, a_byte_that_is_no_number_must_be_as_it_was)
 {
     struct kv_shapes shapes = shapes_with(KV_DFLAGS_OFFERED);
@@ -194,7 +194,9 @@ Test(shapes, names_of_every_length_have_shapes_as_long_as_there_is_room)
 {
     char text[256];
     memset(text, 'n', sizeof text);
-    enum { CALL_SIZE = 100 }; /* the longest shape: once our name, three times theirs, and this */
+    enum {
+        CALL_SIZE = 100
+    }; /* the longest shape without names: ours once and theirs three times */
     for (size_t ours = 1; ours <= UINT8_MAX; ours++) {
         for (size_t theirs = 1; theirs <= UINT8_MAX; theirs++) {
             cr_assert_eq(takes_monitor(kv_bytes(text, ours), kv_bytes(text, theirs)),

@@ -1,4 +1,4 @@
-/* Pinned bytes leave from where they lie, and are released exactly once. */
+/* Pinned bytes leave without a copy and are released exactly once. */
 #include "base/endian.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
@@ -71,7 +71,7 @@ static void join(const struct kv_slices *slices, struct kv_bytes buffer, size_t 
     }
 }
 
-/* The same without anything pinned. */
+/* The same message without pinned bytes. */
 static struct kv_buffer copied(void)
 {
     struct kv_outgoing outgoing;
@@ -247,7 +247,7 @@ Test(slices, equal_reasons_of_several_processes_count_once_when_they_are_shared)
     }
     init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
     cr_assert_lt(send_downs(&outgoing, 2, reasons), VALUE_SIZE + 2 * OWN_MOST);
-    copies[1][VALUE_SIZE - 1]++; /* it is released: another reason lies there */
+    copies[1][VALUE_SIZE - 1]++; /* released, so another reason may be there */
     reasons[2].bytes.data = copies[1];
     cr_assert_gt(send_downs(&outgoing, 1, &reasons[2]), 2 * VALUE_SIZE);
     kv_outgoing_free(&outgoing);
@@ -266,7 +266,7 @@ Test(slices, other_bytes_count_for_themselves)
     cr_assert_eq(released, 3);
 }
 
-/* One that fits into a fragment, too: the rest of the protocol is as for a large one. */
+/* Also a message that fits one fragment: it is sent like a large one. */
 Test(slices, a_small_payload_that_is_shared_is_one_fragment)
 {
     enum { SMALL = 2000 };

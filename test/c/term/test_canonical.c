@@ -117,7 +117,7 @@ static const char *const around[][2] = {
     {"4300000000 00" A A, NULL},
 };
 
-Test(term_canonical, the_form_of_a_canonical_form_is_itself_and_it_validates)
+Test(term_canonical, a_canonical_form_is_its_own_canonical_form_and_valid)
 {
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         for (size_t j = 0; around[j][1] != NULL; j++) {
@@ -205,7 +205,7 @@ static const struct pair unequal[] = {
     {"atoms", "770161", "770162"},
 };
 
-Test(term_canonical, two_terms_that_are_the_same_have_the_same_form)
+Test(term_canonical, equal_terms_have_equal_forms)
 {
     for (size_t i = 0; i < sizeof(equal) / sizeof(equal[0]); i++) {
         cr_expect(same(equal[i].a, equal[i].b, KV_ZEROS_DIFFER), "%s", equal[i].what);
@@ -232,7 +232,7 @@ static const struct pair zeros[] = {
      "7400000001 7400000001 468000000000000000 6a 6a"},
 };
 
-Test(term_canonical, zero_and_minus_zero_are_one_only_when_asked)
+Test(term_canonical, zero_and_minus_zero_are_one_key_only_on_request)
 {
     for (size_t i = 0; i < sizeof(zeros) / sizeof(zeros[0]); i++) {
         cr_expect(same(zeros[i].a, zeros[i].b, KV_ZEROS_SAME), "%s", zeros[i].what);
@@ -363,7 +363,7 @@ Test(term_canonical, sixty_thousand_containers_deep_take_no_stack_and_no_time)
                             30000);
 }
 
-Test(term_canonical, what_is_in_the_buffer_stays_before_the_form)
+Test(term_canonical, the_form_is_appended_to_the_bytes_in_the_buffer)
 {
     struct kv_buffer form = from_hex("0102");
     struct kv_buffer term = from_hex("7400000002 6102 6a 6101 6a");
@@ -377,7 +377,7 @@ Test(term_canonical, what_is_in_the_buffer_stays_before_the_form)
     kv_buffer_free(&term);
 }
 
-Test(term_canonical, what_a_BEAM_made_keeps_its_length_and_leaves_no_memory)
+Test(term_canonical, the_form_of_a_term_of_a_BEAM_has_its_length_and_leaves_no_memory)
 {
     struct kv_buffer term = from_hex(RICH_SAMPLE);
     size_t before = kv_alloc_outstanding();

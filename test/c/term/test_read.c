@@ -196,7 +196,7 @@ Test(term_read, any_term_is_taken_whole)
     }
 }
 
-Test(term_read, what_a_BEAM_made_is_read_part_by_part)
+Test(term_read, a_term_of_a_BEAM_is_read_part_by_part)
 {
     struct kv_buffer term = from_hex(RICH_SAMPLE);
     struct kv_reader reader = kv_reader(kv_buffer_bytes(&term));
@@ -251,7 +251,7 @@ Test(term_read, what_a_BEAM_made_is_read_part_by_part)
     kv_buffer_free(&term);
 }
 
-Test(term_read, identifiers_of_old_have_the_same_parts)
+Test(term_read, old_identifiers_have_the_same_parts_as_new_ones)
 {
     struct kv_buffer term = from_hex("67" A "000000010000000203"
                                      "720002" A "030000000500000006"
@@ -330,7 +330,7 @@ static int list_length(const char *hex, uint32_t *length)
     return error;
 }
 
-Test(term_read, the_length_of_a_list_is_that_of_a_proper_one_or_of_a_string)
+Test(term_read, proper_lists_and_strings_have_a_length)
 {
     uint32_t length = 7;
     cr_assert_eq(list_length("6a", &length), KV_OK);

@@ -99,7 +99,7 @@ Test(term_validate, each_of_them_is_truncated_at_every_offset)
     }
 }
 
-Test(term_validate, each_of_them_is_too_large_for_a_limit_of_one_byte_less)
+Test(term_validate, each_term_is_too_large_for_a_limit_of_one_byte_less)
 {
     for (size_t i = 0; i < sizeof(accepted) / sizeof(accepted[0]); i++) {
         struct kv_buffer term = from_hex(accepted[i].hex);
@@ -165,7 +165,7 @@ static const struct row malformed[] = {
     {"an external fun of an arity beyond a word", "71" A A "6e0800ffffffffffffffff"},
 };
 
-Test(term_validate, what_a_BEAM_would_not_decode_is_malformed)
+Test(term_validate, terms_that_a_BEAM_does_not_decode_are_malformed)
 {
     for (size_t i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++) {
         int error = validate_hex(malformed[i].hex);
@@ -392,7 +392,7 @@ static const struct row no_duplicates[] = {
                                    "7400000001 6a 7400000001 6a6a 6a"},
 };
 
-Test(term_validate, keys_that_differ_are_not_the_same)
+Test(term_validate, different_keys_are_no_duplicates)
 {
     for (size_t i = 0; i < sizeof(no_duplicates) / sizeof(no_duplicates[0]); i++) {
         int error = validate_hex(no_duplicates[i].hex);
@@ -547,7 +547,7 @@ Test(term_validate, pairs_in_a_long_list_are_as_deep_as_any_tuple)
     kv_buffer_free(&list);
 }
 
-Test(term_validate, nothing_is_left_in_memory_whether_it_is_accepted_or_not)
+Test(term_validate, no_memory_is_left_after_accepting_or_refusing_a_term)
 {
     struct kv_buffer term = from_hex(RICH_SAMPLE);
     size_t before = kv_alloc_outstanding();

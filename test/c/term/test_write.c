@@ -35,7 +35,7 @@ static const struct {
     {INT64_MIN, "6e08010000000000000080"},
 };
 
-Test(term_write, integers_are_what_a_BEAM_writes)
+Test(term_write, integers_have_the_bytes_that_a_BEAM_writes)
 {
     struct kv_buffer out = KV_BUFFER_INIT;
     for (size_t i = 0; i < sizeof(integers) / sizeof(integers[0]); i++) {
@@ -81,7 +81,7 @@ Test(term_write, integers_are_read_back_by_us_and_by_libei)
     kv_buffer_free(&out);
 }
 
-Test(term_write, headers_are_what_a_BEAM_writes)
+Test(term_write, headers_have_the_bytes_that_a_BEAM_writes)
 {
     struct kv_buffer out = KV_BUFFER_INIT;
     kv_write_tuple(&out, 0);
@@ -117,7 +117,7 @@ Test(term_write, a_tuple_of_255_is_small_and_one_of_256_is_large)
     kv_buffer_free(&out);
 }
 
-Test(term_write, atoms_are_what_a_BEAM_writes)
+Test(term_write, atoms_have_the_bytes_that_a_BEAM_writes)
 {
     struct kv_buffer out = KV_BUFFER_INIT;
     kv_write_atom_text(&out, "");
@@ -154,7 +154,7 @@ Test(term_write, an_atom_of_255_bytes_is_small_and_the_longest_is_large)
     kv_buffer_free(&out);
 }
 
-Test(term_write, binaries_and_strings_are_what_a_BEAM_writes)
+Test(term_write, binaries_and_strings_have_the_bytes_that_a_BEAM_writes)
 {
     struct kv_buffer out = KV_BUFFER_INIT;
     kv_write_binary(&out, kv_bytes(NULL, 0));

@@ -124,7 +124,7 @@ static const struct {
      {.kind = KV_SIGNAL_EXIT, .from = PEER, .to = OURS, PARTS(TERM)}},
 };
 
-Test(altact, its_flags_say_what_signal_it_is)
+Test(altact, the_flags_decide_the_kind_of_signal)
 {
     for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++) {
         struct kv_buffer frame = frame_of(TAKEN[i].arity, TAKEN[i].elements, TERM_HEX);
@@ -260,7 +260,7 @@ Test(altact, an_exit_signal_to_an_alias_or_a_name_has_no_other_form)
 }
 
 /* OTP 25 and 27 do not offer ALTACT_SIG, so nothing changes for them. */
-Test(altact, a_peer_without_it_never_gets_one)
+Test(altact, a_peer_without_the_flag_never_gets_one)
 {
     const uint64_t otp_25 = UINT64_C(0xD07DF7FBC) & KV_DFLAGS_OFFERED;
     cr_assert_eq(otp_25, UINT64_C(0xD07DF4FBC));

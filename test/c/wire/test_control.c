@@ -51,7 +51,7 @@ static struct kv_buffer frame_of(const struct control_message *message)
 
 /* ---- what is taken --------------------------------------------------------------------------- */
 
-Test(control, every_control_message_is_the_signal_that_it_says)
+Test(control, every_control_message_is_decoded_to_its_signal)
 {
     for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
         const struct control_message *message = &CONTROL_MESSAGES[i];
@@ -135,7 +135,7 @@ Test(control, the_frames_captured_from_a_beam_are_understood)
     }
 }
 
-Test(control, a_spawn_request_of_a_beam_says_what_to_run)
+Test(control, a_spawn_request_of_a_beam_names_the_function_to_run)
 {
     struct kv_buffer frame = from_hex(CAPTURED[2].frame);
     struct kv_signal signal = {0};

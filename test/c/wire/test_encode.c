@@ -32,7 +32,7 @@ static void assert_encoded(const struct kv_signal *signal, uint64_t flags, const
 /* ---- the bytes ------------------------------------------------------------------------------- */
 
 /* The bytes that a BEAM sent for {kv, 'kv@h'} ! ab. */
-Test(encode, a_message_to_a_name_is_what_a_beam_sends)
+Test(encode, a_message_to_a_name_has_the_bytes_that_a_beam_sends)
 {
     struct kv_signal signal = {
         .kind = KV_SIGNAL_MESSAGE_NAME, .from = PEER, .name = NAME, PARTS(TERM)};
@@ -52,7 +52,7 @@ Test(encode, a_message_names_its_sender_where_the_peer_takes_that)
     assert_encoded(&signal, 0, "00000020 70 83 68 03 61 02 7700" PEER_HEX "83" TERM_HEX);
 }
 
-Test(encode, the_terms_of_a_signal_are_those_of_its_frame)
+Test(encode, the_terms_of_a_signal_equal_the_terms_in_its_frame)
 {
     for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
         const struct kv_signal *signal = &CONTROL_MESSAGES[i].signal;
@@ -82,7 +82,7 @@ Test(encode, a_reason_inside_the_control_term_is_no_payload)
     cr_assert_eq(terms.length, 0);
 }
 
-Test(encode, a_frame_is_put_behind_what_the_buffer_holds)
+Test(encode, a_frame_is_appended_to_the_bytes_in_the_buffer)
 {
     struct kv_signal signal = {.kind = KV_SIGNAL_LINK, .from = OURS, .to = PEER};
     struct kv_buffer one = encoded(&signal, ALL_FLAGS);
@@ -96,7 +96,7 @@ Test(encode, a_frame_is_put_behind_what_the_buffer_holds)
     kv_buffer_free(&two);
 }
 
-Test(encode, a_payload_in_parts_is_the_same_as_one_in_one_part)
+Test(encode, a_payload_in_parts_gives_the_frame_of_a_payload_in_one_part)
 {
     const enum kv_signal_kind kinds[] = {KV_SIGNAL_MESSAGE,       KV_SIGNAL_MESSAGE_NAME,
                                          KV_SIGNAL_MESSAGE_ALIAS, KV_SIGNAL_EXIT_LINK,
@@ -237,7 +237,7 @@ static void assert_round_trip(const struct control_message *message, uint64_t fl
     kv_buffer_free(&stream);
 }
 
-Test(encode, every_signal_comes_back_as_it_was_under_every_set_of_flags)
+Test(encode, every_signal_survives_encoding_and_decoding_under_every_set_of_flags)
 {
     const uint64_t relevant[] = {
         KV_DFLAG_SEND_SENDER,  KV_DFLAG_ALIAS,        KV_DFLAG_UNLINK_ID,

@@ -150,7 +150,7 @@ Test(fragments, a_message_may_be_one_fragment)
     kv_buffer_free(&message);
 }
 
-Test(fragments, what_they_make_is_decoded_like_a_whole_frame)
+Test(fragments, a_message_in_fragments_is_decoded_like_a_whole_frame)
 {
     struct kv_buffer message = message_of(TERM_HEX);
     struct kv_fragments fragments = fragments_with(LIMITS);
@@ -170,7 +170,7 @@ Test(fragments, what_they_make_is_decoded_like_a_whole_frame)
 }
 
 /* Sent by b@127.0.0.1, an OTP 25.2.3, to c@127.0.0.1 for a binary of 65536 times "x". */
-Test(fragments, those_captured_from_a_beam_are_understood)
+Test(fragments, fragments_captured_from_a_beam_are_understood)
 {
     struct kv_buffer first = from_hex(
         "834500000048000000930000000000000002006803611658770b62403132372e302e302e3100000009000000"
@@ -201,7 +201,7 @@ Test(fragments, those_captured_from_a_beam_are_understood)
     kv_fragments_free(&fragments);
 }
 
-Test(fragments, a_whole_frame_is_passed_on_as_it_is)
+Test(fragments, a_whole_frame_is_passed_on_unchanged)
 {
     const char *frames[] = {"83 44 00 6a", "83 44", "83", "70 83 6a", "83 47", "00 45"};
     struct kv_fragments fragments = fragments_with(LIMITS);
@@ -266,7 +266,7 @@ Test(fragments, a_number_may_be_used_again_when_its_sequence_is_done)
     kv_buffer_free(&message);
 }
 
-Test(fragments, what_is_unfinished_is_dropped_with_the_connection)
+Test(fragments, unfinished_messages_are_dropped_with_the_connection)
 {
     size_t outstanding = kv_alloc_outstanding();
     struct kv_buffer message = message_of(PAYLOAD_HEX);

@@ -51,7 +51,7 @@ Test(frame, an_incomplete_header_needs_more_bytes_and_does_not_say_how_many)
     }
 }
 
-Test(frame, an_incomplete_frame_says_how_many_bytes_the_whole_takes)
+Test(frame, an_incomplete_frame_tells_the_length_of_the_whole_frame)
 {
     const char *prefixes[] = {"00000003", "00000003 0a", "00000003 0a0b"};
     for (size_t i = 0; i < 3; i++) {

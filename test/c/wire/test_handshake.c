@@ -197,7 +197,7 @@ Test(handshake, bytes_behind_the_handshake_are_left_for_the_frames)
     close_connection(&connection);
 }
 
-Test(handshake, the_common_flags_are_those_that_both_sides_have)
+Test(handshake, the_common_flags_are_the_flags_of_both_sides)
 {
     struct connection connection;
     open_connection(&connection);
@@ -397,7 +397,7 @@ Test(handshake, a_connected_peer_that_does_not_say_true_is_refused_by_closing)
     }
 }
 
-Test(handshake, a_digest_that_differs_in_one_bit_is_refused)
+Test(handshake, a_digest_with_one_wrong_bit_is_refused)
 {
     for (size_t bit = 0; bit < (size_t)KV_DIGEST_SIZE * 8; bit++) {
         struct connection connection;
@@ -508,7 +508,7 @@ Test(handshake, the_longest_message_and_the_longest_name_are_taken)
 
 /* ---- the parts ------------------------------------------------------------------------------- */
 
-Test(handshake, the_digest_is_the_one_a_beam_computes)
+Test(handshake, the_digest_equals_the_digest_of_a_beam)
 {
     uint8_t digest[KV_DIGEST_SIZE];
     cr_assert_eq(kv_handshake_digest(kv_bytes_text("probe"), CHALLENGE, digest), KV_OK);
@@ -542,7 +542,7 @@ Test(handshake, a_node_name_is_visible_ascii_around_one_at_sign)
     cr_assert_not(kv_node_name_ok(kv_bytes("a\0@b", 4)));
 }
 
-Test(handshake, a_peer_has_no_name_before_it_said_one)
+Test(handshake, a_peer_has_no_name_before_its_name_message)
 {
     struct connection connection;
     open_connection(&connection);

@@ -161,7 +161,7 @@ Test(outgoing, a_large_control_term_leaves_whole)
     kv_buffer_free(&space);
 }
 
-Test(outgoing, what_a_peer_has_no_form_for_is_dropped_and_leaves_no_trace)
+Test(outgoing, a_signal_without_a_form_for_the_peer_is_dropped_and_leaves_no_trace)
 {
     size_t outstanding = kv_alloc_outstanding();
     struct kv_outgoing outgoing;
@@ -205,7 +205,7 @@ static size_t fragments_before_whole(struct kv_buffer *ready)
     return count;
 }
 
-Test(outgoing, a_small_message_waits_for_no_more_than_what_is_ready)
+Test(outgoing, a_small_message_waits_only_for_the_bytes_that_are_ready)
 {
     struct kv_outgoing outgoing;
     init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
@@ -350,7 +350,7 @@ Test(outgoing, a_large_message_waits_behind_a_large_one_of_the_same_pair)
 }
 
 /* A reply to an alias and one to a pid are for the same process. */
-Test(outgoing, a_message_to_an_alias_keeps_its_place_among_those_to_the_pid)
+Test(outgoing, messages_to_an_alias_and_to_its_pid_keep_their_order)
 {
     struct kv_outgoing outgoing;
     init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
@@ -390,7 +390,7 @@ Test(outgoing, a_message_to_a_name_waits_for_all_streams_of_its_sender)
     assert_arrival(&outgoing, &ready, (const uint32_t[]){4, 1, 2, 3, 5}, 5);
 }
 
-Test(outgoing, what_follows_a_large_message_to_a_name_waits_behind_it)
+Test(outgoing, signals_after_a_large_message_to_a_name_wait_behind_it)
 {
     struct kv_outgoing outgoing;
     init_outgoing(&outgoing, KV_DFLAGS_OFFERED, &KEY);
@@ -533,14 +533,14 @@ static void run_program(uint64_t seed)
     cr_assert_eq(kv_alloc_outstanding(), outstanding);
 }
 
-Test(outgoing, whatever_is_sent_arrives_whole_and_in_order)
+Test(outgoing, all_messages_arrive_complete_and_in_order)
 {
     for (uint64_t seed = 1; seed <= 60; seed++) {
         run_program(seed);
     }
 }
 
-Test(outgoing, what_waits_is_dropped_with_the_connection)
+Test(outgoing, waiting_messages_are_dropped_with_the_connection)
 {
     size_t outstanding = kv_alloc_outstanding();
     const struct kv_outgoing nothing = {0};
@@ -557,7 +557,7 @@ Test(outgoing, what_waits_is_dropped_with_the_connection)
     }
 }
 
-Test(outgoing, a_zeroed_one_may_be_freed)
+Test(outgoing, a_zeroed_struct_may_be_freed)
 {
     struct kv_outgoing outgoing = {0};
     kv_outgoing_free(&outgoing);

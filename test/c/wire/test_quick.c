@@ -82,7 +82,7 @@ Test(quick, every_byte_changed_in_every_way_is_read_as_the_general_decoder_reads
     }
 }
 
-Test(quick, what_it_writes_is_what_the_general_encoder_writes)
+Test(quick, its_frames_equal_the_frames_of_the_general_encoder)
 {
     const uint64_t flags[] = {
         KV_DFLAGS_OFFERED,

@@ -70,7 +70,7 @@ Test(long_frame, it_may_be_split_at_every_place)
     }
 }
 
-Test(long_frame, its_first_64_KiB_are_kept_however_it_is_split)
+Test(long_frame, the_first_64_KiB_are_kept_for_every_way_to_split_the_frame)
 {
     const size_t length = KV_HEAD_MAX + 1000;
     struct kv_buffer input = frame_of(length);
@@ -186,7 +186,7 @@ Test(refused_fragments, a_message_that_grows_beyond_the_limit_is_counted_and_its
     cr_assert_eq(kv_alloc_outstanding(), outstanding);
 }
 
-Test(refused_fragments, what_is_behind_the_first_64_KiB_takes_no_memory)
+Test(refused_fragments, bytes_behind_the_first_64_KiB_take_no_memory)
 {
     enum { PART = 10000, COUNT = 50 };
     struct kv_buffer message = message_of((size_t)PART * COUNT);
@@ -217,7 +217,7 @@ Test(refused_fragments, memory_of_a_large_message_is_given_back_at_once)
     kv_buffer_free(&message);
 }
 
-Test(refused_fragments, the_message_that_does_not_fit_is_refused_and_the_others_come_whole)
+Test(refused_fragments, a_message_that_does_not_fit_is_refused_and_the_others_arrive_complete)
 {
     enum { SIZE = 400000, PART = 250000 };
     struct kv_buffer message = message_of(SIZE);
@@ -386,7 +386,7 @@ Test(refused_control, every_message_may_be_cut_at_every_place)
     }
 }
 
-Test(refused_control, what_is_there_of_a_payload_is_given_as_it_is)
+Test(refused_control, the_part_of_a_payload_that_is_there_is_returned_unchanged)
 {
     for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
         const struct control_message *message = &CONTROL_MESSAGES[i];
@@ -455,7 +455,7 @@ static const struct {
      KV_SIGNAL_SPAWN_REPLY, false},
 };
 
-Test(refused_control, a_control_message_that_is_refused_itself_says_what_comes_before_that)
+Test(refused_control, a_refused_control_message_gives_the_fields_in_front_of_the_refused_one)
 {
     for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
         struct reading reading = read_hex(SIGNALS[i].head, false);

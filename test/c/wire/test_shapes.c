@@ -70,7 +70,7 @@ static bool decode(const struct kv_shapes *shapes, struct kv_bytes frame,
     return taken;
 }
 
-Test(shapes, what_a_call_is_made_of_is_taken)
+Test(shapes, the_frames_of_a_call_are_accepted)
 {
     struct kv_shapes shapes = shapes_with(KV_DFLAGS_OFFERED);
     for (size_t i = 0; i < FRAME_COUNT; i++) {
@@ -80,7 +80,7 @@ Test(shapes, what_a_call_is_made_of_is_taken)
     }
 }
 
-Test(shapes, of_all_control_messages_those_on_a_pid_of_ours_by_a_process_of_the_peer_are_taken)
+Test(shapes, only_monitors_on_our_pids_by_processes_of_the_peer_are_accepted)
 {
     struct kv_shapes shapes = shapes_with(KV_DFLAGS_OFFERED);
     for (size_t i = 0; i < CONTROL_MESSAGE_COUNT; i++) {
@@ -94,7 +94,7 @@ Test(shapes, of_all_control_messages_those_on_a_pid_of_ours_by_a_process_of_the_
     }
 }
 
-Test(shapes, every_truncation_and_every_byte_changed_in_every_way_is_what_the_general_decoder_says)
+Test(shapes, every_truncation_and_every_changed_byte_gives_the_result_of_the_general_decoder)
 {
     struct kv_shapes shapes = shapes_with(KV_DFLAGS_OFFERED);
     for (size_t i = 0; i < FRAME_COUNT; i++) {
@@ -115,7 +115,7 @@ Test(shapes, every_truncation_and_every_byte_changed_in_every_way_is_what_the_ge
 }
 
 /* Offsets of the bytes that may have any value: the numbers of two pids and of a reference. */
-Test(shapes, a_byte_that_is_no_number_must_be_as_it_was)
+Test(shapes, a_byte_outside_the_numbers_must_not_change)
 {
     struct kv_shapes shapes = shapes_with(KV_DFLAGS_OFFERED);
     struct kv_buffer frame = from_hex(MONITOR);
@@ -132,7 +132,7 @@ Test(shapes, a_byte_that_is_no_number_must_be_as_it_was)
     kv_buffer_free(&frame);
 }
 
-Test(shapes, a_call_is_held_to_the_same_limits)
+Test(shapes, a_call_is_held_to_the_limits_of_the_general_decoder)
 {
     struct kv_shapes shapes = shapes_with(KV_DFLAGS_OFFERED);
     for (size_t i = 0; i < FRAME_COUNT; i++) {
@@ -207,7 +207,7 @@ Test(shapes, names_of_every_length_have_shapes_as_long_as_there_is_room)
     cr_assert_not(takes_monitor(kv_bytes(text, 255), kv_bytes(text, 255)));
 }
 
-Test(shapes, a_name_that_is_not_in_ascii_has_none)
+Test(shapes, a_name_that_is_not_ascii_has_no_shapes)
 {
     cr_assert_not(takes_monitor(kv_bytes_text("k\xc3\xa4@h"), peer()));
     cr_assert_not(takes_monitor(self(), kv_bytes_text("q@v\xc3\xa4")));
@@ -275,7 +275,7 @@ Test(shapes, an_answer_of_any_length_is_written_as_the_general_encoder_writes_it
     }
 }
 
-Test(shapes, whatever_is_no_answer_to_a_process_of_the_peer_is_left_to_the_general_encoder)
+Test(shapes, only_answers_to_processes_of_the_peer_are_written)
 {
     struct kv_shapes shapes = shapes_with(KV_DFLAGS_OFFERED);
     struct kv_signal right = answer_of(&shapes, 1, 1);

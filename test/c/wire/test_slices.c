@@ -86,7 +86,7 @@ static struct kv_buffer copied(void)
     return ready;
 }
 
-Test(slices, what_is_pinned_leaves_as_a_copy_would_and_is_released_with_the_last_slice)
+Test(slices, pinned_bytes_leave_as_a_copy_would_and_are_released_with_the_last_slice)
 {
     struct kv_outgoing outgoing;
     struct kv_buffer ready = KV_BUFFER_INIT;
@@ -144,7 +144,7 @@ Test(slices, a_small_frame_stays_behind_the_slices_that_were_there)
     kv_buffer_free(&expected);
 }
 
-Test(slices, a_connection_that_is_lost_releases_what_has_left_in_part)
+Test(slices, a_lost_connection_releases_payloads_that_have_left_in_part)
 {
     struct kv_outgoing outgoing;
     struct kv_buffer ready = KV_BUFFER_INIT;
@@ -218,7 +218,7 @@ static size_t send_downs(struct kv_outgoing *outgoing, unsigned count, struct kv
 
 enum { MANY = 1000, OWN_MOST = 1024 };
 
-Test(slices, the_same_pinned_bytes_count_once_however_many_messages_end_with_them)
+Test(slices, pinned_bytes_count_once_for_all_messages_that_end_with_them)
 {
     static struct kv_pinned reasons[MANY];
     struct kv_outgoing outgoing;
@@ -296,7 +296,7 @@ Test(slices, a_small_payload_that_is_shared_is_one_fragment)
     kv_buffer_free(&ready);
 }
 
-Test(slices, what_is_copied_or_dropped_stays_with_who_sent_it)
+Test(slices, pinned_bytes_of_a_copied_or_dropped_signal_stay_with_the_sender)
 {
     const uint64_t flags[] = {
         KV_DFLAGS_OFFERED & ~KV_DFLAG_FRAGMENTS,

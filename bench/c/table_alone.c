@@ -1,4 +1,4 @@
-/* The table by itself, without a node: bytes an entry, operations a second, and the longest step.
+/* Measures a table without a node: bytes per entry, operations per second, and the longest step.
  *
  *     table_alone [ENTRIES [stalls]]    1,000,000 by default; keys of 20 bytes, values of 32.
  *                                       "stalls": only the longest steps */
@@ -23,7 +23,7 @@ struct bench {
     unsigned entries;
     uint64_t longest; /* step, in nanoseconds */
     uint64_t over;    /* steps of more than 2 ms */
-    uint64_t faulted; /* steps that touched memory which the system had to find first */
+    uint64_t faulted; /* steps with a page fault */
     uint64_t longest_faulted;
     long faults; /* before the step */
     uv_loop_t loop;
@@ -32,7 +32,7 @@ struct bench {
     bool ready;
 };
 
-/* Of the processor, in this thread: what others do on the machine does not count. */
+/* CPU time of this thread, so that other load on the machine does not count. */
 static uint64_t now(void)
 {
     struct timespec time;
@@ -66,7 +66,7 @@ static void prepare(void *context, const struct kv_arena_range ranges[KV_ARENA_R
     (void)uv_queue_work(&bench->loop, &bench->work, populate, on_populated);
 }
 
-/* Between two operations, as a node looks between two turns. */
+/* Polls the loop between operations, as a node does between turns. */
 static void look(struct bench *bench, unsigned i)
 {
     if (i % LOOK_EACH == 0) {
@@ -96,7 +96,7 @@ static struct kv_item key_of(unsigned i)
     return (struct kv_item){.bytes = kv_bytes(text, KEY), .form = 1};
 }
 
-/* Keys are made beforehand, so that printing them is not what is measured. */
+/* Keys are made beforehand, so that printing them is not measured. */
 static char *keys;
 
 static struct kv_item key_at(unsigned i)
@@ -210,7 +210,7 @@ static void work_through(struct bench *bench, const char *what)
     tell(bench, what);
 }
 
-/* Each operation and each step of work by itself. */
+/* Measures each operation and each step of work alone. */
 static void stalls(struct bench *bench)
 {
     static const uint8_t bytes[VALUE];

@@ -1,6 +1,6 @@
-/* An arena that lies: arbitrary bytes behind a header that opens, or a proper arena of which some
- * bytes were changed. Whatever the reader says, it reads inside the mapping only and comes to an
- * end; what it finds lies inside. */
+/* An arena that lies: arbitrary bytes behind a valid header, or a valid arena with some bytes
+ * changed. The reader reads only inside the mapping, comes to an end, and finds only values inside.
+ */
 #include "store/reader.h"
 
 #include "support/arena.h"
@@ -69,7 +69,7 @@ static void look_at_all(const void *base, size_t size)
     }
 }
 
-/* The mapping ends with the bytes that there are, so that the sanitizer sees each step over it. */
+/* The mapping ends where the input ends, so that the sanitizer sees each access beyond. */
 static void arbitrary(const uint8_t *data, size_t size)
 {
     size_t whole = 4096 + ((size + 7) & ~(size_t)7);
@@ -87,7 +87,7 @@ static void arbitrary(const uint8_t *data, size_t size)
     free(base);
 }
 
-/* Three bytes of place and the byte that is written there, again and again. */
+/* The input is a list of four bytes: three for a place, one for the byte to write there. */
 static void edited(const uint8_t *data, size_t size)
 {
     struct hand hand;
@@ -102,7 +102,7 @@ static void edited(const uint8_t *data, size_t size)
     }
     for (; size >= EDIT; data += EDIT, size -= EDIT) {
         size_t place = (size_t)data[0] | ((size_t)data[1] << 8) | ((size_t)data[2] << 16);
-        if (data[2] >= 2) { /* where it matters: a header, a slot, a node, groups, entries */
+        if (data[2] >= 2) { /* a place that matters: a header, a slot, a node, groups, entries */
             static const size_t places[] = {0,         HAND_SLOTS,    HAND_SLOTS + 3 * 128,
                                             HAND_NODE, HAND_SEGMENTS, HAND_ENTRIES};
             place = places[data[2] % 6] + (place & 0x1FF);

@@ -1,5 +1,5 @@
-/* Runs programs of operations on a table next to a map: every byte of the input chooses what
- * happens next. Then the whole arena is looked over. */
+/* Runs a random program of operations on a table and on a map beside it: each byte of the input
+ * chooses the next step. Then checks the whole arena. */
 #include "base/alloc.h"
 #include "store/table_state.h"
 #include "support/store_model.h"
@@ -71,7 +71,7 @@ static void step(struct model *model, struct program *program)
 static void run(struct model *model, struct program *program)
 {
     unsigned steps = 0;
-    bool changing = next(program) % 4 == 0; /* readers of other processes are told once */
+    bool changing = next(program) % 4 == 0; /* all steps between begin_changes and end_changes */
     if (changing) {
         kv_table_begin_changes(model->table);
     }

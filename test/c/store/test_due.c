@@ -1,4 +1,4 @@
-/* What expires: when the arena has to be tended for it, and what counts. */
+/* Expiry: when the arena needs work, and which entries are counted. */
 #include "support/store_model.h"
 
 #include "base/alloc.h"
@@ -54,7 +54,7 @@ static void delete (struct kv_table *from, unsigned i)
     (void)kv_table_delete(from, (struct kv_item){kv_bytes(text, (size_t)length), 1});
 }
 
-/* As an owner does who sleeps until he is needed. Answers how often he woke. */
+/* Does what an owner does that sleeps until the arena is due. Returns how often it woke. */
 static unsigned sleep_and_work(void)
 {
     unsigned times = 0;
@@ -142,7 +142,7 @@ Test(due, a_table_that_is_swept_does_not_keep_others_waiting)
     kv_table_free(small);
 }
 
-/* The least of what has been put and not cleared. */
+/* The earliest expiry in all tables. */
 static uint64_t least(const uint64_t *times)
 {
     uint64_t found = UINT64_MAX;
@@ -188,7 +188,7 @@ Test(due, in_a_small_table_what_has_expired_does_not_count)
         put(table, i, i % 10 == 0 ? 5000 : 2000 + i % 4);
     }
     cr_assert_eq(kv_table_count_live(table), KV_COUNT_EXACT_MAX);
-    for (unsigned i = 0; i < 3; i++) { /* within the rest after a sweep, too */
+    for (unsigned i = 0; i < 3; i++) { /* also during the rest after a sweep */
         kv_arena_set_time(arena, 2000 + i);
         uint64_t left = KV_COUNT_EXACT_MAX / 10 + (uint64_t)KV_COUNT_EXACT_MAX / 4 * (3 - i);
         cr_assert_leq(kv_table_count_live(table), left);

@@ -1,4 +1,4 @@
-/* What a table reports as gone: expired, evicted and cleared entries, and nothing else. */
+/* A table reports entries that expired, were evicted or were cleared, and reports nothing else. */
 #include "support/store_model.h"
 
 #include "base/alloc.h"
@@ -14,7 +14,7 @@ static struct kv_arena *arena;
 static struct kv_table *table;
 static size_t outstanding;
 
-/* What was reported. */
+/* The reports so far. */
 static struct {
     unsigned total;
     unsigned cleared;
@@ -179,7 +179,7 @@ Test(gone, counting_a_small_table_reports_what_has_expired)
 /* ---- evicted ----------------------------------------------------------------------------------
  */
 
-/* Every key that was put and is not there any more was reported once, and no other. */
+/* Each key that is no longer there was reported once, and no other key was. */
 static void check_evicted(unsigned put_so_far)
 {
     unsigned evicted = 0;
@@ -295,7 +295,7 @@ Test(gone, a_value_that_is_overwritten_is_not_reported)
     cr_assert_eq(seen.total, 0);
 }
 
-Test(gone, a_table_that_is_freed_with_entries_reports_nothing) /* tear_down() looks */
+Test(gone, a_table_that_is_freed_with_entries_reports_nothing) /* tear_down() checks */
 {
     for (unsigned i = 0; i < 1000; i++) {
         put(i, i % 2 == 0 ? KV_NEVER : SOON);

@@ -1,6 +1,6 @@
-/* The public functions of a table when a request for memory fails: the first, the second, and so on
- * until a function needs no more. Each either succeeds or returns KV_ENOMEM and changes nothing,
- * and every invariant of the arena holds. The model notices entries that are lost or changed. */
+/* Fails the n-th request for memory of each public function of a table, for every n until the
+ * function makes no more requests. The function succeeds, or returns KV_ENOMEM and changes nothing.
+ * Every invariant of the arena holds, and the model notices entries that are lost or changed. */
 #include "support/store_model.h"
 
 #include "base/alloc.h"
@@ -15,7 +15,7 @@ static const struct kv_arena_options no_limit = {.hash_key = {.k0 = 3, .k1 = 4}}
 static struct kv_arena_memory memory;
 static struct model model;
 static size_t outstanding;
-static unsigned failures; /* KV_ENOMEM */
+static unsigned failures; /* how often KV_ENOMEM was returned */
 
 static void begin(const struct kv_table_options *options)
 {
@@ -55,7 +55,7 @@ static void fail_at(uint64_t n)
     kv_arena_fail(model.arena, n);
 }
 
-/* Returns true if the request that was to fail has come; none fails from now on. */
+/* Returns true if the request that was to fail was made. From now on none fails. */
 static bool has_failed(void)
 {
     bool used = model.arena->fail_in == 0;
@@ -63,7 +63,7 @@ static bool has_failed(void)
     return used;
 }
 
-/* Puts key i, first with every request failing that the put makes. */
+/* Puts key i, and fails each request that the put makes in turn until it succeeds. */
 static void put_at_every_n(unsigned i, uint32_t length, uint64_t expiry)
 {
     for (uint64_t n = 1;; n++) {
@@ -105,7 +105,7 @@ Test(no_memory, a_put_of_a_new_key)
 
 Test(no_memory, a_put_that_replaces_a_value_by_a_longer_one)
 {
-    enum { FEW = 6 }; /* a large table makes room in its heap, and does not fail */
+    enum { FEW = 6 }; /* a large table makes room in its heap instead of failing */
     fill(FEW, SMALL);
     for (unsigned i = 0; i < MANY; i++) {
         put_at_every_n(i % FEW, SMALL + i, KV_NEVER);
@@ -299,7 +299,8 @@ Test(no_memory, a_new_table)
 {
     static struct kv_table *tables[KV_SLOT_BLOCK_FIRST];
     unsigned count = 0;
-    while (model.arena->slot_count < KV_SLOT_BLOCK_FIRST) { /* until the slots are used up */
+    while (model.arena->slot_count <
+           KV_SLOT_BLOCK_FIRST) { /* the next table needs another block of slots */
         tables[count++] = kv_table_new(model.arena, NULL);
     }
     fail_at(1);

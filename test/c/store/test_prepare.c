@@ -1,4 +1,4 @@
-/* Memory that is made ready before it is needed: what the arena asks of its owner, and when. */
+/* Memory that is prepared before it is needed: what the arena asks its owner for, and when. */
 #include "support/store_model.h"
 
 #include "store/pages.h"
@@ -12,7 +12,7 @@ enum { RESERVE = 1 << 26, PAGES = RESERVE / KV_ARENA_PAGE, MANY = 100000, MARGIN
 static struct kv_arena_memory memory;
 static struct kv_arena *arena;
 static struct kv_table *table;
-static bool prepared[PAGES]; /* at any time */
+static bool prepared[PAGES]; /* at some time in the test */
 static struct kv_arena_range asked;
 static struct kv_arena_range records;
 static bool is_asked;
@@ -68,7 +68,7 @@ static struct kv_item key_of(unsigned i)
     return (struct kv_item){.bytes = kv_bytes(text, (size_t)length), .form = 1};
 }
 
-/* Answers where the value lies. */
+/* Puts a value and returns its offset. */
 static const void *put(unsigned i)
 {
     static const uint8_t bytes[100];
@@ -166,7 +166,7 @@ static void put_large(unsigned i, size_t length)
     (void)kv_arena_work(arena, 2);
 }
 
-/* Of 15 pages in a block of 16, of 17 in one of 32, and of 32 and 33. */
+/* Runs of 15 pages in a block of 16, of 17 in a block of 32, and of 32 and 33. */
 Test(prepare, a_large_value_that_is_put_over_and_over_needs_no_memory_of_the_system)
 {
     static const size_t LENGTHS[] = {60000, 65536, 130000, 131072};

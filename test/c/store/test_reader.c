@@ -1,4 +1,4 @@
-/* The reader of an arena, against one that is written by hand as docs/store-format.md says. */
+/* The reader, with an arena that is written by hand as docs/store-format.md says. */
 #include "store/reader.h"
 
 #include "support/arena.h"
@@ -122,7 +122,8 @@ Test(reader, slots_are_found_in_blocks_that_double)
     hand_put32(&hand, 73728 + 128, 9);
     cr_assert_eq(kv_mapped_table_at(&mapped, 512, 5, &found), KV_READ_FOUND);
     cr_assert_eq(kv_mapped_table_at(&mapped, 513, 9, &found), KV_READ_FOUND);
-    cr_assert_eq(kv_mapped_table_at(&mapped, 1535, 9, &found), KV_READ_BROKEN); /* over the end */
+    cr_assert_eq(kv_mapped_table_at(&mapped, 1535, 9, &found),
+                 KV_READ_BROKEN); /* beyond the mapping */
     cr_assert_eq(kv_mapped_table_at(&mapped, 1536, 9, &found), KV_READ_BROKEN); /* no block 2 */
     cr_assert_eq(kv_mapped_table_at(&mapped, UINT32_MAX, 9, &found), KV_READ_BROKEN);
 }
@@ -141,7 +142,7 @@ Test(reader, a_table_that_ended_is_gone_and_its_successor_is_another)
     cr_assert_eq(kv_mapped_table_of(&mapped, HAND_PID, HAND_SERIAL, &table), KV_READ_GONE);
 }
 
-Test(reader, a_held_table_is_not_read)
+Test(reader, a_table_whose_owner_is_to_be_asked_is_not_read)
 {
     struct kv_mapped_value value;
     struct kv_mapped_counters counters;
@@ -333,7 +334,7 @@ Test(reader, a_segment_in_which_every_group_was_passed_is_gone_round_once)
     cr_assert_eq(find_with_root(hand_link(1, 6, 0, segment)), KV_READ_ABSENT);
 }
 
-/* All tags are those of "a" and all entries as long as it. */
+/* All tags are the tag of "a", and all entries have its length. */
 Test(reader, a_search_looks_at_no_more_than_so_many_candidates)
 {
     size_t segment = hand_segment(&hand, 64);
@@ -348,7 +349,7 @@ Test(reader, entries_over_the_end_are_broken)
 {
     struct kv_mapped_value value;
     size_t entry = add("a", "1");
-    memset(hand.base + entry + 1, 0xFF, 5); /* a length that does not end */
+    memset(hand.base + entry + 1, 0xFF, 5); /* a length without an end */
     cr_assert_eq(find("a", &value), KV_READ_BROKEN);
     hand.base[entry + 1] = 1;
     hand.base[entry + 2] = 0xFF; /* the value: 4 GiB */

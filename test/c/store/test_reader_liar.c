@@ -1,6 +1,6 @@
-/* A writer that lies: another process changes bytes of an arena at random while it is read. Nothing
- * outside of the mapping is read, every search ends, and what is found lies inside: the sanitizers
- * and the guard pages around the mapping look on. */
+/* A writer that lies: another process changes random bytes of an arena while this process reads it.
+ * The reader reads nothing outside of the mapping, ends every search, and finds only values inside.
+ * Sanitizers and guard pages around the mapping check that. */
 #include "store/reader.h"
 
 #include "support/arena.h"
@@ -17,7 +17,7 @@
 
 enum { READS = 300000, KEYS = 200, PAGE = 4096 };
 
-/* The bytes of the mapping with a page on either side that nobody may touch. */
+/* A mapping with an inaccessible page on either side. */
 static uint8_t *guarded(void)
 {
     uint8_t *whole = mmap(NULL, HAND_SIZE + 2 * PAGE, PROT_NONE,
@@ -44,7 +44,7 @@ static void fill(struct hand *hand)
     }
 }
 
-/* Mostly where it matters, and every now and then all is as it was. */
+/* Mostly changes bytes that matter, and now and then restores the whole arena. */
 static _Noreturn void lie(uint8_t *base, const uint8_t *truth)
 {
     static const size_t places[] = {HAND_SLOTS,

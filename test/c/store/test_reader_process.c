@@ -1,6 +1,6 @@
 /* One process writes an arena as fast as it can, another reads it, and the writer is killed in the
- * middle: no value is torn, none is older than what was there when the read began, none newer than
- * what was written when it ended; and nobody waits.
+ * middle. No value is torn. No value is older than when the read began, or newer than when it
+ * ended. Nobody waits.
  *
  * KV_READS in the environment is how many reads there are. */
 #include "store/arena.h"
@@ -24,7 +24,7 @@ enum {
     ROUNDS = 4,
     READS = 400000,
     READS_AFTER = 20000,
-    VALUE_MAX = 12000, /* some have pages of their own */
+    VALUE_MAX = 12000, /* so some values have pages of their own */
     PID = 77,
     WORK = 64, /* writes between two turns of the arena's own work */
 };
@@ -34,8 +34,8 @@ enum {
 static const struct kv_hash_key check_key = {.k0 = 5, .k1 = 6};
 static const uint8_t id[KV_ARENA_ID_SIZE] = "process";
 
-/* What the writer tells beside the arena: versions count the changes of a key, even ones are puts
- * and odd ones deletes; a change has `begun` before it is made and is `done` afterwards. */
+/* The writer's notes beside the arena. A version counts the changes of a key: even versions are
+ * puts, odd ones are deletes. A version is `begun` before the change and `done` after it. */
 struct progress {
     uint64_t begun[KEYS];
     uint64_t done[KEYS];
@@ -43,7 +43,7 @@ struct progress {
 };
 
 struct value {
-    uint64_t check; /* of all that follows */
+    uint64_t check; /* a checksum of all that follows */
     uint64_t version;
     uint64_t key;
     uint8_t filler[VALUE_MAX];
@@ -87,7 +87,7 @@ static void release(void *context, uint64_t offset, uint64_t length)
     }
 }
 
-/* Every other value is as long as most others of its key. */
+/* Every other value has the usual length of its key. */
 static size_t random_length(uint64_t key, uint64_t random)
 {
     if (random >> 18 & 1) {
@@ -97,7 +97,7 @@ static size_t random_length(uint64_t key, uint64_t random)
     return VALUE_HEAD + (size_t)(random >> 32) % most;
 }
 
-/* Some by themselves, some as requests about many keys put them. */
+/* Some puts are single, some are part of a batch. */
 static int put_any_way(struct kv_table *table, struct kv_item key, struct kv_item value,
                        uint64_t random)
 {
@@ -141,7 +141,7 @@ static void change(struct kv_table *table, uint64_t key, uint64_t random)
     __atomic_store_n(&progress->done[key], version, __ATOMIC_SEQ_CST);
 }
 
-/* The number of keys in use swells and shrinks, and with it the index. */
+/* The number of keys in use grows and shrinks, so that the index does too. */
 static _Noreturn void write_on(uint64_t seed)
 {
     void *base = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -233,7 +233,7 @@ static void read_many(const struct kv_mapped *mapped, const struct kv_mapped_tab
     }
 }
 
-/* As a stranger does it: by the file of the other process, read-only. */
+/* Opens the file of the other process read-only, as another program does. */
 static void *map_file_of(pid_t writer)
 {
     char path[64];

@@ -79,7 +79,7 @@ static uint32_t random_of(uint64_t *state)
 /* ---- one key ----------------------------------------------------------------------------------
  */
 
-/* Bytes of few values, so that many are alike, some differ in one bit, and some are 0. */
+/* Bytes from a small set, so that many are equal, some differ in one bit, and some are 0. */
 static uint64_t few_bytes(uint64_t *random)
 {
     uint64_t word = 0;
@@ -545,7 +545,7 @@ static void with_limit(uint64_t max_memory, enum kv_evict evict, uint64_t table_
 
 TestSuite(store_limits, .fini = tear_down, .timeout = 60);
 
-/* How many were put before there was no room. */
+/* Puts keys until there is no room. Returns how many were put. */
 static unsigned fill_up(unsigned most)
 {
     for (unsigned i = 0; i < most; i++) {
@@ -696,7 +696,7 @@ Test(store, a_put_that_finds_no_memory_changes_nothing)
             model_check(model.arena);
             model_compare(&model);
         }
-        if (i % 100 == 99 && i > 3000) { /* a small table finds no room by moving entries */
+        if (i % 100 == 99 && i > 3000) { /* a small table cannot make room by moving entries */
             model_clear(&model);
         }
     }
@@ -873,7 +873,7 @@ Test(store, the_header_is_as_the_format_says)
 /* ---- what readers are told --------------------------------------------------------------------
  */
 
-/* How many stripes an action changed. */
+/* The number of stripes that an action changes. */
 static unsigned changed(void (*act)(void))
 {
     unsigned count = 0;

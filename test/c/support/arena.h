@@ -1,5 +1,5 @@
-/* A small arena written by hand, byte by byte as docs/store-format.md says and without
- * store/layout.h: what the reader reads here proves the text.
+/* A small arena written by hand, byte by byte as docs/store-format.md says, without store/layout.h.
+ * If the reader can read it, the document is right.
  *
  *   0       header              69632   root node of the bucket's table
  *   4096    512 table slots     70144   segments
@@ -71,7 +71,7 @@ struct hand_entry {
     uint32_t use;
 };
 
-/* Writes an entry behind the last one; its offset. */
+/* Writes an entry behind the last one. Returns its offset. */
 static inline size_t hand_write(struct hand *hand, const struct hand_entry *entry)
 {
     size_t offset = hand->next_entry;
@@ -97,7 +97,7 @@ static inline size_t hand_write(struct hand *hand, const struct hand_entry *entr
     return offset;
 }
 
-/* A segment of that many groups; its offset. */
+/* Makes a segment of that many groups. Returns its offset. */
 static inline size_t hand_segment(struct hand *hand, unsigned groups)
 {
     size_t offset = hand->next_segment;
@@ -105,7 +105,7 @@ static inline size_t hand_segment(struct hand *hand, unsigned groups)
     return offset;
 }
 
-/* Refers to an entry from the first free place on the way of this hash through a segment. */
+/* Adds a reference to an entry, in the first free place that a search for this hash looks at. */
 static inline void hand_refer(struct hand *hand, size_t segment, unsigned groups, uint64_t hash,
                               size_t entry)
 {
@@ -153,8 +153,8 @@ static inline void hand_count(struct hand *hand, uint32_t slot)
     hand_put64(hand, hand_slot(slot) + 16, count + 1);
 }
 
-/* The table in HAND_SLOT: a root node, the upper half of which has one segment of 16 groups, and
- * each link of the lower half one of four groups. */
+/* The table in HAND_SLOT has a root node. The upper half of the node is one segment of 16 groups;
+ * each link of the lower half has a segment of four groups. */
 static inline size_t hand_segment_of(const struct hand *hand, uint64_t hash, unsigned *groups)
 {
     uint64_t link;

@@ -93,7 +93,7 @@ static void check_value(const struct model *model, unsigned i, struct kv_item va
     CHECK(kv_bytes_equal(value.bytes, value_of(entry->length, entry->seed)));
 }
 
-/* What was found ahead for a key, or NULL. Valid until the next call. */
+/* The lookup of a key, or NULL if the key was not looked for ahead. Valid until the next call. */
 static const struct kv_lookup *looked_ahead(struct model *model, unsigned i)
 {
     if (!model->is_ahead || i - model->ahead >= MODEL_AHEAD) {
@@ -137,7 +137,7 @@ void model_get(struct model *model, unsigned i)
                        : kv_table_get(model->table, model_key(i), &value)) {
         check_value(model, i, value);
     } else {
-        CHECK(!model->entries[i].there); /* what had expired was reported just now */
+        CHECK(!model->entries[i].there); /* the get reported an expired entry */
     }
 }
 
@@ -167,7 +167,7 @@ void model_set_time(struct model *model, uint64_t now)
 
 static bool read_number(struct kv_item key, unsigned *i)
 {
-    static uint8_t bytes[KEY_MAX]; /* the key of a put that goes on may lie in the other */
+    static uint8_t bytes[KEY_MAX]; /* not that of model_key(), which a put in progress may use */
     *i = 0;
     if (key.bytes.length > 0 && key.bytes.length < sizeof *i) {
         return false;
@@ -177,7 +177,7 @@ static bool read_number(struct kv_item key, unsigned *i)
     return kv_bytes_equal(key.bytes, whole.bytes) && key.form == whole.form;
 }
 
-/* A test may put other keys into the table, too: those are only counted. */
+/* Keys that are not the model's are only counted: a test may put its own. */
 static void note_gone(void *context, enum kv_gone why, struct kv_item key)
 {
     struct model *model = context;
@@ -248,7 +248,7 @@ struct look {
     const struct kv_arena *arena;
     const struct kv_table *table;
     uint64_t count, bytes, live, run_live, index, expiring;
-    uint32_t *live_in; /* bytes of entries that live, by first page of their heap page */
+    uint32_t *live_in; /* bytes of live entries, by the first page of their heap page */
 };
 
 static uint64_t number(const uint8_t *at, unsigned size)

@@ -1,5 +1,5 @@
-/* A table next to a simple map of what should be in it, and a look over the whole arena that takes
- * its layout from docs/store-format.md. What does not hold aborts, so that tests and fuzzers both
+/* A table beside a simple map of what should be in it, and a check of the whole arena that takes
+ * the layout from docs/store-format.md. A failed check aborts, so that tests and fuzzers both
  * notice. */
 #ifndef KV_STORE_MODEL_H
 #define KV_STORE_MODEL_H
@@ -11,7 +11,7 @@ enum { MODEL_KEYS = 4096, MODEL_AHEAD = 8, MODEL_REASONS = 3 };
 /* Memory for an arena, anonymous and released page by page. */
 struct kv_arena_memory model_memory(uint64_t reserve);
 void model_memory_free(struct kv_arena_memory *memory);
-/* Bytes given back and not used since, at most. */
+/* The bytes that were given back so far. */
 uint64_t model_memory_released(void);
 
 struct model_entry {
@@ -26,33 +26,34 @@ struct model {
     struct kv_arena *arena;
     struct kv_table *table;
     uint64_t now;
-    unsigned gone[MODEL_REASONS]; /* how often the table said so, by reason */
+    unsigned gone[MODEL_REASONS]; /* reports of the table, by reason */
     struct model_entry entries[MODEL_KEYS];
     unsigned ahead; /* the first of MODEL_AHEAD keys that were looked for ahead */
     bool is_ahead;
     struct kv_lookup lookups[MODEL_AHEAD];
 };
 
-/* Creates the table: what it reports as gone is taken out of the map. NULL: there is no memory. */
+/* Creates the table. Entries that the table reports as gone leave the map. Returns NULL if there is
+ * no memory. */
 struct kv_table *model_table_new(struct model *model, const struct kv_table_options *options);
 
 /* Key number i: empty, short or long, and of one of two forms. Valid until the next call. */
 struct kv_item model_key(unsigned i);
 
-/* Each does the same to the table and to the map, and compares what comes of it. */
+/* Each function changes table and map alike, and compares the results. */
 int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, uint32_t seed,
               uint64_t expiry);
 void model_get(struct model *model, unsigned i);
 void model_delete(struct model *model, unsigned i);
-/* From now on what concerns this key and those behind it goes the way of requests about many. */
+/* From now on, operations on this key and the MODEL_AHEAD - 1 keys behind it use lookups. */
 void model_look_ahead(struct model *model, unsigned i);
 void model_clear(struct model *model);
 void model_set_time(struct model *model, uint64_t now);
 
-/* All keys, by get, by kv_table_next() and by kv_table_scan(). */
+/* Compares all keys: by get, by kv_table_next() and by kv_table_scan(). */
 void model_compare(struct model *model);
 
-/* Every invariant of the arena and of all tables in it. */
+/* Checks every invariant of the arena and of all tables in it. */
 void model_check(const struct kv_arena *arena);
 
 #endif

@@ -30,7 +30,7 @@
     monitors => non_neg_integer(),
     monitored_by => non_neg_integer()
 }.
-%% What fold/4 tells of every process.
+%% One process, for the fun of fold/4.
 -type row() :: #{
     pid := pid(),
     kind := kind(),

@@ -23,7 +23,7 @@
 %% `branch' is for the registry of kv's own tree. Its supervisor ends it when the node is lost.
 -type on_node_down() :: stay | exit | branch.
 -type phase() :: here | lost | away | {making, kv_native:making()} | {filling, pid(), reference()}.
-%% What a message has done to the native process.
+%% The effect of a message on the native process.
 -type event() :: here | lost | on_its_way.
 
 -record(life, {

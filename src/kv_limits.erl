@@ -1,4 +1,4 @@
-%% @doc How large a message each known node takes, so that a request that is too large need not be sent to be refused.
+%% @doc The size limit of each known node, so that a request over the limit is refused without sending it.
 %% @private
 -module(kv_limits).
 

@@ -16,9 +16,9 @@
 -export_type([answer/1]).
 
 -type answer(T) :: T | call.
-%% What is published: the arena of each node, and the native process of each registry, under its proxy and its name,
-%% with the arena if it is open already. Once an arena has been open, the map is never empty again, because messages
-%% to a proxy whose node is away must be remembered, too.
+%% The arena of each node that is open, and the native process of each registry, under its proxy and its name, with
+%% the arena if it is open already. Once an arena has been open, the map is never empty again, because messages to a
+%% proxy whose node is away must be remembered, too.
 -type published() :: #{node() => kv_nif:arena(), pid() | atom() => registry() | used}.
 -type registry() :: {kv_nif:arena(), pid()} | pid().
 

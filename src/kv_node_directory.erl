@@ -1,5 +1,5 @@
-%% @doc Which kv_nodes run in this VM, and the names of their C nodes. Kept in constants, so that looking one up sends no
-%% message.
+%% @doc The kv_nodes that run in this VM, and the names of their C nodes. Kept in persistent terms, so that a look-up
+%% sends no message.
 %% @private
 -module(kv_node_directory).
 
@@ -8,7 +8,7 @@
 -define(KEY(Server), {kv_node, Server}).
 -define(DEFAULT, {kv_node, default}).
 
-%% @doc The calling kv_node, with this local name, owns Node from now on.
+%% @doc Enters the calling kv_node, whose local name is Server, as the owner of Node.
 -spec enter(atom(), node()) -> ok.
 enter(Server, Node) ->
     ok = persistent_term:put(?KEY(Server), {Node, self()}),
@@ -17,13 +17,13 @@ enter(Server, Node) ->
         _Running -> ok
     end.
 
-%% @doc It owns no node any more.
+%% @doc Removes a kv_node.
 -spec leave(atom()) -> ok.
 leave(Server) ->
     _ = persistent_term:erase(?KEY(Server)),
     ok.
 
-%% @doc The name of the C node that a kv_node owns; `undefined' if it does not run.
+%% @doc Returns the name of the C node that a kv_node owns; `undefined' if the kv_node does not run.
 -spec name(atom()) -> node() | undefined.
 name(Server) ->
     case persistent_term:get(?KEY(Server), undefined) of
@@ -36,12 +36,12 @@ name(Server) ->
             undefined
     end.
 
-%% @doc The local name of the kv_node that was started first and runs; `kv_node' when none does.
+%% @doc Returns the local name of the kv_node that was started first; `kv_node' if none runs.
 -spec default() -> atom().
 default() ->
     persistent_term:get(?DEFAULT, kv_node).
 
-%% @doc The local names of all that run, the default one first.
+%% @doc Returns the local names of all kv_nodes that run, the default one first.
 -spec running() -> [atom()].
 running() ->
     All = [Server || {?KEY(Server), {_, Pid}} <- persistent_term:get(), is_process_alive(Pid)],

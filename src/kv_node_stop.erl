@@ -1,4 +1,4 @@
-%% @doc How a kv_node ends: what it tells others, the end of the program, and of distribution if kv has started it.
+%% @doc The end of a kv_node: tells others, ends the program, and stops distribution if kv has started it.
 %% @private
 -module(kv_node_stop).
 
@@ -9,7 +9,7 @@
     node := node(),
     program := kv_node_program:t(),
     backoff := kv_backoff:t(),
-    %% What the program last said it holds.
+    %% The contents of the node, as of its last answer.
     totals := kv_node_log:totals(),
     uptime := non_neg_integer()
 }.
@@ -17,7 +17,7 @@
 %% EPMD forgets a node when it sees the end of the connection to it.
 -define(UNREGISTER_TIMEOUT, 1000).
 
-%% @doc Ends the node of a kv_node that ends with Reason.
+%% @doc Ends the node of a kv_node that ends with Reason. Returns once the program is gone.
 -spec stop(term(), kv_node_options:t(), node_of()) -> ok.
 stop(Reason, #{stop_timeout := Timeout} = Options, #{server := Server, node := Node, program := Program} = Ended) ->
     #{backoff := Backoff} = Ended,

@@ -378,7 +378,7 @@ terminate(Reason, State) ->
     _ = end_native(Reason, State),
     ok.
 
-%%% What others see
+%%% Appearance
 
 be_known_as(Native, #state{kind = Kind, label = Label, server = Server, name = Name}) ->
     kv_proxy_face:put(#{kind => Kind, native => Native, label => Label, server => Server, name => Name}).

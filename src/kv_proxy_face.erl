@@ -1,4 +1,4 @@
-%% @doc How a proxy appears to others: in Observer, in crash and status reports, and to those who look for its native process.
+%% @doc The appearance of a proxy: in Observer, in crash and status reports, and to callers that look for its native process.
 %% @private
 -module(kv_proxy_face).
 
@@ -12,8 +12,8 @@
     name := kv_proxy:name()
 }.
 
-%% @doc Gives the calling proxy the face of its native process. In the dictionary, so that others see it without a call, and,
-%% where this VM reads locally, in the tables of {@link kv_local}.
+%% @doc Gives the calling proxy the appearance of its native process. Writes to the process dictionary, where others look
+%% without a call, and to {@link kv_proxies} and {@link kv_local}.
 -spec put(face()) -> ok.
 put(#{kind := Kind, native := Native, label := Label, server := Server, name := Name}) ->
     _ = erlang:put('$initial_call', {module(Kind), init, 1}),
@@ -42,8 +42,8 @@ publish(registry, Native) ->
 publish(bucket, _Native) ->
     ok.
 
-%% @doc The state of a proxy as a status report shows it. Observer shows no more than seven keys at once, and makes a link of
-%% the pid only when all are shown. So counts of zero, and the phase of a proxy whose process is here, are left out.
+%% @doc Returns the state of a proxy for a status report. Leaves out counts of zero, and the phase of a proxy whose native process
+%% is here: Observer makes a link of the pid only if it shows all keys, and shows at most seven.
 -spec state(map(), atom(), #{atom() => non_neg_integer()}) -> map().
 state(Shown, Phase, Counts) ->
     maps:merge(maps:merge(Shown, maps:filter(fun(_, Count) -> Count > 0 end, Counts)), phase(Phase)).

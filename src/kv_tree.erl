@@ -139,7 +139,7 @@ described_tree({{proxy, Pid, Name, Native}, []}, Details) ->
 described_tree({Item, Trees}, Details) ->
     {Item, [described_tree(Tree, Details) || Tree <- Trees]}.
 
-%%% What is on a node besides
+%%% Other processes of a node
 
 %% @doc Returns the native processes of a node, below the processes that own them.
 -spec native_tree(node(), pos_integer()) -> tree().

@@ -3,6 +3,7 @@
  *     table_alone [ENTRIES [stalls]]    1,000,000 by default; keys of 20 bytes, values of 32.
  *                                       "stalls": only the longest steps */
 #include "host/shared_memory.h"
+#include "store/arena.h"
 
 #include <kv/error.h>
 #include <kv/table.h>

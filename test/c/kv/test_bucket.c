@@ -1,4 +1,4 @@
-/* What a bucket answers. */
+/* The answers of a bucket. */
 #include "support/fixture.h"
 
 #include "kv/kv.h"

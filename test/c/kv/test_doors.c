@@ -1,6 +1,6 @@
-/* One operation, whichever door it is asked through: each row of the tables is run by call, by cast
- * and by each of Agent's functions that stand for it, in buckets that hold the same, and must
- * answer the same and leave the same behind. */
+/* Every operation does the same through each of its doors. The tests run each row of the tables by
+ * call, by cast and by each function of Agent that stands for the row, in buckets with equal
+ * contents, and compare the answers and the contents afterwards. */
 #include "support/fixture.h"
 
 #include "kv/agent.h"
@@ -25,7 +25,8 @@ static void tear_down(void)
 
 TestSuite(doors, .init = set_up, .fini = tear_down, .timeout = 120);
 
-/* ---- what buckets hold -------------------------------------------------------------------------
+/* ---- the contents of the buckets
+ * -------------------------------------------------------------------------
  */
 
 enum { LARGE = 100 * 1000, LIFE = 10 };
@@ -114,7 +115,7 @@ static struct kv_pid bucket_in(const struct scene *scene)
 }
 
 /* ---- arguments ---------------------------------------------------------------------------------
- * Each letter stands for an argument, of which all that could make a difference are tried. */
+ * Each letter stands for an argument. The tests try every choice() for it. */
 
 static const struct shape {
     const char *name;
@@ -133,7 +134,7 @@ static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)
     return term_tuple(key, value, NONE, NONE);
 }
 
-/* The choice of that number, or NONE: there are no more. */
+/* Returns a choice by its number, or NONE if there are no more. */
 static struct kv_bytes choice(char letter, unsigned number)
 {
     const struct kv_bytes a = term_atom("a");
@@ -165,7 +166,7 @@ static const struct shape *shape_of(const struct kv_operation *operation)
     return NULL;
 }
 
-/* The arguments of that number; false when there are no more. */
+/* Fills in a combination of arguments by its number. Returns false if there are no more. */
 static bool arguments_of(const struct shape *shape, unsigned number, struct kv_bytes *arguments)
 {
     for (size_t i = 0; shape->arguments[i] != '\0'; i++) {
@@ -209,7 +210,7 @@ static struct kv_bytes agent_request(const char *kind, const struct kv_agent_fun
                            term_list(list[0], list[1], list[2]), NONE));
 }
 
-/* What came of a request: its answer, and all that the bucket holds then. */
+/* The answer to a request, and the contents of the bucket afterwards. */
 struct outcome {
     struct kv_buffer answer;
     struct kv_buffer state; /* canonical: entries may lie in any order */
@@ -224,7 +225,7 @@ static void keep(struct kv_buffer *to, struct kv_bytes term)
     }
 }
 
-/* Asks a bucket that holds what the scene says; `request` of length 0: nothing. */
+/* Sends a request to a new bucket with the contents of the scene. `request` of length 0: none. */
 static void run(const struct scene *scene, struct kv_bytes request, bool by_cast,
                 struct outcome *outcome)
 {
@@ -298,7 +299,7 @@ static void try_door(struct trial *trial, struct kv_bytes request, bool by_cast,
     free_outcome(&got);
 }
 
-/* Agent's `update` answers `ok` to whatever has no error. */
+/* Agent's `update` answers `ok` instead of any answer but an error. */
 static void try_update(struct trial *trial, const struct kv_agent_function *function)
 {
     struct outcome got = {.answer = KV_BUFFER_INIT};
@@ -328,7 +329,7 @@ static void try_agent(struct trial *trial)
     }
 }
 
-/* Whether the operation, as it is expected, has changed anything. */
+/* Returns true if the expected contents differ from those of the scene. */
 static bool has_changed(const struct trial *trial)
 {
     struct outcome before = {.answer = KV_BUFFER_INIT};
@@ -339,7 +340,7 @@ static bool has_changed(const struct trial *trial)
     return changed;
 }
 
-/* True when it has changed anything. */
+/* Returns true if the operation has changed anything. */
 static bool try_arguments(const struct scene *scene, const struct kv_operation *operation,
                           const struct kv_bytes *arguments)
 {
@@ -402,7 +403,7 @@ Test(doors, every_function_of_agent_leads_to_an_operation)
     }
 }
 
-/* Map.pop/3 stands for no call: what it answers, `get` answers before. */
+/* No call does the same as Map.pop/3. */
 Test(doors, a_pop_with_a_default_is_a_get_and_a_delete)
 {
     const struct kv_agent_function pop = {.module = "Elixir.Map", .function = "pop", .arity = 2};

@@ -194,7 +194,7 @@ static void write_filler(struct kv_buffer *to, int byte, unsigned number)
 /* So many keys, one behind the other, are of one kind, and so are values. */
 static unsigned run = 1;
 
-/* Keys of every kind, some of them the same. */
+/* Keys of every kind, some of them equal. */
 static void write_some_key(struct kv_buffer *to, unsigned i)
 {
     char text[16];
@@ -244,7 +244,7 @@ static void write_entries(struct kv_buffer *to, unsigned salt)
     kv_write_nil(to);
 }
 
-/* What was put last for the key of number i, when all entries were. */
+/* The value that was put last under key number i, once all entries are put. */
 static void write_last_value(struct kv_buffer *to, unsigned i, unsigned salt)
 {
     struct kv_buffer key = KV_BUFFER_INIT;

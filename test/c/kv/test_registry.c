@@ -1,4 +1,4 @@
-/* What a registry answers, with buckets of its own and by way of a creator. */
+/* The answers of a registry, with buckets of its own and with a creator. */
 #include "support/fixture.h"
 
 #include "kv/kv.h"
@@ -366,7 +366,7 @@ static struct kv_bytes long_name(uint32_t number, size_t length)
     return kv_bytes(name, length);
 }
 
-/* {create, Name}; what it is answered is the only answer since forget(). */
+/* Calls {create, Name}. The answer is the only one since forget(). */
 static void create_long(const struct kv_pid *registry, uint32_t number, size_t length)
 {
     struct kv_pid caller = pid_a(1);

@@ -1,16 +1,16 @@
-#include "node/node.h"
+#include "net/greeting.h"
+
+#include "net/connections.h"
+#include "net/output.h"
 
 #include <stdio.h>
-
-/* How a stranger becomes a peer: the steps of wire/handshake.h that only the owner of all
- * connections can decide. */
 
 static void refuse(struct kv_connection *connection, const char *why)
 {
     kv_connection_doom(connection, KV_LOG_WARNING, why);
 }
 
-/* From now on log lines can say who it claims to be. */
+/* From now on log lines name the node that it claims to be. */
 static void name(struct kv_connection *connection)
 {
     char address[KV_LABEL_MAX];
@@ -20,25 +20,16 @@ static void name(struct kv_connection *connection)
                    (const char *)peer.data, address);
 }
 
-/* One place is the VM's, who holds the leash, until it takes it. */
-static bool is_full(const struct kv_connections *all, struct kv_bytes newcomer)
-{
-    const struct kv_options *options = &all->node->options;
-    struct kv_bytes vm = kv_bytes_text(options->vm);
-    bool keeps_one = kv_options_is_vm(options, vm) && !kv_options_is_vm(options, newcomer) &&
-                     kv_connections_find(all, vm) == NULL;
-    return all->up_count + keeps_one >= options->max_peers;
-}
-
-/* A node that is connected already is told so. OTP closes a second newcomer on top of that without
- * an answer (lib/kernel/src/net_kernel.erl, handle_info({accept_pending, ...})); here each may go
- * on, because a stranger that claims the name and is silent must not keep its owner out. */
+/* A node that is connected already is told so ("alive"). If a second newcomer of that name comes
+ * before the first has finished, OTP closes it without an answer (lib/kernel/src/net_kernel.erl,
+ * handle_info({accept_pending, ...})). Here each newcomer may go on: a stranger that claims the
+ * name and is silent must not keep its owner out. */
 static void take_name(struct kv_connection *connection)
 {
     struct kv_connections *all = connection->owner;
     struct kv_handshake *handshake = &connection->handshake;
     bool connected = kv_connections_find(all, kv_handshake_peer(handshake)) != NULL;
-    if (!connected && is_full(all, kv_handshake_peer(handshake))) {
+    if (!connected && kv_connections_is_full(all, kv_handshake_peer(handshake))) {
         kv_handshake_refuse(handshake, &connection->output);
         refuse(connection, "there are --max-peers connections already");
     } else {
@@ -46,35 +37,35 @@ static void take_name(struct kv_connection *connection)
     }
 }
 
-/* It knows the cookie. Whatever is connected under its name, now, makes way. */
+/* The newcomer knows the cookie: an older connection under its name makes way. */
 static void welcome(struct kv_connection *connection)
 {
     struct kv_connections *all = connection->owner;
-    struct kv_node *node = all->node;
+    struct kv_net *net = all->net;
     struct kv_bytes peer = kv_handshake_peer(&connection->handshake);
     struct kv_connection *old = kv_connections_find(all, peer);
     if (old != NULL) {
-        kv_log(&node->log, KV_LOG_NOTICE, "connection to %s closed: it connected again as %s",
+        kv_log(net->log, KV_LOG_NOTICE, "connection to %s closed: it connected again as %s",
                old->label, connection->label);
-        kv_connection_close(old);
-    } else if (is_full(all, peer)) {
+        kv_output_close(old);
+    } else if (kv_connections_is_full(all, peer)) {
         refuse(connection, "there are --max-peers connections already");
         return;
     }
     kv_handshake_accept(&connection->handshake, &connection->output);
     kv_connections_promote(all, connection);
-    kv_log(&node->log, KV_LOG_INFO, "connected to %s", connection->label);
+    kv_log(net->log, KV_LOG_INFO, "connected to %s", connection->label);
     connection->peer =
-        kv_runtime_peer_up(node->runtime, peer, connection->handshake.creation, connection);
+        kv_runtime_peer_up(net->runtime, peer, connection->handshake.creation, connection);
     kv_connection_agree(connection);
-    /* Nothing on the wire tells OTP 25 from 27. Those that know this flag are newer. */
+    /* Nothing else on the wire tells OTP 25 from 27. Nodes that know this flag are newer. */
     if ((connection->handshake.flags & KV_DFLAG_ALTACT_SIG) != 0) {
         kv_runtime_peer_expects(connection->peer, KV_GET_STATE_TAGGED);
     }
-    kv_runtime_peer_ready(connection->peer); /* may send: all else is set up by now */
+    kv_runtime_peer_ready(connection->peer); /* may send: everything else is set up by now */
 }
 
-/* Takes one message. False when none is there whole. */
+/* Takes one message. Returns false if none is complete. */
 static bool feed(struct kv_connection *connection)
 {
     struct kv_handshake *handshake = &connection->handshake;
@@ -86,16 +77,13 @@ static bool feed(struct kv_connection *connection)
     if (nameless && handshake->name_length > 0) {
         name(connection);
     }
-    if (handshake->step == KV_HANDSHAKE_NAMED) {
-        kv_connections_named(connection->owner, connection);
-    }
     if (error != KV_OK) {
         refuse(connection, kv_error_text(error));
     }
     return consumed > 0;
 }
 
-/* One step. False when there is nothing more to do for now. */
+/* One step. Returns false if there is nothing more to do for now. */
 static bool step(struct kv_connection *connection)
 {
     switch (connection->handshake.step) {

@@ -1,6 +1,6 @@
 #include "net/listener.h"
 
-#include "node/node.h"
+#include "net/address.h"
 
 enum { BACKLOG = 1024 };
 
@@ -8,12 +8,12 @@ static void on_connection(uv_stream_t *server, int status)
 {
     struct kv_listener *listener = server->data;
     if (status == UV_EMFILE || status == UV_ENFILE) {
-        kv_connections_starve(&listener->node->connections, status);
+        kv_pending_starve(listener->pending, status);
     } else if (status != 0) {
-        kv_log(&listener->node->log, KV_LOG_ERROR, "cannot accept a connection: %s",
-               uv_strerror(status));
-    } else if (listener->open) {
-        kv_connections_accept(&listener->node->connections, server);
+        kv_log(listener->pending->connections->net->log, KV_LOG_ERROR,
+               "cannot accept a connection: %s", uv_strerror(status));
+    } else if (listener->is_open) {
+        kv_pending_accept(listener->pending, server);
     } else {
         listener->waiting = true; /* libuv reports no other until this one is accepted */
     }
@@ -21,22 +21,23 @@ static void on_connection(uv_stream_t *server, int status)
 
 static int find_port(struct kv_listener *listener)
 {
-    struct sockaddr_storage bound = {0};
-    int length = sizeof(bound);
-    int error = uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&bound, &length);
+    struct sockaddr_storage bound;
+    uv_os_fd_t socket = -1;
+    int error = uv_fileno((uv_handle_t *)&listener->tcp, &socket);
+    if (error == 0 && !kv_address_here(socket, &bound)) {
+        error = UV_ENOTSOCK;
+    }
     if (error == 0) {
-        listener->port = bound.ss_family == AF_INET6
-                             ? ntohs(((struct sockaddr_in6 *)&bound)->sin6_port)
-                             : ntohs(((struct sockaddr_in *)&bound)->sin_port);
+        listener->port = kv_address_port(&bound);
     }
     return error;
 }
 
-int kv_listener_start(struct kv_listener *listener, struct kv_node *node,
+int kv_listener_start(struct kv_listener *listener, struct kv_pending *pending,
                       const struct sockaddr *address)
 {
-    listener->node = node;
-    int error = uv_tcp_init(&node->loop, &listener->tcp);
+    listener->pending = pending;
+    int error = uv_tcp_init(pending->connections->net->loop, &listener->tcp);
     if (error != 0) {
         return error;
     }
@@ -50,10 +51,10 @@ int kv_listener_start(struct kv_listener *listener, struct kv_node *node,
 
 void kv_listener_open(struct kv_listener *listener)
 {
-    listener->open = true;
-    kv_connections_fit(&listener->node->connections);
+    listener->is_open = true;
+    kv_pending_fit(listener->pending);
     if (listener->waiting) {
         listener->waiting = false;
-        kv_connections_accept(&listener->node->connections, (uv_stream_t *)&listener->tcp);
+        kv_pending_accept(listener->pending, (uv_stream_t *)&listener->tcp);
     }
 }

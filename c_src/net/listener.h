@@ -1,26 +1,23 @@
 /* The listening socket. */
-#ifndef KV_LISTENER_H
-#define KV_LISTENER_H
+#ifndef KV_NET_LISTENER_H
+#define KV_NET_LISTENER_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <uv.h>
-
-struct kv_node;
+#include "net/pending.h"
 
 struct kv_listener {
-    struct kv_node *node;
+    struct kv_pending *pending;
     uv_tcp_t tcp;
-    uint16_t port;
-    bool open;    /* connections are let in */
+    unsigned port;
+    bool is_open; /* connections are let in */
     bool waiting; /* one has come before that */
 };
 
-/* Listens on an address. 0, or an error of libuv. */
-int kv_listener_start(struct kv_listener *listener, struct kv_node *node,
+/* Listens on an address; connections wait until kv_listener_open(). Returns 0, or an error of
+ * libuv. Whoever closes the handles of the loop closes the socket. */
+int kv_listener_start(struct kv_listener *listener, struct kv_pending *pending,
                       const struct sockaddr *address);
 
-/* Lets connections in; until then they wait. */
+/* Lets connections in. The runtime and the identity of the net must be there. */
 void kv_listener_open(struct kv_listener *listener);
 
 #endif

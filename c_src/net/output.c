@@ -1,26 +1,17 @@
-#include "node/node.h"
+#include "net/output.h"
 
-/* Without what the streams hold. */
-static size_t ready(const struct kv_connection *connection)
-{
-    return connection->output.length + connection->output_slices.length +
-           uv_stream_get_write_queue_size((const uv_stream_t *)&connection->tcp);
-}
+#include "net/connections.h"
 
-size_t kv_output_backlog(const struct kv_connection *connection)
-{
-    return ready(connection) + kv_outgoing_length(&connection->outgoing);
-}
-
-/* Where a peer's own requests begin to wait, one `part`-th of it: far enough below the limit that
- * they never reach it. */
+/* Whether one `part`-th of the limit is passed at which a peer's own requests begin to wait. The
+ * limit is far enough below --max-queue that a peer that reads never gets there. */
 static bool is_over(const struct kv_connection *connection, size_t part)
 {
-    size_t half = (size_t)connection->owner->node->options.max_queue / 2;
+    size_t half = (size_t)connection->owner->net->limits.max_queue / 2;
     size_t high = half < KV_OUTPUT_HIGH ? half : KV_OUTPUT_HIGH;
-    size_t backlog = kv_output_backlog(connection);
+    size_t backlog = kv_connection_backlog(connection);
     bool few = kv_outgoing_large_count(&connection->outgoing) <= KV_OUTPUT_LARGE;
-    size_t small = ready(connection) + kv_outgoing_small_length(&connection->outgoing);
+    size_t small =
+        kv_connection_ready(connection) + kv_outgoing_small_length(&connection->outgoing);
     return backlog > half / part || (few ? small : backlog) > high / part;
 }
 
@@ -32,16 +23,16 @@ void kv_output_added(struct kv_connection *connection)
     if (kv_list_is_empty(&connection->dirty)) {
         kv_list_append(&connection->owner->dirty, &connection->dirty);
     }
-    size_t backlog = kv_output_backlog(connection);
+    size_t backlog = kv_connection_backlog(connection);
     if (backlog <= KV_OUTPUT_LITTLE) {
-        return; /* less than any limit */
+        return;
     }
-    if (backlog > connection->owner->node->options.max_queue) {
+    if (backlog > connection->owner->net->limits.max_queue) {
         kv_output_exceeds(connection, backlog);
     }
-    if (is_over(connection, 1) && (connection->held & KV_HELD_FOR_OUTPUT) == 0) {
-        connection->held |= KV_HELD_FOR_OUTPUT;
-        uv_read_stop((uv_stream_t *)&connection->tcp);
+    if (is_over(connection, 1) && (connection->paused & KV_PAUSED_FOR_OUTPUT) == 0) {
+        connection->paused |= KV_PAUSED_FOR_OUTPUT;
+        connection->stream->kind->stop(connection->stream);
     }
 }
 
@@ -61,8 +52,6 @@ void kv_output_tick(struct kv_connection *connection)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void on_written(uv_write_t *write, int status);
-
 /* Gives memory back after a large reply. */
 static void trim(struct kv_buffer *buffer)
 {
@@ -73,11 +62,15 @@ static void trim(struct kv_buffer *buffer)
     }
 }
 
+/* The peer's requests go on at the end of the turn (input.c), not here, in the middle of a write.
+ */
 static void settle(struct kv_connection *connection)
 {
-    if ((connection->held & KV_HELD_FOR_OUTPUT) != 0 && !is_over(connection, 2)) {
+    if ((connection->paused & KV_PAUSED_FOR_OUTPUT) != 0 && !is_over(connection, 2)) {
         connection->ticked.silent = 0;
-        kv_connection_release(connection, KV_HELD_FOR_OUTPUT);
+        if (kv_list_is_empty(&connection->eased)) {
+            kv_list_append(&connection->owner->eased, &connection->eased);
+        }
     }
 }
 
@@ -87,45 +80,37 @@ static void count_written(struct kv_connection *connection, size_t bytes)
     connection->owner->bytes_out += bytes;
 }
 
-/* The runs as libuv wants them; answers how many. */
-static unsigned buffers_of(const struct kv_buffer *buffer, const struct kv_slices *slices,
-                           size_t skip, uv_buf_t to[KV_SLICES_RUNS])
+static size_t output_length(const struct kv_connection *connection)
 {
-    struct kv_bytes runs[KV_SLICES_RUNS];
-    unsigned count = kv_slices_runs(slices, kv_buffer_bytes(buffer), skip, runs);
-    for (unsigned i = 0; i < count; i++) {
-        to[i] = (uv_buf_t){.base = (char *)runs[i].data, .len = runs[i].length};
-    }
-    return count;
+    return connection->output.length + connection->output_slices.length;
 }
 
 static void write_rest(struct kv_connection *connection, size_t done)
 {
+    struct kv_stream *stream = connection->stream;
     struct kv_buffer empty = connection->writing;
-    uv_buf_t rest[KV_SLICES_RUNS];
+    struct kv_bytes rest[KV_SLICES_RUNS];
+    count_written(connection, output_length(connection) - done);
     connection->writing = connection->output;
     connection->writing_slices = connection->output_slices;
     connection->output = empty;
     connection->output_slices = (struct kv_slices){.count = 0};
-    unsigned count = buffers_of(&connection->writing, &connection->writing_slices, done, rest);
-    connection->write.data = connection;
-    count_written(connection,
-                  connection->writing.length + connection->writing_slices.length - done);
-    int error =
-        uv_write(&connection->write, (uv_stream_t *)&connection->tcp, rest, count, on_written);
+    unsigned count = kv_slices_runs(&connection->writing_slices,
+                                    kv_buffer_bytes(&connection->writing), done, rest);
+    int error = stream->kind->write(stream, rest, count);
     if (error != 0) {
         kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(error));
     }
 }
 
-static void on_written(uv_write_t *write, int status)
+void kv_output_written(void *user, int error)
 {
-    struct kv_connection *connection = write->data;
+    struct kv_connection *connection = user;
     kv_buffer_clear(&connection->writing);
     kv_slices_clear(&connection->writing_slices);
-    if (status != 0) {
-        if (status != UV_ECANCELED) {
-            kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(status));
+    if (error != 0) {
+        if (error != UV_ECANCELED) {
+            kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(error));
         }
         return;
     }
@@ -134,24 +119,23 @@ static void on_written(uv_write_t *write, int status)
     settle(connection);
 }
 
-static size_t output_length(const struct kv_connection *connection)
-{
-    return connection->output.length + connection->output_slices.length;
-}
-
 static size_t try_write(struct kv_connection *connection)
 {
-    uv_buf_t all[KV_SLICES_RUNS];
-    unsigned count = buffers_of(&connection->output, &connection->output_slices, 0, all);
-    int written = uv_try_write((uv_stream_t *)&connection->tcp, all, count);
-    if (written < 0 && written != UV_EAGAIN) {
-        kv_connection_doom(connection, KV_LOG_INFO, uv_strerror(written));
+    struct kv_stream *stream = connection->stream;
+    struct kv_bytes all[KV_SLICES_RUNS];
+    unsigned count =
+        kv_slices_runs(&connection->output_slices, kv_buffer_bytes(&connection->output), 0, all);
+    ssize_t written = stream->kind->try_write(stream, all, count);
+    if (written < 0) {
+        kv_connection_doom(connection, KV_LOG_INFO, uv_strerror((int)written));
+        return 0;
     }
-    count_written(connection, written < 0 ? 0 : (size_t)written);
-    return written < 0 ? 0 : (size_t)written;
+    count_written(connection, (size_t)written);
+    return (size_t)written;
 }
 
-/* Fills and writes as long as the socket takes all of it. False: nothing is left to be written. */
+/* Fills and writes as long as the stream takes everything. Returns false if nothing is left to be
+ * written. */
 static bool write_turn(struct kv_connection *connection, size_t *done)
 {
     for (size_t turn = 0;; turn += *done) {
@@ -190,9 +174,10 @@ void kv_output_flush(struct kv_connection *connection)
     }
 }
 
-void kv_output_last(struct kv_connection *connection)
+void kv_output_close(struct kv_connection *connection)
 {
     if (connection->output.length > 0 && connection->writing.length == 0) {
         (void)try_write(connection);
     }
+    kv_connection_close(connection);
 }

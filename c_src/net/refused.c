@@ -1,15 +1,16 @@
-/* Messages of a peer that are over a limit, or hold what not every node can read. */
-#include "node/node.h"
+#include "net/refused.h"
 
-/* One line at once, then one in KV_DROPPED_LOG_MS: a peer must not fill the log. */
+#include "net/connections.h"
+
+/* The first one at once, then one line in KV_DROPPED_LOG_MS: a peer must not fill the log. */
 static void log_dropped(struct kv_connection *connection, uint64_t length, int why, int opcode)
 {
-    uint64_t now = uv_now(connection->tcp.loop);
+    uint64_t now = uv_now(connection->owner->net->loop);
     connection->dropped++;
     if (connection->dropped_logged > 0 && now - connection->dropped_logged < KV_DROPPED_LOG_MS) {
         return;
     }
-    kv_log(&connection->owner->node->log, KV_LOG_WARNING,
+    kv_log(connection->owner->net->log, KV_LOG_WARNING,
            "connection to %s: dropped %llu message%s that nobody could be told of, the last a "
            "control message %d of %llu bytes: %s",
            connection->label, (unsigned long long)connection->dropped,
@@ -32,7 +33,7 @@ int kv_connection_refuse(struct kv_connection *connection, struct kv_bytes head,
     int error = kv_codec_decode_refused(&connection->codec, head, head.length < length, &signal,
                                         opcode, &known);
     if (error == KV_OK && known) {
-        error = kv_runtime_refuse(connection->owner->node->runtime, connection->peer, &signal,
+        error = kv_runtime_refuse(connection->owner->net->runtime, connection->peer, &signal,
                                   &refusal, &told);
     }
     if (error == KV_OK && !told) {

@@ -20,7 +20,7 @@ static void expire(struct kv_node *node)
     node->absence.noticed = false;
     kv_log(&node->log, KV_LOG_NOTICE, "its VM %s did not come back in %g s: its processes end",
            node->options.vm, (double)node->options.reconnect_timeout / MS_PER_S);
-    kv_runtime_vm_expired(node->runtime);
+    kv_runtime_vm_expired(node->net.runtime);
 }
 
 static void on_step(uv_timer_t *timer)
@@ -56,10 +56,10 @@ static void notice_back(struct kv_node *node)
 
 void kv_node_watch_vm(struct kv_node *node)
 {
-    if (node->runtime == NULL || node->stopping) {
+    if (node->net.runtime == NULL || node->net.stopping) {
         return;
     }
-    bool away = kv_runtime_vm_is_away(node->runtime);
+    bool away = kv_runtime_vm_is_away(node->net.runtime);
     if (away != node->absence.noticed) {
         (away ? notice_away : notice_back)(node);
     }

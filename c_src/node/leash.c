@@ -1,39 +1,52 @@
 #include "node/leash.h"
 
-#include "node/node.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <stdarg.h>
 #include <unistd.h>
+
+static void fail(struct kv_leash *leash, enum kv_fatal reason, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void fail(struct kv_leash *leash, enum kv_fatal reason, const char *format, ...)
+{
+    char text[KV_LOG_LINE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    leash->stopped = true;
+    leash->calls->failed(leash->context, reason, text);
+}
+
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static void configured(struct kv_leash *leash)
 {
     struct kv_option_error error = {{0}};
     leash->done = true;
-    if (!kv_options_complete(&leash->node->options, &error)) {
-        kv_node_fatal(leash->node, KV_FATAL_BAD_OPTION, "%s", error.text);
-        return;
+    if (kv_options_complete(leash->options, &error)) {
+        leash->calls->configured(leash->context);
+    } else {
+        fail(leash, KV_FATAL_BAD_OPTION, "%s", error.text);
     }
-    kv_node_configured(leash->node);
 }
 
 static void take_cookie(struct kv_leash *leash, const char *cookie)
 {
-    struct kv_node *node = leash->node;
-    switch (kv_options_cookie(&node->options, cookie)) {
+    switch (kv_options_cookie(leash->options, cookie)) {
     case KV_OK:
         return;
     case KV_ESIZE:
-        kv_node_fatal(node, KV_FATAL_NO_COOKIE, "the cookie is longer than %d bytes",
-                      KV_COOKIE_MAX);
+        fail(leash, KV_FATAL_NO_COOKIE, "the cookie is longer than %d bytes", KV_COOKIE_MAX);
         return;
     case KV_EEXIST:
-        kv_node_fatal(node, KV_FATAL_NO_COOKIE,
-                      "--cookie=COOKIE must be followed by options and an empty line");
+        fail(leash, KV_FATAL_NO_COOKIE,
+             "--cookie=COOKIE must be followed by options and an empty line");
         return;
     default:
-        kv_node_fatal(node, KV_FATAL_NO_COOKIE, "the line for the cookie is empty");
+        fail(leash, KV_FATAL_NO_COOKIE, "the line for the cookie is empty");
     }
 }
 
@@ -43,8 +56,8 @@ static void take_option(struct kv_leash *leash)
     struct kv_option_error error = {{0}};
     if (strncmp(leash->line, cookie, strlen(cookie)) == 0) {
         take_cookie(leash, leash->line + strlen(cookie));
-    } else if (!kv_options_line(&leash->node->options, leash->line, &error)) {
-        kv_node_fatal(leash->node, KV_FATAL_BAD_OPTION, "%s", error.text);
+    } else if (!kv_options_line(leash->options, leash->line, &error)) {
+        fail(leash, KV_FATAL_BAD_OPTION, "%s", error.text);
     }
 }
 
@@ -54,26 +67,26 @@ static void take_setting(struct kv_leash *leash)
         take_option(leash);
         return;
     }
-    if (leash->length > 0 || leash->node->options.cookie_length == 0) {
+    if (leash->length > 0 || leash->options->cookie_length == 0) {
         take_cookie(leash, leash->line);
     }
-    if (!leash->node->stopping) {
+    if (!leash->stopped) {
         configured(leash);
     }
 }
 
 /* ---- requests, once the node is configured --------------------------------------------------- */
 
-/* The line itself is never repeated: it may hold a cookie. */
+/* The log never repeats the line, which may hold a cookie. */
 static void ignore(struct kv_leash *leash, const char *why)
 {
-    kv_log(&leash->node->log, KV_LOG_WARNING, "a line of standard input is ignored: %s", why);
+    kv_log(leash->log, KV_LOG_WARNING, "a line of standard input is ignored: %s", why);
 }
 
 static void change_cookie(struct kv_leash *leash, const char *cookie)
 {
-    if (kv_options_new_cookie(&leash->node->options, cookie) == KV_OK) {
-        kv_node_cookie_changed(leash->node);
+    if (kv_options_new_cookie(leash->options, cookie) == KV_OK) {
+        leash->calls->cookie_changed(leash->context);
     } else {
         ignore(leash, "a cookie has 1 to 255 bytes");
     }
@@ -86,7 +99,7 @@ static void take_request(struct kv_leash *leash)
     const char *line = leash->line;
     if (strncmp(line, ping, strlen(ping)) == 0 &&
         leash->length - strlen(ping) <= KV_LEASH_PING_MAX) {
-        kv_log_event(&leash->node->log, "pong", line + strlen(ping));
+        kv_log_event(leash->log, "pong", line + strlen(ping));
     } else if (strncmp(line, cookie, strlen(cookie)) == 0) {
         change_cookie(leash, line + strlen(cookie));
     } else if (leash->length > 0) {
@@ -116,9 +129,8 @@ static void end_line(struct kv_leash *leash)
 static void refuse_line(struct kv_leash *leash)
 {
     if (!leash->done) {
-        kv_node_fatal(leash->node, KV_FATAL_BAD_OPTION,
-                      "a line of standard input has a zero byte or more than %d bytes",
-                      KV_LEASH_LINE_MAX);
+        fail(leash, KV_FATAL_BAD_OPTION,
+             "a line of standard input has a zero byte or more than %d bytes", KV_LEASH_LINE_MAX);
     } else if (!leash->skips) {
         leash->skips = true;
         ignore(leash, "it has a zero byte or is too long");
@@ -127,9 +139,9 @@ static void refuse_line(struct kv_leash *leash)
 
 static void take_bytes(struct kv_leash *leash, const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length && !leash->node->stopping; i++) {
-        if (leash->done && !leash->node->options.leash) {
-            return; /* it is nobody's leash */
+    for (size_t i = 0; i < length && !leash->stopped; i++) {
+        if (leash->done && !leash->options->leash) {
+            return; /* the options say that standard input is no leash */
         }
         if (bytes[i] == '\n') {
             end_line(leash);
@@ -146,12 +158,11 @@ static void take_end(struct kv_leash *leash)
     if (!leash->done && leash->length > 0) {
         end_line(leash); /* a file need not end with a newline */
     }
-    if (!leash->done && !leash->node->stopping) {
-        kv_node_fatal(leash->node, KV_FATAL_NO_COOKIE,
-                      "standard input ended before the line with the cookie");
+    if (!leash->done && !leash->stopped) {
+        fail(leash, KV_FATAL_NO_COOKIE, "standard input ended before the line with the cookie");
     }
-    if (leash->node->options.leash) {
-        kv_node_stop(leash->node);
+    if (leash->options->leash) {
+        leash->calls->ended(leash->context);
     }
 }
 
@@ -182,7 +193,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     }
     take_bytes(leash, buffer->base, (size_t)count);
     OPENSSL_cleanse(leash->chunk, (size_t)count);
-    if (leash->done && !leash->node->options.leash) {
+    if (leash->done && !leash->options->leash) {
         stop_reading(leash);
     }
 }
@@ -197,15 +208,15 @@ static void read_file(struct kv_leash *leash)
             take_bytes(leash, leash->chunk, (size_t)count);
             OPENSSL_cleanse(leash->chunk, (size_t)count);
         }
-    } while (!leash->done && !leash->node->stopping && (count > 0 || errno == EINTR) && count != 0);
-    if (!leash->node->stopping) {
+    } while (!leash->done && !leash->stopped && (count > 0 || errno == EINTR) && count != 0);
+    if (!leash->stopped) {
         take_end(leash);
     }
 }
 
 static int open_stream(struct kv_leash *leash, uv_handle_type type)
 {
-    uv_loop_t *loop = &leash->node->loop;
+    uv_loop_t *loop = leash->loop;
     int error = 0;
     leash->reading = true;
     switch (type) {
@@ -220,9 +231,8 @@ static int open_stream(struct kv_leash *leash, uv_handle_type type)
     }
 }
 
-void kv_leash_start(struct kv_leash *leash, struct kv_node *node)
+void kv_leash_start(struct kv_leash *leash)
 {
-    leash->node = node;
     leash->flags = fcntl(STDIN_FILENO, F_GETFL);
     uv_handle_type type = uv_guess_handle(STDIN_FILENO);
     if (type == UV_FILE) {
@@ -235,9 +245,13 @@ void kv_leash_start(struct kv_leash *leash, struct kv_node *node)
         error = uv_read_start(&leash->input.stream, on_allocate, on_read);
     }
     if (error != 0) {
-        kv_node_fatal(node, KV_FATAL_INTERNAL, "cannot read standard input: %s",
-                      uv_strerror(error));
+        fail(leash, KV_FATAL_INTERNAL, "cannot read standard input: %s", uv_strerror(error));
     }
+}
+
+void kv_leash_stop(struct kv_leash *leash)
+{
+    leash->stopped = true;
 }
 
 void kv_leash_finish(struct kv_leash *leash)

@@ -2,26 +2,42 @@
  *
  *     --option=value ... --> cookie --> requests ... --> end of input: the node stops
  *
- * Whoever starts the node holds the other end; however it dies, the node sees the end of input and
- * ends as well. Meanwhile it may ask, a line each:
+ * The program that starts the node holds the other end. However that program dies, the node sees
+ * the end of input and ends as well. Until then it may send requests, one line each:
  *
- *     ping TEXT          is answered by the line "pong TEXT" on standard output: the program runs
- *     --cookie=COOKIE    is the cookie of handshakes from now on
+ *     ping TEXT          the node writes "pong TEXT" to standard output: it runs
+ *     --cookie=COOKIE    handshakes use this cookie from now on
  *
- * What else comes behind the cookie costs a log line, and nothing more. */
-#ifndef KV_LEASH_H
-#define KV_LEASH_H
+ * Any other line after the cookie costs a log line, and nothing more. */
+#ifndef KV_NODE_LEASH_H
+#define KV_NODE_LEASH_H
 
-#include "wire/handshake.h"
+#include "host/log.h"
+#include "node/fatal.h"
+#include "node/options.h"
 
 #include <uv.h>
 
-struct kv_node;
-
 enum { KV_LEASH_LINE_MAX = 4096, KV_LEASH_CHUNK = 1024, KV_LEASH_PING_MAX = 64 };
 
+struct kv_leash_calls {
+    /* Options and cookie are complete. */
+    void (*configured)(void *context);
+    /* options->cookie has changed. */
+    void (*cookie_changed)(void *context);
+    /* The end of standard input, if it is a leash. */
+    void (*ended)(void *context);
+    /* What was read is wrong, or cannot be read: the last call. */
+    void (*failed)(void *context, enum kv_fatal reason, const char *text);
+};
+
+/* The owner sets the first five fields. */
 struct kv_leash {
-    struct kv_node *node;
+    uv_loop_t *loop;
+    struct kv_log *log;
+    struct kv_options *options;
+    const struct kv_leash_calls *calls;
+    void *context; /* of the calls */
     union {
         uv_stream_t stream;
         uv_pipe_t pipe;
@@ -31,17 +47,20 @@ struct kv_leash {
     bool reading; /* input is an open handle */
     bool done;    /* the cookie is read */
     bool skips;   /* the rest of a line that cannot be a request */
+    bool stopped; /* nothing is read any more */
     int flags;    /* of the open file, to be put back; -1: not known */
     size_t length;
     char line[KV_LEASH_LINE_MAX + 1];
     char chunk[KV_LEASH_CHUNK];
 };
 
-/* Begins to read. Calls kv_node_configured() once options and cookie are complete, kv_node_stop()
- * at the end of input, kv_node_fatal() when what was read is wrong. */
-void kv_leash_start(struct kv_leash *leash, struct kv_node *node);
+/* Begins to read. Reads a file to its end at once, and then calls back from within. */
+void kv_leash_start(struct kv_leash *leash);
 
-/* Puts the flags of standard input back and wipes what was read. */
+/* Nothing is taken any more from what was read. May be called from within a call. */
+void kv_leash_stop(struct kv_leash *leash);
+
+/* Puts the flags of standard input back and wipes everything that was read. */
 void kv_leash_finish(struct kv_leash *leash);
 
 #endif

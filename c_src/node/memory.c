@@ -1,12 +1,13 @@
-/* The arena of the node: where it comes from, what time it has, and when it is tended. */
-#include "node/node.h"
+#include "node/memory.h"
 
+#include <kv/error.h>
 #include <openssl/rand.h>
+#include <string.h>
 
 enum {
-    STEPS_A_TURN = 2,  /* of up to some 50 microseconds each, while others wait */
-    STEPS_ALONE = 4,   /* when nobody asks for anything, */
-    PAUSE_ALONE_MS = 1 /* every so often */
+    STEPS_A_TURN = 2,  /* of up to some 50 microseconds each, while peers wait */
+    STEPS_ALONE = 4,   /* while no peer asks for anything */
+    PAUSE_ALONE_MS = 1 /* between two turns with STEPS_ALONE */
 };
 
 /* ---- memory ahead of need ---------------------------------------------------------------------
@@ -15,119 +16,132 @@ enum {
 /* In another thread. */
 static void populate(uv_work_t *work)
 {
-    struct kv_node *node = work->data;
+    struct kv_memory *memory = work->data;
     bool ready = true;
     for (unsigned i = 0; ready && i < KV_ARENA_RANGES; i++) {
-        const struct kv_arena_range *range = &node->preparation.ranges[i];
+        const struct kv_arena_range *range = &memory->preparation.ranges[i];
         ready = kv_mapping_populate(range->start, range->length);
     }
-    node->preparation.ready = ready;
+    memory->preparation.ready = ready;
 }
 
 static void on_populated(uv_work_t *work, int status)
 {
-    struct kv_node *node = work->data;
-    if (!node->stopping) {
-        kv_arena_prepared(node->arena, status == 0 && node->preparation.ready);
+    struct kv_memory *memory = work->data;
+    if (!memory->stopping) {
+        kv_arena_prepared(memory->arena, status == 0 && memory->preparation.ready);
     }
 }
 
-/* Never two at a time. */
+/* The arena asks for one preparation at a time. */
 static void prepare(void *context, const struct kv_arena_range ranges[KV_ARENA_RANGES])
 {
-    struct kv_node *node = context;
-    memcpy(node->preparation.ranges, ranges, sizeof(node->preparation.ranges));
-    node->preparation.work.data = node;
-    (void)uv_queue_work(&node->loop, &node->preparation.work, populate, on_populated);
+    struct kv_memory *memory = context;
+    memcpy(memory->preparation.ranges, ranges, sizeof(memory->preparation.ranges));
+    memory->preparation.work.data = memory;
+    (void)uv_queue_work(memory->timer.loop, &memory->preparation.work, populate, on_populated);
 }
 
 /* ---- the arena --------------------------------------------------------------------------------
  */
 
-bool kv_node_open_arena(struct kv_node *node)
+static void make_arena(struct kv_memory *memory, const struct kv_arena_options *options)
 {
-    uint64_t limit = node->options.max_memory;
+    struct kv_arena_memory mapped = {
+        .base = memory->mapping.base,
+        .reserve = memory->mapping.size,
+        .context = &memory->mapping,
+        .release = kv_mapping_release,
+        .prepare = prepare,
+        .preparer = memory,
+    };
+    memory->arena = kv_arena_new(&mapped, options);
+    kv_memory_tick(memory);
+}
+
+void kv_memory_init(struct kv_memory *memory, uv_loop_t *loop)
+{
+    *memory = (struct kv_memory){.arena = NULL};
+    uv_timer_init(loop, &memory->timer);
+    memory->timer.data = memory;
+}
+
+const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct kv_log *log)
+{
     struct kv_arena_options options = {
-        .max_memory = limit > 0 ? limit : kv_mapping_default_limit(),
+        .max_memory = max_memory > 0 ? max_memory : kv_mapping_default_limit(),
     };
     if (RAND_bytes((unsigned char *)&options.hash_key, sizeof(options.hash_key)) != 1 ||
         RAND_bytes(options.id, sizeof(options.id)) != 1) {
-        kv_node_fatal(node, KV_FATAL_INTERNAL, "%s", kv_error_text(KV_ERANDOM));
-        return false;
+        return kv_error_text(KV_ERANDOM);
     }
-    if (!kv_mapping_open(&node->mapping,
-                         kv_mapping_reserve(options.max_memory, KV_ARENA_RESERVE_MAX))) {
-        kv_node_fatal(node, KV_FATAL_INTERNAL, "no address space for the buckets");
-        return false;
+    uint64_t reserve = kv_mapping_reserve(options.max_memory, KV_ARENA_RESERVE_MAX);
+    if (!kv_mapping_open(&memory->mapping, reserve)) {
+        return "no address space for the buckets";
     }
-    if (node->mapping.fd < 0) {
-        kv_log(&node->log, KV_LOG_WARNING,
+    if (memory->mapping.fd < 0) {
+        kv_log(log, KV_LOG_WARNING,
                "the memory of the buckets cannot be shared with other processes: %s: %s",
-               node->mapping.flaw, strerror(node->mapping.error));
+               memory->mapping.flaw, strerror(memory->mapping.error));
     }
-    struct kv_arena_memory memory = {
-        .base = node->mapping.base,
-        .reserve = node->mapping.size,
-        .context = &node->mapping,
-        .release = kv_mapping_release,
-    };
-    memory.prepare = prepare;
-    memory.preparer = node;
-    node->arena = kv_arena_new(&memory, &options);
-    kv_node_tick_arena(node);
-    return true;
+    make_arena(memory, &options);
+    return NULL;
 }
 
-/* Ends with the process: to take it apart page by page would only take time. */
-void kv_node_close_arena(struct kv_node *node)
+void kv_memory_stop(struct kv_memory *memory)
 {
-    if (node->arena != NULL) {
-        kv_arena_free(node->arena);
-        node->arena = NULL;
-    }
-    kv_mapping_close(&node->mapping);
+    memory->stopping = true;
 }
 
-void kv_node_tick_arena(struct kv_node *node)
+/* The mapping goes as a whole: freeing page by page would only take time. */
+void kv_memory_close(struct kv_memory *memory)
 {
-    if (node->arena != NULL) {
-        kv_arena_set_time(node->arena, kv_mapping_clock());
+    if (memory->arena != NULL) {
+        kv_arena_free(memory->arena);
+        memory->arena = NULL;
+    }
+    kv_mapping_close(&memory->mapping);
+}
+
+void kv_memory_tick(struct kv_memory *memory)
+{
+    if (memory->arena != NULL) {
+        kv_arena_set_time(memory->arena, kv_mapping_clock());
     }
 }
 
-static void on_arena_timer(uv_timer_t *timer)
+static void on_timer(uv_timer_t *timer)
 {
-    struct kv_node *node = timer->data;
-    node->arena_due = 0;
-    kv_node_tick_arena(node);
-    (void)kv_arena_work(node->arena, STEPS_ALONE - STEPS_A_TURN); /* the rest at the turn's end */
+    struct kv_memory *memory = timer->data;
+    memory->due = 0;
+    kv_memory_tick(memory);
+    (void)kv_arena_work(memory->arena, STEPS_ALONE - STEPS_A_TURN); /* the turn's end does more */
 }
 
 /* At the time from which something will have expired, if anything ever does. */
-static void wake_when_due(struct kv_node *node)
+static void wake_when_due(struct kv_memory *memory)
 {
-    uint64_t due = kv_arena_due(node->arena);
-    uint64_t now = kv_arena_time(node->arena);
+    uint64_t due = kv_arena_due(memory->arena);
+    uint64_t now = kv_arena_time(memory->arena);
     if (due == UINT64_MAX) {
-        uv_timer_stop(&node->arena_timer);
-    } else if (due != node->arena_due) {
+        uv_timer_stop(&memory->timer);
+    } else if (due != memory->due) {
         uint64_t left = due > now ? due - now : 0;
-        uv_timer_start(&node->arena_timer, on_arena_timer,
-                       left > PAUSE_ALONE_MS ? left : PAUSE_ALONE_MS, 0);
+        uv_timer_start(&memory->timer, on_timer, left > PAUSE_ALONE_MS ? left : PAUSE_ALONE_MS, 0);
     }
-    node->arena_due = due;
+    memory->due = due;
 }
 
-void kv_node_tend_arena(struct kv_node *node)
+void kv_memory_tend(struct kv_memory *memory)
 {
-    if (node->arena == NULL || node->stopping) {
+    if (memory->arena == NULL || memory->stopping) {
         return;
     }
-    kv_node_tick_arena(node);
-    if (kv_arena_work(node->arena, STEPS_A_TURN)) {
-        uv_timer_start(&node->arena_timer, on_arena_timer, PAUSE_ALONE_MS, 0);
-        node->arena_due = 0;
+    kv_memory_tick(memory);
+    if (kv_arena_work(memory->arena, STEPS_A_TURN)) {
+        uv_timer_start(&memory->timer, on_timer, PAUSE_ALONE_MS, 0);
+        memory->due = 0;
     } else {
-        wake_when_due(node);
+        wake_when_due(memory);
     }
 }

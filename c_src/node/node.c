@@ -1,5 +1,6 @@
 #include "node/node.h"
 
+#include "net/output.h"
 #include "observe/observe.h"
 
 #include <fcntl.h>
@@ -29,11 +30,13 @@ static void close_handle(uv_handle_t *handle, void *context)
 
 static void end(struct kv_node *node, int status)
 {
-    if (node->stopping) {
+    if (node->net.stopping) {
         return;
     }
-    node->stopping = true;
+    node->net.stopping = true;
     node->status = status;
+    kv_leash_stop(&node->leash);
+    kv_memory_stop(&node->memory);
     kv_connections_close(&node->connections);
     if (node->is_resolving) {
         (void)uv_cancel((uv_req_t *)&node->resolving);
@@ -41,7 +44,7 @@ static void end(struct kv_node *node, int status)
     uv_walk(&node->loop, close_handle, NULL);
 }
 
-void kv_node_stop(struct kv_node *node)
+static void stop(struct kv_node *node)
 {
     end(node, 0);
 }
@@ -58,20 +61,28 @@ static const char *fatal_word(enum kv_fatal reason)
     return "internal";
 }
 
-void kv_node_fatal(struct kv_node *node, enum kv_fatal reason, const char *format, ...)
+static void fail_with(struct kv_node *node, enum kv_fatal reason, const char *text)
 {
-    if (node->stopping) {
-        return;
+    if (!node->net.stopping) {
+        char kind[64];
+        (void)snprintf(kind, sizeof(kind), "fatal %s", fatal_word(reason));
+        kv_log_last(&node->log, kind, text);
+        end(node, (int)reason);
     }
-    char kind[64];
+}
+
+static void fail(struct kv_node *node, enum kv_fatal reason, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Ends the program with a line that says why. Only the first call counts. */
+static void fail(struct kv_node *node, enum kv_fatal reason, const char *format, ...)
+{
     char text[KV_LOG_LINE_MAX];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    (void)snprintf(kind, sizeof(kind), "fatal %s", fatal_word(reason));
-    kv_log_last(&node->log, kind, text);
-    end(node, (int)reason);
+    fail_with(node, reason, text);
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */
@@ -79,7 +90,7 @@ void kv_node_fatal(struct kv_node *node, enum kv_fatal reason, const char *forma
 static void on_signal(uv_signal_t *handle, int number)
 {
     (void)number;
-    kv_node_stop(handle->data);
+    stop(handle->data);
 }
 
 /* On a leash a node ends when the leash does. A signal that goes to the whole of a container, a
@@ -118,7 +129,7 @@ static bool sink_is_full(void *context, const void *carrier)
 {
     const struct kv_connection *connection = carrier;
     (void)context;
-    return (connection->held & KV_HELD_FOR_OUTPUT) != 0;
+    return (connection->paused & KV_PAUSED_FOR_OUTPUT) != 0;
 }
 
 static void sink_log(void *context, enum kv_log_level level, const char *line)
@@ -160,10 +171,10 @@ static struct kv_bytes kept_vm(const struct kv_options *options)
 static int start_services(struct kv_node *node)
 {
     const struct kv_node_parts parts = {
-        .runtime = node->runtime, .arena = node->arena, .zeros = node->options.zeros};
-    int error = kv_services_start(node->runtime, &node->store);
+        .runtime = node->net.runtime, .arena = node->memory.arena, .zeros = node->options.zeros};
+    int error = kv_services_start(node->net.runtime, &node->store);
     if (error == KV_OK) {
-        error = kv_observe_start(node->runtime, &node->world);
+        error = kv_observe_start(node->net.runtime, &node->world);
     }
     if (error == KV_OK && node->setup->start != NULL) {
         error = node->setup->start(node->setup->context, &parts);
@@ -185,20 +196,19 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
                  .clock = sink_clock,
                  .is_full = sink_is_full},
     };
-    if (RAND_bytes((unsigned char *)&node->hash_key, sizeof(node->hash_key)) != 1) {
-        kv_node_fatal(node, KV_FATAL_INTERNAL, "%s", kv_error_text(KV_ERANDOM));
+    if (RAND_bytes((unsigned char *)&node->net.hash_key, sizeof(node->net.hash_key)) != 1) {
+        fail(node, KV_FATAL_INTERNAL, "%s", kv_error_text(KV_ERANDOM));
         return false;
     }
     node->since = uv_now(&node->loop);
-    options.hash_key = node->hash_key;
+    options.hash_key = node->net.hash_key;
     node->store = (struct kv_store){
-        .arena = node->arena, .zeros = node->options.zeros, .hash_key = node->hash_key};
+        .arena = node->memory.arena, .zeros = node->options.zeros, .hash_key = node->net.hash_key};
     node->world = kv_node_world(node);
-    node->runtime = kv_runtime_new(&options);
+    node->net.runtime = kv_runtime_new(&options);
     int error = start_services(node);
     if (error != KV_OK) {
-        kv_node_fatal(node, KV_FATAL_INTERNAL, "cannot start the services: %s",
-                      kv_error_text(error));
+        fail(node, KV_FATAL_INTERNAL, "cannot start the services: %s", kv_error_text(error));
         return false;
     }
     return true;
@@ -206,31 +216,59 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
 
 /* ---- coming up ------------------------------------------------------------------------------- */
 
-void kv_node_cookie_changed(struct kv_node *node)
+static void use_cookie(struct kv_node *node)
 {
-    node->identity.cookie = kv_bytes(node->options.cookie, node->options.cookie_length);
+    node->net.identity.cookie = kv_bytes(node->options.cookie, node->options.cookie_length);
 }
 
-void kv_node_published(struct kv_node *node, uint32_t creation)
+/* The last step: the name is ours, with this creation. */
+static void published(void *context, uint32_t creation)
 {
-    node->identity = (struct kv_identity){
+    struct kv_node *node = context;
+    node->net.identity = (struct kv_identity){
         .name = kv_bytes_text(node->options.name),
         .flags = KV_DFLAGS_OFFERED,
         .creation = creation,
     };
-    kv_node_cookie_changed(node);
-    if (!kv_node_open_arena(node) || !start_runtime(node, creation)) {
+    use_cookie(node);
+    const char *wrong = kv_memory_open(&node->memory, node->options.max_memory, &node->log);
+    if (wrong != NULL) {
+        fail(node, KV_FATAL_INTERNAL, "%s", wrong);
+        return;
+    }
+    if (!start_runtime(node, creation)) {
         return;
     }
     char text[KV_LOG_LINE_MAX];
     (void)snprintf(text, sizeof(text), "name=%s port=%u creation=%lu version=%s",
-                   node->options.name, (unsigned)node->listener.port, (unsigned long)creation,
-                   KV_VERSION);
+                   node->options.name, node->listener.port, (unsigned long)creation, KV_VERSION);
     kv_log_event(&node->log, "ready", text);
-    kv_pace_init(&node->connections.pace, node->options.follow, node->options.gather,
-                 node->options.spin);
-    kv_ticks_start(&node->connections);
+    kv_pace_init(&node->net.pace, node->options.follow, node->options.gather, node->options.spin);
+    kv_ticks_start(&node->ticks);
     kv_listener_open(&node->listener);
+}
+
+static void not_published(void *context, enum kv_epmd_failure failure, const char *text)
+{
+    static const enum kv_fatal reasons[] = {
+        [KV_EPMD_UNREACHABLE] = KV_FATAL_NO_EPMD,
+        [KV_EPMD_NAME_TAKEN] = KV_FATAL_NAME_TAKEN,
+        [KV_EPMD_NO_SOCKET] = KV_FATAL_INTERNAL,
+    };
+    fail_with(context, reasons[failure], text);
+}
+
+static void register_name(struct kv_node *node)
+{
+    const struct kv_epmd_registration registration = {
+        .alive = kv_options_alive(&node->options),
+        .epmd_port = (unsigned)node->options.epmd_port,
+        .port = node->listener.port,
+        .context = node,
+        .published = published,
+        .failed = not_published,
+    };
+    kv_epmd_client_start(&node->epmd_client, &node->net, &registration);
 }
 
 static const char *listening_host(const struct kv_node *node)
@@ -239,7 +277,7 @@ static const char *listening_host(const struct kv_node *node)
     return options->bind[0] != '\0' ? options->bind : kv_options_host(options);
 }
 
-/* IPv4 first: it is what a BEAM listens on unless it is told otherwise. */
+/* IPv4 first: a BEAM listens there unless it is told otherwise. */
 static const struct addrinfo *choose(const struct addrinfo *found)
 {
     for (const struct addrinfo *one = found; one != NULL; one = one->ai_next) {
@@ -254,15 +292,15 @@ static void resolved(struct kv_node *node, const struct addrinfo *chosen)
 {
     struct sockaddr_storage address = {0};
     memcpy(&address, chosen->ai_addr, chosen->ai_addrlen);
-    int error = kv_listener_start(&node->listener, node, (struct sockaddr *)&address);
+    int error = kv_listener_start(&node->listener, &node->pending, (struct sockaddr *)&address);
     if (error != 0) {
-        kv_node_fatal(node, KV_FATAL_PORT_TAKEN,
-                      "cannot listen at %s port %u (%s): choose another --port, or an address of "
-                      "this machine with --bind",
-                      listening_host(node), (unsigned)node->options.port, uv_strerror(error));
+        fail(node, KV_FATAL_PORT_TAKEN,
+             "cannot listen at %s port %u (%s): choose another --port, or an address of "
+             "this machine with --bind",
+             listening_host(node), (unsigned)node->options.port, uv_strerror(error));
         return;
     }
-    kv_publication_start(&node->publication, node, node->listener.port);
+    register_name(node);
 }
 
 static void on_resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo *found)
@@ -270,18 +308,35 @@ static void on_resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo
     struct kv_node *node = resolving->data;
     node->is_resolving = false;
     const struct addrinfo *chosen = choose(found);
-    if (chosen != NULL && !node->stopping) {
+    if (chosen != NULL && !node->net.stopping) {
         resolved(node, chosen);
     } else {
-        kv_node_fatal(node, KV_FATAL_HOST_UNRESOLVED,
-                      "%s has no address (%s): is the host part of --name right?",
-                      listening_host(node), uv_strerror(status));
+        fail(node, KV_FATAL_HOST_UNRESOLVED,
+             "%s has no address (%s): is the host part of --name right?", listening_host(node),
+             uv_strerror(status));
     }
     uv_freeaddrinfo(found);
 }
 
-void kv_node_configured(struct kv_node *node)
+static void set_limits(struct kv_net *net, const struct kv_options *options)
 {
+    net->limits = (struct kv_net_limits){
+        .ticktime = options->ticktime,
+        .handshake_timeout = options->handshake_timeout,
+        .max_frame = options->max_frame,
+        .max_depth = options->max_depth,
+        .max_peers = options->max_peers,
+        .max_pending = options->max_pending,
+        .max_queue = options->max_queue,
+        .zeros = options->zeros,
+    };
+    net->vm = kv_bytes_text(options->leash ? options->vm : "");
+}
+
+static void configured(void *context)
+{
+    struct kv_node *node = context;
+    set_limits(&node->net, &node->options);
     char port[sizeof("65535")];
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     node->log.level = node->options.log_level;
@@ -289,17 +344,47 @@ void kv_node_configured(struct kv_node *node)
     node->resolving.data = node;
     int error = watch_signals(node); /* the leash may have been let go of in the last lines */
     if (error != 0) {
-        kv_node_fatal(node, KV_FATAL_INTERNAL, "cannot watch for signals: %s", uv_strerror(error));
+        fail(node, KV_FATAL_INTERNAL, "cannot watch for signals: %s", uv_strerror(error));
         return;
     }
     error = uv_getaddrinfo(&node->loop, &node->resolving, on_resolved, listening_host(node), port,
                            &hints);
     if (error != 0) {
-        kv_node_fatal(node, KV_FATAL_HOST_UNRESOLVED, "%s: %s", listening_host(node),
-                      uv_strerror(error));
+        fail(node, KV_FATAL_HOST_UNRESOLVED, "%s: %s", listening_host(node), uv_strerror(error));
         return;
     }
     node->is_resolving = true;
+}
+
+static void cookie_changed(void *context)
+{
+    use_cookie(context);
+}
+
+static void leash_ended(void *context)
+{
+    stop(context);
+}
+
+static void leash_failed(void *context, enum kv_fatal reason, const char *text)
+{
+    fail_with(context, reason, text);
+}
+
+static void begin(struct kv_node *node)
+{
+    static const struct kv_leash_calls calls = {
+        .configured = configured,
+        .cookie_changed = cookie_changed,
+        .ended = leash_ended,
+        .failed = leash_failed,
+    };
+    node->leash.loop = &node->loop;
+    node->leash.log = &node->log;
+    node->leash.options = &node->options;
+    node->leash.calls = &calls;
+    node->leash.context = node;
+    kv_leash_start(&node->leash);
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -326,7 +411,19 @@ static void raise_file_limit(void)
     }
 }
 
-static void init_handles(struct kv_node *node)
+static void heard(void *context)
+{
+    struct kv_node *node = context;
+    kv_memory_tick(&node->memory);
+}
+
+static void hurry(void *context)
+{
+    kv_turn_send(context);
+}
+
+/* Returns 0, or an error of libuv. */
+static int init_parts(struct kv_node *node)
 {
     uv_signal_init(&node->loop, &node->terminate);
     uv_signal_init(&node->loop, &node->interrupt);
@@ -334,21 +431,32 @@ static void init_handles(struct kv_node *node)
     node->terminate.data = node;
     node->interrupt.data = node;
     node->absence.timer.data = node;
+    node->net = (struct kv_net){
+        .loop = &node->loop,
+        .log = &node->log,
+        .context = node,
+        .heard = heard,
+        .hurry = hurry,
+    };
+    kv_memory_init(&node->memory, &node->loop);
+    kv_connections_init(&node->connections, &node->net);
+    kv_ticks_init(&node->ticks, &node->connections);
+    int error = kv_turn_init(node);
+    return error != 0 ? error : kv_pending_init(&node->pending, &node->connections);
 }
 
 static void start(struct kv_node *node, bool options_ok, const struct kv_option_error *wrong)
 {
-    init_handles(node);
-    int error = kv_connections_init(&node->connections, node);
+    int error = init_parts(node);
     if (error == 0) {
         error = watch_signals(node);
     }
     if (error != 0) {
-        kv_node_fatal(node, KV_FATAL_INTERNAL, "%s", uv_strerror(error));
+        fail(node, KV_FATAL_INTERNAL, "%s", uv_strerror(error));
     } else if (!options_ok) {
-        kv_node_fatal(node, KV_FATAL_BAD_OPTION, "%s", wrong->text);
+        fail(node, KV_FATAL_BAD_OPTION, "%s", wrong->text);
     } else {
-        kv_leash_start(&node->leash, node);
+        begin(node);
     }
 }
 
@@ -356,12 +464,13 @@ static int finish(struct kv_node *node)
 {
     int status = node->status;
     bool is_resolving = node->is_resolving;
-    if (node->runtime != NULL) {
-        kv_runtime_free(node->runtime);
+    if (node->net.runtime != NULL) {
+        kv_runtime_free(node->net.runtime);
     }
+    kv_pending_finish(&node->pending);
     kv_connections_finish(&node->connections);
-    kv_node_close_arena(node); /* last: what still waited to be sent had some of it pinned */
-    kv_publication_finish(&node->publication);
+    kv_memory_close(&node->memory); /* late: output that waited had pinned some of it */
+    kv_epmd_client_finish(&node->epmd_client);
     kv_leash_finish(&node->leash);
     kv_log_finish(&node->log);
     OPENSSL_cleanse(node->options.cookie, sizeof(node->options.cookie));
@@ -369,16 +478,6 @@ static int finish(struct kv_node *node)
         _exit(status); /* a resolver that waits for the network would keep us from ending */
     }
     return uv_loop_close(&node->loop) == 0 ? status : (int)KV_FATAL_INTERNAL;
-}
-
-/* False: nothing is left that could happen. */
-static bool run_turn(struct kv_node *node)
-{
-    bool alive = uv_run(&node->loop, UV_RUN_ONCE) != 0;
-    while (alive && kv_pace_is_worth_looking(&node->connections.pace)) {
-        alive = uv_run(&node->loop, UV_RUN_NOWAIT) != 0;
-    }
-    return alive;
 }
 
 static int run(struct kv_node *node, bool options_ok, const struct kv_option_error *wrong)
@@ -390,7 +489,7 @@ static int run(struct kv_node *node, bool options_ok, const struct kv_option_err
     kv_log_init(&node->log, &node->loop);
     start(node, options_ok, wrong);
     /* A resolver at work in its thread counts as alive: it is not waited for when we stop. */
-    while (run_turn(node) && !(node->stopping && node->is_resolving)) {
+    while (kv_turn_run(node) && !(node->net.stopping && node->is_resolving)) {
     }
     return finish(node);
 }

@@ -1,4 +1,6 @@
-/* What the runtime's tools ask of the program around it: see struct kv_world. */
+/* The figures of the program that tools ask for: see struct kv_world. */
+#include "net/address.h"
+#include "net/connection.h"
 #include "node/node.h"
 
 #include "store/arena.h"
@@ -8,7 +10,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-enum { US_PER_SECOND = 1000000, ADDRESS_TEXT = 80 };
+enum { US_PER_SECOND = 1000000 };
 
 static uint64_t microseconds(uv_timeval_t time)
 {
@@ -20,7 +22,7 @@ static uint64_t buffers_of(const struct kv_connections *connections)
     uint64_t bytes = KV_READ_CHUNK;
     KV_LIST_FOREACH (link, &connections->up) {
         const struct kv_connection *one = KV_LIST_OF(link, const struct kv_connection, link);
-        bytes += one->input.capacity + one->writing.capacity + kv_output_backlog(one);
+        bytes += one->input.capacity + one->writing.capacity + kv_connection_backlog(one);
     }
     return bytes;
 }
@@ -53,28 +55,14 @@ static void stats(void *context, struct kv_stats *to)
         .bytes_out = node->connections.bytes_out,
         .buffers = buffers_of(&node->connections),
         .connections = (uint32_t)node->connections.up_count,
-        .connection_limit = (uint32_t)node->options.max_peers,
+        .connection_limit = (uint32_t)node->net.limits.max_peers,
         .processors = uv_available_parallelism(),
         .output_limit = node->options.max_queue,
         .machine = node->machine,
         .versions = node->versions,
     };
-    if (node->arena != NULL) {
-        write_kinds(node->arena, to->kinds);
-    }
-}
-
-static void write_address(const struct sockaddr_storage *address, char *to, size_t size)
-{
-    char host[INET6_ADDRSTRLEN] = "";
-    if (address->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
-        (void)uv_ip6_name(six, host, sizeof(host));
-        (void)snprintf(to, size, "[%s]:%u", host, (unsigned)ntohs(six->sin6_port));
-    } else {
-        const struct sockaddr_in *four = (const struct sockaddr_in *)address;
-        (void)uv_ip4_name(four, host, sizeof(host));
-        (void)snprintf(to, size, "%s:%u", host, (unsigned)ntohs(four->sin_port));
+    if (node->memory.arena != NULL) {
+        write_kinds(node->memory.arena, to->kinds);
     }
 }
 
@@ -82,25 +70,22 @@ static void visit_connection(const struct kv_connection *connection,
                              void (*visit)(void *visitor, const struct kv_connection_info *info),
                              void *visitor)
 {
-    struct sockaddr_storage address = {0};
-    char local[ADDRESS_TEXT];
-    char remote[ADDRESS_TEXT];
-    int length = sizeof(address);
-    uv_os_fd_t fd = -1;
-    (void)uv_fileno((const uv_handle_t *)&connection->tcp, &fd);
-    (void)uv_tcp_getsockname(&connection->tcp, (struct sockaddr *)&address, &length);
-    write_address(&address, local, sizeof(local));
-    length = sizeof(address);
-    (void)uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&address, &length);
-    write_address(&address, remote, sizeof(remote));
+    int socket = connection->stream->socket;
+    struct sockaddr_storage address;
+    char local[KV_ADDRESS_TEXT];
+    char remote[KV_ADDRESS_TEXT];
+    (void)kv_address_here(socket, &address);
+    kv_address_write(&address, local);
+    (void)kv_address_there(socket, &address);
+    kv_address_write(&address, remote);
     struct kv_connection_info info = {
         .peer = kv_handshake_peer(&connection->handshake),
         .local = local,
         .remote = remote,
-        .fd = fd,
+        .fd = socket,
         .bytes_in = connection->bytes_in,
         .bytes_out = connection->bytes_out,
-        .backlog = kv_output_backlog(connection),
+        .backlog = kv_connection_backlog(connection),
     };
     visit(visitor, &info);
 }
@@ -118,14 +103,14 @@ static void each_connection(void *context,
 static bool shared_memory(void *context, struct kv_shared_memory *memory)
 {
     const struct kv_node *node = context;
-    if (node->arena == NULL || node->mapping.fd < 0) {
+    if (node->memory.arena == NULL || node->memory.mapping.fd < 0) {
         return false;
     }
-    const struct kv_arena_header *header = (const void *)node->mapping.base;
+    const struct kv_arena_header *header = (const void *)node->memory.mapping.base;
     *memory = (struct kv_shared_memory){
         .os_pid = (uint64_t)uv_os_getpid(),
-        .fd = node->mapping.fd,
-        .size = node->mapping.size,
+        .fd = node->memory.mapping.fd,
+        .size = node->memory.mapping.size,
         .id = kv_bytes(header->id, sizeof(header->id)),
     };
     return true;
@@ -140,32 +125,11 @@ struct kv_world kv_node_world(struct kv_node *node)
     (void)snprintf(node->versions, sizeof(node->versions), "kv %s, libuv %s, %s", KV_VERSION,
                    uv_version_string(), OpenSSL_version(OPENSSL_VERSION));
     return (struct kv_world){
-        .hash_key = node->hash_key,
+        .hash_key = node->net.hash_key,
         .zeros = node->options.zeros,
         .context = node,
         .stats = stats,
         .each_connection = each_connection,
         .shared_memory = shared_memory,
     };
-}
-
-/* ---- timers of processes --------------------------------------------------------------------- */
-
-static void on_process_timer(uv_timer_t *timer)
-{
-    (void)timer; /* the turn that it ends runs what is due */
-}
-
-void kv_node_run_timers(struct kv_node *node)
-{
-    if (node->runtime == NULL || node->stopping) {
-        return;
-    }
-    uint64_t next = kv_runtime_run_timers(node->runtime);
-    next = kv_runtime_step(node->runtime) ? 0 : next;
-    if (next == KV_NO_TIMER) {
-        uv_timer_stop(&node->process_timer);
-    } else {
-        uv_timer_start(&node->process_timer, on_process_timer, next, 0);
-    }
 }

@@ -1,0 +1,52 @@
+/* The registration with EPMD, kept up for as long as the node lives.
+ *
+ * If the name is taken at the start, the client tries again for a while: EPMD may not have
+ * forgotten a predecessor that was killed. EPMD assigns the creation. When EPMD is restarted the
+ * node registers again and keeps its first creation, as a BEAM does: with a new creation every pid
+ * that the node handed out would belong to a dead process. OTP: lib/kernel/src/erl_epmd.erl,
+ * handle_info({tcp_closed, _}, _). */
+#ifndef KV_NET_EPMD_CLIENT_H
+#define KV_NET_EPMD_CLIENT_H
+
+#include "net/net.h"
+#include "wire/epmd.h"
+
+enum { KV_EPMD_ANSWER_MAX = 16 };
+
+/* Why a node cannot be registered for the first time. */
+enum kv_epmd_failure { KV_EPMD_UNREACHABLE, KV_EPMD_NAME_TAKEN, KV_EPMD_NO_SOCKET };
+
+struct kv_epmd_registration {
+    struct kv_bytes alive; /* the part of the name before '@'; borrowed */
+    unsigned epmd_port;    /* at 127.0.0.1 */
+    unsigned port;         /* the node listens there */
+    void *context;         /* of the two functions, one of which is called, once */
+    void (*published)(void *context, uint32_t creation);
+    /* `text`: the reason, and what to do about it, in a sentence. */
+    void (*failed)(void *context, enum kv_epmd_failure failure, const char *text);
+};
+
+struct kv_epmd_client {
+    struct kv_net *net;
+    struct kv_epmd_registration registration;
+    uv_tcp_t tcp;
+    uv_connect_t connecting;
+    uv_write_t writing;
+    uv_timer_t timer;
+    uint64_t retry_in; /* milliseconds between the close of tcp and the next attempt */
+    uint64_t give_up;  /* when the first registration must be done, on the clock of the loop */
+    struct kv_buffer request;
+    uint8_t answer[KV_EPMD_ANSWER_MAX];
+    size_t answer_length;
+    bool registered; /* now */
+    bool once;       /* has been registered: the creation is settled */
+    bool told;       /* the log has a line about the loss of EPMD */
+};
+
+void kv_epmd_client_start(struct kv_epmd_client *client, struct kv_net *net,
+                          const struct kv_epmd_registration *registration);
+
+/* Frees the memory. Whoever closes the handles of the loop closes those of the client. */
+void kv_epmd_client_finish(struct kv_epmd_client *client);
+
+#endif

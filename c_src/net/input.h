@@ -1,0 +1,24 @@
+/* What comes in by a connection: bytes become frames, frames become signals of the runtime. */
+#ifndef KV_NET_INPUT_H
+#define KV_NET_INPUT_H
+
+#include "net/connection.h"
+
+enum {
+    KV_EARLY_MESSAGES = 64,     /* messages in one turn before the net is told to hurry */
+    KV_READ_TURN = 1024 * 1024, /* bytes read of one peer before the others have their turn */
+};
+
+/* For room(), took() and ended() of the stream. A pending connection gets room for one handshake
+ * message: more waits in the kernel. */
+struct kv_room kv_input_room(void *connection);
+void kv_input_took(struct kv_connection *connection, struct kv_room room, size_t count);
+void kv_input_ended(void *connection, int error);
+
+/* A new turn: reads on from all peers that have been read enough in the last one. */
+void kv_input_begin_turn(struct kv_connections *connections);
+
+/* Reads on from all peers that are `eased`. Frames that are there already are handled first. */
+void kv_input_resume(struct kv_connections *connections);
+
+#endif

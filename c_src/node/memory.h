@@ -1,0 +1,45 @@
+/* The memory of the node's tables: the arena, its mapping, its clock, and when work on it is due.
+ */
+#ifndef KV_NODE_MEMORY_H
+#define KV_NODE_MEMORY_H
+
+#include "host/log.h"
+#include "host/shared_memory.h"
+#include "store/arena.h"
+
+#include <uv.h>
+
+struct kv_memory {
+    struct kv_arena *arena; /* NULL before kv_memory_open() and after kv_memory_close() */
+    struct kv_mapping mapping;
+    uv_timer_t timer; /* for work that is left when no peer asks for anything, */
+    uint64_t due;     /* or will be at this time, on the clock of the arena; 0: not known */
+    struct {
+        uv_work_t work;
+        struct kv_arena_range ranges[KV_ARENA_RANGES];
+        bool ready;
+    } preparation; /* of memory that will soon be written, in a thread of libuv */
+    bool stopping;
+};
+
+/* The timer alone. */
+void kv_memory_init(struct kv_memory *memory, uv_loop_t *loop);
+
+/* Makes the arena. max_memory: bytes in use; 0 is a part of the machine's memory. Logs a warning if
+ * other processes cannot share the memory. Returns NULL, or why there is no arena. */
+const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct kv_log *log);
+
+/* No work is done from now on. */
+void kv_memory_stop(struct kv_memory *memory);
+
+/* Frees everything. All tables must be gone, and nothing may be pinned any more. */
+void kv_memory_close(struct kv_memory *memory);
+
+/* Tells the arena the time. Does nothing before kv_memory_open(). */
+void kv_memory_tick(struct kv_memory *memory);
+
+/* The end of a turn: does some of the work that tables have left, and sees to it that the rest is
+ * done. */
+void kv_memory_tend(struct kv_memory *memory);
+
+#endif

@@ -1,0 +1,81 @@
+/* What a turn does, in order. libuv has read the sockets before, and the runtime has handled what
+ * came; it reads them again after. */
+#include "node/turn.h"
+
+#include "net/input.h"
+#include "node/node.h"
+
+static void on_timer(uv_timer_t *timer)
+{
+    (void)timer; /* the end of this turn runs the timers that are due */
+}
+
+/* Timers of processes, and messages that resumed processes have kept. */
+static void run_processes(struct kv_node *node)
+{
+    if (node->net.runtime == NULL || node->net.stopping) {
+        return;
+    }
+    uint64_t next = kv_runtime_run_timers(node->net.runtime);
+    next = kv_runtime_step(node->net.runtime) ? 0 : next;
+    if (next == KV_NO_TIMER) {
+        uv_timer_stop(&node->turn.timers);
+    } else {
+        uv_timer_start(&node->turn.timers, on_timer, next, 0);
+    }
+}
+
+/* Changes first, then the answers that tell of them. */
+void kv_turn_send(struct kv_node *node)
+{
+    const struct kv_journal *journal = node->journal;
+    if (journal != NULL) {
+        journal->hand_over(journal->context);
+        journal->release(journal->context);
+    }
+    kv_connections_write(&node->connections);
+}
+
+/* The doomed are closed before the batch is handed over: processes hear of it, and may change
+ * something. Writing may find more that is doomed, and peers that read again have more to ask. */
+static void settle(struct kv_node *node)
+{
+    do {
+        kv_connections_close_doomed(&node->connections);
+        kv_turn_send(node);
+        kv_input_resume(&node->connections);
+    } while (kv_connections_are_unsettled(&node->connections));
+}
+
+static void end_turn(struct kv_node *node)
+{
+    kv_input_begin_turn(&node->connections);
+    kv_ticks_judge(&node->ticks);
+    run_processes(node);
+    kv_memory_tend(&node->memory);
+    settle(node);
+    kv_node_watch_vm(node);
+    kv_pace_rest(&node->net.pace, uv_now(&node->loop));
+}
+
+static void on_end(uv_prepare_t *prepare)
+{
+    end_turn(prepare->data);
+}
+
+int kv_turn_init(struct kv_node *node)
+{
+    uv_prepare_init(&node->loop, &node->turn.end);
+    uv_timer_init(&node->loop, &node->turn.timers);
+    node->turn.end.data = node;
+    return uv_prepare_start(&node->turn.end, on_end);
+}
+
+bool kv_turn_run(struct kv_node *node)
+{
+    bool alive = uv_run(&node->loop, UV_RUN_ONCE) != 0;
+    while (alive && kv_pace_is_worth_looking(&node->net.pace)) {
+        alive = uv_run(&node->loop, UV_RUN_NOWAIT) != 0;
+    }
+    return alive;
+}

@@ -1,0 +1,35 @@
+/* A turn of the loop: everything that happens between two looks at the sockets, in order. */
+#ifndef KV_NODE_TURN_H
+#define KV_NODE_TURN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct kv_node;
+
+/* Where changes go before their answers may leave. A node without one keeps nothing on disk. */
+struct kv_journal {
+    void *context;
+    /* Hands over the changes of this turn so far, as one batch. */
+    void (*hand_over)(void *context);
+    /* Releases the answers whose changes are durable by now. */
+    void (*release)(void *context);
+};
+
+struct kv_turn {
+    uv_prepare_t end;  /* comes before the loop looks at the sockets, and sleeps */
+    uv_timer_t timers; /* wakes the loop for the next timer of a process */
+};
+
+/* The handles. Returns 0, or an error of libuv. */
+int kv_turn_init(struct kv_node *node);
+
+/* Runs one turn, or some if messages come fast. Returns false if nothing is left that could happen.
+ */
+bool kv_turn_run(struct kv_node *node);
+
+/* Hands over, releases and writes. For a long turn, before its end. */
+void kv_turn_send(struct kv_node *node);
+
+#endif

@@ -286,12 +286,14 @@ void kv_input_begin_turn(struct kv_connections *connections)
     }
 }
 
-void kv_input_resume(struct kv_connections *connections)
+bool kv_input_resume(struct kv_connections *connections)
 {
     struct kv_list *eased = &connections->eased;
+    bool any = !kv_list_is_empty(eased);
     while (!kv_list_is_empty(eased)) {
         struct kv_connection *connection = KV_LIST_OF(eased->next, struct kv_connection, eased);
         kv_list_remove(&connection->eased);
         go_on(connection, KV_PAUSED_FOR_OUTPUT);
     }
+    return any;
 }

@@ -18,7 +18,8 @@ void kv_input_ended(void *connection, int error);
 /* A new turn: reads on from all peers that have been read enough in the last one. */
 void kv_input_begin_turn(struct kv_connections *connections);
 
-/* Reads on from all peers that are `eased`. Frames that are there already are handled first. */
-void kv_input_resume(struct kv_connections *connections);
+/* Reads on from all peers that are `eased`. Frames that are there already are handled first.
+ * Returns true if there was one. */
+bool kv_input_resume(struct kv_connections *connections);
 
 #endif

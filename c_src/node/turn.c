@@ -37,14 +37,18 @@ void kv_turn_send(struct kv_node *node)
 }
 
 /* The doomed are closed before the batch is handed over: processes hear of it, and may change
- * something. Writing may find more that is doomed, and peers that read again have more to ask. */
+ * something. Writing may doom more connections, and peers that are read again have more to ask. */
 static void settle(struct kv_node *node)
 {
+    bool resumed = false;
     do {
         kv_connections_close_doomed(&node->connections);
         kv_turn_send(node);
-        kv_input_resume(&node->connections);
+        resumed = kv_input_resume(&node->connections) || resumed;
     } while (kv_connections_are_unsettled(&node->connections));
+    if (resumed) { /* a resumed process may have waited for a peer to take its answers: is_full() */
+        uv_timer_start(&node->turn.timers, on_timer, 0, 0);
+    }
 }
 
 static void end_turn(struct kv_node *node)

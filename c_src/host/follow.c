@@ -53,12 +53,12 @@ static void move_to(struct kv_follow *follow, int processor)
     if (sched_setaffinity(0, sizeof(one), &one) == 0) {
         follow->processor = processor;
     } else {
-        release(follow); /* it has been taken from us meanwhile */
+        release(follow); /* the processor was taken from this process */
     }
 }
 
-/* The processor on which the last message was sent: where both ends are this host, whoever sends
- * carries it to the receiver. -1: not known, or not one of ours. */
+/* The processor on which the last message was sent: if both ends are this host, the sender's thread
+ * also does the receiver's part of TCP. -1: not known, or not one that this process may use. */
 static int processor_of(const struct kv_follow *follow)
 {
     int processor = -1;

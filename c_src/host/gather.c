@@ -20,7 +20,7 @@ void kv_gather_init(struct kv_gather *gather, uint64_t pause_us)
     (void)sched_setscheduler(0, SCHED_BATCH, &none);
 #endif
 #ifdef __linux__
-    (void)prctl(PR_SET_TIMERSLACK, SLACK_NS); /* else a pause may take 50 microseconds longer */
+    (void)prctl(PR_SET_TIMERSLACK, SLACK_NS); /* default: 50 us, which a pause may take longer */
 #endif
 }
 
@@ -34,7 +34,7 @@ bool kv_gather_has_many(const struct kv_gather *gather)
     return count(gather->senders | gather->before) >= KV_GATHER_SENDERS;
 }
 
-/* Forgets senders of whom nothing has come of late. */
+/* Forgets senders that have sent nothing of late. */
 static void forget_old(struct kv_gather *gather, uint64_t now)
 {
     uint64_t elapsed = now - gather->began;

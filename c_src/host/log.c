@@ -10,7 +10,7 @@
 enum {
     RETRY_MS = 50,
     FINISH_MS = 1000,
-    /* A pipe that poll(2) calls writable takes this much without blocking. */
+    /* A pipe takes this much without blocking if poll(2) calls it writable. */
     WRITE_MAX = PIPE_BUF,
     EVENT_ROOM = 4 * KV_LOG_LINE_MAX, /* a log line that began below the bound, and pongs */
     LAST_ROOM = 2 * KV_LOG_LINE_MAX,
@@ -18,7 +18,7 @@ enum {
 
 /* ---- escaping -------------------------------------------------------------------------------- */
 
-/* The length of the printable UTF-8 character at the front of `bytes`, 0 when there is none. */
+/* Returns the length of the printable UTF-8 character at the front of `bytes`; 0: there is none. */
 static size_t printable(struct kv_bytes bytes)
 {
     const uint8_t *p = bytes.data;
@@ -68,8 +68,8 @@ static bool is_writable(int timeout_ms)
     return poll(&standard_output, 1, timeout_ms) > 0;
 }
 
-/* Writes until standard output would block. poll(2) before each write, not O_NONBLOCK: that flag
- * belongs to the open file, which may be the terminal of a shell. */
+/* Writes until standard output would block. Uses poll(2) before each write, not O_NONBLOCK: that
+ * flag belongs to the open file, which may be the terminal of a shell. */
 static void drain(struct kv_log *log, int timeout_ms)
 {
     size_t done = 0;

@@ -44,7 +44,7 @@ uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most)
     return wanted / RESERVE_UNIT * RESERVE_UNIT;
 }
 
-/* A file over the limit would cost us a signal. */
+/* Growing a file over the limit would raise SIGXFSZ. */
 static uint64_t file_size_limit(uint64_t wanted)
 {
     struct rlimit limit;
@@ -81,8 +81,8 @@ static bool flawed(struct kv_mapping *mapping, const char *what)
     return false;
 }
 
-/* After this nobody, we included, can change its size. F_SEAL_FUTURE_WRITE is not for us: no hole
- * can be punched into a file that has it (Linux: mm/shmem.c, shmem_fallocate()). */
+/* After this no process, this one included, can change the size. F_SEAL_FUTURE_WRITE is not set: no
+ * hole can be punched into a file that has it (Linux: mm/shmem.c, shmem_fallocate()). */
 static bool seal(int fd)
 {
     return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
@@ -143,7 +143,7 @@ void kv_mapping_release(void *mapping, uint64_t offset, uint64_t length)
     (void)madvise(of->base + offset, length, of->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
 }
 
-/* In steps, since whoever else of this process wants to map memory waits for the end of each. */
+/* In steps: another thread of this process that maps memory waits until a step ends. */
 bool kv_mapping_populate(void *start, size_t length)
 {
     uint8_t *end = (uint8_t *)start + length;

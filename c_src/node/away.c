@@ -1,13 +1,13 @@
-/* The VM that holds the leash, while it is not connected: see kv_runtime_peer_down(). The time it
- * gets is counted here, and all that is said about it. */
+/* The VM that holds the leash, while it is not connected: see kv_runtime_peer_down(). This file
+ * counts the time that the VM gets, and writes the log lines about it. */
 #include "node/node.h"
 
 enum { STEP_MS = 1000, MS_PER_S = 1000 };
 
 static void on_step(uv_timer_t *timer);
 
-/* The time is counted in steps: when this program was stopped meanwhile, as with the container
- * around it, the VM is likely to have been, too, and a step that took longer counts as one. */
+/* Counts the time in steps, and a step that took longer as one step: if this program was stopped
+ * meanwhile, with the container around it say, the VM probably was stopped, too. */
 static void count_down(struct kv_node *node)
 {
     struct kv_absence *absence = &node->absence;

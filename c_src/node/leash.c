@@ -156,7 +156,7 @@ static void take_bytes(struct kv_leash *leash, const char *bytes, size_t length)
 static void take_end(struct kv_leash *leash)
 {
     if (!leash->done && leash->length > 0) {
-        end_line(leash); /* a file need not end with a newline */
+        end_line(leash); /* the last line of a file may have no newline */
     }
     if (!leash->done && !leash->stopped) {
         fail(leash, KV_FATAL_NO_COOKIE, "standard input ended before the line with the cookie");
@@ -198,7 +198,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     }
 }
 
-/* A file, or a device like /dev/null: nothing to wait for. */
+/* A file, or a device like /dev/null: there is nothing to wait for. */
 static void read_file(struct kv_leash *leash)
 {
     ssize_t count = 0;
@@ -256,7 +256,7 @@ void kv_leash_stop(struct kv_leash *leash)
 
 void kv_leash_finish(struct kv_leash *leash)
 {
-    /* libuv makes the open file non-blocking, and a shell may go on using it. */
+    /* libuv has made the open file non-blocking, but a shell may go on using it. */
     if (leash->flags != -1) {
         (void)fcntl(STDIN_FILENO, F_SETFL, leash->flags);
     }

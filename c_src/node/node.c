@@ -93,11 +93,10 @@ static void on_signal(uv_signal_t *handle, int number)
     stop(handle->data);
 }
 
-/* On a leash a node ends when the leash does. A signal that goes to the whole of a container, a
- * service or a terminal is meant for the VM, whose processes still use ours while they stop.
- * Without a leash, too, these neither end it nor do anything else: there is no file to read again,
- * and SIGUSR1, with which a VM writes its crash dump, is best survived by whoever gets it as well.
- */
+/* A node on a leash ends when the leash does. A signal to a whole container, service or terminal is
+ * meant for the VM, whose processes still use ours while they stop. Without a leash, most of these
+ * signals are ignored, too: there is no file to read again on SIGHUP, and a SIGUSR1, by which a VM
+ * writes its crash dump, must not end a node that gets it as well. */
 static void ignore_signals(void)
 {
     static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
@@ -106,7 +105,8 @@ static void ignore_signals(void)
     }
 }
 
-/* Without a leash SIGTERM and SIGINT stop the node in order, and SIGQUIT at once, with a core. */
+/* Without a leash, SIGTERM and SIGINT stop the node in order; SIGQUIT ends it at once, with a core.
+ */
 static int watch_signals(struct kv_node *node)
 {
     if (node->options.leash || uv_is_active((uv_handle_t *)&node->terminate)) {
@@ -160,14 +160,14 @@ static uint64_t sink_clock(void *context)
     return uv_now(&node->loop);
 }
 
-/* The VM whose processes may be away for a while. */
+/* The VM whose processes may be away for a while; empty: there is none. */
 static struct kv_bytes kept_vm(const struct kv_options *options)
 {
     bool keeps = options->leash && options->reconnect_timeout > 0;
     return kv_bytes_text(keeps ? options->vm : "");
 }
 
-/* What every node offers, and then what this program adds. */
+/* Starts the services of every node, and then those that this program adds. */
 static int start_services(struct kv_node *node)
 {
     const struct kv_node_parts parts = {
@@ -342,7 +342,7 @@ static void configured(void *context)
     node->log.level = node->options.log_level;
     (void)snprintf(port, sizeof(port), "%hu", (unsigned short)node->options.port);
     node->resolving.data = node;
-    int error = watch_signals(node); /* the leash may have been let go of in the last lines */
+    int error = watch_signals(node); /* the last lines may have said --no-leash */
     if (error != 0) {
         fail(node, KV_FATAL_INTERNAL, "cannot watch for signals: %s", uv_strerror(error));
         return;
@@ -389,7 +389,7 @@ static void begin(struct kv_node *node)
 
 /* ---- the process ----------------------------------------------------------------------------- */
 
-/* Else a socket would get the number of a standard stream that was closed. */
+/* Otherwise a socket would get the number of a standard stream that is closed. */
 static void open_standard_streams(void)
 {
     int fd = 0;
@@ -401,7 +401,7 @@ static void open_standard_streams(void)
     }
 }
 
-/* One peer is one file: the soft limit of 1024 is not ours. */
+/* Every peer needs a file descriptor: the usual soft limit of 1024 is too low. */
 static void raise_file_limit(void)
 {
     struct rlimit limit;
@@ -475,7 +475,7 @@ static int finish(struct kv_node *node)
     kv_log_finish(&node->log);
     OPENSSL_cleanse(node->options.cookie, sizeof(node->options.cookie));
     if (is_resolving) {
-        _exit(status); /* a resolver that waits for the network would keep us from ending */
+        _exit(status); /* closing the loop would wait for a resolver that waits for the network */
     }
     return uv_loop_close(&node->loop) == 0 ? status : (int)KV_FATAL_INTERNAL;
 }
@@ -488,7 +488,7 @@ static int run(struct kv_node *node, bool options_ok, const struct kv_option_err
     }
     kv_log_init(&node->log, &node->loop);
     start(node, options_ok, wrong);
-    /* A resolver at work in its thread counts as alive: it is not waited for when we stop. */
+    /* A resolver that works in its thread keeps the loop alive. Stopping does not wait for it. */
     while (kv_turn_run(node) && !(node->net.stopping && node->is_resolving)) {
     }
     return finish(node);

@@ -27,7 +27,7 @@ static uint64_t buffers_of(const struct kv_connections *connections)
     return bytes;
 }
 
-/* A line each: a store adds its own. */
+/* One line for each kind of memory. A new store adds its own. */
 static void write_kinds(const struct kv_arena *arena, struct kv_memory_kind kinds[KV_MEMORY_KINDS])
 {
     struct kv_arena_stats stores;

@@ -1,30 +1,79 @@
 #include "base/alloc.h"
 
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
-/* A counter is no state that behaviour depends on: it exists so that tests can see leaks. */
-static size_t outstanding;
+#ifdef KV_CHECKED
 
-_Noreturn void kv_out_of_memory(size_t size)
+/* State of tests, in which threads may allocate. The program has no such state. */
+static _Atomic size_t outstanding;
+static size_t try_fails_in;
+static size_t alloc_fails_in;
+
+size_t kv_alloc_outstanding(void)
 {
-    (void)printf("fatal out_of_memory no memory for %zu bytes\n", size);
-    (void)fflush(stdout);
-    _Exit(KV_EXIT_OUT_OF_MEMORY);
+    return outstanding;
 }
 
-void *kv_try_realloc(void *pointer, size_t size)
+static size_t set(size_t *fails_in, size_t n)
 {
-    void *moved = realloc(pointer, size == 0 ? 1 : size);
+    size_t left = *fails_in;
+    *fails_in = n;
+    return left;
+}
+
+size_t kv_try_realloc_fail(size_t n)
+{
+    return set(&try_fails_in, n);
+}
+
+size_t kv_alloc_fail(size_t n)
+{
+    return set(&alloc_fails_in, n);
+}
+
+static bool fails_now(size_t *fails_in)
+{
+    return *fails_in > 0 && --*fails_in == 0;
+}
+
+#define IS_TRY_TO_FAIL()   fails_now(&try_fails_in)
+#define IS_ALLOC_TO_FAIL() fails_now(&alloc_fails_in)
+#define NOTE_TAKEN()       ((void)outstanding++)
+#define NOTE_FREED()       ((void)outstanding--)
+
+#else
+
+#define IS_TRY_TO_FAIL()   false
+#define IS_ALLOC_TO_FAIL() false
+#define NOTE_TAKEN()       ((void)0)
+#define NOTE_FREED()       ((void)0)
+
+#endif
+
+/* malloc(0) may return NULL, which would look like a failure. */
+static size_t at_least_one(size_t size)
+{
+    return size == 0 ? 1 : size;
+}
+
+static void *take(void *pointer, size_t size)
+{
+    void *moved = realloc(pointer, at_least_one(size));
     if (moved != NULL && pointer == NULL) {
-        outstanding++;
+        NOTE_TAKEN();
     }
     return moved;
 }
 
+void *kv_try_realloc(void *pointer, size_t size)
+{
+    return IS_TRY_TO_FAIL() ? NULL : take(pointer, size);
+}
+
 void *kv_realloc(void *pointer, size_t size)
 {
-    void *moved = kv_try_realloc(pointer, size);
+    void *moved = IS_ALLOC_TO_FAIL() ? NULL : take(pointer, size);
     if (moved == NULL) {
         kv_out_of_memory(size);
     }
@@ -38,23 +87,18 @@ void *kv_alloc(size_t size)
 
 void *kv_zalloc(size_t size)
 {
-    void *memory = calloc(1, size == 0 ? 1 : size);
+    void *memory = IS_ALLOC_TO_FAIL() ? NULL : calloc(1, at_least_one(size));
     if (memory == NULL) {
         kv_out_of_memory(size);
     }
-    outstanding++;
+    NOTE_TAKEN();
     return memory;
 }
 
 void kv_free(void *pointer)
 {
     if (pointer != NULL) {
-        outstanding--;
+        NOTE_FREED();
         free(pointer);
     }
-}
-
-size_t kv_alloc_outstanding(void)
-{
-    return outstanding;
 }

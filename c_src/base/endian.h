@@ -1,6 +1,6 @@
 /* Big-endian integers, the byte order of the distribution protocol and of external terms. */
-#ifndef KV_ENDIAN_H
-#define KV_ENDIAN_H
+#ifndef KV_BASE_ENDIAN_H
+#define KV_BASE_ENDIAN_H
 
 #include <stdint.h>
 

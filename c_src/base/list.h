@@ -1,6 +1,6 @@
 /* An intrusive doubly linked list: the link is a field of the thing that is listed. */
-#ifndef KV_LIST_H
-#define KV_LIST_H
+#ifndef KV_BASE_LIST_H
+#define KV_BASE_LIST_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * array of chains. Hashes are the caller's and should be keyed where a peer chooses the keys.
  *
  * find and insert are O(1) on average. Growing moves every node once, at powers of two. */
-#ifndef KV_MAP_H
-#define KV_MAP_H
+#ifndef KV_BASE_MAP_H
+#define KV_BASE_MAP_H
 
 #include <stdbool.h>
 #include <stddef.h>

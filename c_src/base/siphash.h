@@ -1,7 +1,7 @@
 /* SipHash-1-3: a keyed hash, so that a peer cannot choose keys that collide.
  * Jean-Philippe Aumasson and Daniel J. Bernstein, "SipHash: a fast short-input PRF", 2012. */
-#ifndef KV_SIPHASH_H
-#define KV_SIPHASH_H
+#ifndef KV_BASE_SIPHASH_H
+#define KV_BASE_SIPHASH_H
 
 #include <kv/bytes.h>
 

@@ -1,6 +1,6 @@
 /* SipHash-1-3 where it is used, for loops over many keys; everybody else calls kv_siphash(). */
-#ifndef KV_SIPHASH_INLINE_H
-#define KV_SIPHASH_INLINE_H
+#ifndef KV_BASE_SIPHASH_INLINE_H
+#define KV_BASE_SIPHASH_INLINE_H
 
 #include "base/siphash.h"
 

@@ -1,7 +1,7 @@
 /* Short runs of bytes, eight at a time: for names and atoms, where a call of memcmp() would cost
  * more than it does. The last eight may overlap those before. */
-#ifndef KV_WORD_H
-#define KV_WORD_H
+#ifndef KV_BASE_WORD_H
+#define KV_BASE_WORD_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +23,10 @@ static inline uint32_t kv_load32(const uint8_t *p)
     return word;
 }
 
+enum { KV_SAME_INLINE_MAX = 64 }; /* bytes; memcmp() is faster for more */
+
+/* Returns true if the bytes at a and b are equal. O(length), and O(1) if a == b. Neither pointer
+ * may be NULL unless length is 0. */
 static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
 {
     uint64_t differ = 0;
@@ -30,6 +34,9 @@ static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
         return true;
     }
     if (length >= 8) {
+        if (length > KV_SAME_INLINE_MAX) {
+            return memcmp(a, b, length) == 0;
+        }
         size_t last = length - 8;
         differ = kv_load64(a + last) ^ kv_load64(b + last);
         for (size_t i = 0; i < last; i += 8) {

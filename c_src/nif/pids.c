@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/endian.h"
-#include "base/same.h"
+#include "base/word.h"
 
 enum {
     PLACES = 1024,             /* a power of two */
@@ -206,7 +206,7 @@ static bool read_own(const struct kv_nif_arena *arena, struct kv_bytes term, uin
     const uint8_t *data = term.data;
     if (length > UINT8_MAX || term.length != 3 + length + 12 || data[0] != KV_TAG_NEW_PID ||
         data[1] != KV_TAG_SMALL_ATOM_UTF8 || data[2] != length ||
-        !kv_same_bytes(data + 3, arena->node, length) ||
+        !kv_same(data + 3, arena->node, length) ||
         kv_get32(data + 3 + length + 8) != arena->creation) {
         return false;
     }

@@ -1,6 +1,6 @@
 #include "store/index.h"
 
-#include "base/same.h"
+#include "base/word.h"
 #include "store/segments.h"
 #include "store/stripes.h"
 
@@ -88,7 +88,7 @@ struct kv_place kv_index_find(const struct kv_table *table, const struct kv_look
     while (next_candidate(&search, &place)) {
         kv_entry_read(kv_at(table->arena, kv_place_offset(place)), entry);
         if (entry->key.length == key.length && kv_entry_key_form(entry) == lookup->key.form &&
-            kv_same_bytes(entry->key.data, key.data, key.length)) {
+            kv_same(entry->key.data, key.data, key.length)) {
             return place;
         }
     }

@@ -1,6 +1,6 @@
 #include "store/reader.h"
 
-#include "base/same.h"
+#include "base/word.h"
 #include "store/tags.h"
 
 #include <kv/error.h>
@@ -237,7 +237,7 @@ static enum kv_read compare(const struct kv_mapped *mapped, uint64_t offset, str
     if (!within(mapped, start, head.key_length + head.value_length)) {
         return KV_READ_BROKEN;
     }
-    if (!kv_same_bytes(mapped->base + start, key.data, key.length)) {
+    if (!kv_same(mapped->base + start, key.data, key.length)) {
         return KV_READ_ABSENT;
     }
     value->bytes = kv_bytes(mapped->base + start + key.length, (size_t)head.value_length);

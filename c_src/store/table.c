@@ -1,8 +1,8 @@
 #include "store/table.h"
 
 #include "base/alloc.h"
-#include "base/same.h"
 #include "base/siphash_inline.h"
+#include "base/word.h"
 #include "store/account.h"
 #include "store/due.h"
 #include "store/evict.h"
@@ -239,7 +239,7 @@ static inline uint8_t *found_ahead(const struct kv_table *table, const struct kv
     *head = kv_entry_head(start);
     bool may_be =
         (*head & looked_at) == (lookup->key.form | (uint32_t)key.length << KV_HEAD_KEY_SHIFT);
-    return may_be && kv_same_bytes(start + KV_HEAD_SIZE, key.data, key.length) ? start : NULL;
+    return may_be && kv_same(start + KV_HEAD_SIZE, key.data, key.length) ? start : NULL;
 }
 
 /* Not inlined, so that the common case of kv_table_get_at() needs few registers. */

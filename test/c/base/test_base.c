@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/siphash.h"
+#include "base/word.h"
 
 #include <criterion/criterion.h>
 #include <kv/buffer.h>
@@ -393,4 +394,55 @@ Test(base, a_code_that_is_not_in_the_list_is_an_unknown_error)
     cr_expect_str_eq(kv_error_text(KV_ERROR_COUNT), "unknown error");
     cr_expect_str_eq(kv_error_text(-1), "unknown error");
     cr_expect_str_eq(kv_error_text(KV_OK), "no error");
+}
+
+/* ---- runs of bytes --------------------------------------------------------------------------- */
+
+enum { RUN_MAX = 100 }; /* longer than what is compared without memcmp() */
+
+Test(base, runs_of_bytes_are_the_same_when_no_byte_differs)
+{
+    uint8_t a[RUN_MAX];
+    uint8_t b[RUN_MAX];
+    for (size_t i = 0; i < RUN_MAX; i++) {
+        a[i] = b[i] = (uint8_t)(i * 7);
+    }
+    cr_expect(kv_same(NULL, NULL, 0));
+    for (size_t length = 0; length <= RUN_MAX; length++) {
+        cr_expect(kv_same(a, a, length));
+        cr_expect(kv_same(a, b, length), "%zu", length);
+        for (size_t at = 0; at < RUN_MAX; at++) {
+            b[at] ^= 0x10;
+            cr_expect_eq(kv_same(a, b, length), at >= length, "%zu of %zu", at, length);
+            b[at] ^= 0x10;
+        }
+    }
+}
+
+Test(base, a_copy_of_a_run_of_bytes_changes_nothing_beside_it)
+{
+    uint8_t from[RUN_MAX];
+    uint8_t to[RUN_MAX + 1];
+    for (size_t i = 0; i < RUN_MAX; i++) {
+        from[i] = (uint8_t)(i + 1);
+    }
+    for (size_t length = 0; length <= RUN_MAX; length++) {
+        memset(to, 0, sizeof to);
+        kv_copy(to, from, length);
+        cr_expect_eq(memcmp(to, from, length), 0, "%zu", length);
+        cr_expect_eq(to[length], 0, "%zu", length);
+    }
+}
+
+Test(base, a_text_is_ascii_when_no_byte_has_its_highest_bit)
+{
+    uint8_t text[RUN_MAX];
+    memset(text, 'a', sizeof text);
+    for (size_t length = 0; length <= RUN_MAX; length++) {
+        for (size_t at = 0; at < RUN_MAX; at++) {
+            text[at] = 0x80;
+            cr_expect_eq(kv_is_ascii(text, length), at >= length, "%zu of %zu", at, length);
+            text[at] = 'a';
+        }
+    }
 }

@@ -2,6 +2,7 @@
 #include <kv/error.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/endian.h"
 
 enum { SMALLEST_CAPACITY = 64 };
@@ -15,6 +16,7 @@ void kv_buffer_free(struct kv_buffer *buffer)
 static size_t grown(const struct kv_buffer *buffer, size_t more)
 {
     size_t wanted = buffer->length + more;
+    kv_assert(buffer->length <= buffer->capacity && wanted >= more);
     size_t capacity = buffer->capacity < SMALLEST_CAPACITY ? SMALLEST_CAPACITY : buffer->capacity;
     while (capacity < wanted) {
         capacity += capacity / 2;

@@ -2,6 +2,8 @@
 #ifndef KV_BASE_LIST_H
 #define KV_BASE_LIST_H
 
+#include "base/assert.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -31,6 +33,7 @@ static inline bool kv_list_is_empty(const struct kv_list *list)
 
 static inline void kv_list_append(struct kv_list *list, struct kv_list *link)
 {
+    kv_assert(list->previous->next == list);
     link->next = list;
     link->previous = list->previous;
     list->previous->next = link;
@@ -41,6 +44,7 @@ static inline void kv_list_append(struct kv_list *list, struct kv_list *link)
  * removing it again does no harm. */
 static inline void kv_list_remove(struct kv_list *link)
 {
+    kv_assert(link->previous->next == link && link->next->previous == link);
     link->previous->next = link->next;
     link->next->previous = link->previous;
     kv_list_init(link);

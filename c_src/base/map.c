@@ -1,6 +1,7 @@
 #include "base/map.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 /* Chains for each node, at least: a search for what is not there, as each new monitor is, finds
  * most chains empty and so waits for no memory but theirs. */
@@ -41,6 +42,7 @@ void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash)
         resize(map, map->chain_count == 0 ? SMALLEST_CHAIN_COUNT : map->chain_count * 2);
     }
     struct kv_map_node **chain = chain_of(map, hash);
+    kv_assert(*chain != node);
     node->hash = hash;
     node->next = *chain;
     *chain = node;
@@ -49,8 +51,10 @@ void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash)
 
 void kv_map_remove(struct kv_map *map, struct kv_map_node *node)
 {
+    kv_assert(map->count > 0);
     struct kv_map_node **link = chain_of(map, node->hash);
     while (*link != node) {
+        kv_assert(*link != NULL);
         link = &(*link)->next;
     }
     *link = node->next;

@@ -23,13 +23,12 @@ static inline uint32_t kv_load32(const uint8_t *p)
     return word;
 }
 
-enum { KV_SAME_INLINE_MAX = 64 }; /* bytes; memcmp() is faster for more */
+enum { KV_SAME_INLINE_MAX = 32 }; /* bytes; memcmp() compares more */
 
 /* Returns true if the bytes at a and b are equal. O(length), and O(1) if a == b. Neither pointer
  * may be NULL unless length is 0. */
 static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
 {
-    uint64_t differ = 0;
     if (a == b) {
         return true;
     }
@@ -38,9 +37,11 @@ static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
             return memcmp(a, b, length) == 0;
         }
         size_t last = length - 8;
-        differ = kv_load64(a + last) ^ kv_load64(b + last);
-        for (size_t i = 0; i < last; i += 8) {
-            differ |= kv_load64(a + i) ^ kv_load64(b + i);
+        uint64_t differ =
+            (kv_load64(a) ^ kv_load64(b)) | (kv_load64(a + last) ^ kv_load64(b + last));
+        if (length > 16) { /* the second word from either end */
+            differ |= (kv_load64(a + 8) ^ kv_load64(b + 8)) |
+                      (kv_load64(a + last - 8) ^ kv_load64(b + last - 8));
         }
         return differ == 0;
     }

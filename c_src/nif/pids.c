@@ -232,7 +232,10 @@ bool kv_nif_pid_again(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_
     uint32_t id;
     uint32_t serial;
     struct memory *memory = memory_of_thread(pids);
-    if (memory == NULL || !read_own(arena, value->bytes, &id, &serial)) {
+    kv_races_begin();
+    bool is_own = read_own(arena, value->bytes, &id, &serial);
+    kv_races_end();
+    if (memory == NULL || !is_own) {
         return false;
     }
     const struct minted *minted = minted_at(memory, id, serial);

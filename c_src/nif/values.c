@@ -26,7 +26,7 @@ static enum kv_nif_copy binary(ErlNifEnv *env, const struct kv_mapped_value *val
     if (copy == NULL) {
         return KV_NIF_LARGE;
     }
-    memcpy(copy, bytes.data, bytes.length);
+    kv_unsettled_copy(copy, bytes.data, bytes.length);
     account(env, bytes.length);
     return kv_mapped_holds(value) ? KV_NIF_COPIED : KV_NIF_CHANGED;
 }
@@ -103,7 +103,7 @@ static bool is_binary(const struct kv_mapped_value *value, struct kv_bytes *cont
     if (value->bytes.length < sizeof header) {
         return false;
     }
-    memcpy(header, value->bytes.data, sizeof header);
+    kv_unsettled_copy(header, value->bytes.data, sizeof header);
     *contents = kv_bytes(value->bytes.data + sizeof header, value->bytes.length - sizeof header);
     return kv_mapped_holds(value) && header[0] == KV_TAG_BINARY &&
            kv_get32(header + 1) == contents->length;
@@ -130,7 +130,7 @@ static enum kv_nif_copy external(struct kv_nif_pids *pids, ErlNifEnv *env,
         return KV_NIF_LARGE;
     }
     copy[0] = KV_TERM_VERSION;
-    memcpy(copy + 1, value->bytes.data, value->bytes.length);
+    kv_unsettled_copy(copy + 1, value->bytes.data, value->bytes.length);
     enum kv_nif_copy result = kv_mapped_holds(value)
                                   ? decode(pids, env, arena, kv_bytes(copy, length), term)
                                   : KV_NIF_CHANGED;

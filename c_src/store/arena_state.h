@@ -6,6 +6,7 @@
 #include "base/siphash.h"
 #include "store/layout.h"
 #include "store/memory.h"
+#include "store/seqlock.h"
 
 #include <kv/table.h>
 
@@ -57,10 +58,6 @@ struct kv_arena {
     uint64_t fail_in;
     uint64_t effort;
 };
-
-/* Stores to memory that other processes read meanwhile. */
-#define KV_STORE_RELAXED(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELAXED)
-#define KV_STORE_RELEASE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
 
 static inline void *kv_at(const struct kv_arena *arena, uint64_t offset)
 {

@@ -1,5 +1,7 @@
 #include "store/entry.h"
 
+#include "store/seqlock.h"
+
 #include <string.h>
 
 static inline unsigned length_size(uint64_t length)
@@ -47,6 +49,7 @@ static inline uint8_t *write_bytes(uint8_t *at, struct kv_bytes bytes)
 
 void kv_entry_write(uint8_t *at, const struct kv_entry *entry, uint32_t use)
 {
+    kv_races_begin();
     *at++ = entry->flags;
     at = write_length(at, entry->key.length);
     at = write_length(at, entry->value.length);
@@ -58,12 +61,14 @@ void kv_entry_write(uint8_t *at, const struct kv_entry *entry, uint32_t use)
     }
     at = write_bytes(at, entry->key);
     (void)write_bytes(at, entry->value);
+    kv_races_end();
 }
 
 void kv_entry_write_value(uint8_t *start, const struct kv_entry *old, const struct kv_entry *entry,
                           uint32_t use)
 {
     uint8_t *at = start + (old->key.data - start);
+    kv_races_begin();
     if ((entry->flags & KV_ENTRY_HAS_USE) != 0) {
         at -= KV_ENTRY_USE_SIZE;
         (void)write_number(at, use, KV_ENTRY_USE_SIZE);
@@ -73,6 +78,7 @@ void kv_entry_write_value(uint8_t *start, const struct kv_entry *old, const stru
         (void)write_number(at, entry->expiry, KV_ENTRY_EXPIRY_SIZE);
     }
     (void)write_bytes(start + (old->value.data - start), entry->value);
+    kv_races_end();
 }
 
 static uint64_t read_length(const uint8_t **at)

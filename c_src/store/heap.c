@@ -136,7 +136,9 @@ static enum moved move_entry(struct kv_table *table, uint64_t offset, uint64_t *
     if (to == 0) {
         return NO_ROOM;
     }
+    kv_races_begin();
     memcpy(kv_at(arena, to), kv_at(arena, offset), entry.size);
+    kv_races_end();
     kv_index_replace(table, hash, place, to);
     return MOVED;
 }

@@ -234,7 +234,7 @@ void kv_index_remove(struct kv_table *table, uint64_t hash, struct kv_place plac
         KV_STORE_RELAXED(segment.groups[at].passed, (uint16_t)(segment.groups[at].passed - 1));
     }
     KV_STORE_RELAXED(place.group->tags[place.entry], 0);
-    segment.groups->own--;
+    KV_STORE_RELAXED(segment.groups->own, (uint16_t)(segment.groups->own - 1));
     kv_stripes_unlock(table, first, last);
     kv_segment_shrink(table, &segment, hash);
 }

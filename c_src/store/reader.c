@@ -1,6 +1,5 @@
 #include "store/reader.h"
 
-#include "base/word.h"
 #include "store/tags.h"
 
 #include <kv/error.h>
@@ -21,12 +20,12 @@ enum { GROUP_WORDS = sizeof(struct kv_group) / sizeof(uint64_t) };
 
 static uint32_t load32(const uint32_t *word)
 {
-    return __atomic_load_n(word, __ATOMIC_RELAXED);
+    return __atomic_load_n(word, KV_RELAXED);
 }
 
 static uint64_t load64(const uint64_t *word)
 {
-    return __atomic_load_n(word, __ATOMIC_RELAXED);
+    return __atomic_load_n(word, KV_RELAXED);
 }
 
 static uint64_t little_endian(uint64_t word)
@@ -113,7 +112,7 @@ static const struct kv_table_slot *slot_at(const struct kv_mapped *mapped, uint3
 
 static bool is_there(const struct kv_mapped_table *table)
 {
-    return __atomic_load_n(&table->slot->generation, __ATOMIC_ACQUIRE) == table->generation;
+    return __atomic_load_n(&table->slot->generation, KV_ACQUIRE) == table->generation;
 }
 
 enum kv_read kv_mapped_table_at(const struct kv_mapped *mapped, uint32_t slot, uint32_t generation,
@@ -188,7 +187,7 @@ static bool read_long_head(const struct kv_mapped *mapped, uint64_t offset, uint
     uint64_t loaded[HEADER_WORDS] = {first};
     for (unsigned i = 1; i < HEADER_WORDS; i++) {
         if (within(mapped, offset, (i + 1) * sizeof(uint64_t))) {
-            loaded[i] = load64(words_at(mapped, offset) + i);
+            loaded[i] = kv_unsettled_word(words_at(mapped, offset) + i);
         }
     }
     memcpy(cursor.bytes, loaded, sizeof loaded);
@@ -211,7 +210,7 @@ static bool read_head(const struct kv_mapped *mapped, uint64_t offset, struct he
 {
     const uint64_t is_long =
         (uint64_t)LENGTH_MORE << 16 | LENGTH_MORE << 8 | KV_ENTRY_EXPIRES | KV_ENTRY_HAS_USE;
-    uint64_t first = load64(words_at(mapped, offset));
+    uint64_t first = kv_unsettled_word(words_at(mapped, offset));
     uint64_t ordered = little_endian(first);
     *head = (struct head){
         .flags = (uint8_t)ordered,
@@ -237,7 +236,7 @@ static enum kv_read compare(const struct kv_mapped *mapped, uint64_t offset, str
     if (!within(mapped, start, head.key_length + head.value_length)) {
         return KV_READ_BROKEN;
     }
-    if (!kv_same(mapped->base + start, key.data, key.length)) {
+    if (!kv_unsettled_same(mapped->base + start, key.data, key.length)) {
         return KV_READ_ABSENT;
     }
     value->bytes = kv_bytes(mapped->base + start + key.length, (size_t)head.value_length);
@@ -319,7 +318,7 @@ static enum kv_read search(const struct kv_mapped *mapped, uint64_t link, struct
 
 bool kv_mapped_holds(const struct kv_mapped_value *value)
 {
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    kv_fence_acquire(&value->table.slot->stripes[value->stripe]);
     return load32(&value->table.slot->stripes[value->stripe]) == value->counter &&
            load32(&value->table.slot->generation) == value->table.generation;
 }
@@ -336,7 +335,7 @@ enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapp
         if (result != KV_READ_FOUND) {
             return result;
         }
-        value->counter = __atomic_load_n(stripe, __ATOMIC_ACQUIRE);
+        value->counter = __atomic_load_n(stripe, KV_ACQUIRE);
         if (value->counter % 2 == 0) {
             result = search(mapped, load64(&table->slot->root), key, form, hash, value);
             if (result == KV_READ_FOUND || kv_mapped_holds(value)) {
@@ -368,7 +367,7 @@ static enum kv_read find_in_directory(const struct kv_mapped *mapped,
         }
         bool fits = value.bytes.length == DIRECTORY_ITEM;
         if (fits) {
-            memcpy(place, value.bytes.data, DIRECTORY_ITEM);
+            kv_unsettled_copy(place, value.bytes.data, DIRECTORY_ITEM);
         }
         if (kv_mapped_holds(&value)) {
             return fits ? KV_READ_FOUND : KV_READ_BROKEN;
@@ -400,10 +399,10 @@ enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_map
 {
     enum kv_read result = begin(mapped, table);
     if (result == KV_READ_FOUND) {
-        *next_expiry = __atomic_load_n(&table->slot->next_expiry, __ATOMIC_ACQUIRE);
-        *count = __atomic_load_n(&table->slot->count, __ATOMIC_ACQUIRE);
+        *next_expiry = __atomic_load_n(&table->slot->next_expiry, KV_ACQUIRE);
+        *count = __atomic_load_n(&table->slot->count, KV_ACQUIRE);
         bool same = load64(&table->slot->next_expiry) == *next_expiry;
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        kv_fence_acquire(&table->slot->generation);
         result = !is_there(table) ? KV_READ_GONE : same ? KV_READ_FOUND : KV_READ_DISTURBED;
     }
     return result;
@@ -412,11 +411,11 @@ enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_map
 enum kv_read kv_mapped_counters(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                                 struct kv_mapped_counters *counters)
 {
-    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* of what was read before, for the second time */
+    kv_fence_acquire(&table->slot->generation); /* of what was read before, for the second time */
     enum kv_read result = begin(mapped, table);
     counters->generation = table->generation;
     for (unsigned i = 0; i < KV_STRIPES && result == KV_READ_FOUND; i++) {
-        counters->stripes[i] = __atomic_load_n(&table->slot->stripes[i], __ATOMIC_ACQUIRE);
+        counters->stripes[i] = __atomic_load_n(&table->slot->stripes[i], KV_ACQUIRE);
         if (counters->stripes[i] % 2 == 1) {
             result = KV_READ_DISTURBED;
         }

@@ -8,6 +8,7 @@
 
 #include "base/siphash.h"
 #include "store/layout.h"
+#include "store/seqlock.h"
 
 #include <kv/bytes.h>
 
@@ -41,7 +42,7 @@ struct kv_mapped_table {
 
 /* Where a value lies, and how to tell that it still does. */
 struct kv_mapped_value {
-    struct kv_bytes bytes; /* in the mapping: copy them, then call kv_mapped_holds() */
+    struct kv_bytes bytes; /* in the mapping: kv_unsettled_copy(), then kv_mapped_holds() */
     unsigned form;
     uint64_t expires;  /* CLOCK_MONOTONIC in milliseconds from which it is absent; 0: never */
     uint32_t last_use; /* if has_use */

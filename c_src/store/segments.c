@@ -27,7 +27,7 @@ void kv_segment_place(struct kv_group *groups, unsigned groups_log2, uint64_t ha
     unsigned entry = (unsigned)__builtin_ctz(free);
     kv_group_refer(group, entry, offset);
     KV_STORE_RELAXED(group->tags[entry], kv_hash_tag(hash));
-    groups->own++;
+    KV_STORE_RELAXED(groups->own, (uint16_t)(groups->own + 1));
 }
 
 static uint64_t segment_size(unsigned groups_log2)
@@ -53,7 +53,10 @@ static void *take(struct kv_table *table, uint64_t size)
         return NULL;
     }
     count_index(table, (int64_t)size);
-    return memset(kv_at(table->arena, offset), 0, size);
+    kv_races_begin();
+    void *fresh = memset(kv_at(table->arena, offset), 0, size);
+    kv_races_end();
+    return fresh;
 }
 
 static void give(struct kv_table *table, void *at, uint64_t size)
@@ -391,6 +394,8 @@ bool kv_segments_free_step(struct kv_arena *arena, uint64_t *root)
         return false;
     }
     free_below(arena, *link);
-    memset(link, 0, span * sizeof *link);
+    for (unsigned i = 0; i < span; i++) { /* a late reader may still look here */
+        KV_STORE_RELAXED(link[i], 0);
+    }
     return *root != 0;
 }

@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test test-observer screenshots prop demo lint format options asan fuzz bench docs clean
+.PHONY: help build run test test-observer screenshots prop demo lint format options asan tsan coverage fuzz bench docs install clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -63,6 +63,14 @@ asan: ## the C tests under the address and undefined behaviour sanitizers
 	@scripts/install test
 	@$(MAKE) -C c_src asan
 
+tsan: ## what threads share, under the thread sanitizer
+	@scripts/install test
+	@$(MAKE) -C c_src tsan
+
+coverage: ## percent of each C room's lines that the C tests run
+	@scripts/install test
+	@$(MAKE) -C c_src coverage
+
 options: ## writes the table of options into its documents
 	@scripts/install run
 	@mix compile </dev/null
@@ -80,6 +88,9 @@ docs: ## checks the documents, runs their examples, and writes them and the refe
 	@scripts/install docs
 	@mix compile </dev/null
 	@scripts/docs html
+
+install: ## installs the program, libkv.a and its headers under DESTDIR and PREFIX
+	@$(MAKE) -C c_src install
 
 clean: ## removes everything that was built
 	@rm -rf _build

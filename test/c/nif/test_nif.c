@@ -1,0 +1,404 @@
+/* The library for local reads over a stub of the VM: its functions refuse what is no argument, read
+ * what a writer put, and say why where they do not. */
+#include "base/alloc.h"
+#include "host/shared_memory.h"
+#include "nif/enif_stub.h"
+#include "nif/nif.h"
+#include "store/arena.h"
+#include "store/table.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <kv/error.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { OWNER = 100, BUCKET = 5, REGISTRY = 6, CREATION = 3 };
+
+#define ARENA_SIZE (UINT64_C(4) << 20)
+static const char node_name[] = "kv@host";
+
+static struct kv_mapping mapping;
+static struct kv_arena_options options = {.hash_key = {1, 2}, .id = "nif"};
+static struct kv_arena *arena;
+static struct kv_table *table;
+static struct kv_table *names;
+static void *library;
+static ErlNifEnv *env;
+static size_t outstanding;
+
+static void setup(void)
+{
+    outstanding = kv_alloc_outstanding();
+    cr_assert(kv_mapping_open(&mapping, ARENA_SIZE));
+    cr_assert_geq(mapping.fd, 0);
+    struct kv_arena_memory memory = {.base = mapping.base, .reserve = mapping.size};
+    arena = kv_arena_new(&memory, &options);
+    table = kv_table_new(arena, NULL);
+    names = kv_table_new(arena, NULL);
+    cr_assert_eq(kv_arena_publish(arena, BUCKET, 1, KV_PUBLISHED_VALUES, table), KV_OK);
+    cr_assert_eq(kv_arena_publish(arena, REGISTRY, 0, KV_PUBLISHED_NAMES, names), KV_OK);
+    library = stub_load();
+    cr_assert_not_null(library);
+    env = stub_env(library, OWNER);
+}
+
+static void teardown(void)
+{
+    enif_free_env(env);
+    cr_expect_eq(stub_resources(), 0);
+    stub_unload(library);
+    kv_table_free(names);
+    kv_table_free(table);
+    kv_arena_free(arena);
+    kv_mapping_close(&mapping);
+    cr_expect_eq(kv_alloc_outstanding(), outstanding);
+}
+
+TestSuite(nif, .init = setup, .fini = teardown, .timeout = 10);
+
+/* ---- what calls are made of ------------------------------------------------------------------ */
+
+static ERL_NIF_TERM text(const char *characters)
+{
+    return stub_binary(env, kv_bytes_text(characters));
+}
+
+static ERL_NIF_TERM atom(const char *characters)
+{
+    return enif_make_atom(env, characters);
+}
+
+static ERL_NIF_TERM bucket(void)
+{
+    return stub_pid(env, node_name, BUCKET, 1, CREATION);
+}
+
+static ERL_NIF_TERM place_of(int fd, const uint8_t *id, uint64_t size)
+{
+    return stub_tuple(
+        env, 4, enif_make_uint(env, (unsigned)getpid()), enif_make_uint(env, (unsigned)fd),
+        stub_binary(env, kv_bytes(id, KV_ARENA_ID_SIZE)), enif_make_uint64(env, size));
+}
+
+static ERL_NIF_TERM open_place(ERL_NIF_TERM place)
+{
+    return stub_call(env, "open_arena", 4, place, text(node_name), enif_make_uint(env, CREATION),
+                     atom("same"));
+}
+
+static ERL_NIF_TERM open_arena(void)
+{
+    int arity;
+    const ERL_NIF_TERM *parts;
+    ERL_NIF_TERM result = open_place(place_of(mapping.fd, options.id, mapping.size));
+    cr_assert(enif_get_tuple(env, result, &arity, &parts));
+    cr_assert_eq(arity, 2);
+    cr_assert(stub_is_atom(parts[0], "ok"));
+    return parts[1];
+}
+
+static void put(struct kv_table *where, const char *key, struct kv_bytes value, uint8_t form)
+{
+    cr_assert_eq(kv_table_put(where, (struct kv_item){kv_bytes_text(key), 1},
+                              (struct kv_item){value, form}, KV_NEVER),
+                 KV_OK);
+}
+
+static ERL_NIF_TERM fetch(ERL_NIF_TERM from, ERL_NIF_TERM key)
+{
+    return stub_call(env, "fetch", 3, from, bucket(), key);
+}
+
+/* {ok, Value}: the external form of Value. */
+static struct kv_bytes value_of(ERL_NIF_TERM result)
+{
+    int arity;
+    const ERL_NIF_TERM *parts;
+    cr_assert(enif_get_tuple(env, result, &arity, &parts));
+    cr_assert(stub_is_atom(parts[0], "ok"));
+    return stub_external(parts[1]);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+Test(nif, what_is_no_place_of_an_arena_is_no_argument)
+{
+    ERL_NIF_TERM place = place_of(mapping.fd, options.id, mapping.size);
+    ERL_NIF_TERM creation = enif_make_uint(env, CREATION);
+    ERL_NIF_TERM short_id = stub_tuple(env, 4, enif_make_uint(env, 1), enif_make_uint(env, 1),
+                                       text("short"), enif_make_uint(env, 1));
+    cr_expect(stub_is_atom(open_place(atom("place")), "badarg"));
+    cr_expect(stub_is_atom(open_place(stub_tuple(env, 1, atom("place"))), "badarg"));
+    cr_expect(stub_is_atom(open_place(short_id), "badarg"));
+    cr_expect(stub_is_atom(
+        stub_call(env, "open_arena", 4, place, atom("node"), creation, atom("same")), "badarg"));
+    cr_expect(stub_is_atom(
+        stub_call(env, "open_arena", 4, place, text(node_name), atom("creation"), atom("same")),
+        "badarg"));
+}
+
+Test(nif, a_place_without_an_arena_is_refused_with_the_reason)
+{
+    static const uint8_t another[KV_ARENA_ID_SIZE] = "another";
+    int pipes[2];
+    int plain = memfd_create("plain", MFD_CLOEXEC);
+    cr_assert_eq(pipe(pipes), 0);
+    cr_assert_eq(ftruncate(plain, (off_t)mapping.size), 0);
+    cr_expect(
+        stub_is_error(env, open_place(place_of(9999, options.id, mapping.size)), "no_access"));
+    cr_expect(
+        stub_is_error(env, open_place(place_of(pipes[0], options.id, mapping.size)), "not_memory"));
+    cr_expect(
+        stub_is_error(env, open_place(place_of(plain, options.id, mapping.size)), "not_sealed"));
+    cr_expect(stub_is_error(env, open_place(place_of(mapping.fd, options.id, mapping.size + 1)),
+                            "another_size"));
+    cr_expect(stub_is_error(env, open_place(place_of(mapping.fd, another, mapping.size)),
+                            "another_arena"));
+    (void)close(plain);
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+}
+
+Test(nif, an_arena_is_opened_only_for_a_process_that_lives)
+{
+    ErlNifEnv *of_process = env;
+    env = stub_env(library, 0);
+    cr_expect(
+        stub_is_error(env, open_place(place_of(mapping.fd, options.id, mapping.size)), "no_owner"));
+    enif_free_env(env);
+    stub_process_ends(OWNER + 1);
+    env = stub_env(library, OWNER + 1);
+    cr_expect(
+        stub_is_error(env, open_place(place_of(mapping.fd, options.id, mapping.size)), "no_owner"));
+    enif_free_env(env);
+    env = of_process;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+Test(nif, a_value_is_read_as_it_was_put)
+{
+    ERL_NIF_TERM from = open_arena();
+    put(table, "binary", kv_bytes_text("value"), 1);
+    put(table, "number", kv_bytes("\x61\x07", 2), 0);
+    cr_expect(kv_bytes_equal(value_of(fetch(from, text("binary"))), stub_external(text("value"))));
+    cr_expect(kv_bytes_equal(value_of(fetch(from, text("number"))), kv_bytes("\x61\x07", 2)));
+    cr_expect(stub_is_atom(fetch(from, text("absent")), "error"));
+    cr_expect(stub_is_atom(stub_call(env, "has_key", 3, from, bucket(), text("binary")), "true"));
+    cr_expect(stub_is_atom(stub_call(env, "has_key", 3, from, bucket(), text("absent")), "false"));
+    ERL_NIF_TERM size = stub_call(env, "size", 2, from, bucket());
+    cr_expect(kv_bytes_equal(stub_external(size), kv_bytes("\x61\x02", 2)));
+}
+
+Test(nif, a_value_of_any_size_is_read_or_left_to_the_owner)
+{
+    static uint8_t bytes[KV_NIF_BINARY_MAX + 1];
+    ERL_NIF_TERM from = open_arena();
+    put(table, "most", kv_bytes(bytes, KV_NIF_BINARY_MAX), 1);
+    put(table, "more", kv_bytes(bytes, KV_NIF_BINARY_MAX + 1), 1);
+    cr_expect_eq(value_of(fetch(from, text("most"))).length, 5 + (size_t)KV_NIF_BINARY_MAX);
+    cr_expect(stub_is_atom(fetch(from, text("more")), "large"));
+}
+
+Test(nif, what_this_vm_cannot_make_is_left_to_the_owner)
+{
+    ERL_NIF_TERM from = open_arena();
+    put(table, "atom", stub_external(atom(STUB_UNHEARD_OF)), 0);
+    put(table, "no term", kv_bytes("\xff\xff", 2), 0);
+    put(table, "cut off", kv_bytes("\x6d\x00\x00\x00\x09v", 6), 0);
+    cr_expect(stub_is_atom(fetch(from, text("atom")), "unknown"));
+    cr_expect(stub_is_atom(fetch(from, text("no term")), "unknown"));
+    cr_expect(stub_is_atom(fetch(from, text("cut off")), "unknown"));
+}
+
+Test(nif, a_process_without_a_table_is_gone)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM other = stub_pid(env, node_name, BUCKET, 2, CREATION);
+    ERL_NIF_TERM older = stub_pid(env, node_name, BUCKET, 1, CREATION - 1);
+    ERL_NIF_TERM elsewhere = stub_pid(env, "kv@elsewhere", BUCKET, 1, CREATION);
+    const ERL_NIF_TERM pids[] = {other, older, elsewhere, atom("pid"), text("pid")};
+    for (size_t i = 0; i < sizeof pids / sizeof pids[0]; i++) {
+        cr_expect(stub_is_atom(stub_call(env, "fetch", 3, from, pids[i], text("key")), "gone"),
+                  "%zu", i);
+        cr_expect(stub_is_atom(stub_call(env, "size", 2, from, pids[i]), "gone"), "%zu", i);
+        cr_expect(stub_is_atom(stub_call(env, "counters", 2, from, pids[i]), "gone"), "%zu", i);
+    }
+}
+
+Test(nif, a_table_that_was_met_before_is_gone_once_it_ends)
+{
+    ERL_NIF_TERM from = open_arena();
+    put(table, "key", kv_bytes_text("value"), 1);
+    (void)value_of(fetch(from, text("key")));
+    (void)value_of(fetch(from, text("key")));
+    kv_table_free(table);
+    cr_expect(stub_is_atom(fetch(from, text("key")), "gone"));
+    table = NULL;
+}
+
+Test(nif, the_counters_of_a_table_change_when_it_does)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM first = stub_call(env, "counters", 2, from, bucket());
+    ERL_NIF_TERM second = stub_call(env, "counters", 2, from, bucket());
+    put(table, "key", kv_bytes_text("value"), 1);
+    ERL_NIF_TERM third = stub_call(env, "counters", 2, from, bucket());
+    cr_expect(enif_is_identical(first, second));
+    cr_expect_not(enif_is_identical(second, third));
+}
+
+Test(nif, a_name_is_looked_up_in_a_registry_only)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM registry = stub_pid(env, node_name, REGISTRY, 0, CREATION);
+    ERL_NIF_TERM named = stub_pid(env, node_name, 9, 9, CREATION);
+    put(names, "name", stub_external(named), 0);
+    for (unsigned i = 0; i < 3; i++) { /* decoded, and then remembered */
+        ERL_NIF_TERM result = stub_call(env, "lookup", 3, from, registry, text("name"));
+        cr_expect(kv_bytes_equal(value_of(result), stub_external(named)));
+    }
+    cr_expect(stub_is_atom(stub_call(env, "lookup", 3, from, registry, text("absent")), "error"));
+    cr_expect(stub_is_atom(stub_call(env, "lookup", 3, from, bucket(), text("name")), "gone"));
+    cr_expect(stub_is_atom(stub_call(env, "fetch", 3, from, registry, text("name")), "gone"));
+}
+
+Test(nif, a_thread_forgets_pids_when_it_has_met_too_many)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM registry = stub_pid(env, node_name, REGISTRY, 0, CREATION);
+    for (unsigned i = 0; i < 3000; i++) {
+        ERL_NIF_TERM named = stub_pid(env, node_name, i, 0, CREATION);
+        put(names, "name", stub_external(named), 0);
+        ERL_NIF_TERM result = stub_call(env, "lookup", 3, from, registry, text("name"));
+        cr_assert(kv_bytes_equal(value_of(result), stub_external(named)), "%u", i);
+    }
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+static void assert_closed(ERL_NIF_TERM from)
+{
+    cr_expect(stub_is_atom(fetch(from, text("key")), "closed"));
+    cr_expect(stub_is_atom(stub_call(env, "has_key", 3, from, bucket(), text("key")), "closed"));
+    cr_expect(stub_is_atom(stub_call(env, "lookup", 3, from, bucket(), text("key")), "closed"));
+    cr_expect(stub_is_atom(stub_call(env, "size", 2, from, bucket()), "closed"));
+    cr_expect(stub_is_atom(stub_call(env, "counters", 2, from, bucket()), "closed"));
+}
+
+Test(nif, nothing_is_read_from_an_arena_that_was_closed)
+{
+    ERL_NIF_TERM from = open_arena();
+    cr_expect(stub_is_atom(stub_call(env, "close_arena", 1, from), "ok"));
+    assert_closed(from);
+    cr_expect(stub_is_atom(stub_call(env, "close_arena", 1, from), "ok"),
+              "closing again is no error");
+}
+
+Test(nif, an_arena_is_closed_when_the_process_that_opened_it_ends)
+{
+    ERL_NIF_TERM from = open_arena();
+    stub_process_ends(OWNER);
+    assert_closed(from);
+}
+
+Test(nif, what_is_no_arena_reads_as_closed_and_cannot_be_closed)
+{
+    assert_closed(atom("arena"));
+    cr_expect(stub_is_atom(stub_call(env, "close_arena", 1, atom("arena")), "badarg"));
+}
+
+Test(nif, an_arena_is_unmapped_when_nobody_has_it)
+{
+    ErlNifEnv *other = stub_env(library, OWNER);
+    ERL_NIF_TERM copy = enif_make_copy(other, open_arena());
+    enif_clear_env(env);
+    cr_expect_eq(stub_resources(), 1);
+    put(table, "key", kv_bytes_text("value"), 1);
+    (void)value_of(stub_call(other, "fetch", 3, copy,
+                             stub_pid(other, node_name, BUCKET, 1, CREATION),
+                             stub_binary(other, kv_bytes_text("key"))));
+    enif_free_env(other);
+    cr_expect_eq(stub_resources(), 0);
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* Both ways, where the fast one has an answer. */
+static void assert_key(ERL_NIF_TERM key, const char *bytes, size_t length)
+{
+    const char *ways[] = {"direct", "generic"};
+    for (size_t i = 0; i < 2; i++) {
+        int arity;
+        const ERL_NIF_TERM *parts;
+        ErlNifBinary found;
+        ERL_NIF_TERM result = stub_call(env, "key", 3, key, atom("same"), atom(ways[i]));
+        cr_assert(enif_get_tuple(env, result, &arity, &parts), "%s", ways[i]);
+        cr_assert(enif_inspect_binary(env, parts[1], &found));
+        cr_expect(kv_bytes_equal(kv_bytes(found.data, found.size), kv_bytes(bytes, length)), "%s",
+                  ways[i]);
+    }
+}
+
+Test(nif, a_key_has_its_canonical_bytes_by_either_way)
+{
+    ERL_NIF_TERM nil = enif_make_list(env, 0);
+    ERL_NIF_TERM one = enif_make_int(env, 1);
+    assert_key(text("key"), "key", 3);
+    assert_key(one, "\x61\x01", 2);
+    assert_key(enif_make_int(env, -2), "\x62\xff\xff\xff\xfe", 5);
+    assert_key(enif_make_uint64(env, UINT64_C(1) << 32), "\x6e\x05\x00\x00\x00\x00\x00\x01", 8);
+    assert_key(enif_make_double(env, -0.0), "\x46\0\0\0\0\0\0\0\0", 9);
+    assert_key(atom("a"),
+               "\x77\x01"
+               "a",
+               3);
+    assert_key(nil, "\x6a", 1);
+    assert_key(stub_cons(env, one, nil), "\x6b\x00\x01\x01", 4);
+    assert_key(stub_cons(env, atom("a"), stub_cons(env, one, nil)),
+               "\x6c\x00\x00\x00\x02\x77\x01"
+               "a\x61\x01\x6a",
+               11);
+    assert_key(stub_cons(env, one, one), "\x6c\x00\x00\x00\x01\x61\x01\x61\x01", 9);
+    assert_key(stub_tuple(env, 2, one, text("b")),
+               "\x68\x02\x61\x01\x6d\x00\x00\x00\x01"
+               "b",
+               10);
+}
+
+Test(nif, a_key_that_is_too_large_or_deep_or_has_a_fun_is_left_to_the_owner)
+{
+    static uint8_t bytes[KV_NIF_KEY_MAX + 1];
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM deep = atom("deep");
+    for (unsigned i = 0; i <= KV_NIF_DEPTH_MAX; i++) {
+        deep = stub_tuple(env, 1, deep);
+    }
+    cr_expect(
+        stub_is_atom(fetch(from, stub_binary(env, kv_bytes(bytes, KV_NIF_KEY_MAX))), "error"));
+    cr_expect(stub_is_atom(fetch(from, stub_binary(env, kv_bytes(bytes, sizeof bytes))), "large"));
+    cr_expect(stub_is_atom(fetch(from, deep), "large"));
+    cr_expect(stub_is_atom(fetch(from, stub_fun(env)), "large"));
+    cr_expect(stub_is_atom(fetch(from, stub_tuple(env, 1, stub_fun(env))), "large"));
+    cr_expect(stub_is_atom(fetch(from, stub_map(env, atom("fun"), stub_fun(env))), "large"));
+    cr_expect(stub_is_atom(fetch(from, stub_map(env, atom("a"), atom("b"))), "error"));
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+Test(nif, an_arena_that_one_load_of_the_library_opened_is_read_by_another)
+{
+    ERL_NIF_TERM from = open_arena();
+    put(table, "key", kv_bytes_text("value"), 1);
+    (void)value_of(fetch(from, text("key")));
+    void *newer = stub_load();
+    ErlNifEnv *other = stub_env(newer, OWNER);
+    ERL_NIF_TERM result = stub_call(other, "fetch", 3, enif_make_copy(other, from),
+                                    stub_pid(other, node_name, BUCKET, 1, CREATION),
+                                    stub_binary(other, kv_bytes_text("key")));
+    (void)value_of(result);
+    enif_free_env(other);
+    stub_unload(newer);
+    (void)value_of(fetch(from, text("key")));
+}

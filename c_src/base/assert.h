@@ -25,7 +25,7 @@ __attribute__((cold)) _Noreturn static inline void kv_assert_failed(const char *
 
 #else
 
-#define kv_assert(condition) ((void)sizeof((condition) ? 1 : 0))
+#define kv_assert(condition) ((void)(0 && (condition)))
 
 #endif
 

@@ -1,4 +1,5 @@
-/* Big-endian integers, the byte order of the distribution protocol and of external terms. */
+/* Big-endian integers at any address: the byte order of the distribution protocol and of external
+ * terms. */
 #ifndef KV_BASE_ENDIAN_H
 #define KV_BASE_ENDIAN_H
 

@@ -1,4 +1,5 @@
-/* An intrusive doubly linked list: the link is a field of the thing that is listed. */
+/* An intrusive doubly linked list: each element has the link as a field. A list is circular and
+ * begins with a link of its own. */
 #ifndef KV_BASE_LIST_H
 #define KV_BASE_LIST_H
 
@@ -12,10 +13,10 @@ struct kv_list {
     struct kv_list *previous;
 };
 
-/* The struct of `type` whose field `field` is the link `link`. */
+/* Returns the struct of `type` whose field `field` is the link `link`. */
 #define KV_LIST_OF(link, type, field) ((type *)(void *)((char *)(link)-offsetof(type, field)))
 
-/* Goes over the links of a list; the present one may be removed in the body. */
+/* Iterates over the links of a list. The body may remove the current link, and no other. */
 #define KV_LIST_FOREACH(link, list)                                                                \
     for (struct kv_list *link = (list)->next, *link##_next = link->next; link != (list);           \
          link = link##_next, link##_next = link->next)
@@ -31,6 +32,7 @@ static inline bool kv_list_is_empty(const struct kv_list *list)
     return list->next == list;
 }
 
+/* Appends a link, which must not be in a list, at the end. */
 static inline void kv_list_append(struct kv_list *list, struct kv_list *link)
 {
     kv_assert(list->previous->next == list);
@@ -40,8 +42,8 @@ static inline void kv_list_append(struct kv_list *list, struct kv_list *link)
     list->previous = link;
 }
 
-/* Takes a link out of whatever list it is in; it is a list of its own (empty) afterwards, so that
- * removing it again does no harm. */
+/* Removes a link from its list. The link is then an empty list of its own, so that removing it
+ * again is harmless. */
 static inline void kv_list_remove(struct kv_list *link)
 {
     kv_assert(link->previous->next == link && link->next->previous == link);

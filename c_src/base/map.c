@@ -3,8 +3,8 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-/* Chains for each node, at least: a search for what is not there, as each new monitor is, finds
- * most chains empty and so waits for no memory but theirs. */
+/* ROOMINESS: chains for each node, at least. Every new monitor is first searched for in vain. With
+ * two chains a node most chains are empty, and the search loads no node from memory. */
 enum { SMALLEST_CHAIN_COUNT = 8, ROOMINESS = 2 };
 
 static struct kv_map_node **chain_of(const struct kv_map *map, uint64_t hash)
@@ -90,8 +90,8 @@ static uint64_t reversed(uint64_t word)
     return result;
 }
 
-/* Counts with the bits in reverse: the chains that one chain splits into, or that merge into one,
- * then follow each other, so that growing and shrinking lose no chain that was not visited. */
+/* The cursor counts with its bits reversed. The chains that one chain splits into, or that merge
+ * into one, then follow each other, so that growing and shrinking skip no unvisited chain. */
 void kv_map_scan(const struct kv_map *map, uint64_t *cursor,
                  void (*visit)(void *context, struct kv_map_node *node), void *context)
 {

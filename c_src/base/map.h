@@ -1,7 +1,7 @@
-/* An intrusive hash map: the node is a field of the thing that is mapped; the map owns only its
- * array of chains. Hashes are the caller's and should be keyed where a peer chooses the keys.
+/* An intrusive hash map: each element has the node as a field, and the map owns only its array of
+ * chains. The caller computes the hashes, with a keyed hash where a peer chooses the keys.
  *
- * find and insert are O(1) on average. Growing moves every node once, at powers of two. */
+ * Find, insert and remove are O(1) on average. Growing moves every node once, at powers of two. */
 #ifndef KV_BASE_MAP_H
 #define KV_BASE_MAP_H
 
@@ -22,13 +22,13 @@ struct kv_map {
 
 #define KV_MAP_OF(node, type, field) ((type *)(void *)((char *)(node)-offsetof(type, field)))
 
-/* Whether a node is the one that is looked for; only nodes of the same hash are asked. */
+/* Returns true if the node has the key. Called only for nodes with the hash of the key. */
 typedef bool (*kv_map_match)(const struct kv_map_node *node, const void *key);
 
-/* Releases the chains, not the nodes; the map is empty and usable afterwards. */
+/* Frees the chains, not the nodes. The map is then empty and usable. */
 void kv_map_free(struct kv_map *map);
 
-/* NULL when there is none. Here, so that `match` need not be called. */
+/* Returns the node with the key, or NULL. Inline, so that the compiler can inline `match` too. */
 static inline struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t hash,
                                               kv_map_match match, const void *key)
 {
@@ -42,20 +42,20 @@ static inline struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t
     return node;
 }
 
-/* The node must not be in the map; two nodes of one key may be, the later is found first. */
+/* The node must not be in the map. Two nodes may have the same key: find returns the later one. */
 void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash);
 
 /* The node must be in the map. */
 void kv_map_remove(struct kv_map *map, struct kv_map_node *node);
 
-/* Visits the nodes of some chains and moves *cursor on, which starts as 0 and is 0 again at the
- * end. Between two calls the map may change, and grow or shrink: a node that is in it all the time
- * is visited at least once. */
+/* Visits the nodes of one chain and advances *cursor, which starts as 0 and is 0 again at the end.
+ * The map may change between two calls, and grow or shrink. A node that is in the map from the
+ * first call to the last is visited at least once. `visit` must not change the map. */
 void kv_map_scan(const struct kv_map *map, uint64_t *cursor,
                  void (*visit)(void *context, struct kv_map_node *node), void *context);
 
-/* Takes every node out, in an arbitrary order, and releases the chains: `visit` owns the node and
- * may free it, and must not use the map. Linear in nodes and chains. */
+/* Removes every node, in no particular order, and frees the chains. `visit` owns the node and may
+ * free it, but must not use the map. O(nodes + chains). */
 void kv_map_drain(struct kv_map *map, void (*visit)(void *context, struct kv_map_node *node),
                   void *context);
 

@@ -1,4 +1,4 @@
-/* SipHash-1-3 where it is used, for loops over many keys; everybody else calls kv_siphash(). */
+/* SipHash-1-3 as an inline function, for loops over many keys. All others call kv_siphash(). */
 #ifndef KV_BASE_SIPHASH_INLINE_H
 #define KV_BASE_SIPHASH_INLINE_H
 
@@ -43,7 +43,8 @@ static inline uint64_t kv_siphash_load(const uint8_t *p)
     return kv_siphash_word(word);
 }
 
-/* The last `count` bytes, fewer than 8, of `length` that end at `end`. */
+/* Returns the last `count` bytes, fewer than 8, of a run of `length` bytes that ends at `end`.
+ * Where the run is long enough this is one load, which begins before the last `count` bytes. */
 static inline uint64_t kv_siphash_last(const uint8_t *end, size_t count, size_t length)
 {
     if (count > 0 && length >= sizeof(uint64_t)) {

@@ -1,5 +1,5 @@
-/* Short runs of bytes, eight at a time: for names and atoms, where a call of memcmp() would cost
- * more than it does. The last eight may overlap those before. */
+/* Short runs of bytes, eight at a time, for names, atoms and keys: calling memcmp() or memcpy()
+ * costs more than the work itself. The last eight bytes may overlap the eight before. */
 #ifndef KV_BASE_WORD_H
 #define KV_BASE_WORD_H
 
@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* In the byte order of the machine. */
+/* Loads a word from any address, in the byte order of the machine. */
 static inline uint64_t kv_load64(const uint8_t *p)
 {
     uint64_t word;
@@ -57,7 +57,7 @@ static inline bool kv_same(const uint8_t *a, const uint8_t *b, size_t length)
     return true;
 }
 
-/* The two do not overlap. */
+/* As memcpy(): the two runs must not overlap. */
 static inline void kv_copy(uint8_t *to, const uint8_t *from, size_t length)
 {
     if (length >= 16) {
@@ -92,6 +92,7 @@ static inline void kv_copy_any(uint8_t *to, const uint8_t *from, size_t length)
     }
 }
 
+/* Returns true if no byte of the text is above 0x7F. */
 static inline bool kv_is_ascii(const uint8_t *text, size_t length)
 {
     uint64_t all = 0;

@@ -1,6 +1,7 @@
 #include "net/strangers.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -82,6 +83,7 @@ static void set_count(struct kv_strangers *pool, struct kv_origin *origin, size_
 
 void kv_strangers_add(struct kv_strangers *pool, struct kv_stranger *stranger, uint64_t address)
 {
+    kv_assert(stranger->pool == NULL && pool->count < KV_STRANGERS_MAX);
     struct kv_origin *origin = origin_of(pool, address);
     stranger->pool = pool;
     stranger->origin = origin;

@@ -1,4 +1,5 @@
-/* base/alloc.h for a library inside a VM: its memory is the VM's, and shows in its figures. */
+/* base/alloc.h for a library inside a VM: memory comes from the VM and counts in the VM's figures.
+ */
 #include "base/alloc.h"
 
 #include <erl_nif.h>
@@ -6,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the VM itself does. */
+/* Aborts, as the VM does when it has no memory itself. */
 _Noreturn void kv_out_of_memory(size_t size)
 {
     (void)enif_fprintf(stderr, "kv_nif: no memory for %lu bytes\r\n", (unsigned long)size);

@@ -1,10 +1,12 @@
+/* Terms as the canonical bytes of keys. */
 #include "nif/nif.h"
 
 #include <math.h>
 
-/* Form and canonical bytes of keys as kv/item.h and term/canonical.c have them. */
+/* Forms and canonical bytes of keys are those of kv/item.h and term/canonical.c. */
 
-/* Writes into the local bytes of a key; what does not fit, or is not known here, fails. */
+/* Writes into the local bytes of a key. Fails for a term that does not fit or is not known here;
+ * the room term then encodes it. */
 struct writer {
     ErlNifEnv *env;
     uint8_t *at;
@@ -84,7 +86,7 @@ static bool floating(struct writer *to, ERL_NIF_TERM value)
 /* ---- atoms and binaries -----------------------------------------------------------------------
  */
 
-/* Atoms with characters above 255 are left to the room term: OTP 25 does not give their text. */
+/* Fails for atoms with characters above 255: enif_get_atom() of OTP 25 cannot return their text. */
 static bool atom(struct writer *to, ERL_NIF_TERM value)
 {
     char latin1[KV_ATOM_MAX_CHARACTERS + 1];
@@ -145,7 +147,7 @@ static bool tuple(struct writer *to, ERL_NIF_TERM value)
     return true;
 }
 
-/* A list of bytes, all `count` of which have been written as small integers, is a string. */
+/* Rewrites a list as a string if all its `count` elements were written as small integers. */
 static bool make_string(struct writer *to, uint8_t *start, size_t count)
 {
     const uint8_t *from = start + 5;
@@ -254,9 +256,9 @@ bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
     return true;
 }
 
-/* Whether a term may be encoded here: it is small, and holds no fun. On the wire a fun is written
- * in another way than here, and the canonical form of a term leaves it as it is. Terms that share
- * what they hold may be far larger than they look, hence `left`. */
+/* Looks whether a term may be encoded here: it must be small and hold no fun. The wire has another
+ * encoding for a fun than enif_term_to_binary(), and the canonical form leaves both as they are. A
+ * term that shares subterms may be far larger than it looks, hence the limit `left`. */
 struct look {
     ErlNifEnv *env;
     unsigned left; /* terms that may still be looked at */

@@ -1,3 +1,4 @@
+/* Opens the arena of another process. */
 #include "nif/nif.h"
 
 #include <fcntl.h>
@@ -8,12 +9,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* Each access inside the mapping must succeed whatever the writer, or anybody, does to the file:
- * - it can be neither cut nor lengthened (F_SEAL_SHRINK, F_SEAL_GROW);
- * - it is pages of memory, not of a disk, a network or a pool of huge pages that may be used up;
- * - a page that was given back, and is touched by a late reader, is made anew. That can fail only
- *   where the system promises no more memory than it has (overcommit_memory 2), so it is not read
- *   there. */
+/* Each access inside the mapping must succeed, or the VM dies of SIGBUS, whatever the writer or
+ * anybody else does to the file. Therefore:
+ * - nobody can cut or lengthen the file (F_SEAL_SHRINK, F_SEAL_GROW);
+ * - the file is memory, not a disk, a network or a pool of huge pages that may run out;
+ * - the system makes a new page if a late reader touches one that the writer gave back. That can
+ *   fail only if overcommit_memory is 2, so arenas are not read on such a system. */
 
 enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW };
 
@@ -28,7 +29,7 @@ static bool promises_are_strict(void)
     return mode != '0' && mode != '1';
 }
 
-/* The clock that entries expire by has an offset in each time namespace. */
+/* Entries expire by CLOCK_MONOTONIC, which has an offset in each time namespace. */
 static const char *clock_refusal(unsigned os_pid)
 {
     char path[64];
@@ -36,7 +37,7 @@ static const char *clock_refusal(unsigned os_pid)
     struct stat other;
     (void)snprintf(path, sizeof path, "/proc/%u/ns/time", os_pid);
     if (stat("/proc/self/ns/time", &own) != 0) {
-        return NULL; /* a kernel without them */
+        return NULL; /* a kernel without time namespaces */
     }
     if (stat(path, &other) != 0) {
         return "no_access";
@@ -81,7 +82,7 @@ static const char *map(int fd, const struct kv_nif_place *place, struct kv_nif_a
         (void)munmap(base, length);
         return "another_arena";
     }
-    /* A dump of the VM has no use for it, nor has a child that it forks. */
+    /* Neither a core dump of the VM nor a forked child has use for the arena. */
     (void)madvise(base, length, MADV_DONTDUMP);
     (void)madvise(base, length, MADV_DONTFORK);
     arena->base = base;
@@ -100,7 +101,7 @@ const char *kv_nif_map(const struct kv_nif_place *place, struct kv_nif_arena *ar
         return reason;
     }
     (void)snprintf(path, sizeof path, "/proc/%u/fd/%u", place->os_pid, place->fd);
-    /* Not a device or a pipe, which opening could do something to or wait for. */
+    /* If the path is a device or a pipe, opening must neither wait nor have an effect. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         return "no_access";

@@ -1,10 +1,11 @@
+/* Loading, and the functions that kv_nif.erl calls. */
 #include "nif/nif.h"
 
 #include "base/alloc.h"
 
 #include <time.h>
 
-/* Why the owner is to be asked instead; each is the atom of its name. */
+/* Reasons to ask the owner instead. Each is the atom of its name. */
 #define REASONS(X)                                                                                 \
     X(gone)                                                                                        \
     X(held)                                                                                        \
@@ -49,7 +50,8 @@ static void shut(struct kv_nif_arena *arena)
     atomic_store_explicit(&arena->closed, true, memory_order_release);
 }
 
-/* The process that opened it has ended: nobody tells any more when its node is lost. */
+/* Called when the process that opened the arena has ended: nobody closes the arena any more when
+ * its node is lost. */
 static void owner_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *monitor)
 {
     (void)env;
@@ -58,7 +60,7 @@ static void owner_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonit
     shut(object);
 }
 
-/* NULL when it is none, or closed. */
+/* Returns NULL if the term is no arena, or a closed one. */
 static const struct kv_nif_arena *get_arena(const struct library *library, ErlNifEnv *env,
                                             ERL_NIF_TERM term)
 {
@@ -75,8 +77,8 @@ static ERL_NIF_TERM failed(ErlNifEnv *env, const char *reason)
     return enif_make_tuple2(env, library_of(env)->error, enif_make_atom(env, reason));
 }
 
-/* open_arena({OsPid, Fd, Id, Size}, Node, Creation, Zeros): Node as UTF-8, Zeros `same' or
- * `differ'. It belongs to the process that opens it. */
+/* open_arena({OsPid, Fd, Id, Size}, Node, Creation, Zeros): {ok, Arena} or {error, Reason}. Node is
+ * UTF-8, Zeros `same' or `differ'. The arena is closed when the calling process ends. */
 static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     int arity;
@@ -122,8 +124,8 @@ static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
     return result;
 }
 
-/* close_arena(Arena): whoever still has it reads nothing from it any more. It is unmapped when
- * nobody has it, since others may be reading now. */
+/* close_arena(Arena): ok. Later reads return `closed'. The memory stays mapped until no term refers
+ * to the arena, since other threads may be reading now. */
 static ERL_NIF_TERM close_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     void *object;
@@ -161,12 +163,12 @@ static bool has_passed(uint64_t time)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= time;
 }
 
-/* Both functions that look for a key: what they want of the value is `want`. */
+/* The functions that look for a key differ in these. */
 struct wanted {
     enum kv_nif_kind kind;
     const struct library *library;
     const struct kv_nif_arena *arena;
-    /* CHANGED: look for it again; else *result is set. */
+    /* Sets *result. Returns false if the value has changed: it must be found again. */
     bool (*take)(ErlNifEnv *env, const struct wanted *wanted, const struct kv_mapped_value *value,
                  ERL_NIF_TERM *result);
     ERL_NIF_TERM absent;
@@ -187,7 +189,7 @@ static ERL_NIF_TERM find(ErlNifEnv *env, const struct wanted *wanted,
         if (read != KV_READ_FOUND) {
             return reason_of(wanted->library, read);
         }
-        if (value.has_use) { /* the owner is to know that it was used */
+        if (value.has_use) { /* the owner must count the use */
             return wanted->library->counted;
         }
         if (wanted->take(env, wanted, &value, &result)) {
@@ -291,12 +293,13 @@ static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         read = kv_mapped_count(&arena->mapped, &table, &count, &next_expiry);
     }
     if (read == KV_READ_FOUND && count <= KV_COUNT_EXACT_MAX && has_passed(next_expiry)) {
-        read = KV_READ_DISTURBED; /* those that have expired do not count: the node removes them */
+        read =
+            KV_READ_DISTURBED; /* expired entries do not count: ask the node, which removes them */
     }
     return read == KV_READ_FOUND ? enif_make_uint64(env, count) : reason_of(library, read);
 }
 
-/* counters(Arena, Pid): a binary that is the same as long as nothing in the table changes, or a
+/* counters(Arena, Pid): a binary, which stays equal as long as nothing in the table changes, or a
  * reason. */
 static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
@@ -320,7 +323,7 @@ static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     return result;
 }
 
-/* key(Key, Zeros, Way): {Form, Bytes} as Way, direct or generic, has them, or unknown. */
+/* key(Key, Zeros, Way): {Form, Bytes}, or unknown. Way is `direct' or `generic'. For tests. */
 static ERL_NIF_TERM key_bytes(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     struct kv_nif_key key;
@@ -345,8 +348,8 @@ static ERL_NIF_TERM key_bytes(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
 
 static struct library *library_new(ErlNifEnv *env)
 {
-    /* Arenas that a former version of this library has opened are taken over: another layout of
-     * struct kv_nif_arena needs another name. */
+    /* Takes over the arenas that an older version of this library has opened. A change of the
+     * layout of struct kv_nif_arena needs another name here. */
     ErlNifResourceFlags flags = ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER;
     const ErlNifResourceTypeInit init = {.dtor = destroy_arena, .down = owner_down};
     struct library *library = kv_zalloc(sizeof *library);
@@ -394,7 +397,7 @@ static void unload(ErlNifEnv *env, void *data)
 }
 
 static ErlNifFunc functions[] = {
-    /* Opening waits for the file system, if briefly. */
+    /* Opening waits for the file system, though briefly. */
     {"open_arena", 4, open_arena, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"close_arena", 1, close_arena, 0},
     {"fetch", 3, fetch, 0},

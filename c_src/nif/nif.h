@@ -1,10 +1,11 @@
-/* Reads the arena of a node of the same host from inside a VM: what the files of the library share.
+/* Reads the arena of a node on the same host from inside a VM. This header is for the files of the
+ * library only.
  *
  *   nif.c    loading, the functions, reading        mapping.c  opening an arena
  *   keys.c   a term as the bytes of a key           pids.c     from a pid to its table
  *   values.c bytes as a term                        alloc.c    memory, for the rooms below
  *
- * All of it runs on scheduler threads, many at once: what they share is written only when an arena
+ * All functions run on scheduler threads, many at once. Shared data is written only when an arena
  * is opened or closed. */
 #ifndef KV_NIF_H
 #define KV_NIF_H
@@ -18,12 +19,12 @@
 #include <stdatomic.h>
 
 enum {
-    KV_NIF_TRIES = 16,             /* times a value is copied anew before the owner is asked */
+    KV_NIF_TRIES = 16, /* times a value is copied before the caller must ask the owner */
     KV_NIF_BINARY_MAX = 256 << 10, /* bytes of a binary that are copied on a scheduler */
     KV_NIF_TERM_MAX = 8 << 10,     /* bytes of a term that are decoded on a scheduler */
     KV_NIF_KEY_MAX = 4 << 10,      /* bytes of a key that are encoded and hashed on a scheduler */
-    KV_NIF_DEPTH_MAX = 32,         /* tuples and lists inside each other in a key */
-    KV_NIF_LOCAL = 512,            /* bytes of a key or a value that need no memory of their own */
+    KV_NIF_DEPTH_MAX = 32,         /* nested tuples and lists in a key */
+    KV_NIF_LOCAL = 512,            /* bytes of a key or a value that fit on the stack */
 };
 
 /* ---- mapping.c ---------------------------------------------------------------------------------
@@ -33,7 +34,7 @@ struct kv_nif_arena {
     struct kv_mapped mapped;
     void *base; /* NULL: not mapped */
     size_t length;
-    uint64_t number; /* even; no other arena of this library has it */
+    uint64_t number; /* even, and unique within this load of the library */
     atomic_bool closed;
     enum kv_zeros zeros;
     uint32_t creation;
@@ -48,36 +49,38 @@ struct kv_nif_place {
     uint64_t size;
 };
 
-/* Maps the arena of another process and sets mapped, base and length. NULL, or a word that says
- * what is wrong; nothing is mapped then. */
+/* Maps the arena of another process and sets mapped, base and length. Returns NULL, or a word that
+ * names the problem; then nothing is mapped. */
 const char *kv_nif_map(const struct kv_nif_place *place, struct kv_nif_arena *arena);
 void kv_nif_unmap(struct kv_nif_arena *arena);
 
 /* ---- pids.c ------------------------------------------------------------------------------------
- * Each thread remembers the tables of the pids it has met: a pid of another node tells its numbers
- * only by being encoded. */
+ * Each thread caches the tables of the pids it has seen, since the numbers of a pid of another node
+ * can be had only by encoding the pid. */
 
 struct kv_nif_pids; /* of all threads */
 
-/* What kind of table a process has: that of a bucket, or the names of a registry. */
+/* The kind of table that a process has: the items of a bucket, or the names of a registry. */
 enum kv_nif_kind { KV_NIF_BUCKET = 0, KV_NIF_NAMES = 1 };
 
-/* NULL when there is no memory. */
+/* Returns NULL if there is no memory. Freed with kv_nif_pids_free(). */
 struct kv_nif_pids *kv_nif_pids_new(void);
 void kv_nif_pids_free(struct kv_nif_pids *pids);
 
-/* The table of a process of the arena's node. As kv_mapped_table_of(); GONE also for any other
- * term. A table that was remembered may have ended since. */
+/* Finds the table of a process of the arena's node, as kv_mapped_table_of(). GONE also for any
+ * other term. A cached table may have ended since. */
 enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
                           const struct kv_nif_arena *arena, enum kv_nif_kind kind, ERL_NIF_TERM pid,
                           struct kv_mapped_table *table);
 
-/* A value that is a pid which kv_nif_pid() has made before, without a copy of its bytes. False for
- * any other value, and when it has changed: then it is to be looked at as a term. */
+/* Makes a term of a value that is a pid which kv_nif_pid() has decoded before, without a copy of
+ * the bytes. Returns false for any other value, and if the value has changed; the caller then
+ * decodes the value as a term. */
 bool kv_nif_pid_again(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
                       const struct kv_mapped_value *value, ERL_NIF_TERM *pid);
 
-/* A term that is a pid of the arena's node, behind its version byte; false for any other term. */
+/* Decodes a pid of the arena's node: a version byte and a term. Returns false for any other term.
+ */
 bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
                 struct kv_bytes encoded, ERL_NIF_TERM *pid);
 
@@ -91,12 +94,12 @@ struct kv_nif_key {
     struct kv_buffer more;
 };
 
-/* A term as the store keeps it as a key. False when it is larger than KV_NIF_KEY_MAX. The key
- * borrows from the term; freed with kv_nif_key_free(). */
+/* Encodes a term as the store keeps keys. Returns false if the term has more than KV_NIF_KEY_MAX
+ * bytes, is too deep or holds a fun. The key borrows from the term. Freed with kv_nif_key_free(),
+ * also after false. */
 bool kv_nif_key(ErlNifEnv *env, ERL_NIF_TERM term, enum kv_zeros zeros, struct kv_nif_key *key);
 
-/* The same, only as fast paths do it, or only as the room term does it: for the test that both
- * agree.
+/* As kv_nif_key(), but with the fast path only, or with the room term only. A test compares both.
  */
 bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM term, enum kv_zeros zeros,
                        struct kv_nif_key *key);
@@ -115,12 +118,12 @@ static inline void kv_nif_key_free(struct kv_nif_key *key)
 
 enum kv_nif_copy {
     KV_NIF_COPIED,
-    KV_NIF_CHANGED, /* it changed meanwhile: find it again */
+    KV_NIF_CHANGED, /* the value changed during the copy: find it again */
     KV_NIF_LARGE,
     KV_NIF_UNKNOWN, /* an atom that this VM does not have, or no term at all */
 };
 
-/* Makes a term of a value that was found, if it still holds after it was copied. */
+/* Copies a value and makes a term of the copy, if the value still holds after it was copied. */
 enum kv_nif_copy kv_nif_value(struct kv_nif_pids *pids, ErlNifEnv *env,
                               const struct kv_nif_arena *arena, const struct kv_mapped_value *value,
                               ERL_NIF_TERM *term);

@@ -1,3 +1,4 @@
+/* The caches of each thread: from a pid to its table, and from the bytes of a pid to its term. */
 #include "nif/nif.h"
 
 #include "base/alloc.h"
@@ -6,8 +7,8 @@
 
 enum {
     PLACES = 1024,             /* a power of two */
-    WAYS = 4,                  /* neighbouring places that a pid may be in */
-    PIDS_MAX = PLACES * 3 / 4, /* then a thread forgets them all */
+    WAYS = 4,                  /* neighbouring places in which a pid may be */
+    PIDS_MAX = PLACES * 3 / 4, /* a thread that has so many forgets all */
 };
 
 struct known {
@@ -17,7 +18,7 @@ struct known {
     struct kv_mapped_table table;
 };
 
-/* A pid that was a value, as a name's in a registry. */
+/* A pid that was a value, such as the pid behind a name in a registry. */
 struct minted {
     ERL_NIF_TERM pid;
     uint64_t arena; /* 0 = a free place */
@@ -25,12 +26,11 @@ struct minted {
     uint32_t serial;
 };
 
-/* What one thread remembers: nobody else looks at it. */
+/* The cache of one thread. No other thread uses it. */
 struct memory {
     struct memory *next;
     ErlNifEnv *env;
-    const struct known
-        *last[2]; /* met last, of either kind: to hash a pid costs more than to compare it */
+    const struct known *last[2]; /* found last, of either kind: comparing is cheaper than hashing */
     unsigned count;
     struct known places[PLACES];
     struct minted minted[PLACES];
@@ -42,9 +42,9 @@ struct kv_nif_pids {
     struct memory *memories;
 };
 
-/* Two loads of the library, an old and a new one, may share all that is static here; so a thread
- * tells by its number whose memory it has. (A key of the VM's own for data of threads would not do:
- * one that is used again still has what threads left there: OTP: erl_drv_thread.c.) */
+/* Two loads of the library, an old one and a new one, may share these statics. The number says to
+ * which load the cache of a thread belongs. The VM's own thread-specific data would not do: a key
+ * that is reused still has the old values of the threads (OTP: erl_drv_thread.c). */
 static atomic_uint_fast64_t loads;
 static _Thread_local struct {
     uint64_t number;
@@ -75,7 +75,7 @@ void kv_nif_pids_free(struct kv_nif_pids *pids)
     kv_free(pids);
 }
 
-/* NULL when there is no memory. */
+/* Returns NULL if there is no memory. */
 static struct memory *memory_of_thread(struct kv_nif_pids *pids)
 {
     if (own.number == pids->number) {
@@ -107,7 +107,8 @@ static struct known *find(struct memory *memory, uint64_t arena, uint64_t hash, 
     return NULL;
 }
 
-/* Before a pid is copied. Copies stay until all are forgotten. */
+/* Called before a pid is copied into the environment of the thread, which frees copies only all at
+ * once. */
 static void make_room(struct memory *memory)
 {
     if (memory->count >= PIDS_MAX) {
@@ -119,7 +120,7 @@ static void make_room(struct memory *memory)
     memory->count++;
 }
 
-/* A free place for a pid, or that of another. */
+/* Returns a free place for a pid, or the place of another pid. */
 static struct known *place_for(struct memory *memory, uint64_t hash)
 {
     make_room(memory);
@@ -132,7 +133,7 @@ static struct known *place_for(struct memory *memory, uint64_t hash)
     return &memory->places[hash % PLACES];
 }
 
-/* Whether a term is a pid of the arena's node, of this life of it. */
+/* Returns false if the term is no pid of the arena's node with the node's present creation. */
 static bool read_pid(ErlNifEnv *env, const struct kv_nif_arena *arena, ERL_NIF_TERM term,
                      struct kv_pid *pid)
 {
@@ -198,7 +199,8 @@ enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
 /* ---- pids that are values ---------------------------------------------------------------------
  */
 
-/* NEW_PID, the node as a small atom of UTF-8, then id, serial and creation; of the arena's node. */
+/* Reads a pid of the arena's node in the encoding that a BEAM writes: NEW_PID, the node as
+ * SMALL_ATOM_UTF8, id, serial, creation. Returns false for any other bytes. */
 static bool read_own(const struct kv_nif_arena *arena, struct kv_bytes term, uint32_t *id,
                      uint32_t *serial)
 {

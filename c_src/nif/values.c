@@ -1,3 +1,4 @@
+/* Values as terms. */
 #include "nif/nif.h"
 
 #include "base/alloc.h"
@@ -5,8 +6,7 @@
 
 #include <math.h>
 
-/* A slice of 1 ms is 100 percent of what a process may take before it is rescheduled; so many bytes
- * take one. */
+/* Copying so many bytes takes one percent of the time slice of a process, which is about 1 ms. */
 enum { BYTES_PER_PERCENT = 32 << 10 };
 
 static void account(ErlNifEnv *env, size_t bytes)
@@ -31,8 +31,8 @@ static enum kv_nif_copy binary(ErlNifEnv *env, const struct kv_mapped_value *val
     return kv_mapped_holds(value) ? KV_NIF_COPIED : KV_NIF_CHANGED;
 }
 
-/* Only atoms that the VM has: an arena must not fill its table. Those with characters that are not
- * ASCII are left to the VM's own decoder. */
+/* Only atoms that the VM has already: an arena must not fill the atom table. Leaves atoms with
+ * characters above 127 to the VM's decoder. */
 static bool decode_atom(ErlNifEnv *env, const uint8_t *text, size_t length, ERL_NIF_TERM *term)
 {
     for (size_t i = 0; i < length; i++) {
@@ -51,7 +51,7 @@ static bool decode_float(ErlNifEnv *env, uint64_t bits, ERL_NIF_TERM *term)
     return isfinite(value);
 }
 
-/* What needs no decoder; false leaves it to one. */
+/* Decodes the simplest terms. Returns false for all others: the VM then decodes them. */
 static bool decode_simple(ErlNifEnv *env, struct kv_bytes bytes, ERL_NIF_TERM *term)
 {
     const uint8_t *data = bytes.data;
@@ -75,8 +75,8 @@ static bool decode_simple(ErlNifEnv *env, struct kv_bytes bytes, ERL_NIF_TERM *t
     }
 }
 
-/* encoded: the version byte, then the term. What validates holds no fun that is local to a VM, no
- * compressed term and nothing else that only this VM's own encoder may write. */
+/* encoded: the version byte, then the term. kv_term_validate() refuses funs that are local to a VM,
+ * compressed terms and all else that only this VM's own encoder may write. */
 static enum kv_nif_copy decode(struct kv_nif_pids *pids, ErlNifEnv *env,
                                const struct kv_nif_arena *arena, struct kv_bytes encoded,
                                ERL_NIF_TERM *term)
@@ -95,8 +95,8 @@ static enum kv_nif_copy decode(struct kv_nif_pids *pids, ErlNifEnv *env,
     return decoded ? KV_NIF_COPIED : KV_NIF_UNKNOWN;
 }
 
-/* The contents of a binary that is kept as a term: large ones are. False when it is another term,
- * or the value has changed. */
+/* Sets *contents to the contents of a binary that is kept as a term, as large ones are. Returns
+ * false for any other term, and if the value has changed. */
 static bool is_binary(const struct kv_mapped_value *value, struct kv_bytes *contents)
 {
     uint8_t header[KV_LONG_HEADER];

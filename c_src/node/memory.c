@@ -1,5 +1,7 @@
 #include "node/memory.h"
 
+#include "base/assert.h"
+
 #include <kv/error.h>
 #include <openssl/rand.h>
 #include <string.h>
@@ -28,6 +30,7 @@ static void populate(uv_work_t *work)
 static void on_populated(uv_work_t *work, int status)
 {
     struct kv_memory *memory = work->data;
+    work->data = NULL;
     if (!memory->stopping) {
         kv_arena_prepared(memory->arena, status == 0 && memory->preparation.ready);
     }
@@ -37,6 +40,7 @@ static void on_populated(uv_work_t *work, int status)
 static void prepare(void *context, const struct kv_arena_range ranges[KV_ARENA_RANGES])
 {
     struct kv_memory *memory = context;
+    kv_assert(memory->preparation.work.data == NULL);
     memcpy(memory->preparation.ranges, ranges, sizeof(memory->preparation.ranges));
     memory->preparation.work.data = memory;
     (void)uv_queue_work(memory->timer.loop, &memory->preparation.work, populate, on_populated);

@@ -11,6 +11,8 @@
  * owner prepares some pages ahead. Prepared pages are free and dirty. */
 #include "store/pages.h"
 
+#include "base/assert.h"
+
 enum {
     RELEASE_ORDER = 6,     /* log2 of the pages given back at once, at most: 256 KiB */
     PREPARE_ORDER = 6,     /* log2 of the pages prepared at once */
@@ -172,6 +174,7 @@ static void prepare(struct kv_arena *arena)
 
 void kv_arena_prepared(struct kv_arena *arena, bool ready)
 {
+    kv_assert(arena->preparing != 0);
     free_block(arena, arena->preparing, PREPARE_ORDER, ready, 0);
     arena->preparing = 0;
     if (!ready) {

@@ -1,5 +1,6 @@
 #include "store/segments.h"
 
+#include "base/assert.h"
 #include "store/entry.h"
 #include "store/pages.h"
 #include "store/place.h"
@@ -17,6 +18,7 @@ enum {
 void kv_segment_place(struct kv_group *groups, unsigned groups_log2, uint64_t hash, uint64_t offset)
 {
     unsigned mask = (1U << groups_log2) - 1;
+    kv_assert(groups->own < (mask + 1) * KV_GROUP_ENTRIES);
     struct kv_group *group = &groups[kv_hash_group(hash, groups_log2)];
     unsigned free = kv_tags_match(kv_tags_of(group), 0);
     while (free == 0) {

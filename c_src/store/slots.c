@@ -1,6 +1,7 @@
 #include "store/slots.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "store/pages.h"
 
 #include <string.h>
@@ -30,7 +31,9 @@ static bool make_block(struct kv_arena *arena, unsigned block)
     if (offset == 0) {
         return false;
     }
+    kv_races_begin();
     memset(kv_at(arena, offset), 0, size);
+    kv_races_end();
     KV_STORE_RELEASE(kv_header_of(arena)->slot_blocks[block], offset);
     return true;
 }
@@ -51,6 +54,7 @@ bool kv_slot_take(struct kv_arena *arena, uint32_t *number)
 
 void kv_slot_give(struct kv_arena *arena, uint32_t number)
 {
+    kv_assert(number < arena->slot_count);
     if (arena->free_slot_count == arena->free_slot_capacity) {
         arena->free_slot_capacity = arena->free_slot_capacity * 2 + 16;
         arena->free_slots =

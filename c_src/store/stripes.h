@@ -14,7 +14,7 @@ static inline void kv_stripes_lock(struct kv_table *table, uint64_t first, uint6
     for (unsigned i = kv_hash_stripe(first); i <= kv_hash_stripe(last); i++) {
         KV_STORE_RELAXED(table->slot->stripes[i], table->slot->stripes[i] + 1);
     }
-    kv_fence_release(&table->slot->stripes[kv_hash_stripe(first)]);
+    kv_fence_release();
 }
 
 static inline void kv_stripes_unlock(struct kv_table *table, uint64_t first, uint64_t last)

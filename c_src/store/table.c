@@ -1,6 +1,7 @@
 #include "store/table.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/siphash_inline.h"
 #include "base/word.h"
 #include "store/account.h"
@@ -148,6 +149,7 @@ void kv_table_ask_owner(struct kv_table *table, bool ask)
 
 void kv_table_begin_changes(struct kv_table *table)
 {
+    kv_assert(!table->is_changing);
     table->asked_owner = table->slot->flags == KV_SLOT_ASK_OWNER;
     kv_table_ask_owner(table, true);
     kv_stripes_lock(table, 0, UINT64_MAX);
@@ -156,6 +158,7 @@ void kv_table_begin_changes(struct kv_table *table)
 
 void kv_table_end_changes(struct kv_table *table)
 {
+    kv_assert(table->is_changing);
     table->is_changing = false;
     kv_stripes_unlock(table, 0, UINT64_MAX);
     kv_table_ask_owner(table, table->asked_owner);
@@ -489,6 +492,14 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
     return KV_OK;
 }
 
+/* A put may move or free entries, and reads key and value after that. */
+static bool is_outside(const struct kv_table *table, struct kv_bytes bytes)
+{
+    const uint8_t *base = table->arena->base;
+    return bytes.length == 0 || bytes.data >= base + table->arena->memory.reserve ||
+           bytes.data + bytes.length <= base;
+}
+
 /* Every change that a request makes goes through here. Without a value the key is deleted. KV_OK;
  * KV_ENOMEM, or KV_ENOENT if there was nothing to delete: the table is as it was. */
 static inline int change(struct kv_table *table, const struct kv_lookup *lookup,
@@ -497,6 +508,7 @@ static inline int change(struct kv_table *table, const struct kv_lookup *lookup,
     if (value == NULL) {
         return delete_any(table, lookup);
     }
+    kv_assert(is_outside(table, lookup->key.bytes) && is_outside(table, value->bytes));
     bool is_plain = expiry == KV_NEVER && table->evict == KV_EVICT_NONE && table->max_memory == 0;
     return is_plain && put_ahead(table, lookup, *value) ? KV_OK
                                                         : put_any(table, lookup, *value, expiry);

@@ -1,6 +1,7 @@
 /* Writing terms: the kv_write_* functions of include/kv/term.h. libei does the encoding. */
 #include <kv/term.h>
 
+#include "base/assert.h"
 #include "base/endian.h"
 
 #include <ei.h>
@@ -23,6 +24,7 @@ void kv_write_tuple(struct kv_buffer *to, uint32_t arity)
 void kv_write_list(struct kv_buffer *to, uint32_t count)
 {
     int written = 0;
+    kv_assert(count > 0);
     (void)ei_encode_list_header(room(to, HEADER_MAX), &written, (int)count);
     to->length += (size_t)written;
 }

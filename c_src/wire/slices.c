@@ -1,6 +1,7 @@
 #include "wire/slices.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 struct kv_shared_pin {
     struct kv_pinned pinned;
@@ -27,6 +28,7 @@ void kv_shared_pin_keep(struct kv_shared_pin *pin)
 
 void kv_shared_pin_drop(struct kv_shared_pin *pin)
 {
+    kv_assert(pin->holders > 0);
     if (--pin->holders == 0) {
         kv_pinned_release(&pin->pinned);
         kv_free(pin);
@@ -36,6 +38,7 @@ void kv_shared_pin_drop(struct kv_shared_pin *pin)
 void kv_slices_add(struct kv_slices *slices, size_t at, struct kv_bytes bytes,
                    struct kv_shared_pin *pin)
 {
+    kv_assert(slices->count < KV_SLICES_MAX);
     kv_shared_pin_keep(pin);
     slices->slice[slices->count++] = (struct kv_slice){.at = at, .bytes = bytes, .pin = pin};
     slices->length += bytes.length;

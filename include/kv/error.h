@@ -1,7 +1,7 @@
-/* The one list of errors of the C side, with a text for each.
+/* All errors of the C side, with a text for each.
  *
- * Functions that can fail return int: KV_OK (0) or one of these. A caller that only wants to log
- * asks kv_error_text(). Positive results are never mixed with errors in one return value. */
+ * Functions that can fail return int: KV_OK (0) or one of these. A return value never mixes errors
+ * with other results. kv_error_text() is for log lines. */
 #ifndef KV_ERROR_H
 #define KV_ERROR_H
 
@@ -40,16 +40,16 @@ enum kv_error {
         KV_ERROR_COUNT
 };
 
-/* Whether a message is refused for this, and the connection goes on: what was looked at is
- * well-formed, and the rest was not looked at. */
+/* Returns true if the error refuses one message and the connection goes on: the message is over a
+ * limit, and as much of it as was read is well-formed. */
 static inline bool kv_is_refusal(int error)
 {
     return error == KV_ESIZE || error == KV_EDEPTH || error == KV_EPENDING || error == KV_ERECORD ||
            error == KV_EBIG;
 }
 
-/* A lower-case phrase without a full stop; "unknown error" for a code that is not in the list.
- * The text is static. */
+/* Returns a static text, a lower-case phrase without a full stop; "unknown error" for a code that
+ * is not in the list. */
 const char *kv_error_text(int error);
 
 #endif

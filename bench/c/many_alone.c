@@ -10,6 +10,7 @@
 #include "host/shared_memory.h"
 #include "kv/kv.h"
 #include "process/runtime.h"
+#include "server/server.h"
 #include "store/arena.h"
 #include "wire/codec.h"
 #include "wire/handshake.h"
@@ -89,6 +90,7 @@ static void start_node(struct bench *bench)
         .node = kv_bytes_text(NODE),
         .creation = 5,
         .hash_key = key,
+        .generic = &kv_server,
         .sink = {.context = bench, .send = take_signal, .log = drop_line, .clock = no_clock},
     };
     bench->runtime = kv_runtime_new(&options);

@@ -2,6 +2,7 @@
 
 #include "net/output.h"
 #include "observe/observe.h"
+#include "server/server.h"
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -189,6 +190,7 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
         .vm = kept_vm(&node->options),
         .creation = creation,
         .get_state = node->options.get_state,
+        .generic = &kv_server,
         .sink = {.context = node,
                  .send = sink_send,
                  .log = sink_log,

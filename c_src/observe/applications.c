@@ -137,8 +137,9 @@ static void appmon_cast(struct kv_process *self, struct kv_bytes request)
     }
 }
 
-static void appmon_timer(struct kv_process *self)
+static void appmon_timer(struct kv_process *self, uint64_t tag)
 {
+    (void)tag;
     struct appmon *appmon = kv_process_state(self);
     if (appmon->draws) {
         draw(self);

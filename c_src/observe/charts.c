@@ -85,8 +85,9 @@ static void send_stats(struct kv_process *self, struct charted *charted)
 }
 
 /* Once in a period; while figures are gathered, once a turn. */
-static void stats_timer(struct kv_process *self)
+static void stats_timer(struct kv_process *self, uint64_t tag)
 {
+    (void)tag;
     struct charted *charted = kv_process_state(self);
     if (charted->walk.runtime == NULL) {
         charted->findings = (struct kv_findings){.left_out = 0};

@@ -49,8 +49,9 @@ static void send_chunk(struct kv_process *self, struct kv_collector *collector)
 }
 
 /* Once a turn, so that the node goes on serving meanwhile. */
-void kv_collector_timer(struct kv_process *self)
+void kv_collector_timer(struct kv_process *self, uint64_t tag)
 {
+    (void)tag;
     struct kv_collector *collector = kv_process_state(self);
     bool more = kv_walk_step(&collector->walk, KV_SURVEY_SLICE, add_row, collector);
     if (!more || collector->chunk.count >= CHUNK_ROWS) {

@@ -28,7 +28,7 @@ struct kv_collector {
  * kv_collector. KV_OK; or KV_ETYPE, with badarg appended to `reason`: it is no pid. */
 int kv_collector_init(struct kv_process *self, struct kv_bytes target, const struct kv_rows *rows,
                       struct kv_buffer *reason);
-void kv_collector_timer(struct kv_process *self);
+void kv_collector_timer(struct kv_process *self, uint64_t tag);
 void kv_collector_terminate(struct kv_process *self, struct kv_bytes reason);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "observe/list.h"
 #include "process/inspect.h"
+#include "server/look.h"
 
 /* Takes a pid of this node: KV_ETYPE for others; *process is NULL when it is dead. */
 int kv_read_process(struct kv_process *self, struct kv_reader *arguments,

@@ -151,8 +151,9 @@ static int execute_call(struct kv_process *self, struct kv_bytes arguments,
     return KV_OK;
 }
 
-static void execute_on(struct kv_process *self)
+static void execute_on(struct kv_process *self, uint64_t tag)
 {
+    (void)tag;
     work_on(self, return_value);
 }
 
@@ -258,8 +259,9 @@ static int rex_work_init(struct kv_process *self, struct kv_bytes argument,
     return KV_OK;
 }
 
-static void rex_work_on(struct kv_process *self)
+static void rex_work_on(struct kv_process *self, uint64_t tag)
 {
+    (void)tag;
     work_on(self, rex_answer);
 }
 

@@ -287,8 +287,9 @@ static void send_to_viewer(struct kv_process *self, struct reader *reader, bool 
     kv_buffer_free(&message);
 }
 
-static void reader_timer(struct kv_process *self)
+static void reader_timer(struct kv_process *self, uint64_t tag)
 {
+    (void)tag;
     struct reader *reader = kv_process_state(self);
     struct kv_process_info info;
     const struct kv_process *table = kv_process_at(kv_process_runtime(self), &reader->table);

@@ -1,49 +1,11 @@
 #include "process/inspect.h"
 
+#include "process/address.h"
+#include "process/generic.h"
+#include "process/lineage.h"
+#include "process/links.h"
+#include "process/monitors.h"
 #include "process/state.h"
-
-/* ---- walks ----------------------------------------------------------------------------------- */
-
-void kv_walk_begin(struct kv_walk *walk, struct kv_runtime *runtime)
-{
-    walk->runtime = runtime;
-    walk->next = runtime->process_list.next;
-    walk->last = runtime->next_process;
-    kv_list_append(&runtime->walks, &walk->of_runtime);
-}
-
-bool kv_walk_step(struct kv_walk *walk, size_t count,
-                  void (*visit)(void *context, const struct kv_process *process), void *context)
-{
-    for (; walk->runtime != NULL && count > 0; count--) {
-        const struct kv_process *process = KV_LIST_OF(walk->next, struct kv_process, of_runtime);
-        if (walk->next == &walk->runtime->process_list || process->number > walk->last) {
-            kv_walk_end(walk);
-        } else {
-            walk->next = walk->next->next;
-            visit(context, process);
-        }
-    }
-    return walk->runtime != NULL;
-}
-
-void kv_walk_end(struct kv_walk *walk)
-{
-    if (walk->runtime != NULL) {
-        walk->runtime = NULL;
-        kv_list_remove(&walk->of_runtime);
-    }
-}
-
-void kv_walks_pass(struct kv_process *process)
-{
-    KV_LIST_FOREACH (link, &process->runtime->walks) {
-        struct kv_walk *walk = KV_LIST_OF(link, struct kv_walk, of_runtime);
-        if (walk->next == &process->of_runtime) {
-            walk->next = process->of_runtime.next;
-        }
-    }
-}
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
@@ -58,8 +20,8 @@ void kv_runtime_each_peer(const struct kv_runtime *runtime,
 
 static size_t memory_of(const struct kv_process *process)
 {
-    return sizeof *process + process->behaviour->state_size + process->name.capacity +
-           process->group_leader.capacity + process->parent.capacity;
+    return sizeof *process + process->generic->size + process->behaviour->state_size +
+           process->name.capacity + process->group_leader.capacity + process->parent.capacity;
 }
 
 /* What is shown of a label: not more than its beginning, and no half of a character. */
@@ -88,14 +50,13 @@ void kv_process_inspect(const struct kv_process *process, struct kv_process_info
         .memory = memory_of(process) + state,
         .state = state,
         .reductions = process->reductions,
-        .queue = process->kept_count,
-        .suspended = process->suspended,
         .traps_exits = behaviour->handle_exit != NULL,
         .parent = kv_buffer_bytes(&process->parent),
         .group_leader = kv_buffer_bytes(&process->group_leader),
         .ancestors = kv_lineage_bytes(process),
         .view = behaviour->view,
     };
+    process->generic->inspect(process, info);
 }
 
 struct kv_process *kv_process_at(const struct kv_runtime *runtime, const struct kv_pid *pid)
@@ -186,14 +147,7 @@ void kv_runtime_each_linked(struct kv_runtime *runtime, const struct kv_pid *pid
     }
 }
 
-/* ---- the runtime ----------------------------------------------------------------------------- */
-
 struct kv_bytes kv_process_name(const struct kv_process *process)
 {
     return kv_buffer_bytes(&process->name);
-}
-
-struct kv_bytes kv_runtime_node(const struct kv_runtime *runtime)
-{
-    return kv_buffer_bytes(&runtime->node);
 }

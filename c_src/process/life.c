@@ -2,8 +2,19 @@
  *
  * OTP: dist.c, erts_net_message(), DOP_SPAWN_REQUEST; erl_process.c, erts_continue_exit_process().
  */
+#include "process/life.h"
+
 #include "base/alloc.h"
+#include "process/address.h"
+#include "process/generic.h"
+#include "process/lineage.h"
+#include "process/links.h"
+#include "process/monitors.h"
+#include "process/names.h"
+#include "process/offers.h"
+#include "process/shared.h"
 #include "process/state.h"
+#include "process/walk.h"
 
 /* ---- beginning ---------------------------------------------------------------------------------
  */
@@ -11,7 +22,9 @@
 struct kv_process *kv_process_create(struct kv_runtime *runtime,
                                      const struct kv_behaviour *behaviour)
 {
-    struct kv_process *process = kv_zalloc(sizeof *process);
+    const struct kv_generic *generic = behaviour->plain ? &kv_plain : runtime->generic;
+    struct kv_process *process = kv_zalloc(sizeof *process + generic->size);
+    process->generic = generic;
     process->runtime = runtime;
     process->number = ++runtime->next_process;
     process->behaviour = behaviour;
@@ -24,11 +37,9 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
     kv_list_init(&process->links);
     kv_list_init(&process->watches);
     kv_list_init(&process->monitors);
-    kv_list_init(&process->kept);
-    kv_list_init(&process->kept_system);
-    kv_list_init(&process->of_resuming);
-    kv_list_init(&process->of_timers);
-    kv_debug_init(process);
+    kv_list_init(&process->of_turns);
+    kv_list_init(&process->timers);
+    generic->created(process);
     kv_map_insert(&runtime->processes, &process->by_number, process->number);
     kv_list_append(&runtime->process_list, &process->of_runtime);
     return process;
@@ -36,9 +47,9 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
 
 void kv_process_free(struct kv_process *process)
 {
-    kv_server_drop_kept(process);
+    process->generic->freed(process);
+    kv_timers_drop(process);
     kv_buffer_free(&process->name);
-    kv_debug_free(process);
     kv_buffer_free(&process->group_leader);
     kv_buffer_free(&process->parent);
     kv_lineage_drop(process);
@@ -52,10 +63,14 @@ static void finish(struct kv_process *process, bool initialised)
 {
     struct kv_runtime *runtime = process->runtime;
     struct kv_bytes reason = kv_buffer_bytes(&process->exit_reason); /* it stays where it is */
+    struct kv_shared *before = runtime->reason;
     struct kv_shared *shared = kv_share(&process->exit_reason);
     runtime->reason = shared;
+    runtime->detours += shared != NULL;
     if (initialised && process->behaviour->terminate != NULL) {
+        kv_frame_enter(runtime);
         process->behaviour->terminate(process, reason);
+        kv_frame_leave(runtime);
     }
     kv_map_remove(&runtime->processes, &process->by_number);
     runtime->latest = NULL;
@@ -64,15 +79,14 @@ static void finish(struct kv_process *process, bool initialised)
     }
     kv_walks_pass(process);
     kv_list_remove(&process->of_runtime);
-    kv_list_remove(&process->of_timers);
-    kv_list_remove(&process->of_resuming);
-    if (process->name.length > 0) {
-        kv_map_remove(&runtime->names, &process->by_name);
-    }
+    kv_list_remove(&process->of_turns);
+    kv_timers_drop(process);
+    kv_name_leave(process);
     kv_links_process_died(process, reason);
     kv_monitors_process_died(process, reason);
-    kv_server_abandon_kept(process, reason);
-    runtime->reason = NULL;
+    process->generic->died(process, reason);
+    runtime->detours -= shared != NULL;
+    runtime->reason = before;
     kv_shared_drop(shared);
     kv_process_free(process);
 }
@@ -81,7 +95,10 @@ bool kv_process_initialise(struct kv_process *process, struct kv_bytes options,
                            struct kv_buffer *reason)
 {
     size_t start = reason->length;
-    if (process->behaviour->init(process, options, reason) == KV_OK) {
+    kv_frame_enter(process->runtime);
+    int error = process->behaviour->init(process, options, reason);
+    kv_frame_leave(process->runtime);
+    if (error == KV_OK) {
         kv_process_settle(process);
         return true;
     }
@@ -97,29 +114,6 @@ int kv_spawn(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
     *pid = kv_pid_of(runtime, process->number);
     kv_write_pid(&process->parent, pid);
     return kv_process_initialise(process, options, reason) ? KV_OK : KV_ENOENT;
-}
-
-int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason)
-{
-    (void)options;
-    if (kv_process_register(self, kv_bytes_text(self->behaviour->module)) != KV_OK) {
-        kv_write_atom_text(reason, "already_registered");
-        return KV_EEXIST;
-    }
-    return KV_OK;
-}
-
-int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
-                             void *context)
-{
-    static const uint8_t no_options[] = {KV_TAG_NIL};
-    struct kv_pid pid;
-    struct kv_buffer reason = KV_BUFFER_INIT;
-    kv_add_behaviour(runtime, behaviour, context);
-    int error =
-        kv_spawn(runtime, behaviour, kv_bytes(no_options, sizeof no_options), &pid, &reason);
-    kv_buffer_free(&reason);
-    return error == KV_OK ? KV_OK : KV_EEXIST;
 }
 
 /* ---- ending ------------------------------------------------------------------------------------

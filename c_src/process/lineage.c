@@ -1,5 +1,7 @@
 /* What is above a process: told by whoever started it, kept for tools. All processes of one
  * supervisor have the same ancestors, so the bytes are kept once. */
+#include "process/lineage.h"
+
 #include "base/alloc.h"
 #include "process/state.h"
 

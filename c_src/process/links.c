@@ -2,7 +2,13 @@
  *
  * OTP: the link protocol of erl_dist_protocol ("Link Protocol"); dist.c, erts_net_message(),
  * DOP_LINK, DOP_UNLINK_ID, DOP_UNLINK_ID_ACK; erl_proc_sig_queue.c. */
+#include "process/links.h"
+
 #include "base/alloc.h"
+#include "process/address.h"
+#include "process/atoms.h"
+#include "process/emit.h"
+#include "process/life.h"
 #include "process/state.h"
 
 struct ends {
@@ -79,10 +85,7 @@ static void emit(struct kv_peer *peer, enum kv_signal_kind kind, const struct kv
 
 static void emit_noproc(struct kv_peer *peer, const struct kv_pid *from, const struct kv_remote *to)
 {
-    struct kv_buffer *reason = &peer->runtime->scratch;
-    kv_buffer_clear(reason);
-    kv_write_atom_text(reason, "noproc");
-    emit(peer, KV_SIGNAL_EXIT_LINK, from, to, 0, kv_buffer_bytes(reason));
+    emit(peer, KV_SIGNAL_EXIT_LINK, from, to, 0, kv_atom_noproc);
 }
 
 void kv_link_received(struct kv_peer *peer, const struct kv_signal *signal)
@@ -195,8 +198,6 @@ void kv_links_process_died(struct kv_process *process, struct kv_bytes reason)
 
 void kv_links_peer_lost(struct kv_peer *peer)
 {
-    struct kv_buffer reason = KV_BUFFER_INIT;
-    kv_write_atom_text(&reason, "noconnection");
     while (!kv_list_is_empty(&peer->link_list)) {
         struct kv_link *link = KV_LIST_OF(peer->link_list.next, struct kv_link, of_peer);
         struct kv_process *process = link->process;
@@ -204,8 +205,7 @@ void kv_links_peer_lost(struct kv_peer *peer)
         bool active = link->step == KV_LINK_ACTIVE;
         drop(link);
         if (active) {
-            kv_process_exit_signal(process, &from, kv_buffer_bytes(&reason));
+            kv_process_exit_signal(process, &from, kv_atom_noconnection);
         }
     }
-    kv_buffer_free(&reason);
 }

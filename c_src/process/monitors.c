@@ -1,8 +1,15 @@
 /* Monitors in both directions: watches (others on ours) and monitors (ours on others).
  *
  * OTP: dist.c, erts_net_message(), DOP_MONITOR_P, DOP_DEMONITOR_P, DOP_MONITOR_P_EXIT. */
+#include "process/monitors.h"
+
 #include "base/alloc.h"
 #include "base/word.h"
+#include "process/address.h"
+#include "process/atoms.h"
+#include "process/emit.h"
+#include "process/life.h"
+#include "process/names.h"
 #include "process/state.h"
 
 /* ---- watches -----------------------------------------------------------------------------------
@@ -150,10 +157,9 @@ int kv_monitor_received(struct kv_peer *peer, const struct kv_signal *signal)
         add_watch(process, peer, &watcher, &signal->ref, signal->by_name, hash);
         return KV_OK;
     }
-    kv_buffer_clear(&runtime->scratch);
-    kv_write_atom_text(&runtime->scratch, "noproc");
-    emit_down(peer, &signal->to, signal->by_name, signal->name, &watcher, &signal->ref,
-              kv_buffer_bytes(&runtime->scratch));
+    struct kv_pid nobody = {.id = 0};
+    emit_down(peer, signal->by_name ? &nobody : &signal->to, signal->by_name, signal->name,
+              &watcher, &signal->ref, kv_atom_noproc);
     return KV_OK;
 }
 
@@ -227,14 +233,12 @@ static struct kv_monitor *add_monitor(struct kv_process *self, struct kv_peer *p
 static void queue_noconnection(struct kv_process *self, uint64_t number)
 {
     struct kv_runtime *runtime = self->runtime;
-    struct kv_buffer reason = KV_BUFFER_INIT;
-    kv_write_atom_text(&reason, "noconnection");
+    struct kv_pid nobody = {.id = 0}; /* whose signals never wait */
     struct kv_pid pid = kv_process_pid(self);
     struct kv_remote remote = kv_remote_of(&pid);
     struct kv_ref ref = ref_of(runtime, number);
-    emit_down(&runtime->local, &pid, false, kv_bytes(NULL, 0), &remote, &ref,
-              kv_buffer_bytes(&reason));
-    kv_buffer_free(&reason);
+    emit_down(&runtime->local, &nobody, false, kv_bytes(NULL, 0), &remote, &ref,
+              kv_atom_noconnection);
 }
 
 static void emit_monitor(const struct kv_monitor *monitor, enum kv_signal_kind kind)
@@ -437,11 +441,7 @@ void kv_monitors_peer_lost(struct kv_peer *peer)
     while (!kv_list_is_empty(&peer->watch_list)) {
         drop_watch(KV_LIST_OF(peer->watch_list.next, struct kv_watch, of_peer));
     }
-    struct kv_buffer reason = KV_BUFFER_INIT;
-    kv_write_atom_text(&reason, "noconnection");
     while (!kv_list_is_empty(&peer->monitor_list)) {
-        fire(KV_LIST_OF(peer->monitor_list.next, struct kv_monitor, of_peer),
-             kv_buffer_bytes(&reason));
+        fire(KV_LIST_OF(peer->monitor_list.next, struct kv_monitor, of_peer), kv_atom_noconnection);
     }
-    kv_buffer_free(&reason);
 }

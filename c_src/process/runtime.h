@@ -13,6 +13,7 @@
 #include <kv/log.h>
 #include <kv/process.h>
 
+struct kv_generic;
 struct kv_peer; /* another node, while it is connected */
 
 /* A moment in local time. */
@@ -52,6 +53,9 @@ struct kv_runtime_options {
     uint32_t creation;
     struct kv_hash_key hash_key; /* random */
     enum kv_get_state get_state;
+    /* Takes the messages of processes apart that are not plain: &kv_server (server/server.h).
+     * Borrowed. NULL: all are plain. */
+    const struct kv_generic *generic;
     struct kv_sink sink;
 };
 
@@ -124,6 +128,15 @@ enum { KV_RESUME_MESSAGES = 256, KV_RESUME_BYTES = 1 << 20 };
  * (is_full) waits, too. To be called at the end of every turn of the loop; true: there is more to
  * do, so the next turn is not to be waited for. */
 bool kv_runtime_step(struct kv_runtime *runtime);
+
+/* The log says that all batches up to this one are durable: what processes have sent under
+ * kv_process_hold_until() with one of them leaves now, each process's signals in their order, and
+ * what is for processes of this node is handled. A number that is not greater than before changes
+ * nothing. Must not be called from a callback. */
+void kv_runtime_release(struct kv_runtime *runtime, uint64_t batch);
+
+/* How many signals wait for that. */
+size_t kv_runtime_waiting(const struct kv_runtime *runtime);
 
 #define KV_NO_TIMER UINT64_MAX
 

@@ -1,7 +1,8 @@
 /* The reason of an end goes to everybody who is linked to the process or monitors it: many signals,
  * one copy of the reason. */
+#include "process/shared.h"
+
 #include "base/alloc.h"
-#include "process/state.h"
 
 enum { SHARED_LEAST = 1024 }; /* bytes; a smaller term is cheaper to copy than to share */
 

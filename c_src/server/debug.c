@@ -2,8 +2,9 @@
  *
  * OTP: lib/stdlib/src/sys.erl, debug_cmd/2. Traces and installed functions are taken and do
  * nothing: there is no terminal to print on, and no code to call. */
-#include "base/alloc.h"
-#include "process/state.h"
+#include "server/debug.h"
+
+#include "process/queue.h"
 
 enum {
     LOG_LENGTH_DEFAULT = 10,
@@ -13,7 +14,7 @@ enum {
 
 void kv_debug_init(struct kv_process *process)
 {
-    kv_list_init(&process->debug.log);
+    kv_list_init(&kv_server_of(process)->debug.log);
 }
 
 /* ---- the log --------------------------------------------------------------------------------- */
@@ -36,13 +37,13 @@ static void limit_log(struct kv_debug *debug, uint64_t limit)
 
 void kv_debug_free(struct kv_process *process)
 {
-    limit_log(&process->debug, 0);
+    limit_log(&kv_server_of(process)->debug, 0);
     kv_recent_free(process);
 }
 
 static void keep_event(struct kv_process *process, struct kv_buffer *event)
 {
-    struct kv_debug *debug = &process->debug;
+    struct kv_debug *debug = &kv_server_of(process)->debug;
     struct kv_signal signal = {.payload = {kv_buffer_bytes(event)}, .payload_parts = 1};
     kv_list_append(&debug->log, &kv_signal_keep(&signal)->link);
     debug->log_length++;
@@ -61,7 +62,7 @@ static void write_bounded(struct kv_buffer *to, struct kv_bytes term)
 /* {in, Message} */
 void kv_debug_note_in(struct kv_process *process, struct kv_bytes message)
 {
-    struct kv_debug *debug = &process->debug;
+    struct kv_debug *debug = &kv_server_of(process)->debug;
     if (debug->recent != NULL) {
         kv_recent_note(process, message);
     }
@@ -117,7 +118,7 @@ static bool read_log_length(struct kv_bytes what, uint64_t *length)
 /* True, false and a number change the log; `get` and `print` are the two ways to see it. */
 static bool log_request(struct kv_process *process, struct kv_bytes what, struct kv_buffer *answer)
 {
-    struct kv_debug *debug = &process->debug;
+    struct kv_debug *debug = &kv_server_of(process)->debug;
     uint64_t length = 0;
     if (kv_term_is_atom(what, "get")) {
         write_log(debug, answer);
@@ -171,7 +172,7 @@ static void now(struct kv_process *process, struct kv_date *date)
 
 static void write_statistics(struct kv_process *process, struct kv_buffer *to)
 {
-    const struct kv_debug *debug = &process->debug;
+    const struct kv_debug *debug = &kv_server_of(process)->debug;
     struct kv_date date;
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "ok");
@@ -192,7 +193,7 @@ static void write_statistics(struct kv_process *process, struct kv_buffer *to)
 static bool statistics_request(struct kv_process *process, struct kv_bytes what,
                                struct kv_buffer *answer)
 {
-    struct kv_debug *debug = &process->debug;
+    struct kv_debug *debug = &kv_server_of(process)->debug;
     if (kv_term_is_atom(what, "get")) {
         write_statistics(process, answer);
         return true;
@@ -261,8 +262,8 @@ void kv_debug_request(struct kv_process *process, struct kv_bytes what, struct k
     struct kv_bytes name = kv_bytes(NULL, 0);
     struct kv_reader reader = kv_reader(what);
     if (kv_term_is_atom(what, "no_debug")) {
-        limit_log(&process->debug, 0);
-        process->debug.statistics = false;
+        limit_log(&kv_server_of(process)->debug, 0);
+        kv_server_of(process)->debug.statistics = false;
         kv_write_atom_text(answer, "ok");
         return;
     }

@@ -1,7 +1,8 @@
 /* The last requests to a process, for the window that shows it: the shape of each, not what it
  * holds. They are kept only while somebody looks, so that all other processes pay nothing. */
 #include "base/alloc.h"
-#include "process/state.h"
+#include "server/debug.h"
+#include "server/look.h"
 
 enum {
     KEPT = 10,              /* requests of one process */
@@ -25,7 +26,7 @@ struct kv_recent {
 
 void kv_recent_want(struct kv_process *process)
 {
-    struct kv_debug *debug = &process->debug;
+    struct kv_debug *debug = &kv_server_of(process)->debug;
     if (debug->recent == NULL) {
         debug->recent = kv_zalloc(sizeof *debug->recent);
     }
@@ -34,8 +35,8 @@ void kv_recent_want(struct kv_process *process)
 
 void kv_recent_free(struct kv_process *process)
 {
-    kv_free(process->debug.recent);
-    process->debug.recent = NULL;
+    kv_free(kv_server_of(process)->debug.recent);
+    kv_server_of(process)->debug.recent = NULL;
 }
 
 /* ---- noting ---------------------------------------------------------------------------------- */
@@ -79,7 +80,7 @@ static void note_request(struct note *note, struct kv_bytes request)
 
 void kv_recent_note(struct kv_process *process, struct kv_bytes message)
 {
-    struct kv_recent *recent = process->debug.recent;
+    struct kv_recent *recent = kv_server_of(process)->debug.recent;
     uint64_t now = kv_runtime_clock(process->runtime);
     if (now > recent->wanted_until) {
         kv_recent_free(process);
@@ -95,7 +96,7 @@ void kv_recent_note(struct kv_process *process, struct kv_bytes message)
 void kv_recent_each(const struct kv_process *process,
                     void (*visit)(void *context, const struct kv_request *request), void *context)
 {
-    const struct kv_recent *recent = process->debug.recent;
+    const struct kv_recent *recent = kv_const_server_of(process)->debug.recent;
     uint64_t now = kv_runtime_clock(process->runtime);
     size_t count = recent == NULL ? 0 : recent->count;
     for (size_t back = 1; back <= count && back <= KEPT; back++) {

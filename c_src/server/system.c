@@ -1,7 +1,13 @@
 /* What sys does on a BEAM: system messages.
  *
  * OTP: lib/stdlib/src/sys.erl, do_cmd/6; gen_server.erl, format_status/2. */
-#include "process/state.h"
+#include "server/system.h"
+
+#include "process/address.h"
+#include "server/answer.h"
+#include "server/debug.h"
+#include "server/look.h"
+#include "server/mailbox.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -83,7 +89,7 @@ static void write_misc(const struct kv_process *self, const struct kv_pid *pid, 
 void kv_process_write_status(const struct kv_process *self, const struct kv_shown *shown,
                              struct kv_buffer *to)
 {
-    const char *status = self->suspended ? "suspended" : "running";
+    const char *status = kv_const_server_of(self)->suspended ? "suspended" : "running";
     struct kv_pid pid = kv_process_pid(self);
     kv_write_tuple(to, 4);
     kv_write_atom_text(to, "status");
@@ -154,12 +160,12 @@ static void write_answer(struct kv_process *self, const struct kv_from *from,
     } else if (is_pair(request, "debug", &term)) {
         kv_debug_request(self, term, to);
     } else if (kv_term_is_atom(request, "suspend")) {
-        kv_server_suspend(self);
+        kv_mailbox_suspend(self);
         kv_write_atom_text(to, "ok");
     } else if (kv_term_is_atom(request, "resume")) {
-        kv_server_resume(self);
+        kv_mailbox_resume(self);
         kv_write_atom_text(to, "ok");
-    } else if (self->suspended && is_change_code(request)) {
+    } else if (kv_server_of(self)->suspended && is_change_code(request)) {
         kv_write_atom_text(to,
                            "ok"); /* the code is the program's own: there is nothing to change */
     } else {
@@ -170,12 +176,13 @@ static void write_answer(struct kv_process *self, const struct kv_from *from,
 void kv_system_message(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
 {
     struct kv_bytes reason = kv_bytes(NULL, 0);
-    struct kv_buffer *answer = kv_process_scratch(self);
+    struct kv_buffer answer = KV_BUFFER_INIT;
     if (is_pair(request, "terminate", &reason)) {
-        kv_write_atom_text(answer, "ok");
+        kv_write_atom_text(&answer, "ok");
         kv_process_exit(self, reason);
     } else {
-        write_answer(self, from, request, answer);
+        write_answer(self, from, request, &answer);
     }
-    kv_answer(self, from, kv_buffer_bytes(answer));
+    kv_answer(self, from, kv_buffer_bytes(&answer));
+    kv_buffer_free(&answer);
 }

@@ -48,6 +48,9 @@ struct kv_behaviour {
     const char *function; /* what spawn requests name; NULL: "init" */
     uint32_t arity;       /* its arguments; 0: one */
     size_t state_size;    /* bytes of zeroed state that each process gets */
+    /* The process is no server: every message goes to handle_info as it came, calls, casts and
+     * those of sys, too. handle_call and handle_cast are not used then. */
+    bool plain;
 
     /* Sets the state up. `options` is its argument, validated; of a function of several
      * arguments it is their list. On failure the
@@ -73,8 +76,9 @@ struct kv_behaviour {
      * kv_monitor_owner(), has just been sent to it anew: what was on its way to or from the process
      * it is on may have been lost. Called after all such monitors were sent. May be NULL. */
     void (*handle_back)(struct kv_process *self, uint64_t monitor);
-    /* The time set with kv_process_set_timer() has come. */
-    void (*handle_timer)(struct kv_process *self);
+    /* The time of a timer has come. `tag` is what kv_timer_start() was given; 0 is that of
+     * kv_process_set_timer(). May be NULL: ignored. */
+    void (*handle_timer)(struct kv_process *self, uint64_t tag);
     /* An exit signal. With this callback a process traps exits; without it, it dies of them. */
     void (*handle_exit)(struct kv_process *self, const struct kv_pid *from, struct kv_bytes reason);
     /* It has been suspended by way of sys; or resumed, and has handled what waited. Called before
@@ -109,8 +113,9 @@ void *kv_process_context(const struct kv_process *self);
 /* The pid; its node name is valid as long as the runtime. */
 struct kv_pid kv_process_pid(const struct kv_process *self);
 
-/* An empty buffer for building a term, borrowed until the next call of this function: what is built
- * in it must be sent, or copied, before. */
+/* The buffer of the present callback for building a term, emptied: what is built in it is valid
+ * until the callback returns, or calls this again. A callback that runs within this one (kv_spawn()
+ * runs an init) has another, and kv_reply_atom() and the like use none. */
 struct kv_buffer *kv_process_scratch(struct kv_process *self);
 
 /* Ends this process with `reason` (a term) as soon as the present callback returns. The first
@@ -188,8 +193,26 @@ void kv_replace_owned(struct kv_process *self, const struct kv_pid *owner, const
  * ignored. */
 void kv_demonitor(struct kv_process *self, uint64_t number);
 
-/* Has handle_timer called in `delay` milliseconds, once, in place of a time set before. */
+/* Calls handle_timer with `tag` in `delay` milliseconds, once. Returns the number of the timer,
+ * which is never 0 and never used twice. A process may have any number of timers; they end with it.
+ * Of two that are due at the same millisecond the one that was started first comes first. A timer
+ * that a callback starts comes in a later turn, even with a delay of 0. O(log n) of all timers. */
+uint64_t kv_timer_start(struct kv_process *self, uint64_t delay, uint64_t tag);
+
+/* Returns true if the timer was still to come: handle_timer is not called for it then. False if it
+ * has come, was cancelled, or is not of this process. */
+bool kv_timer_cancel(struct kv_process *self, uint64_t timer);
+
+/* The one timer of a process that needs no more: calls handle_timer with the tag 0 in `delay`
+ * milliseconds, instead of at a time set before. */
 void kv_process_set_timer(struct kv_process *self, uint64_t delay);
+
+/* What this process sends from now on (messages, answers, links, monitors, and the exit signals and
+ * DOWN messages of its own end) waits until kv_runtime_release() says that `batch` is durable.
+ * Signals of one process leave in the order in which it sent them, also when it has ended
+ * meanwhile; what waits for a peer that is lost is dropped. Of several batches the greatest counts.
+ * Returns at once if the batch is durable already. */
+void kv_process_hold_until(struct kv_process *self, uint64_t batch);
 
 /* Makes, or breaks, a link to a process. */
 void kv_link(struct kv_process *self, const struct kv_pid *target);

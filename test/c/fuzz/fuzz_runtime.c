@@ -7,6 +7,7 @@
 #include "kv/kv.h"
 #include "observe/observe.h"
 #include "process/runtime.h"
+#include "server/server.h"
 #include "store/arena.h"
 #include "wire/control.h"
 #include "wire/handshake.h"
@@ -413,6 +414,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .node = kv_bytes_text(node),
         .vm = kv_bytes_text(names[0]),
         .creation = 9,
+        .generic = &kv_server,
         .sink = {.context = &world,
                  .send = sent,
                  .log = logged,

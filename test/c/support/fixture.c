@@ -2,6 +2,7 @@
 #include "support/store_model.h"
 
 #include "base/alloc.h"
+#include "server/server.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -391,6 +392,7 @@ static struct fixture *make(enum kv_get_state get_state, const char *vm)
         .creation = FIXTURE_CREATION,
         .hash_key = {.k0 = 1, .k1 = 2},
         .get_state = get_state,
+        .generic = &kv_server,
         .sink = {.context = fixture,
                  .send = record,
                  .log = ignore_log,

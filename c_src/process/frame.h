@@ -1,0 +1,20 @@
+/* Callbacks that run within another callback: kv_spawn() runs an init, kv_replace_owned() a
+ * terminate. Each level has a scratch buffer of its own, which is kept for the next time. */
+#ifndef KV_PROCESS_FRAME_H
+#define KV_PROCESS_FRAME_H
+
+#include <kv/process.h>
+
+struct kv_frame {
+    struct kv_buffer scratch;
+    struct kv_frame *outer; /* NULL: the callback is not within another */
+    struct kv_frame *inner; /* owned; NULL: no callback was so deep yet */
+};
+
+/* To be called before and after a callback that may run within another. */
+void kv_frame_enter(struct kv_runtime *runtime);
+void kv_frame_leave(struct kv_runtime *runtime);
+
+void kv_frames_free(struct kv_runtime *runtime);
+
+#endif

@@ -1,0 +1,54 @@
+/* The behaviours that the runtime was told of. */
+#include "process/offers.h"
+
+#include "base/alloc.h"
+#include "process/state.h"
+
+static struct kv_offer *add(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                            void *context)
+{
+    struct kv_offer *offer = kv_offer_of(runtime, behaviour);
+    if (offer == NULL) {
+        offer = kv_zalloc(sizeof *offer);
+        offer->behaviour = behaviour;
+        kv_list_append(&runtime->offers, &offer->link);
+    }
+    offer->context = context;
+    return offer;
+}
+
+void kv_add_behaviour(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                      void *context)
+{
+    (void)add(runtime, behaviour, context);
+}
+
+void kv_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour, void *context)
+{
+    add(runtime, behaviour, context)->to_peers = true;
+}
+
+void kv_offers_free(struct kv_runtime *runtime)
+{
+    KV_LIST_FOREACH (link, &runtime->offers) {
+        kv_list_remove(link);
+        kv_free(KV_LIST_OF(link, struct kv_offer, link));
+    }
+}
+
+struct kv_offer *kv_offer_of(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
+{
+    KV_LIST_FOREACH (link, &runtime->offers) {
+        struct kv_offer *offer = KV_LIST_OF(link, struct kv_offer, link);
+        if (offer->behaviour == behaviour) {
+            return offer;
+        }
+    }
+    return NULL;
+}
+
+size_t kv_runtime_count(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
+{
+    const struct kv_offer *offer = kv_offer_of(runtime, behaviour);
+    return offer == NULL ? 0 : offer->processes;
+}

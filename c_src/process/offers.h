@@ -1,0 +1,23 @@
+/* The behaviours that the runtime was told of. */
+#ifndef KV_PROCESS_OFFERS_H
+#define KV_PROCESS_OFFERS_H
+
+#include "base/list.h"
+
+#include <kv/process.h>
+
+struct kv_offer {
+    struct kv_list link;
+    const struct kv_behaviour *behaviour;
+    void *context;
+    bool to_peers;    /* peers may spawn it */
+    size_t processes; /* that there are */
+};
+
+/* NULL when nobody added the behaviour. O(offers), which are few. */
+struct kv_offer *kv_offer_of(const struct kv_runtime *runtime,
+                             const struct kv_behaviour *behaviour);
+
+void kv_offers_free(struct kv_runtime *runtime);
+
+#endif

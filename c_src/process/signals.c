@@ -1,0 +1,100 @@
+/* What each kind of signal does, and the signals within this node that follow from one. */
+#include "process/signals.h"
+
+#include "process/address.h"
+#include "process/generic.h"
+#include "process/life.h"
+#include "process/links.h"
+#include "process/monitors.h"
+#include "process/names.h"
+#include "process/queue.h"
+#include "process/spawn.h"
+#include "process/state.h"
+
+static void deliver(struct kv_runtime *runtime, struct kv_process *process,
+                    const struct kv_signal *signal, enum kv_call_shape shape)
+{
+    runtime->latest = process; /* before the message, which may end it */
+    if (process != NULL) {
+        process->generic->message(process, signal, shape);
+    } else {
+        runtime->generic->undelivered(runtime, signal);
+    }
+}
+
+static void lead(struct kv_process *process, const struct kv_signal *signal)
+{
+    if (process != NULL) {
+        kv_buffer_clear(&process->group_leader);
+        kv_write_pid(&process->group_leader, &signal->from);
+    }
+}
+
+int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal, enum kv_call_shape shape)
+{
+    struct kv_runtime *runtime = peer->runtime;
+    switch (signal->kind) {
+    case KV_SIGNAL_MESSAGE:
+        deliver(runtime, kv_process_find(runtime, &signal->to), signal, shape);
+        break;
+    case KV_SIGNAL_MESSAGE_NAME:
+        deliver(runtime, kv_process_named(runtime, signal->name), signal, shape);
+        break;
+    case KV_SIGNAL_LINK:
+        kv_link_received(peer, signal);
+        break;
+    case KV_SIGNAL_UNLINK:
+        kv_unlink_received(peer, signal);
+        break;
+    case KV_SIGNAL_UNLINK_ACK:
+        kv_unlink_ack_received(peer, signal);
+        break;
+    case KV_SIGNAL_EXIT_LINK:
+        kv_exit_link_received(peer, signal);
+        break;
+    case KV_SIGNAL_EXIT:
+        kv_exit_received(peer, signal);
+        break;
+    case KV_SIGNAL_MONITOR:
+        return kv_monitor_received(peer, signal);
+    case KV_SIGNAL_DEMONITOR:
+        kv_demonitor_received(peer, signal);
+        break;
+    case KV_SIGNAL_DOWN:
+        kv_down_received(peer, signal);
+        break;
+    case KV_SIGNAL_GROUP_LEADER:
+        lead(kv_process_find(runtime, &signal->to), signal);
+        break;
+    case KV_SIGNAL_SPAWN_REQUEST:
+        kv_spawn_received(peer, signal);
+        break;
+    case KV_SIGNAL_MESSAGE_ALIAS: /* no process of ours makes aliases */
+    case KV_SIGNAL_EXIT_ALIAS:
+    case KV_SIGNAL_SPAWN_REPLY: /* or spawns on other nodes */
+        break;
+    }
+    return KV_OK;
+}
+
+void kv_signals_deliver(struct kv_runtime *runtime)
+{
+    while (!kv_list_is_empty(&runtime->signals)) {
+        struct kv_kept *kept = KV_LIST_OF(runtime->signals.next, struct kv_kept, link);
+        kv_list_remove(&kept->link);
+        (void)kv_signal_handle(&runtime->local, &kept->signal, KV_CALL_UNKNOWN);
+        kv_kept_free(kept);
+    }
+}
+
+int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
+                       const struct kv_incoming *incoming)
+{
+    runtime->speaking = peer;
+    int error = kv_signal_handle(peer, &incoming->signal, incoming->call);
+    if (!kv_list_is_empty(&runtime->signals)) {
+        kv_signals_deliver(runtime);
+    }
+    runtime->speaking = NULL;
+    return error;
+}

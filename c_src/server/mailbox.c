@@ -1,0 +1,81 @@
+#include "server/mailbox.h"
+
+#include "process/generic.h"
+#include "process/state.h"
+#include "server/state.h"
+
+static struct kv_kept *first_of(const struct kv_list *list)
+{
+    return kv_list_is_empty(list) ? NULL : KV_LIST_OF(list->next, struct kv_kept, link);
+}
+
+struct kv_kept *kv_mailbox_next(const struct kv_process *process)
+{
+    const struct kv_server_state *server = kv_const_server_of(process);
+    struct kv_kept *usual = server->suspended ? NULL : first_of(&server->kept);
+    struct kv_kept *system = first_of(&server->kept_system);
+    bool first = usual == NULL || (system != NULL && system->number < usual->number);
+    return first ? system : usual;
+}
+
+void kv_mailbox_keep(struct kv_process *process, struct kv_bytes message, bool system)
+{
+    struct kv_server_state *server = kv_server_of(process);
+    struct kv_signal signal = {.kind = KV_SIGNAL_MESSAGE, .payload = {message}, .payload_parts = 1};
+    struct kv_kept *kept = kv_signal_keep(&signal);
+    kept->number = ++server->kept_number;
+    kv_list_append(system ? &server->kept_system : &server->kept, &kept->link);
+    server->kept_count++;
+}
+
+void kv_mailbox_take(struct kv_process *process, struct kv_kept *kept)
+{
+    kv_list_remove(&kept->link);
+    kv_server_of(process)->kept_count--;
+}
+
+/* Whoever reads without a call, in the memory of the node, asks the process until it is done. */
+static void set_holding(struct kv_process *process, bool holding)
+{
+    struct kv_server_state *server = kv_server_of(process);
+    if (server->holding != holding) {
+        server->holding = holding;
+        if (process->behaviour->handle_suspend != NULL) {
+            process->behaviour->handle_suspend(process, holding);
+        }
+    }
+}
+
+void kv_mailbox_suspend(struct kv_process *process)
+{
+    kv_server_of(process)->suspended = true;
+    set_holding(process, true);
+}
+
+void kv_mailbox_resume(struct kv_process *process)
+{
+    struct kv_server_state *server = kv_server_of(process);
+    server->suspended = false;
+    set_holding(process, server->kept_count > 0);
+    kv_process_want_turns(process, server->kept_count > 0);
+}
+
+void kv_mailbox_rest(struct kv_process *process)
+{
+    set_holding(process, kv_server_of(process)->suspended);
+    kv_process_want_turns(process, false);
+}
+
+static void drop_all(struct kv_list *list)
+{
+    KV_LIST_FOREACH (link, list) {
+        kv_list_remove(link);
+        kv_kept_free(KV_LIST_OF(link, struct kv_kept, link));
+    }
+}
+
+void kv_mailbox_free(struct kv_process *process)
+{
+    drop_all(&kv_server_of(process)->kept);
+    drop_all(&kv_server_of(process)->kept_system);
+}

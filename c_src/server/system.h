@@ -1,0 +1,11 @@
+/* System messages, as sys sends them. */
+#ifndef KV_SERVER_SYSTEM_H
+#define KV_SERVER_SYSTEM_H
+
+#include <kv/process.h>
+
+/* Handles {system, From, Request} and answers it. */
+void kv_system_message(struct kv_process *self, const struct kv_from *from,
+                       struct kv_bytes request);
+
+#endif

@@ -1,6 +1,6 @@
 /* Figures of the whole node: for the tabs System, Memory Allocators and Load Charts. */
-#ifndef KV_FIGURES_H
-#define KV_FIGURES_H
+#ifndef KV_OBSERVE_FIGURES_H
+#define KV_OBSERVE_FIGURES_H
 
 #include "observe/functions.h"
 

@@ -159,7 +159,7 @@ static bool is_surveys(const struct kv_function *function, struct kv_reader argu
            (survey->subject == NULL || kv_read_this_atom(&arguments, survey->subject) == KV_OK);
 }
 
-static int find_error(const struct kv_call *call, uint32_t count)
+static int find_error(const struct kv_invocation *call, uint32_t count)
 {
     if (count == UINT32_MAX) {
         return KV_ETYPE;
@@ -168,7 +168,7 @@ static int find_error(const struct kv_call *call, uint32_t count)
     return closure ? KV_ECLOSURE : KV_ENOENT;
 }
 
-int kv_function_apply(struct kv_process *self, const struct kv_call *call,
+int kv_function_apply(struct kv_process *self, const struct kv_invocation *call,
                       struct kv_inquiry *inquiry, struct kv_buffer *value)
 {
     uint32_t count = 0;

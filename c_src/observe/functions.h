@@ -1,11 +1,11 @@
 /* The functions that may be called by name. Everything that is not in the list does not exist. */
-#ifndef KV_FUNCTIONS_H
-#define KV_FUNCTIONS_H
+#ifndef KV_OBSERVE_FUNCTIONS_H
+#define KV_OBSERVE_FUNCTIONS_H
 
 #include "observe/survey.h"
 #include "observe/world.h"
 
-struct kv_call {
+struct kv_invocation {
     struct kv_bytes module;
     struct kv_bytes function;
     struct kv_bytes arguments; /* any term */
@@ -18,7 +18,7 @@ struct kv_call {
  * NULL then, and kv_inquiry_step() and kv_inquiry_end() are to follow.
  * KV_OK; KV_ENOENT: there is none of that name and arity; KV_ETYPE: not with these arguments
  * (badarg); KV_ECLOSURE: the call is of a fun. Nothing is appended unless it is KV_OK. */
-int kv_function_apply(struct kv_process *self, const struct kv_call *call,
+int kv_function_apply(struct kv_process *self, const struct kv_invocation *call,
                       struct kv_inquiry *inquiry, struct kv_buffer *value);
 
 /* Returns true if a function of this name and arity may be called or spawned: `has_function` of the

@@ -1,6 +1,6 @@
 /* What rpc, erpc and tools ask of a node: a list of functions that may be called by name. */
-#ifndef KV_OBSERVE_H
-#define KV_OBSERVE_H
+#ifndef KV_OBSERVE_OBSERVE_H
+#define KV_OBSERVE_OBSERVE_H
 
 #include "observe/world.h"
 

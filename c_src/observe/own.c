@@ -1,7 +1,7 @@
 /* What the OTP side of this project asks of a node: kv_local:place/0 and kv_node:processes/1. */
 #include "observe/collector.h"
 #include "observe/functions.h"
-#include "observe/parts.h"
+#include "observe/process_terms.h"
 
 /* ---- kv_local -------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
  *
  * OTP: erts/emulator/beam/erl_bif_info.c, process_info_aux(). */
 #include "observe/functions.h"
-#include "observe/parts.h"
+#include "observe/process_terms.h"
 
 enum {
     WORD = 8, /* bytes */
@@ -98,13 +98,8 @@ static void write_stacktrace(struct kv_buffer *to, const struct kv_process_info 
 
 /* ---- items ----------------------------------------------------------------------------------- */
 
-typedef void (*write_item)(struct kv_buffer *to, const struct kv_process *process,
-                           const struct kv_process_info *info);
-
-static void item_registered_name(struct kv_buffer *to, const struct kv_process *process,
-                                 const struct kv_process_info *info)
+static void item_registered_name(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)process;
     if (info->name.length > 0) {
         kv_write_atom(to, info->name);
     } else {
@@ -112,86 +107,24 @@ static void item_registered_name(struct kv_buffer *to, const struct kv_process *
     }
 }
 
-static void item_label(struct kv_buffer *to, const struct kv_process *process,
-                       const struct kv_process_info *info)
+static void item_status(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)process;
-    kv_write_label(to, info);
-}
-
-static void item_current_function(struct kv_buffer *to, const struct kv_process *process,
-                                  const struct kv_process_info *info)
-{
-    (void)process;
-    kv_write_current(to, info);
-}
-
-static void item_initial_call(struct kv_buffer *to, const struct kv_process *process,
-                              const struct kv_process_info *info)
-{
-    (void)process;
-    kv_write_initial_call(to, info);
-}
-
-static void item_stacktrace(struct kv_buffer *to, const struct kv_process *process,
-                            const struct kv_process_info *info)
-{
-    (void)process;
-    write_stacktrace(to, info);
-}
-
-static void item_status(struct kv_buffer *to, const struct kv_process *process,
-                        const struct kv_process_info *info)
-{
-    (void)process;
     kv_write_atom_text(to, info->suspended ? "suspended" : "waiting");
 }
 
-static void item_queue(struct kv_buffer *to, const struct kv_process *process,
-                       const struct kv_process_info *info)
+static void item_queue(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)process;
     kv_write_u64(to, info->queue);
 }
 
-static void item_links(struct kv_buffer *to, const struct kv_process *process,
-                       const struct kv_process_info *info)
+static void item_trap_exit(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)info;
-    write_related(to, process, KV_RELATION_LINK);
-}
-
-static void item_monitors(struct kv_buffer *to, const struct kv_process *process,
-                          const struct kv_process_info *info)
-{
-    (void)info;
-    write_related(to, process, KV_RELATION_MONITOR);
-}
-
-static void item_monitored_by(struct kv_buffer *to, const struct kv_process *process,
-                              const struct kv_process_info *info)
-{
-    (void)info;
-    write_related(to, process, KV_RELATION_MONITORED_BY);
-}
-
-static void item_dictionary(struct kv_buffer *to, const struct kv_process *process,
-                            const struct kv_process_info *info)
-{
-    write_dictionary(to, process, info);
-}
-
-static void item_trap_exit(struct kv_buffer *to, const struct kv_process *process,
-                           const struct kv_process_info *info)
-{
-    (void)process;
     kv_write_bool(to, info->traps_exits);
 }
 
-static void item_group_leader(struct kv_buffer *to, const struct kv_process *process,
-                              const struct kv_process_info *info)
+/* Nobody set a leader: the process is its own. */
+static void item_group_leader(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)process;
     if (info->group_leader.length > 0) {
         kv_write_term(to, info->group_leader);
     } else {
@@ -199,119 +132,107 @@ static void item_group_leader(struct kv_buffer *to, const struct kv_process *pro
     }
 }
 
-static void item_parent(struct kv_buffer *to, const struct kv_process *process,
-                        const struct kv_process_info *info)
+static void item_parent(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)process;
     kv_write_term(to, info->parent);
 }
 
-static void item_memory(struct kv_buffer *to, const struct kv_process *process,
-                        const struct kv_process_info *info)
+static void item_memory(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)process;
     kv_write_u64(to, info->memory);
 }
 
-static void item_heap(struct kv_buffer *to, const struct kv_process *process,
-                      const struct kv_process_info *info)
+static void item_heap(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)process;
     kv_write_u64(to, info->memory / WORD);
 }
 
-static void item_reductions(struct kv_buffer *to, const struct kv_process *process,
-                            const struct kv_process_info *info)
+static void item_reductions(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    (void)process;
     kv_write_u64(to, info->reductions);
 }
 
-static void item_garbage_collection(struct kv_buffer *to, const struct kv_process *process,
-                                    const struct kv_process_info *info)
-{
-    (void)process;
-    (void)info;
-    write_garbage_collection(to);
-}
-
-static void item_nil(struct kv_buffer *to, const struct kv_process *process,
-                     const struct kv_process_info *info)
-{
-    (void)process;
-    (void)info;
-    kv_write_nil(to);
-}
-
-static void item_zero(struct kv_buffer *to, const struct kv_process *process,
-                      const struct kv_process_info *info)
-{
-    (void)process;
-    (void)info;
-    kv_write_u64(to, 0);
-}
-
-static void item_false(struct kv_buffer *to, const struct kv_process *process,
-                       const struct kv_process_info *info)
-{
-    (void)process;
-    (void)info;
-    kv_write_bool(to, false);
-}
-
-static void item_normal(struct kv_buffer *to, const struct kv_process *process,
-                        const struct kv_process_info *info)
-{
-    (void)process;
-    (void)info;
-    kv_write_atom_text(to, "normal");
-}
-
-static void item_error_handler(struct kv_buffer *to, const struct kv_process *process,
-                               const struct kv_process_info *info)
-{
-    (void)process;
-    (void)info;
-    kv_write_atom_text(to, "error_handler");
-}
-
-/* Those of process_info/1 come first. */
-enum { USUAL_ITEMS = 18 };
-static const struct {
-    const char *name;
-    write_item write;
-} items[] = {
-    {"registered_name", item_registered_name},
-    {"current_function", item_current_function},
-    {"initial_call", item_initial_call},
-    {"status", item_status},
-    {"message_queue_len", item_queue},
-    {"links", item_links},
-    {"dictionary", item_dictionary},
-    {"trap_exit", item_trap_exit},
-    {"error_handler", item_error_handler},
-    {"priority", item_normal},
-    {"group_leader", item_group_leader},
-    {"total_heap_size", item_heap},
-    {"heap_size", item_heap},
-    {"stack_size", item_zero},
-    {"reductions", item_reductions},
-    {"garbage_collection", item_garbage_collection},
-    {"suspending", item_nil},
-    {"memory", item_memory},
-    {"messages", item_nil},
-    {"monitors", item_monitors},
-    {"monitored_by", item_monitored_by},
-    {"binary", item_nil},
-    {"catchlevel", item_zero},
-    {"last_calls", item_false},
-    {"sequential_trace_token", item_nil},
-    {"trace", item_zero},
-    {"current_stacktrace", item_stacktrace},
-    {"current_location", item_current_function},
-    {"label", item_label},
-    {"parent", item_parent},
+enum item_kind {
+    ITEM_ATOM,
+    ITEM_NIL,
+    ITEM_ZERO,
+    ITEM_RELATION,
+    ITEM_DICTIONARY,
+    ITEM_GC,
+    ITEM_INFO
 };
+
+struct item {
+    const char *name;
+    enum item_kind kind;
+    const char *atom;                                                        /* ITEM_ATOM */
+    enum kv_relation relation;                                               /* ITEM_RELATION */
+    void (*write)(struct kv_buffer *to, const struct kv_process_info *info); /* ITEM_INFO */
+};
+
+/* Those of process_info/1 come first. A native process has no heap, no messages of its own and no
+ * code, so many items always have the same value. */
+enum { USUAL_ITEMS = 18 };
+static const struct item items[] = {
+    {"registered_name", .kind = ITEM_INFO, .write = item_registered_name},
+    {"current_function", .kind = ITEM_INFO, .write = kv_write_current},
+    {"initial_call", .kind = ITEM_INFO, .write = kv_write_initial_call},
+    {"status", .kind = ITEM_INFO, .write = item_status},
+    {"message_queue_len", .kind = ITEM_INFO, .write = item_queue},
+    {"links", .kind = ITEM_RELATION, .relation = KV_RELATION_LINK},
+    {"dictionary", .kind = ITEM_DICTIONARY},
+    {"trap_exit", .kind = ITEM_INFO, .write = item_trap_exit},
+    {"error_handler", .kind = ITEM_ATOM, .atom = "error_handler"},
+    {"priority", .kind = ITEM_ATOM, .atom = "normal"},
+    {"group_leader", .kind = ITEM_INFO, .write = item_group_leader},
+    {"total_heap_size", .kind = ITEM_INFO, .write = item_heap},
+    {"heap_size", .kind = ITEM_INFO, .write = item_heap},
+    {"stack_size", .kind = ITEM_ZERO},
+    {"reductions", .kind = ITEM_INFO, .write = item_reductions},
+    {"garbage_collection", .kind = ITEM_GC},
+    {"suspending", .kind = ITEM_NIL},
+    {"memory", .kind = ITEM_INFO, .write = item_memory},
+    {"messages", .kind = ITEM_NIL},
+    {"monitors", .kind = ITEM_RELATION, .relation = KV_RELATION_MONITOR},
+    {"monitored_by", .kind = ITEM_RELATION, .relation = KV_RELATION_MONITORED_BY},
+    {"binary", .kind = ITEM_NIL},
+    {"catchlevel", .kind = ITEM_ZERO},
+    {"last_calls", .kind = ITEM_ATOM, .atom = "false"},
+    {"sequential_trace_token", .kind = ITEM_NIL},
+    {"trace", .kind = ITEM_ZERO},
+    {"current_stacktrace", .kind = ITEM_INFO, .write = write_stacktrace},
+    {"current_location", .kind = ITEM_INFO, .write = kv_write_current},
+    {"label", .kind = ITEM_INFO, .write = kv_write_label},
+    {"parent", .kind = ITEM_INFO, .write = item_parent},
+};
+
+static void write_value(struct kv_buffer *to, const struct item *item,
+                        const struct kv_process *process, const struct kv_process_info *info)
+{
+    switch (item->kind) {
+    case ITEM_ATOM:
+        kv_write_atom_text(to, item->atom);
+        break;
+    case ITEM_NIL:
+        kv_write_nil(to);
+        break;
+    case ITEM_ZERO:
+        kv_write_u64(to, 0);
+        break;
+    case ITEM_RELATION:
+        write_related(to, process, item->relation);
+        break;
+    case ITEM_DICTIONARY:
+        write_dictionary(to, process, info);
+        break;
+    case ITEM_GC:
+        write_garbage_collection(to);
+        break;
+    case ITEM_INFO:
+        item->write(to, info);
+        break;
+    }
+}
 
 /* {Item, Value}; false when there is no such item. */
 static bool write_named_item(struct kv_buffer *to, struct kv_bytes name,
@@ -321,7 +242,7 @@ static bool write_named_item(struct kv_buffer *to, struct kv_bytes name,
         if (kv_bytes_is(name, items[i].name)) {
             kv_write_tuple(to, 2);
             kv_write_atom(to, name);
-            items[i].write(to, process, info);
+            write_value(to, &items[i], process, info);
             return true;
         }
     }

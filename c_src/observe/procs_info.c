@@ -4,7 +4,7 @@
 #include "observe/characters.h"
 #include "observe/collector.h"
 #include "observe/functions.h"
-#include "observe/parts.h"
+#include "observe/process_terms.h"
 
 #include <stdio.h>
 

@@ -27,7 +27,7 @@ static void write_arguments(struct kv_buffer *to, struct kv_bytes arguments)
 }
 
 /* [{Module, Function, Args, []}]: the stack of a call that got nowhere. */
-static void write_stack(struct kv_buffer *to, const struct kv_call *call)
+static void write_stack(struct kv_buffer *to, const struct kv_invocation *call)
 {
     kv_write_list(to, 1);
     kv_write_tuple(to, 4);
@@ -53,7 +53,7 @@ static const char *reason_of(int error)
 /* ---- erpc ------------------------------------------------------------------------------------ */
 
 /* Reads Module, Function, Args. */
-static int read_call(struct kv_reader *reader, struct kv_call *call)
+static int read_call(struct kv_reader *reader, struct kv_invocation *call)
 {
     int error = kv_read_atom(reader, &call->module);
     if (error == KV_OK) {
@@ -105,7 +105,7 @@ static void return_value(struct kv_process *self, struct kv_bytes value)
 }
 
 /* Ends with {Res, error, Reason, Stack}. */
-static void return_error(struct kv_process *self, const struct kv_call *call, int error)
+static void return_error(struct kv_process *self, const struct kv_invocation *call, int error)
 {
     const struct work *work = kv_process_state(self);
     struct kv_buffer outcome = KV_BUFFER_INIT;
@@ -129,7 +129,7 @@ static int execute_call(struct kv_process *self, struct kv_bytes arguments,
                         struct kv_buffer *reason)
 {
     uint32_t count = 0;
-    struct kv_call call;
+    struct kv_invocation call;
     struct kv_bytes res = kv_bytes(NULL, 0);
     struct kv_reader reader = kv_reader(arguments);
     if (kv_read_list(&reader, &count) != KV_OK || count != 4 ||
@@ -162,7 +162,7 @@ static int execute_cast(struct kv_process *self, struct kv_bytes arguments,
                         struct kv_buffer *reason)
 {
     uint32_t count = 0;
-    struct kv_call call;
+    struct kv_invocation call;
     struct kv_buffer value = KV_BUFFER_INIT;
     struct kv_reader reader = kv_reader(arguments);
     if (kv_read_list(&reader, &count) != KV_OK || count != 3 ||
@@ -215,7 +215,7 @@ static void rex_answer(struct kv_process *self, struct kv_bytes value)
 }
 
 /* {badrpc, {'EXIT', {Reason, Stack}}} */
-static void write_badrpc(const struct kv_call *call, int error, struct kv_buffer *to)
+static void write_badrpc(const struct kv_invocation *call, int error, struct kv_buffer *to)
 {
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "badrpc");
@@ -232,7 +232,7 @@ static int rex_work_init(struct kv_process *self, struct kv_bytes argument,
 {
     struct work *work = kv_process_state(self);
     struct kv_bytes to = kv_bytes(NULL, 0);
-    struct kv_call call = {.arguments = {NULL, 0}};
+    struct kv_invocation call = {.arguments = {NULL, 0}};
     struct kv_buffer value = KV_BUFFER_INIT;
     struct kv_reader reader = kv_reader(argument);
     (void)reason;
@@ -295,7 +295,7 @@ static void rex_work(struct kv_process *self, bool block, struct kv_bytes to,
 /* {Kind, Module, Function, Args, GroupLeader} */
 static bool is_call(struct kv_bytes request, const char *kind)
 {
-    struct kv_call call;
+    struct kv_invocation call;
     struct kv_reader reader = kv_reader(request);
     return kv_read_tuple_of(&reader, 5) == KV_OK && kv_read_this_atom(&reader, kind) == KV_OK &&
            read_call(&reader, &call) == KV_OK;

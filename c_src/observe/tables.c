@@ -185,15 +185,16 @@ static bool read_edit(struct kv_process *self, struct kv_reader *arguments,
            kv_read_any(arguments, key) == KV_OK && kv_read_any(arguments, row_value) == KV_OK;
 }
 
-/* Whether two terms have the same value: a viewer encodes what it was sent anew. */
-static bool is_same(struct kv_bytes one, struct kv_bytes other)
+/* Compares values, not bytes: a viewer encodes anew what it was sent. */
+static bool is_same(const struct kv_process *self, struct kv_bytes one, struct kv_bytes other)
 {
+    const struct kv_world *world = kv_process_context(self);
     struct kv_buffer canonical[2] = {KV_BUFFER_INIT, KV_BUFFER_INIT};
     if (kv_bytes_equal(one, other)) {
         return true;
     }
-    kv_term_canonical(one, KV_ZEROS_DIFFER, &canonical[0]);
-    kv_term_canonical(other, KV_ZEROS_DIFFER, &canonical[1]);
+    kv_term_canonical(one, world->zeros, &canonical[0]);
+    kv_term_canonical(other, world->zeros, &canonical[1]);
     bool same = kv_bytes_equal(kv_buffer_bytes(&canonical[0]), kv_buffer_bytes(&canonical[1]));
     kv_buffer_free(&canonical[0]);
     kv_buffer_free(&canonical[1]);
@@ -210,7 +211,7 @@ static int run_delete_object(struct kv_process *self, struct kv_reader arguments
     struct kv_bytes wanted;
     struct kv_bytes present;
     bool done = read_edit(self, &arguments, &process, &info, &key, &wanted);
-    if (done && info.view->get(process, key, &present) && is_same(present, wanted)) {
+    if (done && info.view->get(process, key, &present) && is_same(self, present, wanted)) {
         (void)info.view->delete (process, key);
     }
     kv_write_bool(value, done);

@@ -1,7 +1,7 @@
 /* The tree of the native processes, with what is above them on other nodes, as Observer draws it.
  */
-#ifndef KV_TREE_H
-#define KV_TREE_H
+#ifndef KV_OBSERVE_TREE_H
+#define KV_OBSERVE_TREE_H
 
 #include "observe/list.h"
 #include "process/inspect.h"

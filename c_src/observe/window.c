@@ -2,7 +2,7 @@
  *
  * OTP: lib/observer/src/observer_procinfo.erl, fetch_state_info/1. */
 #include "observe/functions.h"
-#include "observe/parts.h"
+#include "observe/process_terms.h"
 
 enum { STATE_MAX = 64 << 10 }; /* bytes of a process whose state is still shown whole */
 

@@ -8,10 +8,10 @@
 #include "process/inspect.h"
 #include "term/call_shape.h"
 
-enum kv_turn { KV_TURN_DONE, KV_TURN_WAITS, KV_TURN_MORE };
+enum kv_progress { KV_TURN_DONE, KV_TURN_WAITS, KV_TURN_MORE };
 
 struct kv_generic {
-    size_t size; /* zeroed bytes that each process has for it: kv_process_generic() */
+    size_t size; /* zeroed bytes that each process of the runtime has for it, plain ones too */
     /* Sets these bytes up. Called before init. */
     void (*created)(struct kv_process *process);
     /* Hands a message to a process, and settles it: the process may be gone on return. */
@@ -27,7 +27,7 @@ struct kv_generic {
     /* Handles the message that waited longest, and takes its bytes from *budget. WAITS: the node
      * that asks has much to read first. DONE: nothing waits that could be handled. Called only for
      * processes of kv_process_want_turns(). The process may be gone on return. */
-    enum kv_turn (*turn)(struct kv_process *process, size_t *budget);
+    enum kv_progress (*turn)(struct kv_process *process, size_t *budget);
     /* The process ends with `reason`; links and monitors have been told. */
     void (*died)(struct kv_process *process, struct kv_bytes reason);
     /* Frees what these bytes own. */

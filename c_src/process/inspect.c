@@ -20,7 +20,7 @@ void kv_runtime_each_peer(const struct kv_runtime *runtime,
 
 static size_t memory_of(const struct kv_process *process)
 {
-    return sizeof *process + process->generic->size + process->behaviour->state_size +
+    return sizeof *process + process->runtime->generic->size + process->behaviour->state_size +
            process->name.capacity + process->group_leader.capacity + process->parent.capacity;
 }
 

@@ -22,8 +22,9 @@
 struct kv_process *kv_process_create(struct kv_runtime *runtime,
                                      const struct kv_behaviour *behaviour)
 {
-    const struct kv_generic *generic = behaviour->plain ? &kv_plain : runtime->generic;
-    struct kv_process *process = kv_zalloc(sizeof *process + generic->size);
+    const struct kv_generic *generic = behaviour->plain ? runtime->plain : runtime->generic;
+    /* A plain process may call kv_reply() all the same: it has the bytes that this writes to. */
+    struct kv_process *process = kv_zalloc(sizeof *process + runtime->generic->size);
     process->generic = generic;
     process->runtime = runtime;
     process->number = ++runtime->next_process;

@@ -37,7 +37,7 @@ static int refused(struct kv_runtime *runtime, struct kv_process *process,
     return KV_OK;
 }
 
-static enum kv_turn turn(struct kv_process *process, size_t *budget)
+static enum kv_progress turn(struct kv_process *process, size_t *budget)
 {
     (void)process;
     (void)budget;

@@ -22,6 +22,7 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     runtime->creation = options->creation;
     runtime->hash_key = options->hash_key;
     runtime->get_state = options->get_state;
+    runtime->plain = &kv_plain;
     runtime->generic = options->generic == NULL ? &kv_plain : options->generic;
     runtime->sink = options->sink;
     kv_list_init(&runtime->process_list);
@@ -91,7 +92,7 @@ static bool take_turn(struct kv_runtime *runtime, struct kv_process *process)
     struct kv_pid pid = kv_process_pid(process);
     size_t budget = KV_RESUME_BYTES;
     for (unsigned i = 0; i < KV_RESUME_MESSAGES && process != NULL; i++) {
-        enum kv_turn turn = process->generic->turn(process, &budget);
+        enum kv_progress turn = process->generic->turn(process, &budget);
         kv_signals_deliver(runtime);
         if (turn != KV_TURN_MORE || budget == 0) {
             return turn == KV_TURN_MORE;

@@ -64,6 +64,7 @@ struct kv_runtime {
     struct kv_hash_key hash_key;
     enum kv_get_state get_state;
     const struct kv_generic *generic; /* of behaviours that are not plain */
+    const struct kv_generic *plain;   /* of those that are */
     struct kv_sink sink;
     struct kv_map processes;   /* by number */
     struct kv_process *latest; /* the one that got the last message, or NULL */

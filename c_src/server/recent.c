@@ -27,6 +27,9 @@ struct kv_recent {
 void kv_recent_want(struct kv_process *process)
 {
     struct kv_debug *debug = &kv_server_of(process)->debug;
+    if (process->behaviour->plain) {
+        return; /* its messages do not pass here */
+    }
     if (debug->recent == NULL) {
         debug->recent = kv_zalloc(sizeof *debug->recent);
     }

@@ -85,7 +85,7 @@ static void handle_kept(struct kv_process *process, struct kv_bytes message)
     }
 }
 
-static enum kv_turn turn(struct kv_process *process, size_t *budget)
+static enum kv_progress turn(struct kv_process *process, size_t *budget)
 {
     struct kv_kept *kept = kv_mailbox_next(process);
     if (kept == NULL) {

@@ -154,3 +154,29 @@ Test(plain, a_callback_within_another_has_a_buffer_of_its_own)
     assert_term(call(f, &pid, term_atom("kept")), term_atom("at_once"));
     cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE_ALIAS), 2);
 }
+
+static void answer_info(struct kv_process *self, struct kv_bytes message)
+{
+    struct kv_from from;
+    struct kv_bytes term = NONE;
+    struct kv_reader reader = kv_reader(message);
+    cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "$gen_call"), KV_OK);
+    cr_assert_eq(kv_read_any(&reader, &term), KV_OK);
+    cr_assert_eq(kv_from_read(term, &from), KV_OK);
+    kv_reply_atom(self, &from, "by_hand");
+}
+
+static const struct kv_behaviour answering = {.module = "answering",
+                                              .state_size = 1,
+                                              .plain = true,
+                                              .init = begin,
+                                              .handle_info = answer_info};
+
+Test(plain, may_answer_a_call_that_it_takes_apart_itself)
+{
+    struct kv_pid pid;
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    cr_assert_eq(kv_spawn(f->runtime, &answering, term_atom("ok"), &pid, &reason), KV_OK);
+    assert_term(call(f, &pid, term_atom("hello")), term_atom("by_hand"));
+}

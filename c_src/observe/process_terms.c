@@ -1,4 +1,4 @@
-#include "observe/parts.h"
+#include "observe/process_terms.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Parts of answers about one process that several functions share. */
-#ifndef KV_PARTS_H
-#define KV_PARTS_H
+#ifndef KV_OBSERVE_PROCESS_TERMS_H
+#define KV_OBSERVE_PROCESS_TERMS_H
 
 #include "observe/list.h"
 #include "process/inspect.h"

@@ -1,8 +1,7 @@
-# The part of scripts/arrows that judges. Reads lines of "room", "may", "come", "file", "include", "public" and "symbol".
+# The part of scripts/arrows that judges. Reads lines of "room", "may", "file", "include", "public" and "symbol".
 
 $1 == "room" { rooms[$2] = 1 }
 $1 == "may" { may[$2, $3] = 1 }
-$1 == "come" { come[$2, $3] = 1 }
 $1 == "file" { file[$2] = 1 }
 $1 == "include" { from[++includes] = $2; header[includes] = $3 }
 $1 == "public" { public[$2] = 1 }
@@ -16,7 +15,6 @@ END {
     check_symbols()
     check_circle_of_rooms()
     for (room in rooms) check_circles_of_files(room)
-    check_to_come()
     if (verbose) print_arrows()
     exit bad
 }
@@ -62,8 +60,7 @@ function arrow(room, other, unit, text) {
     if (room == other) return
     between[room, other]++
     if (other == "include/kv" || may_use(room, other) || may_use(room, unit ".h")) return
-    if ((room, other) in come) came[room, other] = 1
-    else complain(text ": " room " may not use " other)
+    complain(text ": " room " may not use " other)
 }
 
 function check_includes(    i, room, library) {
@@ -120,7 +117,7 @@ function check_circle_of_rooms(    alive, room, gone, left) {
 function has_arrow(room, alive, side,    pair, end) {
     for (pair in between) {
         split(pair, end, SUBSEP)
-        if (end[side] == room && (end[3 - side] in alive) && !(pair in come)) return 1
+        if (end[side] == room && (end[3 - side] in alive)) return 1
     }
     return 0
 }
@@ -134,7 +131,6 @@ function check_circles_of_files(room,    n, name, reach, i, j, seen, line) {
         line = ""
         for (j = 1; j <= n; j++) if ((i, j) in reach && (j, i) in reach) { line = line " " name[j]; seen[j] = i }
         if (is_one_machine(line)) continue
-        if ((room, "circle") in come) { came[room, "circle"] = 1; continue }
         complain("files in a circle:" line)
         print_circle(n, name, seen, i)
     }
@@ -166,14 +162,6 @@ function print_circle(n, name, seen, circle,    i, j) {
         for (j = 1; j <= n; j++)
             if (seen[i] == circle && seen[j] == circle && (name[i], name[j]) in witness)
                 print "    " name[i] " -> " name[j] ", " witness[name[i], name[j]]
-}
-
-function check_to_come(    pair, end) {
-    for (pair in come)
-        if (!(pair in came)) {
-            split(pair, end, SUBSEP)
-            print "arrows: reached, strike it off scripts/arrows-to-come: " end[1] " -> " end[2]
-        }
 }
 
 function print_arrows(    pair, end) {

@@ -40,7 +40,7 @@
     | {by, kv_totals:by()}
     %% How many processes top and processes show, and how many children of one process tree shows. Default: 20.
     | {limit, pos_integer()}
-    %% Whether top and tree print with colours. Default: if the terminal of the caller seems to have colours.
+    %% True: top and tree print with colours. Default: true if the caller's terminal seems to have colours.
     | {colours, boolean()}.
 -type options() :: [option()] | #{node => node(), by => kv_totals:by(), limit => pos_integer(), colours => boolean()}.
 

@@ -26,11 +26,11 @@
     node := atom(),
     %% Options of the native process, without its owner.
     native := [tuple()],
-    %% What the proxy does when the program is gone. Default: exit.
+    %% The reaction of the proxy to the end of the program. Default: exit.
     on_node_down => kv_life:on_node_down(),
     %% Runs each time the native process has been created, before messages that wait are passed on.
     fill => undefined | {module(), atom(), [term()]},
-    %% Whether start_link/3 waits for a node that is starting. Default: true.
+    %% True: start_link/3 waits for a node that is starting. Default: true.
     wait => boolean(),
     %% For registries: starts the buckets. Without it the native registry creates them itself.
     start_bucket => undefined | {module(), atom(), [term()]}

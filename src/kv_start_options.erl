@@ -9,11 +9,11 @@
 -type name() :: atom() | {local, atom()} | {global, term()} | {via, module(), term()}.
 
 -type stay_option() ::
-    %% What the proxy does when its node is lost.
+    %% The reaction of the proxy to the loss of its node.
     {on_node_down, kv_life:on_node_down()}
     %% Fills a native process that has been created.
     | {fill, {module(), atom(), [term()]} | undefined}
-    %% Whether the start waits for a node that is starting.
+    %% True: the start waits for a node that is starting.
     | {wait, boolean()}
     %% Override the child specification.
     | {id, term()}

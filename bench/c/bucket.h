@@ -50,7 +50,7 @@ void bucket_set_key(struct template *template, const char *key);
 /* "key-0000000000000042", without a terminator. */
 void bucket_key(char *key, uint64_t number);
 
-/* Whose call this frame answers, and which. */
+/* Reads from an answer the index of its caller, and the number of the caller's call. */
 void bucket_answered(struct kv_bytes frame, uint32_t *caller, uint64_t *number);
 
 #endif

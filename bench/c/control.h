@@ -1,4 +1,5 @@
-/* What the machine does to a program that asks nothing of a node: the control of an experiment.
+/* A program that asks nothing of a node, to measure what the machine alone does: the control of an
+ * experiment.
  *
  * Each runs for so long and looks at the clock all the time. */
 #ifndef KV_BENCH_CONTROL_H

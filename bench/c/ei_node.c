@@ -3,9 +3,9 @@
  *
  *     ei_node NAME@HOST PORT
  *
- * The first line of standard input is the cookie. Answers {get, Key} and {put, Key, Value} to
- * whoever calls {bucket, 'NAME@HOST'}; keys are binaries. It is published in EPMD. What a call
- * monitors is lost on it: libei has no monitors. */
+ * The first line of standard input is the cookie. The node answers {get, Key}
+ * and {put, Key, Value} sent to {bucket, 'NAME@HOST'}; keys are binaries. EPMD knows the node. The
+ * monitor of a call has no effect: libei has no monitors. */
 #include "fail.h"
 
 #include <arpa/inet.h>

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Ends the program with status 1. What runs as its child ends when its standard input does. */
+/* Ends the program with status 1. A child that the program has started ends
+ * with its standard input. */
 #define FAIL(...)                                                                                  \
     do {                                                                                           \
         fprintf(stderr, __VA_ARGS__);                                                              \

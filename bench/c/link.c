@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What OTP 25 offers. */
+/* The flags that OTP 25 offers. */
 #define FLAGS     0xD07DF7FBCULL
 #define CHALLENGE 4711U
 
@@ -219,8 +219,8 @@ int link_next_buffered(struct link *link, struct kv_bytes *frame)
     }
 }
 
-/* Whether the node runs on another processor, as far as can be told: whoever sends to a process of
- * the same host carries it to the receiver's socket. */
+/* True if the node seems to run on another processor. A sender carries its bytes to the socket of a
+ * receiver on the same host, so the processor that did so is the node's. */
 static bool node_runs_elsewhere(const struct link *link)
 {
     int processor = -1;

@@ -17,7 +17,7 @@ struct link {
     bool is_apart; /* the node ran on another processor when it sent last */
 };
 
-/* What the frames of this peer say who is speaking. */
+/* The name and the creation of this peer, in the frames that it sends. */
 #define LINK_NODE "bench_alone@127.0.0.1"
 enum { LINK_CREATION = 77 };
 

@@ -242,7 +242,7 @@ static int by_size(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* What the requests of a kind are, which take turns. */
+/* A kind of requests: two, sent in turn. */
 struct kind {
     const char *name;
     void (*make[2])(const struct bench *bench, struct kv_buffer *terms);

@@ -13,7 +13,8 @@ struct program {
 };
 
 #define PROGRAM_COOKIE "benchmark"
-/* What every program is started with: loopback, whatever the machine's name resolves to. */
+/* The host of every program that is started: loopback, even if the machine's name is another
+ * address. */
 #define PROGRAM_HOST "127.0.0.1"
 
 /* Starts the program at path under that node name and waits until it is ready. extra: more

@@ -30,7 +30,7 @@ struct kv_arena_memory {
     void *preparer;
 };
 
-/* What a reference of 40 bits can address. */
+/* The bytes that a reference of 40 bits can address. */
 #define KV_ARENA_RESERVE_MAX (UINT64_C(1) << 43)
 /* Room for the header, some table slots and the directory. */
 #define KV_ARENA_RESERVE_MIN (UINT64_C(1) << 20)

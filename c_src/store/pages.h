@@ -43,8 +43,7 @@ static inline uint32_t kv_page_of(uint64_t offset)
     return (uint32_t)(offset / KV_ARENA_PAGE);
 }
 
-/* Whether a request may exceed the limit of the arena: a request may if it soon frees more than it
- * takes. */
+/* A request may exceed the limit of the arena only if it soon frees more than it takes. */
 enum kv_need { KV_WITHIN_LIMIT, KV_BEYOND_LIMIT };
 
 /* Makes all pages free but the first, which is the header. */

@@ -139,7 +139,7 @@ static enum kv_read begin(const struct kv_mapped *mapped, const struct kv_mapped
 /* ---- entries ----------------------------------------------------------------------------------
  */
 
-/* What precedes the key of an entry. */
+/* The part of an entry before its key. */
 struct head {
     uint8_t flags;
     unsigned size;

@@ -1,8 +1,8 @@
 /* Reads an arena that another process writes. docs/store-format.md has the format.
  *
- * The reader never writes, locks, waits or allocates, and trusts nothing in the arena. Whatever the
- * bytes are, and however they change meanwhile, it reads only inside the mapping and does a bounded
- * amount of work. Any number of threads may share one struct kv_mapped. */
+ * The reader never writes, locks, waits or allocates, and trusts nothing in the arena. It
+ * reads only inside the mapping and does a bounded amount of work, for any bytes, even while they
+ * change. Any number of threads may share one struct kv_mapped. */
 #ifndef KV_READER_H
 #define KV_READER_H
 

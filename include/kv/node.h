@@ -20,7 +20,7 @@
 
 struct kv_arena; /* the memory of all tables of the node */
 
-/* What a node has for its processes. Valid until kv_node_main() returns. */
+/* The parts of a node that its processes use. Valid until kv_node_main() returns. */
 struct kv_node_parts {
     struct kv_runtime *runtime;
     struct kv_arena *arena;

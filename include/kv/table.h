@@ -61,7 +61,7 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
  * frees the entries later. `table` may be NULL. */
 void kv_table_free(struct kv_table *table);
 
-/* What readers in other processes find in a table. */
+/* The contents of a table, for readers in other processes. */
 enum kv_published {
     KV_PUBLISHED_VALUES, /* the values of a bucket */
     KV_PUBLISHED_NAMES,  /* the names of a registry, with pids as values */

@@ -75,7 +75,7 @@ bool kv_ref_equal(const struct kv_ref *a, const struct kv_ref *b);
 /* ---- validating --------------------------------------------------------------------------------
  */
 
-/* Whether =:= holds between 0.0 and -0.0: it does before OTP 27, and does not since. */
+/* The rule for 0.0 =:= -0.0: true before OTP 27, false since. */
 enum kv_zeros { KV_ZEROS_DIFFER, KV_ZEROS_SAME };
 
 struct kv_term_limits {

@@ -171,7 +171,7 @@ other_creation(Identifier, Difference) ->
 other(Creation, Difference) ->
     (Creation + Difference) band 16#FFFFFFFF.
 
-%%% What many cases try
+%%% Shared by many cases
 
 %% Reasons to exit with.
 -spec reasons() -> [term()].

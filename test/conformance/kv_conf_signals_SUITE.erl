@@ -248,7 +248,7 @@ two_links_are_one(Config) ->
         {First, kv_test:mailbox()}
     end).
 
-%% Whether the monitor is installed before the end depends on time.
+%% The monitor may be installed before or after the end.
 one_of(Reasons, Reason) ->
     case lists:member(Reason, Reasons) of
         true -> crash_or_noproc;

@@ -137,7 +137,7 @@ died(Client, Reason, #{buckets := Buckets} = Model0) ->
 goes_along(Client, _Reason, #{owner := Client}) -> true;
 goes_along(Client, Reason, #{links := Links}) -> Reason =/= normal andalso lists:member(Client, Links).
 
-%% Clients get the loss. What depends on a client ends, and nobody is left to get the reason.
+%% Clients get the loss. Processes that depend on a client end, and nobody is left to get the reason.
 disconnected(#{buckets := Buckets} = Model) ->
     Living = [{Slot, Bucket} || {Slot, #{alive := true} = Bucket} <- maps:to_list(Buckets)],
     Messages = [Message || {Slot, Bucket} <- Living, Message <- told(Slot, Bucket, noconnection)],

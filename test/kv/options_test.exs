@@ -90,7 +90,7 @@ defmodule KV.OptionsTest do
     erlang = option_keys(:kv_bucket, :option) ++ option_keys(:kv_start_options, :stay_option)
     elixir = option_keys(KV.Bucket, :option)
 
-    # Whether the start waits for the node is asked by the application's own registry only.
+    # Only the application's own registry asks whether the start waits for the node.
     assert Enum.sort(erlang -- [:wait]) == Enum.sort(elixir)
 
     edoc = comment_above("src/kv_bucket.erl", "-spec start_link(options())")
@@ -148,7 +148,7 @@ defmodule KV.OptionsTest do
   defp value({:program, value}), do: value
   defp value(value), do: value
 
-  # What --help says of each option, on one line.
+  # The text of --help for each option, on one line.
   defp help do
     {text, 0} = System.cmd(Application.app_dir(:kv, "priv/kv_node"), ["--help"])
 

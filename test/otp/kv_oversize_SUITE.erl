@@ -230,7 +230,7 @@ a_registry_refuses_a_name(Config) ->
         ok = kv_bucket:stop(Proxy)
     end).
 
-%%% Whoever waits
+%%% Callers that wait
 
 any_caller_of_a_process_is_answered(Config) ->
     each(Config, fun(Bucket) ->

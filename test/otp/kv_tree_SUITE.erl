@@ -368,7 +368,7 @@ a_hung_node_does_not_keep_anybody_waiting(Config) ->
         ?assertEqual([], kv_test:mailbox())
     end).
 
-%%% What Observer shows of proxies
+%%% Proxies in Observer
 
 a_box_has_the_name_of_its_bucket(Config) ->
     in(Config, fun() ->

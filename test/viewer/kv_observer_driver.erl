@@ -178,7 +178,7 @@ toggle_log() ->
 status() ->
     wxStatusBar:getStatusText(wxFrame:getStatusBar(frame())).
 
-%%% What a tab shows
+%%% The contents of a tab
 
 page() ->
     {Notebook, _} = info(),

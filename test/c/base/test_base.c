@@ -339,8 +339,8 @@ Test(base, of_two_nodes_of_one_key_the_later_is_found_first)
 
 /* ---- hash ------------------------------------------------------------------------------------ */
 
-/* What hash(bytes) of CPython 3.11 gives, whose hash is SipHash-1-3, too, for the bytes 0, 1, 2 ...
- * up to `length`; with PYTHONHASHSEED=0 its key is zero, with 42 it is as below. */
+/* The results of hash(bytes) in CPython 3.11, which uses SipHash-1-3, too, for the bytes 0, 1, 2
+ * ... up to `length`; with PYTHONHASHSEED=0 its key is zero, with 42 it is as below. */
 static const struct {
     size_t length;
     uint64_t zero_key;

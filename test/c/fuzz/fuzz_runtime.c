@@ -41,7 +41,7 @@ static uint8_t next(struct world *world)
     return *world->data++;
 }
 
-/* What leaves must be a frame that the other side would take. */
+/* Every signal that leaves must be a frame that the other side would take. */
 static void sent(void *context, void *carrier, const struct kv_signal *signal)
 {
     static const struct kv_term_limits limits = KV_TERM_LIMITS_DEFAULT;

@@ -1,4 +1,4 @@
-/* Who goes first when too many connections are in their handshake. */
+/* The order in which connections go when too many are in their handshake. */
 #include "base/alloc.h"
 #include "net/strangers.h"
 

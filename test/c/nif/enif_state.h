@@ -1,4 +1,4 @@
-/* What the files of the stub share. */
+/* State that the files of the stub share. */
 #ifndef KV_TEST_ENIF_STATE_H
 #define KV_TEST_ENIF_STATE_H
 

@@ -48,7 +48,7 @@ void kv_pace_rest(struct kv_pace *pace, uint64_t now);
 /* Returns true if the loop should look for the next message once more before it sleeps. */
 bool kv_pace_is_worth_looking(struct kv_pace *pace);
 
-/* The same at a given time, for a pace that looks on and has few callers. */
+/* The same at the time `now`. Must only be called if spin_ns is not 0 and few processes call. */
 bool kv_pace_is_worth_looking_at(struct kv_pace *pace, uint64_t now);
 
 #endif

@@ -25,7 +25,8 @@ enum {
 /* Why a connection is not read at present. */
 enum { KV_PAUSED_FOR_OUTPUT = 1, KV_PAUSED_FOR_TURN = 2 };
 
-/* What the last check of ticks.c saw, and how many checks since saw no sign of life. */
+/* The state of a peer at the last check of ticks.c, and how many checks have seen no sign of life.
+ */
 struct kv_ticked {
     uint64_t bytes_in;
     uint64_t taken;

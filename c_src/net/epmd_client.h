@@ -46,7 +46,7 @@ struct kv_epmd_client {
 void kv_epmd_client_start(struct kv_epmd_client *client, struct kv_net *net,
                           const struct kv_epmd_registration *registration);
 
-/* Frees the memory. Whoever closes the handles of the loop closes those of the client. */
+/* Frees the memory. The owner of the loop closes the handles. */
 void kv_epmd_client_finish(struct kv_epmd_client *client);
 
 #endif

@@ -1,5 +1,5 @@
 /* The driver of the handshake: how a stranger becomes a peer. It takes those steps of
- * wire/handshake.h that only the owner of all connections can decide. */
+ * wire/handshake.h that need to know all connections. */
 #ifndef KV_NET_GREETING_H
 #define KV_NET_GREETING_H
 

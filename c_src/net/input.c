@@ -48,8 +48,8 @@ static int take_message(struct kv_connection *connection, struct kv_bytes frame,
     return kv_runtime_receive(connection->owner->net->runtime, connection->peer, &incoming);
 }
 
-/* A message of `length` bytes: all of them are in `message`, or only the first ones if the message
- * is refused, which `why` tells then. */
+/* Takes a message of `length` bytes. `message` holds all of them; or only the first ones if the
+ * message must be refused, for the reason `why`. */
 static int take_whole(struct kv_connection *connection, struct kv_bytes message, uint64_t length,
                       int why, int *opcode)
 {

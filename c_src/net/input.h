@@ -1,4 +1,4 @@
-/* What comes in by a connection: bytes become frames, frames become signals of the runtime. */
+/* The input of a connection: bytes become frames, and frames become signals for the runtime. */
 #ifndef KV_NET_INPUT_H
 #define KV_NET_INPUT_H
 
@@ -9,11 +9,11 @@ enum {
     KV_READ_TURN = 1024 * 1024, /* bytes read of one peer before the others have their turn */
 };
 
-/* For room(), took() and ended() of the stream. A pending connection gets room for one handshake
- * message: more waits in the kernel. */
-struct kv_room kv_input_room(void *connection);
+/* For room(), took() and ended() of the stream, whose user is the connection. A pending connection
+ * gets room for one handshake message: more waits in the kernel. */
+struct kv_room kv_input_room(void *user);
 void kv_input_took(struct kv_connection *connection, struct kv_room room, size_t count);
-void kv_input_ended(void *connection, int error);
+void kv_input_ended(void *user, int error);
 
 /* A new turn: reads on from all peers that have been read enough in the last one. */
 void kv_input_begin_turn(struct kv_connections *connections);

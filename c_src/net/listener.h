@@ -13,7 +13,7 @@ struct kv_listener {
 };
 
 /* Listens on an address; connections wait until kv_listener_open(). Returns 0, or an error of
- * libuv. Whoever closes the handles of the loop closes the socket. */
+ * libuv. The owner of the loop closes the socket. */
 int kv_listener_start(struct kv_listener *listener, struct kv_pending *pending,
                       const struct sockaddr *address);
 

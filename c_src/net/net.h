@@ -36,15 +36,14 @@ struct kv_net {
     struct kv_identity identity; /* may change the cookie at any time */
     struct kv_hash_key hash_key; /* random: for tables of what peers send */
     struct kv_bytes vm;          /* the node for which one place is kept free; empty: none */
-    struct kv_pace pace;         /* is told of every message */
+    struct kv_pace pace;         /* input.c counts every message here */
     void *context;               /* of the functions below */
-    /* A peer has sent something, which is handled next: what depends on the time looks at the clock
-     * now. */
+    /* A peer has sent something, which is handled next: the program reads the clock now. */
     void (*heard)(void *context);
-    /* A long turn has answers for this peer and more of its requests are there: everything that may
-     * leave now should, so that the peer has something to do meanwhile. */
+    /* A long turn has answers for a peer, and more of its requests are there: the program should
+     * write everything that may leave, so that the peer has something to do meanwhile. */
     void (*hurry)(void *context);
-    bool stopping; /* the runtime is about to end as a whole: it hears of no lost peer any more */
+    bool stopping; /* the runtime is about to end as a whole: it is told of no lost peer any more */
 };
 
 #endif

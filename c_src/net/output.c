@@ -2,8 +2,8 @@
 
 #include "net/connections.h"
 
-/* Whether one `part`-th of the limit is passed at which a peer's own requests begin to wait. The
- * limit is far enough below --max-queue that a peer that reads never gets there. */
+/* Returns true if more waits than one `part`-th of the limit at which a peer's own requests begin
+ * to wait. That limit is so far below --max-queue that a peer that reads never gets there. */
 static bool is_over(const struct kv_connection *connection, size_t part)
 {
     size_t half = (size_t)connection->owner->net->limits.max_queue / 2;

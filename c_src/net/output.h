@@ -1,4 +1,4 @@
-/* What leaves by a connection: queued while the runtime works, written when the turn says so. */
+/* The output of a connection: queued while the runtime works, and written when the turn says so. */
 #ifndef KV_NET_OUTPUT_H
 #define KV_NET_OUTPUT_H
 
@@ -33,8 +33,8 @@ void kv_output_flush(struct kv_connection *connection);
 /* Tries once, without waiting, to write what is ready; then closes the connection. */
 void kv_output_close(struct kv_connection *connection);
 
-/* For written() of the stream. */
-void kv_output_written(void *connection, int error);
+/* For written() of the stream, whose user is the connection. */
+void kv_output_written(void *user, int error);
 
 /* patience.c: more than --max-queue bytes wait. Dooms the peer if it has had its time. */
 void kv_output_exceeds(struct kv_connection *connection, size_t backlog);

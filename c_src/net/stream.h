@@ -18,7 +18,7 @@ struct kv_room {
     size_t length;
 };
 
-/* What a user is told. `user` is what stream->user points to. */
+/* The calls of a stream to its user. `user` is stream->user. */
 struct kv_stream_user {
     /* Lends memory for the next bytes. Length 0: there is none; the stream ends with UV_ENOBUFS. */
     struct kv_room (*room)(void *user);

@@ -1,5 +1,5 @@
-/* What a turn does, in order. libuv has read the sockets before, and the runtime has handled what
- * came; it reads them again after. */
+/* The end of a turn, in order. Before it, libuv has read the sockets and the runtime has handled
+ * what came. After it, libuv waits for the sockets again. */
 #include "node/turn.h"
 
 #include "net/input.h"
@@ -29,9 +29,9 @@ static void run_processes(struct kv_node *node)
 void kv_turn_send(struct kv_node *node)
 {
     const struct kv_journal *journal = node->journal;
-    if (journal != NULL) {
+    if (journal != NULL && node->net.runtime != NULL) {
         journal->hand_over(journal->context);
-        journal->release(journal->context);
+        kv_runtime_release(node->net.runtime, journal->durable(journal->context));
     }
     kv_connections_write(&node->connections);
 }

@@ -8,13 +8,13 @@
 
 struct kv_node;
 
-/* Where changes go before their answers may leave. A node without one keeps nothing on disk. */
+/* The log to which changes go before their answers may leave. */
 struct kv_journal {
     void *context;
     /* Hands over the changes of this turn so far, as one batch. */
     void (*hand_over)(void *context);
-    /* Releases the answers whose changes are durable by now. */
-    void (*release)(void *context);
+    /* Returns the number of the last batch that is durable, for kv_runtime_release(). */
+    uint64_t (*durable)(void *context);
 };
 
 struct kv_turn {
@@ -22,11 +22,11 @@ struct kv_turn {
     uv_timer_t timers; /* wakes the loop for the next timer of a process */
 };
 
-/* The handles. Returns 0, or an error of libuv. */
+/* Starts the handles. Returns 0, or an error of libuv. */
 int kv_turn_init(struct kv_node *node);
 
-/* Runs one turn, or some if messages come fast. Returns false if nothing is left that could happen.
- */
+/* Runs one turn, or several if messages come fast. Returns false if the loop has nothing left to
+ * wait for. */
 bool kv_turn_run(struct kv_node *node);
 
 /* Hands over, releases and writes. For a long turn, before its end. */

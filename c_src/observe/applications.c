@@ -1,4 +1,4 @@
-/* Observer's tab Applications: a process for each viewer, which is sent the tree whenever that
+/* Observer's tab Applications. Each viewer has a process, which sends it the tree whenever the tree
  * changes.
  *
  * OTP: lib/runtime_tools/src/appmon_info.erl, of which one process serves each viewer. */
@@ -12,11 +12,11 @@ enum { POLL = 2000 }; /* milliseconds between two looks, as OTP has it */
 
 struct appmon {
     struct kv_buffer viewer; /* a pid as a term */
-    bool lists;              /* it wants to know of applications */
-    bool draws;              /* it draws the tree of kv */
-    bool asked;              /* and is to be told even if it has not changed */
-    struct kv_tree tree;     /* being drawn */
-    struct kv_buffer last;   /* the tree that was sent last */
+    bool lists;              /* the viewer wants the list of applications */
+    bool draws;              /* the viewer shows the tree of kv */
+    bool asked;              /* send the tree even if it has not changed */
+    struct kv_tree tree;     /* a tree at work */
+    struct kv_buffer last;   /* the last tree sent */
 };
 
 /* [{Self, kv, {kv, Description, Version}}] */
@@ -65,7 +65,7 @@ static void deliver_tree(struct kv_process *self)
     appmon->last = tree;
 }
 
-/* Draws for one turn. */
+/* Works at the tree for one turn. */
 static void draw(struct kv_process *self)
 {
     struct appmon *appmon = kv_process_state(self);
@@ -82,7 +82,7 @@ static void draw(struct kv_process *self)
     }
 }
 
-/* An application that is not here has an empty tree. */
+/* Any other application has an empty tree. */
 static void deliver_nothing(struct kv_process *self, struct kv_bytes application)
 {
     struct kv_buffer *nothing = kv_process_scratch(self);
@@ -208,8 +208,8 @@ static void find_server(void *context, const struct kv_process *process)
     }
 }
 
-/* start_link2(Starter, Viewer, Options) answers {ok, Pid}: the same for each viewer, however often
- * it asks, since it does not say when it leaves the tab of a hidden node. */
+/* start_link2(Starter, Viewer, Options) answers {ok, Pid}. The pid is the same each time a viewer
+ * asks, because a viewer does not say when it leaves the tab of a hidden node. */
 static int run_start_link(struct kv_process *self, struct kv_reader arguments,
                           struct kv_buffer *value)
 {

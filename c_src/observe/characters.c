@@ -4,7 +4,7 @@
 
 enum { REPLACEMENT = 0xfffd };
 
-/* The next character of what should be UTF-8. Observer ends on a surrogate. */
+/* Returns the next character of bytes that should be UTF-8. Observer crashes on a surrogate. */
 static uint32_t next_character(struct kv_bytes text, size_t *at)
 {
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};

@@ -8,12 +8,12 @@
 
 enum { SHORTEST_PERIOD = 100, LONGEST_PERIOD = 24 * 3600 * 1000 }; /* milliseconds */
 
-/* Sends figures to a chart until it hears anything, or the chart is gone. */
+/* Sends figures to a chart until it gets any message, or the chart is gone. */
 struct charted {
     struct kv_buffer chart; /* a pid as a term */
     uint64_t period;        /* milliseconds */
     uint64_t last_total;
-    struct kv_walk walk; /* at work: the next figures are being gathered */
+    struct kv_walk walk; /* at work while the next figures are gathered */
     struct kv_findings findings;
 };
 
@@ -84,7 +84,7 @@ static void send_stats(struct kv_process *self, struct charted *charted)
     kv_buffer_free(&message);
 }
 
-/* Once in a period; while figures are gathered, once a turn. */
+/* Runs once in a period, and once a turn while figures are gathered. */
 static void stats_timer(struct kv_process *self, uint64_t tag)
 {
     (void)tag;

@@ -48,7 +48,7 @@ static void send_chunk(struct kv_process *self, struct kv_collector *collector)
     kv_buffer_free(&message);
 }
 
-/* Once a turn, so that the node goes on serving meanwhile. */
+/* Runs once a turn, so that the node goes on serving meanwhile. */
 void kv_collector_timer(struct kv_process *self, uint64_t tag)
 {
     (void)tag;

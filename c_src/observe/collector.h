@@ -1,8 +1,7 @@
-/* A process that sends one row for each process of the node, in chunks, and then ends with
- * `normal`.
+/* A process that sends a row for each process of the node, in chunks, and then ends with `normal`.
  *
- * A kind of row is a behaviour: its init calls kv_collector_init(), the other callbacks are those
- * below. */
+ * Each kind of row has a behaviour. Its init calls kv_collector_init(); its other callbacks are
+ * those below. */
 #ifndef KV_OBSERVE_COLLECTOR_H
 #define KV_OBSERVE_COLLECTOR_H
 
@@ -11,7 +10,7 @@
 
 struct kv_rows {
     const char *tag; /* chunks are {Tag, Self, Rows} */
-    bool with_self;  /* there is a row for the collector, too */
+    bool with_self;  /* the collector has a row, too */
     /* Appends one row. */
     void (*write)(const struct kv_process_info *info, struct kv_buffer *to);
 };
@@ -24,8 +23,8 @@ struct kv_collector {
     struct kv_term_list chunk;
 };
 
-/* `target` is the term of the pid that gets the chunks. The state of `self` is a struct
- * kv_collector. KV_OK; or KV_ETYPE, with badarg appended to `reason`: it is no pid. */
+/* Sends the chunks to `target`, the term of a pid. The state of `self` is a struct kv_collector.
+ * KV_OK; or KV_ETYPE, with badarg appended to `reason`, if `target` is no pid. */
 int kv_collector_init(struct kv_process *self, struct kv_bytes target, const struct kv_rows *rows,
                       struct kv_buffer *reason);
 void kv_collector_timer(struct kv_process *self, uint64_t tag);

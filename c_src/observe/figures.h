@@ -1,4 +1,4 @@
-/* Figures of the whole node: for the tabs System, Memory Allocators and Load Charts. */
+/* Figures of the whole node, for the tabs System, Memory Allocators and Load Charts. */
 #ifndef KV_OBSERVE_FIGURES_H
 #define KV_OBSERVE_FIGURES_H
 
@@ -9,12 +9,12 @@ struct kv_figures {
     struct kv_totals totals;
 };
 
-/* What a survey counted, with what the program around the runtime knows now. */
+/* Combines the totals of a survey with the present figures of the program. */
 void kv_figures_take(const struct kv_process *self, const struct kv_totals *totals,
                      struct kv_figures *figures);
 
-/* Adds the keys of erlang:memory/0 that the Load Charts read, in the order that gives them their
- * colours. */
+/* Adds the keys of erlang:memory/0 that the Load Charts read. Their order gives them their colours.
+ */
 void kv_figures_write_memory(const struct kv_figures *figures, struct kv_term_list *list);
 
 #endif

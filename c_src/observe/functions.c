@@ -76,7 +76,7 @@ static int run_is_process_alive(struct kv_process *self, struct kv_reader argume
     const struct kv_runtime *runtime = kv_process_runtime(self);
     int error = kv_read_pid(&arguments, &pid);
     if (error == KV_OK && !kv_bytes_equal(pid.node, kv_runtime_node(runtime))) {
-        return KV_ETYPE; /* a process of another node is badarg in OTP, too */
+        return KV_ETYPE; /* OTP, too, answers badarg for a process of another node */
     }
     if (error == KV_OK) {
         kv_write_bool(value, kv_is_alive(runtime, &pid));
@@ -130,8 +130,8 @@ bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32
            is_behaviour(&kv_processes_behaviour, module, function, arity);
 }
 
-/* The first element of a proper list, and how many there are: UINT32_MAX when it is none. A list of
- * bytes comes as a string; no function here wants one. */
+/* Opens a proper list at its first element. Sets *count to the number of elements, or to UINT32_MAX
+ * if the term is no proper list. A list of bytes comes as a string; no function here takes one. */
 static struct kv_reader open_arguments(struct kv_bytes arguments, uint32_t *count)
 {
     struct kv_reader reader = kv_reader(arguments);

@@ -1,4 +1,4 @@
-/* A list whose length is known only at its end. */
+/* A list whose length is known only once it is complete. */
 #ifndef KV_OBSERVE_LIST_H
 #define KV_OBSERVE_LIST_H
 
@@ -9,7 +9,7 @@ struct kv_term_list {
     uint32_t count;
 };
 
-/* Appends the list and frees what was collected. */
+/* Appends the list and frees its elements. */
 static inline void kv_term_list_close(struct kv_term_list *list, struct kv_buffer *to)
 {
     if (list->count > 0) {
@@ -20,8 +20,7 @@ static inline void kv_term_list_close(struct kv_term_list *list, struct kv_buffe
     kv_buffer_free(&list->elements);
 }
 
-/* Begins an element {Key, Value}: the value is to be written next, to the buffer that is returned.
- */
+/* Begins an element {Key, Value}. The caller writes the value to the returned buffer. */
 static inline struct kv_buffer *kv_term_list_item(struct kv_term_list *list, const char *key)
 {
     list->count++;

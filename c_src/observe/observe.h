@@ -1,4 +1,4 @@
-/* What rpc, erpc and tools ask of a node: a list of functions that may be called by name. */
+/* The functions that rpc, erpc and tools may call by name on this node. */
 #ifndef KV_OBSERVE_OBSERVE_H
 #define KV_OBSERVE_OBSERVE_H
 

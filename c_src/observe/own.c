@@ -1,4 +1,5 @@
-/* What the OTP side of this project asks of a node: kv_local:place/0 and kv_node:processes/1. */
+/* The functions that this project's own OTP side calls: kv_local:place/0 and kv_node:processes/1.
+ */
 #include "observe/collector.h"
 #include "observe/functions.h"
 #include "observe/process_terms.h"

@@ -7,8 +7,8 @@
 enum {
     WORD = 8, /* bytes */
     MFA_ARITY = 3,
-    RELATED_MAX = 1000, /* links, monitors and watchers that are told of, each */
-    ITEMS_MAX = 100,    /* items of one question: there are fewer, but any may be asked for twice */
+    RELATED_MAX = 1000, /* links, monitors and watchers shown, each */
+    ITEMS_MAX = 100,    /* items of one call: there are fewer, but a caller may repeat one */
 };
 
 /* ---- parts of an answer ---------------------------------------------------------------------- */
@@ -38,7 +38,7 @@ static void write_related(struct kv_buffer *to, const struct kv_process *process
 
 static const char *const relation_names[KV_RELATIONS] = {"links", "monitors", "monitored_by"};
 
-/* {'$kv_not_shown', [{links, 500}]}: of what there is more than is told of. */
+/* {'$kv_not_shown', [{links, 500}]}: how many relations are left out. */
 static void add_left_out(struct kv_term_list *dictionary, const struct kv_process *process)
 {
     struct kv_term_list list = {0};
@@ -53,8 +53,8 @@ static void add_left_out(struct kv_term_list *dictionary, const struct kv_proces
     }
 }
 
-/* A process has no dictionary: shown are what is above it, its label and, of a table, a few
- * entries. */
+/* A native process has no dictionary. Shows its ancestors, its label and a few entries of its
+ * table. */
 static void write_dictionary(struct kv_buffer *to, const struct kv_process *process,
                              const struct kv_process_info *info)
 {
@@ -122,7 +122,7 @@ static void item_trap_exit(struct kv_buffer *to, const struct kv_process_info *i
     kv_write_bool(to, info->traps_exits);
 }
 
-/* Nobody set a leader: the process is its own. */
+/* A process is its own leader until another one is set. */
 static void item_group_leader(struct kv_buffer *to, const struct kv_process_info *info)
 {
     if (info->group_leader.length > 0) {
@@ -170,8 +170,8 @@ struct item {
     void (*write)(struct kv_buffer *to, const struct kv_process_info *info); /* ITEM_INFO */
 };
 
-/* Those of process_info/1 come first. A native process has no heap, no messages of its own and no
- * code, so many items always have the same value. */
+/* The items of process_info/1 come first. A native process has no heap, no message queue and no
+ * code of its own, so many items always have the same value. */
 enum { USUAL_ITEMS = 18 };
 static const struct item items[] = {
     {"registered_name", .kind = ITEM_INFO, .write = item_registered_name},
@@ -234,7 +234,7 @@ static void write_value(struct kv_buffer *to, const struct item *item,
     }
 }
 
-/* {Item, Value}; false when there is no such item. */
+/* Appends {Item, Value}. Returns false if there is no such item. */
 static bool write_named_item(struct kv_buffer *to, struct kv_bytes name,
                              const struct kv_process *process, const struct kv_process_info *info)
 {
@@ -290,7 +290,7 @@ static int info_of_item(struct kv_bytes name, const struct kv_process *process,
     return write_named_item(value, name, process, &info) ? KV_OK : KV_ETYPE;
 }
 
-/* As kv_read_process(); a dead process has its answer then: undefined. */
+/* As kv_read_process(), and appends `undefined`, the answer for a dead process. */
 static int read_for_info(struct kv_process *self, struct kv_reader *arguments,
                          struct kv_process **process, struct kv_buffer *value)
 {

@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 enum {
-    PEEK_ENTRIES = 50, /* of a table, that are shown in passing */
-    PEEK_VALUE = 1024, /* bytes of a key or a value that is still shown */
-    PEEK_LOOKS = 1000, /* for entries that are short enough */
+    PEEK_ENTRIES = 50, /* entries of a table shown beside other data */
+    PEEK_VALUE = 1024, /* bytes; a larger key or value is not shown */
+    PEEK_LOOKS = 1000, /* scans of a table, to find entries that are short enough */
     MFA_ARITY = 3,
     MS_PER_SECOND = 1000,
 };
@@ -55,7 +55,7 @@ void kv_write_label(struct kv_buffer *to, const struct kv_process_info *info)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* Text, not the atom it was: a viewer makes an atom of every new one that it is sent. */
+/* A binary, not the atom of the request: a viewer would create every new atom it is sent. */
 static void add_request(void *context, const struct kv_request *request)
 {
     char text[128];

@@ -13,9 +13,9 @@ enum {
     FUNCTION_MAX = 160,
 };
 
-/* Older Observers can sort names only if they are atoms or {M, F, A}, and labels must not become
- * atoms. What is in the column of functions may be any term, and a list of characters is shown as
- * text (observer_lib:to_str/1): there the label comes first. */
+/* Older Observers can sort names only if these are atoms or {M, F, A}, and a label must not become
+ * an atom. So the label goes into the column of functions, which may hold any term: Observer shows
+ * a list of characters as text (observer_lib:to_str/1). The label comes first in that text. */
 static void write_function(struct kv_buffer *to, const struct kv_process_info *info)
 {
     char text[FUNCTION_MAX];

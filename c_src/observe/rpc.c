@@ -13,7 +13,7 @@
 
 enum { SHOWN_ARGUMENTS_MAX = 64 << 10 }; /* bytes of arguments that an error repeats */
 
-/* The arguments, or their number when they are large: either may stand in a stack. */
+/* A stack may have the arguments, or their number if they are large. */
 static void write_arguments(struct kv_buffer *to, struct kv_bytes arguments)
 {
     uint32_t count = 0;
@@ -26,7 +26,7 @@ static void write_arguments(struct kv_buffer *to, struct kv_bytes arguments)
     }
 }
 
-/* [{Module, Function, Args, []}]: the stack of a call that got nowhere. */
+/* [{Module, Function, Args, []}]: the stack of a call that did not run. */
 static void write_stack(struct kv_buffer *to, const struct kv_invocation *call)
 {
     kv_write_list(to, 1);
@@ -62,10 +62,10 @@ static int read_call(struct kv_reader *reader, struct kv_invocation *call)
     return error == KV_OK ? kv_read_any(reader, &call->arguments) : error;
 }
 
-/* A call at work in the process that was started for it. */
+/* A call at work, in the process that was started for it. */
 struct work {
     struct kv_inquiry inquiry;
-    struct kv_buffer to; /* a term that says who waits for the answer, and how */
+    struct kv_buffer to; /* a term with the address of the answer */
     bool block;          /* rex: `to` is a From */
 };
 
@@ -77,7 +77,7 @@ static void work_terminate(struct kv_process *self, struct kv_bytes reason)
     kv_buffer_free(&work->to);
 }
 
-/* Goes on with a survey, and answers when it is done. */
+/* Works at a survey for one turn, and answers once the survey is done. */
 static void work_on(struct kv_process *self,
                     void (*answer)(struct kv_process *self, struct kv_bytes value))
 {
@@ -169,7 +169,7 @@ static int execute_cast(struct kv_process *self, struct kv_bytes arguments,
         read_call(&reader, &call) != KV_OK) {
         return bad_arguments(reason);
     }
-    struct kv_inquiry inquiry = {.survey = NULL}; /* nobody waits for what one would find */
+    struct kv_inquiry inquiry = {.survey = NULL}; /* nobody waits for the result of a survey */
     (void)kv_function_apply(self, &call, &inquiry, &value);
     kv_inquiry_end(&inquiry);
     kv_buffer_free(&value);
@@ -195,7 +195,8 @@ static const struct kv_behaviour erpc_cast = {.module = "erpc",
 
 /* ---- rex ------------------------------------------------------------------------------------- */
 
-/* To the From of a block_call Value, to the pid of a call {rex, Value}; then the process ends. */
+/* Sends Value to the From of a block_call, or {rex, Value} to the pid of a call. Then the process
+ * ends. */
 static void rex_answer(struct kv_process *self, struct kv_bytes value)
 {
     const struct work *work = kv_process_state(self);
@@ -226,7 +227,7 @@ static void write_badrpc(const struct kv_invocation *call, int error, struct kv_
     write_stack(to, call);
 }
 
-/* {Block, To, {Kind, Module, Function, Args, GroupLeader}}, which rex_work() made. */
+/* {Block, To, {Kind, Module, Function, Args, GroupLeader}}, made by rex_work(). */
 static int rex_work_init(struct kv_process *self, struct kv_bytes argument,
                          struct kv_buffer *reason)
 {
@@ -275,7 +276,7 @@ static const struct kv_behaviour rex_worker = {
     .terminate = work_terminate,
 };
 
-/* Starts a process for a call, so that rex goes on serving. */
+/* Starts a process for the call, so that rex goes on serving. */
 static void rex_work(struct kv_process *self, bool block, struct kv_bytes to,
                      struct kv_bytes request)
 {
@@ -310,7 +311,8 @@ static void rex_call(struct kv_process *self, const struct kv_from *from, struct
     }
 }
 
-/* {sbcast, Name, Message}: answered {rex, Node, Node}, or {rex, Node, {nonexisting_name, Name}}. */
+/* {sbcast, Name, Message} is answered {rex, Node, Node} or {rex, Node, {nonexisting_name, Name}}.
+ */
 static bool sbcast(struct kv_process *self, const struct kv_pid *caller, struct kv_bytes request)
 {
     struct kv_bytes name = kv_bytes(NULL, 0);
@@ -338,7 +340,7 @@ static bool sbcast(struct kv_process *self, const struct kv_pid *caller, struct 
     return true;
 }
 
-/* features_request: answered {features_reply, Node, [erpc]}. */
+/* features_request is answered {features_reply, Node, [erpc]}. */
 static void tell_features(struct kv_process *self, const struct kv_pid *caller)
 {
     struct kv_buffer *answer = kv_process_scratch(self);
@@ -351,7 +353,7 @@ static void tell_features(struct kv_process *self, const struct kv_pid *caller)
     kv_send(self, caller, kv_buffer_bytes(answer));
 }
 
-/* {Pid, {call, Module, Function, Args, GroupLeader}}: what C nodes on libei send; answered
+/* {Pid, {call, Module, Function, Args, GroupLeader}}, as C nodes on libei send it. The answer is
  * {rex, Value}. */
 static void rex_info(struct kv_process *self, struct kv_bytes message)
 {
@@ -384,8 +386,8 @@ static void write_refused(struct kv_buffer *to, struct kv_bytes why)
     kv_write_term(to, why);
 }
 
-/* {Pid, {call, ...}} is answered {rex, {badrpc, Why}}; {Pid, {sbcast, Name, ...}} that nobody got
- * it. */
+/* {Pid, {call, ...}} is answered {rex, {badrpc, Why}}. {Pid, {sbcast, Name, ...}} is answered that
+ * nobody got the message. */
 static bool refuse_info(struct kv_process *self, struct kv_bytes to, struct kv_bytes request,
                         struct kv_bytes why)
 {

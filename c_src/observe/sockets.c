@@ -104,8 +104,8 @@ static int run_socket_info(struct kv_process *self, struct kv_reader arguments,
     return KV_OK;
 }
 
-/* Connections are in the list of sockets; Observer would try to close a port of ours on its own
- * node. */
+/* The list of sockets has the connections. As ports they would not do: Observer would try to close
+ * a port on its own node. */
 static int run_get_port_list(struct kv_process *self, struct kv_reader arguments,
                              struct kv_buffer *value)
 {

@@ -1,4 +1,4 @@
-/* The node as a whole: what Observer's tabs System and Memory Allocators ask for.
+/* The node as a whole, for Observer's tabs System and Memory Allocators.
  *
  * OTP: lib/runtime_tools/src/observer_backend.erl, sys_info/0; lib/observer/src/
  * observer_alloc_wx.erl, sum_alloc_one_instance/5. */
@@ -49,9 +49,9 @@ static void add_allocator(struct kv_term_list *list, const char *type, uint64_t 
     }
 }
 
-/* A line each; those of the stores have theirs in the program (node/report.c). Observer divides by
- * the sum of what is reserved: it must not be 0. What has no slack of its own lies within the heap.
- */
+/* One line for each kind of memory. The program (node/report.c) adds those of the stores. Observer
+ * divides by the sum of the reserved bytes, so the sum must not be 0. Kinds without slack of their
+ * own are part of the heap. */
 static void write_allocators(struct kv_buffer *to, const struct kv_figures *figures)
 {
     struct kv_term_list list = {0};
@@ -157,7 +157,7 @@ static int run_system_info(struct kv_process *self, struct kv_reader arguments,
     return KV_OK;
 }
 
-/* Code is not loaded here; what Observer asks for is there all the time. */
+/* A native node loads no code. The modules that Observer asks for are always there. */
 static int run_ensure_loaded(struct kv_process *self, struct kv_reader arguments,
                              struct kv_buffer *value)
 {
@@ -188,7 +188,7 @@ static int run_function_exported(struct kv_process *self, struct kv_reader argum
     return KV_OK;
 }
 
-/* Without sasl in it, Observer says that there is no log to show. */
+/* sasl is not in the list: Observer then says that there is no log to show. */
 static int run_which_applications(struct kv_process *self, struct kv_reader arguments,
                                   struct kv_buffer *value)
 {

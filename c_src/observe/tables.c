@@ -1,8 +1,8 @@
-/* Buckets as tables: what Observer's Table Viewer asks for, with edit and delete.
+/* Buckets as tables, for Observer's Table Viewer with edit and delete.
  *
  * OTP: lib/runtime_tools/src/observer_backend.erl, get_table_list/2 and get_table/3;
- * lib/observer/src/ observer_tv_table.erl. A table is known by [Pid, Label]: labels need not be
- * unique, and no atom is made from one. */
+ * lib/observer/src/ observer_tv_table.erl. The identifier of a table is [Pid, Label]: labels need
+ * not be unique, and no atom is made from one. */
 #include "observe/characters.h"
 #include "observe/functions.h"
 #include "process/runtime.h"
@@ -13,14 +13,14 @@
 enum {
     SHOWN_MEMORY_MAX = 64 << 20, /* bytes of a table that a viewer may fetch whole */
     CHUNK_BYTES = 64 << 10,      /* of rows in one message */
-    LISTED_MAX = 5000,           /* tables in the list: the answer is one message, 2 MB then */
+    LISTED_MAX = 5000,           /* tables in the list, whose answer is one message of up to 2 MB */
     LABEL_MAX = 256,             /* bytes of a label in the list */
     WORD = 8,
 };
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
-/* [Pid, Label], which the list of tables shows as "shopping <0.4.0>": observer_lib:to_str/1. */
+/* [Pid, Label]. The list of tables shows it as "shopping <0.4.0>": observer_lib:to_str/1. */
 static void write_id(struct kv_buffer *to, const struct kv_process_info *info)
 {
     size_t length = info->label.length < LABEL_MAX ? info->label.length : LABEL_MAX;
@@ -30,7 +30,7 @@ static void write_id(struct kv_buffer *to, const struct kv_process_info *info)
     kv_write_nil(to);
 }
 
-/* The process that is the table [Pid, Label] or Pid; NULL when there is none, or it is no table. */
+/* Returns the process of the table [Pid, Label] or Pid. NULL if the process is dead or no table. */
 static struct kv_process *read_table(struct kv_process *self, struct kv_reader *arguments,
                                      struct kv_process_info *info)
 {
@@ -68,7 +68,7 @@ static void write_reg_name(struct kv_buffer *to, struct kv_bytes name)
     }
 }
 
-/* What is the same for all tables. */
+/* Properties that all tables share. */
 static void add_constants(struct kv_term_list *table)
 {
     kv_term_list_atom(table, "type", "set");
@@ -103,8 +103,8 @@ static void add_table(void *context, const struct kv_process *process)
     kv_term_list_close(&table, &findings->list.elements);
 }
 
-/* A row for all that are not in the list: private, so that it cannot be opened. Its size is their
- * number. The name is an atom, so it is always the same. */
+/* One row for all tables that are left out. It is private, so it cannot be opened; its size is
+ * their number. Its name is always the same atom. */
 static void add_the_rest(const struct kv_process *self, struct kv_findings *findings)
 {
     struct kv_term_list table = {0};
@@ -135,7 +135,7 @@ static void finish_table_list(struct kv_process *self, struct kv_findings *findi
 static const struct kv_survey table_list = {
     .subject = "ets", .visit = add_table, .finish = finish_table_list};
 
-/* Of what is not ets. */
+/* Other kinds of tables. */
 static int run_get_table_list(struct kv_process *self, struct kv_reader arguments,
                               struct kv_buffer *value)
 {
@@ -175,7 +175,7 @@ static int run_info(struct kv_process *self, struct kv_reader arguments, struct 
     return KV_OK;
 }
 
-/* Table and {Key, Value}. False: there is no such table, or it is suspended. */
+/* Reads Table and {Key, Value}. Returns false if there is no such table, or it is suspended. */
 static bool read_edit(struct kv_process *self, struct kv_reader *arguments,
                       struct kv_process **process, struct kv_process_info *info,
                       struct kv_bytes *key, struct kv_bytes *row_value)
@@ -201,7 +201,7 @@ static bool is_same(const struct kv_process *self, struct kv_bytes one, struct k
     return same;
 }
 
-/* ets:delete_object/2: only the very row goes. */
+/* ets:delete_object/2 deletes a row only if key and value match. */
 static int run_delete_object(struct kv_process *self, struct kv_reader arguments,
                              struct kv_buffer *value)
 {
@@ -234,7 +234,8 @@ static int run_insert(struct kv_process *self, struct kv_reader arguments, struc
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* Sends the rows of a table to a viewer, a chunk a turn, and ends. It is linked to the viewer. */
+/* A process that sends the rows of a table to a viewer, a chunk a turn, and ends. It is linked to
+ * the viewer. */
 struct reader {
     struct kv_buffer viewer; /* a pid as a term */
     struct kv_pid table;     /* of this node */
@@ -259,7 +260,7 @@ static int reader_init(struct kv_process *self, struct kv_bytes argument, struct
     return KV_OK;
 }
 
-/* [{Key, Value}]: a row is a list of one object. */
+/* [{Key, Value}]: a row is a list with one object. */
 static void add_row(void *context, struct kv_bytes key, struct kv_bytes value)
 {
     struct kv_term_list *rows = context;
@@ -337,7 +338,7 @@ static const struct kv_behaviour reader_behaviour = {
     .terminate = reader_terminate,
 };
 
-/* get_table(Viewer, Table, ets) answers the pid that will send the rows. */
+/* get_table(Viewer, Table, ets) answers the pid of the process that sends the rows. */
 static int run_get_table(struct kv_process *self, struct kv_reader arguments,
                          struct kv_buffer *value)
 {

@@ -1,6 +1,6 @@
-/* OTP: lib/observer/src/observer_app_wx.erl, build_tree/2, which ends, and Observer with it, when a
- * name in a line has no box. A box is put below one that is there already, or below the root: so
- * there is no way round, whatever peers say of their ancestors. */
+/* OTP: lib/observer/src/observer_app_wx.erl, build_tree/2. It crashes, and Observer with it, if a
+ * name in a line has no box. A box is only ever put below an existing box or the root, so there is
+ * no loop, whatever ancestors peers claim. */
 #include "observe/tree.h"
 
 #include "base/alloc.h"
@@ -94,7 +94,8 @@ static void write_line(struct kv_tree *tree, struct kv_bytes from, struct kv_byt
     kv_write_characters(to, name);
 }
 
-/* Adds a box; `above` is NULL for the root. A name that another box has gets the pid behind it. */
+/* Adds a box. `above` is NULL for the root. If another box has the name already, the pid is
+ * appended. */
 static struct box *add(struct kv_tree *tree, const struct kv_pid *pid, const char *wanted,
                        const struct box *above)
 {
@@ -120,7 +121,7 @@ static struct box *add(struct kv_tree *tree, const struct kv_pid *pid, const cha
 
 /* ---- processes of other nodes ---------------------------------------------------------------- */
 
-/* Observer shows what begins with < as it prints the pid itself. */
+/* Observer shows a name that begins with < as if it were a pid. */
 static void remote_name(const struct kv_pid *pid, char *to, size_t size)
 {
     (void)snprintf(to, size, "<%" PRIu32 ".%" PRIu32 "> %.*s", pid->id, pid->serial,
@@ -150,7 +151,8 @@ static struct box *ancestor_box(struct kv_tree *tree, struct kv_bytes term, cons
     return add(tree, &pid, text, above);
 }
 
-/* The box of the nearest ancestor, below those of the others; the list has the nearest first. */
+/* Returns the box of the nearest ancestor, below the boxes of the others. The list has the nearest
+ * first. */
 static struct box *lineage_box(struct kv_tree *tree, struct kv_bytes ancestors)
 {
     enum { MOST = 16 };
@@ -171,8 +173,8 @@ static struct box *lineage_box(struct kv_tree *tree, struct kv_bytes ancestors)
 
 /* ---- processes of this node ------------------------------------------------------------------ */
 
-/* A number makes the name of a process the only one of its kind; quotes keep a bucket's name from
- * looking like a pid or a port, which Observer treats in ways of its own. */
+/* A number makes the name of a process unique. Quotes keep a bucket's name from looking like a pid
+ * or a port, which Observer treats in ways of its own. */
 static void native_name(const struct kv_process_info *info, char *to, size_t size)
 {
     if (info->name.length > 0) {
@@ -198,8 +200,8 @@ static void take_owner(void *context, const struct kv_pid *pid)
     owner->pid = *pid;
 }
 
-/* Buckets and registries monitor their owner first of all; one without an owner may be linked to
- * whoever spawned it. */
+/* Buckets and registries monitor their owner before anything else. One without an owner may be
+ * linked to the process that spawned it. */
 static void find_owner(const struct kv_process *process, struct owner *owner)
 {
     kv_process_each(process, KV_RELATION_MONITOR, 1, take_owner, owner);
@@ -208,7 +210,7 @@ static void find_owner(const struct kv_process *process, struct owner *owner)
     }
 }
 
-/* What a process is drawn below: its owner, below the owner's ancestors. */
+/* Returns the box above a process: its owner, below the owner's ancestors. */
 static const struct box *box_above(struct kv_tree *tree, const struct kv_process *process,
                                    const struct kv_process_info *info)
 {
@@ -221,13 +223,14 @@ static const struct box *box_above(struct kv_tree *tree, const struct kv_process
         return of_owner;
     }
     if (!owner.found || kv_bytes_equal(owner.pid.node, info->pid.node)) {
-        return box; /* an owner of this node that has no box yet is a younger process */
+        return box; /* an owner of this node without a box is a younger process */
     }
     remote_name(&owner.pid, name, sizeof name);
     return add(tree, &owner.pid, name, box);
 }
 
-/* The processes that serve a viewer come and go: they are in the list of processes. */
+/* Leaves out the processes that serve a viewer: they come and go. The list of processes has them.
+ */
 static bool is_of_a_viewer(const struct kv_process_info *info)
 {
     static const char *const modules[] = {"erpc", "rex", "observer_backend", "appmon_info"};

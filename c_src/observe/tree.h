@@ -1,5 +1,4 @@
-/* The tree of the native processes, with what is above them on other nodes, as Observer draws it.
- */
+/* The tree of the native processes and of their ancestors on other nodes, as Observer draws it. */
 #ifndef KV_OBSERVE_TREE_H
 #define KV_OBSERVE_TREE_H
 
@@ -9,7 +8,7 @@
 #include "base/map.h"
 #include "base/siphash.h"
 
-enum { KV_TREE_MAX = 2000 }; /* boxes, of which the last tells of how many are left out */
+enum { KV_TREE_MAX = 2000 }; /* boxes; the last one says how many are left out */
 
 /* A tree at work; zeroed: none is. */
 struct kv_tree {
@@ -26,19 +25,19 @@ struct kv_tree {
     uint64_t left_out;
 };
 
-/* Begins a tree below a root that stands for the node, with this pid, whose node
- * name must stay valid while the tree is, as must the key. */
+/* Begins a tree. Its root stands for the node and has this pid. The node name of `root` and the key
+ * must stay valid while the tree does. */
 void kv_tree_begin(struct kv_tree *tree, struct kv_runtime *runtime, const struct kv_hash_key *key,
                    const struct kv_pid *root);
 
-/* Goes on for one turn; false: all processes have been visited. */
+/* Works for one turn. Returns false once all processes have been visited. */
 bool kv_tree_step(struct kv_tree *tree);
 
-/* Appends {Root, Boxes, Lines, []} of a tree that is complete. Names are strings, not empty, and
- * each of them is there once; every name in a line has a box; no line leads back. */
+/* Appends {Root, Boxes, Lines, []} of a complete tree. Names are non-empty strings, each of them
+ * unique. Every name in a line has a box. The lines form no loop. */
 void kv_tree_write(struct kv_tree *tree, struct kv_buffer *to);
 
-/* Releases what a tree holds, complete or not; it is none then. */
+/* Frees the memory of a tree, complete or not, and zeroes it. */
 void kv_tree_end(struct kv_tree *tree);
 
 #endif

@@ -1,13 +1,13 @@
-/* The window of one process: what Observer asks for beside erlang:process_info/2.
+/* The window of one process: the calls of Observer beside erlang:process_info/2.
  *
  * OTP: lib/observer/src/observer_procinfo.erl, fetch_state_info/1. */
 #include "observe/functions.h"
 #include "observe/process_terms.h"
 
-enum { STATE_MAX = 64 << 10 }; /* bytes of a process whose state is still shown whole */
+enum { STATE_MAX = 64 << 10 }; /* bytes; the state of a larger process is not shown whole */
 
-/* #{label, size, memory, operations, queue, entries}: a viewer holds, and draws, all that it is
- * told. */
+/* #{label, size, memory, operations, queue, entries}. A viewer keeps and draws all that it is sent,
+ * so this is short. */
 static void write_table_state(struct kv_buffer *to, const struct kv_process *process,
                               const struct kv_process_info *info)
 {
@@ -29,7 +29,7 @@ static void write_table_state(struct kv_buffer *to, const struct kv_process *pro
     kv_term_list_close(&entries, to);
 }
 
-/* The state as a viewer gets it; nothing when it may have it whole. */
+/* Appends the state that a viewer gets; nothing if it may have the whole state. */
 static void write_shown_state(struct kv_buffer *to, const struct kv_process *process)
 {
     struct kv_process_info info;
@@ -43,8 +43,8 @@ static void write_shown_state(struct kv_buffer *to, const struct kv_process *pro
     }
 }
 
-/* Of a process that has just ended. Where sys:get_status/2 exits, the window that asked would go
- * down, and all of Observer with it. */
+/* The status of a process that has just ended. An exit, as of sys:get_status/2, would crash the
+ * window and all of Observer with it. */
 static void write_no_status(struct kv_buffer *to)
 {
     enum { PARTS = 5, MISC = 3 };
@@ -85,8 +85,8 @@ static void write_status(struct kv_buffer *to, struct kv_process *process)
     kv_buffer_free(&requests);
 }
 
-/* sys:get_status/2 called by name, as Observer does it: the time is for a process that hangs. Sent
- * as a system message, sys:get_status/1 has the state whole. */
+/* sys:get_status/2, called by name as Observer does; its timeout is for processes that hang. The
+ * system message that sys:get_status/1 sends gets the whole state. */
 static int run_get_status(struct kv_process *self, struct kv_reader arguments,
                           struct kv_buffer *value)
 {
@@ -106,8 +106,8 @@ static bool has_attributes(const struct kv_process *self, const char *module)
     return world->has_function(kv_bytes_text(module), kv_bytes_text("module_info"), 1);
 }
 
-/* What proc_lib:translate_initial_call/1 answers. Observer asks for the attributes of the module,
- * and ends when they are no list; of proc_lib it asks nothing more. */
+/* The answer of proc_lib:translate_initial_call/1. Observer then asks for the attributes of that
+ * module, and crashes if they are no list. It does not ask for those of proc_lib. */
 static int run_translate(struct kv_process *self, struct kv_reader arguments,
                          struct kv_buffer *value)
 {
@@ -143,7 +143,8 @@ static int run_get_label(struct kv_process *self, struct kv_reader arguments,
     return error;
 }
 
-/* There is no garbage: true, as for a process of a BEAM, and false for a dead one. */
+/* There is no garbage to collect. Answers true, as for a process of a BEAM, or false for a dead
+ * one. */
 static int run_garbage_collect(struct kv_process *self, struct kv_reader arguments,
                                struct kv_buffer *value)
 {
@@ -155,7 +156,7 @@ static int run_garbage_collect(struct kv_process *self, struct kv_reader argumen
     return error;
 }
 
-/* [{behaviour, [gen_server]}]: what Observer reads of Module:module_info(attributes). */
+/* [{behaviour, [gen_server]}]: the part of Module:module_info(attributes) that Observer reads. */
 static int run_attributes(struct kv_process *self, struct kv_reader arguments,
                           struct kv_buffer *value)
 {

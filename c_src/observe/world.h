@@ -1,5 +1,4 @@
-/* What the program around the runtime knows, and tools ask for: the context of the processes of
- * observe/. */
+/* The figures of the program that tools ask for: the context of the processes of observe/. */
 #ifndef KV_OBSERVE_WORLD_H
 #define KV_OBSERVE_WORLD_H
 
@@ -7,7 +6,7 @@
 
 #include <kv/term.h>
 
-/* Memory of one kind: what is in use of what was taken from the system for it. */
+/* Memory of one kind: the bytes in use, of those taken from the system for it. */
 struct kv_memory_kind {
     const char *name; /* NULL: no more */
     uint64_t used;    /* bytes */
@@ -21,7 +20,7 @@ struct kv_stats {
     uint64_t cpu_us;        /* processor time of this program */
     uint64_t resident;      /* bytes */
     uint64_t heap_used;     /* bytes handed out by malloc */
-    uint64_t heap_reserved; /* bytes malloc has of the system */
+    uint64_t heap_reserved; /* bytes that malloc has taken from the system */
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t buffers; /* bytes of memory for input and output of connections */
@@ -29,7 +28,7 @@ struct kv_stats {
     uint32_t connection_limit;
     uint32_t processors;
     struct kv_memory_kind kinds[KV_MEMORY_KINDS]; /* of the stores, besides the heap */
-    uint64_t output_limit; /* bytes that may wait for a peer before it is given up */
+    uint64_t output_limit; /* bytes that may wait for a peer before its connection is closed */
     const char *machine;   /* "x86_64 Linux 6.1.0" */
     const char *versions;  /* "kv 0.1.0, libuv 1.44.2, OpenSSL 3.0" */
 };
@@ -44,7 +43,8 @@ struct kv_connection_info {
     uint64_t backlog; /* bytes that the peer has not taken yet */
 };
 
-/* Where other processes of this user find the memory of the tables: docs/store-format.md. */
+/* The place where other processes of this user find the memory of the tables: docs/store-format.md.
+ */
 struct kv_shared_memory {
     uint64_t os_pid;
     int fd;
@@ -55,14 +55,15 @@ struct kv_shared_memory {
 struct kv_world {
     struct kv_hash_key hash_key; /* random: for tables of what peers send */
     enum kv_zeros zeros;         /* how keys of this node compare */
-    /* kv_observe_start() sets it: the functions of the list ask the list by way of the world. */
+    /* Set by kv_observe_start(). Functions of the list ask the list through it, which avoids a
+     * circle of files. */
     bool (*has_function)(struct kv_bytes module, struct kv_bytes function, uint32_t arity);
     void *context; /* of the functions below */
     void (*stats)(void *context, struct kv_stats *stats);
     void (*each_connection)(void *context,
                             void (*visit)(void *visitor, const struct kv_connection_info *info),
                             void *visitor);
-    /* False when it is not shared. May be NULL. */
+    /* Returns false if the memory is not shared. May be NULL. */
     bool (*shared_memory)(void *context, struct kv_shared_memory *memory);
 };
 

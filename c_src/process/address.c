@@ -1,4 +1,4 @@
-/* Pids of this node and of others, and the peer behind which a process is. */
+/* Pids, and the peer behind which a process is. */
 #include "process/address.h"
 
 #include "base/word.h"
@@ -61,7 +61,7 @@ struct kv_peer *kv_route(struct kv_runtime *runtime, struct kv_bytes node)
     }
     struct kv_peer *speaking = runtime->speaking;
     if (speaking != NULL && is_node(&speaking->name, node)) {
-        return speaking; /* it is answered */
+        return speaking; /* the peer whose signal is handled gets the answer */
     }
     uint64_t hash = kv_siphash(&runtime->hash_key, node);
     struct kv_map_node *found = kv_map_find(&runtime->peers, hash, peer_has_name, &node);

@@ -1,7 +1,7 @@
-/* What there is of a term that is not there whole. */
+/* Reads the beginning of a term that was cut off. */
 #include <kv/process.h>
 
-/* The bytes of the header of a tuple of `arity` elements; 0: it is none. */
+/* Returns the size of the header in bytes, or 0 if this is no tuple of `arity` elements. */
 static size_t tuple_header(struct kv_bytes tuple, uint32_t arity)
 {
     struct kv_reader reader = kv_reader(tuple);

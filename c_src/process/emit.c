@@ -9,7 +9,7 @@ struct outbox {
     struct kv_map_node by_number;
     struct kv_list of_runtime;
     uint64_t number; /* of the process, which may be dead */
-    uint64_t batch;  /* of what the process sends now */
+    uint64_t batch;  /* for what the process sends now */
     struct kv_list signals;
 };
 
@@ -99,7 +99,8 @@ static void keep_payload(const struct kv_runtime *runtime, const struct kv_signa
     pinned->release = NULL;
 }
 
-/* A node's name is borrowed from a frame, or from a watch that ends before the signal leaves. */
+/* Senders borrow the name of a node from a frame, or from a watch that ends before the signal
+ * leaves. */
 static bool names_ref(const struct kv_signal *signal)
 {
     return signal->kind == KV_SIGNAL_MESSAGE_ALIAS || signal->kind == KV_SIGNAL_MONITOR ||
@@ -167,7 +168,7 @@ void kv_emit(struct kv_peer *peer, const struct kv_signal *signal)
     }
 }
 
-/* A reason that several signals share is found by the runtime while one of them leaves. */
+/* kv_signal_carry() finds a shared reason in runtime->reason, and then makes no copy. */
 static void leave(struct kv_runtime *runtime, struct waiting *waiting)
 {
     runtime->reason = waiting->kept->shared;

@@ -1,9 +1,8 @@
-/* The one place by which signals leave a process, where they can wait.
+/* Sends the signals of a process. All of them leave here, and can wait here.
  *
- * A process that calls kv_process_hold_until() has an outbox from then on: its signals wait there,
- * in order, until the batch that each of them names is durable. The outbox is found by the number
- * of the process, so it outlives the process. Without an outbox in the runtime a signal leaves at
- * once. */
+ * kv_process_hold_until() gives a process an outbox. From then on its signals wait in the outbox,
+ * in order, each until its batch is durable. The outbox belongs to the number of the process, so it
+ * outlives the process. While the runtime has no outbox, every signal leaves at once. */
 #ifndef KV_PROCESS_EMIT_H
 #define KV_PROCESS_EMIT_H
 
@@ -11,18 +10,18 @@
 
 struct kv_peer;
 
-/* Sends a signal of the process `signal->from`; number 0 is no process, whose signals never wait.
- * A peer that is lost gets nothing. What is pinned is taken over or copied. */
+/* Sends a signal of the process `signal->from`. Number 0 stands for no process; its signals never
+ * wait. Sends nothing to a lost peer. Takes over or copies what is pinned. */
 void kv_emit(struct kv_peer *peer, const struct kv_signal *signal);
 
-/* Lets the signals go whose batch is at most `batch`. Does not handle those for processes of this
- * node: kv_signals_deliver(). */
+/* Sends the signals whose batch is at most `batch`. Only queues those for processes of this node:
+ * kv_signals_deliver() handles them. */
 void kv_emit_release(struct kv_runtime *runtime, uint64_t batch);
 
-/* Drops what waits for a peer. */
+/* Drops the signals that wait for a peer. Linear in the signals that wait. */
 void kv_emit_peer_lost(struct kv_peer *peer);
 
-/* Drops all that waits. */
+/* Drops every signal that waits. */
 void kv_emit_free(struct kv_runtime *runtime);
 
 #endif

@@ -1,5 +1,5 @@
 /* Callbacks that run within another callback: kv_spawn() runs an init, kv_replace_owned() a
- * terminate. Each level has a scratch buffer of its own, which is kept for the next time. */
+ * terminate. Each level has a scratch buffer of its own, and keeps it for the next time. */
 #ifndef KV_PROCESS_FRAME_H
 #define KV_PROCESS_FRAME_H
 
@@ -7,11 +7,11 @@
 
 struct kv_frame {
     struct kv_buffer scratch;
-    struct kv_frame *outer; /* NULL: the callback is not within another */
-    struct kv_frame *inner; /* owned; NULL: no callback was so deep yet */
+    struct kv_frame *outer; /* NULL: the callback is the outermost */
+    struct kv_frame *inner; /* owned; NULL until a callback ran that deep */
 };
 
-/* To be called before and after a callback that may run within another. */
+/* Call these before and after a callback that may run within another one. */
 void kv_frame_enter(struct kv_runtime *runtime);
 void kv_frame_leave(struct kv_runtime *runtime);
 

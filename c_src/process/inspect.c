@@ -24,7 +24,7 @@ static size_t memory_of(const struct kv_process *process)
            process->name.capacity + process->group_leader.capacity + process->parent.capacity;
 }
 
-/* What is shown of a label: not more than its beginning, and no half of a character. */
+/* Tools are shown the beginning of a label, cut between two characters of UTF-8. */
 static struct kv_bytes shown(struct kv_bytes label)
 {
     size_t length = label.length;

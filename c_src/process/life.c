@@ -23,7 +23,8 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
                                      const struct kv_behaviour *behaviour)
 {
     const struct kv_generic *generic = behaviour->plain ? runtime->plain : runtime->generic;
-    /* A plain process may call kv_reply() all the same: it has the bytes that this writes to. */
+    /* A plain process may call kv_reply(), which writes to these bytes: so every process has them.
+     */
     struct kv_process *process = kv_zalloc(sizeof *process + runtime->generic->size);
     process->generic = generic;
     process->runtime = runtime;
@@ -59,11 +60,12 @@ void kv_process_free(struct kv_process *process)
     kv_free(process);
 }
 
-/* From here on no signal reaches the process; links are told before monitors, as OTP does. */
+/* No signal reaches the process from here on. OTP, too, tells links before monitors. */
 static void finish(struct kv_process *process, bool initialised)
 {
     struct kv_runtime *runtime = process->runtime;
-    struct kv_bytes reason = kv_buffer_bytes(&process->exit_reason); /* it stays where it is */
+    struct kv_bytes reason =
+        kv_buffer_bytes(&process->exit_reason); /* kv_share() does not move the bytes */
     struct kv_shared *before = runtime->reason;
     struct kv_shared *shared = kv_share(&process->exit_reason);
     runtime->reason = shared;

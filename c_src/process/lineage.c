@@ -1,5 +1,5 @@
-/* What is above a process: told by whoever started it, kept for tools. All processes of one
- * supervisor have the same ancestors, so the bytes are kept once. */
+/* The ancestors of a process, as its starter gave them, kept for tools. All processes of one
+ * supervisor have the same ancestors, so the runtime keeps one copy of the bytes. */
 #include "process/lineage.h"
 
 #include "base/alloc.h"
@@ -7,7 +7,7 @@
 
 struct kv_lineage {
     struct kv_map_node by_bytes;
-    size_t processes; /* that share it */
+    size_t processes; /* processes that share this copy */
     size_t length;
     uint8_t bytes[];
 };

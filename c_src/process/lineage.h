@@ -1,13 +1,13 @@
-/* What is above a process: told by its supervisor, kept for tools. */
+/* The ancestors of a process, as its starter gave them, kept for tools. */
 #ifndef KV_PROCESS_LINEAGE_H
 #define KV_PROCESS_LINEAGE_H
 
 #include <kv/process.h>
 
-/* What kv_process_set_ancestors() was given; of length 0: nothing. */
+/* Returns the list that kv_process_set_ancestors() was given; of length 0 if it was not called. */
 struct kv_bytes kv_lineage_bytes(const struct kv_process *process);
 
-/* Forgets what is above a process, and with its last process what was shared. */
+/* Drops the ancestors of a process. Frees the shared copy with its last process. */
 void kv_lineage_drop(struct kv_process *process);
 
 #endif

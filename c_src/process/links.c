@@ -64,8 +64,8 @@ static void drop(struct kv_link *link)
     kv_free(link);
 }
 
-/* Signals of the link protocol to a process of an earlier run of the peer are fatal to the
- * connection on an OTP node (dist.c, erts_net_message()): none is sent. */
+/* An OTP node closes the connection on a link signal to a process of an earlier run of itself
+ * (dist.c, erts_net_message()): so none is sent. */
 static void emit(struct kv_peer *peer, enum kv_signal_kind kind, const struct kv_pid *from,
                  const struct kv_remote *to, uint64_t unlink_id, struct kv_bytes reason)
 {
@@ -115,7 +115,8 @@ void kv_unlink_received(struct kv_peer *peer, const struct kv_signal *signal)
     if (link != NULL && link->step == KV_LINK_ACTIVE) {
         drop(link);
     }
-    /* Id 0 is the old UNLINK, which has no answer; every other one is answered, link or no link. */
+    /* Id 0 is the old UNLINK, which has no answer. OTP expects an answer to every other one, linked
+     * or not. */
     if (signal->unlink_id != 0) {
         emit(peer, KV_SIGNAL_UNLINK_ACK, &signal->to, &remote, signal->unlink_id,
              kv_bytes(NULL, 0));

@@ -24,14 +24,14 @@ void kv_unlink_received(struct kv_peer *peer, const struct kv_signal *signal);
 void kv_unlink_ack_received(struct kv_peer *peer, const struct kv_signal *signal);
 void kv_exit_link_received(struct kv_peer *peer, const struct kv_signal *signal);
 
-/* Makes a link active without telling the other side: a spawn request with `link` did. */
+/* Makes a link active without telling the other side, which asked for it by a spawn request. */
 void kv_link_install(struct kv_process *process, struct kv_peer *peer,
                      const struct kv_remote *remote);
 
-/* Breaks the links of a process that ends with `reason`. */
+/* Tells the links of a process that ends with `reason`, and drops them. */
 void kv_links_process_died(struct kv_process *process, struct kv_bytes reason);
 
-/* Breaks the links to the processes of a peer, with noconnection. */
+/* Breaks the links to the processes of a lost peer, with reason noconnection. */
 void kv_links_peer_lost(struct kv_peer *peer);
 
 #endif

@@ -20,8 +20,8 @@ struct watch_key {
     const struct kv_ref *ref;
 };
 
-/* Keyed, but less than SipHash is: references are numbers that the runtime of a peer counts, not
- * what its users send. */
+/* A keyed hash, cheaper than SipHash: a peer's runtime counts its references, so its users cannot
+ * choose them. */
 static inline uint64_t hash_of_ref(const struct kv_runtime *runtime, const struct kv_ref *ref)
 {
     const uint64_t factor = runtime->hash_key.k1 | 1;
@@ -79,7 +79,7 @@ void kv_monitors_drop_spares(struct kv_runtime *runtime)
     runtime->spare_watch_count = 0;
 }
 
-/* Almost every reference is one of the watcher's own node, whose name the peer has. */
+/* Almost every reference belongs to the watcher's own node, whose name the peer has already. */
 static struct kv_watch *new_watch(const struct kv_peer *peer, const struct kv_ref *ref)
 {
     struct kv_runtime *runtime = peer->runtime;
@@ -103,7 +103,7 @@ static struct kv_watch *new_watch(const struct kv_peer *peer, const struct kv_re
     return watch;
 }
 
-/* by_name: `name` is what the watcher asked for and gets back. */
+/* by_name: the watcher asked for `name`, and gets it back. */
 static void emit_down(struct kv_peer *peer, const struct kv_pid *from, bool by_name,
                       struct kv_bytes name, const struct kv_remote *watcher,
                       const struct kv_ref *ref, struct kv_bytes reason)
@@ -151,7 +151,7 @@ int kv_monitor_received(struct kv_peer *peer, const struct kv_signal *signal)
     struct kv_remote watcher = kv_remote_of(&signal->from);
     uint64_t hash = hash_of_ref(runtime, &signal->ref);
     if (find_watch(peer, &watcher, &signal->ref, hash) != NULL) {
-        return KV_EPROTOCOL; /* a reference names one monitor */
+        return KV_EPROTOCOL; /* a reference may name one monitor only */
     }
     if (process != NULL) {
         add_watch(process, peer, &watcher, &signal->ref, signal->by_name, hash);
@@ -176,7 +176,7 @@ void kv_demonitor_received(struct kv_peer *peer, const struct kv_signal *signal)
 /* ---- monitors ----------------------------------------------------------------------------------
  */
 
-/* Our references are three words, of which OTP keeps 18 bits of the first. */
+/* Our references have three words; OTP keeps 18 bits of the first one. */
 static struct kv_ref ref_of(const struct kv_runtime *runtime, uint64_t number)
 {
     return (struct kv_ref){
@@ -228,12 +228,12 @@ static struct kv_monitor *add_monitor(struct kv_process *self, struct kv_peer *p
     return monitor;
 }
 
-/* What a target that cannot be reached says: by way of the local queue, so that handle_down is
- * called after the callback that asked. */
+/* Queues a DOWN with reason noconnection. Queued, so that handle_down runs after the callback that
+ * called kv_monitor(). */
 static void queue_noconnection(struct kv_process *self, uint64_t number)
 {
     struct kv_runtime *runtime = self->runtime;
-    struct kv_pid nobody = {.id = 0}; /* whose signals never wait */
+    struct kv_pid nobody = {.id = 0}; /* no process: its signals never wait */
     struct kv_pid pid = kv_process_pid(self);
     struct kv_remote remote = kv_remote_of(&pid);
     struct kv_ref ref = ref_of(runtime, number);
@@ -265,7 +265,7 @@ uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target)
     return number;
 }
 
-/* Whether a process is of the very run of the VM that is away. */
+/* True if the pid belongs to the very run of the VM that is away. */
 static bool is_of_absent_vm(const struct kv_runtime *runtime, const struct kv_pid *pid)
 {
     return runtime->vm_is_away && pid->creation == runtime->vm.creation &&
@@ -350,8 +350,7 @@ void kv_monitors_vm_away(struct kv_peer *peer)
     }
 }
 
-/* A callback may end any process, and its monitors with it: so the numbers are what is gone over.
- */
+/* A callback may end any process and its monitors, so this goes over numbers, not over monitors. */
 static void tell_back(struct kv_runtime *runtime, struct kv_bytes numbers)
 {
     for (size_t at = 0; at < numbers.length; at += sizeof(uint64_t)) {
@@ -369,7 +368,7 @@ static void tell_back(struct kv_runtime *runtime, struct kv_bytes numbers)
 void kv_monitors_vm_back(struct kv_peer *peer)
 {
     struct kv_runtime *runtime = peer->runtime;
-    struct kv_buffer numbers = KV_BUFFER_INIT; /* of those whose process wants to know */
+    struct kv_buffer numbers = KV_BUFFER_INIT; /* of the monitors whose process has a handle_back */
     KV_LIST_FOREACH (link, &runtime->vm.monitor_list) {
         struct kv_monitor *monitor = KV_LIST_OF(link, struct kv_monitor, of_peer);
         move_monitor(monitor, peer);
@@ -392,7 +391,7 @@ static bool is_owned_by(const struct kv_monitor *monitor, const struct kv_remote
            monitor->process->behaviour == but->behaviour;
 }
 
-/* Appends the pids of those that belong to the owner. */
+/* Appends the pids of the processes that belong to the owner. */
 static void find_owned(const struct kv_process *self, const struct kv_pid *owner,
                        struct kv_buffer *pids)
 {
@@ -414,7 +413,7 @@ static void find_owned(const struct kv_process *self, const struct kv_pid *owner
     }
 }
 
-/* The list of monitors changes with each process that ends: so all are looked for before. */
+/* Finds all processes first: the list of monitors changes with each one that ends. */
 void kv_replace_owned(struct kv_process *self, const struct kv_pid *owner, const char *reason)
 {
     struct kv_buffer pids = KV_BUFFER_INIT;

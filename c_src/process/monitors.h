@@ -6,7 +6,7 @@
 #include "base/map.h"
 #include "process/address.h"
 
-/* A monitor that somebody holds on a process of ours. */
+/* Another process's monitor on a process of ours. */
 struct kv_watch {
     struct kv_map_node by_ref;
     struct kv_list of_process;
@@ -15,14 +15,15 @@ struct kv_watch {
     struct kv_peer *peer;
     struct kv_remote watcher;
     bool by_name;
-    bool spare;        /* of the size that the runtime keeps for the next one */
-    struct kv_ref ref; /* its node's text is the peer's name, or lies behind the struct */
+    bool spare;        /* has the size that spare_watches keeps */
+    struct kv_ref ref; /* the name of its node is the peer's, or lies */
 };
 
-/* Watches that are done and wait to be used again: a call takes one and gives it back. */
+/* Freed watches that the runtime keeps for the next ones: every call takes one and gives it back.
+ */
 enum { KV_SPARE_WATCHES_MAX = 4096 };
 
-/* A monitor that a process of ours holds. */
+/* A process of ours monitors another process. */
 struct kv_monitor {
     struct kv_map_node by_number;
     struct kv_list of_process;
@@ -31,32 +32,32 @@ struct kv_monitor {
     struct kv_peer *peer;
     struct kv_remote target;
     uint64_t number;
-    bool kept; /* while the VM that holds the node is away: see kv_monitor_owner() */
+    bool kept; /* stays while the VM that holds the node is away: see kv_monitor_owner() */
 };
 
-/* KV_OK, or KV_EPROTOCOL: the reference names a monitor already. */
+/* KV_OK, or KV_EPROTOCOL if the reference names a monitor already. */
 int kv_monitor_received(struct kv_peer *peer, const struct kv_signal *signal);
 void kv_demonitor_received(struct kv_peer *peer, const struct kv_signal *signal);
 void kv_down_received(struct kv_peer *peer, const struct kv_signal *signal);
 
-/* Adds a watch that a spawn request with `monitor` asked for. */
+/* Adds the watch that a spawn request with `monitor` asked for. */
 void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
                       const struct kv_pid *watcher, const struct kv_ref *ref, bool by_name);
 
-/* Fires the watches on a process that ends with `reason`, and ends its monitors. */
+/* Tells the watchers of a process that ends with `reason`, and ends the monitors of the process. */
 void kv_monitors_process_died(struct kv_process *process, struct kv_bytes reason);
 
-/* The peer is lost, or its kept monitors are waited for no longer: forgets its watches and fires
- * the monitors on its processes, with noconnection. */
+/* Forgets the watches of a peer and fires the monitors on its processes with noconnection. For a
+ * peer that is lost, and for runtime->vm when the wait for the VM is over. */
 void kv_monitors_peer_lost(struct kv_peer *peer);
 
-/* The VM is away: runtime->vm takes over the kept monitors on its processes. */
+/* The VM is away: moves the kept monitors on its processes to runtime->vm. */
 void kv_monitors_vm_away(struct kv_peer *peer);
 
-/* The VM is back: its peer takes them over again, and each is sent anew. */
+/* The VM is back: moves these monitors to its peer, and sends each one again. */
 void kv_monitors_vm_back(struct kv_peer *peer);
 
-/* Frees the watches that are kept for later. */
+/* Frees the spare watches. */
 void kv_monitors_drop_spares(struct kv_runtime *runtime);
 
 #endif

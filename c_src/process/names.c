@@ -1,4 +1,4 @@
-/* Registered names: which process of this node has one. */
+/* Registered names of this node. */
 #include "process/names.h"
 
 #include "process/address.h"

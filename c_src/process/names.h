@@ -4,10 +4,10 @@
 
 #include <kv/process.h>
 
-/* The process registered as `name`, or NULL. */
+/* Returns the process registered as `name`, or NULL. */
 struct kv_process *kv_process_named(const struct kv_runtime *runtime, struct kv_bytes name);
 
-/* Frees the name of a process for others, if it has one; process->name still says what it was. */
+/* Lets others take the name of a process, if it has one. process->name keeps its text. */
 void kv_name_leave(struct kv_process *process);
 
 #endif

@@ -11,10 +11,10 @@ struct kv_offer {
     const struct kv_behaviour *behaviour;
     void *context;
     bool to_peers;    /* peers may spawn it */
-    size_t processes; /* that there are */
+    size_t processes; /* of this behaviour */
 };
 
-/* NULL when nobody added the behaviour. O(offers), which are few. */
+/* Returns NULL if nobody added the behaviour. O(offers), which are few. */
 struct kv_offer *kv_offer_of(const struct kv_runtime *runtime,
                              const struct kv_behaviour *behaviour);
 

@@ -32,7 +32,7 @@ static void peer_free(struct kv_peer *peer)
     kv_buffer_free(&peer->name);
 }
 
-/* Takes the relations of one peer apart without telling anybody. */
+/* Frees the relations of a peer without telling anybody. */
 void kv_peer_forget(struct kv_peer *peer)
 {
     peer->lost = true;
@@ -95,7 +95,7 @@ void kv_runtime_peer_ready(struct kv_peer *peer)
         runtime->vm_is_away = false;
         kv_monitors_vm_back(peer);
         kv_signals_deliver(runtime);
-    } else { /* its processes are not those that ours know */
+    } else { /* ours do not know the processes of this run */
         kv_log_line(runtime, KV_LOG_NOTICE,
                     "the VM is back as another run: what the last one "
                     "had started ends");

@@ -1,4 +1,4 @@
-/* The generic part of a process that is no server: its messages are its own. */
+/* The generic part of a plain process: its messages are its own. */
 #include "process/generic.h"
 #include "process/life.h"
 #include "process/state.h"

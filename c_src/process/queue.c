@@ -1,4 +1,4 @@
-/* How a signal leaves: to the peer, or into the queue of this node; and how one is kept. */
+/* Copies signals, and carries them to a peer or into the queue of this node. */
 #include "process/queue.h"
 
 #include "base/alloc.h"

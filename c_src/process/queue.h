@@ -1,4 +1,4 @@
-/* Copies of signals: those on their way between two processes of this node, and those that wait. */
+/* Copies of signals: on their way between two processes of this node, or kept for later. */
 #ifndef KV_PROCESS_QUEUE_H
 #define KV_PROCESS_QUEUE_H
 
@@ -12,25 +12,25 @@ struct kv_kept {
     struct kv_list link;
     struct kv_signal signal;
     struct kv_shared *shared; /* holds the payload; NULL: the payload is in `bytes` */
-    uint64_t number;          /* for the owner of the list that it is in */
+    uint64_t number;          /* of its list's owner */
     uint8_t bytes[];          /* payload, then name */
 };
 
-/* A copy of a signal with its payload and name. Its identifiers still borrow the names of their
- * nodes. Freed with kv_kept_free(). */
+/* Returns a copy of a signal with its payload and name. Its identifiers still borrow the names of
+ * their nodes. Freed with kv_kept_free(). */
 struct kv_kept *kv_signal_keep(const struct kv_signal *signal);
 
-/* The same, without a copy of a payload that is runtime->reason: the copy holds it. */
+/* As kv_signal_keep(), but holds a payload that is runtime->reason instead of copying it. */
 struct kv_kept *kv_signal_keep_shared(const struct kv_runtime *runtime,
                                       const struct kv_signal *signal);
 
 void kv_kept_free(struct kv_kept *kept);
 
-/* Carries a signal to a peer, or queues it if the peer is the local one. A peer that is lost gets
- * nothing. */
+/* Carries a signal to a peer, or queues it if the peer is the local one. Drops a signal to a lost
+ * peer. */
 void kv_signal_carry(struct kv_peer *peer, const struct kv_signal *signal);
 
-/* Frees what is queued for processes of this node. */
+/* Frees the queued signals for processes of this node. */
 void kv_signals_free(struct kv_runtime *runtime);
 
 #endif

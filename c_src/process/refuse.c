@@ -1,5 +1,5 @@
-/* Messages that are over a limit: whoever waits for an answer, or for a process to end, hears of
- * it; the process that a message was for does not. */
+/* Refuses messages over a limit. The process does not hear of the message; its sender gets an error
+ * if it waits for an answer, or for the process to end. */
 #include "process/address.h"
 #include "process/generic.h"
 #include "process/names.h"
@@ -67,10 +67,10 @@ static int refuse(struct kv_peer *peer, const struct kv_signal *signal, struct k
     case KV_SIGNAL_EXIT_ALIAS:
     case KV_SIGNAL_DOWN:
         return act(peer, signal, why);
-    case KV_SIGNAL_SPAWN_REQUEST: /* its answer has room for an atom only */
+    case KV_SIGNAL_SPAWN_REQUEST: /* a spawn reply has room for an atom only */
         kv_spawn_refuse(peer, signal, "system_limit");
         return KV_OK;
-    default: /* identifiers only, of which nothing was left out */
+    default: /* identifiers only: nothing was cut off */
         return kv_signal_handle(peer, signal, KV_CALL_UNKNOWN);
     }
 }

@@ -86,7 +86,7 @@ size_t kv_runtime_peer_count(const struct kv_runtime *runtime)
 /* ---- what goes on by itself --------------------------------------------------------------------
  */
 
-/* One turn of a process, which may be gone afterwards; whether there is more that it could do. */
+/* Gives a process one turn; it may be gone afterwards. True if it could do more. */
 static bool take_turn(struct kv_runtime *runtime, struct kv_process *process)
 {
     struct kv_pid pid = kv_process_pid(process);

@@ -1,8 +1,8 @@
-/* The process runtime from outside: what carries signals in and out. No sockets, files or clocks.
+/* The process runtime from outside. It uses no sockets, files or clocks.
  *
- * Whoever owns the connections tells the runtime which peers there are and feeds it their signals;
- * what the processes send to other nodes leaves through the sink. Signals between processes of this
- * node are delivered, in order, before kv_runtime_receive() returns. */
+ * The owner of the connections tells the runtime which peers are up, and feeds it their signals.
+ * Signals to other nodes leave through the sink. Before kv_runtime_receive() returns, the runtime
+ * delivers the signals between processes of this node, in order. */
 #ifndef KV_RUNTIME_H
 #define KV_RUNTIME_H
 
@@ -28,123 +28,130 @@ struct kv_date {
 
 struct kv_sink {
     void *context;
-    /* Carries one signal to a peer, in the order of the calls; borrows nothing after it returns.
-     * `carrier` is what kv_runtime_peer_up() was given. It must not call the runtime. */
+    /* Carries one signal to a peer, in the order of the calls. Borrows nothing after it returns.
+     * Must not call the runtime. `carrier` is the one that kv_runtime_peer_up() was given. */
     void (*send)(void *context, void *carrier, const struct kv_signal *signal);
-    /* One line, without a newline. */
+    /* Writes one line; `line` has no newline. */
     void (*log)(void *context, enum kv_log_level level, const char *line);
-    /* The local time now. */
+    /* Sets *date to the local time. */
     void (*now)(void *context, struct kv_date *date);
-    /* Milliseconds of a clock that never goes back. */
+    /* Returns milliseconds of a clock that never goes back. */
     uint64_t (*clock)(void *context);
-    /* Whether a peer has so much to read that what it asks for is to wait. May be NULL: never. */
+    /* Returns true if a peer has so much to read that its calls should wait. May be NULL: never. */
     bool (*is_full)(void *context, const void *carrier);
 };
 
-/* What `get_state` of sys is answered with: the state, which is what OTP up to 26.0 expects, or
- * {ok, State}, as from 26.1 on. Nothing that a caller sends says which it is. */
+/* The answer to sys:get_state/1: the bare state, as OTP up to 26.0 expects, or {ok, State}, as from
+ * 26.1 on. Nothing in the request tells which one the caller expects. */
 enum kv_get_state { KV_GET_STATE_BARE, KV_GET_STATE_TAGGED };
 
 struct kv_runtime_options {
     struct kv_bytes node; /* our "alive@host"; copied */
-    /* The node whose processes own ours, and which may be away for a while: see
-     * kv_runtime_peer_down(). Copied; empty: there is none. */
+    /* The node whose processes own ours. It may be away for a while: see kv_runtime_peer_down().
+     * Copied. Empty if there is none. */
     struct kv_bytes vm;
     uint32_t creation;
     struct kv_hash_key hash_key; /* random */
     enum kv_get_state get_state;
-    /* Takes the messages of processes apart that are not plain: &kv_server (server/server.h).
+    /* Takes the messages of all processes apart that are not plain: &kv_server (server/server.h).
      * Borrowed. NULL: all are plain. */
     const struct kv_generic *generic;
     struct kv_sink sink;
 };
 
-/* Never NULL. Freed with kv_runtime_free(), which ends all processes without telling anybody. */
+/* Never returns NULL. kv_runtime_free() ends all processes without telling other nodes. */
 struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options);
 void kv_runtime_free(struct kv_runtime *runtime);
 
-/* How many processes of such a behaviour there are. O(offers), which are few. */
+/* Returns the number of living processes of a behaviour that was added or offered. O(offers), which
+ * are few. */
 size_t kv_runtime_count(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
 
-/* The init of a process of which a node has one: registers it under the name of its behaviour. */
+/* An init for a service, a process of which a node has one: registers it under the module of its
+ * behaviour. */
 int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);
 
-/* Adds the behaviour, as kv_add_behaviour(), and starts such a process. KV_OK, or KV_EEXIST when
- * there is one of its name. */
+/* Adds the behaviour, as kv_add_behaviour() does, and starts the service. KV_OK, or KV_EEXIST if a
+ * process has its name. */
 int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
                              void *context);
 
-/* A node is connected. `name` is copied. There must be no peer of that name. */
+/* Call this when a node is connected. Copies `name`. There must be no peer of that name. */
 struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
                                    uint32_t creation, void *carrier);
 
-/* To be called once the carrier of a peer can carry, and before the peer's first signal is handled.
- * If the peer is the VM and was away, with the same creation: the monitors that were kept are sent
- * anew, so that an owner that is dead answers DOWN. With another creation they fire with
- * noconnection. */
+/* Call this once the carrier of a peer can carry, before the peer's first signal. If the peer is
+ * the VM and was away, the runtime sends the kept monitors again, so that a dead owner answers
+ * DOWN. If the VM comes back with another creation, these monitors fire with noconnection. */
 void kv_runtime_peer_ready(struct kv_peer *peer);
 
-/* The name it was given, valid until kv_runtime_peer_down(). */
+/* Returns the name of the peer, valid until kv_runtime_peer_down(). */
 struct kv_bytes kv_runtime_peer_name(const struct kv_peer *peer);
 
-/* The peer is known to expect this answer to get_state, whatever the runtime was made with. */
+/* Sets the answer to get_state that this peer expects, instead of the runtime's. */
 void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state);
 
-/* It is no more: links to its processes break with noconnection, monitors on them fire, its
- * monitors on ours are forgotten. The peer is freed; nothing is sent to its carrier. If it is the
- * VM, it is away from now on: monitors made by kv_monitor_owner() do not fire, but are kept. */
+/* The peer is lost: links to its processes break with noconnection, monitors on them fire, and its
+ * monitors on ours are forgotten. Frees the peer, and sends nothing to its carrier. If the peer is
+ * the VM, the VM is away from now on: the monitors of kv_monitor_owner() are kept and do not fire.
+ */
 void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer);
 
-/* Whether the VM was connected, and has been lost since. */
+/* Returns true if the VM was connected and has been lost since. */
 bool kv_runtime_vm_is_away(const struct kv_runtime *runtime);
 
-/* The VM has been away for too long: what was kept fires with noconnection. */
+/* The VM has been away for too long: the kept monitors fire with noconnection. */
 void kv_runtime_vm_expired(struct kv_runtime *runtime);
 
-/* Handles one signal of a peer. KV_OK, or KV_EPROTOCOL when the connection must be closed. */
+/* Handles one signal of a peer. KV_OK, or KV_EPROTOCOL if the connection must be closed. */
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
                        const struct kv_incoming *incoming);
 
-/* Why a message is not taken though the connection goes on. */
+/* The cause of a refusal; the connection goes on. */
 struct kv_refusal {
-    int error;       /* as kv_is_refusal() knows them */
-    uint64_t amount; /* bytes of the message; of KV_EDEPTH the levels that it may have */
+    int error;       /* one that kv_is_refusal() knows */
+    uint64_t amount; /* bytes of the message; for KV_EDEPTH the allowed levels */
 };
 
-/* Handles what is there of a signal that is refused: kv_control_decode_refused(). A request to a
- * process is answered {error, Why}, at once, also while the process is suspended; exit signals and
- * DOWN act, with the reason Why; a spawn request fails with system_limit. Why is {too_large,
- * Bytes}, {too_deep, Levels}, {too_much_pending, Bytes} or {unsupported_term, record or integer}.
- * Any other message is dropped. *told: somebody has heard of it, or is dead. KV_OK, or
- * KV_EPROTOCOL and the errors of kv_term_validate() when the connection must be closed. */
+/* Handles a refused signal, as kv_codec_decode_refused() returns it. Sets *told if somebody has
+ * heard of the refusal, or the receiver is dead.
+ *
+ * - A request to a process gets the answer {error, Why} at once, even while the process is
+ * suspended.
+ * - Exit signals and DOWN act, with the reason Why.
+ * - A spawn request fails with system_limit.
+ * - Any other message is dropped.
+ *
+ * Why is {too_large, Bytes}, {too_deep, Levels}, {too_much_pending, Bytes} or {unsupported_term,
+ * record or integer}. KV_OK; or KV_EPROTOCOL or an error of kv_term_validate() if the connection
+ * must be closed. */
 int kv_runtime_refuse(struct kv_runtime *runtime, struct kv_peer *peer,
                       const struct kv_signal *signal, const struct kv_refusal *refusal, bool *told);
 
-/* One turn of a process that is resumed. */
+/* Limits of one turn of a resumed process. */
 enum { KV_RESUME_MESSAGES = 256, KV_RESUME_BYTES = 1 << 20 };
 
-/* Lets each process that was resumed handle some of the messages that waited meanwhile; behind them
- * wait those that have come since. One whose next message is of a node that has much to read
- * (is_full) waits, too. To be called at the end of every turn of the loop; true: there is more to
- * do, so the next turn is not to be waited for. */
+/* Lets each resumed process handle some of the messages that waited while it was suspended.
+ * Messages that come later wait behind these. A process waits, too, while the node of its next
+ * caller has much to read (is_full). Call this at the end of every turn of the loop. Returns true
+ * if there is more to do: the next turn should come at once. */
 bool kv_runtime_step(struct kv_runtime *runtime);
 
-/* The log says that all batches up to this one are durable: what processes have sent under
- * kv_process_hold_until() with one of them leaves now, each process's signals in their order, and
- * what is for processes of this node is handled. A number that is not greater than before changes
- * nothing. Must not be called from a callback. */
+/* All batches up to `batch` are durable: sends the signals that waited for one of them, those of
+ * each process in their order, and handles those for processes of this node. Does nothing if
+ * `batch` is not greater than before. Must not be called from a callback. */
 void kv_runtime_release(struct kv_runtime *runtime, uint64_t batch);
 
-/* How many signals wait for that. */
+/* Returns the number of signals that wait for a batch. */
 size_t kv_runtime_waiting(const struct kv_runtime *runtime);
 
 #define KV_NO_TIMER UINT64_MAX
 
-/* Runs the timers whose time has come, and answers in how many milliseconds to call again;
- * KV_NO_TIMER: none is set. A call of any other function may set one. */
+/* Runs the timers that are due, and returns in how many milliseconds to call it again, or
+ * KV_NO_TIMER if no timer is set. Every other function may set a timer. */
 uint64_t kv_runtime_run_timers(struct kv_runtime *runtime);
 
-/* Counts of what is there now. */
+/* Return the number of living processes, and of connected peers. */
 size_t kv_runtime_process_count(const struct kv_runtime *runtime);
 size_t kv_runtime_peer_count(const struct kv_runtime *runtime);
 

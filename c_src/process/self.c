@@ -1,4 +1,4 @@
-/* What a process asks of itself. */
+/* The functions by which a process asks about itself. */
 #include "process/generic.h"
 #include "process/state.h"
 

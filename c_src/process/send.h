@@ -4,7 +4,7 @@
 
 #include <kv/process.h>
 
-/* Sends a signal, whose `from` is set here, to a process of that node. Nothing is sent to a node
+/* Sends a signal to a process of that node, and sets its `from`. Logs and drops a signal to a node
  * that is not connected. */
 void kv_send_signal(struct kv_process *self, struct kv_bytes node, struct kv_signal *signal);
 

@@ -1,4 +1,4 @@
-/* Processes of which a node has one. */
+/* Services: processes of which a node has one. */
 #include "process/names.h"
 #include "process/state.h"
 

@@ -1,5 +1,5 @@
-/* The reason of an end goes to everybody who is linked to the process or monitors it: many signals,
- * one copy of the reason. */
+/* One copy of a large exit reason, for all processes that are linked to the process or monitor it.
+ */
 #include "process/shared.h"
 
 #include "base/alloc.h"

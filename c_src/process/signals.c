@@ -1,4 +1,4 @@
-/* What each kind of signal does, and the signals within this node that follow from one. */
+/* Handles incoming signals, and the signals within this node that follow from them. */
 #include "process/signals.h"
 
 #include "process/address.h"
@@ -14,7 +14,7 @@
 static void deliver(struct kv_runtime *runtime, struct kv_process *process,
                     const struct kv_signal *signal, enum kv_call_shape shape)
 {
-    runtime->latest = process; /* before the message, which may end it */
+    runtime->latest = process; /* set first: the message may end the process */
     if (process != NULL) {
         process->generic->message(process, signal, shape);
     } else {
@@ -69,7 +69,7 @@ int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal, enum 
     case KV_SIGNAL_SPAWN_REQUEST:
         kv_spawn_received(peer, signal);
         break;
-    case KV_SIGNAL_MESSAGE_ALIAS: /* no process of ours makes aliases */
+    case KV_SIGNAL_MESSAGE_ALIAS: /* no process of this node makes aliases */
     case KV_SIGNAL_EXIT_ALIAS:
     case KV_SIGNAL_SPAWN_REPLY: /* or spawns on other nodes */
         break;

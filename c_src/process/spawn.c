@@ -1,4 +1,4 @@
-/* Spawn requests: what a peer may start here, and the answers.
+/* Spawn requests of peers, and the answers.
  *
  * OTP: dist.c, erts_net_message(), DOP_SPAWN_REQUEST; proc_lib.erl, spawn/4 and its kin. */
 #include "process/spawn.h"
@@ -38,8 +38,8 @@ static const struct kv_behaviour *offered(const struct kv_runtime *runtime,
     return NULL;
 }
 
-/* proc_lib:init_p/5 is called with [Parent, Ancestors, Module, Function, Args]: what it would call
- * is what is meant. */
+/* proc_lib:init_p/5 is called with [Parent, Ancestors, Module, Function, Args]. Reads the function
+ * that it would call. */
 static void unwrap_proc_lib(struct kv_mfa *mfa, struct kv_bytes *arguments)
 {
     uint32_t count = 0;
@@ -57,7 +57,7 @@ static void unwrap_proc_lib(struct kv_mfa *mfa, struct kv_bytes *arguments)
     }
 }
 
-/* Node.spawn(node, fun) asks for erlang:apply(Fun, Args), or has proc_lib call the fun. */
+/* Node.spawn(node, fun) requests erlang:apply(Fun, Args), or has proc_lib call the fun. */
 static bool is_closure(const struct kv_mfa *mfa)
 {
     return is_mfa(mfa, "erlang", "apply", 2) || is_mfa(mfa, "proc_lib", "init_p", 3);
@@ -66,8 +66,8 @@ static bool is_closure(const struct kv_mfa *mfa)
 /* ---- options and arguments ---------------------------------------------------------------------
  */
 
-/* Which of `link` and `monitor` the caller asked for; other options are for schedulers and heaps.
- * False when the list holds numbers, which OTP refuses, too. */
+/* Reads `link` and `monitor`; the other options concern schedulers and heaps. Returns false if the
+ * list holds numbers only, which OTP refuses, too. */
 static bool read_flags(struct kv_bytes options, uint32_t *flags)
 {
     uint32_t count = 0;
@@ -87,7 +87,8 @@ static bool read_flags(struct kv_bytes options, uint32_t *flags)
     return true;
 }
 
-/* What init gets: its only argument, or the list of several. One byte may come as a string. */
+/* Appends the argument of init: the only argument, or the list of several. A list of one byte may
+ * come as a string. */
 static void write_argument(const struct kv_behaviour *behaviour, struct kv_bytes arguments,
                            struct kv_buffer *to)
 {
@@ -118,7 +119,8 @@ void kv_spawn_refuse(struct kv_peer *peer, const struct kv_signal *request, cons
     kv_emit(peer, &reply);
 }
 
-/* Installs what was asked for and answers: whatever the new process sends must come after that. */
+/* Installs the link and the monitor, and answers. The answer must leave before anything that the
+ * new process sends. */
 static void announce(struct kv_process *process, struct kv_peer *peer,
                      const struct kv_signal *request, uint32_t flags)
 {

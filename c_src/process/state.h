@@ -1,9 +1,9 @@
-/* The structs of the process room. Besides it only server/ includes this.
+/* The structs of the process room. Outside of it only server/ includes this header.
  *
- * Every relation between a process of ours and another process is a record that hangs in two lists:
- * that of the process, which goes over them when it dies, and that of the peer, which goes over
- * them when the connection is lost. Processes of this node are behind a peer like all others
- * (`local`), so that there is one state machine for links and one for monitors. */
+ * Every relation between a process of ours and another process is a record in two lists: the
+ * process's, which it walks when it dies, and the peer's, which is walked when the connection is
+ * lost. Processes of this node are behind a peer, too (`local`), so there is one state machine for
+ * links and one for monitors. */
 #ifndef KV_PROCESS_STATE_H
 #define KV_PROCESS_STATE_H
 
@@ -22,8 +22,8 @@ struct kv_peer {
     struct kv_buffer name; /* owned text */
     uint32_t creation;
     void *carrier;               /* the owner's; unused for the local peer */
-    enum kv_get_state get_state; /* what its sys expects */
-    bool lost;                   /* its connection is gone: nothing is sent any more */
+    enum kv_get_state get_state; /* of sys on that node */
+    bool lost;                   /* the connection is gone: nothing is sent any more */
     struct kv_map links;         /* struct kv_link, by both ends */
     struct kv_map watches;       /* struct kv_watch, by reference */
     struct kv_list link_list;
@@ -38,20 +38,20 @@ struct kv_process {
     uint64_t number;
     const struct kv_behaviour *behaviour;
     const struct kv_generic *generic;
-    struct kv_offer *offer; /* of its behaviour, which counts it; NULL: nobody added that */
+    struct kv_offer *offer; /* of its behaviour; NULL if nobody added that */
     void *context;          /* of its behaviour */
     struct kv_buffer name;  /* empty when it has none */
     struct kv_map_node by_name;
     struct kv_list links;
     struct kv_list watches;
     struct kv_list monitors;
-    uint32_t related[KV_RELATIONS]; /* how many there are of each, for tools */
+    uint32_t related[KV_RELATIONS]; /* the length of each list, for tools */
     struct kv_list of_turns;        /* in turns, or alone */
     struct kv_list timers;          /* struct kv_timer */
-    uint64_t usual_timer; /* of kv_process_set_timer(): a number, of a timer that may be over */
+    uint64_t usual_timer; /* the number of kv_process_set_timer()'s timer, which may have fired */
     struct kv_buffer group_leader; /* a pid as a term */
-    struct kv_buffer parent;       /* a pid as a term: who spawned it; its own, if nobody did */
-    struct kv_lineage *lineage;    /* shared; NULL when nobody said what is above it */
+    struct kv_buffer parent;       /* a pid as a term: of the process that spawned it, or its own */
+    struct kv_lineage *lineage;    /* shared; NULL if it has no ancestors */
     uint64_t reductions;           /* callbacks that ran */
     bool exiting;
     struct kv_buffer exit_reason;
@@ -67,43 +67,45 @@ struct kv_runtime {
     const struct kv_generic *plain;   /* of those that are */
     struct kv_sink sink;
     struct kv_map processes;   /* by number */
-    struct kv_process *latest; /* the one that got the last message, or NULL */
+    struct kv_process *latest; /* got the last message; or NULL */
     struct kv_map names;
-    struct kv_map peers;      /* by name, without the local one */
-    struct kv_peer *speaking; /* whose signal is handled now, for kv_route(); else NULL */
-    struct kv_map monitors;   /* by number */
-    struct kv_map lineages;   /* struct kv_lineage, by their bytes */
+    struct kv_map peers; /* by name, without the local one */
+    struct kv_peer
+        *speaking;          /* its signal is being handled; a short cut for kv_route(); else NULL */
+    struct kv_map monitors; /* by number */
+    struct kv_map lineages; /* struct kv_lineage, by their bytes */
     struct kv_list process_list;
-    struct kv_list walks; /* struct kv_walk: those over process_list that are at work */
+    struct kv_list walks; /* struct kv_walk: those that have not ended */
     struct kv_list peer_list;
     struct kv_timers timers;
     struct kv_list signals;   /* struct kv_kept: between processes of this node */
-    struct kv_list turns;     /* of processes that want turns of kv_runtime_step() */
-    struct kv_shared *reason; /* of the process that ends now, if it is a large one; else NULL */
+    struct kv_list turns;     /* processes that want turns of kv_runtime_step() */
+    struct kv_shared *reason; /* of the process that is ending, if the reason is large; else NULL */
     struct kv_list spare_watches; /* struct kv_watch, by of_peer */
     size_t spare_watch_count;
     struct kv_peer local;
-    /* In place of the VM that holds this node, while it is away: nothing finds it by its name and
-     * nothing is sent to it, but it has the VM's name and creation and the monitors that are kept.
-     * Its name is empty when no VM was named. */
+    /* Stands for the VM that holds this node while the VM is away. It has the VM's name and
+     * creation and the kept monitors. kv_route() does not find it, and nothing is sent to it. Its
+     * name is empty if no VM was named. */
     struct kv_peer vm;
     bool vm_is_away;
     uint64_t next_process;
     uint64_t next_monitor;
     uint64_t next_unlink;
     struct kv_list offers;  /* struct kv_offer */
-    struct kv_buffer reply; /* for what is written and sent at once */
+    struct kv_buffer reply; /* for terms that are built and sent at once */
     struct kv_frame outermost;
     struct kv_frame *frame; /* of the present callback */
     /* Signals that wait: emit.c. */
     struct kv_map outboxes; /* by the number of the process */
     struct kv_list outbox_list;
     size_t waiting;
-    uint64_t durable; /* the latest batch that is */
-    size_t detours;   /* why a signal may not go straight to its peer: an outbox each, and reason */
+    uint64_t durable; /* the greatest durable batch */
+    size_t detours;   /* reasons why a signal may not go straight to its peer: one for each outbox,
+                         one for `reason` */
 };
 
-/* The bytes that the generic part of a process has for it. */
+/* The bytes that the generic part keeps for a process. */
 static inline void *kv_process_generic(struct kv_process *process)
 {
     return process + 1;

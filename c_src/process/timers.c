@@ -18,7 +18,7 @@ struct kv_timer {
 
 /* ---- the heap -------------------------------------------------------------------------------- */
 
-/* Of timers for the same time the one that was started first comes first. */
+/* Timers for the same time fire in the order of their start. */
 static bool is_before(const struct kv_timer *a, const struct kv_timer *b)
 {
     return a->due < b->due || (a->due == b->due && a->number < b->number);
@@ -63,7 +63,7 @@ static void add(struct kv_timers *timers, struct kv_timer *timer)
     rise(timers, timer, timers->count++);
 }
 
-/* The last timer takes the place of the one that goes, and moves to where it belongs. */
+/* Puts the last timer into the free place, and moves it to where it belongs. */
 static void take_out(struct kv_timers *timers, const struct kv_timer *timer)
 {
     struct kv_timer *last = timers->heap[--timers->count];

@@ -1,5 +1,5 @@
-/* Timers of processes: a heap, the one that is due first at its top. Starting and cancelling one
- * takes O(log n) of all timers of the runtime. */
+/* Timers of processes: a heap with the earliest at its top. Starting and cancelling a timer takes
+ * O(log n) of all timers of the runtime. */
 #ifndef KV_PROCESS_TIMERS_H
 #define KV_PROCESS_TIMERS_H
 
@@ -16,7 +16,7 @@ struct kv_timers {
     size_t capacity;
     struct kv_map by_number;
     struct kv_list due; /* taken out of the heap by kv_timers_collect() */
-    uint64_t last;      /* number given to a timer */
+    uint64_t last;      /* number given */
 };
 
 void kv_timers_init(struct kv_timers *timers);
@@ -24,15 +24,15 @@ void kv_timers_init(struct kv_timers *timers);
 /* There must be no timer. */
 void kv_timers_free(struct kv_timers *timers);
 
-/* Takes the timers that are due at `now` out of the heap. Timers that are started later are not
- * among those that kv_timers_next() returns. */
+/* Takes the timers that are due at `now` out of the heap, for kv_timers_next(). Timers that start
+ * later are not among them. */
 void kv_timers_collect(struct kv_timers *timers, uint64_t now);
 
-/* The process of the next of them, by the time that they were set for, or NULL; sets its tag. The
- * timer is gone then. */
+/* Returns the process of the next collected timer, by time, and sets *tag; NULL if there is none.
+ * Frees the timer. */
 struct kv_process *kv_timers_next(struct kv_timers *timers, uint64_t *tag);
 
-/* Milliseconds from `now` until the next timer; KV_NO_TIMER: there is none. O(1). */
+/* Returns the milliseconds from `now` until the next timer, or KV_NO_TIMER. O(1). */
 uint64_t kv_timers_wait(const struct kv_timers *timers, uint64_t now);
 
 /* Cancels all timers of a process. */

@@ -4,8 +4,8 @@
 
 #include <kv/process.h>
 
-/* The process is about to leave the list of processes: walks that would visit it next go on behind
- * it. */
+/* Must be called before a process leaves the list of processes. Moves on the walks that would visit
+ * it next. */
 void kv_walks_pass(struct kv_process *process);
 
 #endif

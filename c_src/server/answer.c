@@ -1,4 +1,4 @@
-/* Answers, and what a caller hears that gets none. */
+/* Answers to calls, and the message to a caller that will get no answer. */
 #include "server/answer.h"
 
 #include "process/address.h"
@@ -9,7 +9,7 @@
 #include "server/debug.h"
 #include "server/state.h"
 
-/* What the kind has no use for is not set: this is most of a call. */
+/* Sets only the fields that this kind of signal uses: this is most of the cost of a call. */
 static void begin_answer(const struct kv_from *from, struct kv_signal *signal)
 {
     static const uint8_t pair[] = {KV_TAG_SMALL_TUPLE, 2};
@@ -124,7 +124,7 @@ static void tell_down(struct kv_runtime *runtime, const struct kv_pid *callee,
 void kv_abandon(struct kv_process *self, const struct kv_from *from, struct kv_bytes reason)
 {
     struct kv_pid own = kv_process_pid(self);
-    if (from->unwatched && reason.length > 0) { /* no reason: the whole runtime ends */
+    if (from->unwatched && reason.length > 0) { /* no reason: the whole runtime is ending */
         tell_down(self->runtime, &own, from, reason);
     }
 }

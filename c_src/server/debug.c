@@ -1,15 +1,15 @@
-/* What sys:log/2, sys:statistics/2 and their kin ask for.
+/* The requests of sys:log/2, sys:statistics/2 and their kin.
  *
- * OTP: lib/stdlib/src/sys.erl, debug_cmd/2. Traces and installed functions are taken and do
- * nothing: there is no terminal to print on, and no code to call. */
+ * OTP: lib/stdlib/src/sys.erl, debug_cmd/2. Traces and installed functions are accepted and do
+ * nothing: a native process has no terminal to print on and no code to call. */
 #include "server/debug.h"
 
 #include "process/queue.h"
 
 enum {
     LOG_LENGTH_DEFAULT = 10,
-    LOG_LENGTH_MAX = 10000, /* events kept of one process, whatever was asked for */
-    LOG_EVENT_MAX = 65536,  /* bytes of an event that is kept whole */
+    LOG_LENGTH_MAX = 10000, /* the most events of one process, whatever the request */
+    LOG_EVENT_MAX = 65536,  /* bytes; a larger term is left out of its event */
 };
 
 void kv_debug_init(struct kv_process *process)
@@ -115,7 +115,7 @@ static bool read_log_length(struct kv_bytes what, uint64_t *length)
            kv_read_u64(&reader, length) == KV_OK && *length > 0;
 }
 
-/* True, false and a number change the log; `get` and `print` are the two ways to see it. */
+/* `true`, `false` and a number change the log; `get` and `print` show it. */
 static bool log_request(struct kv_process *process, struct kv_bytes what, struct kv_buffer *answer)
 {
     struct kv_debug *debug = &kv_server_of(process)->debug;
@@ -202,7 +202,7 @@ static bool statistics_request(struct kv_process *process, struct kv_bytes what,
     if (!on && !kv_term_is_atom(what, "false")) {
         return false;
     }
-    if (on != debug->statistics) { /* to switch on what is on changes nothing */
+    if (on != debug->statistics) { /* switching on twice keeps the counts */
         debug->statistics = on;
         debug->messages_in = 0;
         debug->messages_out = 0;

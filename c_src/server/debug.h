@@ -1,4 +1,4 @@
-/* What sys:log/2 and sys:statistics/2 keep of a process, and the last requests to it. */
+/* The state of sys:log/2 and sys:statistics/2 for one process, and the last requests to it. */
 #ifndef KV_SERVER_DEBUG_H
 #define KV_SERVER_DEBUG_H
 
@@ -10,7 +10,7 @@ void kv_debug_note_in(struct kv_process *process, struct kv_bytes message);
 void kv_debug_note_out(struct kv_process *process, const struct kv_from *to, struct kv_bytes prefix,
                        struct kv_bytes rest);
 
-/* A message has come. */
+/* Notes a message. */
 static inline void kv_debug_in(struct kv_process *process, struct kv_bytes message)
 {
     struct kv_debug *debug = &kv_server_of(process)->debug;
@@ -20,7 +20,7 @@ static inline void kv_debug_in(struct kv_process *process, struct kv_bytes messa
     }
 }
 
-/* An answer goes, in two parts. */
+/* Notes an answer, given in two parts. */
 static inline void kv_debug_out(struct kv_process *process, const struct kv_from *to,
                                 struct kv_bytes prefix, struct kv_bytes rest)
 {
@@ -31,10 +31,10 @@ static inline void kv_debug_out(struct kv_process *process, const struct kv_from
     }
 }
 
-/* Handles {debug, What}; appends the answer. */
+/* Handles {debug, What} and appends the answer. */
 void kv_debug_request(struct kv_process *process, struct kv_bytes what, struct kv_buffer *answer);
 
-/* recent.c. Remembers the shape of a message, if somebody has looked at the process lately. */
+/* recent.c. Remembers the shape of a message, if a tool has looked at the process lately. */
 void kv_recent_note(struct kv_process *process, struct kv_bytes message);
 void kv_recent_free(struct kv_process *process);
 

@@ -11,7 +11,7 @@ static bool read_alias(struct kv_reader *reader, struct kv_ref *ref)
            kv_read_this_atom(reader, "alias") == KV_OK && kv_read_ref(reader, ref) == KV_OK;
 }
 
-/* A tag is an alias when it is [alias | Ref] or [[alias | Ref] | _]. */
+/* A tag with an alias is [alias | Ref] or [[alias | Ref] | _]. */
 static bool tag_alias(struct kv_bytes tag, struct kv_ref *ref)
 {
     struct kv_reader reader = kv_reader(tag);
@@ -23,7 +23,7 @@ static bool tag_alias(struct kv_bytes tag, struct kv_ref *ref)
     return kv_read_list(&reader, &count) == KV_OK && count > 0 && read_alias(&reader, ref);
 }
 
-/* The From of a $kv_call: an alias and nothing else. */
+/* The From of a $kv_call is an alias and nothing else. */
 bool kv_from_read_alias(struct kv_bytes term, struct kv_from *from)
 {
     struct kv_reader reader = kv_reader(term);

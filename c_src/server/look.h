@@ -1,24 +1,23 @@
-/* Looking at what the generic part knows of a process: status, and the last requests. All of it is
- * for processes that are not plain. */
+/* The status of a process and its last requests, for tools. Not for plain processes. */
 #ifndef KV_SERVER_LOOK_H
 #define KV_SERVER_LOOK_H
 
 #include <kv/process.h>
 
-/* What a viewer is shown of a process beside what sys:get_status/1 answers. */
+/* Additions to the answer of sys:get_status/1 for a viewer. */
 struct kv_shown {
-    struct kv_bytes state;    /* a term in place of the whole state, unless it is of length 0 */
-    struct kv_bytes requests; /* a term: the last ones */
+    struct kv_bytes state;    /* a term instead of the whole state; of length 0: the whole state */
+    struct kv_bytes requests; /* a term: the last requests */
 };
 
-/* Appends what sys:get_status/1 answers; `shown` may be NULL. */
+/* Appends the answer of sys:get_status/1. `shown` may be NULL. */
 void kv_process_write_status(const struct kv_process *self, const struct kv_shown *shown,
                              struct kv_buffer *to);
 
 /* ---- the last requests -----------------------------------------------------------------------*/
 
-/* A message as it is remembered: what kind it was, and the name and number of elements of the
- * request, without what they hold. `name` is of length 0 when the request has none. */
+/* A remembered message: its kind, the name of the request, and the number of elements behind the
+ * name, but not their values. `name` is of length 0 if the request has none. */
 struct kv_request {
     const char *kind; /* "call", "cast" or "message" */
     struct kv_bytes name;
@@ -26,11 +25,11 @@ struct kv_request {
     uint64_t age;      /* milliseconds */
 };
 
-/* Has the last few messages to a process remembered from now on. Nothing is remembered of a process
- * that nobody asks about, and nothing any more some minutes after it was last asked. */
+/* Remembers the last few messages to a process from now on. Stops some minutes after the last call.
+ * A process that no tool looks at pays nothing. */
 void kv_recent_want(struct kv_process *process);
 
-/* Calls `visit` for each that is remembered, the latest first. */
+/* Calls `visit` for each remembered message, the latest first. */
 void kv_recent_each(const struct kv_process *process,
                     void (*visit)(void *context, const struct kv_request *request), void *context);
 

@@ -34,7 +34,7 @@ void kv_mailbox_take(struct kv_process *process, struct kv_kept *kept)
     kv_server_of(process)->kept_count--;
 }
 
-/* Whoever reads without a call, in the memory of the node, asks the process until it is done. */
+/* Readers of the shared memory must call the process instead until it has handled what waited. */
 static void set_holding(struct kv_process *process, bool holding)
 {
     struct kv_server_state *server = kv_server_of(process);

@@ -1,5 +1,5 @@
-/* The last requests to a process, for the window that shows it: the shape of each, not what it
- * holds. They are kept only while somebody looks, so that all other processes pay nothing. */
+/* The last requests to a process, for the window that shows it: their shapes, not their values.
+ * They are kept only while a tool looks at the process. */
 #include "base/alloc.h"
 #include "server/debug.h"
 #include "server/look.h"
@@ -20,7 +20,7 @@ struct note {
 
 struct kv_recent {
     uint64_t wanted_until;
-    size_t count; /* of all that were noted; the place of the next is its remainder */
+    size_t count; /* of all notes ever; modulo KEPT the place of the next one */
     struct note notes[KEPT];
 };
 
@@ -28,7 +28,7 @@ void kv_recent_want(struct kv_process *process)
 {
     struct kv_debug *debug = &kv_server_of(process)->debug;
     if (process->behaviour->plain) {
-        return; /* its messages do not pass here */
+        return; /* messages of a plain process do not pass here */
     }
     if (debug->recent == NULL) {
         debug->recent = kv_zalloc(sizeof *debug->recent);
@@ -44,8 +44,8 @@ void kv_recent_free(struct kv_process *process)
 
 /* ---- noting ---------------------------------------------------------------------------------- */
 
-/* What is asked by {'$gen_call', From, Request}, {'$kv_call', Alias, Request} or {'$gen_cast',
- * Request}; else the message itself. */
+/* Returns the Request of {'$gen_call', From, Request}, {'$kv_call', Alias, Request} or
+ * {'$gen_cast', Request}; else the message itself. */
 static struct kv_bytes request_of(struct kv_bytes message, const char **kind)
 {
     struct kv_bytes request = message;

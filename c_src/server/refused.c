@@ -1,5 +1,5 @@
-/* Requests that are over a limit: whoever waits for the answer hears of it; the process does not,
- * unless it wants to. */
+/* Requests over a limit. The caller gets an error. The process hears of it only through
+ * handle_refused. */
 #include "server/refused.h"
 
 #include "process/life.h"
@@ -7,15 +7,16 @@
 #include "server/answer.h"
 #include "server/state.h"
 
-/* A request {Kind, From, _}; `unwatched` of its From says that it is a $kv_call. False, and maybe
- * an error: it is none, or From is not there whole. */
+/* Reads the beginning of a request {Kind, From, _}. from->unwatched: it is a $kv_call. Returns
+ * false if the message is no request or From is cut off; sets *error if the connection must be
+ * closed. */
 static bool is_request(struct kv_bytes message, struct kv_from *from, int *error)
 {
     struct kv_bytes elements[2];
     size_t count = 0;
     *error = kv_read_beginning(message, 3, elements, 2, &count);
     if (kv_is_refusal(*error) || *error == KV_ETRUNCATED) {
-        *error = KV_OK; /* the end of what was kept, or not to be kept */
+        *error = KV_OK; /* cut off here, or refused for what comes here */
     }
     if (count < 2 || kv_from_read(elements[1], from) != KV_OK) {
         return false;

@@ -6,8 +6,7 @@
 #include "base/endian.h"
 #include "base/word.h"
 
-/* Takes {Kind, From, Request} apart. The From of a $kv_call is a bare alias, that of others never.
- */
+/* The From of a $kv_call is a bare alias; other kinds of requests never have one. */
 bool kv_request_read(struct kv_bytes message, const char *kind, struct kv_from *from,
                      struct kv_bytes *request)
 {
@@ -37,12 +36,13 @@ bool kv_request_read_cast(struct kv_bytes message, struct kv_bytes *request)
            kv_read_any(&reader, request) == KV_OK;
 }
 
-/* What follows takes apart the two calls that almost every message is, in the one shape in which a
- * BEAM writes them. Lengths of what is validated need no check once the tags are known. */
+/* Almost every message is one of two calls, in the one encoding that a BEAM writes. The functions
+ * below read only that. The message has been validated, so its lengths need no check once the tags
+ * are known. */
 
-/* Behind the tag of a reference, which has at most 255 words. What is known to be of the sender's
- * node borrows its name from where all do that are: whoever compares it sees that it is the same.
- */
+/* `at` is behind the tag of a reference; validation allows at most 255 words. A reference of the
+ * sender's node points at the peer's copy of the node name, so that later comparisons end at the
+ * pointer. */
 static const uint8_t *usual_ref(const struct kv_signal *signal, enum kv_call_shape shape,
                                 const uint8_t *at, struct kv_ref *ref)
 {
@@ -62,7 +62,7 @@ static bool begins(const uint8_t *at, const uint8_t *end, const char *with, size
     return (size_t)(end - at) > length && kv_same(at, (const uint8_t *)with, length);
 }
 
-/* A message of which the decoder knows the shape needs no look at its bytes. */
+/* If the decoder has told the shape, the bytes need no look. */
 static bool is_head(struct kv_bytes message, enum kv_call_shape shape, enum kv_call_shape wanted,
                     const char *head, size_t length)
 {

@@ -62,8 +62,8 @@ __attribute__((noinline)) static void hold(struct kv_process *process, struct kv
     }
 }
 
-/* Whether the node that is to get the answer has much to read: a call then waits until it has read,
- * as it would have been left in its socket. */
+/* True if the message is a call from a node that has much to read. The call waits then until the
+ * node has read, as it would wait in its socket. */
 static bool must_wait(struct kv_process *process, struct kv_bytes message)
 {
     struct kv_from from;
@@ -111,7 +111,7 @@ static void created(struct kv_process *process)
     kv_debug_init(process);
 }
 
-/* Tells those whose calls were kept. */
+/* Tells the callers of $kv_calls that still wait. */
 static void died(struct kv_process *process, struct kv_bytes reason)
 {
     struct kv_from from = {0};
@@ -136,7 +136,7 @@ static void inspect(const struct kv_process *process, struct kv_process_info *in
     info->suspended = kv_const_server_of(process)->suspended;
 }
 
-/* A $kv_call hears of it. */
+/* Only a $kv_call hears of it: other callers have a monitor. */
 static void undelivered(struct kv_runtime *runtime, const struct kv_signal *signal)
 {
     struct kv_from from = {0};

@@ -1,7 +1,7 @@
-/* What gen_server does on a BEAM: the generic part of processes that are not plain.
+/* The generic part of processes that are not plain: it does what gen_server does on a BEAM.
  *
- * Calls, casts and system messages are taken apart and handed to the behaviour; while a process is
- * suspended by sys, its messages wait. */
+ * It takes calls, casts and system messages apart and hands them to the behaviour. While sys has
+ * suspended a process, its messages wait. */
 #ifndef KV_SERVER_SERVER_H
 #define KV_SERVER_SERVER_H
 

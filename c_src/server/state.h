@@ -1,10 +1,11 @@
-/* What the generic part keeps of a process that is no plain one. */
+/* The state of the generic part for one process. Plain processes have these bytes, too, and do not
+ * use them. */
 #ifndef KV_SERVER_STATE_H
 #define KV_SERVER_STATE_H
 
 #include "process/state.h"
 
-/* What sys:log/2 and sys:statistics/2 keep of a process. */
+/* The state of sys:log/2 and sys:statistics/2. */
 struct kv_debug {
     uint64_t log_limit; /* 0: no log */
     uint64_t log_length;
@@ -18,7 +19,7 @@ struct kv_debug {
 };
 
 struct kv_server_state {
-    /* Messages that wait: those of sys apart, which are handled while it is suspended, too. */
+    /* Messages that wait. Those of sys are apart: a suspended process handles them. */
     struct kv_list kept;
     struct kv_list kept_system;
     size_t kept_count;    /* of both */
@@ -26,7 +27,7 @@ struct kv_server_state {
     struct kv_debug debug;
     const struct kv_from *asked; /* the call being handled, until it is answered */
     bool suspended;
-    bool holding; /* messages are kept: it is suspended, or has not done with what was kept then */
+    bool holding; /* messages wait: it is suspended, or has not handled all that waited then */
 };
 
 static inline struct kv_server_state *kv_server_of(struct kv_process *process)

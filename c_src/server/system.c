@@ -1,4 +1,4 @@
-/* What sys does on a BEAM: system messages.
+/* System messages, as sys sends them.
  *
  * OTP: lib/stdlib/src/sys.erl, do_cmd/6; gen_server.erl, format_status/2. */
 #include "server/system.h"
@@ -23,7 +23,7 @@ static void write_state(const struct kv_process *self, struct kv_buffer *to)
     }
 }
 
-/* The caller's own node decides, where it is known what that expects. */
+/* The caller's own node decides the form of the answer, if the node is known. */
 static void write_get_state(const struct kv_process *self, const struct kv_from *from,
                             struct kv_buffer *to)
 {
@@ -36,14 +36,14 @@ static void write_get_state(const struct kv_process *self, const struct kv_from 
     write_state(self, to);
 }
 
-/* {Key, Value} with a charlist for a key; the value is to be written next. */
+/* Begins {Key, Value}, where Key is a charlist. The caller writes the value. */
 static void write_item(struct kv_buffer *to, const char *key)
 {
     kv_write_tuple(to, 2);
     kv_write_string(to, key);
 }
 
-/* {data, [...]} of `count` items, which are to be written next, then nil. */
+/* Begins {data, [...]} of `count` items. The caller writes the items, then nil. */
 static void write_data(struct kv_buffer *to, uint32_t count)
 {
     kv_write_tuple(to, 2);
@@ -51,7 +51,7 @@ static void write_data(struct kv_buffer *to, uint32_t count)
     kv_write_list(to, count);
 }
 
-/* What gen_server:format_status/2 makes: a header, data about the process, data about its state. */
+/* As gen_server:format_status/2: a header, data about the process, data about its state. */
 static void write_misc(const struct kv_process *self, const struct kv_pid *pid, const char *status,
                        const struct kv_shown *shown, struct kv_buffer *to)
 {
@@ -131,7 +131,8 @@ static bool is_change_code(struct kv_bytes request)
            kv_read_this_atom(&reader, "change_code") == KV_OK;
 }
 
-/* {error, {callback_failed, {Module, system_replace_state}, {error, notsup}}}: a fun cannot run. */
+/* {error, {callback_failed, {Module, system_replace_state}, {error, notsup}}}: a native process
+ * cannot run the fun. */
 static void write_replace_state_failed(struct kv_buffer *to)
 {
     kv_write_tuple(to, 2);
@@ -146,7 +147,7 @@ static void write_replace_state_failed(struct kv_buffer *to)
     kv_write_atom_text(to, "notsup");
 }
 
-/* Appends the answer to any request but `terminate`. */
+/* Appends the answer to a request other than `terminate`. */
 static void write_answer(struct kv_process *self, const struct kv_from *from,
                          struct kv_bytes request, struct kv_buffer *to)
 {
@@ -167,7 +168,7 @@ static void write_answer(struct kv_process *self, const struct kv_from *from,
         kv_write_atom_text(to, "ok");
     } else if (kv_server_of(self)->suspended && is_change_code(request)) {
         kv_write_atom_text(to,
-                           "ok"); /* the code is the program's own: there is nothing to change */
+                           "ok"); /* the code is part of the program: there is nothing to change */
     } else {
         kv_write_error(to, "unknown_system_msg", request);
     }

@@ -4,7 +4,7 @@
 
 #include <kv/process.h>
 
-/* Handles {system, From, Request} and answers it. */
+/* Handles the Request of {system, From, Request} and answers it. */
 void kv_system_message(struct kv_process *self, const struct kv_from *from,
                        struct kv_bytes request);
 

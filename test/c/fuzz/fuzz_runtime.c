@@ -1,8 +1,8 @@
 /* Runs programs of signals against the runtime: every byte of the input chooses what happens next.
  *
- * Three peers come and go; their processes spawn, link, monitor, call, suspend and kill buckets and
- * registries, and send payloads that are any valid term. At the end nothing may be left in memory,
- * and what was sent must be well-formed. */
+ * Three peers come and go. Their processes spawn, link, monitor, call, suspend and kill buckets and
+ * registries, and send payloads that are any valid term. A log holds processes back and releases
+ * them. At the end no memory may be left, and every signal that was sent must be well-formed. */
 #include "base/alloc.h"
 #include "kv/kv.h"
 #include "observe/observe.h"
@@ -22,9 +22,10 @@ struct world {
     size_t left;
     struct kv_runtime *runtime;
     struct kv_peer *peers[PEERS];     /* the first is the VM, which has two runs */
-    struct kv_pid native[MAX_NATIVE]; /* pids of our node that replies told of */
+    struct kv_pid native[MAX_NATIVE]; /* pids of our node that replies named */
     size_t native_count;
     uint64_t clock;
+    uint64_t durable; /* the batch that the log has come up to */
     struct kv_buffer terms;
     struct kv_buffer frame;
 };
@@ -316,8 +317,8 @@ static void connect_or_disconnect(struct world *world, size_t peer, uint8_t choi
     kv_runtime_peer_ready(world->peers[peer]);
 }
 
-/* The same signal, over a limit: only the beginning of its payload is there, and a byte of that may
- * be any. */
+/* The signal, over a limit: only the beginning of its payload is there, and one byte of it may be
+ * any. */
 static void refuse(struct world *world, struct kv_peer *peer, const struct kv_signal *signal)
 {
     struct kv_signal refused = *signal;
@@ -345,6 +346,20 @@ static bool is_full(void *context, const void *carrier)
     return carrier == names[0] && world->left % 4 == 0;
 }
 
+/* A process of ours waits for a later batch, or the log has come up to one. */
+static void hold_or_release(struct world *world)
+{
+    struct kv_pid pid = native(world);
+    struct kv_process *process = kv_process_at(world->runtime, &pid);
+    uint8_t ahead = next(world) % 8;
+    if (ahead < 3 || process == NULL) {
+        world->durable += ahead;
+        kv_runtime_release(world->runtime, world->durable);
+    } else {
+        kv_process_hold_until(process, world->durable + ahead);
+    }
+}
+
 static void step(struct world *world)
 {
     static const enum kv_signal_kind kinds[] = {
@@ -366,6 +381,10 @@ static void step(struct world *world)
         } else {
             connect_or_disconnect(world, peer, choice);
         }
+        return;
+    }
+    if (choice >= 200 && choice < 216) {
+        hold_or_release(world);
         return;
     }
     uint8_t number = next(world) % REFS;

@@ -1,5 +1,5 @@
-/* Functions called by name with arguments that nobody sensible sends: each gets an error or an
- * answer, and the node goes on. */
+/* Functions called by name with senseless arguments: each call gets an error or an answer, and the
+ * node goes on. */
 #include "support/viewer.h"
 
 #include "observe/functions.h"
@@ -143,7 +143,7 @@ static void each_function(void (*check)(const struct kv_function *function))
     cr_assert(kv_is_alive(f->runtime, &bucket));
 }
 
-/* Whatever first and second argument, and the third as the first. */
+/* Every first and second argument, and the third as the first. */
 static void call_with_every_pair(const struct kv_function *function)
 {
     size_t choices = function->arity == 0 ? 1 : function->arity == 1 ? KINDS : KINDS * KINDS;

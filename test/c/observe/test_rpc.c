@@ -186,7 +186,7 @@ Test(rpc, rex_answers_block_calls)
     assert_term(call(f, &rex, five("block_call", "fly")), pair("badrpc", pair("EXIT", undef)));
 }
 
-Test(rpc, rex_answers_what_it_does_not_know_with_an_error)
+Test(rpc, rex_answers_an_unknown_request_with_an_error)
 {
     assert_term(call(f, &rex, term_atom("fly")),
                 pair("error", pair("bad_request", term_atom("fly"))));
@@ -223,7 +223,7 @@ Test(rpc, rex_broadcasts_and_says_when_there_is_nobody)
         term_tuple(term_atom("rex"), node, pair("nonexisting_name", term_atom("nobody")), NONE));
 }
 
-Test(rpc, rex_ignores_what_means_nothing)
+Test(rpc, rex_ignores_messages_without_a_meaning)
 {
     feed_message(f, f->a, &rex, term_atom("hello"));
     feed_message(f, f->a, &rex, pair("hello", term_atom("rex")));

@@ -1,5 +1,6 @@
-/* What each function that Observer calls answers: every key and every shape that it reads, since it
- * ends when one is missing or of another kind. The places are in lib/observer/src of OTP. */
+/* The answer of each function that Observer calls. Observer crashes if a key is missing or a value
+ * is of another kind, so the tests check every key and shape that it reads. The places are in
+ * lib/observer/src of OTP. */
 #include "support/viewer.h"
 
 #include "observe/characters.h"
@@ -164,7 +165,7 @@ Test(shapes, small_questions_have_small_answers)
     assert_shape(viewer_call(f, "application", "which_applications", nil()), "[{kv,s,s}+]");
 }
 
-Test(shapes, what_the_tabs_look_for_is_exported)
+Test(shapes, the_functions_that_the_tabs_look_for_are_exported)
 {
     static const struct {
         const char *function;
@@ -235,7 +236,7 @@ Test(shapes, a_row_of_a_process_is_an_etop_proc_info)
     assert_term(payload_of(sent_of(f, KV_SIGNAL_EXIT_LINK, 0)), term_atom("normal"));
 }
 
-/* The elements of each row that is sent, in turn: {etop_proc_info, ...}. */
+/* The elements of a row: {etop_proc_info, ...}. */
 enum { ROW_NAME = 4, ROW_FUNCTION = 6, ROW_SIZE = 8 };
 
 static uint32_t process_rows(struct kv_bytes rows[][ROW_SIZE], uint32_t most)
@@ -269,7 +270,7 @@ Test(shapes, the_name_of_a_row_is_an_atom_or_the_initial_call)
     }
 }
 
-Test(shapes, the_function_of_a_row_is_text_that_begins_with_the_label_or_what_runs)
+Test(shapes, the_function_of_a_row_is_text_that_begins_with_the_label_or_the_function)
 {
     struct kv_bytes rows[16][ROW_SIZE];
     struct kv_buffer text = KV_BUFFER_INIT;
@@ -331,7 +332,7 @@ Test(shapes, every_item_of_a_process_is_answered_alone_and_in_a_list)
     }
 }
 
-Test(shapes, garbage_collection_has_what_the_window_reads_of_it)
+Test(shapes, garbage_collection_has_the_keys_that_the_window_reads)
 {
     static const struct key keys[] = {{"min_heap_size", "i"}, {"fullsweep_after", "i"}};
     struct kv_bytes whole = info(one(term_atom("garbage_collection")));
@@ -388,7 +389,7 @@ Test(shapes, the_status_of_a_process_has_five_parts_the_last_with_a_header_and_d
     assert_shape(value_at(misc, "data"), "[{s,_}+]");
 }
 
-Test(shapes, whoever_has_an_initial_call_has_attributes)
+Test(shapes, every_process_with_an_initial_call_has_attributes)
 {
     static const char *const modules[] = {"kv_bucket",        "kv_registry", "rex",
                                           "observer_backend", "appmon_info", "net_kernel"};

@@ -68,7 +68,7 @@ Test(tables, a_list_that_is_too_long_ends_with_a_private_row_that_says_how_many_
     assert_shape(value_at(last, "protection"), "private");
     assert_shape(value_at(last, "owner"), "p");
     assert_term(value_at(last, "size"), term_integer(MORE));
-    /* what is asked about it all the same has an answer */
+    /* calls about it have an answer all the same */
     struct kv_buffer *id = term_buffer();
     kv_write_string(id, "3 more");
     assert_shape(
@@ -76,7 +76,7 @@ Test(tables, a_list_that_is_too_long_ends_with_a_private_row_that_says_how_many_
         "undefined");
 }
 
-Test(tables, what_is_asked_of_a_table_that_is_not_there_is_undefined)
+Test(tables, everything_about_a_missing_table_is_undefined)
 {
     assert_shape(info("keypos"), "1");
     assert_shape(info("size"), "0");

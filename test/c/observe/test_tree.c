@@ -195,8 +195,8 @@ static uint32_t times_below(struct kv_bytes name)
     return times;
 }
 
-/* {Root, [{Pid, Name}], [{From, To}], []}, which must be what observer_app_wx.erl, build_tree/2,
- * can take: unique names that are not empty, a box for every name in a line, and no way round. */
+/* {Root, [{Pid, Name}], [{From, To}], []}, as observer_app_wx.erl, build_tree/2, needs it: unique
+ * names that are not empty, a box for every name in a line, and no loop. */
 static void draw(struct kv_bytes tree)
 {
     struct kv_bytes root = NONE;
@@ -223,7 +223,7 @@ static void draw(struct kv_bytes tree)
         (void)kv_read_any(&reader, &drawn.from[i]);
         (void)kv_read_any(&reader, &drawn.to[i]);
         cr_assert(is_name(drawn.from[i]) && is_name(drawn.to[i]));
-        /* so no way leads round: what is below has been named later than what is above */
+        /* no loop: a box is named later than the box above it */
         cr_assert(kv_bytes_equal(drawn.from[i], root) || times_below(drawn.from[i]) == 1);
         cr_assert_eq(times_below(drawn.to[i]), 1);
     }
@@ -281,7 +281,7 @@ Test(tree, services_and_buckets_without_an_owner_are_below_the_root)
     cr_assert(is_below("rex", "kv"));
     cr_assert(is_below("net_kernel", "kv"));
     cr_assert(is_below(name_of("shop", &bucket), "kv"));
-    cr_assert_eq(drawn.boxes, 4); /* and none for who serves viewers */
+    cr_assert_eq(drawn.boxes, 4); /* none for the processes that serve viewers */
 }
 
 static struct kv_pid owned_bucket(const char *label, struct kv_bytes ancestors)
@@ -335,7 +335,7 @@ Test(tree, buckets_that_a_registry_made_are_below_it)
     cr_assert(is_below(name_of("b", &made), "reg"));
 }
 
-Test(tree, a_bucket_spawned_with_a_link_is_below_who_spawned_it)
+Test(tree, a_bucket_spawned_with_a_link_is_below_its_spawner)
 {
     struct kv_pid linked =
         feed_spawn(f, f->b, "kv_bucket", term_list(term_atom("link"), NONE, NONE),

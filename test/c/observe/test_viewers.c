@@ -1,5 +1,5 @@
-/* Processes that send to a viewer, or show it one process: how they begin, bound what they send,
- * and end. */
+/* Processes that send to a viewer, or show it one process: how they begin, how they bound what they
+ * send, and how they end. */
 #include "support/probe.h"
 #include "support/viewer.h"
 
@@ -124,7 +124,7 @@ Test(viewers, rex_answers_such_a_question_and_serves_others_meanwhile)
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
-/* The rows that a collector has sent, in chunks of which none is large. */
+/* Counts the rows that a collector has sent. None of its chunks is large. */
 static uint32_t rows_sent(void)
 {
     enum { CHUNK_MAX = 1280 };
@@ -248,7 +248,7 @@ static struct kv_bytes status(void)
                        term_list(term_pid(&bucket), term_integer(200), NONE));
 }
 
-/* Whether some binary of a term begins with a text. */
+/* True if a binary within the term begins with the text. */
 static bool mentions(struct kv_bytes term, const char *text)
 {
     for (size_t at = 0; at + strlen(text) <= term.length; at++) {
@@ -281,7 +281,7 @@ Test(viewers, requests_are_remembered_once_the_window_of_their_process_was_opene
     cr_assert(mentions(status(), "message of no name, 61 s ago"));
 }
 
-Test(viewers, of_requests_the_last_ten_are_remembered_without_what_they_hold)
+Test(viewers, the_last_ten_requests_are_remembered_without_their_values)
 {
     (void)status();
     (void)call(f, &bucket, term_tuple(term_atom("put"), term_atom("k"), term_atom("secret"), NONE));

@@ -1,5 +1,5 @@
-/* The VM that holds the node, while it is away: what is kept, what is not, and how it comes back.
- * The VM is b@host; a@host is another node, which asks meanwhile. */
+/* The VM that holds the node, while it is away: monitors that are kept, others that are not, and
+ * the two ways it comes back. The VM is b@host; a@host is another node, which asks meanwhile. */
 #include "support/probe.h"
 
 #include "kv/kv.h"
@@ -70,7 +70,7 @@ static size_t sent_to_vm(void)
     return count;
 }
 
-/* The answer of the VM to the last monitor it got. */
+/* The VM's answer to the last monitor that it got. */
 static void feed_down(const struct kv_pid *process, const struct kv_ref *ref, const char *reason)
 {
     struct kv_signal down = {.kind = KV_SIGNAL_DOWN,
@@ -123,7 +123,7 @@ Test(away, a_link_breaks)
     cr_assert_eq(count_of(f, KV_SIGNAL_MONITOR), 1);
 }
 
-Test(away, what_the_vm_monitored_is_forgotten)
+Test(away, the_monitors_of_the_vm_are_forgotten)
 {
     struct kv_pid probe = spawn_owned();
     struct kv_ref ref = ref_b(1);
@@ -240,7 +240,7 @@ Test(away, a_runtime_may_end)
 {
     (void)spawn_owned();
     (void)spawn_owned();
-    lose_vm(); /* the fixture sees what is left behind */
+    lose_vm(); /* the fixture fails if memory is left behind */
 }
 
 /* ---- back --------------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ Test(away, another_run_of_the_vm_owns_nothing)
     cr_assert_not(kv_runtime_vm_is_away(f->runtime));
 }
 
-Test(away, another_run_hears_of_what_ends_for_it)
+Test(away, another_run_hears_of_the_processes_that_end_for_it)
 {
     struct kv_pid bucket = feed_spawn(
         f, f->b, "kv_bucket", term_list(NONE, NONE, NONE),
@@ -378,7 +378,7 @@ static void create(const struct kv_pid *registry, const char *name)
     cast(f, registry, term_tuple(term_atom("create"), term_binary(name), NONE, NONE));
 }
 
-Test(away, a_registry_asks_anew_for_what_is_not_made_yet)
+Test(away, a_registry_asks_again_for_buckets_that_are_not_made_yet)
 {
     struct kv_pid registry = start_registry();
     create(&registry, "asked");
@@ -414,7 +414,7 @@ Test(away, a_registry_asks_no_creator_elsewhere_when_its_owner_is_back)
     cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), 0);
 }
 
-Test(away, when_another_run_is_back_what_was_being_made_has_failed)
+Test(away, when_another_run_is_back_unfinished_creations_have_failed)
 {
     struct kv_pid registry = start_registry();
     create(&registry, "asked");
@@ -443,7 +443,7 @@ static struct kv_pid start_named(const char *module, const char *only)
     return pid;
 }
 
-Test(away, a_start_that_is_repeated_replaces_what_the_first_one_left)
+Test(away, a_repeated_start_replaces_the_process_of_the_first_one)
 {
     static const char *const modules[] = {"kv_bucket", "kv_registry"};
     for (size_t i = 0; i < 2; i++) {

@@ -1,4 +1,4 @@
-/* Signals that wait until a log says that a batch is durable. The log is a number here. */
+/* Signals that wait until a log says that their batch is durable. The log is a number here. */
 #include "support/fixture.h"
 
 #include <criterion/criterion.h>
@@ -94,7 +94,7 @@ static void assert_sent(size_t at, enum kv_signal_kind kind, struct kv_bytes pay
 
 /* ---- one process ----------------------------------------------------------------------------- */
 
-Test(hold, what_a_process_sends_waits_for_its_batch)
+Test(hold, the_signals_of_a_process_wait_for_its_batch)
 {
     struct kv_pid to = pid_a(1);
     send(process, &to, 1);
@@ -235,7 +235,7 @@ Test(hold, a_process_that_ends_loses_nothing_and_its_end_is_told_last)
     cr_assert(kv_ref_equal(&f->sent[2].signal.ref, &ref));
 }
 
-Test(hold, a_late_link_to_a_process_that_ended_is_answered_behind_what_waits)
+Test(hold, a_late_link_to_a_dead_process_is_answered_behind_its_last_signals)
 {
     struct kv_pid to = pid_a(1);
     struct kv_pid pid = kv_process_pid(process);
@@ -252,7 +252,7 @@ Test(hold, a_late_link_to_a_process_that_ended_is_answered_behind_what_waits)
     assert_sent(2, KV_SIGNAL_DOWN, term_atom("noproc"));
 }
 
-Test(hold, a_large_reason_waits_as_one_copy_for_all_who_hear_of_it)
+Test(hold, a_large_reason_reaches_every_watcher)
 {
     enum { LARGE = 4096, WATCHERS = 10 };
     static char text[LARGE + 1];
@@ -309,7 +309,7 @@ Test(hold, a_pinned_value_stays_pinned_while_it_waits)
     cr_assert_eq(kv_read_this_atom(&reader, "value"), KV_OK);
 }
 
-Test(hold, what_waits_for_a_peer_that_is_lost_is_dropped)
+Test(hold, signals_that_wait_for_a_lost_peer_are_dropped)
 {
     struct kv_pid a = pid_a(1);
     struct kv_pid b = pid_b(1);
@@ -326,7 +326,7 @@ Test(hold, what_waits_for_a_peer_that_is_lost_is_dropped)
     assert_sent(0, KV_SIGNAL_MESSAGE, term_integer(2));
 }
 
-Test(hold, a_runtime_that_ends_releases_what_waits)
+Test(hold, a_runtime_that_ends_frees_the_signals_that_wait)
 {
     struct kv_pid to = pid_a(1);
     kv_process_hold_until(process, 1);
@@ -342,10 +342,10 @@ enum { EXIT_LINK = -1, DOWN = -2 };
 struct entry {
     int64_t value; /* of a message; or one of the two above */
     unsigned target;
-    uint64_t batch; /* 0: it needed not wait */
+    uint64_t batch; /* 0: it need not wait */
 };
 
-/* A sender in its time: all that it has sent, and what each target has got of it. */
+/* One sender: everything it has sent, and everything each target has got from it. */
 struct history {
     uint64_t number;
     uint64_t hold;
@@ -412,7 +412,8 @@ static void note(struct history *history, unsigned target, int64_t value)
         .value = value, .target = target, .batch = history->hold > durable ? history->hold : 0};
 }
 
-/* Each target has got, in order, what was sent to it before the first signal that has to wait. */
+/* Each target has got, in order, exactly its part of what the sender sent before the first signal
+ * that has to wait. */
 static void check(const struct history *history)
 {
     size_t got[TARGETS] = {0};

@@ -95,7 +95,7 @@ Test(links, the_old_unlink_breaks_the_link_and_has_no_answer)
     cr_assert_eq(f->sent_count, 0);
 }
 
-Test(links, we_link_once_and_die_with_what_we_are_linked_to)
+Test(links, we_link_once_and_die_with_a_linked_process)
 {
     struct kv_pid probe = spawn_probe(f);
     struct kv_pid peer = pid_a(5);

@@ -103,7 +103,7 @@ Test(plain, a_process_has_the_context_of_its_behaviour)
     cr_assert_eq(seen, &context);
 }
 
-Test(plain, peers_may_spawn_what_is_offered_and_not_what_is_only_added)
+Test(plain, peers_may_spawn_offered_behaviours_and_not_added_ones)
 {
     kv_add_behaviour(f->runtime, &looking, NULL);
     cr_assert_eq(feed_spawn(f, f->a, "looking", term_list(NONE, NONE, NONE), term_atom("ok")).id,

@@ -1,4 +1,4 @@
-/* Messages that are refused: who hears of it, and that the process does not. */
+/* Refused messages: their senders hear of the refusal, the process does not. */
 #include "support/probe.h"
 
 #include "kv/kv.h"
@@ -36,7 +36,7 @@ static struct kv_bytes too_large(void)
     return pair("too_large", term_integer(135000000));
 }
 
-/* Answers whether somebody was told; the signal comes from memory that ends with it. */
+/* Returns true if somebody was told. The signal lies in memory that ends right behind it. */
 static bool refuse(const struct kv_signal *signal, const struct kv_refusal *refusal, int error)
 {
     bool told = false;
@@ -55,7 +55,7 @@ static bool refuse_message(const struct kv_pid *to, struct kv_bytes beginning,
     return refuse(&signal, refusal, KV_OK);
 }
 
-/* {Kind, From, _}, of which the request is not there. */
+/* {Kind, From, _}, cut off before the request. */
 static struct kv_bytes beginning_of(const char *kind, struct kv_bytes from)
 {
     struct kv_bytes whole = term_tuple(term_atom(kind), from, term_binary("request"), NONE);
@@ -77,7 +77,7 @@ static struct kv_bytes ref_term(void)
     return kv_buffer_bytes(term);
 }
 
-/* What went to the alias: {Tag, Reply}; the reply. */
+/* The Reply of the {Tag, Reply} that went to the alias. */
 static struct kv_bytes reply(void)
 {
     const struct sent *sent = sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0);

@@ -275,7 +275,7 @@ static struct kv_bytes large_reason(size_t size)
     static struct kv_buffer reason;
     kv_buffer_clear(&reason);
     if (reason.capacity == 0) {
-        reason.data = malloc(2 * sizeof zeros); /* not the runtime's */
+        reason.data = malloc(2 * sizeof zeros); /* the runtime does not own it */
         reason.capacity = 2 * sizeof zeros;
     }
     kv_write_binary(&reason, kv_bytes(zeros, size));
@@ -294,7 +294,7 @@ static void note_place(const struct kv_signal *signal)
     }
 }
 
-Test(shared, the_large_reason_of_an_end_goes_to_all_who_hear_of_it_in_one_copy, .init = set_up,
+Test(shared, a_large_exit_reason_reaches_every_watcher_as_one_copy, .init = set_up,
      .fini = tear_down)
 {
     struct kv_pid killer = pid_b(9);

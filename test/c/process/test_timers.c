@@ -1,4 +1,5 @@
-/* Timers: their order, and what becomes of one that is cancelled, set again, or left behind. */
+/* Timers: their order, and timers that are cancelled, set again, or left behind by their process.
+ */
 #include "base/alloc.h"
 #include "support/fixture.h"
 

@@ -1,4 +1,4 @@
-/* Walks over the processes while these come and go. */
+/* Walks over processes while processes begin and end. */
 #include "support/viewer.h"
 
 #include <criterion/criterion.h>
@@ -70,7 +70,7 @@ Test(walk, processes_that_end_are_passed_and_those_that_begin_are_not_visited)
     for (size_t i = 0; kv_walk_step(&walk, 3, visit, NULL); i++) {
         (void)viewer_bucket(f, term_list(NONE, NONE, NONE));
         if (3 * i + 2 < BUCKETS) {
-            kill(3 * i + 1); /* the next to be visited, since rex and net_kernel were first */
+            kill(3 * i + 1); /* the next one: rex and net_kernel were first */
             kill(3 * i + 2);
         }
     }

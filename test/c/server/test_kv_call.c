@@ -1,4 +1,4 @@
-/* $kv_call: calls of those who do not monitor what they call, and so are told when it is gone. */
+/* $kv_call: its callers do not monitor the process, so they are told when it is gone. */
 #include "support/probe.h"
 
 #include "kv/kv.h"
@@ -131,7 +131,7 @@ Test(kv_call, behind_one_that_ends_its_process_hears_the_reason)
     send_call(&probe, 7, command("exit", "done"));
     send_call(&probe, 8, command("register", "me"));
     forget(f);
-    (void)system_call(f, &probe, term_atom("resume")); /* the answer to which is the first */
+    (void)system_call(f, &probe, term_atom("resume")); /* its answer is the first */
     assert_answer(1, 7, term_atom("ok"));
     assert_down(2, 8, term_atom("done"));
     assert_count(3);

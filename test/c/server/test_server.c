@@ -54,8 +54,8 @@ Test(server, a_reply_to_a_tag_without_an_alias_goes_to_the_pid)
     cr_assert_str_eq(reply->to, "b@host");
 }
 
-/* What a call is answered that begins with these bytes instead of its own first four: 104, 3 and
- * the tag and length of an atom. */
+/* Returns the answer to a call that begins with these bytes instead of its own first four: 104, 3,
+ * and the tag and length of an atom. */
 static struct kv_bytes answer_to(const struct kv_pid *probe, struct kv_bytes call,
                                  const char *start, size_t length)
 {
@@ -70,8 +70,8 @@ static struct kv_bytes answer_to(const struct kv_pid *probe, struct kv_bytes cal
     return payload_of(reply);
 }
 
-/* Most calls come in one shape, which is read by a short cut; the same call in another shape is
- * answered the same. */
+/* A short cut reads the usual encoding of a call. The same call in another encoding must get the
+ * same answer. */
 Test(server, a_call_is_answered_the_same_whatever_its_shape)
 {
     struct kv_pid probe = spawn_probe(f);
@@ -136,7 +136,7 @@ Test(server, a_suspended_process_still_dies)
     cr_assert_not(kv_is_alive(f->runtime, &probe));
 }
 
-Test(server, what_was_kept_after_a_request_to_exit_is_dropped)
+Test(server, messages_kept_behind_a_request_to_exit_are_dropped)
 {
     struct kv_pid probe = spawn_probe(f);
     (void)system_call(f, &probe, term_atom("suspend"));

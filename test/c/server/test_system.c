@@ -238,7 +238,7 @@ static struct kv_bytes proc_lib_arguments(const char *module, const char *functi
     return kv_buffer_bytes(list);
 }
 
-Test(system, proc_lib_spawns_what_it_would_call)
+Test(system, proc_lib_spawns_the_function_that_it_would_call)
 {
     struct kv_bytes nil = term_list(NONE, NONE, NONE);
     struct kv_bytes arguments = proc_lib_arguments("kv_bucket", "init", term_list(nil, NONE, NONE));

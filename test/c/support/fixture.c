@@ -20,7 +20,7 @@ struct kv_buffer *term_buffer(void)
     static struct kv_buffer terms[RING];
     static size_t next;
     struct kv_buffer *term = &terms[next++ % RING];
-    /* Not through kv_alloc(): what tests hold is no leak of the runtime. */
+    /* Not through kv_alloc(): memory of the tests is no leak of the runtime. */
     kv_buffer_clear(term);
     if (term->capacity == 0) {
         term->capacity = 1 << 16;

@@ -12,7 +12,7 @@ enum { FIXTURE_MAX_SENT = 4096 };
 struct sent {
     const char *to; /* the peer's name */
     struct kv_signal signal;
-    struct kv_buffer bytes; /* what the signal borrows: its payload, name and node names */
+    struct kv_buffer bytes; /* the payload, name and node names that the signal borrows */
 };
 
 struct fixture {
@@ -25,8 +25,8 @@ struct fixture {
     struct kv_peer *b;      /* "b@host", creation 8 */
     uint64_t clock;         /* milliseconds; a test moves it on */
     bool stepwise; /* a test calls kv_runtime_step() itself; else it is called after each signal */
-    const struct kv_peer *full; /* has so much to read that its calls wait; or NULL */
-    /* Called for each signal that leaves, too; or NULL. */
+    const struct kv_peer *full; /* its calls wait because it has much to read; or NULL */
+    /* Also called for each signal that leaves; or NULL. */
     void (*look)(const struct kv_signal *signal);
     size_t sent_count;
     struct sent sent[FIXTURE_MAX_SENT];
@@ -36,11 +36,11 @@ struct fixture {
 #define FIXTURE_CREATION 100
 
 struct fixture *fixture_new(void);
-/* The same, with an answer to get_state of its own. */
+/* As fixture_new(), with this answer to get_state. */
 struct fixture *fixture_answering(enum kv_get_state get_state);
-/* The same, with a VM that may be away: kv_runtime_peer_down(). */
+/* As fixture_new(), with a VM that may be away: kv_runtime_peer_down(). */
 struct fixture *fixture_with_vm(const char *vm);
-/* Also checks that nothing has been left behind in memory. */
+/* Also checks that no memory is left behind. */
 void fixture_free(struct fixture *fixture);
 
 /* Process number n of peer "a@host" or "b@host". */
@@ -87,7 +87,7 @@ struct kv_bytes system_call(struct fixture *fixture, const struct kv_pid *to,
                             struct kv_bytes request);
 void cast(struct fixture *fixture, const struct kv_pid *to, struct kv_bytes request);
 
-/* Forgets what has been sent so far. */
+/* Forgets the signals sent so far. */
 void forget(struct fixture *fixture);
 
 /* The n-th signal of this kind since forget(), or NULL. */
@@ -97,7 +97,7 @@ size_t count_of(const struct fixture *fixture, enum kv_signal_kind kind);
 /* The payload of a signal. */
 struct kv_bytes payload_of(const struct sent *sent);
 
-/* Whether two terms are equal, byte by byte. */
+/* Asserts that two terms are equal, byte by byte. */
 #define assert_term(actual, expected) cr_assert(kv_bytes_equal((actual), (expected)))
 
 #endif

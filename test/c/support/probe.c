@@ -145,7 +145,7 @@ struct kv_pid spawn_probe(struct fixture *fixture)
     struct kv_pid pid =
         feed_spawn(fixture, fixture->a, "probe", term_list(NONE, NONE, NONE), term_atom("ok"));
     forget(fixture);
-    /* The node name of the reply went with it. */
+    /* forget() has freed the node name of the reply. */
     pid.node = kv_bytes_text(FIXTURE_NODE);
     return pid;
 }

@@ -21,7 +21,8 @@ all() ->
         sys_shows_its_state,
         sys_suspends_and_resumes_it,
         an_unknown_request_is_refused,
-        one_of_them_starts_with_the_node
+        one_of_them_starts_with_the_node,
+        a_copy_builds_from_what_was_installed
     ].
 
 %% In the chroots of other releases of OTP nothing can be built.
@@ -29,7 +30,7 @@ init_per_suite(Config) ->
     case os:getenv("KV_PREBUILT") of
         false ->
             Program = filename:join(?config(priv_dir, Config), "counter"),
-            ok = build(directory(code:lib_dir(kv)), Program),
+            ok = make(directory(code:lib_dir(kv)), ["PROGRAM=" ++ Program]),
             kv_test:start_suite([{program, Program} | Config]);
         _ ->
             {skip, "nothing is built here"}
@@ -66,10 +67,10 @@ directory(Directory) ->
         false -> directory(filename:dirname(Directory))
     end.
 
-%% The Makefile of the example has -I for include/ and for nothing else.
-build(Example, Program) ->
+%% The Makefile of the example has -I for the public headers and for nothing else.
+make(Directory, Arguments) ->
     Port = open_port({spawn_executable, os:find_executable("make")}, [
-        {args, ["-C", Example, "PROGRAM=" ++ Program]}, exit_status, stderr_to_stdout, binary, {line, 1024}
+        {args, ["-C", Directory | Arguments]}, exit_status, stderr_to_stdout, binary, {line, 1024}
     ]),
     await_build(Port).
 
@@ -183,3 +184,14 @@ one_of_them_starts_with_the_node(Config) ->
         end,
         ?assertEqual(1, gen_server:call({counter, Node}, value))
     end).
+
+%% No file of the source tree is in reach of the copy.
+a_copy_builds_from_what_was_installed(Config) ->
+    Example = directory(code:lib_dir(kv)),
+    Copy = filename:join(?config(priv_dir, Config), "copy"),
+    Prefix = filename:join(?config(priv_dir, Config), "installed"),
+    ok = file:make_dir(Copy),
+    [{ok, _} = file:copy(filename:join(Example, File), filename:join(Copy, File)) || File <- ["Makefile", "counter.c"]],
+    ok = make(filename:join([Example, "..", "..", "c_src"]), ["install", "PREFIX=" ++ Prefix]),
+    ok = make(Copy, ["KV=" ++ Prefix]),
+    ?assert(filelib:is_regular(filename:join(Copy, "counter"))).

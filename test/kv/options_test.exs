@@ -49,6 +49,17 @@ defmodule KV.OptionsTest do
     assert Enum.sort(Map.keys(help())) == Enum.sort(flags ++ @own_flags ++ @manual_flags)
   end
 
+  test "docs/native-protocol.md has every flag of the program, and the default of each number" do
+    lines = path("docs/native-protocol.md") |> File.read!() |> String.split("\n")
+    for flag <- Map.keys(help()), do: assert(Enum.any?(lines, &(&1 =~ "`--#{flag}`")), "--#{flag}")
+
+    for {_, flag, {:integer, _, _, _}, default, _, _} <- :kv_node_options.table(),
+        flag != :none and default != :undefined do
+      row = Enum.find(lines, &String.starts_with?(&1, "| `--#{flag}` |"))
+      assert row =~ ~r/\| #{value(default)}\b[^|]*\|$/, "--#{flag}"
+    end
+  end
+
   test "a number is taken from its least to its most value" do
     for {key, _, {:integer, _, least, most}, _, _, _} <- :kv_node_options.table() do
       assert {:ok, %{^key => ^least}} = :kv_node_options.validate([{key, least}])

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -428,6 +429,21 @@ Test(options, help_has_every_number_with_its_bounds_and_its_default)
         cr_assert_not_null(row, "%s", name);
         cr_assert_not_null(strstr(row, bounds), "%s %s", name, bounds);
     }
+    free(text);
+}
+
+Test(options, every_number_of_the_help_has_a_row_in_numbers)
+{
+    char *text = usage();
+    regex_t bounds;
+    regmatch_t match;
+    unsigned found = 0;
+    cr_assert_eq(regcomp(&bounds, "[0-9] to [0-9]", 0), 0);
+    for (const char *rest = text; regexec(&bounds, rest, 1, &match, 0) == 0; rest += match.rm_eo) {
+        found++;
+    }
+    cr_assert_eq(found, (unsigned)NUMBERS);
+    regfree(&bounds);
     free(text);
 }
 

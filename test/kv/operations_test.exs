@@ -1,0 +1,63 @@
+defmodule KV.OperationsTest do
+  @moduledoc """
+  Holds `kv_bucket`, `kv_request`, `KV.Bucket` and docs/native-protocol.md to the tables of operations in `c_src/kv/operations_*.c`.
+  """
+
+  use KV.Case, async: true
+
+  @root Path.expand("../..", __DIR__)
+  @tables ~w(c_src/kv/operations_single.c c_src/kv/operations_many.c)
+
+  test "every operation that can be called has a function in both languages" do
+    for {name, arity, doors} <- operations(), "CALL" in doors do
+      assert exports?(:kv_bucket, name, arity + 1), "kv_bucket:#{name}/#{arity + 1}"
+
+      assert exports?(KV.Bucket, name, arity + 1) or exports?(KV.Bucket, "#{name}?", arity + 1),
+             "KV.Bucket.#{name}"
+    end
+  end
+
+  test "kv_request knows the message of every operation" do
+    for {name, arity, doors} <- operations(), "CALL" in doors, name != "generation" do
+      # Those with a default for absent keys always send it.
+      message = :kv_request.message(String.to_atom(name), arguments(arity))
+
+      assert hd(List.wrap(if is_tuple(message), do: Tuple.to_list(message), else: message)) ==
+               String.to_atom(name)
+    end
+  end
+
+  test "every operation that can be cast is a function of cast/3, and no other is" do
+    bucket = start_supervised!(KV.Bucket)
+    operations = operations()
+
+    for {name, arity, doors} <- operations, "CALL" in doors do
+      castable = Enum.any?(operations, fn {other, _, doors} -> other == name and "CAST" in doors end)
+      cast = fn -> KV.Bucket.cast(bucket, String.to_atom(name), arguments(arity)) end
+
+      if castable, do: assert(cast.() == :ok, name), else: assert_raise(FunctionClauseError, cast)
+    end
+  end
+
+  test "docs/native-protocol.md has every request" do
+    text = File.read!(Path.join(@root, "docs/native-protocol.md"))
+
+    for {name, arity, doors} <- operations(), "CALL" in doors do
+      request = if arity == 0, do: "`#{name}`", else: "`{#{name}#{String.duplicate(", [A-Za-z]+", arity)}}`"
+      assert text =~ Regex.compile!(request), "#{name}/#{arity}"
+    end
+  end
+
+  defp operations do
+    for file <- @tables,
+        [_, name, arity, doors] <-
+          Regex.scan(~r/KV_OPERATION\("(\w+)", (\d), ([A-Z |]+),/, File.read!(Path.join(@root, file))),
+        do: {name, String.to_integer(arity), String.split(doors, " | ")}
+  end
+
+  # Keys, entries and values may be empty lists; a time to live is the last of several.
+  defp arguments(0), do: []
+  defp arguments(arity), do: List.duplicate([], arity - 1) ++ [if(arity == 1, do: [], else: 60_000)]
+
+  defp exports?(module, name, arity), do: {String.to_atom(name), arity} in module.module_info(:exports)
+end

@@ -166,8 +166,10 @@ a_bucket_that_ends_makes_room(Config) ->
 expired_entries_make_room(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
-        ok = kv_bucket:put_many(Bucket, [{N, ?VALUE} || N <- lists:seq(1, 2000)], [{ttl, 500}]),
-        _ = fill(Bucket, 3000),
+        End = fill(Bucket, 0),
+        Last = lists:seq(End - 2000, End - 1),
+        ok = kv_bucket:delete_many(Bucket, Last),
+        ok = kv_bucket:put_many(Bucket, [{N, ?VALUE} || N <- Last], [{ttl, 500}]),
         kv_test:wait(fun() -> kv_bucket:put(Bucket, large, binary:copy(<<"v">>, 1 bsl 20)) =:= ok end)
     end).
 

@@ -164,10 +164,10 @@ enum item_kind {
 
 struct item {
     const char *name;
-    enum item_kind kind;
+    void (*write)(struct kv_buffer *to, const struct kv_process_info *info); /* ITEM_INFO */
     const char *atom;                                                        /* ITEM_ATOM */
     enum kv_relation relation;                                               /* ITEM_RELATION */
-    void (*write)(struct kv_buffer *to, const struct kv_process_info *info); /* ITEM_INFO */
+    enum item_kind kind;
 };
 
 /* The items of process_info/1 come first. A native process has no heap, no message queue and no

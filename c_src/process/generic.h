@@ -25,9 +25,9 @@ struct kv_generic {
     int (*refused)(struct kv_runtime *runtime, struct kv_process *process,
                    const struct kv_signal *signal, struct kv_bytes why, bool *told);
     /* Handles the message that has waited longest, and subtracts its bytes from *budget. Called
-     * only for processes that asked for turns with kv_process_want_turns(). The process may be gone
-     * on return. WAITS: the node of the next caller must read first. DONE: no message waits that
-     * can be handled. */
+     * only for processes that asked for turns with kv_process_want_turns(); NULL if none does. The
+     * process may be gone on return. WAITS: the node of the next caller must read first. DONE: no
+     * message waits that can be handled. */
     enum kv_progress (*turn)(struct kv_process *process, size_t *budget);
     /* Called when the process ends with `reason`, after its links and monitors have been told. */
     void (*died)(struct kv_process *process, struct kv_bytes reason);

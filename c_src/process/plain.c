@@ -37,13 +37,6 @@ static int refused(struct kv_runtime *runtime, struct kv_process *process,
     return KV_OK;
 }
 
-static enum kv_progress turn(struct kv_process *process, size_t *budget)
-{
-    (void)process;
-    (void)budget;
-    return KV_TURN_DONE;
-}
-
 static void died(struct kv_process *process, struct kv_bytes reason)
 {
     (void)process;
@@ -62,7 +55,6 @@ const struct kv_generic kv_plain = {
     .message = message,
     .undelivered = undelivered,
     .refused = refused,
-    .turn = turn,
     .died = died,
     .freed = nothing,
     .inspect = inspect,

@@ -71,13 +71,13 @@ void kv_reply_atom(struct kv_process *self, const struct kv_from *from, const ch
     kv_reply(self, from, kv_buffer_bytes(term));
 }
 
-void kv_write_error(struct kv_buffer *to, const char *kind, struct kv_bytes request)
+void kv_write_error(struct kv_buffer *to, const char *kind, struct kv_bytes detail)
 {
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "error");
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, kind);
-    kv_write_term(to, request);
+    kv_write_term(to, detail);
 }
 
 void kv_reply_error(struct kv_process *self, const struct kv_from *from, const char *kind,

@@ -242,7 +242,7 @@ static struct settings read_settings(int argc, char **argv)
             settings.seconds = strtod(optarg, NULL);
             break;
         case 'C':
-            settings.calls = (uint64_t)number_within(optarg, 1, 1000 * 1000 * 1000);
+            settings.calls = (uint64_t)number_within(optarg, 1, 1000L * 1000 * 1000);
             break;
         case 'r':
             settings.rounds = (int)number_within(optarg, 1, 1000);

@@ -8,9 +8,6 @@
 
 -export([details/3, fold/4, native/2, is_native/2, within/2]).
 
-%% A function of the C node: c_src/observe/own.c.
--ignore_xref([{kv_node, processes, 1}]).
-
 -export_type([process/0, row/0, failure/0]).
 
 -type kind() :: bucket | registry | service.

@@ -30,7 +30,6 @@ static inline struct kv_store *kv_store_of(const struct kv_process *self)
 
 extern const struct kv_behaviour kv_bucket_behaviour;
 extern const struct kv_behaviour kv_registry_behaviour;
-extern const struct kv_behaviour kv_net_kernel_behaviour;
 
 /* Lets peers spawn buckets and registries, and starts net_kernel. `store` is borrowed and must
  * outlive the runtime. Returns KV_OK, or KV_EEXIST if the runtime has a net_kernel already. */

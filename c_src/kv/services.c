@@ -35,34 +35,12 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
     }
 }
 
-static int init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason)
-{
-    int error = kv_process_register(self, kv_bytes_text(kv_net_kernel_behaviour.module));
-    (void)options;
-    if (error != KV_OK) {
-        kv_write_atom_text(reason, "already_registered");
-    }
-    return error;
-}
-
-const struct kv_behaviour kv_net_kernel_behaviour = {
+static const struct kv_behaviour net_kernel = {
     .module = "net_kernel",
     .state_size = 1,
-    .init = init,
+    .init = kv_service_init,
     .handle_call = handle_call,
 };
-
-static int start_net_kernel(struct kv_runtime *runtime, struct kv_store *store)
-{
-    static const uint8_t nil[] = {KV_TAG_NIL};
-    struct kv_buffer reason = KV_BUFFER_INIT;
-    struct kv_pid pid;
-    kv_add_behaviour(runtime, &kv_net_kernel_behaviour, store);
-    int error =
-        kv_spawn(runtime, &kv_net_kernel_behaviour, kv_bytes(nil, sizeof nil), &pid, &reason);
-    kv_buffer_free(&reason);
-    return error;
-}
 
 int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
 {
@@ -72,5 +50,5 @@ int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
     kv_dispatch_add(&store->registry, kv_registry_operations);
     kv_offer(runtime, &kv_bucket_behaviour, store);
     kv_offer(runtime, &kv_registry_behaviour, store);
-    return start_net_kernel(runtime, store);
+    return kv_start_service(runtime, &net_kernel, store);
 }

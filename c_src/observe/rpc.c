@@ -457,5 +457,5 @@ int kv_observe_start(struct kv_runtime *runtime, struct kv_world *world)
     kv_offer(runtime, &kv_processes_behaviour, world);
     kv_add_behaviour(runtime, &rex_worker, world);
     kv_add_behaviour(runtime, &kv_appmon_behaviour, world);
-    return kv_runtime_start_service(runtime, &rex, world);
+    return kv_start_service(runtime, &rex, world);
 }

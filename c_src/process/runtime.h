@@ -63,19 +63,6 @@ struct kv_runtime_options {
 struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options);
 void kv_runtime_free(struct kv_runtime *runtime);
 
-/* Returns the number of living processes of a behaviour that was added or offered. O(offers), which
- * are few. */
-size_t kv_runtime_count(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour);
-
-/* An init for a service, a process of which a node has one: registers it under the module of its
- * behaviour. */
-int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);
-
-/* Adds the behaviour, as kv_add_behaviour() does, and starts the service. KV_OK, or KV_EEXIST if a
- * process has its name. */
-int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
-                             void *context);
-
 /* Call this when a node is connected. Copies `name`. There must be no peer of that name. */
 struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
                                    uint32_t creation, void *carrier);

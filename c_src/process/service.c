@@ -12,8 +12,8 @@ int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_
     return KV_OK;
 }
 
-int kv_runtime_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
-                             void *context)
+int kv_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                     void *context)
 {
     static const uint8_t no_options[] = {KV_TAG_NIL};
     struct kv_pid pid;

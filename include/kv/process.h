@@ -236,6 +236,15 @@ void kv_add_behaviour(struct kv_runtime *runtime, const struct kv_behaviour *beh
 /* As kv_add_behaviour(), and lets peers spawn Module:Function/Arity, also through proc_lib. */
 void kv_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour, void *context);
 
+/* An init for a service, a process of which a node has one: registers it under the module of its
+ * behaviour. KV_OK; or KV_EEXIST with the reason already_registered. */
+int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);
+
+/* Adds the behaviour of a service, as kv_add_behaviour() does, and starts it. KV_OK, or KV_EEXIST
+ * if a process has its name. */
+int kv_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
+                     void *context);
+
 /* Starts a process on this node, and returns once its init has run. KV_OK, with the pid in *pid; or
  * the error of init, with its reason appended to `reason`. */
 int kv_spawn(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,

@@ -30,11 +30,8 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
     process->runtime = runtime;
     process->number = ++runtime->next_process;
     process->behaviour = behaviour;
-    process->offer = kv_offer_of(runtime, behaviour);
-    if (process->offer != NULL) {
-        process->offer->processes++;
-        process->context = process->offer->context;
-    }
+    const struct kv_offer *offer = kv_offer_of(runtime, behaviour);
+    process->context = offer != NULL ? offer->context : NULL;
     process->state = kv_zalloc(behaviour->state_size);
     kv_list_init(&process->links);
     kv_list_init(&process->watches);
@@ -77,9 +74,6 @@ static void finish(struct kv_process *process, bool initialised)
     }
     kv_map_remove(&runtime->processes, &process->by_number);
     runtime->latest = NULL;
-    if (process->offer != NULL) {
-        process->offer->processes--;
-    }
     kv_walks_pass(process);
     kv_list_remove(&process->of_runtime);
     kv_list_remove(&process->of_turns);

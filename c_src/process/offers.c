@@ -46,9 +46,3 @@ struct kv_offer *kv_offer_of(const struct kv_runtime *runtime, const struct kv_b
     }
     return NULL;
 }
-
-size_t kv_runtime_count(const struct kv_runtime *runtime, const struct kv_behaviour *behaviour)
-{
-    const struct kv_offer *offer = kv_offer_of(runtime, behaviour);
-    return offer == NULL ? 0 : offer->processes;
-}

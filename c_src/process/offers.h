@@ -10,8 +10,7 @@ struct kv_offer {
     struct kv_list link;
     const struct kv_behaviour *behaviour;
     void *context;
-    bool to_peers;    /* peers may spawn it */
-    size_t processes; /* of this behaviour */
+    bool to_peers; /* peers may spawn it */
 };
 
 /* Returns NULL if nobody added the behaviour. O(offers), which are few. */

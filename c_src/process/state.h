@@ -38,9 +38,8 @@ struct kv_process {
     uint64_t number;
     const struct kv_behaviour *behaviour;
     const struct kv_generic *generic;
-    struct kv_offer *offer; /* of its behaviour; NULL if nobody added that */
-    void *context;          /* of its behaviour */
-    struct kv_buffer name;  /* empty when it has none */
+    void *context;         /* of its behaviour */
+    struct kv_buffer name; /* empty when it has none */
     struct kv_map_node by_name;
     struct kv_list links;
     struct kv_list watches;

@@ -38,11 +38,7 @@ int kv_answer_number(struct kv_answer *answer, uint64_t value)
 int kv_answer_error(struct kv_answer *answer, int error, const char *kind, struct kv_bytes detail)
 {
     kv_answer_drop(answer);
-    kv_write_tuple(answer->term, 2);
-    kv_write_atom_text(answer->term, "error");
-    kv_write_tuple(answer->term, 2);
-    kv_write_atom_text(answer->term, kind);
-    kv_write_term(answer->term, detail);
+    kv_write_error(answer->term, kind, detail);
     return error;
 }
 

@@ -173,6 +173,9 @@ void kv_reply_atom(struct kv_process *self, const struct kv_from *from, const ch
  * callers have a monitor. */
 void kv_abandon(struct kv_process *self, const struct kv_from *from, struct kv_bytes reason);
 
+/* Appends {error, {Kind, Detail}}; `detail` is a term. */
+void kv_write_error(struct kv_buffer *to, const char *kind, struct kv_bytes detail);
+
 /* Answers {error, {Kind, Detail}}; `detail` is a term. */
 void kv_reply_error(struct kv_process *self, const struct kv_from *from, const char *kind,
                     struct kv_bytes detail);

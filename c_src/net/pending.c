@@ -86,11 +86,16 @@ static void make_room(struct kv_pending *pending, const struct kv_strangers *poo
     }
 }
 
+static void tell_not_accepted(struct kv_pending *pending, int error)
+{
+    kv_log(pending->connections->net->log, KV_LOG_ERROR, "cannot accept a connection: %s",
+           uv_strerror(error));
+}
+
 void kv_pending_starve(struct kv_pending *pending, int error)
 {
     if (!send_away(pending, &pending->unnamed) && !send_away(pending, &pending->named)) {
-        kv_log(pending->connections->net->log, KV_LOG_ERROR, "cannot accept a connection: %s",
-               uv_strerror(error));
+        tell_not_accepted(pending, error);
     }
 }
 
@@ -204,8 +209,7 @@ void kv_pending_accept(struct kv_pending *pending, uv_stream_t *server)
         error = kv_pending_add(pending, stream);
     }
     if (error != 0) {
-        kv_log(pending->connections->net->log, KV_LOG_ERROR, "cannot accept a connection: %s",
-               uv_strerror(error));
+        tell_not_accepted(pending, error);
     }
 }
 

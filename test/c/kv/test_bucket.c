@@ -10,11 +10,7 @@ static struct kv_pid bucket;
 
 static void set_up(void)
 {
-    f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
-    bucket =
-        feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(NONE, NONE, NONE));
-    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    f = bucket_fixture(&bucket);
 }
 
 static void tear_down(void)

@@ -10,11 +10,7 @@ static struct kv_pid bucket;
 
 static void set_up(void)
 {
-    f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
-    bucket =
-        feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(NONE, NONE, NONE));
-    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    f = bucket_fixture(&bucket);
     forget(f);
 }
 
@@ -203,26 +199,6 @@ Test(system, the_state_cannot_be_replaced_by_a_fun)
 
 /* ---- forms of spawn -------------------------------------------------------------------------- */
 
-static const struct sent *spawn(const char *module, const char *function, uint32_t arity,
-                                struct kv_bytes options, struct kv_bytes arguments)
-{
-    struct kv_signal request = {
-        .kind = KV_SIGNAL_SPAWN_REQUEST,
-        .from = pid_a(1),
-        .ref = ref_a(98),
-        .group_leader = pid_a(2),
-        .spawn = {kv_bytes_text(module), kv_bytes_text(function), arity},
-        .spawn_options = options,
-        .payload = {arguments},
-        .payload_parts = 1,
-    };
-    forget(f);
-    feed(f, f->a, &request);
-    const struct sent *reply = sent_of(f, KV_SIGNAL_SPAWN_REPLY, 0);
-    cr_assert_not_null(reply);
-    return reply;
-}
-
 static struct kv_bytes proc_lib_arguments(const char *module, const char *function,
                                           struct kv_bytes arguments)
 {
@@ -242,31 +218,33 @@ Test(system, proc_lib_spawns_the_function_that_it_would_call)
 {
     struct kv_bytes nil = term_list(NONE, NONE, NONE);
     struct kv_bytes arguments = proc_lib_arguments("kv_bucket", "init", term_list(nil, NONE, NONE));
-    cr_assert_not(spawn("proc_lib", "init_p", 5, nil, arguments)->signal.by_name);
+    cr_assert_not(feed_spawn_of(f, "proc_lib", "init_p", 5, nil, arguments)->signal.by_name);
     arguments = proc_lib_arguments("lists", "seq", term_list(nil, nil, NONE));
-    cr_assert(kv_bytes_is(spawn("proc_lib", "init_p", 5, nil, arguments)->signal.name, "undef"));
+    cr_assert(kv_bytes_is(feed_spawn_of(f, "proc_lib", "init_p", 5, nil, arguments)->signal.name,
+                          "undef"));
 }
 
 Test(system, a_fun_cannot_be_spawned_and_the_error_says_so)
 {
     struct kv_bytes nil = term_list(NONE, NONE, NONE);
     struct kv_bytes arguments = term_list(ok(), nil, NONE);
-    cr_assert(kv_bytes_is(spawn("erlang", "apply", 2, nil, arguments)->signal.name,
+    cr_assert(kv_bytes_is(feed_spawn_of(f, "erlang", "apply", 2, nil, arguments)->signal.name,
                           "cannot_run_closures"));
 }
 
 Test(system, a_known_function_of_another_arity_is_not_known)
 {
     struct kv_bytes nil = term_list(NONE, NONE, NONE);
-    cr_assert(kv_bytes_is(spawn("kv_bucket", "init", 0, nil, nil)->signal.name, "undef"));
+    cr_assert(
+        kv_bytes_is(feed_spawn_of(f, "kv_bucket", "init", 0, nil, nil)->signal.name, "undef"));
 }
 
 Test(system, options_that_are_numbers_are_bad_options)
 {
     static const uint8_t numbers[] = {107, 0, 1, 7};
     struct kv_bytes nil = term_list(NONE, NONE, NONE);
-    const struct sent *reply = spawn("kv_bucket", "init", 1, kv_bytes(numbers, sizeof numbers),
-                                     term_list(nil, NONE, NONE));
+    const struct sent *reply = feed_spawn_of(
+        f, "kv_bucket", "init", 1, kv_bytes(numbers, sizeof numbers), term_list(nil, NONE, NONE));
     cr_assert(kv_bytes_is(reply->signal.name, "badopt"));
 }
 
@@ -274,6 +252,6 @@ Test(system, a_single_number_as_the_argument_is_a_bad_option)
 {
     static const uint8_t seven[] = {107, 0, 1, 7};
     struct kv_bytes monitor = term_list(term_atom("monitor"), NONE, NONE);
-    (void)spawn("kv_bucket", "init", 1, monitor, kv_bytes(seven, sizeof seven));
+    (void)feed_spawn_of(f, "kv_bucket", "init", 1, monitor, kv_bytes(seven, sizeof seven));
     assert_term(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)), pair("bad_option", term_integer(7)));
 }

@@ -330,6 +330,37 @@ struct kv_pid feed_spawn(struct fixture *fixture, struct kv_peer *peer, const ch
     return reply->signal.by_name ? (struct kv_pid){0} : reply->signal.from;
 }
 
+const struct sent *feed_spawn_of(struct fixture *fixture, const char *module, const char *function,
+                                 uint32_t arity, struct kv_bytes spawn_options,
+                                 struct kv_bytes arguments)
+{
+    struct kv_signal request = {
+        .kind = KV_SIGNAL_SPAWN_REQUEST,
+        .from = pid_a(1),
+        .ref = ref_a(98),
+        .group_leader = pid_a(2),
+        .spawn = {kv_bytes_text(module), kv_bytes_text(function), arity},
+        .spawn_options = spawn_options,
+        .payload = {arguments},
+        .payload_parts = 1,
+    };
+    forget(fixture);
+    feed(fixture, fixture->a, &request);
+    const struct sent *reply = sent_of(fixture, KV_SIGNAL_SPAWN_REPLY, 0);
+    cr_assert_not_null(reply);
+    return reply;
+}
+
+struct fixture *bucket_fixture(struct kv_pid *bucket)
+{
+    struct fixture *fixture = fixture_new();
+    struct kv_bytes none = term_list(NONE, NONE, NONE);
+    cr_assert_eq(kv_services_start(fixture->runtime, &fixture->store), KV_OK);
+    *bucket = feed_spawn(fixture, fixture->a, "kv_bucket", none, none);
+    bucket->node = kv_bytes_text(FIXTURE_NODE);
+    return fixture;
+}
+
 static struct kv_bytes ask(struct fixture *fixture, const char *kind, const struct kv_pid *to,
                            struct kv_bytes request)
 {

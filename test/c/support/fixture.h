@@ -81,6 +81,13 @@ void feed_exit(struct fixture *fixture, struct kv_peer *peer, enum kv_signal_kin
 /* Spawns Module:init/1 with the argument `options`; returns the pid of the reply. */
 struct kv_pid feed_spawn(struct fixture *fixture, struct kv_peer *peer, const char *module,
                          struct kv_bytes spawn_options, struct kv_bytes options);
+/* Spawns Module:Function/Arity from process 1 of a@host, with a list of spawn options and a list of
+ * arguments. Returns the spawn reply. Forgets the signals sent before. */
+const struct sent *feed_spawn_of(struct fixture *fixture, const char *module, const char *function,
+                                 uint32_t arity, struct kv_bytes spawn_options,
+                                 struct kv_bytes arguments);
+/* A fixture with the services and a bucket without options. */
+struct fixture *bucket_fixture(struct kv_pid *bucket);
 /* A gen_server call of process 1 of a@host; returns the reply, without its tag. */
 struct kv_bytes call(struct fixture *fixture, const struct kv_pid *to, struct kv_bytes request);
 struct kv_bytes system_call(struct fixture *fixture, const struct kv_pid *to,

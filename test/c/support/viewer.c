@@ -29,18 +29,8 @@ struct fixture *viewer_fixture(struct kv_pid *bucket)
 void viewer_spawn(struct fixture *f, const char *module, const char *function, uint32_t arity,
                   struct kv_bytes arguments, const char *option)
 {
-    struct kv_signal request = {
-        .kind = KV_SIGNAL_SPAWN_REQUEST,
-        .from = pid_a(1),
-        .ref = ref_a(98),
-        .group_leader = pid_a(2),
-        .spawn = {kv_bytes_text(module), kv_bytes_text(function), arity},
-        .spawn_options = term_list(term_atom(option), NONE, NONE),
-        .payload = {arguments},
-        .payload_parts = 1,
-    };
-    forget(f);
-    feed(f, f->a, &request);
+    (void)feed_spawn_of(f, module, function, arity, term_list(term_atom(option), NONE, NONE),
+                        arguments);
 }
 
 void run_turns(struct fixture *f)

@@ -39,21 +39,11 @@ init_per_suite(Config) ->
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
 init_per_testcase(_Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    Node = list_to_atom("count" ++ integer_to_list(erlang:unique_integer([positive])) ++ "_" ++ os:getpid() ++ "@127.0.0.1"),
-    Self = self(),
-    Owner = spawn(fun() -> own_program(Self, Node, Config) end),
-    receive
-        {Owner, ready} -> ok
-    after 20000 -> error(not_ready)
-    end,
-    Vm = kv_test:start_vm(Config, ["-setcookie", ?COOKIE]),
-    [{node, Node}, {owner, Owner}, {vm, Vm} | Config].
+    Config = kv_test:start_program(kv_test:start_case(Config0), ?config(program, Config0), ?COOKIE),
+    [{vm, kv_test:start_vm(Config, ["-setcookie", ?COOKIE])} | Config].
 
 end_per_testcase(_Case, Config) ->
-    Monitor = monitor(process, ?config(owner, Config)),
-    ?config(owner, Config) ! stop,
-    normal = kv_test:down(Monitor),
+    normal = kv_test:stop_program(Config),
     _ = [kv_test:stop_vm(Vm) || {vm, Vm} <- Config, is_process_alive(Vm)],
     kv_test:end_case(Config).
 
@@ -83,22 +73,6 @@ await_build(Port) ->
             ok;
         {Port, {exit_status, Status}} ->
             {error, Status}
-    end.
-
-own_program(Parent, Node, Config) ->
-    Options = ["--name", atom_to_list(Node), "--epmd-port", integer_to_list(?config(epmd_port, Config)),
-               "--get-state", atom_to_list(kv_release:get_state())],
-    Port = open_port({spawn_executable, ?config(program, Config)}, [{args, Options}, {line, 4096}, binary, exit_status]),
-    true = port_command(Port, [?COOKIE, "\n"]),
-    await_ready(Parent, Port),
-    receive
-        stop -> true = port_close(Port)
-    end.
-
-await_ready(Parent, Port) ->
-    receive
-        {Port, {data, {eol, <<"ready ", _/binary>>}}} -> Parent ! {self(), ready};
-        {Port, {data, _}} -> await_ready(Parent, Port)
     end.
 
 in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).

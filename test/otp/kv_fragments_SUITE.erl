@@ -69,10 +69,7 @@ start(Config) ->
 
 start(Config, Arguments) ->
     EpmdPort = proplists:get_value(epmd_port, Config),
-    Name = "fragments" ++ integer_to_list(erlang:unique_integer([positive])) ++ os:getpid(),
-    kv_program:start(
-        ["--name", Name ++ "@127.0.0.1", "--epmd-port", integer_to_list(EpmdPort) | Arguments]
-    ).
+    kv_program:start(kv_program:arguments("fragments", EpmdPort) ++ Arguments).
 
 peer(#{tcp_port := Port}) ->
     kv_fragment_peer:connect(Port).

@@ -60,10 +60,7 @@ start(Config) ->
 
 start(Config, Arguments) ->
     #{port := EpmdPort} = proplists:get_value(epmd, Config),
-    Name = "shake" ++ integer_to_list(erlang:unique_integer([positive])) ++ "@127.0.0.1",
-    kv_program:start(
-        ["--name", Name, "--epmd-port", integer_to_list(EpmdPort) | Arguments]
-    ).
+    kv_program:start(kv_program:arguments("shake", EpmdPort) ++ Arguments).
 
 port(#{tcp_port := Port}) -> Port.
 

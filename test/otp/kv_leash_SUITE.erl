@@ -70,8 +70,7 @@ arguments(Config) ->
     arguments_at(EpmdPort).
 
 arguments_at(EpmdPort) ->
-    Name = "leash" ++ integer_to_list(erlang:unique_integer([positive])) ++ "@127.0.0.1",
-    ["--name", Name, "--epmd-port", integer_to_list(EpmdPort)].
+    kv_program:arguments("leash", EpmdPort).
 
 start(Config) ->
     start(Config, []).

@@ -33,37 +33,14 @@ all() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-%% The program belongs to a process that outlives the set-up of the case.
 init_per_testcase(_Case, Config0) ->
-    Config = kv_test:start_case(Config0),
-    Node = list_to_atom("hand" ++ integer_to_list(erlang:unique_integer([positive])) ++ "_" ++ os:getpid() ++ "@127.0.0.1"),
-    Self = self(),
-    Owner = spawn(fun() -> own_program(Self, Node, Config) end),
-    receive
-        {Owner, ready} -> ok
-    after 10000 -> error(not_ready)
-    end,
-    Vm = start_vm(Config),
-    [{node, Node}, {owner, Owner}, {vm, Vm} | Config].
+    Config = kv_test:start_program(kv_test:start_case(Config0), kv_test:program(), ?COOKIE),
+    [{vm, start_vm(Config)} | Config].
 
 end_per_testcase(_Case, Config) ->
-    Monitor = monitor(process, ?config(owner, Config)),
-    ?config(owner, Config) ! stop,
-    normal = kv_test:down(Monitor),
+    normal = kv_test:stop_program(Config),
     _ = [kv_test:stop_vm(Vm) || {vm, Vm} <- Config, is_process_alive(Vm)],
     kv_test:end_case(Config).
-
-own_program(Parent, Node, Config) ->
-    Options = ["--name", atom_to_list(Node), "--epmd-port", integer_to_list(?config(epmd_port, Config)),
-               "--get-state", atom_to_list(kv_release:get_state())],
-    Port = open_port({spawn_executable, kv_test:program()}, [{args, Options}, {line, 4096}, binary, exit_status]),
-    true = port_command(Port, [?COOKIE, "\n"]),
-    receive
-        {Port, {data, {eol, <<"ready ", _/binary>>}}} -> Parent ! {self(), ready}
-    end,
-    receive
-        stop -> true = port_close(Port)
-    end.
 
 start_vm(Config) -> kv_test:start_vm(Config, ["-setcookie", ?COOKIE]).
 

@@ -34,9 +34,7 @@ init_per_testcase(_Case, Config) -> kv_test:start_case(Config).
 end_per_testcase(_Case, Config) -> kv_test:end_case(Config).
 
 start(Config, Arguments) ->
-    Name = "output" ++ integer_to_list(erlang:unique_integer([positive])) ++ "@127.0.0.1",
-    EpmdPort = integer_to_list(?config(epmd_port, Config)),
-    kv_program:start(["--name", Name, "--epmd-port", EpmdPort | Arguments]).
+    kv_program:start(kv_program:arguments("output", ?config(epmd_port, Config)) ++ Arguments).
 
 %% Runs the fun with a bucket in a VM. Checks that the program is the same at the end, and that no peer was
 %% disconnected.

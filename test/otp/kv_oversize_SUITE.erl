@@ -494,9 +494,7 @@ terms_of_a_million_levels_are_kept_and_shown(Config) ->
 %%% On the wire
 
 with_program(Config, Options, Fun) ->
-    Name = "oversize" ++ integer_to_list(erlang:unique_integer([positive])) ++ os:getpid() ++ "@127.0.0.1",
-    Arguments = ["--name", Name, "--epmd-port", integer_to_list(?config(epmd_port, Config))],
-    Program = kv_program:start(Arguments ++ Options),
+    Program = kv_program:start(kv_program:arguments("oversize", ?config(epmd_port, Config)) ++ Options),
     try
         Fun(Program)
     after

@@ -66,7 +66,7 @@ arguments(Config) ->
     arguments(Config, epmd_port(Config)).
 
 arguments(_Config, EpmdPort) ->
-    ["--name", alive() ++ "@127.0.0.1", "--epmd-port", integer_to_list(EpmdPort)].
+    kv_program:arguments("program", EpmdPort).
 
 %% Returns a name that no other test uses.
 alive() ->

@@ -2,7 +2,7 @@
 %% standard input.
 -module(kv_program).
 
--export([start/1, start/2, run/2, shell/2, await_ready/1, await_line/2, await_exit/1, stop/1]).
+-export([arguments/2, start/1, start/2, run/2, shell/2, await_ready/1, await_line/2, await_exit/1, stop/1]).
 -export([start_epmd/0, start_epmd/1, stop_epmd/1, epmd_port_of/2, free_port/0]).
 -export([os_pid/1, is_alive/1, kill/2, until/1, program/0]).
 
@@ -29,6 +29,12 @@ program() ->
         false -> filename:join(code:priv_dir(kv), "kv_node");
         Path -> Path
     end.
+
+%% A name that begins with Prefix and that no other test uses, and the port of EPMD.
+-spec arguments(string(), inet:port_number()) -> [string()].
+arguments(Prefix, EpmdPort) ->
+    Name = Prefix ++ integer_to_list(erlang:unique_integer([positive])) ++ "_" ++ os:getpid() ++ "@127.0.0.1",
+    ["--name", Name, "--epmd-port", integer_to_list(EpmdPort)].
 
 %% Starts the program with the cookie "secret", and waits until it is ready.
 -spec start([string()]) -> program().

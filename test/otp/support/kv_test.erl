@@ -8,7 +8,7 @@
 -export([start_suite/1, end_suite/1, start_case/1, end_case/1]).
 -export([start_with_vm/1, start_with_kv/1, start_with_kv/2, end_with_vm/1, end_vm/1]).
 -export([start_vm/1, start_vm/2, start_undistributed_vm/2, stop_vm/1, vm_os_pid/1, in/2, in/3]).
--export([start_kv/0, start_kv/1, proxy_state/1, wait/1, wait/2, down/1, gone/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
+-export([start_program/3, stop_program/1, start_kv/0, start_kv/1, proxy_state/1, wait/1, wait/2, down/1, gone/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
 -export([script/3, program/0, registered_in_epmd/2, epmd_os_pids/1, free_port/0, report/2]).
 
 -include_lib("common_test/include/ct.hrl").
@@ -219,6 +219,37 @@ milliseconds(Fun) ->
     Microseconds / 1000.
 
 %%% Programs and EPMD
+
+%% Starts a program by hand, without a VM that owns it. The program belongs to a process that outlives the set-up of
+%% the case. Adds `node' and `owner' to the configuration.
+start_program(Config, Program, Cookie) ->
+    ["--name", Name | _] = Arguments = kv_program:arguments("hand", ?config(epmd_port, Config)),
+    Options = Arguments ++ ["--get-state", atom_to_list(kv_release:get_state())],
+    Self = self(),
+    Owner = spawn(fun() -> own_program(Self, Program, Options, Cookie) end),
+    receive
+        {Owner, ready} -> [{node, list_to_atom(Name)}, {owner, Owner} | Config]
+    after 20000 -> error(not_ready)
+    end.
+
+own_program(Parent, Program, Options, Cookie) ->
+    Port = open_port({spawn_executable, Program}, [{args, Options}, {line, 4096}, binary, exit_status]),
+    true = port_command(Port, [Cookie, "\n"]),
+    await_ready(Parent, Port),
+    receive
+        stop -> true = port_close(Port)
+    end.
+
+await_ready(Parent, Port) ->
+    receive
+        {Port, {data, {eol, <<"ready ", _/binary>>}}} -> Parent ! {self(), ready};
+        {Port, {data, _}} -> await_ready(Parent, Port)
+    end.
+
+stop_program(Config) ->
+    Monitor = monitor(process, ?config(owner, Config)),
+    ?config(owner, Config) ! stop,
+    normal = down(Monitor).
 
 program() ->
     filename:join(code:priv_dir(kv), "kv_node").

@@ -71,7 +71,7 @@
 %%     the next message for up to this long before sleeping. A lone caller gets its answer in less than half the time,
 %%     and the node uses processor time meanwhile. On one processor the program never does so. 0 turns it off. Value:
 %%     0 to 1000 microseconds; `200' by default.</li>
-%% <li>`zeros': Whether `0.0' and `-0.0' are one key. Default: as in this VM, `same' up to OTP 26 and `differ' from
+%% <li>`zeros': Makes `0.0' and `-0.0' one key or two. Default: as in this VM, `same' up to OTP 26 and `differ' from
 %%     OTP 27 on. Value: `differ' or `same'.</li>
 %% <li>`get_state': How a native process answers `get_state' of `sys': with the state, or with a tuple of `ok' and the
 %%     state. Default: as this VM expects the answer. Value: `bare' or `tagged'.</li>

@@ -114,7 +114,7 @@ of_speed() ->
 of_releases() ->
     [
         {zeros, "zeros", {one_of, [differ, same]}, undefined, "0.1.0",
-            "Whether `0.0` and `-0.0` are one key. Default: as in this VM, 'same' up to OTP 26 and 'differ' from OTP 27 on."},
+            "Makes `0.0` and `-0.0` one key or two. Default: as in this VM, 'same' up to OTP 26 and 'differ' from OTP 27 on."},
         {get_state, "get-state", {one_of, [bare, tagged]}, undefined, "0.1.0",
             "How a native process answers `get_state` of `sys`: with the state, or with a tuple of 'ok' and the state. "
             "Default: as this VM expects the answer."}

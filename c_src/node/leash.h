@@ -27,7 +27,7 @@ struct kv_leash_calls {
     void (*cookie_changed)(void *context);
     /* The end of standard input, if it is a leash. */
     void (*ended)(void *context);
-    /* What was read is wrong, or cannot be read: the last call. */
+    /* The bytes that were read are wrong, or reading has failed. The last call. */
     void (*failed)(void *context, enum kv_fatal reason, const char *text);
 };
 

@@ -96,8 +96,9 @@ void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,
 }
 
 /* ---- calls that get no answer ------------------------------------------------------------------
- * Whoever sends {'$kv_call', Alias, Request} has no monitor here, which saves two of three frames.
- * So it is told: {Alias, down, Reason}, which no answer looks like, since those are pairs. */
+ * The sender of {'$kv_call', Alias, Request} has no monitor here, which saves two of three frames.
+ * So the server sends it {Alias, down, Reason}. No answer looks like this message: answers are
+ * pairs. */
 
 static void tell_down(struct kv_runtime *runtime, const struct kv_pid *callee,
                       const struct kv_from *from, struct kv_bytes reason)

@@ -2,7 +2,7 @@
  * to bytes that the other side may be reading or writing. docs/store-format.md, "Rules".
  *
  * A reader loads the counter of a stripe, reads the index and an entry, and loads the counter
- * again. What it read counts only if the counter is even and has not changed. So a reader may see
+ * again. The bytes count only if the counter is even and has not changed. So a reader may see
  * bytes that are half written or belong to something else by now, and throws them away.
  *
  * ThreadSanitizer models neither fences nor reads that are thrown away. In its build a fence and

@@ -12,7 +12,7 @@
 #include <kv/node.h>
 #include <kv/process.h>
 
-/* What the counters of a node share: the context of the behaviour. */
+/* The context of the behaviour: all counters of a node share it. */
 struct counters {
     uint64_t started;
 };

@@ -1,5 +1,6 @@
-%% @doc The crash matrix: each row kills something, and checks what comes back, what is gone, and that no operating
-%% system process is left. Every row is repeated, because a tree that recovers once may have used up its intensity.
+%% @doc The crash matrix: each row kills a process or the program. It checks the processes that come back, those that
+%% are gone, and that no operating system process is left. Every row is repeated, because a tree that recovers once may
+%% have used up its intensity.
 -module(kv_crash_SUITE).
 
 -include_lib("common_test/include/ct.hrl").

@@ -1,4 +1,4 @@
-%% Tests the table of docs/failures.md, "What happens when", row by row. rows/0 maps each row to its tests, in this
+%% Tests the table of docs/failures.md row by row. rows/0 maps each row to its tests, in this
 %% suite or in another one that is about exactly that row.
 -module(kv_failures_SUITE).
 

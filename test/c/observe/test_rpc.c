@@ -50,7 +50,7 @@ static void spawn(const char *function, uint32_t arity, struct kv_bytes argument
     feed(f, f->a, &request);
 }
 
-/* What rpc:call/4 sends; the answer is the reason of the exit, after the spawn's own reply. */
+/* The request of rpc:call/4. The answer is the reason of the exit, after the spawn's own reply. */
 static struct kv_bytes erpc(const char *module, const char *function, struct kv_bytes arguments)
 {
     struct kv_buffer *list = term_buffer();

@@ -1,4 +1,4 @@
-/* What sys asks of a native process, and the forms of spawn requests. */
+/* The requests of sys to a native process, and the forms of spawn requests. */
 #include "support/fixture.h"
 
 #include "kv/kv.h"

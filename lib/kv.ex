@@ -171,7 +171,7 @@ defmodule KV do
   @doc """
   Returns the native processes with the most memory, the most operations, or the longest queue, in descending order.
 
-  Options: `:node`, `:by`, `:limit`; see `t:option/0`. Returns `{:error, {:bad_option, key}}` if one is wrong.
+  Options: `:node`, `:by`, `:limit`; see `t:option/0`. Returns `{:error, {:bad_option, key, text}}` if one is wrong.
 
   The C node goes through all of its processes in chunks, and describes only those that are returned.
 
@@ -183,16 +183,16 @@ defmodule KV do
       iex> bucket in Enum.map(KV.processes(by: :memory), & &1.pid)
       true
       iex> KV.processes(by: :colour)
-      {:error, {:bad_option, :by}}
+      {:error, {:bad_option, :by, "by must be memory, operations or queue, and is colour"}}
   """
   @doc since: "0.1.0"
-  @spec processes([option]) :: [process_info] | {:error, {:bad_option, term}}
+  @spec processes([option]) :: [process_info] | {:error, {:bad_option, term, String.t()}}
   def processes(options \\ []), do: :kv.processes(options)
 
   @doc """
   Prints the processes that `processes/1` returns, in a table.
 
-  Options: `:node`, `:by`, `:limit`, `:colours`; see `t:option/0`. Returns `:ok`, or `{:error, {:bad_option, key}}`.
+  Options: `:node`, `:by`, `:limit`, `:colours`; see `t:option/0`. Returns `:ok`, or `{:error, {:bad_option, key, text}}`.
 
       KV.top(by: :operations, limit: 2)
       kv_app@127.0.0.1: 4 processes, of them 1 bucket; 3.6 KiB, 5 operations; by operations
@@ -204,7 +204,7 @@ defmodule KV do
   Prints to the group leader of the caller. A call by `:erpc` or in a remote shell prints where the call was made.
   """
   @doc since: "0.1.0"
-  @spec top([option]) :: :ok | {:error, {:bad_option, term}}
+  @spec top([option]) :: :ok | {:error, {:bad_option, term, String.t()}}
   def top(options \\ []), do: options |> coloured() |> :kv.top()
 
   @doc """
@@ -214,7 +214,7 @@ defmodule KV do
   memory. The second part shows the other processes of the C node, below the processes that own them.
 
   Options: `:node`, `:limit`, `:colours`; see `t:option/0`. The name of a node can be given instead of options. Returns
-  `:ok`, or `{:error, {:bad_option, key}}`.
+  `:ok`, or `{:error, {:bad_option, key, text}}`.
 
   If a process has more than 20 children (see `:limit`), the tree shows the first 20 and the number of the others.
 
@@ -238,12 +238,12 @@ defmodule KV do
   where the call was made.
   """
   @doc since: "0.1.0"
-  @spec tree([option] | node) :: :ok | {:error, {:bad_option, term}}
+  @spec tree([option] | node) :: :ok | {:error, {:bad_option, term, String.t()}}
   def tree(options_or_node \\ [])
   def tree(node) when is_atom(node), do: tree(node: node)
   def tree(options), do: options |> coloured() |> :kv.tree()
 
-  defp coloured(options) when is_list(options), do: [{:colours, IO.ANSI.enabled?()} | options]
+  defp coloured(options) when is_list(options), do: options ++ [colours: IO.ANSI.enabled?()]
   defp coloured(options) when is_map(options), do: Map.put_new(options, :colours, IO.ANSI.enabled?())
   defp coloured(options), do: options
 

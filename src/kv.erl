@@ -159,7 +159,7 @@ processes() ->
 %% 1> [Name || #{name := Name} <- kv:processes(#{by => operations, limit => 2})].
 %% [kv_registry,<<"shopping">>]
 %% '''
--spec processes(options()) -> [process_info()] | {error, {bad_option, term()}}.
+-spec processes(options()) -> [process_info()] | {error, kv_options:error()}.
 processes(Options) ->
     case validate(Options, [node, by, limit]) of
         {ok, #{by := By, limit := Limit} = Valid} ->
@@ -194,7 +194,7 @@ top() ->
 %% <12345.4.0>  bucket       1  1.5 KiB           1      0      0         3  "shopping"
 %% ok
 %% '''
--spec top(options()) -> ok | {error, {bad_option, term()}}.
+-spec top(options()) -> ok | {error, kv_options:error()}.
 top(Options) ->
     case validate(Options, [node, by, limit, colours]) of
         {ok, #{by := By, colours := Colours} = Valid} ->
@@ -236,7 +236,7 @@ tree() ->
 %% └── <12345.2.0> rex, 545 B
 %% ok
 %% '''
--spec tree(options() | node()) -> ok | {error, {bad_option, term()}}.
+-spec tree(options() | node()) -> ok | {error, kv_options:error()}.
 tree(Node) when is_atom(Node) ->
     tree([{node, Node}]);
 tree(Options) ->
@@ -300,20 +300,18 @@ exited(Reason, {Function, Arguments}) ->
 %%% Options
 
 validate(Options, Known) ->
-    case kv_start_options:validate(Options, fun valid/2) of
-        {ok, Given} ->
-            case maps:keys(Given) -- Known of
-                [] -> {ok, maps:merge(maps:with(Known, defaults(Given)), Given)};
-                [Key | _] -> {error, {bad_option, Key}}
-            end;
-        Error ->
-            Error
+    case kv_start_options:against(Options, [Row || {Key, _, _} = Row <- rows(), lists:member(Key, Known)]) of
+        {ok, Given} -> {ok, maps:merge(maps:with(Known, defaults(Given)), Given)};
+        Error -> Error
     end.
 
-valid(by, By) -> lists:member(By, [memory, operations, queue]);
-valid(limit, Limit) -> is_integer(Limit) andalso Limit > 0;
-valid(colours, Colours) -> is_boolean(Colours);
-valid(_, _) -> false.
+rows() ->
+    [
+        {node, fun is_atom/1, "an atom, the name of a node"},
+        {by, fun(By) -> lists:member(By, [memory, operations, queue]) end, "memory, operations or queue"},
+        {limit, fun(Limit) -> is_integer(Limit) andalso Limit > 0 end, "a number of 1 or more"},
+        {colours, fun is_boolean/1, "true or false"}
+    ].
 
 defaults(Given) ->
     #{

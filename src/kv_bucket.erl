@@ -109,7 +109,8 @@ start_link() ->
 %%
 %% Errors:
 %% <ul>
-%% <li>`{bad_option, Key}': the option is unknown, or its value is wrong.</li>
+%% <li>`{bad_option, Key, Text}': the option is unknown, or its value is wrong. The text says what is wanted. Of an option that is
+%%     given twice the first counts.</li>
 %% <li>`{already_started, Pid}': the name is taken.</li>
 %% <li>`{already_registered, Pid}': the name is taken on the C node.</li>
 %% <li>`{not_running, Text}': nobody starts a C node. The text says what to start.</li>
@@ -118,7 +119,7 @@ start_link() ->
 %% </ul>
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
-    case kv_start_options:validate(Options, fun valid/2) of
+    case kv_start_options:validate(Options, own_options()) of
         {ok, Valid} ->
             Native = kv_start_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, evict], Valid)),
             kv_proxy:start_link(bucket, kv_start_options:name(Valid), (kv_start_options:stay(Valid, exit))#{
@@ -128,10 +129,13 @@ start_link(Options) ->
             {error, Reason}
     end.
 
-valid(label, Label) -> is_binary(Label);
-valid(max_memory, Bytes) -> is_integer(Bytes) andalso Bytes > 0 andalso Bytes < 1 bsl 63;
-valid(evict, Evict) -> lists:member(Evict, [none, lru, ttl]);
-valid(_, _) -> false.
+own_options() ->
+    [
+        {label, fun is_binary/1, "a binary"},
+        {max_memory, fun(Bytes) -> is_integer(Bytes) andalso Bytes > 0 andalso Bytes < 1 bsl 63 end,
+            "1 to 9223372036854775807 bytes"},
+        {evict, fun(Evict) -> lists:member(Evict, [none, lru, ttl]) end, "none, lru or ttl"}
+    ].
 
 %% @doc Returns a child specification. A bucket with a name is permanent, and the name is its id. A bucket without a name has the
 %% id `kv_bucket' and is temporary, because nobody would find its empty successor. The options `id', `restart' and `shutdown'
@@ -403,16 +407,22 @@ cast(Bucket, Function, Arguments) when
 
 %% The last argument of a put is a timeout or a list of options.
 put_for(Bucket, Function, Arguments, Options) when is_list(Options) ->
-    {Ttl, Timeout} = put_options(Options, [], ?TIMEOUT),
+    {Ttl, Timeout} = put_options(Options, undefined, undefined),
     write(Bucket, Function, Arguments ++ Ttl, Timeout);
 put_for(Bucket, Function, Arguments, Timeout) ->
     write(Bucket, Function, Arguments, Timeout).
 
-put_options([{ttl, infinity} | Rest], _Ttl, Timeout) -> put_options(Rest, [], Timeout);
-put_options([{ttl, Ms} | Rest], _Ttl, Timeout) -> put_options(Rest, [Ms], Timeout);
-put_options([{timeout, Timeout} | Rest], Ttl, _Timeout) -> put_options(Rest, Ttl, Timeout);
+%% Of two the first counts.
+put_options([{ttl, Ttl} | Rest], undefined, Timeout) -> put_options(Rest, ttl(Ttl), Timeout);
+put_options([{timeout, Timeout} | Rest], Ttl, undefined) -> put_options(Rest, Ttl, Timeout);
+put_options([{Key, _} | Rest], Ttl, Timeout) when Key =:= ttl; Key =:= timeout -> put_options(Rest, Ttl, Timeout);
+put_options([], undefined, Timeout) -> put_options([], [], Timeout);
+put_options([], Ttl, undefined) -> {Ttl, ?TIMEOUT};
 put_options([], Ttl, Timeout) -> {Ttl, Timeout};
 put_options(Other, _Ttl, _Timeout) -> error(badarg, [Other]).
+
+ttl(infinity) -> [];
+ttl(Ms) -> [Ms].
 
 %% All reads that are calls.
 read(Bucket, Function, Arguments, Timeout) ->

@@ -43,9 +43,10 @@ defaults() ->
         node_options => node_options()
     }.
 
-%% @doc Returns the options of {@link kv_node} that the environment of the application `kv' holds.
+%% @doc Returns the environment of the application `kv': the options of {@link kv_node}.
 %%
-%% Ignores other keys of the environment: a program may keep its own settings there.
+%% The environment holds nothing else, so that a misspelt option is refused, like one in an argument. Only OTP adds a key
+%% of its own.
 -spec node_options() -> [kv_node:option()].
 node_options() ->
-    [{Key, Value} || Key <- kv_node_options:keys(), {ok, Value} <- [application:get_env(kv, Key)]].
+    [Option || {Key, _} = Option <- application:get_all_env(kv), Key =/= included_applications].

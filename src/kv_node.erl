@@ -81,7 +81,8 @@
 %%
 %% The process fails to start, or ends, with one of these reasons:
 %% <ul>
-%% <li>`{bad_option, Key}': the option is unknown, or its value is wrong. Nothing was started.</li>
+%% <li>`{bad_option, Key, Text}': the option is unknown, or its value is wrong. The text says what is wanted, as in "ticktime
+%%     must be 1 to 86400 seconds, and is 0". Nothing was started. Of an option that is given twice the first counts.</li>
 %% <li>`{not_alive, Text}': the VM is not distributed, and `distribute' is `false'.</li>
 %% <li>`{no_epmd, Text}', `{no_distribution, Why}': EPMD or distribution could not be started.</li>
 %% <li>`{program_missing, Path}', `{program_not_executable, Path}': build the program with `make -C c_src'.</li>
@@ -141,7 +142,9 @@ start_link(Options) ->
 
 %% @doc Starts a node under a local name.
 -spec start_link(atom(), [option()]) -> {ok, pid()} | {error, term()}.
-start_link(Name, Options) when is_atom(Name) ->
+start_link(Name, _Options) when not is_atom(Name) ->
+    {error, {bad_option, name, kv_options:wrong("name", "an atom", Name)}};
+start_link(Name, Options) ->
     case kv_node_options:validate(Options) of
         {ok, Valid} ->
             case gen_server:start_link({local, Name}, ?MODULE, {Name, Valid}, []) of
@@ -155,7 +158,7 @@ start_link(Name, Options) when is_atom(Name) ->
 %% @doc Returns a child specification. Its shutdown time follows from `stop_timeout'.
 -spec child_spec(atom(), [option()]) -> supervisor:child_spec().
 child_spec(Name, Options) ->
-    StopTimeout = proplists:get_value(stop_timeout, Options, 2000),
+    StopTimeout = stop_timeout(kv_node_options:validate(Options)),
     #{
         id => Name,
         start => {?MODULE, start_link, [Name, Options]},
@@ -165,6 +168,10 @@ child_spec(Name, Options) ->
         type => worker,
         modules => [?MODULE]
     }.
+
+%% Wrong options are refused when the child starts.
+stop_timeout({ok, #{stop_timeout := Ms}}) -> Ms;
+stop_timeout({error, _}) -> 2000.
 
 %% @doc Returns the name of the C node. Exits with `noproc' if the node is not running.
 %%

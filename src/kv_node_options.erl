@@ -7,7 +7,7 @@
 %% @private
 -module(kv_node_options).
 
--export([table/0, keys/0, validate/1, for_program/2]).
+-export([table/0, keys/0, validate/1, check/1, for_program/2]).
 
 -export_type([t/0, row/0, type/0, default/0]).
 
@@ -142,35 +142,36 @@ default({program, _Value}) -> undefined;
 default(Value) -> Value.
 
 %% @doc Returns the options with defaults filled in, or the first one that is wrong.
--spec validate(term()) -> {ok, t()} | {error, {bad_option, term()}}.
-validate(Options) when is_map(Options) ->
-    validate(maps:to_list(Options), defaults());
+-spec validate(term()) -> {ok, t()} | {error, kv_options:error()}.
 validate(Options) ->
-    validate(Options, defaults()).
+    case kv_options:check(Options, fun verdict/2, keys()) of
+        {ok, Given} -> {ok, maps:merge(defaults(), Given)};
+        {error, Reason} -> {error, Reason}
+    end.
 
-validate([], Valid) ->
-    {ok, Valid};
-validate([{Key, Value} | Rest], Valid) ->
-    case valid(Key, Value) of
-        true -> validate(Rest, Valid#{Key := Value});
-        false -> {error, {bad_option, Key}}
-    end;
-validate([Other | _], _Valid) ->
-    {error, {bad_option, Other}};
-validate(Other, _Valid) ->
-    {error, {bad_option, Other}}.
+%% @doc Checks the options that a user has set, among which those of the supervisor must not be.
+-spec check(term()) -> ok | {error, kv_options:error()}.
+check(Options) ->
+    case kv_options:check(Options, fun users_verdict/2, keys()) of
+        {ok, _Given} -> ok;
+        {error, Reason} -> {error, Reason}
+    end.
 
-valid(backoff, Backoff) ->
-    Backoff =:= undefined orelse is_reference(Backoff);
-valid(event_manager, Name) ->
-    is_atom(Name);
-valid(Key, Value) ->
+verdict(backoff, Backoff) -> is(Backoff =:= undefined orelse is_reference(Backoff), "a backoff of kv_sup");
+verdict(event_manager, Name) -> is(is_atom(Name), "a local name");
+verdict(Key, Value) -> users_verdict(Key, Value).
+
+users_verdict(Key, Value) ->
     case lists:keyfind(Key, 1, table()) of
         {Key, _, Type, Default, _, _} ->
-            is_of(Type, Value) orelse (Value =:= undefined andalso default(Default) =:= undefined);
+            Good = is_of(Type, Value) orelse (Value =:= undefined andalso default(Default) =:= undefined),
+            is(Good, kv_node_options_text:wanted(Type));
         false ->
-            false
+            unknown
     end.
+
+is(true, _Wanted) -> true;
+is(false, Wanted) -> {wanted, Wanted}.
 
 is_of(boolean, Value) -> is_boolean(Value);
 is_of(text, Value) -> is_text(Value);

@@ -5,9 +5,10 @@
 %% @private
 -module(kv_node_options_text).
 
--export([edoc/0, elixir/0, markdown/0]).
+-export([edoc/0, elixir/0, markdown/0, wanted/1]).
 
--type language() :: erlang | elixir.
+%% `plain': in the sentence of an error.
+-type language() :: erlang | elixir | plain.
 
 %% Columns of a line of source.
 -define(WIDTH, 118).
@@ -58,16 +59,24 @@ sentences({_, _, Type, Default, _, Text}, Language) ->
 default(undefined, _Language) -> "";
 default(Default, Language) -> ["; ", value(Default, Language), " by default"].
 
+value(Value, plain) -> io_lib:format("~p", [Value]);
 value({program, Value}, Language) -> value(Value, Language);
 value(Value, elixir) when is_atom(Value), not is_boolean(Value) -> io_lib:format("`:~s`", [Value]);
 value(Value, _Language) -> io_lib:format("`~p`", [Value]).
 
-type(boolean, _Language) -> "`true` or `false`";
+type(boolean, Language) -> type({one_of, [true, false]}, Language);
+type(text, plain) -> "a string of one line";
 type(text, _Language) -> "a string";
+type(node_name, plain) -> "an atom with one @, as in kv@host";
 type(node_name, _Language) -> "an atom";
 type({integer, "", Least, Most}, _Language) -> io_lib:format("~b to ~b", [Least, Most]);
 type({integer, Unit, Least, Most}, _Language) -> io_lib:format("~b to ~b ~s", [Least, Most, Unit]);
 type({one_of, Words}, Language) -> any_of([value(Word, Language) || Word <- Words]).
+
+%% @doc Returns the good values of a type, as in "ticktime must be 1 to 86400 seconds".
+-spec wanted(kv_node_options:type()) -> unicode:chardata().
+wanted(Type) ->
+    type(Type, plain).
 
 any_of([One, Other]) -> [One, " or ", Other];
 any_of([One | Rest]) -> [One, ", ", any_of(Rest)].

@@ -13,6 +13,7 @@
 %% name, its pid, or, from another node, by `{Name, kv_node:name()}'.
 -module(kv_registry).
 
+-export([own_options/0]).
 -export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2]).
 -export([lookup/2, lookup/3, create/2, create/3, names/1, names/2, generation/1, generation/2]).
 
@@ -52,7 +53,7 @@ start_link() ->
 %% Errors are those of {@link kv_bucket:start_link/1}.
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
-    case kv_start_options:validate(Options, fun valid/2) of
+    case kv_start_options:validate(Options, own_options()) of
         {ok, Valid} ->
             kv_proxy:start_link(registry, kv_start_options:name(Valid), (kv_start_options:stay(Valid, stay))#{
                 node => maps:get(node, Valid, undefined),
@@ -63,11 +64,19 @@ start_link(Options) ->
             {error, Reason}
     end.
 
-valid(start_bucket, {M, F, A}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
-valid(start_bucket, Value) -> Value =:= undefined;
-valid(event_manager, {Name, Node}) -> is_atom(Name) andalso is_atom(Node);
-valid(event_manager, Value) -> is_pid(Value) orelse is_atom(Value);
-valid(_, _) -> false.
+%% @private
+-spec own_options() -> [kv_start_options:row()].
+own_options() ->
+    [
+        {start_bucket, fun is_start/1, "{Module, Function, Arguments}"},
+        {event_manager, fun is_manager/1, "a pid, a local name or {Name, Node}"}
+    ].
+
+is_start({M, F, A}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
+is_start(Value) -> Value =:= undefined.
+
+is_manager({Name, Node}) -> is_atom(Name) andalso is_atom(Node);
+is_manager(Value) -> is_pid(Value) orelse is_atom(Value).
 
 events(#{event_manager := undefined}) -> [];
 events(#{event_manager := Name}) when is_atom(Name) -> [{event_manager, {Name, node()}}];

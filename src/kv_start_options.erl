@@ -2,11 +2,14 @@
 %% @private
 -module(kv_start_options).
 
--export([validate/2, name/1, registered/1, stay/2, child_spec/3]).
+-export([validate/2, against/2, name/1, registered/1, stay/2, child_spec/3]).
 
--export_type([name/0, stay_option/0]).
+-export_type([name/0, stay_option/0, row/0]).
 
 -type name() :: atom() | {local, atom()} | {global, term()} | {via, module(), term()}.
+
+%% An option: is a value good, and which values are, as in "evict must be none, lru or ttl".
+-type row() :: {Key :: atom(), fun((term()) -> boolean()), Wanted :: string()}.
 
 -type stay_option() ::
     %% The reaction of the proxy to the loss of its node.
@@ -20,36 +23,42 @@
     | {restart, permanent | transient | temporary}
     | {shutdown, brutal_kill | timeout()}.
 
-%% @doc Returns the options as a map, or the first one that is wrong. Valid checks the options that are not common to
-%% both.
--spec validate(term(), fun((term(), term()) -> boolean())) -> {ok, map()} | {error, {bad_option, term()}}.
-validate(Options, Valid) when is_map(Options) ->
-    validate(maps:to_list(Options), Valid, #{});
-validate(Options, Valid) ->
-    validate(Options, Valid, #{}).
+%% @doc Returns the options as a map, or the first one that is wrong. Own are the options that are not common to both.
+-spec validate(term(), [row()]) -> {ok, map()} | {error, kv_options:error()}.
+validate(Options, Own) ->
+    against(Options, Own ++ common()).
 
-validate([], _Valid, Checked) ->
-    {ok, Checked};
-validate([{Key, Value} | Rest], Valid, Checked) ->
-    case valid(Key, Value, Valid) of
-        true -> validate(Rest, Valid, Checked#{Key => Value});
-        false -> {error, {bad_option, Key}}
-    end;
-validate([Other | _], _Valid, _Checked) ->
-    {error, {bad_option, Other}};
-validate(Other, _Valid, _Checked) ->
-    {error, {bad_option, Other}}.
+%% @doc The same for a function that takes just some options, without those of a process.
+-spec against(term(), [row()]) -> {ok, map()} | {error, kv_options:error()}.
+against(Options, Rows) ->
+    %% Nobody but the application's own registry sets `wait'.
+    Known = [Key || {Key, _, _} <- Rows, Key =/= wait],
+    kv_options:check(Options, fun(Key, Value) -> verdict(lists:keyfind(Key, 1, Rows), Value) end, Known).
 
-valid(name, Name, _Valid) -> is_name(Name);
-valid(node, Server, _Valid) -> is_atom(Server);
-valid(on_node_down, How, _Valid) -> lists:member(How, [stay, exit, branch]);
-valid(fill, {M, F, A}, _Valid) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
-valid(fill, Value, _Valid) -> Value =:= undefined orelse Value =:= nil;
-valid(wait, Value, _Valid) -> is_boolean(Value);
-valid(id, _Id, _Valid) -> true;
-valid(restart, Restart, _Valid) -> lists:member(Restart, [permanent, transient, temporary]);
-valid(shutdown, Time, _Valid) -> Time =:= brutal_kill orelse Time =:= infinity orelse (is_integer(Time) andalso Time >= 0);
-valid(Key, Value, Valid) -> Valid(Key, Value).
+verdict(false, _Value) ->
+    unknown;
+verdict({_Key, IsGood, Wanted}, Value) ->
+    case IsGood(Value) of
+        true -> true;
+        false -> {wanted, Wanted}
+    end.
+
+common() ->
+    [
+        {name, fun is_name/1, "an atom, {local, Atom}, {global, Term} or {via, Module, Term}"},
+        {node, fun is_atom/1, "an atom, the local name of a kv_node"},
+        {on_node_down, fun(How) -> lists:member(How, [stay, exit, branch]) end, "stay or exit"},
+        {fill, fun is_fill/1, "{Module, Function, Arguments}"},
+        {wait, fun is_boolean/1, "true or false"},
+        {id, fun(_) -> true end, "any term"},
+        {restart, fun(How) -> lists:member(How, [permanent, transient, temporary]) end, "permanent, transient or temporary"},
+        {shutdown, fun is_shutdown/1, "milliseconds, infinity or brutal_kill"}
+    ].
+
+is_fill({M, F, A}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
+is_fill(Value) -> Value =:= undefined orelse Value =:= nil.
+
+is_shutdown(Time) -> Time =:= brutal_kill orelse Time =:= infinity orelse (is_integer(Time) andalso Time >= 0).
 
 is_name({local, Name}) -> is_atom(Name) andalso Name =/= undefined;
 is_name({global, _}) -> true;
@@ -92,10 +101,7 @@ fill(Fill) -> Fill.
 %% supervisor can have two. Module and Unnamed are id and restart of a process without a name.
 -spec child_spec(term(), module(), temporary | permanent) -> supervisor:child_spec().
 child_spec(Options, Module, Unnamed) ->
-    Known = case validate(Options, fun(_, _) -> true end) of
-        {ok, Valid} -> Valid;
-        {error, _} -> #{}
-    end,
+    Known = known(Options),
     {Id, Restart} = case name(Known) of
         undefined -> {Module, Unnamed};
         {local, Name} -> {Name, permanent};
@@ -110,3 +116,12 @@ child_spec(Options, Module, Unnamed) ->
         type => worker,
         modules => [Module]
     }.
+
+%% Wrong options are refused when the child starts.
+known(Options) ->
+    Rows = common(),
+    Verdict = fun(Key, Value) -> not lists:keymember(Key, 1, Rows) orelse verdict(lists:keyfind(Key, 1, Rows), Value) end,
+    case kv_options:check(Options, Verdict, []) of
+        {ok, Known} -> Known;
+        {error, _} -> #{}
+    end.

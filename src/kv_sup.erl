@@ -19,7 +19,7 @@
 -export([init/1]).
 
 -define(NAMES, [supervisor, event_manager, node_supervisor, node, store_supervisor, bucket_supervisor, registry]).
--define(KEYS, ?NAMES ++ [bucket_supervisor_spec, start_bucket, node_options]).
+-define(KEYS, (?NAMES ++ [bucket_supervisor_spec, start_bucket, node_options])).
 
 %% The default shutdown time of the slowest child, kv_node.
 -define(PREDECESSOR_TIMEOUT, 11000).
@@ -29,7 +29,7 @@
 %% @doc Starts the tree, and returns once all of it runs.
 %%
 %% Returns the plain reason of a failure, without the wrapping that supervisors add: `{error, {program_missing,
-%% Path}}', `{error, {bad_option, Key}}', and so on (see {@link kv_node}).
+%% Path}}', `{error, {bad_option, Key, Text}}', and so on (see {@link kv_node}).
 -spec start_link(kv_config:t()) -> {ok, pid()} | {error, term()}.
 start_link(Config) ->
     case validate(Config) of
@@ -132,24 +132,24 @@ registry(#{registry := Name, start_bucket := StartBucket, event_manager := Event
     ]).
 
 validate(Config) when is_map(Config) ->
-    Missing = [Key || Key <- ?KEYS, not valid(Key, Config)],
-    Unknown = maps:keys(Config) -- ?KEYS,
-    case Missing ++ Unknown of
-        [] -> valid_node_options(Config);
-        [Key | _] -> {error, {bad_option, Key}}
+    case kv_options:check(Config, fun verdict/2, ?KEYS) of
+        {ok, _} -> complete(?KEYS -- maps:keys(Config), Config);
+        {error, Reason} -> {error, Reason}
     end;
 validate(Config) ->
     {error, {bad_config, Config}}.
 
-valid_node_options(#{node_options := Options}) ->
-    case kv_node_options:validate(Options) of
-        {ok, _} -> ok;
-        {error, Reason} -> {error, Reason}
-    end.
+complete([], #{node_options := Options}) -> kv_node_options:check(Options);
+complete([Key | _], _Config) -> {error, {bad_option, Key, <<(atom_to_binary(Key))/binary, " is missing">>}}.
 
-valid(bucket_supervisor_spec, #{bucket_supervisor_spec := Spec}) -> is_map(Spec);
-valid(bucket_supervisor_spec, _) -> false;
-valid(start_bucket, #{start_bucket := {M, F, A}}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
-valid(start_bucket, _) -> false;
-valid(node_options, Config) -> is_map_key(node_options, Config);
-valid(Key, Config) -> is_map_key(Key, Config) andalso is_atom(maps:get(Key, Config)).
+verdict(bucket_supervisor_spec, Spec) when is_map(Spec) -> true;
+verdict(bucket_supervisor_spec, _) -> {wanted, "a map, the child specification of a supervisor"};
+verdict(start_bucket, {M, F, A}) when is_atom(M), is_atom(F), is_list(A) -> true;
+verdict(start_bucket, _) -> {wanted, "{Module, Function, Arguments}"};
+verdict(node_options, _) -> true;
+verdict(Key, Value) ->
+    case lists:member(Key, ?NAMES) of
+        true when is_atom(Value) -> true;
+        true -> {wanted, "an atom"};
+        false -> unknown
+    end.

@@ -138,7 +138,8 @@ defmodule KV.Bucket do
 
   Returns `{:ok, pid}`, or `{:error, reason}` with one of these reasons:
 
-    * `{:bad_option, key}` - the option is unknown, or its value is wrong.
+    * `{:bad_option, key, text}` - the option is unknown, or its value is wrong. The text says what is wanted. Of an option
+      that is given twice the first counts.
     * `{:already_started, pid}` - the name is taken.
     * `{:already_registered, pid}` - the name is taken on the C node.
     * `{:not_running, text}` - nobody starts a C node. The text says what to start.
@@ -152,8 +153,10 @@ defmodule KV.Bucket do
       :ok
       iex> KV.Bucket.start_link(name: :shopping)
       {:error, {:already_started, bucket}}
-      iex> KV.Bucket.start_link(colour: :red)
-      {:error, {:bad_option, :colour}}
+      iex> KV.Bucket.start_link(evict: :fifo)
+      {:error, {:bad_option, :evict, "evict must be none, lru or ttl, and is fifo"}}
+      iex> KV.Bucket.start_link(max_memroy: 1_000_000)
+      {:error, {:bad_option, :max_memroy, "there is no option max_memroy; did you mean max_memory?"}}
       iex> {:ok, bucket} = KV.Bucket.start_link(fill: {KV.Bucket, :put_many, [%{"milk" => 3}]})
       iex> KV.Bucket.get(bucket, "milk")
       3

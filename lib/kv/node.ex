@@ -18,7 +18,8 @@ defmodule KV.Node do
 
   The process fails to start, or ends, with one of these reasons:
 
-    * `{:bad_option, key}` - the option is unknown, or its value is wrong. Nothing was started.
+    * `{:bad_option, key, text}` - the option is unknown, or its value is wrong. The text says what is wanted. Nothing was
+      started. Of an option that is given twice the first counts.
     * `{:not_alive, text}` - the VM is not distributed, and `:distribute` is `false`.
     * `{:no_epmd, text}`, `{:no_distribution, why}` - EPMD or distribution could not be started.
     * `{:program_missing, path}`, `{:program_not_executable, path}` - build the program with `make -C c_src`.
@@ -61,6 +62,12 @@ defmodule KV.Node do
 
   @doc """
   Starts a node under the local name `:name`, by default `KV.Node`. The other options are listed above.
+
+  ## Examples
+
+      iex> {:error, {:bad_option, :ticktime, text}} = KV.Node.start_link(ticktime: 0)
+      iex> text
+      "ticktime must be 1 to 86400 seconds, and is 0"
   """
   @doc since: "0.1.0"
   @spec start_link([option]) :: {:ok, pid} | {:error, term}

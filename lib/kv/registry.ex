@@ -77,8 +77,8 @@ defmodule KV.Registry do
       iex> {:ok, registry} = KV.Registry.start_link()
       iex> KV.Registry.lookup(registry, "shopping")
       :error
-      iex> KV.Registry.start_link(colour: :red)
-      {:error, {:bad_option, :colour}}
+      iex> KV.Registry.start_link(bukets: KV.BucketSupervisor)
+      {:error, {:bad_option, :bukets, "there is no option bukets; did you mean buckets?"}}
   """
   @doc since: "0.1.0"
   @spec start_link([option] | atom) :: {:ok, pid} | {:error, term}
@@ -86,8 +86,8 @@ defmodule KV.Registry do
   def start_link(name) when is_atom(name) and name != nil, do: start_link(name: name)
 
   def start_link(options) when is_list(options) do
-    with {:ok, native_options} <- native_options(options) do
-      :kv_registry.start_link(native_options)
+    with {:ok, checked} <- :kv_start_options.validate(options, own_options()) do
+      :kv_registry.start_link(native_options(checked))
     end
   end
 
@@ -226,11 +226,16 @@ defmodule KV.Registry do
   @spec stop(t, timeout) :: :ok
   def stop(registry, timeout \\ 5_000), do: :kv_registry.stop(registry, timeout)
 
+  # An Elixir program names the supervisor of the buckets where an Erlang program names a function.
+  defp own_options do
+    buckets = {:buckets, fn _ -> true end, "a supervisor of buckets"}
+    [buckets | List.keydelete(:kv_registry.own_options(), :start_bucket, 0)]
+  end
+
   defp native_options(options) do
-    case Keyword.pop_first(options, :buckets) do
-      {nil, options} -> {:ok, options}
-      {_, [{:start_bucket, _} | _]} -> {:error, {:bad_option, :start_bucket}}
-      {buckets, options} -> {:ok, [start_bucket: KV.BucketSupervisor.starter(buckets)] ++ options}
+    case Map.pop(options, :buckets) do
+      {nil, options} -> options
+      {buckets, options} -> Map.put(options, :start_bucket, KV.BucketSupervisor.starter(buckets))
     end
   end
 

@@ -23,7 +23,7 @@ defmodule KV.Supervisor do
   Takes options that are not given from the application environment of `:kv`.
 
   Returns `{:ok, pid}`, or `{:error, reason}`. The reason is not wrapped by the supervisors in between:
-  `{:already_started, pid}`, `{:bad_option, key}`, or one of the reasons that `KV.Node` lists.
+  `{:already_started, pid}`, or one of the reasons that `KV.Node` lists.
 
   ## Examples
 
@@ -31,7 +31,7 @@ defmodule KV.Supervisor do
       iex> pid == Process.whereis(KV.Supervisor)
       true
       iex> KV.Supervisor.start_link(ticktime: "a minute", name: KV.SecondSupervisor)
-      {:error, {:bad_option, :ticktime}}
+      {:error, {:bad_option, :ticktime, ~s(ticktime must be 1 to 86400 seconds, and is <<"a minute">>)}}
   """
   @doc since: "0.1.0"
   @spec start_link([option]) :: {:ok, pid} | {:error, term}

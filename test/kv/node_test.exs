@@ -14,8 +14,8 @@ defmodule KV.NodeTest do
   end
 
   test "the error names an option that is unknown or wrong, and nothing is started" do
-    assert KV.Node.start_link(colour: :red) == {:error, {:bad_option, :colour}}
-    assert KV.Node.start_link(port: 70_000) == {:error, {:bad_option, :port}}
+    assert {:error, {:bad_option, :colour, _}} = KV.Node.start_link(colour: :red)
+    assert {:error, {:bad_option, :port, _}} = KV.Node.start_link(port: 70_000)
   end
 
   test "a missing program is a plain reason" do

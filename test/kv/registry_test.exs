@@ -38,8 +38,8 @@ defmodule KV.RegistryTest do
 
     @tag row: "RG-04"
     test "the error names a wrong option; a name is not required" do
-      assert KV.Registry.start_link(name: 1) == {:error, {:bad_option, :name}}
-      assert KV.Registry.start_link(table: :names) == {:error, {:bad_option, :table}}
+      assert {:error, {:bad_option, :name, _}} = KV.Registry.start_link(name: 1)
+      assert {:error, {:bad_option, :table, _}} = KV.Registry.start_link(table: :names)
       assert {:ok, _} = KV.Registry.start_link([])
     end
 

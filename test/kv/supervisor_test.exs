@@ -48,7 +48,7 @@ defmodule KV.SupervisorTest do
       assert KV.Supervisor.start_link(program: "/no/such/kv_node") ==
                {:error, {:program_missing, "/no/such/kv_node"}}
 
-      assert KV.Supervisor.start_link(ping_timeout: 0) == {:error, {:bad_option, :ping_timeout}}
+      assert {:error, {:bad_option, :ping_timeout, _}} = KV.Supervisor.start_link(ping_timeout: 0)
     end
 
     @tag row: "SV-03"

@@ -99,7 +99,7 @@ nothing_is_read_locally_unless_asked_for(Config) ->
 
 a_wrong_option_is_named(Config) ->
     in(Config, fun() ->
-        ?assertEqual({error, {bad_option, local_reads}}, kv_node:start_link(other, [{local_reads, yes}]))
+        ?assertMatch({error, {bad_option, local_reads, _}}, kv_node:start_link(other, [{local_reads, yes}]))
     end).
 
 %%% reads

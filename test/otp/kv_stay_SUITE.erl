@@ -96,7 +96,7 @@ options_of_a_child_specification_count(_Config) ->
 
 wrong_options_are_named(_Config) ->
     [
-        ?assertEqual({error, {bad_option, Key}}, Module:start_link([{Key, Value}]))
+        ?assertMatch({error, {bad_option, Key, _}}, Module:start_link([{Key, Value}]))
      || {Key, Value} <- [{restart, always}, {shutdown, soon}, {on_node_down, wait}, {fill, fun() -> ok end}, {fill, {m, f}}],
         Module <- [kv_bucket, kv_registry]
     ].

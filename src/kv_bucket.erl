@@ -231,15 +231,15 @@ put_new(Bucket, Key, Value, Options) ->
     put_for(Bucket, put_new, [Key, Value], Options).
 
 %% @equiv delete(Bucket, Key, 5000)
--spec delete(t(), key()) -> value() | nil.
+-spec delete(t(), key()) -> value() | undefined.
 delete(Bucket, Key) ->
     delete(Bucket, Key, ?TIMEOUT).
 
-%% @doc Removes Key and returns its value, or `nil' if there was none. It is `nil' in Erlang, too, because the bucket itself answers
-%% so. Call {@link has_key/2} first where `nil' may be a value.
--spec delete(t(), key(), timeout()) -> value() | nil.
+%% @doc Removes Key and returns its value, or `undefined' if there was none. Call {@link has_key/2} first where `undefined' may be
+%% a value.
+-spec delete(t(), key(), timeout()) -> value() | undefined.
 delete(Bucket, Key, Timeout) ->
-    write(Bucket, delete, [Key], Timeout).
+    write(Bucket, delete, [Key, undefined], Timeout).
 
 %% @equiv clear(Bucket, 5000)
 -spec clear(t()) -> ok.
@@ -365,6 +365,8 @@ delete_many(Bucket, Keys, Timeout) ->
 %% process in the order of sending. A request that is neither awaited nor abandoned ({@link abandon/1}) leaves its answer in the
 %% mailbox.
 -spec async(t(), kv_request:name(), [term()]) -> request().
+async(Bucket, delete, [Key]) ->
+    async(Bucket, delete, [Key, undefined]);
 async(Bucket, Function, Arguments) ->
     ok = kv_local:sent(Bucket),
     kv_request:send(Bucket, Function, Arguments).

@@ -137,10 +137,31 @@ static void write_entries(const struct kv_table *table, enum kv_bucket_shape sha
     }
 }
 
+/* Returns the bytes of all keys, or of all values. Stops above KV_ANSWER_MAX. */
+static uint64_t one_side(const struct kv_table *table, enum kv_bucket_shape shape)
+{
+    struct kv_table_walk walk = {0};
+    struct kv_item key;
+    struct kv_item value;
+    uint64_t bytes = 0;
+    while (bytes <= KV_ANSWER_MAX && kv_table_next(table, &walk, &key, &value)) {
+        bytes += kv_item_size(shape == KV_BUCKET_KEYS ? key : value);
+    }
+    return bytes;
+}
+
+/* Returns the bytes that the shape takes. Looks through the table only if it must. */
+static uint64_t bytes_of(const struct kv_table *table, enum kv_bucket_shape shape)
+{
+    uint64_t bytes = kv_table_bytes(table);
+    bool is_one_side = shape == KV_BUCKET_KEYS || shape == KV_BUCKET_VALUES;
+    return bytes > KV_ANSWER_MAX && is_one_side ? one_side(table, shape) : bytes;
+}
+
 int kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape, struct kv_buffer *to)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    uint64_t bytes = kv_table_bytes(bucket->contents.table);
+    uint64_t bytes = bytes_of(bucket->contents.table, shape);
     if (bytes > KV_ANSWER_MAX) {
         kv_write_too_large(to, bytes);
         return KV_ESIZE;

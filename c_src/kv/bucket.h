@@ -49,8 +49,8 @@ int kv_bucket_bad_ttl(struct kv_answer *answer, struct kv_bytes ttl);
 void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, struct kv_item item);
 
 /* Appends the whole bucket: the keys or the values as a list, a list of pairs, or a map. Returns
- * KV_OK; or KV_ESIZE, with {error, {too_large, Bytes}} appended, if keys and values take more than
- * KV_ANSWER_MAX bytes. */
+ * KV_OK; or KV_ESIZE, with {error, {too_large, Bytes}} appended, if what the shape shows takes more
+ * than KV_ANSWER_MAX bytes: for keys, or for values, Bytes is where the count stopped. */
 enum kv_bucket_shape { KV_BUCKET_KEYS, KV_BUCKET_VALUES, KV_BUCKET_PAIRS, KV_BUCKET_MAP };
 int kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape,
                     struct kv_buffer *to);

@@ -92,7 +92,7 @@ static struct kv_bytes label(const struct kv_process *self)
 static size_t view_count(const struct kv_process *self)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    return kv_table_count(bucket->contents.table);
+    return kv_table_count_seen(bucket->contents.table);
 }
 
 struct view_walk {

@@ -203,7 +203,7 @@ const struct kv_operation kv_single_operations[] = {
     KV_OPERATION("put_new", 2, CALL | AGENT, WRITES, put_new, "0.1.0"),
     KV_OPERATION("put_new", 3, CALL, WRITES, put_new_for, "0.1.0"),
     KV_OPERATION("delete", 1, CALL | CAST | AGENT, WRITES, delete, "0.1.0"),
-    KV_OPERATION("delete", 2, AGENT, WRITES, delete_with, "0.1.0"),
+    KV_OPERATION("delete", 2, CALL | AGENT, WRITES, delete_with, "0.1.0"),
     KV_OPERATION("clear", 0, CALL | CAST, WRITES, clear, "0.1.0"),
     KV_NO_OPERATION,
 };

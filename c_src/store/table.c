@@ -555,6 +555,21 @@ uint64_t kv_table_count_live(struct kv_table *table)
     return table->slot->count;
 }
 
+uint64_t kv_table_count_seen(const struct kv_table *table)
+{
+    struct kv_table_walk walk = {0};
+    struct kv_item key;
+    struct kv_item value;
+    uint64_t count = 0;
+    if (table->slot->count > KV_COUNT_EXACT_MAX || table->next_expiry > table->arena->now) {
+        return table->slot->count;
+    }
+    while (kv_table_next(table, &walk, &key, &value)) {
+        count++;
+    }
+    return count;
+}
+
 uint64_t kv_table_bytes(const struct kv_table *table)
 {
     return table->slot->bytes;

@@ -128,6 +128,10 @@ uint64_t kv_table_count(const struct kv_table *table);
 /* The number of entries. In a table of 1,000 entries or less, removes expired ones first. */
 uint64_t kv_table_count_live(struct kv_table *table);
 
+/* The number that kv_table_count_live() would return. Removes nothing, so a table of 1,000 entries
+ * or less is looked through if some have expired. */
+uint64_t kv_table_count_seen(const struct kv_table *table);
+
 /* The bytes of the arena that the table takes. */
 uint64_t kv_table_memory(const struct kv_table *table);
 

@@ -299,7 +299,7 @@ defmodule KV.Bucket do
   """
   @doc since: "0.1.0"
   @spec delete(t, key, timeout) :: value | nil
-  def delete(bucket, key, timeout \\ 5_000), do: :kv_bucket.delete(bucket, key, timeout)
+  def delete(bucket, key, timeout \\ 5_000), do: :kv_request.call(bucket, :delete, [key, nil], timeout)
 
   @doc """
   Returns `true` if there is a value under `key`.
@@ -488,6 +488,7 @@ defmodule KV.Bucket do
   def async(bucket, function, args)
   def async(bucket, :get, [key]), do: :kv_bucket.async(bucket, :get, [key, nil])
   def async(bucket, :get_many, [keys]), do: :kv_bucket.async(bucket, :get_many, [keys, nil])
+  def async(bucket, :delete, [key]), do: :kv_bucket.async(bucket, :delete, [key, nil])
   def async(bucket, :has_key?, args), do: :kv_bucket.async(bucket, :has_key, args)
   def async(bucket, function, args), do: :kv_bucket.async(bucket, function, args)
 

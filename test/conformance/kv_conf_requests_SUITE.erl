@@ -66,9 +66,9 @@ end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
 every_request_of_a_bucket_is_answered(Config) ->
     Answers = [
         {size, 0}, {{get, a}, nil}, {{get, a, none}, none}, {{fetch, a}, error}, {{has_key, a}, false},
-        {{delete, a}, nil}, {{put, a, 1}, ok}, {{put, a, 2}, ok}, {{put_new, a, 3}, false}, {{put_new, b, [4]}, true},
+        {{delete, a}, nil}, {{delete, a, none}, none}, {{put, a, 1}, ok}, {{put, a, 2}, ok}, {{put_new, a, 3}, false}, {{put_new, b, [4]}, true},
         {{get, a}, 2}, {{get, b, none}, [4]}, {{fetch, b}, {ok, [4]}}, {{has_key, b}, true}, {size, 2},
-        {to_map, #{a => 2, b => [4]}}, {{delete, a}, 2}, {keys, [b]}, {{put, nil, nil}, ok}, {{get, nil}, nil},
+        {to_map, #{a => 2, b => [4]}}, {{delete, a}, 2}, {keys, [b]}, {{delete, b, none}, [4]}, {keys, []}, {{put, nil, nil}, ok}, {{get, nil}, nil},
         {{fetch, nil}, {ok, nil}}, {clear, ok}, {keys, []}, {to_map, #{}}, {size, 0}
     ],
     ?assertEqual(

@@ -157,7 +157,7 @@ every_function_of_a_bucket_has_its_answer(Config) ->
         ?assertEqual(#{key => undefined, "new" => other}, kv_bucket:to_map(B)),
         ?assertEqual(#{key => undefined, "new" => other}, kv_bucket:to_map(B, 1000)),
         ?assertEqual(other, kv_bucket:delete(B, "new")),
-        ?assertEqual(nil, kv_bucket:delete(B, "new", 1000)),
+        ?assertEqual(undefined, kv_bucket:delete(B, "new", 1000)),
         ?assertEqual(ok, kv_bucket:clear(B)),
         ?assertEqual(ok, kv_bucket:clear(B, 1000)),
         ?assertEqual(#{}, kv_bucket:to_map(B)),
@@ -194,7 +194,7 @@ same(1, B, K, V, Map) -> ?assertEqual(ok, kv_bucket:put(B, K, V)), Map#{K => V};
 same(2, B, K, V, Map) ->
     ?assertEqual(not is_map_key(K, Map), kv_bucket:put_new(B, K, V)),
     maps:merge(#{K => V}, Map);
-same(3, B, K, _, Map) -> ?assertEqual(maps:get(K, Map, nil), kv_bucket:delete(B, K)), maps:remove(K, Map);
+same(3, B, K, _, Map) -> ?assertEqual(maps:get(K, Map, undefined), kv_bucket:delete(B, K)), maps:remove(K, Map);
 same(4, B, K, _, Map) -> ?assertEqual(maps:get(K, Map, none), kv_bucket:get(B, K, none)), Map;
 same(5, B, K, _, Map) -> ?assertEqual(maps:find(K, Map), kv_bucket:fetch(B, K)), Map;
 same(6, B, _, _, Map) -> ?assertEqual(maps:size(Map), kv_bucket:size(B)), Map;

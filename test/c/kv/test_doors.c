@@ -403,7 +403,6 @@ Test(doors, every_function_of_agent_leads_to_an_operation)
     }
 }
 
-/* No call does the same as Map.pop/3. */
 Test(doors, a_pop_with_a_default_is_a_get_and_a_delete)
 {
     const struct kv_agent_function pop = {.module = "Elixir.Map", .function = "pop", .arity = 2};

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RING = 256, ARENA_SIZE = 1 << 28 };
+enum { RING = 256, ARENA_SIZE = 1 << 29 };
 
 static size_t outstanding_before;
 

@@ -34,8 +34,10 @@ handle_call({Put, Key, Value, Ttl}, From, Map) when Put =:= put; Put =:= put_new
     {reply, Done, New} = handle_call({Put, Key, Value}, From, Map),
     ok = keep_for(Ttl, [Key || Done =/= false]),
     {reply, Done, New};
-handle_call({delete, Key}, _From, Map) ->
-    {reply, maps:get(Key, Map, nil), maps:remove(Key, Map)};
+handle_call({delete, Key}, From, Map) ->
+    handle_call({delete, Key, nil}, From, Map);
+handle_call({delete, Key, Default}, _From, Map) ->
+    {reply, maps:get(Key, Map, Default), maps:remove(Key, Map)};
 handle_call({has_key, Key}, _From, Map) ->
     {reply, is_map_key(Key, Map), Map};
 handle_call(size, _From, Map) ->

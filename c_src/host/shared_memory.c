@@ -1,5 +1,7 @@
 #include "host/shared_memory.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -163,6 +165,6 @@ bool kv_mapping_populate(void *start, size_t length)
 uint64_t kv_mapping_clock(void)
 {
     struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(KV_EXPIRY_CLOCK, &now);
     return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
 }

@@ -39,7 +39,7 @@ uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most);
  * may use. */
 uint64_t kv_mapping_default_limit(void);
 
-/* Milliseconds of CLOCK_MONOTONIC. Entries expire by this clock. */
+/* Returns the milliseconds of KV_EXPIRY_CLOCK. */
 uint64_t kv_mapping_clock(void);
 
 #endif

@@ -29,7 +29,7 @@ static bool promises_are_strict(void)
     return mode != '0' && mode != '1';
 }
 
-/* Entries expire by CLOCK_MONOTONIC, which has an offset in each time namespace. */
+/* KV_EXPIRY_CLOCK has an offset in each time namespace. */
 static const char *clock_refusal(unsigned os_pid)
 {
     char path[64];

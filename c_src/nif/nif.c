@@ -2,6 +2,7 @@
 #include "nif/nif.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 #include <time.h>
 
@@ -159,7 +160,7 @@ static bool has_passed(uint64_t time)
     if (time == 0) {
         return false;
     }
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(KV_EXPIRY_CLOCK, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= time;
 }
 

@@ -44,7 +44,7 @@ struct kv_mapped_table {
 struct kv_mapped_value {
     struct kv_bytes bytes; /* in the mapping: kv_unsettled_copy(), then kv_mapped_holds() */
     unsigned form;
-    uint64_t expires;  /* CLOCK_MONOTONIC in milliseconds from which it is absent; 0: never */
+    uint64_t expires;  /* CLOCK_BOOTTIME in milliseconds from which it is absent; 0: never */
     uint32_t last_use; /* if has_use */
     bool has_use;
     struct kv_mapped_table table;
@@ -89,7 +89,7 @@ enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapp
 bool kv_mapped_holds(const struct kv_mapped_value *value);
 
 /* The number of entries, including expired ones that are not removed yet. From *next_expiry on, in
- * milliseconds of CLOCK_MONOTONIC, there may be some of these; 0: none. FOUND, GONE, ASK_OWNER, or
+ * milliseconds of CLOCK_BOOTTIME, there may be some of these; 0: none. FOUND, GONE, ASK_OWNER, or
  * DISTURBED if both changed meanwhile. */
 enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                              uint64_t *count, uint64_t *next_expiry);

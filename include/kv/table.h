@@ -163,7 +163,7 @@ void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
 /* ---- the memory behind all tables -------------------------------------------------------------
  */
 
-/* The time by which entries expire, in milliseconds of the monotonic clock. */
+/* The time by which entries expire, in milliseconds of CLOCK_BOOTTIME. */
 uint64_t kv_arena_time(const struct kv_arena *arena);
 
 /* Entries of more bytes than this lie alone in pages of their own. */

@@ -1,0 +1,85 @@
+/* The clock by which entries expire, in a time namespace in which the machine has slept. */
+#include "host/shared_memory.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
+#define AN_HOUR_MS (UINT64_C(3600) * 1000)
+
+enum { COUNTED, NOT_COUNTED, NOT_PERMITTED };
+
+TestSuite(shared_memory, .timeout = 10);
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Suspending the machine puts CLOCK_BOOTTIME ahead of CLOCK_MONOTONIC, and so does this, for the
+ * processes that the caller forks from now on. */
+static bool sleep_an_hour(void)
+{
+    static const char offset[] = "boottime 3600 0";
+    if (unshare(CLONE_NEWTIME) != 0) {
+        return false;
+    }
+    int fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, offset, strlen(offset)) == (ssize_t)strlen(offset);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return written;
+}
+
+static int exit_status_of(pid_t child)
+{
+    int status = 0;
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status)
+                                                                    : NOT_COUNTED;
+}
+
+static int count_in_a_child(uint64_t before)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(kv_mapping_clock() - before >= AN_HOUR_MS ? COUNTED : NOT_COUNTED);
+    }
+    return exit_status_of(child);
+}
+
+static int count_the_sleep(void)
+{
+    uint64_t before = kv_mapping_clock();
+    return sleep_an_hour() ? count_in_a_child(before) : NOT_PERMITTED;
+}
+
+Test(shared_memory, a_time_to_live_counts_the_time_in_which_the_machine_was_suspended)
+{
+    pid_t child = fork(); /* the test's own process keeps its clock */
+    if (child == 0) {
+        _exit(count_the_sleep());
+    }
+    int counted = exit_status_of(child);
+    if (counted == NOT_PERMITTED) {
+        cr_skip_test("the test may not make a time namespace");
+    }
+    cr_assert_eq(counted, COUNTED);
+}
+
+Test(shared_memory, the_clock_of_expiry_is_never_behind_the_one_of_the_loop)
+{
+    uint64_t loop = monotonic_ms();
+    cr_assert_geq(kv_mapping_clock(), loop);
+}

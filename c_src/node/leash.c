@@ -20,6 +20,9 @@ static void fail(struct kv_leash *leash, enum kv_fatal reason, const char *forma
     leash->calls->failed(leash->context, reason, text);
 }
 
+#define BAD_COOKIE                                                                                 \
+    "--cookie=COOKIE has at least one byte, and --cookie-hex=HEX two hexadecimal digits a byte"
+
 /* ---- settings -------------------------------------------------------------------------------- */
 
 static void configured(struct kv_leash *leash)
@@ -33,31 +36,32 @@ static void configured(struct kv_leash *leash)
     }
 }
 
-static void take_cookie(struct kv_leash *leash, const char *cookie)
+static void take_cookie(struct kv_leash *leash, struct kv_bytes cookie)
 {
-    switch (kv_options_cookie(leash->options, cookie)) {
-    case KV_OK:
-        return;
-    case KV_ESIZE:
+    int error = kv_options_cookie(leash->options, cookie);
+    if (error == KV_ESIZE) {
         fail(leash, KV_FATAL_NO_COOKIE, "the cookie is longer than %d bytes", KV_COOKIE_MAX);
-        return;
-    case KV_EEXIST:
+    } else if (error == KV_EEXIST) {
         fail(leash, KV_FATAL_NO_COOKIE,
              "--cookie=COOKIE must be followed by options and an empty line");
-        return;
-    default:
-        fail(leash, KV_FATAL_NO_COOKIE, "the line for the cookie is empty");
     }
 }
 
 static void take_option(struct kv_leash *leash)
 {
-    static const char cookie[] = "--cookie=";
     struct kv_option_error error = {{0}};
-    if (strncmp(leash->line, cookie, strlen(cookie)) == 0) {
-        take_cookie(leash, leash->line + strlen(cookie));
-    } else if (!kv_options_line(leash->options, leash->line, &error)) {
-        fail(leash, KV_FATAL_BAD_OPTION, "%s", error.text);
+    struct kv_bytes cookie;
+    switch (kv_options_cookie_line(leash->line, &cookie)) {
+    case KV_OK:
+        take_cookie(leash, cookie);
+        return;
+    case KV_ENOENT:
+        if (!kv_options_line(leash->options, leash->line, &error)) {
+            fail(leash, KV_FATAL_BAD_OPTION, "%s", error.text);
+        }
+        return;
+    default:
+        fail(leash, KV_FATAL_NO_COOKIE, BAD_COOKIE);
     }
 }
 
@@ -67,8 +71,10 @@ static void take_setting(struct kv_leash *leash)
         take_option(leash);
         return;
     }
-    if (leash->length > 0 || leash->options->cookie_length == 0) {
-        take_cookie(leash, leash->line);
+    if (leash->length > 0) {
+        take_cookie(leash, kv_bytes(leash->line, leash->length));
+    } else if (!leash->options->has_cookie) {
+        fail(leash, KV_FATAL_NO_COOKIE, "the line for the cookie is empty");
     }
     if (!leash->stopped) {
         configured(leash);
@@ -83,27 +89,36 @@ static void ignore(struct kv_leash *leash, const char *why)
     kv_log(leash->log, KV_LOG_WARNING, "a line of standard input is ignored: %s", why);
 }
 
-static void change_cookie(struct kv_leash *leash, const char *cookie)
+static void change_cookie(struct kv_leash *leash, struct kv_bytes cookie)
 {
     if (kv_options_new_cookie(leash->options, cookie) == KV_OK) {
         leash->calls->cookie_changed(leash->context);
     } else {
-        ignore(leash, "a cookie has 1 to 255 bytes");
+        ignore(leash, "a cookie has at most 255 bytes");
     }
 }
 
 static void take_request(struct kv_leash *leash)
 {
     static const char ping[] = "ping ";
-    static const char cookie[] = "--cookie=";
     const char *line = leash->line;
+    struct kv_bytes cookie;
     if (strncmp(line, ping, strlen(ping)) == 0 &&
         leash->length - strlen(ping) <= KV_LEASH_PING_MAX) {
         kv_log_event(leash->log, "pong", line + strlen(ping));
-    } else if (strncmp(line, cookie, strlen(cookie)) == 0) {
-        change_cookie(leash, line + strlen(cookie));
-    } else if (leash->length > 0) {
-        ignore(leash, "ping TEXT or --cookie=COOKIE is wanted");
+        return;
+    }
+    switch (kv_options_cookie_line(leash->line, &cookie)) {
+    case KV_OK:
+        change_cookie(leash, cookie);
+        return;
+    case KV_ENOENT:
+        if (leash->length > 0) {
+            ignore(leash, "ping TEXT or --cookie=COOKIE is wanted");
+        }
+        return;
+    default:
+        ignore(leash, BAD_COOKIE);
     }
 }
 

@@ -183,13 +183,17 @@ static const struct option OPTIONS[] = {
     {.name = "help", .text = "print this and end", .kind = ENDS},
 };
 
+_Static_assert(COUNT(OPTIONS) <= 64, "kv_options.given has a bit for each");
+
 static const char USAGE_HEAD[] =
     "usage: kv_node --name ALIVE@HOST [--option value ...]\n"
     "\n"
     "Reads more options, one --option=value a line, and then the cookie, a line by itself, from\n"
     "standard input. Ends when standard input ends (Ctrl-D at a terminal), and ignores SIGTERM,\n"
     "SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2; with --no-leash it ends at SIGTERM and SIGINT.\n"
-    "The last of two values of one option counts. Defaults are in parentheses.\n"
+    "A cookie that begins with -- is given as --cookie=COOKIE, and any other bytes as\n"
+    "--cookie-hex=HEX; an empty line then ends the options. The first of two values of one option\n"
+    "counts. Defaults are in parentheses.\n"
     "\n";
 
 static const char USAGE_TAIL[] = "\n"
@@ -398,6 +402,18 @@ static bool set_value(struct kv_options *options, const struct option *option, c
 
 enum outcome { TAKEN, WRONG, UNKNOWN };
 
+/* A second value is checked, and then ignored. */
+static bool set_first(struct kv_options *options, const struct option *option, const char *value,
+                      struct kv_option_error *error)
+{
+    struct kv_options ignored = {.leash = true};
+    uint64_t bit = (uint64_t)1 << (option - OPTIONS);
+    bool first = (options->given & bit) == 0;
+    bool good = set_value(first ? options : &ignored, option, value, error);
+    options->given |= good ? bit : 0;
+    return good;
+}
+
 /* value: NULL if there is none. */
 static enum outcome set(struct kv_options *options, const char *name, const char *value,
                         struct kv_option_error *error)
@@ -414,7 +430,7 @@ static enum outcome set(struct kv_options *options, const char *name, const char
         (void)fail(error, "--%s needs a value", name);
         return WRONG;
     }
-    return set_value(options, option, value, error) ? TAKEN : WRONG;
+    return set_first(options, option, value, error) ? TAKEN : WRONG;
 }
 
 static void set_preset(struct kv_options *options, const struct option *option)
@@ -437,6 +453,7 @@ bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
     if (epmd_port != NULL && set(options, "epmd-port", epmd_port, error) != TAKEN) {
         return fail(error, "the environment variable ERL_EPMD_PORT is not a port");
     }
+    options->given = 0;
     return true;
 }
 
@@ -453,8 +470,8 @@ static char *split(char *option)
 
 static bool unknown_argument(const char *option, struct kv_option_error *error)
 {
-    if (strcmp(option, "cookie") == 0) {
-        return fail(error, "--cookie is taken from standard input only: others can see the "
+    if (strcmp(option, "cookie") == 0 || strcmp(option, "cookie-hex") == 0) {
+        return fail(error, "the cookie is taken from standard input only: others can see the "
                            "command line");
     }
     return fail(error, "--%s is no option; --help lists them", option);
@@ -500,24 +517,59 @@ bool kv_options_line(struct kv_options *options, char *line, struct kv_option_er
     return taken == TAKEN;
 }
 
-int kv_options_cookie(struct kv_options *options, const char *cookie)
+/* Returns -1 if `digit` is none. */
+static int hex_digit(char digit)
 {
-    bool has_one = options->cookie_length > 0 && *cookie != '\0' && strlen(cookie) <= KV_COOKIE_MAX;
-    return has_one ? KV_EEXIST : kv_options_new_cookie(options, cookie);
+    static const char digits[] = "0123456789abcdef";
+    const char *found = strchr(digits, tolower((unsigned char)digit));
+    return digit == '\0' || found == NULL ? -1 : (int)(found - digits);
 }
 
-int kv_options_new_cookie(struct kv_options *options, const char *cookie)
+/* Writes the bytes over the digits. */
+static int decode_hex(char *text, struct kv_bytes *bytes)
 {
-    size_t length = strlen(cookie);
-    if (length == 0) {
+    size_t length = 0;
+    for (; text[2 * length] != '\0'; length++) {
+        int high = hex_digit(text[2 * length]);
+        int low = high < 0 ? -1 : hex_digit(text[2 * length + 1]);
+        if (low < 0) {
+            return KV_EPROTOCOL;
+        }
+        text[length] = (char)(high * 16 + low);
+    }
+    *bytes = kv_bytes(text, length);
+    return KV_OK;
+}
+
+int kv_options_cookie_line(char *line, struct kv_bytes *cookie)
+{
+    static const char plain[] = "--cookie=";
+    static const char hex[] = "--cookie-hex=";
+    if (strncmp(line, hex, strlen(hex)) == 0) {
+        return decode_hex(line + strlen(hex), cookie);
+    }
+    if (strncmp(line, plain, strlen(plain)) != 0) {
         return KV_ENOENT;
     }
-    if (length > KV_COOKIE_MAX) {
+    *cookie = kv_bytes_text(line + strlen(plain));
+    return cookie->length == 0 ? KV_EPROTOCOL : KV_OK;
+}
+
+int kv_options_cookie(struct kv_options *options, struct kv_bytes cookie)
+{
+    bool another = options->has_cookie && cookie.length <= KV_COOKIE_MAX;
+    return another ? KV_EEXIST : kv_options_new_cookie(options, cookie);
+}
+
+int kv_options_new_cookie(struct kv_options *options, struct kv_bytes cookie)
+{
+    if (cookie.length > KV_COOKIE_MAX) {
         return KV_ESIZE;
     }
     memset(options->cookie, 0, sizeof(options->cookie)); /* the old one may be longer */
-    memcpy(options->cookie, cookie, length);
-    options->cookie_length = length;
+    memcpy(options->cookie, cookie.data, cookie.length);
+    options->cookie_length = cookie.length;
+    options->has_cookie = true;
     return KV_OK;
 }
 

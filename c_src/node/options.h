@@ -2,7 +2,7 @@
  *
  * One table in options.c makes parsing, defaults and --help. Each value is checked when it is set;
  * the error says which values are right. The cookie is never part of an error. Of two values of one
- * option, the last one counts. */
+ * option, the first one counts. */
 #ifndef KV_NODE_OPTIONS_H
 #define KV_NODE_OPTIONS_H
 
@@ -37,9 +37,11 @@ struct kv_options {
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     enum kv_log_level log_level;
-    bool leash;           /* end when standard input ends */
-    size_t cookie_length; /* 0 until it is set */
-    char cookie[KV_COOKIE_MAX + 1];
+    bool leash;     /* end when standard input ends */
+    uint64_t given; /* the options that have been set: a bit for each row of the table */
+    bool has_cookie;
+    size_t cookie_length;
+    char cookie[KV_COOKIE_MAX + 1]; /* any bytes, and zeros behind them */
 };
 
 /* The text of an error; empty if there is none. */
@@ -64,13 +66,17 @@ bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
  * it might be a cookie. */
 bool kv_options_line(struct kv_options *options, char *line, struct kv_option_error *error);
 
-/* Sets the first cookie. KV_ENOENT: it is empty; KV_ESIZE: it is longer than KV_COOKIE_MAX;
- * KV_EEXIST: there already is a cookie. */
-int kv_options_cookie(struct kv_options *options, const char *cookie);
+/* Reads "--cookie=COOKIE" or "--cookie-hex=HEX", with a terminator and no newline. KV_OK: `cookie`
+ * points into the line, which has been changed. KV_ENOENT: the line is something else.
+ * KV_EPROTOCOL: COOKIE is empty, or HEX is not two hexadecimal digits for each byte. */
+int kv_options_cookie_line(char *line, struct kv_bytes *cookie);
 
-/* Replaces the cookie, and wipes the old one. KV_OK; or KV_ENOENT or KV_ESIZE, as above: nothing
- * has changed. */
-int kv_options_new_cookie(struct kv_options *options, const char *cookie);
+/* Sets the first cookie, a copy; it may be empty. KV_ESIZE: it is longer than KV_COOKIE_MAX;
+ * KV_EEXIST: there already is a cookie. In both cases nothing has changed. */
+int kv_options_cookie(struct kv_options *options, struct kv_bytes cookie);
+
+/* Replaces the cookie, and wipes the old one. KV_OK; or KV_ESIZE, as above. */
+int kv_options_new_cookie(struct kv_options *options, struct kv_bytes cookie);
 
 /* Returns true if `name` is the VM that holds the leash. Always false without a leash. */
 bool kv_options_is_vm(const struct kv_options *options, struct kv_bytes name);

@@ -8,7 +8,6 @@
 
 enum {
     LENGTH_SIZE = 2,
-    OLD_VERSION = 5,
     NAME_FIXED = 15,                 /* 'N', flags:8, creation:4, name length:2 */
     OLD_NAME_FIXED = 7,              /* 'n', version:2, flags:4 */
     CHALLENGE_FIXED = 19,            /* 'N', flags:8, challenge:4, creation:4, name length:2 */
@@ -167,14 +166,12 @@ static int recv_name(struct kv_handshake *handshake, struct kv_bytes message)
     return named(handshake, kv_bytes(message.data + NAME_FIXED, length), KV_DFLAGS_MANDATORY_25);
 }
 
-/* The old name message, which OTP 23 and 24 send if EPMD did not tell them our version. */
+/* The old name message, which OTP 23 and 24 send if EPMD did not tell them our version. Ignores its
+ * version field, as OTP does; the flags say more. */
 static int recv_old_name(struct kv_handshake *handshake, struct kv_bytes message)
 {
     if (message.length < OLD_NAME_FIXED) {
         return KV_EPROTOCOL;
-    }
-    if (kv_get16(message.data + 1) != OLD_VERSION) {
-        return KV_EVERSION;
     }
     handshake->old_name = true;
     handshake->flags = expanded(kv_get32(message.data + 3));
@@ -266,6 +263,13 @@ static bool awaits_message(const struct kv_handshake *handshake)
            handshake->step == KV_HANDSHAKE_AWAIT_REPLY;
 }
 
+/* The head of a TLS record with a handshake, of any version of TLS; RFC 8446, 5.1. As a length it
+ * is far over the limit. */
+static bool is_tls(struct kv_bytes input)
+{
+    return input.data[0] == 22 && input.data[1] == 3;
+}
+
 /* Finds the first message in `input`. Returns KV_OK with an empty one until it is there whole. */
 static int next_message(struct kv_bytes input, struct kv_bytes *message)
 {
@@ -278,7 +282,7 @@ static int next_message(struct kv_bytes input, struct kv_bytes *message)
         return KV_EPROTOCOL;
     }
     if (length > KV_HANDSHAKE_MAX_MESSAGE) {
-        return KV_ESIZE;
+        return is_tls(input) ? KV_ETLS : KV_ESIZE;
     }
     if (input.length - LENGTH_SIZE >= length) {
         *message = kv_bytes(input.data + LENGTH_SIZE, length);

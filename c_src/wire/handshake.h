@@ -110,7 +110,7 @@ void kv_handshake_init(struct kv_handshake *handshake, const struct kv_identity 
  * `out`. Takes nothing in the steps NAMED, VERIFIED, DONE and REFUSED.
  *
  * Returns KV_OK, or the reason for refusing the connection, in step REFUSED: KV_EPROTOCOL
- * (unexpected or malformed message), KV_ESIZE, KV_EVERSION, KV_EFLAGS, KV_ENAME, KV_ECOOKIE,
+ * (unexpected or malformed message), KV_ESIZE, KV_ETLS, KV_EFLAGS, KV_ENAME, KV_ECOOKIE,
  * KV_EDIGEST, KV_EEXIST (the peer answered "alive" with "false": it wants no second connection). */
 int kv_handshake_feed(struct kv_handshake *handshake, struct kv_bytes input, size_t *consumed,
                       struct kv_buffer *out);

@@ -21,7 +21,8 @@
     X(KV_ERANGE, "a number out of range")                                                          \
     X(KV_EPROTOCOL, "a violation of the distribution protocol")                                    \
     X(KV_EOPCODE, "an unknown control message")                                                    \
-    X(KV_EVERSION, "a distribution protocol version that is not spoken here")                      \
+    X(KV_ETLS, "a TLS hello, but this node speaks the distribution protocol without TLS")          \
+    X(KV_EVERSION, "a version that is not known here")                                             \
     X(KV_EFLAGS, "a mandatory capability is missing")                                              \
     X(KV_ENAME, "not a valid node name")                                                           \
     X(KV_ECOOKIE, "a wrong cookie")                                                                \

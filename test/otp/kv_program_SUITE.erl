@@ -153,7 +153,7 @@ options_come_from_standard_input_too(Config) ->
     Name = alive() ++ "@127.0.0.1",
     Port = kv_program:free_port(),
     Input = io_lib:format("--name=~s\r\n--epmd-port=~b\n--port=~b\nsecret\r\n", [Name, EpmdPort, Port]),
-    Program = kv_program:start(["--port", "0"], Input),
+    Program = kv_program:start([], [Input]),
     ?assertMatch(#{name := Name, tcp_port := Port}, Program),
     ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, #{cookie => "secret"})).
 

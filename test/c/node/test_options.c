@@ -45,11 +45,13 @@ static bool line(const char *text)
     return kv_options_line(&options, copy, &error);
 }
 
-/* Takes --NAME=VALUE from the command line and as a line, which must agree. */
+/* Takes --NAME=VALUE from the command line and as a line, which must agree. Replaces a value that
+ * was set before. */
 static bool set(const char *name, const char *value)
 {
     char text[TEXT_MAX];
     (void)snprintf(text, sizeof(text), "--%s=%s", name, value);
+    options.given = 0;
     bool taken = arguments(text);
     cr_assert_eq(line(text), taken, "%s", text);
     return taken;
@@ -285,13 +287,21 @@ Test(options, a_value_may_be_an_argument_of_its_own)
     cr_assert_str_eq(options.name, "kv@h");
 }
 
-Test(options, the_last_of_two_values_counts)
+Test(options, the_first_of_two_values_counts)
 {
-    cr_assert(arguments("--port=1 --port=2 --zeros=same --zeros=differ"));
-    cr_assert_eq(options.port, 2);
-    cr_assert_eq(options.zeros, KV_ZEROS_DIFFER);
+    cr_assert(arguments("--port=1 --port=2 --zeros=same --zeros=differ --bind a --bind b"));
+    cr_assert_eq(options.port, 1);
+    cr_assert_eq(options.zeros, KV_ZEROS_SAME);
+    cr_assert_str_eq(options.bind, "a");
     cr_assert(line("--port=3"));
-    cr_assert_eq(options.port, 3);
+    cr_assert_eq(options.port, 1);
+}
+
+Test(options, a_second_value_is_checked_all_the_same)
+{
+    cr_assert_not(arguments("--port=1 --port=x"));
+    assert_error("--port: a number from 0 to 65535 is wanted");
+    cr_assert_eq(options.port, 1);
 }
 
 Test(options, an_option_without_its_value_is_refused)
@@ -345,6 +355,8 @@ Test(options, a_cookie_on_the_command_line_is_refused_and_not_repeated)
     cr_assert_not(arguments("--cookie=hush"));
     cr_assert_null(strstr(error.text, "hush"));
     cr_assert_not_null(strstr(error.text, "standard input only"));
+    cr_assert_not(arguments("--cookie-hex=68757368"));
+    cr_assert_null(strstr(error.text, "68757368"));
     cr_assert_eq(options.cookie_length, 0);
 }
 
@@ -376,33 +388,70 @@ Test(options, an_environment_that_names_no_port_is_refused)
 
 Test(options, a_cookie_is_taken_once)
 {
-    cr_assert_eq(kv_options_cookie(&options, "first"), KV_OK);
-    cr_assert_eq(kv_options_cookie(&options, "second"), KV_EEXIST);
+    cr_assert_eq(kv_options_cookie(&options, kv_bytes_text("first")), KV_OK);
+    cr_assert_eq(kv_options_cookie(&options, kv_bytes_text("second")), KV_EEXIST);
     cr_assert_str_eq(options.cookie, "first");
     cr_assert_eq(options.cookie_length, 5);
 }
 
-Test(options, an_empty_or_too_long_cookie_changes_nothing)
+Test(options, a_too_long_cookie_changes_nothing)
 {
-    char cookie[KV_COOKIE_MAX + 2];
+    char cookie[KV_COOKIE_MAX + 1];
     memset(cookie, 'c', sizeof(cookie));
-    cookie[KV_COOKIE_MAX + 1] = '\0';
-    cr_assert_eq(kv_options_cookie(&options, "first"), KV_OK);
-    cr_assert_eq(kv_options_new_cookie(&options, ""), KV_ENOENT);
-    cr_assert_eq(kv_options_new_cookie(&options, cookie), KV_ESIZE);
+    cr_assert_eq(kv_options_cookie(&options, kv_bytes_text("first")), KV_OK);
+    cr_assert_eq(kv_options_new_cookie(&options, kv_bytes(cookie, KV_COOKIE_MAX + 1)), KV_ESIZE);
     cr_assert_str_eq(options.cookie, "first");
-    cookie[KV_COOKIE_MAX] = '\0';
-    cr_assert_eq(kv_options_new_cookie(&options, cookie), KV_OK);
+    cr_assert_eq(kv_options_new_cookie(&options, kv_bytes(cookie, KV_COOKIE_MAX)), KV_OK);
     cr_assert_eq(options.cookie_length, KV_COOKIE_MAX);
+}
+
+Test(options, an_empty_cookie_is_one)
+{
+    cr_assert_not(options.has_cookie);
+    cr_assert_eq(kv_options_cookie(&options, kv_bytes("", 0)), KV_OK);
+    cr_assert(options.has_cookie);
+    cr_assert_eq(kv_options_cookie(&options, kv_bytes_text("second")), KV_EEXIST);
 }
 
 Test(options, nothing_stays_of_a_cookie_that_was_replaced)
 {
     static const char NOTHING[KV_COOKIE_MAX + 1];
-    cr_assert_eq(kv_options_cookie(&options, "a-long-cookie"), KV_OK);
-    cr_assert_eq(kv_options_new_cookie(&options, "b"), KV_OK);
+    cr_assert_eq(kv_options_cookie(&options, kv_bytes_text("a-long-cookie")), KV_OK);
+    cr_assert_eq(kv_options_new_cookie(&options, kv_bytes_text("b")), KV_OK);
     cr_assert_str_eq(options.cookie, "b");
     cr_assert_arr_eq(options.cookie + 1, NOTHING, KV_COOKIE_MAX);
+}
+
+/* Returns what kv_options_cookie_line() says of `text`, and checks its cookie. */
+static int cookie_line(const char *text, struct kv_bytes wanted)
+{
+    char copy[64];
+    struct kv_bytes cookie = kv_bytes(NULL, 0);
+    (void)snprintf(copy, sizeof(copy), "%s", text);
+    int result = kv_options_cookie_line(copy, &cookie);
+    cr_assert(result != KV_OK || kv_bytes_equal(cookie, wanted), "%s", text);
+    return result;
+}
+
+Test(options, a_cookie_is_given_as_text_or_as_hexadecimal_digits)
+{
+    struct kv_bytes none = kv_bytes("", 0);
+    cr_assert_eq(cookie_line("--cookie=a b=c", kv_bytes_text("a b=c")), KV_OK);
+    cr_assert_eq(cookie_line("--cookie-hex=00097fFf", kv_bytes("\x00\x09\x7f\xff", 4)), KV_OK);
+    cr_assert_eq(cookie_line("--cookie-hex=", none), KV_OK);
+    cr_assert_eq(cookie_line("--cookie=", none), KV_EPROTOCOL);
+    cr_assert_eq(cookie_line("--port=1", none), KV_ENOENT);
+    cr_assert_eq(cookie_line("--cookiehex=00", none), KV_ENOENT);
+}
+
+Test(options, a_cookie_of_other_digits_is_refused)
+{
+    static const char *const MALFORMED[] = {"0", "000", "0g", "g0", "0x00", " 00", "00 "};
+    for (size_t i = 0; i < sizeof(MALFORMED) / sizeof(MALFORMED[0]); i++) {
+        char text[32];
+        (void)snprintf(text, sizeof(text), "--cookie-hex=%s", MALFORMED[i]);
+        cr_assert_eq(cookie_line(text, kv_bytes("", 0)), KV_EPROTOCOL, "%s", text);
+    }
 }
 
 /* ---- --help ---- */

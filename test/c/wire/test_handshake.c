@@ -123,7 +123,9 @@ static const struct conversation CONVERSATIONS[] = {
      STATUS_ALIVE OUR_CHALLENGE ACK},
     {"a peer that sends the old name", false, OLD_NAME COMPLEMENT REPLY,
      STATUS_OK OUR_CHALLENGE ACK},
-    {"the same, connected already", true, OLD_NAME STATUS_TRUE COMPLEMENT REPLY,
+    {"a peer that sends the old name with another version", false,
+     "000b 6e 0006 07df7fbd 7140766d" COMPLEMENT REPLY, STATUS_OK OUR_CHALLENGE ACK},
+    {"the old name, connected already", true, OLD_NAME STATUS_TRUE COMPLEMENT REPLY,
      STATUS_ALIVE OUR_CHALLENGE ACK},
 };
 
@@ -307,6 +309,7 @@ static const struct refusal BAD_NAMES[] = {
     {"an empty message", "0000", KV_EPROTOCOL, ""},
     {"a message over the limit, by its length alone", "0201", KV_ESIZE, ""},
     {"what a web browser says", "474554", KV_ESIZE, ""},
+    {"a TLS hello", "160301 0200 01", KV_ETLS, ""},
     {"another message", REPLY, KV_EPROTOCOL, ""},
     {"a status", STATUS_TRUE, KV_EPROTOCOL, ""},
     {"'N' alone", "0001 4e", KV_EPROTOCOL, ""},
@@ -332,8 +335,6 @@ static const struct refusal BAD_NAMES[] = {
      STATUS_NOT_ALLOWED},
     {"'n' alone", "0001 6e", KV_EPROTOCOL, ""},
     {"'n' without its flags", "0006 6e 0005 07df7f", KV_EPROTOCOL, ""},
-    {"'n' with version 4", "000b 6e 0004 07df7fbd 7140766d", KV_EVERSION, ""},
-    {"'n' with version 6", "000b 6e 0006 07df7fbd 7140766d", KV_EVERSION, ""},
     {"'n' without HANDSHAKE_23", "000b 6e 0005 02df7fbd 7140766d", KV_EFLAGS, STATUS_NOT_ALLOWED},
     {"'n' without a name", "0007 6e 0005 07df7fbd", KV_ENAME, STATUS_NOT_ALLOWED},
     {"'n' with our own name", "000b 6e 0005 07df7fbd 6b764068", KV_ENAME, STATUS_NOT_ALLOWED},

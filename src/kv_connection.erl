@@ -7,7 +7,7 @@
 %% @private
 -module(kv_connection).
 
--export([new/4, lost/1, found/1, is_up/1, since/1, age/1, dial/1, pong/2, dialled/2]).
+-export([new/4, lost/1, found/1, is_up/1, since/1, age/1, dial/1, refresh/1, pong/2, dialled/2]).
 
 -export_type([t/0]).
 
@@ -80,18 +80,47 @@ dial(#connection{node = Node, vm = {Name, _} = Vm, lost = Lost, timeout = Timeou
         {_, _} when Expired -> {error, {nodedown, Node}};
         %% The user may have stopped distribution to start it under another name. Starting it here would prevent that.
         {false, _} -> {ok, later(Connection)};
-        {true, Vm} -> {ok, dial_as(erlang:get_cookie(), Connection)};
+        {true, Vm} -> {ok, dial_as(kv_cookie:of_node(Node), Connection)};
         {true, {Other, _}} -> {error, {vm_renamed, Name, Other}}
     end.
 
-dial_as(Cookie, #connection{cookie = Cookie} = Connection) ->
+dial_as({ok, Cookie}, #connection{cookie = Cookie} = Connection) ->
     start_dialling(Connection);
 dial_as(Cookie, #connection{program = Program} = Connection) ->
-    Question = iolist_to_binary(["cookie-", integer_to_binary(erlang:unique_integer([positive]))]),
-    ok = kv_node_program:say(Program, ["--cookie=", atom_to_list(Cookie)]),
-    ok = kv_node_program:say(Program, ["ping ", Question]),
-    %% If the program does not answer, its kv_node ends it.
-    Connection#connection{cookie = Cookie, question = Question}.
+    case tell(Cookie, Program) of
+        ok ->
+            Question = iolist_to_binary(["cookie-", integer_to_binary(erlang:unique_integer([positive]))]),
+            ok = kv_node_program:say(Program, ["ping ", Question]),
+            %% If the program does not answer, its kv_node ends it.
+            {ok, New} = Cookie,
+            Connection#connection{cookie = New, question = Question};
+        error ->
+            later(Connection)
+    end.
+
+tell(unknown, _Program) ->
+    error;
+tell({ok, Cookie}, Program) ->
+    case kv_cookie:line(Cookie) of
+        {ok, Line} -> kv_node_program:say(Program, Line);
+        {error, _} -> error
+    end.
+
+%% @doc Called now and then. Tells the program if the cookie of its node has changed, so that other nodes with the new
+%% cookie can connect to it. The connection of this VM stays.
+-spec refresh(t()) -> t().
+refresh(#connection{lost = undefined, node = Node, program = Program, cookie = Known} = Connection) ->
+    case kv_cookie:of_node(Node) of
+        {ok, Known} ->
+            Connection;
+        {ok, New} = Cookie ->
+            _ = tell(Cookie, Program),
+            Connection#connection{cookie = New};
+        unknown ->
+            Connection
+    end;
+refresh(Connection) ->
+    Connection.
 
 %% @doc Called when the program has answered over the leash.
 -spec pong(binary(), t()) -> t().

@@ -88,7 +88,9 @@
 %% <li>`{program_missing, Path}', `{program_not_executable, Path}': build the program with `make -C c_src'.</li>
 %% <li>`{version_mismatch, Program, Application}': the program has another version than the application. Build it again.</li>
 %% <li>`{start_timeout, Ms}': the program was not ready in time.</li>
-%% <li>`{not_connected, Node}': the program is ready, but the VM could not connect to it.</li>
+%% <li>`{not_connected, Node, Text}': the program is ready, but the VM could not connect to it. The text says why, in the words of
+%%     the program if it has heard of the attempt.</li>
+%% <li>`{bad_cookie, Text}': the cookie that the VM has for the node (`erlang:get_cookie/1') is one that Erlang nodes cannot use.</li>
 %% <li>`{fatal, Reason, Text}': the program gave up. The text says why.</li>
 %% <li>`{exited, Status}', `{killed, Signal}': the program ended without a message.</li>
 %% <li>`{node_unresponsive, Ms}': the program did not answer for this long, and was killed.</li>
@@ -429,7 +431,7 @@ dial(#state{connection = Connection} = State) ->
 
 ping(#state{pulse = Pulse, connection = Connection} = State) ->
     case kv_pulse:beat(way(Connection), Pulse) of
-        {ok, Next} -> {noreply, State#state{pulse = Next}};
+        {ok, Next} -> {noreply, State#state{pulse = Next, connection = kv_connection:refresh(Connection)}};
         {unresponsive, Ms} -> fail({node_unresponsive, Ms}, State)
     end.
 

@@ -6,7 +6,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start/3, say/2, parse/1, log/1, exit_reason/2, kill/1, stop/2, collect/2]).
+-export([start/3, say/2, parse/1, log/1, exit_reason/2, kill/1, stop/2, last_words/1]).
 -export([port/1, os_pid/1]).
 
 -export_type([t/0, ready/0, line/0]).
@@ -32,6 +32,7 @@
 -define(MAX_LINE, 4096).
 %% How long the last lines of a program that has ended may take to arrive.
 -define(LAST_WORDS, 1000).
+-define(LAST_QUESTION, <<"last words">>).
 
 %% @doc Starts the program in Path and sends it Input. Returns `{program_missing, Path}' if there is none.
 -spec start(file:filename_all(), iodata(), fun((pos_integer()) -> ok)) -> {ok, t()} | {error, term()}.
@@ -185,20 +186,25 @@ flush(Port) ->
     after 0 -> ok
     end.
 
-%% @doc Returns the exit status of a program that seems to have ended, and the `fatal' line before it, if they arrive
-%% within Timeout milliseconds.
--spec collect(t(), non_neg_integer()) -> {ended, term()} | running.
-collect(#program{port = Port}, Timeout) ->
-    collect(Port, Timeout, undefined).
+%% @doc Returns what the program has logged until now, the last line first, or how it has ended. Asks it a question: its
+%% answer comes behind all of that.
+-spec last_words(t()) -> {ended, term()} | {running, [binary()]}.
+last_words(#program{port = Port} = Program) ->
+    ok = say(Program, ["ping ", ?LAST_QUESTION]),
+    collect(Port, undefined, []).
 
-collect(Port, Timeout, Fatal) ->
+collect(Port, Fatal, Words) ->
     receive
         {Port, {data, {_, Line}}} ->
             case parse(Line) of
-                {fatal, _, _} = Last -> collect(Port, Timeout, Last);
-                _ -> collect(Port, Timeout, Fatal)
+                {fatal, _, _} = Last -> collect(Port, Last, Words);
+                {pong, ?LAST_QUESTION} -> {running, Words};
+                Other -> ok = log(Other), collect(Port, Fatal, words(Other, Words))
             end;
         {Port, {exit_status, Status}} ->
             {ended, exit_reason(Status, Fatal)}
-    after Timeout -> running
+    after ?LAST_WORDS -> {running, Words}
     end.
+
+words({log, _Level, Text}, Words) -> [Text | Words];
+words(_Line, Words) -> Words.

@@ -35,8 +35,8 @@ start(#{distribute := Distribute} = Options, Backoff) ->
     case kv_distribution:ensure(Distribute) of
         ok ->
             Node = node_name(Options),
-            Cookie = erlang:get_cookie(),
-            case cookie_line(Cookie) of
+            Cookie = cookie(Node),
+            case kv_cookie:line(Cookie) of
                 {ok, Line} -> start(Options, Backoff, Node, {Cookie, Line});
                 {error, Reason} -> give_up(Reason, Options)
             end;
@@ -46,7 +46,8 @@ start(#{distribute := Distribute} = Options, Backoff) ->
 
 start(Options, Backoff, Node, {Cookie, CookieLine}) ->
     Path = program(Options),
-    Input = [kv_node_options:for_program(Node, Options), CookieLine],
+    %% The empty line ends the options.
+    Input = [kv_node_options:for_program(Node, Options), CookieLine, "\n\n"],
     case kv_node_program:start(Path, Input, fun(OsPid) -> kv_backoff:own(Backoff, OsPid) end) of
         {ok, Program} ->
             case meet(Program, Node, Options) of
@@ -126,9 +127,9 @@ connect(Program, Node, Ready) ->
         true ->
             {ok, Ready};
         _ ->
-            case kv_node_program:collect(Program, 0) of
+            case kv_node_program:last_words(Program) of
                 {ended, Reason} -> {error, Reason};
-                running -> {error, {not_connected, Node}}
+                {running, Words} -> {error, {not_connected, Node, kv_not_connected:text(Node, maps:get(port, Ready), Words)}}
             end
     end.
 
@@ -151,12 +152,10 @@ node_name(#{node_name := undefined}) ->
 node_name(#{node_name := Name}) ->
     Name.
 
-%% `--cookie=' takes any cookie; the empty line ends the options.
-cookie_line(Cookie) ->
-    Text = atom_to_list(Cookie),
-    case lists:all(fun(Char) -> Char >= 32 andalso Char =< 255 end, Text) of
-        true -> {ok, ["--cookie=", Text, "\n\n"]};
-        false -> {error, {bad_cookie, <<"the cookie has characters that cannot be sent in one line">>}}
+cookie(Node) ->
+    case kv_cookie:of_node(Node) of
+        {ok, Cookie} -> Cookie;
+        unknown -> nocookie
     end.
 
 program(#{program := undefined}) ->

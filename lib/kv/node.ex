@@ -25,7 +25,10 @@ defmodule KV.Node do
     * `{:program_missing, path}`, `{:program_not_executable, path}` - build the program with `make -C c_src`.
     * `{:version_mismatch, program, application}` - the program has another version than the application. Build it again.
     * `{:start_timeout, ms}` - the program was not ready in time.
-    * `{:not_connected, node}` - the program is ready, but the VM could not connect to it.
+    * `{:not_connected, node, text}` - the program is ready, but the VM could not connect to it. The text says why, in the
+      words of the program if it has heard of the attempt.
+    * `{:bad_cookie, text}` - the cookie that the VM has for the node (`:erlang.get_cookie/1`) is one that Erlang nodes
+      cannot use.
     * `{:fatal, reason, text}` - the program gave up. The text says why.
     * `{:exited, status}`, `{:killed, signal}` - the program ended without a message.
     * `{:node_unresponsive, ms}` - the program did not answer for this long, and was killed.

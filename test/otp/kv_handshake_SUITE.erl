@@ -26,11 +26,12 @@ groups() ->
         ]},
         {refused, [], [
             a_wrong_cookie_is_closed_after_the_reply,
+            a_node_that_speaks_tls_is_refused_in_plain_words,
             every_mandatory_flag_is_demanded,
             a_peer_that_wants_to_be_named_is_not_allowed,
             the_name_of_the_node_itself_is_not_allowed,
             bad_names_are_not_allowed,
-            an_old_name_message_of_another_version_is_closed,
+            the_version_of_an_old_name_message_is_ignored_as_in_otp,
             garbage_is_closed_at_once,
             a_message_out_of_turn_is_closed,
             a_changed_byte_anywhere_in_a_handshake_lets_nobody_else_in,
@@ -131,6 +132,15 @@ a_wrong_cookie_is_closed_after_the_reply(Config) ->
     ?assertEqual(nomatch, string:find(Line, "secret")),
     ?assertEqual(yes, kv_raw_peer:ping(peer(Program))).
 
+a_node_that_speaks_tls_is_refused_in_plain_words(Config) ->
+    Program = start(Config),
+    Socket = kv_raw_peer:connect(port(Program)),
+    %% The head of a ClientHello; OTP's own is longer.
+    ok = gen_tcp:send(Socket, <<22, 3, 1, 512:16, 1, 508:24, 3, 3, 0:64>>),
+    Line = kv_program:await_line(Program, "log warning"),
+    ?assertNotEqual(nomatch, string:find(Line, "a TLS hello, but this node speaks the distribution protocol without TLS")),
+    ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, 5000)).
+
 every_mandatory_flag_is_demanded(Config) ->
     Program = start(Config),
     Mandatory = [1 bsl N || N <- lists:seq(0, 31), 16#1070F94 band (1 bsl N) =/= 0],
@@ -167,10 +177,10 @@ bad_names_are_not_allowed(Config) ->
     ],
     ?assertEqual(yes, kv_raw_peer:ping(peer(Program))).
 
-an_old_name_message_of_another_version_is_closed(Config) ->
+the_version_of_an_old_name_message_is_ignored_as_in_otp(Config) ->
     Socket = kv_raw_peer:connect(port(start(Config))),
     ok = kv_raw_peer:send_message(Socket, <<$n, 4:16, 16#5070FFC:32, "raw@127.0.0.1">>),
-    ?assertEqual({error, closed}, kv_raw_peer:recv_status(Socket)).
+    ?assertEqual({ok, "ok"}, kv_raw_peer:recv_status(Socket)).
 
 garbage_is_closed_at_once(Config) ->
     %% The handshake deadline is far away, so it does not close them.

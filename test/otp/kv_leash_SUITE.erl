@@ -31,6 +31,7 @@ groups() ->
         ]},
         {cookie, [], [
             another_cookie_holds_for_the_next_handshake,
+            another_cookie_may_have_any_bytes,
             another_cookie_holds_for_a_handshake_under_way,
             a_cookie_that_cannot_be_one_changes_nothing
         ]},
@@ -238,6 +239,17 @@ another_cookie_holds_for_the_next_handshake(Config) ->
     ?assertEqual({error, {ack, closed}}, kv_raw_peer:handshake(Port, Other)),
     ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, Other#{cookie => "another"})).
 
+another_cookie_may_have_any_bytes(Config) ->
+    #{tcp_port := Port} = Program = start(Config),
+    [
+        begin
+            ok = say(Program, ["--cookie-hex=", [io_lib:format("~2.16.0b", [Byte]) || Byte <- Cookie]]),
+            ok = sync(Program),
+            ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, #{name => "other@127.0.0.1", cookie => Cookie}))
+        end
+     || Cookie <- ["tab\tand\nnewline", [0, 255], ""]
+    ].
+
 another_cookie_holds_for_a_handshake_under_way(Config) ->
     #{tcp_port := Port} = Program = start(Config),
     [Early, Late] = [kv_raw_peer:connect(Port) || _ <- [early, late]],
@@ -255,11 +267,16 @@ a_cookie_that_cannot_be_one_changes_nothing(Config) ->
     Program = start(Config),
     [
         begin
-            ok = say(Program, ["--cookie=", Cookie]),
+            ok = say(Program, Line),
             Log = kv_program:await_line(Program, "log warning"),
-            ?assertNotEqual(nomatch, string:find(Log, "1 to 255 bytes"))
+            ?assertNotEqual(nomatch, string:find(Log, Text))
         end
-     || Cookie <- ["", lists:duplicate(256, $c)]
+     || {Line, Text} <- [
+            {"--cookie=", "at least one byte"},
+            {["--cookie=", lists:duplicate(256, $c)], "at most 255 bytes"},
+            {["--cookie-hex=", lists:duplicate(512, $c)], "at most 255 bytes"},
+            {"--cookie-hex=abc", "two hexadecimal digits a byte"}
+        ]
     ],
     ?assertEqual(yes, kv_raw_peer:ping(peer(Program))).
 

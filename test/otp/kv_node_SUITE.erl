@@ -282,7 +282,9 @@ a_cookie_file_that_cannot_be_made_is_said(Config) ->
 
 any_cookie_works(Config) ->
     in_vm(Config, fun() ->
-        Cookies = ['--name=x@y', '--', ' spaces in it ', 'caf\x{e9}', list_to_atom(lists:duplicate(255, $c))],
+        Cookies = [
+            '--name=x@y', '--', ' spaces in it ', 'caf\x{e9}', 'a\ttab', 'two\nlines\r', 'a\0b', '', list_to_atom(lists:duplicate(255, $c))
+        ],
         [
             begin
                 true = erlang:set_cookie(Cookie),
@@ -292,9 +294,7 @@ any_cookie_works(Config) ->
             end
          || Cookie <- Cookies
         ],
-        true = erlang:set_cookie(''),
-        ?assertMatch({error, {{fatal, no_cookie, _}, _}}, application:start(kv)),
-        true = erlang:set_cookie('two\nlines'),
+        true = erlang:set_cookie('\x{3bb}'),
         ?assertMatch({error, {{bad_cookie, _}, _}}, application:start(kv))
     end).
 

@@ -1,7 +1,8 @@
 %% @doc The registry: creates buckets, and finds them by name.
 %%
-%% Names are binaries; the registry never creates an atom from one. When a bucket ends, the registry forgets its name before it
-%% serves any later request.
+%% Names are binaries, and stay binaries in the registry. Observer is the only reason for which kv ever makes an atom from one:
+%% before OTP 27, for at most as many names as the option `observer_names' of {@link kv_node} allows. When a bucket ends, the
+%% registry forgets its name before it serves any later request.
 %%
 %% ```
 %% ok = kv_registry:create(kv_registry, <<"shopping">>),
@@ -14,19 +15,20 @@
 -module(kv_registry).
 
 -export([own_options/0]).
--export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2]).
+-export([start_link/0, start_link/1, start_link/2, start_link/3, child_spec/1, stop/1, stop/2]).
 -export([lookup/2, lookup/3, create/2, create/3, names/1, names/2, generation/1, generation/2]).
 
--export_type([t/0, name/0, options/0, option/0]).
+-export_type([t/0, name/0, manager/0, options/0, option/0]).
 
 -type t() :: gen_server:server_ref().
 -type name() :: binary().
+-type manager() :: pid() | atom() | {atom(), node()}.
 -type option() ::
     {name, kv_start_options:name()}
     %% apply(M, F, A ++ [BucketOptions]) starts a bucket and returns {ok, Pid} or {error, Reason}.
     | {start_bucket, {module(), atom(), [term()]} | undefined}
     %% Gets {notify, {create, Name, Pid}} and {notify, {exit, Name, Pid}}.
-    | {event_manager, pid() | atom() | {atom(), node()}}
+    | {event_manager, manager()}
     %% The local name of the kv_node to run on, if there are several.
     | {node, atom()}
     | kv_start_options:stay_option().
@@ -51,7 +53,11 @@ start_link() ->
 %% </ul>
 %%
 %% Errors are those of {@link kv_bucket:start_link/1}.
--spec start_link(options()) -> {ok, pid()} | {error, term()}.
+%%
+%% A pid is short for `[{event_manager, Pid}]'.
+-spec start_link(options() | pid()) -> {ok, pid()} | {error, term()}.
+start_link(EventManager) when is_pid(EventManager) ->
+    start_link([{event_manager, EventManager}]);
 start_link(Options) ->
     case kv_start_options:validate(Options, own_options()) of
         {ok, Valid} ->
@@ -63,6 +69,29 @@ start_link(Options) ->
         {error, Reason} ->
             {error, Reason}
     end.
+
+%% @doc Starts a registry that reports its buckets to an event manager. The second argument is a list or map of options; or the
+%% supervisor that starts the buckets, as in `start_link(EventManager, Buckets, [])'.
+-spec start_link(manager(), options() | supervisor:sup_ref()) -> {ok, pid()} | {error, term()}.
+start_link(EventManager, Options) when is_list(Options); is_map(Options) ->
+    start_link(with(#{event_manager => EventManager}, Options));
+start_link(EventManager, Buckets) ->
+    start_link(EventManager, Buckets, []).
+
+%% @doc Starts a registry that reports its buckets to an event manager, and whose buckets are started by a {@link kv_bucket_sup}.
+%%
+%% ```
+%% {ok, Manager} = kv_event_manager:start_link(my_events),
+%% {ok, Buckets} = kv_bucket_sup:start_link(my_buckets),
+%% {ok, Registry} = kv_registry:start_link(Manager, Buckets, [{name, my_registry}]).
+%% '''
+-spec start_link(manager(), supervisor:sup_ref(), options()) -> {ok, pid()} | {error, term()}.
+start_link(EventManager, Buckets, Options) ->
+    StartBucket = {kv_bucket_sup, start_bucket, [Buckets]},
+    start_link(with(#{event_manager => EventManager, start_bucket => StartBucket}, Options)).
+
+with(Arguments, Options) when is_map(Options) -> maps:merge(Options, Arguments);
+with(Arguments, Options) when is_list(Options) -> maps:to_list(Arguments) ++ Options.
 
 %% @private
 -spec own_options() -> [kv_start_options:row()].
@@ -78,7 +107,7 @@ is_start(Value) -> Value =:= undefined.
 is_manager({Name, Node}) -> is_atom(Name) andalso is_atom(Node);
 is_manager(Value) -> is_pid(Value) orelse is_atom(Value).
 
-events(#{event_manager := undefined}) -> [];
+events(#{event_manager := None}) when None =:= undefined; None =:= nil -> [];
 events(#{event_manager := Name}) when is_atom(Name) -> [{event_manager, {Name, node()}}];
 events(#{event_manager := Manager}) -> [{event_manager, Manager}];
 events(#{}) -> [].

@@ -2,8 +2,9 @@ defmodule KV.Registry do
   @moduledoc """
   The registry: creates buckets, and finds them by name.
 
-  Names are binaries; the registry never creates an atom from one. When a bucket ends, the registry forgets its name
-  before it serves any later request.
+  Names are binaries, and stay binaries in the registry. Observer is the only reason for which kv ever makes an atom from
+  one: before OTP 27, for at most as many names as the option `observer_names` of `KV.Node` allows. When a bucket ends, the
+  registry forgets its name before it serves any later request.
 
       iex> KV.Registry.lookup(KV.Registry, "groceries")
       :error
@@ -68,7 +69,8 @@ defmodule KV.Registry do
   @doc """
   Starts an empty registry, linked to the caller.
 
-  Takes a list of options, or an atom, which is short for `name: atom`.
+  Takes a list of options; or an atom, which is short for `name: atom`; or the pid of an event manager, which is short for
+  `event_manager: pid`.
 
   Returns `{:ok, pid}`, or `{:error, reason}` with one of the reasons of `KV.Bucket.start_link/1`.
 
@@ -81,9 +83,10 @@ defmodule KV.Registry do
       {:error, {:bad_option, :bukets, "there is no option bukets; did you mean buckets?"}}
   """
   @doc since: "0.1.0"
-  @spec start_link([option] | atom) :: {:ok, pid} | {:error, term}
+  @spec start_link([option] | atom | pid) :: {:ok, pid} | {:error, term}
   def start_link(options \\ [])
   def start_link(name) when is_atom(name) and name != nil, do: start_link(name: name)
+  def start_link(event_manager) when is_pid(event_manager), do: start_link(event_manager: event_manager)
 
   def start_link(options) when is_list(options) do
     with {:ok, checked} <- :kv_start_options.validate(options, own_options()) do
@@ -94,24 +97,39 @@ defmodule KV.Registry do
   @doc """
   Starts a registry that reports its buckets to an event manager.
 
-  The same as `start_link([event_manager: event_manager] ++ options)`.
+  The second argument is a list of options, as in `start_link([event_manager: event_manager] ++ options)`; or the supervisor
+  that starts the buckets, as in `start_link(event_manager, buckets, [])`.
+
+  ## Examples
+
+      iex> {:ok, manager} = KV.EventManager.start_link()
+      iex> {:ok, buckets} = KV.Bucket.Supervisor.start_link()
+      iex> {:ok, registry} = KV.Registry.start_link(manager, buckets)
+      iex> KV.Registry.create(registry, "shopping")
+      iex> DynamicSupervisor.count_children(buckets).active
+      1
   """
   @doc since: "0.1.0"
-  @spec start_link(GenServer.server(), [option]) :: {:ok, pid} | {:error, term}
+  @spec start_link(GenServer.server(), [option] | Supervisor.supervisor()) :: {:ok, pid} | {:error, term}
   def start_link(event_manager, options) when is_list(options) do
     start_link([event_manager: event_manager] ++ options)
   end
 
+  def start_link(event_manager, buckets), do: start_link(event_manager, buckets, [])
+
   @doc """
   Starts a registry that reports its buckets to an event manager, and whose buckets are started by a supervisor.
 
-  The same as `start_link([event_manager: event_manager, buckets: buckets] ++ options)`.
+  The same as `start_link([event_manager: event_manager, buckets: buckets] ++ options)`. Raises `ArgumentError` if the third
+  argument is no list: those are the arguments of `start_link/4`.
   """
   @doc since: "0.1.0"
   @spec start_link(GenServer.server(), Supervisor.supervisor(), [option]) :: {:ok, pid} | {:error, term}
   def start_link(event_manager, buckets, options) when is_list(options) do
     start_link([event_manager: event_manager, buckets: buckets] ++ options)
   end
+
+  def start_link(table, event_manager, buckets), do: start_link(table, event_manager, buckets, [])
 
   @doc """
   Not supported: raises `ArgumentError`.

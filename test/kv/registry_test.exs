@@ -30,6 +30,38 @@ defmodule KV.RegistryTest do
       assert DynamicSupervisor.count_children(buckets).active == 1
     end
 
+    # 2014: `start_link(event_manager, buckets, opts \\\\ [])`, and before that `start_link(event_manager, opts \\\\ [])`.
+    @tag row: "RG-02"
+    test "the guide's first edition starts a registry with a manager and a supervisor, without options" do
+      {:ok, manager} = KV.EventManager.start_link()
+      {:ok, buckets} = KV.Bucket.Supervisor.start_link()
+      :gen_event.add_handler(manager, KV.EventManager.Forwarder, {self(), :event})
+
+      assert {:ok, registry} = KV.Registry.start_link(manager, buckets)
+      bucket = create(registry, "wine")
+      assert_receive {:event, {:create, "wine", ^bucket}}
+      assert DynamicSupervisor.count_children(buckets).active == 1
+      Agent.stop(bucket)
+      assert_receive {:event, {:exit, "wine", ^bucket}}
+
+      assert {:ok, registry} = KV.Registry.start_link(manager)
+      bucket = create(registry, "cheese")
+      assert_receive {:event, {:create, "cheese", ^bucket}}
+    end
+
+    @tag row: "RG-02"
+    test "manager and supervisor may be names, and either may be left out as nil" do
+      {:ok, _} = KV.EventManager.start_link(name: :wine_events)
+      {:ok, _} = KV.Bucket.Supervisor.start_link(name: :wine_buckets)
+
+      for manager <- [:wine_events, {:wine_events, node()}, nil], buckets <- [:wine_buckets, nil] do
+        assert {:ok, registry} = KV.Registry.start_link(manager, buckets)
+        assert is_pid(create(registry, "wine"))
+      end
+
+      assert DynamicSupervisor.count_children(:wine_buckets).active == 3
+    end
+
     @tag row: "RG-03"
     test "start_link/1 with an atom is short for the name" do
       assert {:ok, registry} = KV.Registry.start_link(:registry_by_atom)
@@ -312,6 +344,10 @@ defmodule KV.RegistryTest do
 
       assert_raise ArgumentError, ~r/not in an ETS table.*call KV.Registry.start_link\/3/, fn ->
         apply(KV.Registry, :start_link, [table, manager, KV.BucketSupervisor, []])
+      end
+
+      assert_raise ArgumentError, ~r/not in an ETS table/, fn ->
+        apply(KV.Registry, :start_link, [table, manager, KV.BucketSupervisor])
       end
     end
   end

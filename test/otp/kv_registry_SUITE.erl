@@ -20,6 +20,7 @@ all() ->
         a_slow_creation_holds_up_nobody_else,
         events_come_after_the_registry_changed,
         a_registry_without_a_supervisor_takes_its_buckets_along,
+        a_registry_takes_its_manager_and_its_supervisor_as_arguments,
         two_registries_do_not_see_each_other,
         a_registry_is_reached_by_its_name_from_another_vm,
         a_registry_stops_normally
@@ -181,6 +182,30 @@ two_registries_do_not_see_each_other(Config) ->
         ok = kv_registry:create(two, <<"shopping">>),
         ?assertNotEqual(kv_registry:lookup(One, <<"shopping">>), kv_registry:lookup(Two, <<"shopping">>)),
         ?assertEqual([], kv_registry:names(kv_registry))
+    end).
+
+a_registry_takes_its_manager_and_its_supervisor_as_arguments(Config) ->
+    in(Config, fun() ->
+        {ok, Manager} = kv_event_manager:start_link(my_events),
+        {ok, Buckets} = kv_bucket_sup:start_link(my_buckets),
+        ok = gen_event:add_handler(Manager, kv_test_handler, self()),
+        Registries = [
+            kv_registry:start_link(Manager),
+            kv_registry:start_link(Manager, Buckets),
+            kv_registry:start_link(my_events, my_buckets),
+            kv_registry:start_link(my_events, [{name, by_list}]),
+            kv_registry:start_link(my_events, my_buckets, #{name => by_map})
+        ],
+        [
+            begin
+                Pid = gen_server:call(Registry, {create, <<"shopping">>}),
+                receive {event, Event} -> ?assertEqual({create, <<"shopping">>, Pid}, Event) end
+            end
+         || {ok, Registry} <- Registries
+        ],
+        ?assertEqual(5, length([Pid || {ok, Pid} <- Registries])),
+        ?assertEqual(3, proplists:get_value(active, supervisor:count_children(my_buckets))),
+        ?assertEqual({error, {bad_option, colour}}, kv_registry:start_link(my_events, my_buckets, [{colour, red}]))
     end).
 
 a_registry_is_reached_by_its_name_from_another_vm(Config) ->

@@ -35,7 +35,7 @@ test-observer: ## the real Observer, under a virtual display, looks at both node
 
 screenshots: ## the same, and writes its pictures to docs/images
 	@scripts/install screenshots
-	@KV_IMAGES=$(CURDIR)/docs/images scripts/test observer
+	@KV_IMAGES="$$PWD/docs/images" scripts/test observer
 
 demo: ## the tour: makes buckets, kills everything there is to kill, and tells what recovered and how soon
 	@scripts/install run

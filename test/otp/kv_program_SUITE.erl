@@ -80,7 +80,8 @@ ends(Arguments, Input) ->
 version_and_help_are_printed(_Config) ->
     {ok, Version} = application:get_key(kv, vsn),
     ?assertEqual({0, "kv_node " ++ Version}, ends(["--version"], "")),
-    Help = os:cmd(kv_program:program() ++ " --help"),
+    %% The program may be below a folder of any name.
+    Help = os:cmd(["'", string:replace(kv_program:program(), "'", "'\\''", all), "' --help"]),
     [
         ?assertNotEqual({Option, nomatch}, {Option, string:find(Help, Option)})
      || Option <- ["--name", "--bind", "--port", "--epmd-port", "--ticktime", "--handshake-timeout",

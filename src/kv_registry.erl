@@ -72,7 +72,7 @@ start_link(Options) ->
 
 %% @doc Starts a registry that reports its buckets to an event manager. The second argument is a list or map of options; or the
 %% supervisor that starts the buckets, as in `start_link(EventManager, Buckets, [])'.
--spec start_link(manager(), options() | supervisor:sup_ref()) -> {ok, pid()} | {error, term()}.
+-spec start_link(manager(), options() | gen_server:server_ref()) -> {ok, pid()} | {error, term()}.
 start_link(EventManager, Options) when is_list(Options); is_map(Options) ->
     start_link(with(#{event_manager => EventManager}, Options));
 start_link(EventManager, Buckets) ->
@@ -85,7 +85,7 @@ start_link(EventManager, Buckets) ->
 %% {ok, Buckets} = kv_bucket_sup:start_link(my_buckets),
 %% {ok, Registry} = kv_registry:start_link(Manager, Buckets, [{name, my_registry}]).
 %% '''
--spec start_link(manager(), supervisor:sup_ref(), options()) -> {ok, pid()} | {error, term()}.
+-spec start_link(manager(), gen_server:server_ref(), options()) -> {ok, pid()} | {error, term()}.
 start_link(EventManager, Buckets, Options) ->
     StartBucket = {kv_bucket_sup, start_bucket, [Buckets]},
     start_link(with(#{event_manager => EventManager, start_bucket => StartBucket}, Options)).

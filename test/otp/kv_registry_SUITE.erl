@@ -205,7 +205,7 @@ a_registry_takes_its_manager_and_its_supervisor_as_arguments(Config) ->
         ],
         ?assertEqual(5, length([Pid || {ok, Pid} <- Registries])),
         ?assertEqual(3, proplists:get_value(active, supervisor:count_children(my_buckets))),
-        ?assertEqual({error, {bad_option, colour}}, kv_registry:start_link(my_events, my_buckets, [{colour, red}]))
+        ?assertMatch({error, {bad_option, colour, _}}, kv_registry:start_link(my_events, my_buckets, [{colour, red}]))
     end).
 
 a_registry_is_reached_by_its_name_from_another_vm(Config) ->

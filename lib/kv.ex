@@ -76,8 +76,8 @@ defmodule KV do
     * `:owner` - its proxy, or the process that started it without one.
     * `:kind` - `:bucket`, `:registry`, or `:service` for any other process of the node.
     * `:name` - the name of a bucket, a binary; or the atom under which the process is registered on its node; or
-      `:undefined`.
-    * `:size` - the number of keys of a bucket, or of names of a registry. `:undefined` for a service, and for a process that
+      `nil`.
+    * `:size` - the number of keys of a bucket, or of names of a registry. `nil` for a service, and for a process that
       did not answer.
     * `:memory` - the bytes that the process takes.
     * `:operations` - how many operations it has performed.
@@ -88,8 +88,8 @@ defmodule KV do
           pid: pid,
           kind: :bucket | :registry | :service,
           name: String.t() | atom,
-          owner: pid | :undefined,
-          size: non_neg_integer | :undefined,
+          owner: pid | nil,
+          size: non_neg_integer | nil,
           memory: non_neg_integer,
           operations: non_neg_integer,
           queue: non_neg_integer,
@@ -166,7 +166,7 @@ defmodule KV do
   """
   @doc since: "0.1.0"
   @spec info(KV.Bucket.t() | node) :: info | process_info
-  def info(target), do: :kv.info(target)
+  def info(target), do: target |> :kv.info() |> elixir()
 
   @doc """
   Returns the native processes with the most memory, the most operations, or the longest queue, in descending order.
@@ -187,7 +187,9 @@ defmodule KV do
   """
   @doc since: "0.1.0"
   @spec processes([option]) :: [process_info] | {:error, {:bad_option, term, String.t()}}
-  def processes(options \\ []), do: :kv.processes(options)
+  def processes(options \\ []) do
+    with processes when is_list(processes) <- :kv.processes(options), do: Enum.map(processes, &elixir/1)
+  end
 
   @doc """
   Prints the processes that `processes/1` returns, in a table.
@@ -242,6 +244,14 @@ defmodule KV do
   def tree(options_or_node \\ [])
   def tree(node) when is_atom(node), do: tree(node: node)
   def tree(options), do: options |> coloured() |> :kv.tree()
+
+  # Erlang says `undefined` where Elixir says `nil`.
+  defp elixir(info) do
+    Map.new(info, fn
+      {key, :undefined} -> {key, nil}
+      pair -> pair
+    end)
+  end
 
   defp coloured(options) when is_list(options), do: options ++ [colours: IO.ANSI.enabled?()]
   defp coloured(options) when is_map(options), do: Map.put_new(options, :colours, IO.ANSI.enabled?())

@@ -126,7 +126,10 @@ whereabouts({global, Name}) -> global:whereis_name(Name);
 whereabouts({via, Module, Name}) when is_atom(Module) -> Module:whereis_name(Name);
 whereabouts({Name, Node}) when is_atom(Name), Node =:= node() -> whereis(Name);
 whereabouts({Name, Node}) when is_atom(Name), is_atom(Node) -> on(Node, erlang, whereis, [Name]);
-whereabouts(_Other) -> error(badarg).
+whereabouts(Other) -> kv_misuse:raise({?MODULE, info, [Other]}, 1, wanted(Other)).
+
+wanted(Other) ->
+    kv_options:wrong("the process or node", "a pid, a name as gen_server:call/2 takes it, or the name of a node", Other).
 
 described(undefined, Call) ->
     exited(noproc, Call);
@@ -290,7 +293,9 @@ on(Node, Module, Function, Arguments) ->
     end.
 
 value({ok, Value}, _Call) -> Value;
-value({error, not_kv}, _Call) -> error(badarg);
+value({error, not_kv}, {Function, [Process | _] = Arguments}) ->
+    Text = kv_options:wrong("the process", "a bucket, a registry, or the proxy of one", Process),
+    kv_misuse:raise({?MODULE, Function, Arguments}, 1, Text);
 value({error, Reason}, Call) -> exited(Reason, Call).
 
 -spec exited(term(), {atom(), [term()]}) -> no_return().

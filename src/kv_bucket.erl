@@ -10,7 +10,19 @@
 %% 3 = kv_bucket:get(Bucket, milk).
 %% '''
 %%
-%% Keys and values are any terms. Keys are compared with `=:='. Functions exit in the same cases as `gen_server:call/3': with
+%% Keys and values are any terms. Keys are compared with `=:='.
+%%
+%% == Timeouts and options ==
+%%
+%% The last argument of each function that waits is a timeout in milliseconds, 5000 by default, or a list of options. `timeout' is an
+%% option of all of them: `size(Bucket, [{timeout, 100}])'. Functions that put have `ttl', and {@link get/3} and {@link get_many/3} have
+%% `default'. Of an option that is given twice the first counts.
+%%
+%% A wrong argument raises `badarg'. Shells and logs print a sentence that says which argument is wrong, and which value is wanted.
+%%
+%% == Errors ==
+%%
+%% Functions exit in the same cases as `gen_server:call/3': with
 %% `noproc' if there is no such bucket, with `timeout' if the bucket does not answer within the Timeout, 5000 milliseconds by
 %% default, and with `{nodedown, Node}' if its node is lost.
 %%
@@ -42,6 +54,8 @@
 -module(kv_bucket).
 -compile({no_auto_import, [get/1, put/2, size/1]}).
 
+-include("kv_timeout.hrl").
+
 -export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2, stop/3]).
 -export([get/2, get/3, get/4, fetch/2, fetch/3, has_key/2, has_key/3]).
 -export([put/3, put/4, put_new/3, put_new/4, delete/2, delete/3, clear/1, clear/2]).
@@ -50,7 +64,8 @@
 -export([put_many/2, put_many/3, delete_many/2, delete_many/3]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
--export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, put_option/0, refused/0]).
+-export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, refused/0]).
+-export_type([call_option/0, get_option/0, put_option/0]).
 
 -type t() :: gen_server:server_ref().
 -type key() :: term().
@@ -70,8 +85,12 @@
     | {evict, none | lru | ttl}
     | kv_start_options:stay_option().
 -type options() :: [option()] | #{name => kv_start_options:name(), label => binary(), node => atom(), atom() => term()}.
-%% The time to live of an entry, and the time to wait for the answer. Both in milliseconds.
--type put_option() :: {ttl, pos_integer() | infinity} | {timeout, timeout()}.
+%% The time to wait for the answer, in milliseconds.
+-type call_option() :: {timeout, timeout()}.
+%% The answer where there is no value.
+-type get_option() :: {default, term()} | call_option().
+%% The time to live of an entry, in milliseconds.
+-type put_option() :: {ttl, pos_integer() | infinity} | call_option().
 
 %% The reason for which the node refused a request.
 -type refused() ::
@@ -123,7 +142,7 @@ start_link(Options) ->
         {ok, Valid} ->
             Native = kv_start_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, evict], Valid)),
             kv_proxy:start_link(bucket, kv_start_options:name(Valid), (kv_start_options:stay(Valid, exit))#{
-                node => maps:get(node, Valid, undefined), native => Native
+                node => kv_start_options:node(Valid), native => Native
             });
         {error, Reason} ->
             {error, Reason}
@@ -155,9 +174,11 @@ stop(Bucket, Reason) ->
     stop(Bucket, Reason, infinity).
 
 %% @doc Stops the bucket with Reason, and returns once it has ended.
--spec stop(t(), term(), timeout()) -> ok.
-stop(Bucket, Reason, Timeout) ->
-    gen_server:stop(Bucket, Reason, Timeout).
+-spec stop(t(), term(), timeout() | [call_option()]) -> ok.
+stop(Bucket, Reason, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    gen_server:stop(Bucket, Reason, Timeout);
+stop(Bucket, Reason, Options) ->
+    stop(Bucket, Reason, kv_call_options:timeout({?MODULE, stop, [Bucket, Reason, Options]}, infinity)).
 
 %% @doc Returns the value under Key, or `undefined' if there is none.
 -spec get(t(), key()) -> value() | undefined.
@@ -165,18 +186,26 @@ get(Bucket, Key) ->
     get(Bucket, Key, undefined, ?TIMEOUT).
 
 %% @doc Returns the value under Key, or Default if there is none.
--spec get(t(), key(), Default) -> value() | Default.
+%%
+%% If the third argument is a list that is not empty, and each element is `{timeout, Ms}' or `{default, Term}', the argument is
+%% options: `get(Bucket, Key, [{timeout, 100}])'. For such a list as the default write `[{default, [{timeout, 100}]}]'.
+-spec get(t(), key(), Default | [get_option()]) -> value() | Default.
+get(Bucket, Key, [_ | _] = DefaultOrOptions) ->
+    {Default, Timeout} = kv_call_options:third({?MODULE, get, [Bucket, Key, DefaultOrOptions]}, undefined),
+    get(Bucket, Key, Default, Timeout);
 get(Bucket, Key, Default) ->
     get(Bucket, Key, Default, ?TIMEOUT).
 
 %% @doc Returns the value under Key, or Default if there is none. Timeout is in milliseconds.
--spec get(t(), key(), Default, timeout()) -> value() | Default.
-get(Bucket, Key, Default, Timeout) ->
+-spec get(t(), key(), Default, timeout() | [call_option()]) -> value() | Default.
+get(Bucket, Key, Default, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:fetch(Bucket, Key) of
         {ok, Value} -> Value;
         error -> Default;
         call -> read(Bucket, get, [Key, Default], Timeout)
-    end.
+    end;
+get(Bucket, Key, Default, Options) ->
+    get(Bucket, Key, Default, timeout(get, [Bucket, Key, Default, Options])).
 
 %% @equiv fetch(Bucket, Key, 5000)
 -spec fetch(t(), key()) -> {ok, value()} | error.
@@ -184,12 +213,14 @@ fetch(Bucket, Key) ->
     fetch(Bucket, Key, ?TIMEOUT).
 
 %% @doc Returns `{ok, Value}' with the value under Key, or `error' if there is none.
--spec fetch(t(), key(), timeout()) -> {ok, value()} | error.
-fetch(Bucket, Key, Timeout) ->
+-spec fetch(t(), key(), timeout() | [call_option()]) -> {ok, value()} | error.
+fetch(Bucket, Key, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:fetch(Bucket, Key) of
         call -> read(Bucket, fetch, [Key], Timeout);
         Answer -> Answer
-    end.
+    end;
+fetch(Bucket, Key, Options) ->
+    fetch(Bucket, Key, timeout(fetch, [Bucket, Key, Options])).
 
 %% @equiv has_key(Bucket, Key, 5000)
 -spec has_key(t(), key()) -> boolean().
@@ -197,12 +228,14 @@ has_key(Bucket, Key) ->
     has_key(Bucket, Key, ?TIMEOUT).
 
 %% @doc Returns `true' if there is a value under Key.
--spec has_key(t(), key(), timeout()) -> boolean().
-has_key(Bucket, Key, Timeout) ->
+-spec has_key(t(), key(), timeout() | [call_option()]) -> boolean().
+has_key(Bucket, Key, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:has_key(Bucket, Key) of
         call -> read(Bucket, has_key, [Key], Timeout);
         Answer -> Answer
-    end.
+    end;
+has_key(Bucket, Key, Options) ->
+    has_key(Bucket, Key, timeout(has_key, [Bucket, Key, Options])).
 
 %% @equiv put(Bucket, Key, Value, 5000)
 -spec put(t(), key(), value()) -> ok | {error, enomem | refused()}.
@@ -216,8 +249,11 @@ put(Bucket, Key, Value) ->
 %% Returns `{error, enomem}' if there is no room, and `{error, Reason}' if the request was refused, see above. In both cases
 %% nothing has changed.
 -spec put(t(), key(), value(), timeout() | [put_option()]) -> ok | {error, enomem | refused()}.
+put(Bucket, Key, Value, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    write(Bucket, put, [Key, Value], Timeout);
 put(Bucket, Key, Value, Options) ->
-    put_for(Bucket, put, [Key, Value], Options).
+    {Ttl, Timeout} = kv_call_options:put({?MODULE, put, [Bucket, Key, Value, Options]}, Options),
+    write(Bucket, put, [Key, Value | Ttl], Timeout).
 
 %% @equiv put_new(Bucket, Key, Value, 5000)
 -spec put_new(t(), key(), value()) -> boolean() | {error, enomem | refused()}.
@@ -227,8 +263,11 @@ put_new(Bucket, Key, Value) ->
 %% @doc Puts Value under Key unless there already is a value. Returns `true' if it did. Options and errors are those of
 %% {@link put/4}.
 -spec put_new(t(), key(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem | refused()}.
+put_new(Bucket, Key, Value, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    write(Bucket, put_new, [Key, Value], Timeout);
 put_new(Bucket, Key, Value, Options) ->
-    put_for(Bucket, put_new, [Key, Value], Options).
+    {Ttl, Timeout} = kv_call_options:put({?MODULE, put_new, [Bucket, Key, Value, Options]}, Options),
+    write(Bucket, put_new, [Key, Value | Ttl], Timeout).
 
 %% @equiv delete(Bucket, Key, 5000)
 -spec delete(t(), key()) -> value() | undefined.
@@ -237,9 +276,9 @@ delete(Bucket, Key) ->
 
 %% @doc Removes Key and returns its value, or `undefined' if there was none. Call {@link has_key/2} first where `undefined' may be
 %% a value.
--spec delete(t(), key(), timeout()) -> value() | undefined.
+-spec delete(t(), key(), timeout() | [call_option()]) -> value() | undefined.
 delete(Bucket, Key, Timeout) ->
-    write(Bucket, delete, [Key, undefined], Timeout).
+    kv_request:delete(Bucket, Key, undefined, Timeout).
 
 %% @equiv clear(Bucket, 5000)
 -spec clear(t()) -> ok.
@@ -247,9 +286,11 @@ clear(Bucket) ->
     clear(Bucket, ?TIMEOUT).
 
 %% @doc Removes all keys.
--spec clear(t(), timeout()) -> ok.
-clear(Bucket, Timeout) ->
-    write(Bucket, clear, [], Timeout).
+-spec clear(t(), timeout() | [call_option()]) -> ok.
+clear(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    write(Bucket, clear, [], Timeout);
+clear(Bucket, Options) ->
+    clear(Bucket, timeout(clear, [Bucket, Options])).
 
 %% @equiv size(Bucket, 5000)
 -spec size(t()) -> non_neg_integer().
@@ -258,12 +299,14 @@ size(Bucket) ->
 
 %% @doc Returns the number of keys, in constant time. Expired keys (`ttl' of {@link put/4}) do not count. In a bucket of more than
 %% 1,000 keys, an expired key counts until the node has removed it, which takes about 2 seconds, plus 3 seconds per million keys.
--spec size(t(), timeout()) -> non_neg_integer().
-size(Bucket, Timeout) ->
+-spec size(t(), timeout() | [call_option()]) -> non_neg_integer().
+size(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:size(Bucket) of
         call -> read(Bucket, size, [], Timeout);
         Size -> Size
-    end.
+    end;
+size(Bucket, Options) ->
+    ?MODULE:size(Bucket, timeout(size, [Bucket, Options])).
 
 %% @equiv keys(Bucket, 5000)
 -spec keys(t()) -> [key()].
@@ -271,9 +314,11 @@ keys(Bucket) ->
     keys(Bucket, ?TIMEOUT).
 
 %% @doc Returns all keys, in no particular order. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
--spec keys(t(), timeout()) -> [key()].
-keys(Bucket, Timeout) ->
-    read(Bucket, keys, [], Timeout).
+-spec keys(t(), timeout() | [call_option()]) -> [key()].
+keys(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    read(Bucket, keys, [], Timeout);
+keys(Bucket, Options) ->
+    keys(Bucket, timeout(keys, [Bucket, Options])).
 
 %% @equiv to_map(Bucket, 5000)
 -spec to_map(t()) -> #{key() => value()}.
@@ -281,9 +326,11 @@ to_map(Bucket) ->
     to_map(Bucket, ?TIMEOUT).
 
 %% @doc Returns a map of all keys and values. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
--spec to_map(t(), timeout()) -> #{key() => value()}.
-to_map(Bucket, Timeout) ->
-    read(Bucket, to_map, [], Timeout).
+-spec to_map(t(), timeout() | [call_option()]) -> #{key() => value()}.
+to_map(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    read(Bucket, to_map, [], Timeout);
+to_map(Bucket, Options) ->
+    to_map(Bucket, timeout(to_map, [Bucket, Options])).
 
 %% @equiv generation(Bucket, 5000)
 -spec generation(t()) -> pos_integer().
@@ -292,9 +339,11 @@ generation(Bucket) ->
 
 %% @doc Returns the generation of the bucket: 1 for its first native process, and one more for each process that was started because
 %% the node was lost. If the generation is the same as before, the loss of a node has not emptied the bucket in between.
--spec generation(t(), timeout()) -> pos_integer().
-generation(Bucket, Timeout) ->
-    kv_call:call(Bucket, generation, Timeout).
+-spec generation(t(), timeout() | [call_option()]) -> pos_integer().
+generation(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    write(Bucket, generation, [], Timeout);
+generation(Bucket, Options) ->
+    generation(Bucket, timeout(generation, [Bucket, Options])).
 
 %%% Many at a time
 
@@ -303,8 +352,11 @@ generation(Bucket, Timeout) ->
 get_many(Bucket, Keys) ->
     get_many(Bucket, Keys, undefined).
 
-%% @equiv get_many(Bucket, Keys, Default, 5000)
--spec get_many(t(), [key()], Default) -> [value() | Default].
+%% @doc Returns the values under Keys. The third argument is a default or options, as in {@link get/3}.
+-spec get_many(t(), [key()], Default | [get_option()]) -> [value() | Default].
+get_many(Bucket, Keys, [_ | _] = DefaultOrOptions) ->
+    {Default, Timeout} = kv_call_options:third({?MODULE, get_many, [Bucket, Keys, DefaultOrOptions]}, undefined),
+    get_many(Bucket, Keys, Default, Timeout);
 get_many(Bucket, Keys, Default) ->
     get_many(Bucket, Keys, Default, ?TIMEOUT).
 
@@ -313,12 +365,14 @@ get_many(Bucket, Keys, Default) ->
 %% All keys are sent in one message, and all values are from the same moment. The node serves nothing else while it answers, about
 %% 10 milliseconds for 100,000 keys. Exits with `{{too_large, Bytes}, _}' if the answer would take more than 256 MiB. Raises `badarg'
 %% if Keys is not a proper list. {@link take/2} returns a map.
--spec get_many(t(), [key()], Default, timeout()) -> [value() | Default].
-get_many(Bucket, Keys, Default, Timeout) ->
+-spec get_many(t(), [key()], Default, timeout() | [call_option()]) -> [value() | Default].
+get_many(Bucket, Keys, Default, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:get_many(Bucket, Keys, Default) of
         {ok, Values} -> Values;
         call -> read(Bucket, get_many, [Keys, Default], Timeout)
-    end.
+    end;
+get_many(Bucket, Keys, Default, Options) ->
+    get_many(Bucket, Keys, Default, timeout(get_many, [Bucket, Keys, Default, Options])).
 
 %% @equiv take(Bucket, Keys, 5000)
 -spec take(t(), [key()]) -> #{key() => value()}.
@@ -327,9 +381,11 @@ take(Bucket, Keys) ->
 
 %% @doc Returns a map of those Keys that have a value, with their values: `maps:with(Keys, to_map(Bucket))'. Has the limits of
 %% {@link get_many/4}, whose list is built several times faster than this map.
--spec take(t(), [key()], timeout()) -> #{key() => value()}.
-take(Bucket, Keys, Timeout) ->
-    read(Bucket, take, [Keys], Timeout).
+-spec take(t(), [key()], timeout() | [call_option()]) -> #{key() => value()}.
+take(Bucket, Keys, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    read(Bucket, take, [Keys], Timeout);
+take(Bucket, Keys, Options) ->
+    take(Bucket, Keys, timeout(take, [Bucket, Keys, Options])).
 
 %% @equiv put_many(Bucket, Entries, 5000)
 -spec put_many(t(), entries()) -> ok | {error, enomem | refused()}.
@@ -342,8 +398,11 @@ put_many(Bucket, Entries) ->
 %% Raises `badarg', and puts nothing, if Entries is neither a map nor a list of pairs. Returns `{error, enomem}' if there is no room
 %% for one of the entries; the entries before it in the list are put. Options and other errors are those of {@link put/4}.
 -spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | refused()}.
+put_many(Bucket, Entries, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    write(Bucket, put_many, [Entries], Timeout);
 put_many(Bucket, Entries, Options) ->
-    put_for(Bucket, put_many, [Entries], Options).
+    {Ttl, Timeout} = kv_call_options:put({?MODULE, put_many, [Bucket, Entries, Options]}, Options),
+    write(Bucket, put_many, [Entries | Ttl], Timeout).
 
 %% @equiv delete_many(Bucket, Keys, 5000)
 -spec delete_many(t(), [key()]) -> non_neg_integer() | {error, refused()}.
@@ -352,24 +411,26 @@ delete_many(Bucket, Keys) ->
 
 %% @doc Removes Keys in one message. Returns the number of keys that had a value. Raises `badarg', and removes nothing, if Keys is
 %% not a proper list.
--spec delete_many(t(), [key()], timeout()) -> non_neg_integer() | {error, refused()}.
-delete_many(Bucket, Keys, Timeout) ->
-    write(Bucket, delete_many, [Keys], Timeout).
+-spec delete_many(t(), [key()], timeout() | [call_option()]) -> non_neg_integer() | {error, refused()}.
+delete_many(Bucket, Keys, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    write(Bucket, delete_many, [Keys], Timeout);
+delete_many(Bucket, Keys, Options) ->
+    delete_many(Bucket, Keys, timeout(delete_many, [Bucket, Keys, Options])).
 
 %%% Without waiting
 
 %% @doc Sends a request and returns at once. Function is the name of a function of this module that sends a request to a bucket.
-%% Arguments are its arguments without bucket and timeout: `async(Bucket, put, [milk, 3])'.
+%% Arguments are its arguments without bucket and timeout, with options as the last one: `async(Bucket, put, [milk, 3])',
+%% `async(Bucket, put, [milk, 3, [{ttl, 1000}]])'.
 %%
 %% {@link await/1} returns the answer, once, to the process that called async. A bucket handles requests, calls and casts of one
 %% process in the order of sending. A request that is neither awaited nor abandoned ({@link abandon/1}) leaves its answer in the
 %% mailbox.
+%%
+%% The timeout is an argument of {@link await/2}. Raises `badarg' if Arguments has one, or does not fit the function.
 -spec async(t(), kv_request:name(), [term()]) -> request().
-async(Bucket, delete, [Key]) ->
-    async(Bucket, delete, [Key, undefined]);
 async(Bucket, Function, Arguments) ->
-    ok = kv_local:sent(Bucket),
-    kv_request:send(Bucket, Function, Arguments).
+    kv_request:async(Bucket, Function, Arguments, undefined).
 
 %% @equiv await(Request, 5000)
 -spec await(request()) -> term().
@@ -377,10 +438,13 @@ await(Request) ->
     await(Request, ?TIMEOUT).
 
 %% @doc Waits for the answer to a request, and returns it. Exits in the same cases as a call. A request that has timed out is
-%% abandoned: its answer is dropped when it arrives. Raises `badarg' in any process but the one that sent the request.
--spec await(request(), timeout()) -> term().
-await(Request, Timeout) ->
-    kv_request:await(Request, Timeout).
+%% abandoned: its answer is dropped when it arrives. Raises `badarg' in any process but the one that sent the request, and, once the
+%% time is over, if the request has been awaited before.
+-spec await(request(), timeout() | [call_option()]) -> term().
+await(Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    kv_request:await(Request, Timeout);
+await(Request, Options) ->
+    await(Request, timeout(await, [Request, Options])).
 
 %% @equiv await_many(Requests, 5000)
 -spec await_many([request()]) -> [term()].
@@ -389,9 +453,11 @@ await_many(Requests) ->
 
 %% @doc Waits for the answers to requests, and returns them in the order of the list. Timeout is for all of them together. If one of
 %% the requests exits, the rest are abandoned.
--spec await_many([request()], timeout()) -> [term()].
-await_many(Requests, Timeout) ->
-    kv_request:await_many(Requests, Timeout).
+-spec await_many([request()], timeout() | [call_option()]) -> [term()].
+await_many(Requests, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    kv_request:await_many(Requests, Timeout);
+await_many(Requests, Options) ->
+    await_many(Requests, timeout(await_many, [Requests, Options])).
 
 %% @doc Abandons a request: its answer never arrives. The bucket may already have handled the request, or may still do so.
 -spec abandon(request()) -> ok.
@@ -401,30 +467,12 @@ abandon(Request) ->
 %% @doc Sends a request that is not answered: `put', `delete', `clear', `put_many' or `delete_many'. Arguments are as for
 %% {@link async/3}. Always returns `ok', even if there is no such bucket or the request fails.
 -spec cast(t(), put | delete | clear | put_many | delete_many, [term()]) -> ok.
-cast(Bucket, Function, Arguments) when
-    Function =:= put; Function =:= delete; Function =:= clear; Function =:= put_many; Function =:= delete_many
-->
-    ok = kv_local:sent(Bucket),
-    gen_server:cast(Bucket, kv_request:message(Function, Arguments)).
+cast(Bucket, Function, Arguments) ->
+    kv_request:cast(Bucket, Function, Arguments).
 
-%% The last argument of a put is a timeout or a list of options.
-put_for(Bucket, Function, Arguments, Options) when is_list(Options) ->
-    {Ttl, Timeout} = put_options(Options, undefined, undefined),
-    write(Bucket, Function, Arguments ++ Ttl, Timeout);
-put_for(Bucket, Function, Arguments, Timeout) ->
-    write(Bucket, Function, Arguments, Timeout).
-
-%% Of two the first counts.
-put_options([{ttl, Ttl} | Rest], undefined, Timeout) -> put_options(Rest, ttl(Ttl), Timeout);
-put_options([{timeout, Timeout} | Rest], Ttl, undefined) -> put_options(Rest, Ttl, Timeout);
-put_options([{Key, _} | Rest], Ttl, Timeout) when Key =:= ttl; Key =:= timeout -> put_options(Rest, Ttl, Timeout);
-put_options([], undefined, Timeout) -> put_options([], [], Timeout);
-put_options([], Ttl, undefined) -> {Ttl, ?TIMEOUT};
-put_options([], Ttl, Timeout) -> {Ttl, Timeout};
-put_options(Other, _Ttl, _Timeout) -> error(badarg, [Other]).
-
-ttl(infinity) -> [];
-ttl(Ms) -> [Ms].
+%% The timeout that the last argument, a list of options, gives.
+timeout(Function, Arguments) ->
+    kv_call_options:timeout({?MODULE, Function, Arguments}, ?TIMEOUT).
 
 %% All reads that are calls.
 read(Bucket, Function, Arguments, Timeout) ->

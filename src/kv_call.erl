@@ -135,7 +135,8 @@ send(Server, Request) ->
         none -> {server, gen_server:send_request(Server, Request), Server}
     end.
 
-%% @doc Waits for the answer to a call that this process has sent. A call that times out is abandoned.
+%% @doc Waits for the answer to a call that this process has sent. A call that times out is abandoned. `{error, answered}':
+%% the answer was taken before, or the call was abandoned; this is not known before the time is over.
 -spec await(id(), timeout()) -> {reply, term()} | {error, term()}.
 await({native, Alias, Node}, Timeout) ->
     receive
@@ -143,12 +144,7 @@ await({native, Alias, Node}, Timeout) ->
         {Alias, down, Reason} -> {error, reason(Reason, Node)};
         {'DOWN', Alias, process, _, _} -> {error, {nodedown, Node}}
     after Timeout ->
-        true = erlang:demonitor(Alias, [flush]),
-        receive
-            {Alias, Reply} -> {reply, Reply};
-            {Alias, down, Reason} -> {error, reason(Reason, Node)}
-        after 0 -> {error, timeout}
-        end
+        give_up(Alias, timeout, Node)
     end;
 await({proxy, _, _, _, _} = Id, Timeout) ->
     await_proxy(Id, kv_deadline:in(Timeout));
@@ -169,25 +165,30 @@ await_proxy({proxy, Proxy, Alias, Lost, Node} = Id, Deadline) ->
         ok = forget(Lost),
         %% A call that still waits in the proxy must not be handled any more.
         Proxy ! {'$kv_cancel', Alias},
-        give_up(Alias, timeout)
+        give_up(Alias, timeout, Node)
     end.
 
 %% A call that reached the proxy after the loss waits there.
 node_lost({proxy, Proxy, Alias, _Lost, Node}, Deadline) ->
     try gen_server:call(Proxy, {'$kv_waits', Alias}, kv_deadline:remaining(Deadline)) of
         true -> await_proxy({proxy, Proxy, Alias, none, Node}, Deadline);
-        false -> give_up(Alias, {nodedown, Node})
+        false -> give_up(Alias, {nodedown, Node}, Node)
     catch
-        exit:_ -> give_up(Alias, {nodedown, Node})
+        exit:_ -> give_up(Alias, {nodedown, Node}, Node)
     end.
 
-%% An answer that has just arrived counts.
-give_up(Alias, Reason) ->
-    true = erlang:demonitor(Alias, [flush]),
+%% An answer that has just arrived counts. Without an answer and without a monitor the answer was taken before.
+give_up(Alias, Reason, Node) ->
+    Monitored = erlang:demonitor(Alias, [info]),
     receive
         {Alias, Reply} -> {reply, Reply};
-        {Alias, down, Other} -> {error, Other}
-    after 0 -> {error, Reason}
+        {Alias, down, Other} -> {error, reason(Other, Node)};
+        {'DOWN', Alias, process, _, _} -> {error, Reason}
+    after 0 ->
+        case Monitored of
+            true -> {error, Reason};
+            false -> {error, answered}
+        end
     end.
 
 forget(none) -> ok;

@@ -22,8 +22,10 @@
 
 %% @doc Starts an event manager under a local name.
 -spec start_link(atom()) -> {ok, pid()} | {error, {already_started, pid()}}.
-start_link(Name) when is_atom(Name) ->
-    gen_event:start_link({local, Name}).
+start_link(Name) when is_atom(Name), Name =/= undefined ->
+    gen_event:start_link({local, Name});
+start_link(Other) ->
+    kv_misuse:raise({?MODULE, start_link, [Other]}, 1, kv_options:wrong("the name", "an atom", Other)).
 
 %% @doc Returns a child specification.
 -spec child_spec(atom()) -> supervisor:child_spec().
@@ -44,7 +46,10 @@ child_spec(Name) ->
 add_handler(Manager, Handler, Arguments, []) ->
     gen_event:add_handler(Manager, Handler, Arguments);
 add_handler(Manager, Handler, Arguments, [lost]) ->
-    gen_event:add_handler(Manager, {kv_event_handler, Handler}, {module_of(Handler), Arguments}).
+    gen_event:add_handler(Manager, {kv_event_handler, Handler}, {module_of(Handler), Arguments});
+add_handler(Manager, Handler, Arguments, Events) ->
+    Text = kv_options:wrong("the list of events", "[] or [lost]", Events),
+    kv_misuse:raise({?MODULE, add_handler, [Manager, Handler, Arguments, Events]}, 4, Text).
 
 module_of({Module, _Id}) -> Module;
 module_of(Module) -> Module.

@@ -6,7 +6,7 @@
 %% @private
 -module(kv_options).
 
--export([check/3, wrong/3, unknown/2, nearest/2]).
+-export([check/3, wrong/3, unknown/2, nearest/2, shown/1]).
 
 -export_type([error/0, verdict/0]).
 
@@ -85,6 +85,8 @@ cells(Char, [Other | To], Corner, [Above | Rest], [Left | _] = Row) ->
     end,
     cells(Char, To, Above, Rest, [lists:min([Replaced, Above + 1, Left + 1]) | Row]).
 
+%% @doc Returns the text of a term, cut if it is long.
+-spec shown(term()) -> string().
 shown(Term) ->
     Text = unicode:characters_to_list(io_lib:format("~0tP", [Term, ?DEPTH])),
     case length(Text) of

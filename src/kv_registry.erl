@@ -14,6 +14,8 @@
 %% name, its pid, or, from another node, by `{Name, kv_node:name()}'.
 -module(kv_registry).
 
+-include("kv_timeout.hrl").
+
 -export([own_options/0]).
 -export([start_link/0, start_link/1, start_link/2, start_link/3, child_spec/1, stop/1, stop/2]).
 -export([lookup/2, lookup/3, create/2, create/3, names/1, names/2, generation/1, generation/2]).
@@ -62,9 +64,9 @@ start_link(Options) ->
     case kv_start_options:validate(Options, own_options()) of
         {ok, Valid} ->
             kv_proxy:start_link(registry, kv_start_options:name(Valid), (kv_start_options:stay(Valid, stay))#{
-                node => maps:get(node, Valid, undefined),
+                node => kv_start_options:node(Valid),
                 native => kv_start_options:registered(Valid) ++ events(Valid),
-                start_bucket => maps:get(start_bucket, Valid, undefined)
+                start_bucket => start(maps:get(start_bucket, Valid, undefined))
             });
         {error, Reason} ->
             {error, Reason}
@@ -93,6 +95,9 @@ start_link(EventManager, Buckets, Options) ->
 with(Arguments, Options) when is_map(Options) -> maps:merge(Options, Arguments);
 with(Arguments, Options) when is_list(Options) -> maps:to_list(Arguments) ++ Options.
 
+start(nil) -> undefined;
+start(Start) -> Start.
+
 %% @private
 -spec own_options() -> [kv_start_options:row()].
 own_options() ->
@@ -102,7 +107,7 @@ own_options() ->
     ].
 
 is_start({M, F, A}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
-is_start(Value) -> Value =:= undefined.
+is_start(Value) -> Value =:= undefined orelse Value =:= nil.
 
 is_manager({Name, Node}) -> is_atom(Name) andalso is_atom(Node);
 is_manager(Value) -> is_pid(Value) orelse is_atom(Value).
@@ -124,23 +129,27 @@ stop(Registry) ->
     stop(Registry, ?TIMEOUT).
 
 %% @doc Stops the registry with reason `normal', and returns once it has ended.
--spec stop(t(), timeout()) -> ok.
-stop(Registry, Timeout) ->
-    gen_server:stop(Registry, normal, Timeout).
+-spec stop(t(), timeout() | [kv_bucket:call_option()]) -> ok.
+stop(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    gen_server:stop(Registry, normal, Timeout);
+stop(Registry, Options) ->
+    stop(Registry, timeout(stop, [Registry, Options])).
 
 %% @equiv lookup(Registry, Name, 5000)
--spec lookup(t(), name()) -> {ok, pid()} | error.
+-spec lookup(t(), name()) -> {ok, pid()} | error | {error, {bad_name, term()}}.
 lookup(Registry, Name) ->
     lookup(Registry, Name, ?TIMEOUT).
 
 %% @doc Looks up the bucket with this name. Returns `{ok, Pid}', or `error' if there is none. Exits as in {@link kv_bucket} if the
 %% name is larger than a message may be.
--spec lookup(t(), name(), timeout()) -> {ok, pid()} | error.
-lookup(Registry, Name, Timeout) ->
+-spec lookup(t(), name(), timeout() | [kv_bucket:call_option()]) -> {ok, pid()} | error | {error, {bad_name, term()}}.
+lookup(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:lookup(Registry, Name) of
         call -> ask(Registry, {lookup, Name}, Timeout);
         Answer -> Answer
-    end.
+    end;
+lookup(Registry, Name, Options) ->
+    lookup(Registry, Name, timeout(lookup, [Registry, Name, Options])).
 
 %% @equiv create(Registry, Name, 5000)
 -spec create(t(), name()) -> ok | {error, term()}.
@@ -152,12 +161,14 @@ create(Registry, Name) ->
 %%
 %% Errors: `{bad_name, Name}' if the name is not a binary; `{too_large, Bytes}' if the name is larger than a message may be; any
 %% other reason for which the bucket could not be started.
--spec create(t(), name(), timeout()) -> ok | {error, term()}.
-create(Registry, Name, Timeout) ->
+-spec create(t(), name(), timeout() | [kv_bucket:call_option()]) -> ok | {error, term()}.
+create(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_limits:check(Registry, [Name]) of
         ok -> created(kv_call:call(Registry, {create, Name}, Timeout));
         Error -> Error
-    end.
+    end;
+create(Registry, Name, Options) ->
+    create(Registry, Name, timeout(create, [Registry, Name, Options])).
 
 created(Pid) when is_pid(Pid) -> ok;
 created({error, Reason}) -> {error, Reason}.
@@ -168,9 +179,11 @@ names(Registry) ->
     names(Registry, ?TIMEOUT).
 
 %% @doc Returns all names, in no particular order.
--spec names(t(), timeout()) -> [name()].
-names(Registry, Timeout) ->
-    ask(Registry, names, Timeout).
+-spec names(t(), timeout() | [kv_bucket:call_option()]) -> [name()].
+names(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    ask(Registry, names, Timeout);
+names(Registry, Options) ->
+    names(Registry, timeout(names, [Registry, Options])).
 
 %% @equiv generation(Registry, 5000)
 -spec generation(t()) -> pos_integer().
@@ -178,10 +191,16 @@ generation(Registry) ->
     generation(Registry, ?TIMEOUT).
 
 %% @doc Returns the generation of the registry: see {@link kv_bucket:generation/2}.
--spec generation(t(), timeout()) -> pos_integer().
-generation(Registry, Timeout) ->
-    kv_call:call(Registry, generation, Timeout).
+-spec generation(t(), timeout() | [kv_bucket:call_option()]) -> pos_integer().
+generation(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    kv_call:call(Registry, generation, Timeout);
+generation(Registry, Options) ->
+    generation(Registry, timeout(generation, [Registry, Options])).
 
 %% Exits if the node refuses the request, because of its size, for example.
 ask(Registry, Request, Timeout) ->
     kv_request:read(kv_call:call(Registry, Request, Timeout), Registry, Request, Timeout).
+
+%% The timeout that the last argument, a list of options, gives.
+timeout(Function, Arguments) ->
+    kv_call_options:timeout({?MODULE, Function, Arguments}, ?TIMEOUT).

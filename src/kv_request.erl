@@ -3,7 +3,9 @@
 %% @private
 -module(kv_request).
 
--export([message/2, call/4, send/3, await/2, await_many/2, abandon/1, read/4]).
+-include("kv_timeout.hrl").
+
+-export([message/2, call/4, delete/4, async/4, cast/3, await/2, await_many/2, abandon/1, read/4]).
 
 -export_type([t/0, name/0]).
 
@@ -21,7 +23,8 @@
     | get_many
     | take
     | put_many
-    | delete_many.
+    | delete_many
+    | generation.
 
 %% How a reply becomes a result. `write': as it is, errors included. `read': exits if the request was refused. `{read,
 %% Again}': the reply may be any value, so what looks like an error may be a value. Again asks for the same in a list,
@@ -29,6 +32,8 @@
 -type answer() :: write | read | {read, term()} | put_many | many | {take, [term()], reference()}.
 %% The call, for the exit reason of a refused request.
 -type failure() :: {module(), atom(), [term()]}.
+
+-define(TIMEOUT, 5000).
 
 -record(request, {
     owner :: pid(),
@@ -39,8 +44,8 @@
 
 -opaque t() :: #request{}.
 
-%% @doc Returns the message for a request. Raises `badarg' if there is no such function, or not with so many
-%% arguments.
+%% @doc Returns the message for a request. The arguments are those of the message, as they stand in the tables of
+%% operations of the program.
 -spec message(name(), [term()]) -> term().
 message(Function, Arguments) ->
     {Message, _Answer} = request(Function, Arguments),
@@ -62,11 +67,54 @@ call(Bucket, Function, Arguments, Timeout) ->
 read(Reply, Server, Message, Timeout) ->
     answer(read, Reply, Server, Timeout, {gen_server, call, [Server, Message, Timeout]}).
 
-%% @doc Sends a request and does not wait. See {@link kv_bucket:async/3}.
--spec send(gen_server:server_ref(), name(), [term()]) -> t().
-send(Bucket, Function, Arguments) ->
-    {Message, Answer} = request(Function, Arguments),
+%% @doc See {@link kv_bucket:delete/3}. Absent is the answer if there is no value: each language has its own.
+-spec delete(gen_server:server_ref(), term(), term(), timeout() | [kv_bucket:call_option()]) -> term().
+delete(Bucket, Key, Absent, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    call(Bucket, delete, [Key, Absent], Timeout);
+delete(Bucket, Key, Absent, Options) ->
+    Timeout = kv_call_options:timeout({kv_bucket, delete, [Bucket, Key, Options]}, ?TIMEOUT),
+    call(Bucket, delete, [Key, Absent], Timeout).
+
+%% @doc Sends a request and does not wait. See {@link kv_bucket:async/3}. Absent is the default of `get', `get_many' and
+%% `delete'.
+-spec async(gen_server:server_ref(), name(), [term()], term()) -> t().
+async(Bucket, Function, Arguments, Absent) ->
+    {Message, Answer} =
+        case plain(Function, Arguments, Absent) of
+            false -> request(Function, kv_call_options:sent({kv_bucket, async, [Bucket, Function, Arguments]}, all(), Absent));
+            Plain -> request(Function, Plain)
+        end,
+    ok = kv_local:sent(Bucket),
     #request{owner = self(), bucket = Bucket, call = kv_call:send(Bucket, Message), answer = Answer}.
+
+%% @doc See {@link kv_bucket:cast/3}.
+-spec cast(gen_server:server_ref(), name(), [term()]) -> ok.
+cast(Bucket, put, [Key, Value]) -> cast(Bucket, {put, Key, Value});
+cast(Bucket, delete, [Key]) -> cast(Bucket, {delete, Key});
+cast(Bucket, put_many, [Entries]) -> cast(Bucket, {put_many, pairs(Entries)});
+cast(Bucket, Function, Arguments) ->
+    case kv_call_options:sent({kv_bucket, cast, [Bucket, Function, Arguments]}, castable(), nil) of
+        [Key, nil] when Function =:= delete -> cast(Bucket, {delete, Key});
+        Sent -> cast(Bucket, message(Function, Sent))
+    end.
+
+cast(Bucket, Message) ->
+    ok = kv_local:sent(Bucket),
+    gen_server:cast(Bucket, Message).
+
+castable() -> [put, delete, clear, put_many, delete_many].
+
+all() ->
+    [get, fetch, has_key, put_new, size, keys, to_map, get_many, take, generation | castable()].
+
+%% The arguments of a request, if they are the usual ones without options.
+plain(get, [Key], Absent) -> [Key, Absent];
+plain(put, [_, _] = Arguments, _Absent) -> Arguments;
+plain(delete, [Key], Absent) -> [Key, Absent];
+plain(get_many, [Keys], Absent) -> [Keys, Absent];
+plain(put_many, [_] = Arguments, _Absent) -> Arguments;
+plain(fetch, [_] = Arguments, _Absent) -> Arguments;
+plain(_Function, _Arguments, _Absent) -> false.
 
 %% @doc See {@link kv_bucket:await/2}.
 -spec await(t(), timeout()) -> term().
@@ -74,15 +122,28 @@ await(#request{owner = Owner, bucket = Bucket, call = Call, answer = Answer} = R
     Exit = {kv_bucket, await, [Request, Timeout]},
     case kv_call:await(Call, Timeout) of
         {reply, Reply} -> answer(Answer, Reply, Bucket, Timeout, Exit);
+        {error, answered} -> kv_misuse:raise(Exit, 1, "the request has been awaited, has timed out or was abandoned before");
         {error, Reason} -> exit({Reason, Exit})
     end;
-await(Request, Timeout) ->
-    error(badarg, [Request, Timeout]).
+await(#request{owner = Owner} = Request, Timeout) ->
+    Text = ["only the process that sent the request, ", pid_to_list(Owner), ", can await it"],
+    kv_misuse:raise({kv_bucket, await, [Request, Timeout]}, 1, Text);
+await(Other, Timeout) ->
+    kv_misuse:raise({kv_bucket, await, [Other, Timeout]}, 1, wanted_request(Other)).
+
+wanted_request(Other) ->
+    kv_options:wrong("the request", "a value that async/3 has returned", Other).
 
 %% @doc See {@link kv_bucket:await_many/2}.
 -spec await_many([t()], timeout()) -> [term()].
 await_many(Requests, Timeout) ->
-    await_many(Requests, kv_deadline:in(Timeout), []).
+    case is_list(Requests) andalso lists:all(fun(Request) -> is_record(Request, request) end, proper(Requests)) of
+        true ->
+            await_many(Requests, kv_deadline:in(Timeout), []);
+        false ->
+            Text = kv_options:wrong("the list of requests", "a proper list of values that async/3 has returned", Requests),
+            kv_misuse:raise({kv_bucket, await_many, [Requests, Timeout]}, 1, Text)
+    end.
 
 await_many([Request | Rest], Deadline, Answers) ->
     try await(Request, kv_deadline:remaining(Deadline)) of
@@ -99,33 +160,33 @@ await_many([], _Deadline, Answers) ->
 -spec abandon(t()) -> ok.
 abandon(#request{owner = Owner, call = Call}) when Owner =:= self() ->
     kv_call:abandon(Call);
-abandon(Request) ->
-    error(badarg, [Request]).
+abandon(#request{owner = Owner} = Request) ->
+    Text = ["only the process that sent the request, ", pid_to_list(Owner), ", can abandon it"],
+    kv_misuse:raise({kv_bucket, abandon, [Request]}, 1, Text);
+abandon(Other) ->
+    kv_misuse:raise({kv_bucket, abandon, [Other]}, 1, wanted_request(Other)).
 
 %%% Requests and answers
 
 -spec request(name(), [term()]) -> {term(), answer()}.
 request(get, [Key, Default]) -> {{get, Key, Default}, {read, {get_many, [Key], Default}}};
-request(get, [Key]) -> request(get, [Key, undefined]);
 request(fetch, [Key]) -> {{fetch, Key}, read};
 request(has_key, [Key]) -> {{has_key, Key}, read};
 request(put, [Key, Value]) -> {{put, Key, Value}, write};
-request(put, [Key, Value, Ttl]) -> {{put, Key, Value, ttl(Ttl)}, write};
+request(put, [Key, Value, Ttl]) -> {{put, Key, Value, Ttl}, write};
 request(put_new, [Key, Value]) -> {{put_new, Key, Value}, write};
-request(put_new, [Key, Value, Ttl]) -> {{put_new, Key, Value, ttl(Ttl)}, write};
+request(put_new, [Key, Value, Ttl]) -> {{put_new, Key, Value, Ttl}, write};
 request(delete, [Key, Default]) -> {{delete, Key, Default}, {read, {get_many, [Key], Default}}};
-request(delete, [Key]) -> {{delete, Key}, {read, {get_many, [Key], nil}}};
 request(clear, []) -> {clear, write};
 request(size, []) -> {size, read};
 request(keys, []) -> {keys, read};
 request(to_map, []) -> {to_map, read};
 request(get_many, [Keys, Default]) -> {{get_many, Keys, Default}, many};
-request(get_many, [Keys]) -> {{get_many, Keys, undefined}, many};
 request(take, [Keys]) -> take(Keys, make_ref());
 request(put_many, [Entries]) -> {{put_many, pairs(Entries)}, put_many};
-request(put_many, [Entries, Ttl]) -> {{put_many, pairs(Entries), ttl(Ttl)}, put_many};
+request(put_many, [Entries, Ttl]) -> {{put_many, pairs(Entries), Ttl}, put_many};
 request(delete_many, [Keys]) -> {{delete_many, Keys}, put_many};
-request(Function, Arguments) -> error(badarg, [Function, Arguments]).
+request(generation, []) -> {generation, write}.
 
 %% The reference stands for absent values: nobody can have put it.
 take(Keys, Absent) -> {{get_many, Keys, Absent}, {take, Keys, Absent}}.
@@ -133,11 +194,6 @@ take(Keys, Absent) -> {{get_many, Keys, Absent}, {take, Keys, Absent}}.
 %% The program reads a list faster than a map, whose keys it would have to compare.
 pairs(Entries) when is_map(Entries) -> maps:to_list(Entries);
 pairs(Entries) -> Entries.
-
-%% The program takes milliseconds up to 2^46.
-ttl(infinity) -> infinity;
-ttl(Ms) when is_integer(Ms), Ms > 0, Ms =< 1 bsl 46 -> Ms;
-ttl(Other) -> error(badarg, [Other]).
 
 -define(IS_REFUSED(Kind),
     Kind =:= too_large; Kind =:= too_deep; Kind =:= too_much_pending; Kind =:= unsupported_term
@@ -168,7 +224,8 @@ answer(_Read, {error, {Kind, _} = Why}, _Bucket, _Timeout, Exit) when ?IS_REFUSE
     exit({Why, Exit});
 answer(read, Reply, _Bucket, _Timeout, _Exit) ->
     Reply;
-answer(_Many, {error, {Bad, _}}, _Bucket, _Timeout, _Exit) when Bad =:= bad_keys; Bad =:= bad_entries -> error(badarg);
+answer(Many, {error, {Bad, Given}}, _Bucket, _Timeout, Exit) when Bad =:= bad_keys; Bad =:= bad_entries ->
+    misused(Many, Bad, Given, Exit);
 answer({take, Keys, Absent}, Values, _Bucket, _Timeout, _Exit) when is_list(Values) ->
     maps:from_list(present(Keys, Values, Absent));
 answer(_Many, Reply, _Bucket, _Timeout, _Exit) ->
@@ -177,3 +234,22 @@ answer(_Many, Reply, _Bucket, _Timeout, _Exit) ->
 present([_ | Keys], [Absent | Values], Absent) -> present(Keys, Values, Absent);
 present([Key | Keys], [Value | Values], Absent) -> [{Key, Value} | present(Keys, Values, Absent)];
 present([], [], _Absent) -> [].
+
+%% The node has looked through the list, so that the VM need not.
+misused(_Many, Bad, Given, {kv_bucket, await, _} = Await) ->
+    kv_misuse:raise(Await, 1, ["the answer to the request: " | wanted(Bad, Given)]);
+misused({take, _, _}, Bad, Given, {gen_server, call, [Bucket | _]}) ->
+    kv_misuse:raise({kv_bucket, take, [Bucket, Given]}, 2, wanted(Bad, Given));
+misused(_Many, Bad, Given, {gen_server, call, [Bucket, Message | _]}) ->
+    kv_misuse:raise({kv_bucket, element(1, Message), [Bucket, Given]}, 2, wanted(Bad, Given)).
+
+wanted(bad_keys, Given) -> [kv_options:wrong("the list of keys", "a proper list", Given)];
+wanted(bad_entries, Given) -> [kv_options:wrong("the collection of entries", "a map or a proper list of pairs", Given)].
+
+%% Returns the elements of a list, or none that is a request if the list is improper.
+proper(List) ->
+    try length(List) of
+        _ -> List
+    catch
+        error:badarg -> [improper]
+    end.

@@ -1,8 +1,9 @@
 %% @doc The options with which a bucket or a registry is started. {@link kv_node_options} has those of a node.
 %% @private
 -module(kv_start_options).
+-compile({no_auto_import, [node/1]}).
 
--export([validate/2, against/2, name/1, registered/1, stay/2, child_spec/3]).
+-export([validate/2, against/2, only_name/1, split_name/2, child_id/2, name/1, node/1, registered/1, stay/2, child_spec/3]).
 
 -export_type([name/0, stay_option/0, row/0]).
 
@@ -34,6 +35,30 @@ against(Options, Rows) ->
     %% Nobody but the application's own registry sets `wait'.
     Known = [Key || {Key, _, _} <- Rows, Key =/= wait],
     kv_options:check(Options, fun(Key, Value) -> verdict(lists:keyfind(Key, 1, Rows), Value) end, Known).
+
+%% @doc The same for a process whose only option is a local name.
+-spec only_name(term()) -> {ok, #{name => atom()}} | {error, kv_options:error()}.
+only_name(Options) ->
+    against(Options, [{name, fun is_atom/1, "an atom"}]).
+
+%% @doc Returns the option `name', or Default, and all other options. Options that are none are refused by the function that
+%% reads the others.
+-spec split_name(term(), atom()) -> {term(), term()}.
+split_name(Options, Default) when is_map(Options) ->
+    split_name(maps:to_list(Options), Default);
+split_name(Options, Default) ->
+    case kv_options:check(Options, fun(_, _) -> true end, []) of
+        {ok, Checked} -> {maps:get(name, Checked, Default), [Option || {Key, _} = Option <- Options, Key =/= name]};
+        {error, _} -> {Default, Options}
+    end.
+
+%% @doc Returns the id of a child: the option `name', or Default.
+-spec child_id(term(), atom()) -> term().
+child_id(Options, Default) ->
+    case split_name(Options, Default) of
+        {nil, _} -> Default;
+        {Name, _} -> Name
+    end.
 
 verdict(false, _Value) ->
     unknown;
@@ -71,6 +96,11 @@ name(#{name := nil}) -> undefined;
 name(#{name := Name}) when is_atom(Name), Name =/= undefined -> {local, Name};
 name(#{name := Name}) -> Name;
 name(#{}) -> undefined.
+
+%% @doc Returns the local name of the node to run on, or `undefined'.
+-spec node(map()) -> atom().
+node(#{node := Name}) when Name =/= nil -> Name;
+node(#{}) -> undefined.
 
 %% @doc Returns the options of the native process that register it. A local name is also registered on the C node, so
 %% that `{Name, kv_node:name()}' works from any node.

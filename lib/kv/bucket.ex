@@ -20,9 +20,13 @@ defmodule KV.Bucket do
   A bucket cannot run your functions: it answers `Agent.get(bucket, fun)` with
   `{:error, {:cannot_run_closures, text}}`. `Agent.stop/3`, `GenServer.call/3` and `:sys` work as with any server.
 
-  The last argument of each function is a timeout in milliseconds, 5000 by default. Functions exit in the same cases as
-  `GenServer.call/3`: with `:noproc` if there is no such bucket, with `:timeout` if the bucket does not answer in time,
-  and with `{:nodedown, node}` as soon as its node is lost.
+  The last argument of each function that waits is a timeout in milliseconds, 5000 by default, or a list of options.
+  `:timeout` is an option of all of them: `KV.Bucket.size(bucket, timeout: 100)`. Functions that put have `:ttl`, and
+  `get/4` and `get_many/4` have `:default`. Of an option that is given twice the first counts. A wrong argument raises
+  `ArgumentError`; the message says which argument is wrong, and which value is wanted.
+
+  Functions exit in the same cases as `GenServer.call/3`: with `:noproc` if there is no such bucket, with `:timeout` if the
+  bucket does not answer in time, and with `{:nodedown, node}` as soon as its node is lost.
 
   ## In your own tree
 
@@ -114,8 +118,14 @@ defmodule KV.Bucket do
           | {:restart, :permanent | :transient | :temporary}
           | {:shutdown, timeout | :brutal_kill}
 
-  @typedoc "The time to live of an entry, and the time to wait for the answer. Both in milliseconds."
-  @type put_option :: {:ttl, pos_integer | :infinity} | {:timeout, timeout}
+  @typedoc "The time to wait for the answer, in milliseconds."
+  @type call_option :: {:timeout, timeout}
+
+  @typedoc "The answer where there is no value."
+  @type get_option :: {:default, term} | call_option
+
+  @typedoc "The time to live of an entry, in milliseconds."
+  @type put_option :: {:ttl, pos_integer | :infinity} | call_option
 
   @type options :: [option] | %{optional(:name) => GenServer.name(), optional(atom) => term}
 
@@ -188,6 +198,9 @@ defmodule KV.Bucket do
   @doc """
   Returns the value under `key`, or `default` if there is none.
 
+  The third argument is options if it is a list that is not empty, and each element is `{:timeout, ms}` or
+  `{:default, term}`. For such a list as the default write `default: [timeout: 100]`.
+
   ## Examples
 
       iex> {:ok, bucket} = KV.Bucket.start_link()
@@ -195,10 +208,34 @@ defmodule KV.Bucket do
       nil
       iex> KV.Bucket.get(bucket, "milk", 0)
       0
+      iex> KV.Bucket.get(bucket, "milk", timeout: 1_000)
+      nil
+      iex> KV.Bucket.get(bucket, "milk", default: 0, timeout: 1_000)
+      0
   """
   @doc since: "0.1.0"
-  @spec get(t, key, default, timeout) :: value | default when default: term
-  def get(bucket, key, default \\ nil, timeout \\ 5_000), do: :kv_bucket.get(bucket, key, default, timeout)
+  @spec get(t, key, default | [get_option]) :: value | default when default: term
+  def get(bucket, key, default_or_options \\ nil)
+
+  def get(bucket, key, [_ | _] = default_or_options) do
+    {default, timeout} = :kv_call_options.third({:kv_bucket, :get, [bucket, key, default_or_options]}, nil)
+    :kv_bucket.get(bucket, key, default, timeout)
+  end
+
+  def get(bucket, key, default), do: :kv_bucket.get(bucket, key, default, 5_000)
+
+  @doc """
+  Returns the value under `key`, or `default` if there is none. The last argument is a timeout, or options with `:timeout`.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> {KV.Bucket.get(bucket, "milk", 0, 1_000), KV.Bucket.get(bucket, "milk", 0, timeout: 1_000)}
+      {0, 0}
+  """
+  @doc since: "0.1.0"
+  @spec get(t, key, default, timeout | [call_option]) :: value | default when default: term
+  def get(bucket, key, default, options), do: :kv_bucket.get(bucket, key, default, options)
 
   @doc """
   Returns `{:ok, value}` with the value under `key`, or `:error` if there is none.
@@ -213,7 +250,7 @@ defmodule KV.Bucket do
       {:ok, nil}
   """
   @doc since: "0.1.0"
-  @spec fetch(t, key, timeout) :: {:ok, value} | :error
+  @spec fetch(t, key, timeout | [call_option]) :: {:ok, value} | :error
   def fetch(bucket, key, timeout \\ 5_000), do: :kv_bucket.fetch(bucket, key, timeout)
 
   @doc """
@@ -227,7 +264,7 @@ defmodule KV.Bucket do
       3
   """
   @doc since: "0.1.0"
-  @spec fetch!(t, key, timeout) :: value
+  @spec fetch!(t, key, timeout | [call_option]) :: value
   def fetch!(bucket, key, timeout \\ 5_000) do
     case fetch(bucket, key, timeout) do
       {:ok, value} -> value
@@ -298,8 +335,8 @@ defmodule KV.Bucket do
       nil
   """
   @doc since: "0.1.0"
-  @spec delete(t, key, timeout) :: value | nil
-  def delete(bucket, key, timeout \\ 5_000), do: :kv_request.call(bucket, :delete, [key, nil], timeout)
+  @spec delete(t, key, timeout | [call_option]) :: value | nil
+  def delete(bucket, key, timeout \\ 5_000), do: :kv_request.delete(bucket, key, nil, timeout)
 
   @doc """
   Returns `true` if there is a value under `key`.
@@ -312,7 +349,7 @@ defmodule KV.Bucket do
       {true, false}
   """
   @doc since: "0.1.0"
-  @spec has_key?(t, key, timeout) :: boolean
+  @spec has_key?(t, key, timeout | [call_option]) :: boolean
   def has_key?(bucket, key, timeout \\ 5_000), do: :kv_bucket.has_key(bucket, key, timeout)
 
   @doc """
@@ -329,7 +366,7 @@ defmodule KV.Bucket do
       1
   """
   @doc since: "0.1.0"
-  @spec size(t, timeout) :: non_neg_integer
+  @spec size(t, timeout | [call_option]) :: non_neg_integer
   def size(bucket, timeout \\ 5_000), do: :kv_bucket.size(bucket, timeout)
 
   @doc """
@@ -343,7 +380,7 @@ defmodule KV.Bucket do
       ["milk"]
   """
   @doc since: "0.1.0"
-  @spec keys(t, timeout) :: [key]
+  @spec keys(t, timeout | [call_option]) :: [key]
   def keys(bucket, timeout \\ 5_000), do: :kv_bucket.keys(bucket, timeout)
 
   @doc """
@@ -357,7 +394,7 @@ defmodule KV.Bucket do
       %{"milk" => 3}
   """
   @doc since: "0.1.0"
-  @spec to_map(t, timeout) :: %{key => value}
+  @spec to_map(t, timeout | [call_option]) :: %{key => value}
   def to_map(bucket, timeout \\ 5_000), do: :kv_bucket.to_map(bucket, timeout)
 
   @doc """
@@ -373,7 +410,7 @@ defmodule KV.Bucket do
       0
   """
   @doc since: "0.1.0"
-  @spec clear(t, timeout) :: :ok
+  @spec clear(t, timeout | [call_option]) :: :ok
   def clear(bucket, timeout \\ 5_000), do: :kv_bucket.clear(bucket, timeout)
 
   @doc """
@@ -389,7 +426,7 @@ defmodule KV.Bucket do
       1
   """
   @doc since: "0.1.0"
-  @spec generation(t, timeout) :: pos_integer
+  @spec generation(t, timeout | [call_option]) :: pos_integer
   def generation(bucket, timeout \\ 5_000), do: :kv_bucket.generation(bucket, timeout)
 
   @doc """
@@ -397,7 +434,8 @@ defmodule KV.Bucket do
 
   All keys are sent in one message, and all values are from the same moment. The node serves nothing else while it
   answers, about 10 milliseconds for 100,000 keys. Exits with `{{:too_large, bytes}, _}` if the answer would take more
-  than 256 MiB. Raises `ArgumentError` if `keys` is not a proper list. `take/3` returns a map.
+  than 256 MiB. Raises `ArgumentError` if `keys` is not a proper list. `take/3` returns a map. The third argument is a
+  default or options, as in `get/3`.
 
   ## Examples
 
@@ -407,11 +445,34 @@ defmodule KV.Bucket do
       [12, nil, 3]
       iex> KV.Bucket.get_many(bucket, ["eggs", "tea"], 0)
       [12, 0]
+      iex> KV.Bucket.get_many(bucket, ["eggs", "tea"], default: 0, timeout: 1_000)
+      [12, 0]
   """
   @doc since: "0.1.0"
-  @spec get_many(t, [key], default, timeout) :: [value | default] when default: term
-  def get_many(bucket, keys, default \\ nil, timeout \\ 5_000),
-    do: :kv_bucket.get_many(bucket, keys, default, timeout)
+  @spec get_many(t, [key], default | [get_option]) :: [value | default] when default: term
+  def get_many(bucket, keys, default_or_options \\ nil)
+
+  def get_many(bucket, keys, [_ | _] = default_or_options) do
+    {default, timeout} =
+      :kv_call_options.third({:kv_bucket, :get_many, [bucket, keys, default_or_options]}, nil)
+
+    :kv_bucket.get_many(bucket, keys, default, timeout)
+  end
+
+  def get_many(bucket, keys, default), do: :kv_bucket.get_many(bucket, keys, default, 5_000)
+
+  @doc """
+  Returns the values under `keys`, as `get_many/3` does. The last argument is a timeout, or options with `:timeout`.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.get_many(bucket, ["eggs", "tea"], 0, timeout: 1_000)
+      [0, 0]
+  """
+  @doc since: "0.1.0"
+  @spec get_many(t, [key], default, timeout | [call_option]) :: [value | default] when default: term
+  def get_many(bucket, keys, default, options), do: :kv_bucket.get_many(bucket, keys, default, options)
 
   @doc """
   Returns a map of those `keys` that have a value, with their values, as `Map.take/2` does.
@@ -426,7 +487,7 @@ defmodule KV.Bucket do
       %{"eggs" => nil}
   """
   @doc since: "0.1.0"
-  @spec take(t, [key], timeout) :: %{key => value}
+  @spec take(t, [key], timeout | [call_option]) :: %{key => value}
   def take(bucket, keys, timeout \\ 5_000), do: :kv_bucket.take(bucket, keys, timeout)
 
   @doc """
@@ -463,14 +524,15 @@ defmodule KV.Bucket do
       [:eggs]
   """
   @doc since: "0.1.0"
-  @spec delete_many(t, [key], timeout) :: non_neg_integer | {:error, refused}
+  @spec delete_many(t, [key], timeout | [call_option]) :: non_neg_integer | {:error, refused}
   def delete_many(bucket, keys, timeout \\ 5_000), do: :kv_bucket.delete_many(bucket, keys, timeout)
 
   @doc """
   Sends a request and returns at once. `await/2` returns the answer.
 
   `function` is the name of a function of this module that sends a request to a bucket, and `args` are its arguments
-  without bucket and timeout. The answer goes to the process that called `async/3`. That process must call `await/2` once,
+  without bucket and timeout, with options as the last one. The timeout is an argument of `await/2`; `async/3` raises
+  `ArgumentError` if `args` has one, or does not fit the function. The answer goes to the process that called `async/3`. That process must call `await/2` once,
   or `abandon/1`; otherwise the answer stays in its mailbox.
 
   Unlike `Task.async/3`, `async/3` starts no process and creates no link.
@@ -482,21 +544,21 @@ defmodule KV.Bucket do
       iex> get = KV.Bucket.async(bucket, :get, ["milk"])
       iex> {KV.Bucket.await(put), KV.Bucket.await(get)}
       {:ok, 3}
+      iex> bucket |> KV.Bucket.async(:put, ["eggs", 12, [ttl: 60_000]]) |> KV.Bucket.await(timeout: 1_000)
+      :ok
   """
   @doc since: "0.1.0"
   @spec async(t, atom, [term]) :: request
   def async(bucket, function, args)
-  def async(bucket, :get, [key]), do: :kv_bucket.async(bucket, :get, [key, nil])
-  def async(bucket, :get_many, [keys]), do: :kv_bucket.async(bucket, :get_many, [keys, nil])
-  def async(bucket, :delete, [key]), do: :kv_bucket.async(bucket, :delete, [key, nil])
-  def async(bucket, :has_key?, args), do: :kv_bucket.async(bucket, :has_key, args)
-  def async(bucket, function, args), do: :kv_bucket.async(bucket, function, args)
+  def async(bucket, :has_key?, args), do: :kv_request.async(bucket, :has_key, args, nil)
+  def async(bucket, function, args), do: :kv_request.async(bucket, function, args, nil)
 
   @doc """
   Waits for the answer to a request of `async/3`, and returns it.
 
   Exits in the same cases as a call. A request that has timed out is abandoned: its answer is dropped when it arrives.
-  Raises `ArgumentError` in any process but the one that sent the request.
+  Raises `ArgumentError` in any process but the one that sent the request, and, once the time is over, if the request has
+  been awaited before.
 
   ## Examples
 
@@ -505,7 +567,7 @@ defmodule KV.Bucket do
       :error
   """
   @doc since: "0.1.0"
-  @spec await(request, timeout) :: term
+  @spec await(request, timeout | [call_option]) :: term
   def await(request, timeout \\ 5_000), do: :kv_bucket.await(request, timeout)
 
   @doc """
@@ -521,7 +583,7 @@ defmodule KV.Bucket do
       [true, true, false]
   """
   @doc since: "0.1.0"
-  @spec await_many([request], timeout) :: [term]
+  @spec await_many([request], timeout | [call_option]) :: [term]
   def await_many(requests, timeout \\ 5_000), do: :kv_bucket.await_many(requests, timeout)
 
   @doc """
@@ -568,6 +630,6 @@ defmodule KV.Bucket do
       false
   """
   @doc since: "0.1.0"
-  @spec stop(t, term, timeout) :: :ok
+  @spec stop(t, term, timeout | [call_option]) :: :ok
   def stop(bucket, reason \\ :normal, timeout \\ :infinity), do: :kv_bucket.stop(bucket, reason, timeout)
 end

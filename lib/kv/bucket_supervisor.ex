@@ -19,14 +19,20 @@ defmodule KV.BucketSupervisor do
   @doc """
   Starts a bucket supervisor under the local name `:name`, by default `KV.BucketSupervisor`.
 
-  With `name: nil` the supervisor has no name.
+  With `name: nil` the supervisor has no name. Returns `{:error, {:bad_option, key, text}}` for any other option.
   """
   @doc since: "0.1.0"
   @spec start_link(name: atom) :: Supervisor.on_start()
   def start_link(options \\ []) do
-    case Keyword.get(options, :name, __MODULE__) do
-      nil -> DynamicSupervisor.start_link(__MODULE__, :ok)
-      name -> DynamicSupervisor.start_link(__MODULE__, :ok, name: name)
+    case :kv_start_options.only_name(options) do
+      {:ok, %{name: nil}} ->
+        DynamicSupervisor.start_link(__MODULE__, :ok)
+
+      {:ok, checked} ->
+        DynamicSupervisor.start_link(__MODULE__, :ok, name: Map.get(checked, :name, __MODULE__))
+
+      error ->
+        error
     end
   end
 
@@ -50,7 +56,7 @@ defmodule KV.BucketSupervisor do
   @doc since: "0.1.0"
   @spec start_bucket(KV.Bucket.options() | Supervisor.supervisor()) ::
           {:ok, KV.Bucket.proxy()} | {:error, term}
-  def start_bucket(options) when is_list(options), do: start_bucket(__MODULE__, options)
+  def start_bucket(options) when is_list(options) or is_map(options), do: start_bucket(__MODULE__, options)
   def start_bucket(supervisor), do: start_bucket(supervisor, [])
 
   @doc """

@@ -51,11 +51,13 @@ defmodule KV.EventManager do
       :ok
   """
   @doc since: "0.1.0"
-  @spec start_link(name: atom) :: {:ok, pid} | {:error, {:already_started, pid}}
+  @spec start_link(name: atom) ::
+          {:ok, pid} | {:error, {:already_started, pid}} | {:error, {:bad_option, term, String.t()}}
   def start_link(options \\ []) do
-    case Keyword.get(options, :name) do
-      nil -> :gen_event.start_link()
-      name -> :kv_event_manager.start_link(name)
+    case :kv_start_options.only_name(options) do
+      {:ok, %{name: name}} when name != nil -> :kv_event_manager.start_link(name)
+      {:ok, _} -> :gen_event.start_link()
+      error -> error
     end
   end
 
@@ -66,7 +68,7 @@ defmodule KV.EventManager do
   @spec child_spec(name: atom) :: Supervisor.child_spec()
   def child_spec(options) do
     %{
-      id: Keyword.get(options, :name, __MODULE__),
+      id: :kv_start_options.child_id(options, __MODULE__),
       start: {__MODULE__, :start_link, [options]},
       # Handlers are the user's code, so the manager gets the usual time of a GenServer.
       shutdown: 5_000,

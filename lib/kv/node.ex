@@ -75,7 +75,7 @@ defmodule KV.Node do
   @doc since: "0.1.0"
   @spec start_link([option]) :: {:ok, pid} | {:error, term}
   def start_link(options \\ []) do
-    {name, options} = Keyword.pop(options, :name, __MODULE__)
+    {name, options} = :kv_start_options.split_name(options, __MODULE__)
     :kv_node.start_link(name, options)
   end
 
@@ -85,7 +85,7 @@ defmodule KV.Node do
   @doc since: "0.1.0"
   @spec child_spec([option]) :: Supervisor.child_spec()
   def child_spec(options) do
-    {name, node_options} = Keyword.pop(options, :name, __MODULE__)
+    {name, node_options} = :kv_start_options.split_name(options, __MODULE__)
     %{:kv_node.child_spec(name, node_options) | start: {__MODULE__, :start_link, [options]}}
   end
 

@@ -88,7 +88,7 @@ defmodule KV.Registry do
   def start_link(name) when is_atom(name) and name != nil, do: start_link(name: name)
   def start_link(event_manager) when is_pid(event_manager), do: start_link(event_manager: event_manager)
 
-  def start_link(options) when is_list(options) do
+  def start_link(options) do
     with {:ok, checked} <- :kv_start_options.validate(options, own_options()) do
       :kv_registry.start_link(native_options(checked))
     end
@@ -179,7 +179,8 @@ defmodule KV.Registry do
       {:error, {:bad_name, :an_atom}}
   """
   @doc since: "0.1.0"
-  @spec lookup(t, name, timeout) :: {:ok, KV.Bucket.native()} | :error | {:error, {:bad_name, term}}
+  @spec lookup(t, name, timeout | [KV.Bucket.call_option()]) ::
+          {:ok, KV.Bucket.native()} | :error | {:error, {:bad_name, term}}
   def lookup(registry, name, timeout \\ 5_000), do: :kv_registry.lookup(registry, name, timeout)
 
   @doc """
@@ -201,7 +202,7 @@ defmodule KV.Registry do
       true
   """
   @doc since: "0.1.0"
-  @spec create(t, name, timeout) :: :ok | {:error, term}
+  @spec create(t, name, timeout | [KV.Bucket.call_option()]) :: :ok | {:error, term}
   def create(registry, name, timeout \\ 5_000), do: :kv_registry.create(registry, name, timeout)
 
   @doc """
@@ -214,7 +215,7 @@ defmodule KV.Registry do
       true
   """
   @doc since: "0.1.0"
-  @spec names(t, timeout) :: [name]
+  @spec names(t, timeout | [KV.Bucket.call_option()]) :: [name]
   def names(registry, timeout \\ 5_000), do: :kv_registry.names(registry, timeout)
 
   @doc """
@@ -226,7 +227,7 @@ defmodule KV.Registry do
       1
   """
   @doc since: "0.1.0"
-  @spec generation(t, timeout) :: pos_integer
+  @spec generation(t, timeout | [KV.Bucket.call_option()]) :: pos_integer
   def generation(registry, timeout \\ 5_000), do: :kv_registry.generation(registry, timeout)
 
   @doc """
@@ -241,7 +242,7 @@ defmodule KV.Registry do
       false
   """
   @doc since: "0.1.0"
-  @spec stop(t, timeout) :: :ok
+  @spec stop(t, timeout | [KV.Bucket.call_option()]) :: :ok
   def stop(registry, timeout \\ 5_000), do: :kv_registry.stop(registry, timeout)
 
   # An Elixir program names the supervisor of the buckets where an Erlang program names a function.

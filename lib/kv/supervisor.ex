@@ -35,8 +35,8 @@ defmodule KV.Supervisor do
   """
   @doc since: "0.1.0"
   @spec start_link([option]) :: {:ok, pid} | {:error, term}
-  def start_link(options \\ []) when is_list(options) do
-    {name, node_options} = Keyword.pop(options, :name, __MODULE__)
+  def start_link(options \\ []) do
+    {name, node_options} = :kv_start_options.split_name(options, __MODULE__)
     :kv_sup.start_link(config(name, node_options))
   end
 
@@ -47,7 +47,7 @@ defmodule KV.Supervisor do
   @spec child_spec([option]) :: Supervisor.child_spec()
   def child_spec(options) do
     %{
-      id: Keyword.get(options, :name, __MODULE__),
+      id: :kv_start_options.child_id(options, __MODULE__),
       start: {__MODULE__, :start_link, [options]},
       type: :supervisor,
       # The children have shutdown times of their own.

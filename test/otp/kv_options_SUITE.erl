@@ -39,7 +39,7 @@ of_an_option_given_twice_the_first_counts(Config) ->
         {ok, Registry} = kv_registry:start_link([{name, third}, {name, fourth}]),
         ?assertEqual([Registry, undefined], [whereis(third), whereis(fourth)]),
         ?assertMatch([_], kv:processes([{limit, 1}, {limit, 3}])),
-        ?assertEqual(ok, kv_bucket:put(Bucket, milk, 3, [{ttl, infinity}, {ttl, 0}, {timeout, 5000}, {timeout, never}]))
+        ?assertEqual(ok, kv_bucket:put(Bucket, milk, 3, [{ttl, infinity}, {ttl, 1}, {timeout, 5000}, {timeout, 0}]))
     end).
 
 a_second_value_is_checked_all_the_same(_Config) ->

@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test test-observer screenshots prop demo lint format options asan tsan coverage fuzz bench docs install clean
+.PHONY: help build run test test-observer screenshots prop demo lint format options functions asan tsan coverage fuzz bench docs install clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -75,6 +75,10 @@ options: ## writes the table of options into its documents
 	@scripts/install run
 	@mix compile </dev/null
 	@mix run --no-start scripts/options.exs
+
+functions: ## writes docs/functions.md: the functions that other nodes may call on the C node
+	@$(MAKE) build
+	@KV_WRITE_FUNCTIONS=1 scripts/with-epmd mix test test/kv/functions_test.exs
 
 fuzz: ## FUZZ_RUNS random inputs for each decoder
 	@scripts/install fuzz

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -134,6 +135,16 @@ void kv_mapping_close(struct kv_mapping *mapping)
             (void)close(mapping->fd);
         }
     }
+}
+
+uint64_t kv_mapping_resident(const struct kv_mapping *mapping)
+{
+    enum { BLOCK = 512 }; /* of st_blocks */
+    struct stat file;
+    if (mapping->base == NULL || mapping->fd < 0 || fstat(mapping->fd, &file) != 0) {
+        return 0;
+    }
+    return (uint64_t)file.st_blocks * BLOCK;
 }
 
 /* ---- for the arena ----------------------------------------------------------------------------

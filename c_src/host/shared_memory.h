@@ -31,6 +31,9 @@ void kv_mapping_release(void *mapping, uint64_t offset, uint64_t length);
  * thread. Returns false if the system cannot. */
 bool kv_mapping_populate(void *start, size_t length);
 
+/* Returns the bytes of the mapping that take memory now; 0 if the memory is private. */
+uint64_t kv_mapping_resident(const struct kv_mapping *mapping);
+
 /* Returns how much to reserve for a limit (0: there is none), at most `most`: so much that the
  * arena always finds a free run of pages. */
 uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most);

@@ -62,6 +62,9 @@ static void welcome(struct kv_connection *connection)
     if ((connection->handshake.flags & KV_DFLAG_ALTACT_SIG) != 0) {
         kv_runtime_peer_expects(connection->peer, KV_GET_STATE_TAGGED);
     }
+    if ((connection->handshake.flags & KV_DFLAG_PUBLISHED) == 0) {
+        kv_runtime_peer_is_hidden(connection->peer);
+    }
     kv_runtime_peer_ready(connection->peer); /* may send: everything else is set up by now */
 }
 

@@ -3,6 +3,7 @@
 #include "net/connection.h"
 #include "node/node.h"
 
+#include "host/own_memory.h"
 #include "store/arena.h"
 
 #include <malloc.h>
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-enum { US_PER_SECOND = 1000000 };
+enum { US_PER_SECOND = 1000000, NS_PER_US = 1000 };
 
 static uint64_t microseconds(uv_timeval_t time)
 {
@@ -27,21 +28,64 @@ static uint64_t buffers_of(const struct kv_connections *connections)
     return bytes;
 }
 
-/* One line for each kind of memory. A new store adds its own. */
-static void write_kinds(const struct kv_arena *arena, struct kv_memory_kind kinds[KV_MEMORY_KINDS])
+static uint64_t least(uint64_t a, uint64_t b)
 {
-    struct kv_arena_stats stores;
-    kv_arena_stats(arena, &stores);
-    kinds[0] = (struct kv_memory_kind){"arena", stores.reserved - stores.free, stores.reserved};
-    kinds[1] = (struct kv_memory_kind){"entries", stores.live, stores.entries};
-    kinds[2] = (struct kv_memory_kind){"index", stores.index, stores.index};
+    return a < b ? a : b;
+}
+
+/* One line for each kind of memory. They do not overlap: `arena` is what is left of the arena. A
+ * new store adds its own. */
+static void write_kinds(const struct kv_memory *memory, const struct kv_arena_stats *stores,
+                        struct kv_stats *to)
+{
+    uint64_t taken = stores->reserved - stores->free;
+    uint64_t resident = kv_mapping_resident(&memory->mapping);
+    resident = resident > taken ? resident : stores->reserved;
+    uint64_t others = stores->entries + stores->index;
+    to->kinds[0] = (struct kv_memory_kind){"buckets", stores->live, stores->entries};
+    to->kinds[1] = (struct kv_memory_kind){"index", stores->index, stores->index};
+    to->kinds[2] = (struct kv_memory_kind){"arena", taken - others, resident - others};
+    to->kinds[3] =
+        (struct kv_memory_kind){"page_records", stores->records_used, stores->records_used};
+    to->tables = stores->tables;
+    to->counted = taken;
+    to->memory_limit = stores->limit;
+}
+
+/* malloc has address space that nothing was written to. So its bytes are bounded by the memory that
+ * the program has of its own. */
+static void write_heap(const struct kv_arena_stats *stores, struct kv_stats *to)
+{
+    struct mallinfo2 heap = mallinfo2();
+    uint64_t used = heap.uordblks + heap.hblkhd - least(stores->records, heap.hblkhd);
+    uint64_t reserved = heap.arena + heap.hblkhd - least(stores->records, heap.hblkhd);
+    uint64_t own = kv_process_private_memory();
+    to->heap_reserved = own > 0 ? least(reserved, own) : reserved;
+    to->heap_used = least(used, to->heap_reserved);
+}
+
+static void write_memory(const struct kv_memory *memory, struct kv_stats *to)
+{
+    struct kv_arena_stats stores = {0};
+    if (memory->arena != NULL) {
+        kv_arena_stats(memory->arena, &stores);
+        write_kinds(memory, &stores, to);
+    }
+    write_heap(&stores, to);
+}
+
+static void write_times(struct kv_stats *to)
+{
+    uv_timeval64_t now = {0};
+    (void)uv_gettimeofday(&now);
+    to->monotonic_ns = uv_hrtime();
+    to->system_ns = ((uint64_t)now.tv_sec * US_PER_SECOND + (uint64_t)now.tv_usec) * NS_PER_US;
 }
 
 static void stats(void *context, struct kv_stats *to)
 {
     struct kv_node *node = context;
     uv_rusage_t usage;
-    struct mallinfo2 heap = mallinfo2();
     size_t resident = 0;
     (void)uv_getrusage(&usage);
     (void)uv_resident_set_memory(&resident);
@@ -49,21 +93,21 @@ static void stats(void *context, struct kv_stats *to)
         .uptime_ms = uv_now(&node->loop) - node->since,
         .cpu_us = microseconds(usage.ru_utime) + microseconds(usage.ru_stime),
         .resident = resident,
-        .heap_used = heap.uordblks + heap.hblkhd,
-        .heap_reserved = heap.arena + heap.hblkhd,
         .bytes_in = node->connections.bytes_in,
         .bytes_out = node->connections.bytes_out,
         .buffers = buffers_of(&node->connections),
         .connections = (uint32_t)node->connections.up_count,
         .connection_limit = (uint32_t)node->net.limits.max_peers,
         .processors = uv_available_parallelism(),
+        .messages = node->net.pace.gather.seen,
+        .context_switches = usage.ru_nvcsw + usage.ru_nivcsw,
+        .os_pid = (uint64_t)uv_os_getpid(),
         .output_limit = node->options.max_queue,
         .machine = node->machine,
         .versions = node->versions,
     };
-    if (node->memory.arena != NULL) {
-        write_kinds(node->memory.arena, to->kinds);
-    }
+    write_times(to);
+    write_memory(&node->memory, to);
 }
 
 static void visit_connection(const struct kv_connection *connection,

@@ -236,6 +236,7 @@ static int run_start_link(struct kv_process *self, struct kv_reader arguments,
 }
 
 const struct kv_function kv_app_functions[] = {
-    {"appmon_info", "start_link2", run_start_link, 3, NULL},
-    {NULL, NULL, NULL, 0, NULL},
+    {"appmon_info", "start_link2", run_start_link, 3, NULL,
+     "a process that draws the tab Applications"},
+    {.module = NULL},
 };

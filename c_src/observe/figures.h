@@ -4,6 +4,18 @@
 
 #include "observe/functions.h"
 
+/* The answer to questions for the OTP release, in the tab System and elsewhere. */
+#define KV_NO_OTP "none: a native node"
+
+/* The name of the operating system in os:type/0. */
+#if defined(__linux__)
+#define KV_OS_NAME "linux"
+#elif defined(__APPLE__)
+#define KV_OS_NAME "darwin"
+#else
+#define KV_OS_NAME "freebsd"
+#endif
+
 struct kv_figures {
     struct kv_stats stats;
     struct kv_totals totals;

@@ -16,9 +16,10 @@ struct kv_invocation {
 
 /* Runs a function and appends its value. A function that takes many turns is only begun:
  * inquiry->survey is not NULL then, and the caller goes on with kv_inquiry_step() and
- * kv_inquiry_end(). Appends nothing on an error. KV_OK; KV_ENOENT: no function of that name and
- * arity; KV_ETYPE: wrong arguments (badarg); KV_ECLOSURE: the call is of a fun. */
-int kv_function_apply(struct kv_process *self, const struct kv_invocation *call,
+ * kv_inquiry_end(). Of a call of erlang:apply/2,3, *call becomes the call that is meant. Appends
+ * nothing on an error. KV_OK; KV_ENOENT: no function of that name and arity; KV_ETYPE: wrong
+ * arguments (badarg); KV_ECLOSURE: the call is of a closure. */
+int kv_function_apply(struct kv_process *self, struct kv_invocation *call,
                       struct kv_inquiry *inquiry, struct kv_buffer *value);
 
 /* Returns true if a function of this name and arity may be called or spawned: `has_function` of the
@@ -36,10 +37,15 @@ struct kv_function {
     kv_run_function run; /* NULL: every call is for the survey */
     uint32_t arity;
     const struct kv_survey *survey; /* or NULL */
+    const char *value;              /* in words, for docs/functions.md */
 };
 
 /* One table for each subject. A NULL module ends it. */
-extern const struct kv_function kv_node_functions[];    /* functions.c */
+extern const struct kv_function kv_node_functions[];    /* nodes.c */
+extern const struct kv_function kv_time_functions[];    /* times.c */
+extern const struct kv_function kv_item_functions[];    /* items.c */
+extern const struct kv_function kv_module_functions[];  /* modules.c */
+extern const struct kv_function kv_ask_functions[];     /* ask.c */
 extern const struct kv_function kv_system_functions[];  /* system.c */
 extern const struct kv_function kv_process_functions[]; /* process_info.c */
 extern const struct kv_function kv_window_functions[];  /* window.c */

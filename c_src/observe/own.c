@@ -1,7 +1,9 @@
-/* The functions that this project's own OTP side calls: kv_local:place/0 and kv_node:processes/1.
+/* The functions that this project's own OTP side calls: kv_local:place/0 and kv_node:processes/1;
+ * and the list of all functions.
  */
 #include "observe/collector.h"
 #include "observe/functions.h"
+#include "observe/items.h"
 #include "observe/process_terms.h"
 
 /* ---- kv_local -------------------------------------------------------------------------------- */
@@ -41,6 +43,53 @@ static void write_row(const struct kv_process_info *info, struct kv_buffer *to)
     kv_write_u64(to, info->queue);
 }
 
+/* ---- the list of functions --------------------------------------------------------------------
+ */
+
+/* [{Module, Function, Arity, Value}]: Value says in words what the function returns. */
+static int run_functions(struct kv_process *self, struct kv_reader arguments,
+                         struct kv_buffer *value)
+{
+    struct kv_term_list list = {0};
+    const struct kv_world *world = kv_process_context(self);
+    (void)arguments;
+    for (size_t i = 0; world->functions[i] != NULL; i++) {
+        for (const struct kv_function *one = world->functions[i]; one->module != NULL; one++) {
+            list.count++;
+            kv_write_tuple(&list.elements, 4);
+            kv_write_atom_text(&list.elements, one->module);
+            kv_write_atom_text(&list.elements, one->function);
+            kv_write_u64(&list.elements, one->arity);
+            kv_write_binary_text(&list.elements, one->value);
+        }
+    }
+    kv_term_list_close(&list, value);
+    return KV_OK;
+}
+
+static void write_items(struct kv_term_list *list, const char *name,
+                        void (*add)(struct kv_term_list *list))
+{
+    struct kv_term_list items = {0};
+    add(&items);
+    kv_term_list_close(&items, kv_term_list_item(list, name));
+}
+
+/* [{system_info, [Item]}, ...]: the items of functions that know several. */
+static int run_items(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    struct kv_term_list list = {0};
+    (void)self;
+    (void)arguments;
+    write_items(&list, "system_info", kv_system_items);
+    write_items(&list, "statistics", kv_statistics_items);
+    write_items(&list, "process_info", kv_process_items);
+    kv_term_list_close(&list, value);
+    return KV_OK;
+}
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
 static int init(struct kv_process *self, struct kv_bytes target, struct kv_buffer *reason)
 {
     static const struct kv_rows rows = {.tag = "kv_processes", .write = write_row};
@@ -59,6 +108,9 @@ const struct kv_behaviour kv_processes_behaviour = {
 };
 
 const struct kv_function kv_own_functions[] = {
-    {"kv_local", "place", run_place, 0, NULL},
-    {NULL, NULL, NULL, 0, NULL},
+    {"kv_local", "place", run_place, 0, NULL, "the place of the shared memory, for `local_reads`"},
+    {"kv_node", "functions", run_functions, 0, NULL, "this list"},
+    {"kv_node", "items", run_items, 0, NULL,
+     "the items of `system_info`, `statistics` and `process_info`"},
+    {.module = NULL},
 };

@@ -2,6 +2,7 @@
  *
  * OTP: erts/emulator/beam/erl_bif_info.c, process_info_aux(). */
 #include "observe/functions.h"
+#include "observe/items.h"
 #include "observe/process_terms.h"
 
 enum {
@@ -334,8 +335,43 @@ static int run_process_info_1(struct kv_process *self, struct kv_reader argument
     return KV_OK;
 }
 
+static int run_elixir_info_1(struct kv_process *self, struct kv_reader arguments,
+                             struct kv_buffer *value)
+{
+    return kv_run_or_nil(self, run_process_info_1, arguments, value);
+}
+
+/* Elixir answers {registered_name, []} where Erlang answers []. */
+static int run_elixir_info(struct kv_process *self, struct kv_reader arguments,
+                           struct kv_buffer *value)
+{
+    size_t start = value->length;
+    int error = kv_run_or_nil(self, run_process_info, arguments, value);
+    (void)kv_read_any(&arguments, NULL);
+    if (error == KV_OK && kv_read_this_atom(&arguments, "registered_name") == KV_OK &&
+        value->length == start + 1) {
+        value->length = start;
+        kv_write_tuple(value, 2);
+        kv_write_atom_text(value, "registered_name");
+        kv_write_nil(value);
+    }
+    return error;
+}
+
+void kv_process_items(struct kv_term_list *list)
+{
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        list->count++;
+        kv_write_atom_text(&list->elements, items[i].name);
+    }
+}
+
 const struct kv_function kv_process_functions[] = {
-    {"erlang", "process_info", run_process_info_1, 1, NULL},
-    {"erlang", "process_info", run_process_info, 2, NULL},
-    {NULL, NULL, NULL, 0, NULL},
+    {"erlang", "process_info", run_process_info_1, 1, NULL,
+     "a list of `{Item, Value}`, or `undefined`"},
+    {"erlang", "process_info", run_process_info, 2, NULL,
+     "`{Item, Value}`, a list of these, or `undefined`"},
+    {"Elixir.Process", "info", run_elixir_info_1, 1, NULL, "as `erlang:process_info/1`, or `nil`"},
+    {"Elixir.Process", "info", run_elixir_info, 2, NULL, "as `erlang:process_info/2`, or `nil`"},
+    {.module = NULL},
 };

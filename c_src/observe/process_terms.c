@@ -26,6 +26,19 @@ int kv_read_process(struct kv_process *self, struct kv_reader *arguments,
     return error;
 }
 
+int kv_run_or_nil(struct kv_process *self, kv_run_function run, struct kv_reader arguments,
+                  struct kv_buffer *value)
+{
+    size_t start = value->length;
+    int error = run(self, arguments, value);
+    if (error == KV_OK &&
+        kv_term_is_atom(kv_bytes(value->data + start, value->length - start), "undefined")) {
+        value->length = start;
+        kv_write_atom_text(value, "nil");
+    }
+    return error;
+}
+
 void kv_write_mfa(struct kv_buffer *to, const char *module, const char *function, uint32_t arity)
 {
     kv_write_tuple(to, MFA_ARITY);

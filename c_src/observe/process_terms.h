@@ -2,6 +2,7 @@
 #ifndef KV_OBSERVE_PROCESS_TERMS_H
 #define KV_OBSERVE_PROCESS_TERMS_H
 
+#include "observe/functions.h"
 #include "observe/list.h"
 #include "process/inspect.h"
 #include "server/look.h"
@@ -27,5 +28,9 @@ void kv_write_requests(struct kv_buffer *to, const struct kv_process *process);
 /* Adds rows {Key, Value} of a table to a list, until the list has 50. Leaves out large ones. */
 void kv_add_peek(struct kv_term_list *list, const struct kv_process *process,
                  const struct kv_view *view);
+
+/* Runs a function for Elixir, whose answer is nil where that of Erlang is undefined. */
+int kv_run_or_nil(struct kv_process *self, kv_run_function run, struct kv_reader arguments,
+                  struct kv_buffer *value);
 
 #endif

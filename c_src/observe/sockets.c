@@ -116,8 +116,8 @@ static int run_get_port_list(struct kv_process *self, struct kv_reader arguments
 }
 
 const struct kv_function kv_socket_functions[] = {
-    {"observer_backend", "get_port_list", run_get_port_list, 0, NULL},
-    {"observer_backend", "get_socket_list", run_get_socket_list, 0, NULL},
-    {"observer_backend", "socket_info", run_socket_info, 0, NULL},
-    {NULL, NULL, NULL, 0, NULL},
+    {"observer_backend", "get_port_list", run_get_port_list, 0, NULL, "`[]`"},
+    {"observer_backend", "get_socket_list", run_get_socket_list, 0, NULL, "the connections"},
+    {"observer_backend", "socket_info", run_socket_info, 0, NULL, "figures of the connections"},
+    {.module = NULL},
 };

@@ -15,6 +15,20 @@ void kv_findings_count(void *findings, const struct kv_process *process)
     }
 }
 
+int kv_inquiry_begin(struct kv_process *self, const struct kv_survey *survey,
+                     struct kv_reader arguments, struct kv_inquiry *inquiry)
+{
+    inquiry->survey = survey;
+    if (survey->begin != NULL && survey->begin(self, arguments, inquiry) != KV_OK) {
+        inquiry->survey = NULL;
+        return KV_ETYPE;
+    }
+    if (survey->visit != NULL) {
+        kv_walk_begin(&inquiry->walk, kv_process_runtime(self));
+    }
+    return KV_OK;
+}
+
 bool kv_inquiry_step(struct kv_process *self, struct kv_inquiry *inquiry, struct kv_buffer *value)
 {
     const struct kv_survey *survey = inquiry->survey;
@@ -29,4 +43,5 @@ void kv_inquiry_end(struct kv_inquiry *inquiry)
 {
     kv_walk_end(&inquiry->walk);
     kv_buffer_free(&inquiry->findings.list.elements);
+    kv_buffer_free(&inquiry->question.call);
 }

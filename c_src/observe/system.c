@@ -49,24 +49,31 @@ static void add_allocator(struct kv_term_list *list, const char *type, uint64_t 
     }
 }
 
-/* One line for each kind of memory. The program (node/report.c) adds those of the stores. Observer
- * divides by the sum of the reserved bytes, so the sum must not be 0. Kinds without slack of their
- * own are part of the heap. */
+static uint64_t without(uint64_t bytes, uint64_t part)
+{
+    return bytes > part ? bytes - part : 0;
+}
+
+/* One line for each kind of memory. The lines do not overlap, so that their sum, which Observer
+ * shows, is the memory of the program: `heap` is what is left of the heap. The program
+ * (node/report.c) adds the lines of the stores. Observer divides by the sum of the carriers, so the
+ * sum must not be 0. */
 static void write_allocators(struct kv_buffer *to, const struct kv_figures *figures)
 {
     struct kv_term_list list = {0};
     const struct kv_stats *stats = &figures->stats;
-    const struct kv_totals *totals = &figures->totals;
-    uint64_t reserved = stats->heap_reserved > 0 ? stats->heap_reserved : 1;
-    add_allocator(&list, "heap", stats->heap_used, reserved);
+    uint64_t processes = figures->totals.process_records + figures->totals.process_bytes;
+    uint64_t named = processes + stats->buffers;
+    uint64_t reserved = without(stats->heap_reserved, named);
+    uint64_t used = without(stats->heap_used, named);
+    reserved = reserved > 0 ? reserved : 1;
     for (size_t i = 0; i < KV_MEMORY_KINDS && stats->kinds[i].name != NULL; i++) {
         const struct kv_memory_kind *kind = &stats->kinds[i];
         add_allocator(&list, kind->name, kind->used, kind->reserved);
     }
-    add_allocator(&list, "buckets", totals->table_bytes, totals->table_bytes);
-    add_allocator(&list, "process_table", totals->process_records, totals->process_records);
-    add_allocator(&list, "processes", totals->process_bytes, totals->process_bytes);
+    add_allocator(&list, "processes", processes, processes);
     add_allocator(&list, "network", stats->buffers, stats->buffers);
+    add_allocator(&list, "heap", used < reserved ? used : reserved, reserved);
     kv_term_list_close(&list, to);
 }
 
@@ -84,7 +91,7 @@ static void add_processors(struct kv_term_list *list, uint32_t processors)
 
 static void add_versions(struct kv_term_list *list, const struct kv_stats *stats)
 {
-    kv_term_list_string(list, "otp_release", "none: a native node");
+    kv_term_list_string(list, "otp_release", KV_NO_OTP);
     kv_term_list_string(list, "version", stats->versions);
     kv_term_list_string(list, "system_architecture", stats->machine);
     kv_term_list_atom(list, "kernel_poll", "true");
@@ -127,88 +134,97 @@ static void finish_sys_info(struct kv_process *self, struct kv_findings *finding
     kv_term_list_close(list, value);
 }
 
+/* ---- erlang:memory --------------------------------------------------------------------------- */
+
+/* The parts of erlang:memory/0. */
+static const char *const parts[] = {"total",     "processes", "processes_used", "system", "atom",
+                                    "atom_used", "binary",    "code",           "ets"};
+enum { PARTS = sizeof parts / sizeof parts[0] };
+
+static uint64_t part(const struct kv_figures *figures, unsigned which)
+{
+    const struct kv_totals *totals = &figures->totals;
+    uint64_t total = figures->stats.resident;
+    uint64_t of_processes = totals->process_records + totals->process_bytes;
+    const uint64_t values[PARTS] = {
+        [0] = total,
+        [1] = of_processes,
+        [2] = of_processes,
+        [3] = total > of_processes ? total - of_processes : 0,
+        [6] = figures->stats.buffers,
+        [8] = totals->table_bytes,
+    };
+    return values[which];
+}
+
 static void finish_memory(struct kv_process *self, struct kv_findings *findings,
                           struct kv_buffer *value)
 {
     struct kv_figures figures;
     kv_figures_take(self, &findings->totals, &figures);
-    kv_figures_write_memory(&figures, &findings->list);
+    if (findings->single) {
+        kv_write_u64(value, part(&figures, findings->choices[0]));
+        return;
+    }
+    for (uint32_t i = 0; i < findings->choice_count; i++) {
+        uint8_t which = findings->choices[i];
+        kv_term_list_number(&findings->list, parts[which], part(&figures, which));
+    }
     kv_term_list_close(&findings->list, value);
 }
 
-static const struct kv_survey sys_info = {.visit = kv_findings_count, .finish = finish_sys_info};
-static const struct kv_survey memory = {.visit = kv_findings_count, .finish = finish_memory};
-
-/* ---- small questions ------------------------------------------------------------------------- */
-
-static int run_system_info(struct kv_process *self, struct kv_reader arguments,
-                           struct kv_buffer *value)
+static int begin_memory(struct kv_process *self, struct kv_reader arguments,
+                        struct kv_inquiry *inquiry)
 {
-    (void)self;
-    if (kv_read_this_atom(&arguments, "wordsize") == KV_OK) {
-        kv_write_u64(value, WORD);
-    } else if (kv_read_this_atom(&arguments, "dirty_cpu_schedulers") == KV_OK) {
-        kv_write_u64(value, 0);
-    } else if (kv_read_this_atom(&arguments, "process_count") == KV_OK) {
-        kv_write_u64(value, kv_runtime_process_count(kv_process_runtime(self)));
-    } else {
-        return KV_ETYPE;
-    }
-    return KV_OK;
-}
-
-/* A native node loads no code. The modules that Observer asks for are always there. */
-static int run_ensure_loaded(struct kv_process *self, struct kv_reader arguments,
-                             struct kv_buffer *value)
-{
-    struct kv_bytes module;
-    (void)self;
-    int error = kv_read_atom(&arguments, &module);
-    if (error == KV_OK) {
-        bool known = kv_bytes_is(module, "observer_backend") || kv_bytes_is(module, "appmon_info");
-        kv_write_tuple(value, 2);
-        kv_write_atom_text(value, known ? "module" : "error");
-        kv_write_atom(value, known ? module : kv_bytes_text("nofile"));
-    }
-    return error;
-}
-
-static int run_function_exported(struct kv_process *self, struct kv_reader arguments,
-                                 struct kv_buffer *value)
-{
-    struct kv_bytes module;
-    struct kv_bytes function;
-    uint32_t arity = 0;
-    const struct kv_world *world = kv_process_context(self);
-    if (kv_read_atom(&arguments, &module) != KV_OK ||
-        kv_read_atom(&arguments, &function) != KV_OK || kv_read_u32(&arguments, &arity) != KV_OK) {
-        return KV_ETYPE;
-    }
-    kv_write_bool(value, world->has_function(module, function, arity));
-    return KV_OK;
-}
-
-/* sasl is not in the list: Observer then says that there is no log to show. */
-static int run_which_applications(struct kv_process *self, struct kv_reader arguments,
-                                  struct kv_buffer *value)
-{
+    struct kv_findings *findings = &inquiry->findings;
     (void)self;
     (void)arguments;
-    kv_write_list(value, 1);
-    kv_write_tuple(value, 3);
-    kv_write_atom_text(value, "kv");
-    kv_write_string(value, "native buckets and registries");
-    kv_write_string(value, KV_VERSION);
-    kv_write_nil(value);
+    for (uint8_t i = 0; i < PARTS; i++) {
+        findings->choices[findings->choice_count++] = i;
+    }
     return KV_OK;
 }
 
+static int read_part(struct kv_reader *reader, struct kv_findings *findings)
+{
+    for (uint8_t i = 0; i < PARTS; i++) {
+        if (findings->choice_count < KV_CHOICES_MAX &&
+            kv_read_this_atom(reader, parts[i]) == KV_OK) {
+            findings->choices[findings->choice_count++] = i;
+            return KV_OK;
+        }
+    }
+    return KV_ETYPE;
+}
+
+/* A part, or a list of parts. */
+static int begin_memory_of(struct kv_process *self, struct kv_reader arguments,
+                           struct kv_inquiry *inquiry)
+{
+    uint32_t count = 0;
+    struct kv_findings *findings = &inquiry->findings;
+    int error = KV_OK;
+    (void)self;
+    findings->single = kv_read_list(&arguments, &count) != KV_OK;
+    if (findings->single) {
+        return read_part(&arguments, findings);
+    }
+    for (uint32_t i = 0; i < count && error == KV_OK; i++) {
+        error = read_part(&arguments, findings);
+    }
+    return error == KV_OK && count > 0 ? kv_read_nil(&arguments) : error;
+}
+
+static const struct kv_survey sys_info = {.visit = kv_findings_count, .finish = finish_sys_info};
+static const struct kv_survey memory = {
+    .begin = begin_memory, .visit = kv_findings_count, .finish = finish_memory};
+static const struct kv_survey memory_of = {
+    .begin = begin_memory_of, .visit = kv_findings_count, .finish = finish_memory};
+
 const struct kv_function kv_system_functions[] = {
-    {"application", "which_applications", run_which_applications, 0, NULL},
-    {"code", "ensure_loaded", run_ensure_loaded, 1, NULL},
-    {"erlang", "function_exported", run_function_exported, 3, NULL},
-    {"erlang", "memory", NULL, 0, &memory},
-    {"erlang", "system_info", run_system_info, 1, NULL},
-    {"observer_backend", "sys_info", NULL, 0, &sys_info},
-    {NULL, NULL, NULL, 0, NULL},
+    {"erlang", "memory", NULL, 0, &memory, "a list of `{Part, Bytes}`"},
+    {"erlang", "memory", NULL, 1, &memory_of, "the bytes of a part, or a list of `{Part, Bytes}`"},
+    {"observer_backend", "sys_info", NULL, 0, &sys_info,
+     "the figures of the tabs System and Memory Allocators"},
+    {.module = NULL},
 };

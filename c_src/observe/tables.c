@@ -365,10 +365,13 @@ static int run_get_table(struct kv_process *self, struct kv_reader arguments,
 }
 
 const struct kv_function kv_table_functions[] = {
-    {"observer_backend", "get_table_list", run_get_table_list, 2, &table_list},
-    {"observer_backend", "get_table", run_get_table, 3, NULL},
-    {"ets", "info", run_info, 2, NULL},
-    {"ets", "delete_object", run_delete_object, 2, NULL},
-    {"ets", "insert", run_insert, 2, NULL},
-    {NULL, NULL, NULL, 0, NULL},
+    {"observer_backend", "get_table_list", run_get_table_list, 2, &table_list,
+     "the tables: one for each bucket"},
+    {"observer_backend", "get_table", run_get_table, 3, NULL,
+     "sends the rows of a table to a process"},
+    {"ets", "info", run_info, 2, NULL, "`keypos`, `size` and other items of a table"},
+    {"ets", "delete_object", run_delete_object, 2, NULL,
+     "deletes a key that has this value; Observer edits so"},
+    {"ets", "insert", run_insert, 2, NULL, "puts a value; Observer edits so"},
+    {.module = NULL},
 };

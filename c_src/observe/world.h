@@ -6,7 +6,7 @@
 
 #include <kv/term.h>
 
-/* Memory of one kind: the bytes in use, of those taken from the system for it. */
+/* Memory of one kind: the bytes in use, of those that take memory for it. */
 struct kv_memory_kind {
     const char *name; /* NULL: no more */
     uint64_t used;    /* bytes */
@@ -19,8 +19,8 @@ struct kv_stats {
     uint64_t uptime_ms;
     uint64_t cpu_us;        /* processor time of this program */
     uint64_t resident;      /* bytes */
-    uint64_t heap_used;     /* bytes handed out by malloc */
-    uint64_t heap_reserved; /* bytes that malloc has taken from the system */
+    uint64_t heap_used;     /* bytes handed out by malloc, without the records of pages */
+    uint64_t heap_reserved; /* bytes that malloc has of the system, as far as they are resident */
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t buffers; /* bytes of memory for input and output of connections */
@@ -28,6 +28,14 @@ struct kv_stats {
     uint32_t connection_limit;
     uint32_t processors;
     struct kv_memory_kind kinds[KV_MEMORY_KINDS]; /* of the stores, besides the heap */
+    uint64_t messages;                            /* that peers have sent, ever */
+    uint64_t context_switches;                    /* of this program, ever */
+    uint64_t monotonic_ns;                        /* a clock that never goes back */
+    uint64_t system_ns;                           /* since 1970 */
+    uint64_t os_pid;
+    uint64_t tables;
+    uint64_t counted;      /* bytes of all tables that count against max_memory, */
+    uint64_t memory_limit; /* and that limit */
     uint64_t output_limit; /* bytes that may wait for a peer before its connection is closed */
     const char *machine;   /* "x86_64 Linux 6.1.0" */
     const char *versions;  /* "kv 0.1.0, libuv 1.44.2, OpenSSL 3.0" */
@@ -47,17 +55,30 @@ struct kv_connection_info {
  */
 struct kv_shared_memory {
     uint64_t os_pid;
+    uint64_t tables;
     int fd;
     uint64_t size;
     struct kv_bytes id;
 };
 
+/* The figures that erlang:statistics/1 gave last: it also tells how much they have grown. */
+struct kv_since {
+    uint64_t reductions;
+    uint64_t exact_reductions;
+    uint64_t runtime;
+    uint64_t wall_clock;
+};
+
+struct kv_function;
+
 struct kv_world {
     struct kv_hash_key hash_key; /* random: for tables of what peers send */
     enum kv_zeros zeros;         /* how keys of this node compare */
-    /* Set by kv_observe_start(). Functions of the list ask the list through it, which avoids a
+    /* Set by kv_observe_start(). Functions of the list ask the list through them, which avoids a
      * circle of files. */
     bool (*has_function)(struct kv_bytes module, struct kv_bytes function, uint32_t arity);
+    const struct kv_function *const *functions; /* as kv_function_tables, functions.h */
+    struct kv_since since;
     void *context; /* of the functions below */
     void (*stats)(void *context, struct kv_stats *stats);
     void (*each_connection)(void *context,

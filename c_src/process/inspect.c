@@ -10,12 +10,24 @@
 /* ---- processes ------------------------------------------------------------------------------- */
 
 void kv_runtime_each_peer(const struct kv_runtime *runtime,
-                          void (*visit)(void *context, struct kv_bytes name), void *context)
+                          void (*visit)(void *context, struct kv_bytes name, bool hidden),
+                          void *context)
 {
     KV_LIST_FOREACH (link, &runtime->peer_list) {
         const struct kv_peer *peer = KV_LIST_OF(link, const struct kv_peer, of_runtime);
-        visit(context, kv_buffer_bytes(&peer->name));
+        visit(context, kv_buffer_bytes(&peer->name), peer->hidden);
     }
+}
+
+bool kv_runtime_has_peer(const struct kv_runtime *runtime, struct kv_bytes name)
+{
+    KV_LIST_FOREACH (link, &runtime->peer_list) {
+        if (kv_bytes_equal(
+                kv_buffer_bytes(&KV_LIST_OF(link, const struct kv_peer, of_runtime)->name), name)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static size_t memory_of(const struct kv_process *process)

@@ -28,7 +28,11 @@ void kv_walk_end(struct kv_walk *walk);
 
 /* Calls `visit` with the name of every connected node. */
 void kv_runtime_each_peer(const struct kv_runtime *runtime,
-                          void (*visit)(void *context, struct kv_bytes name), void *context);
+                          void (*visit)(void *context, struct kv_bytes name, bool hidden),
+                          void *context);
+
+/* Returns true if a node of that name is connected. */
+bool kv_runtime_has_peer(const struct kv_runtime *runtime, struct kv_bytes name);
 
 enum { KV_LABEL_SHOWN = 512 }; /* bytes of a label that tools are shown */
 

@@ -68,6 +68,11 @@ void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state)
     peer->get_state = get_state;
 }
 
+void kv_runtime_peer_is_hidden(struct kv_peer *peer)
+{
+    peer->hidden = true;
+}
+
 static bool is_vm(const struct kv_peer *peer)
 {
     return kv_bytes_equal(kv_buffer_bytes(&peer->name), kv_buffer_bytes(&peer->runtime->vm.name));

@@ -78,6 +78,9 @@ struct kv_bytes kv_runtime_peer_name(const struct kv_peer *peer);
 /* Sets the answer to get_state that this peer expects, instead of the runtime's. */
 void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state);
 
+/* The peer is a hidden node; others are visible. */
+void kv_runtime_peer_is_hidden(struct kv_peer *peer);
+
 /* The peer is lost: links to its processes break with noconnection, monitors on them fire, and its
  * monitors on ours are forgotten. Frees the peer, and sends nothing to its carrier. If the peer is
  * the VM, the VM is away from now on: the monitors of kv_monitor_owner() are kept and do not fire.

@@ -24,6 +24,7 @@ struct kv_peer {
     void *carrier;               /* the owner's; unused for the local peer */
     enum kv_get_state get_state; /* of sys on that node */
     bool lost;                   /* the connection is gone: nothing is sent any more */
+    bool hidden;                 /* the node is a hidden one */
     struct kv_map links;         /* struct kv_link, by both ends */
     struct kv_map watches;       /* struct kv_watch, by reference */
     struct kv_list link_list;

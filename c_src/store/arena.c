@@ -149,5 +149,8 @@ void kv_arena_stats(const struct kv_arena *arena, struct kv_arena_stats *stats)
         .tables = arena->table_count - 1, /* without the directory */
         .items = arena->items,
         .item_bytes = arena->item_bytes,
+        .records = arena->page_count * sizeof *arena->pages,
+        .records_used =
+            (used + arena->dirty_pages * KV_ARENA_PAGE) / KV_ARENA_PAGE * sizeof *arena->pages,
     };
 }

@@ -187,6 +187,10 @@ struct kv_arena_stats {
     uint64_t tables;     /* a number */
     uint64_t items;      /* a number: the entries of all tables that are not internal, */
     uint64_t item_bytes; /* and the bytes of their keys and values */
+    /* The writer's records of pages: address space on the heap, for every page that there can be,
+     * of which this much is in use. */
+    uint64_t records;
+    uint64_t records_used;
 };
 
 /* O(1). */

@@ -29,6 +29,7 @@ cases() ->
         the_log_has_no_states,
         traces_and_installed_functions_do_nothing,
         no_log_is_written_to_a_file,
+        an_answer_has_no_trace_token,
         messages_are_handled_before_an_exit_that_follows_them,
         a_suspended_process_ends_with_its_owner,
         a_malformed_from_is_ignored,
@@ -210,6 +211,27 @@ no_log_is_written_to_a_file(Config) ->
     ?assertEqual({{error, open_file}, ok}, {Native, Reference}).
 
 %%% Order
+
+%% Requests with a token are understood all the same: to a pid, to a name, and by rpc.
+an_answer_has_no_trace_token(Config) ->
+    Kept = fun(Fun) ->
+        _ = seq_trace:set_token(label, 17),
+        Answer = Fun(),
+        Token = seq_trace:get_token(label),
+        _ = seq_trace:set_token([]),
+        {Answer, Token}
+    end,
+    #{native := Native, reference := Reference} = each(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        [
+            Kept(fun() -> gen_server:call(Bucket, {put, a, 1}) end),
+            Kept(fun() -> gen_server:call(Bucket, size) end),
+            Kept(fun() -> gen_server:call({net_kernel, Node}, {is_auth, node()}) end),
+            element(1, Kept(fun() -> rpc:call(Node, erlang, is_alive, []) end))
+        ]
+    end),
+    ?assertEqual([{ok, {label, 17}}, {1, {label, 17}}, {yes, {label, 17}}, true], Reference),
+    ?assertEqual([{ok, []}, {1, []}, {yes, []}, true], Native).
 
 messages_are_handled_before_an_exit_that_follows_them(Config) ->
     #{native := Native} = each(Config, fun(Node) ->

@@ -152,7 +152,8 @@ static void call_with_every_pair(const struct kv_function *function)
         write_arguments(list, function->arity, i + i * choices);
         struct kv_bytes outcome =
             viewer_outcome(f, function->module, function->function, kv_buffer_bytes(list));
-        cr_assert(has_shape(outcome, "{res,return,_}") || is_error(outcome, "badarg"),
+        cr_assert(has_shape(outcome, "{res,return,_}") || is_error(outcome, "badarg") ||
+                      has_shape(outcome, "{res,exit,{noproc,{a,a,_}}}"),
                   "%s:%s, choice %zu", function->module, function->function, i);
     }
 }
@@ -201,11 +202,13 @@ static void call_with_strings(const struct kv_function *function)
     if (function->arity > 0) {
         struct kv_bytes outcome = viewer_outcome(f, function->module, function->function,
                                                  string(strings[function->arity - 1]));
-        cr_assert(is_error(outcome, "badarg"), "%s:%s", function->module, function->function);
+        cr_assert(is_error(outcome, "badarg") || has_shape(outcome, "{res,return,_}"), "%s:%s",
+                  function->module, function->function);
     }
 }
 
-Test(hostile, a_list_of_bytes_is_arguments_and_badarg)
+/* 1 is a unit of time, and some functions ignore their argument. */
+Test(hostile, a_list_of_bytes_is_a_list_of_numbers)
 {
     each_function(call_with_strings);
 }

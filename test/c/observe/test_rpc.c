@@ -123,7 +123,10 @@ Test(rpc, everything_else_is_undef)
 {
     static const uint8_t string[] = {107, 0, 1, 7};
     assert_error(erpc("os", "cmd", list_of(term_binary("ls"))), "undef");
-    assert_error(erpc("erlang", "node", list_of(term_integer(1))), "undef");
+    assert_error(erpc("erlang", "node", term_list(term_integer(1), term_integer(2), NONE)),
+                 "undef");
+    assert_error(erpc("Elixir.KV.Bucket", "get", term_list(term_pid(&rex), term_atom("k"), NONE)),
+                 "undef");
     assert_error(erpc("erlang", "halt", kv_bytes(string, sizeof string)), "undef");
 }
 
@@ -139,6 +142,118 @@ Test(rpc, a_fun_cannot_be_called_and_the_error_says_so)
 {
     assert_error(erpc("erlang", "apply", term_list(term_atom("f"), term_atom("a"), NONE)),
                  "cannot_run_closures");
+}
+
+static struct kv_bytes apply_of(struct kv_bytes module, const char *function, struct kv_bytes list)
+{
+    return term_list(module, term_atom(function), list);
+}
+
+Test(rpc, apply_is_the_call_that_it_names)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    struct kv_bytes node = apply_of(term_atom("erlang"), "node", nil);
+    assert_term(value_of(erpc("erlang", "apply", node)), term_atom(FIXTURE_NODE));
+    assert_term(value_of(erpc("Elixir.Kernel", "apply", node)), term_atom(FIXTURE_NODE));
+    assert_term(value_of(erpc("erlang", "apply", apply_of(term_atom("erlang"), "apply", node))),
+                term_atom(FIXTURE_NODE));
+    assert_error(erpc("erlang", "apply", apply_of(term_atom("no"), "thing", nil)), "undef");
+    assert_error(erpc("erlang", "apply", apply_of(term_integer(1), "thing", nil)), "badarg");
+    for (unsigned i = 0; i < 20; i++) {
+        node = apply_of(term_atom("erlang"), "apply", node);
+    }
+    assert_error(erpc("erlang", "apply", node), "badarg");
+}
+
+/* fun erlang:node/0 */
+Test(rpc, a_fun_that_names_a_function_is_called)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    struct kv_buffer *fun = term_buffer();
+    static const uint8_t tag = KV_TAG_EXPORT;
+    kv_buffer_append(fun, kv_bytes(&tag, 1));
+    kv_write_atom_text(fun, "erlang");
+    kv_write_atom_text(fun, "node");
+    kv_write_u64(fun, 0);
+    struct kv_bytes term = kv_buffer_bytes(fun);
+    assert_term(value_of(erpc("erlang", "apply", term_list(term, nil, NONE))),
+                term_atom(FIXTURE_NODE));
+    assert_error(erpc("erlang", "apply", term_list(term, list_of(term_atom("x")), NONE)), "badarg");
+}
+
+Test(rpc, hidden_nodes_are_listed_apart)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    kv_runtime_peer_is_hidden(f->b);
+    assert_term(value_of(erpc("erlang", "nodes", nil)), list_of(term_atom("a@host")));
+    assert_term(value_of(erpc("erlang", "nodes", list_of(term_atom("hidden")))),
+                list_of(term_atom("b@host")));
+    assert_term(value_of(erpc("erlang", "nodes",
+                              list_of(term_list(term_atom("this"), term_atom("hidden"), NONE)))),
+                term_list(term_atom(FIXTURE_NODE), term_atom("b@host"), NONE));
+    assert_error(erpc("erlang", "nodes", list_of(term_atom("near"))), "badarg");
+}
+
+/* ---- gen_server:call ------------------------------------------------------------------------- */
+
+static struct kv_bytes request_to(struct kv_bytes server, struct kv_bytes request)
+{
+    return term_list(server, request, NONE);
+}
+
+Test(rpc, a_process_can_be_asked_by_name_and_by_pid)
+{
+    struct kv_bytes question = pair("is_auth", term_atom("a@host"));
+    assert_term(value_of(erpc("gen_server", "call", request_to(term_atom("net_kernel"), question))),
+                term_atom("yes"));
+    struct kv_pid kernel;
+    cr_assert(kv_whereis(f->runtime, kv_bytes_text("net_kernel"), &kernel));
+    assert_term(value_of(erpc("Elixir.GenServer", "call", request_to(term_pid(&kernel), question))),
+                term_atom("yes"));
+    assert_term(value_of(erpc("gen_server", "call",
+                              request_to(pair("net_kernel", term_atom(FIXTURE_NODE)), question))),
+                term_atom("yes"));
+}
+
+/* {Res, exit, {Reason, {Module, call, Args}}} */
+static void assert_exit(struct kv_bytes outcome, const char *reason)
+{
+    struct kv_reader reader = kv_reader(outcome);
+    cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
+    (void)kv_read_any(&reader, NULL);
+    cr_assert_eq(kv_read_this_atom(&reader, "exit"), KV_OK);
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, reason), KV_OK);
+    cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
+}
+
+Test(rpc, a_question_to_nobody_exits_as_gen_server_does)
+{
+    assert_exit(erpc("gen_server", "call", request_to(term_atom("nobody"), term_atom("x"))),
+                "noproc");
+    struct kv_pid elsewhere = pid_a(1);
+    assert_error(erpc("gen_server", "call", request_to(term_pid(&elsewhere), term_atom("x"))),
+                 "badarg");
+}
+
+Test(rpc, a_question_to_a_suspended_process_ends_with_its_time_out)
+{
+    struct kv_pid bucket =
+        feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(NONE, NONE, NONE));
+    (void)system_call(f, &bucket, term_atom("suspend"));
+    struct kv_buffer *list = term_buffer();
+    struct kv_ref res = ref_a(7);
+    kv_write_list(list, 4);
+    kv_write_ref(list, &res);
+    kv_write_atom_text(list, "gen_server");
+    kv_write_atom_text(list, "call");
+    kv_write_term(list, term_list(term_pid(&bucket), term_atom("size"), term_integer(50)));
+    kv_write_nil(list);
+    spawn("execute_call", 4, kv_buffer_bytes(list));
+    cr_assert_null(sent_of(f, KV_SIGNAL_DOWN, 0));
+    f->clock += 50;
+    (void)kv_runtime_run_timers(f->runtime);
+    assert_exit(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)), "timeout");
 }
 
 Test(rpc, a_misshapen_request_ends_with_badarg)
@@ -184,6 +299,23 @@ Test(rpc, rex_answers_block_calls)
     assert_term(call(f, &rex, five("block_call", "node")), term_atom(FIXTURE_NODE));
     struct kv_bytes undef = term_tuple(term_atom("undef"), stack_of("fly"), NONE, NONE);
     assert_term(call(f, &rex, five("block_call", "fly")), pair("badrpc", pair("EXIT", undef)));
+}
+
+/* rpc:call/4 of OTP 22 and earlier. */
+Test(rpc, rex_answers_calls_of_older_releases_with_the_plain_result)
+{
+    assert_term(call(f, &rex, five("call", "node")), term_atom(FIXTURE_NODE));
+    struct kv_bytes undef = term_tuple(term_atom("undef"), stack_of("fly"), NONE, NONE);
+    assert_term(call(f, &rex, five("call", "fly")), pair("badrpc", pair("EXIT", undef)));
+}
+
+Test(rpc, rex_runs_casts_of_older_releases_and_answers_nothing)
+{
+    forget(f);
+    cast(f, &rex, five("cast", "node"));
+    cast(f, &rex, five("cast", "fly"));
+    cr_assert_eq(f->sent_count, 0);
+    assert_term(call(f, &rex, five("call", "node")), term_atom(FIXTURE_NODE));
 }
 
 Test(rpc, rex_answers_an_unknown_request_with_an_error)

@@ -131,21 +131,22 @@ Test(shapes, alloc_info_is_never_empty_and_something_is_always_reserved)
     struct kv_bytes allocators = value_at(backend("sys_info"), "alloc_info");
     assert_shape(allocators, allocators_shape);
     cr_assert_gt(sum_of_carriers(allocators), 0);
-    static const char *const kinds[] = {"heap",      "entries",       "buckets",
-                                        "processes", "process_table", "network"};
+    static const char *const kinds[] = {"heap", "entries", "processes", "network"};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         cr_assert_gt(value_at(allocators, kinds[i]).length, 0, "%s", kinds[i]);
     }
 }
 
-Test(shapes, memory_has_the_keys_of_the_charts_in_their_order)
+Test(shapes, memory_has_the_parts_that_a_beam_has)
 {
     assert_shape(viewer_call(f, "erlang", "memory", nil()), "[{a,i}+]");
-    static const char *const order[] = {"total", "processes", "atom", "binary", "code", "ets"};
+    static const char *const order[] = {"total",  "processes", "processes_used",
+                                        "system", "atom",      "atom_used",
+                                        "binary", "code",      "ets"};
     uint32_t count = 0;
     struct kv_reader reader = kv_reader(viewer_call(f, "erlang", "memory", nil()));
     cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
-    cr_assert_eq(count, 6);
+    cr_assert_eq(count, 9);
     for (uint32_t i = 0; i < count; i++) {
         cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
         cr_assert_eq(kv_read_this_atom(&reader, order[i]), KV_OK, "%s", order[i]);

@@ -210,6 +210,8 @@ static void fixed_stats(void *context, struct kv_stats *stats)
                                .connection_limit = 9,
                                .processors = 4,
                                .kinds = {{"entries", 5, 6}},
+                               .monotonic_ns = UINT64_C(5000000000),
+                               .system_ns = UINT64_C(1800000000000000000),
                                .output_limit = 90,
                                .machine = "test machine",
                                .versions = "kv test"};

@@ -85,15 +85,20 @@ static void write_garbage_collection(struct kv_buffer *to)
     kv_term_list_close(&list, to);
 }
 
-/* [{Module, waiting, 0, []}] */
-static void write_stacktrace(struct kv_buffer *to, const struct kv_process_info *info)
+/* {Module, waiting, 0, []} */
+static void write_location(struct kv_buffer *to, const struct kv_process_info *info)
 {
-    kv_write_list(to, 1);
     kv_write_tuple(to, MFA_ARITY + 1);
     kv_write_atom_text(to, info->module);
     kv_write_atom_text(to, info->suspended ? "suspended" : "waiting");
     kv_write_u64(to, 0);
     kv_write_nil(to);
+}
+
+static void write_stacktrace(struct kv_buffer *to, const struct kv_process_info *info)
+{
+    kv_write_list(to, 1);
+    write_location(to, info);
     kv_write_nil(to);
 }
 
@@ -202,7 +207,7 @@ static const struct item items[] = {
     {"sequential_trace_token", .kind = ITEM_NIL},
     {"trace", .kind = ITEM_ZERO},
     {"current_stacktrace", .kind = ITEM_INFO, .write = write_stacktrace},
-    {"current_location", .kind = ITEM_INFO, .write = kv_write_current},
+    {"current_location", .kind = ITEM_INFO, .write = write_location},
     {"label", .kind = ITEM_INFO, .write = kv_write_label},
     {"parent", .kind = ITEM_INFO, .write = item_parent},
 };

@@ -9,7 +9,10 @@
  * could allocate. */
 _Noreturn void kv_out_of_memory(size_t size)
 {
-    (void)printf("fatal out_of_memory no memory for %zu bytes\n", size);
+    (void)printf(
+        "fatal out_of_memory no memory for %zu bytes: lower --max-memory, or raise the limit "
+        "of memory (ulimit -v, or that of the container)\n",
+        size);
     (void)fflush(stdout);
     _Exit(KV_EXIT_OUT_OF_MEMORY);
 }

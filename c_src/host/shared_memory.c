@@ -111,7 +111,8 @@ static bool open_shared(struct kv_mapping *mapping, uint64_t size)
 
 bool kv_mapping_open(struct kv_mapping *mapping, uint64_t wanted)
 {
-    *mapping = (struct kv_mapping){.fd = -1};
+    *mapping =
+        (struct kv_mapping){.fd = -1, .flaw = "the limit of files, ulimit -f", .error = EFBIG};
     for (uint64_t size = file_size_limit(wanted); size >= RESERVE_UNIT; size /= 2) {
         if (open_shared(mapping, size / RESERVE_UNIT * RESERVE_UNIT)) {
             mapping->flaw = NULL;

@@ -12,7 +12,7 @@ struct kv_mapping {
     uint8_t *base;
     uint64_t size;
     int fd;           /* -1: the memory is private to this process */
-    const char *flaw; /* the system call that failed, if the memory is private; else NULL */
+    const char *flaw; /* the system call or limit that refuses, if the memory is private; or NULL */
     int error;        /* errno of the flaw */
 };
 

@@ -213,7 +213,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     }
 }
 
-/* A file, or a device like /dev/null: there is nothing to wait for. */
+/* A file, or a device like /dev/null: there is nothing to wait for. A folder cannot be read. */
 static void read_file(struct kv_leash *leash)
 {
     ssize_t count = 0;
@@ -223,8 +223,10 @@ static void read_file(struct kv_leash *leash)
             take_bytes(leash, leash->chunk, (size_t)count);
             OPENSSL_cleanse(leash->chunk, (size_t)count);
         }
-    } while (!leash->done && !leash->stopped && (count > 0 || errno == EINTR) && count != 0);
-    if (!leash->stopped) {
+    } while (!leash->done && !leash->stopped && (count > 0 || (count < 0 && errno == EINTR)));
+    if (count < 0 && !leash->stopped) {
+        fail(leash, KV_FATAL_INTERNAL, "cannot read standard input: %s", strerror(errno));
+    } else if (!leash->stopped) {
         take_end(leash);
     }
 }
@@ -250,7 +252,7 @@ void kv_leash_start(struct kv_leash *leash)
 {
     leash->flags = fcntl(STDIN_FILENO, F_GETFL);
     uv_handle_type type = uv_guess_handle(STDIN_FILENO);
-    if (type == UV_FILE) {
+    if (type == UV_FILE || type == UV_UNKNOWN_HANDLE) {
         read_file(leash);
         return;
     }

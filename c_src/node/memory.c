@@ -70,6 +70,24 @@ void kv_memory_init(struct kv_memory *memory, uv_loop_t *loop)
     memory->timer.data = memory;
 }
 
+static void tell_flaws(const struct kv_memory *memory, uint64_t max_memory, struct kv_log *log)
+{
+    const struct kv_mapping *mapping = &memory->mapping;
+    if (mapping->fd < 0) {
+        kv_log(log, KV_LOG_WARNING,
+               "the memory of the buckets cannot be shared with other processes, which then cannot "
+               "read it without a call: %s: %s",
+               mapping->flaw, strerror(mapping->error));
+    }
+    if (mapping->size < max_memory) {
+        kv_log(log, KV_LOG_WARNING,
+               "the buckets have at most %llu bytes, and not the %llu of --max-memory: %s is lower",
+               (unsigned long long)mapping->size, (unsigned long long)max_memory,
+               mapping->fd < 0 ? "the limit of memory (ulimit -v)"
+                               : "the limit of memory (ulimit -v) or of files (ulimit -f)");
+    }
+}
+
 const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct kv_log *log)
 {
     struct kv_arena_options options = {
@@ -81,13 +99,9 @@ const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct
     }
     uint64_t reserve = kv_mapping_reserve(options.max_memory, KV_ARENA_RESERVE_MAX);
     if (!kv_mapping_open(&memory->mapping, reserve)) {
-        return "no address space for the buckets";
+        return "no address space for the buckets: raise the limit of memory (ulimit -v)";
     }
-    if (memory->mapping.fd < 0) {
-        kv_log(log, KV_LOG_WARNING,
-               "the memory of the buckets cannot be shared with other processes: %s: %s",
-               memory->mapping.flaw, strerror(memory->mapping.error));
-    }
+    tell_flaws(memory, options.max_memory, log);
     make_arena(memory, &options);
     return NULL;
 }

@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include "net/output.h"
+#include "node/footing.h"
 #include "observe/observe.h"
 #include "server/server.h"
 
@@ -290,16 +291,36 @@ static const struct addrinfo *choose(const struct addrinfo *found)
     return found;
 }
 
+static bool is_bound(const struct kv_node *node)
+{
+    return node->options.bind[0] != '\0';
+}
+
+static const char *listening_advice(const struct kv_node *node, int error)
+{
+    switch (error) {
+    case UV_EADDRINUSE:
+        return "choose another --port; 0 is any free one";
+    case UV_EACCES:
+        return "a port below 1024 needs privileges; choose another --port";
+    case UV_EADDRNOTAVAIL:
+        return is_bound(node) ? "--bind must be an address of this machine"
+                              : "the host part of --name must lead to this machine; if it leads to "
+                                "a gateway, say with --bind where to listen";
+    default:
+        return "choose another --port, or an address of this machine with --bind";
+    }
+}
+
 static void resolved(struct kv_node *node, const struct addrinfo *chosen)
 {
     struct sockaddr_storage address = {0};
     memcpy(&address, chosen->ai_addr, chosen->ai_addrlen);
     int error = kv_listener_start(&node->listener, &node->pending, (struct sockaddr *)&address);
     if (error != 0) {
-        fail(node, KV_FATAL_PORT_TAKEN,
-             "cannot listen at %s port %u (%s): choose another --port, or an address of "
-             "this machine with --bind",
-             listening_host(node), (unsigned)node->options.port, uv_strerror(error));
+        fail(node, KV_FATAL_PORT_TAKEN, "cannot listen at %s port %u (%s): %s",
+             listening_host(node), (unsigned)node->options.port, uv_strerror(error),
+             listening_advice(node, error));
         return;
     }
     register_name(node);
@@ -313,9 +334,10 @@ static void on_resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo
     if (chosen != NULL && !node->net.stopping) {
         resolved(node, chosen);
     } else {
-        fail(node, KV_FATAL_HOST_UNRESOLVED,
-             "%s has no address (%s): is the host part of --name right?", listening_host(node),
-             uv_strerror(status));
+        fail(node, KV_FATAL_HOST_UNRESOLVED, "%s has no address (%s): %s", listening_host(node),
+             uv_strerror(status),
+             is_bound(node) ? "--bind must be an address of this machine, or a host with one"
+                            : "is the host part of --name right?");
     }
     uv_freeaddrinfo(found);
 }
@@ -482,11 +504,23 @@ static int finish(struct kv_node *node)
     return uv_loop_close(&node->loop) == 0 ? status : (int)KV_FATAL_INTERNAL;
 }
 
+/* Before there is a log. */
+static int fail_early(const char *text)
+{
+    (void)printf("fatal internal %s\n", text);
+    return (int)KV_FATAL_INTERNAL;
+}
+
 static int run(struct kv_node *node, bool options_ok, const struct kv_option_error *wrong)
 {
-    if (uv_loop_init(&node->loop) != 0) {
-        (void)printf("fatal internal no event loop\n");
-        return (int)KV_FATAL_INTERNAL;
+    char text[KV_FOOTING_TEXT_MAX];
+    if (kv_footing_check(text) != NULL) {
+        return fail_early(text);
+    }
+    int error = uv_loop_init(&node->loop);
+    if (error != 0) {
+        (void)snprintf(text, sizeof(text), "no event loop (%s)", uv_strerror(error));
+        return fail_early(text);
     }
     kv_log_init(&node->log, &node->loop);
     start(node, options_ok, wrong);

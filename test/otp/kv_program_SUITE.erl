@@ -21,7 +21,9 @@ groups() ->
             a_bad_option_ends_it_with_64,
             a_bad_option_line_ends_it_with_64_and_is_not_repeated,
             options_come_from_standard_input_too,
+            the_command_line_counts_before_standard_input,
             a_cookie_that_begins_with_dashes_is_given_as_an_option,
+            a_cookie_of_any_bytes_is_given_in_hexadecimal_digits,
             a_missing_cookie_ends_it_with_65,
             the_cookie_is_not_taken_from_the_command_line
         ]},
@@ -30,6 +32,8 @@ groups() ->
             it_listens_where_it_is_told,
             a_taken_port_ends_it_with_73,
             an_unknown_host_ends_it_with_68,
+            each_cause_that_keeps_it_from_starting_is_said_with_what_to_do,
+            each_limit_that_costs_something_is_said_in_the_log,
             epmd_knows_its_port
         ]},
         {ending, [], [
@@ -158,6 +162,15 @@ options_come_from_standard_input_too(Config) ->
     ?assertMatch(#{name := Name, tcp_port := Port}, Program),
     ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, #{cookie => "secret"})).
 
+the_command_line_counts_before_standard_input(Config) ->
+    Port = kv_program:free_port(),
+    Program = kv_program:start(arguments(Config) ++ ["--port", integer_to_list(Port), "--port", "0"], "--port=0\nsecret\n"),
+    ?assertMatch(#{tcp_port := Port}, Program).
+
+a_cookie_of_any_bytes_is_given_in_hexadecimal_digits(Config) ->
+    #{tcp_port := Port} = kv_program:start(arguments(Config), "--cookie-hex=6109000aFf\n\n"),
+    ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, #{cookie => [$a, 9, 0, 10, 255]})).
+
 a_cookie_that_begins_with_dashes_is_given_as_an_option(Config) ->
     #{tcp_port := Port} = kv_program:start(arguments(Config), "--cookie=--se=cret\n--ticktime=9\n\n"),
     ?assertMatch({ok, _}, kv_raw_peer:handshake(Port, #{cookie => "--se=cret"})).
@@ -204,6 +217,56 @@ a_taken_port_ends_it_with_73(Config) ->
 an_unknown_host_ends_it_with_68(_Config) ->
     Outcome = ends(["--name", "a@" ++ lists:duplicate(64, $h) ++ ".invalid"], "secret\n"),
     ?assertMatch({68, "fatal host_unresolved " ++ _}, Outcome).
+
+each_cause_that_keeps_it_from_starting_is_said_with_what_to_do(Config) ->
+    {ok, Taken} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, InUse} = inet:port(Taken),
+    %% Limits of a shell, arguments, status, the last line.
+    Causes = [
+        {"ulimit -n 8", [], 70, "internal at most 8 files can be open, and the program needs 16: raise the hard limit \\(ulimit -Hn"},
+        {"ulimit -n 4", [], 70, "internal at most 4 files can be open"},
+        {"ulimit -s 128", [], 70, "internal the stack may have 131072 bytes, and the program needs 262144: raise the limit \\(ulimit -s"},
+        %% A thread gets as much stack as the limit says.
+        {"ulimit -s 4000000; ulimit -v 2000000", [], 70, "internal no thread can be started \\(.*\\): raise the limit of processes \\(ulimit -u"},
+        {":", ["--bind", "nowhere.invalid"], 68, "host_unresolved nowhere.invalid has no address \\(.*\\): --bind must be an address"},
+        {":", ["--bind", "192.0.2.1"], 73, "port_taken cannot listen at 192.0.2.1 .*: --bind must be an address of this machine$"},
+        {":", ["--port", integer_to_list(InUse)], 73, "port_taken .* \\(address already in use\\): choose another --port; 0 is any free one$"}
+    ],
+    [
+        begin
+            Ended = kv_program:await_exit(with_limits(Limits, Config, Arguments)),
+            ?assertMatch({Limits, Arguments, {Status, _}}, {Limits, Arguments, Ended}),
+            ?assertMatch({{match, _}, _}, {re:run(element(2, Ended), "^fatal " ++ Text), Ended})
+        end
+     || {Limits, Arguments, Status, Text} <- Causes
+    ],
+    Named = fun(Host) -> ends(["--name", alive() ++ "@" ++ Host], "secret\n") end,
+    ?assertMatch({68, "fatal host_unresolved nowhere.invalid " ++ _}, Named("nowhere.invalid")),
+    {73, NotHere} = Named("192.0.2.1"),
+    ?assertNotEqual(nomatch, string:find(NotHere, "the host part of --name must lead to this machine")),
+    Folder = kv_program:shell("exec \"$0\" --name a@127.0.0.1 </", ""),
+    ?assertMatch({70, "fatal internal cannot read standard input: " ++ _}, kv_program:await_exit(Folder)),
+    ok = gen_tcp:close(Taken).
+
+each_limit_that_costs_something_is_said_in_the_log(Config) ->
+    Limits = [
+        {"ulimit -f 0", "cannot be shared with other processes, .*: the limit of files, ulimit -f: File too large$"},
+        {"ulimit -f 20480", "at most [0-9]+ bytes, and not the [0-9]+ of --max-memory"},
+        {"ulimit -n 20", "at most 20 files can be open: .* Raise the hard limit \\(ulimit -Hn\\)$"}
+    ],
+    [
+        begin
+            Program = with_limits(Limit, Config, ["--max-memory", "1073741824"]),
+            Line = kv_program:await_line(Program, "log warning"),
+            ?assertMatch({{match, _}, _}, {re:run(Line, Text), Line}),
+            ok = kv_program:stop(Program)
+        end
+     || {Limit, Text} <- Limits
+    ].
+
+with_limits(Limits, Config, Arguments) ->
+    Quoted = [["'", Argument, "' "] || Argument <- arguments(Config) ++ Arguments],
+    kv_program:shell(lists:flatten([Limits, " && exec \"$0\" ", Quoted]), "secret\n").
 
 epmd_knows_its_port(Config) ->
     #{name := Name, tcp_port := Port} = kv_program:start(arguments(Config)),

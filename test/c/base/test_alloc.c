@@ -65,6 +65,9 @@ static void grow(void)
     kv_buffer_append(&buffer, kv_bytes_text("hello"));
 }
 
+#define ADVICE                                                                                     \
+    "lower --max-memory, or raise the limit of memory (ulimit -v, or that of the container)\n"
+
 static void assert_ends(void (*function)(void), const char *line)
 {
     char output[OUTPUT_MAX];
@@ -77,9 +80,9 @@ static void assert_ends(void (*function)(void), const char *line)
 Test(alloc, a_program_without_memory_says_so_and_ends_with_status_71)
 {
     cr_expect_eq(KV_EXIT_OUT_OF_MEMORY, 71);
-    assert_ends(take, "fatal out_of_memory no memory for 1234 bytes\n");
-    assert_ends(take_zeros, "fatal out_of_memory no memory for 1234 bytes\n");
-    assert_ends(grow, "fatal out_of_memory no memory for 64 bytes\n");
+    assert_ends(take, "fatal out_of_memory no memory for 1234 bytes: " ADVICE);
+    assert_ends(take_zeros, "fatal out_of_memory no memory for 1234 bytes: " ADVICE);
+    assert_ends(grow, "fatal out_of_memory no memory for 64 bytes: " ADVICE);
 }
 
 /* ---- requests that may fail ------------------------------------------------------------------ */

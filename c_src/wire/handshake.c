@@ -136,8 +136,10 @@ static bool lacks(uint64_t flags, uint64_t mandatory)
 /* Takes over the content of a name message, if the peer may go on. */
 static int named(struct kv_handshake *handshake, struct kv_bytes name, uint64_t mandatory)
 {
-    if ((handshake->flags & KV_DFLAG_NAME_ME) != 0 || !kv_node_name_ok(name) ||
-        kv_bytes_equal(name, handshake->self->name)) {
+    if ((handshake->flags & KV_DFLAG_NAME_ME) != 0) {
+        return KV_ENAMELESS;
+    }
+    if (!kv_node_name_ok(name) || kv_bytes_equal(name, handshake->self->name)) {
         return KV_ENAME;
     }
     memcpy(handshake->name, name.data, name.length);
@@ -189,7 +191,7 @@ static int recv_any_name(struct kv_handshake *handshake, struct kv_bytes message
     } else if (message.data[0] == 'n') {
         error = recv_old_name(handshake, message);
     }
-    if (error == KV_ENAME || error == KV_EFLAGS) {
+    if (error == KV_ENAME || error == KV_ENAMELESS || error == KV_EFLAGS) {
         send_status(out, "not_allowed");
     }
     return error;
@@ -216,7 +218,7 @@ static int recv_complement(struct kv_handshake *handshake, struct kv_bytes messa
     handshake->creation = kv_get32(message.data + 5);
     handshake->complemented = true;
     if ((handshake->flags & KV_DFLAG_NAME_ME) != 0) {
-        return KV_ENAME;
+        return KV_ENAMELESS;
     }
     return lacks(handshake->flags, KV_DFLAGS_MANDATORY_25) ? KV_EFLAGS : KV_OK;
 }

@@ -110,8 +110,9 @@ void kv_handshake_init(struct kv_handshake *handshake, const struct kv_identity 
  * `out`. Takes nothing in the steps NAMED, VERIFIED, DONE and REFUSED.
  *
  * Returns KV_OK, or the reason for refusing the connection, in step REFUSED: KV_EPROTOCOL
- * (unexpected or malformed message), KV_ESIZE, KV_ETLS, KV_EFLAGS, KV_ENAME, KV_ECOOKIE,
- * KV_EDIGEST, KV_EEXIST (the peer answered "alive" with "false": it wants no second connection). */
+ * (unexpected or malformed message), KV_ESIZE, KV_ETLS, KV_EFLAGS, KV_ENAME, KV_ENAMELESS (the peer
+ * asks for a name), KV_ECOOKIE, KV_EDIGEST, KV_EEXIST (the peer answered "alive" with "false": it
+ * wants no second connection). */
 int kv_handshake_feed(struct kv_handshake *handshake, struct kv_bytes input, size_t *consumed,
                       struct kv_buffer *out);
 

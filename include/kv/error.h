@@ -25,6 +25,7 @@
     X(KV_EVERSION, "a version that is not known here")                                             \
     X(KV_EFLAGS, "a mandatory capability is missing")                                              \
     X(KV_ENAME, "not a valid node name")                                                           \
+    X(KV_ENAMELESS, "it has a dynamic name and asks for one, which only Erlang nodes give")        \
     X(KV_ECOOKIE, "a wrong cookie")                                                                \
     X(KV_ETIMEOUT, "took too long")                                                                \
     X(KV_ENOMEM, "out of memory")                                                                  \

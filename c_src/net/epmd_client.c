@@ -67,9 +67,8 @@ static void unreachable(struct kv_epmd_client *client, const char *why)
         return;
     }
     fail(client, KV_EPMD_UNREACHABLE,
-         "no EPMD at 127.0.0.1:%u (%s): start it with epmd -daemon, or say where it is with "
-         "--epmd-port",
-         client->registration.epmd_port, why);
+         "no EPMD at %s:%u (%s): start it with epmd -daemon, or say where it is with --epmd-port",
+         client->registration.inet6 ? "[::1]" : "127.0.0.1", client->registration.epmd_port, why);
 }
 
 static void name_taken(struct kv_epmd_client *client)
@@ -167,9 +166,20 @@ static void on_no_answer(uv_timer_t *timer)
     unreachable(timer->data, "no answer");
 }
 
+/* A BEAM that dials over IPv6 registers at ::1, too; OTP: erl_epmd.erl, do_register_node/3. */
+static void write_address(const struct kv_epmd_registration *registration,
+                          struct sockaddr_storage *address)
+{
+    if (registration->inet6) {
+        (void)uv_ip6_addr("::1", (int)registration->epmd_port, (void *)address);
+    } else {
+        (void)uv_ip4_addr("127.0.0.1", (int)registration->epmd_port, (void *)address);
+    }
+}
+
 static void attempt(struct kv_epmd_client *client)
 {
-    struct sockaddr_in address;
+    struct sockaddr_storage address = {0};
     client->answer_length = 0;
     int error = uv_tcp_init(client->net->loop, &client->tcp);
     if (error != 0) {
@@ -179,7 +189,7 @@ static void attempt(struct kv_epmd_client *client)
     client->tcp.data = client;
     client->connecting.data = client;
     uv_timer_start(&client->timer, on_no_answer, ANSWER_MS, 0);
-    (void)uv_ip4_addr("127.0.0.1", (int)client->registration.epmd_port, &address);
+    write_address(&client->registration, &address);
     error = uv_tcp_connect(&client->connecting, &client->tcp, (const struct sockaddr *)&address,
                            on_connected);
     if (error != 0) {

@@ -18,9 +18,10 @@ enum kv_epmd_failure { KV_EPMD_UNREACHABLE, KV_EPMD_NAME_TAKEN, KV_EPMD_NO_SOCKE
 
 struct kv_epmd_registration {
     struct kv_bytes alive; /* the part of the name before '@'; borrowed */
-    unsigned epmd_port;    /* at 127.0.0.1 */
-    unsigned port;         /* the node listens there */
-    void *context;         /* of the two functions, one of which is called, once */
+    bool inet6;            /* EPMD is asked at ::1, else at 127.0.0.1 */
+    unsigned epmd_port;
+    unsigned port; /* the node listens there */
+    void *context; /* of the two functions, one of which is called, once */
     void (*published)(void *context, uint32_t creation);
     /* `text`: the reason, and what to do about it, in a sentence. */
     void (*failed)(void *context, enum kv_epmd_failure failure, const char *text);

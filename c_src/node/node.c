@@ -261,10 +261,11 @@ static void not_published(void *context, enum kv_epmd_failure failure, const cha
     fail_with(context, reasons[failure], text);
 }
 
-static void register_name(struct kv_node *node)
+static void register_name(struct kv_node *node, bool inet6)
 {
     const struct kv_epmd_registration registration = {
         .alive = kv_options_alive(&node->options),
+        .inet6 = inet6,
         .epmd_port = (unsigned)node->options.epmd_port,
         .port = node->listener.port,
         .context = node,
@@ -323,7 +324,7 @@ static void resolved(struct kv_node *node, const struct addrinfo *chosen)
              listening_advice(node, error));
         return;
     }
-    register_name(node);
+    register_name(node, chosen->ai_family == AF_INET6);
 }
 
 static void on_resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo *found)

@@ -33,6 +33,8 @@
 
 -define(FIRST_PAUSE, 10).
 -define(LONGEST_PAUSE, 1000).
+%% How long the VM may be without a name. Its next name or creation is another, so the program is lost already.
+-define(NAMELESS, 5000).
 
 %% @doc Returns a connection that is up. After a loss it is dialled for Timeout milliseconds.
 -spec new(node(), kv_node_program:t(), atom(), non_neg_integer()) -> t().
@@ -75,13 +77,13 @@ found(#connection{lost = Lost} = Connection) when is_integer(Lost) ->
 dial(#connection{lost = undefined} = Connection) ->
     {ok, Connection};
 dial(#connection{node = Node, vm = {Name, _} = Vm, lost = Lost, timeout = Timeout} = Connection) ->
-    Expired = erlang:monotonic_time(millisecond) - Lost >= Timeout,
-    case {is_alive(), vm()} of
-        {_, _} when Expired -> {error, {nodedown, Node}};
+    Age = erlang:monotonic_time(millisecond) - Lost,
+    case vm() of
         %% The user may have stopped distribution to start it under another name. Starting it here would prevent that.
-        {false, _} -> {ok, later(Connection)};
-        {true, Vm} -> {ok, dial_as(kv_cookie:of_node(Node), Connection)};
-        {true, {Other, _}} -> {error, {vm_renamed, Name, Other}}
+        {nonode@nohost, _} when Age < ?NAMELESS -> {ok, later(Connection)};
+        Vm when Age >= Timeout -> {error, {nodedown, Node}};
+        Vm -> {ok, dial_as(kv_cookie:of_node(Node), Connection)};
+        {Other, _} -> {error, {vm_renamed, Name, Other}}
     end.
 
 dial_as({ok, Cookie}, #connection{cookie = Cookie} = Connection) ->

@@ -1,30 +1,33 @@
 %% @doc Distribution: only a VM that is itself distributed can reach a C node.
 %%
 %% If the VM is not distributed, kv starts distribution under a loopback name and without listening, so that no port
-%% is opened. kv stops what it has started, so that the user can start distribution afterwards.
+%% is opened. kv stops the distribution that it has started, so that the user can start distribution afterwards. It never
+%% stops another.
 %% @private
 -module(kv_distribution).
 
 -export([ensure/1, leave/0, release/0, stop/0, is_ours/0]).
 
 -define(STARTED, {?MODULE, started}).
--define(USERS, {?MODULE, users}).
+-define(USER(Pid), {?MODULE, user, Pid}).
 -define(STOP_TIMEOUT, 1000).
 
 %% @doc Makes sure that the VM is distributed. The calling process counts as a user until it ends or calls release/0.
 %% With `false' nothing is started.
 -spec ensure(boolean()) -> ok | {error, term()}.
 ensure(Start) ->
-    case {is_alive(), Start} of
-        {true, _} ->
+    case {is_alive(), node(), Start} of
+        {true, nonode@nohost, _} ->
+            {error,
+                {not_alive,
+                    <<"the VM has a dynamic name, and no node has given it one yet: connect to a node first, or start the VM "
+                        "under a name of its own">>}};
+        {true, _, _} ->
             ours_only(fun kv_epmd:ensure/0);
-        {false, false} ->
+        {false, _, false} ->
             {error, {not_alive, <<"start the VM with -name or -sname, or set the option distribute to true">>}};
-        {false, true} ->
-            case kv_epmd:ensure() of
-                ok -> start();
-                {error, Reason} -> {error, Reason}
-            end
+        {false, _, true} ->
+            start()
     end.
 
 %% EPMD may have gone since kv started distribution. If the user started distribution, EPMD is left alone: it may have
@@ -39,19 +42,32 @@ ours_only(Ensure) ->
     end.
 
 start() ->
-    Name = list_to_atom("kv_vm_" ++ os:getpid() ++ "@127.0.0.1"),
-    case net_kernel:start(Name, #{name_domain => longnames, dist_listen => false}) of
-        {ok, _} ->
-            ok = persistent_term:put(?STARTED, true),
-            add_user();
+    case kv_carrier:own_host() of
+        {ok, Host} ->
+            case kv_epmd:ensure() of
+                ok -> start(kv_node_name:of_vm(Host));
+                {error, Reason} -> {error, Reason}
+            end;
         {error, Reason} ->
+            {error, Reason}
+    end.
+
+start(Name) ->
+    Started = net_kernel:start(Name, #{name_domain => longnames, dist_listen => false}),
+    case {Started, is_alive()} of
+        {{ok, _}, _} ->
+            ok = persistent_term:put(?STARTED, {Name, erlang:system_info(creation)}),
+            add_user();
+        %% Another process was faster: a second kv_node, or the user.
+        {{error, _}, true} ->
+            ensure(true);
+        {{error, Reason}, false} ->
             {error, {no_distribution, why(Reason)}}
     end.
 
 %% The usual cause is the cookie file: auth.erl, read_cookie/0, raises its text.
 why({{shutdown, {failed_to_start_child, _Child, Reason}}, _Child2}) -> why(Reason);
 why({shutdown, {failed_to_start_child, _Child, Reason}}) -> why(Reason);
-why({already_started, _}) -> <<"net_kernel runs, but the VM has no node name yet">>;
 why({error, Text}) -> why(Text);
 why({Raised, [{_, _, _, _} | _] = _Stack}) -> why(Raised);
 why(Reason) ->
@@ -60,41 +76,40 @@ why(Reason) ->
         false -> Reason
     end.
 
-%% @doc Returns `true' if kv has started the distribution that runs.
+%% @doc Returns `true' if kv has started the distribution that runs. The user may have stopped that one and started
+%% another, under the same name, too. The creation tells the two apart.
 -spec is_ours() -> boolean().
 is_ours() ->
-    persistent_term:get(?STARTED, false) andalso is_alive().
+    is_alive() andalso persistent_term:get(?STARTED, undefined) =:= {node(), erlang:system_info(creation)}.
 
+%% One term for each user, so that two that come at the same time do not overwrite each other.
 add_user() ->
-    persistent_term:put(?USERS, lists:usort([self() | users()])).
+    persistent_term:put(?USER(self()), true).
 
 users() ->
-    [Pid || Pid <- persistent_term:get(?USERS, []), is_process_alive(Pid)].
+    [Pid || {?USER(Pid), _} <- persistent_term:get(), is_process_alive(Pid)].
 
 %% @doc Called by a user that needs distribution no more. The last user stops distribution if kv has started it.
 -spec release() -> ok.
 release() ->
     ok = leave(),
-    case users() of
-        [] -> stop();
-        _ -> ok
-    end.
+    stop().
 
 %% @doc Called by a user that has failed to start. Does not stop distribution, because the process that started this
 %% one may need it for the next attempt.
 -spec leave() -> ok.
 leave() ->
-    persistent_term:put(?USERS, users() -- [self()]).
+    _ = persistent_term:erase(?USER(self())),
+    ok.
 
 %% @doc Stops distribution if kv has started it and nobody uses it.
 -spec stop() -> ok.
 stop() ->
     case users() of
         [] ->
-            Ours = is_ours(),
+            _ = is_ours() andalso stop_distribution(erlang:monotonic_time(millisecond) + ?STOP_TIMEOUT),
+            _ = [persistent_term:erase(Key) || {?USER(_) = Key, _} <- persistent_term:get()],
             _ = persistent_term:erase(?STARTED),
-            _ = persistent_term:erase(?USERS),
-            _ = Ours andalso stop_distribution(erlang:monotonic_time(millisecond) + ?STOP_TIMEOUT),
             ok;
         _ ->
             ok

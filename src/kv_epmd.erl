@@ -2,9 +2,8 @@
 %% @private
 -module(kv_epmd).
 
--export([ensure/0, is_running/0, port/0, await_unregistered/2]).
+-export([ensure/0, is_running/0, port/0, port_of/1, await_unregistered/2]).
 
--define(LOOPBACK, {127, 0, 0, 1}).
 -define(DEFAULT_PORT, 4369).
 -define(CONNECT_TIMEOUT, 1000).
 -define(START_TIMEOUT, 5000).
@@ -23,19 +22,20 @@ port() ->
 %% (erts/epmd/src/epmd_srv.c, do_request).
 -spec is_running() -> boolean().
 is_running() ->
-    case gen_tcp:connect(?LOOPBACK, port(), [binary, {active, false}], ?CONNECT_TIMEOUT) of
-        {ok, Socket} ->
-            Answer = names(Socket),
-            ok = gen_tcp:close(Socket),
-            Answer =:= {ok, <<(port()):32>>};
-        {error, _} ->
-            false
-    end.
+    ask("n", 4) =:= {ok, <<(port()):32>>}.
 
-names(Socket) ->
-    case gen_tcp:send(Socket, <<1:16, $n>>) of
-        ok -> gen_tcp:recv(Socket, 4, ?CONNECT_TIMEOUT);
-        {error, Reason} -> {error, Reason}
+%% Returns the first bytes of the answer to a request.
+ask(Request, Length) ->
+    Address = kv_carrier:loopback(),
+    Family = case tuple_size(Address) of 4 -> inet; 8 -> inet6 end,
+    case gen_tcp:connect(Address, port(), [Family, binary, {active, false}], ?CONNECT_TIMEOUT) of
+        {ok, Socket} ->
+            _ = gen_tcp:send(Socket, [<<(length(Request)):16>>, Request]),
+            Answer = gen_tcp:recv(Socket, Length, ?CONNECT_TIMEOUT),
+            ok = gen_tcp:close(Socket),
+            Answer;
+        {error, Reason} ->
+            {error, Reason}
     end.
 
 %% @doc Starts EPMD, for the loopback interface only, unless one answers.
@@ -51,7 +51,7 @@ start() ->
         false ->
             {error, {no_epmd, <<"the program epmd was found neither in the Erlang installation nor in PATH">>}};
         Path ->
-            Arguments = ["-daemon", "-address", "127.0.0.1", "-port", integer_to_list(port())],
+            Arguments = ["-daemon", "-address", inet:ntoa(kv_carrier:loopback()), "-port", integer_to_list(port())],
             Port = open_port({spawn_executable, Path}, [{args, Arguments}, exit_status, hide, in]),
             await_started(Port, erlang:monotonic_time(millisecond) + ?START_TIMEOUT)
     end.
@@ -87,26 +87,32 @@ await_running(Deadline) ->
     end.
 
 not_started() ->
-    Text = io_lib:format("epmd was started, but nothing listens on port ~b of 127.0.0.1", [port()]),
+    Address = inet:ntoa(kv_carrier:loopback()),
+    Text = io_lib:format("epmd was started, but nothing listens on port ~b of ~ts", [port(), Address]),
     {error, {no_epmd, iolist_to_binary(Text)}}.
+
+%% @doc Returns the port that EPMD has for a node of this host. Not by erl_epmd:port_please/3: with `-erl_epmd_port' it
+%% does not ask EPMD.
+-spec port_of(node()) -> inet:port_number() | unknown.
+port_of(Node) ->
+    case ask("z" ++ kv_node_name:alive(Node), 4) of
+        {ok, <<119, 0, Port:16>>} -> Port;
+        _ -> unknown
+    end.
 
 %% @doc Waits until EPMD has forgotten a node, at most for Timeout milliseconds. EPMD notices the end of a node by the
 %% end of its connection, which comes soon after.
 -spec await_unregistered(node(), non_neg_integer()) -> ok | timeout.
 await_unregistered(Node, Timeout) ->
-    [Alive, _Host] = string:split(atom_to_list(Node), "@"),
-    await_forgotten(Alive, erlang:monotonic_time(millisecond) + Timeout).
+    await_forgotten(Node, erlang:monotonic_time(millisecond) + Timeout).
 
-await_forgotten(Alive, Deadline) ->
-    case erl_epmd:port_please(Alive, ?LOOPBACK, ?CONNECT_TIMEOUT) of
-        {port, _, _} ->
-            case erlang:monotonic_time(millisecond) >= Deadline of
-                true ->
-                    timeout;
-                false ->
-                    timer:sleep(?POLL),
-                    await_forgotten(Alive, Deadline)
-            end;
-        _ ->
-            ok
+await_forgotten(Node, Deadline) ->
+    case {port_of(Node), erlang:monotonic_time(millisecond) >= Deadline} of
+        {unknown, _} ->
+            ok;
+        {_, true} ->
+            timeout;
+        {_, false} ->
+            timer:sleep(?POLL),
+            await_forgotten(Node, Deadline)
     end.

@@ -7,7 +7,7 @@
 %% If only the connection is lost, the process dials again, and the program keeps everything. Meanwhile it checks over
 %% the standard input of the program that the program answers. It starts a new, empty program if the connection is not
 %% back after `reconnect_timeout', or if the node name of the VM has changed (`net_kernel:stop/0' and
-%% `net_kernel:start/2').
+%% `net_kernel:start/2'). The new program is named after the VM's present name.
 %%
 %% == Options ==
 %%
@@ -16,9 +16,9 @@
 %% <ul>
 %% <li>`program': Path of the C program. Default: `kv_node' in the priv directory of the application kv. Value: a
 %%     string.</li>
-%% <li>`node_name': Name of the C node. Default: `kv_foo@host' in a VM that is distributed as `foo@host'. Where kv
-%%     starts distribution itself, `kv_N@127.0.0.1', where N is the operating system pid of the VM. Value: an
-%%     atom.</li>
+%% <li>`node_name': Name of the C node, in ASCII. Default: `kv_foo@host' in a VM that is distributed as `foo@host',
+%%     shortened if it would have more than 255 characters. Where kv starts distribution itself, `kv_R@127.0.0.1'. R
+%%     is random, and stays the same for the life of the VM. Value: an atom.</li>
 %% <li>`distribute': Start distribution, and EPMD, if the VM is not distributed. If false, starting the node in such a
 %%     VM fails with `not_alive'. Value: `true' or `false'; `true' by default.</li>
 %% <li>`start_timeout': How long the program may take to get ready. Buckets and registries that are started meanwhile
@@ -83,7 +83,9 @@
 %% <ul>
 %% <li>`{bad_option, Key, Text}': the option is unknown, or its value is wrong. The text says what is wanted, as in "ticktime
 %%     must be 1 to 86400 seconds, and is 0". Nothing was started. Of an option that is given twice the first counts.</li>
-%% <li>`{not_alive, Text}': the VM is not distributed, and `distribute' is `false'.</li>
+%% <li>`{not_alive, Text}': the VM is not distributed, and `distribute' is `false'; or the VM has a dynamic name
+%%     (`-sname undefined'), and no node has given it one yet.</li>
+%% <li>`{bad_node_name, Text}': no name for the node can be made of the name of this VM.</li>
 %% <li>`{no_epmd, Text}', `{no_distribution, Why}': EPMD or distribution could not be started.</li>
 %% <li>`{program_missing, Path}', `{program_not_executable, Path}': build the program with `make -C c_src'.</li>
 %% <li>`{version_mismatch, Program, Application}': the program has another version than the application. Build it again.</li>
@@ -95,7 +97,8 @@
 %% <li>`{exited, Status}', `{killed, Signal}': the program ended without a message.</li>
 %% <li>`{node_unresponsive, Ms}': the program did not answer for this long, and was killed.</li>
 %% <li>`{nodedown, Node}': the connection was lost, and was not back after `reconnect_timeout'.</li>
-%% <li>`{vm_renamed, Old, New}': the node name of the VM has changed, and the program knows only the old one.</li>
+%% <li>`{vm_renamed, Old, New}': the node name of the VM has changed, and the program knows only the old one.
+%%     New is `nonode@nohost' if the VM has been without a name for 5 seconds.</li>
 %% </ul>
 -module(kv_node).
 -behaviour(gen_server).
@@ -179,7 +182,7 @@ stop_timeout({error, _}) -> 2000.
 %%
 %% ```
 %% 1> kv_node:name().
-%% 'kv_4711@127.0.0.1'
+%% 'kv_k3j9x2ab@127.0.0.1'
 %% '''
 -spec name() -> node().
 name() ->

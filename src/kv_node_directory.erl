@@ -3,7 +3,7 @@
 %% @private
 -module(kv_node_directory).
 
--export([enter/2, leave/1, name/1, default/0, running/0]).
+-export([enter/2, leave/1, name/1, owner/1, default/0, running/0]).
 
 -define(KEY(Server), {kv_node, Server}).
 -define(DEFAULT, {kv_node, default}).
@@ -34,6 +34,14 @@ name(Server) ->
             end;
         undefined ->
             undefined
+    end.
+
+%% @doc Returns the local name of the kv_node that owns a C node; `undefined' if no kv_node of this VM does.
+-spec owner(node()) -> atom().
+owner(Node) ->
+    case [Server || {?KEY(Server), {Name, Pid}} <- persistent_term:get(), Name =:= Node, is_process_alive(Pid)] of
+        [Server | _] -> Server;
+        [] -> undefined
     end.
 
 %% @doc Returns the local name of the kv_node that was started first; `kv_node' if none runs.

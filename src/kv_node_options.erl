@@ -39,8 +39,9 @@ of_this_vm() ->
         {program, none, text, undefined, "0.1.0",
             "Path of the C program. Default: `kv_node` in the priv directory of the application kv."},
         {node_name, none, node_name, undefined, "0.1.0",
-            "Name of the C node. Default: `kv_foo@host` in a VM that is distributed as `foo@host`. Where kv starts "
-            "distribution itself, `kv_N@127.0.0.1`, where N is the operating system pid of the VM."},
+            "Name of the C node, in ASCII. Default: `kv_foo@host` in a VM that is distributed as `foo@host`, shortened if "
+            "it would have more than 255 characters. Where kv starts distribution itself, `kv_R@127.0.0.1`. R is "
+            "random, and stays the same for the life of the VM."},
         {distribute, none, boolean, true, "0.1.0",
             "Start distribution, and EPMD, if the VM is not distributed. If false, starting the node in such a VM fails "
             "with 'not_alive'."},
@@ -175,7 +176,7 @@ is(false, Wanted) -> {wanted, Wanted}.
 
 is_of(boolean, Value) -> is_boolean(Value);
 is_of(text, Value) -> is_text(Value);
-is_of(node_name, Value) -> is_atom(Value) andalso is_node_name(Value);
+is_of(node_name, Value) -> is_atom(Value) andalso kv_node_name:is_valid(Value);
 is_of({integer, _, Least, Most}, Value) -> is_integer(Value) andalso Value >= Least andalso Value =< Most;
 is_of({one_of, Words}, Value) -> lists:member(Value, Words).
 
@@ -186,12 +187,6 @@ is_text(Value) ->
         _ -> false
     catch
         error:badarg -> false
-    end.
-
-is_node_name(Name) ->
-    case string:split(atom_to_list(Name), "@", all) of
-        [[_ | _] = Alive, [_ | _] = Host] -> is_text(Alive) andalso is_text(Host);
-        _ -> false
     end.
 
 %% @doc The lines of options that the program reads from its standard input.

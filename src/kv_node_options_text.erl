@@ -67,7 +67,7 @@ value(Value, _Language) -> io_lib:format("`~p`", [Value]).
 type(boolean, Language) -> type({one_of, [true, false]}, Language);
 type(text, plain) -> "a string of one line";
 type(text, _Language) -> "a string";
-type(node_name, plain) -> "an atom with one @, as in kv@host";
+type(node_name, plain) -> "an atom of visible ASCII characters with one @, as in kv@host";
 type(node_name, _Language) -> "an atom";
 type({integer, "", Least, Most}, _Language) -> io_lib:format("~b to ~b", [Least, Most]);
 type({integer, Unit, Least, Most}, _Language) -> io_lib:format("~b to ~b ~s", [Least, Most, Unit]);

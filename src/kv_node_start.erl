@@ -7,6 +7,8 @@
 
 %% Bytes that one read from the connection may return.
 -define(SOCKET_BUFFER, 128 * 1024).
+%% Names that are tried, if kv makes them up.
+-define(NAMES, 3).
 
 -type started() :: #{
     node := node(),
@@ -33,21 +35,28 @@ end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
 -spec start(kv_node_options:t(), kv_backoff:t()) -> {ok, started()} | {error, term()}.
 start(#{distribute := Distribute} = Options, Backoff) ->
     case kv_distribution:ensure(Distribute) of
-        ok ->
-            Node = node_name(Options),
-            Cookie = cookie(Node),
-            case kv_cookie:line(Cookie) of
-                {ok, Line} -> start(Options, Backoff, Node, {Cookie, Line});
-                {error, Reason} -> give_up(Reason, Options)
-            end;
-        {error, Reason} ->
-            {error, Reason}
+        ok -> start(Options, Backoff, ?NAMES);
+        {error, Reason} -> {error, Reason}
     end.
 
-start(Options, Backoff, Node, {Cookie, CookieLine}) ->
+start(Options, Backoff, Names) ->
+    case kv_node_name:of_node(Options) of
+        {ok, Node} -> start(Options, Backoff, Names, Node, kv_carrier:address(Node), cookie(Node));
+        {error, Reason} -> give_up(Reason, Options)
+    end.
+
+start(Options, _Backoff, _Names, _Node, {error, Reason}, _Cookie) ->
+    give_up(Reason, Options);
+start(Options, Backoff, Names, Node, Address, Cookie) ->
+    case kv_cookie:line(Cookie) of
+        {ok, Line} -> start(Options, Backoff, Names, Node, Address, Cookie, Line);
+        {error, Reason} -> give_up(Reason, Options)
+    end.
+
+start(Options, Backoff, Names, Node, Address, Cookie, CookieLine) ->
     Path = program(Options),
     %% The empty line ends the options.
-    Input = [kv_node_options:for_program(Node, Options), CookieLine, "\n\n"],
+    Input = [kv_node_options:for_program(Node, listening(Address, Options)), CookieLine, "\n\n"],
     case kv_node_program:start(Path, Input, fun(OsPid) -> kv_backoff:own(Backoff, OsPid) end) of
         {ok, Program} ->
             case meet(Program, Node, Options) of
@@ -56,10 +65,33 @@ start(Options, Backoff, Node, {Cookie, CookieLine}) ->
                 {error, Reason} ->
                     ok = kv_node_program:stop(Program, maps:get(stop_timeout, Options)),
                     ok = kv_backoff:disown(Backoff),
-                    give_up(Reason, Options)
+                    failed(Reason, Options, Backoff, Names, Node)
             end;
         {error, Reason} ->
             give_up(Reason, Options)
+    end.
+
+%% The program listens where this VM dials.
+listening({ok, Address}, #{bind := undefined} = Options) -> Options#{bind := inet:ntoa(Address)};
+listening(_Address, Options) -> Options.
+
+%% The program has tried for a moment, because EPMD may not have forgotten a predecessor that was killed.
+failed({fatal, name_taken, Text}, Options, Backoff, Names, Node) ->
+    case kv_node_name:is_made_up(Options) andalso Names > 1 of
+        true ->
+            ok = kv_node_name:renew(),
+            start(Options, Backoff, Names - 1);
+        false ->
+            give_up({fatal, name_taken, iolist_to_binary([Text, holder(Node)])}, Options)
+    end;
+failed(Reason, Options, _Backoff, _Names, _Node) ->
+    give_up(Reason, Options).
+
+holder(Node) ->
+    case {kv_node_directory:owner(Node), kv_epmd:port_of(Node)} of
+        {undefined, unknown} -> "";
+        {undefined, Port} -> io_lib:format(". That node listens on port ~b", [Port]);
+        {Server, _} -> io_lib:format(". That is the node of ~tp, in this VM", [Server])
     end.
 
 %% Under a supervisor that keeps a backoff there will be another attempt, or kv_sup cleans up.
@@ -141,16 +173,6 @@ set_socket(Node, #{delay_send := true}) ->
     ok;
 set_socket(_Node, #{delay_send := false}) ->
     ok.
-
-%% The host part must be one by which this VM can reach the node, so it is that of this VM.
-node_name(#{node_name := undefined}) ->
-    [Alive, Host] = string:split(atom_to_list(node()), "@"),
-    case kv_distribution:is_ours() of
-        true -> list_to_atom("kv_" ++ os:getpid() ++ "@" ++ Host);
-        false -> list_to_atom("kv_" ++ Alive ++ "@" ++ Host)
-    end;
-node_name(#{node_name := Name}) ->
-    Name.
 
 cookie(Node) ->
     case kv_cookie:of_node(Node) of

@@ -20,7 +20,9 @@ defmodule KV.Node do
 
     * `{:bad_option, key, text}` - the option is unknown, or its value is wrong. The text says what is wanted. Nothing was
       started. Of an option that is given twice the first counts.
-    * `{:not_alive, text}` - the VM is not distributed, and `:distribute` is `false`.
+    * `{:not_alive, text}` - the VM is not distributed, and `:distribute` is `false`; or the VM has a dynamic name
+      (`--sname undefined`), and no node has given it one yet.
+    * `{:bad_node_name, text}` - no name for the node can be made of the name of this VM.
     * `{:no_epmd, text}`, `{:no_distribution, why}` - EPMD or distribution could not be started.
     * `{:program_missing, path}`, `{:program_not_executable, path}` - build the program with `make -C c_src`.
     * `{:version_mismatch, program, application}` - the program has another version than the application. Build it again.
@@ -34,7 +36,8 @@ defmodule KV.Node do
     * `{:node_unresponsive, ms}` - the program did not answer for this long, and was killed.
     * `{:nodedown, node}` - the connection was lost, and was not back after `:reconnect_timeout`.
     * `{:vm_renamed, old, new}` - the node name of the VM has changed (`Node.stop/0`, `Node.start/2`). The program knows
-      its VM by name, so a new program is started.
+      its VM by name, so a new program is started. `new` is `:nonode@nohost` if the VM has been without a name for 5
+      seconds.
   """
 
   @typedoc "An option, as listed above."

@@ -121,7 +121,7 @@ defmodule KV.OptionsTest do
     # The supervisor of the buckets, as each language names one.
     assert Enum.sort(erlang -- [:wait, :start_bucket]) == Enum.sort(elixir -- [:buckets])
 
-    edoc = comment_above("src/kv_registry.erl", "-spec start_link(options())")
+    edoc = comment_above("src/kv_registry.erl", "-spec start_link(options()")
     for key <- erlang -- [:wait], do: assert(edoc =~ "`#{key}'", "src/kv_registry.erl, start_link/1: #{key}")
 
     for key <- elixir,

@@ -137,6 +137,31 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     return false;
 }
 
+/* The options that were taken, a bit for each name. */
+static uint32_t bit_of(struct kv_bytes key)
+{
+    static const char *const names[] = {"owner",      "name", "label",   "ancestors",
+                                        "generation", "only", "creator", "event_manager",
+                                        "max_memory", "evict"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (kv_bytes_is(key, names[i])) {
+            return (uint32_t)1 << i;
+        }
+    }
+    return 0;
+}
+
+/* Of two the first counts, as in proplists. The second is checked all the same. */
+static bool take_first(struct kv_bytes key, struct kv_bytes value, enum kv_option_set set,
+                       struct kv_start_options *options, uint32_t *taken)
+{
+    struct kv_start_options ignored = {.only = false};
+    uint32_t bit = bit_of(key);
+    bool first = (*taken & bit) == 0;
+    *taken |= bit;
+    return take_option(key, value, set, first ? options : &ignored);
+}
+
 static void bad_option(struct kv_bytes option, struct kv_buffer *reason)
 {
     kv_write_tuple(reason, 2);
@@ -157,6 +182,7 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
                         struct kv_start_options *options, struct kv_buffer *reason)
 {
     uint32_t count = 0;
+    uint32_t taken = 0;
     struct kv_reader reader = kv_reader(list);
     if (kv_read_peek(&reader) == KV_TAG_STRING && kv_get16(list.data + 1) > 0) {
         bad_string(list, reason);
@@ -173,7 +199,7 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
         (void)kv_read_any(&reader, &option);
         struct kv_reader pair = kv_reader(option);
         if (kv_read_tuple_of(&pair, 2) != KV_OK || kv_read_atom(&pair, &key) != KV_OK ||
-            kv_read_any(&pair, &value) != KV_OK || !take_option(key, value, set, options)) {
+            kv_read_any(&pair, &value) != KV_OK || !take_first(key, value, set, options, &taken)) {
             bad_option(option, reason);
             return KV_ETYPE;
         }

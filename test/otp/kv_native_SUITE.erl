@@ -18,6 +18,7 @@ all() ->
         a_bucket_spawned_with_a_link_shares_the_fate_of_its_parent,
         a_bucket_spawned_with_a_monitor_ends_with_its_reason,
         a_bucket_serves_its_owner_and_ends_with_it,
+        of_an_option_given_twice_the_first_counts,
         wrong_options_are_told_to_the_owner,
         a_taken_name_is_told_to_the_owner,
         nothing_else_can_be_spawned,
@@ -113,6 +114,16 @@ a_bucket_serves_its_owner_and_ends_with_it(Config) ->
         %% The owner has ended already.
         {_, Late} = spawn_monitor(Node, kv_bucket, init, [[{owner, Owner}]]),
         ?assertEqual(noproc, kv_test:down(Late))
+    end).
+
+of_an_option_given_twice_the_first_counts(Config) ->
+    Node = ?config(node, Config),
+    in(Config, fun() ->
+        Options = [{name, first}, {max_memory, 100000000}, {name, second}, {max_memory, 1}],
+        Bucket = spawn_link(Node, kv_bucket, init, [Options]),
+        ?assertEqual(ok, kv_bucket:put({first, Node}, key, value)),
+        ?assertExit({noproc, _}, kv_bucket:size({second, Node})),
+        ok = kv_bucket:stop(Bucket)
     end).
 
 wrong_options_are_told_to_the_owner(Config) ->

@@ -53,6 +53,7 @@ wrong(What, Wanted, Given) ->
 unknown(Key, Known) ->
     Hint = case nearest(Key, Known) of
         {ok, Near} -> ["; did you mean ", atom_to_list(Near), "?"];
+        none when length(Known) =:= 1 -> ["; the only option is ", atom_to_list(hd(Known))];
         none -> ["; the options are ", lists:join(", ", [atom_to_list(One) || One <- lists:sort(Known)])]
     end,
     unicode:characters_to_binary(["there is no option ", shown(Key), Hint]).

@@ -18,6 +18,14 @@ defmodule KV.NodeTest do
     assert {:error, {:bad_option, :port, _}} = KV.Node.start_link(port: 70_000)
   end
 
+  test "of an option that is given twice the first counts" do
+    first = KV.Node.child_spec(stop_timeout: 10, stop_timeout: 1_000)
+
+    assert first.shutdown == KV.Node.child_spec(stop_timeout: 10).shutdown
+    assert first.shutdown < KV.Node.child_spec(stop_timeout: 1_000).shutdown
+    assert KV.Node.child_spec(name: :first, name: :second).id == :first
+  end
+
   test "a missing program is a plain reason" do
     Process.flag(:trap_exit, true)
 

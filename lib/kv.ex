@@ -36,8 +36,8 @@ defmodule KV do
 
       config :kv, ping_timeout: 2_000, log_level: :info
 
-  Alternatively, make `KV.Supervisor` a child of your own supervisor and give the options there. In that case, load the
-  application but do not start it (`runtime: false`).
+  Alternatively, make `KV.Supervisor` a child of your own supervisor and give the options there. `KV.Supervisor` says how
+  your application and its release then load `:kv` without starting it.
   """
 
   use Application

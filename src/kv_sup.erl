@@ -10,6 +10,13 @@
 %%         +-- Registry           the proxy of the native registry
 %% '''
 %%
+%% The application starts it. To put it into a tree of your own, name `kv' among the `included_applications' of your
+%% application, so that `kv' is loaded and not started, and make the supervisor a child:
+%%
+%% ```
+%% #{id => kv_sup, start => {kv_sup, start_link, [kv_config:defaults()]}, type => supervisor, shutdown => infinity}
+%% '''
+%%
 %% All names are parameters (see {@link kv_config}), so that several trees can live in one VM, and each language can
 %% use its own names.
 -module(kv_sup).

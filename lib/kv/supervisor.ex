@@ -2,11 +2,24 @@ defmodule KV.Supervisor do
   @moduledoc """
   The supervision tree of `KV`. The application starts it.
 
-  To put it into a tree of your own, keep the application from starting (`runtime: false` for the dependency), and make
+  To put it into a tree of your own, include the application `kv` in yours, so that it is loaded and not started, and make
   `KV.Supervisor` a child:
 
+      # mix.exs
+      def application do
+        [mod: {MyApp.Application, []}, extra_applications: [:logger], included_applications: [:kv]]
+      end
+
+      # lib/my_app/application.ex
       children = [{KV.Supervisor, ping_timeout: 2_000}]
       Supervisor.start_link(children, strategy: :one_for_one)
+
+  `mix run`, `mix test` and a release follow this. Only one application of a release may include `kv`. If several use `kv`,
+  give each of them the dependency with `runtime: false` instead, and have the release load it:
+
+      releases: [my_app: [applications: [kv: :load]]]
+
+  Without that line the release lacks the code of `kv`, and does not boot.
 
   The processes of the tree have fixed local names, so a VM has only one such tree. Start any number of further registries and
   buckets with `KV.Registry.start_link/1` and `KV.Bucket.start_link/1`.

@@ -105,7 +105,7 @@
 
 -export([start_link/1, start_link/2, child_spec/2]).
 -export([name/0, name/1, info/0, info/1, os_pid/0, os_pid/1, default/0, running/0]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).
 
 -export_type([option/0, info/0]).
 
@@ -491,3 +491,8 @@ format_status(#{state := #state{} = State} = Status) ->
     };
 format_status(Status) ->
     Status.
+
+%% @private
+-spec code_change(term(), #state{}, term()) -> {ok, #state{}}.
+code_change(_OldVersion, State, _Extra) ->
+    {ok, State}.

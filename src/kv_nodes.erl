@@ -18,7 +18,7 @@
 
 -export([expected/3, up/3, lost/1, silent/2, gone/2]).
 -export([status/1, await/2, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 
 -export_type([status/0, place/0]).
 
@@ -316,3 +316,8 @@ unwatch(Pid, #state{keepers = Keepers, owners = Owners, subscribers = Subscriber
         #{} ->
             State
     end.
+
+%% @private
+-spec code_change(term(), #state{}, term()) -> {ok, #state{}}.
+code_change(_OldVersion, State, _Extra) ->
+    {ok, State}.

@@ -15,7 +15,7 @@
 -behaviour(gen_server).
 
 -export([start_link/3, native/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).
 
 -export_type([kind/0, name/0, options/0]).
 
@@ -217,11 +217,11 @@ refuse_waiting(#state{life = Life} = State) ->
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) ->
     {reply, term(), #state{}} | {noreply, #state{}}.
-handle_call({'$kv_native'}, _From, #state{here = Native} = State) when is_pid(Native) ->
+handle_call({'$kv_native'}, {_, _}, #state{here = Native} = State) when is_pid(Native) ->
     {reply, Native, State};
-handle_call({'$kv_waits', Alias}, _From, #state{waiting = Waiting, relay = Relay} = State) ->
+handle_call({'$kv_waits', Alias}, {_, _}, #state{waiting = Waiting, relay = Relay} = State) ->
     {reply, kv_waiting:has(Alias, Waiting) orelse kv_relayed:has(Alias, Relay), State};
-handle_call(Request, From, #state{here = Native} = State) when is_pid(Native) ->
+handle_call(Request, {_, _} = From, #state{here = Native} = State) when is_pid(Native) ->
     case kv_relayed:is_direct(From) of
         true ->
             ok = pass_on({'$gen_call', From, Request}, Native),
@@ -229,8 +229,10 @@ handle_call(Request, From, #state{here = Native} = State) when is_pid(Native) ->
         false ->
             {noreply, relay({call, From, Request}, State)}
     end;
-handle_call(Request, {Pid, _} = From, State) ->
-    {noreply, wait_or_fill(Pid, {call, From, Request}, State)}.
+handle_call(Request, {Caller, _} = From, State) ->
+    {noreply, wait_or_fill(Caller, {call, From, Request}, State)};
+handle_call(_Request, _NoFrom, State) ->
+    {noreply, State}.
 
 %% @private
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
@@ -267,6 +269,9 @@ handle_info(Message, State) ->
         other -> message(Message, State)
     end.
 
+message({'EXIT', Pid, _Reason} = Message, State) when not is_pid(Pid), not is_port(Pid); Pid =:= self() ->
+    %% No exit signal: its sender is a process or a port, and this process sends itself none.
+    {noreply, hand_on(Message, State)};
 message({'EXIT', _Pid, normal}, State) ->
     {noreply, State};
 message({'EXIT', _Pid, Reason}, State) ->
@@ -377,6 +382,11 @@ terminate(shutdown, #state{on_node_down = How} = State) when How =/= stay ->
 terminate(Reason, State) ->
     _ = end_native(Reason, State),
     ok.
+
+%% @private
+-spec code_change(term(), #state{}, term()) -> {ok, #state{}}.
+code_change(_OldVersion, State, _Extra) ->
+    {ok, State}.
 
 %%% Appearance
 

@@ -22,8 +22,8 @@ count(Relay) -> map_size(Relay).
 
 %% @doc Returns `true' if a call may be passed on with its own From.
 -spec is_direct(gen_server:from()) -> boolean().
-is_direct({Caller, [alias | _]}) -> node(Caller) =:= node();
-is_direct({Caller, [[alias | _] | _]}) -> node(Caller) =:= node();
+is_direct({_Caller, [alias | Alias]}) when is_reference(Alias) -> node(Alias) =:= node();
+is_direct({_Caller, [[alias | Alias] | _]}) when is_reference(Alias) -> node(Alias) =:= node();
 is_direct(_From) -> false.
 
 %% The tag of a call that is answered through an alias is an improper list: gen.erl, do_call/4.

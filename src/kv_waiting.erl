@@ -73,6 +73,8 @@ cancel(Alias, #waiting{messages = Messages, count = Count} = Waiting) ->
 %% @doc Returns the messages, the oldest first, and the calls whose callers have given up. Callers are the processes
 %% that monitor the proxy, each as often as it has a monitor: a call that is still waited for has one.
 %%
+%% A caller that is no pid, such as an alias, may wait without a monitor, and is believed to.
+%%
 %% Calls of kv_call are cancelled when their callers give up. Other processes make one call after the other, so of
 %% several calls of one process, the latest ones are still waited for.
 -spec take(t(), [pid()]) -> {[message()], [message()]}.
@@ -88,7 +90,7 @@ add_one(Pid, Counts) -> maps:update_with(Pid, fun(Count) -> Count + 1 end, 1, Co
 take_one(Pid, Counts) -> maps:update_with(Pid, fun(Count) -> max(0, Count - 1) end, 0, Counts).
 
 %% Goes from the latest to the oldest.
-sort({call, {Pid, _}, _} = Call, {Wanted, Given, Left}) ->
+sort({call, {Pid, _}, _} = Call, {Wanted, Given, Left}) when is_pid(Pid) ->
     case Left of
         #{Pid := Count} when Count > 0 -> {[Call | Wanted], Given, Left#{Pid := Count - 1}};
         #{} -> {Wanted, [Call | Given], Left}

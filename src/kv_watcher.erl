@@ -12,7 +12,7 @@
 -behaviour(gen_server).
 
 -export([watcher/1, start/1, start/2, local/1, locals/0]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 
 -export_type([local/0]).
 
@@ -189,3 +189,8 @@ watching(Node, Opened) ->
 
 close({ok, Arena}) -> kv_local:close(Arena);
 close({error, _}) -> ok.
+
+%% @private
+-spec code_change(term(), state(), term()) -> {ok, state()}.
+code_change(_OldVersion, State, _Extra) ->
+    {ok, State}.

@@ -13,10 +13,12 @@
 static void begin_answer(const struct kv_from *from, struct kv_signal *signal)
 {
     static const uint8_t pair[] = {KV_TAG_SMALL_TUPLE, 2};
-    signal->kind = from->alias ? KV_SIGNAL_MESSAGE_ALIAS : KV_SIGNAL_MESSAGE;
+    signal->kind = from->alias              ? KV_SIGNAL_MESSAGE_ALIAS
+                   : from->name.length == 0 ? KV_SIGNAL_MESSAGE
+                                            : KV_SIGNAL_MESSAGE_NAME;
     signal->by_name = false;
     signal->to = from->pid;
-    signal->name = kv_bytes(NULL, 0);
+    signal->name = from->alias ? kv_bytes(NULL, 0) : from->name;
     signal->ref = from->ref;
     signal->payload[0] = kv_bytes(pair, sizeof pair);
     signal->payload[1] = from->tag;

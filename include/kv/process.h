@@ -18,10 +18,11 @@ struct kv_process;
 /* The From of a call: the caller, and the tag to put in front of the answer. Borrowed. A process
  * that answers later keeps a copy of `bytes` and calls kv_from_read() on the copy. */
 struct kv_from {
-    struct kv_pid pid;     /* of a bare reference only node and creation are set */
+    struct kv_pid pid;     /* of a caller that is no pid only the node is set, if one is known */
     struct kv_bytes tag;   /* the term to echo */
-    struct kv_bytes bytes; /* the whole {Pid, Tag}, or the bare reference of a $kv_call */
+    struct kv_bytes bytes; /* the whole {To, Tag}, or the bare reference of a $kv_call */
     bool alias;            /* the answer goes to the alias `ref` */
+    struct kv_bytes name;  /* without an alias: not empty if the answer goes to {name, pid.node} */
     bool unwatched;        /* a $kv_call: the caller does not monitor the process */
     struct kv_ref ref;
 };

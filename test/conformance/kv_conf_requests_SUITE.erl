@@ -31,6 +31,8 @@ groups() ->
             a_pipeline_of_calls_is_answered_in_order,
             the_tag_of_a_call_comes_back_as_it_was,
             the_answer_goes_to_the_process_that_the_call_names,
+            the_answer_goes_to_an_alias_or_a_name_that_the_call_names,
+            a_call_whose_from_reaches_nobody_is_handled,
             calls_of_many_processes_are_all_answered,
             a_stop_ends_with_its_reason,
             a_stop_of_a_dead_process_exits_with_noproc,
@@ -298,6 +300,32 @@ the_answer_goes_to_the_process_that_the_call_names(Config) ->
             Bucket ! {'$gen_call', {Other, tag}, size},
             Message = next(),
             {kv_test:mailbox(), Message}
+        end)
+    ).
+
+%% gen:reply/2 sends the answer to any To of {To, Tag}, as `To ! {Tag, Reply}' does.
+the_answer_goes_to_an_alias_or_a_name_that_the_call_names(Config) ->
+    same(Config, fun(Node) ->
+        Bucket = bucket(Node),
+        true = register(a_caller, self()),
+        Froms = [{alias(), tag}, {alias(), [make_ref()]}, {{a_caller, node()}, tag}, {nobody, [alias | alias()]}],
+        [begin Bucket ! {'$gen_call', From, size}, {Tag, 0} = next() end || {_, Tag} = From <- Froms],
+        Systems = [{alias(), tag}, {{a_caller, node()}, tag}],
+        [begin Bucket ! {system, From, get_state}, {tag, _} = next() end || From <- Systems],
+        true = unregister(a_caller),
+        kv_test:mailbox()
+    end).
+
+a_call_whose_from_reaches_nobody_is_handled(Config) ->
+    ?assertEqual(
+        {[], 7},
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            Froms = [{<<"nobody">>, tag}, {{nobody, node()}, tag}, {{nobody, nowhere}, tag}, {{1, 2}, tag}, {nobody, tag}, {[], []}],
+            [Bucket ! {'$gen_call', From, {put, From, 1}} || From <- Froms],
+            Bucket ! {'$gen_call', {alias([reply]), tag}, {put, a, 1}},
+            {tag, ok} = next(),
+            {kv_test:mailbox(), call(Bucket, size)}
         end)
     ).
 

@@ -18,7 +18,10 @@ groups() ->
             a_call_is_answered_by_the_native_process_itself,
             a_call_from_another_vm_is_answered,
             every_way_to_name_a_bucket_works,
+            every_from_that_gen_server_answers_is_answered,
+            a_malformed_from_is_ignored,
             casts_and_other_messages_are_passed_on,
+            sys_changes_code_and_reads_state_everywhere,
             every_function_of_a_bucket_has_its_answer,
             a_bucket_behaves_as_a_map,
             the_status_shows_the_native_process,
@@ -29,6 +32,8 @@ groups() ->
             after_stop_nobody_reaches_the_bucket,
             an_exit_signal_to_either_ends_both,
             an_exit_signal_normal_is_ignored,
+            a_message_that_can_be_no_exit_signal_is_passed_on,
+            a_message_that_looks_like_an_exit_signal_ends_both,
             a_bucket_ends_with_the_process_that_started_it,
             a_waiting_call_ends_with_the_reason_of_the_bucket,
             a_suspended_bucket_can_be_stopped,
@@ -118,6 +123,75 @@ every_way_to_name_a_bucket_works(Config) ->
         ?assertEqual(shopping, kv_bucket:get({shopping, kv_node:name()}, key)),
         ok = kv_bucket:stop({global, "any term"}),
         ?assertExit({noproc, _}, kv_bucket:get({global, "any term"}, key))
+    end).
+
+%% Also those of calls that wait while the node is away.
+every_from_that_gen_server_answers_is_answered(Config) ->
+    in(Config, fun() ->
+        {ok, Bucket} = kv_bucket:start_link([{name, shopping}]),
+        true = register(a_caller, self()),
+        Ask = fun() ->
+            [
+                begin
+                    Bucket ! {'$gen_call', From, size},
+                    From
+                end
+             || From <- [
+                    {self(), tag}, {alias(), tag}, {a_caller, tag}, {{a_caller, node()}, tag},
+                    {self(), [alias | alias()]}, {nobody, [alias | alias()]}
+                ]
+            ]
+        end,
+        Answers = fun(Froms) -> [receive {Tag, Reply} -> Reply end || {_, Tag} <- Froms] end,
+        ?assertEqual([0, 0, 0, 0, 0, 0], Answers(Ask())),
+        #{os_pid := OsPid} = kv_node:info(),
+        ok = kv_test:signal("STOP", OsPid),
+        true = erlang:disconnect_node(kv_node:name()),
+        kv_test:wait(fun() -> is_map_key(phase, kv_test:proxy_state(Bucket)) end),
+        %% Callers that are pids are asked for a monitor: without one they have given up.
+        Monitor = monitor(process, Bucket),
+        [_ | Waiting] = Ask(),
+        ok = kv_test:signal("CONT", OsPid),
+        ?assertEqual(5, length([Reply || Reply <- Answers(Waiting), Reply =:= 0 orelse element(1, Reply) =:= error])),
+        true = demonitor(Monitor, [flush]),
+        ?assertEqual(0, kv_bucket:size(Bucket))
+    end).
+
+a_malformed_from_is_ignored(Config) ->
+    in(Config, fun() ->
+        {ok, Bucket} = kv_bucket:start_link(),
+        [Bucket ! {'$gen_call', From, Request} || From <- [no_from, self(), {1}, {1, 2, 3}, []], Request <- [size, {'$kv_native'}]],
+        ?assertEqual(0, gen_server:call(Bucket, size))
+    end).
+
+%% A release handler suspends a process, changes its code and resumes it.
+sys_changes_code_and_reads_state_everywhere(Config) ->
+    in(Config, fun() ->
+        {ok, Bucket} = kv_bucket:start_link(),
+        {ok, Remote} = kv_registry:start_link(),
+        Servers = [
+            Bucket, kv_proxy:native(Bucket), Remote, kv_registry, kv_proxy:native(kv_registry), kv_node, kv_nodes, kv_watcher,
+            kv_event_manager, kv_sup, kv_bucket_sup
+        ],
+        [
+            begin
+                ok = sys:suspend(Server),
+                ?assertEqual({Server, ok}, {Server, sys:change_code(Server, some_module, undefined, [])}),
+                ok = sys:resume(Server),
+                ok = sys:statistics(Server, true),
+                _ = sys:get_state(Server),
+                _ = sys:get_status(Server),
+                {ok, [_ | _]} = sys:statistics(Server, get),
+                ok = sys:statistics(Server, false)
+            end
+         || Server <- Servers
+        ],
+        [
+            ?assertMatch(State when State =:= State, sys:replace_state(Server, fun(State) -> State end))
+         || Server <- [Bucket, Remote, kv_registry, kv_node, kv_nodes, kv_watcher]
+        ],
+        ok = kv_registry:create(kv_registry, <<"shopping">>),
+        ?assertEqual(0, kv_bucket:size(Bucket))
     end).
 
 casts_and_other_messages_are_passed_on(Config) ->
@@ -279,6 +353,24 @@ an_exit_signal_normal_is_ignored(Config) ->
         end),
         ?assertEqual(normal, kv_test:down(Monitor)),
         ?assertEqual(value, kv_bucket:get(Bucket, key))
+    end).
+
+%% The sender of an exit signal is a process or a port.
+a_message_that_can_be_no_exit_signal_is_passed_on(Config) ->
+    in(Config, fun() ->
+        {ok, Bucket} = kv_bucket:start_link(),
+        [Bucket ! {'EXIT', Claimed, claimed} || Claimed <- [shopping, make_ref(), {a, node()}, Bucket]],
+        ?assertEqual(0, kv_bucket:size(Bucket))
+    end).
+
+%% docs/differences.md: nothing in a process that traps exits tells the two apart.
+a_message_that_looks_like_an_exit_signal_ends_both(Config) ->
+    in(Config, fun() ->
+        {ok, Bucket} = kv_bucket:start_link(),
+        true = unlink(Bucket),
+        Monitors = [monitor(process, Pid) || Pid <- [Bucket, kv_proxy:native(Bucket)]],
+        Bucket ! {'EXIT', self(), claimed},
+        ?assertEqual([claimed, claimed], [kv_test:down(Monitor) || Monitor <- Monitors])
     end).
 
 a_bucket_ends_with_the_process_that_started_it(Config) ->

@@ -54,6 +54,31 @@ Test(server, a_reply_to_a_tag_without_an_alias_goes_to_the_pid)
     cr_assert_str_eq(reply->to, "b@host");
 }
 
+Test(server, a_reply_goes_to_the_alias_or_to_the_name_that_stands_for_the_caller)
+{
+    struct kv_pid probe = spawn_probe(f);
+    struct kv_ref alias = ref_b(3);
+    struct kv_buffer reference = KV_BUFFER_INIT;
+    kv_write_ref(&reference, &alias);
+    struct kv_bytes name = term_tuple(term_atom("caller"), term_atom("b@host"), NONE, NONE);
+    struct kv_bytes callers[] = {kv_buffer_bytes(&reference), name, term_atom("caller"),
+                                 term_integer(1)};
+    for (size_t i = 0; i < sizeof callers / sizeof *callers; i++) {
+        struct kv_bytes from = term_tuple(callers[i], term_atom("tag"), NONE, NONE);
+        feed_message(f, f->a, &probe,
+                     term_tuple(term_atom("$gen_call"), from, term_atom("what"), NONE));
+    }
+    kv_buffer_free(&reference);
+    const struct sent *reply = sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0);
+    cr_assert_not_null(reply);
+    cr_assert(kv_ref_equal(&reply->signal.ref, &alias));
+    reply = sent_of(f, KV_SIGNAL_MESSAGE_NAME, 0);
+    cr_assert_not_null(reply);
+    cr_assert_str_eq(reply->to, "b@host");
+    cr_assert_null(sent_of(f, KV_SIGNAL_MESSAGE_NAME, 1));
+    cr_assert_null(sent_of(f, KV_SIGNAL_MESSAGE, 0));
+}
+
 /* Returns the answer to a call that begins with these bytes instead of its own first four: 104, 3,
  * and the tag and length of an atom. */
 static struct kv_bytes answer_to(const struct kv_pid *probe, struct kv_bytes call,

@@ -22,9 +22,9 @@
 %%
 %% == Errors ==
 %%
-%% Functions exit in the same cases as `gen_server:call/3': with
-%% `noproc' if there is no such bucket, with `timeout' if the bucket does not answer within the Timeout, 5000 milliseconds by
-%% default, and with `{nodedown, Node}' if its node is lost.
+%% Functions exit in the same cases as `gen_server:call/3': with `noproc' if there is no such bucket, with `timeout' if the bucket
+%% does not answer in time, and with `{nodedown, Node}' if its node is lost. If the server is no bucket but another process of the
+%% node, they exit with `{{bad_request, Request}, _}'.
 %%
 %% A request that is too large or nested too deep (`max_frame' and `max_depth' of {@link kv_node}) changes nothing.
 %% {@link put/3}, {@link put_new/3}, {@link put_many/2} and {@link delete_many/2} return `{error, Why}'. All other functions may
@@ -299,6 +299,8 @@ size(Bucket) ->
 
 %% @doc Returns the number of keys, in constant time. Expired keys (`ttl' of {@link put/4}) do not count. In a bucket of more than
 %% 1,000 keys, an expired key counts until the node has removed it, which takes about 2 seconds, plus 3 seconds per million keys.
+%% {@link kv:info/1}, Observer and Agent's functions count in the same way. {@link keys/1} and {@link to_map/1} never have an expired
+%% key.
 -spec size(t(), timeout() | [call_option()]) -> non_neg_integer().
 size(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:size(Bucket) of
@@ -313,7 +315,8 @@ size(Bucket, Options) ->
 keys(Bucket) ->
     keys(Bucket, ?TIMEOUT).
 
-%% @doc Returns all keys, in no particular order. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
+%% @doc Returns all keys, in no particular order. Exits with `{{too_large, Bytes}, _}' if the keys, without their values, take more
+%% than 256 MiB; the count stops there.
 -spec keys(t(), timeout() | [call_option()]) -> [key()].
 keys(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
     read(Bucket, keys, [], Timeout);
@@ -325,7 +328,8 @@ keys(Bucket, Options) ->
 to_map(Bucket) ->
     to_map(Bucket, ?TIMEOUT).
 
-%% @doc Returns a map of all keys and values. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
+%% @doc Returns a map of all keys and values. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB. Expired ones that
+%% are not removed yet are part of Bytes.
 -spec to_map(t(), timeout() | [call_option()]) -> #{key() => value()}.
 to_map(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
     read(Bucket, to_map, [], Timeout);

@@ -140,8 +140,8 @@ stop(Registry, Options) ->
 lookup(Registry, Name) ->
     lookup(Registry, Name, ?TIMEOUT).
 
-%% @doc Looks up the bucket with this name. Returns `{ok, Pid}', or `error' if there is none. Exits as in {@link kv_bucket} if the
-%% name is larger than a message may be.
+%% @doc Looks up the bucket with this name. Returns `{ok, Pid}', or `error' if there is none, or `{error, {bad_name, Name}}' if the
+%% name is not a binary. Exits as in {@link kv_bucket} if the name is larger than a message may be.
 -spec lookup(t(), name(), timeout() | [kv_bucket:call_option()]) -> {ok, pid()} | error | {error, {bad_name, term()}}.
 lookup(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:lookup(Registry, Name) of
@@ -159,8 +159,8 @@ create(Registry, Name) ->
 %% @doc Creates a bucket with this name, unless there is one already. Once it has returned `ok', any process that looks up the name
 %% finds the bucket.
 %%
-%% Errors: `{bad_name, Name}' if the name is not a binary; `{too_large, Bytes}' if the name is larger than a message may be; any
-%% other reason for which the bucket could not be started.
+%% Errors: `{bad_name, Name}' if the name is not a binary; `{name_too_long, Bytes}' if it is longer than 64 KiB; `{too_large, Bytes}'
+%% if it is larger than a message may be; any other reason for which the bucket could not be started.
 -spec create(t(), name(), timeout() | [kv_bucket:call_option()]) -> ok | {error, term()}.
 create(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_limits:check(Registry, [Name]) of
@@ -178,7 +178,7 @@ created({error, Reason}) -> {error, Reason}.
 names(Registry) ->
     names(Registry, ?TIMEOUT).
 
-%% @doc Returns all names, in no particular order.
+%% @doc Returns all names, in no particular order. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
 -spec names(t(), timeout() | [kv_bucket:call_option()]) -> [name()].
 names(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
     ask(Registry, names, Timeout);
@@ -193,7 +193,7 @@ generation(Registry) ->
 %% @doc Returns the generation of the registry: see {@link kv_bucket:generation/2}.
 -spec generation(t(), timeout() | [kv_bucket:call_option()]) -> pos_integer().
 generation(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    kv_call:call(Registry, generation, Timeout);
+    ask(Registry, generation, Timeout);
 generation(Registry, Options) ->
     generation(Registry, timeout(generation, [Registry, Options])).
 

@@ -208,9 +208,12 @@ answer({read, Again}, {error, {nodedown, _} = Why} = Reply, Bucket, Timeout, Exi
     end;
 answer(_Answer, {error, {nodedown, _} = Why}, _Bucket, _Timeout, Exit) ->
     exit({Why, Exit});
+%% Any other native process answers so.
+answer(Answer, {error, {bad_request, _} = Why}, _Bucket, _Timeout, Exit) when not is_tuple(Answer); element(1, Answer) =/= read ->
+    exit({Why, Exit});
 answer(write, Reply, _Bucket, _Timeout, _Exit) ->
     Reply;
-answer({read, Again}, {error, {Kind, _} = Why} = Reply, Bucket, Timeout, Exit) when ?IS_REFUSED(Kind) ->
+answer({read, Again}, {error, {Kind, _} = Why} = Reply, Bucket, Timeout, Exit) when ?IS_REFUSED(Kind); Kind =:= bad_request ->
     case kv_call:call(Bucket, Again, Timeout) of
         [Reply] -> Reply;
         [_] when Kind =/= too_much_pending -> Reply;
@@ -236,6 +239,7 @@ present([Key | Keys], [Value | Values], Absent) -> [{Key, Value} | present(Keys,
 present([], [], _Absent) -> [].
 
 %% The node has looked through the list, so that the VM need not.
+-spec misused(answer(), bad_keys | bad_entries, term(), failure()) -> no_return().
 misused(_Many, Bad, Given, {kv_bucket, await, _} = Await) ->
     kv_misuse:raise(Await, 1, ["the answer to the request: " | wanted(Bad, Given)]);
 misused({take, _, _}, Bad, Given, {gen_server, call, [Bucket | _]}) ->

@@ -26,7 +26,8 @@ defmodule KV.Bucket do
   `ArgumentError`; the message says which argument is wrong, and which value is wanted.
 
   Functions exit in the same cases as `GenServer.call/3`: with `:noproc` if there is no such bucket, with `:timeout` if the
-  bucket does not answer in time, and with `{:nodedown, node}` as soon as its node is lost.
+  bucket does not answer in time, and with `{:nodedown, node}` as soon as its node is lost. If the server is no bucket but
+  another process of the node, they exit with `{{:bad_request, request}, _}`.
 
   ## In your own tree
 
@@ -356,7 +357,8 @@ defmodule KV.Bucket do
   Returns the number of keys, in constant time.
 
   Expired keys (see `:ttl` of `put/4`) do not count. In a bucket of more than 1,000 keys, an expired key counts until the
-  node has removed it, which takes about 2 seconds, plus 3 seconds per million keys.
+  node has removed it, which takes about 2 seconds, plus 3 seconds per million keys. `KV.info/1`, Observer and Agent's
+  functions count in the same way. `keys/2` and `to_map/2` never have an expired key.
 
   ## Examples
 
@@ -370,7 +372,8 @@ defmodule KV.Bucket do
   def size(bucket, timeout \\ 5_000), do: :kv_bucket.size(bucket, timeout)
 
   @doc """
-  Returns all keys, in no particular order. Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB.
+  Returns all keys, in no particular order. Exits with `{{:too_large, bytes}, _}` if the keys, without their values, take
+  more than 256 MiB; the count stops there.
 
   ## Examples
 
@@ -384,7 +387,8 @@ defmodule KV.Bucket do
   def keys(bucket, timeout \\ 5_000), do: :kv_bucket.keys(bucket, timeout)
 
   @doc """
-  Returns a map of all keys and values. Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB.
+  Returns a map of all keys and values. Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB. Expired ones
+  that are not removed yet are part of `bytes`.
 
   ## Examples
 

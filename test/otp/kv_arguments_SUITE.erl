@@ -19,6 +19,7 @@ all() ->
         lists_that_only_the_node_can_check_are_named_too,
         a_request_is_awaited_once_and_by_its_sender,
         a_wrong_server_is_an_error_as_of_gen_server,
+        a_process_of_the_node_that_is_no_bucket_is_an_exit,
         an_absent_key_is_undefined_in_every_function,
         keys_of_large_values_are_listed,
         all_doors_count_the_same_after_an_expiry
@@ -285,6 +286,29 @@ a_wrong_server_is_an_error_as_of_gen_server(Config) ->
             ?assertEqual(reason(fun() -> gen_server:call(Server, size) end), reason(fun() -> kv_bucket:size(Server) end), Server)
          || Server <- [42, nobody, {global, nobody}, {via, global, nobody}, <<"name">>, self()]
         ]
+    end).
+
+a_process_of_the_node_that_is_no_bucket_is_an_exit(Config) ->
+    in(Config, fun() ->
+        {ok, Registry} = kv_registry:start_link(),
+        {ok, Bucket} = kv_bucket:start_link(),
+        Calls = [
+            {get, [k]}, {fetch, [k]}, {has_key, [k]}, {put, [k, 1]}, {put_new, [k, 1]}, {delete, [k]}, {clear, []}, {size, []}, {keys, []},
+            {to_map, []}, {get_many, [[k]]}, {take, [[k]]}, {put_many, [[{k, 1}]]}, {delete_many, [[k]]}
+        ],
+        [
+            begin
+                ?assertExit({{bad_request, _}, _}, apply(kv_bucket, Function, [Server | Arguments]), Function),
+                ?assertExit({{bad_request, _}, _}, kv_bucket:await(kv_bucket:async(Server, Function, Arguments)), Function)
+            end
+         || {Function, Arguments} <- Calls, Server <- [Registry, kv_proxy:native(Registry)]
+        ],
+        ?assertExit({{bad_request, _}, _}, kv_registry:names(Bucket)),
+        ?assertExit({{bad_request, _}, _}, kv_registry:lookup(Bucket, <<"a">>)),
+        Value = {error, {bad_request, size}},
+        ok = kv_bucket:put(Bucket, k, Value),
+        ?assertEqual(Value, kv_bucket:get(Bucket, k)),
+        ?assertEqual(Value, kv_bucket:delete(Bucket, k))
     end).
 
 reason(Fun) ->

@@ -48,6 +48,7 @@ groups() ->
             no_epmd_ends_it_with_69,
             an_epmd_that_says_nothing_ends_it_with_69,
             something_that_is_no_epmd_ends_it_with_69,
+            a_node_with_an_ipv6_address_asks_epmd_at_the_ipv6_loopback,
             a_taken_name_ends_it_with_74,
             a_name_that_becomes_free_is_taken,
             after_a_restart_of_epmd_it_registers_again_with_the_same_creation,
@@ -362,6 +363,15 @@ something_that_is_no_epmd_ends_it_with_69(Config) ->
     ok = gen_tcp:send(Socket, "HTTP/1.1 400 Bad Request\r\n\r\n"),
     ?assertMatch({69, "fatal no_epmd " ++ _}, kv_program:await_exit(Program)),
     ok = gen_tcp:close(Web).
+
+a_node_with_an_ipv6_address_asks_epmd_at_the_ipv6_loopback(Config) ->
+    Port = kv_program:free_port(),
+    Ends = fun(Bind) -> ends(arguments(Config, Port) ++ ["--bind", Bind], "secret\n") end,
+    {69, "fatal no_epmd no EPMD at 127.0.0.1:" ++ _} = Ends("127.0.0.1"),
+    case Ends("::1") of
+        {69, Text} -> ?assertMatch("fatal no_epmd no EPMD at [::1]:" ++ _, Text);
+        {73, _} -> {skip, "no IPv6"}
+    end.
 
 a_taken_name_ends_it_with_74(Config) ->
     #{name := Name} = kv_program:start(arguments(Config)),

@@ -94,7 +94,8 @@
 %%     the program if it has heard of the attempt.</li>
 %% <li>`{bad_cookie, Text}': the cookie that the VM has for the node (`erlang:get_cookie/1') is one that Erlang nodes cannot use.</li>
 %% <li>`{fatal, Reason, Text}': the program gave up. The text says why.</li>
-%% <li>`{exited, Status}', `{killed, Signal}': the program ended without a message.</li>
+%% <li>`{exited, Status}', `{killed, Signal}': the program ended without a message. Status 127: the system could not load it, mostly
+%%     for want of a shared library; `ldd' names it.</li>
 %% <li>`{node_unresponsive, Ms}': the program did not answer for this long, and was killed.</li>
 %% <li>`{nodedown, Node}': the connection was lost, and was not back after `reconnect_timeout'.</li>
 %% <li>`{vm_renamed, Old, New}': the node name of the VM has changed, and the program knows only the old one.

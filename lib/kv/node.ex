@@ -32,7 +32,8 @@ defmodule KV.Node do
     * `{:bad_cookie, text}` - the cookie that the VM has for the node (`:erlang.get_cookie/1`) is one that Erlang nodes
       cannot use.
     * `{:fatal, reason, text}` - the program gave up. The text says why.
-    * `{:exited, status}`, `{:killed, signal}` - the program ended without a message.
+    * `{:exited, status}`, `{:killed, signal}` - the program ended without a message. Status 127: the system could not load
+      it, mostly for want of a shared library; `ldd` names it.
     * `{:node_unresponsive, ms}` - the program did not answer for this long, and was killed.
     * `{:nodedown, node}` - the connection was lost, and was not back after `:reconnect_timeout`.
     * `{:vm_renamed, old, new}` - the node name of the VM has changed (`Node.stop/0`, `Node.start/2`). The program knows

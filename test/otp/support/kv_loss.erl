@@ -87,10 +87,10 @@ is_up() ->
         _ -> false
     end.
 
-%% Loses the connection until find/0 is called: with a wrong cookie nobody can connect.
+%% Loses the connection until find/0 is called: with such a cookie nobody can connect, and kv cannot hand it over.
 lose() ->
     Node = kv_node:name(),
-    true = erlang:set_cookie(Node, wrong),
+    true = erlang:set_cookie(Node, '\x{3bb}'),
     true = erlang:disconnect_node(Node),
     kv_test:wait(fun() -> element(1, kv_nodes:status(kv_node)) =:= lost end).
 

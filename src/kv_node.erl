@@ -85,7 +85,8 @@
 %%     must be 1 to 86400 seconds, and is 0". Nothing was started. Of an option that is given twice the first counts.</li>
 %% <li>`{not_alive, Text}': the VM is not distributed, and `distribute' is `false'; or the VM has a dynamic name
 %%     (`-sname undefined'), and no node has given it one yet.</li>
-%% <li>`{bad_node_name, Text}': no name for the node can be made of the name of this VM.</li>
+%% <li>`{bad_node_name, Text}': no name for the node can be made of the name of this VM, or the VM does not dial
+%%     `node_name': with a short name it dials no host with a dot, and with a long one no other.</li>
 %% <li>`{no_epmd, Text}', `{no_distribution, Why}': EPMD or distribution could not be started.</li>
 %% <li>`{program_missing, Path}', `{program_not_executable, Path}': build the program with `make -C c_src'.</li>
 %% <li>`{version_mismatch, Program, Application}': the program has another version than the application. Build it again.</li>

@@ -24,10 +24,21 @@ of_vm(Host) ->
 -spec of_node(kv_node_options:t()) -> {ok, node()} | {error, {bad_node_name, binary()}}.
 of_node(#{node_name := Name} = Options) ->
     case is_valid(node()) of
-        true when Name =/= undefined -> {ok, Name};
+        true when Name =/= undefined -> reachable(Name, net_kernel:get_state());
         true -> derived(is_made_up(Options), string:split(atom_to_list(node()), "@"));
         false -> bad("the name of this VM, ~ts, has characters that are not ASCII: start the VM under another name", [node()])
     end.
+
+%% A VM with a short name dials no host with a dot, and one with a long name no other: inet_tcp_dist.erl, splitnode/3.
+reachable(Name, #{name_domain := Domain}) ->
+    [_Alive, Host] = string:split(atom_to_list(Name), "@"),
+    case {Domain, lists:member($., Host), inet:parse_strict_address(Host)} of
+        {shortnames, true, _} -> bad("this VM has a short name, and does not dial ~ts: give node_name a host without a dot", [Name]);
+        {longnames, false, {error, _}} -> bad("this VM has a long name, and does not dial ~ts: give node_name a host with a dot", [Name]);
+        _ -> {ok, Name}
+    end;
+reachable(Name, _Stopped) ->
+    {ok, Name}.
 
 derived(true, [_Alive, Host]) ->
     {ok, unused("kv_" ++ part(), "@" ++ Host, 2)};

@@ -22,7 +22,8 @@ defmodule KV.Node do
       started. Of an option that is given twice the first counts.
     * `{:not_alive, text}` - the VM is not distributed, and `:distribute` is `false`; or the VM has a dynamic name
       (`--sname undefined`), and no node has given it one yet.
-    * `{:bad_node_name, text}` - no name for the node can be made of the name of this VM.
+    * `{:bad_node_name, text}` - no name for the node can be made of the name of this VM, or the VM does not dial
+      `:node_name`: with a short name it dials no host with a dot, and with a long one no other.
     * `{:no_epmd, text}`, `{:no_distribution, why}` - EPMD or distribution could not be started.
     * `{:program_missing, path}`, `{:program_not_executable, path}` - build the program with `make -C c_src`.
     * `{:version_mismatch, program, application}` - the program has another version than the application. Build it again.

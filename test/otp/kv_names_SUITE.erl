@@ -32,6 +32,7 @@ groups() ->
             a_vm_with_a_long_name_gets_a_node_with_a_shortened_one,
             a_host_that_leaves_no_room_is_a_plain_reason,
             a_host_that_is_not_ascii_is_a_plain_reason,
+            a_node_name_that_the_vm_does_not_dial_is_a_plain_reason,
             a_node_name_of_255_characters_works
         ]},
         {dynamic, [], [
@@ -255,6 +256,14 @@ a_host_that_is_not_ascii_is_a_plain_reason(Config) ->
     end),
     Wrong = ['k\x{f6}@127.0.0.1', 'kv@h\x{f6}st', 'k v@127.0.0.1', 'kv@', '@host', kv, 'a@b@c'],
     [?assertMatch({error, {bad_option, node_name, _}}, kv_node:start_link([{node_name, Name}]), Name) || Name <- Wrong].
+
+a_node_name_that_the_vm_does_not_dial_is_a_plain_reason(Config) ->
+    Said = fun(Name, Part) ->
+        {error, {bad_node_name, Text}} = start_node([{node_name, Name}]),
+        ?assertNotEqual(nomatch, string:find(Text, Part))
+    end,
+    in_named(Config, fun() -> Said(kv@localhost, "has a long name") end),
+    in_vm(Config, ["-sname", "short_" ++ os:getpid()], fun() -> Said('kv@127.0.0.1', "has a short name") end).
 
 a_node_name_of_255_characters_works(Config) ->
     Name = list_to_atom(lists:duplicate(255 - length("@127.0.0.1"), $n) ++ "@127.0.0.1"),

@@ -48,6 +48,9 @@ rows() ->
             {kv_stay_SUITE, the_node_logs_one_line_for_each_event}
         ]},
         {"the VM is given another name", [{?MODULE, a_vm_with_another_name_gets_a_new_program}]},
+        {"distribution of the VM is stopped (`Node.stop/0`)", [
+            {kv_names_SUITE, a_vm_that_stays_without_a_name_gets_one_from_kv_again}
+        ]},
         {"SIGTERM to VM and program at once", [{?MODULE, a_sigterm_to_both_loses_nothing_that_terminate_reads}]},
         {"VM and program are frozen together", [{?MODULE, a_vm_and_a_program_that_were_frozen_together_go_on}]},
         {"the VM halts or is killed", [

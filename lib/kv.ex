@@ -52,7 +52,8 @@ defmodule KV do
       `{:off, why}` if it reads by message. docs/local-reads.md lists the reasons.
     * `:processes`, `:buckets`, `:registries` - how many of them are on the node.
     * `:names` - how many names all registries have together.
-    * `:memory` - the bytes that these processes take.
+    * `:memory` - the bytes of all buckets that count against `:max_memory`: pages of 4 KiB of entries and indexes.
+    * `:max_memory` - the limit of the node, given or by default.
     * `:operations` - how many operations they have performed.
     * `:queue` - how many requests wait because their processes are suspended.
   """
@@ -65,6 +66,7 @@ defmodule KV do
           registries: non_neg_integer,
           names: non_neg_integer,
           memory: non_neg_integer,
+          max_memory: pos_integer,
           operations: non_neg_integer,
           queue: non_neg_integer
         }
@@ -79,12 +81,18 @@ defmodule KV do
       `nil`.
     * `:size` - the number of keys of a bucket, or of names of a registry. `nil` for a service, and for a process that
       did not answer.
-    * `:memory` - the bytes that the process takes.
+    * `:memory` - of a bucket, the bytes of its entries and their index, which count against its `:max_memory`; of any
+      other process, all that it takes.
+    * `:max_memory` - the limit that the bucket was started with, or `:infinity`. Only buckets have it.
+    * `:overhead` - the bytes that a bucket takes besides: the process itself, and space for entries that is not in use.
+      Only buckets have it.
     * `:operations` - how many operations it has performed.
     * `:queue` - how many requests wait because the process is `:suspended`.
     * `:links`, `:monitors`, `:monitored_by` - how many of each.
   """
   @type process_info :: %{
+          optional(:max_memory) => pos_integer | :infinity,
+          optional(:overhead) => non_neg_integer,
           pid: pid,
           kind: :bucket | :registry | :service,
           name: String.t() | atom,
@@ -128,7 +136,7 @@ defmodule KV do
       iex> info.node.name == KV.Node.name()
       true
       iex> Enum.sort(Map.keys(info))
-      [:buckets, :local_reads, :memory, :names, :node, :operations, :processes, :queue, :registries, :version]
+      [:buckets, :local_reads, :max_memory, :memory, :names, :node, :operations, :processes, :queue, :registries, :version]
       iex> info.local_reads[KV.Node.name()]
       {:off, :not_wanted}
   """

@@ -60,7 +60,8 @@
 %%     `{off, Why}' (docs/local-reads.md);</li>
 %% <li>`processes', `buckets', `registries': how many of them are on the node;</li>
 %% <li>`names': how many names all registries have together;</li>
-%% <li>`memory': the bytes that these processes take;</li>
+%% <li>`memory': the bytes of all buckets that count against `max_memory': pages of 4 KiB of entries and indexes;</li>
+%% <li>`max_memory': the limit of the node, given or by default;</li>
 %% <li>`operations': how many operations they have performed;</li>
 %% <li>`queue': how many requests wait because their processes are suspended.</li>
 %% </ul>
@@ -79,7 +80,11 @@ info() ->
 %% <li>`name': a binary, the atom under which the process is registered on its node, or `undefined';</li>
 %% <li>`owner': the proxy, or the process that started the native process without one;</li>
 %% <li>`size': the number of keys of a bucket, or of names of a registry;</li>
-%% <li>`memory': the bytes that the process takes;</li>
+%% <li>`memory': of a bucket, the bytes of its entries and their index, which count against its `max_memory'; of a
+%%     registry, all that it takes;</li>
+%% <li>`max_memory': the limit that the bucket was started with, or `infinity'; missing for a registry;</li>
+%% <li>`overhead': the bytes that a bucket takes besides: the process itself, and space for entries that is not in use;
+%%     missing for a registry;</li>
 %% <li>`operations': how many operations it has performed;</li>
 %% <li>`queue': how many requests wait because the process is `suspended';</li>
 %% <li>`links', `monitors', `monitored_by': how many of each.</li>

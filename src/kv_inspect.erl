@@ -19,7 +19,11 @@
     owner := pid() | undefined,
     %% Keys of a bucket, names of a registry.
     size := non_neg_integer() | undefined,
+    %% Of a bucket, the bytes that count against max_memory, and what the process takes besides. Of any other process,
+    %% all that it takes.
     memory := non_neg_integer(),
+    max_memory => pos_integer() | infinity,
+    overhead => non_neg_integer(),
     operations := non_neg_integer(),
     queue := non_neg_integer(),
     suspended := boolean(),
@@ -53,22 +57,22 @@ items(plain) -> ?ITEMS;
 items(relations) -> ?ITEMS ++ ?RELATIONS.
 
 ask(Pids, Items) ->
-    Asked = [{Pid, request(Pid, process_info, [Pid, Items]), size_request(Pid)} || Pid <- Pids],
-    Answered = [{Pid, answer(Info), answer(Size)} || {Pid, Info, Size} <- Asked],
-    names([process(Pid, Info, Size) || {Pid, Info, Size} <- Answered]).
+    Asked = [{Pid, request(Pid, process_info, [Pid, Items]), table_request(Pid)} || Pid <- Pids],
+    Answered = [{Pid, answer(Info), answer(Table)} || {Pid, Info, Table} <- Asked],
+    names([process(Pid, Info, Table) || {Pid, Info, Table} <- Answered]).
 
 request(Pid, Function, Arguments) ->
     erpc:send_request(node(Pid), erlang, Function, Arguments).
 
-size_request(Pid) ->
-    erpc:send_request(node(Pid), ets, info, [Pid, size]).
+table_request(Pid) ->
+    erpc:send_request(node(Pid), kv_node, table, [Pid]).
 
 answer(Request) ->
     erpc:receive_response(Request).
 
-process(_Pid, undefined, _Size) ->
+process(_Pid, undefined, _Table) ->
     undefined;
-process(Pid, Items, Size) ->
+process(Pid, Items, Table) ->
     Info = maps:from_list(Items),
     #{initial_call := {Module, _, _}, label := Label, registered_name := Registered} = Info,
     Process = #{
@@ -76,13 +80,18 @@ process(Pid, Items, Size) ->
         kind => kind(Module),
         name => name(Label, Registered),
         owner => owner(Pid, Info),
-        size => Size,
-        memory => maps:get(memory, Info),
         operations => maps:get(reductions, Info),
         queue => maps:get(message_queue_len, Info),
         suspended => maps:get(status, Info) =:= suspended
     },
-    maps:merge(Process, maps:map(fun(_, Others) -> length(Others) end, maps:with(?RELATIONS, Info))).
+    Related = maps:map(fun(_, Others) -> length(Others) end, maps:with(?RELATIONS, Info)),
+    maps:merge(maps:merge(Process, memory(Table, maps:get(memory, Info))), Related).
+
+%% A process without a table, or one that has ended meanwhile.
+memory(undefined, Memory) ->
+    #{size => undefined, memory => Memory};
+memory({Size, Counted, Limit}, Memory) ->
+    #{size => Size, memory => Counted, max_memory => Limit, overhead => max(Memory - Counted, 0)}.
 
 kind(kv_bucket) -> bucket;
 kind(kv_registry) -> registry;

@@ -40,8 +40,8 @@
 %% <li>`log_level': The program writes no log lines below this level. Value: `debug', `info', `notice', `warning' or
 %%     `error'; `notice' by default.</li>
 %% <li>`max_memory': Memory of all buckets together. A put that would exceed the limit fails with `enomem', unless its
-%%     bucket evicts other entries. Default: three quarters of the memory of the machine. Value: 1048576 to
-%%     8796093022208 bytes.</li>
+%%     bucket evicts other entries. Default: three quarters of the memory of the machine, or of the least limit of a
+%%     control group of the program (cgroup v1 and v2), as in a container. Value: 1048576 to 8796093022208 bytes.</li>
 %% <li>`max_frame': Size of the largest message. A larger request fails with `too_large'. Value: 4096 to 2147483647
 %%     bytes; `134217728' by default.</li>
 %% <li>`max_depth': How deep terms may be nested. A request with a term that is nested deeper fails with `too_deep'.

@@ -69,7 +69,8 @@ of_messages() ->
     [
         {max_memory, "max-memory", bytes(?MIB(1), 1 bsl 43), undefined, "0.1.0",
             "Memory of all buckets together. A put that would exceed the limit fails with 'enomem', unless its bucket "
-            "evicts other entries. Default: three quarters of the memory of the machine."},
+            "evicts other entries. Default: three quarters of the memory of the machine, or of the least limit of a control "
+            "group of the program (cgroup v1 and v2), as in a container."},
         {max_frame, "max-frame", bytes(kv_limits:least(), 16#7FFFFFFF), {program, ?MIB(128)}, "0.1.0",
             "Size of the largest message. A larger request fails with 'too_large'."},
         {max_depth, "max-depth", {integer, "levels", 16, 1 bsl 24}, {program, 1 bsl 20}, "0.1.0",

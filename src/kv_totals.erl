@@ -29,7 +29,9 @@
     processes := non_neg_integer(),
     buckets := non_neg_integer(),
     registries := non_neg_integer(),
+    %% What counts against max_memory of the node.
     memory := non_neg_integer(),
+    max_memory := pos_integer(),
     operations := non_neg_integer(),
     queue := non_neg_integer()
 }.
@@ -60,7 +62,14 @@ native_info(Node) ->
         {add(Row, Totals), [Pid || Kind =:= registry] ++ Registries}
     end,
     case kv_inspect:fold(Node, Count, {new(), []}, ?FOLD_TIMEOUT) of
-        {ok, {Totals, Registries}} -> {ok, Totals#{node => #{name => Node}, names => names(Registries)}};
+        {ok, {Totals, Registries}} -> with_memory(Node, Totals#{node => #{name => Node}, names => names(Registries)});
+        Failure -> Failure
+    end.
+
+%% What counts against max_memory of the node is known to the node alone: pages that several tables share.
+with_memory(Node, Totals) ->
+    case kv_inspect:within(fun() -> erpc:call(Node, kv_node, memory, []) end, ?DETAILS_TIMEOUT) of
+        {ok, {Counted, Limit}} -> {ok, Totals#{memory := Counted, max_memory => Limit}};
         Failure -> Failure
     end.
 

@@ -1,9 +1,11 @@
 #include "host/shared_memory.h"
 
 #include "base/clock.h"
+#include "host/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -32,11 +34,17 @@
 /* ---- how much ---------------------------------------------------------------------------------
  */
 
-uint64_t kv_mapping_default_limit(void)
+uint64_t kv_mapping_default_limit(char *of, size_t size)
 {
     uint64_t memory = uv_get_total_memory();
-    uint64_t allowed = uv_get_constrained_memory(); /* 0, or very much, when there is no limit */
-    memory = allowed > 0 && allowed < memory ? allowed : memory;
+    struct kv_cgroup_limit allowed;
+    kv_cgroup_find_limit("", &allowed);
+    if (allowed.bytes < memory) {
+        memory = allowed.bytes;
+        (void)snprintf(of, size, "%s", allowed.file);
+    } else {
+        (void)snprintf(of, size, "the machine's memory");
+    }
     return memory / MEMORY_PARTS * MEMORY_PART;
 }
 

@@ -38,9 +38,10 @@ uint64_t kv_mapping_resident(const struct kv_mapping *mapping);
  * arena always finds a free run of pages. */
 uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most);
 
-/* The default limit: three quarters of the machine's memory, or of the part of it that this process
- * may use. */
-uint64_t kv_mapping_default_limit(void);
+/* The default limit: three quarters of the machine's memory, or of the part of it that the control
+ * groups of this process allow. Sets *of to the part of a sentence that says of what; it is cut to
+ * `size` bytes. */
+uint64_t kv_mapping_default_limit(char *of, size_t size);
 
 /* Returns the milliseconds of KV_EXPIRY_CLOCK. */
 uint64_t kv_mapping_clock(void);

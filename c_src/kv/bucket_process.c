@@ -124,12 +124,26 @@ static int view_put(struct kv_process *self, struct kv_bytes key, struct kv_byte
     return kv_bucket_put(self, key, value, KV_NEVER);
 }
 
+static uint64_t view_counted(const struct kv_process *self)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return kv_table_counted(bucket->contents.table);
+}
+
+static uint64_t view_limit(const struct kv_process *self)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return kv_table_limit(bucket->contents.table);
+}
+
 static const struct kv_view view = {
     .count = view_count,
     .scan = view_scan,
     .get = kv_bucket_find,
     .put = view_put,
     .delete = kv_bucket_delete,
+    .counted = view_counted,
+    .limit = view_limit,
 };
 
 const struct kv_behaviour kv_bucket_behaviour = {

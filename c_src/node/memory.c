@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 
+#include <inttypes.h>
 #include <kv/error.h>
 #include <openssl/rand.h>
 #include <string.h>
@@ -88,10 +89,19 @@ static void tell_flaws(const struct kv_memory *memory, uint64_t max_memory, stru
     }
 }
 
+static uint64_t default_limit(struct kv_log *log)
+{
+    enum { SHOWN = 1024 };
+    char of[SHOWN];
+    uint64_t limit = kv_mapping_default_limit(of, sizeof of);
+    kv_log(log, KV_LOG_INFO, "--max-memory is %" PRIu64 " bytes, three quarters of %s", limit, of);
+    return limit;
+}
+
 const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct kv_log *log)
 {
     struct kv_arena_options options = {
-        .max_memory = max_memory > 0 ? max_memory : kv_mapping_default_limit(),
+        .max_memory = max_memory > 0 ? max_memory : default_limit(log),
     };
     if (RAND_bytes((unsigned char *)&options.hash_key, sizeof(options.hash_key)) != 1 ||
         RAND_bytes(options.id, sizeof(options.id)) != 1) {

@@ -147,7 +147,7 @@ static const struct option OPTIONS[] = {
      RANGE(MIB(1), (uint64_t)1 << 40, MIB(512))},
     {.name = "max-memory",
      .value = "BYTES",
-     .text = "all buckets together; 0 is three quarters of the machine's memory",
+     .text = "all buckets; 0 is 3/4 of the machine's or the container's memory",
      FIELD(max_memory),
      RANGE(0, (uint64_t)1 << 43, 0)},
     {.name = "follow",

@@ -30,7 +30,7 @@ struct kv_options {
     uint64_t max_peers;
     uint64_t max_pending; /* bytes */
     uint64_t max_queue;   /* bytes */
-    uint64_t max_memory;  /* bytes of the arena in use; 0: three quarters of the machine's memory */
+    uint64_t max_memory;  /* bytes of the arena in use; 0: kv_mapping_default_limit() */
     uint64_t gather;      /* microseconds; 0: off */
     uint64_t spin;        /* microseconds; 0: off */
     bool follow;

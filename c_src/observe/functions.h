@@ -69,7 +69,8 @@ extern const struct kv_behaviour kv_procs_info_behaviour;  /* procs_info.c */
  * and then ends with reason `normal`. A message has fewer than 1,280 rows and may have none. Rows
  * come in the order in which the processes began. Self is the spawned pid. Module is an atom:
  * kv_bucket, kv_registry, net_kernel, rex, or the module of another behaviour. Label is a binary of
- * at most KV_LABEL_SHOWN bytes, or `undefined`. Memory is in bytes, Reductions counts callbacks,
+ * at most KV_LABEL_SHOWN bytes, or `undefined`. Memory is in bytes: of a table those
+ * that count against its limit, of any other process all. Reductions counts callbacks,
  * and Queue counts messages that wait for sys:resume/1. If To is no pid, the process ends with
  * `badarg`. */
 extern const struct kv_behaviour kv_processes_behaviour; /* own.c */

@@ -2,6 +2,7 @@
  * and the list of all functions.
  */
 #include "observe/collector.h"
+#include "observe/figures.h"
 #include "observe/functions.h"
 #include "observe/items.h"
 #include "observe/process_terms.h"
@@ -31,6 +32,50 @@ static int run_place(struct kv_process *self, struct kv_reader arguments, struct
 
 /* ---- kv_node --------------------------------------------------------------------------------- */
 
+static bool is_counted(const struct kv_process_info *info)
+{
+    return info->view != NULL && info->view->counted != NULL;
+}
+
+/* {Counted, Limit}: the bytes of all tables that count against max_memory, and max_memory. */
+static int run_memory(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    static const struct kv_totals none = {0};
+    struct kv_figures figures;
+    (void)arguments;
+    kv_figures_take(self, &none, &figures);
+    kv_write_tuple(value, 2);
+    kv_write_u64(value, figures.stats.counted);
+    kv_write_u64(value, figures.stats.memory_limit);
+    return KV_OK;
+}
+
+/* {Size, Counted, Limit}, or undefined for a process that is dead or no table. The limit may be
+ * infinity. */
+static int run_table(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    struct kv_process *process = NULL;
+    struct kv_process_info info = {.view = NULL};
+    int error = kv_read_process(self, &arguments, &process);
+    if (error == KV_OK && process != NULL) {
+        kv_process_inspect(process, &info);
+    }
+    if (error != KV_OK || !is_counted(&info)) {
+        kv_write_atom_text(value, "undefined");
+        return error;
+    }
+    uint64_t limit = info.view->limit(process);
+    kv_write_tuple(value, 3);
+    kv_write_u64(value, info.view->count(process));
+    kv_write_u64(value, info.counted);
+    if (limit > 0) {
+        kv_write_u64(value, limit);
+    } else {
+        kv_write_atom_text(value, "infinity");
+    }
+    return KV_OK;
+}
+
 /* {Pid, Module, Label, Memory, Reductions, Queue} */
 static void write_row(const struct kv_process_info *info, struct kv_buffer *to)
 {
@@ -38,7 +83,7 @@ static void write_row(const struct kv_process_info *info, struct kv_buffer *to)
     kv_write_pid(to, &info->pid);
     kv_write_atom_text(to, info->module);
     kv_write_label(to, info);
-    kv_write_u64(to, info->memory);
+    kv_write_u64(to, info->counted);
     kv_write_u64(to, info->reductions);
     kv_write_u64(to, info->queue);
 }
@@ -110,6 +155,10 @@ const struct kv_behaviour kv_processes_behaviour = {
 const struct kv_function kv_own_functions[] = {
     {"kv_local", "place", run_place, 0, NULL, "the place of the shared memory, for `local_reads`"},
     {"kv_node", "functions", run_functions, 0, NULL, "this list"},
+    {"kv_node", "memory", run_memory, 0, NULL,
+     "`{Bytes, MaxMemory}`: what counts against `max_memory`, and that limit"},
+    {"kv_node", "table", run_table, 1, NULL,
+     "`{Size, Bytes, MaxMemory}` of a bucket, or `undefined`"},
     {"kv_node", "items", run_items, 0, NULL,
      "the items of `system_info`, `statistics` and `process_info`"},
     {.module = NULL},

@@ -68,6 +68,8 @@ void kv_process_inspect(const struct kv_process *process, struct kv_process_info
         .ancestors = kv_lineage_bytes(process),
         .view = behaviour->view,
     };
+    bool counts = behaviour->view != NULL && behaviour->view->counted != NULL;
+    info->counted = counts ? behaviour->view->counted(process) : info->memory;
     process->generic->inspect(process, info);
 }
 

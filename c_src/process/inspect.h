@@ -46,6 +46,7 @@ struct kv_process_info {
     uint32_t arity;
     size_t memory;       /* bytes, including `state` */
     size_t state;        /* bytes of its state */
+    uint64_t counted;    /* of a table with a limit: bytes that count; otherwise `memory` */
     uint64_t reductions; /* callbacks that ran */
     size_t queue;        /* messages that wait for sys:resume/1 */
     bool suspended;

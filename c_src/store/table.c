@@ -287,7 +287,12 @@ bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *va
 /* ---- making room ------------------------------------------------------------------------------
  */
 
-static uint64_t needed(const struct kv_table *table)
+uint64_t kv_table_limit(const struct kv_table *table)
+{
+    return table->max_memory;
+}
+
+uint64_t kv_table_counted(const struct kv_table *table)
 {
     return table->live + table->run_live + table->index_bytes;
 }
@@ -339,13 +344,14 @@ static bool fits_limit(struct kv_table *table, struct put *put)
     }
     uint64_t old = put->place.group != NULL ? put->old.size : 0;
     uint64_t more = put->entry.size > old ? put->entry.size - old : 0;
-    for (unsigned i = 0; i < EVICTED_MOST && needed(table) + more > table->max_memory; i++) {
+    for (unsigned i = 0; i < EVICTED_MOST && kv_table_counted(table) + more > table->max_memory;
+         i++) {
         if (more > table->max_memory || !kv_evict_one(table)) {
             return false;
         }
     }
     find_old(table, put);
-    return needed(table) + more <= table->max_memory;
+    return kv_table_counted(table) + more <= table->max_memory;
 }
 
 static void write_entry(struct kv_table *table, const struct put *put, uint64_t offset)

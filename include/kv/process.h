@@ -45,6 +45,10 @@ struct kv_view {
     int (*put)(struct kv_process *self, struct kv_bytes key, struct kv_bytes value);
     /* Returns false if there was no such row. */
     bool (*delete)(struct kv_process *self, struct kv_bytes key);
+    /* The bytes that count against the limit of the table, and that limit; 0: it has none. Either
+     * both or none may be NULL: then nothing counts. */
+    uint64_t (*counted)(const struct kv_process *self);
+    uint64_t (*limit)(const struct kv_process *self);
 };
 
 struct kv_behaviour {

@@ -135,6 +135,12 @@ uint64_t kv_table_count_seen(const struct kv_table *table);
 /* The bytes of the arena that the table takes. */
 uint64_t kv_table_memory(const struct kv_table *table);
 
+/* Returns the bytes that count against max_memory: entries and index. O(1). */
+uint64_t kv_table_counted(const struct kv_table *table);
+
+/* Returns max_memory; 0: no limit. */
+uint64_t kv_table_limit(const struct kv_table *table);
+
 /* The bytes of all keys and values. */
 uint64_t kv_table_bytes(const struct kv_table *table);
 

@@ -38,6 +38,31 @@ defmodule KV.BucketTest do
       assert KV.Bucket.size(cache) in 30..64
     end
 
+    test "KV.info tells the memory that counts against the limit, never more than it, and the limit" do
+      {:ok, limited} = KV.Bucket.start_link(max_memory: 65_536)
+      {:ok, free} = KV.Bucket.start_link()
+      answers = for i <- 1..1_000, do: KV.Bucket.put(limited, i, String.duplicate("v", 100))
+      assert {:error, :enomem} in answers
+      assert %{memory: memory, max_memory: 65_536, overhead: overhead} = KV.info(limited)
+      assert memory in 60_000..65_536
+      assert overhead > 0
+      assert %{max_memory: :infinity} = KV.info(free)
+      # The next entry is refused, or not, by these figures.
+      for i <- 1..20, do: KV.Bucket.delete(limited, i)
+      left = 65_536 - KV.info(limited).memory
+      assert KV.Bucket.put(limited, 0, String.duplicate("v", left)) == {:error, :enomem}
+      assert KV.Bucket.put(limited, 0, String.duplicate("v", left - 256)) == :ok
+    end
+
+    test "KV.info of the node tells its limit, and the memory of all buckets that counts against it" do
+      {:ok, bucket} = KV.Bucket.start_link()
+      %{memory: before, max_memory: limit} = KV.info()
+      for i <- 1..10, do: KV.Bucket.put(bucket, i, String.duplicate("v", 1_000_000))
+      assert KV.info().memory >= before + 9_000_000
+      assert KV.info().memory < limit
+      assert KV.info().max_memory == limit
+    end
+
     test "wrong limits are refused" do
       assert {:error, {:bad_option, :max_memory, _}} = KV.Bucket.start_link(max_memory: 0)
       assert {:error, {:bad_option, :evict, _}} = KV.Bucket.start_link(evict: :fifo)

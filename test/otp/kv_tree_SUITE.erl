@@ -202,7 +202,7 @@ processes_come_by_memory_operations_or_queue(Config) ->
 
 top_prints_a_row_for_each(Config) ->
     in(Config, fun() ->
-        _ = [bucket(name(I)) || I <- lists:seq(1, 3)],
+        [ok = kv_bucket:put(bucket(name(I)), key, binary:copy(<<"a">>, 2000)) || I <- lists:seq(1, 3)],
         {ok, Text} = printed(unicode, fun() -> kv:top([{limit, 4}, {colours, false}]) end),
         [Summary, Titles | Rows] = string:lexemes(Text, "\n"),
         ?assertMatch({match, _}, re:run(Summary, "6 processes, of them 3 buckets; .* by memory$")),

@@ -20,7 +20,7 @@ static void tear_down(void)
     fixture_free(f);
 }
 
-TestSuite(whole, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(whole, .init = set_up, .fini = tear_down, .timeout = 120);
 
 static struct kv_bytes by_agent(const char *module, const char *function)
 {

@@ -132,7 +132,7 @@ pong(_Text, Connection) ->
     Connection.
 
 start_dialling(#connection{node = Node} = Connection) ->
-    {_, Dialler} = spawn_monitor(fun() -> net_kernel:connect_node(Node) end),
+    {_, Dialler} = spawn_monitor(net_kernel, connect_node, [Node]),
     Connection#connection{dialler = Dialler}.
 
 %% @doc Called with a DOWN. If it is that of the helper, schedules the next attempt.

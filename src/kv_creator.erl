@@ -4,20 +4,33 @@
 %% The process ends once the registry has taken the bucket. If the connection is lost meanwhile, the process asks
 %% again once the connection is back. It ends a bucket that the registry does not want any more, so that no bucket is
 %% left which nobody can find.
+%%
+%% While it waits for the registry or the node, it hibernates: a process that waits in a receive of this module would be
+%% killed when the module has been loaded twice.
 %% @private
 -module(kv_creator).
 
 -export([start/4, failed/3]).
+-export([create/4, wait_for_registry/2, wait_for_node/2]).
 
 -define(POLL, 20).
 %% Bytes of the reason for which a bucket could not be created.
 -define(REASON_MAX, 65536).
 
+%% A bucket that the registry has not taken yet.
+-record(made, {
+    server :: atom(),
+    registry :: pid(),
+    name :: binary(),
+    bucket :: pid(),
+    native :: pid()
+}).
+
 %% @doc Starts to create a bucket, for a registry on the node of this kv_node. The native registry gets the outcome.
 %% The caller gets a `{'DOWN', Monitor, ...}', and must pass its reason to failed/3.
 -spec start(atom(), pid(), binary(), {module(), atom(), [term()]}) -> reference().
 start(Server, Registry, Name, StartBucket) ->
-    {_Pid, Monitor} = spawn_monitor(fun() -> create(Server, Registry, Name, StartBucket) end),
+    {_Pid, Monitor} = spawn_monitor(?MODULE, create, [Server, Registry, Name, StartBucket]),
     Monitor.
 
 %% @doc Tells the registry that there will be no bucket, unless the creator has done so. A registry that is away will
@@ -40,10 +53,14 @@ send(Registry, Outcome) ->
     _ = erlang:send(Registry, {'$gen_cast', Outcome}, [noconnect]),
     ok.
 
+%% @private
+-spec create(atom(), pid(), binary(), {module(), atom(), [term()]}) -> ok.
 create(Server, Registry, Name, StartBucket) ->
     case make(Name, StartBucket) of
-        {ok, Bucket, Native} -> hand_over(Server, Registry, Name, Bucket, Native);
-        {error, Reason} -> tell(Registry, {bucket_failed, Name, Reason})
+        {ok, Bucket, Native} ->
+            hand_over(#made{server = Server, registry = Registry, name = Name, bucket = Bucket, native = Native});
+        {error, Reason} ->
+            tell(Registry, {bucket_failed, Name, Reason})
     end.
 
 make(Name, {Module, Function, Arguments}) ->
@@ -57,24 +74,43 @@ make(Name, {Module, Function, Arguments}) ->
     end.
 
 %% This is a call because a cast may be lost with the connection.
-hand_over(Server, Registry, Name, Bucket, Native) ->
-    try gen_server:call(Registry, {bucket_created, Name, Native}, infinity) of
-        ok -> ok;
-        {error, _Unwanted} -> kv_bucket:stop(Bucket, shutdown)
-    catch
-        exit:{{nodedown, _}, _} -> again(Server, Registry, Name, Bucket, Native);
-        exit:{noconnection, _} -> again(Server, Registry, Name, Bucket, Native);
-        exit:_ -> end_bucket(Bucket)
+hand_over(#made{registry = Registry, name = Name, native = Native} = Made) ->
+    wait_for_registry(gen_server:send_request(Registry, {bucket_created, Name, Native}), Made).
+
+%% @private
+-spec wait_for_registry(gen_server:request_id(), #made{}) -> ok.
+wait_for_registry(Request, #made{bucket = Bucket} = Made) ->
+    case answer(Request) of
+        none -> erlang:hibernate(?MODULE, wait_for_registry, [Request, Made]);
+        {reply, ok} -> ok;
+        {reply, {error, _Unwanted}} -> kv_bucket:stop(Bucket, shutdown);
+        {error, {noconnection, _}} -> again(Made);
+        {error, _} -> end_bucket(Bucket)
     end.
 
-%% If the program was started again, neither bucket nor registry exists any more.
-again(Server, Registry, Name, Bucket, Native) ->
+again(#made{server = Server} = Made) ->
     ok = timer:sleep(?POLL),
-    case kv_nodes:await(Server, infinity) of
-        {ok, #{node := Node}} when Node =:= node(Registry) ->
-            hand_over(Server, Registry, Name, Bucket, Native);
-        _ ->
-            end_bucket(Bucket)
+    wait_for_node(kv_nodes:send_await(Server), Made).
+
+%% If the program was started again, neither bucket nor registry exists any more.
+%% @private
+-spec wait_for_node(gen_server:request_id(), #made{}) -> ok.
+wait_for_node(Request, #made{registry = Registry, bucket = Bucket} = Made) ->
+    case answer(Request) of
+        none -> erlang:hibernate(?MODULE, wait_for_node, [Request, Made]);
+        {reply, {ok, #{node := Node}}} when Node =:= node(Registry) -> hand_over(Made);
+        _ -> end_bucket(Bucket)
+    end.
+
+%% Looks through the mailbox, and drops messages that nobody expects.
+answer(Request) ->
+    receive
+        Message ->
+            case gen_server:check_response(Message, Request) of
+                no_reply -> answer(Request);
+                Answer -> Answer
+            end
+    after 0 -> none
     end.
 
 end_bucket(Bucket) ->

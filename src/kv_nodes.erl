@@ -17,7 +17,7 @@
 -behaviour(gen_server).
 
 -export([expected/3, up/3, lost/1, silent/2, gone/2]).
--export([status/1, await/2, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1]).
+-export([status/1, await/2, send_await/1, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 
 -export_type([status/0, place/0]).
@@ -144,7 +144,13 @@ await_change(Server, Timeout) ->
         exit:_ -> {error, down}
     end.
 
-%% @doc The same, for a caller that is about to start a process on the node. Returns the reason in words. Waits for a
+%% @doc Asks what await/2 with infinity asks, and does not wait: gen_server:check_response/2 reads the answer.
+-spec send_await(atom()) -> gen_server:request_id().
+send_await(Server) ->
+    ok = kv_on_demand:ensure(?MODULE),
+    gen_server:send_request(?MODULE, {await, Server}).
+
+%% @doc As await/2, for a caller that is about to start a process on the node. Returns the reason in words. Waits for a
 %% node that is starting or lost, at most for its `start_timeout'; with false it does not wait.
 -spec await_start(atom(), boolean()) -> {ok, place()} | {error, {not_running, binary()}}.
 await_start(Server, true) ->

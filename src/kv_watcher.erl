@@ -13,6 +13,7 @@
 
 -export([watcher/1, start/1, start/2, local/1, locals/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
+-export([watch/3, watching/2]).
 
 -export_type([local/0]).
 
@@ -113,8 +114,7 @@ handle_cast(_Request, State) ->
     {noreply, State}.
 
 watch_node(Node, LocalReads, State) ->
-    Server = self(),
-    Watcher = spawn_link(fun() -> watch(Server, Node, LocalReads) end),
+    Watcher = spawn_link(?MODULE, watch, [self(), Node, LocalReads]),
     State#{Node => Watcher, Watcher => Node}.
 
 %% @private
@@ -164,6 +164,7 @@ shown(plain, _Watcher) -> plain.
 
 %%% The watcher of one node
 
+%% @private
 -spec watch(pid(), node(), boolean()) -> no_return().
 watch(Server, Node, LocalReads) ->
     true = erlang:monitor_node(Node, true),
@@ -178,6 +179,11 @@ open(native, Node, true) -> kv_local:open(Node).
 
 %% Drops unexpected messages. Callers learn of the end of the connection from the end of this process, so it closes
 %% the memory before it ends.
+%%
+%% A process that waits in a receive of this module would be killed when the module has been loaded twice, and with it
+%% the calls under way. A hibernating process has no code of this module on its stack.
+%% @private
+-spec watching(node(), {ok, kv_nif:arena()} | {error, term()}) -> no_return().
 watching(Node, Opened) ->
     receive
         {nodedown, Node} ->
@@ -185,6 +191,8 @@ watching(Node, Opened) ->
             exit(noconnection);
         _Other ->
             watching(Node, Opened)
+    after 0 ->
+        erlang:hibernate(?MODULE, watching, [Node, Opened])
     end.
 
 close({ok, Arena}) -> kv_local:close(Arena);

@@ -1,5 +1,5 @@
 %% @doc The scripts that run tests and checks: what fails is named, and two first runs do not disturb each other. The programs
-%% that the scripts call are stand-ins, first in their PATH.
+%% that these scripts call are stand-ins, first in their PATH. The last case builds a copy of the tree.
 -module(kv_scripts_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -16,7 +16,8 @@ all() ->
         a_run_without_a_failure_ends_with_the_numbers_alone,
         of_two_first_runs_one_builds_the_table_of_dialyzer,
         a_table_of_dialyzer_that_cannot_be_built_says_why,
-        dialyzer_never_fails_without_a_word
+        dialyzer_never_fails_without_a_word,
+        kv_builds_runs_and_installs_below_a_folder_of_any_name
     ].
 
 %% A tree that has the scripts, and a folder for the stand-ins.
@@ -108,6 +109,41 @@ stand_ins_of_dialyzer(Config, Build) ->
         "if [ \"$1\" = --build_plt ]; then ", Build, "\n",
         "elif [ -e \"$KV_TREE/analysed\" ]; then echo 'Unknown types: x:y/0'; exit 2; fi"
     ]).
+
+%%% Building
+
+kv_builds_runs_and_installs_below_a_folder_of_any_name() -> [{timetrap, {minutes, 5}}].
+
+kv_builds_runs_and_installs_below_a_folder_of_any_name(Config) ->
+    case {os:getenv("KV_PREBUILT"), os:find_executable("mix")} of
+        {false, Mix} when is_list(Mix) -> build(filename:join(?config(tree, Config), "a b:c'd \"e"));
+        _ -> {skip, "nothing is built here"}
+    end.
+
+build(Folder) ->
+    ok = filelib:ensure_dir(filename:join(Folder, "priv/file")),
+    Names = ["Makefile", "mix.exs", "rebar.config", "c_src", "include", "src", "lib", "scripts", "examples"],
+    Project = project(code:lib_dir(kv)),
+    {0, _} = command("cp", ["-R"] ++ [filename:join(Project, Name) || Name <- Names] ++ [Folder], Folder),
+    Asked = "KV.Registry.create(KV.Registry, \"a\"); {:ok, b} = KV.Registry.lookup(KV.Registry, \"a\"); IO.puts(KV.Bucket.put(b, 1, 2))",
+    {0, Said} = command("sh", ["-c", "echo '" ++ Asked ++ "' | scripts/run"], Folder),
+    ?assertEqual("ok", lists:last(Said)),
+    {0, _} = command("make", ["-C", "c_src", "install", "DESTDIR=" ++ filename:join(Folder, "x y"), "PREFIX=/usr"], Folder),
+    ?assert(filelib:is_regular(filename:join(Folder, "x y/usr/bin/kv_node"))),
+    Program = filename:join(Folder, "the counter"),
+    {0, _} = command("make", ["-C", "examples/counter", "PROGRAM=" ++ Program], Folder),
+    ?assert(filelib:is_regular(Program)),
+    ok = file:del_dir_r(Folder).
+
+%% Without optimisation, which takes most of the time.
+command(Name, Arguments, Folder) ->
+    Port = open_port({spawn_executable, os:find_executable(Name)}, [
+        {args, Arguments}, {cd, Folder}, exit_status, stderr_to_stdout, {line, 1000},
+        {env, [{"CFLAGS", "-O0"}, {"LTO", ""}, {"MAKEFLAGS", "-j2"}, {"MIX_ENV", "dev"}]}
+    ]),
+    {Status, Said} = await(Port, []),
+    ct:log("~ts", [lists:join("\n", Said)]),
+    {Status, Said}.
 
 %%% Running
 

@@ -151,24 +151,18 @@ static struct box *ancestor_box(struct kv_tree *tree, struct kv_bytes term, cons
     return add(tree, &pid, text, above);
 }
 
-/* Returns the box of the nearest ancestor, below the boxes of the others. The list has the nearest
- * first. */
+/* Returns the box of the nearest ancestor, below the root. The others would push the names of
+ * buckets out of sight; the tree of their own node shows them. The list has the nearest first. */
 static struct box *lineage_box(struct kv_tree *tree, struct kv_bytes ancestors)
 {
-    enum { MOST = 16 };
-    struct kv_bytes one[MOST];
+    struct kv_bytes nearest = kv_bytes(NULL, 0);
     uint32_t count = 0;
-    struct box *box = tree->root;
     struct kv_reader reader = kv_reader(ancestors);
-    (void)kv_read_list(&reader, &count);
-    count = count < MOST ? count : MOST;
-    for (uint32_t i = 0; i < count; i++) {
-        (void)kv_read_any(&reader, &one[i]);
+    if (kv_read_list(&reader, &count) != KV_OK || count == 0 ||
+        kv_read_any(&reader, &nearest) != KV_OK) {
+        return tree->root;
     }
-    while (count > 0) {
-        box = ancestor_box(tree, one[--count], box);
-    }
-    return box;
+    return ancestor_box(tree, nearest, tree->root);
 }
 
 /* ---- processes of this node ------------------------------------------------------------------ */
@@ -210,7 +204,7 @@ static void find_owner(const struct kv_process *process, struct owner *owner)
     }
 }
 
-/* Returns the box above a process: its owner, below the owner's ancestors. */
+/* Returns the box above a process: its owner, below the owner's nearest ancestor. */
 static const struct box *box_above(struct kv_tree *tree, const struct kv_process *process,
                                    const struct kv_process_info *info)
 {

@@ -13,6 +13,8 @@
 
 -define(WIDTH, 1100).
 -define(HEIGHT, 620).
+%% Pixels of a small screen: the names of buckets are drawn within, whatever the width of the window.
+-define(USUAL_WIDTH, 1280).
 %% Observer asks for the lists of the open tab every 10 s.
 -define(REFRESH, 10000).
 %% The machine may be busy.
@@ -323,6 +325,8 @@ applications_shows_the_tree_across_nodes(Config) ->
     Shown = kv_observer_driver:pids(Tree),
     Both = in(Config, fun() -> [bucket(Name) || Name <- names()] ++ [proxy(Name) || Name <- names()] end),
     [?assert(lists:member(Pid, Shown)) || Pid <- Both],
+    Names = [Box || {Text, _, _} = Box <- kv_observer_driver:boxes(Tree), has([Text], "sessions") orelse has([Text], "settings")],
+    [?assert(X + Width < ?USUAL_WIDTH, Text) || {Text, _, {X, _, Width, _}} <- Names],
     picture(Config, "observer-applications-c", {?WIDTH, 420}).
 
 show_tree_of_c(Config) ->

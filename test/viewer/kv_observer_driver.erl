@@ -12,7 +12,7 @@
 -export([labels/0, rows/0, row_count/0, column/1, samples/0, graphs/0]).
 -export([refresh_processes/0, sort_processes_by_pid/0, kill_in_processes/1, trace_in_processes/1]).
 -export([toggle_trace/0, close_trace_window/0]).
--export([apps/0, pick_app/1, tree/0, texts/1, pids/1, kill_in_applications/1, open_from_applications/1]).
+-export([apps/0, pick_app/1, tree/0, texts/1, boxes/1, pids/1, kill_in_applications/1, open_from_applications/1]).
 -export([open_process/1, is_open/1, process_pages/1, refresh_process/1, click_pid/2, close_processes/0]).
 -export([refresh_tables/0, open_table/1, table_rows/0, edit_row/2, delete_row/1, refresh_table/0, resize_table/2]).
 -export([close_table/0, close_windows/0]).

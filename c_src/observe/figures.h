@@ -4,8 +4,12 @@
 
 #include "observe/functions.h"
 
-/* The answer to questions for the OTP release, in the tab System and elsewhere. */
+/* The OTP release for a person, in the tab System. */
 #define KV_NO_OTP "none: a native node"
+
+/* The OTP release for a program, which reads a number and expects the functions of that release:
+ * the oldest release that kv supports. */
+#define KV_OTP_RELEASE "25"
 
 /* The name of the operating system in os:type/0. */
 #if defined(__linux__)

@@ -107,7 +107,7 @@ static void machine(struct kv_buffer *to, const struct asked *asked)
 static void release(struct kv_buffer *to, const struct asked *asked)
 {
     (void)asked;
-    kv_write_string(to, KV_NO_OTP);
+    kv_write_string(to, KV_OTP_RELEASE);
 }
 
 static void emulator(struct kv_buffer *to, const struct asked *asked)
@@ -300,7 +300,7 @@ static int run_release(struct kv_process *self, struct kv_reader arguments, stru
 {
     (void)self;
     (void)arguments;
-    kv_write_binary_text(value, KV_NO_OTP);
+    kv_write_binary_text(value, KV_OTP_RELEASE);
     return KV_OK;
 }
 
@@ -419,7 +419,8 @@ static int run_statistics(struct kv_process *self, struct kv_reader arguments,
 const struct kv_function kv_item_functions[] = {
     {"erlang", "statistics", run_statistics, 1, NULL, "a figure of the node, see below"},
     {"erlang", "system_info", run_system_info, 1, NULL, "a fact about the node, see below"},
-    {"Elixir.System", "otp_release", run_release, 0, NULL, "`\"none: a native node\"`"},
+    {"Elixir.System", "otp_release", run_release, 0, NULL,
+     "`\"" KV_OTP_RELEASE "\"`: the node answers as this release, or a later one, expects"},
     {"Elixir.System", "schedulers", run_one, 0, NULL, "`1`"},
     {"Elixir.System", "schedulers_online", run_one, 0, NULL, "`1`"},
     {.module = NULL},

@@ -174,7 +174,7 @@ a_wrong_argument_is_named_with_the_value_that_is_wanted(Config) ->
             {put, [k, v, [{timeout, 1.5}]], 4, "timeout must be " ++ Milliseconds ++ ", and is 1.5"},
             {put, [k, v, [{tll, 10}]], 4, "there is no option tll; did you mean ttl?"},
             {put, [k, v, [ttl]], 4, "an option must be a pair of key and value, and is ttl"},
-            {size, [[{ttl, 1}]], 2, "there is no option ttl; the options are timeout"},
+            {size, [[{ttl, 1}]], 2, "there is no option ttl; the only option is timeout"},
             {fetch, [k, 1 bsl 32], 3, "the timeout must be " ++ Milliseconds ++ ", or a list of options, and is 4294967296"},
             {get, [k, [{timeout, soon}]], 3, "timeout must be " ++ Milliseconds ++ ", and is soon"},
             {get, [k, 0, [{default, 1}]], 4, "the default is the third argument already; here stands the timeout, or a list with it"},

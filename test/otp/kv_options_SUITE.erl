@@ -84,7 +84,7 @@ a_wrong_value_is_refused_with_the_values_that_are_right(_Config) ->
         {port, "80", <<"port must be 0 to 65535, and is \"80\"">>},
         {log_level, loud, <<"log_level must be debug, info, notice, warning or error, and is loud">>},
         {distribute, yes, <<"distribute must be true or false, and is yes">>},
-        {node_name, kv, <<"node_name must be an atom with one @, as in kv@host, and is kv">>},
+        {node_name, kv, <<"node_name must be an atom of visible ASCII characters with one @, as in kv@host, and is kv">>},
         {bind, 7, <<"bind must be a string of one line, and is 7">>}
     ],
     [?assertEqual({error, {bad_option, Key, Text}}, kv_node:start_link([{Key, Value}])) || {Key, Value, Text} <- Wrong],

@@ -327,7 +327,7 @@ an_unread_standard_output_does_not_hang_it(Config) ->
     Script = [
         "exec 3<&0; rm -f ", Fifo, "; mkfifo ", Fifo, "; \"$0\" --log-level debug ",
         lists:join(" ", arguments(Config)), " <&3 >", Fifo, " & exec 4<", Fifo,
-        "; read line <&4; echo \"$line\"; wait $!"
+        "; until case $line in ready*) ;; *) false ;; esac; do read line <&4; done; echo \"$line\"; wait $!"
     ],
     Program = kv_program:shell(lists:flatten(Script), "secret\n"),
     #{tcp_port := Port} = kv_program:await_ready(Program),

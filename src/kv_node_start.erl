@@ -169,6 +169,9 @@ connect(Program, Node, Ready) ->
 %% options, over TLS for example, works as well, only slower.
 -spec set_socket(node(), kv_node_options:t()) -> ok.
 set_socket(Node, #{delay_send := true}) ->
+    %% The emulator tells of a connection before net_kernel takes options for it (kernel, dist_util.erl: do_setnode/1, then
+    %% mark_nodeup/2). This waits for net_kernel.
+    _ = net_kernel:connect_node(Node),
     _ = net_kernel:setopts(Node, [{delay_send, true}, {buffer, ?SOCKET_BUFFER}]),
     ok;
 set_socket(_Node, #{delay_send := false}) ->

@@ -1,19 +1,24 @@
 #include "host/own_memory.h"
 
-#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+/* Pages in all, resident, and shared with files or other processes, and more: proc(5). */
 uint64_t kv_process_private_memory(void)
 {
-    uint64_t resident = 0;
-    uint64_t shared = 0; /* files and shared memory */
+    enum { LINE_MAX_BYTES = 256 };
+    char line[LINE_MAX_BYTES] = "";
+    char *at = line;
     FILE *file = fopen("/proc/self/statm", "re");
     if (file == NULL) {
         return 0;
     }
-    int read = fscanf(file, "%*u %" SCNu64 " %" SCNu64, &resident, &shared);
+    bool read = fgets(line, sizeof line, file) != NULL;
     (void)fclose(file);
-    return read == 2 && resident > shared ? (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE)
-                                          : 0;
+    (void)strtoull(at, &at, 10);
+    uint64_t resident = strtoull(at, &at, 10);
+    uint64_t shared = strtoull(at, &at, 10);
+    return read && resident > shared ? (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }

@@ -179,18 +179,18 @@ static int begin_memory(struct kv_process *self, struct kv_reader arguments,
     struct kv_findings *findings = &inquiry->findings;
     (void)self;
     (void)arguments;
-    for (uint8_t i = 0; i < PARTS; i++) {
-        findings->choices[findings->choice_count++] = i;
+    for (unsigned i = 0; i < PARTS; i++) {
+        findings->choices[findings->choice_count++] = (uint8_t)i;
     }
     return KV_OK;
 }
 
 static int read_part(struct kv_reader *reader, struct kv_findings *findings)
 {
-    for (uint8_t i = 0; i < PARTS; i++) {
+    for (unsigned i = 0; i < PARTS; i++) {
         if (findings->choice_count < KV_CHOICES_MAX &&
             kv_read_this_atom(reader, parts[i]) == KV_OK) {
-            findings->choices[findings->choice_count++] = i;
+            findings->choices[findings->choice_count++] = (uint8_t)i;
             return KV_OK;
         }
     }

@@ -205,10 +205,10 @@ defmodule KV do
   Options: `:node`, `:by`, `:limit`, `:colours`; see `t:option/0`. Returns `:ok`, or `{:error, {:bad_option, key, text}}`.
 
       KV.top(by: :operations, limit: 2)
-      kv_app@127.0.0.1: 4 processes, of them 1 bucket; 3.6 KiB, 5 operations; by operations
+      kv_app@127.0.0.1: 4 processes, of them 1 bucket; 2.6 KiB, 6 operations; by operations
       pid          kind      size   memory  operations  queue  links  monitors  name
-      <12345.3.0>  registry     1   1008 B           4      0      0         4  KV.Registry
-      <12345.4.0>  bucket       1  1.5 KiB           1      0      0         3  "shopping"
+      <12345.3.0>  registry     1  1.3 KiB           4      0      0         4  KV.Registry
+      <12345.4.0>  bucket       1     80 B           1      0      0         3  "shopping"
       :ok
 
   Prints to the group leader of the caller. A call by `:erpc` or in a remote shell prints where the call was made.
@@ -236,12 +236,12 @@ defmodule KV do
               ├── KV.Node <0.216.0> ══ kv_app@127.0.0.1, version 0.1.0, OS process 4711, up 2.4 s
               └── KV.StoreSupervisor <0.229.0>, 2 children
                   ├── KV.BucketSupervisor <0.230.0>, 1 child
-                  │   └── <0.235.0> ══ <12345.4.0> bucket "shopping", 1 key, 1.5 KiB
-                  └── <0.231.0> ══ <12345.3.0> registry KV.Registry, 1 name, 1008 B
+                  │   └── <0.235.0> ══ <12345.4.0> bucket "shopping", 1 key, 80 B
+                  └── <0.231.0> ══ <12345.3.0> registry KV.Registry, 1 name, 1.3 KiB
 
-      kv_app@127.0.0.1, besides: 2 processes, 1.1 KiB
-      ├── <12345.1.0> net_kernel, 545 B
-      └── <12345.2.0> rex, 545 B
+      kv_app@127.0.0.1, besides: 2 processes, 1.2 KiB
+      ├── <12345.1.0> net_kernel, 609 B
+      └── <12345.2.0> rex, 609 B
       :ok
 
   Exits in the same cases as `info/1`. Prints to the group leader of the caller. A call by `:erpc` or in a remote shell prints

@@ -99,9 +99,10 @@ info() ->
 %%
 %% ```
 %% 1> kv:info(Bucket).
-%% #{kind => bucket,links => 0,memory => 1553,monitored_by => 2,monitors => 1,
-%%   name => <<"shopping">>,operations => 1,owner => <0.101.0>,
-%%   pid => <12345.4.0>,queue => 0,size => 1,suspended => false}
+%% #{kind => bucket,links => 0,max_memory => infinity,memory => 80,
+%%   monitored_by => 2,monitors => 1,name => <<"shopping">>,operations => 1,
+%%   overhead => 944,owner => <0.101.0>,pid => <12345.4.0>,queue => 0,size => 1,
+%%   suspended => false}
 %% '''
 -spec info(kv_bucket:t() | node()) -> info() | process_info().
 info(Target) ->
@@ -196,10 +197,10 @@ top() ->
 %%
 %% ```
 %% 1> kv:top(#{by => operations, limit => 2}).
-%% kv_app@127.0.0.1: 4 processes, of them 1 bucket; 3.6 KiB, 5 operations; by operations
+%% kv_app@127.0.0.1: 4 processes, of them 1 bucket; 2.6 KiB, 6 operations; by operations
 %% pid          kind      size   memory  operations  queue  links  monitors  name
-%% <12345.3.0>  registry     1   1008 B           4      0      0         4  kv_registry
-%% <12345.4.0>  bucket       1  1.5 KiB           1      0      0         3  "shopping"
+%% <12345.3.0>  registry     1  1.3 KiB           4      0      0         4  kv_registry
+%% <12345.4.0>  bucket       1     80 B           1      0      0         3  "shopping"
 %% ok
 %% '''
 -spec top(options()) -> ok | {error, kv_options:error()}.
@@ -236,12 +237,12 @@ tree() ->
 %%         ├── kv_node <0.89.0> ══ kv_app@127.0.0.1, version 0.1.0, OS process 4711, up 2.4 s
 %%         └── kv_store_sup <0.95.0>, 2 children
 %%             ├── kv_bucket_sup <0.96.0>, 1 child
-%%             │   └── <0.99.0> ══ <12345.4.0> bucket "shopping", 1 key, 1.5 KiB
-%%             └── <0.97.0> ══ <12345.3.0> registry kv_registry, 1 name, 1008 B
+%%             │   └── <0.99.0> ══ <12345.4.0> bucket "shopping", 1 key, 80 B
+%%             └── <0.97.0> ══ <12345.3.0> registry kv_registry, 1 name, 1.3 KiB
 %%
-%% kv_app@127.0.0.1, besides: 2 processes, 1.1 KiB
-%% ├── <12345.1.0> net_kernel, 545 B
-%% └── <12345.2.0> rex, 545 B
+%% kv_app@127.0.0.1, besides: 2 processes, 1.2 KiB
+%% ├── <12345.1.0> net_kernel, 609 B
+%% └── <12345.2.0> rex, 609 B
 %% ok
 %% '''
 -spec tree(options() | node()) -> ok | {error, kv_options:error()}.

@@ -13,7 +13,7 @@
 %% The option, and a sentence for a person.
 -type error() :: {bad_option, term(), binary()}.
 
-%% What is known of one option: its value is good, its value is wrong and Wanted says which are good, or there is no such
+%% The verdict on one option: its value is good; its value is wrong, and Wanted says which are good; or there is no such
 %% option.
 -type verdict() :: true | {wanted, unicode:chardata()} | unknown.
 

@@ -29,7 +29,7 @@
     processes := non_neg_integer(),
     buckets := non_neg_integer(),
     registries := non_neg_integer(),
-    %% What counts against max_memory of the node.
+    %% The bytes that count against max_memory of the node.
     memory := non_neg_integer(),
     max_memory := pos_integer(),
     operations := non_neg_integer(),
@@ -66,7 +66,7 @@ native_info(Node) ->
         Failure -> Failure
     end.
 
-%% What counts against max_memory of the node is known to the node alone: pages that several tables share.
+%% Only the node knows the bytes that count against its max_memory: pages that several tables share.
 with_memory(Node, Totals) ->
     case kv_inspect:within(fun() -> erpc:call(Node, kv_node, memory, []) end, ?DETAILS_TIMEOUT) of
         {ok, {Counted, Limit}} -> {ok, Totals#{memory := Counted, max_memory => Limit}};

@@ -1,4 +1,4 @@
-/* What concerns the whole bucket: how many keys it has, and how large a list of them may be. */
+/* Questions about the whole bucket: how many keys it has, and how large a list of them may be. */
 #include "support/fixture.h"
 
 #include "kv/bucket.h"

@@ -32,10 +32,11 @@ static bool take_process(struct kv_bytes value, struct kv_bytes *to)
     return is_pid(value) || is_remote_name(value);
 }
 
-static bool take_atom(struct kv_bytes value, struct kv_bytes *to)
+/* As erlang:register/2, which refuses the name `undefined`. */
+static bool take_name(struct kv_bytes value, struct kv_bytes *to)
 {
     struct kv_reader reader = kv_reader(value);
-    return kv_read_atom(&reader, to) == KV_OK && to->length > 0;
+    return kv_read_atom(&reader, to) == KV_OK && to->length > 0 && !kv_bytes_is(*to, "undefined");
 }
 
 static bool take_binary(struct kv_bytes value, struct kv_bytes *to)
@@ -108,7 +109,7 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
         return take_pid(value, &options->owner);
     }
     if (kv_bytes_is(key, "name")) {
-        return take_atom(value, &options->name);
+        return take_name(value, &options->name);
     }
     if (kv_bytes_is(key, "label")) {
         return take_binary(value, &options->label);

@@ -338,6 +338,8 @@ Test(bucket, misshapen_options_are_wrong_options)
                               request("generation", term_atom("one"), NONE),
                               request("only", term_integer(1), NONE),
                               request("name", term_integer(1), NONE),
+                              request("name", term_atom(""), NONE),
+                              request("name", term_atom("undefined"), NONE),
                               request("label", term_integer(1), NONE),
                               request("creator", term_integer(1), NONE)};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

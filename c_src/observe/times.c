@@ -62,8 +62,7 @@ static int write_time(const struct kv_process *self, enum clock clock, struct kv
                       struct kv_buffer *value)
 {
     uint64_t parts = NS_PER_SECOND;
-    if (!kv_reader_at_end(&arguments) && kv_read_peek(&arguments) != KV_TAG_NIL &&
-        read_unit(&arguments, &parts) != KV_OK) {
+    if (!kv_reader_at_end(&arguments) && read_unit(&arguments, &parts) != KV_OK) {
         return KV_ETYPE;
     }
     kv_write_u64(value, in_parts(now(self, clock), parts));

@@ -34,8 +34,7 @@ static int read_name(struct kv_bytes server, const struct kv_process *self, stru
     return kv_bytes_equal(node, kv_runtime_node(kv_process_runtime(self))) ? KV_OK : KV_ETYPE;
 }
 
-/* A pid or a name of this node. KV_ETYPE: another term. */
-static int read_server(struct kv_reader *arguments, const struct kv_process *self,
+int kv_ask_read_server(struct kv_reader *arguments, const struct kv_process *self,
                        struct kv_pid *pid)
 {
     struct kv_bytes server = kv_bytes(NULL, 0);
@@ -53,8 +52,7 @@ static int read_server(struct kv_reader *arguments, const struct kv_process *sel
     return KV_OK;
 }
 
-/* Milliseconds, or infinity. */
-static int read_timeout(struct kv_reader *arguments, int64_t *timeout)
+int kv_ask_read_timeout(struct kv_reader *arguments, int64_t *timeout)
 {
     if (kv_read_this_atom(arguments, "infinity") == KV_OK) {
         *timeout = NO_TIMEOUT;
@@ -91,8 +89,9 @@ static int ask(struct kv_process *self, struct kv_reader arguments, struct kv_in
     struct kv_bytes request = kv_bytes(NULL, 0);
     int64_t timeout = USUAL_TIMEOUT;
     const uint8_t *first = arguments.data + arguments.offset;
-    if (read_server(&arguments, self, &to) != KV_OK || kv_read_any(&arguments, &request) != KV_OK ||
-        (timed && read_timeout(&arguments, &timeout) != KV_OK)) {
+    if (kv_ask_read_server(&arguments, self, &to) != KV_OK ||
+        kv_read_any(&arguments, &request) != KV_OK ||
+        (timed && kv_ask_read_timeout(&arguments, &timeout) != KV_OK)) {
         return KV_ETYPE;
     }
     bool shows_usual = !timed && kv_bytes_is(kv_bytes_text(module), "Elixir.GenServer");
@@ -142,6 +141,21 @@ static const struct kv_survey gen_call_timed = {.begin = call_3};
 static const struct kv_survey elixir_call = {.begin = elixir_call_2};
 static const struct kv_survey elixir_call_timed = {.begin = elixir_call_3};
 
+void kv_ask_dead(struct kv_process *self, const struct kv_pid *dead, struct kv_inquiry *inquiry,
+                 const char *module, const char *function, struct kv_bytes arguments,
+                 uint32_t count)
+{
+    struct kv_question *question = &inquiry->question;
+    kv_write_tuple(&question->call, 3);
+    kv_write_atom_text(&question->call, module);
+    kv_write_atom_text(&question->call, function);
+    kv_write_list(&question->call, count);
+    kv_write_term(&question->call, arguments);
+    kv_write_nil(&question->call);
+    question->asked = true;
+    (void)kv_monitor(self, dead);
+}
+
 bool kv_ask_is_answer(struct kv_bytes message, struct kv_bytes *answer)
 {
     struct kv_reader reader = kv_reader(message);
@@ -163,7 +177,7 @@ static int run_cast(struct kv_process *self, struct kv_reader arguments, struct 
 {
     struct kv_pid to;
     struct kv_bytes request = kv_bytes(NULL, 0);
-    int error = read_server(&arguments, self, &to);
+    int error = kv_ask_read_server(&arguments, self, &to);
     if (error != KV_OK || kv_read_any(&arguments, &request) != KV_OK) {
         return KV_ETYPE;
     }

@@ -51,7 +51,6 @@ bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 enum {
-    NESTED_MAX = 16,            /* calls of apply within each other */
     UNKNOWN_COUNT = UINT32_MAX, /* the arguments are no proper list */
 };
 
@@ -99,37 +98,32 @@ static int read_export(struct kv_reader *reader, struct kv_invocation *call, uin
     return kv_read_any(reader, NULL);
 }
 
-/* apply(Fun, Args), where only `fun Module:Function/Arity` can be called. */
-static int unwrap_fun(struct kv_reader arguments, struct kv_invocation *call)
+/* apply(Fun, Args), where only `fun Module:Function/Arity` can be called. Stops before Args, of
+ * whose length only the beginning is read. */
+static int read_fun(struct kv_reader *arguments, struct kv_invocation *call)
 {
     uint32_t arity = 0;
     uint32_t count = 0;
-    struct kv_invocation inner = {.arguments = {NULL, 0}};
-    int error = read_export(&arguments, &inner, &arity);
-    if (error == KV_OK) {
-        error = kv_read_any(&arguments, &inner.arguments);
+    int error = read_export(arguments, call, &arity);
+    if (error != KV_OK) {
+        return error;
     }
-    if (error == KV_OK &&
-        (kv_read_list_length(inner.arguments, &count) != KV_OK || count != arity)) {
-        error = KV_ETYPE;
-    }
-    if (error == KV_OK) {
-        *call = inner;
-    }
-    return error;
-}
-
-/* apply(Module, Function, Args) */
-static int unwrap_mfa(struct kv_reader arguments, struct kv_invocation *call)
-{
-    struct kv_invocation inner = {.arguments = {NULL, 0}};
-    if (kv_read_atom(&arguments, &inner.module) != KV_OK ||
-        kv_read_atom(&arguments, &inner.function) != KV_OK ||
-        kv_read_any(&arguments, &inner.arguments) != KV_OK) {
+    struct kv_reader ahead = *arguments;
+    if (kv_read_peek(&ahead) == KV_TAG_STRING) {
+        count = kv_get16(ahead.data + ahead.offset + 1);
+    } else if (kv_read_list(&ahead, &count) != KV_OK) {
         return KV_ETYPE;
     }
-    *call = inner;
-    return KV_OK;
+    return count == arity ? KV_OK : KV_ETYPE;
+}
+
+/* apply(Module, Function, Args). Stops before Args. */
+static int read_mfa(struct kv_reader *arguments, struct kv_invocation *call)
+{
+    return kv_read_atom(arguments, &call->module) == KV_OK &&
+                   kv_read_atom(arguments, &call->function) == KV_OK
+               ? KV_OK
+               : KV_ETYPE;
 }
 
 static bool is_apply(const struct kv_invocation *call)
@@ -138,24 +132,52 @@ static bool is_apply(const struct kv_invocation *call)
            (kv_bytes_is(call->module, "erlang") || kv_bytes_is(call->module, "Elixir.Kernel"));
 }
 
-/* Replaces a call of apply/2,3 by the call that is meant. */
+/* Goes from the arguments of a call of apply/2,3 to those of the call that it names: from
+ * [Module, Function, Args] to Args. KV_ENOENT: the call is of no such apply. */
+static int enter(struct kv_reader *reader, struct kv_invocation *call)
+{
+    uint32_t count = 0;
+    struct kv_invocation named = {.arguments = {NULL, 0}};
+    struct kv_reader ahead = *reader;
+    if (!is_apply(call)) {
+        return KV_ENOENT;
+    }
+    if (kv_read_list(&ahead, &count) != KV_OK) {
+        return KV_ETYPE;
+    }
+    if (count != 2 && count != 3) {
+        return KV_ENOENT;
+    }
+    int error = count == 2 ? read_fun(&ahead, &named) : read_mfa(&ahead, &named);
+    if (error == KV_OK) {
+        *call = named;
+        *reader = ahead;
+    }
+    return error;
+}
+
+/* Replaces a call of apply/2,3 by the call that is meant, at any depth. A peer may nest deeply, so
+ * every byte is read once: the lists are entered one after the other, and left in the same way to
+ * see that each is proper. On an error *call is the call that is wrong. */
 static int unwrap(struct kv_invocation *call)
 {
-    for (unsigned i = 0; is_apply(call); i++) {
-        uint32_t count = 0;
-        struct kv_reader arguments = kv_reader(call->arguments);
-        if (i == NESTED_MAX || kv_read_list(&arguments, &count) != KV_OK) {
-            return KV_ETYPE;
-        }
-        if (count != 2 && count != 3) {
-            return KV_OK;
-        }
-        int error = count == 2 ? unwrap_fun(arguments, call) : unwrap_mfa(arguments, call);
-        if (error != KV_OK) {
-            return error;
+    struct kv_reader reader = kv_reader(call->arguments);
+    struct kv_invocation inner = *call;
+    size_t levels = 0;
+    int error;
+    while ((error = enter(&reader, &inner)) == KV_OK) {
+        levels++;
+    }
+    if (kv_read_any(&reader, &inner.arguments) != KV_OK) {
+        return KV_ETYPE;
+    }
+    for (; levels > 0; levels--) {
+        if (kv_read_nil(&reader) != KV_OK) {
+            return KV_ETYPE; /* [Module, Function, Args | Tail], somewhere in *call */
         }
     }
-    return KV_OK;
+    *call = inner;
+    return error == KV_ENOENT ? KV_OK : error;
 }
 
 static int run(struct kv_process *self, const struct kv_function *function,

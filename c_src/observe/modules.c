@@ -1,5 +1,6 @@
 /* Modules, applications and the operating system. A native node loads no code. It has one
  * application, kv, without an environment. */
+#include "observe/ask.h"
 #include "observe/figures.h"
 
 #include <inttypes.h>
@@ -108,6 +109,15 @@ static int run_applications(struct kv_process *self, struct kv_reader arguments,
     return KV_OK;
 }
 
+/* The same with a time-out, which is checked and not needed. */
+static int run_applications_timed(struct kv_process *self, struct kv_reader arguments,
+                                  struct kv_buffer *value)
+{
+    int64_t timeout = 0;
+    int error = kv_ask_read_timeout(&arguments, &timeout);
+    return error == KV_OK ? run_applications(self, arguments, value) : error;
+}
+
 static void write_tagged(struct kv_buffer *value, const char *tag, const char *text)
 {
     if (tag != NULL) {
@@ -138,10 +148,14 @@ static int write_key(struct kv_reader arguments, struct kv_buffer *value, const 
     return KV_OK;
 }
 
+/* No application and no key is another term than an atom. */
 static int run_get_key(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
 {
     (void)self;
-    return write_key(arguments, value, "ok", "undefined");
+    if (write_key(arguments, value, "ok", "undefined") != KV_OK) {
+        kv_write_atom_text(value, "undefined");
+    }
+    return KV_OK;
 }
 
 static int run_spec(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
@@ -150,7 +164,8 @@ static int run_spec(struct kv_process *self, struct kv_reader arguments, struct 
     return write_key(arguments, value, NULL, "nil");
 }
 
-/* Application and key; no application of this node has an environment. */
+/* Application and key of Elixir's functions; no application of this node has an environment.
+ * Erlang's functions take any terms. */
 static int read_env(struct kv_reader *arguments)
 {
     struct kv_bytes atom;
@@ -167,25 +182,39 @@ static int write_env(struct kv_reader arguments, struct kv_buffer *value, const 
     return error;
 }
 
+static int write_default(struct kv_reader arguments, struct kv_buffer *value)
+{
+    struct kv_bytes given;
+    int error = kv_read_any(&arguments, &given);
+    if (error == KV_OK) {
+        kv_write_term(value, given);
+    }
+    return error;
+}
+
 static int run_get_env(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
 {
     (void)self;
-    return write_env(arguments, value, "undefined");
+    (void)arguments;
+    kv_write_atom_text(value, "undefined");
+    return KV_OK;
 }
 
 static int run_get_env_default(struct kv_process *self, struct kv_reader arguments,
                                struct kv_buffer *value)
 {
-    struct kv_bytes given;
+    (void)self;
+    (void)kv_read_any(&arguments, NULL);
+    (void)kv_read_any(&arguments, NULL);
+    return write_default(arguments, value);
+}
+
+static int run_elixir_get_env_default(struct kv_process *self, struct kv_reader arguments,
+                                      struct kv_buffer *value)
+{
     (void)self;
     int error = read_env(&arguments);
-    if (error == KV_OK) {
-        error = kv_read_any(&arguments, &given);
-    }
-    if (error == KV_OK) {
-        kv_write_term(value, given);
-    }
-    return error;
+    return error == KV_OK ? write_default(arguments, value) : error;
 }
 
 static int run_elixir_get_env(struct kv_process *self, struct kv_reader arguments,
@@ -204,6 +233,15 @@ static int run_fetch_env(struct kv_process *self, struct kv_reader arguments,
 
 static int run_get_all_env(struct kv_process *self, struct kv_reader arguments,
                            struct kv_buffer *value)
+{
+    (void)self;
+    (void)arguments;
+    kv_write_nil(value);
+    return KV_OK;
+}
+
+static int run_elixir_get_all_env(struct kv_process *self, struct kv_reader arguments,
+                                  struct kv_buffer *value)
 {
     struct kv_bytes application;
     (void)self;
@@ -277,7 +315,7 @@ const struct kv_function kv_module_functions[] = {
      "`[{kv, Description, Version}]`"},
     {"application", "which_applications", run_applications, 0, NULL,
      "`[{kv, Description, Version}]`"},
-    {"application", "which_applications", run_applications, 1, NULL, "the same"},
+    {"application", "which_applications", run_applications_timed, 1, NULL, "the same"},
     {"code", "ensure_loaded", run_ensure_loaded, 1, NULL,
      "`{module, Module}` for a module of this list, else `{error, nofile}`"},
     {"code", "is_loaded", run_is_loaded, 1, NULL,
@@ -291,16 +329,16 @@ const struct kv_function kv_module_functions[] = {
     {"os", "getpid", run_os_pid, 0, NULL, "the process of the operating system, a charlist"},
     {"os", "type", run_os_type, 0, NULL, "`{unix, Name}`"},
     {"Elixir.Application", "fetch_env", run_fetch_env, 2, NULL, "`:error`"},
-    {"Elixir.Application", "get_all_env", run_get_all_env, 1, NULL, "`[]`"},
+    {"Elixir.Application", "get_all_env", run_elixir_get_all_env, 1, NULL, "`[]`"},
     {"Elixir.Application", "get_env", run_elixir_get_env, 2, NULL, "`nil`"},
-    {"Elixir.Application", "get_env", run_get_env_default, 3, NULL, "the default"},
+    {"Elixir.Application", "get_env", run_elixir_get_env_default, 3, NULL, "the default"},
     {"Elixir.Application", "loaded_applications", run_applications, 0, NULL,
      "as `application:loaded_applications/0`"},
     {"Elixir.Application", "spec", run_spec, 2, NULL,
      "`vsn` and `description` of `kv`, charlists, else `nil`"},
     {"Elixir.Application", "started_applications", run_applications, 0, NULL,
      "as `application:which_applications/0`"},
-    {"Elixir.Application", "started_applications", run_applications, 1, NULL, "the same"},
+    {"Elixir.Application", "started_applications", run_applications_timed, 1, NULL, "the same"},
     {"Elixir.Code", "ensure_loaded", run_ensure_loaded, 1, NULL, "as `code:ensure_loaded/1`"},
     {"Elixir.Code", "ensure_loaded?", run_module_loaded, 1, NULL, "as `erlang:module_loaded/1`"},
     {"Elixir.Code", "loaded?", run_module_loaded, 1, NULL, "as `erlang:module_loaded/1`"},

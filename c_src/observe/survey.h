@@ -47,7 +47,7 @@ struct kv_survey {
     const char *subject;
     /* Reads the arguments. KV_OK or KV_ETYPE (badarg). NULL: there is nothing to read. */
     int (*begin)(struct kv_process *self, struct kv_reader arguments, struct kv_inquiry *inquiry);
-    /* NULL: `begin` has asked a question, and there is no walk. */
+    /* NULL: there is no walk. `begin` has asked a question, or has the value for `finish`. */
     void (*visit)(void *findings, const struct kv_process *process);
     /* Appends the value. The caller frees the list. */
     void (*finish)(struct kv_process *self, struct kv_findings *findings, struct kv_buffer *value);

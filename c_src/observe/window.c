@@ -1,6 +1,7 @@
 /* The window of one process: the calls of Observer beside erlang:process_info/2.
  *
  * OTP: lib/observer/src/observer_procinfo.erl, fetch_state_info/1. */
+#include "observe/ask.h"
 #include "observe/functions.h"
 #include "observe/process_terms.h"
 
@@ -43,8 +44,8 @@ static void write_shown_state(struct kv_buffer *to, const struct kv_process *pro
     }
 }
 
-/* The status of a process that has just ended. An exit, as of sys:get_status/2, would crash the
- * window and all of Observer with it. */
+/* The status that sys:get_status/2 tells of a process that has just ended. Observer calls it, and
+ * an exit, as on a BEAM, would crash the window and all of Observer with it. */
 static void write_no_status(struct kv_buffer *to)
 {
     enum { PARTS = 5, MISC = 3 };
@@ -85,20 +86,53 @@ static void write_status(struct kv_buffer *to, struct kv_process *process)
     kv_buffer_free(&requests);
 }
 
-/* sys:get_status/2, called by name as Observer does; its timeout is for processes that hang. The
- * system message that sys:get_status/1 sends gets the whole state. */
-static int run_get_status(struct kv_process *self, struct kv_reader arguments,
+/* sys:get_status/1,2, called by name; the time-out is for processes that hang. The system message
+ * that they send on a BEAM gets the whole state. The status waits in the list of the findings. */
+static int begin_status(struct kv_process *self, struct kv_reader arguments,
+                        struct kv_inquiry *inquiry, uint32_t count)
+{
+    struct kv_pid pid;
+    struct kv_buffer *status = &inquiry->findings.list.elements;
+    const uint8_t *first = arguments.data + arguments.offset;
+    struct kv_reader ahead = arguments;
+    bool by_pid = kv_read_pid(&ahead, &pid) == KV_OK;
+    if (kv_ask_read_server(&arguments, self, &pid) != KV_OK ||
+        (count == 2 && kv_read_any(&arguments, NULL) != KV_OK)) {
+        return KV_ETYPE;
+    }
+    size_t length = (size_t)(arguments.data + arguments.offset - first);
+    struct kv_process *process = kv_process_at(kv_process_runtime(self), &pid);
+    if (process != NULL) {
+        write_status(status, process);
+    } else if (by_pid && count == 2) {
+        write_no_status(status);
+    } else {
+        kv_ask_dead(self, &pid, inquiry, "sys", "get_status", kv_bytes(first, length), count);
+    }
+    return KV_OK;
+}
+
+static int begin_status_1(struct kv_process *self, struct kv_reader arguments,
+                          struct kv_inquiry *inquiry)
+{
+    return begin_status(self, arguments, inquiry, 1);
+}
+
+static int begin_status_2(struct kv_process *self, struct kv_reader arguments,
+                          struct kv_inquiry *inquiry)
+{
+    return begin_status(self, arguments, inquiry, 2);
+}
+
+static void finish_status(struct kv_process *self, struct kv_findings *findings,
                           struct kv_buffer *value)
 {
-    struct kv_process *process = NULL;
-    int error = kv_read_process(self, &arguments, &process);
-    if (error == KV_OK && process == NULL) {
-        write_no_status(value);
-    } else if (error == KV_OK) {
-        write_status(value, process);
-    }
-    return error;
+    (void)self;
+    kv_write_term(value, kv_buffer_bytes(&findings->list.elements));
 }
+
+static const struct kv_survey get_status = {.begin = begin_status_1, .finish = finish_status};
+static const struct kv_survey get_status_timed = {.begin = begin_status_2, .finish = finish_status};
 
 static bool has_attributes(const struct kv_process *self, const char *module)
 {
@@ -180,9 +214,10 @@ const struct kv_function kv_window_functions[] = {
      "`{Module, init, 1}` of a process, for Observer"},
     {"proc_lib", "get_label", run_get_label, 1, NULL,
      "the name of a bucket or registry, a binary, or `undefined`"},
-    {"sys", "get_status", run_get_status, 1, NULL,
-     "the status of a process, without a large state"},
-    {"sys", "get_status", run_get_status, 2, NULL, "the same; the time-out is ignored"},
+    {"sys", "get_status", NULL, 1, &get_status,
+     "the status of a process, by pid or name, without a large state"},
+    {"sys", "get_status", NULL, 2, &get_status_timed,
+     "the same; the time-out is ignored, and a dead pid has the status `terminated`"},
     {"appmon_info", "module_info", run_attributes, 1, NULL,
      "`[{behaviour, [gen_server]}]` for `attributes`, for Observer"},
     {"erpc", "module_info", run_attributes, 1, NULL,

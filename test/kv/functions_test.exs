@@ -126,6 +126,49 @@ defmodule KV.FunctionsTest do
     :ok = :sys.resume(native)
   end
 
+  test "sys.get_status by rpc takes a pid or a name, and exits as on a BEAM if nobody is there", %{node: node} do
+    rex = :rpc.call(node, :erlang, :whereis, [:rex])
+
+    for server <- [rex, :rex, {:rex, node}] do
+      assert {:status, ^rex, {:module, _}, _} = :rpc.call(node, :sys, :get_status, [server])
+    end
+
+    {:ok, bucket} = KV.Bucket.start_link()
+    native = :kv_proxy.native(bucket)
+    :ok = KV.Bucket.stop(bucket)
+    gone = {:noproc, {:sys, :get_status, [native]}}
+    assert :rpc.call(node, :sys, :get_status, [native]) == {:badrpc, {:EXIT, gone}}
+    assert catch_exit(:erpc.call(node, :sys, :get_status, [native])) == {:exception, gone}
+    assert rex(node, :sys, :get_status, [native]) == {:badrpc, {:EXIT, gone}}
+
+    for args <- [[:nobody], [:nobody, 10]] do
+      assert :rpc.call(node, :sys, :get_status, args) == :rpc.call(node(), :sys, :get_status, args)
+    end
+  end
+
+  test "odd arguments have the result of a BEAM", %{node: node} do
+    for {m, f, args} <- [
+          {:erlang, :apply, [:erlang, :is_alive, [] | :x]},
+          {:erlang, :apply, [:erlang, :apply, [:erlang, :is_alive, [] | :x]]},
+          {:erlang, :apply, nested(17)},
+          {:erlang, :apply, nested(1000)},
+          {:erlang, :time_offset, [[]]},
+          {:erlang, :monotonic_time, [[]]},
+          {:os, :perf_counter, [[]]},
+          {:os, :system_time, [[]]},
+          {:application, :get_env, ["x", "k", :default]},
+          {:application, :get_env, ["x", 1]},
+          {:application, :get_key, ["x", 1]},
+          {:application, :get_all_env, ["x"]}
+        ] do
+      assert failure(rex(node, m, f, args)) == failure(rex(node(), m, f, args)), "#{m}:#{f} #{inspect(args)}"
+    end
+
+    for timeout <- [:a, -1, 1.5, []] do
+      assert {:badrpc, :badarg} = failure(rex(node, :application, :which_applications, [timeout]))
+    end
+  end
+
   test "erl_call gets an answer, as scripts ask for it", %{node: node} do
     if program = erl_call() do
       ask = fn text ->
@@ -177,6 +220,11 @@ defmodule KV.FunctionsTest do
   # As rpc:call/4 of OTP 22.
   defp rex(node, m, f, args),
     do: :gen_server.call({:rex, node}, {:call, m, f, args, Process.group_leader()}, @timeout)
+
+  # The arguments of erlang:apply/3 that is called by itself so many times.
+  defp nested(levels) do
+    Enum.reduce(1..levels//1, [:erlang, :is_alive, []], fn _, args -> [:erlang, :apply, args] end)
+  end
 
   # Elixir has some of the functions only in later versions.
   defp exists?(m, f, arity), do: Code.ensure_loaded?(m) and function_exported?(m, f, arity)

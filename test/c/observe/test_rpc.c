@@ -159,10 +159,108 @@ Test(rpc, apply_is_the_call_that_it_names)
                 term_atom(FIXTURE_NODE));
     assert_error(erpc("erlang", "apply", apply_of(term_atom("no"), "thing", nil)), "undef");
     assert_error(erpc("erlang", "apply", apply_of(term_integer(1), "thing", nil)), "badarg");
-    for (unsigned i = 0; i < 20; i++) {
-        node = apply_of(term_atom("erlang"), "apply", node);
+}
+
+/* The arguments of a call of apply/3 that is one of `levels`, each of which has this tail. */
+static struct kv_bytes nested_apply(unsigned levels, struct kv_bytes tail)
+{
+    struct kv_buffer *term = term_buffer();
+    for (unsigned i = 1; i <= levels; i++) {
+        kv_write_list(term, 3);
+        kv_write_atom_text(term, "erlang");
+        kv_write_atom_text(term, i < levels ? "apply" : "node");
     }
-    assert_error(erpc("erlang", "apply", node), "badarg");
+    kv_write_nil(term);
+    for (unsigned i = 0; i < levels; i++) {
+        kv_write_term(term, tail);
+    }
+    return kv_buffer_bytes(term);
+}
+
+Test(rpc, apply_within_apply_is_the_innermost_call_at_any_depth)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    assert_term(value_of(erpc("erlang", "apply", nested_apply(3, nil))), term_atom(FIXTURE_NODE));
+    assert_term(value_of(erpc("erlang", "apply", nested_apply(17, nil))), term_atom(FIXTURE_NODE));
+    assert_term(value_of(erpc("erlang", "apply", nested_apply(100000, nil))),
+                term_atom(FIXTURE_NODE));
+}
+
+/* {Res, error, badarg, [{Module, Function, Args, []}]} */
+static void assert_badarg_of(struct kv_bytes outcome, const char *function, struct kv_bytes args)
+{
+    struct kv_bytes found = NONE;
+    uint32_t count = 0;
+    assert_error(outcome, "badarg");
+    struct kv_reader reader = kv_reader(outcome);
+    (void)kv_read_tuple_of(&reader, 4);
+    for (int i = 0; i < 3; i++) {
+        (void)kv_read_any(&reader, NULL);
+    }
+    (void)kv_read_list(&reader, &count);
+    (void)kv_read_tuple_of(&reader, 4);
+    (void)kv_read_any(&reader, NULL);
+    cr_assert_eq(kv_read_this_atom(&reader, function), KV_OK);
+    cr_assert_eq(kv_read_any(&reader, &found), KV_OK);
+    assert_term(found, args);
+}
+
+Test(rpc, apply_with_an_improper_list_is_badarg_and_the_stack_names_apply)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    struct kv_bytes one = nested_apply(1, term_atom("x"));
+    struct kv_bytes two = nested_apply(2, term_atom("x"));
+    struct kv_bytes wrong = apply_of(term_integer(1), "node", nil);
+    assert_badarg_of(erpc("erlang", "apply", one), "apply", one);
+    assert_badarg_of(erpc("erlang", "apply", two), "apply", two);
+    assert_badarg_of(erpc("erlang", "apply", apply_of(term_atom("erlang"), "apply", wrong)),
+                     "apply", wrong);
+    assert_badarg_of(erpc("erlang", "apply", apply_of(term_atom("erlang"), "node", term_atom("x"))),
+                     "node", term_atom("x"));
+}
+
+Test(rpc, an_empty_list_is_no_unit_of_time)
+{
+    static const char *const functions[][2] = {
+        {"erlang", "monotonic_time"}, {"erlang", "system_time"}, {"erlang", "time_offset"},
+        {"os", "perf_counter"},       {"os", "system_time"},     {"Elixir.System", "os_time"},
+    };
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        assert_error(erpc(functions[i][0], functions[i][1], list_of(nil)), "badarg");
+        (void)value_of(erpc(functions[i][0], functions[i][1], list_of(term_atom("second"))));
+        (void)value_of(erpc(functions[i][0], functions[i][1], nil));
+    }
+}
+
+Test(rpc, the_list_of_applications_takes_a_number_or_infinity_as_its_time_out)
+{
+    static const char *const functions[][2] = {{"application", "which_applications"},
+                                               {"Elixir.Application", "started_applications"}};
+    for (size_t i = 0; i < 2; i++) {
+        const char *module = functions[i][0];
+        const char *function = functions[i][1];
+        (void)value_of(erpc(module, function, list_of(term_integer(10))));
+        (void)value_of(erpc(module, function, list_of(term_atom("infinity"))));
+        assert_error(erpc(module, function, list_of(term_atom("a"))), "badarg");
+        assert_error(erpc(module, function, list_of(term_integer(-1))), "badarg");
+    }
+}
+
+Test(rpc, the_environment_of_any_term_is_empty_as_on_a_beam)
+{
+    struct kv_bytes nil = term_list(NONE, NONE, NONE);
+    struct kv_bytes text = term_binary("x");
+    assert_term(value_of(erpc("application", "get_env", term_list(text, text, term_atom("d")))),
+                term_atom("d"));
+    assert_term(value_of(erpc("application", "get_env", term_list(text, text, NONE))),
+                term_atom("undefined"));
+    assert_term(value_of(erpc("application", "get_key", term_list(text, text, NONE))),
+                term_atom("undefined"));
+    assert_term(value_of(erpc("application", "get_all_env", list_of(text))), nil);
+    assert_error(
+        erpc("Elixir.Application", "get_env", term_list(text, term_atom("k"), term_atom("d"))),
+        "badarg");
 }
 
 /* fun erlang:node/0 */
@@ -234,6 +332,50 @@ Test(rpc, a_question_to_nobody_exits_as_gen_server_does)
     struct kv_pid elsewhere = pid_a(1);
     assert_error(erpc("gen_server", "call", request_to(term_pid(&elsewhere), term_atom("x"))),
                  "badarg");
+}
+
+/* {Res, exit, {noproc, {sys, get_status, Args}}} */
+static void assert_no_status(struct kv_bytes args)
+{
+    struct kv_bytes outcome = erpc("sys", "get_status", args);
+    struct kv_bytes reason = NONE;
+    struct kv_bytes call = term_tuple(term_atom("sys"), term_atom("get_status"), args, NONE);
+    struct kv_reader reader = kv_reader(outcome);
+    assert_exit(outcome, "noproc");
+    (void)kv_read_tuple_of(&reader, 3);
+    (void)kv_read_any(&reader, NULL);
+    (void)kv_read_any(&reader, NULL);
+    cr_assert_eq(kv_read_any(&reader, &reason), KV_OK);
+    assert_term(reason, pair("noproc", call));
+}
+
+Test(rpc, the_status_of_nobody_exits_as_sys_does)
+{
+    struct kv_pid dead = rex;
+    struct kv_pid elsewhere = pid_a(1);
+    dead.id = 0xffffff;
+    assert_no_status(list_of(term_pid(&dead)));
+    assert_no_status(list_of(term_atom("nobody")));
+    assert_no_status(list_of(pair("nobody", term_atom(FIXTURE_NODE))));
+    assert_no_status(term_list(term_atom("nobody"), term_integer(200), NONE));
+    assert_error(erpc("sys", "get_status", list_of(term_integer(1))), "badarg");
+    assert_error(erpc("sys", "get_status", list_of(term_pid(&elsewhere))), "badarg");
+    assert_error(erpc("sys", "get_status", list_of(pair("rex", term_atom("a@host")))), "badarg");
+}
+
+Test(rpc, the_status_of_a_process_is_told_by_pid_and_by_name)
+{
+    struct kv_bytes servers[] = {term_pid(&rex), term_atom("rex"),
+                                 pair("rex", term_atom(FIXTURE_NODE))};
+    for (size_t i = 0; i < 3; i++) {
+        struct kv_reader reader =
+            kv_reader(value_of(erpc("sys", "get_status", list_of(servers[i]))));
+        struct kv_pid pid;
+        cr_assert_eq(kv_read_tuple_of(&reader, 4), KV_OK);
+        cr_assert_eq(kv_read_this_atom(&reader, "status"), KV_OK);
+        cr_assert_eq(kv_read_pid(&reader, &pid), KV_OK);
+        assert_term(term_pid(&pid), term_pid(&rex));
+    }
 }
 
 Test(rpc, a_question_to_a_suspended_process_ends_with_its_time_out)

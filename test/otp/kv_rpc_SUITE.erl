@@ -82,6 +82,7 @@ call(Node, M, F, Arguments) ->
     case rpc:call(Node, M, F, Arguments, ?TIMEOUT) of
         {badrpc, {'EXIT', {badarg, _}}} -> ok;
         {badrpc, {'EXIT', {noproc, {_, call, _}}}} -> ok;
+        {badrpc, {'EXIT', {noproc, {sys, get_status, Arguments}}}} -> ok;
         {badrpc, Other} -> error({M, F, Arguments, Other});
         _ -> ok
     end.

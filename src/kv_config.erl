@@ -43,10 +43,12 @@ defaults() ->
         node_options => node_options()
     }.
 
-%% @doc Returns the environment of the application `kv': the options of {@link kv_node}.
+%% @doc Returns the environment of the application `kv', and the defaults of the C program: options of {@link kv_node}, of
+%% which the first of a key counts.
 %%
 %% The environment holds nothing else, so that a misspelt option is refused, like one in an argument. Only OTP adds a key
 %% of its own.
 -spec node_options() -> [kv_node:option()].
 node_options() ->
-    [Option || {Key, _} = Option <- application:get_all_env(kv), Key =/= included_applications].
+    Given = [Option || {Key, _} = Option <- application:get_all_env(kv), Key =/= included_applications],
+    Given ++ [{Key, Value} || {Key, _, _, {program, Value}, _, _} <- kv_node_options:table()].

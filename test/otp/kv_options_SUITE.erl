@@ -20,7 +20,8 @@ all() ->
         every_option_of_a_node_has_a_sentence,
         an_unknown_key_in_the_environment_is_refused_with_the_nearest_one,
         an_option_of_the_supervisor_is_refused_in_the_environment,
-        an_included_application_is_no_option
+        an_included_application_is_no_option,
+        a_setting_that_is_made_before_kv_is_loaded_counts
     ].
 
 init_per_suite(Config) -> kv_test:start_suite(Config).
@@ -140,6 +141,16 @@ an_included_application_is_no_option(Config) ->
         ok = application:set_env(kv, included_applications, []),
         ?assertEqual(ok, application:start(kv)),
         ?assertNot(lists:keymember(included_applications, 1, kv_config:node_options()))
+    end).
+
+%% OTP lets the defaults of an application file replace such a setting.
+a_setting_that_is_made_before_kv_is_loaded_counts(Config) ->
+    in_vm(Config, fun() ->
+        _ = application:unload(kv),
+        ok = application:set_env(kv, max_memory, 2 bsl 20),
+        {ok, _} = application:ensure_all_started(kv),
+        ?assertMatch(#{max_memory := 2097152}, kv:info()),
+        ok = application:stop(kv)
     end).
 
 %%% Helpers

@@ -187,7 +187,7 @@ get(Bucket, Key) ->
 
 %% @doc Returns the value under Key, or Default if there is none.
 %%
-%% If the third argument is a list that is not empty, and each element is `{timeout, Ms}' or `{default, Term}', the argument is
+%% If the third argument is a list of pairs with atoms as keys, and `timeout' or `default' is one of the keys, the argument is
 %% options: `get(Bucket, Key, [{timeout, 100}])'. For such a list as the default write `[{default, [{timeout, 100}]}]'.
 -spec get(t(), key(), Default | [get_option()]) -> value() | Default.
 get(Bucket, Key, [_ | _] = DefaultOrOptions) ->

@@ -8,11 +8,29 @@
 
 -include("kv_timeout.hrl").
 
--export([timeout/2, put/2, third/2, sent/3]).
+-export([server/1, timeout/2, put/2, third/2, sent/3]).
 
 -define(TIMEOUT, 5000).
 %% Milliseconds: the program takes no more.
 -define(TTL_MAX, (1 bsl 46)).
+
+%% @doc Raises `badarg' if the first argument of a call can name no process.
+-spec server(kv_misuse:call()) -> ok.
+server({_Module, _Function, [Server | _]}) when is_pid(Server); is_atom(Server) ->
+    ok;
+server({_Module, _Function, [Server | _]} = Call) ->
+    case names_a_process(Server) of
+        true -> ok;
+        false -> kv_misuse:raise(Call, 1, kv_options:wrong("the server", wanted_server(Server), Server))
+    end.
+
+names_a_process({global, _Name}) -> true;
+names_a_process({via, Module, _Name}) -> is_atom(Module);
+names_a_process({Name, Node}) -> is_atom(Name) andalso is_atom(Node);
+names_a_process(_Other) -> false.
+
+wanted_server({ok, Pid}) when is_pid(Pid) -> "the pid alone";
+wanted_server(_Other) -> "a pid, a registered name, {Name, Node}, {global, Name} or {via, Module, Name}".
 
 %% @doc Returns the timeout that the last argument of a call gives, or Default.
 -spec timeout(kv_misuse:call(), timeout()) -> timeout().
@@ -34,8 +52,8 @@ ttl(Options) ->
         Ms -> [Ms]
     end.
 
-%% @doc Returns default and timeout where the third argument of `get' or `get_many' is a list: options, if all of it are, or
-%% else the default itself.
+%% @doc Returns default and timeout where the third argument of `get' or `get_many' is a list: options, if it is a list of
+%% pairs with one of these options among them, or else the default itself.
 -spec third(kv_misuse:call(), term()) -> {Default :: term(), timeout()}.
 third({_Module, _Function, [_, _, List]} = Call, Absent) ->
     case are_for_get(List) of
@@ -46,8 +64,12 @@ third({_Module, _Function, [_, _, List]} = Call, Absent) ->
             {List, ?TIMEOUT}
     end.
 
-are_for_get([{Key, _} | Rest]) when Key =:= timeout; Key =:= default -> Rest =:= [] orelse are_for_get(Rest);
-are_for_get(_Default) -> false.
+%% One known option is enough: a wrong one beside it is an error, and no default.
+are_for_get(List) ->
+    are_pairs(List) andalso (lists:keymember(timeout, 1, List) orelse lists:keymember(default, 1, List)).
+
+are_pairs([{Key, _} | Rest]) -> is_atom(Key) andalso (Rest =:= [] orelse are_pairs(Rest));
+are_pairs(_List) -> false.
 
 first(Key, Options, Default) ->
     case lists:keyfind(Key, 1, Options) of

@@ -145,7 +145,7 @@ lookup(Registry, Name) ->
 -spec lookup(t(), name(), timeout() | [kv_bucket:call_option()]) -> {ok, pid()} | error | {error, {bad_name, term()}}.
 lookup(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:lookup(Registry, Name) of
-        call -> ask(Registry, {lookup, Name}, Timeout);
+        call -> ask({?MODULE, lookup, [Registry, Name]}, {lookup, Name}, Timeout);
         Answer -> Answer
     end;
 lookup(Registry, Name, Options) ->
@@ -163,6 +163,7 @@ create(Registry, Name) ->
 %% if it is larger than a message may be; any other reason for which the bucket could not be started.
 -spec create(t(), name(), timeout() | [kv_bucket:call_option()]) -> ok | {error, term()}.
 create(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    ok = kv_call_options:server({?MODULE, create, [Registry, Name]}),
     case kv_limits:check(Registry, [Name]) of
         ok -> created(kv_call:call(Registry, {create, Name}, Timeout));
         Error -> Error
@@ -181,7 +182,7 @@ names(Registry) ->
 %% @doc Returns all names, in no particular order. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
 -spec names(t(), timeout() | [kv_bucket:call_option()]) -> [name()].
 names(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    ask(Registry, names, Timeout);
+    ask({?MODULE, names, [Registry]}, names, Timeout);
 names(Registry, Options) ->
     names(Registry, timeout(names, [Registry, Options])).
 
@@ -193,12 +194,13 @@ generation(Registry) ->
 %% @doc Returns the generation of the registry: see {@link kv_bucket:generation/2}.
 -spec generation(t(), timeout() | [kv_bucket:call_option()]) -> pos_integer().
 generation(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    ask(Registry, generation, Timeout);
+    ask({?MODULE, generation, [Registry]}, generation, Timeout);
 generation(Registry, Options) ->
     generation(Registry, timeout(generation, [Registry, Options])).
 
 %% Exits if the node refuses the request, because of its size, for example.
-ask(Registry, Request, Timeout) ->
+ask({_Module, _Function, [Registry | _]} = Call, Request, Timeout) ->
+    ok = kv_call_options:server(Call),
     kv_request:read(kv_call:call(Registry, Request, Timeout), Registry, Request, Timeout).
 
 %% The timeout that the last argument, a list of options, gives.

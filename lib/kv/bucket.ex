@@ -199,8 +199,8 @@ defmodule KV.Bucket do
   @doc """
   Returns the value under `key`, or `default` if there is none.
 
-  The third argument is options if it is a list that is not empty, and each element is `{:timeout, ms}` or
-  `{:default, term}`. For such a list as the default write `default: [timeout: 100]`.
+  The third argument is options if it is a keyword list with `:timeout` or `:default` in it. For such a list as the
+  default write `default: [timeout: 100]`.
 
   ## Examples
 

@@ -19,6 +19,7 @@ all() ->
         lists_that_only_the_node_can_check_are_named_too,
         a_request_is_awaited_once_and_by_its_sender,
         a_wrong_server_is_an_error_as_of_gen_server,
+        a_server_that_can_name_no_process_is_named_as_the_wrong_argument,
         a_process_of_the_node_that_is_no_bucket_is_an_exit,
         an_absent_key_is_undefined_in_every_function,
         keys_of_large_values_are_listed,
@@ -104,7 +105,7 @@ a_list_of_options_in_the_third_place_of_get_is_options_and_any_other_a_default(C
         Cases = [
             {[{timeout, 5000}], undefined}, {[{default, 0}], 0}, {[{timeout, 5000}, {default, 0}], 0}, {[{default, 1}, {default, 2}], 1},
             {[{default, [{timeout, 1}]}], [{timeout, 1}]}, {[], []}, {none, none}, {[a], [a]}, {[{ttl, 1}], [{ttl, 1}]},
-            {[{timeout, 1}, {colour, red}], [{timeout, 1}, {colour, red}]}, {[{timeout, 1} | x], [{timeout, 1} | x]}
+            {[{colour, red}], [{colour, red}]}, {[{timeout, 1}, colour], [{timeout, 1}, colour]}, {[{timeout, 1} | x], [{timeout, 1} | x]}
         ],
         [
             begin
@@ -115,6 +116,8 @@ a_list_of_options_in_the_third_place_of_get_is_options_and_any_other_a_default(C
             end
          || {Third, Answer} <- Cases
         ],
+        ?assertError(badarg, kv_bucket:get(Bucket, absent, [{timeout, 1}, {colour, red}])),
+        ?assertError(badarg, kv_bucket:get_many(Bucket, [absent], [{defualt, 1}, {timeout, 1}])),
         ?assertEqual([{timeout, 1}], kv_bucket:get(Bucket, absent, [{timeout, 1}], 5000)),
         ?assertEqual([{timeout, 1}], kv_bucket:get(Bucket, absent, [{timeout, 1}], [{timeout, 5000}])),
         ?assertEqual(0, kv_bucket:await(kv_bucket:async(Bucket, get, [absent, 0, []])))
@@ -284,7 +287,32 @@ a_wrong_server_is_an_error_as_of_gen_server(Config) ->
     in(Config, fun() ->
         [
             ?assertEqual(reason(fun() -> gen_server:call(Server, size) end), reason(fun() -> kv_bucket:size(Server) end), Server)
-         || Server <- [42, nobody, {global, nobody}, {via, global, nobody}, <<"name">>, self()]
+         || Server <- [nobody, {global, nobody}, {via, global, nobody}, self()]
+        ]
+    end).
+
+a_server_that_can_name_no_process_is_named_as_the_wrong_argument(Config) ->
+    in(Config, fun() ->
+        {ok, Bucket} = Started = kv_bucket:start_link(),
+        Calls = [
+            fun(Server) -> kv_bucket:get(Server, k) end,
+            fun(Server) -> kv_bucket:put(Server, k, 1) end,
+            fun(Server) -> kv_bucket:size(Server) end,
+            fun(Server) -> kv_bucket:generation(Server) end,
+            fun(Server) -> kv_bucket:async(Server, get, [k]) end,
+            fun(Server) -> kv_bucket:cast(Server, put, [k, 1]) end,
+            fun(Server) -> kv_registry:lookup(Server, <<"name">>) end,
+            fun(Server) -> kv_registry:create(Server, <<"name">>) end,
+            fun(Server) -> kv_registry:names(Server) end
+        ],
+        Alone = iolist_to_binary(["the server must be the pid alone, and is {ok,", pid_to_list(Bucket), "}"]),
+        [
+            begin
+                #{1 := Text} = sentences(fun() -> Call(Started) end),
+                ?assertEqual(Alone, iolist_to_binary(Text)),
+                ?assertMatch(#{1 := _}, sentences(fun() -> Call(Other) end))
+            end
+         || Call <- Calls, Other <- [42, <<"name">>, {a, b, c}, [Bucket]]
         ]
     end).
 

@@ -7,7 +7,7 @@
 %% @private
 -module(kv_connection).
 
--export([new/4, lost/1, found/1, is_up/1, since/1, age/1, dial/1, refresh/1, pong/2, dialled/2]).
+-export([new/4, lost/1, found/1, is_up/1, since/1, age/1, patience/1, dial/1, refresh/1, pong/2, dialled/2]).
 
 -export_type([t/0]).
 
@@ -55,6 +55,14 @@ since(#connection{loss = Loss}) -> Loss.
 -spec age(t()) -> non_neg_integer().
 age(#connection{lost = undefined}) -> 0;
 age(#connection{lost = Lost}) -> erlang:monotonic_time(millisecond) - Lost.
+
+%% @doc Returns for how long a lost connection is waited for, for the log: in a VM that is named, the time-out.
+-spec patience(non_neg_integer()) -> non_neg_integer() | {nameless, non_neg_integer()}.
+patience(Timeout) ->
+    case is_alive() of
+        true -> Timeout;
+        false -> {nameless, min(Timeout, ?NAMELESS)}
+    end.
 
 %% @doc Called when the connection is lost. From now on the calling process gets the message `dial' each time that
 %% {@link dial/1} must be called.

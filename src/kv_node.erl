@@ -237,6 +237,7 @@ os_pid(Server) ->
 -spec init({atom(), kv_node_options:t()}) -> {ok, #state{}} | {stop, term()}.
 init({Server, Options}) ->
     process_flag(trap_exit, true),
+    Before = kv_nodes:status(Server),
     Nodes = expect(Server, Options),
     Backoff = backoff(Options),
     ok = kv_node_start:end_predecessor(Backoff, Options),
@@ -249,6 +250,8 @@ init({Server, Options}) ->
         {error, Reason} ->
             ok = kv_backoff:failed(Backoff),
             ok = cannot_start(Server, Reason, Backoff),
+            %% Nobody starts a process again whose first start has failed.
+            ok = not_expected(Server, Before),
             {stop, Reason}
     end.
 
@@ -256,6 +259,9 @@ expect(Server, #{start_timeout := Timeout}) ->
     Nodes = kv_nodes:monitor(),
     ok = kv_nodes:expected(Server, keeper(), Timeout),
     Nodes.
+
+not_expected(Server, down) -> kv_nodes:gone(Server, order);
+not_expected(_Server, _Before) -> ok.
 
 %% The process at the top of the tree. As long as it lives, this process is started again after a failure.
 keeper() ->
@@ -348,7 +354,7 @@ handle_info(dial, State) ->
     dial(State);
 handle_info({still_running, Loss}, #state{connection = Connection, node = Node, options = Options} = State) ->
     _ = kv_connection:since(Connection) =:= Loss andalso
-        kv_node_log:connection_lost(Node, maps:get(reconnect_timeout, Options)),
+        kv_node_log:connection_lost(Node, kv_connection:patience(maps:get(reconnect_timeout, Options))),
     {noreply, State};
 handle_info({'DOWN', Nodes, process, _, _}, #state{nodes = Nodes, server = Server, connection = Connection} = State) ->
     Next = State#state{nodes = expect(Server, State#state.options)},

@@ -78,7 +78,10 @@ in(0) -> "at once";
 in(Ms) -> io_lib:format("in ~b ms", [Ms]).
 
 %% @doc Logs that the connection is lost while the program is running.
--spec connection_lost(node(), non_neg_integer()) -> ok.
+-spec connection_lost(node(), non_neg_integer() | {nameless, non_neg_integer()}) -> ok.
+connection_lost(Node, {nameless, Timeout}) ->
+    Format = "this VM has stopped its distribution, and with it the connection to ~ts; waiting for a new name for up to ~b ms",
+    log(warning, Format, [Node, Timeout]);
 connection_lost(Node, Timeout) ->
     log(warning, "the connection to ~ts is lost; its program is running; dialling again for up to ~b ms", [Node, Timeout]).
 

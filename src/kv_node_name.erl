@@ -13,6 +13,8 @@
 -define(BASE, 36).
 %% The longest name (c_src/wire/handshake.h, KV_NODE_NAME_MAX), which is also the longest atom.
 -define(LONGEST, 255).
+%% Room for the @ and a number behind the name.
+-define(SUFFIX, 8).
 
 %% @doc Returns the name for a VM that is not distributed.
 -spec of_vm(Host :: string()) -> node().
@@ -41,10 +43,11 @@ reachable(Name, _Stopped) ->
     {ok, Name}.
 
 derived(true, [_Alive, Host]) ->
-    {ok, unused("kv_" ++ part(), "@" ++ Host, 2)};
+    {ok, unused("kv_" ++ part(), "", "@" ++ Host, 2)};
 derived(false, [Alive, Host]) ->
     case shortened("kv_" ++ Alive, ?LONGEST - length("@" ++ Host)) of
         "" -> bad("no name of at most ~b characters ends with @~ts: set the option node_name", [?LONGEST, Host]);
+        Name when length(Name) + length(Host) + ?SUFFIX =< ?LONGEST -> {ok, unused(Name, "", "@" ++ Host, 2)};
         Name -> {ok, list_to_atom(Name ++ "@" ++ Host)}
     end.
 
@@ -57,11 +60,11 @@ shortened(Name, Room) when Room > ?PART_LENGTH + 1 -> lists:sublist(Name, Room -
 shortened(_Name, _Room) -> "".
 
 %% Several nodes may run in this VM.
-unused(Name, Host, Next) ->
-    Node = list_to_atom(Name ++ Host),
+unused(Name, Number, Host, Next) ->
+    Node = list_to_atom(Name ++ Number ++ Host),
     case kv_node_directory:owner(Node) of
         undefined -> Node;
-        _ -> unused("kv_" ++ part() ++ "_" ++ integer_to_list(Next), Host, Next + 1)
+        _ -> unused(Name, "_" ++ integer_to_list(Next), Host, Next + 1)
     end.
 
 %% @doc Returns `true' if the name of the C node is neither the user's choice nor made of the VM's name.

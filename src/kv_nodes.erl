@@ -240,8 +240,12 @@ handle_call({silent, Server, Silent}, _From, State) ->
     {reply, ok, State};
 handle_call({gone, Server, failure}, _From, State) ->
     {reply, ok, ended(Server, State)};
-handle_call({gone, Server, order}, _From, #state{keepers = Keepers} = State) ->
-    {reply, ok, ended(Server, State#state{keepers = maps:remove(Server, Keepers)})};
+handle_call({gone, Server, order}, _From, #state{keepers = Keepers, owners = Owners} = State) ->
+    Unkept = State#state{keepers = maps:remove(Server, Keepers)},
+    case Owners of
+        #{Server := _} -> {reply, ok, ended(Server, Unkept)};
+        #{} -> {reply, ok, settle(Server, Unkept)}
+    end;
 handle_call({await, Server}, From, #state{waiting = Waiting} = State) ->
     case status(Server) of
         {up, Place} -> {reply, {ok, Place}, State};

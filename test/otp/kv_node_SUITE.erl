@@ -47,6 +47,8 @@ groups() ->
         {life, [], [
             info_tells_what_is_running,
             the_name_of_a_node_that_is_not_running_is_noproc,
+            nobody_waits_for_a_node_whose_first_start_has_failed,
+            a_second_node_of_a_vm_gets_a_name_of_its_own,
             log_lines_reach_the_logger_with_level_and_domain,
             odd_lines_do_no_harm,
             two_nodes_can_run_in_one_vm,
@@ -343,6 +345,25 @@ the_name_of_a_node_that_is_not_running_is_noproc(Config) ->
         ok = kv_test:start_kv(),
         ok = application:stop(kv),
         ?assertExit({noproc, {kv_node, name, [kv_node]}}, kv_node:name())
+    end).
+
+nobody_waits_for_a_node_whose_first_start_has_failed(Config) ->
+    in_vm(Config, fun() ->
+        process_flag(trap_exit, true),
+        {error, {program_missing, _}} = kv_node:start_link(third, [{program, "/nowhere/kv_node"}]),
+        ?assertMatch({error, {not_running, <<"third is not running", _/binary>>}}, kv_bucket:start_link([{node, third}]))
+    end).
+
+a_second_node_of_a_vm_gets_a_name_of_its_own(Config) ->
+    in_vm(Config, fun() ->
+        ok = kv_test:start_kv(),
+        First = kv_node:name(),
+        {ok, Second} = kv_node:start_link(second, []),
+        [Alive, Host] = string:split(atom_to_list(First), "@"),
+        ?assertEqual(list_to_atom(Alive ++ "_2@" ++ Host), kv_node:name(second)),
+        true = unlink(Second),
+        ok = gen_server:stop(Second),
+        ok = application:stop(kv)
     end).
 
 log_lines_reach_the_logger_with_level_and_domain(Config) ->

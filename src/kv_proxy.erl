@@ -224,8 +224,7 @@ handle_call({'$kv_waits', Alias}, {_, _}, #state{waiting = Waiting, relay = Rela
 handle_call(Request, {_, _} = From, #state{here = Native} = State) when is_pid(Native) ->
     case kv_relayed:is_direct(From) of
         true ->
-            ok = pass_on({'$gen_call', From, Request}, Native),
-            {noreply, State};
+            {noreply, pass_on({'$gen_call', From, Request}, {call, From, Request}, Native, State)};
         false ->
             {noreply, relay({call, From, Request}, State)}
     end;
@@ -237,19 +236,23 @@ handle_call(_Request, _NoFrom, State) ->
 %% @private
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(Request, #state{here = Native} = State) when is_pid(Native) ->
-    ok = pass_on({'$gen_cast', Request}, Native),
-    {noreply, State};
+    {noreply, pass_on({'$gen_cast', Request}, {cast, Request}, Native, State)};
 handle_cast(Request, State) ->
     {noreply, wait({cast, Request}, State)}.
 
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
-handle_info({'$kv_call', {_Pid, Alias}, Request}, #state{here = Native} = State) when is_pid(Native) ->
-    ok = pass_on({'$kv_call', Alias, Request}, Native),
-    {noreply, State};
-handle_info({'$kv_relay', {Pid, Alias}, Request}, #state{here = Native} = State) when is_pid(Native) ->
+handle_info({'$kv_call', {Pid, Alias}, Request}, #state{here = Native} = State) when
+    is_pid(Native), is_pid(Pid), is_reference(Alias)
+->
+    {noreply, pass_on({'$kv_call', Alias, Request}, {kv_call, Pid, Alias, Request}, Native, State)};
+handle_info({'$kv_relay', {Pid, Alias}, Request}, #state{here = Native} = State) when
+    is_pid(Native), is_pid(Pid), is_reference(Alias)
+->
     {noreply, relay({kv_call, Pid, Alias, Request}, State)};
-handle_info({Call, {_, _}, _} = Message, State) when Call =:= '$kv_call'; Call =:= '$kv_relay' ->
+handle_info({Call, {Pid, Alias}, _} = Message, State) when
+    Call =:= '$kv_call' orelse Call =:= '$kv_relay', is_pid(Pid), is_reference(Alias)
+->
     {noreply, wait_message(Message, State)};
 handle_info({'$kv_cancel', Alias}, #state{waiting = Waiting} = State) ->
     {noreply, State#state{waiting = kv_waiting:cancel(Alias, Waiting)}};
@@ -285,33 +288,39 @@ hand_on(Message, #state{here = Native, relay = Relay} = State) ->
         {ok, Rest} ->
             State#state{relay = Rest};
         other when is_pid(Native) ->
-            ok = pass_on(Message, Native),
-            State;
+            pass_on(Message, {info, Message}, Native, State);
         other ->
             wait({info, Message}, State)
     end.
 
-pass_on(Message, Native) ->
-    _ = erlang:send(Native, Message, [noconnect]),
-    ok.
+%% Sends a message to the native process. If the connection is lost, and this process has not yet heard of the loss, the
+%% message waits as one that arrives later.
+pass_on(Message, Waiting, Native, State) ->
+    case erlang:send(Native, Message, [noconnect]) of
+        ok -> State;
+        noconnect -> wait(Waiting, State)
+    end.
 
 relay({call, From, {'$kv_native'}}, #state{here = Native} = State) ->
     ok = gen_server:reply(From, Native),
     State;
-relay({call, From, Request}, #state{here = Native, relay = Relay} = State) ->
-    {Message, More} = kv_relayed:call(From, Request, Relay),
-    ok = pass_on(Message, Native),
-    State#state{relay = More};
-relay({kv_call, _Pid, Alias, Request}, #state{here = Native, relay = Relay} = State) ->
-    {Message, More} = kv_relayed:kv_call(Alias, Request, Relay),
-    ok = pass_on(Message, Native),
-    State#state{relay = More};
-relay({cast, Request}, #state{here = Native} = State) ->
-    ok = pass_on({'$gen_cast', Request}, Native),
-    State;
-relay({info, Message}, #state{here = Native} = State) ->
-    ok = pass_on(Message, Native),
-    State.
+relay({call, From, Request} = Waiting, #state{relay = Relay} = State) ->
+    relay(kv_relayed:call(From, Request, Relay), Waiting, State);
+relay({kv_call, _Pid, Alias, Request} = Waiting, #state{relay = Relay} = State) ->
+    relay(kv_relayed:kv_call(Alias, Request, Relay), Waiting, State);
+relay({cast, Request} = Waiting, #state{here = Native} = State) ->
+    pass_on({'$gen_cast', Request}, Waiting, Native, State);
+relay({info, Message} = Waiting, #state{here = Native} = State) ->
+    pass_on(Message, Waiting, Native, State).
+
+relay({Message, Relay}, Waiting, #state{here = Native} = State) ->
+    case erlang:send(Native, Message, [noconnect]) of
+        ok ->
+            State#state{relay = Relay};
+        noconnect ->
+            ok = kv_relayed:take_back(Message),
+            wait(Waiting, State)
+    end.
 
 wait_message({_Call, {Pid, Alias}, Request}, State) ->
     wait_or_fill(Pid, {kv_call, Pid, Alias, Request}, State).

@@ -7,7 +7,7 @@
 %% @private
 -module(kv_relayed).
 
--export([new/0, is_direct/1, call/3, kv_call/3, has/2, answer/2, lose/2, refuse/2, count/1]).
+-export([new/0, is_direct/1, call/3, kv_call/3, take_back/1, has/2, answer/2, lose/2, refuse/2, count/1]).
 
 -export_type([t/0]).
 
@@ -40,6 +40,11 @@ call(From, Request, Relay) ->
 kv_call(CallersAlias, Request, Relay) ->
     Alias = erlang:alias([reply]),
     {{'$kv_call', Alias, Request}, Relay#{Alias => {kv_call, CallersAlias}}}.
+
+%% @doc Called instead of using the second part of the result of call/3 or kv_call/3: the message was not sent.
+-spec take_back(term()) -> ok.
+take_back({'$gen_call', {_, [alias | Alias]}, _Request}) -> _ = erlang:unalias(Alias), ok;
+take_back({'$kv_call', Alias, _Request}) -> _ = erlang:unalias(Alias), ok.
 
 %% @doc Returns `true' if this call of kv_call is being relayed.
 -spec has(reference(), t()) -> boolean().

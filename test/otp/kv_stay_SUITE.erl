@@ -54,6 +54,7 @@ groups() ->
             a_start_waits_for_a_node_that_starts,
             a_start_without_a_node_says_what_to_start,
             the_server_that_knows_the_nodes_may_end,
+            a_call_that_follows_the_loss_at_once_waits,
             a_process_that_is_away_stops_at_once,
             a_supervisor_does_not_wait_for_a_node_that_hangs
         ]}
@@ -598,6 +599,25 @@ the_server_that_knows_the_nodes_may_end(Config) ->
         ?assertEqual(ok, kv_bucket:put(sessions, key, 1, 20000)),
         {ok, Bucket} = kv_bucket:start_link([]),
         ?assertEqual(ok, kv_bucket:put(Bucket, key, 1))
+    end).
+
+%% The proxy has not heard of the loss yet.
+a_call_that_follows_the_loss_at_once_waits(Config) ->
+    in(Config, [], fun() ->
+        _ = start_own(kv_bucket, [{name, sessions}]),
+        Node = kv_node:name(),
+        [
+            begin
+                true = erlang:disconnect_node(Node),
+                ?assertEqual(ok, kv_bucket:put(sessions, N, N)),
+                true = erlang:disconnect_node(Node),
+                ?assertEqual(N, gen_server:call(sessions, {get, N, none}, infinity)),
+                true = erlang:disconnect_node(Node),
+                ok = kv_bucket:cast(sessions, put, [cast, N]),
+                ?assertEqual(N, kv_bucket:get(sessions, cast))
+            end
+         || N <- lists:seq(1, 10)
+        ]
     end).
 
 a_process_that_is_away_stops_at_once(Config) ->

@@ -15,9 +15,9 @@ defmodule KV.Registry do
       :ok
 
   `lookup/2` returns the pid of the native process, which works from every node of the cluster. To reach the registry
-  from another node, use `{KV.Registry, KV.Node.name()}`:
+  from another node, use `{KV.Registry, KV.info().node.name}`:
 
-      iex> GenServer.call({KV.Registry, KV.Node.name()}, {:lookup, "nobody's"})
+      iex> GenServer.call({KV.Registry, KV.info().node.name}, {:lookup, "nobody's"})
       :error
 
   A registry of your own needs no supervisor for its buckets: it creates them itself, and they end with it. Any number of
@@ -142,7 +142,7 @@ defmodule KV.Registry do
   def start_link(table, _event_manager, _buckets, _options) do
     raise ArgumentError,
           "a native registry keeps its names on the C node, not in an ETS table (#{inspect(table)}): " <>
-            "call KV.Registry.start_link/3, without the table"
+            "call KV.Registry.start_link(event_manager, buckets), without the table"
   end
 
   @doc """
@@ -247,9 +247,12 @@ defmodule KV.Registry do
 
   # An Elixir program names the supervisor of the buckets where an Erlang program names a function.
   defp own_options do
-    buckets = {:buckets, fn _ -> true end, "a supervisor of buckets"}
+    buckets = {:buckets, &supervisor?/1, "a supervisor of buckets: a pid, a name or {name, node}"}
     [buckets | List.keydelete(:kv_registry.own_options(), :start_bucket, 0)]
   end
+
+  defp supervisor?(buckets),
+    do: is_atom(buckets) or is_pid(buckets) or (is_tuple(buckets) and tuple_size(buckets) in 2..3)
 
   defp native_options(options) do
     case Map.pop(options, :buckets) do

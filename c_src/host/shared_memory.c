@@ -55,7 +55,8 @@ uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most)
     return wanted / RESERVE_UNIT * RESERVE_UNIT;
 }
 
-/* Growing a file over the limit would raise SIGXFSZ. */
+/* The most that ftruncate() allows: halving until ftruncate() succeeds would waste up to half of
+ * it. */
 static uint64_t file_size_limit(uint64_t wanted)
 {
     struct rlimit limit;

@@ -98,10 +98,12 @@ static void on_signal(uv_signal_t *handle, int number)
 /* A node on a leash ends when the leash does. A signal to a whole container, service or terminal is
  * meant for the VM, whose processes still use ours while they stop. Without a leash, most of these
  * signals are ignored, too: there is no file to read again on SIGHUP, and a SIGUSR1, by which a VM
- * writes its crash dump, must not end a node that gets it as well. */
+ * writes its crash dump, must not end a node that gets it as well. A reader that is gone, or a file
+ * that may not grow (ulimit -f), ends the log and not the node: write(2) fails. */
 static void ignore_signals(void)
 {
-    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
+    static const int ignored[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT,
+                                  SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
         (void)signal(ignored[i], SIG_IGN);
     }
@@ -554,7 +556,7 @@ int kv_node_main(int argc, char **argv, const struct kv_node_setup *setup)
         return !kv_options_print_usage(stdout);
     }
     if (command == KV_COMMAND_VERSION) {
-        return printf("kv_node %s\n", KV_VERSION) < 0;
+        return printf("kv_node %s\n", KV_VERSION) < 0 || fflush(stdout) != 0;
     }
     open_standard_streams();
     raise_file_limit();

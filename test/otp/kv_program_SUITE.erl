@@ -34,6 +34,7 @@ groups() ->
             an_unknown_host_ends_it_with_68,
             each_cause_that_keeps_it_from_starting_is_said_with_what_to_do,
             each_limit_that_costs_something_is_said_in_the_log,
+            a_log_file_that_may_not_grow_ends_the_log_and_not_the_program,
             epmd_knows_its_port
         ]},
         {ending, [], [
@@ -270,6 +271,32 @@ with_limits(Limits, Config, Arguments) ->
     kv_program:shell(lists:flatten([Limits, " && exec \"$0\" ", Quoted]), "secret\n").
 
 epmd_knows_its_port(Config) ->
+%% The shell counts in blocks of 512 bytes, and the program's first lines are longer than one of them.
+a_log_file_that_may_not_grow_ends_the_log_and_not_the_program(Config) ->
+    File = filename:join(proplists:get_value(priv_dir, Config), "full_log"),
+    [goes_on_with_a_full_log(Blocks, File, Config) || Blocks <- [0, 1, 4]],
+    ok.
+
+goes_on_with_a_full_log(Blocks, File, Config) ->
+    Port = kv_program:free_port(),
+    Arguments = arguments(Config) ++ ["--port", integer_to_list(Port), "--log-level", "debug", "--max-memory", "1048576"],
+    Script = ["ulimit -f ", integer_to_list(Blocks), " && exec \"$0\" ", lists:join(" ", Arguments), " >", File],
+    Program = kv_program:shell(lists:flatten(Script), "secret\n"),
+    kv_program:until(fun() -> is_listening(Port) end),
+    {ok, Peer} = kv_raw_peer:handshake(Port, #{}),
+    Bucket = kv_raw_peer:spawn_bucket(Peer),
+    ok = kv_raw_peer:call(Peer, Bucket, {put, milk, 3}),
+    [noise(Port) || _ <- lists:seq(1, 50)],
+    ?assertEqual({Blocks, Blocks * 512}, {Blocks, filelib:file_size(File)}),
+    ?assertEqual({Blocks, 3}, {Blocks, kv_raw_peer:call(Peer, Bucket, {get, milk})}),
+    ok = kv_program:stop(Program).
+
+is_listening(Port) ->
+    case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
+        {ok, Socket} -> gen_tcp:close(Socket) =:= ok;
+        {error, _} -> false
+    end.
+
     #{name := Name, tcp_port := Port} = kv_program:start(arguments(Config)),
     [Alive, _] = string:split(Name, "@"),
     ?assertEqual(Port, kv_program:epmd_port_of(epmd_port(Config), Alive)).

@@ -1,5 +1,7 @@
 #include "node/footing.h"
 
+#include "host/exhausted.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,8 +55,8 @@ const char *kv_footing_check(char text[KV_FOOTING_TEXT_MAX])
     if (error != 0) {
         (void)snprintf(text, KV_FOOTING_TEXT_MAX,
                        "no thread can be started (%s): raise the limit of processes (ulimit -u, or "
-                       "pids of the container) or of memory (ulimit -v)",
-                       uv_strerror(error));
+                       "pids of the container) or of memory (%s)",
+                       uv_strerror(error), kv_limits_of_memory());
         return text;
     }
     return NULL;

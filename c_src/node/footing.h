@@ -13,7 +13,8 @@ enum {
 
 /* Returns NULL, or `text` with the limit that is too low, and what to do. Call it once, before
  * anything of libuv and while there is one thread: it lets libuv have one thread for its work,
- * unless UV_THREADPOOL_SIZE says otherwise, and starts and ends a thread to try. */
+ * unless UV_THREADPOOL_SIZE says otherwise, and starts and ends a thread to try. Keep the frames of
+ * its callers small: a stack of a few pages must be enough for the text. */
 const char *kv_footing_check(char text[KV_FOOTING_TEXT_MAX]);
 
 #endif

@@ -1,10 +1,12 @@
 #include "node/memory.h"
 
 #include "base/assert.h"
+#include "host/exhausted.h"
 
 #include <inttypes.h>
 #include <kv/error.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -81,11 +83,13 @@ static void tell_flaws(const struct kv_memory *memory, uint64_t max_memory, stru
                mapping->flaw, strerror(mapping->error));
     }
     if (mapping->size < max_memory) {
-        kv_log(log, KV_LOG_WARNING,
-               "the buckets have at most %llu bytes, and not the %llu of --max-memory: %s is lower",
-               (unsigned long long)mapping->size, (unsigned long long)max_memory,
-               mapping->fd < 0 ? "the limit of memory (ulimit -v)"
-                               : "the limit of memory (ulimit -v) or of files (ulimit -f)");
+        kv_log(
+            log, KV_LOG_WARNING,
+            "the buckets have at most %llu bytes, and not the %llu of --max-memory: the limit of "
+            "memory (%s)%s is lower",
+            (unsigned long long)mapping->size, (unsigned long long)max_memory,
+            mapping->fd < 0 ? kv_limits_of_memory() : "ulimit -v",
+            mapping->fd < 0 ? "" : " or of files (ulimit -f)");
     }
 }
 
@@ -109,7 +113,10 @@ const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct
     }
     uint64_t reserve = kv_mapping_reserve(options.max_memory, KV_ARENA_RESERVE_MAX);
     if (!kv_mapping_open(&memory->mapping, reserve)) {
-        return "no address space for the buckets: raise the limit of memory (ulimit -v)";
+        (void)snprintf(memory->wrong, sizeof(memory->wrong),
+                       "no address space for the buckets: raise the limit of memory (%s)",
+                       kv_limits_of_memory());
+        return memory->wrong;
     }
     tell_flaws(memory, options.max_memory, log);
     make_arena(memory, &options);

@@ -9,6 +9,8 @@
 
 #include <uv.h>
 
+enum { KV_MEMORY_TEXT_MAX = 128 };
+
 struct kv_memory {
     struct kv_arena *arena; /* NULL before kv_memory_open() and after kv_memory_close() */
     struct kv_mapping mapping;
@@ -20,13 +22,15 @@ struct kv_memory {
         bool ready;
     } preparation; /* of memory that will soon be written, in a thread of libuv */
     bool stopping;
+    char wrong[KV_MEMORY_TEXT_MAX]; /* why there is no arena */
 };
 
 /* The timer alone. */
 void kv_memory_init(struct kv_memory *memory, uv_loop_t *loop);
 
 /* Makes the arena. max_memory: bytes in use; 0 is a part of the machine's memory. Logs a warning if
- * other processes cannot share the memory. Returns NULL, or why there is no arena. */
+ * other processes cannot share the memory. Returns NULL, or why there is no arena, in a text that
+ * lives as long as `memory`. */
 const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct kv_log *log);
 
 /* No work is done from now on. */

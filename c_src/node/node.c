@@ -1,5 +1,7 @@
 #include "node/node.h"
 
+#include "base/alloc.h"
+#include "host/exhausted.h"
 #include "net/output.h"
 #include "node/footing.h"
 #include "observe/observe.h"
@@ -18,7 +20,7 @@
 #include <malloc.h>
 #endif
 
-enum { HEAP_KEPT = 8 << 20, MAPPED_FROM = 1 << 20 };
+enum { HEAP_KEPT = 8 << 20, MAPPED_FROM = 1 << 20, ADVICE_MAX = 80 };
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
@@ -329,6 +331,16 @@ static void resolved(struct kv_node *node, const struct addrinfo *chosen)
     register_name(node, chosen->ai_family == AF_INET6);
 }
 
+static const char *resolving_advice(const struct kv_node *node, int error, char text[ADVICE_MAX])
+{
+    if (error == UV_EAI_MEMORY) {
+        (void)snprintf(text, ADVICE_MAX, "raise the limit of memory (%s)", kv_limits_of_memory());
+        return text;
+    }
+    return is_bound(node) ? "--bind must be an address of this machine, or a host with one"
+                          : "is the host part of --name right?";
+}
+
 static void on_resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo *found)
 {
     struct kv_node *node = resolving->data;
@@ -337,10 +349,9 @@ static void on_resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo
     if (chosen != NULL && !node->net.stopping) {
         resolved(node, chosen);
     } else {
+        char advice[ADVICE_MAX];
         fail(node, KV_FATAL_HOST_UNRESOLVED, "%s has no address (%s): %s", listening_host(node),
-             uv_strerror(status),
-             is_bound(node) ? "--bind must be an address of this machine, or a host with one"
-                            : "is the host part of --name right?");
+             uv_strerror(status), resolving_advice(node, status, advice));
     }
     uv_freeaddrinfo(found);
 }
@@ -543,15 +554,14 @@ static void keep_some_heap(void)
 #endif
 }
 
-int kv_node_main(int argc, char **argv, const struct kv_node_setup *setup)
+static int main_of(struct kv_node *node, int argc, char **argv)
 {
     keep_some_heap();
     ignore_signals();
-    struct kv_node node = {.setup = setup};
     struct kv_option_error wrong = {{0}};
     enum kv_command command = KV_COMMAND_RUN;
-    bool ok = kv_options_init(&node.options, &wrong);
-    ok = kv_options_arguments(&node.options, argc, argv, &command, &wrong) && ok;
+    bool ok = kv_options_init(&node->options, &wrong);
+    ok = kv_options_arguments(&node->options, argc, argv, &command, &wrong) && ok;
     if (command == KV_COMMAND_HELP) {
         return !kv_options_print_usage(stdout);
     }
@@ -560,5 +570,15 @@ int kv_node_main(int argc, char **argv, const struct kv_node_setup *setup)
     }
     open_standard_streams();
     raise_file_limit();
-    return run(&node, ok, &wrong);
+    return run(node, ok, &wrong);
+}
+
+/* The node is too large for a stack that kv_footing_check() is to refuse. */
+int kv_node_main(int argc, char **argv, const struct kv_node_setup *setup)
+{
+    struct kv_node *node = kv_zalloc(sizeof(*node));
+    node->setup = setup;
+    int status = main_of(node, argc, argv);
+    kv_free(node);
+    return status;
 }

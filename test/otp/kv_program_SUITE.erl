@@ -228,7 +228,12 @@ each_cause_that_keeps_it_from_starting_is_said_with_what_to_do(Config) ->
         {"ulimit -n 8", [], 70, "internal at most 8 files can be open, and the program needs 16: raise the hard limit \\(ulimit -Hn"},
         {"ulimit -n 4", [], 70, "internal at most 4 files can be open"},
         {"ulimit -s 128", [], 70, "internal the stack may have 131072 bytes, and the program needs 262144: raise the limit \\(ulimit -s"},
+        {"ulimit -s 56", [], 70, "internal the stack may have 57344 bytes, and the program needs 262144: raise the limit"},
+        {"ulimit -s 40", [], 70, "internal the stack may have 40960 bytes"},
+        {"ulimit -s 40", ["--port", "x"], 70, "internal the stack may have 40960 bytes"},
         %% A thread gets as much stack as the limit says.
+        {"ulimit -s 8192; ulimit -d 4000", [], 70, "internal no thread can be started .* or of memory \\(ulimit -d\\)$"},
+        {"ulimit -s 256; ulimit -d 4000", [], 71, "out_of_memory no memory for .* of memory \\(ulimit -d, or that of the container\\)$"},
         {"ulimit -s 4000000; ulimit -v 2000000", [], 70, "internal no thread can be started \\(.*\\): raise the limit of processes \\(ulimit -u"},
         {":", ["--bind", "nowhere.invalid"], 68, "host_unresolved nowhere.invalid has no address \\(.*\\): --bind must be an address"},
         {":", ["--bind", "192.0.2.1"], 73, "port_taken cannot listen at 192.0.2.1 .*: --bind must be an address of this machine$"},
@@ -266,11 +271,6 @@ each_limit_that_costs_something_is_said_in_the_log(Config) ->
      || {Limit, Text} <- Limits
     ].
 
-with_limits(Limits, Config, Arguments) ->
-    Quoted = [["'", Argument, "' "] || Argument <- arguments(Config) ++ Arguments],
-    kv_program:shell(lists:flatten([Limits, " && exec \"$0\" ", Quoted]), "secret\n").
-
-epmd_knows_its_port(Config) ->
 %% The shell counts in blocks of 512 bytes, and the program's first lines are longer than one of them.
 a_log_file_that_may_not_grow_ends_the_log_and_not_the_program(Config) ->
     File = filename:join(proplists:get_value(priv_dir, Config), "full_log"),
@@ -297,6 +297,11 @@ is_listening(Port) ->
         {error, _} -> false
     end.
 
+with_limits(Limits, Config, Arguments) ->
+    Quoted = [["'", Argument, "' "] || Argument <- arguments(Config) ++ Arguments],
+    kv_program:shell(lists:flatten([Limits, " && exec \"$0\" ", Quoted]), "secret\n").
+
+epmd_knows_its_port(Config) ->
     #{name := Name, tcp_port := Port} = kv_program:start(arguments(Config)),
     [Alive, _] = string:split(Name, "@"),
     ?assertEqual(Port, kv_program:epmd_port_of(epmd_port(Config), Alive)).

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,8 +66,9 @@ static void grow(void)
     kv_buffer_append(&buffer, kv_bytes_text("hello"));
 }
 
-#define ADVICE                                                                                     \
-    "lower --max-memory, or raise the limit of memory (ulimit -v, or that of the container)\n"
+#define ADVICE_OF(limits)                                                                          \
+    "lower --max-memory, or raise the limit of memory (" limits ", or that of the container)\n"
+#define ADVICE ADVICE_OF("ulimit -v")
 
 static void assert_ends(void (*function)(void), const char *line)
 {
@@ -83,6 +85,51 @@ Test(alloc, a_program_without_memory_says_so_and_ends_with_status_71)
     assert_ends(take, "fatal out_of_memory no memory for 1234 bytes: " ADVICE);
     assert_ends(take_zeros, "fatal out_of_memory no memory for 1234 bytes: " ADVICE);
     assert_ends(grow, "fatal out_of_memory no memory for 64 bytes: " ADVICE);
+}
+
+static void limit(int which)
+{
+    enum { MUCH = 1 << 30 };
+    struct rlimit limit;
+    (void)getrlimit(which, &limit);
+    limit.rlim_cur = MUCH;
+    (void)setrlimit(which, &limit);
+}
+
+static void take_with_a_limit_of_addresses(void)
+{
+    limit(RLIMIT_AS);
+    take();
+}
+
+static void take_with_a_limit_of_data(void)
+{
+    limit(RLIMIT_DATA);
+    take();
+}
+
+static void take_with_both_limits(void)
+{
+    limit(RLIMIT_AS);
+    take_with_a_limit_of_data();
+}
+
+Test(alloc, a_program_without_memory_names_the_limits_that_are_set)
+{
+    static const char start[] = "fatal out_of_memory no memory for 1234 bytes: ";
+    static const struct {
+        void (*take)(void);
+        const char *advice;
+    } rows[] = {
+        {take_with_a_limit_of_addresses, ADVICE_OF("ulimit -v")},
+        {take_with_a_limit_of_data, ADVICE_OF("ulimit -d")},
+        {take_with_both_limits, ADVICE_OF("ulimit -v and -d")},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char line[OUTPUT_MAX];
+        (void)snprintf(line, sizeof(line), "%s%s", start, rows[i].advice);
+        assert_ends(rows[i].take, line);
+    }
 }
 
 /* ---- requests that may fail ------------------------------------------------------------------ */

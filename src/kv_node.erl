@@ -237,7 +237,7 @@ os_pid(Server) ->
 -spec init({atom(), kv_node_options:t()}) -> {ok, #state{}} | {stop, term()}.
 init({Server, Options}) ->
     process_flag(trap_exit, true),
-    Before = kv_nodes:status(Server),
+    Before = kv_nodes:is_expected(Server),
     Nodes = expect(Server, Options),
     Backoff = backoff(Options),
     ok = kv_node_start:end_predecessor(Backoff, Options),
@@ -260,8 +260,8 @@ expect(Server, #{start_timeout := Timeout}) ->
     ok = kv_nodes:expected(Server, keeper(), Timeout),
     Nodes.
 
-not_expected(Server, down) -> kv_nodes:gone(Server, order);
-not_expected(_Server, _Before) -> ok.
+not_expected(Server, false) -> kv_nodes:gone(Server, order);
+not_expected(_Server, true) -> ok.
 
 %% The process at the top of the tree. As long as it lives, this process is started again after a failure.
 keeper() ->

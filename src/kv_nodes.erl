@@ -16,7 +16,7 @@
 -module(kv_nodes).
 -behaviour(gen_server).
 
--export([expected/3, up/3, lost/1, silent/2, gone/2]).
+-export([expected/3, is_expected/1, up/3, lost/1, silent/2, gone/2]).
 -export([status/1, await/2, send_await/1, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 
@@ -30,6 +30,8 @@
 
 %% {Server, status(), Silent, StartTimeout}
 -define(TABLE, ?MODULE).
+%% Outlives this server: the keeper of a kv_node, and its start_timeout.
+-define(KEPT(Server), {?MODULE, kept, Server}).
 -define(DEFAULT_START_TIMEOUT, 10000).
 %% A server that has just ended is asked again: TRIES times, every RETRY milliseconds.
 -define(RETRY, 10).
@@ -56,6 +58,14 @@
 -spec expected(atom(), pid(), pos_integer()) -> ok.
 expected(Server, Keeper, StartTimeout) ->
     tell({expected, Server, Keeper, StartTimeout}).
+
+%% @doc Returns `true' if a kv_node of that name runs, or will be started again.
+-spec is_expected(atom()) -> boolean().
+is_expected(Server) ->
+    case persistent_term:get(?KEPT(Server), undefined) of
+        {Keeper, _} -> is_process_alive(Keeper);
+        undefined -> false
+    end.
 
 %% @doc The calling kv_node is connected to its node. Also called after each reconnection.
 -spec up(atom(), node(), non_neg_integer()) -> ok.
@@ -213,17 +223,29 @@ unsubscribe(_Server) ->
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
     ?TABLE = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
-    {ok, #state{}}.
+    {ok, lists:foldl(fun expect/2, #state{}, kept())}.
 
-%% @private
--spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}} | {noreply, #state{}}.
-handle_call({expected, Server, Keeper, StartTimeout}, _From, #state{keepers = Keepers} = State) ->
+%% A kv_node that is about to be started again cannot tell a new server.
+kept() ->
+    [{Server, Keeper, Timeout} || {?KEPT(Server), {Keeper, Timeout}} <- persistent_term:get(), is_process_alive(Keeper)].
+
+expect({Server, Keeper, StartTimeout}, #state{keepers = Keepers} = State) ->
     Status = case status(Server) of
         down -> starting;
         Known -> Known
     end,
     true = ets:insert(?TABLE, {Server, Status, false, StartTimeout}),
-    {reply, ok, watch(Keeper, State#state{keepers = Keepers#{Server => Keeper}})};
+    watch(Keeper, State#state{keepers = Keepers#{Server => Keeper}}).
+
+forget(Server) ->
+    _ = persistent_term:erase(?KEPT(Server)),
+    ok.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}} | {noreply, #state{}}.
+handle_call({expected, Server, Keeper, StartTimeout}, _From, State) ->
+    ok = persistent_term:put(?KEPT(Server), {Keeper, StartTimeout}),
+    {reply, ok, expect({Server, Keeper, StartTimeout}, State)};
 handle_call({up, Server, Owner, Node, Creation}, _From, #state{owners = Owners} = State) ->
     %% Unique in the VM, because it is compared with the number that a former server gave.
     Connection = erlang:unique_integer([monotonic, positive]),
@@ -241,6 +263,7 @@ handle_call({silent, Server, Silent}, _From, State) ->
 handle_call({gone, Server, failure}, _From, State) ->
     {reply, ok, ended(Server, State)};
 handle_call({gone, Server, order}, _From, #state{keepers = Keepers, owners = Owners} = State) ->
+    ok = forget(Server),
     Unkept = State#state{keepers = maps:remove(Server, Keepers)},
     case Owners of
         #{Server := _} -> {reply, ok, ended(Server, Unkept)};
@@ -271,6 +294,7 @@ handle_info({'DOWN', _, process, Pid, _Reason}, #state{monitors = Monitors} = St
     Forgotten = State#state{
         monitors = maps:remove(Pid, Monitors), subscribers = maps:remove(Pid, Subscribers), keepers = without(Pid, Keepers)
     },
+    ok = lists:foreach(fun forget/1, keys(Pid, Keepers)),
     Ended = lists:foldl(fun ended/2, Forgotten, keys(Pid, Owners)),
     {noreply, lists:foldl(fun settle/2, Ended, keys(Pid, Keepers))};
 handle_info(_Other, State) ->

@@ -314,13 +314,16 @@ relay({info, Message} = Waiting, #state{here = Native} = State) ->
     pass_on(Message, Waiting, Native, State).
 
 relay({Message, Relay}, Waiting, #state{here = Native} = State) ->
-    case erlang:send(Native, Message, [noconnect]) of
+    %% While a connection is being closed, send answers ok and drops the message.
+    case is_connected(node(Native)) andalso erlang:send(Native, Message, [noconnect]) of
         ok ->
             State#state{relay = Relay};
-        noconnect ->
+        NotSent when NotSent =:= false; NotSent =:= noconnect ->
             ok = kv_relayed:take_back(Message),
             wait(Waiting, State)
     end.
+
+is_connected(Node) -> Node =:= node() orelse lists:member(Node, nodes(connected)).
 
 wait_message({_Call, {Pid, Alias}, Request}, State) ->
     wait_or_fill(Pid, {kv_call, Pid, Alias, Request}, State).

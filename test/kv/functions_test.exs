@@ -204,7 +204,7 @@ defmodule KV.FunctionsTest do
       try do
         :erpc.call(node, :no, :thing, [])
       rescue
-        error -> raise ErlangError, original: error.original |> elem(1)
+        error in ErlangError -> raise ErlangError, original: elem(error.original, 1)
       end
     end
   end

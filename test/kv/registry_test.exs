@@ -342,9 +342,11 @@ defmodule KV.RegistryTest do
       {:ok, manager} = KV.EventManager.start_link()
       table = :ets.new(:names, [:public])
 
-      assert_raise ArgumentError, ~r/not in an ETS table.*call KV.Registry.start_link\/3/, fn ->
-        apply(KV.Registry, :start_link, [table, manager, KV.BucketSupervisor, []])
-      end
+      assert_raise ArgumentError,
+                   ~r/not in an ETS table.*call KV.Registry.start_link\(event_manager, buckets\)/,
+                   fn ->
+                     apply(KV.Registry, :start_link, [table, manager, KV.BucketSupervisor, []])
+                   end
 
       assert_raise ArgumentError, ~r/not in an ETS table/, fn ->
         apply(KV.Registry, :start_link, [table, manager, KV.BucketSupervisor])

@@ -25,7 +25,7 @@
     | {proxy, pid(), reference(), reference() | none, node()}
     | {server, gen_server:request_id(), term()}.
 
--define(IS_TIMEOUT(T), (T =:= infinity orelse (is_integer(T) andalso T >= 0))).
+-include("kv_timeout.hrl").
 
 %% @doc Calls a server. Exits with the reasons of gen_server:call/3.
 -spec call(gen_server:server_ref(), term(), timeout()) -> term().

@@ -53,13 +53,8 @@ message(Function, Arguments) ->
 
 %% @doc Sends a request and waits for the answer.
 -spec call(gen_server:server_ref(), name(), [term()], timeout()) -> term().
-call(Bucket, Function, Arguments, Timeout) when not is_pid(Bucket) ->
-    ok = kv_call_options:server({kv_bucket, Function, [Bucket | Arguments]}),
-    do_call(Bucket, Function, Arguments, Timeout);
 call(Bucket, Function, Arguments, Timeout) ->
-    do_call(Bucket, Function, Arguments, Timeout).
-
-do_call(Bucket, Function, Arguments, Timeout) ->
+    ok = check(Bucket, Function, Arguments),
     {Message, Answer} = request(Function, Arguments),
     Call = {gen_server, call, [Bucket, Message, Timeout]},
     case kv_limits:check(Bucket, Arguments) of
@@ -85,7 +80,7 @@ delete(Bucket, Key, Absent, Options) ->
 %% `delete'.
 -spec async(gen_server:server_ref(), name(), [term()], term()) -> t().
 async(Bucket, Function, Arguments, Absent) ->
-    ok = kv_call_options:server({kv_bucket, async, [Bucket, Function, Arguments]}),
+    ok = check(Bucket, async, [Function, Arguments]),
     {Message, Answer} =
         case plain(Function, Arguments, Absent) of
             false -> request(Function, kv_call_options:sent({kv_bucket, async, [Bucket, Function, Arguments]}, all(), Absent));
@@ -100,9 +95,8 @@ cast(Bucket, put, [Key, Value]) when is_pid(Bucket) -> cast(Bucket, {put, Key, V
 cast(Bucket, delete, [Key]) when is_pid(Bucket) -> cast(Bucket, {delete, Key});
 cast(Bucket, put_many, [Entries]) when is_pid(Bucket) -> cast(Bucket, {put_many, pairs(Entries)});
 cast(Bucket, Function, Arguments) ->
-    Call = {kv_bucket, cast, [Bucket, Function, Arguments]},
-    ok = kv_call_options:server(Call),
-    case kv_call_options:sent(Call, castable(), nil) of
+    ok = check(Bucket, cast, [Function, Arguments]),
+    case kv_call_options:sent({kv_bucket, cast, [Bucket, Function, Arguments]}, castable(), nil) of
         [Key, nil] when Function =:= delete -> cast(Bucket, {delete, Key});
         Sent -> cast(Bucket, message(Function, Sent))
     end.
@@ -174,6 +168,9 @@ abandon(#request{owner = Owner} = Request) ->
     kv_misuse:raise({kv_bucket, abandon, [Request]}, 1, Text);
 abandon(Other) ->
     kv_misuse:raise({kv_bucket, abandon, [Other]}, 1, wanted_request(Other)).
+
+check(Bucket, _Function, _Arguments) when is_pid(Bucket) -> ok;
+check(Bucket, Function, Arguments) -> kv_call_options:server({kv_bucket, Function, [Bucket | Arguments]}).
 
 %%% Requests and answers
 

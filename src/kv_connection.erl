@@ -96,21 +96,20 @@ dial(#connection{node = Node, vm = {Name, _} = Vm, lost = Lost, timeout = Timeou
 
 dial_as({ok, Cookie}, #connection{cookie = Cookie} = Connection) ->
     start_dialling(Connection);
-dial_as(Cookie, #connection{program = Program} = Connection) ->
+dial_as(unknown, Connection) ->
+    later(Connection);
+dial_as({ok, Cookie}, #connection{program = Program} = Connection) ->
     case tell(Cookie, Program) of
         ok ->
             Question = iolist_to_binary(["cookie-", integer_to_binary(erlang:unique_integer([positive]))]),
             ok = kv_node_program:say(Program, ["ping ", Question]),
             %% If the program does not answer, its kv_node ends it.
-            {ok, New} = Cookie,
-            Connection#connection{cookie = New, question = Question};
+            Connection#connection{cookie = Cookie, question = Question};
         error ->
             later(Connection)
     end.
 
-tell(unknown, _Program) ->
-    error;
-tell({ok, Cookie}, Program) ->
+tell(Cookie, Program) ->
     case kv_cookie:line(Cookie) of
         {ok, Line} -> kv_node_program:say(Program, Line);
         {error, _} -> error
@@ -123,9 +122,9 @@ refresh(#connection{lost = undefined, node = Node, program = Program, cookie = K
     case kv_cookie:of_node(Node) of
         {ok, Known} ->
             Connection;
-        {ok, New} = Cookie ->
+        {ok, Cookie} ->
             _ = tell(Cookie, Program),
-            Connection#connection{cookie = New};
+            Connection#connection{cookie = Cookie};
         unknown ->
             Connection
     end;

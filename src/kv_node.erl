@@ -178,7 +178,7 @@ child_spec(Name, Options) ->
 
 %% Wrong options are refused when the child starts.
 stop_timeout({ok, #{stop_timeout := Ms}}) -> Ms;
-stop_timeout({error, _}) -> 2000.
+stop_timeout({error, _}) -> stop_timeout(kv_node_options:validate([])).
 
 %% @doc Returns the name of the C node. Exits with `noproc' if the node is not running.
 %%

@@ -6,7 +6,7 @@
 %% @private
 -module(kv_options).
 
--export([check/3, wrong/3, unknown/2, nearest/2, shown/1]).
+-export([check/3, is_call/1, wrong/3, unknown/2, nearest/2, shown/1]).
 
 -export_type([error/0, verdict/0]).
 
@@ -42,6 +42,11 @@ check([Other | _], _Verdict, _Known, _Checked) ->
     {error, {bad_option, Other, wrong("an option", "a pair of key and value", Other)}};
 check(Other, _Verdict, _Known, _Checked) ->
     {error, {bad_option, Other, wrong("options", "a list of pairs or a map", Other)}}.
+
+%% @doc Returns `true' for a value that names a function and its first arguments.
+-spec is_call(term()) -> boolean().
+is_call({M, F, A}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
+is_call(_Value) -> false.
 
 %% @doc Returns the sentence for a wrong value: "ticktime must be 1 to 86400 seconds, and is 0".
 -spec wrong(unicode:chardata(), unicode:chardata(), term()) -> binary().

@@ -106,8 +106,7 @@ own_options() ->
         {event_manager, fun is_manager/1, "a pid, a local name or {Name, Node}"}
     ].
 
-is_start({M, F, A}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
-is_start(Value) -> Value =:= undefined orelse Value =:= nil.
+is_start(Value) -> Value =:= undefined orelse Value =:= nil orelse kv_options:is_call(Value).
 
 is_manager({Name, Node}) -> is_atom(Name) andalso is_atom(Node);
 is_manager(Value) -> is_pid(Value) orelse is_atom(Value).

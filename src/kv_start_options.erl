@@ -80,8 +80,7 @@ common() ->
         {shutdown, fun is_shutdown/1, "milliseconds, infinity or brutal_kill"}
     ].
 
-is_fill({M, F, A}) -> is_atom(M) andalso is_atom(F) andalso is_list(A);
-is_fill(Value) -> Value =:= undefined orelse Value =:= nil.
+is_fill(Value) -> Value =:= undefined orelse Value =:= nil orelse kv_options:is_call(Value).
 
 is_shutdown(Time) -> Time =:= brutal_kill orelse Time =:= infinity orelse (is_integer(Time) andalso Time >= 0).
 

@@ -151,8 +151,11 @@ complete([Key | _], _Config) -> {error, {bad_option, Key, <<(atom_to_binary(Key)
 
 verdict(bucket_supervisor_spec, Spec) when is_map(Spec) -> true;
 verdict(bucket_supervisor_spec, _) -> {wanted, "a map, the child specification of a supervisor"};
-verdict(start_bucket, {M, F, A}) when is_atom(M), is_atom(F), is_list(A) -> true;
-verdict(start_bucket, _) -> {wanted, "{Module, Function, Arguments}"};
+verdict(start_bucket, Start) ->
+    case kv_options:is_call(Start) of
+        true -> true;
+        false -> {wanted, "{Module, Function, Arguments}"}
+    end;
 verdict(node_options, _) -> true;
 verdict(Key, Value) ->
     case lists:member(Key, ?NAMES) of

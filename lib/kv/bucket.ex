@@ -536,8 +536,8 @@ defmodule KV.Bucket do
 
   `function` is the name of a function of this module that sends a request to a bucket, and `args` are its arguments
   without bucket and timeout, with options as the last one. The timeout is an argument of `await/2`; `async/3` raises
-  `ArgumentError` if `args` has one, or does not fit the function. The answer goes to the process that called `async/3`. That process must call `await/2` once,
-  or `abandon/1`; otherwise the answer stays in its mailbox.
+  `ArgumentError` if `args` has one, or does not fit the function. The answer goes to the process that called `async/3`.
+  That process must call `await/2` once, or `abandon/1`; otherwise the answer stays in its mailbox.
 
   Unlike `Task.async/3`, `async/3` starts no process and creates no link.
 

@@ -284,6 +284,18 @@ bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *va
     return get_any(table, &lookup, value);
 }
 
+bool kv_table_expiry(const struct kv_table *table, struct kv_item key, uint64_t *expiry)
+{
+    const struct kv_lookup lookup = lookup_of(table, key);
+    struct kv_entry entry;
+    struct kv_place place = kv_index_find(table, &lookup, &entry);
+    if (place.group == NULL || kv_entry_has_expired(&entry, table->arena->now)) {
+        return false;
+    }
+    *expiry = (entry.flags & KV_ENTRY_EXPIRES) != 0 ? entry.expiry : KV_NEVER;
+    return true;
+}
+
 /* ---- making room ------------------------------------------------------------------------------
  */
 

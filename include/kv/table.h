@@ -80,6 +80,10 @@ int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, enum 
  * removes the entry if it has expired. The value is borrowed until the table next changes. */
 bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value);
 
+/* Finds the expiry of an entry, or KV_NEVER. Does not count as a use of the entry. Returns false if
+ * there is no such entry, or if it has expired. */
+bool kv_table_expiry(const struct kv_table *table, struct kv_item key, uint64_t *expiry);
+
 /* An expiry: the kv_arena_time() from which the entry is gone, or KV_NEVER. */
 #define KV_NEVER 0
 

@@ -62,10 +62,11 @@
 -export([size/1, size/2, keys/1, keys/2, to_map/1, to_map/2, generation/1, generation/2]).
 -export([get_many/2, get_many/3, get_many/4, take/2, take/3]).
 -export([put_many/2, put_many/3, delete_many/2, delete_many/3]).
+-export([update/4, update/5, update_existing/3, update_existing/4, get_and_update/3, get_and_update/4]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
 -export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, refused/0]).
--export_type([call_option/0, get_option/0, put_option/0]).
+-export_type([call_option/0, get_option/0, put_option/0, update_option/0]).
 
 -type t() :: gen_server:server_ref().
 -type key() :: term().
@@ -91,6 +92,8 @@
 -type get_option() :: {default, term()} | call_option().
 %% The time to live of an entry, in milliseconds.
 -type put_option() :: {ttl, pos_integer() | infinity} | call_option().
+%% An update keeps the time to live of the entry unless one is given.
+-type update_option() :: {keep_ttl, true} | put_option().
 
 %% The reason for which the node refused a request.
 -type refused() ::
@@ -279,6 +282,61 @@ delete(Bucket, Key) ->
 -spec delete(t(), key(), timeout() | [call_option()]) -> value() | undefined.
 delete(Bucket, Key, Timeout) ->
     kv_request:delete(Bucket, Key, undefined, Timeout).
+
+%% @equiv update(Bucket, Key, Initial, Fun, 5000)
+-spec update(t(), key(), Initial, fun((value()) -> value())) -> {ok, Initial | value()} | {error, term()}.
+update(Bucket, Key, Initial, Fun) ->
+    update(Bucket, Key, Initial, Fun, ?TIMEOUT).
+
+%% @doc Puts the result of Fun, called with the value under Key, in place of the value; or puts Initial if there is none. Returns
+%% `{ok, New}' with the value that is there now. Nobody changes the key between the read and the put.
+%%
+%% Fun runs in the calling process, at least once: if the key was changed meanwhile, Fun runs again with the present value. If Fun
+%% raises, exits or throws, nothing has changed, and the exception goes to the caller. Of the processes of this VM that update the
+%% same key at the same time, one after the other runs its Fun, as with an `Agent'. So a slow Fun makes the others wait, each within
+%% its timeout. Fun must not change the key itself; an update of the same key within Fun raises `badarg'. It may use other keys and
+%% buckets.
+%%
+%% The last argument is a timeout, or a list with `{timeout, Ms}', `{ttl, Ms}' and `{keep_ttl, true}'. The entry keeps its time to
+%% live unless `ttl' is given. The time-out does not interrupt Fun; what a Fun that took longer returns is not put.
+%%
+%% Returns `{error, Reason}' as {@link put/4} does; nothing has changed then. Exits as all functions do. After an exit with `timeout'
+%% or `{nodedown, Node}' the change may have been made.
+%%
+%% O(1), and the bytes of the value: two requests without contention; one request and at most 128 functions together under
+%% contention.
+-spec update(t(), key(), Initial, fun((value()) -> value()), timeout() | [update_option()]) ->
+    {ok, Initial | value()} | {error, term()}.
+update(Bucket, Key, Initial, Fun, Options) ->
+    Call = {?MODULE, update, [Bucket, Key, Initial, Fun, Options]},
+    kv_update:update(Call, Bucket, Key, Initial, Fun, kv_update:options(Call, 4)).
+
+%% @equiv update_existing(Bucket, Key, Fun, 5000)
+-spec update_existing(t(), key(), fun((value()) -> value())) -> {ok, value()} | error | {error, term()}.
+update_existing(Bucket, Key, Fun) ->
+    update_existing(Bucket, Key, Fun, ?TIMEOUT).
+
+%% @doc Does the same as {@link update/5} if there is a value under Key. Returns `error' if there is none.
+-spec update_existing(t(), key(), fun((value()) -> value()), timeout() | [update_option()]) ->
+    {ok, value()} | error | {error, term()}.
+update_existing(Bucket, Key, Fun, Options) ->
+    Call = {?MODULE, update_existing, [Bucket, Key, Fun, Options]},
+    kv_update:update_existing(Call, Bucket, Key, Fun, kv_update:options(Call, 3)).
+
+%% @equiv get_and_update(Bucket, Key, Fun, 5000)
+-spec get_and_update(t(), key(), fun((value() | undefined) -> {Get, value()} | pop)) ->
+    {ok, Get | value() | undefined} | {error, term()}.
+get_and_update(Bucket, Key, Fun) ->
+    get_and_update(Bucket, Key, Fun, ?TIMEOUT).
+
+%% @doc Calls Fun with the value under Key, or with `undefined' if there is none. Fun returns `{Get, New}': New is put, and the
+%% function returns `{ok, Get}'. Or Fun returns `pop': the key is removed, and the function returns `{ok, Value}' with the argument of
+%% Fun. All else is as for {@link update/5}. Raises `badarg' if Fun returns anything else.
+-spec get_and_update(t(), key(), fun((value() | undefined) -> {Get, value()} | pop), timeout() | [update_option()]) ->
+    {ok, Get | value() | undefined} | {error, term()}.
+get_and_update(Bucket, Key, Fun, Options) ->
+    Call = {?MODULE, get_and_update, [Bucket, Key, Fun, Options]},
+    kv_update:get_and_update(Call, Bucket, Key, undefined, Fun, kv_update:options(Call, 3)).
 
 %% @equiv clear(Bucket, 5000)
 -spec clear(t()) -> ok.

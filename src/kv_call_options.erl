@@ -8,7 +8,7 @@
 
 -include("kv_timeout.hrl").
 
--export([server/1, timeout/2, put/2, third/2, sent/3]).
+-export([server/1, timeout/2, put/2, update/2, third/2, sent/3]).
 
 -define(TIMEOUT, 5000).
 %% Milliseconds: the program takes no more.
@@ -45,6 +45,14 @@ put(_Call, [{ttl, Ms}]) when is_integer(Ms), Ms > 0, Ms =< ?TTL_MAX ->
 put({_Module, _Function, Arguments} = Call, Options) ->
     ok = check(Options, [timeout, ttl], length(Arguments), Call),
     {ttl(Options), first(timeout, Options, ?TIMEOUT)}.
+
+%% @doc Returns the time to live and the timeout for a function that keeps the time to live unless one is given.
+-spec update(kv_misuse:call(), timeout() | [{atom(), term()}] | term()) -> {keep | infinity | pos_integer(), timeout()}.
+update(_Call, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    {keep, Timeout};
+update({_Module, _Function, Arguments} = Call, Options) ->
+    ok = check(Options, [timeout, ttl, keep_ttl], length(Arguments), Call),
+    {first(ttl, Options, keep), first(timeout, Options, ?TIMEOUT)}.
 
 ttl(Options) ->
     case first(ttl, Options, infinity) of
@@ -103,6 +111,8 @@ is_good(timeout, _Value) -> {wanted, wanted_timeout()};
 is_good(ttl, infinity) -> true;
 is_good(ttl, Ms) when is_integer(Ms), Ms > 0, Ms =< ?TTL_MAX -> true;
 is_good(ttl, _Value) -> {wanted, ["1 to ", integer_to_list(?TTL_MAX), " milliseconds, or infinity"]};
+is_good(keep_ttl, true) -> true;
+is_good(keep_ttl, _Value) -> {wanted, "true, or no such option"};
 is_good(default, _Value) -> true.
 
 wanted_timeout() ->

@@ -9,7 +9,7 @@
 %% @private
 -module(kv_local).
 
--export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1]).
+-export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, is_settled/1]).
 -export([publish_registry/3, publish_proxy/1]).
 -export([is_open/1, open/1, close/1, publish/2, withdraw/1, enter_registry/3, reset/0]).
 
@@ -165,6 +165,17 @@ sent(Proxy) ->
         Published when map_size(Published) =:= 0 -> ok;
         _Published -> sent_by(kv_proxies:known(Proxy))
     end.
+
+%% @doc Returns `true' if it is known that a bucket has handled all that this process has sent to it.
+-spec is_settled(gen_server:server_ref()) -> boolean().
+is_settled(Pid) when is_pid(Pid), node(Pid) =/= node() ->
+    is_map_key(node(Pid), persistent_term:get(?PUBLISHED, #{})) andalso has_not_sent(Pid, get(?SENT));
+is_settled(Proxy) ->
+    map_size(persistent_term:get(?PUBLISHED, #{})) > 0 andalso has_not_sent(Proxy, get(?SENT)).
+
+has_not_sent(_Pid, undefined) -> true;
+has_not_sent(_Pid, all) -> false;
+has_not_sent(Pid, Sent) -> not is_map_key(Pid, Sent).
 
 %% Remembers both addresses: the proxy may have another native process by the time it is read.
 sent_by(none) ->

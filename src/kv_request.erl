@@ -24,6 +24,10 @@
     | take
     | put_many
     | delete_many
+    %% For kv_update only.
+    | fetch_tagged
+    | put_tagged
+    | delete_tagged
     | generation.
 
 %% How a reply becomes a result. `write': as it is, errors included. `read': exits if the request was refused. `{read,
@@ -192,6 +196,10 @@ request(take, [Keys]) -> take(Keys, make_ref());
 request(put_many, [Entries]) -> {{put_many, pairs(Entries)}, put_many};
 request(put_many, [Entries, Ttl]) -> {{put_many, pairs(Entries), Ttl}, put_many};
 request(delete_many, [Keys]) -> {{delete_many, Keys}, put_many};
+request(fetch_tagged, [Key]) -> {{fetch_tagged, Key}, write};
+request(put_tagged, [Key, Tag, Value]) -> {{put_tagged, Key, Tag, Value}, write};
+request(put_tagged, [Key, Tag, Value, Ttl]) -> {{put_tagged, Key, Tag, Value, Ttl}, write};
+request(delete_tagged, [Key, Tag]) -> {{delete_tagged, Key, Tag}, write};
 request(generation, []) -> {generation, write}.
 
 %% The reference stands for absent values: nobody can have put it.

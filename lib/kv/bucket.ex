@@ -125,6 +125,12 @@ defmodule KV.Bucket do
   @typedoc "The answer where there is no value."
   @type get_option :: {:default, term} | call_option
 
+  @typedoc """
+    * `:ttl`, `:timeout` - as for `t:put_option/0`.
+    * `:keep_ttl` - `true`: the entry keeps its time to live. So it does without `:ttl`.
+  """
+  @type update_option :: {:keep_ttl, true} | put_option
+
   @typedoc "The time to live of an entry, in milliseconds."
   @type put_option :: {:ttl, pos_integer | :infinity} | call_option
 
@@ -338,6 +344,109 @@ defmodule KV.Bucket do
   @doc since: "0.1.0"
   @spec delete(t, key, timeout | [call_option]) :: value | nil
   def delete(bucket, key, timeout \\ 5_000), do: :kv_request.delete(bucket, key, nil, timeout)
+
+  @doc """
+  Replaces the value under `key` by the result of `fun`, called with the value; or puts `initial` if there is none.
+
+  Returns `{:ok, new}` with the value that is there now. Nobody changes the key between the read and the put.
+
+  `fun` runs in the calling process, at least once: if the key was changed meanwhile, `fun` runs again with the present
+  value. If `fun` raises, exits or throws, nothing has changed, and the exception goes to the caller. Of the processes of
+  this VM that update the same key at the same time, one after the other runs its `fun`, as with an `Agent`. So a slow
+  `fun` makes the others wait, each within its timeout. `fun` must not change the key itself; an update of the same key
+  within `fun` raises `ArgumentError`. It may use other keys and buckets.
+
+  The entry keeps its time to live unless `:ttl` is given. The time-out does not interrupt `fun`; the result of a `fun`
+  that took longer is not put. `async/3` cannot send an update, since the function runs in the process that waits.
+
+  Returns `{:error, reason}` as `put/4` does; nothing has changed then. Exits as all functions do. After an exit with
+  `:timeout` or `{:nodedown, node}` the change may have been made.
+
+  O(1), and the bytes of the value: two requests without contention. Under contention one request puts the result of up
+  to 128 functions.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.update(bucket, "milk", 1, &(&1 + 1))
+      {:ok, 1}
+      iex> KV.Bucket.update(bucket, "milk", 1, &(&1 + 1))
+      {:ok, 2}
+      iex> KV.Bucket.update(bucket, "milk", 1, &(&1 + 1), ttl: 60_000, timeout: 1_000)
+      {:ok, 3}
+  """
+  @doc since: "0.2.0"
+  @spec update(t, key, initial, (value -> value), timeout | [update_option]) ::
+          {:ok, initial | value} | {:error, term}
+        when initial: term
+  def update(bucket, key, initial, fun, options \\ 5_000),
+    do: :kv_bucket.update(bucket, key, initial, fun, options)
+
+  @doc """
+  Does the same as `update/5` if there is a value under `key`. Returns `:error` if there is none.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.update_existing(bucket, "milk", &(&1 + 1))
+      :error
+      iex> KV.Bucket.put(bucket, "milk", 3)
+      iex> KV.Bucket.update_existing(bucket, "milk", &(&1 + 1))
+      {:ok, 4}
+  """
+  @doc since: "0.2.0"
+  @spec update_existing(t, key, (value -> value), timeout | [update_option]) ::
+          {:ok, value} | :error | {:error, term}
+  def update_existing(bucket, key, fun, options \\ 5_000),
+    do: :kv_bucket.update_existing(bucket, key, fun, options)
+
+  @doc """
+  Does the same as `update/5` if there is a value under `key`, and returns the new value. Raises `KeyError` if there is
+  none.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "milk", 3)
+      iex> KV.Bucket.update!(bucket, "milk", &(&1 + 1))
+      4
+  """
+  @doc since: "0.2.0"
+  @spec update!(t, key, (value -> value), timeout | [update_option]) :: value
+  def update!(bucket, key, fun, options \\ 5_000) do
+    case update_existing(bucket, key, fun, options) do
+      {:ok, new} -> new
+      :error -> raise KeyError, key: key, term: bucket
+      {:error, reason} -> raise "the bucket refused the update: #{inspect(reason)}"
+    end
+  end
+
+  @doc """
+  Calls `fun` with the value under `key`, or with `nil` if there is none.
+
+  If `fun` returns `{get, new}`, puts `new` and returns `{:ok, get}`. If `fun` returns `:pop`, removes the key and returns
+  `{:ok, value}` with the argument of `fun`. All else is as for `update/5`. Raises `ArgumentError` if `fun` returns
+  anything else.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "queue", [1, 2])
+      iex> KV.Bucket.get_and_update(bucket, "queue", fn [head | tail] -> {head, tail} end)
+      {:ok, 1}
+      iex> KV.Bucket.get_and_update(bucket, "queue", fn _ -> :pop end)
+      {:ok, [2]}
+      iex> KV.Bucket.get_and_update(bucket, "queue", fn _ -> :pop end)
+      {:ok, nil}
+  """
+  @doc since: "0.2.0"
+  @spec get_and_update(t, key, (value | nil -> {get, value} | :pop), timeout | [update_option]) ::
+          {:ok, get | value | nil} | {:error, term}
+        when get: term
+  def get_and_update(bucket, key, fun, options \\ 5_000) do
+    call = {:kv_bucket, :get_and_update, [bucket, key, fun, options]}
+    :kv_update.get_and_update(call, bucket, key, nil, fun, :kv_update.options(call, 3))
+  end
 
   @doc """
   Returns `true` if there is a value under `key`.

@@ -121,12 +121,19 @@ static const struct shape {
     const char *name;
     const char *arguments;
 } shapes[] = {
-    {"get", "k"},       {"get", "kv"},        {"fetch", "k"},     {"has_key", "k"},
-    {"size", ""},       {"keys", ""},         {"values", ""},     {"to_list", ""},
-    {"to_map", ""},     {"generation", ""},   {"put", "kv"},      {"put", "kvt"},
-    {"put_new", "kv"},  {"put_new", "kvt"},   {"delete", "k"},    {"delete", "kv"},
-    {"clear", ""},      {"get_many", "l"},    {"get_many", "lv"}, {"put_many", "e"},
-    {"put_many", "et"}, {"delete_many", "l"},
+    {"get", "k"},           {"get", "kv"},
+    {"fetch", "k"},         {"has_key", "k"},
+    {"size", ""},           {"keys", ""},
+    {"values", ""},         {"to_list", ""},
+    {"to_map", ""},         {"generation", ""},
+    {"put", "kv"},          {"put", "kvt"},
+    {"put_new", "kv"},      {"put_new", "kvt"},
+    {"delete", "k"},        {"delete", "kv"},
+    {"clear", ""},          {"get_many", "l"},
+    {"get_many", "lv"},     {"put_many", "e"},
+    {"put_many", "et"},     {"delete_many", "l"},
+    {"fetch_tagged", "k"},  {"put_tagged", "kgv"},
+    {"put_tagged", "kgvt"}, {"delete_tagged", "kg"},
 };
 
 static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)
@@ -134,9 +141,25 @@ static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)
     return term_tuple(key, value, NONE, NONE);
 }
 
+/* Returns the tag of the value of `a` in most scenes, that of an absent value, or NONE. */
+static struct kv_bytes choice_of_tag(unsigned number)
+{
+    if (number > 0) {
+        return number == 1 ? term_atom("absent") : NONE;
+    }
+    struct kv_buffer *tag = term_buffer();
+    struct kv_hash_key key = f->store.hash_key;
+    key.k1 ^= KV_FORM_TERM + 1;
+    kv_write_u64(tag, kv_siphash(&key, term_integer(1)));
+    return kv_buffer_bytes(tag);
+}
+
 /* Returns a choice by its number, or NONE if there are no more. */
 static struct kv_bytes choice(char letter, unsigned number)
 {
+    if (letter == 'g') {
+        return choice_of_tag(number);
+    }
     const struct kv_bytes a = term_atom("a");
     const struct kv_bytes x = term_atom("x");
     const struct kv_bytes gone = term_atom("gone");
@@ -395,6 +418,11 @@ Test(doors, an_operation_on_many_keys_is_the_same_by_every_door)
     try_table(kv_many_operations);
 }
 
+Test(doors, an_operation_on_a_tagged_value_is_the_same_by_every_door)
+{
+    try_table(kv_tagged_operations);
+}
+
 Test(doors, every_function_of_agent_leads_to_an_operation)
 {
     for (const struct kv_agent_function *row = kv_agent_functions; row->module != NULL; row++) {
@@ -444,6 +472,7 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
     const struct kv_store *store = &f->store;
     cr_assert_eq(store->bucket.count, rows_found(&store->bucket, kv_single_operations) +
                                           rows_found(&store->bucket, kv_many_operations) +
+                                          rows_found(&store->bucket, kv_tagged_operations) +
                                           rows_found(&store->bucket, kv_agent_operations));
     cr_assert_eq(store->registry.count, rows_found(&store->registry, kv_registry_operations));
 }

@@ -1,4 +1,5 @@
-/* Parked calls: their answer comes later. */
+/* Parked requests: an operation that cannot answer yet keeps its request, and is run again later.
+ */
 #ifndef KV_PARK_H
 #define KV_PARK_H
 
@@ -7,21 +8,41 @@
 
 struct kv_parked {
     struct kv_list link;
-    unsigned question; /* for the operation: how to answer */
-    size_t from_length;
-    uint8_t from[]; /* the From term */
+    kv_operation_run *run; /* the operation */
+    unsigned question;     /* for the owner of the queue */
+    uint32_t arguments;    /* the number of those that were kept */
+    size_t from_length;    /* 0: nobody waits for the answer */
+    size_t length;
+    uint8_t bytes[]; /* the From term, then the arguments */
 };
 
-/* Appends the caller of this request to a queue and sets `answer->parked`. Does nothing if nobody
- * waits for the answer. The owner of the queue answers with kv_reply(), or calls kv_abandon(), and
- * then kv_unpark(). */
-void kv_park(const struct kv_asked *asked, struct kv_answer *answer, unsigned question,
-             struct kv_list *queue);
+/* What to keep of a request. */
+struct kv_parking {
+    kv_operation_run *run;
+    uint32_t arity;    /* of the operation. The first argument is not kept. */
+    unsigned question; /* as in struct kv_parked */
+};
 
-/* The caller; borrowed from `parked`. */
-struct kv_from kv_parked_from(const struct kv_parked *parked);
+/* Returns the bytes that kv_park() would take. */
+size_t kv_park_size(const struct kv_asked *asked, const struct kv_parking *parking);
 
-/* Takes a parked call out of its queue and frees it. */
+/* Appends this request to a queue, also one that nobody waits for, and sets `answer->parked`. The
+ * owner of the queue calls kv_resume(), or answers with kv_reply() or kv_abandon() if there is a
+ * caller; and then kv_unpark(). */
+void kv_park(const struct kv_asked *asked, const struct kv_parking *parking,
+             struct kv_answer *answer, struct kv_list *queue);
+
+/* Returns the bytes that a parked request takes. */
+size_t kv_parked_size(const struct kv_parked *parked);
+
+/* Reads the caller; borrowed from `parked`. Returns false if nobody waits. */
+bool kv_parked_from(const struct kv_parked *parked, struct kv_from *from);
+
+/* Runs the operation again, with `first` as its first argument, and answers the caller unless the
+ * request has been parked again. `parked` must not be in a queue that the operation changes. */
+void kv_resume(struct kv_process *self, const struct kv_parked *parked, struct kv_bytes first);
+
+/* Takes a parked request out of its queue and frees it. */
 void kv_unpark(struct kv_parked *parked);
 
 #endif

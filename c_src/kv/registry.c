@@ -3,32 +3,31 @@
  * With a creator: `create` finds no entry. It adds one that is CREATING, sends {create_bucket,
  * Self, Name} to the creator, and parks. Later requests about the name park in the entry, too. The
  * creator answers {bucket_created, Name, Pid}. The registry monitors the bucket, makes the entry
- * LIVE, sends the event, and answers the parked requests in order.
+ * LIVE, sends the event, and runs the parked requests in order: any of them may delete the entry or
+ * give it another name.
  *
  * When it fails: the creator answers {bucket_failed, Name, Reason}, or is gone. The registry drops
- * the entry. Parked `create`s get {error, Reason}, parked `lookup`s get `error`. A bucket that died
+ * the entry. Parked `create`s get {error, Reason}, all others find no such name. A bucket that died
  * before {bucket_created, ...} becomes LIVE and dies at once, through its monitor.
  *
  * The end of a bucket arrives as a signal within this node. It is handled before the next request
  * of any peer, so nobody who has heard of the end still finds the name. */
 #include "kv/registry.h"
 #include "kv/kv.h"
-#include "kv/park.h"
+#include "kv/start.h"
 
 #include "base/alloc.h"
 #include "base/siphash.h"
 
-enum { NAME_MAX_BYTES = 64 * 1024 };
-
-/* The `question` of a parked call. */
-enum { QUESTION_LOOKUP, QUESTION_CREATE };
+/* The `question` of a parked request: CREATE hears why the creation has failed. */
+enum { QUESTION_OTHER, QUESTION_CREATE };
 
 /* ---- entries -----------------------------------------------------------------------------------
  */
 
 static size_t size_of(const struct kv_entry *entry)
 {
-    return sizeof *entry + entry->name_length;
+    return sizeof *entry + entry->name_length + entry->options.capacity + entry->meta.capacity;
 }
 
 static bool has_name(const struct kv_map_node *node, const void *key)
@@ -106,12 +105,17 @@ static void conceal(struct kv_process *self, const struct kv_entry *entry)
         &registry->shown, &(struct kv_change){.kind = KV_CHANGE_DELETE, .key = shown_name(entry)});
 }
 
+static void unpark(struct kv_process *self, struct kv_parked *parked)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    registry->parked_bytes -= kv_parked_size(parked);
+    kv_unpark(parked);
+}
+
+/* Nothing may wait for the entry. */
 static void drop(struct kv_process *self, struct kv_entry *entry)
 {
     struct kv_registry *registry = kv_process_state(self);
-    KV_LIST_FOREACH (link, &entry->waiting) {
-        kv_unpark(KV_LIST_OF(link, struct kv_parked, link));
-    }
     if (entry->step == KV_ENTRY_LIVE) {
         conceal(self, entry);
         kv_map_remove(&registry->monitors, &entry->by_monitor);
@@ -121,7 +125,27 @@ static void drop(struct kv_process *self, struct kv_entry *entry)
     registry->entry_bytes -= size_of(entry);
     kv_map_remove(&registry->names, &entry->by_name);
     kv_list_remove(&entry->of_registry);
+    kv_buffer_free(&entry->options);
+    kv_buffer_free(&entry->meta);
     kv_free(entry);
+}
+
+/* Replaces a term that belongs to an entry. No term: empties the buffer and frees its memory. */
+static void keep(struct kv_process *self, struct kv_entry *entry, struct kv_buffer *to,
+                 struct kv_bytes term)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    registry->entry_bytes -= size_of(entry);
+    kv_buffer_free(to);
+    if (term.length > 0) {
+        kv_buffer_append(to, term);
+    }
+    registry->entry_bytes += size_of(entry);
+}
+
+void kv_registry_describe(struct kv_process *self, struct kv_entry *entry, struct kv_bytes meta)
+{
+    keep(self, entry, &entry->meta, meta);
 }
 
 /* ---- events ------------------------------------------------------------------------------------
@@ -144,68 +168,143 @@ static void notify(struct kv_process *self, const struct kv_entry *entry, const 
 /* ---- answers -----------------------------------------------------------------------------------
  */
 
-/* Writes {ok, Pid} for a `lookup`, Pid for a `create`. */
-static void write_pid(struct kv_buffer *to, unsigned question, const struct kv_pid *pid)
+int kv_registry_read_name(struct kv_bytes term, struct kv_answer *answer, struct kv_bytes *name)
 {
-    if (question == QUESTION_LOOKUP) {
-        kv_write_tuple(to, 2);
-        kv_write_atom_text(to, "ok");
-    }
-    kv_write_pid(to, pid);
+    struct kv_reader reader = kv_reader(term);
+    return kv_read_binary(&reader, name) == KV_OK
+               ? KV_OK
+               : kv_answer_error(answer, KV_ETYPE, "bad_name", term);
 }
 
-/* Writes `error` for a `lookup`, {error, Reason} for a `create`. */
-static void write_failure(struct kv_buffer *to, unsigned question, struct kv_bytes reason)
+int kv_registry_check_size(size_t bytes, size_t most, const char *kind, struct kv_answer *answer)
 {
-    if (question == QUESTION_CREATE) {
-        kv_write_tuple(to, 2);
-        kv_write_atom_text(to, "error");
-        kv_write_term(to, reason);
-    } else {
-        kv_write_atom_text(to, "error");
+    struct kv_buffer detail = KV_BUFFER_INIT;
+    if (bytes <= most) {
+        return KV_OK;
     }
+    kv_write_u64(&detail, bytes);
+    (void)kv_answer_error(answer, KV_ESIZE, kind, kv_buffer_bytes(&detail));
+    kv_buffer_free(&detail);
+    return KV_ESIZE;
 }
 
-/* Answers the calls that wait for an entry, in order: the pid, or the reason of the failure. */
-static void answer_waiting(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason)
+static void reply_failure(struct kv_process *self, const struct kv_parked *parked,
+                          struct kv_bytes reason)
 {
-    KV_LIST_FOREACH (link, &entry->waiting) {
-        struct kv_parked *parked = KV_LIST_OF(link, struct kv_parked, link);
-        const struct kv_from from = kv_parked_from(parked);
-        struct kv_buffer *term = kv_process_scratch(self);
-        if (entry->step == KV_ENTRY_LIVE) {
-            write_pid(term, parked->question, &entry->pid);
-        } else {
-            write_failure(term, parked->question, reason);
-        }
+    struct kv_from from;
+    struct kv_buffer *term = kv_process_scratch(self);
+    if (kv_parked_from(parked, &from)) {
+        kv_write_tuple(term, 2);
+        kv_write_atom_text(term, "error");
+        kv_write_term(term, reason);
         kv_reply(self, &from, kv_buffer_bytes(term));
-        kv_unpark(parked);
     }
+}
+
+/* ---- requests that wait ------------------------------------------------------------------------
+ */
+
+/* Returns KV_OK, or KV_ESIZE with an answer if too much waits already. */
+static int park(struct kv_process *self, const struct kv_asked *asked,
+                const struct kv_parking *parking, struct kv_answer *answer, struct kv_entry *entry)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    const size_t bytes = registry->parked_bytes + kv_park_size(asked, parking);
+    int error = kv_registry_check_size(bytes, KV_REGISTRY_PARKED_MAX, "too_much_pending", answer);
+    if (error == KV_OK) {
+        kv_park(asked, parking, answer, &entry->waiting);
+        registry->parked_bytes = bytes;
+    }
+    return error;
+}
+
+/* Moves the requests that wait for an entry into `list`. */
+static void take_waiting(struct kv_entry *entry, struct kv_list *list)
+{
+    kv_list_init(list);
+    KV_LIST_FOREACH (link, &entry->waiting) {
+        kv_list_remove(link);
+        kv_list_append(list, link);
+    }
+}
+
+/* Runs requests again, in order. With a reason, the creation has failed with it. */
+static void run_again(struct kv_process *self, struct kv_list *list, struct kv_bytes name_term,
+                      struct kv_bytes reason)
+{
+    KV_LIST_FOREACH (link, list) {
+        struct kv_parked *parked = KV_LIST_OF(link, struct kv_parked, link);
+        if (reason.length > 0 && parked->question == QUESTION_CREATE) {
+            reply_failure(self, parked, reason);
+        } else {
+            kv_resume(self, parked, name_term);
+        }
+        unpark(self, parked);
+    }
+}
+
+int kv_registry_find_live(struct kv_process *self, const struct kv_asked *asked,
+                          const struct kv_parking *parking, struct kv_answer *answer,
+                          struct kv_entry **entry)
+{
+    struct kv_bytes name;
+    *entry = NULL;
+    int error = kv_registry_read_name(asked->arguments[0], answer, &name);
+    if (error != KV_OK) {
+        return error;
+    }
+    struct kv_entry *found = kv_registry_find(self, name);
+    if (found == NULL) {
+        (void)kv_answer_atom(answer, "error");
+        return KV_OK;
+    }
+    if (found->step == KV_ENTRY_CREATING) {
+        return park(self, asked, parking, answer, found);
+    }
+    *entry = found;
+    return KV_OK;
 }
 
 /* ---- creating ----------------------------------------------------------------------------------
  */
 
-void kv_registry_created(struct kv_process *self, struct kv_entry *entry, const struct kv_pid *pid)
+/* The entry has its bucket, which is monitored. */
+static void live(struct kv_process *self, struct kv_entry *entry)
 {
     struct kv_registry *registry = kv_process_state(self);
-    struct kv_pid own = kv_process_pid(self);
     entry->step = KV_ENTRY_LIVE;
-    entry->pid = *pid;
-    entry->pid.node = own.node; /* outlives the message that `pid` borrows from */
-    entry->monitor = kv_monitor(self, &entry->pid);
     kv_map_insert(&registry->monitors, &entry->by_monitor, entry->monitor);
     registry->live++;
     registry->live_bytes += entry->name_length;
     show(self, entry);
     notify(self, entry, "create");
-    answer_waiting(self, entry, kv_bytes(NULL, 0));
+}
+
+void kv_registry_created(struct kv_process *self, struct kv_entry *entry, const struct kv_pid *pid)
+{
+    struct kv_pid own = kv_process_pid(self);
+    struct kv_buffer name = KV_BUFFER_INIT;
+    struct kv_list waiting;
+    entry->pid = *pid;
+    entry->pid.node = own.node; /* outlives the message that `pid` borrows from */
+    entry->monitor = kv_monitor(self, &entry->pid);
+    keep(self, entry, &entry->options, kv_bytes(NULL, 0));
+    live(self, entry);
+    kv_write_binary(&name, kv_entry_name(entry));
+    take_waiting(entry, &waiting);
+    run_again(self, &waiting, kv_buffer_bytes(&name), kv_bytes(NULL, 0));
+    kv_buffer_free(&name);
 }
 
 void kv_registry_failed(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason)
 {
-    answer_waiting(self, entry, reason);
+    struct kv_buffer name = KV_BUFFER_INIT;
+    struct kv_list waiting;
+    kv_write_binary(&name, kv_entry_name(entry));
+    take_waiting(entry, &waiting);
     drop(self, entry);
+    run_again(self, &waiting, kv_buffer_bytes(&name), reason);
+    kv_buffer_free(&name);
 }
 
 void kv_registry_ask_creator(struct kv_process *self, const struct kv_entry *entry)
@@ -213,28 +312,47 @@ void kv_registry_ask_creator(struct kv_process *self, const struct kv_entry *ent
     const struct kv_registry *registry = kv_process_state(self);
     struct kv_pid own = kv_process_pid(self);
     struct kv_buffer *term = kv_process_scratch(self);
-    kv_write_tuple(term, 3);
+    kv_write_tuple(term, entry->options.length > 0 ? 4 : 3);
     kv_write_atom_text(term, "create_bucket");
     kv_write_pid(term, &own);
     kv_write_binary(term, kv_entry_name(entry));
+    if (entry->options.length > 0) {
+        kv_write_term(term, kv_buffer_bytes(&entry->options));
+    }
     kv_send_to(self, kv_buffer_bytes(&registry->creator), kv_buffer_bytes(term));
 }
 
-/* Without a creator: spawns the bucket with [{owner, Self}, {label, Name}]. */
-static void create_here(struct kv_process *self, struct kv_entry *entry)
+/* Writes the options of a bucket that this registry owns, and behind them those of the request. */
+static void write_options(const struct kv_process *self, const struct kv_entry *entry,
+                          struct kv_buffer *to)
 {
     struct kv_pid own = kv_process_pid(self);
+    struct kv_bytes option;
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(kv_buffer_bytes(&entry->options));
+    if (entry->options.length > 0) {
+        (void)kv_read_list(&reader, &count);
+    }
+    kv_write_list(to, 2 + count);
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "owner");
+    kv_write_pid(to, &own);
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "label");
+    kv_write_binary(to, kv_entry_name(entry));
+    for (uint32_t i = 0; i < count && kv_read_any(&reader, &option) == KV_OK; i++) {
+        kv_write_term(to, option);
+    }
+    kv_write_nil(to);
+}
+
+/* Without a creator: spawns the bucket. */
+static void create_here(struct kv_process *self, struct kv_entry *entry)
+{
     struct kv_pid pid;
     struct kv_buffer options = KV_BUFFER_INIT;
     struct kv_buffer reason = KV_BUFFER_INIT;
-    kv_write_list(&options, 2);
-    kv_write_tuple(&options, 2);
-    kv_write_atom_text(&options, "owner");
-    kv_write_pid(&options, &own);
-    kv_write_tuple(&options, 2);
-    kv_write_atom_text(&options, "label");
-    kv_write_binary(&options, kv_entry_name(entry));
-    kv_write_nil(&options);
+    write_options(self, entry, &options);
     if (kv_spawn(kv_process_runtime(self), &kv_bucket_behaviour, kv_buffer_bytes(&options), &pid,
                  &reason) == KV_OK) {
         kv_registry_created(self, entry, &pid);
@@ -245,73 +363,138 @@ static void create_here(struct kv_process *self, struct kv_entry *entry)
     kv_buffer_free(&reason);
 }
 
-static bool read_name(struct kv_bytes term, struct kv_bytes *name)
-{
-    struct kv_reader reader = kv_reader(term);
-    return kv_read_binary(&reader, name) == KV_OK;
-}
-
-/* {error, {name_too_long, Bytes}} */
-static int answer_name_too_long(struct kv_answer *answer, size_t bytes)
-{
-    struct kv_buffer detail = KV_BUFFER_INIT;
-    kv_write_u64(&detail, bytes);
-    (void)kv_answer_error(answer, KV_ESIZE, "name_too_long", kv_buffer_bytes(&detail));
-    kv_buffer_free(&detail);
-    return KV_ESIZE;
-}
-
-/* Adds a name. Parks the call first, since create_here() answers at once. */
-static void make(struct kv_process *self, const struct kv_asked *asked, struct kv_bytes name,
-                 struct kv_answer *answer)
+/* Adds a name. Parks the request first, since create_here() answers at once. */
+static int make(struct kv_process *self, const struct kv_asked *asked,
+                const struct kv_parking *parking, struct kv_bytes name, struct kv_answer *answer)
 {
     const struct kv_registry *registry = kv_process_state(self);
     struct kv_entry *entry = add(self, name);
-    kv_park(asked, answer, QUESTION_CREATE, &entry->waiting);
+    int error = park(self, asked, parking, answer, entry);
+    if (error != KV_OK) {
+        drop(self, entry);
+        return error;
+    }
+    if (parking->arity > 1) {
+        keep(self, entry, &entry->options, asked->arguments[1]);
+    }
+    if (parking->arity > 2) {
+        keep(self, entry, &entry->meta, asked->arguments[2]);
+    }
     if (registry->creator.length > 0) {
         kv_registry_ask_creator(self, entry);
     } else {
         create_here(self, entry);
     }
+    return KV_OK;
+}
+
+/* {error, {bad_option, Option}} before anything starts. A creator knows more options, and checks
+ * them itself. */
+static int check_options(const struct kv_process *self, struct kv_bytes options,
+                         struct kv_answer *answer)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(options);
+    if (registry->creator.length > 0) {
+        return kv_read_list(&reader, &count) == KV_OK
+                   ? KV_OK
+                   : kv_answer_error(answer, KV_ETYPE, "bad_option", options);
+    }
+    int error = kv_start_check(options, &reason);
+    if (error != KV_OK) {
+        kv_answer_drop(answer);
+        kv_write_tuple(answer->term, 2);
+        kv_write_atom_text(answer->term, "error");
+        kv_write_term(answer->term, kv_buffer_bytes(&reason));
+    }
+    kv_buffer_free(&reason);
+    return error;
+}
+
+/* What a new name needs beside the name. */
+static int check_new(const struct kv_process *self, const struct kv_asked *asked, uint32_t arity,
+                     struct kv_bytes name, struct kv_answer *answer)
+{
+    int error = kv_registry_check_size(name.length, KV_NAME_MAX_BYTES, "name_too_long", answer);
+    if (error == KV_OK && arity > 1) {
+        error = kv_registry_check_size(asked->arguments[1].length, KV_CREATE_OPTIONS_MAX_BYTES,
+                                       "options_too_large", answer);
+    }
+    if (error == KV_OK && arity > 2) {
+        error = kv_registry_check_size(asked->arguments[2].length, KV_META_MAX_BYTES,
+                                       "meta_too_large", answer);
+    }
+    return error == KV_OK && arity > 1 ? check_options(self, asked->arguments[1], answer) : error;
+}
+
+static int create(struct kv_process *self, const struct kv_asked *asked,
+                  const struct kv_parking *parking, struct kv_answer *answer)
+{
+    struct kv_bytes name;
+    int error = kv_registry_read_name(asked->arguments[0], answer, &name);
+    if (error != KV_OK) {
+        return error;
+    }
+    struct kv_entry *entry = kv_registry_find(self, name);
+    if (entry == NULL) {
+        error = check_new(self, asked, parking->arity, name, answer);
+        return error == KV_OK ? make(self, asked, parking, name, answer) : error;
+    }
+    if (entry->step == KV_ENTRY_CREATING) {
+        return park(self, asked, parking, answer, entry);
+    }
+    kv_write_pid(answer->term, &entry->pid);
+    return KV_OK;
 }
 
 int kv_registry_create(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
-    struct kv_bytes name;
-    if (!read_name(asked->arguments[0], &name)) {
-        return kv_answer_error(answer, KV_ETYPE, "bad_name", asked->arguments[0]);
-    }
-    if (name.length > NAME_MAX_BYTES) {
-        return answer_name_too_long(answer, name.length);
-    }
-    struct kv_entry *entry = kv_registry_find(self, name);
-    if (entry == NULL) {
-        make(self, asked, name, answer);
-    } else if (entry->step == KV_ENTRY_LIVE) {
-        write_pid(answer->term, QUESTION_CREATE, &entry->pid);
-    } else {
-        kv_park(asked, answer, QUESTION_CREATE, &entry->waiting);
-    }
-    return KV_OK;
+    static const struct kv_parking parking = {kv_registry_create, 1, QUESTION_CREATE};
+    return create(self, asked, &parking, answer);
+}
+
+int kv_registry_create_with(struct kv_process *self, const struct kv_asked *asked,
+                            struct kv_answer *answer)
+{
+    static const struct kv_parking parking = {kv_registry_create_with, 2, QUESTION_CREATE};
+    return create(self, asked, &parking, answer);
+}
+
+int kv_registry_create_described(struct kv_process *self, const struct kv_asked *asked,
+                                 struct kv_answer *answer)
+{
+    static const struct kv_parking parking = {kv_registry_create_described, 3, QUESTION_CREATE};
+    return create(self, asked, &parking, answer);
 }
 
 int kv_registry_lookup(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
-    struct kv_bytes name;
-    if (!read_name(asked->arguments[0], &name)) {
-        return kv_answer_error(answer, KV_ETYPE, "bad_name", asked->arguments[0]);
+    static const struct kv_parking parking = {kv_registry_lookup, 1, QUESTION_OTHER};
+    struct kv_entry *entry;
+    int error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    if (entry != NULL) {
+        kv_write_tuple(answer->term, 2);
+        kv_write_atom_text(answer->term, "ok");
+        kv_write_pid(answer->term, &entry->pid);
     }
-    struct kv_entry *entry = kv_registry_find(self, name);
-    if (entry == NULL) {
-        write_failure(answer->term, QUESTION_LOOKUP, kv_bytes(NULL, 0));
-    } else if (entry->step == KV_ENTRY_LIVE) {
-        write_pid(answer->term, QUESTION_LOOKUP, &entry->pid);
-    } else {
-        kv_park(asked, answer, QUESTION_LOOKUP, &entry->waiting);
-    }
-    return KV_OK;
+    return error;
+}
+
+/* ---- another name ------------------------------------------------------------------------------
+ */
+
+void kv_registry_move(struct kv_process *self, struct kv_entry *entry, struct kv_bytes name)
+{
+    struct kv_entry *moved = add(self, name);
+    moved->pid = entry->pid;
+    moved->monitor = entry->monitor;
+    keep(self, moved, &moved->meta, kv_buffer_bytes(&entry->meta));
+    kv_registry_ended(self, entry); /* readers ask between the two names, and get the new one */
+    live(self, moved);
 }
 
 /* ---- the end of a bucket, and of the registry --------------------------------------------------
@@ -328,8 +511,12 @@ void kv_registry_ended(struct kv_process *self, struct kv_entry *entry)
 void kv_registry_abandon(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason)
 {
     KV_LIST_FOREACH (link, &entry->waiting) {
-        const struct kv_from from = kv_parked_from(KV_LIST_OF(link, struct kv_parked, link));
-        kv_abandon(self, &from, reason);
+        struct kv_parked *parked = KV_LIST_OF(link, struct kv_parked, link);
+        struct kv_from from;
+        if (kv_parked_from(parked, &from)) {
+            kv_abandon(self, &from, reason);
+        }
+        unpark(self, parked);
     }
     drop(self, entry);
 }

@@ -8,47 +8,12 @@
 
 enum { PID_BYTES = 15 }; /* of a pid as a term, without the name of its node */
 
-/* ---- all names -----------------------------------------------------------------------------
- */
-
-/* Returns true, and appends {error, {too_large, Bytes}}, if a list of all entries would not fit
- * into a message. `each`: the bytes of an entry, without its name. */
-static bool is_too_large(const struct kv_registry *registry, size_t each, struct kv_buffer *to)
-{
-    size_t bytes = registry->live_bytes + registry->live * each;
-    if (bytes > KV_ANSWER_MAX) {
-        kv_write_too_large(to, bytes);
-    }
-    return bytes > KV_ANSWER_MAX;
-}
-
-static int names(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
-{
-    const struct kv_registry *registry = kv_process_const_state(self);
-    struct kv_buffer *to = answer->term;
-    (void)asked;
-    if (is_too_large(registry, KV_LONG_HEADER, to)) {
-        return KV_ESIZE;
-    }
-    if (registry->live > 0) {
-        kv_write_list(to, (uint32_t)registry->live);
-    }
-    KV_LIST_FOREACH (link, &registry->entries) {
-        const struct kv_entry *entry = KV_LIST_OF(link, struct kv_entry, of_registry);
-        if (entry->step == KV_ENTRY_LIVE) {
-            kv_write_binary(to, kv_entry_name(entry));
-        }
-    }
-    kv_write_nil(to);
-    return KV_OK;
-}
-
 /* #{Name => Pid} */
 static void write_state(const struct kv_process *self, struct kv_buffer *to)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
     size_t pid = PID_BYTES + kv_process_pid(self).node.length;
-    if (is_too_large(registry, KV_LONG_HEADER + pid, to)) {
+    if (kv_registry_is_too_large(registry->live, registry->live_bytes, KV_LONG_HEADER + pid, to)) {
         return;
     }
     kv_write_map(to, (uint32_t)registry->live);
@@ -154,7 +119,9 @@ enum { CALL = KV_BY_CALL, CAST = KV_BY_CAST, WRITES = KV_CHANGES | KV_BOUNDED };
 const struct kv_operation kv_registry_operations[] = {
     KV_OPERATION("lookup", 1, CALL, KV_PARKS, kv_registry_lookup, "0.1.0"),
     KV_OPERATION("create", 1, CALL | CAST, WRITES | KV_PARKS, kv_registry_create, "0.1.0"),
-    KV_OPERATION("names", 0, CALL, 0, names, "0.1.0"),
+    KV_OPERATION("create", 2, CALL | CAST, WRITES | KV_PARKS, kv_registry_create_with, "0.2.0"),
+    KV_OPERATION("create", 3, CALL | CAST, WRITES | KV_PARKS, kv_registry_create_described,
+                 "0.2.0"),
     KV_OPERATION("generation", 0, CALL, 0, generation, "0.1.0"),
     KV_OPERATION("stop", 0, CALL, WRITES, stop, "0.1.0"),
     KV_OPERATION("bucket_created", 2, CALL, WRITES, bucket_created, "0.1.0"),
@@ -279,7 +246,8 @@ static size_t memory(const struct kv_process *self)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
     size_t chains = registry->names.chain_count + registry->monitors.chain_count;
-    return registry->entry_bytes + chains * sizeof(void *) + kv_table_memory(registry->shown.table);
+    return registry->entry_bytes + registry->parked_bytes + chains * sizeof(void *) +
+           kv_table_memory(registry->shown.table);
 }
 
 const struct kv_behaviour kv_registry_behaviour = {

@@ -208,6 +208,43 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
     return KV_OK;
 }
 
+static bool is_of_process(struct kv_bytes option)
+{
+    static const char *const names[] = {"owner",     "name",       "label",
+                                        "ancestors", "generation", "only"};
+    struct kv_bytes key;
+    struct kv_reader reader = kv_reader(option);
+    if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_atom(&reader, &key) != KV_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (kv_bytes_is(key, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int kv_start_check(struct kv_bytes list, struct kv_buffer *reason)
+{
+    struct kv_start_options ignored = {.only = false};
+    struct kv_bytes option = kv_bytes(NULL, 0);
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(list);
+    int error = read_options(list, KV_BUCKET_OPTIONS, &ignored, reason);
+    if (error == KV_OK) {
+        (void)kv_read_list(&reader, &count);
+    }
+    for (uint32_t i = 0; i < count && error == KV_OK; i++) {
+        (void)kv_read_any(&reader, &option);
+        if (is_of_process(option)) {
+            bad_option(option, reason);
+            error = KV_ETYPE;
+        }
+    }
+    return error;
+}
+
 static int register_name(struct kv_process *self, struct kv_bytes name, struct kv_buffer *reason)
 {
     struct kv_pid holder;

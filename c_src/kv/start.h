@@ -21,6 +21,11 @@ struct kv_start_options {
 
 enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };
 
+/* Checks the options that a request gives for a bucket: those of a bucket, without the ones of its
+ * process (owner, name, label, ancestors, generation, only). Returns KV_OK, or an error with
+ * {bad_option, Option} appended. */
+int kv_start_check(struct kv_bytes list, struct kv_buffer *reason);
+
 /* Makes whatever else a process needs before it serves. Returns KV_OK, or an error with the exit
  * reason appended. */
 typedef int kv_start_open(struct kv_process *self, const struct kv_start_options *options,

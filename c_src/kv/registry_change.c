@@ -1,0 +1,135 @@
+/* What happens to a name between its creation and its end: its bucket gets another name, or is
+ * deleted, or the name is described. A request about a name that is being created waits. */
+#include "kv/kv.h"
+#include "kv/registry.h"
+
+/* The answers of this file do not depend on why a creation has failed. */
+enum { NO_QUESTION = 0 };
+
+/* Sending and showing use the scratch buffer that the answer lies in, so the answer comes last. */
+static int answer_ok(struct kv_answer *answer)
+{
+    kv_answer_drop(answer);
+    return kv_answer_atom(answer, "ok");
+}
+
+/* ---- rename and delete -------------------------------------------------------------------------
+ */
+
+/* {error, name_taken} */
+static int answer_name_taken(struct kv_answer *answer)
+{
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "error");
+    kv_write_atom_text(answer->term, "name_taken");
+    return KV_EEXIST;
+}
+
+/* {rename, Old, New} */
+static int rename_to(struct kv_process *self, const struct kv_asked *asked,
+                     struct kv_answer *answer)
+{
+    static const struct kv_parking parking = {rename_to, 2, NO_QUESTION};
+    struct kv_bytes name;
+    struct kv_entry *entry;
+    int error = kv_registry_read_name(asked->arguments[1], answer, &name);
+    if (error == KV_OK) {
+        error = kv_registry_check_size(name.length, KV_NAME_MAX_BYTES, "name_too_long", answer);
+    }
+    if (error != KV_OK) {
+        return error;
+    }
+    error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    if (entry == NULL) {
+        return error;
+    }
+    const struct kv_entry *holder = kv_registry_find(self, name);
+    if (holder != NULL && holder != entry) {
+        return answer_name_taken(answer);
+    }
+    if (holder == NULL) {
+        kv_registry_move(self, entry, name);
+    }
+    return answer_ok(answer);
+}
+
+/* Stops a process as sys:terminate/2 does. Its answer comes to this process, which ignores it. */
+static void terminate(struct kv_process *self, const struct kv_pid *pid)
+{
+    const struct kv_pid own = kv_process_pid(self);
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 3);
+    kv_write_atom_text(term, "system");
+    kv_write_tuple(term, 2);
+    kv_write_pid(term, &own);
+    kv_write_atom_text(term, "deleted");
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "terminate");
+    kv_write_atom_text(term, "normal");
+    kv_send(self, pid, kv_buffer_bytes(term));
+}
+
+/* {delete, Name}. The bucket ends before any peer is served again. */
+static int delete_name(struct kv_process *self, const struct kv_asked *asked,
+                       struct kv_answer *answer)
+{
+    static const struct kv_parking parking = {delete_name, 1, NO_QUESTION};
+    struct kv_entry *entry;
+    int error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    if (entry == NULL) {
+        return error;
+    }
+    kv_demonitor(self, entry->monitor);
+    terminate(self, &entry->pid);
+    kv_registry_ended(self, entry);
+    return answer_ok(answer);
+}
+
+/* ---- metadata ----------------------------------------------------------------------------------
+ */
+
+/* {meta, Name} */
+static int meta(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    static const struct kv_parking parking = {meta, 1, NO_QUESTION};
+    struct kv_entry *entry;
+    int error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    if (entry == NULL) {
+        return error;
+    }
+    if (entry->meta.length == 0) {
+        return kv_answer_atom(answer, "error");
+    }
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "ok");
+    kv_write_term(answer->term, kv_buffer_bytes(&entry->meta));
+    return KV_OK;
+}
+
+/* {put_meta, Name, Meta} */
+static int put_meta(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    static const struct kv_parking parking = {put_meta, 2, NO_QUESTION};
+    struct kv_entry *entry;
+    int error = kv_registry_check_size(asked->arguments[1].length, KV_META_MAX_BYTES,
+                                       "meta_too_large", answer);
+    if (error != KV_OK) {
+        return error;
+    }
+    error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    if (entry == NULL) {
+        return error;
+    }
+    kv_registry_describe(self, entry, asked->arguments[1]);
+    return kv_answer_atom(answer, "ok");
+}
+
+enum { CALL = KV_BY_CALL, CAST = KV_BY_CAST, WRITES = KV_CHANGES | KV_BOUNDED | KV_PARKS };
+
+const struct kv_operation kv_registry_change_operations[] = {
+    KV_OPERATION("rename", 2, CALL | CAST, WRITES, rename_to, "0.2.0"),
+    KV_OPERATION("delete", 1, CALL | CAST, WRITES, delete_name, "0.2.0"),
+    KV_OPERATION("meta", 1, CALL, KV_PARKS, meta, "0.2.0"),
+    KV_OPERATION("put_meta", 2, CALL | CAST, WRITES, put_meta, "0.2.0"),
+    KV_NO_OPERATION,
+};

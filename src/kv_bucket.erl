@@ -56,6 +56,7 @@
 
 -include("kv_timeout.hrl").
 
+-export([own_options/0]).
 -export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2, stop/3]).
 -export([get/2, get/3, get/4, fetch/2, fetch/3, has_key/2, has_key/3]).
 -export([put/3, put/4, put_new/3, put_new/4, delete/2, delete/3, clear/1, clear/2]).
@@ -151,6 +152,8 @@ start_link(Options) ->
             {error, Reason}
     end.
 
+%% @private
+-spec own_options() -> [kv_start_options:row()].
 own_options() ->
     [
         {label, fun is_binary/1, "a binary"},

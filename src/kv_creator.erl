@@ -26,11 +26,11 @@
     native :: pid()
 }).
 
-%% @doc Starts to create a bucket, for a registry on the node of this kv_node. The native registry gets the outcome.
+%% @doc Starts to create a bucket with options, for a registry on the node of this kv_node. The native registry gets the outcome.
 %% The caller gets a `{'DOWN', Monitor, ...}', and must pass its reason to failed/3.
--spec start(atom(), pid(), binary(), {module(), atom(), [term()]}) -> reference().
-start(Server, Registry, Name, StartBucket) ->
-    {_Pid, Monitor} = spawn_monitor(?MODULE, create, [Server, Registry, Name, StartBucket]),
+-spec start({atom(), pid()}, binary(), term(), {module(), atom(), [term()]}) -> reference().
+start(For, Name, Options, StartBucket) ->
+    {_Pid, Monitor} = spawn_monitor(?MODULE, create, [For, Name, Options, StartBucket]),
     Monitor.
 
 %% @doc Tells the registry that there will be no bucket, unless the creator has done so. A registry that is away will
@@ -54,17 +54,23 @@ send(Registry, Outcome) ->
     ok.
 
 %% @private
--spec create(atom(), pid(), binary(), {module(), atom(), [term()]}) -> ok.
-create(Server, Registry, Name, StartBucket) ->
-    case make(Name, StartBucket) of
+-spec create({atom(), pid()}, binary(), term(), {module(), atom(), [term()]}) -> ok.
+create({Server, Registry}, Name, Options, StartBucket) ->
+    case make(Name, Options, StartBucket) of
         {ok, Bucket, Native} ->
             hand_over(#made{server = Server, registry = Registry, name = Name, bucket = Bucket, native = Native});
         {error, Reason} ->
             tell(Registry, {bucket_failed, Name, Reason})
     end.
 
-make(Name, {Module, Function, Arguments}) ->
-    try apply(Module, Function, Arguments ++ [#{label => Name}]) of
+make(Name, Options, StartBucket) ->
+    case kv_registry_options:bucket(Options) of
+        {ok, Checked} -> make(Checked#{label => Name}, StartBucket);
+        {error, Reason} -> {error, Reason}
+    end.
+
+make(Options, {Module, Function, Arguments}) ->
+    try apply(Module, Function, Arguments ++ [Options]) of
         {ok, Bucket} -> {ok, Bucket, kv_proxy:native(Bucket)};
         {error, Reason} -> {error, Reason};
         Other -> {error, {bad_return, Other}}

@@ -264,7 +264,9 @@ handle_info({'DOWN', Monitor, process, _, Reason}, #state{creators = Creators} =
     {noreply, State#state{creators = maps:remove(Name, Rest)}};
 handle_info({create_bucket, Native, Name}, #state{start_bucket = {_, _, _}} = State) when is_binary(Name) ->
     %% May arrive before the news that the registry has been created, or that its node is back.
-    {noreply, create_bucket(Native, Name, State)};
+    {noreply, create_bucket(Native, Name, [], State)};
+handle_info({create_bucket, Native, Name, Options}, #state{start_bucket = {_, _, _}} = State) when is_binary(Name) ->
+    {noreply, create_bucket(Native, Name, Options, State)};
 handle_info(Message, State) ->
     case progress(Message, State) of
         {ok, Next} -> {noreply, Next};
@@ -345,10 +347,10 @@ wait(Message, #state{waiting = Waiting, life = Life} = State) ->
     end.
 
 %% A creator that is at work for that name goes on, and tells the registry when it can.
-create_bucket(_Native, Name, #state{creators = Creators} = State) when is_map_key(Name, Creators) ->
+create_bucket(_Native, Name, _Options, #state{creators = Creators} = State) when is_map_key(Name, Creators) ->
     State;
-create_bucket(Native, Name, #state{server = Server, creators = Creators, start_bucket = StartBucket} = State) ->
-    Monitor = kv_creator:start(Server, Native, Name, StartBucket),
+create_bucket(Native, Name, Options, #state{server = Server, creators = Creators, start_bucket = StartBucket} = State) ->
+    Monitor = kv_creator:start({Server, Native}, Name, Options, StartBucket),
     State#state{creators = Creators#{Monitor => Name, Name => Monitor}}.
 
 %%% End

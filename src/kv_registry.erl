@@ -10,6 +10,9 @@
 %% ok = kv_bucket:put(Bucket, milk, 3).
 %% '''
 %%
+%% A bucket can be created with options, found or created in one call ({@link lookup_or_create/3}), given another name and deleted. A
+%% name can carry a term, its metadata. A node that is lost takes all names along: a registry comes back empty.
+%%
 %% lookup/2 returns the pid of the native process, which works from every node of the cluster. The registry is given by its local
 %% name, its pid, or, from another node, by `{Name, kv_node:name()}'.
 -module(kv_registry).
@@ -18,9 +21,11 @@
 
 -export([own_options/0]).
 -export([start_link/0, start_link/1, start_link/2, start_link/3, child_spec/1, stop/1, stop/2]).
--export([lookup/2, lookup/3, create/2, create/3, names/1, names/2, generation/1, generation/2]).
+-export([lookup/2, lookup/3, create/2, create/3, lookup_or_create/2, lookup_or_create/3]).
+-export([rename/3, rename/4, delete/2, delete/3, meta/2, meta/3, put_meta/3, put_meta/4]).
+-export([names/1, names/2, list/1, list/2, count/1, count/2, generation/1, generation/2]).
 
--export_type([t/0, name/0, manager/0, options/0, option/0]).
+-export_type([t/0, name/0, manager/0, options/0, option/0, create_option/0, names_option/0]).
 
 -type t() :: gen_server:server_ref().
 -type name() :: binary().
@@ -35,6 +40,18 @@
     | {node, atom()}
     | kv_start_options:stay_option().
 -type options() :: [option()] | map().
+-type create_option() ::
+    kv_bucket:call_option()
+    %% The metadata of the name.
+    | {meta, term()}
+    %% Fills the bucket, as for kv_bucket:start_link/1, if a supervisor starts the buckets.
+    | {fill, {module(), atom(), [term()]} | undefined}
+    %% max_memory, evict and the other options of kv_bucket:start_link/1 about the content of a bucket.
+    | {atom(), term()}.
+-type names_option() ::
+    kv_bucket:call_option()
+    %% Only the names that begin with this binary.
+    | {prefix, binary()}.
 
 -define(TIMEOUT, 5000).
 
@@ -158,32 +175,180 @@ create(Registry, Name) ->
 %% @doc Creates a bucket with this name, unless there is one already. Once it has returned `ok', any process that looks up the name
 %% finds the bucket.
 %%
-%% Errors: `{bad_name, Name}' if the name is not a binary; `{name_too_long, Bytes}' if it is longer than 64 KiB; `{too_large, Bytes}'
-%% if it is larger than a message may be; any other reason for which the bucket could not be started.
--spec create(t(), name(), timeout() | [kv_bucket:call_option()]) -> ok | {error, term()}.
-create(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    ok = kv_call_options:server({?MODULE, create, [Registry, Name]}),
+%% The last argument is a timeout or a list of options:
+%% <ul>
+%% <li>`timeout': milliseconds to wait.</li>
+%% <li>`max_memory', `evict' and all other options of {@link kv_bucket:start_link/1} that are about the content of a bucket.</li>
+%% <li>`fill': as for {@link kv_bucket:start_link/1}. Needs a registry with `start_bucket'.</li>
+%% <li>`meta': the metadata of the name: {@link meta/2}.</li>
+%% </ul>
+%% If the name exists, its bucket stays as it is, whatever the options are.
+%%
+%% Errors: `{bad_name, Name}' if the name is not a binary; `{name_too_long, Bytes}' if it is longer than 64 KiB; `{bad_option, Key,
+%% Text}' if an option is wrong: nothing has been started; `{meta_too_large, Bytes}' or `{options_too_large, Bytes}' if the metadata or
+%% the options take more than 64 KiB; `{too_large, Bytes}' if a request is larger than a message may be; any other reason for which
+%% the bucket could not be started.
+%%
+%% O(1). Of several callers at once one creates the bucket, and all get it.
+-spec create(t(), name(), timeout() | [create_option()]) -> ok | {error, term()}.
+create(Registry, Name, TimeoutOrOptions) ->
+    case make(create, Registry, Name, TimeoutOrOptions, fun(_) -> call end) of
+        {ok, _Pid} -> ok;
+        Error -> Error
+    end.
+
+%% @equiv lookup_or_create(Registry, Name, 5000)
+-spec lookup_or_create(t(), name()) -> {ok, pid()} | {error, term()}.
+lookup_or_create(Registry, Name) ->
+    lookup_or_create(Registry, Name, ?TIMEOUT).
+
+%% @doc Returns `{ok, Pid}' with the bucket of this name, which it creates if there is none. Options and errors are those of {@link
+%% create/3}; options do not matter if the name exists.
+%%
+%% O(1), one request. No request at all if this VM reads the node's memory and the name exists. Of several callers at once one
+%% creates the bucket, and all get the same pid.
+-spec lookup_or_create(t(), name(), timeout() | [create_option()]) -> {ok, pid()} | {error, term()}.
+lookup_or_create(Registry, Name, TimeoutOrOptions) ->
+    make(lookup_or_create, Registry, Name, TimeoutOrOptions, fun(Server) -> kv_local:lookup(Server, Name) end).
+
+make(Function, Registry, Name, Timeout, Local) when ?IS_TIMEOUT(Timeout) ->
+    found_or_made(Local(Registry), Function, Registry, [Name], Timeout);
+make(Function, Registry, Name, Options, Local) ->
+    case kv_registry_options:create({?MODULE, Function, [Registry, Name, Options]}, Options) of
+        {ok, Arguments, Timeout} -> found_or_made(Local(Registry), Function, Registry, [Name | Arguments], Timeout);
+        {error, Reason} -> {error, Reason}
+    end.
+
+found_or_made(call, Function, Registry, [Name | _] = Arguments, Timeout) ->
+    ok = kv_call_options:server({?MODULE, Function, [Registry, Name]}),
     case kv_limits:check(Registry, [Name]) of
-        ok -> created(kv_call:call(Registry, {create, Name}, Timeout));
+        ok -> created(kv_call:call(Registry, list_to_tuple([create | Arguments]), Timeout));
         Error -> Error
     end;
-create(Registry, Name, Options) ->
-    create(Registry, Name, timeout(create, [Registry, Name, Options])).
+found_or_made(Found, _Function, _Registry, _Arguments, _Timeout) ->
+    Found.
 
-created(Pid) when is_pid(Pid) -> ok;
+created(Pid) when is_pid(Pid) -> {ok, Pid};
+%% The words for an option that only the node could refuse.
+created({error, {bad_option, Option}}) -> {error, kv_registry_options:refused(Option)};
 created({error, Reason}) -> {error, Reason}.
+
+%% @equiv rename(Registry, Old, New, 5000)
+-spec rename(t(), name(), name()) -> ok | error | {error, term()}.
+rename(Registry, Old, New) ->
+    rename(Registry, Old, New, ?TIMEOUT).
+
+%% @doc Gives the bucket Old the name New. Pid, content and metadata stay. Returns `ok', also if both names are the same, or `error'
+%% if there is no bucket Old.
+%%
+%% Errors: `name_taken' if there is a bucket New, or one is being created; `{bad_name, Name}', `{name_too_long, Bytes}', `{too_large,
+%% Bytes}' as for {@link create/3}.
+%%
+%% O(1), one step: nobody finds both names, and nobody who knows both finds neither. The event manager gets `{exit, Old, Pid}' and
+%% then `{create, New, Pid}'. The label in status reports and in Observer remains the name with which the bucket was created.
+-spec rename(t(), name(), name(), timeout() | [kv_bucket:call_option()]) -> ok | error | {error, term()}.
+rename(Registry, Old, New, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    change({?MODULE, rename, [Registry, Old, New]}, Timeout);
+rename(Registry, Old, New, Options) ->
+    rename(Registry, Old, New, timeout(rename, [Registry, Old, New, Options])).
+
+%% @equiv delete(Registry, Name, 5000)
+-spec delete(t(), name()) -> ok | error | {error, term()}.
+delete(Registry, Name) ->
+    delete(Registry, Name, ?TIMEOUT).
+
+%% @doc Stops the bucket of this name with reason `normal', and forgets the name. Returns `error' if there is no such name. Once it has
+%% returned `ok', nobody finds the name, and the native process of the bucket has ended. Its proxy, if a supervisor has one, ends
+%% a moment later. Requests that the bucket got before are answered.
+%%
+%% Errors: `{bad_name, Name}'. O(1) for the caller; the node frees the memory of the entries bit by bit.
+-spec delete(t(), name(), timeout() | [kv_bucket:call_option()]) -> ok | error | {error, term()}.
+delete(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    change({?MODULE, delete, [Registry, Name]}, Timeout);
+delete(Registry, Name, Options) ->
+    delete(Registry, Name, timeout(delete, [Registry, Name, Options])).
+
+%% @equiv meta(Registry, Name, 5000)
+-spec meta(t(), name()) -> {ok, term()} | error | {error, term()}.
+meta(Registry, Name) ->
+    meta(Registry, Name, ?TIMEOUT).
+
+%% @doc Returns the metadata of a name, or `error' if there is no such name, or if it has no metadata. Error: `{bad_name, Name}'. O(1).
+-spec meta(t(), name(), timeout() | [kv_bucket:call_option()]) -> {ok, term()} | error | {error, term()}.
+meta(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    change({?MODULE, meta, [Registry, Name]}, Timeout);
+meta(Registry, Name, Options) ->
+    meta(Registry, Name, timeout(meta, [Registry, Name, Options])).
+
+%% @equiv put_meta(Registry, Name, Meta, 5000)
+-spec put_meta(t(), name(), term()) -> ok | error | {error, term()}.
+put_meta(Registry, Name, Meta) ->
+    put_meta(Registry, Name, Meta, ?TIMEOUT).
+
+%% @doc Makes a term the metadata of a name. The term is lost with the name, and follows it when it is renamed. Returns `error' if there
+%% is no such name.
+%%
+%% Errors: `{bad_name, Name}'; `{meta_too_large, Bytes}' if the term takes more than 64 KiB, and any reason for which a node refuses a
+%% request: nothing has changed then. O(1) beside the copy.
+-spec put_meta(t(), name(), term(), timeout() | [kv_bucket:call_option()]) -> ok | error | {error, term()}.
+put_meta(Registry, Name, Meta, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    change({?MODULE, put_meta, [Registry, Name, Meta]}, Timeout);
+put_meta(Registry, Name, Meta, Options) ->
+    put_meta(Registry, Name, Meta, timeout(put_meta, [Registry, Name, Meta, Options])).
+
+%% Errors are answers, unless the process is no registry or its node is lost.
+change({_Module, Function, [Registry | Arguments]} = Call, Timeout) ->
+    ok = kv_call_options:server(Call),
+    Request = list_to_tuple([Function | Arguments]),
+    case kv_limits:check(Registry, Arguments) of
+        ok -> changed(kv_call:call(Registry, Request, Timeout), {gen_server, call, [Registry, Request, Timeout]});
+        Error -> Error
+    end.
+
+changed({error, {Kind, _} = Why}, Call) when Kind =:= bad_request; Kind =:= nodedown -> exit({Why, Call});
+changed(Answer, _Call) -> Answer.
 
 %% @equiv names(Registry, 5000)
 -spec names(t()) -> [name()].
 names(Registry) ->
     names(Registry, ?TIMEOUT).
 
-%% @doc Returns all names, in no particular order. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
--spec names(t(), timeout() | [kv_bucket:call_option()]) -> [name()].
-names(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    ask({?MODULE, names, [Registry]}, names, Timeout);
-names(Registry, Options) ->
-    names(Registry, timeout(names, [Registry, Options])).
+%% @doc Returns all names, or with the option `prefix' those that begin with a binary, in no particular order and all of one moment:
+%% `names(Registry, [{prefix, <<"user:">>}])'. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
+%%
+%% O(all names), with or without a prefix. The node serves nobody else meanwhile.
+-spec names(t(), timeout() | [names_option()]) -> [name()].
+names(Registry, TimeoutOrOptions) ->
+    select(names, Registry, TimeoutOrOptions).
+
+%% @equiv list(Registry, 5000)
+-spec list(t()) -> [{name(), pid()}].
+list(Registry) ->
+    list(Registry, ?TIMEOUT).
+
+%% @doc Returns all names with the pids of their buckets. All else is as for {@link names/2}.
+-spec list(t(), timeout() | [names_option()]) -> [{name(), pid()}].
+list(Registry, TimeoutOrOptions) ->
+    select(list, Registry, TimeoutOrOptions).
+
+%% @equiv count(Registry, 5000)
+-spec count(t()) -> non_neg_integer().
+count(Registry) ->
+    count(Registry, ?TIMEOUT).
+
+%% @doc Returns the number of names, in constant time; or with the option `prefix' of those that begin with a binary, in O(all names).
+-spec count(t(), timeout() | [names_option()]) -> non_neg_integer().
+count(Registry, TimeoutOrOptions) ->
+    select(count, Registry, TimeoutOrOptions).
+
+select(Function, Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    ask({?MODULE, Function, [Registry]}, Function, Timeout);
+select(Function, Registry, Options) ->
+    Call = {?MODULE, Function, [Registry, Options]},
+    case kv_registry_options:prefix(Call, Options) of
+        {[], Timeout} -> ask(Call, Function, Timeout);
+        {[Prefix], Timeout} -> ask(Call, {Function, Prefix}, Timeout)
+    end.
 
 %% @equiv generation(Registry, 5000)
 -spec generation(t()) -> pos_integer().

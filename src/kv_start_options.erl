@@ -3,7 +3,7 @@
 -module(kv_start_options).
 -compile({no_auto_import, [node/1]}).
 
--export([validate/2, against/2, only_name/1, split_name/2, child_id/2, name/1, node/1, registered/1, stay/2, child_spec/3]).
+-export([validate/2, against/2, rows/1, only_name/1, split_name/2, child_id/2, name/1, node/1, registered/1, stay/2, child_spec/3]).
 
 -export_type([name/0, stay_option/0, row/0]).
 
@@ -67,6 +67,11 @@ verdict({_Key, IsGood, Wanted}, Value) ->
         true -> true;
         false -> {wanted, Wanted}
     end.
+
+%% @doc Returns the rows of some options that are common to both.
+-spec rows([atom()]) -> [row()].
+rows(Keys) ->
+    [Row || {Key, _, _} = Row <- common(), lists:member(Key, Keys)].
 
 common() ->
     [

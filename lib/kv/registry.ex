@@ -14,6 +14,21 @@ defmodule KV.Registry do
       iex> KV.Bucket.put(bucket, "milk", 1)
       :ok
 
+  A bucket can be created with options, found or created in one call, given another name and deleted. A name can carry a
+  term, its metadata:
+
+      iex> {:ok, _} = KV.Registry.lookup_or_create(KV.Registry, "user:7", max_memory: 1_000_000, meta: %{plan: :free})
+      iex> KV.Registry.rename(KV.Registry, "user:7", "user:8")
+      :ok
+      iex> KV.Registry.meta(KV.Registry, "user:8")
+      {:ok, %{plan: :free}}
+      iex> KV.Registry.names(KV.Registry, prefix: "user:")
+      ["user:8"]
+      iex> KV.Registry.delete(KV.Registry, "user:8")
+      :ok
+      iex> KV.Registry.count(KV.Registry, prefix: "user:")
+      0
+
   `lookup/2` returns the pid of the native process, which works from every node of the cluster. To reach the registry
   from another node, use `{KV.Registry, KV.info().node.name}`:
 
@@ -65,6 +80,21 @@ defmodule KV.Registry do
           | {:id, term}
           | {:restart, :permanent | :transient | :temporary}
           | {:shutdown, timeout | :brutal_kill}
+
+  @typedoc """
+    * `:timeout` - milliseconds to wait for the answer, 5000 by default.
+    * `:meta` - the metadata of the name: see `meta/2`.
+    * `:fill` - as for `KV.Bucket.start_link/1`. Needs a registry with the option `:buckets`.
+    * `:max_memory`, `:evict` and all other options of `KV.Bucket.start_link/1` that are about the content of a bucket.
+  """
+  @type create_option ::
+          KV.Bucket.call_option() | {:meta, term} | {:fill, {module, atom, [term]} | nil} | {atom, term}
+
+  @typedoc """
+    * `:timeout` - milliseconds to wait for the answer, 5000 by default.
+    * `:prefix` - a binary: only the names that begin with it.
+  """
+  @type names_option :: KV.Bucket.call_option() | {:prefix, binary}
 
   @doc """
   Starts an empty registry, linked to the caller.
@@ -186,37 +216,184 @@ defmodule KV.Registry do
   @doc """
   Creates a bucket with this name, unless there is one already.
 
-  Once `create/3` has returned `:ok`, any process that looks up the name finds the bucket. Returns
-  `{:error, {:bad_name, name}}` if the name is not a binary, `{:error, {:name_too_long, bytes}}` if it is longer than 64 KiB,
-  and `{:error, reason}` if the bucket supervisor could not start a bucket. `GenServer.call(registry, {:create, name})`
-  returns the pid at once.
+  Once `create/3` has returned `:ok`, any process that looks up the name finds the bucket. The last argument is a timeout or
+  a list of `t:create_option/0`. If the name exists, its bucket stays as it is, whatever the options are.
+
+  O(1). Of several callers at once one creates the bucket, and all get it.
+
+  Errors:
+
+    * `{:error, {:bad_name, name}}` - the name is not a binary.
+    * `{:error, {:name_too_long, bytes}}` - the name is longer than 64 KiB.
+    * `{:error, {:bad_option, key, text}}` - an option is wrong; nothing has been started.
+    * `{:error, {:meta_too_large, bytes}}`, `{:error, {:options_too_large, bytes}}` - metadata or options take more than 64 KiB.
+    * `{:error, reason}` - the bucket could not be started.
+
+  `GenServer.call(registry, {:create, name})` returns the pid at once, as `lookup_or_create/3` does.
 
   ## Examples
 
-      iex> KV.Registry.create(KV.Registry, "camping")
+      iex> KV.Registry.create(KV.Registry, "camping", max_memory: 1_000_000, evict: :lru)
       :ok
       iex> {:ok, bucket} = KV.Registry.lookup(KV.Registry, "camping")
       iex> KV.Registry.create(KV.Registry, "camping")
       :ok
       iex> KV.Registry.lookup(KV.Registry, "camping") == {:ok, bucket}
       true
+      iex> KV.Registry.create(KV.Registry, "hiking", evict: :all)
+      {:error, {:bad_option, :evict, "evict must be none, lru or ttl, and is all"}}
   """
   @doc since: "0.1.0"
-  @spec create(t, name, timeout | [KV.Bucket.call_option()]) :: :ok | {:error, term}
+  @spec create(t, name, timeout | [create_option]) :: :ok | {:error, term}
   def create(registry, name, timeout \\ 5_000), do: :kv_registry.create(registry, name, timeout)
 
   @doc """
-  Returns all names, in no particular order. Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB.
+  Returns `{:ok, pid}` with the bucket of this name, which it creates if there is none.
+
+  Options and errors are those of `create/3`. Options do not matter if the name exists.
+
+  O(1), one request; no request at all if this VM reads the node's memory and the name exists. Of several callers at once
+  one creates the bucket, and all get the same pid.
 
   ## Examples
 
-      iex> KV.Registry.create(KV.Registry, "party")
-      iex> "party" in KV.Registry.names(KV.Registry)
+      iex> {:ok, bucket} = KV.Registry.lookup_or_create(KV.Registry, "picnic")
+      iex> KV.Registry.lookup_or_create(KV.Registry, "picnic", max_memory: 1_000_000) == {:ok, bucket}
       true
   """
+  @doc since: "0.2.0"
+  @spec lookup_or_create(t, name, timeout | [create_option]) :: {:ok, KV.Bucket.native()} | {:error, term}
+  def lookup_or_create(registry, name, timeout \\ 5_000),
+    do: :kv_registry.lookup_or_create(registry, name, timeout)
+
+  @doc """
+  Gives the bucket `old` the name `new`. Pid, content and metadata stay.
+
+  Returns `:ok`, also if both names are the same; `:error` if there is no bucket `old`; `{:error, :name_taken}` if there is a
+  bucket `new`, or one is being created; or `{:error, {:bad_name, name}}` and `{:error, {:name_too_long, bytes}}` as `create/3`.
+
+  O(1), one step: nobody finds both names. The event manager gets `{:exit, old, pid}` and then `{:create, new, pid}`. The label
+  in status reports and in Observer remains the name with which the bucket was created.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Registry.lookup_or_create(KV.Registry, "draft")
+      iex> KV.Registry.rename(KV.Registry, "draft", "final")
+      :ok
+      iex> KV.Registry.lookup(KV.Registry, "final") == {:ok, bucket}
+      true
+      iex> KV.Registry.rename(KV.Registry, "draft", "lost")
+      :error
+      iex> KV.Registry.create(KV.Registry, "draft")
+      iex> KV.Registry.rename(KV.Registry, "draft", "final")
+      {:error, :name_taken}
+  """
+  @doc since: "0.2.0"
+  @spec rename(t, name, name, timeout | [KV.Bucket.call_option()]) :: :ok | :error | {:error, term}
+  def rename(registry, old, new, timeout \\ 5_000), do: :kv_registry.rename(registry, old, new, timeout)
+
+  @doc """
+  Stops the bucket of this name with reason `:normal`, and forgets the name.
+
+  Returns `:ok`, or `:error` if there is no such name, or `{:error, {:bad_name, name}}`. Once it has returned `:ok`, nobody finds
+  the name, and the native process of the bucket has ended. Its proxy, if a supervisor has one, ends a moment later. Requests
+  that the bucket got before are answered.
+
+  O(1) for the caller; the node frees the memory of the entries bit by bit.
+
+  ## Examples
+
+      iex> KV.Registry.create(KV.Registry, "old list")
+      iex> KV.Registry.delete(KV.Registry, "old list")
+      :ok
+      iex> KV.Registry.delete(KV.Registry, "old list")
+      :error
+  """
+  @doc since: "0.2.0"
+  @spec delete(t, name, timeout | [KV.Bucket.call_option()]) :: :ok | :error | {:error, term}
+  def delete(registry, name, timeout \\ 5_000), do: :kv_registry.delete(registry, name, timeout)
+
+  @doc """
+  Returns `{:ok, term}` with the metadata of a name, or `:error` if there is no such name, or if it has no metadata.
+
+  The option `:meta` of `create/3` and `put_meta/3` set it. Returns `{:error, {:bad_name, name}}` if the name is not a binary. O(1).
+
+  ## Examples
+
+      iex> KV.Registry.create(KV.Registry, "cart", meta: {:owner, 7})
+      iex> KV.Registry.meta(KV.Registry, "cart")
+      {:ok, {:owner, 7}}
+  """
+  @doc since: "0.2.0"
+  @spec meta(t, name, timeout | [KV.Bucket.call_option()]) :: {:ok, term} | :error | {:error, term}
+  def meta(registry, name, timeout \\ 5_000), do: :kv_registry.meta(registry, name, timeout)
+
+  @doc """
+  Makes a term the metadata of a name. The term is lost with the name, and follows it when it is renamed.
+
+  Returns `:ok`, or `:error` if there is no such name. Returns `{:error, {:meta_too_large, bytes}}` if the term takes more than
+  64 KiB, `{:error, {:bad_name, name}}` if the name is not a binary, or the reason for which the node refused the request:
+  nothing has changed then. O(1) beside the copy.
+
+  ## Examples
+
+      iex> KV.Registry.create(KV.Registry, "basket")
+      iex> KV.Registry.put_meta(KV.Registry, "basket", %{owner: 7})
+      :ok
+      iex> KV.Registry.meta(KV.Registry, "basket")
+      {:ok, %{owner: 7}}
+      iex> KV.Registry.put_meta(KV.Registry, "nobody's", %{owner: 7})
+      :error
+  """
+  @doc since: "0.2.0"
+  @spec put_meta(t, name, term, timeout | [KV.Bucket.call_option()]) :: :ok | :error | {:error, term}
+  def put_meta(registry, name, meta, timeout \\ 5_000),
+    do: :kv_registry.put_meta(registry, name, meta, timeout)
+
+  @doc """
+  Returns all names, or with the option `:prefix` those that begin with a binary, in no particular order and all of one moment.
+
+  Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB. O(all names), with or without a prefix; the node serves
+  nobody else meanwhile.
+
+  ## Examples
+
+      iex> KV.Registry.create(KV.Registry, "party:1")
+      iex> "party:1" in KV.Registry.names(KV.Registry)
+      true
+      iex> KV.Registry.names(KV.Registry, prefix: "party:")
+      ["party:1"]
+  """
   @doc since: "0.1.0"
-  @spec names(t, timeout | [KV.Bucket.call_option()]) :: [name]
+  @spec names(t, timeout | [names_option]) :: [name]
   def names(registry, timeout \\ 5_000), do: :kv_registry.names(registry, timeout)
+
+  @doc """
+  Returns all names with the pids of their buckets. All else is as for `names/2`.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Registry.lookup_or_create(KV.Registry, "listed:1")
+      iex> KV.Registry.list(KV.Registry, prefix: "listed:") == [{"listed:1", bucket}]
+      true
+  """
+  @doc since: "0.2.0"
+  @spec list(t, timeout | [names_option]) :: [{name, KV.Bucket.native()}]
+  def list(registry, timeout \\ 5_000), do: :kv_registry.list(registry, timeout)
+
+  @doc """
+  Returns the number of names, in constant time; or with the option `:prefix` of those that begin with a binary, in O(all names).
+
+  ## Examples
+
+      iex> {:ok, registry} = KV.Registry.start_link()
+      iex> for name <- ["user:1", "user:2", "guest"], do: KV.Registry.create(registry, name)
+      iex> {KV.Registry.count(registry), KV.Registry.count(registry, prefix: "user:")}
+      {3, 2}
+  """
+  @doc since: "0.2.0"
+  @spec count(t, timeout | [names_option]) :: non_neg_integer
+  def count(registry, timeout \\ 5_000), do: :kv_registry.count(registry, timeout)
 
   @doc """
   Returns the generation of the registry: see `KV.Bucket.generation/2`.

@@ -1,6 +1,5 @@
 %% @doc The options of calls: {@link kv_bucket}, {@link kv_registry}. The last argument of a function that waits is a
-%% timeout or a list of options. `timeout' is an option of all of them, `ttl' of those that put, and `default' of `get' and
-%% `get_many'.
+%% timeout or a list of options. `timeout' is an option of all of them. {@link kv_operations} has the others.
 %%
 %% All functions raise `badarg', with a sentence, in the name of the call that the user has made: {@link kv_misuse}.
 %% @private
@@ -8,7 +7,7 @@
 
 -include("kv_timeout.hrl").
 
--export([server/1, timeout/2, put/2, update/2, third/2, sent/3]).
+-export([server/1, timeout/2, put/2, update/2, last/3, options/2, third/2, sent/2]).
 
 -define(TIMEOUT, 5000).
 %% Milliseconds: the program takes no more.
@@ -53,6 +52,33 @@ update(_Call, Timeout) when ?IS_TIMEOUT(Timeout) ->
 update({_Module, _Function, Arguments} = Call, Options) ->
     ok = check(Options, [timeout, ttl, keep_ttl], length(Arguments), Call),
     {first(ttl, Options, keep), first(timeout, Options, ?TIMEOUT)}.
+
+%% @doc Returns the last argument of a message, as a list of one or none, and the timeout: {@link kv_operations:last()}. The last
+%% argument of the call is a list of options. Known are those beside `timeout'.
+-spec last(kv_operations:last(), kv_misuse:call(), [kv_operations:option()]) -> {[term()], timeout()}.
+last(Kind, {_Module, _Function, Arguments} = Call, Known) ->
+    Options = lists:last(Arguments),
+    ok = check(Options, [timeout | Known], length(Arguments), Call),
+    {made(Kind, Options), first(timeout, Options, ?TIMEOUT)}.
+
+made(ttl, Options) -> ttl(Options);
+made(list, Options) -> listed([Option || {Key, _} = Option <- Options, Key =/= timeout]);
+made(_Kind, _Options) -> [].
+
+listed([]) -> [];
+listed(Options) -> [Options].
+
+%% @doc Returns the options that the last argument of a call gives, as a map with `timeout' in it: the first of each. The last
+%% argument is a timeout or a list of options. Known are those beside `timeout'.
+-spec options(kv_misuse:call(), [kv_operations:option()]) -> #{timeout := timeout(), atom() => term()}.
+options({_Module, _Function, Arguments} = Call, Known) ->
+    case lists:last(Arguments) of
+        Timeout when ?IS_TIMEOUT(Timeout) ->
+            #{timeout => Timeout};
+        Options ->
+            ok = check(Options, [timeout | Known], length(Arguments), Call),
+            maps:merge(#{timeout => ?TIMEOUT}, maps:from_list(lists:reverse(Options)))
+    end.
 
 ttl(Options) ->
     case first(ttl, Options, infinity) of
@@ -100,12 +126,13 @@ check(Other, _Known, Place, Call) ->
     kv_misuse:raise(Call, Place, kv_options:wrong("the timeout", wanted_timeout() ++ ", or a list of options", Other)).
 
 verdict(Key, Value, Known) ->
-    case lists:member(Key, Known) andalso is_good(Key, Value) of
-        true -> true;
-        {wanted, Wanted} -> {wanted, Wanted};
-        false -> unknown
+    case {lists:member(Key, Known), lists:keyfind(Key, 1, Known)} of
+        {true, _} -> is_good(Key, Value);
+        {false, {Key, Type}} -> is_good(Type, Value);
+        {false, false} -> unknown
     end.
 
+%% By the type of the option, which is its name, if {@link kv_operations} has no other.
 is_good(timeout, Value) when ?IS_TIMEOUT(Value) -> true;
 is_good(timeout, _Value) -> {wanted, wanted_timeout()};
 is_good(ttl, infinity) -> true;
@@ -121,45 +148,53 @@ wanted_timeout() ->
 unknown(default, _Known, {_, Get, [_, _, _, _]}) when Get =:= get; Get =:= get_many ->
     "the default is the third argument already; here stands the timeout, or a list with it";
 unknown(Key, Known, _Call) ->
-    kv_options:unknown(Key, Known).
+    kv_options:unknown(Key, [option_name(One) || One <- Known]).
+
+option_name({Name, _Type}) -> Name;
+option_name(Name) -> Name.
 
 %%% async and cast: the last argument of the call are the arguments of another function
 
-%% @doc Returns the arguments of a request: {@link kv_request:call/4}. Functions are those that may be sent so; Absent is the
-%% default of `get', `get_many' and `delete'.
--spec sent(kv_misuse:call(), [kv_request:name()], term()) -> [term()].
-sent({_Module, How, [_Bucket, Function, Arguments]} = Call, Functions, Absent) ->
+%% @doc Returns the arguments of the message: {@link kv_request:call/4}. Absent is the default of `get', `get_many' and `delete'.
+-spec sent(kv_misuse:call(), term()) -> [term()].
+sent({_Module, How, [_Bucket, Function, Arguments]} = Call, Absent) ->
+    Functions = kv_operations:names(How),
     case lists:member(Function, Functions) of
-        true -> sent(Function, Arguments, counted(Arguments) - count(Function), Absent, Call);
+        true -> sent(kv_operations:row(Function), Arguments, counted(Arguments), Absent, Call);
         false -> kv_misuse:raise(Call, 2, no_function(How, Function, Functions))
     end.
 
-%% The last number tells how many arguments there are beyond those that must be there.
-sent(Get, [Key], 0, Absent, _Call) when Get =:= get; Get =:= get_many; Get =:= delete ->
-    [Key, Absent];
-sent(_Function, Arguments, 0, _Absent, _Call) ->
-    Arguments;
-sent(Get, [Key, Default], 1, Absent, Call) when Get =:= get; Get =:= get_many ->
-    case is_list(Default) andalso are_for_get(Default) of
-        true -> ok = check_sent(Default, [default], Call), [Key, first(default, Default, Absent)];
-        false -> [Key, Default]
-    end;
-sent(Get, [Key, Default, Options], 2, _Absent, Call) when Get =:= get; Get =:= get_many ->
-    ok = check_sent(Options, [], Call),
-    [Key, Default];
-sent(Put, Arguments, 1, _Absent, Call) when Put =:= put; Put =:= put_new; Put =:= put_many ->
-    Options = lists:last(Arguments),
-    ok = check_sent(Options, [ttl], Call),
-    lists:droplast(Arguments) ++ ttl(Options);
-sent(Function, Arguments, 1, Absent, Call) ->
-    ok = check_sent(lists:last(Arguments), [], Call),
-    sent(Function, lists:droplast(Arguments), 0, Absent, Call);
-sent(Function, Arguments, _Other, _Absent, Call) ->
-    kv_misuse:raise(Call, 3, kv_options:wrong("the arguments", wanted(Function), Arguments)).
+sent({_, Names, Options, _, Kind, _} = Row, Arguments, Count, Absent, Call) ->
+    case filled(Names, Arguments, Count) of
+        {All, []} -> All ++ without_options(Kind, Absent);
+        {All, [Default]} when Kind =:= default -> All ++ [default_of(Default, Absent, Call)];
+        {All, [Default, Last]} when Kind =:= default -> ok = check_sent(Last, [], Call), All ++ [Default];
+        {All, [Last]} -> ok = check_sent(Last, Options, Call), All ++ with_options(Kind, Last, Absent);
+        _Wrong -> kv_misuse:raise(Call, 3, kv_options:wrong("the arguments", wanted(Row), Arguments))
+    end.
 
-count(Function) when Function =:= put; Function =:= put_new -> 2;
-count(Function) when Function =:= clear; Function =:= size; Function =:= keys; Function =:= to_map; Function =:= generation -> 0;
-count(_Function) -> 1.
+%% The arguments that must be there, with the values of those that are left out, and the rest. A list in place of an argument
+%% that may be left out is the options.
+filled([{_, Value} | Names], [], Count) when Count >= 0 -> filled_next(Value, filled(Names, [], Count));
+filled([{_, Value} | Names], [Options] = Last, Count) when is_list(Options) -> filled_next(Value, filled(Names, Last, Count));
+filled([_ | Names], [Argument | Rest], Count) when Count >= 0 -> filled_next(Argument, filled(Names, Rest, Count));
+filled([], Rest, Count) when Count >= 0 -> {[], Rest};
+filled(_Names, _Arguments, _Count) -> wrong.
+
+filled_next(Argument, {All, Rest}) -> {[Argument | All], Rest};
+filled_next(_Argument, wrong) -> wrong.
+
+without_options(Kind, Absent) when Kind =:= default; Kind =:= absent -> [Absent];
+without_options(_Kind, _Absent) -> [].
+
+with_options(absent, _Options, Absent) -> [Absent];
+with_options(Kind, Options, _Absent) -> made(Kind, Options).
+
+default_of(Default, Absent, Call) ->
+    case is_list(Default) andalso are_for_get(Default) of
+        true -> ok = check_sent(Default, [default], Call), first(default, Default, Absent);
+        false -> Default
+    end.
 
 counted(Arguments) ->
     try
@@ -168,16 +203,15 @@ counted(Arguments) ->
         error:badarg -> -1
     end.
 
-wanted(get) -> "[Key] or [Key, Default]";
-wanted(get_many) -> "[Keys] or [Keys, Default]";
-wanted(Put) when Put =:= put; Put =:= put_new -> "[Key, Value] or [Key, Value, Options]";
-wanted(put_many) -> "[Entries] or [Entries, Options]";
-wanted(Many) when Many =:= take; Many =:= delete_many -> "[Keys]";
-wanted(Function) ->
-    case count(Function) of
-        0 -> "[]";
-        1 -> "[Key]"
-    end.
+wanted({_, Names, Options, _, Kind, _}) ->
+    Must = [Name || Name <- Names, is_atom(Name)],
+    May = [Name || {Name, _} <- Names] ++ may(Kind, Options),
+    Forms = [["[", lists:join(", ", [atom_to_list(Name) || Name <- Must ++ lists:sublist(May, N)]), "]"] || N <- lists:seq(0, length(May))],
+    lists:join(" or ", Forms).
+
+may(default, _Options) -> ['Default'];
+may(_Kind, []) -> [];
+may(_Kind, _Options) -> ['Options'].
 
 %% Nobody waits here, so a timeout has no place, neither as an option nor as a number.
 check_sent(Options, Known, Call) when is_list(Options) ->
@@ -186,9 +220,9 @@ check_sent(Options, Known, Call) when is_list(Options) ->
         false -> check(Options, Known, 3, Call)
     end;
 check_sent(Time, Known, Call) when is_integer(Time); Time =:= infinity ->
-    Hint = case Known of
-        [ttl] -> "; the time to live is [{ttl, Ms}]";
-        _ -> ""
+    Hint = case lists:member(ttl, Known) of
+        true -> "; the time to live is [{ttl, Ms}]";
+        false -> ""
     end,
     kv_misuse:raise(Call, 3, no_timeout(Call) ++ Hint);
 check_sent(Other, _Known, Call) ->

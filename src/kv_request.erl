@@ -5,30 +5,12 @@
 
 -include("kv_timeout.hrl").
 
--export([message/2, call/4, delete/4, async/4, cast/3, await/2, await_many/2, abandon/1, read/4]).
+-export([message/2, run/4, call/4, delete/4, async/4, cast/3, await/2, await_many/2, abandon/1, read/4]).
 
 -export_type([t/0, name/0]).
 
--type name() ::
-    get
-    | fetch
-    | has_key
-    | put
-    | put_new
-    | delete
-    | clear
-    | size
-    | keys
-    | to_map
-    | get_many
-    | take
-    | put_many
-    | delete_many
-    %% For kv_update only.
-    | fetch_tagged
-    | put_tagged
-    | delete_tagged
-    | generation.
+%% A function of {@link kv_operations}.
+-type name() :: atom().
 
 %% How a reply becomes a result. `write': as it is, errors included. `read': exits if the request was refused. `{read,
 %% Again}': the reply may be any value, so what looks like an error may be a value. Again asks for the same in a list,
@@ -55,7 +37,18 @@ message(Function, Arguments) ->
     {Message, _Answer} = request(Function, Arguments),
     Message.
 
-%% @doc Sends a request and waits for the answer.
+%% @doc Calls a function of {@link kv_operations}. Arguments are those of the user, without the bucket. The last one comes apart
+%% from them: a timeout, or a list of options.
+-spec run(gen_server:server_ref(), name(), [term()], timeout() | [{atom(), term()}]) -> term().
+run(Bucket, Function, Arguments, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    call(Bucket, Function, Arguments, Timeout);
+run(Bucket, Function, Arguments, Options) ->
+    {_, _, Known, _, Kind, _} = kv_operations:row(Function),
+    Call = {kv_bucket, Function, [Bucket | Arguments] ++ [Options]},
+    {Last, Timeout} = kv_call_options:last(Kind, Call, Known),
+    call(Bucket, Function, Arguments ++ Last, Timeout).
+
+%% @doc Sends a request and waits for the answer. Arguments are those of the message.
 -spec call(gen_server:server_ref(), name(), [term()], timeout()) -> term().
 call(Bucket, Function, Arguments, Timeout) ->
     ok = check(Bucket, Function, Arguments),
@@ -87,7 +80,7 @@ async(Bucket, Function, Arguments, Absent) ->
     ok = check(Bucket, async, [Function, Arguments]),
     {Message, Answer} =
         case plain(Function, Arguments, Absent) of
-            false -> request(Function, kv_call_options:sent({kv_bucket, async, [Bucket, Function, Arguments]}, all(), Absent));
+            false -> request(Function, kv_call_options:sent({kv_bucket, async, [Bucket, Function, Arguments]}, Absent));
             Plain -> request(Function, Plain)
         end,
     ok = kv_local:sent(Bucket),
@@ -100,7 +93,7 @@ cast(Bucket, delete, [Key]) when is_pid(Bucket) -> cast(Bucket, {delete, Key});
 cast(Bucket, put_many, [Entries]) when is_pid(Bucket) -> cast(Bucket, {put_many, pairs(Entries)});
 cast(Bucket, Function, Arguments) ->
     ok = check(Bucket, cast, [Function, Arguments]),
-    case kv_call_options:sent({kv_bucket, cast, [Bucket, Function, Arguments]}, castable(), nil) of
+    case kv_call_options:sent({kv_bucket, cast, [Bucket, Function, Arguments]}, nil) of
         [Key, nil] when Function =:= delete -> cast(Bucket, {delete, Key});
         Sent -> cast(Bucket, message(Function, Sent))
     end.
@@ -108,11 +101,6 @@ cast(Bucket, Function, Arguments) ->
 cast(Bucket, Message) ->
     ok = kv_local:sent(Bucket),
     gen_server:cast(Bucket, Message).
-
-castable() -> [put, delete, clear, put_many, delete_many].
-
-all() ->
-    [get, fetch, has_key, put_new, size, keys, to_map, get_many, take, generation | castable()].
 
 %% The arguments of a request, if they are the usual ones without options.
 plain(get, [Key], Absent) -> [Key, Absent];
@@ -184,28 +172,22 @@ request(fetch, [Key]) -> {{fetch, Key}, read};
 request(has_key, [Key]) -> {{has_key, Key}, read};
 request(put, [Key, Value]) -> {{put, Key, Value}, write};
 request(put, [Key, Value, Ttl]) -> {{put, Key, Value, Ttl}, write};
-request(put_new, [Key, Value]) -> {{put_new, Key, Value}, write};
-request(put_new, [Key, Value, Ttl]) -> {{put_new, Key, Value, Ttl}, write};
 request(delete, [Key, Default]) -> {{delete, Key, Default}, {read, {get_many, [Key], Default}}};
-request(clear, []) -> {clear, write};
-request(size, []) -> {size, read};
-request(keys, []) -> {keys, read};
-request(to_map, []) -> {to_map, read};
-request(get_many, [Keys, Default]) -> {{get_many, Keys, Default}, many};
 request(take, [Keys]) -> take(Keys, make_ref());
-request(put_many, [Entries]) -> {{put_many, pairs(Entries)}, put_many};
-request(put_many, [Entries, Ttl]) -> {{put_many, pairs(Entries), Ttl}, put_many};
-request(delete_many, [Keys]) -> {{delete_many, Keys}, put_many};
-request(fetch_tagged, [Key]) -> {{fetch_tagged, Key}, write};
-request(put_tagged, [Key, Tag, Value]) -> {{put_tagged, Key, Tag, Value}, write};
-request(put_tagged, [Key, Tag, Value, Ttl]) -> {{put_tagged, Key, Tag, Value, Ttl}, write};
-request(delete_tagged, [Key, Tag]) -> {{delete_tagged, Key, Tag}, write};
-request(generation, []) -> {generation, write}.
+request(Function, []) -> {Function, kind(kv_operations:row(Function))};
+request(Function, Arguments) ->
+    Row = kv_operations:row(Function),
+    {list_to_tuple([Function | listed(Row, Arguments)]), kind(Row)}.
+
+kind({_, _, _, _, _, Answer}) -> Answer.
+
+%% The program reads a list faster than a map, whose keys it would have to compare.
+listed({_, ['Entries' | _], _, _, _, _}, [Entries | Rest]) -> [pairs(Entries) | Rest];
+listed(_Row, Arguments) -> Arguments.
 
 %% The reference stands for absent values: nobody can have put it.
 take(Keys, Absent) -> {{get_many, Keys, Absent}, {take, Keys, Absent}}.
 
-%% The program reads a list faster than a map, whose keys it would have to compare.
 pairs(Entries) when is_map(Entries) -> maps:to_list(Entries);
 pairs(Entries) -> Entries.
 

@@ -77,12 +77,15 @@ defmodule KV.OperationsTest do
   defp arguments(arity), do: List.duplicate([], arity - 1) ++ [if(arity == 1, do: [], else: 60_000)]
 
   # The same for async/3 and cast/3: a time to live is an option there, and `delete` has no default.
-  defp sent("delete", _arity), do: [[]]
-
   defp sent(name, arity) do
+    {_, names, options, _, last, _} = :kv_operations.row(String.to_atom(name))
     arguments = arguments(arity)
-    ttl? = {name, arity} in [{"put", 3}, {"put_new", 3}, {"put_many", 2}]
-    if ttl?, do: List.update_at(arguments, -1, &[ttl: &1]), else: arguments
+
+    cond do
+      arity == length(names) or last == :default -> arguments
+      :ttl in options -> Enum.take(arguments, length(names)) ++ [[ttl: 60_000]]
+      true -> Enum.take(arguments, length(names))
+    end
   end
 
   defp exports?(module, name, arity), do: {String.to_atom(name), arity} in module.module_info(:exports)

@@ -62,7 +62,7 @@
 -export([put/3, put/4, put_new/3, put_new/4, delete/2, delete/3, clear/1, clear/2]).
 -export([size/1, size/2, keys/1, keys/2, to_map/1, to_map/2, generation/1, generation/2]).
 -export([get_many/2, get_many/3, get_many/4, take/2, take/3]).
--export([put_many/2, put_many/3, delete_many/2, delete_many/3]).
+-export([put_many/2, put_many/3, put_new_many/2, put_new_many/3, delete_many/2, delete_many/3]).
 -export([update/4, update/5, update_existing/3, update_existing/4, get_and_update/3, get_and_update/4]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
@@ -83,6 +83,7 @@
     | {node, atom()}
     %% Bytes that the entries and their index may take.
     | {max_memory, pos_integer()}
+    | {max_entries, pos_integer()}
     %% Which entry is removed if there is no room.
     | {evict, none | lru | ttl}
     | kv_start_options:stay_option().
@@ -118,7 +119,10 @@ start_link() ->
 %% <li>`node': the local name of the {@link kv_node} to run on, if there are several.</li>
 %% <li>`max_memory': the number of bytes that the entries and their index may take. No limit by default, but all buckets of a
 %%     node together are limited by `max_memory' of the node.</li>
-%% <li>`evict': what a put does that finds no room. `none', the default: it returns `{error, enomem}'. `lru': it removes the
+%% <li>`max_entries': the number of entries that the bucket may have. No limit by default. Expired entries count until they are
+%%     removed; in a bucket of up to 1,000 entries they do not count.</li>
+%% <li>`evict': what a put does that finds no room. `none', the default: it returns `{error, enomem}', or `{error, full}' for a
+%%     new key above `max_entries'. `lru': it removes the
 %%     least recently used of a sample of entries. `ttl': it removes the entry that expires soonest, and never one without a
 %%     time to live.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
@@ -144,7 +148,7 @@ start_link() ->
 start_link(Options) ->
     case kv_start_options:validate(Options, own_options()) of
         {ok, Valid} ->
-            Native = kv_start_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, evict], Valid)),
+            Native = kv_start_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, max_entries, evict], Valid)),
             kv_proxy:start_link(bucket, kv_start_options:name(Valid), (kv_start_options:stay(Valid, exit))#{
                 node => kv_start_options:node(Valid), native => Native
             });
@@ -159,6 +163,8 @@ own_options() ->
         {label, fun is_binary/1, "a binary"},
         {max_memory, fun(Bytes) -> is_integer(Bytes) andalso Bytes > 0 andalso Bytes < 1 bsl 63 end,
             "1 to 9223372036854775807 bytes"},
+        {max_entries, fun(Entries) -> is_integer(Entries) andalso Entries > 0 andalso Entries < 1 bsl 63 end,
+            "1 to 9223372036854775807"},
         {evict, fun(Evict) -> lists:member(Evict, [none, lru, ttl]) end, "none, lru or ttl"}
     ].
 
@@ -244,7 +250,7 @@ has_key(Bucket, Key, Options) ->
     has_key(Bucket, Key, timeout(has_key, [Bucket, Key, Options])).
 
 %% @equiv put(Bucket, Key, Value, 5000)
--spec put(t(), key(), value()) -> ok | {error, enomem | refused()}.
+-spec put(t(), key(), value()) -> ok | {error, enomem | full | refused()}.
 put(Bucket, Key, Value) ->
     put(Bucket, Key, Value, ?TIMEOUT).
 
@@ -252,9 +258,9 @@ put(Bucket, Key, Value) ->
 %% and `{ttl, Ms}'. The key expires after `ttl' milliseconds. A put without `ttl' never expires, even if it replaces a value that
 %% would have.
 %%
-%% Returns `{error, enomem}' if there is no room, and `{error, Reason}' if the request was refused, see above. In both cases
+%% Returns `{error, enomem}' if there is no room, `{error, full}' above `max_entries', and `{error, Reason}' if the request was refused, see above. In both cases
 %% nothing has changed.
--spec put(t(), key(), value(), timeout() | [put_option()]) -> ok | {error, enomem | refused()}.
+-spec put(t(), key(), value(), timeout() | [put_option()]) -> ok | {error, enomem | full | refused()}.
 put(Bucket, Key, Value, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, put, [Key, Value], Timeout);
 put(Bucket, Key, Value, Options) ->
@@ -262,13 +268,13 @@ put(Bucket, Key, Value, Options) ->
     write(Bucket, put, [Key, Value | Ttl], Timeout).
 
 %% @equiv put_new(Bucket, Key, Value, 5000)
--spec put_new(t(), key(), value()) -> boolean() | {error, enomem | refused()}.
+-spec put_new(t(), key(), value()) -> boolean() | {error, enomem | full | refused()}.
 put_new(Bucket, Key, Value) ->
     put_new(Bucket, Key, Value, ?TIMEOUT).
 
 %% @doc Puts Value under Key unless there already is a value. Returns `true' if it did. Options and errors are those of
 %% {@link put/4}.
--spec put_new(t(), key(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem | refused()}.
+-spec put_new(t(), key(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem | full | refused()}.
 put_new(Bucket, Key, Value, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, put_new, [Key, Value], Timeout);
 put_new(Bucket, Key, Value, Options) ->
@@ -453,21 +459,35 @@ take(Bucket, Keys, Options) ->
     take(Bucket, Keys, timeout(take, [Bucket, Keys, Options])).
 
 %% @equiv put_many(Bucket, Entries, 5000)
--spec put_many(t(), entries()) -> ok | {error, enomem | refused()}.
+-spec put_many(t(), entries()) -> ok | {error, enomem | full | refused()}.
 put_many(Bucket, Entries) ->
     put_many(Bucket, Entries, ?TIMEOUT).
 
-%% @doc Puts all Entries, a map or a list of pairs, in one message. Nobody sees some of them without the others. Of two pairs with
-%% the same key, the later one counts.
+%% @doc Puts all Entries, a map or a list of pairs, in one message: all or none. Nobody sees some of them without the others. Of two
+%% pairs with the same key, the later one counts. Takes time in proportion to the bytes of Entries.
 %%
 %% Raises `badarg', and puts nothing, if Entries is neither a map nor a list of pairs. Returns `{error, enomem}' if there is no room
-%% for one of the entries; the entries before it in the list are put. Options and other errors are those of {@link put/4}.
--spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | refused()}.
+%% for all of them, and `{error, full}' if they are more than `max_entries' allows: no key has changed then. A bucket that evicts
+%% makes room for all, and never evicts an entry that the same request has put; what it has evicted is gone even after an error. Options and other errors are those of {@link put/4}.
+-spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | full | refused()}.
 put_many(Bucket, Entries, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, put_many, [Entries], Timeout);
 put_many(Bucket, Entries, Options) ->
     {Ttl, Timeout} = kv_call_options:put({?MODULE, put_many, [Bucket, Entries, Options]}, Options),
     write(Bucket, put_many, [Entries | Ttl], Timeout).
+
+%% @equiv put_new_many(Bucket, Entries, 5000)
+-spec put_new_many(t(), entries()) -> boolean() | {error, enomem | full | refused()}.
+put_new_many(Bucket, Entries) ->
+    put_new_many(Bucket, Entries, ?TIMEOUT).
+
+%% @doc Puts all Entries, a map or a list of pairs, if the bucket has none of their keys. Returns `true'; or `false', and puts
+%% nothing, if it has one. Looks and puts in one step. Options and errors are those of {@link put_many/3}.
+%%
+%% `true = kv_bucket:put_new_many(Bucket, [{seat_1, ada}, {seat_2, bob}])'
+-spec put_new_many(t(), entries(), timeout() | [put_option()]) -> boolean() | {error, enomem | full | refused()}.
+put_new_many(Bucket, Entries, Options) ->
+    kv_request:run(Bucket, put_new_many, [Entries], Options).
 
 %% @equiv delete_many(Bucket, Keys, 5000)
 -spec delete_many(t(), [key()]) -> non_neg_integer() | {error, refused()}.

@@ -68,6 +68,7 @@ rows() ->
         {get_many, ['Keys'], [default], [async], default, many},
         {take, ['Keys'], [], [async], none, take},
         {put_many, ['Entries'], [ttl], [async, cast], ttl, put_many},
+        {put_new_many, ['Entries'], [ttl], [async], ttl, put_many},
         {delete_many, ['Keys'], [], [async, cast], none, put_many},
         %% for kv_update only
         {fetch_tagged, ['Key'], [], [], none, write},

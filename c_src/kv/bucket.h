@@ -30,8 +30,8 @@ bool kv_bucket_find_item(struct kv_process *self, struct kv_bytes key, struct kv
  * false if there is no such key. */
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
 
-/* Puts a value under a key. `expiry` is the one of struct kv_change. Returns KV_OK, or KV_ENOMEM:
- * the key is as it was. */
+/* Puts a value under a key. `expiry` is the one of struct kv_change. Returns KV_OK; or
+ * KV_ENOMEM or KV_EFULL: the key is as it was. */
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value,
                   uint64_t expiry);
 /* Deletes a key. Returns false if there was none. */

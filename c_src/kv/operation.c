@@ -42,13 +42,13 @@ int kv_answer_error(struct kv_answer *answer, int error, const char *kind, struc
     return error;
 }
 
-int kv_answer_no_memory(struct kv_answer *answer)
+int kv_answer_no_room(struct kv_answer *answer, int error)
 {
     kv_answer_drop(answer);
     kv_write_tuple(answer->term, 2);
     kv_write_atom_text(answer->term, "error");
-    kv_write_atom_text(answer->term, "enomem");
-    return KV_ENOMEM;
+    kv_write_atom_text(answer->term, error == KV_EFULL ? "full" : "enomem");
+    return error;
 }
 
 void kv_write_too_large(struct kv_buffer *to, uint64_t bytes)

@@ -124,8 +124,9 @@ int kv_answer_number(struct kv_answer *answer, uint64_t value);
 /* Writes {error, {Kind, Detail}}, instead of anything written before, and returns `error`. */
 int kv_answer_error(struct kv_answer *answer, int error, const char *kind, struct kv_bytes detail);
 
-/* Writes {error, enomem}, for a put that finds no room, and returns KV_ENOMEM. */
-int kv_answer_no_memory(struct kv_answer *answer);
+/* Writes the answer to a put that finds no room, and returns `error`: {error, enomem} for
+ * KV_ENOMEM, {error, full} for KV_EFULL. */
+int kv_answer_no_room(struct kv_answer *answer, int error);
 
 /* Writes {error, {too_large, Bytes}}, for an answer of more than KV_ANSWER_MAX bytes, instead of
  * anything written before. Returns KV_ESIZE. */

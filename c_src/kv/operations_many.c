@@ -223,16 +223,21 @@ static bool next_entries(const struct kv_bucket *bucket, struct items *items, st
     return batch->count > 0;
 }
 
-/* Puts entries in order, so that a later entry replaces an earlier one of the same key. Stops at
- * the first one that finds no room. */
+/* Puts entries in order, so that a later entry replaces an earlier one of the same key. All are put
+ * or none. */
 static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_t expiry)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_table *table = bucket->contents.table;
     int error = KV_OK;
     struct items items;
     struct batch batch;
     open_entries(entries, &items);
-    kv_table_begin_changes(bucket->contents.table);
+    const bool surely = kv_table_has_room(table, items.left, entries.length);
+    kv_table_begin_changes(table);
+    if (!surely) {
+        kv_table_begin_all(table, items.left);
+    }
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
         for (unsigned i = 0; i < batch.count && error == KV_OK; i++) {
             const struct kv_change change = {.kind = KV_CHANGE_PUT,
@@ -244,7 +249,9 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
                         : kv_bucket_put(self, batch.keys[i], batch.values[i], expiry);
         }
     }
-    kv_table_end_changes(bucket->contents.table);
+    while (!surely && kv_table_end_all(table, error == KV_OK, UINT32_MAX)) {
+    }
+    kv_table_end_changes(table);
     return error;
 }
 
@@ -336,8 +343,55 @@ static int put_until(struct kv_process *self, const struct kv_asked *asked, uint
     if (!are_entries(asked->arguments[0])) {
         return kv_answer_error(answer, KV_ETYPE, "bad_entries", asked->arguments[0]);
     }
-    return put_entries(self, asked->arguments[0], expiry) == KV_OK ? kv_answer_atom(answer, "ok")
-                                                                   : kv_answer_no_memory(answer);
+    int error = put_entries(self, asked->arguments[0], expiry);
+    return error == KV_OK ? kv_answer_atom(answer, "ok") : kv_answer_no_room(answer, error);
+}
+
+/* Returns true if the bucket has one of the keys. */
+static bool has_any(struct kv_process *self, struct kv_bytes entries)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_item value;
+    struct items items;
+    struct batch batch;
+    open_entries(entries, &items);
+    while (next_entries(bucket, &items, &batch)) {
+        for (unsigned i = 0; i < batch.count; i++) {
+            const struct kv_lookup *want = batch.found[i];
+            if (want != NULL ? kv_table_get_at(bucket->contents.table, want, &value)
+                             : kv_bucket_find_item(self, batch.keys[i], &value)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static int put_new_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
+                         struct kv_answer *answer)
+{
+    if (!are_entries(asked->arguments[0])) {
+        return kv_answer_error(answer, KV_ETYPE, "bad_entries", asked->arguments[0]);
+    }
+    if (has_any(self, asked->arguments[0])) {
+        return kv_answer_bool(answer, false);
+    }
+    int error = put_entries(self, asked->arguments[0], expiry);
+    return error == KV_OK ? kv_answer_bool(answer, true) : kv_answer_no_room(answer, error);
+}
+
+static int put_new(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return put_new_until(self, asked, KV_NEVER, answer);
+}
+
+static int put_new_for(struct kv_process *self, const struct kv_asked *asked,
+                       struct kv_answer *answer)
+{
+    uint64_t expiry = KV_NEVER;
+    return kv_bucket_expiry(asked, asked->arguments[1], &expiry)
+               ? put_new_until(self, asked, expiry, answer)
+               : kv_bucket_bad_ttl(answer, asked->arguments[1]);
 }
 
 static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
@@ -367,6 +421,8 @@ const struct kv_operation kv_many_operations[] = {
     KV_OPERATION("get_many", 2, CALL, 0, get_or, "0.1.0"),
     KV_OPERATION("put_many", 1, CALL | CAST, WRITES, put, "0.1.0"),
     KV_OPERATION("put_many", 2, CALL | CAST, WRITES, put_for, "0.1.0"),
+    KV_OPERATION("put_new_many", 1, CALL, WRITES, put_new, "0.2.0"),
+    KV_OPERATION("put_new_many", 2, CALL, WRITES, put_new_for, "0.2.0"),
     KV_OPERATION("delete_many", 1, CALL | CAST, WRITES, delete, "0.1.0"),
     KV_NO_OPERATION,
 };

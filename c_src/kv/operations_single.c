@@ -92,9 +92,8 @@ static int generation(struct kv_process *self, const struct kv_asked *asked,
 static int put_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
                      struct kv_answer *answer)
 {
-    return kv_bucket_put(self, asked->arguments[0], asked->arguments[1], expiry) == KV_OK
-               ? kv_answer_atom(answer, "ok")
-               : kv_answer_no_memory(answer);
+    int error = kv_bucket_put(self, asked->arguments[0], asked->arguments[1], expiry);
+    return error == KV_OK ? kv_answer_atom(answer, "ok") : kv_answer_no_room(answer, error);
 }
 
 static int put_new_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
@@ -104,9 +103,8 @@ static int put_new_until(struct kv_process *self, const struct kv_asked *asked, 
     if (kv_bucket_find_item(self, asked->arguments[0], &item)) {
         return kv_answer_bool(answer, false);
     }
-    return kv_bucket_put(self, asked->arguments[0], asked->arguments[1], expiry) == KV_OK
-               ? kv_answer_bool(answer, true)
-               : kv_answer_no_memory(answer);
+    int error = kv_bucket_put(self, asked->arguments[0], asked->arguments[1], expiry);
+    return error == KV_OK ? kv_answer_bool(answer, true) : kv_answer_no_room(answer, error);
 }
 
 static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)

@@ -66,9 +66,8 @@ static int put_until(struct kv_process *self, const struct kv_asked *asked, uint
     if (!has_tag(self, asked, answer, &result)) {
         return result;
     }
-    return kv_bucket_put(self, asked->arguments[0], asked->arguments[2], expiry) == KV_OK
-               ? kv_answer_atom(answer, "ok")
-               : kv_answer_no_memory(answer);
+    const int error = kv_bucket_put(self, asked->arguments[0], asked->arguments[2], expiry);
+    return error == KV_OK ? kv_answer_atom(answer, "ok") : kv_answer_no_room(answer, error);
 }
 
 static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)

@@ -126,6 +126,9 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_memory")) {
         return take_number(value, &options->table.max_memory);
     }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_entries")) {
+        return take_number(value, &options->table.max_entries);
+    }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "evict")) {
         return take_evict(value, &options->table.evict);
     }
@@ -141,9 +144,9 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
 /* The options that were taken, a bit for each name. */
 static uint32_t bit_of(struct kv_bytes key)
 {
-    static const char *const names[] = {"owner",      "name", "label",   "ancestors",
-                                        "generation", "only", "creator", "event_manager",
-                                        "max_memory", "evict"};
+    static const char *const names[] = {"owner",      "name",  "label",      "ancestors",
+                                        "generation", "only",  "creator",    "event_manager",
+                                        "max_memory", "evict", "max_entries"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (kv_bytes_is(key, names[i])) {
             return (uint32_t)1 << i;

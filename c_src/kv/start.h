@@ -16,7 +16,7 @@ struct kv_start_options {
     struct kv_bytes event_manager; /* a pid or {Name, Node}, as a term */
     uint64_t generation;           /* by which callers tell one life of a name from the next */
     bool only;                     /* end the other processes of the same owner first */
-    struct kv_table_options table; /* max_memory, evict */
+    struct kv_table_options table; /* max_memory, max_entries, evict */
 };
 
 enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };

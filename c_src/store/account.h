@@ -32,6 +32,13 @@ static inline void kv_table_report(const struct kv_table *table, enum kv_gone wh
     }
 }
 
+/* Sets `is_plain`: call it when a limit or `pending` has changed. */
+static inline void kv_table_note_plain(struct kv_table *table)
+{
+    table->is_plain =
+        table->evict == KV_EVICT_NONE && table->max_memory == 0 && table->pending == NULL;
+}
+
 /* Removes an entry that a request deletes. kv_table_tidy() must follow. */
 void kv_table_drop(struct kv_table *table, uint64_t hash, struct kv_place place,
                    const struct kv_entry *entry);

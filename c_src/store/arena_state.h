@@ -25,6 +25,7 @@ struct kv_arena {
     struct kv_page *pages;
     uint32_t page_count;
     uint64_t limit_pages;
+    uint64_t lent_pages; /* that may be in use above the limit, because as many are soon free */
     uint64_t used_pages;
     uint64_t dirty_pages;
     uint32_t preparing;                     /* first page of the block being prepared; 0: none */

@@ -69,7 +69,7 @@ static uint64_t due_of(const struct kv_table *table)
 void kv_due_update(struct kv_table *table)
 {
     struct kv_arena *arena = table->arena;
-    if (table->expiring == 0) {
+    if (table->expiring == 0 || table->frozen) {
         if (table->due_place != 0) {
             take_out(arena, table);
         }

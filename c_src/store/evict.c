@@ -1,10 +1,12 @@
 #include "store/evict.h"
 
 #include "store/account.h"
+#include "store/undo.h"
 
 enum {
-    SAMPLE = 5
-}; /* entries that are compared before one is evicted: an approximation, as in Redis */
+    SAMPLE = 5,         /* entries that are compared before one is evicted, as in Redis */
+    SEGMENTS_TRIED = 4, /* while a batch protects its entries */
+};
 
 static uint64_t next_random(struct kv_arena *arena)
 {
@@ -52,6 +54,9 @@ static void consider(const struct kv_table *table, uint64_t offset, struct choic
     uint64_t worth = 0;
     kv_entry_read(kv_at(table->arena, offset), &entry);
     table->arena->effort++;
+    if (table->pending != NULL && kv_undo_find(table->pending, offset) != NULL) {
+        return; /* the batch that makes room must not lose its own entries */
+    }
     if (worth_of(table, &entry, &worth)) {
         choice->seen++;
         if (choice->offset == 0 || worth < choice->worth) {
@@ -64,18 +69,31 @@ static void consider(const struct kv_table *table, uint64_t offset, struct choic
     }
 }
 
-bool kv_evict_one(struct kv_table *table)
+/* Chooses among the entries of one segment. Returns false if the table is empty. */
+static bool choose(const struct kv_table *table, struct choice *choice)
 {
     uint64_t random = next_random(table->arena);
-    struct choice choice = {0};
     struct kv_index_walk walk;
-    if (table->evict == KV_EVICT_NONE || !kv_index_walk(table, random, &walk)) {
+    if (!kv_index_walk(table, random, &walk)) {
         return false;
     }
     walk.at = (unsigned)random % walk.size; /* the high bits have chosen the segment */
-    for (uint64_t offset = kv_index_next(&walk); offset != 0 && choice.seen < SAMPLE;
+    for (uint64_t offset = kv_index_next(&walk); offset != 0 && choice->seen < SAMPLE;
          offset = kv_index_next(&walk)) {
-        consider(table, offset, &choice);
+        consider(table, offset, choice);
+    }
+    return true;
+}
+
+bool kv_evict_one(struct kv_table *table)
+{
+    struct choice choice = {0};
+    unsigned tries = table->pending != NULL ? SEGMENTS_TRIED : 1;
+    if (table->evict == KV_EVICT_NONE) {
+        return false;
+    }
+    while (choice.offset == 0 && tries > 0 && choose(table, &choice)) {
+        tries--;
     }
     if (choice.offset == 0) {
         return false;

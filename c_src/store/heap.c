@@ -9,6 +9,7 @@
 #include "store/entry.h"
 #include "store/index.h"
 #include "store/pages.h"
+#include "store/undo.h"
 
 #include <string.h>
 
@@ -119,7 +120,7 @@ static uint64_t take_in_page(struct kv_table *table, uint64_t size, enum kv_need
 
 enum moved { NOT_LIVE, MOVED, NO_ROOM };
 
-/* Moves the entry at `offset` if it is live. Sets its size. */
+/* Moves the entry at `offset` if it is live, or if it may come back. Sets its size. */
 static enum moved move_entry(struct kv_table *table, uint64_t offset, uint64_t *size)
 {
     struct kv_arena *arena = table->arena;
@@ -129,7 +130,8 @@ static enum moved move_entry(struct kv_table *table, uint64_t offset, uint64_t *
     struct kv_place place = kv_index_find_offset(table, hash, offset);
     *size = entry.size;
     arena->effort++;
-    if (place.group == NULL) {
+    if (place.group == NULL &&
+        (table->pending == NULL || kv_undo_find(table->pending, offset) == NULL)) {
         return NOT_LIVE;
     }
     uint64_t to = take_in_page(table, entry.size, KV_BEYOND_LIMIT);
@@ -139,7 +141,12 @@ static enum moved move_entry(struct kv_table *table, uint64_t offset, uint64_t *
     kv_races_begin();
     memcpy(kv_at(arena, to), kv_at(arena, offset), entry.size);
     kv_races_end();
-    kv_index_replace(table, hash, place, to);
+    if (place.group != NULL) {
+        kv_index_replace(table, hash, place, to);
+    }
+    if (table->pending != NULL) {
+        kv_undo_moved(table->pending, offset, to);
+    }
     return MOVED;
 }
 

@@ -186,7 +186,8 @@ void kv_arena_prepared(struct kv_arena *arena, bool ready)
 uint32_t kv_pages_take(struct kv_arena *arena, uint64_t count, enum kv_need need)
 {
     unsigned order = order_for(count);
-    if (need == KV_WITHIN_LIMIT && arena->used_pages + count > arena->limit_pages) {
+    if (need == KV_WITHIN_LIMIT &&
+        arena->used_pages + count > arena->limit_pages + arena->lent_pages) {
         return 0;
     }
     uint32_t first = find_block(arena, order, true);

@@ -9,24 +9,22 @@
 #include "store/evict.h"
 #include "store/graves.h"
 #include "store/heap.h"
+#include "store/room.h"
 #include "store/slots.h"
 #include "store/stripes.h"
 #include "store/sweep.h"
+#include "store/undo.h"
 
 #include <kv/error.h>
 
 #include <string.h>
 
 enum {
-    ROOM_TRIES = 32,       /* to make room for one entry */
-    ROOM_EVICTED = 16,     /* entries that each try evicts, */
-    ROOM_CLEANED = 64,     /* and entries that it looks at to move them */
-    EVICTED_MOST = 1024,   /* entries that one write evicts for the table's own limit */
-    PRESSURE_SHARE = 64,   /* tables that evict keep this part of the arena's limit free, */
-    PRESSURE_MOST = 256,   /* but at most so many pages; */
-    PRESSURE_EVICTED = 2,  /* beyond, each put evicts so many entries, */
-    PRESSURE_CLEANED = 32, /* and looks at so many to move them */
-    COUNT_STEPS = 32,      /* segments swept to count a small table */
+    ROOM_TRIES = 32,     /* to make room for one entry */
+    EVICTED_MOST = 1024, /* entries that one write evicts for the table's own limits */
+    LENT_FACTOR = 2,     /* a put of a batch may take so many times the pages that it will free, */
+    LENT_MORE = 2,       /* and so many more: pages are not filled to the end */
+    COUNT_STEPS = 32,    /* segments swept to count a small table */
     LENGTH_MAX = 1 << 30
 };
 
@@ -71,6 +69,8 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     table->slot = kv_slot(arena, number);
     table->evict = (uint8_t)(options == NULL ? KV_EVICT_NONE : options->evict);
     table->max_memory = options == NULL ? 0 : options->max_memory;
+    table->max_entries = options == NULL ? 0 : options->max_entries;
+    kv_table_note_plain(table);
     table->internal = options != NULL && options->internal;
     table->gone = options == NULL ? NULL : options->gone;
     table->gone_context = options == NULL ? NULL : options->gone_context;
@@ -112,6 +112,11 @@ void kv_table_free(struct kv_table *table)
         (void)kv_table_delete(arena->directory, pid_key((uint32_t[]){table->id, table->serial}));
     }
     empty(table, 1);
+    if (table->is_changing) {
+        table->is_changing = false;
+        kv_stripes_unlock(table, 0, UINT64_MAX);
+    }
+    kv_undo_free(table->pending);
     kv_slot_give(arena, table->number);
     kv_list_remove(&table->of_arena);
     arena->table_count--;
@@ -254,8 +259,10 @@ __attribute__((noinline)) static bool get_any(struct kv_table *table,
     if (place.group == NULL) {
         return false;
     }
-    if (kv_entry_has_expired(&entry, table->arena->now)) {
-        expire(table, lookup->hash, place, &entry);
+    if (kv_entry_has_expired(&entry, kv_table_time(table))) {
+        if (!table->frozen) {
+            expire(table, lookup->hash, place, &entry);
+        }
         return false;
     }
     if (entry.use != NULL) {
@@ -289,48 +296,11 @@ bool kv_table_expiry(const struct kv_table *table, struct kv_item key, uint64_t 
     const struct kv_lookup lookup = lookup_of(table, key);
     struct kv_entry entry;
     struct kv_place place = kv_index_find(table, &lookup, &entry);
-    if (place.group == NULL || kv_entry_has_expired(&entry, table->arena->now)) {
+    if (place.group == NULL || kv_entry_has_expired(&entry, kv_table_time(table))) {
         return false;
     }
     *expiry = (entry.flags & KV_ENTRY_EXPIRES) != 0 ? entry.expiry : KV_NEVER;
     return true;
-}
-
-/* ---- making room ------------------------------------------------------------------------------
- */
-
-uint64_t kv_table_limit(const struct kv_table *table)
-{
-    return table->max_memory;
-}
-
-uint64_t kv_table_counted(const struct kv_table *table)
-{
-    return table->live + table->run_live + table->index_bytes;
-}
-
-/* Evicts a little before the limit of the arena is reached. */
-static void relieve(struct kv_table *table)
-{
-    const struct kv_arena *arena = table->arena;
-    uint64_t kept = arena->limit_pages / PRESSURE_SHARE;
-    kept = kept < PRESSURE_MOST ? kept : PRESSURE_MOST;
-    if (arena->used_pages + kept > arena->limit_pages) {
-        for (unsigned i = 0; i < PRESSURE_EVICTED; i++) {
-            (void)kv_evict_one(table);
-        }
-        (void)kv_heap_clean(table, PRESSURE_CLEANED);
-    }
-}
-
-/* Called after a request for memory has failed. Returns false if no more can be done. */
-static bool make_room(struct kv_table *table)
-{
-    bool freed = kv_graves_step(table->arena);
-    for (unsigned i = 0; !freed && i < ROOM_EVICTED && kv_evict_one(table); i++) {
-        freed = i + 1 == ROOM_EVICTED;
-    }
-    return kv_heap_squeeze(table, ROOM_CLEANED) || freed;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------
@@ -348,22 +318,31 @@ static inline void find_old(const struct kv_table *table, struct put *put)
     put->place = kv_index_find(table, put->lookup, &put->old);
 }
 
-/* Keeps the table's own limit. May evict any entry, even the old one of the put. */
-static bool fits_limit(struct kv_table *table, struct put *put)
+static struct kv_need_of_put need_of(const struct put *put)
 {
-    if (table->max_memory == 0) {
-        return true;
+    const bool had_old = put->place.group != NULL;
+    const uint64_t old = had_old ? put->old.size : 0;
+    return (struct kv_need_of_put){
+        .bytes = put->entry.size > old ? put->entry.size - old : 0,
+        .entry = !had_old,
+    };
+}
+
+/* Keeps the table's own limits. May evict any entry, even the old one of the put. */
+static int fit_limits(struct kv_table *table, struct put *put)
+{
+    int error = kv_room_allows(table, need_of(put));
+    if (error == KV_OK || kv_room_is_hopeless(table, need_of(put))) {
+        return error;
     }
-    uint64_t old = put->place.group != NULL ? put->old.size : 0;
-    uint64_t more = put->entry.size > old ? put->entry.size - old : 0;
-    for (unsigned i = 0; i < EVICTED_MOST && kv_table_counted(table) + more > table->max_memory;
-         i++) {
-        if (more > table->max_memory || !kv_evict_one(table)) {
-            return false;
-        }
-    }
+    (void)kv_table_count_live(table); /* removes what has expired, if the table is small */
     find_old(table, put);
-    return kv_table_counted(table) + more <= table->max_memory;
+    error = kv_room_allows(table, need_of(put));
+    for (unsigned i = 0; error != KV_OK && i < EVICTED_MOST && kv_evict_one(table); i++) {
+        find_old(table, put);
+        error = kv_room_allows(table, need_of(put));
+    }
+    return error;
 }
 
 static void write_entry(struct kv_table *table, const struct put *put, uint64_t offset)
@@ -385,7 +364,7 @@ static void write_value(struct kv_table *table, const struct put *put)
 static bool write_over(struct kv_table *table, const struct put *put)
 {
     if (put->place.group == NULL || put->old.size != put->entry.size ||
-        put->old.size > KV_ENTRY_SMALL_MAX) {
+        put->old.size > KV_ENTRY_SMALL_MAX || table->pending != NULL) {
         return false;
     }
     if (put->old.flags == put->entry.flags && put->old.value.length == put->entry.value.length) {
@@ -401,9 +380,36 @@ static bool write_over(struct kv_table *table, const struct put *put)
     return true;
 }
 
+/* The entry at `offset` has replaced the one at `old`, which may come back if the changes are
+ * pending: unless it is itself one of them. */
+static void retire(struct kv_table *table, const struct put *put, uint64_t old, uint64_t offset)
+{
+    if (table->pending == NULL) {
+        kv_heap_drop(table, old, put->old.size);
+    } else if (kv_undo_find(table->pending, old) != NULL) {
+        kv_undo_moved(table->pending, old, offset);
+        kv_heap_drop(table, old, put->old.size);
+    } else {
+        kv_undo_add(table->pending, old, offset);
+        table->pending->old_bytes += put->old.size;
+    }
+}
+
+/* Room for the new entry. While changes are pending, the old entries still take theirs. */
+static uint64_t take(struct kv_table *table, const struct put *put)
+{
+    if (table->pending != NULL && put->place.group != NULL) {
+        const uint64_t old = table->pending->old_bytes + put->old.size;
+        table->arena->lent_pages = LENT_FACTOR * old / KV_ARENA_PAGE + LENT_MORE;
+    }
+    const uint64_t offset = kv_heap_take(table, put->entry.size);
+    table->arena->lent_pages = 0;
+    return offset;
+}
+
 static int write_new(struct kv_table *table, struct put *put)
 {
-    uint64_t offset = kv_heap_take(table, put->entry.size);
+    uint64_t offset = take(table, put);
     if (offset == 0) {
         return KV_ENOMEM;
     }
@@ -411,12 +417,14 @@ static int write_new(struct kv_table *table, struct put *put)
     if (put->place.group != NULL) {
         uint64_t old = kv_place_offset(put->place);
         kv_index_replace(table, put->lookup->hash, put->place, offset);
-        kv_heap_drop(table, old, put->old.size);
+        retire(table, put, old, offset);
         return KV_OK;
     }
     int error = kv_index_insert(table, put->lookup->hash, offset);
     if (error != KV_OK) {
         kv_heap_drop(table, offset, put->entry.size);
+    } else if (table->pending != NULL) {
+        kv_undo_add(table->pending, 0, offset);
     }
     return error;
 }
@@ -424,7 +432,7 @@ static int write_new(struct kv_table *table, struct put *put)
 static int write_or_make_room(struct kv_table *table, struct put *put)
 {
     int error = write_new(table, put);
-    for (unsigned i = 0; error != KV_OK && i < ROOM_TRIES && make_room(table); i++) {
+    for (unsigned i = 0; error != KV_OK && i < ROOM_TRIES && kv_room_make(table); i++) {
         find_old(table, put);
         error = write_new(table, put);
     }
@@ -485,17 +493,15 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
     put.entry.expiry = expiry;
     kv_entry_measure(&put.entry);
     if (table->evict != KV_EVICT_NONE) {
-        relieve(table); /* before the put, so that the entry itself is not what goes */
+        kv_room_relieve(table); /* before the put, so that the entry itself is not what goes */
     }
     find_old(table, &put);
-    if (!fits_limit(table, &put)) {
-        return KV_ENOMEM;
+    int error = fit_limits(table, &put);
+    if (error == KV_OK && !write_over(table, &put)) {
+        error = write_or_make_room(table, &put);
     }
-    if (!write_over(table, &put)) {
-        int error = write_or_make_room(table, &put);
-        if (error != KV_OK) {
-            return error;
-        }
+    if (error != KV_OK) {
+        return error;
     }
     /* put.old was read before the write, so its sizes and flags are still those of the old entry.
      */
@@ -503,7 +509,7 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
     note_expiry(table, &put, had_old, had_old && (put.old.flags & KV_ENTRY_EXPIRES) != 0);
     kv_table_count_entries(table, !had_old,
                            kv_entry_bytes(&put.entry) - (had_old ? kv_entry_bytes(&put.old) : 0));
-    if (had_old && kv_entry_has_expired(&put.old, table->arena->now)) {
+    if (had_old && table->pending == NULL && kv_entry_has_expired(&put.old, table->arena->now)) {
         kv_table_report(table, KV_GONE_EXPIRED, key); /* before the request was */
     }
     kv_table_tidy(table, had_old ? put.old.size : 0);
@@ -519,7 +525,7 @@ static bool is_outside(const struct kv_table *table, struct kv_bytes bytes)
 }
 
 /* Every change that a request makes goes through here. Without a value the key is deleted. KV_OK;
- * KV_ENOMEM, or KV_ENOENT if there was nothing to delete: the table is as it was. */
+ * KV_ENOMEM or KV_EFULL, or KV_ENOENT if there was nothing to delete: the table is as it was. */
 static inline int change(struct kv_table *table, const struct kv_lookup *lookup,
                          const struct kv_item *value, uint64_t expiry)
 {
@@ -527,7 +533,7 @@ static inline int change(struct kv_table *table, const struct kv_lookup *lookup,
         return delete_any(table, lookup);
     }
     kv_assert(is_outside(table, lookup->key.bytes) && is_outside(table, value->bytes));
-    bool is_plain = expiry == KV_NEVER && table->evict == KV_EVICT_NONE && table->max_memory == 0;
+    bool is_plain = expiry == KV_NEVER && table->is_plain;
     return is_plain && put_ahead(table, lookup, *value) ? KV_OK
                                                         : put_any(table, lookup, *value, expiry);
 }
@@ -566,7 +572,7 @@ uint64_t kv_table_count(const struct kv_table *table)
 uint64_t kv_table_count_live(struct kv_table *table)
 {
     for (unsigned i = 0; i < COUNT_STEPS && table->slot->count <= KV_COUNT_EXACT_MAX &&
-                         table->next_expiry <= table->arena->now;
+                         table->next_expiry <= table->arena->now && !table->frozen;
          i++) {
         kv_sweep_step(table);
     }

@@ -14,12 +14,13 @@ struct kv_table {
     bool published;
     bool internal;
     uint8_t evict;
-    struct kv_list of_arena, of_dusty;
     bool is_changing; /* all stripes are locked until kv_table_end_changes() */
-    bool asked_owner; /* when the changes began */
-    uint64_t shape;   /* changes when a segment is added, removed or moved; never 0 */
-    uint64_t moves;   /* changes when an entry is removed or moved */
+    struct kv_list of_arena, of_dusty;
+    uint64_t shape; /* changes when a segment is added, removed or moved; never 0 */
+    uint64_t moves; /* changes when an entry is removed or moved */
     uint64_t max_memory;
+    uint64_t max_entries;
+    struct kv_undo *pending; /* changes that may still be taken back; or NULL */
     uint64_t index_bytes;
     void (*gone)(void *context, enum kv_gone why, struct kv_item key);
     void *gone_context;
@@ -34,7 +35,10 @@ struct kv_table {
     uint32_t victim; /* the page that is being emptied; 0: none */
     uint32_t victim_at;
     /* Larger entries. */
-    uint32_t runs; /* a list */
+    uint32_t runs;    /* a list */
+    bool asked_owner; /* when the changes began */
+    bool is_plain;    /* no limit, no eviction, nothing pending: a value may be written over */
+    bool frozen;      /* nothing expires, and the time stands still, until kv_table_thaw() */
     uint64_t run_bytes;
     uint64_t run_live;
     /* Expiry. */
@@ -45,7 +49,14 @@ struct kv_table {
     uint64_t sweep_pause; /* the next sweep begins no earlier */
     uint32_t sweep_steps; /* of this sweep */
     uint32_t due_place;   /* in the heap of due.c; 0: not there */
-    uint64_t due;         /* when the table is to be swept, if it is in that heap */
+    uint64_t due;         /* when the table is to be swept, if it is in that heap. While the table
+                           * is frozen, it is not, and this is the time */
 };
+
+/* The time by which entries of this table expire. */
+static inline uint64_t kv_table_time(const struct kv_table *table)
+{
+    return table->frozen ? table->due : table->arena->now;
+}
 
 #endif

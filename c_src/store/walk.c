@@ -9,7 +9,7 @@ static bool read_at(const struct kv_table *table, uint64_t offset, struct kv_ite
     kv_entry_read(kv_at(table->arena, offset), &entry);
     *key = (struct kv_item){.bytes = entry.key, .form = kv_entry_key_form(&entry)};
     *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
-    return !kv_entry_has_expired(&entry, table->arena->now);
+    return !kv_entry_has_expired(&entry, kv_table_time(table));
 }
 
 bool kv_table_next(const struct kv_table *table, struct kv_table_walk *walk, struct kv_item *key,

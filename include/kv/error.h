@@ -29,6 +29,7 @@
     X(KV_ECOOKIE, "a wrong cookie")                                                                \
     X(KV_ETIMEOUT, "took too long")                                                                \
     X(KV_ENOMEM, "out of memory")                                                                  \
+    X(KV_EFULL, "as many entries as the limit allows")                                             \
     X(KV_ENOENT, "no such thing")                                                                  \
     X(KV_ECLOSURE, "native processes cannot run closures")                                         \
     X(KV_EEXIST, "there already")                                                                  \

@@ -40,8 +40,10 @@ enum kv_gone {
 
 struct kv_table_options {
     enum kv_evict evict;
-    uint64_t max_memory; /* limit for the bytes of entries and index; 0: no limit */
-    bool internal;       /* not a user's table: kv_arena_stats() does not count its items */
+    uint64_t max_memory;  /* limit for the bytes of entries and index; 0: no limit */
+    uint64_t max_entries; /* limit for their number; 0: no limit. Expired entries count until they
+                           * are removed; in a table of 1,000 entries or less they do not */
+    bool internal;        /* not a user's table: kv_arena_stats() does not count its items */
     /* Called for what no kv_table_put() or kv_table_delete() of that key asked for. NULL: not
      * called.
      * EXPIRED and EVICTED: called once for each entry. `key` is valid during the call. An expired
@@ -88,7 +90,9 @@ bool kv_table_expiry(const struct kv_table *table, struct kv_item key, uint64_t 
 #define KV_NEVER 0
 
 /* Stores a copy of key and value, and replaces an older value. Neither may lie in the arena.
- * Returns KV_OK, or KV_ENOMEM: the key is as it was, but the table may have evicted entries. */
+ * Returns KV_OK; KV_ENOMEM if there is no room; or KV_EFULL for a new key if the table has
+ * max_entries and may evict none. On an error the key is as it was, but the table may have evicted
+ * entries. */
 int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry);
 
 /* Deletes an entry. Returns false if there was none. */
@@ -120,6 +124,33 @@ bool kv_table_delete_at(struct kv_table *table, const struct kv_lookup *lookup);
 void kv_table_begin_changes(struct kv_table *table);
 void kv_table_end_changes(struct kv_table *table);
 
+/* ---- all or none -------------------------------------------------------------------------------
+ */
+
+/* Returns true if puts of so many entries, whose keys and values have `bytes` in all, cannot fail
+ * if they come next and nothing comes in between; nor do they evict anything then. May return false
+ * although they would succeed. O(1). */
+bool kv_table_has_room(const struct kv_table *table, uint64_t entries, uint64_t bytes);
+
+/* From here on, puts are kept so that all of them can be taken back: up to `keys` different keys.
+ * Each replaced entry keeps its memory until the end. It does not count against the limit of the
+ * table, and the arena lends the puts twice the bytes of these entries above its own limit. A put
+ * that finds no room may evict entries, but none that was put since here; evicted entries do not
+ * come back. Freezes the table (below). Nothing may be deleted or cleared until the end, and
+ * nothing of this may be nested. */
+void kv_table_begin_all(struct kv_table *table, size_t keys);
+
+/* Ends that: makes the puts final (`keep`), or takes all of them back, which cannot fail. Works on
+ * up to `most` keys, and returns true if there are more: then call it again with the same `keep`,
+ * and put nothing meanwhile. */
+bool kv_table_end_all(struct kv_table *table, bool keep, unsigned most);
+
+/* Freezes the table: until kv_table_thaw() nothing expires by itself, and reads and walks see what
+ * there was at this moment. A walk stays valid over many turns if nothing is put or deleted. */
+void kv_table_freeze(struct kv_table *table);
+void kv_table_thaw(struct kv_table *table);
+bool kv_table_is_frozen(const struct kv_table *table);
+
 /* ---- the whole table --------------------------------------------------------------------------
  */
 
@@ -144,6 +175,9 @@ uint64_t kv_table_counted(const struct kv_table *table);
 
 /* Returns max_memory; 0: no limit. */
 uint64_t kv_table_limit(const struct kv_table *table);
+
+/* Returns max_entries; 0: no limit. */
+uint64_t kv_table_max_entries(const struct kv_table *table);
 
 /* The bytes of all keys and values. */
 uint64_t kv_table_bytes(const struct kv_table *table);

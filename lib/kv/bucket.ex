@@ -99,8 +99,10 @@ defmodule KV.Bucket do
     * `:node` - the local name of the `KV.Node` to run on, if there are several.
     * `:max_memory` - the number of bytes that the entries and their index may take. No limit by default, but all buckets
       of a node together are limited by `:max_memory` of `KV.Node`.
-    * `:evict` - what a put does that finds no room. `:none`, the default: it returns `{:error, :enomem}`. `:lru`: it
-      removes the least recently used of a sample of entries. `:ttl`: it removes the entry that expires soonest, and
+    * `:max_entries` - the number of entries that the bucket may have. No limit by default. Expired entries count until
+      they are removed; in a bucket of up to 1,000 entries they do not count.
+    * `:evict` - what a put does that finds no room. `:none`, the default: it returns `{:error, :enomem}`, or
+      `{:error, :full}` for a new key above `:max_entries`. `:lru`: it removes the least recently used of a sample of entries. `:ttl`: it removes the entry that expires soonest, and
       never one without a time to live.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
       name and `:exit` without one.
@@ -112,6 +114,7 @@ defmodule KV.Bucket do
           | {:label, binary}
           | {:node, atom}
           | {:max_memory, pos_integer}
+          | {:max_entries, pos_integer}
           | {:evict, :none | :lru | :ttl}
           | {:on_node_down, :stay | :exit}
           | {:fill, {module, atom, [term]} | nil}
@@ -307,7 +310,7 @@ defmodule KV.Bucket do
       {:error, :enomem}
   """
   @doc since: "0.1.0"
-  @spec put(t, key, value, timeout | [put_option]) :: :ok | {:error, :enomem | refused}
+  @spec put(t, key, value, timeout | [put_option]) :: :ok | {:error, :enomem | :full | refused}
   def put(bucket, key, value, options \\ 5_000), do: :kv_bucket.put(bucket, key, value, options)
 
   @doc """
@@ -326,7 +329,7 @@ defmodule KV.Bucket do
       1
   """
   @doc since: "0.1.0"
-  @spec put_new(t, key, value, timeout | [put_option]) :: boolean | {:error, :enomem | refused}
+  @spec put_new(t, key, value, timeout | [put_option]) :: boolean | {:error, :enomem | :full | refused}
   def put_new(bucket, key, value, options \\ 5_000), do: :kv_bucket.put_new(bucket, key, value, options)
 
   @doc """
@@ -604,11 +607,13 @@ defmodule KV.Bucket do
   def take(bucket, keys, timeout \\ 5_000), do: :kv_bucket.take(bucket, keys, timeout)
 
   @doc """
-  Puts all `entries` in one message. Nobody sees some of them without the others.
+  Puts all `entries` in one message: all or none. Nobody sees some of them without the others.
 
-  Raises `ArgumentError`, and puts nothing, if `entries` is neither a map nor a list of pairs. Returns
-  `{:error, :enomem}` if there is no room for one of the entries; the entries before it in the list are put. Options and
-  other errors are those of `put/4`.
+  Takes time in proportion to the bytes of `entries`. Raises `ArgumentError`, and puts nothing, if `entries` is neither a
+  map nor a list of pairs. Returns `{:error, :enomem}` if there is no room for all of them, and `{:error, :full}` if they
+  are more than `:max_entries` allows: no key has changed then. A bucket that evicts makes room for all, and never evicts
+  an entry that the same request has put. The entries that it has evicted are gone even after an error. Options and other
+  errors are those of `put/4`.
 
   ## Examples
 
@@ -619,8 +624,28 @@ defmodule KV.Bucket do
       %{milk: 3, eggs: 12}
   """
   @doc since: "0.1.0"
-  @spec put_many(t, entries, timeout | [put_option]) :: :ok | {:error, :enomem | refused}
+  @spec put_many(t, entries, timeout | [put_option]) :: :ok | {:error, :enomem | :full | refused}
   def put_many(bucket, entries, options \\ 5_000), do: :kv_bucket.put_many(bucket, entries, options)
+
+  @doc """
+  Puts all `entries` if the bucket has none of their keys.
+
+  Returns `true`; or `false`, and puts nothing, if the bucket has one of the keys. Looks and puts in one step. Options and
+  errors are those of `put_many/3`.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_new_many(bucket, seat_1: "Ada", seat_2: "Bob")
+      true
+      iex> KV.Bucket.put_new_many(bucket, seat_2: "Eve", seat_3: "Eve")
+      false
+      iex> KV.Bucket.to_map(bucket)
+      %{seat_1: "Ada", seat_2: "Bob"}
+  """
+  @doc since: "0.2.0"
+  @spec put_new_many(t, entries, timeout | [put_option]) :: boolean | {:error, :enomem | :full | refused}
+  def put_new_many(bucket, entries, options \\ 5_000), do: :kv_bucket.put_new_many(bucket, entries, options)
 
   @doc """
   Removes `keys` in one message. Returns the number of keys that had a value.

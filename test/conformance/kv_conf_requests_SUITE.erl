@@ -84,6 +84,8 @@ every_request_of_a_bucket_is_answered(Config) ->
 requests_about_many_keys_are_answered(Config) ->
     Answers = [
         {{get_many, []}, []}, {{put_many, []}, ok}, {{put_many, #{}}, ok}, {{delete_many, []}, 0}, {size, 0},
+        {{put_new_many, []}, true}, {{put_new_many, [{n, 1}]}, true}, {{put_new_many, #{m => 1, n => 2}}, false},
+        {{delete_many, [m, n]}, 1},
         {{put_many, [{a, 1}, {"b", [2]}, {a, 3}]}, ok}, {{get_many, [a, x, "b", a]}, [3, nil, [2], 3]},
         {{get_many, [x, a], {no, thing}}, [{no, thing}, 3]}, {{put_many, #{1 => one, 2.0 => two, #{} => nil}}, ok},
         {{get_many, [1, 1.0, 2, 2.0, #{}], none}, [one, none, none, two, nil]}, {size, 5},

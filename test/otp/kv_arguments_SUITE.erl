@@ -184,7 +184,7 @@ a_wrong_argument_is_named_with_the_value_that_is_wanted(Config) ->
             {async, [puts, [k]], 2, "async/3 cannot send puts; did you mean put?"},
             {async, [stop, []], 2,
                 "async/3 cannot send stop; the functions are clear, delete, delete_many, fetch, generation, get, get_many, has_key, keys, "
-                "put, put_many, put_new, size, take, to_map"},
+                "put, put_many, put_new, put_new_many, size, take, to_map"},
             {async, [put, [k]], 3, "the arguments must be [Key, Value] or [Key, Value, Options], and is [k]"},
             {async, [get, k], 3, "the arguments must be [Key] or [Key, Default], and is k"},
             {async, [size, [k | l]], 3, "the arguments must be [], and is [k|l]"},

@@ -22,7 +22,9 @@ groups() ->
             all_buckets_share_the_limit_of_the_node,
             a_refused_put_leaves_the_old_value,
             a_value_that_never_fits_is_refused,
-            put_many_over_the_limit_puts_what_comes_before,
+            put_many_over_the_limit_puts_nothing,
+            a_full_bucket_takes_no_new_key,
+            put_new_many_puts_all_or_none,
             deleting_makes_room,
             clearing_makes_room,
             a_bucket_that_ends_makes_room,
@@ -124,13 +126,42 @@ a_value_that_never_fits_is_refused(Config) ->
         ?assertEqual(ok, kv_bucket:put(Bucket, large, binary:copy(<<"v">>, ?MAX_MEMORY div 2)))
     end).
 
-put_many_over_the_limit_puts_what_comes_before(Config) ->
+put_many_over_the_limit_puts_nothing(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
         Numbers = lists:seq(1, 2 * ?MAX_MEMORY div 1000),
         ?assertEqual({error, enomem}, kv_bucket:put_many(Bucket, [{N, ?VALUE} || N <- Numbers])),
-        Size = kv_bucket:size(Bucket),
-        ?assertEqual(lists:seq(1, Size), lists:sort(kv_bucket:keys(Bucket)))
+        ?assertEqual([], kv_bucket:keys(Bucket)),
+        ok = kv_bucket:put_many(Bucket, [{0, old}, {1, old}]),
+        ?assertEqual({error, enomem}, kv_bucket:put_many(Bucket, [{N, ?VALUE} || N <- Numbers])),
+        ?assertEqual(#{0 => old, 1 => old}, kv_bucket:to_map(Bucket))
+    end).
+
+a_full_bucket_takes_no_new_key(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket([{max_entries, 3}]),
+        ok = kv_bucket:put_many(Bucket, [{1, a}, {2, a}]),
+        ?assertEqual({error, full}, kv_bucket:put_many(Bucket, [{2, b}, {3, b}, {4, b}])),
+        ?assertEqual(#{1 => a, 2 => a}, kv_bucket:to_map(Bucket)),
+        ?assertEqual(ok, kv_bucket:put(Bucket, 3, a)),
+        ?assertEqual({error, full}, kv_bucket:put(Bucket, 4, a)),
+        ?assertEqual({error, full}, kv_bucket:put_new(Bucket, 4, a)),
+        ?assertEqual({error, full}, kv_bucket:put_new_many(Bucket, [{4, a}])),
+        ?assertEqual(ok, kv_bucket:put(Bucket, 1, c)),
+        Cache = bucket([{max_entries, 3}, {evict, lru}]),
+        ok = kv_bucket:put_many(Cache, [{N, N} || N <- lists:seq(1, 3)]),
+        ok = kv_bucket:put_many(Cache, [{N, N} || N <- lists:seq(4, 6)]),
+        ?assertEqual([4, 5, 6], lists:sort(kv_bucket:keys(Cache))),
+        ?assertEqual({error, full}, kv_bucket:put_many(Cache, [{N, N} || N <- lists:seq(7, 10)]))
+    end).
+
+put_new_many_puts_all_or_none(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        ?assertEqual(true, kv_bucket:put_new_many(Bucket, #{a => 1, b => 2})),
+        ?assertEqual(false, kv_bucket:put_new_many(Bucket, [{c, 3}, {b, 3}])),
+        ?assertEqual(#{a => 1, b => 2}, kv_bucket:to_map(Bucket)),
+        ?assertEqual(true, kv_bucket:await(kv_bucket:async(Bucket, put_new_many, [[{c, 3}]])))
     end).
 
 deleting_makes_room(Config) ->

@@ -134,6 +134,7 @@ static const struct shape {
     {"put_many", "et"},     {"delete_many", "l"},
     {"fetch_tagged", "k"},  {"put_tagged", "kgv"},
     {"put_tagged", "kgvt"}, {"delete_tagged", "kg"},
+    {"put_new_many", "e"},  {"put_new_many", "et"},
 };
 
 static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)

@@ -121,12 +121,39 @@ int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, ui
     const struct kv_lookup *lookup = looked_ahead(model, i);
     int error = lookup != NULL ? kv_table_put_at(model->table, lookup, value, expiry)
                                : kv_table_put(model->table, model_key(i), value, expiry);
-    CHECK(error == KV_OK || error == KV_ENOMEM);
+    CHECK(error == KV_OK || error == KV_ENOMEM ||
+          (error == KV_EFULL && model->table->max_entries != 0));
     if (error == KV_OK) {
+        if (model->has_batch && !model->in_batch[i]) {
+            model->in_batch[i] = true;
+            model->before[i] = model->entries[i];
+        }
         model->entries[i] = (struct model_entry){
             .there = true, .form = form, .length = length, .seed = seed, .expiry = expiry};
     }
     return error;
+}
+
+void model_begin_all(struct model *model, size_t keys)
+{
+    kv_table_begin_all(model->table, keys);
+    model->has_batch = true;
+    memset(model->in_batch, 0, sizeof model->in_batch);
+}
+
+void model_end_all(struct model *model, bool keep, unsigned most)
+{
+    static struct model_entry after[MODEL_KEYS];
+    memcpy(after, model->entries, sizeof after);
+    model->is_ending = true;
+    while (kv_table_end_all(model->table, keep, most)) {
+    }
+    model->is_ending = model->has_batch = false;
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        if (model->in_batch[i]) {
+            model->entries[i] = keep ? after[i] : model->before[i];
+        }
+    }
 }
 
 void model_get(struct model *model, unsigned i)
@@ -187,7 +214,8 @@ static void note_gone(void *context, enum kv_gone why, struct kv_item key)
         CHECK(key.bytes.length == 0);
         memset(model->entries, 0, sizeof model->entries);
     } else if (read_number(key, &i)) {
-        struct model_entry *entry = &model->entries[i];
+        struct model_entry *entry =
+            model->is_ending && model->in_batch[i] ? &model->before[i] : &model->entries[i];
         bool expired = entry->expiry != KV_NEVER && entry->expiry <= kv_arena_time(model->arena);
         CHECK(entry->there && expired == (why == KV_GONE_EXPIRED));
         entry->there = false;

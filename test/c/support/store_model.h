@@ -28,6 +28,11 @@ struct model {
     uint64_t now;
     unsigned gone[MODEL_REASONS]; /* reports of the table, by reason */
     struct model_entry entries[MODEL_KEYS];
+    /* Puts that may be taken back: the keys, and what was under each before. */
+    bool has_batch;
+    bool is_ending; /* an old entry that is reported as expired is one of `before` */
+    bool in_batch[MODEL_KEYS];
+    struct model_entry before[MODEL_KEYS];
     unsigned ahead; /* the first of MODEL_AHEAD keys that were looked for ahead */
     bool is_ahead;
     struct kv_lookup lookups[MODEL_AHEAD];
@@ -49,6 +54,10 @@ void model_delete(struct model *model, unsigned i);
 void model_look_ahead(struct model *model, unsigned i);
 void model_clear(struct model *model);
 void model_set_time(struct model *model, uint64_t now);
+
+/* From now on, puts can be taken back; and the end of that, in steps of `most` keys. */
+void model_begin_all(struct model *model, size_t keys);
+void model_end_all(struct model *model, bool keep, unsigned most);
 
 /* Compares all keys: by get, by kv_table_next() and by kv_table_scan(). */
 void model_compare(struct model *model);

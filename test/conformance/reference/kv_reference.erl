@@ -50,6 +50,7 @@ is_value(ancestors, Value) -> is_list(Value) andalso length(Value) =< 16 andalso
 is_value(generation, Value) -> is_integer(Value) andalso Value > 0;
 is_value(only, Value) -> Value =:= true;
 is_value(max_memory, Value) -> is_integer(Value) andalso Value > 0;
+is_value(max_entries, Value) -> is_integer(Value) andalso Value > 0;
 is_value(evict, Value) -> lists:member(Value, [none, lru, ttl]);
 is_value(event_manager, {Name, Node}) -> is_atom(Name) andalso is_atom(Node);
 is_value(event_manager, Value) -> is_pid(Value).

@@ -10,7 +10,7 @@
 
 -spec init(term()) -> no_return().
 init(List) ->
-    Known = [owner, name, label, ancestors, generation, only, max_memory, evict],
+    Known = [owner, name, label, ancestors, generation, only, max_memory, max_entries, evict],
     kv_reference:enter(?MODULE, Known, List, fun(_Options) -> #{} end).
 
 -spec handle_call(term(), gen_server:from(), map()) -> {reply, term(), map()}.
@@ -66,6 +66,17 @@ handle_call({put_many, Entries, Ttl}, From, Map) ->
     {reply, Done, New} = handle_call({put_many, Entries}, From, Map),
     ok = keep_for(Ttl, [Key || Done =:= ok, {Key, _} <- entries(Entries)]),
     {reply, Done, New};
+handle_call({put_new_many, Entries}, From, Map) ->
+    handle_call({put_new_many, Entries, infinity}, From, Map);
+handle_call({put_new_many, Entries, Ttl}, From, Map) ->
+    IsEntries = are_entries(Entries),
+    case [Key || true <- [IsEntries], {Key, _} <- entries(Entries), is_map_key(Key, Map)] of
+        [_ | _] when ?IS_TTL(Ttl) ->
+            {reply, false, Map};
+        _ ->
+            {reply, Done, New} = handle_call({put_many, Entries, Ttl}, From, Map),
+            {reply, if Done =:= ok -> true; true -> Done end, New}
+    end;
 handle_call({delete_many, Keys}, _From, Map) ->
     case is_proper(Keys) of
         true -> {reply, length([K || K <- lists:usort(Keys), is_map_key(K, Map)]), maps:without(Keys, Map)};

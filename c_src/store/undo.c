@@ -1,0 +1,118 @@
+#include "store/undo.h"
+
+#include "base/alloc.h"
+
+enum { SLOTS_MIN = 16, SLOTS_PER_KEY = 3 };
+
+struct kv_undo *kv_undo_new(size_t most)
+{
+    struct kv_undo *pending = kv_zalloc(sizeof *pending);
+    size_t slots = SLOTS_MIN;
+    while (slots < SLOTS_PER_KEY * most) {
+        slots *= 2;
+    }
+    pending->puts = kv_alloc((most + 1) * sizeof *pending->puts);
+    pending->slots = kv_zalloc(slots * sizeof *pending->slots);
+    pending->slot_mask = slots - 1;
+    return pending;
+}
+
+void kv_undo_free(struct kv_undo *pending)
+{
+    if (pending != NULL) {
+        kv_free(pending->puts);
+        kv_free(pending->slots);
+        kv_free(pending);
+    }
+}
+
+/* How many may be in use: searches stay short, and end. */
+static size_t slots_most(const struct kv_undo *pending)
+{
+    return (pending->slot_mask + 1) / 8 * 7;
+}
+
+static size_t first_slot(const struct kv_undo *pending, uint64_t offset)
+{
+    return (size_t)(offset * UINT64_C(0x9E3779B97F4A7C15) >> 32) & pending->slot_mask;
+}
+
+static uint64_t *noted(const struct kv_undo *pending, uint32_t slot)
+{
+    struct kv_undo_put *put = &pending->puts[(slot - 1) / 2];
+    return (slot - 1) % 2 == 0 ? &put->old : &put->new;
+}
+
+uint64_t *kv_undo_find(const struct kv_undo *pending, uint64_t offset)
+{
+    for (size_t at = first_slot(pending, offset); pending->slots[at] != 0;
+         at = (at + 1) & pending->slot_mask) {
+        uint64_t *found = noted(pending, pending->slots[at]);
+        if (*found == offset) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+static void fill_slot(struct kv_undo *pending, uint32_t slot)
+{
+    size_t at = first_slot(pending, *noted(pending, slot));
+    while (pending->slots[at] != 0) {
+        at = (at + 1) & pending->slot_mask;
+    }
+    pending->slots[at] = slot;
+    pending->slots_used++;
+}
+
+/* Makes the slots anew, without those that are out of date. */
+static void refill_slots(struct kv_undo *pending)
+{
+    size_t slots = pending->slot_mask + 1;
+    kv_free(pending->slots);
+    pending->slots = kv_zalloc(slots * sizeof *pending->slots);
+    pending->slots_used = 0;
+    for (size_t i = 0; i < pending->count; i++) {
+        for (unsigned which = 0; which < 2; which++) {
+            uint32_t slot = (uint32_t)(1 + 2 * i + which);
+            if (*noted(pending, slot) != 0) {
+                fill_slot(pending, slot);
+            }
+        }
+    }
+}
+
+static void note(struct kv_undo *pending, const uint64_t *where)
+{
+    const struct kv_undo_put *put = pending->puts;
+    size_t index = (size_t)((const uint8_t *)where - (const uint8_t *)put) / sizeof *put;
+    if (pending->slots_used >= slots_most(pending)) {
+        refill_slots(pending); /* `where` is filled in already */
+        return;
+    }
+    fill_slot(pending, (uint32_t)(1 + 2 * index + (where == &put[index].new)));
+}
+
+void kv_undo_add(struct kv_undo *pending, uint64_t old, uint64_t new)
+{
+    struct kv_undo_put *put = &pending->puts[pending->count];
+    *put = (struct kv_undo_put){.old = old, .new = new};
+    pending->count++;
+    if (pending->slots_used + 2 > slots_most(pending)) {
+        refill_slots(pending);
+        return;
+    }
+    if (old != 0) {
+        note(pending, &put->old);
+    }
+    note(pending, &put->new);
+}
+
+void kv_undo_moved(struct kv_undo *pending, uint64_t from, uint64_t to)
+{
+    uint64_t *found = kv_undo_find(pending, from);
+    if (found != NULL) {
+        *found = to;
+        note(pending, found);
+    }
+}

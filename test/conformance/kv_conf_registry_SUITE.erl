@@ -17,6 +17,12 @@ groups() ->
         {registry, [], [
             every_request_of_a_registry_is_answered,
             an_unknown_request_to_a_registry_is_answered_with_an_error,
+            options_of_a_bucket_are_checked_before_it_is_made,
+            a_bucket_can_be_given_another_name,
+            a_name_can_be_deleted,
+            a_name_carries_metadata,
+            names_are_selected_by_a_prefix,
+            all_requests_wait_for_the_creator_in_order,
             a_name_is_made_once,
             a_name_goes_with_its_bucket,
             a_registry_takes_its_buckets_along,
@@ -53,6 +59,82 @@ an_unknown_request_to_a_registry_is_answered_with_an_error(Config) ->
         Registry = registry(Node),
         Wrong = [{Request, Name} || Request <- [lookup, create], Name <- [a, "a", 1, [], {}, <<1:7>>, self()]],
         [call(Registry, Request) || Request <- Wrong ++ unknown_requests() -- [stop]]
+    end).
+
+options_of_a_bucket_are_checked_before_it_is_made(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node),
+        Wrong = [[{evict, all}], [{max_memory, 0}], [{max_memory, 1 bsl 20}, {colour, red}], evict, [{owner, self()}], [evict]],
+        Refused = [call(Registry, {create, <<"a">>, Options}) || Options <- Wrong],
+        Bucket = call(Registry, {create, <<"a">>, [{max_memory, 1 bsl 20}, {evict, lru}]}),
+        {Refused, Bucket =:= call(Registry, {create, <<"a">>, [{colour, red}]}), call(Registry, names)}
+    end).
+
+a_bucket_can_be_given_another_name(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node, [{event_manager, self()}]),
+        [call(Registry, {create, Name}) || Name <- [<<"a">>, <<"b">>]],
+        Renames = [
+            {<<"a">>, <<"c">>}, {<<"a">>, <<"d">>}, {<<"c">>, <<"b">>}, {<<"c">>, <<"c">>}, {a, <<"b">>}, {<<"c">>, c},
+            {a, c}, {<<"c">>, binary:copy(<<"x">>, 65537)}
+        ],
+        Answers = [call(Registry, {rename, Old, New}) || {Old, New} <- Renames],
+        ok = gen_server:cast(Registry, {rename, <<"c">>, <<"e">>}),
+        Names = lists:sort(call(Registry, names)),
+        {Answers, Names, [call(Registry, {lookup, Name}) =:= error || Name <- [<<"a">>, <<"c">>, <<"e">>]], next(6)}
+    end).
+
+a_name_can_be_deleted(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node),
+        Bucket = call(Registry, {create, <<"a">>}),
+        Monitor = monitor(process, Bucket),
+        Answers = [call(Registry, {delete, Name}) || Name <- [<<"a">>, <<"a">>, a]],
+        Reason = kv_test:down(Monitor),
+        Fresh = call(Registry, {create, <<"a">>}),
+        ok = gen_server:cast(Registry, {delete, <<"a">>}),
+        {Answers, Reason, Fresh =:= Bucket, call(Registry, names)}
+    end).
+
+a_name_carries_metadata(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node),
+        Large = binary:copy(<<"x">>, 65536),
+        _ = call(Registry, {create, <<"a">>, [], #{plan => free}}),
+        ok = gen_server:cast(Registry, {put_meta, <<"b">>, 1}),
+        [
+            call(Registry, Request)
+         || Request <- [
+                {meta, <<"a">>}, {meta, <<"b">>}, {meta, a}, {put_meta, <<"a">>, [1, 2]}, {meta, <<"a">>}, {put_meta, <<"b">>, 1},
+                {put_meta, a, 1}, {put_meta, <<"a">>, Large}, {create, <<"c">>, [], Large}, {rename, <<"a">>, <<"d">>},
+                {meta, <<"d">>}, {delete, <<"d">>}, {meta, <<"d">>}
+            ]
+        ]
+    end).
+
+names_are_selected_by_a_prefix(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node),
+        Pids = [{Name, call(Registry, {create, Name})} || Name <- [<<"user:1">>, <<"user:2">>, <<"use">>, <<>>]],
+        {
+            [lists:sort(call(Registry, {names, Prefix})) || Prefix <- [<<>>, <<"use">>, <<"user:">>, <<"user:2">>, <<"users">>]],
+            lists:sort(Pids) =:= lists:sort(call(Registry, list)),
+            [Name || {Name, _} <- call(Registry, {list, <<"user:1">>})],
+            [call(Registry, Request) || Request <- [count, {count, <<"user">>}, {count, user}, {names, 1}, {list, []}]]
+        }
+    end).
+
+all_requests_wait_for_the_creator_in_order(Config) ->
+    same(Config, fun(Node) ->
+        Registry = registry(Node, [{creator, self()}]),
+        A = <<"a">>,
+        Requests = [
+            {create, A, [{colour, red}], 1}, {meta, A}, {put_meta, A, 2}, {meta, A}, count, {rename, A, <<"b">>}, {lookup, A}, {delete, A}
+        ],
+        [Registry ! {'$gen_call', {self(), {N, Request}}, Request} || {N, Request} <- lists:zip(lists:seq(1, 8), Requests)],
+        Before = next(2),
+        ok = gen_server:cast(Registry, {bucket_created, A, bucket(Node)}),
+        {Before, next(7), call(Registry, names), call(Registry, {meta, <<"b">>})}
     end).
 
 a_name_is_made_once(Config) ->

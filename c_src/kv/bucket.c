@@ -18,7 +18,7 @@ struct kv_item kv_bucket_key(struct kv_process *self, struct kv_bytes key)
 bool kv_bucket_find_item(struct kv_process *self, struct kv_bytes key, struct kv_item *item)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    return kv_table_get(bucket->contents.table, kv_bucket_key(self, key), item);
+    return kv_contents_find(&bucket->contents, kv_bucket_key(self, key), item);
 }
 
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value)
@@ -78,6 +78,7 @@ static void unpin(void *owner, struct kv_bytes bytes)
 
 void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, struct kv_item item)
 {
+    const struct kv_bucket *bucket = kv_process_const_state(self);
     answer->value.bytes = item.bytes;
     if (item.form == KV_FORM_BINARY) {
         uint8_t *header = kv_buffer_reserve(answer->term, KV_LONG_HEADER);
@@ -85,7 +86,8 @@ void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, s
         kv_set32(header + 1, (uint32_t)item.bytes.length);
         answer->term->length += KV_LONG_HEADER;
     }
-    if (item.bytes.length >= PINNED_MIN) {
+    /* A transaction copies the value at once, and the value may be its own. */
+    if (item.bytes.length >= PINNED_MIN && bucket->contents.overlay == NULL) {
         answer->value.owner = kv_store_of(self)->arena;
         answer->value.release = kv_arena_pin(answer->value.owner, item.bytes.data) ? unpin : NULL;
     }

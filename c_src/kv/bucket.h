@@ -58,10 +58,11 @@ int kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape,
 /* ---- the operations ----------------------------------------------------------------------------
  * docs/native-protocol.md describes each. */
 
-extern const struct kv_operation kv_single_operations[]; /* one key, or the whole bucket */
-extern const struct kv_operation kv_many_operations[];   /* many keys in one message */
-extern const struct kv_operation kv_agent_operations[];  /* Agent's own requests: agent.h */
-extern const struct kv_operation kv_tagged_operations[]; /* one key, if its value has a tag */
+extern const struct kv_operation kv_single_operations[];      /* one key, or the whole bucket */
+extern const struct kv_operation kv_many_operations[];        /* many keys in one message */
+extern const struct kv_operation kv_agent_operations[];       /* Agent's own requests: agent.h */
+extern const struct kv_operation kv_tagged_operations[];      /* one key, if its value has a tag */
+extern const struct kv_operation kv_transaction_operations[]; /* several keys, all or none */
 
 /* {get, Key}. Public, since agent.c runs it if Key is not a function. */
 kv_operation_run kv_bucket_get;

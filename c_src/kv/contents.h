@@ -6,8 +6,11 @@
 
 #include <kv/process.h>
 
+struct kv_overlay;
+
 struct kv_contents {
     struct kv_table *table;
+    struct kv_overlay *overlay; /* during a transaction: what it has changed; else NULL */
 };
 
 /* Creates the table and lets readers of this host find it by the pid of `self`. `names`: the table
@@ -27,6 +30,30 @@ struct kv_change {
     uint64_t expiry;      /* PUT: the kv_arena_time() from which the entry is gone, or KV_NEVER */
 };
 
+/* Overlays: kv/overlay.h. Each does what the function of the same name here does. */
+int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *change);
+bool kv_overlay_find(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value);
+bool kv_overlay_expiry(const struct kv_overlay *overlay, struct kv_item key, uint64_t *expiry);
+
+/* Finds the value of a key, as kv_table_get() does. All operations on one key read through this
+ * function. */
+static inline bool kv_contents_find(const struct kv_contents *contents, struct kv_item key,
+                                    struct kv_item *value)
+{
+    return __builtin_expect(contents->overlay != NULL, 0)
+               ? kv_overlay_find(contents->overlay, key, value)
+               : kv_table_get(contents->table, key, value);
+}
+
+/* Finds the expiry of a key, as kv_table_expiry() does. */
+static inline bool kv_contents_expiry(const struct kv_contents *contents, struct kv_item key,
+                                      uint64_t *expiry)
+{
+    return __builtin_expect(contents->overlay != NULL, 0)
+               ? kv_overlay_expiry(contents->overlay, key, expiry)
+               : kv_table_expiry(contents->table, key, expiry);
+}
+
 /* Makes one change. All requests change tables through this function; only expiry and eviction
  * happen inside the store. Returns KV_OK; for a PUT, KV_ENOMEM or KV_EFULL: the key is as it was;
  * for a DELETE, KV_ENOENT: there was no entry. Always inlined, since each caller knows the kind: a
@@ -36,6 +63,9 @@ kv_contents_change(const struct kv_contents *contents, const struct kv_change *c
 {
     struct kv_table *table = contents->table;
     bool there = false;
+    if (__builtin_expect(contents->overlay != NULL, 0)) {
+        return kv_overlay_change(contents->overlay, change);
+    }
     switch (change->kind) {
     case KV_CHANGE_PUT:
         return change->ahead != NULL

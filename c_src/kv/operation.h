@@ -32,9 +32,10 @@ struct kv_answer {
 
 /* The ways in. */
 enum kv_door {
-    KV_BY_CALL = 1,  /* a call {Name, Argument, ...}, or Name without arguments */
-    KV_BY_CAST = 2,  /* the same term as a cast */
-    KV_BY_AGENT = 4, /* {Module, Function, Arguments}, mapped by kv_agent_functions */
+    KV_BY_CALL = 1,        /* a call {Name, Argument, ...}, or Name without arguments */
+    KV_BY_CAST = 2,        /* the same term as a cast */
+    KV_BY_AGENT = 4,       /* {Module, Function, Arguments}, mapped by kv_agent_functions */
+    KV_BY_TRANSACTION = 8, /* an element of {transaction, [Request, ...]}: one key only */
 };
 
 /* Facts that a door needs before it runs the operation. */

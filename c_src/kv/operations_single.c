@@ -145,7 +145,7 @@ static int delete_or(struct kv_process *self, const struct kv_asked *asked, stru
     struct kv_item item;
     if (answer->unheard) {
         (void)kv_contents_change(&bucket->contents, &gone);
-    } else if (kv_table_get(bucket->contents.table, gone.key, &item)) {
+    } else if (kv_contents_find(&bucket->contents, gone.key, &item)) {
         kv_bucket_answer(self, answer, item);
         kv_answer_settle(answer);
         (void)kv_contents_change(&bucket->contents, &gone);
@@ -182,26 +182,27 @@ enum {
     CALL = KV_BY_CALL,
     CAST = KV_BY_CAST,
     AGENT = KV_BY_AGENT,
+    TX = KV_BY_TRANSACTION,
     WRITES = KV_CHANGES | KV_BOUNDED,
 };
 
 const struct kv_operation kv_single_operations[] = {
-    KV_OPERATION("get", 1, AGENT, 0, kv_bucket_get, "0.1.0"),
-    KV_OPERATION("get", 2, CALL | AGENT, 0, get_or, "0.1.0"),
-    KV_OPERATION("fetch", 1, CALL | AGENT, 0, fetch, "0.1.0"),
-    KV_OPERATION("has_key", 1, CALL | AGENT, 0, has_key, "0.1.0"),
+    KV_OPERATION("get", 1, AGENT | TX, 0, kv_bucket_get, "0.1.0"),
+    KV_OPERATION("get", 2, CALL | AGENT | TX, 0, get_or, "0.1.0"),
+    KV_OPERATION("fetch", 1, CALL | AGENT | TX, 0, fetch, "0.1.0"),
+    KV_OPERATION("has_key", 1, CALL | AGENT | TX, 0, has_key, "0.1.0"),
     KV_OPERATION("size", 0, CALL | AGENT, 0, size, "0.1.0"),
     KV_OPERATION("keys", 0, CALL | AGENT, 0, keys, "0.1.0"),
     KV_OPERATION("values", 0, AGENT, 0, values, "0.1.0"),
     KV_OPERATION("to_list", 0, AGENT, 0, to_list, "0.1.0"),
     KV_OPERATION("to_map", 0, CALL | AGENT, 0, to_map, "0.1.0"),
     KV_OPERATION("generation", 0, CALL, 0, generation, "0.1.0"),
-    KV_OPERATION("put", 2, CALL | CAST | AGENT, WRITES, put, "0.1.0"),
-    KV_OPERATION("put", 3, CALL | CAST, WRITES, put_for, "0.1.0"),
-    KV_OPERATION("put_new", 2, CALL | AGENT, WRITES, put_new, "0.1.0"),
-    KV_OPERATION("put_new", 3, CALL, WRITES, put_new_for, "0.1.0"),
-    KV_OPERATION("delete", 1, CALL | CAST | AGENT, WRITES, delete, "0.1.0"),
-    KV_OPERATION("delete", 2, CALL | AGENT, WRITES, delete_with, "0.1.0"),
+    KV_OPERATION("put", 2, CALL | CAST | AGENT | TX, WRITES, put, "0.1.0"),
+    KV_OPERATION("put", 3, CALL | CAST | TX, WRITES, put_for, "0.1.0"),
+    KV_OPERATION("put_new", 2, CALL | AGENT | TX, WRITES, put_new, "0.1.0"),
+    KV_OPERATION("put_new", 3, CALL | TX, WRITES, put_new_for, "0.1.0"),
+    KV_OPERATION("delete", 1, CALL | CAST | AGENT | TX, WRITES, delete, "0.1.0"),
+    KV_OPERATION("delete", 2, CALL | AGENT | TX, WRITES, delete_with, "0.1.0"),
     KV_OPERATION("clear", 0, CALL | CAST, WRITES, clear, "0.1.0"),
     KV_NO_OPERATION,
 };

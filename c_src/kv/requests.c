@@ -93,3 +93,10 @@ bool kv_request_cast(struct kv_process *self, const struct kv_dispatch *dispatch
     kv_answer_drop(&answer);
     return error == KV_OK;
 }
+
+const struct kv_operation *kv_request_find(const struct kv_dispatch *dispatch,
+                                           struct kv_bytes request, enum kv_door door,
+                                           struct kv_bytes arguments[KV_ARGUMENTS_MAX])
+{
+    return find(dispatch, request, door, arguments);
+}

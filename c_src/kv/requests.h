@@ -14,4 +14,10 @@ void kv_request_call(struct kv_process *self, const struct kv_dispatch *dispatch
 bool kv_request_cast(struct kv_process *self, const struct kv_dispatch *dispatch,
                      struct kv_bytes request);
 
+/* Returns the operation of a request, or NULL if the door leads to none, and puts its arguments
+ * into `arguments`. */
+const struct kv_operation *kv_request_find(const struct kv_dispatch *dispatch,
+                                           struct kv_bytes request, enum kv_door door,
+                                           struct kv_bytes arguments[KV_ARGUMENTS_MAX]);
+
 #endif

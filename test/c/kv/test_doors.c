@@ -135,6 +135,8 @@ static const struct shape {
     {"fetch_tagged", "k"},  {"put_tagged", "kgv"},
     {"put_tagged", "kgvt"}, {"delete_tagged", "kg"},
     {"put_new_many", "e"},  {"put_new_many", "et"},
+    {"transaction", "x"},   {"check", "kv"},
+    {"check_absent", "k"},
 };
 
 static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)
@@ -155,11 +157,25 @@ static struct kv_bytes choice_of_tag(unsigned number)
     return kv_buffer_bytes(tag);
 }
 
+/* Lists of requests for a transaction. */
+static struct kv_bytes choice_of_list(unsigned number)
+{
+    const struct kv_bytes some = put(term_atom("a"), term_integer(3));
+    const struct kv_bytes other = put(term_atom("x"), term_binary(thirty_two_bytes));
+    const struct kv_bytes lists[] = {term_list(some, other, NONE),
+                                     term_list(some, term_atom("size"), NONE),
+                                     term_list(NONE, NONE, NONE), term_atom("a"), NONE};
+    return lists[number];
+}
+
 /* Returns a choice by its number, or NONE if there are no more. */
 static struct kv_bytes choice(char letter, unsigned number)
 {
     if (letter == 'g') {
         return choice_of_tag(number);
+    }
+    if (letter == 'x') {
+        return choice_of_list(number);
     }
     const struct kv_bytes a = term_atom("a");
     const struct kv_bytes x = term_atom("x");
@@ -249,10 +265,14 @@ static void keep(struct kv_buffer *to, struct kv_bytes term)
     }
 }
 
-/* Sends a request to a new bucket with the contents of the scene. `request` of length 0: none. */
-static void run(const struct scene *scene, struct kv_bytes request, bool by_cast,
+/* Sends a request to a new bucket with the contents of the scene. `term` of length 0: none. Filling
+ * the bucket takes more terms than live at a time, so that of the request is copied. */
+static void run(const struct scene *scene, struct kv_bytes term, bool by_cast,
                 struct outcome *outcome)
 {
+    struct kv_buffer copy = KV_BUFFER_INIT;
+    kv_buffer_append(&copy, term);
+    const struct kv_bytes request = kv_buffer_bytes(&copy);
     struct kv_pid bucket = bucket_in(scene);
     forget(f);
     if (by_cast) {
@@ -264,6 +284,7 @@ static void run(const struct scene *scene, struct kv_bytes request, bool by_cast
     keep(&outcome->size, call(f, &bucket, term_atom("size")));
     kill_process(&bucket);
     forget(f);
+    kv_buffer_free(&copy);
 }
 
 static void free_outcome(struct outcome *outcome)
@@ -353,6 +374,43 @@ static void try_agent(struct trial *trial)
     }
 }
 
+/* Turns {ok, [Answer]} into Answer, and {error, {0, Reason}} into {error, Reason}. */
+static void unwrap(struct kv_buffer *answer)
+{
+    struct kv_buffer inner = KV_BUFFER_INIT;
+    struct kv_reader reader = kv_reader(kv_buffer_bytes(answer));
+    struct kv_bytes term;
+    uint32_t count = 0;
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    const bool is_ok = kv_read_this_atom(&reader, "ok") == KV_OK;
+    if (is_ok && kv_read_peek(&reader) == KV_TAG_STRING) {
+        term = term_integer(reader.data[reader.length - 1]); /* the canonical form of [3] */
+    } else if (is_ok) {
+        cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
+        cr_assert_eq(count, 1U);
+        (void)kv_read_any(&reader, &term);
+    } else {
+        cr_assert_eq(kv_read_this_atom(&reader, "error"), KV_OK);
+        cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+        cr_assert_eq(kv_read_u32(&reader, &count), KV_OK);
+        cr_assert_eq(count, 0U);
+        (void)kv_read_any(&reader, &term);
+        term = pair(term_atom("error"), term);
+    }
+    keep(&inner, term);
+    kv_buffer_free(answer);
+    *answer = inner;
+}
+
+static void try_transaction(struct trial *trial, struct kv_bytes request)
+{
+    struct outcome got = {.answer = KV_BUFFER_INIT};
+    run(trial->scene, pair(term_atom("transaction"), term_list(request, NONE, NONE)), false, &got);
+    unwrap(&got.answer);
+    compare(trial, &got, "transaction", true);
+    free_outcome(&got);
+}
+
 /* Returns true if the expected contents differ from those of the scene. */
 static bool has_changed(const struct trial *trial)
 {
@@ -365,23 +423,44 @@ static bool has_changed(const struct trial *trial)
 }
 
 /* Returns true if the operation has changed anything. */
+static bool try_doors(struct trial *trial, struct kv_bytes request)
+{
+    const struct kv_operation *operation = trial->operation;
+    /* {get, Key} by call has a row of its own, which leads to this one */
+    if ((operation->doors & KV_BY_CALL) != 0 || kv_bytes_is(operation->name, "get")) {
+        try_door(trial, request, false, "call");
+    }
+    if ((operation->doors & KV_BY_CAST) != 0) {
+        try_door(trial, request, true, "cast");
+    }
+    if ((operation->doors & KV_BY_AGENT) != 0) {
+        try_agent(trial);
+    }
+    if ((operation->doors & KV_BY_TRANSACTION) != 0) {
+        try_transaction(trial, request);
+    }
+    bool changed = has_changed(trial);
+    free_outcome(&trial->expected);
+    return changed;
+}
+
+/* Filling a bucket takes more terms than live at a time, so those of the request are copied. */
 static bool try_arguments(const struct scene *scene, const struct kv_operation *operation,
                           const struct kv_bytes *arguments)
 {
-    struct trial trial = {.scene = scene, .operation = operation, .arguments = arguments};
-    struct kv_bytes request = request_of(operation, arguments);
-    /* {get, Key} by call has a row of its own, which leads to this one */
-    if ((operation->doors & KV_BY_CALL) != 0 || kv_bytes_is(operation->name, "get")) {
-        try_door(&trial, request, false, "call");
+    struct kv_buffer copies[KV_ARGUMENTS_MAX + 1] = {{0}};
+    struct kv_bytes own[KV_ARGUMENTS_MAX];
+    struct trial trial = {.scene = scene, .operation = operation, .arguments = own};
+    struct kv_buffer *request = &copies[KV_ARGUMENTS_MAX];
+    kv_write_term(request, request_of(operation, arguments));
+    for (uint32_t i = 0; i < operation->arity; i++) {
+        kv_write_term(&copies[i], arguments[i]);
+        own[i] = kv_buffer_bytes(&copies[i]);
     }
-    if ((operation->doors & KV_BY_CAST) != 0) {
-        try_door(&trial, request, true, "cast");
+    bool changed = try_doors(&trial, kv_buffer_bytes(request));
+    for (uint32_t i = 0; i <= KV_ARGUMENTS_MAX; i++) {
+        kv_buffer_free(&copies[i]);
     }
-    if ((operation->doors & KV_BY_AGENT) != 0) {
-        try_agent(&trial);
-    }
-    bool changed = has_changed(&trial);
-    free_outcome(&trial.expected);
     return changed;
 }
 
@@ -424,6 +503,11 @@ Test(doors, an_operation_on_a_tagged_value_is_the_same_by_every_door)
     try_table(kv_tagged_operations);
 }
 
+Test(doors, a_transaction_is_the_same_by_every_door)
+{
+    try_table(kv_transaction_operations);
+}
+
 Test(doors, every_function_of_agent_leads_to_an_operation)
 {
     for (const struct kv_agent_function *row = kv_agent_functions; row->module != NULL; row++) {
@@ -459,7 +543,7 @@ static unsigned rows_found(const struct kv_dispatch *dispatch, const struct kv_o
         cr_assert_not_null(row->since);
         cr_assert_neq(row->doors, 0U);
         cr_assert_leq(row->arity, (uint32_t)KV_ARGUMENTS_MAX);
-        for (unsigned door = KV_BY_CALL; door <= KV_BY_AGENT; door <<= 1) {
+        for (unsigned door = KV_BY_CALL; door <= KV_BY_TRANSACTION; door <<= 1) {
             const struct kv_operation *found =
                 kv_dispatch_find(dispatch, row->name, row->arity, (enum kv_door)door);
             cr_assert((row->doors & door) == 0 || found == row);
@@ -474,6 +558,7 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
     cr_assert_eq(store->bucket.count, rows_found(&store->bucket, kv_single_operations) +
                                           rows_found(&store->bucket, kv_many_operations) +
                                           rows_found(&store->bucket, kv_tagged_operations) +
+                                          rows_found(&store->bucket, kv_transaction_operations) +
                                           rows_found(&store->bucket, kv_agent_operations));
     cr_assert_eq(store->registry.count,
                  rows_found(&store->registry, kv_registry_operations) +

@@ -1,0 +1,207 @@
+#include "kv/overlay.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+struct change {
+    struct kv_item key;
+    struct kv_item value;
+    uint64_t expiry;
+    uint64_t hash;
+    unsigned step;
+    bool absent;
+};
+
+/* A copy, and the one before it. */
+struct copy {
+    struct copy *next;
+    uint8_t bytes[];
+};
+
+struct kv_overlay {
+    struct kv_table *table;
+    struct kv_hash_key hash_key;
+    struct kv_bytes request;
+    struct copy *copies;
+    unsigned step;
+    unsigned count;
+    unsigned most;
+    unsigned mask;
+    uint16_t *slots; /* a number of a change, and one more; 0: free */
+    struct change changes[];
+};
+
+struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_hash_key hash_key,
+                                  struct kv_bytes request, unsigned keys)
+{
+    struct kv_overlay *overlay = kv_alloc(sizeof *overlay + keys * sizeof overlay->changes[0]);
+    unsigned slots = 2;
+    while (slots < 2 * keys) {
+        slots *= 2;
+    }
+    *overlay = (struct kv_overlay){.table = table,
+                                   .hash_key = hash_key,
+                                   .request = request,
+                                   .most = keys,
+                                   .mask = slots - 1,
+                                   .slots = kv_zalloc(slots * sizeof *overlay->slots)};
+    return overlay;
+}
+
+void kv_overlay_free(struct kv_overlay *overlay)
+{
+    while (overlay->copies != NULL) {
+        struct copy *copy = overlay->copies;
+        overlay->copies = copy->next;
+        kv_free(copy);
+    }
+    kv_free(overlay->slots);
+    kv_free(overlay);
+}
+
+void kv_overlay_step(struct kv_overlay *overlay, unsigned step)
+{
+    overlay->step = step;
+}
+
+/* ---- finding ----------------------------------------------------------------------------------
+ */
+
+static bool is_of(const struct change *change, struct kv_item key, uint64_t hash)
+{
+    return change->hash == hash && change->key.form == key.form &&
+           kv_bytes_equal(change->key.bytes, key.bytes);
+}
+
+/* Returns the change of a key, or NULL; *slot is where it is, or would be. */
+static struct change *find(const struct kv_overlay *overlay, struct kv_item key, uint64_t hash,
+                           unsigned *slot)
+{
+    for (*slot = (unsigned)hash & overlay->mask; overlay->slots[*slot] != 0;
+         *slot = (*slot + 1) & overlay->mask) {
+        const struct change *change = &overlay->changes[overlay->slots[*slot] - 1];
+        if (is_of(change, key, hash)) {
+            return (struct change *)change;
+        }
+    }
+    return NULL;
+}
+
+static const struct change *change_of(const struct kv_overlay *overlay, struct kv_item key)
+{
+    unsigned slot = 0;
+    return find(overlay, key, kv_siphash(&overlay->hash_key, key.bytes), &slot);
+}
+
+bool kv_overlay_find(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value)
+{
+    const struct change *change = change_of(overlay, key);
+    if (change == NULL) {
+        return kv_table_get(overlay->table, key, value);
+    }
+    *value = change->value;
+    return !change->absent;
+}
+
+bool kv_overlay_expiry(const struct kv_overlay *overlay, struct kv_item key, uint64_t *expiry)
+{
+    const struct change *change = change_of(overlay, key);
+    if (change == NULL) {
+        return kv_table_expiry(overlay->table, key, expiry);
+    }
+    *expiry = change->expiry;
+    return !change->absent;
+}
+
+/* ---- changing ---------------------------------------------------------------------------------
+ */
+
+/* Returns bytes that stay where they are for the life of the overlay. */
+static struct kv_bytes keep(struct kv_overlay *overlay, struct kv_bytes bytes)
+{
+    const uint8_t *from = overlay->request.data;
+    if (bytes.length == 0 ||
+        (bytes.data >= from && bytes.data + bytes.length <= from + overlay->request.length)) {
+        return bytes;
+    }
+    struct copy *copy = kv_alloc(sizeof *copy + bytes.length);
+    memcpy(copy->bytes, bytes.data, bytes.length);
+    copy->next = overlay->copies;
+    overlay->copies = copy;
+    return kv_bytes(copy->bytes, bytes.length);
+}
+
+static struct kv_item keep_item(struct kv_overlay *overlay, struct kv_item item)
+{
+    return (struct kv_item){.bytes = keep(overlay, item.bytes), .form = item.form};
+}
+
+/* Returns the change of a key, and makes room for one if there is none. */
+static struct change *change_for(struct kv_overlay *overlay, struct kv_item key)
+{
+    const uint64_t hash = kv_siphash(&overlay->hash_key, key.bytes);
+    unsigned slot = 0;
+    struct change *change = find(overlay, key, hash, &slot);
+    if (change == NULL) {
+        kv_assert(overlay->count < overlay->most);
+        change = &overlay->changes[overlay->count++];
+        *change = (struct change){.key = keep_item(overlay, key), .hash = hash};
+        overlay->slots[slot] = (uint16_t)overlay->count;
+    }
+    change->step = overlay->step;
+    return change;
+}
+
+int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *wanted)
+{
+    const struct kv_item key = wanted->ahead != NULL ? wanted->ahead->key : wanted->key;
+    struct kv_item value;
+    if (wanted->kind == KV_CHANGE_CLEAR) {
+        return KV_ETYPE;
+    }
+    if (wanted->kind == KV_CHANGE_DELETE && !kv_overlay_find(overlay, key, &value)) {
+        return KV_ENOENT;
+    }
+    struct change *change = change_for(overlay, key);
+    change->absent = wanted->kind == KV_CHANGE_DELETE;
+    if (!change->absent) {
+        change->value = keep_item(overlay, wanted->value);
+        change->expiry = wanted->expiry;
+    }
+    return KV_OK;
+}
+
+/* ---- making the changes -----------------------------------------------------------------------
+ */
+
+static int put_all(struct kv_overlay *overlay, unsigned *step)
+{
+    int error = KV_OK;
+    kv_table_begin_all(overlay->table, overlay->count);
+    for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
+        const struct change *change = &overlay->changes[i];
+        if (!change->absent) {
+            error = kv_table_put(overlay->table, change->key, change->value, change->expiry);
+            *step = change->step;
+        }
+    }
+    while (kv_table_end_all(overlay->table, error == KV_OK, UINT32_MAX)) {
+    }
+    return error;
+}
+
+int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
+{
+    if (overlay->count == 0) {
+        return KV_OK;
+    }
+    kv_table_begin_changes(overlay->table);
+    const int error = put_all(overlay, step);
+    for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
+        if (overlay->changes[i].absent) {
+            (void)kv_table_delete(overlay->table, overlay->changes[i].key);
+        }
+    }
+    kv_table_end_changes(overlay->table);
+    return error;
+}

@@ -1,0 +1,24 @@
+/* The changes of a transaction before they are made. While a table has an overlay, the operations
+ * of its process find what the overlay has, and change the overlay only. */
+#ifndef KV_OVERLAY_H
+#define KV_OVERLAY_H
+
+#include "base/siphash.h"
+#include "kv/contents.h"
+
+/* Returns an empty overlay, for up to `keys` different keys. What lies within `request` is
+ * borrowed; all other keys and values are copied. The caller frees it with kv_overlay_free(). */
+struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_hash_key hash_key,
+                                  struct kv_bytes request, unsigned keys);
+void kv_overlay_free(struct kv_overlay *overlay);
+
+/* The changes from here on belong to the operation with this number. */
+void kv_overlay_step(struct kv_overlay *overlay, unsigned step);
+
+/* Makes all changes in the table, or none. Readers of this host see all of them or none. Returns
+ * KV_OK; or the error of kv_table_put(), and sets *step to the operation whose entry finds no room.
+ * May have evicted entries then, as a put may, but none with a key of the overlay. The overlay is
+ * empty afterwards. */
+int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step);
+
+#endif

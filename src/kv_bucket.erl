@@ -64,9 +64,11 @@
 -export([get_many/2, get_many/3, get_many/4, take/2, take/3]).
 -export([put_many/2, put_many/3, put_new_many/2, put_new_many/3, delete_many/2, delete_many/3]).
 -export([update/4, update/5, update_existing/3, update_existing/4, get_and_update/3, get_and_update/4]).
+-export([transaction/2, transaction/3]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
 -export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, refused/0]).
+-export_type([operation/0]).
 -export_type([call_option/0, get_option/0, put_option/0, update_option/0]).
 
 -type t() :: gen_server:server_ref().
@@ -88,6 +90,12 @@
     | {evict, none | lru | ttl}
     | kv_start_options:stay_option().
 -type options() :: [option()] | #{name => kv_start_options:name(), label => binary(), node => atom(), atom() => term()}.
+%% An operation of a transaction: a function that has one key, and its arguments without the bucket, options last. `check' and
+%% `check_absent' are operations of transactions only.
+-type operation() ::
+    {get | fetch | has_key | delete | check_absent, key()}
+    | {put | put_new | check, key(), value()}
+    | tuple().
 %% The time to wait for the answer, in milliseconds.
 -type call_option() :: {timeout, timeout()}.
 %% The answer where there is no value.
@@ -503,6 +511,34 @@ delete_many(Bucket, Keys, Options) ->
     delete_many(Bucket, Keys, timeout(delete_many, [Bucket, Keys, Options])).
 
 %%% Without waiting
+
+%% @equiv transaction(Bucket, Operations, 5000)
+-spec transaction(t(), [operation()]) -> {ok, [term()]} | {error, {non_neg_integer(), term()} | refused()}.
+transaction(Bucket, Operations) ->
+    transaction(Bucket, Operations, ?TIMEOUT).
+
+%% @doc Does all operations, or none, in one request. An operation is a tuple of the name of a function that has one key, and its
+%% arguments without the bucket: `{put, Key, Value}', `{put, Key, Value, [{ttl, Ms}]}', `{get, Key}', `{fetch, Key}',
+%% `{delete, Key}', `{put_new, Key, Value}', `{has_key, Key}' and the others of {@link kv_operations}. Two more are for
+%% transactions only: `{check, Key, Value}' wants the value under Key to be Value, by `=:=', and `{check_absent, Key}' wants no value
+%% there.
+%%
+%% Each operation sees those before it; nobody else sees some of them without the others. Returns `{ok, Results}' with the result of
+%% each function, and `ok' for each check.
+%%
+%% Returns `{error, {Index, Reason}}', with an index from 0, if an operation returns `{error, Reason}'. Nothing has changed then. The
+%% reason of a check is `check_failed', and that of a put without room `enomem'. `false', as `put_new' returns, and `error', as `fetch'
+%% returns, are results and no failures: use a check where the transaction must not go on.
+%%
+%% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'; the answer has at most 256 MiB. Room for all
+%% puts is made first: another key may be evicted, but none of the transaction. Then keys are deleted. So a transaction that deletes
+%% and puts needs the room of its puts.
+%%
+%% O(number of operations), and the bytes of keys and values.
+-spec transaction(t(), [operation()], timeout() | [call_option()]) ->
+    {ok, [term()]} | {error, {non_neg_integer(), term()} | refused()}.
+transaction(Bucket, Operations, Options) ->
+    kv_transaction:run({?MODULE, transaction, [Bucket, Operations, Options]}, Bucket, Operations, undefined).
 
 %% @doc Sends a request and returns at once. Function is the name of a function of this module that sends a request to a bucket.
 %% Arguments are its arguments without bucket and timeout, with options as the last one: `async(Bucket, put, [milk, 3])',

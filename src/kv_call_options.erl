@@ -7,7 +7,7 @@
 
 -include("kv_timeout.hrl").
 
--export([server/1, timeout/2, put/2, update/2, last/3, options/2, third/2, sent/2]).
+-export([server/1, timeout/2, put/2, last/3, options/2, third/2, sent/2]).
 
 -define(TIMEOUT, 5000).
 %% Milliseconds: the program takes no more.
@@ -44,14 +44,6 @@ put(_Call, [{ttl, Ms}]) when is_integer(Ms), Ms > 0, Ms =< ?TTL_MAX ->
 put({_Module, _Function, Arguments} = Call, Options) ->
     ok = check(Options, [timeout, ttl], length(Arguments), Call),
     {ttl(Options), first(timeout, Options, ?TIMEOUT)}.
-
-%% @doc Returns the time to live and the timeout for a function that keeps the time to live unless one is given.
--spec update(kv_misuse:call(), timeout() | [{atom(), term()}] | term()) -> {keep | infinity | pos_integer(), timeout()}.
-update(_Call, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    {keep, Timeout};
-update({_Module, _Function, Arguments} = Call, Options) ->
-    ok = check(Options, [timeout, ttl, keep_ttl], length(Arguments), Call),
-    {first(ttl, Options, keep), first(timeout, Options, ?TIMEOUT)}.
 
 %% @doc Returns the last argument of a message, as a list of one or none, and the timeout: {@link kv_operations:last()}. The last
 %% argument of the call is a list of options. Known are those beside `timeout'.
@@ -229,11 +221,15 @@ check_sent(Other, _Known, Call) ->
     kv_misuse:raise(Call, 3, kv_options:wrong("the last of the arguments", "a list of options", Other)).
 
 no_timeout({_, async, _}) -> "async/3 does not wait: await/2 takes the timeout";
-no_timeout({_, cast, _}) -> "cast/3 does not wait, and takes no timeout".
+no_timeout({_, cast, _}) -> "cast/3 does not wait, and takes no timeout";
+no_timeout({_, transaction, _}) -> "the timeout is an option of the transaction".
 
 no_function(How, Function, Functions) ->
     Hint = case kv_options:nearest(Function, Functions) of
         {ok, Near} -> ["; did you mean ", atom_to_list(Near), "?"];
         none -> ["; the functions are ", lists:join(", ", [atom_to_list(One) || One <- lists:sort(Functions)])]
     end,
-    [atom_to_list(How), "/3 cannot send ", kv_options:shown(Function), Hint].
+    [sender(How), " cannot send ", kv_options:shown(Function), Hint].
+
+sender(transaction) -> "a transaction";
+sender(How) -> [atom_to_list(How), "/3"].

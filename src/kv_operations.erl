@@ -10,7 +10,7 @@
 %%         left out of {@link kv_bucket:async/3}, and is Value then. A map as `Entries' is sent as a list.</dd>
 %%     <dt>options</dt><dd>besides `timeout', which all functions have. `{Name, Type}' if is_good/2 of {@link kv_call_options} knows
 %%         the type of the value under another name. A new type is a clause of is_good/2;</dd>
-%%     <dt>sent</dt><dd>the functions that may send the request beside a call: `async', `cast';</dd>
+%%     <dt>sent</dt><dd>the functions that may send the request beside a call: `async', `cast', `transaction';</dd>
 %%     <dt>last</dt><dd>the last argument of the message, made from the options: {@link last()};</dd>
 %%     <dt>answer</dt><dd>how the reply becomes a result: {@link answer()}.</dd>
 %%     </dl></li>
@@ -28,7 +28,7 @@
 -export_type([row/0, argument/0, option/0, last/0, answer/0]).
 
 -type row() :: {
-    Name :: atom(), Arguments :: [argument()], Options :: [option()], Sent :: [async | cast], last(), answer()
+    Name :: atom(), Arguments :: [argument()], Options :: [option()], Sent :: [async | cast | transaction], last(), answer()
 }.
 -type argument() :: atom() | {atom(), term()}.
 -type option() :: atom() | {Name :: atom(), Type :: atom()}.
@@ -49,8 +49,8 @@ row(Name) ->
         Row -> Row
     end.
 
-%% @doc Returns the names of the functions that `async' or `cast' may send.
--spec names(async | cast) -> [atom()].
+%% @doc Returns the names of the functions that `async', `cast' or `transaction' may send.
+-spec names(async | cast | transaction) -> [atom()].
 names(How) ->
     [Name || {Name, _, _, Sent, _, _} <- rows(), lists:member(How, Sent)].
 
@@ -58,18 +58,22 @@ names(How) ->
 rows() ->
     [
         %% name, arguments, options, sent, last, answer
-        {get, ['Key'], [default], [async], default, value},
-        {fetch, ['Key'], [], [async], none, read},
-        {has_key, ['Key'], [], [async], none, read},
-        {put, ['Key', 'Value'], [ttl], [async, cast], ttl, write},
-        {put_new, ['Key', 'Value'], [ttl], [async], ttl, write},
-        {delete, ['Key'], [], [async, cast], absent, value},
+        {get, ['Key'], [default], [async, transaction], default, value},
+        {fetch, ['Key'], [], [async, transaction], none, read},
+        {has_key, ['Key'], [], [async, transaction], none, read},
+        {put, ['Key', 'Value'], [ttl], [async, cast, transaction], ttl, write},
+        {put_new, ['Key', 'Value'], [ttl], [async, transaction], ttl, write},
+        {delete, ['Key'], [], [async, cast, transaction], absent, value},
         %% many keys
         {get_many, ['Keys'], [default], [async], default, many},
         {take, ['Keys'], [], [async], none, take},
         {put_many, ['Entries'], [ttl], [async, cast], ttl, put_many},
         {put_new_many, ['Entries'], [ttl], [async], ttl, put_many},
         {delete_many, ['Keys'], [], [async, cast], none, put_many},
+        {transaction, ['Operations'], [], [async], none, write},
+        %% for transactions only
+        {check, ['Key', 'Value'], [], [transaction], none, write},
+        {check_absent, ['Key'], [], [transaction], none, write},
         %% for kv_update only
         {fetch_tagged, ['Key'], [], [], none, write},
         {put_tagged, ['Key', 'Tag', 'Value'], [ttl], [], ttl, write},

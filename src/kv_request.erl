@@ -76,7 +76,13 @@ delete(Bucket, Key, Absent, Options) ->
 %% @doc Sends a request and does not wait. See {@link kv_bucket:async/3}. Absent is the default of `get', `get_many' and
 %% `delete'.
 -spec async(gen_server:server_ref(), name(), [term()], term()) -> t().
+async(Bucket, transaction, [Operations | Options] = Arguments, Absent) ->
+    Requests = kv_transaction:requests({kv_bucket, async, [Bucket, transaction, Arguments]}, 3, Operations, Absent),
+    send(Bucket, transaction, [Requests | Options], Absent);
 async(Bucket, Function, Arguments, Absent) ->
+    send(Bucket, Function, Arguments, Absent).
+
+send(Bucket, Function, Arguments, Absent) ->
     ok = check(Bucket, async, [Function, Arguments]),
     {Message, Answer} =
         case plain(Function, Arguments, Absent) of

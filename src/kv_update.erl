@@ -35,9 +35,11 @@
 options({_Module, _Function, Arguments} = Call, Place) ->
     ok = kv_call_options:server(Call),
     case lists:nth(Place, Arguments) of
-        Fun when is_function(Fun, 1) -> kv_call_options:update(Call, lists:last(Arguments));
+        Fun when is_function(Fun, 1) -> ttl_and_timeout(kv_call_options:options(Call, [ttl, keep_ttl]));
         Other -> kv_misuse:raise(Call, Place, kv_options:wrong("the function", "a function with one argument", Other))
     end.
+
+ttl_and_timeout(#{timeout := Timeout} = Options) -> {maps:get(ttl, Options, keep), Timeout}.
 
 %% @doc See {@link kv_bucket:update/4}.
 -spec update(call(), gen_server:server_ref(), term(), term(), fun((term()) -> term()), how()) -> {ok, term()} | {error, term()}.

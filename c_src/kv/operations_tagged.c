@@ -83,8 +83,7 @@ static bool expiry_of(struct kv_process *self, const struct kv_asked *asked, uin
     if (!kv_term_is_atom(ttl, "keep")) {
         return kv_bucket_expiry(asked, ttl, expiry);
     }
-    if (!kv_contents_expiry(&bucket->contents, kv_bucket_key(self, asked->arguments[0]),
-                         expiry)) {
+    if (!kv_contents_expiry(&bucket->contents, kv_bucket_key(self, asked->arguments[0]), expiry)) {
         *expiry = KV_NEVER;
     }
     return true;

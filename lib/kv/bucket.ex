@@ -129,6 +129,12 @@ defmodule KV.Bucket do
   @type get_option :: {:default, term} | call_option
 
   @typedoc """
+  An operation of `transaction/3`: the name of a function that has one key, or `:check` or `:check_absent`, and its
+  arguments.
+  """
+  @type operation :: tuple
+
+  @typedoc """
     * `:ttl`, `:timeout` - as for `t:put_option/0`.
     * `:keep_ttl` - `true`: the entry keeps its time to live. So it does without `:ttl`.
   """
@@ -664,6 +670,48 @@ defmodule KV.Bucket do
   @doc since: "0.1.0"
   @spec delete_many(t, [key], timeout | [call_option]) :: non_neg_integer | {:error, refused}
   def delete_many(bucket, keys, timeout \\ 5_000), do: :kv_bucket.delete_many(bucket, keys, timeout)
+
+  @doc """
+  Does all `operations`, or none, in one request.
+
+  An operation is a tuple of the name of a function that has one key, and its arguments without the bucket, such as
+  `{:put, key, value}`, `{:put, key, value, ttl: 1_000}`, `{:get, key}` or `{:delete, key}`. Two more are for transactions
+  only: `{:check, key, value}` wants the value under `key` to be `value`, by `===`, and `{:check_absent, key}` wants no
+  value there.
+
+  Each operation sees those before it; nobody else sees some of them without the others. Returns `{:ok, results}` with
+  the result of each function, and `:ok` for each check.
+
+  Returns `{:error, {index, reason}}`, with an index from 0, if an operation returns `{:error, reason}`. Nothing has
+  changed then. The reason of a check is `:check_failed`, and that of a put without room `:enomem`. `false`, as
+  `put_new/4` returns, and `:error`, as `fetch/3` returns, are results and no failures: use a check where the transaction
+  must not go on.
+
+  At most 1,000 operations, else it raises `ArgumentError`, and 1 MiB, else it returns `{:error, {:too_large, bytes}}`. The
+  answer has at most 256 MiB. Room for all puts is made first: another key may be evicted, but none of the transaction.
+  Then keys are deleted. So a transaction that deletes and puts needs the room of its puts.
+
+  O(number of operations), and the bytes of keys and values.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_many(bucket, alice: 10, bob: 0)
+      iex> move = [{:check, :alice, 10}, {:put, :alice, 7}, {:put, :bob, 3}, {:get, :bob}]
+      iex> KV.Bucket.transaction(bucket, move)
+      {:ok, [:ok, :ok, :ok, 3]}
+      iex> KV.Bucket.transaction(bucket, move)
+      {:error, {0, :check_failed}}
+      iex> KV.Bucket.to_map(bucket)
+      %{alice: 7, bob: 3}
+  """
+  @doc since: "0.2.0"
+  @spec transaction(t, [operation], timeout | [call_option]) ::
+          {:ok, [term]} | {:error, {non_neg_integer, term} | refused}
+  def transaction(bucket, operations, options \\ 5_000) do
+    call = {:kv_bucket, :transaction, [bucket, operations, options]}
+    :kv_transaction.run(call, bucket, operations, nil)
+  end
 
   @doc """
   Sends a request and returns at once. `await/2` returns the answer.

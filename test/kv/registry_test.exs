@@ -227,6 +227,78 @@ defmodule KV.RegistryTest do
     end
   end
 
+  describe "options, other names and metadata" do
+    setup do
+      buckets = start_supervised!({KV.BucketSupervisor, name: nil})
+      supervised = start_supervised!({KV.Registry, buckets: buckets}, id: :supervised)
+      %{supervised: supervised, buckets: buckets}
+    end
+
+    test "create takes the options of a bucket, whoever starts the buckets", %{
+      registry: registry,
+      supervised: supervised
+    } do
+      for registry <- [registry, supervised] do
+        assert {:ok, bucket} = KV.Registry.lookup_or_create(registry, "one entry", max_entries: 1)
+        assert KV.Bucket.put(bucket, "milk", 1) == :ok
+        assert KV.Bucket.put(bucket, "eggs", 1) == {:error, :full}
+        assert KV.info(bucket).name == "one entry"
+      end
+    end
+
+    test "fill needs a supervisor that starts the buckets", %{registry: registry, supervised: supervised} do
+      fill = {KV.Bucket, :put, ["milk", 1]}
+      assert {:ok, bucket} = KV.Registry.lookup_or_create(supervised, "filled", fill: fill)
+      assert KV.Bucket.get(bucket, "milk") == 1
+      assert {:ok, _} = KV.Registry.lookup_or_create(registry, "empty", fill: nil)
+      assert {:error, {:bad_option, :fill, text}} = KV.Registry.create(registry, "filled", fill: fill)
+      assert text =~ "has no option fill"
+    end
+
+    test "a wrong option starts no bucket", %{supervised: supervised, buckets: buckets} do
+      assert {:error, {:bad_option, :evict, _}} = KV.Registry.create(supervised, "a", evict: :all)
+      assert {:error, {:bad_option, :max_memori, text}} = KV.Registry.create(supervised, "a", max_memori: 1)
+      assert text =~ "did you mean max_memory?"
+
+      assert {:error, {:bad_option, :on_node_down, _}} =
+               KV.Registry.create(supervised, "a", on_node_down: :stay)
+
+      assert_raise ArgumentError, fn -> KV.Registry.create(supervised, "a", timeout: :soon) end
+      assert_raise ArgumentError, fn -> KV.Registry.names(supervised, prefix: :user) end
+      assert DynamicSupervisor.count_children(buckets).active == 0
+    end
+
+    test "a rename keeps pid, content and metadata, and the label of the bucket", %{registry: registry} do
+      {:ok, bucket} = KV.Registry.lookup_or_create(registry, "draft", meta: :mine)
+      KV.Bucket.put(bucket, "milk", 1)
+      assert KV.Registry.rename(registry, "draft", "final") == :ok
+      assert KV.Registry.list(registry) == [{"final", bucket}]
+      assert KV.Registry.meta(registry, "final") == {:ok, :mine}
+      assert KV.Bucket.get(bucket, "milk") == 1
+      assert KV.info(bucket).name == "draft"
+    end
+
+    test "a deleted bucket ends with its proxy, and its name can be created again", context do
+      %{supervised: supervised, buckets: buckets} = context
+      {:ok, bucket} = KV.Registry.lookup_or_create(supervised, "a")
+      reference = Process.monitor(bucket)
+      assert KV.Registry.delete(supervised, "a") == :ok
+      assert KV.Registry.lookup(supervised, "a") == :error
+      assert down_reason(reference) in [:normal, :noproc]
+      assert eventually(fn -> DynamicSupervisor.count_children(buckets).active == 0 end)
+      assert {:ok, fresh} = KV.Registry.lookup_or_create(supervised, "a")
+      assert fresh != bucket
+    end
+
+    test "no atom is made from a name, a prefix or the bytes of metadata", %{registry: registry} do
+      [old, new, meta] = for _ <- 1..3, do: Base.encode16(:crypto.strong_rand_bytes(16))
+      :ok = KV.Registry.create(registry, old, meta: meta)
+      :ok = KV.Registry.rename(registry, old, new)
+      assert KV.Registry.count(registry, prefix: new) == 1
+      for text <- [old, new, meta], do: assert_raise(ArgumentError, fn -> String.to_existing_atom(text) end)
+    end
+  end
+
   describe "the end of a bucket" do
     @tag rows: ["RG-20", "RG-24"]
     test "removes buckets on exit", %{registry: registry} do

@@ -398,6 +398,20 @@ Test(away, a_registry_asks_again_for_buckets_that_are_not_made_yet)
                 create_bucket(&registry, "never sent"));
 }
 
+Test(away, a_registry_that_asks_again_repeats_the_options_of_the_bucket)
+{
+    struct kv_pid registry = start_registry();
+    struct kv_bytes options =
+        term_list(term_tuple(term_atom("max_memory"), term_integer(4096), NONE, NONE), NONE, NONE);
+    lose_vm();
+    cast(f, &registry, term_tuple(term_atom("create"), term_binary("asked"), options, NONE));
+    forget(f);
+    vm_connects(8);
+    assert_term(
+        payload_of(sent_of(f, KV_SIGNAL_MESSAGE, 0)),
+        term_tuple(term_atom("create_bucket"), term_pid(&registry), term_binary("asked"), options));
+}
+
 Test(away, a_registry_asks_no_creator_elsewhere_when_its_owner_is_back)
 {
     struct kv_pid creator = pid_a(50);

@@ -1,4 +1,5 @@
 #include "kv/bucket.h"
+#include "kv/going.h"
 #include "kv/kv.h"
 
 enum { PINNED_MIN = 64 * 1024 };    /* bytes; a shorter value is cheaper to copy than to pin */
@@ -111,32 +112,61 @@ static void write_entry(enum kv_bucket_shape shape, struct kv_item key, struct k
     }
 }
 
-/* Writes the count last: kv_table_count() includes expired entries, which the walk leaves out. */
-static void write_entries(const struct kv_table *table, enum kv_bucket_shape shape,
-                          struct kv_buffer *to)
+/* Where a walk that writes the whole bucket stands. */
+struct whole {
+    enum kv_bucket_shape shape;
+    struct kv_table_walk walk;
+    uint64_t bytes; /* of the keys if the shape is keys, else of the values */
+    uint32_t count;
+};
+
+static void begin_whole(struct whole *whole, enum kv_bucket_shape shape, struct kv_buffer *to)
 {
-    struct kv_table_walk walk = {0};
-    struct kv_item key;
-    struct kv_item value;
-    size_t start = to->length;
-    uint32_t count = 0;
+    whole->shape = shape;
     if (shape == KV_BUCKET_MAP) {
         kv_write_map(to, 0);
     } else {
         kv_write_list(to, 1);
     }
-    while (kv_table_next(table, &walk, &key, &value)) {
-        write_entry(shape, key, value, to);
-        count++;
+}
+
+/* Writes the next entry. Returns false at the end. */
+static bool write_next(const struct kv_table *table, struct whole *whole, struct kv_buffer *to)
+{
+    struct kv_item key;
+    struct kv_item value;
+    if (!kv_table_next(table, &whole->walk, &key, &value)) {
+        return false;
     }
-    if (count == 0 && shape != KV_BUCKET_MAP) {
+    write_entry(whole->shape, key, value, to);
+    whole->bytes += kv_item_size(whole->shape == KV_BUCKET_KEYS ? key : value);
+    whole->count++;
+    return true;
+}
+
+/* Writes the count last: kv_table_count() includes expired entries, which the walk leaves out. The
+ * list or map begins at `start`. */
+static void end_whole(const struct whole *whole, size_t start, struct kv_buffer *to)
+{
+    if (whole->count == 0 && whole->shape != KV_BUCKET_MAP) {
         to->length = start;
     } else {
-        kv_set32(to->data + start + 1, count);
+        kv_set32(to->data + start + 1, whole->count);
     }
-    if (shape != KV_BUCKET_MAP) {
+    if (whole->shape != KV_BUCKET_MAP) {
         kv_write_nil(to);
     }
+}
+
+static void write_entries(const struct kv_table *table, enum kv_bucket_shape shape,
+                          struct kv_buffer *to)
+{
+    struct whole whole = {0};
+    size_t start = to->length;
+    begin_whole(&whole, shape, to);
+    while (write_next(table, &whole, to)) {
+    }
+    end_whole(&whole, start, to);
 }
 
 /* Returns the bytes of all keys, or of all values. Stops above KV_ANSWER_MAX. */
@@ -152,12 +182,16 @@ static uint64_t one_side(const struct kv_table *table, enum kv_bucket_shape shap
     return bytes;
 }
 
+static bool is_one_side(enum kv_bucket_shape shape)
+{
+    return shape == KV_BUCKET_KEYS || shape == KV_BUCKET_VALUES;
+}
+
 /* Returns the bytes that the shape takes. Looks through the table only if it must. */
 static uint64_t bytes_of(const struct kv_table *table, enum kv_bucket_shape shape)
 {
     uint64_t bytes = kv_table_bytes(table);
-    bool is_one_side = shape == KV_BUCKET_KEYS || shape == KV_BUCKET_VALUES;
-    return bytes > KV_ANSWER_MAX && is_one_side ? one_side(table, shape) : bytes;
+    return bytes > KV_ANSWER_MAX && is_one_side(shape) ? one_side(table, shape) : bytes;
 }
 
 int kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape, struct kv_buffer *to)
@@ -169,5 +203,45 @@ int kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape, s
         return KV_ESIZE;
     }
     write_entries(bucket->contents.table, shape, to);
+    return KV_OK;
+}
+
+/* The next entries of the whole bucket, which is frozen. */
+static bool write_piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_table *table = bucket->contents.table;
+    struct whole *whole = going->work;
+    const size_t most = answer->term->length + KV_PIECE_BYTES;
+    for (unsigned i = 0; i < KV_PIECE_KEYS && answer->term->length < most; i++) {
+        bool more = write_next(table, whole, answer->term);
+        bool too_large = is_one_side(whole->shape) && whole->bytes > KV_ANSWER_MAX;
+        if (more && !too_large) {
+            continue;
+        }
+        kv_table_thaw(table);
+        if (too_large) {
+            (void)kv_answer_too_large(answer, whole->bytes);
+        } else {
+            end_whole(whole, 0, answer->term);
+        }
+        return false;
+    }
+    return true;
+}
+
+int kv_bucket_answer_whole(struct kv_process *self, const struct kv_asked *asked,
+                           enum kv_bucket_shape shape, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_table *table = bucket->contents.table;
+    const uint64_t bytes = kv_table_bytes(table);
+    if (asked->from == NULL || !kv_is_long(kv_table_count(table), bytes) ||
+        (bytes > KV_ANSWER_MAX && !is_one_side(shape))) {
+        return kv_bucket_write(self, shape, answer->term);
+    }
+    struct kv_going *going = kv_go_on(self, asked, 0, answer, write_piece, sizeof(struct whole));
+    kv_table_freeze(table);
+    begin_whole(going->work, shape, &going->answer);
     return KV_OK;
 }

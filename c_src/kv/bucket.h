@@ -16,8 +16,9 @@ struct kv_bucket {
     struct kv_buffer key;   /* space for kv_bucket_key() */
     struct kv_buffer value; /* space for kv_bucket_find() */
     struct kv_buffer label;
-    uint64_t owner;      /* the monitor on the owner, or 0 */
-    uint64_t generation; /* the option `generation` */
+    struct kv_going *going; /* the request that goes on: going.h; or NULL */
+    uint64_t owner;         /* the monitor on the owner, or 0 */
+    uint64_t generation;    /* the option `generation` */
 };
 
 /* Returns a key in the form that the table keeps. Valid until the next call. */
@@ -54,6 +55,10 @@ void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, s
 enum kv_bucket_shape { KV_BUCKET_KEYS, KV_BUCKET_VALUES, KV_BUCKET_PAIRS, KV_BUCKET_MAP };
 int kv_bucket_write(const struct kv_process *self, enum kv_bucket_shape shape,
                     struct kv_buffer *to);
+/* Answers that. Goes on in the next turns if the bucket is large; all of the answer is from this
+ * moment. */
+int kv_bucket_answer_whole(struct kv_process *self, const struct kv_asked *asked,
+                           enum kv_bucket_shape shape, struct kv_answer *answer);
 
 /* ---- the operations ----------------------------------------------------------------------------
  * docs/native-protocol.md describes each. */

@@ -1,5 +1,6 @@
 /* The behaviour of a bucket: how it starts and ends, and its view for tools. */
 #include "kv/bucket.h"
+#include "kv/going.h"
 #include "kv/kv.h"
 #include "kv/requests.h"
 #include "kv/start.h"
@@ -33,8 +34,8 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
 static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
-    (void)reason;
     kv_store_of(self)->buckets--;
+    kv_going_stop(self, reason);
     kv_contents_close(&bucket->contents);
     kv_buffer_free(&bucket->key);
     kv_buffer_free(&bucket->value);
@@ -121,7 +122,14 @@ static void view_scan(const struct kv_process *self, uint64_t *cursor,
 
 static int view_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value)
 {
-    return kv_bucket_put(self, key, value, KV_NEVER);
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return bucket->going != NULL ? KV_ENOMEM : kv_bucket_put(self, key, value, KV_NEVER);
+}
+
+static bool view_delete(struct kv_process *self, struct kv_bytes key)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return bucket->going == NULL && kv_bucket_delete(self, key);
 }
 
 static uint64_t view_counted(const struct kv_process *self)
@@ -141,7 +149,7 @@ static const struct kv_view view = {
     .scan = view_scan,
     .get = kv_bucket_find,
     .put = view_put,
-    .delete = kv_bucket_delete,
+    .delete = view_delete,
     .counted = view_counted,
     .limit = view_limit,
 };
@@ -152,6 +160,7 @@ const struct kv_behaviour kv_bucket_behaviour = {
     .init = init,
     .handle_call = handle_call,
     .handle_cast = handle_cast,
+    .handle_more = kv_going_more,
     .handle_down = handle_down,
     .handle_suspend = handle_suspend,
     .memory = memory,

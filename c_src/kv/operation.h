@@ -43,7 +43,7 @@ enum kv_trait {
     KV_CHANGES = 1,   /* may change the table */
     KV_PARKS = 2,     /* may answer later */
     KV_BOUNDED = 4,   /* knows that its answer fits into a message before it changes anything */
-    KV_CONTINUES = 8, /* may go on in the next turn; no operation does so yet */
+    KV_CONTINUES = 8, /* may go on in the next turn: kv/going.h */
 };
 
 /* Runs an operation. Returns KV_OK if it was done. Any other result means that it was not done, or

@@ -1,10 +1,12 @@
 /* Operations on many keys in one message.
  *
  * A request is checked before it changes anything, so a malformed request does nothing. A request
- * runs to its end before the node handles another message: some 20 us for a thousand keys. The
- * size of a message bounds the number of keys. */
+ * of up to 1,024 keys and 256 KiB runs to its end before the node handles another message: some 20
+ * us for a thousand keys. A larger one goes on in the next turns (going.h). The size of a message
+ * bounds the number of keys. */
 #include "base/endian.h"
 #include "kv/bucket.h"
+#include "kv/going.h"
 
 #include <kv/stride.h>
 
@@ -214,13 +216,33 @@ static bool next_keys(const struct kv_bucket *bucket, struct items *items, struc
 static bool next_entries(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
 {
     begin_batch(items, batch);
+    const uint8_t *begin = items->next;
     for (unsigned i = 0; i < batch->count; i++) {
         struct kv_bytes key;
         next_entry(items, &key, &batch->values[i]);
         add_key(batch, i, key);
+        if (items->next - begin > KV_PIECE_BYTES) {
+            batch->count = i + 1;
+        }
     }
     kv_table_look_ahead(bucket->contents.table, batch->wants, batch->wanted);
     return batch->count > 0;
+}
+
+static int put_batch(struct kv_process *self, const struct batch *batch, uint64_t expiry)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    int error = KV_OK;
+    for (unsigned i = 0; i < batch->count && error == KV_OK; i++) {
+        const struct kv_change change = {.kind = KV_CHANGE_PUT,
+                                         .ahead = batch->found[i],
+                                         .value = kv_item_of_value(batch->values[i]),
+                                         .expiry = expiry};
+        error = change.ahead != NULL
+                    ? kv_contents_change(&bucket->contents, &change)
+                    : kv_bucket_put(self, batch->keys[i], batch->values[i], expiry);
+    }
+    return error;
 }
 
 /* Puts entries in order, so that a later entry replaces an earlier one of the same key. All are put
@@ -239,20 +261,25 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
         kv_table_begin_all(table, items.left);
     }
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
-        for (unsigned i = 0; i < batch.count && error == KV_OK; i++) {
-            const struct kv_change change = {.kind = KV_CHANGE_PUT,
-                                             .ahead = batch.found[i],
-                                             .value = kv_item_of_value(batch.values[i]),
-                                             .expiry = expiry};
-            error = change.ahead != NULL
-                        ? kv_contents_change(&bucket->contents, &change)
-                        : kv_bucket_put(self, batch.keys[i], batch.values[i], expiry);
-        }
+        error = put_batch(self, &batch, expiry);
     }
     while (!surely && kv_table_end_all(table, error == KV_OK, UINT32_MAX)) {
     }
     kv_table_end_changes(table);
     return error;
+}
+
+static size_t delete_batch(struct kv_process *self, const struct batch *batch)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    size_t deleted = 0;
+    for (unsigned i = 0; i < batch->count; i++) {
+        const struct kv_change change = {.kind = KV_CHANGE_DELETE, .ahead = batch->found[i]};
+        bool there = change.ahead != NULL ? kv_contents_change(&bucket->contents, &change) == KV_OK
+                                          : kv_bucket_delete(self, batch->keys[i]);
+        deleted += there ? 1 : 0;
+    }
+    return deleted;
 }
 
 static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
@@ -264,60 +291,58 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
     (void)open_list(keys, &items);
     kv_table_begin_changes(bucket->contents.table);
     while (next_keys(bucket, &items, &batch)) {
-        for (unsigned i = 0; i < batch.count; i++) {
-            const struct kv_change change = {.kind = KV_CHANGE_DELETE, .ahead = batch.found[i]};
-            bool there = change.ahead != NULL
-                             ? kv_contents_change(&bucket->contents, &change) == KV_OK
-                             : kv_bucket_delete(self, batch.keys[i]);
-            deleted += there ? 1 : 0;
-        }
+        deleted += delete_batch(self, &batch);
     }
     kv_table_end_changes(bucket->contents.table);
     return deleted;
 }
 
+/* Returns true if the bucket has one of the keys. */
+static bool has_batch(struct kv_process *self, const struct batch *batch)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_item value;
+    for (unsigned i = 0; i < batch->count; i++) {
+        const struct kv_lookup *want = batch->found[i];
+        if (want != NULL ? kv_table_get_at(bucket->contents.table, want, &value)
+                         : kv_bucket_find_item(self, batch->keys[i], &value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- the operations ----------------------------------------------------------------------------
  */
 
-/* Appends the value of each key, or `absent`, and returns their bytes. The list may repeat a key,
- * so the bucket's size does not bound the answer: values above the limit are only counted. */
-static size_t write_values(struct kv_process *self, struct items *keys, struct kv_bytes absent,
-                           struct kv_buffer *to)
+/* Appends the value of each key of a batch, or `absent`, and adds their bytes. The list may repeat
+ * a key, so the bucket's size does not bound the answer: values above the limit are only counted.
+ */
+static void write_batch(struct kv_process *self, const struct batch *batch, struct kv_bytes absent,
+                        struct kv_buffer *to, size_t *bytes)
 {
     const struct kv_item none = {.bytes = absent, .form = KV_FORM_TERM};
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    size_t bytes = 0;
-    struct batch batch;
-    while (next_keys(bucket, keys, &batch)) {
-        for (unsigned i = 0; i < batch.count; i++) {
-            const struct kv_lookup *want = batch.found[i];
-            struct kv_item value;
-            if (want != NULL ? !kv_table_get_at(bucket->contents.table, want, &value)
-                             : !kv_bucket_find_item(self, batch.keys[i], &value)) {
-                value = none;
-            }
-            bytes += kv_item_size(value);
-            if (bytes <= KV_ANSWER_MAX) {
-                kv_write_item(to, value);
-            }
+    for (unsigned i = 0; i < batch->count; i++) {
+        const struct kv_lookup *want = batch->found[i];
+        struct kv_item value;
+        if (want != NULL ? !kv_table_get_at(bucket->contents.table, want, &value)
+                         : !kv_bucket_find_item(self, batch->keys[i], &value)) {
+            value = none;
+        }
+        *bytes += kv_item_size(value);
+        if (*bytes <= KV_ANSWER_MAX) {
+            kv_write_item(to, value);
         }
     }
-    return bytes;
 }
 
-static int answer_values(struct kv_process *self, const struct kv_asked *asked,
-                         struct kv_bytes absent, struct kv_answer *answer)
+/* Ends the list of values, or replaces it by an error. */
+static int end_values(const struct items *keys, struct kv_bytes argument, size_t bytes,
+                      struct kv_answer *answer)
 {
-    struct items keys;
-    if (!open_list(asked->arguments[0], &keys)) {
-        return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
-    }
-    if (keys.left > 0) {
-        kv_write_list(answer->term, keys.left);
-    }
-    size_t bytes = write_values(self, &keys, absent, answer->term);
-    if (!ends_properly(&keys)) {
-        return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
+    if (!ends_properly(keys)) {
+        return kv_answer_error(answer, KV_ETYPE, "bad_keys", argument);
     }
     if (bytes > KV_ANSWER_MAX) {
         return kv_answer_too_large(answer, bytes);
@@ -326,15 +351,182 @@ static int answer_values(struct kv_process *self, const struct kv_asked *asked,
     return KV_OK;
 }
 
+/* ---- requests that go on -----------------------------------------------------------------------
+ * The bucket takes no message meanwhile. Readers of this host ask the owner while something
+ * changes. Nothing expires, so all of a request is of one moment. */
+
+struct long_work {
+    struct items items;
+    struct kv_bytes absent; /* get_many */
+    uint64_t expiry;        /* put_many, put_new_many */
+    size_t count;           /* of deleted keys, or the bytes of values */
+    int error;
+    bool is_new;  /* put_new_many, */
+    bool looking; /* which looks for the keys first */
+    bool there;   /* one was found */
+    bool ending;
+};
+
+static bool get_piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct long_work *work = going->work;
+    const size_t most = answer->term->length + KV_PIECE_BYTES;
+    struct batch batch;
+    for (unsigned i = 0; i < KV_PIECE_KEYS / BATCH && answer->term->length < most; i++) {
+        if (!next_keys(bucket, &work->items, &batch)) {
+            kv_table_thaw(bucket->contents.table);
+            (void)end_values(&work->items, going->arguments[0], work->count, answer);
+            return false;
+        }
+        write_batch(self, &batch, work->absent, answer->term, &work->count);
+    }
+    return true;
+}
+
+static bool delete_piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct long_work *work = going->work;
+    struct batch batch;
+    for (unsigned i = 0; i < KV_PIECE_KEYS / BATCH; i++) {
+        if (!next_keys(bucket, &work->items, &batch)) {
+            kv_table_thaw(bucket->contents.table);
+            kv_table_end_changes(bucket->contents.table);
+            (void)kv_answer_number(answer, work->count);
+            return false;
+        }
+        work->count += delete_batch(self, &batch);
+    }
+    return true;
+}
+
+/* Looks for some of the keys, or puts some. Returns false behind the last one, and at an error. */
+static bool put_some(struct kv_process *self, struct long_work *work)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    const uint8_t *begin = work->items.next;
+    struct batch batch;
+    for (unsigned i = 0; i < KV_PIECE_KEYS / BATCH && work->items.next - begin < KV_PIECE_BYTES;
+         i++) {
+        if (!next_entries(bucket, &work->items, &batch)) {
+            return false;
+        }
+        if (work->looking) {
+            work->there = has_batch(self, &batch);
+        } else {
+            work->error = put_batch(self, &batch, work->expiry);
+        }
+        if (work->there || work->error != KV_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool put_piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_table *table = bucket->contents.table;
+    struct long_work *work = going->work;
+    if (!work->ending && put_some(self, work)) {
+        return true;
+    }
+    if (work->looking && !work->there) {
+        work->looking = false;
+        open_entries(going->arguments[0], &work->items);
+        return true;
+    }
+    work->ending = true;
+    if (kv_table_end_all(table, work->error == KV_OK, KV_PIECE_KEYS)) {
+        return true;
+    }
+    kv_table_end_changes(table);
+    if (work->error != KV_OK) {
+        (void)kv_answer_no_room(answer, work->error);
+    } else if (work->is_new) {
+        (void)kv_answer_bool(answer, !work->there);
+    } else {
+        (void)kv_answer_atom(answer, "ok");
+    }
+    return false;
+}
+
+static int put_long(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
+                    bool is_new, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_table *table = bucket->contents.table;
+    struct long_work *work =
+        kv_go_on(self, asked, 1, answer, put_piece, sizeof(struct long_work))->work;
+    open_entries(bucket->going->arguments[0], &work->items);
+    work->expiry = expiry;
+    work->is_new = work->looking = is_new;
+    kv_table_begin_changes(table);
+    kv_table_begin_all(table, work->items.left);
+    return KV_OK;
+}
+
+static bool is_long(uint32_t keys, struct kv_bytes argument)
+{
+    return kv_is_long(keys, argument.length);
+}
+
+static bool are_long_entries(struct kv_bytes entries)
+{
+    struct items items;
+    open_entries(entries, &items);
+    return is_long(items.left, entries);
+}
+
+/* `absent` is the second argument if it is `given`, else it outlives the request. */
+static int get_long(struct kv_process *self, const struct kv_asked *asked, struct kv_bytes absent,
+                    bool given, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_going *going =
+        kv_go_on(self, asked, given ? 2 : 1, answer, get_piece, sizeof(struct long_work));
+    struct long_work *work = going->work;
+    (void)open_list(going->arguments[0], &work->items);
+    work->absent = given ? going->arguments[1] : absent;
+    kv_table_freeze(bucket->contents.table);
+    if (work->items.left > 0) {
+        kv_write_list(&going->answer, work->items.left);
+    }
+    return KV_OK;
+}
+
+static int answer_values(struct kv_process *self, const struct kv_asked *asked,
+                         struct kv_bytes absent, bool given, struct kv_answer *answer)
+{
+    struct items keys;
+    if (!open_list(asked->arguments[0], &keys)) {
+        return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
+    }
+    if (is_long(keys.left, asked->arguments[0])) {
+        return get_long(self, asked, absent, given, answer);
+    }
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct batch batch;
+    size_t bytes = 0;
+    if (keys.left > 0) {
+        kv_write_list(answer->term, keys.left);
+    }
+    while (next_keys(bucket, &keys, &batch)) {
+        write_batch(self, &batch, absent, answer->term, &bytes);
+    }
+    return end_values(&keys, asked->arguments[0], bytes, answer);
+}
+
 static int get(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     static const uint8_t nil[] = {KV_TAG_SMALL_ATOM_UTF8, 3, 'n', 'i', 'l'};
-    return answer_values(self, asked, kv_bytes(nil, sizeof nil), answer);
+    return answer_values(self, asked, kv_bytes(nil, sizeof nil), false, answer);
 }
 
 static int get_or(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    return answer_values(self, asked, asked->arguments[1], answer);
+    return answer_values(self, asked, asked->arguments[1], true, answer);
 }
 
 static int put_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
@@ -343,28 +535,24 @@ static int put_until(struct kv_process *self, const struct kv_asked *asked, uint
     if (!are_entries(asked->arguments[0])) {
         return kv_answer_error(answer, KV_ETYPE, "bad_entries", asked->arguments[0]);
     }
+    if (are_long_entries(asked->arguments[0])) {
+        return put_long(self, asked, expiry, false, answer);
+    }
     int error = put_entries(self, asked->arguments[0], expiry);
     return error == KV_OK ? kv_answer_atom(answer, "ok") : kv_answer_no_room(answer, error);
 }
 
-/* Returns true if the bucket has one of the keys. */
 static bool has_any(struct kv_process *self, struct kv_bytes entries)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct kv_item value;
     struct items items;
     struct batch batch;
+    bool has = false;
     open_entries(entries, &items);
-    while (next_entries(bucket, &items, &batch)) {
-        for (unsigned i = 0; i < batch.count; i++) {
-            const struct kv_lookup *want = batch.found[i];
-            if (want != NULL ? kv_table_get_at(bucket->contents.table, want, &value)
-                             : kv_bucket_find_item(self, batch.keys[i], &value)) {
-                return true;
-            }
-        }
+    while (!has && next_entries(bucket, &items, &batch)) {
+        has = has_batch(self, &batch);
     }
-    return false;
+    return has;
 }
 
 static int put_new_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
@@ -372,6 +560,9 @@ static int put_new_until(struct kv_process *self, const struct kv_asked *asked, 
 {
     if (!are_entries(asked->arguments[0])) {
         return kv_answer_error(answer, KV_ETYPE, "bad_entries", asked->arguments[0]);
+    }
+    if (are_long_entries(asked->arguments[0])) {
+        return put_long(self, asked, expiry, true, answer);
     }
     if (has_any(self, asked->arguments[0])) {
         return kv_answer_bool(answer, false);
@@ -407,18 +598,41 @@ static int put_for(struct kv_process *self, const struct kv_asked *asked, struct
                : kv_bucket_bad_ttl(answer, asked->arguments[1]);
 }
 
-static int delete (struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+static int delete_long(struct kv_process *self, const struct kv_asked *asked,
+                       struct kv_answer *answer)
 {
-    return is_proper_list(asked->arguments[0])
-               ? kv_answer_number(answer, delete_keys(self, asked->arguments[0]))
-               : kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_going *going =
+        kv_go_on(self, asked, 1, answer, delete_piece, sizeof(struct long_work));
+    struct long_work *work = going->work;
+    (void)open_list(going->arguments[0], &work->items);
+    kv_table_begin_changes(bucket->contents.table);
+    kv_table_freeze(bucket->contents.table);
+    return KV_OK;
 }
 
-enum { CALL = KV_BY_CALL, CAST = KV_BY_CAST, WRITES = KV_CHANGES | KV_BOUNDED };
+static int delete (struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    struct items items;
+    if (!is_proper_list(asked->arguments[0])) {
+        return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
+    }
+    (void)open_list(asked->arguments[0], &items);
+    return is_long(items.left, asked->arguments[0])
+               ? delete_long(self, asked, answer)
+               : kv_answer_number(answer, delete_keys(self, asked->arguments[0]));
+}
+
+enum {
+    CALL = KV_BY_CALL,
+    CAST = KV_BY_CAST,
+    READS = KV_CONTINUES,
+    WRITES = KV_CHANGES | KV_BOUNDED | KV_CONTINUES,
+};
 
 const struct kv_operation kv_many_operations[] = {
-    KV_OPERATION("get_many", 1, CALL, 0, get, "0.1.0"),
-    KV_OPERATION("get_many", 2, CALL, 0, get_or, "0.1.0"),
+    KV_OPERATION("get_many", 1, CALL, READS, get, "0.1.0"),
+    KV_OPERATION("get_many", 2, CALL, READS, get_or, "0.1.0"),
     KV_OPERATION("put_many", 1, CALL | CAST, WRITES, put, "0.1.0"),
     KV_OPERATION("put_many", 2, CALL | CAST, WRITES, put_for, "0.1.0"),
     KV_OPERATION("put_new_many", 1, CALL, WRITES, put_new, "0.2.0"),

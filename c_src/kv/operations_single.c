@@ -56,26 +56,22 @@ static int size(struct kv_process *self, const struct kv_asked *asked, struct kv
 
 static int keys(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    (void)asked;
-    return kv_bucket_write(self, KV_BUCKET_KEYS, answer->term);
+    return kv_bucket_answer_whole(self, asked, KV_BUCKET_KEYS, answer);
 }
 
 static int values(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    (void)asked;
-    return kv_bucket_write(self, KV_BUCKET_VALUES, answer->term);
+    return kv_bucket_answer_whole(self, asked, KV_BUCKET_VALUES, answer);
 }
 
 static int to_list(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    (void)asked;
-    return kv_bucket_write(self, KV_BUCKET_PAIRS, answer->term);
+    return kv_bucket_answer_whole(self, asked, KV_BUCKET_PAIRS, answer);
 }
 
 static int to_map(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    (void)asked;
-    return kv_bucket_write(self, KV_BUCKET_MAP, answer->term);
+    return kv_bucket_answer_whole(self, asked, KV_BUCKET_MAP, answer);
 }
 
 static int generation(struct kv_process *self, const struct kv_asked *asked,
@@ -192,10 +188,10 @@ const struct kv_operation kv_single_operations[] = {
     KV_OPERATION("fetch", 1, CALL | AGENT | TX, 0, fetch, "0.1.0"),
     KV_OPERATION("has_key", 1, CALL | AGENT | TX, 0, has_key, "0.1.0"),
     KV_OPERATION("size", 0, CALL | AGENT, 0, size, "0.1.0"),
-    KV_OPERATION("keys", 0, CALL | AGENT, 0, keys, "0.1.0"),
-    KV_OPERATION("values", 0, AGENT, 0, values, "0.1.0"),
-    KV_OPERATION("to_list", 0, AGENT, 0, to_list, "0.1.0"),
-    KV_OPERATION("to_map", 0, CALL | AGENT, 0, to_map, "0.1.0"),
+    KV_OPERATION("keys", 0, CALL | AGENT, KV_CONTINUES, keys, "0.1.0"),
+    KV_OPERATION("values", 0, AGENT, KV_CONTINUES, values, "0.1.0"),
+    KV_OPERATION("to_list", 0, AGENT, KV_CONTINUES, to_list, "0.1.0"),
+    KV_OPERATION("to_map", 0, CALL | AGENT, KV_CONTINUES, to_map, "0.1.0"),
     KV_OPERATION("generation", 0, CALL, 0, generation, "0.1.0"),
     KV_OPERATION("put", 2, CALL | CAST | AGENT | TX, WRITES, put, "0.1.0"),
     KV_OPERATION("put", 3, CALL | CAST | TX, WRITES, put_for, "0.1.0"),

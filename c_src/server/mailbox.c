@@ -34,36 +34,50 @@ void kv_mailbox_take(struct kv_process *process, struct kv_kept *kept)
     kv_server_of(process)->kept_count--;
 }
 
-/* Readers of the shared memory must call the process instead until it has handled what waited. */
-static void set_holding(struct kv_process *process, bool holding)
+/* Readers of the shared memory must call a suspended process instead, until it has handled what
+ * waited. */
+static void tell(struct kv_process *process, bool suspended)
 {
     struct kv_server_state *server = kv_server_of(process);
-    if (server->holding != holding) {
-        server->holding = holding;
+    if (server->told != suspended) {
+        server->told = suspended;
         if (process->behaviour->handle_suspend != NULL) {
-            process->behaviour->handle_suspend(process, holding);
+            process->behaviour->handle_suspend(process, suspended);
         }
     }
 }
 
 void kv_mailbox_suspend(struct kv_process *process)
 {
-    kv_server_of(process)->suspended = true;
-    set_holding(process, true);
+    struct kv_server_state *server = kv_server_of(process);
+    server->suspended = true;
+    server->holding = true;
+    tell(process, true);
 }
 
 void kv_mailbox_resume(struct kv_process *process)
 {
     struct kv_server_state *server = kv_server_of(process);
     server->suspended = false;
-    set_holding(process, server->kept_count > 0);
-    kv_process_want_turns(process, server->kept_count > 0);
+    server->holding = server->kept_count > 0;
+    tell(process, server->holding);
+    kv_process_want_turns(process, server->holding);
 }
 
 void kv_mailbox_rest(struct kv_process *process)
 {
-    set_holding(process, kv_server_of(process)->suspended);
+    struct kv_server_state *server = kv_server_of(process);
+    server->holding = server->suspended;
+    tell(process, server->suspended);
     kv_process_want_turns(process, false);
+}
+
+void kv_process_go_on(struct kv_process *self)
+{
+    struct kv_server_state *server = kv_server_of(self);
+    server->going = true;
+    server->holding = true;
+    kv_process_want_turns(self, true);
 }
 
 static void drop_all(struct kv_list *list)

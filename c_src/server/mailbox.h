@@ -1,6 +1,7 @@
-/* Messages that wait while a process is suspended.
+/* Messages that wait while a process is suspended, or while a request goes on over several turns.
  *
- * All messages wait but those of sys. A resumed process handles them in turns, so that answers can
+ * While a request goes on, all messages wait. While the process is suspended, all wait but those of
+ * sys. A resumed process handles them in turns, so that answers can
  * leave meanwhile; newer messages queue up behind them. The order is that of arrival, as in a
  * mailbox. A process that is suspended again goes on with the messages of sys, even past older
  * ones. */

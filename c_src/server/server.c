@@ -55,7 +55,7 @@ __attribute__((noinline)) static void hold(struct kv_process *process, struct kv
     struct kv_bytes request;
     if (!kv_request_read(message, "system", &from, &request)) {
         kv_mailbox_keep(process, message, false);
-    } else if (server->suspended && kv_list_is_empty(&server->kept_system)) {
+    } else if (server->suspended && !server->going && kv_list_is_empty(&server->kept_system)) {
         kv_system_message(process, &from, request);
     } else {
         kv_mailbox_keep(process, message, true);
@@ -85,8 +85,21 @@ static void handle_kept(struct kv_process *process, struct kv_bytes message)
     }
 }
 
+/* One piece in each turn: others are served before the next. */
+static enum kv_progress go_on(struct kv_process *process, size_t *budget)
+{
+    *budget = 0;
+    process->reductions++;
+    kv_server_of(process)->going = process->behaviour->handle_more(process);
+    kv_process_settle(process);
+    return KV_TURN_MORE;
+}
+
 static enum kv_progress turn(struct kv_process *process, size_t *budget)
 {
+    if (kv_server_of(process)->going) {
+        return go_on(process, budget);
+    }
     struct kv_kept *kept = kv_mailbox_next(process);
     if (kept == NULL) {
         kv_mailbox_rest(process);

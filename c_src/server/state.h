@@ -27,7 +27,9 @@ struct kv_server_state {
     struct kv_debug debug;
     const struct kv_from *asked; /* the call being handled, until it is answered */
     bool suspended;
-    bool holding; /* messages wait: it is suspended, or has not handled all that waited then */
+    bool going;   /* handle_more has more to do */
+    bool holding; /* messages wait: it is suspended or going, or has not handled all that waited */
+    bool told;    /* what handle_suspend has been told */
 };
 
 static inline struct kv_server_state *kv_server_of(struct kv_process *process)

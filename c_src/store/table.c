@@ -197,7 +197,7 @@ static int delete_any(struct kv_table *table, const struct kv_lookup *lookup)
     if (place.group == NULL) {
         return KV_ENOENT;
     }
-    if (kv_entry_has_expired(&entry, table->arena->now)) {
+    if (kv_entry_has_expired(&entry, kv_table_time(table))) {
         expire(table, lookup->hash, place, &entry);
         return KV_ENOENT;
     }

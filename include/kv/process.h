@@ -71,6 +71,9 @@ struct kv_behaviour {
                         struct kv_bytes request);
     /* A cast. If NULL, casts are ignored. */
     void (*handle_cast)(struct kv_process *self, struct kv_bytes request);
+    /* The next piece of what kv_process_go_on() began. Called once in each turn of the loop, until
+     * it returns false. NULL if the behaviour never calls that function. */
+    bool (*handle_more)(struct kv_process *self);
     /* Any other message. If NULL, other messages are ignored. */
     void (*handle_info)(struct kv_process *self, struct kv_bytes message);
     /* A message was refused, for example because it is over a limit, and is no request that the
@@ -129,6 +132,13 @@ struct kv_pid kv_process_pid(const struct kv_process *self);
  * a buffer of its own: kv_spawn() runs an init, kv_replace_owned() a terminate. kv_reply_atom() and
  * the other functions of this header do not use the buffer. */
 struct kv_buffer *kv_process_scratch(struct kv_process *self);
+
+/* For a request that is too long for one turn: makes the process go on with handle_more, once in
+ * each turn, beginning after the present callback. Until handle_more returns false, all messages
+ * wait, those of sys too, and other processes are served. Signals act meanwhile, so the process may
+ * end: terminate must call kv_abandon() then for the call that was not answered. Not for a plain
+ * process. */
+void kv_process_go_on(struct kv_process *self);
 
 /* Ends this process with `reason`, a term, as soon as the present callback returns. The first
  * reason counts. */

@@ -1,0 +1,96 @@
+#include "kv/going.h"
+
+#include "base/alloc.h"
+#include "kv/bucket.h"
+
+enum { PINNED_MIN = 64 * 1024 }; /* bytes; a shorter answer is copied */
+
+struct kv_going *kv_go_on(struct kv_process *self, const struct kv_asked *asked, unsigned count,
+                          struct kv_answer *answer, kv_piece *piece, size_t work_size)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_going *going = kv_zalloc(sizeof *going);
+    for (unsigned i = 0; i < count; i++) {
+        kv_buffer_append(&going->copies, asked->arguments[i]);
+    }
+    for (unsigned i = 0, at = 0; i < count; i++) { /* the copies do not move any more */
+        const size_t length = asked->arguments[i].length;
+        going->arguments[i] = kv_bytes(going->copies.data + at, length);
+        at += (unsigned)length;
+    }
+    if (asked->from != NULL) {
+        kv_buffer_append(&going->from, asked->from->bytes);
+        answer->parked = true;
+    }
+    going->work = kv_zalloc(work_size);
+    going->piece = piece;
+    bucket->going = going;
+    kv_process_go_on(self);
+    return going;
+}
+
+static void free_going(struct kv_process *self)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_going *going = bucket->going;
+    bucket->going = NULL;
+    kv_buffer_free(&going->answer);
+    kv_buffer_free(&going->copies);
+    kv_buffer_free(&going->from);
+    kv_free(going->work);
+    kv_free(going);
+}
+
+static void free_answer(void *owner, struct kv_bytes bytes)
+{
+    (void)bytes;
+    kv_free(owner);
+}
+
+/* A large answer leaves from where it was written. */
+static void reply(struct kv_process *self, struct kv_going *going)
+{
+    struct kv_from from = {0};
+    const struct kv_bytes whole = kv_buffer_bytes(&going->answer);
+    (void)kv_from_read(kv_buffer_bytes(&going->from), &from);
+    if (whole.length < PINNED_MIN) {
+        kv_reply(self, &from, whole);
+        return;
+    }
+    struct kv_pinned pinned = {
+        .bytes = kv_bytes(whole.data + 1, whole.length - 1),
+        .owner = going->answer.data,
+        .release = free_answer,
+    };
+    going->answer = (struct kv_buffer)KV_BUFFER_INIT;
+    const uint8_t tag = whole.data[0];
+    kv_reply_pinned(self, &from, kv_bytes(&tag, 1), &pinned);
+}
+
+bool kv_going_more(struct kv_process *self)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_going *going = bucket->going;
+    struct kv_answer answer = {.term = &going->answer, .unheard = going->from.length == 0};
+    if (going->piece(self, going, &answer)) {
+        return true;
+    }
+    if (!answer.unheard) {
+        reply(self, going);
+    }
+    free_going(self);
+    return false;
+}
+
+void kv_going_stop(struct kv_process *self, struct kv_bytes reason)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_from from = {0};
+    if (bucket->going == NULL) {
+        return;
+    }
+    if (kv_from_read(kv_buffer_bytes(&bucket->going->from), &from) == KV_OK) {
+        kv_abandon(self, &from, reason);
+    }
+    free_going(self);
+}

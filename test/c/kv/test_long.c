@@ -1,0 +1,365 @@
+/* Requests that go on over several turns: all or none, while others are served. */
+#include "support/fixture.h"
+
+#include "base/endian.h"
+#include "kv/kv.h"
+#include "store/arena_state.h"
+#include "store/layout.h"
+#include "store/slots.h"
+#include "store/table_state.h"
+
+#include <criterion/criterion.h>
+
+enum { MANY = 5000, TURNS_MAX = 1000 };
+
+static struct fixture *f;
+static struct kv_pid bucket;
+static struct kv_pid other;
+static struct kv_buffer request;
+
+static void set_up(void)
+{
+    struct kv_bytes none = term_list(NONE, NONE, NONE);
+    f = bucket_fixture(&bucket);
+    other = feed_spawn(f, f->a, "kv_bucket", none, none);
+    other.node = kv_bytes_text(FIXTURE_NODE);
+    f->stepwise = true;
+}
+
+static void tear_down(void)
+{
+    kv_buffer_free(&request);
+    fixture_free(f);
+}
+
+TestSuite(long_requests, .init = set_up, .fini = tear_down, .timeout = 60);
+
+/* ---- requests ----------------------------------------------------------------------------------
+ */
+
+static void begin_request(const char *name, uint32_t arity)
+{
+    kv_buffer_clear(&request);
+    kv_write_tuple(&request, arity);
+    kv_write_atom_text(&request, name);
+}
+
+/* Entries {i, value} from `first` on. */
+static void write_entries(uint32_t first, uint32_t count, int64_t value)
+{
+    kv_write_list(&request, count);
+    for (uint32_t i = first; i < first + count; i++) {
+        kv_write_tuple(&request, 2);
+        kv_write_i64(&request, i);
+        kv_write_i64(&request, value);
+    }
+    kv_write_nil(&request);
+}
+
+static void write_keys(uint32_t first, uint32_t count)
+{
+    kv_write_list(&request, count);
+    for (uint32_t i = first; i < first + count; i++) {
+        kv_write_i64(&request, i);
+    }
+    kv_write_nil(&request);
+}
+
+/* Sends the request as a call of process 1 of a@host. Its answer goes to the alias `n`. */
+static void send(const struct kv_pid *to, const char *kind, uint32_t n, struct kv_bytes term)
+{
+    struct kv_buffer message = KV_BUFFER_INIT;
+    struct kv_pid caller = pid_a(1);
+    struct kv_ref alias = ref_a(n);
+    kv_write_tuple(&message, 3);
+    kv_write_atom_text(&message, kind);
+    kv_write_term(&message, term_from(&caller, &alias));
+    kv_write_term(&message, term);
+    feed_message(f, f->a, to, kv_buffer_bytes(&message));
+    kv_buffer_free(&message);
+}
+
+static void send_request(uint32_t n)
+{
+    send(&bucket, "$gen_call", n, kv_buffer_bytes(&request));
+}
+
+/* The answer that went to the alias `n`, or NONE. */
+static struct kv_bytes answer_of(uint32_t n)
+{
+    const struct sent *sent;
+    for (size_t i = 0; (sent = sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, i)) != NULL; i++) {
+        struct kv_ref alias = ref_a(n);
+        struct kv_reader reader = kv_reader(sent->signal.payload[0]);
+        struct kv_bytes tag = NONE;
+        struct kv_bytes answer = NONE;
+        if (kv_ref_equal(&sent->signal.ref, &alias)) {
+            (void)kv_read_tuple_of(&reader, 2);
+            (void)kv_read_any(&reader, &tag);
+            (void)kv_read_any(&reader, &answer);
+            return answer;
+        }
+    }
+    return NONE;
+}
+
+static unsigned run_to_the_end(void)
+{
+    unsigned turns = 0;
+    while (kv_runtime_step(f->runtime)) {
+        turns++;
+        cr_assert_lt(turns, TURNS_MAX);
+    }
+    return turns;
+}
+
+static struct kv_bytes ask(struct kv_bytes term)
+{
+    static uint32_t n = 1000;
+    n++;
+    send(&bucket, "$gen_call", n, term);
+    (void)run_to_the_end();
+    return answer_of(n);
+}
+
+static void put_entries(uint32_t first, uint32_t count, int64_t value)
+{
+    begin_request("put_many", 2);
+    write_entries(first, count, value);
+    cr_assert(kv_bytes_equal(ask(kv_buffer_bytes(&request)), term_atom("ok")));
+    forget(f);
+}
+
+static void assert_answer(uint32_t n, struct kv_bytes expected)
+{
+    struct kv_bytes answer = answer_of(n);
+    cr_assert(kv_bytes_equal(answer, expected));
+}
+
+static struct kv_bytes get(int64_t key)
+{
+    return ask(term_tuple(term_atom("get"), term_integer(key), NONE, NONE));
+}
+
+static struct kv_table *table_of(void)
+{
+    struct kv_table *found = NULL;
+    KV_LIST_FOREACH (link, &f->arena->tables) {
+        struct kv_table *table = KV_LIST_OF(link, struct kv_table, of_arena);
+        if (table->published && table->id == bucket.id) {
+            found = table;
+        }
+    }
+    return found;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------
+ */
+
+Test(long_requests, a_long_put_many_takes_many_turns)
+{
+    begin_request("put_many", 2);
+    write_entries(0, MANY, 7);
+    send_request(1);
+    cr_assert_eq(answer_of(1).length, 0);
+    cr_assert_gt(run_to_the_end(), 3);
+    assert_answer(1, term_atom("ok"));
+    cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(MANY)));
+    cr_assert(kv_bytes_equal(get(MANY - 1), term_integer(7)));
+}
+
+Test(long_requests, others_are_served_meanwhile)
+{
+    begin_request("put_many", 2);
+    write_entries(0, MANY, 7);
+    send_request(1);
+    cr_assert(kv_runtime_step(f->runtime));
+    send(&other, "$gen_call", 2, term_atom("size"));
+    assert_answer(2, term_integer(0));
+    cr_assert_eq(answer_of(1).length, 0);
+    (void)run_to_the_end();
+    assert_answer(1, term_atom("ok"));
+}
+
+Test(long_requests, messages_to_the_bucket_wait_and_keep_their_order)
+{
+    begin_request("put_many", 2);
+    write_entries(0, MANY, 7);
+    send_request(1);
+    send(&bucket, "$gen_call", 2, term_atom("size"));
+    send(&bucket, "$gen_call", 3, term_atom("clear"));
+    cr_assert(kv_runtime_step(f->runtime));
+    send(&bucket, "$gen_call", 4, term_atom("size"));
+    cr_assert_eq(answer_of(2).length, 0);
+    (void)run_to_the_end();
+    assert_answer(1, term_atom("ok"));
+    assert_answer(2, term_integer(MANY));
+    assert_answer(3, term_atom("ok"));
+    assert_answer(4, term_integer(0));
+}
+
+Test(long_requests, suspension_takes_effect_after_the_request)
+{
+    begin_request("put_many", 2);
+    write_entries(0, MANY, 7);
+    send_request(1);
+    cr_assert(kv_runtime_step(f->runtime));
+    send(&bucket, "system", 2, term_atom("suspend"));
+    send(&bucket, "$gen_call", 3, term_atom("size"));
+    cr_assert_eq(answer_of(2).length, 0);
+    (void)run_to_the_end();
+    assert_answer(1, term_atom("ok"));
+    assert_answer(2, term_atom("ok"));
+    cr_assert_eq(answer_of(3).length, 0);
+    cr_assert_eq(table_of()->slot->flags, KV_SLOT_ASK_OWNER);
+    send(&bucket, "system", 4, term_atom("resume"));
+    (void)run_to_the_end();
+    assert_answer(3, term_integer(MANY));
+    cr_assert_eq(table_of()->slot->flags, 0);
+}
+
+Test(long_requests, a_caller_hears_that_the_bucket_was_killed_in_the_middle)
+{
+    static const char *const names[] = {"put_many", "put_new_many", "delete_many", "get_many"};
+    for (unsigned i = 0; i < 4; i++) {
+        const struct kv_pid caller = pid_a(1);
+        struct kv_bytes none = term_list(NONE, NONE, NONE);
+        bucket = feed_spawn(f, f->a, "kv_bucket", none, none);
+        bucket.node = kv_bytes_text(FIXTURE_NODE);
+        put_entries(0, MANY / 2, 1);
+        begin_request(names[i], 2);
+        if (i < 2) {
+            write_entries(i == 0 ? 0 : MANY, MANY, 7);
+        } else {
+            write_keys(0, MANY);
+        }
+        struct kv_buffer message = KV_BUFFER_INIT;
+        const struct kv_ref alias = ref_a(77);
+        kv_write_tuple(&message, 3);
+        kv_write_atom_text(&message, "$kv_call");
+        kv_write_ref(&message, &alias);
+        kv_write_term(&message, kv_buffer_bytes(&request));
+        feed_message(f, f->a, &bucket, kv_buffer_bytes(&message));
+        kv_buffer_free(&message);
+        cr_assert(kv_runtime_step(f->runtime));
+        forget(f);
+        feed_exit(f, f->a, KV_SIGNAL_EXIT, &caller, &bucket, term_atom("kill"));
+        const struct sent *down = sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0);
+        struct kv_reader reader = kv_reader(payload_of(down));
+        cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
+        (void)run_to_the_end();
+        forget(f);
+    }
+}
+
+Test(long_requests, readers_in_shared_memory_ask_the_owner_while_something_changes)
+{
+    put_entries(0, 10, 1);
+    begin_request("put_many", 2);
+    write_entries(0, MANY, 7);
+    send_request(1);
+    while (kv_runtime_step(f->runtime) && answer_of(1).length == 0) {
+        cr_assert(answer_of(1).length > 0 || table_of()->slot->flags == KV_SLOT_ASK_OWNER);
+        cr_assert(answer_of(1).length > 0 || table_of()->slot->stripes[0] % 2 == 1);
+    }
+    (void)run_to_the_end();
+    cr_assert_eq(table_of()->slot->flags, 0);
+    cr_assert_eq(table_of()->slot->stripes[0] % 2, 0);
+}
+
+Test(long_requests, a_put_many_that_finds_no_room_changes_nothing)
+{
+    struct kv_bytes most = term_tuple(term_atom("max_entries"), term_integer(3000), NONE, NONE);
+    bucket =
+        feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(most, NONE, NONE));
+    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    put_entries(0, 2000, 1);
+    begin_request("put_many", 2);
+    write_entries(1000, MANY, 7);
+    cr_assert(kv_bytes_equal(ask(kv_buffer_bytes(&request)),
+                             term_tuple(term_atom("error"), term_atom("full"), NONE, NONE)));
+    cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(2000)));
+    cr_assert(kv_bytes_equal(get(1500), term_integer(1)));
+}
+
+Test(long_requests, put_new_many_puts_all_or_none)
+{
+    put_entries(MANY - 1, 1, 1);
+    begin_request("put_new_many", 2);
+    write_entries(0, MANY, 7);
+    cr_assert(kv_bytes_equal(ask(kv_buffer_bytes(&request)), term_atom("false")));
+    cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(1)));
+    begin_request("put_new_many", 2);
+    write_entries(0, MANY - 1, 7);
+    cr_assert(kv_bytes_equal(ask(kv_buffer_bytes(&request)), term_atom("true")));
+    cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(MANY)));
+}
+
+Test(long_requests, delete_many_counts_what_was_there)
+{
+    put_entries(0, MANY, 1);
+    begin_request("delete_many", 2);
+    write_keys(1000, MANY);
+    cr_assert(kv_bytes_equal(ask(kv_buffer_bytes(&request)), term_integer(MANY - 1000)));
+    cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(1000)));
+}
+
+static uint32_t length_of(struct kv_bytes term)
+{
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(term);
+    if (kv_read_list(&reader, &count) != KV_OK) {
+        (void)kv_read_map(&reader, &count);
+    }
+    return count;
+}
+
+Test(long_requests, what_expires_in_the_middle_is_still_in_the_answer)
+{
+    static const char *const names[] = {"keys", "to_map", "get_many"};
+    begin_request("put_many", 3);
+    write_entries(0, MANY, 7);
+    kv_write_i64(&request, 50);
+    (void)ask(kv_buffer_bytes(&request));
+    for (unsigned i = 0; i < 3; i++) {
+        begin_request(names[i], i < 2 ? 1 : 2);
+        if (i < 2) {
+            kv_buffer_clear(&request);
+            kv_write_atom_text(&request, names[i]);
+        } else {
+            write_keys(0, MANY);
+        }
+        forget(f);
+        send_request(1);
+        cr_assert(kv_runtime_step(f->runtime));
+        kv_arena_set_time(f->arena, kv_arena_time(f->arena) + 20);
+        (void)kv_arena_work(f->arena, 3);
+        (void)run_to_the_end();
+        cr_assert_eq(length_of(answer_of(1)), MANY);
+    }
+    kv_arena_set_time(f->arena, kv_arena_time(f->arena) + 3000);
+    while (kv_arena_work(f->arena, 1)) {
+    }
+    cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(0)));
+}
+
+Test(long_requests, a_bucket_may_end_with_its_node)
+{
+    begin_request("put_many", 2);
+    write_entries(0, MANY, 7);
+    send_request(1);
+    cr_assert(kv_runtime_step(f->runtime));
+}
+
+Test(long_requests, a_cast_goes_on_too)
+{
+    struct kv_buffer message = KV_BUFFER_INIT;
+    begin_request("put_many", 2);
+    write_entries(0, MANY, 7);
+    kv_write_tuple(&message, 2);
+    kv_write_atom_text(&message, "$gen_cast");
+    kv_write_term(&message, kv_buffer_bytes(&request));
+    feed_message(f, f->a, &bucket, kv_buffer_bytes(&message));
+    kv_buffer_free(&message);
+    cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(MANY)));
+}

@@ -65,11 +65,13 @@
 -export([put_many/2, put_many/3, put_new_many/2, put_new_many/3, delete_many/2, delete_many/3]).
 -export([update/4, update/5, update_existing/3, update_existing/4, get_and_update/3, get_and_update/4]).
 -export([transaction/2, transaction/3]).
+-export([scan/2, scan/3, fold/3, fold/4, count/1, count/2]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
 -export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, refused/0]).
 -export_type([operation/0]).
 -export_type([call_option/0, get_option/0, put_option/0, update_option/0]).
+-export_type([cursor/0, entry/0, walk_option/0, filter/0]).
 
 -type t() :: gen_server:server_ref().
 -type key() :: term().
@@ -104,6 +106,12 @@
 -type put_option() :: {ttl, pos_integer() | infinity} | call_option().
 %% An update keeps the time to live of the entry unless one is given.
 -type update_option() :: {keep_ttl, true} | put_option().
+%% How far a walk has come. Opaque; may be stored and sent.
+-type cursor() :: kv_walk:cursor().
+%% One entry of a walk: as the option `return' says.
+-type entry() :: {key(), value()} | key() | value() | {key(), value(), pos_integer() | infinity}.
+-type filter() :: kv_walk:filter().
+-type walk_option() :: kv_walk:option().
 
 %% The reason for which the node refused a request.
 -type refused() ::
@@ -423,6 +431,73 @@ generation(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, generation, [], Timeout);
 generation(Bucket, Options) ->
     generation(Bucket, timeout(generation, [Bucket, Options])).
+
+%%% Walks
+
+%% @equiv scan(Bucket, Cursor, [])
+-spec scan(t(), start | cursor()) -> {[entry()], cursor() | done} | {error, stale_cursor | bad_cursor}.
+scan(Bucket, Cursor) ->
+    scan(Bucket, Cursor, []).
+
+%% @doc Returns a piece of a walk over all entries, and the cursor for the next piece, or `done'. Begins with the cursor `start'.
+%%
+%% A key that is there during the whole walk comes exactly once. A key that is put or deleted meanwhile comes at most once. There
+%% is no order. A walk is not a snapshot: each piece is of its own moment. The node keeps nothing between two pieces, so a walk may
+%% rest for any time, end early, or go on in another process. {@link fold/4} does all pieces.
+%%
+%% Options:
+%% <ul>
+%% <li>`{return, entries}', the default: `{Key, Value}'. `keys', `values': these alone. `timed': `{Key, Value, Ttl}', where Ttl is
+%%     the number of milliseconds that are left, or `infinity'.</li>
+%% <li>`{prefix, Binary}': only keys that are binaries and begin with Binary.</li>
+%% <li>`{expires, true}': only entries with a time to live; `false': only entries without.</li>
+%% <li>`{limit, N}': at most N entries in a piece.</li>
+%% <li>`{timeout, Ms}'.</li>
+%% </ul>
+%%
+%% The node looks at no more than 4,096 entries for a piece, and a piece has no more than 1 MiB, so it may have fewer entries than
+%% N, or none, before the end. An entry of more than 1 MiB comes alone. A piece takes the node less than a millisecond, however large
+%% the bucket is. A filter does not shorten the walk: the node looks at every entry.
+%%
+%% Returns `{error, stale_cursor}' if the cursor is of another life of the bucket: the bucket was started again meanwhile, or its node
+%% was lost. The walk must begin again. {@link clear/1} does not change the life of a bucket. Returns `{error, bad_cursor}' if the
+%% binary is no cursor.
+-spec scan(t(), start | cursor(), timeout() | [walk_option()]) -> {[entry()], cursor() | done} | {error, stale_cursor | bad_cursor}.
+scan(Bucket, Cursor, Options) ->
+    kv_walk:scan({?MODULE, scan, [Bucket, Cursor, Options]}, Bucket, Cursor, Options).
+
+%% @equiv fold(Bucket, Fun, Acc, [])
+-spec fold(t(), fun((entry(), Acc) -> Acc), Acc) -> Acc.
+fold(Bucket, Fun, Acc) ->
+    fold(Bucket, Fun, Acc, []).
+
+%% @doc Calls Fun for each entry, in no order, and returns the last result: `Fun(Entry, Acc)'. Works for a bucket of any size.
+%%
+%% The options, and the entries that come, are those of {@link scan/3}. `timeout' is for each piece. While Fun works on one piece, the
+%% next piece is under way. Fun runs in the calling process, and may use the bucket. Exits with `{stale_cursor, _}' if the bucket
+%% was replaced in the middle of the walk. O(n).
+-spec fold(t(), fun((entry(), Acc) -> Acc), Acc, timeout() | [walk_option()]) -> Acc.
+fold(Bucket, Fun, Acc, Options) ->
+    Call = {?MODULE, fold, [Bucket, Fun, Acc, Options]},
+    case is_function(Fun, 2) of
+        true -> walked(Call, kv_walk:fold(Call, Bucket, Fun, Acc, Options));
+        false -> kv_misuse:raise(Call, 2, kv_options:wrong("the function", "a function with two arguments", Fun))
+    end.
+
+%% @equiv count(Bucket, [])
+-spec count(t()) -> non_neg_integer().
+count(Bucket) ->
+    count(Bucket, []).
+
+%% @doc Returns the number of entries that have not expired and pass the filters. Options: `prefix', `expires' and `timeout' of
+%% {@link scan/3}, and the same guarantees and errors as {@link fold/4}. O(n), in pieces; {@link size/1} is O(1).
+-spec count(t(), timeout() | [filter() | call_option()]) -> non_neg_integer().
+count(Bucket, Options) ->
+    Call = {?MODULE, count, [Bucket, Options]},
+    walked(Call, kv_walk:count(Call, Bucket, Options)).
+
+walked(_Call, {ok, Result}) -> Result;
+walked(Call, {error, Reason}) -> exit({Reason, Call}).
 
 %%% Many at a time
 

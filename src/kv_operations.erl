@@ -79,6 +79,7 @@ rows() ->
         {put_tagged, ['Key', 'Tag', 'Value'], [ttl], [], ttl, write},
         {delete_tagged, ['Key', 'Tag'], [], [], none, write},
         %% the whole bucket
+        {scan, ['Cursor', 'Options'], [], [async], none, read},
         {clear, [], [], [async, cast], none, write},
         {size, [], [], [async], none, read},
         {keys, [], [], [async], none, read},

@@ -68,6 +68,7 @@ extern const struct kv_operation kv_many_operations[];        /* many keys in on
 extern const struct kv_operation kv_agent_operations[];       /* Agent's own requests: agent.h */
 extern const struct kv_operation kv_tagged_operations[];      /* one key, if its value has a tag */
 extern const struct kv_operation kv_transaction_operations[]; /* several keys, all or none */
+extern const struct kv_operation kv_walk_operations[];        /* pieces of a walk over all keys */
 
 /* {get, Key}. Public, since agent.c runs it if Key is not a function. */
 kv_operation_run kv_bucket_get;

@@ -158,7 +158,9 @@ bool kv_index_walk(const struct kv_table *table, uint64_t hash, struct kv_index_
     walk->groups = segment.groups;
     walk->size = walk->left = (unsigned)KV_GROUP_ENTRIES << segment.groups_log2;
     walk->at = 0;
+    walk->first = first;
     walk->next = last + 1;
+    walk->used = segment.groups->own;
     return true;
 }
 

@@ -29,10 +29,12 @@ void kv_index_remove(struct kv_table *table, uint64_t hash, struct kv_place plac
 /* A walk over one segment, up to KV_SEGMENT_ENTRIES entries whose hashes share their first bits. */
 struct kv_index_walk {
     struct kv_group *groups;
-    unsigned size; /* places, used or not */
-    unsigned at;   /* the next place */
-    unsigned left; /* places to look at */
-    uint64_t next; /* the first hash of the next segment; 0: this is the last */
+    unsigned size;  /* places, used or not */
+    unsigned at;    /* the next place */
+    unsigned left;  /* places to look at */
+    uint64_t first; /* the first hash of this segment */
+    uint64_t next;  /* the first hash of the next segment; 0: this is the last */
+    unsigned used;  /* entries */
 };
 
 /* Begins to walk the segment of this hash, at its first place. Returns false if the table has no

@@ -204,6 +204,29 @@ void kv_table_scan(const struct kv_table *table, uint64_t *cursor,
                    void (*visit)(void *context, struct kv_item key, struct kv_item value),
                    void *context);
 
+/* A piece of a walk in hash order, for a table that may change between two pieces. Each key that is
+ * there during the whole walk is visited exactly once, and no other key more than once.
+ * *cursor begins as 0. Returns true, with *cursor moved on, if there may be more; false at the end.
+ * Any value of *cursor is safe. Visits no expired entry, and does not count as a use.
+ *
+ * Looks at no more than KV_PIECE_ENTRIES entries, expired ones included, and ends earlier if
+ * `visit` says so: if `may_end` is true, `visit` may return false. Then this entry is the first of
+ * the next piece. Otherwise the result of `visit` has no meaning: the first entry of a piece is
+ * always taken, and entries of equal hash are never parted. `visit` must not change the table. */
+enum { KV_PIECE_ENTRIES = 4096 };
+struct kv_table_entry {
+    struct kv_item key, value; /* borrowed until the table next changes */
+    uint64_t expiry;           /* or KV_NEVER */
+};
+typedef bool kv_table_visit(void *context, const struct kv_table_entry *entry, bool may_end);
+bool kv_table_piece(const struct kv_table *table, uint64_t *cursor, kv_table_visit *visit,
+                    void *context);
+
+/* Writes bytes that no other table has or ever had, of this node or of another one. They stay the
+ * same until the table is freed. */
+enum { KV_TABLE_IDENTITY_SIZE = 24 };
+void kv_table_identity(const struct kv_table *table, uint8_t to[KV_TABLE_IDENTITY_SIZE]);
+
 /* ---- the memory behind all tables -------------------------------------------------------------
  */
 

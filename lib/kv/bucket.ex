@@ -90,6 +90,17 @@ defmodule KV.Bucket do
   @typedoc "A map, or a list of pairs. Of two pairs with the same key, the later one counts."
   @type entries :: %{key => value} | [{key, value}]
 
+  @typedoc "How far a walk has come. Opaque; may be stored and sent."
+  @type cursor :: binary
+
+  @typedoc "One entry of a walk, as the option `:return` says."
+  @type entry :: {key, value} | key | value | {key, value, pos_integer | :infinity}
+
+  @type filter :: {:prefix, binary} | {:expires, boolean}
+
+  @type walk_option ::
+          filter | {:limit, pos_integer} | {:return, :entries | :keys | :values | :timed} | call_option
+
   @typedoc "A request that `async/3` has sent, for `await/2`."
   @opaque request :: :kv_bucket.request()
 
@@ -611,6 +622,126 @@ defmodule KV.Bucket do
   @doc since: "0.1.0"
   @spec take(t, [key], timeout | [call_option]) :: %{key => value}
   def take(bucket, keys, timeout \\ 5_000), do: :kv_bucket.take(bucket, keys, timeout)
+
+  @doc """
+  Returns a piece of a walk over all entries, and the cursor for the next piece, or `:done`. Begins with `:start`.
+
+  A key that is there during the whole walk comes exactly once. A key that is put or deleted meanwhile comes at most once.
+  There is no order. A walk is not a snapshot: each piece is of its own moment. The node keeps nothing between two pieces,
+  so a walk may rest for any time, end early, or go on in another process. `stream/2` does all pieces.
+
+    * `return: :entries`, the default: `{key, value}`. `:keys`, `:values`: these alone. `:timed`: `{key, value, ttl}`,
+      where `ttl` is the number of milliseconds that are left, or `:infinity`.
+    * `prefix: binary` - only keys that are binaries and begin with `binary`.
+    * `expires: true` - only entries with a time to live; `false`: only entries without.
+    * `limit: n` - at most `n` entries in a piece.
+    * `:timeout`
+
+  The node looks at no more than 4,096 entries for a piece, and a piece has no more than 1 MiB, so it may have fewer entries
+  than `limit`, or none, before the end. An entry of more than 1 MiB comes alone. A piece takes the node less than a
+  millisecond, however large the bucket is. A filter does not shorten the walk: the node looks at every entry.
+
+  Returns `{:error, :stale_cursor}` if the cursor is of another life of the bucket: the bucket was started again meanwhile,
+  or its node was lost. The walk must begin again. `clear/1` does not change the life of a bucket. Returns
+  `{:error, :bad_cursor}` if the binary is no cursor.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_many(bucket, %{"user:1" => :ann, "user:2" => :bob, "page" => 3})
+      iex> {entries, :done} = KV.Bucket.scan(bucket, :start, prefix: "user:")
+      iex> Enum.sort(entries)
+      [{"user:1", :ann}, {"user:2", :bob}]
+      iex> {[_], cursor} = KV.Bucket.scan(bucket, :start, limit: 1)
+      iex> {keys, :done} = KV.Bucket.scan(bucket, cursor, return: :keys)
+      iex> length(keys)
+      2
+  """
+  @doc since: "0.2.0"
+  @spec scan(t, :start | cursor, timeout | [walk_option]) ::
+          {[entry], cursor | :done} | {:error, :stale_cursor | :bad_cursor}
+  def scan(bucket, cursor, options \\ []), do: :kv_bucket.scan(bucket, cursor, options)
+
+  @doc """
+  Returns a stream of all entries, in no order. Works for a bucket of any size.
+
+  Options and guarantees are those of `scan/3`; `:timeout` is for each piece. While the consumer works on one piece, the next
+  piece is under way. The stream must be consumed by one process. Raises if the bucket is replaced in the middle
+  of the walk, and exits as a call does. O(n).
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_many(bucket, for(n <- 1..10_000, do: {n, n * n}))
+      iex> bucket |> KV.Bucket.stream() |> Enum.count(fn {key, value} -> value == key * key end)
+      10_000
+      iex> bucket |> KV.Bucket.stream(return: :values) |> Enum.max()
+      100_000_000
+  """
+  @doc since: "0.2.0"
+  @spec stream(t, timeout | [walk_option]) :: Enumerable.t(entry)
+  def stream(bucket, options \\ []) do
+    call = {__MODULE__, :stream, [bucket, options]}
+    Stream.resource(fn -> :kv_walk.open(call, bucket, options) end, &next_piece/1, &close_walk/1)
+  end
+
+  defp next_piece(walk) do
+    case :kv_walk.next(walk) do
+      :done -> {:halt, :ended}
+      {:error, reason} -> raise_error(reason)
+      piece -> piece
+    end
+  end
+
+  defp close_walk(:ended), do: :ok
+  defp close_walk(walk), do: :kv_walk.close(walk)
+
+  defp raise_error(:stale_cursor), do: raise("the bucket was replaced during the walk; begin the walk again")
+
+  @doc """
+  Calls `fun` with each entry and the accumulator, in no order, and returns the last accumulator.
+
+  Options, guarantees and errors are those of `stream/2`. The function runs in the calling process, and may use the bucket.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_many(bucket, milk: 3, eggs: 12)
+      iex> KV.Bucket.reduce(bucket, 0, fn {_key, value}, sum -> value + sum end)
+      15
+  """
+  @doc since: "0.2.0"
+  @spec reduce(t, acc, (entry, acc -> acc), timeout | [walk_option]) :: acc when acc: term
+  def reduce(bucket, acc, fun, options \\ []) when is_function(fun, 2) do
+    case :kv_walk.fold({__MODULE__, :reduce, [bucket, acc, fun, options]}, bucket, fun, acc, options) do
+      {:ok, acc} -> acc
+      {:error, reason} -> raise_error(reason)
+    end
+  end
+
+  @doc """
+  Returns the number of entries that have not expired and pass the filters.
+
+  Options: `:prefix`, `:expires` and `:timeout` of `scan/3`. Guarantees and errors are those of `stream/2`. O(n), in pieces;
+  `size/1` is O(1).
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_many(bucket, %{"user:1" => :ann, "user:2" => :bob, "page" => 3})
+      iex> KV.Bucket.count(bucket, prefix: "user:")
+      2
+      iex> KV.Bucket.count(bucket, expires: true)
+      0
+  """
+  @doc since: "0.2.0"
+  @spec count(t, timeout | [filter | call_option]) :: non_neg_integer
+  def count(bucket, options \\ []) do
+    case :kv_walk.count({__MODULE__, :count, [bucket, options]}, bucket, options) do
+      {:ok, count} -> count
+      {:error, reason} -> raise_error(reason)
+    end
+  end
 
   @doc """
   Puts all `entries` in one message: all or none. Nobody sees some of them without the others.

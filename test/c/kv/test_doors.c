@@ -136,7 +136,7 @@ static const struct shape {
     {"put_tagged", "kgvt"}, {"delete_tagged", "kg"},
     {"put_new_many", "e"},  {"put_new_many", "et"},
     {"transaction", "x"},   {"check", "kv"},
-    {"check_absent", "k"},
+    {"check_absent", "k"},  {"scan", "co"},
 };
 
 static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)
@@ -168,6 +168,19 @@ static struct kv_bytes choice_of_list(unsigned number)
     return lists[number];
 }
 
+static struct kv_bytes choice_of_cursor(unsigned number)
+{
+    return number == 0 ? term_atom("start") : number == 1 ? term_binary("none") : NONE;
+}
+
+static struct kv_bytes choice_of_walk(unsigned number)
+{
+    if (number == 0) {
+        return term_list(NONE, NONE, NONE);
+    }
+    return number == 1 ? term_list(pair(term_atom("limit"), term_integer(1)), NONE, NONE) : NONE;
+}
+
 /* Returns a choice by its number, or NONE if there are no more. */
 static struct kv_bytes choice(char letter, unsigned number)
 {
@@ -176,6 +189,9 @@ static struct kv_bytes choice(char letter, unsigned number)
     }
     if (letter == 'x') {
         return choice_of_list(number);
+    }
+    if (letter == 'c' || letter == 'o') {
+        return letter == 'c' ? choice_of_cursor(number) : choice_of_walk(number);
     }
     const struct kv_bytes a = term_atom("a");
     const struct kv_bytes x = term_atom("x");
@@ -508,6 +524,11 @@ Test(doors, a_transaction_is_the_same_by_every_door)
     try_table(kv_transaction_operations);
 }
 
+Test(doors, a_piece_of_a_walk_is_the_same_by_every_door)
+{
+    try_table(kv_walk_operations);
+}
+
 Test(doors, every_function_of_agent_leads_to_an_operation)
 {
     for (const struct kv_agent_function *row = kv_agent_functions; row->module != NULL; row++) {
@@ -533,7 +554,8 @@ Test(doors, a_pop_with_a_default_is_a_get_and_a_delete)
     }
 }
 
-/* ---- the tables --------------------------------------------------------------------------------
+/* ---- the tables
+ * --------------------------------------------------------------------------------
  */
 
 static unsigned rows_found(const struct kv_dispatch *dispatch, const struct kv_operation *table)
@@ -559,6 +581,7 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
                                           rows_found(&store->bucket, kv_many_operations) +
                                           rows_found(&store->bucket, kv_tagged_operations) +
                                           rows_found(&store->bucket, kv_transaction_operations) +
+                                          rows_found(&store->bucket, kv_walk_operations) +
                                           rows_found(&store->bucket, kv_agent_operations));
     cr_assert_eq(store->registry.count,
                  rows_found(&store->registry, kv_registry_operations) +

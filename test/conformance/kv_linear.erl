@@ -3,12 +3,13 @@
 %% (Lowe, 2017).
 %%
 %% An operation is {Begin, End, write | read, Value}: it took effect at one instant between its times. The register
-%% holds `absent' at first.
+%% holds `absent' at first. {Begin, End, {call, Fun}, Answer} is an operation that reads and writes: Fun returns the answer and
+%% the next value for a value.
 -module(kv_linear).
 
 -export([check/1]).
 
--type operation() :: {integer(), integer(), read | write, term()}.
+-type operation() :: {integer(), integer(), read | write | {call, fun((term()) -> {term(), term()})}, term()}.
 
 %% The work is limited by the number of sets of operations that can come before others. That number is small if few
 %% processes are at work at once.
@@ -35,7 +36,15 @@ try_each([], _Left, _Value, Tried) ->
     {false, Tried};
 try_each([{_, {_, _, read, Seen}} | First], Left, Value, Tried) when Seen =/= Value ->
     try_each(First, Left, Value, Tried);
-try_each([{_, {_, _, _, Next}} = Operation | First], Left, Value, Tried0) ->
+try_each([{_, {_, _, {call, Fun}, Answer}} = Operation | First], Left, Value, Tried) ->
+    case Fun(Value) of
+        {Answer, Next} -> try_one(Operation, Next, First, Left, Value, Tried);
+        _Other -> try_each(First, Left, Value, Tried)
+    end;
+try_each([{_, {_, _, _, Next}} = Operation | First], Left, Value, Tried) ->
+    try_one(Operation, Next, First, Left, Value, Tried).
+
+try_one(Operation, Next, First, Left, Value, Tried0) ->
     case possible(lists:delete(Operation, Left), Next, Tried0) of
         {true, Tried} -> {true, Tried};
         {false, Tried} -> try_each(First, Left, Value, Tried)

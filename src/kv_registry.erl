@@ -258,8 +258,9 @@ delete(Registry, Name) ->
     delete(Registry, Name, ?TIMEOUT).
 
 %% @doc Stops the bucket of this name with reason `normal', and forgets the name. Returns `error' if there is no such name. Once it has
-%% returned `ok', nobody finds the name, and the native process of the bucket has ended. Its proxy, if a supervisor has one, ends
-%% a moment later. Requests that the bucket got before are answered.
+%% returned `ok', nobody finds the name. Requests that the bucket got before are answered. The native process has ended then, unless
+%% one of these requests is so large that it takes several turns; the process ends behind it. Its proxy, if a supervisor has one,
+%% ends a moment later.
 %%
 %% Errors: `{bad_name, Name}'. O(1) for the caller; the node frees the memory of the entries bit by bit.
 -spec delete(t(), name(), timeout() | [kv_bucket:call_option()]) -> ok | error | {error, term()}.

@@ -69,7 +69,8 @@ static void terminate(struct kv_process *self, const struct kv_pid *pid)
     kv_send(self, pid, kv_buffer_bytes(term));
 }
 
-/* {delete, Name}. The bucket ends before any peer is served again. */
+/* {delete, Name}. The bucket ends before any peer is served again, or behind a request that it is
+ * in the middle of. */
 static int delete_name(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {

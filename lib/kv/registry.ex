@@ -296,8 +296,8 @@ defmodule KV.Registry do
   Stops the bucket of this name with reason `:normal`, and forgets the name.
 
   Returns `:ok`, or `:error` if there is no such name, or `{:error, {:bad_name, name}}`. Once it has returned `:ok`, nobody finds
-  the name, and the native process of the bucket has ended. Its proxy, if a supervisor has one, ends a moment later. Requests
-  that the bucket got before are answered.
+  the name. Requests that the bucket got before are answered. The native process has ended then, unless one of these requests
+  is so large that it takes several turns; the process ends behind it. Its proxy, if a supervisor has one, ends a moment later.
 
   O(1) for the caller; the node frees the memory of the entries bit by bit.
 

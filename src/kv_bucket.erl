@@ -27,7 +27,7 @@
 %% node, they exit with `{{bad_request, Request}, _}'.
 %%
 %% A request that is too large or nested too deep (`max_frame' and `max_depth' of {@link kv_node}) changes nothing.
-%% {@link put/3}, {@link put_new/3}, {@link put_many/2} and {@link delete_many/2} return `{error, Why}'. All other functions may
+%% Functions that change something return `{error, Why}', except {@link delete/2} and {@link pop/2}. All other functions may
 %% return any term, so they exit with `{Why, _}'. Why is one of
 %% <ul>
 %% <li>`{too_large, Bytes}';</li>
@@ -63,6 +63,10 @@
 -export([size/1, size/2, keys/1, keys/2, to_map/1, to_map/2, generation/1, generation/2]).
 -export([get_many/2, get_many/3, get_many/4, take/2, take/3]).
 -export([put_many/2, put_many/3, put_new_many/2, put_new_many/3, delete_many/2, delete_many/3]).
+-export([pop/2, pop/3, swap/3, swap/4, replace/3, replace/4]).
+-export([compare_and_put/4, compare_and_put/5, compare_and_delete/3, compare_and_delete/4]).
+-export([incr/2, incr/3, incr/4, decr/2, decr/3, decr/4]).
+-export([ttl/2, ttl/3, expire/3, expire/4, expire_at/3, expire_at/4, persist/2, persist/3, touch/2, touch/3]).
 -export([update/4, update/5, update_existing/3, update_existing/4, get_and_update/3, get_and_update/4]).
 -export([transaction/2, transaction/3]).
 -export([scan/2, scan/3, fold/3, fold/4, count/1, count/2]).
@@ -70,7 +74,7 @@
 
 -export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, refused/0]).
 -export_type([operation/0]).
--export_type([call_option/0, get_option/0, put_option/0, update_option/0]).
+-export_type([call_option/0, get_option/0, put_option/0, update_option/0, count_option/0]).
 -export_type([cursor/0, entry/0, walk_option/0, filter/0]).
 
 -type t() :: gen_server:server_ref().
@@ -90,6 +94,10 @@
     | {max_entries, pos_integer()}
     %% Which entry is removed if there is no room.
     | {evict, none | lru | ttl}
+    %% The time to live of entries that are put without one.
+    | {ttl, pos_integer() | infinity}
+    %% Each read of a value starts that time again.
+    | {touch_on_read, boolean()}
     | kv_start_options:stay_option().
 -type options() :: [option()] | #{name => kv_start_options:name(), label => binary(), node => atom(), atom() => term()}.
 %% An operation of a transaction: a function that has one key, and its arguments without the bucket, options last. `check' and
@@ -102,8 +110,10 @@
 -type call_option() :: {timeout, timeout()}.
 %% The answer where there is no value.
 -type get_option() :: {default, term()} | call_option().
-%% The time to live of an entry, in milliseconds.
--type put_option() :: {ttl, pos_integer() | infinity} | call_option().
+%% The time to live of an entry, in milliseconds; or the entry keeps its own.
+-type put_option() :: {ttl, pos_integer() | infinity} | {keep_ttl, boolean()} | call_option().
+%% Of a counter: the value of an absent key before the step, the time to live of a new entry, and the bounds of the result.
+-type count_option() :: {default | min | max, integer()} | {ttl, pos_integer() | infinity} | call_option().
 %% An update keeps the time to live of the entry unless one is given.
 -type update_option() :: {keep_ttl, true} | put_option().
 %% How far a walk has come. Opaque; may be stored and sent.
@@ -141,6 +151,12 @@ start_link() ->
 %%     new key above `max_entries'. `lru': it removes the
 %%     least recently used of a sample of entries. `ttl': it removes the entry that expires soonest, and never one without a
 %%     time to live.</li>
+%% <li>`ttl': the time to live, in milliseconds, of each entry that is put without one. `infinity' by default. Every function that
+%%     puts honours it.</li>
+%% <li>`touch_on_read': `true' starts the `ttl' of the bucket again with each read of a value: {@link get/2}, {@link fetch/2},
+%%     {@link get_many/2}, {@link take/2} and the functions that update. Entries that never expire stay so. {@link has_key/2},
+%%     {@link ttl/2}, {@link keys/1} and {@link to_map/1} do not count. `false' by default. A process that reads without a call
+%%     ({@link kv_node}) starts the time again only once a tenth of it is over.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
 %%     keeps its pid and its name, and starts an empty bucket as soon as the program is back. `exit', the default of a bucket
 %%     without a name: the proxy ends with `noconnection'.</li>
@@ -164,13 +180,20 @@ start_link() ->
 start_link(Options) ->
     case kv_start_options:validate(Options, own_options()) of
         {ok, Valid} ->
-            Native = kv_start_options:registered(Valid) ++ maps:to_list(maps:with([label, max_memory, max_entries, evict], Valid)),
+            Native = kv_start_options:registered(Valid) ++ maps:to_list(native(Valid)),
             kv_proxy:start_link(bucket, kv_start_options:name(Valid), (kv_start_options:stay(Valid, exit))#{
                 node => kv_start_options:node(Valid), native => Native
             });
         {error, Reason} ->
             {error, Reason}
     end.
+
+native(#{touch_on_read := true} = Valid) when not is_map_key(ttl, Valid); map_get(ttl, Valid) =:= infinity ->
+    native(maps:remove(touch_on_read, Valid));
+native(#{ttl := infinity} = Valid) ->
+    native(maps:remove(ttl, Valid));
+native(Valid) ->
+    maps:with([label, max_memory, max_entries, evict, ttl, touch_on_read], Valid).
 
 %% @private
 -spec own_options() -> [kv_start_options:row()].
@@ -181,7 +204,10 @@ own_options() ->
             "1 to 9223372036854775807 bytes"},
         {max_entries, fun(Entries) -> is_integer(Entries) andalso Entries > 0 andalso Entries < 1 bsl 63 end,
             "1 to 9223372036854775807"},
-        {evict, fun(Evict) -> lists:member(Evict, [none, lru, ttl]) end, "none, lru or ttl"}
+        {evict, fun(Evict) -> lists:member(Evict, [none, lru, ttl]) end, "none, lru or ttl"},
+        {ttl, fun(Ms) -> Ms =:= infinity orelse (is_integer(Ms) andalso Ms > 0 andalso Ms =< 1 bsl 46) end,
+            "1 to 70368744177664 milliseconds, or infinity"},
+        {touch_on_read, fun is_boolean/1, "true or false"}
     ].
 
 %% @doc Returns a child specification. A bucket with a name is permanent, and the name is its id. A bucket without a name has the
@@ -270,9 +296,10 @@ has_key(Bucket, Key, Options) ->
 put(Bucket, Key, Value) ->
     put(Bucket, Key, Value, ?TIMEOUT).
 
-%% @doc Puts Value under Key, replacing any value that is there. The last argument is a timeout, or a list with `{timeout, Ms}'
-%% and `{ttl, Ms}'. The key expires after `ttl' milliseconds. A put without `ttl' never expires, even if it replaces a value that
-%% would have.
+%% @doc Puts Value under Key, replacing any value that is there. The last argument is a timeout, or a list with `{timeout, Ms}',
+%% `{ttl, Ms}' and `{keep_ttl, true}'. The key expires after `ttl' milliseconds, or never with `{ttl, infinity}'. With `keep_ttl' the
+%% entry keeps the expiry that it has. Without either, and for a new entry, the `ttl' of the bucket counts ({@link start_link/1}): if
+%% the bucket has none, the key never expires, even if the value that was there would have.
 %%
 %% Returns `{error, enomem}' if there is no room, `{error, full}' above `max_entries', and `{error, Reason}' if the request was refused, see above. In both cases
 %% nothing has changed.
@@ -362,6 +389,191 @@ get_and_update(Bucket, Key, Fun) ->
 get_and_update(Bucket, Key, Fun, Options) ->
     Call = {?MODULE, get_and_update, [Bucket, Key, Fun, Options]},
     kv_update:get_and_update(Call, Bucket, Key, undefined, Fun, kv_update:options(Call, 3)).
+
+%%% By what is there
+
+%% @equiv pop(Bucket, Key, 5000)
+-spec pop(t(), key()) -> {ok, value()} | error.
+pop(Bucket, Key) ->
+    pop(Bucket, Key, ?TIMEOUT).
+
+%% @doc Removes Key and returns `{ok, Value}' with the value that was there, or `error' if there was none. Of two callers only one
+%% gets the value. O(1), and the bytes of the value.
+-spec pop(t(), key(), timeout() | [call_option()]) -> {ok, value()} | error.
+pop(Bucket, Key, Options) ->
+    kv_request:run(Bucket, pop, [Key], Options).
+
+%% @equiv swap(Bucket, Key, Value, 5000)
+-spec swap(t(), key(), value()) -> {ok, value()} | error | {error, enomem | full | refused()}.
+swap(Bucket, Key, Value) ->
+    swap(Bucket, Key, Value, ?TIMEOUT).
+
+%% @doc Puts Value under Key and returns `{ok, Old}' with the value that was there, or `error' if there was none; Value is put all
+%% the same. Nobody changes the key in between. Options and errors are those of {@link put/4}. O(1), and the bytes of both values.
+-spec swap(t(), key(), value(), timeout() | [put_option()]) -> {ok, value()} | error | {error, enomem | full | refused()}.
+swap(Bucket, Key, Value, Options) ->
+    kv_request:run(Bucket, swap, [Key, Value], Options).
+
+%% @equiv replace(Bucket, Key, Value, 5000)
+-spec replace(t(), key(), value()) -> boolean() | {error, enomem | full | refused()}.
+replace(Bucket, Key, Value) ->
+    replace(Bucket, Key, Value, ?TIMEOUT).
+
+%% @doc Puts Value under Key if there is a value already. Returns `true' if it did. Nobody changes the key in between. Options and
+%% errors are those of {@link put/4}. O(1), and the bytes of Value.
+-spec replace(t(), key(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem | full | refused()}.
+replace(Bucket, Key, Value, Options) ->
+    kv_request:run(Bucket, replace, [Key, Value], Options).
+
+%% @equiv compare_and_put(Bucket, Key, Old, New, 5000)
+-spec compare_and_put(t(), key(), value(), value()) -> boolean() | {error, enomem | full | refused()}.
+compare_and_put(Bucket, Key, Old, New) ->
+    compare_and_put(Bucket, Key, Old, New, ?TIMEOUT).
+
+%% @doc Puts New under Key if the value that is there is Old, by `=:='. Returns `true' if it did, and `false' if there is another
+%% value or none. Nobody changes the key between the comparison and the put. {@link put_new/4} is the same for a key without a value.
+%% Options and errors are those of {@link put/4}.
+%%
+%% O(1), and the bytes of the values. Values whose bytes differ though they may be equal, such as maps, cost as much as sorting
+%% their keys.
+-spec compare_and_put(t(), key(), value(), value(), timeout() | [put_option()]) -> boolean() | {error, enomem | full | refused()}.
+compare_and_put(Bucket, Key, Old, New, Options) ->
+    kv_request:run(Bucket, compare_and_put, [Key, Old, New], Options).
+
+%% @equiv compare_and_delete(Bucket, Key, Old, 5000)
+-spec compare_and_delete(t(), key(), value()) -> boolean() | {error, refused()}.
+compare_and_delete(Bucket, Key, Old) ->
+    compare_and_delete(Bucket, Key, Old, ?TIMEOUT).
+
+%% @doc Removes Key if the value that is there is Old, by `=:='. Returns `true' if it did. The comparison and its cost are those of
+%% {@link compare_and_put/5}.
+-spec compare_and_delete(t(), key(), value(), timeout() | [call_option()]) -> boolean() | {error, refused()}.
+compare_and_delete(Bucket, Key, Old, Options) ->
+    kv_request:run(Bucket, compare_and_delete, [Key, Old], Options).
+
+%%% Counters
+
+%% @equiv incr(Bucket, Key, 1)
+-spec incr(t(), key()) -> integer() | {error, term()}.
+incr(Bucket, Key) ->
+    incr(Bucket, Key, 1, ?TIMEOUT).
+
+%% @doc Adds N, or 1 if the third argument is a list of options: see {@link incr/4}.
+-spec incr(t(), key(), integer() | [count_option()]) -> integer() | {error, term()}.
+incr(Bucket, Key, Options) when is_list(Options) ->
+    incr(Bucket, Key, 1, Options);
+incr(Bucket, Key, N) ->
+    incr(Bucket, Key, N, ?TIMEOUT).
+
+%% @doc Adds N to the integer under Key and returns the result. No increment is lost, however many processes add. The last argument is
+%% a timeout or a list of options:
+%% <ul>
+%% <li>`default': the value of an absent key before the step, 0 by default;</li>
+%% <li>`ttl': the time to live of a new entry. An entry that is there keeps its expiry;</li>
+%% <li>`min', `max': bounds of the result;</li>
+%% <li>`timeout'.</li>
+%% </ul>
+%% A rate limiter is one call: `incr(Bucket, {User, window}, 1, [{ttl, 60000}, {max, 100}])' returns an error from the 101st call on,
+%% until 60 seconds after the first.
+%%
+%% Errors, after which nothing has changed:
+%% <ul>
+%% <li>`{error, not_an_integer}': there is another value. Floats do not count;</li>
+%% <li>`{error, {limit, Current}}': the result would be out of bounds, or have more than 1,024 bits;</li>
+%% <li>those of {@link put/4}.</li>
+%% </ul>
+%% O(1).
+-spec incr(t(), key(), integer(), timeout() | [count_option()]) ->
+    integer() | {error, not_an_integer | {limit, integer()} | enomem | full | refused()}.
+incr(Bucket, Key, N, Options) ->
+    ok = kv_call_options:argument({?MODULE, incr, [Bucket, Key, N, Options]}, 3, {"the step", integer}),
+    kv_request:run(Bucket, incr, [Key, N], Options).
+
+%% @equiv decr(Bucket, Key, 1)
+-spec decr(t(), key()) -> integer() | {error, term()}.
+decr(Bucket, Key) ->
+    decr(Bucket, Key, 1, ?TIMEOUT).
+
+%% @doc Subtracts N, or 1 if the third argument is a list of options: see {@link decr/4}.
+-spec decr(t(), key(), integer() | [count_option()]) -> integer() | {error, term()}.
+decr(Bucket, Key, Options) when is_list(Options) ->
+    decr(Bucket, Key, 1, Options);
+decr(Bucket, Key, N) ->
+    decr(Bucket, Key, N, ?TIMEOUT).
+
+%% @doc Subtracts N from the integer under Key. Otherwise as {@link incr/4}: a stock that never goes below nothing is
+%% `decr(Bucket, stock, 1, [{min, 0}])'.
+-spec decr(t(), key(), integer(), timeout() | [count_option()]) ->
+    integer() | {error, not_an_integer | {limit, integer()} | enomem | full | refused()}.
+decr(Bucket, Key, N, Options) ->
+    ok = kv_call_options:argument({?MODULE, decr, [Bucket, Key, N, Options]}, 3, {"the step", integer}),
+    kv_request:run(Bucket, decr, [Key, N], Options).
+
+%%% Time to live
+
+%% @equiv ttl(Bucket, Key, 5000)
+-spec ttl(t(), key()) -> {ok, pos_integer() | infinity} | error.
+ttl(Bucket, Key) ->
+    ttl(Bucket, Key, ?TIMEOUT).
+
+%% @doc Returns `{ok, Ms}' with the milliseconds until Key expires, `{ok, infinity}' if it never does, or `error' if there is no such
+%% key. Neither a use nor a read of the entry. O(1).
+-spec ttl(t(), key(), timeout() | [call_option()]) -> {ok, pos_integer() | infinity} | error.
+ttl(Bucket, Key, Options) ->
+    kv_request:run(Bucket, ttl, [Key], Options).
+
+%% @equiv expire(Bucket, Key, Ms, 5000)
+-spec expire(t(), key(), pos_integer() | infinity) -> boolean() | {error, enomem | refused()}.
+expire(Bucket, Key, Ms) ->
+    expire(Bucket, Key, Ms, ?TIMEOUT).
+
+%% @doc Lets Key expire Ms milliseconds from now: the key is there for Ms milliseconds, and gone from then on. `infinity' is
+%% {@link persist/3}. Returns `false' if there is no such key.
+%%
+%% O(1) if the key has an expiry already. Otherwise the entry is written anew, with a copy of its value: returns `{error, enomem}'
+%% if there is no room, and nothing has changed.
+-spec expire(t(), key(), pos_integer() | infinity, timeout() | [call_option()]) -> boolean() | {error, enomem | refused()}.
+expire(Bucket, Key, Ms, Options) ->
+    ok = kv_call_options:argument({?MODULE, expire, [Bucket, Key, Ms, Options]}, 3, {"the time to live", ttl}),
+    kv_request:run(Bucket, expire, [Key, Ms], Options).
+
+%% @equiv expire_at(Bucket, Key, UnixMs, 5000)
+-spec expire_at(t(), key(), integer()) -> boolean() | {error, enomem | refused()}.
+expire_at(Bucket, Key, UnixMs) ->
+    expire_at(Bucket, Key, UnixMs, ?TIMEOUT).
+
+%% @doc Lets Key expire at a time of the wall clock, in milliseconds since 1970: `erlang:system_time(millisecond) + 60000'. A time that
+%% has passed removes the key at once. Returns `false' if there is no such key. Cost and errors are those of {@link expire/4}.
+%%
+%% The node converts the time when it handles the request, by the wall clock of its own host. Entries expire by a clock that nobody
+%% sets, so a later step of the wall clock does not move the expiry.
+-spec expire_at(t(), key(), integer(), timeout() | [call_option()]) -> boolean() | {error, enomem | refused()}.
+expire_at(Bucket, Key, UnixMs, Options) ->
+    ok = kv_call_options:argument({?MODULE, expire_at, [Bucket, Key, UnixMs, Options]}, 3, {"the time", unix_time}),
+    kv_request:run(Bucket, expire_at, [Key, UnixMs], Options).
+
+%% @equiv persist(Bucket, Key, 5000)
+-spec persist(t(), key()) -> boolean() | {error, enomem | refused()}.
+persist(Bucket, Key) ->
+    persist(Bucket, Key, ?TIMEOUT).
+
+%% @doc Lets Key never expire. Returns `false' if there is no such key, and `true' even if the key would not have expired. Cost and
+%% errors are those of {@link expire/4}: an entry that had an expiry is written anew.
+-spec persist(t(), key(), timeout() | [call_option()]) -> boolean() | {error, enomem | refused()}.
+persist(Bucket, Key, Options) ->
+    kv_request:run(Bucket, persist, [Key], Options).
+
+%% @equiv touch(Bucket, Key, 5000)
+-spec touch(t(), key()) -> boolean() | {error, refused()}.
+touch(Bucket, Key) ->
+    touch(Bucket, Key, ?TIMEOUT).
+
+%% @doc Starts the time to live of Key again, with the `ttl' of the bucket ({@link start_link/1}), even if the entry was put with
+%% another one. A key that never expires stays so. In a bucket without `ttl' the touch only counts as a use of the entry (`evict').
+%% Returns `false' if there is no such key: a session that was removed does not come back. O(1).
+-spec touch(t(), key(), timeout() | [call_option()]) -> boolean() | {error, refused()}.
+touch(Bucket, Key, Options) ->
+    kv_request:run(Bucket, touch, [Key], Options).
 
 %% @equiv clear(Bucket, 5000)
 -spec clear(t()) -> ok.

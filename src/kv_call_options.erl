@@ -7,11 +7,13 @@
 
 -include("kv_timeout.hrl").
 
--export([server/1, timeout/2, put/2, last/3, options/2, third/2, sent/2]).
+-export([server/1, timeout/2, put/2, last/3, options/2, third/2, sent/2, argument/3]).
 
 -define(TIMEOUT, 5000).
 %% Milliseconds: the program takes no more.
 -define(TTL_MAX, (1 bsl 46)).
+%% Beyond, the program counts no further.
+-define(INTEGER_LIMIT, (1 bsl 1024)).
 
 %% @doc Raises `badarg' if the first argument of a call can name no process.
 -spec server(kv_misuse:call()) -> ok.
@@ -38,12 +40,12 @@ timeout({_Module, _Function, Arguments} = Call, Default) ->
     first(timeout, lists:last(Arguments), Default).
 
 %% @doc Returns the time to live, as the last argument of a request, and the timeout.
--spec put(kv_misuse:call(), [{atom(), term()}] | term()) -> {[pos_integer()], timeout()}.
+-spec put(kv_misuse:call(), [{atom(), term()}] | term()) -> {[pos_integer() | infinity | keep], timeout()}.
 put(_Call, [{ttl, Ms}]) when is_integer(Ms), Ms > 0, Ms =< ?TTL_MAX ->
     {[Ms], ?TIMEOUT};
 put({_Module, _Function, Arguments} = Call, Options) ->
-    ok = check(Options, [timeout, ttl], length(Arguments), Call),
-    {ttl(Options), first(timeout, Options, ?TIMEOUT)}.
+    ok = check(Options, [timeout, ttl, keep_ttl], length(Arguments), Call),
+    {ttl(Options, Call), first(timeout, Options, ?TIMEOUT)}.
 
 %% @doc Returns the last argument of a message, as a list of one or none, and the timeout: {@link kv_operations:last()}. The last
 %% argument of the call is a list of options. Known are those beside `timeout'.
@@ -51,11 +53,11 @@ put({_Module, _Function, Arguments} = Call, Options) ->
 last(Kind, {_Module, _Function, Arguments} = Call, Known) ->
     Options = lists:last(Arguments),
     ok = check(Options, [timeout | Known], length(Arguments), Call),
-    {made(Kind, Options), first(timeout, Options, ?TIMEOUT)}.
+    {made(Kind, Options, Call), first(timeout, Options, ?TIMEOUT)}.
 
-made(ttl, Options) -> ttl(Options);
-made(list, Options) -> listed([Option || {Key, _} = Option <- Options, Key =/= timeout]);
-made(_Kind, _Options) -> [].
+made(ttl, Options, Call) -> ttl(Options, Call);
+made(list, Options, _Call) -> listed(lists:ukeysort(1, [Option || {Key, _} = Option <- Options, Key =/= timeout]));
+made(_Kind, _Options, _Call) -> [].
 
 listed([]) -> [];
 listed(Options) -> [Options].
@@ -72,10 +74,13 @@ options({_Module, _Function, Arguments} = Call, Known) ->
             maps:merge(#{timeout => ?TIMEOUT}, maps:from_list(lists:reverse(Options)))
     end.
 
-ttl(Options) ->
-    case first(ttl, Options, infinity) of
-        infinity -> [];
-        Ms -> [Ms]
+%% Without one, the bucket has the default.
+ttl(Options, Call) ->
+    case {first(ttl, Options, none), first(keep_ttl, Options, false)} of
+        {none, true} -> [keep];
+        {none, false} -> [];
+        {Ttl, false} -> [Ttl];
+        {_Ttl, true} -> kv_misuse:raise(Call, length(element(3, Call)), "ttl and keep_ttl exclude each other: give one of them")
     end.
 
 %% @doc Returns default and timeout where the third argument of `get' or `get_many' is a list: options, if it is a list of
@@ -131,7 +136,12 @@ is_good(ttl, infinity) -> true;
 is_good(ttl, Ms) when is_integer(Ms), Ms > 0, Ms =< ?TTL_MAX -> true;
 is_good(ttl, _Value) -> {wanted, ["1 to ", integer_to_list(?TTL_MAX), " milliseconds, or infinity"]};
 is_good(keep_ttl, true) -> true;
-is_good(keep_ttl, _Value) -> {wanted, "true, or no such option"};
+is_good(keep_ttl, false) -> true;
+is_good(keep_ttl, _Value) -> {wanted, "true or false"};
+is_good(integer, Value) when is_integer(Value), abs(Value) < ?INTEGER_LIMIT -> true;
+is_good(integer, _Value) -> {wanted, "an integer of at most 1,024 bits"};
+is_good(unix_time, Ms) when is_integer(Ms), abs(Ms) < (1 bsl 63) -> true;
+is_good(unix_time, _Value) -> {wanted, "milliseconds since 1970"};
 is_good(default, _Value) -> true.
 
 wanted_timeout() ->
@@ -144,6 +154,15 @@ unknown(Key, Known, _Call) ->
 
 option_name({Name, _Type}) -> Name;
 option_name(Name) -> Name.
+
+%% @doc Raises `badarg' unless an argument of a call is of the type of an option: is_good/2.
+-spec argument(kv_misuse:call(), pos_integer(), {unicode:chardata(), atom()}) -> ok.
+argument({_Module, _Function, Arguments} = Call, Place, {What, Type}) ->
+    Given = lists:nth(Place, Arguments),
+    case is_good(Type, Given) of
+        true -> ok;
+        {wanted, Wanted} -> kv_misuse:raise(Call, Place, kv_options:wrong(What, Wanted, Given))
+    end.
 
 %%% async and cast: the last argument of the call are the arguments of another function
 
@@ -161,7 +180,7 @@ sent({_, Names, Options, _, Kind, _} = Row, Arguments, Count, Absent, Call) ->
         {All, []} -> All ++ without_options(Kind, Absent);
         {All, [Default]} when Kind =:= default -> All ++ [default_of(Default, Absent, Call)];
         {All, [Default, Last]} when Kind =:= default -> ok = check_sent(Last, [], Call), All ++ [Default];
-        {All, [Last]} -> ok = check_sent(Last, Options, Call), All ++ with_options(Kind, Last, Absent);
+        {All, [Last]} -> ok = check_sent(Last, Options, Call), All ++ with_options(Kind, Last, Absent, Call);
         _Wrong -> kv_misuse:raise(Call, 3, kv_options:wrong("the arguments", wanted(Row), Arguments))
     end.
 
@@ -179,8 +198,8 @@ filled_next(_Argument, wrong) -> wrong.
 without_options(Kind, Absent) when Kind =:= default; Kind =:= absent -> [Absent];
 without_options(_Kind, _Absent) -> [].
 
-with_options(absent, _Options, Absent) -> [Absent];
-with_options(Kind, Options, _Absent) -> made(Kind, Options).
+with_options(absent, _Options, Absent, _Call) -> [Absent];
+with_options(Kind, Options, _Absent, Call) -> made(Kind, Options, Call).
 
 default_of(Default, Absent, Call) ->
     case is_list(Default) andalso are_for_get(Default) of

@@ -2,8 +2,7 @@
 #include "kv/going.h"
 #include "kv/kv.h"
 
-enum { PINNED_MIN = 64 * 1024 };    /* bytes; a shorter value is cheaper to copy than to pin */
-#define TTL_MAX (UINT64_C(1) << 46) /* milliseconds: the instant has 48 bits in the store */
+enum { PINNED_MIN = 64 * 1024 }; /* bytes; a shorter value is cheaper to copy than to pin */
 
 struct kv_item kv_bucket_key(struct kv_process *self, struct kv_bytes key)
 {
@@ -20,6 +19,15 @@ bool kv_bucket_find_item(struct kv_process *self, struct kv_bytes key, struct kv
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     return kv_contents_find(&bucket->contents, kv_bucket_key(self, key), item);
+}
+
+bool kv_bucket_look(struct kv_process *self, struct kv_bytes key, struct kv_item *item,
+                    uint64_t *expiry)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    uint64_t ignored = KV_NEVER;
+    return kv_contents_look(&bucket->contents, kv_bucket_key(self, key), item,
+                            expiry != NULL ? expiry : &ignored);
 }
 
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value)
@@ -52,7 +60,8 @@ bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key)
                                                   .key = kv_bucket_key(self, key)}) == KV_OK;
 }
 
-bool kv_bucket_expiry(const struct kv_asked *asked, struct kv_bytes ttl, uint64_t *expiry)
+bool kv_bucket_expiry(const struct kv_process *self, const struct kv_asked *asked,
+                      struct kv_bytes ttl, uint64_t *expiry)
 {
     struct kv_reader reader = kv_reader(ttl);
     uint64_t ms = 0;
@@ -60,7 +69,11 @@ bool kv_bucket_expiry(const struct kv_asked *asked, struct kv_bytes ttl, uint64_
         *expiry = KV_NEVER;
         return true;
     }
-    if (kv_read_u64(&reader, &ms) != KV_OK || ms == 0 || ms > TTL_MAX) {
+    if (kv_term_is_atom(ttl, "keep")) {
+        *expiry = kv_bucket_default_expiry(self, asked) | KV_KEEPING;
+        return true;
+    }
+    if (kv_read_u64(&reader, &ms) != KV_OK || ms == 0 || ms > KV_TTL_MAX) {
         return false;
     }
     *expiry = asked->time + ms;

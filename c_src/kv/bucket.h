@@ -19,6 +19,7 @@ struct kv_bucket {
     struct kv_going *going; /* the request that goes on: going.h; or NULL */
     uint64_t owner;         /* the monitor on the owner, or 0 */
     uint64_t generation;    /* the option `generation` */
+    uint64_t ttl;           /* the option `ttl`, in milliseconds; 0: entries do not expire */
 };
 
 /* Returns a key in the form that the table keeps. Valid until the next call. */
@@ -27,6 +28,10 @@ struct kv_item kv_bucket_key(struct kv_process *self, struct kv_bytes key);
 /* Finds the value of a key, in the form that the table keeps. Valid until the bucket next changes.
  * Returns false if there is no such key. */
 bool kv_bucket_find_item(struct kv_process *self, struct kv_bytes key, struct kv_item *item);
+/* Finds the value of a key for an operation that does not return the value: as
+ * kv_bucket_find_item(), but the option `touch_on_read` does not apply. `expiry` may be NULL. */
+bool kv_bucket_look(struct kv_process *self, struct kv_bytes key, struct kv_item *item,
+                    uint64_t *expiry);
 /* Finds the value of a key as a term. Valid until the bucket next changes or the next call. Returns
  * false if there is no such key. */
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
@@ -38,9 +43,22 @@ int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes 
 /* Deletes a key. Returns false if there was none. */
 bool kv_bucket_delete(struct kv_process *self, struct kv_bytes key);
 
+/* The longest time to live, in milliseconds: the instant has 48 bits in the store. */
+#define KV_TTL_MAX (UINT64_C(1) << 46)
+
+/* Returns the expiry of an entry that is put now without a time to live of its own. */
+static inline uint64_t kv_bucket_default_expiry(const struct kv_process *self,
+                                                const struct kv_asked *asked)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return bucket->ttl == 0 ? KV_NEVER : asked->time + bucket->ttl;
+}
+
 /* Computes the expiry of an entry that is put now with the time to live `ttl`: milliseconds from 1
- * to 2^46, or `infinity`. Returns false if `ttl` is neither. */
-bool kv_bucket_expiry(const struct kv_asked *asked, struct kv_bytes ttl, uint64_t *expiry);
+ * to KV_TTL_MAX, `infinity`, or `keep`. The result for `keep` has the bit KV_KEEPING, for
+ * kv_contents_change(). Returns false if `ttl` is none of these. */
+bool kv_bucket_expiry(const struct kv_process *self, const struct kv_asked *asked,
+                      struct kv_bytes ttl, uint64_t *expiry);
 
 /* Writes {error, {bad_ttl, Ttl}}. Returns KV_ERANGE. */
 int kv_bucket_bad_ttl(struct kv_answer *answer, struct kv_bytes ttl);
@@ -69,6 +87,9 @@ extern const struct kv_operation kv_agent_operations[];       /* Agent's own req
 extern const struct kv_operation kv_tagged_operations[];      /* one key, if its value has a tag */
 extern const struct kv_operation kv_transaction_operations[]; /* several keys, all or none */
 extern const struct kv_operation kv_walk_operations[];        /* pieces of a walk over all keys */
+extern const struct kv_operation kv_conditional_operations[]; /* one key, by what is there */
+extern const struct kv_operation kv_number_operations[];      /* counters */
+extern const struct kv_operation kv_time_operations[];        /* the time to live of a key */
 
 /* {get, Key}. Public, since agent.c runs it if Key is not a function. */
 kv_operation_run kv_bucket_get;

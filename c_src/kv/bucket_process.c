@@ -11,7 +11,10 @@ static int open_bucket(struct kv_process *self, const struct kv_start_options *o
                        struct kv_buffer *reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
-    int error = kv_contents_open(&bucket->contents, self, false, &options->table, reason);
+    struct kv_table_options table = options->table;
+    table.touch = options->touch_on_read ? options->ttl : 0;
+    bucket->ttl = options->ttl;
+    int error = kv_contents_open(&bucket->contents, self, false, &table, reason);
     if (error == KV_OK) {
         kv_buffer_append(&bucket->label, options->label);
     }

@@ -51,3 +51,10 @@ int kv_contents_put_all(const struct kv_contents *contents, const struct kv_put_
     }
     return error;
 }
+
+uint64_t kv_contents_kept(const struct kv_contents *contents, const struct kv_change *change)
+{
+    const struct kv_item key = change->ahead != NULL ? change->ahead->key : change->key;
+    uint64_t expiry = KV_NEVER;
+    return kv_table_expiry(contents->table, key, &expiry) ? expiry : change->expiry & ~KV_KEEPING;
+}

@@ -20,14 +20,19 @@ int kv_contents_open(struct kv_contents *contents, const struct kv_process *self
                      const struct kv_table_options *options, struct kv_buffer *reason);
 void kv_contents_close(struct kv_contents *contents);
 
-enum kv_change_kind { KV_CHANGE_PUT, KV_CHANGE_DELETE, KV_CHANGE_CLEAR };
+enum kv_change_kind { KV_CHANGE_PUT, KV_CHANGE_DELETE, KV_CHANGE_CLEAR, KV_CHANGE_EXPIRY };
+
+/* A bit in the expiry of a PUT: an entry that is there keeps its own expiry. The rest is the expiry
+ * of a new entry. */
+#define KV_KEEPING (UINT64_C(1) << 63)
 
 struct kv_change {
     enum kv_change_kind kind;
     const struct kv_lookup *ahead; /* PUT, DELETE: the prefetched key; or NULL, then `key` counts */
     struct kv_item key;
     struct kv_item value; /* PUT */
-    uint64_t expiry;      /* PUT: the kv_arena_time() from which the entry is gone, or KV_NEVER */
+    uint64_t expiry;      /* PUT, EXPIRY: the kv_arena_time() from which the entry is gone, or
+                           * KV_NEVER; PUT: perhaps with KV_KEEPING */
 };
 
 /* Overlays: kv/overlay.h. Each does what the function of the same name here does. */
@@ -54,27 +59,45 @@ static inline bool kv_contents_expiry(const struct kv_contents *contents, struct
                : kv_table_expiry(contents->table, key, expiry);
 }
 
+/* Finds value and expiry of a key, as kv_table_find() does. */
+static inline bool kv_contents_look(const struct kv_contents *contents, struct kv_item key,
+                                    struct kv_item *value, uint64_t *expiry)
+{
+    return __builtin_expect(contents->overlay != NULL, 0)
+               ? kv_overlay_expiry(contents->overlay, key, expiry) &&
+                     kv_overlay_find(contents->overlay, key, value)
+               : kv_table_find(contents->table, key, value, expiry);
+}
+
+/* Returns the expiry of a PUT with KV_KEEPING. */
+uint64_t kv_contents_kept(const struct kv_contents *contents, const struct kv_change *change);
+
 /* Makes one change. All requests change tables through this function; only expiry and eviction
- * happen inside the store. Returns KV_OK; for a PUT, KV_ENOMEM or KV_EFULL: the key is as it was;
- * for a DELETE, KV_ENOENT: there was no entry. Always inlined, since each caller knows the kind: a
- * batch of puts must not pay for the switch. */
+ * happen inside the store. Returns KV_OK; for a PUT or an EXPIRY, KV_ENOMEM or KV_EFULL: the key is
+ * as it was; for a DELETE or an EXPIRY, KV_ENOENT: there was no entry. Always inlined, since each
+ * caller knows the kind: a batch of puts must not pay for the switch. */
 __attribute__((always_inline)) static inline int
 kv_contents_change(const struct kv_contents *contents, const struct kv_change *change)
 {
     struct kv_table *table = contents->table;
+    uint64_t expiry = change->expiry;
     bool there = false;
     if (__builtin_expect(contents->overlay != NULL, 0)) {
         return kv_overlay_change(contents->overlay, change);
     }
     switch (change->kind) {
     case KV_CHANGE_PUT:
-        return change->ahead != NULL
-                   ? kv_table_put_at(table, change->ahead, change->value, change->expiry)
-                   : kv_table_put(table, change->key, change->value, change->expiry);
+        if ((expiry & KV_KEEPING) != 0) {
+            expiry = kv_contents_kept(contents, change);
+        }
+        return change->ahead != NULL ? kv_table_put_at(table, change->ahead, change->value, expiry)
+                                     : kv_table_put(table, change->key, change->value, expiry);
     case KV_CHANGE_DELETE:
         there = change->ahead != NULL ? kv_table_delete_at(table, change->ahead)
                                       : kv_table_delete(table, change->key);
         return there ? KV_OK : KV_ENOENT;
+    case KV_CHANGE_EXPIRY:
+        return kv_table_set_expiry(table, change->key, expiry);
     case KV_CHANGE_CLEAR:
         kv_table_clear(table);
         return KV_OK;

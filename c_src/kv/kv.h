@@ -19,6 +19,8 @@ struct kv_store {
     /* The operations of each; filled by kv_services_start(). */
     struct kv_dispatch bucket;
     struct kv_dispatch registry;
+    /* Returns the wall clock, in milliseconds since 1970. NULL: `expire_at` is refused. */
+    uint64_t (*unix_time)(void);
     size_t buckets; /* that there are */
     size_t registries;
 };

@@ -573,27 +573,27 @@ static int put_new_until(struct kv_process *self, const struct kv_asked *asked, 
 
 static int put_new(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    return put_new_until(self, asked, KV_NEVER, answer);
+    return put_new_until(self, asked, kv_bucket_default_expiry(self, asked), answer);
 }
 
 static int put_new_for(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
     uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(asked, asked->arguments[1], &expiry)
+    return kv_bucket_expiry(self, asked, asked->arguments[1], &expiry)
                ? put_new_until(self, asked, expiry, answer)
                : kv_bucket_bad_ttl(answer, asked->arguments[1]);
 }
 
 static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    return put_until(self, asked, KV_NEVER, answer);
+    return put_until(self, asked, kv_bucket_default_expiry(self, asked), answer);
 }
 
 static int put_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(asked, asked->arguments[1], &expiry)
+    return kv_bucket_expiry(self, asked, asked->arguments[1], &expiry)
                ? put_until(self, asked, expiry, answer)
                : kv_bucket_bad_ttl(answer, asked->arguments[1]);
 }

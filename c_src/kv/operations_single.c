@@ -44,7 +44,7 @@ static int fetch(struct kv_process *self, const struct kv_asked *asked, struct k
 static int has_key(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     struct kv_item item;
-    return kv_answer_bool(answer, kv_bucket_find_item(self, asked->arguments[0], &item));
+    return kv_answer_bool(answer, kv_bucket_look(self, asked->arguments[0], &item, NULL));
 }
 
 static int size(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
@@ -96,7 +96,7 @@ static int put_new_until(struct kv_process *self, const struct kv_asked *asked, 
                          struct kv_answer *answer)
 {
     struct kv_item item;
-    if (kv_bucket_find_item(self, asked->arguments[0], &item)) {
+    if (kv_bucket_look(self, asked->arguments[0], &item, NULL)) {
         return kv_answer_bool(answer, false);
     }
     int error = kv_bucket_put(self, asked->arguments[0], asked->arguments[1], expiry);
@@ -105,18 +105,18 @@ static int put_new_until(struct kv_process *self, const struct kv_asked *asked, 
 
 static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    return put_until(self, asked, KV_NEVER, answer);
+    return put_until(self, asked, kv_bucket_default_expiry(self, asked), answer);
 }
 
 static int put_new(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    return put_new_until(self, asked, KV_NEVER, answer);
+    return put_new_until(self, asked, kv_bucket_default_expiry(self, asked), answer);
 }
 
 static int put_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(asked, asked->arguments[2], &expiry)
+    return kv_bucket_expiry(self, asked, asked->arguments[2], &expiry)
                ? put_until(self, asked, expiry, answer)
                : kv_bucket_bad_ttl(answer, asked->arguments[2]);
 }
@@ -125,7 +125,7 @@ static int put_new_for(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
     uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(asked, asked->arguments[2], &expiry)
+    return kv_bucket_expiry(self, asked, asked->arguments[2], &expiry)
                ? put_new_until(self, asked, expiry, answer)
                : kv_bucket_bad_ttl(answer, asked->arguments[2]);
 }

@@ -72,28 +72,15 @@ static int put_until(struct kv_process *self, const struct kv_asked *asked, uint
 
 static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    return put_until(self, asked, KV_NEVER, answer);
-}
-
-/* Computes the expiry for the time to live in the last argument, which may be `keep`. */
-static bool expiry_of(struct kv_process *self, const struct kv_asked *asked, uint64_t *expiry)
-{
-    const struct kv_bucket *bucket = kv_process_const_state(self);
-    const struct kv_bytes ttl = asked->arguments[3];
-    if (!kv_term_is_atom(ttl, "keep")) {
-        return kv_bucket_expiry(asked, ttl, expiry);
-    }
-    if (!kv_contents_expiry(&bucket->contents, kv_bucket_key(self, asked->arguments[0]), expiry)) {
-        *expiry = KV_NEVER;
-    }
-    return true;
+    return put_until(self, asked, kv_bucket_default_expiry(self, asked), answer);
 }
 
 static int put_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     uint64_t expiry = KV_NEVER;
-    return expiry_of(self, asked, &expiry) ? put_until(self, asked, expiry, answer)
-                                           : kv_bucket_bad_ttl(answer, asked->arguments[3]);
+    return kv_bucket_expiry(self, asked, asked->arguments[3], &expiry)
+               ? put_until(self, asked, expiry, answer)
+               : kv_bucket_bad_ttl(answer, asked->arguments[3]);
 }
 
 static int delete (struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)

@@ -152,21 +152,31 @@ static struct change *change_for(struct kv_overlay *overlay, struct kv_item key)
     return change;
 }
 
+static uint64_t expiry_of(const struct kv_overlay *overlay, struct kv_item key, uint64_t wanted)
+{
+    uint64_t expiry = KV_NEVER;
+    bool keeps = (wanted & KV_KEEPING) != 0;
+    return keeps && kv_overlay_expiry(overlay, key, &expiry) ? expiry : wanted & ~KV_KEEPING;
+}
+
 int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *wanted)
 {
     const struct kv_item key = wanted->ahead != NULL ? wanted->ahead->key : wanted->key;
-    struct kv_item value;
+    const uint64_t expiry = expiry_of(overlay, key, wanted->expiry);
+    struct kv_item value = wanted->value;
     if (wanted->kind == KV_CHANGE_CLEAR) {
         return KV_ETYPE;
     }
-    if (wanted->kind == KV_CHANGE_DELETE && !kv_overlay_find(overlay, key, &value)) {
+    if (wanted->kind != KV_CHANGE_PUT && !kv_overlay_find(overlay, key, &value)) {
         return KV_ENOENT;
     }
     struct change *change = change_for(overlay, key);
     change->absent = wanted->kind == KV_CHANGE_DELETE;
     if (!change->absent) {
-        change->value = keep_item(overlay, wanted->value);
-        change->expiry = wanted->expiry;
+        if (value.bytes.data != change->value.bytes.data) { /* a change of expiry keeps it */
+            change->value = keep_item(overlay, value);
+        }
+        change->expiry = expiry;
     }
     return KV_OK;
 }

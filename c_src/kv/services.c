@@ -45,6 +45,9 @@ static const struct kv_behaviour net_kernel = {
 int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
 {
     kv_dispatch_add(&store->bucket, kv_single_operations);
+    kv_dispatch_add(&store->bucket, kv_conditional_operations);
+    kv_dispatch_add(&store->bucket, kv_number_operations);
+    kv_dispatch_add(&store->bucket, kv_time_operations);
     kv_dispatch_add(&store->bucket, kv_many_operations);
     kv_dispatch_add(&store->bucket, kv_walk_operations);
     kv_dispatch_add(&store->bucket, kv_agent_operations);

@@ -1,4 +1,5 @@
 #include "kv/start.h"
+#include "kv/bucket.h"
 
 #include "base/endian.h"
 
@@ -129,6 +130,12 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_entries")) {
         return take_number(value, &options->table.max_entries);
     }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "ttl")) {
+        return take_number(value, &options->ttl) && options->ttl <= KV_TTL_MAX;
+    }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "touch_on_read")) {
+        return take_flag(value, &options->touch_on_read);
+    }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "evict")) {
         return take_evict(value, &options->table.evict);
     }
@@ -144,9 +151,10 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
 /* The options that were taken, a bit for each name. */
 static uint32_t bit_of(struct kv_bytes key)
 {
-    static const char *const names[] = {"owner",      "name",  "label",      "ancestors",
-                                        "generation", "only",  "creator",    "event_manager",
-                                        "max_memory", "evict", "max_entries"};
+    static const char *const names[] = {"owner",        "name",  "label",       "ancestors",
+                                        "generation",   "only",  "creator",     "event_manager",
+                                        "max_memory",   "evict", "max_entries", "ttl",
+                                        "touch_on_read"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (kv_bytes_is(key, names[i])) {
             return (uint32_t)1 << i;

@@ -16,6 +16,8 @@ struct kv_start_options {
     struct kv_bytes event_manager; /* a pid or {Name, Node}, as a term */
     uint64_t generation;           /* by which callers tell one life of a name from the next */
     bool only;                     /* end the other processes of the same owner first */
+    uint64_t ttl;                  /* of entries that are put without one; 0: none */
+    bool touch_on_read;            /* a read starts the ttl again */
     struct kv_table_options table; /* max_memory, max_entries, evict */
 };
 

@@ -166,6 +166,14 @@ static uint64_t sink_clock(void *context)
     return uv_now(&node->loop);
 }
 
+/* The wall clock, which people set, for requests that name a date. */
+static uint64_t unix_time(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec < 0 ? 0 : (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* The VM whose processes may be away for a while; empty: there is none. */
 static struct kv_bytes kept_vm(const struct kv_options *options)
 {
@@ -209,8 +217,10 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
     }
     node->since = uv_now(&node->loop);
     options.hash_key = node->net.hash_key;
-    node->store = (struct kv_store){
-        .arena = node->memory.arena, .zeros = node->options.zeros, .hash_key = node->net.hash_key};
+    node->store = (struct kv_store){.arena = node->memory.arena,
+                                    .zeros = node->options.zeros,
+                                    .hash_key = node->net.hash_key,
+                                    .unix_time = unix_time};
     node->world = kv_node_world(node);
     node->net.runtime = kv_runtime_new(&options);
     int error = start_services(node);

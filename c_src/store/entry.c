@@ -81,6 +81,15 @@ void kv_entry_write_value(uint8_t *start, const struct kv_entry *old, const stru
     kv_races_end();
 }
 
+void kv_entry_write_expiry(uint8_t *start, const struct kv_entry *entry, uint64_t expiry)
+{
+    uint8_t *at = start + (entry->key.data - start) - KV_ENTRY_EXPIRY_SIZE;
+    at -= (entry->flags & KV_ENTRY_HAS_USE) != 0 ? KV_ENTRY_USE_SIZE : 0;
+    kv_races_begin();
+    (void)write_number(at, expiry, KV_ENTRY_EXPIRY_SIZE);
+    kv_races_end();
+}
+
 static uint64_t read_length(const uint8_t **at)
 {
     uint64_t length = 0;

@@ -83,4 +83,7 @@ void kv_entry_write(uint8_t *at, const struct kv_entry *entry, uint32_t use);
 void kv_entry_write_value(uint8_t *start, const struct kv_entry *old, const struct kv_entry *entry,
                           uint32_t use);
 
+/* Overwrites only the expiry of an entry that was read at `start` and has one. */
+void kv_entry_write_expiry(uint8_t *start, const struct kv_entry *entry, uint64_t expiry);
+
 #endif

@@ -56,7 +56,8 @@ struct kv_table_slot {
     uint64_t bytes;
     uint64_t memory;
     uint64_t next_expiry;
-    uint64_t zero[2];
+    uint64_t touch; /* milliseconds; 0: reads do not prolong entries */
+    uint64_t zero;
     uint32_t stripes[KV_STRIPES];
 };
 

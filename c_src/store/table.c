@@ -7,6 +7,7 @@
 #include "store/account.h"
 #include "store/due.h"
 #include "store/evict.h"
+#include "store/expiry.h"
 #include "store/graves.h"
 #include "store/heap.h"
 #include "store/room.h"
@@ -52,6 +53,7 @@ static uint64_t reset_slot(struct kv_table *table, uint32_t generations)
     table->moves++;
     if (generations > 0) {
         KV_STORE_RELAXED(slot->flags, 0);
+        KV_STORE_RELAXED(slot->touch, 0);
     }
     kv_stripes_unlock(table, 0, UINT64_MAX);
     return root;
@@ -79,6 +81,8 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     kv_list_init(&table->of_dusty);
     arena->table_count++;
     (void)reset_slot(table, 1);
+    table->touch = options == NULL ? 0 : options->touch;
+    KV_STORE_RELAXED(table->slot->touch, table->touch); /* nobody can know of the table yet */
     return table;
 }
 
@@ -250,23 +254,38 @@ static inline uint8_t *found_ahead(const struct kv_table *table, const struct kv
     return may_be && kv_same(start + KV_HEAD_SIZE, key.data, key.length) ? start : NULL;
 }
 
+/* Finds an entry that has not expired, and counts that as a use. */
+static inline bool find_live(struct kv_table *table, const struct kv_lookup *lookup,
+                             struct kv_place *place, struct kv_entry *entry)
+{
+    *place = kv_index_find(table, lookup, entry);
+    if (place->group == NULL) {
+        return false;
+    }
+    if (kv_entry_has_expired(entry, kv_table_time(table))) {
+        if (!table->frozen) {
+            expire(table, lookup->hash, *place, entry);
+        }
+        return false;
+    }
+    if (entry->use != NULL) {
+        stamp(table, entry->use);
+    }
+    return true;
+}
+
 /* Not inlined, so that the common case of kv_table_get_at() needs few registers. */
 __attribute__((noinline)) static bool get_any(struct kv_table *table,
                                               const struct kv_lookup *lookup, struct kv_item *value)
 {
     struct kv_entry entry;
-    struct kv_place place = kv_index_find(table, lookup, &entry);
-    if (place.group == NULL) {
+    struct kv_place place;
+    if (!find_live(table, lookup, &place, &entry)) {
         return false;
     }
-    if (kv_entry_has_expired(&entry, kv_table_time(table))) {
-        if (!table->frozen) {
-            expire(table, lookup->hash, place, &entry);
-        }
-        return false;
-    }
-    if (entry.use != NULL) {
-        stamp(table, entry.use);
+    if (table->touch != 0 && (entry.flags & KV_ENTRY_EXPIRES) != 0) {
+        kv_table_write_expiry(table, lookup->hash, place, &entry,
+                              kv_table_time(table) + table->touch);
     }
     *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
     return true;
@@ -291,14 +310,16 @@ bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *va
     return get_any(table, &lookup, value);
 }
 
-bool kv_table_expiry(const struct kv_table *table, struct kv_item key, uint64_t *expiry)
+bool kv_table_find(struct kv_table *table, struct kv_item key, struct kv_item *value,
+                   uint64_t *expiry)
 {
     const struct kv_lookup lookup = lookup_of(table, key);
     struct kv_entry entry;
-    struct kv_place place = kv_index_find(table, &lookup, &entry);
-    if (place.group == NULL || kv_entry_has_expired(&entry, kv_table_time(table))) {
+    struct kv_place place;
+    if (!find_live(table, &lookup, &place, &entry)) {
         return false;
     }
+    *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
     *expiry = (entry.flags & KV_ENTRY_EXPIRES) != 0 ? entry.expiry : KV_NEVER;
     return true;
 }
@@ -444,15 +465,7 @@ static void note_expiry(struct kv_table *table, const struct put *put, bool had_
     table->expiring -= had_old && expired;
     if ((put->entry.flags & KV_ENTRY_EXPIRES) != 0) {
         table->expiring++;
-        if (put->entry.expiry < table->sweep_least) {
-            table->sweep_least = put->entry.expiry;
-        }
-        if (put->entry.expiry < table->next_expiry) {
-            kv_table_set_next_expiry(table, put->entry.expiry);
-            kv_due_update(table);
-        } else if (table->due_place == 0) {
-            kv_due_update(table);
-        }
+        kv_table_note_expiry(table, put->entry.expiry);
     }
 }
 

@@ -44,6 +44,7 @@ struct kv_table {
     /* Expiry. */
     uint64_t expiring;    /* entries that expire at some time */
     uint64_t next_expiry; /* nothing expires before */
+    uint64_t touch;       /* the life that a read gives to an entry that expires; 0: none */
     uint64_t sweep;       /* the present sweep has done all hashes below */
     uint64_t sweep_least; /* the first expiry among the entries that this sweep has kept */
     uint64_t sweep_pause; /* the next sweep begins no earlier */

@@ -43,7 +43,9 @@ struct kv_table_options {
     uint64_t max_memory;  /* limit for the bytes of entries and index; 0: no limit */
     uint64_t max_entries; /* limit for their number; 0: no limit. Expired entries count until they
                            * are removed; in a table of 1,000 entries or less they do not */
-    bool internal;        /* not a user's table: kv_arena_stats() does not count its items */
+    uint64_t touch; /* milliseconds: each read of a value that expires starts its life again with
+                     * these; 0: no read does */
+    bool internal;  /* not a user's table: kv_arena_stats() does not count its items */
     /* Called for what no kv_table_put() or kv_table_delete() of that key asked for. NULL: not
      * called.
      * EXPIRED and EVICTED: called once for each entry. `key` is valid during the call. An expired
@@ -82,6 +84,11 @@ int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, enum 
  * removes the entry if it has expired. The value is borrowed until the table next changes. */
 bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *value);
 
+/* Finds value and expiry of a key. Counts as a use of the entry, and not as a read in the sense of
+ * the option `touch`. Otherwise as kv_table_get(). */
+bool kv_table_find(struct kv_table *table, struct kv_item key, struct kv_item *value,
+                   uint64_t *expiry);
+
 /* Finds the expiry of an entry, or KV_NEVER. Does not count as a use of the entry. Returns false if
  * there is no such entry, or if it has expired. */
 bool kv_table_expiry(const struct kv_table *table, struct kv_item key, uint64_t *expiry);
@@ -94,6 +101,12 @@ bool kv_table_expiry(const struct kv_table *table, struct kv_item key, uint64_t 
  * max_entries and may evict none. On an error the key is as it was, but the table may have evicted
  * entries. */
 int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry);
+
+/* Changes the expiry of an entry. Overwrites six bytes if the entry has an expiry and gets another.
+ * Otherwise writes the entry anew: two copies of the value. `key` must not lie in the arena.
+ * Returns KV_OK; KV_ENOENT: there is no such entry; or KV_ENOMEM: the key is as it was, but the
+ * table may have evicted entries. */
+int kv_table_set_expiry(struct kv_table *table, struct kv_item key, uint64_t expiry);
 
 /* Deletes an entry. Returns false if there was none. */
 bool kv_table_delete(struct kv_table *table, struct kv_item key);

@@ -1,0 +1,172 @@
+/* Operations that change one key, and that depend on or return the value that is there. */
+#include "kv/bucket.h"
+#include "kv/kv.h"
+
+/* Puts the value in that argument if the key is as the operation wants it, and answers `true`. */
+static int put_value(struct kv_process *self, const struct kv_asked *asked, unsigned value,
+                     uint64_t expiry, struct kv_answer *answer)
+{
+    int error = kv_bucket_put(self, asked->arguments[0], asked->arguments[value], expiry);
+    return error == KV_OK ? kv_answer_bool(answer, true) : kv_answer_no_room(answer, error);
+}
+
+/* ---- pop ---------------------------------------------------------------------------------------
+ */
+
+/* Begins the answer {ok, Value}. The value no longer depends on the table. */
+static void answer_old(struct kv_process *self, struct kv_item item, struct kv_answer *answer)
+{
+    kv_write_tuple(answer->term, 2);
+    kv_write_atom_text(answer->term, "ok");
+    kv_bucket_answer(self, answer, item);
+    kv_answer_settle(answer);
+}
+
+static int pop(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_item item;
+    if (!kv_bucket_look(self, asked->arguments[0], &item, NULL)) {
+        return kv_answer_atom(answer, "error");
+    }
+    answer_old(self, item, answer);
+    const struct kv_change gone = {.kind = KV_CHANGE_DELETE,
+                                   .key = kv_bucket_key(self, asked->arguments[0])};
+    (void)kv_contents_change(&bucket->contents, &gone);
+    return KV_OK;
+}
+
+/* ---- swap, replace -----------------------------------------------------------------------------
+ */
+
+static int swap_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
+                      struct kv_answer *answer)
+{
+    struct kv_item item;
+    bool there = !answer->unheard && kv_bucket_look(self, asked->arguments[0], &item, NULL);
+    if (there) {
+        answer_old(self, item, answer);
+    }
+    int error = kv_bucket_put(self, asked->arguments[0], asked->arguments[1], expiry);
+    if (error != KV_OK) {
+        return kv_answer_no_room(answer, error);
+    }
+    return there ? KV_OK : kv_answer_atom(answer, "error");
+}
+
+static int swap(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return swap_until(self, asked, kv_bucket_default_expiry(self, asked), answer);
+}
+
+static int swap_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    uint64_t expiry = KV_NEVER;
+    return kv_bucket_expiry(self, asked, asked->arguments[2], &expiry)
+               ? swap_until(self, asked, expiry, answer)
+               : kv_bucket_bad_ttl(answer, asked->arguments[2]);
+}
+
+static int replace_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
+                         struct kv_answer *answer)
+{
+    struct kv_item item;
+    return kv_bucket_look(self, asked->arguments[0], &item, NULL)
+               ? put_value(self, asked, 1, expiry, answer)
+               : kv_answer_bool(answer, false);
+}
+
+static int replace(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
+{
+    return replace_until(self, asked, kv_bucket_default_expiry(self, asked), answer);
+}
+
+static int replace_for(struct kv_process *self, const struct kv_asked *asked,
+                       struct kv_answer *answer)
+{
+    uint64_t expiry = KV_NEVER;
+    return kv_bucket_expiry(self, asked, asked->arguments[2], &expiry)
+               ? replace_until(self, asked, expiry, answer)
+               : kv_bucket_bad_ttl(answer, asked->arguments[2]);
+}
+
+/* ---- comparing ---------------------------------------------------------------------------------
+ */
+
+/* Returns true if the two terms are =:=, though their bytes differ. */
+static bool same_canonical(const struct kv_process *self, struct kv_bytes one,
+                           struct kv_bytes other)
+{
+    const enum kv_zeros zeros = kv_store_of(self)->zeros;
+    struct kv_buffer first = KV_BUFFER_INIT;
+    struct kv_buffer second = KV_BUFFER_INIT;
+    kv_term_canonical(one, zeros, &first);
+    kv_term_canonical(other, zeros, &second);
+    bool same = kv_bytes_equal(kv_buffer_bytes(&first), kv_buffer_bytes(&second));
+    kv_buffer_free(&first);
+    kv_buffer_free(&second);
+    return same;
+}
+
+/* Returns true if the value is there and is =:= the second argument. Most values that are the same
+ * have the same bytes, and a term with only one encoding differs if its bytes do. */
+static bool is_value(struct kv_process *self, const struct kv_asked *asked)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    const struct kv_bytes wanted = asked->arguments[1];
+    struct kv_item item;
+    if (!kv_bucket_look(self, asked->arguments[0], &item, NULL)) {
+        return false;
+    }
+    const struct kv_item other = kv_item_of_value(wanted);
+    if (item.form == other.form && kv_bytes_equal(item.bytes, other.bytes)) {
+        return true;
+    }
+    const struct kv_bytes value = kv_item_term(item, &bucket->value);
+    return !(kv_term_is_canonical(value) && kv_term_is_canonical(wanted)) &&
+           same_canonical(self, value, wanted);
+}
+
+static int compare_and_put(struct kv_process *self, const struct kv_asked *asked,
+                           struct kv_answer *answer)
+{
+    return is_value(self, asked)
+               ? put_value(self, asked, 2, kv_bucket_default_expiry(self, asked), answer)
+               : kv_answer_bool(answer, false);
+}
+
+static int compare_and_put_for(struct kv_process *self, const struct kv_asked *asked,
+                               struct kv_answer *answer)
+{
+    uint64_t expiry = KV_NEVER;
+    if (!kv_bucket_expiry(self, asked, asked->arguments[3], &expiry)) {
+        return kv_bucket_bad_ttl(answer, asked->arguments[3]);
+    }
+    return is_value(self, asked) ? put_value(self, asked, 2, expiry, answer)
+                                 : kv_answer_bool(answer, false);
+}
+
+static int compare_and_delete(struct kv_process *self, const struct kv_asked *asked,
+                              struct kv_answer *answer)
+{
+    return kv_answer_bool(answer,
+                          is_value(self, asked) && kv_bucket_delete(self, asked->arguments[0]));
+}
+
+enum {
+    CALL = KV_BY_CALL | KV_BY_TRANSACTION,
+    EITHER = KV_BY_CALL | KV_BY_CAST | KV_BY_TRANSACTION,
+    WRITES = KV_CHANGES | KV_BOUNDED,
+};
+
+const struct kv_operation kv_conditional_operations[] = {
+    KV_OPERATION("pop", 1, CALL, WRITES, pop, "0.2.0"),
+    KV_OPERATION("swap", 2, EITHER, WRITES, swap, "0.2.0"),
+    KV_OPERATION("swap", 3, EITHER, WRITES, swap_for, "0.2.0"),
+    KV_OPERATION("replace", 2, EITHER, WRITES, replace, "0.2.0"),
+    KV_OPERATION("replace", 3, EITHER, WRITES, replace_for, "0.2.0"),
+    KV_OPERATION("compare_and_put", 3, EITHER, WRITES, compare_and_put, "0.2.0"),
+    KV_OPERATION("compare_and_put", 4, EITHER, WRITES, compare_and_put_for, "0.2.0"),
+    KV_OPERATION("compare_and_delete", 2, EITHER, WRITES, compare_and_delete, "0.2.0"),
+    KV_NO_OPERATION,
+};

@@ -115,6 +115,12 @@ defmodule KV.Bucket do
     * `:evict` - what a put does that finds no room. `:none`, the default: it returns `{:error, :enomem}`, or
       `{:error, :full}` for a new key above `:max_entries`. `:lru`: it removes the least recently used of a sample of entries. `:ttl`: it removes the entry that expires soonest, and
       never one without a time to live.
+    * `:ttl` - the time to live, in milliseconds, of each entry that is put without one. `:infinity` by default. Every
+      function that puts honours it.
+    * `:touch_on_read` - `true` starts the `:ttl` of the bucket again with each read of a value: `get/4`, `fetch/3`,
+      `get_many/4`, `take/3` and the functions that update. Entries that never expire stay so. `has_key?/3`, `ttl/3`, `keys/2`
+      and `to_map/2` do not count. A process that reads without a call starts the time again only once a tenth of it is over.
+      `false` by default.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
       name and `:exit` without one.
     * `:fill` - `{module, function, args}`, called each time the native process has been started.
@@ -127,6 +133,8 @@ defmodule KV.Bucket do
           | {:max_memory, pos_integer}
           | {:max_entries, pos_integer}
           | {:evict, :none | :lru | :ttl}
+          | {:ttl, pos_integer | :infinity}
+          | {:touch_on_read, boolean}
           | {:on_node_down, :stay | :exit}
           | {:fill, {module, atom, [term]} | nil}
           | {:id, term}
@@ -151,8 +159,14 @@ defmodule KV.Bucket do
   """
   @type update_option :: {:keep_ttl, true} | put_option
 
-  @typedoc "The time to live of an entry, in milliseconds."
-  @type put_option :: {:ttl, pos_integer | :infinity} | call_option
+  @typedoc "The time to live of an entry, in milliseconds; or the entry keeps its own."
+  @type put_option :: {:ttl, pos_integer | :infinity} | {:keep_ttl, boolean} | call_option
+
+  @typedoc "Options of `incr/4` and `decr/4`."
+  @type count_option :: {:default | :min | :max, integer} | {:ttl, pos_integer | :infinity} | call_option
+
+  @typedoc "Errors of `incr/4` and `decr/4`."
+  @type count_error :: :not_an_integer | {:limit, integer} | :enomem | :full | refused
 
   @type options :: [option] | %{optional(:name) => GenServer.name(), optional(atom) => term}
 
@@ -310,8 +324,10 @@ defmodule KV.Bucket do
       iex> KV.Bucket.get(bucket, {:any, "term"})
       %{milk: 1}
 
-  The last argument is a timeout, or a list with `:timeout` and `:ttl`. The key expires after `:ttl` milliseconds. A put
-  without `:ttl` never expires, even if it replaces a value that would have.
+  The last argument is a timeout, or a list with `:timeout`, `:ttl` and `:keep_ttl`. The key expires after `:ttl`
+  milliseconds, or never with `ttl: :infinity`. With `keep_ttl: true` the entry keeps the expiry that it has. Without
+  either, and for a new entry, the `:ttl` of the bucket counts. If the bucket has none, the key never expires, even if the
+  value that was there would have.
 
       iex> {:ok, bucket} = KV.Bucket.start_link()
       iex> KV.Bucket.put(bucket, "milk", 1, ttl: 60_000)
@@ -467,6 +483,273 @@ defmodule KV.Bucket do
     call = {:kv_bucket, :get_and_update, [bucket, key, fun, options]}
     :kv_update.get_and_update(call, bucket, key, nil, fun, :kv_update.options(call, 3))
   end
+
+  @doc """
+  Removes `key` and returns `{:ok, value}` with the value that was there, or `:error` if there was none.
+
+  Of two callers only one gets the value. O(1), and the bytes of the value.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "token", nil)
+      iex> {KV.Bucket.pop(bucket, "token"), KV.Bucket.pop(bucket, "token")}
+      {{:ok, nil}, :error}
+  """
+  @doc since: "0.2.0"
+  @spec pop(t, key, timeout | [call_option]) :: {:ok, value} | :error
+  def pop(bucket, key, options \\ 5_000), do: :kv_bucket.pop(bucket, key, options)
+
+  @doc """
+  Removes `key` and returns its value, or raises `KeyError` if there was none.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "token", 7)
+      iex> KV.Bucket.pop!(bucket, "token")
+      7
+  """
+  @doc since: "0.2.0"
+  @spec pop!(t, key, timeout | [call_option]) :: value
+  def pop!(bucket, key, options \\ 5_000) do
+    case pop(bucket, key, options) do
+      {:ok, value} -> value
+      :error -> raise KeyError, key: key, term: bucket
+    end
+  end
+
+  @doc """
+  Puts `value` under `key` and returns `{:ok, old}` with the value that was there, or `:error` if there was none; `value` is
+  put all the same.
+
+  Nobody changes the key in between. Options and errors are those of `put/4`. O(1), and the bytes of both values.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.swap(bucket, "leader", :a)
+      :error
+      iex> KV.Bucket.swap(bucket, "leader", :b)
+      {:ok, :a}
+  """
+  @doc since: "0.2.0"
+  @spec swap(t, key, value, timeout | [put_option]) ::
+          {:ok, value} | :error | {:error, :enomem | :full | refused}
+  def swap(bucket, key, value, options \\ 5_000), do: :kv_bucket.swap(bucket, key, value, options)
+
+  @doc """
+  Puts `value` under `key` if there is a value already. Returns `true` if it did.
+
+  Nobody changes the key in between. Options and errors are those of `put/4`. O(1), and the bytes of `value`.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.replace(bucket, "milk", 1)
+      false
+      iex> KV.Bucket.put(bucket, "milk", 1)
+      iex> KV.Bucket.replace(bucket, "milk", 2)
+      true
+  """
+  @doc since: "0.2.0"
+  @spec replace(t, key, value, timeout | [put_option]) :: boolean | {:error, :enomem | :full | refused}
+  def replace(bucket, key, value, options \\ 5_000), do: :kv_bucket.replace(bucket, key, value, options)
+
+  @doc """
+  Puts `new` under `key` if the value that is there is `old`, by `===`. Returns `true` if it did.
+
+  Returns `false` if there is another value or none; `put_new/4` is the same for a key without a value. Nobody changes the key
+  between the comparison and the put. Options and errors are those of `put/4`.
+
+  O(1), and the bytes of the values. Values whose bytes differ though they may be equal, such as maps, cost as much as
+  sorting their keys.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "state", :open)
+      iex> KV.Bucket.compare_and_put(bucket, "state", :open, :closed)
+      true
+      iex> KV.Bucket.compare_and_put(bucket, "state", :open, :closed)
+      false
+  """
+  @doc since: "0.2.0"
+  @spec compare_and_put(t, key, value, value, timeout | [put_option]) ::
+          boolean | {:error, :enomem | :full | refused}
+  def compare_and_put(bucket, key, old, new, options \\ 5_000),
+    do: :kv_bucket.compare_and_put(bucket, key, old, new, options)
+
+  @doc """
+  Removes `key` if the value that is there is `old`, by `===`. Returns `true` if it did.
+
+  The comparison and its cost are those of `compare_and_put/5`.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "lock", self())
+      iex> {KV.Bucket.compare_and_delete(bucket, "lock", :me), KV.Bucket.compare_and_delete(bucket, "lock", self())}
+      {false, true}
+  """
+  @doc since: "0.2.0"
+  @spec compare_and_delete(t, key, value, timeout | [call_option]) :: boolean | {:error, refused}
+  def compare_and_delete(bucket, key, old, options \\ 5_000),
+    do: :kv_bucket.compare_and_delete(bucket, key, old, options)
+
+  @doc """
+  Adds `n` to the integer under `key`, and returns the result. No increment is lost, however many processes add.
+
+  `n` is 1 if it is left out: `incr(bucket, key)`, `incr(bucket, key, max: 100)`. The last argument is a timeout or a list of
+  options:
+
+    * `:default` - the value of an absent key before the step, 0 by default.
+    * `:ttl` - the time to live of a new entry. An entry that is there keeps its expiry.
+    * `:min`, `:max` - bounds of the result.
+    * `:timeout`.
+
+  Errors, after which nothing has changed:
+
+    * `{:error, :not_an_integer}` - there is another value. Floats do not count.
+    * `{:error, {:limit, current}}` - the result would be out of bounds, or have more than 1,024 bits.
+    * those of `put/4`.
+
+  O(1).
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> {KV.Bucket.incr(bucket, "hits"), KV.Bucket.incr(bucket, "hits", 10)}
+      {1, 11}
+
+  A rate limiter is one call. Its window begins with the first call and ends a minute later:
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> for _ <- 1..3, do: KV.Bucket.incr(bucket, {"ada", :window}, 1, ttl: 60_000, max: 2)
+      [1, 2, {:error, {:limit, 2}}]
+  """
+  @doc since: "0.2.0"
+  @spec incr(t, key, integer | [count_option], timeout | [count_option]) :: integer | {:error, count_error}
+  def incr(bucket, key, n_or_options \\ 1, options \\ 5_000)
+  def incr(bucket, key, options, 5_000) when is_list(options), do: :kv_bucket.incr(bucket, key, 1, options)
+  def incr(bucket, key, n, options), do: :kv_bucket.incr(bucket, key, n, options)
+
+  @doc """
+  Subtracts `n` from the integer under `key`, and returns the result. Otherwise as `incr/4`.
+
+  ## Examples
+
+  A stock that never goes below nothing:
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "stock", 1)
+      iex> for _ <- 1..2, do: KV.Bucket.decr(bucket, "stock", min: 0)
+      [0, {:error, {:limit, 0}}]
+  """
+  @doc since: "0.2.0"
+  @spec decr(t, key, integer | [count_option], timeout | [count_option]) :: integer | {:error, count_error}
+  def decr(bucket, key, n_or_options \\ 1, options \\ 5_000)
+  def decr(bucket, key, options, 5_000) when is_list(options), do: :kv_bucket.decr(bucket, key, 1, options)
+  def decr(bucket, key, n, options), do: :kv_bucket.decr(bucket, key, n, options)
+
+  @doc """
+  Returns `{:ok, ms}` with the milliseconds until `key` expires, `{:ok, :infinity}` if it never does, or `:error` if there is
+  no such key.
+
+  Neither a use nor a read of the entry. O(1).
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "milk", 1)
+      iex> {KV.Bucket.ttl(bucket, "milk"), KV.Bucket.ttl(bucket, "tea")}
+      {{:ok, :infinity}, :error}
+  """
+  @doc since: "0.2.0"
+  @spec ttl(t, key, timeout | [call_option]) :: {:ok, pos_integer | :infinity} | :error
+  def ttl(bucket, key, options \\ 5_000), do: :kv_bucket.ttl(bucket, key, options)
+
+  @doc """
+  Lets `key` expire `ms` milliseconds from now: the key is there for `ms` milliseconds, and gone from then on.
+
+  `:infinity` is `persist/3`. Returns `false` if there is no such key. O(1) if the key has an expiry already. Otherwise the
+  entry is written anew, with a copy of its value: returns `{:error, :enomem}` if there is no room, and nothing has changed.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "milk", 1)
+      iex> {KV.Bucket.expire(bucket, "milk", 60_000), KV.Bucket.expire(bucket, "tea", 60_000)}
+      {true, false}
+  """
+  @doc since: "0.2.0"
+  @spec expire(t, key, pos_integer | :infinity, timeout | [call_option]) ::
+          boolean | {:error, :enomem | refused}
+  def expire(bucket, key, ms, options \\ 5_000), do: :kv_bucket.expire(bucket, key, ms, options)
+
+  @doc """
+  Lets `key` expire at a time of the wall clock, in milliseconds since 1970.
+
+  A time that has passed removes the key at once. Returns `false` if there is no such key. Cost and errors are those of
+  `expire/4`.
+
+  The node converts the time when it handles the request, by the wall clock of its own host. Entries expire by a clock that
+  nobody sets, so a later step of the wall clock does not move the expiry.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "milk", 1)
+      iex> KV.Bucket.expire_at(bucket, "milk", System.system_time(:millisecond) + 60_000)
+      true
+      iex> KV.Bucket.expire_at(bucket, "milk", 0)
+      true
+      iex> KV.Bucket.has_key?(bucket, "milk")
+      false
+  """
+  @doc since: "0.2.0"
+  @spec expire_at(t, key, integer, timeout | [call_option]) :: boolean | {:error, :enomem | refused}
+  def expire_at(bucket, key, unix_ms, options \\ 5_000),
+    do: :kv_bucket.expire_at(bucket, key, unix_ms, options)
+
+  @doc """
+  Lets `key` never expire.
+
+  Returns `false` if there is no such key, and `true` even if the key would not have expired. Cost and errors are those of
+  `expire/4`: an entry that had an expiry is written anew.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "milk", 1, ttl: 60_000)
+      iex> KV.Bucket.persist(bucket, "milk")
+      true
+      iex> KV.Bucket.ttl(bucket, "milk")
+      {:ok, :infinity}
+  """
+  @doc since: "0.2.0"
+  @spec persist(t, key, timeout | [call_option]) :: boolean | {:error, :enomem | refused}
+  def persist(bucket, key, options \\ 5_000), do: :kv_bucket.persist(bucket, key, options)
+
+  @doc """
+  Starts the time to live of `key` again, with the `:ttl` of the bucket, even if the entry was put with another one.
+
+  A key that never expires stays so. In a bucket without `:ttl` the touch only counts as a use of the entry (`:evict`).
+  Returns `false` if there is no such key: a session that was removed does not come back. O(1).
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link(ttl: 60_000)
+      iex> KV.Bucket.put(bucket, "session", 1, ttl: 1_000)
+      iex> {KV.Bucket.touch(bucket, "session"), KV.Bucket.touch(bucket, "other")}
+      {true, false}
+      iex> {:ok, ms} = KV.Bucket.ttl(bucket, "session")
+      iex> ms > 50_000
+      true
+  """
+  @doc since: "0.2.0"
+  @spec touch(t, key, timeout | [call_option]) :: boolean | {:error, refused}
+  def touch(bucket, key, options \\ 5_000), do: :kv_bucket.touch(bucket, key, options)
 
   @doc """
   Returns `true` if there is a value under `key`.
@@ -949,4 +1232,217 @@ defmodule KV.Bucket do
   @doc since: "0.1.0"
   @spec stop(t, term, timeout | [call_option]) :: :ok
   def stop(bucket, reason \\ :normal, timeout \\ :infinity), do: :kv_bucket.stop(bucket, reason, timeout)
+
+  @doc """
+  Puts `value` under `key` as `put/4` does, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put!(bucket, "milk", 1)
+      :ok
+
+      iex> {:ok, bucket} = KV.Bucket.start_link(max_memory: 1024)
+      iex> KV.Bucket.put!(bucket, "milk", String.duplicate("m", 1024))
+      ** (KV.Error) there is no room for the entry: the bucket or its node has reached max_memory
+  """
+  @doc since: "0.2.0"
+  @spec put!(t, key, value, timeout | [put_option]) :: :ok
+  def put!(bucket, key, value, options \\ 5_000), do: ok!(put(bucket, key, value, options))
+
+  @doc """
+  As `put_new/4`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_new!(bucket, "milk", 1)
+      true
+  """
+  @doc since: "0.2.0"
+  @spec put_new!(t, key, value, timeout | [put_option]) :: boolean
+  def put_new!(bucket, key, value, options \\ 5_000), do: ok!(put_new(bucket, key, value, options))
+
+  @doc """
+  As `replace/4`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.replace!(bucket, "milk", 1)
+      false
+  """
+  @doc since: "0.2.0"
+  @spec replace!(t, key, value, timeout | [put_option]) :: boolean
+  def replace!(bucket, key, value, options \\ 5_000), do: ok!(replace(bucket, key, value, options))
+
+  @doc """
+  As `swap/4`, but raises `KV.Error` instead of returning an error. `:error` still says that there was no value.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.swap!(bucket, "milk", 1)
+      :error
+  """
+  @doc since: "0.2.0"
+  @spec swap!(t, key, value, timeout | [put_option]) :: {:ok, value} | :error
+  def swap!(bucket, key, value, options \\ 5_000), do: ok!(swap(bucket, key, value, options))
+
+  @doc """
+  As `compare_and_put/5`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.compare_and_put!(bucket, "milk", 1, 2)
+      false
+  """
+  @doc since: "0.2.0"
+  @spec compare_and_put!(t, key, value, value, timeout | [put_option]) :: boolean
+  def compare_and_put!(bucket, key, old, new, options \\ 5_000),
+    do: ok!(compare_and_put(bucket, key, old, new, options))
+
+  @doc """
+  As `compare_and_delete/4`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.compare_and_delete!(bucket, "milk", 1)
+      false
+  """
+  @doc since: "0.2.0"
+  @spec compare_and_delete!(t, key, value, timeout | [call_option]) :: boolean
+  def compare_and_delete!(bucket, key, old, options \\ 5_000),
+    do: ok!(compare_and_delete(bucket, key, old, options))
+
+  @doc """
+  As `put_many/3`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_many!(bucket, milk: 1)
+      :ok
+  """
+  @doc since: "0.2.0"
+  @spec put_many!(t, entries, timeout | [put_option]) :: :ok
+  def put_many!(bucket, entries, options \\ 5_000), do: ok!(put_many(bucket, entries, options))
+
+  @doc """
+  As `put_new_many/3`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_new_many!(bucket, milk: 1)
+      true
+  """
+  @doc since: "0.2.0"
+  @spec put_new_many!(t, entries, timeout | [put_option]) :: boolean
+  def put_new_many!(bucket, entries, options \\ 5_000), do: ok!(put_new_many(bucket, entries, options))
+
+  @doc """
+  As `delete_many/3`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.delete_many!(bucket, [:milk])
+      0
+  """
+  @doc since: "0.2.0"
+  @spec delete_many!(t, [key], timeout | [call_option]) :: non_neg_integer
+  def delete_many!(bucket, keys, options \\ 5_000), do: ok!(delete_many(bucket, keys, options))
+
+  @doc """
+  As `incr/4`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.incr!(bucket, "hits", 2, default: 5)
+      7
+      iex> KV.Bucket.put(bucket, "hits", "many")
+      iex> KV.Bucket.incr!(bucket, "hits")
+      ** (KV.Error) the value is not an integer
+  """
+  @doc since: "0.2.0"
+  @spec incr!(t, key, integer | [count_option], timeout | [count_option]) :: integer
+  def incr!(bucket, key, n_or_options \\ 1, options \\ 5_000),
+    do: ok!(incr(bucket, key, n_or_options, options))
+
+  @doc """
+  As `decr/4`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.decr!(bucket, "hits", 2, default: 5)
+      3
+      iex> KV.Bucket.put(bucket, "hits", "many")
+      iex> KV.Bucket.decr!(bucket, "hits")
+      ** (KV.Error) the value is not an integer
+  """
+  @doc since: "0.2.0"
+  @spec decr!(t, key, integer | [count_option], timeout | [count_option]) :: integer
+  def decr!(bucket, key, n_or_options \\ 1, options \\ 5_000),
+    do: ok!(decr(bucket, key, n_or_options, options))
+
+  @doc """
+  As `expire/4`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.expire!(bucket, "milk", 60_000)
+      false
+  """
+  @doc since: "0.2.0"
+  @spec expire!(t, key, pos_integer | :infinity, timeout | [call_option]) :: boolean
+  def expire!(bucket, key, ms, options \\ 5_000), do: ok!(expire(bucket, key, ms, options))
+
+  @doc """
+  As `expire_at/4`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.expire_at!(bucket, "milk", 60_000)
+      false
+  """
+  @doc since: "0.2.0"
+  @spec expire_at!(t, key, integer, timeout | [call_option]) :: boolean
+  def expire_at!(bucket, key, unix_ms, options \\ 5_000), do: ok!(expire_at(bucket, key, unix_ms, options))
+
+  @doc """
+  As `persist/3`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.persist!(bucket, "milk")
+      false
+  """
+  @doc since: "0.2.0"
+  @spec persist!(t, key, timeout | [call_option]) :: boolean
+  def persist!(bucket, key, options \\ 5_000), do: ok!(persist(bucket, key, options))
+
+  @doc """
+  As `touch/3`, but raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.touch!(bucket, "milk")
+      false
+  """
+  @doc since: "0.2.0"
+  @spec touch!(t, key, timeout | [call_option]) :: boolean
+  def touch!(bucket, key, options \\ 5_000), do: ok!(touch(bucket, key, options))
+
+  # Raises the error of a function that returns one.
+  defp ok!({:error, reason}), do: raise(KV.Error, reason: reason)
+  defp ok!(answer), do: answer
 end

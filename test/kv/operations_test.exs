@@ -6,7 +6,8 @@ defmodule KV.OperationsTest do
   use KV.Case, async: true
 
   @root Path.expand("../..", __DIR__)
-  @tables ~w(c_src/kv/operations_single.c c_src/kv/operations_many.c)
+  @families ~w(single conditional numbers time many)
+  @tables for family <- @families, do: "c_src/kv/operations_#{family}.c"
 
   test "every operation that can be called has a function in both languages" do
     for {name, arity, doors} <- operations(), "CALL" in doors do
@@ -76,12 +77,14 @@ defmodule KV.OperationsTest do
   defp arguments(0), do: []
   defp arguments(arity), do: List.duplicate([], arity - 1) ++ [if(arity == 1, do: [], else: 60_000)]
 
-  # The same for async/3 and cast/3: a time to live is an option there, and `delete` has no default.
+  # The same for async/3 and cast/3: a time to live is an option there, and `delete` has no default. A counter has a key of
+  # its own.
   defp sent(name, arity) do
     {_, names, options, _, last, _} = :kv_operations.row(String.to_atom(name))
     arguments = arguments(arity)
 
     cond do
+      last == :list -> ["counter", 1] ++ List.duplicate([max: 100], arity - length(names))
       arity == length(names) or last == :default -> arguments
       :ttl in options -> Enum.take(arguments, length(names)) ++ [[ttl: 60_000]]
       true -> Enum.take(arguments, length(names))

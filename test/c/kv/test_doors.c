@@ -12,9 +12,17 @@
 
 static struct fixture *f;
 
+enum { UNIX_TIME = 1000 * 1000, DEFAULT_LIFE = 5000, SHORT_LIFE = 1000 };
+
+static uint64_t unix_time(void)
+{
+    return UNIX_TIME;
+}
+
 static void set_up(void)
 {
     f = fixture_new();
+    f->store.unix_time = unix_time;
     cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
 }
 
@@ -91,24 +99,39 @@ static void hold_a_large_value(const struct kv_pid *bucket)
     kv_buffer_free(&message);
 }
 
+static void hold_what_expires(const struct kv_pid *bucket)
+{
+    hold_some(bucket);
+    (void)call(
+        f, bucket,
+        term_tuple(term_atom("put"), term_atom("x"), term_integer(2), term_integer(SHORT_LIFE)));
+}
+
 static const struct scene {
     const char *name;
     void (*hold)(const struct kv_pid *bucket);
     bool limited;
+    bool mortal; /* entries expire unless they are put otherwise */
 } scenes[] = {
-    {"empty", hold_nothing, false},
-    {"holding some", hold_some, false},
-    {"holding what has expired", hold_what_has_expired, false},
-    {"full", hold_all_that_fits, true},
-    {"holding a large value", hold_a_large_value, false},
+    {"empty", hold_nothing, false, false},
+    {"holding some", hold_some, false, false},
+    {"holding what has expired", hold_what_has_expired, false, false},
+    {"full", hold_all_that_fits, true, false},
+    {"holding a large value", hold_a_large_value, false, false},
+    {"with a time to live of its own", hold_what_expires, false, true},
 };
 
 static struct kv_pid bucket_in(const struct scene *scene)
 {
     const struct kv_bytes most =
         term_tuple(term_atom("max_memory"), term_integer(4096), NONE, NONE);
+    const struct kv_bytes life =
+        term_tuple(term_atom("ttl"), term_integer(DEFAULT_LIFE), NONE, NONE);
     struct kv_pid pid = feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE),
-                                   term_list(scene->limited ? most : NONE, NONE, NONE));
+                                   term_list(scene->limited  ? most
+                                             : scene->mortal ? life
+                                                             : NONE,
+                                             NONE, NONE));
     pid.node = kv_bytes_text(FIXTURE_NODE);
     scene->hold(&pid);
     return pid;
@@ -121,31 +144,55 @@ static const struct shape {
     const char *name;
     const char *arguments;
 } shapes[] = {
-    {"get", "k"},           {"get", "kv"},
-    {"fetch", "k"},         {"has_key", "k"},
-    {"size", ""},           {"keys", ""},
-    {"values", ""},         {"to_list", ""},
-    {"to_map", ""},         {"generation", ""},
-    {"put", "kv"},          {"put", "kvt"},
-    {"put_new", "kv"},      {"put_new", "kvt"},
-    {"delete", "k"},        {"delete", "kv"},
-    {"clear", ""},          {"get_many", "l"},
-    {"get_many", "lv"},     {"put_many", "e"},
-    {"put_many", "et"},     {"delete_many", "l"},
-    {"pop", "k"},           {"swap", "kv"},
-    {"swap", "kvt"},        {"replace", "kv"},
-    {"replace", "kvt"},     {"compare_and_put", "kvv"},
-    {"compare_and_put", "kvvt"}, {"compare_and_delete", "kv"},
-    {"incr", "kn"},         {"incr", "kno"},
-    {"decr", "kn"},         {"decr", "kno"},
-    {"ttl", "k"},           {"expire", "kt"},
-    {"expire_at", "kn"},    {"persist", "k"},
+    {"get", "k"},
+    {"get", "kv"},
+    {"fetch", "k"},
+    {"has_key", "k"},
+    {"size", ""},
+    {"keys", ""},
+    {"values", ""},
+    {"to_list", ""},
+    {"to_map", ""},
+    {"generation", ""},
+    {"put", "kv"},
+    {"put", "kvt"},
+    {"put_new", "kv"},
+    {"put_new", "kvt"},
+    {"delete", "k"},
+    {"delete", "kv"},
+    {"clear", ""},
+    {"get_many", "l"},
+    {"get_many", "lv"},
+    {"put_many", "e"},
+    {"put_many", "et"},
+    {"delete_many", "l"},
+    {"pop", "k"},
+    {"swap", "kv"},
+    {"swap", "kvt"},
+    {"replace", "kv"},
+    {"replace", "kvt"},
+    {"compare_and_put", "kvv"},
+    {"compare_and_put", "kvvt"},
+    {"compare_and_delete", "kv"},
+    {"incr", "kn"},
+    {"incr", "knb"},
+    {"decr", "kn"},
+    {"decr", "knb"},
+    {"ttl", "k"},
+    {"expire", "kt"},
+    {"expire_at", "ku"},
+    {"persist", "k"},
     {"touch", "k"},
-    {"fetch_tagged", "k"},  {"put_tagged", "kgv"},
-    {"put_tagged", "kgvt"}, {"delete_tagged", "kg"},
-    {"put_new_many", "e"},  {"put_new_many", "et"},
-    {"transaction", "x"},   {"check", "kv"},
-    {"check_absent", "k"},  {"scan", "co"},
+    {"fetch_tagged", "k"},
+    {"put_tagged", "kgv"},
+    {"put_tagged", "kgvt"},
+    {"delete_tagged", "kg"},
+    {"put_new_many", "e"},
+    {"put_new_many", "et"},
+    {"transaction", "x"},
+    {"check", "kv"},
+    {"check_absent", "k"},
+    {"scan", "co"},
 };
 
 static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)
@@ -208,12 +255,24 @@ static struct kv_bytes choice(char letter, unsigned number)
     const struct kv_bytes keys[] = {a, x, gone, term_list(a, x, NONE), NONE};
     const struct kv_bytes values[] = {term_integer(3), term_binary(thirty_two_bytes), NONE};
     const struct kv_bytes times[] = {term_integer(500), term_atom("infinity"), term_integer(0),
-                                     NONE};
+                                     term_atom("keep"), NONE};
     const struct kv_bytes lists[] = {term_list(a, gone, x), term_list(NONE, NONE, NONE), a, NONE};
     const struct kv_bytes entries[] = {
         term_list(pair(a, term_integer(3)), pair(x, term_binary(thirty_two_bytes)), NONE),
         term_list(NONE, NONE, NONE), a, NONE};
+    const struct kv_bytes numbers[] = {term_integer(1), term_integer(2), a, NONE};
+    const struct kv_bytes dates[] = {term_integer(UNIX_TIME), term_integer(UNIX_TIME + 700), a,
+                                     NONE};
+    const struct kv_bytes bounds[] = {
+        term_list(NONE, NONE, NONE),
+        term_list(pair(term_atom("min"), term_integer(0)), pair(term_atom("max"), term_integer(2)),
+                  pair(term_atom("ttl"), term_integer(700))),
+        term_list(pair(term_atom("default"), term_integer(40)), NONE, NONE),
+        term_list(a, NONE, NONE), NONE};
     return letter == 'k'   ? keys[number]
+           : letter == 'n' ? numbers[number]
+           : letter == 'u' ? dates[number]
+           : letter == 'b' ? bounds[number]
            : letter == 'v' ? values[number]
            : letter == 't' ? times[number]
            : letter == 'l' ? lists[number]
@@ -280,6 +339,7 @@ struct outcome {
     struct kv_buffer answer;
     struct kv_buffer state; /* canonical: entries may lie in any order */
     struct kv_buffer size;
+    struct kv_buffer lives; /* the times to live of two keys */
 };
 
 static void keep(struct kv_buffer *to, struct kv_bytes term)
@@ -307,6 +367,9 @@ static void run(const struct scene *scene, struct kv_bytes term, bool by_cast,
     }
     keep(&outcome->state, call(f, &bucket, term_atom("to_map")));
     keep(&outcome->size, call(f, &bucket, term_atom("size")));
+    kv_buffer_clear(&outcome->lives);
+    kv_buffer_append(&outcome->lives, call(f, &bucket, pair(term_atom("ttl"), term_atom("a"))));
+    kv_buffer_append(&outcome->lives, call(f, &bucket, pair(term_atom("ttl"), term_atom("x"))));
     kill_process(&bucket);
     forget(f);
     kv_buffer_free(&copy);
@@ -317,6 +380,7 @@ static void free_outcome(struct outcome *outcome)
     kv_buffer_free(&outcome->answer);
     kv_buffer_free(&outcome->state);
     kv_buffer_free(&outcome->size);
+    kv_buffer_free(&outcome->lives);
 }
 
 static bool is_same(const struct kv_buffer *one, const struct kv_buffer *other)
@@ -355,7 +419,8 @@ static void compare(struct trial *trial, struct outcome *got, const char *door, 
               (const char *)trial->operation->name.data, trial->operation->arity, door,
               trial->scene->name);
     cr_assert(is_same(&got->state, &trial->expected.state) &&
-                  is_same(&got->size, &trial->expected.size),
+                  is_same(&got->size, &trial->expected.size) &&
+                  is_same(&got->lives, &trial->expected.lives),
               "%.*s/%u by %s leaves something else, %s", (int)trial->operation->name.length,
               (const char *)trial->operation->name.data, trial->operation->arity, door,
               trial->scene->name);
@@ -442,7 +507,8 @@ static bool has_changed(const struct trial *trial)
     struct outcome before = {.answer = KV_BUFFER_INIT};
     run(trial->scene, NONE, false, &before);
     bool changed = !is_same(&before.state, &trial->expected.state) ||
-                   !is_same(&before.size, &trial->expected.size);
+                   !is_same(&before.size, &trial->expected.size) ||
+                   !is_same(&before.lives, &trial->expected.lives);
     free_outcome(&before);
     return changed;
 }
@@ -518,6 +584,21 @@ Test(doors, an_operation_on_one_key_is_the_same_by_every_door)
     try_table(kv_single_operations);
 }
 
+Test(doors, an_operation_by_what_is_there_is_the_same_by_every_door)
+{
+    try_table(kv_conditional_operations);
+}
+
+Test(doors, an_operation_on_a_counter_is_the_same_by_every_door)
+{
+    try_table(kv_number_operations);
+}
+
+Test(doors, an_operation_on_a_time_to_live_is_the_same_by_every_door)
+{
+    try_table(kv_time_operations);
+}
+
 Test(doors, an_operation_on_many_keys_is_the_same_by_every_door)
 {
     try_table(kv_many_operations);
@@ -591,6 +672,9 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
                                           rows_found(&store->bucket, kv_tagged_operations) +
                                           rows_found(&store->bucket, kv_transaction_operations) +
                                           rows_found(&store->bucket, kv_walk_operations) +
+                                          rows_found(&store->bucket, kv_conditional_operations) +
+                                          rows_found(&store->bucket, kv_number_operations) +
+                                          rows_found(&store->bucket, kv_time_operations) +
                                           rows_found(&store->bucket, kv_agent_operations));
     cr_assert_eq(store->registry.count,
                  rows_found(&store->registry, kv_registry_operations) +

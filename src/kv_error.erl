@@ -1,0 +1,60 @@
+%% @doc The sentence for each reason with which a function of {@link kv_bucket} or {@link kv_registry} returns
+%% `{error, Reason}'.
+-module(kv_error).
+
+-export([text/1]).
+
+%% @doc Returns the sentence for a reason. `KV.Error' uses it as its message.
+%%
+%% ```
+%% <<"the value is not an integer">> = kv_error:text(not_an_integer).
+%% '''
+-spec text(term()) -> binary().
+text(Reason) ->
+    unicode:characters_to_binary(sentence(Reason)).
+
+%% Room
+sentence(enomem) -> "there is no room for the entry: the bucket or its node has reached max_memory";
+sentence(full) -> "the bucket has as many entries as max_entries allows, and evict lets none of them go";
+%% Values
+sentence(not_an_integer) -> "the value is not an integer";
+sentence({limit, Current}) -> ["the result would be out of bounds; the value stays ", kv_options:shown(Current)];
+%% Requests over a limit of the node
+sentence({too_large, Bytes}) -> ["the message would take ", shown(Bytes), " bytes, which is more than one message may have (max_frame)"];
+sentence({too_deep, Levels}) -> ["the request is nested deeper than ", shown(Levels), " levels (max_depth)"];
+sentence({too_much_pending, Bytes}) ->
+    ["more large messages are under way than the node keeps (max_pending, ", shown(Bytes), " bytes); try again"];
+sentence({unsupported_term, Kind}) -> ["the request holds a term that not every release of OTP can read: ", shown(Kind)];
+sentence({bad_request, Request}) -> ["the process does not know the request ", shown(Request)];
+%% Arguments that the node has found wrong
+sentence({bad_ttl, Given}) -> wrong("the time to live", "1 to 70368744177664 milliseconds, infinity or keep", Given);
+sentence({bad_time, Given}) -> wrong("the time", "milliseconds since 1970, at most 70368744177664 from now", Given);
+sentence({bad_step, Given}) -> wrong("the step", "an integer of at most 1,024 bits", Given);
+sentence({bad_keys, Given}) -> wrong("the list of keys", "a proper list", Given);
+sentence({bad_entries, Given}) -> wrong("the collection of entries", "a map or a proper list of pairs", Given);
+sentence({bad_tag, Given}) -> wrong("the tag", "one that fetch_tagged has returned", Given);
+sentence({bad_name, Given}) -> wrong("the name", "a binary", Given);
+sentence({bad_prefix, Given}) -> wrong("the prefix", "a binary", Given);
+sentence({name_too_long, Bytes}) -> ["the name has ", shown(Bytes), " bytes, which is more than a registry takes"];
+sentence({bad_option, _Key, Text}) -> Text;
+sentence({bad_option, Option}) -> ["the option ", shown(Option), " is unknown, or its value is wrong"];
+sentence({options_too_large, Bytes}) -> ["the options take ", shown(Bytes), " bytes, which is more than a registry keeps"];
+sentence({meta_too_large, Bytes}) -> ["the metadata takes ", shown(Bytes), " bytes, which is more than a registry keeps"];
+%% Starting and finding
+sentence({already_started, Pid}) -> ["the name is taken by ", shown(Pid)];
+sentence({already_registered, Pid}) -> ["the name is taken on the C node by ", shown(Pid)];
+sentence({already_created, Pid}) -> ["the registry has the name already, for ", shown(Pid)];
+sentence({not_running, Text}) -> Text;
+sentence({start_timeout, Ms}) -> ["the node was not ready within ", shown(Ms), " milliseconds"];
+sentence({nodedown, Node}) -> ["the connection to the node ", shown(Node), " is lost; whether the request was handled is not known"];
+%% Agent
+sentence({cannot_run_closures, Text}) -> Text;
+%% Walks and transactions
+sentence(stale_cursor) -> "the cursor is of another life of the bucket; begin the walk again";
+sentence({Index, Reason}) when is_integer(Index) -> ["operation ", shown(Index), " of the transaction: ", sentence(Reason)];
+%% Anything else, such as the reason of a function of `fill'
+sentence(Reason) -> shown(Reason).
+
+wrong(What, Wanted, Given) -> kv_options:wrong(What, Wanted, Given).
+
+shown(Term) -> kv_options:shown(Term).

@@ -21,6 +21,7 @@ all() ->
         a_renamed_bucket_of_a_supervisor_ends_with_its_new_name,
         a_deleted_bucket_takes_its_proxy_along,
         a_deleted_bucket_answers_those_who_came_before,
+        a_bucket_that_is_deleted_in_the_middle_of_a_long_request_answers_it,
         a_name_carries_a_term_that_is_lost_with_it,
         names_with_a_prefix_are_listed_and_counted,
         every_way_to_a_registry_serves_all_of_it,
@@ -200,6 +201,18 @@ a_deleted_bucket_answers_those_who_came_before(Config) ->
         Requests = [kv_bucket:async(Bucket, put, [I, I]) || I <- lists:seq(1, 500)],
         ok = kv_registry:delete(kv_proxy:native(Registry), <<"a">>),
         ?assertEqual([ok], lists:usort(kv_bucket:await_many(Requests)))
+    end).
+
+a_bucket_that_is_deleted_in_the_middle_of_a_long_request_answers_it(Config) ->
+    in(Config, fun() ->
+        {ok, Registry} = kv_registry:start_link(),
+        {ok, Bucket} = kv_registry:lookup_or_create(Registry, <<"a">>),
+        Monitor = monitor(process, Bucket),
+        Request = kv_bucket:async(Bucket, put_many, [[{I, I} || I <- lists:seq(1, 100000)]]),
+        ?assertEqual(ok, kv_registry:delete(kv_proxy:native(Registry), <<"a">>)),
+        ?assertEqual(error, kv_registry:lookup(Registry, <<"a">>)),
+        ?assertEqual(ok, kv_bucket:await(Request, 30000)),
+        ?assertEqual(normal, kv_test:down(Monitor))
     end).
 
 %%% Metadata

@@ -43,6 +43,7 @@ sentence({meta_too_large, Bytes}) -> ["the metadata takes ", shown(Bytes), " byt
 %% Starting and finding
 sentence({already_started, Pid}) -> ["the name is taken by ", shown(Pid)];
 sentence({already_registered, Pid}) -> ["the name is taken on the C node by ", shown(Pid)];
+sentence(name_taken) -> "the registry has the new name already, or is creating a bucket with it";
 sentence({already_created, Pid}) -> ["the registry has the name already, for ", shown(Pid)];
 sentence({not_running, Text}) -> Text;
 sentence({start_timeout, Ms}) -> ["the node was not ready within ", shown(Ms), " milliseconds"];

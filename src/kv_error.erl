@@ -19,6 +19,10 @@ sentence(full) -> "the bucket has as many entries as max_entries allows, and evi
 %% Values
 sentence(not_an_integer) -> "the value is not an integer";
 sentence({limit, Current}) -> ["the result would be out of bounds; the value stays ", kv_options:shown(Current)];
+%% Transactions
+sentence(check_failed) -> "the check of the transaction does not hold";
+sentence({too_many_operations, Count}) -> ["a transaction has at most 1000 operations; this one has ", shown(Count)];
+sentence({Index, Reason}) when is_integer(Index) -> ["operation ", integer_to_list(Index), ", counted from 0: ", sentence(Reason)];
 %% Requests over a limit of the node
 sentence({too_large, Bytes}) -> ["the message would take ", shown(Bytes), " bytes, which is more than one message may have (max_frame)"];
 sentence({too_deep, Levels}) -> ["the request is nested deeper than ", shown(Levels), " levels (max_depth)"];

@@ -3,6 +3,9 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
+/* The most bytes of values of the table that an overlay copies, where only their expiry changes. */
+enum { COPIED_MAX = 64 << 20 };
+
 struct change {
     struct kv_item key;
     struct kv_item value;
@@ -23,6 +26,7 @@ struct kv_overlay {
     struct kv_hash_key hash_key;
     struct kv_bytes request;
     struct copy *copies;
+    size_t copied; /* bytes of copies */
     unsigned step;
     unsigned count;
     unsigned most;
@@ -128,6 +132,7 @@ static struct kv_bytes keep(struct kv_overlay *overlay, struct kv_bytes bytes)
     memcpy(copy->bytes, bytes.data, bytes.length);
     copy->next = overlay->copies;
     overlay->copies = copy;
+    overlay->copied += bytes.length;
     return kv_bytes(copy->bytes, bytes.length);
 }
 
@@ -169,6 +174,9 @@ int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *wanted
     }
     if (wanted->kind != KV_CHANGE_PUT && !kv_overlay_find(overlay, key, &value)) {
         return KV_ENOENT;
+    }
+    if (wanted->kind == KV_CHANGE_EXPIRY && overlay->copied + value.bytes.length > COPIED_MAX) {
+        return KV_ENOMEM;
     }
     struct change *change = change_for(overlay, key);
     change->absent = wanted->kind == KV_CHANGE_DELETE;

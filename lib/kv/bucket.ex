@@ -438,7 +438,7 @@ defmodule KV.Bucket do
 
   @doc """
   Does the same as `update/5` if there is a value under `key`, and returns the new value. Raises `KeyError` if there is
-  none.
+  none, and `KV.Error` instead of returning an error.
 
   ## Examples
 
@@ -453,7 +453,7 @@ defmodule KV.Bucket do
     case update_existing(bucket, key, fun, options) do
       {:ok, new} -> new
       :error -> raise KeyError, key: key, term: bucket
-      {:error, reason} -> raise "the bucket refused the update: #{inspect(reason)}"
+      {:error, reason} -> raise KV.Error, reason: reason
     end
   end
 
@@ -1443,6 +1443,22 @@ defmodule KV.Bucket do
   def touch!(bucket, key, options \\ 5_000), do: ok!(touch(bucket, key, options))
 
   # Raises the error of a function that returns one.
+  @doc """
+  As `transaction/3`, but returns the results alone, and raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.transaction!(bucket, [{:incr, :visits}, {:get, :visits}])
+      [1, 1]
+  """
+  @doc since: "0.2.0"
+  @spec transaction!(t, [operation], timeout | [call_option]) :: [term]
+  def transaction!(bucket, operations, options \\ 5_000) do
+    {:ok, results} = ok!(transaction(bucket, operations, options))
+    results
+  end
+
   defp ok!({:error, reason}), do: raise(KV.Error, reason: reason)
   defp ok!(answer), do: answer
 end

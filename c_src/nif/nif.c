@@ -154,14 +154,36 @@ static ERL_NIF_TERM reason_of(const struct library *library, enum kv_read result
     }
 }
 
-static bool has_passed(uint64_t time)
+enum {
+    USE_KEPT_MS = 1000, /* after a use, further ones need not be noted */
+    TOUCH_PART = 10,    /* this part of a life passes before a read starts the life again */
+};
+
+static uint64_t time_now(void)
 {
     struct timespec now;
-    if (time == 0) {
+    (void)clock_gettime(KV_EXPIRY_CLOCK, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool has_passed(uint64_t time)
+{
+    return time != 0 && time_now() >= time;
+}
+
+/* Returns true if the owner must know of the read, so that it notes a use, or starts the life of
+ * the entry again. The owner need not know of each: uses of the last second, and reads within the
+ * first tenth of a life, would change little. */
+static bool counts(const struct kv_mapped_value *value, bool is_read)
+{
+    const uint64_t touch = is_read && value->expires != 0 ? kv_mapped_touch(&value->table) : 0;
+    if (!value->has_use && touch == 0) {
         return false;
     }
-    (void)clock_gettime(KV_EXPIRY_CLOCK, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= time;
+    const uint64_t now = time_now();
+    return (value->has_use && (uint32_t)now - value->last_use > USE_KEPT_MS) ||
+           (touch != 0 && now < value->expires &&
+            value->expires - now < touch - touch / TOUCH_PART);
 }
 
 /* The functions that look for a key differ in these. */
@@ -173,6 +195,7 @@ struct wanted {
     bool (*take)(ErlNifEnv *env, const struct wanted *wanted, const struct kv_mapped_value *value,
                  ERL_NIF_TERM *result);
     ERL_NIF_TERM absent;
+    bool reads; /* the value, and not only that there is one */
 };
 
 static ERL_NIF_TERM find(ErlNifEnv *env, const struct wanted *wanted,
@@ -190,7 +213,7 @@ static ERL_NIF_TERM find(ErlNifEnv *env, const struct wanted *wanted,
         if (read != KV_READ_FOUND) {
             return reason_of(wanted->library, read);
         }
-        if (value.has_use) { /* the owner must count the use */
+        if (counts(&value, wanted->reads)) {
             return wanted->library->counted;
         }
         if (wanted->take(env, wanted, &value, &result)) {
@@ -253,7 +276,8 @@ static bool take_presence(ErlNifEnv *env, const struct wanted *wanted,
 static ERL_NIF_TERM fetch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     const struct library *library = library_of(env);
-    struct wanted wanted = {.library = library, .take = take_value, .absent = library->error};
+    struct wanted wanted = {
+        .library = library, .take = take_value, .absent = library->error, .reads = true};
     (void)argc;
     return look(env, argv, &wanted);
 }

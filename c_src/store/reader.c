@@ -323,6 +323,11 @@ bool kv_mapped_holds(const struct kv_mapped_value *value)
            load32(&value->table.slot->generation) == value->table.generation;
 }
 
+uint64_t kv_mapped_touch(const struct kv_mapped_table *table)
+{
+    return load64(&table->slot->touch);
+}
+
 enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
                             struct kv_bytes key, unsigned form, uint64_t hash,
                             struct kv_mapped_value *value)

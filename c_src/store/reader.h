@@ -85,6 +85,10 @@ enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapp
                             struct kv_bytes key, unsigned form, uint64_t hash,
                             struct kv_mapped_value *value);
 
+/* The milliseconds with which each read of a value starts the life of its entry again, if the entry
+ * expires; 0: no read does. Any number, if the arena lies. */
+uint64_t kv_mapped_touch(const struct kv_mapped_table *table);
+
 /* Returns true if the value has not changed since it was found, so that all reads of it count. */
 bool kv_mapped_holds(const struct kv_mapped_value *value);
 

@@ -171,9 +171,9 @@ static const struct shape {
     {"swap", "kvt"},
     {"replace", "kv"},
     {"replace", "kvt"},
-    {"compare_and_put", "kvv"},
-    {"compare_and_put", "kvvt"},
-    {"compare_and_delete", "kv"},
+    {"compare_and_put", "kwv"},
+    {"compare_and_put", "kwvt"},
+    {"compare_and_delete", "kw"},
     {"incr", "kn"},
     {"incr", "knb"},
     {"decr", "kn"},
@@ -260,7 +260,8 @@ static struct kv_bytes choice(char letter, unsigned number)
     const struct kv_bytes entries[] = {
         term_list(pair(a, term_integer(3)), pair(x, term_binary(thirty_two_bytes)), NONE),
         term_list(NONE, NONE, NONE), a, NONE};
-    const struct kv_bytes numbers[] = {term_integer(1), term_integer(2), a, NONE};
+    const struct kv_bytes numbers[] = {term_integer(1), a, NONE};
+    const struct kv_bytes present[] = {term_integer(1), NONE};
     const struct kv_bytes dates[] = {term_integer(UNIX_TIME), term_integer(UNIX_TIME + 700), a,
                                      NONE};
     const struct kv_bytes bounds[] = {
@@ -272,6 +273,7 @@ static struct kv_bytes choice(char letter, unsigned number)
     return letter == 'k'   ? keys[number]
            : letter == 'n' ? numbers[number]
            : letter == 'u' ? dates[number]
+           : letter == 'w' ? present[number]
            : letter == 'b' ? bounds[number]
            : letter == 'v' ? values[number]
            : letter == 't' ? times[number]
@@ -584,12 +586,12 @@ Test(doors, an_operation_on_one_key_is_the_same_by_every_door)
     try_table(kv_single_operations);
 }
 
-Test(doors, an_operation_by_what_is_there_is_the_same_by_every_door)
+Test(doors, an_operation_by_what_is_there_is_the_same_by_every_door, .timeout = 300)
 {
     try_table(kv_conditional_operations);
 }
 
-Test(doors, an_operation_on_a_counter_is_the_same_by_every_door)
+Test(doors, an_operation_on_a_counter_is_the_same_by_every_door, .timeout = 300)
 {
     try_table(kv_number_operations);
 }

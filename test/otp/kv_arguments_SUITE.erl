@@ -183,13 +183,18 @@ a_wrong_argument_is_named_with_the_value_that_is_wanted(Config) ->
             {get, [k, 0, [{default, 1}]], 4, "the default is the third argument already; here stands the timeout, or a list with it"},
             {async, [puts, [k]], 2, "async/3 cannot send puts; did you mean put?"},
             {async, [stop, []], 2,
-                "async/3 cannot send stop; the functions are clear, delete, delete_many, fetch, generation, get, get_many, has_key, keys, "
-                "put, put_many, put_new, put_new_many, size, take, to_map"},
+                "async/3 cannot send stop; the functions are "
+                "clear, compare_and_delete, compare_and_put, decr, delete, delete_many, expire, expire_at, fetch, "
+                "generation, get, get_many, has_key, incr, keys, persist, pop, put, put_many, put_new, put_new_many, "
+                "replace, scan, size, swap, take, to_map, touch, transaction, ttl"},
             {async, [put, [k]], 3, "the arguments must be [Key, Value] or [Key, Value, Options], and is [k]"},
             {async, [get, k], 3, "the arguments must be [Key] or [Key, Default], and is k"},
             {async, [size, [k | l]], 3, "the arguments must be [], and is [k|l]"},
             {async, [put, [k, v, x]], 3, "the last of the arguments must be a list of options, and is x"},
-            {cast, [get, [k]], 2, "cast/3 cannot send get; the functions are clear, delete, delete_many, put, put_many"}
+            {cast, [get, [k]], 2,
+                "cast/3 cannot send get; the functions are "
+                "clear, compare_and_delete, compare_and_put, decr, delete, delete_many, expire, expire_at, incr, "
+                "persist, put, put_many, replace, swap, touch"}
         ],
         [
             ?assertEqual(#{Place => Text}, sentences(fun() -> apply(kv_bucket, Function, [Bucket | Arguments]) end))

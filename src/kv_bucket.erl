@@ -69,13 +69,14 @@
 -export([ttl/2, ttl/3, expire/3, expire/4, expire_at/3, expire_at/4, persist/2, persist/3, touch/2, touch/3]).
 -export([update/4, update/5, update_existing/3, update_existing/4, get_and_update/3, get_and_update/4]).
 -export([transaction/2, transaction/3]).
+-export([stats/1, stats/2, info/1]).
 -export([scan/2, scan/3, fold/3, fold/4, count/1, count/2]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
 -export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, refused/0]).
 -export_type([operation/0]).
 -export_type([call_option/0, get_option/0, put_option/0, update_option/0, count_option/0]).
--export_type([cursor/0, entry/0, walk_option/0, filter/0]).
+-export_type([stats/0, cursor/0, entry/0, walk_option/0, filter/0]).
 
 -type t() :: gen_server:server_ref().
 -type key() :: term().
@@ -116,6 +117,7 @@
 -type count_option() :: {default | min | max, integer()} | {ttl, pos_integer() | infinity} | call_option().
 %% An update keeps the time to live of the entry unless one is given.
 -type update_option() :: {keep_ttl, true} | put_option().
+-type stats() :: #{atom() => non_neg_integer() | infinity}.
 %% How far a walk has come. Opaque; may be stored and sent.
 -type cursor() :: kv_walk:cursor().
 %% One entry of a walk: as the option `return' says.
@@ -643,6 +645,37 @@ generation(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, generation, [], Timeout);
 generation(Bucket, Options) ->
     generation(Bucket, timeout(generation, [Bucket, Options])).
+
+%%% Figures
+
+%% @equiv stats(Bucket, 5000)
+-spec stats(t()) -> stats().
+stats(Bucket) ->
+    stats(Bucket, ?TIMEOUT).
+
+%% @doc Returns what has happened in the bucket since its native process was started:
+%% <ul>
+%% <li>`hits', `misses': how many times an operation has looked for a key and found it, or not. Operations that look before they
+%%     change something count, too. Reads without a call (docs/local-reads.md) do not count;</li>
+%% <li>`puts', `deletes': how many entries were put, and how many that were there were deleted by their key. The operations of a
+%%     transaction count even if it fails;</li>
+%% <li>`expirations', `evictions': how many entries were removed because their time had come, or to make room;</li>
+%% <li>`age': for how many milliseconds this has been counted;</li>
+%% <li>`size', `memory': the number of entries, and the bytes of entries and index that count against `max_memory';</li>
+%% <li>`max_memory', `max_entries': the limits, or `infinity';</li>
+%% <li>`generation': see {@link generation/1}.</li>
+%% </ul>
+%% O(1). All figures are of one moment.
+-spec stats(t(), timeout() | [call_option()]) -> stats().
+stats(Bucket, Options) ->
+    kv_request:run(Bucket, stats, [], Options).
+
+%% @doc Returns a map with all that is known about a bucket: that of {@link kv:info/1}, that of {@link stats/1}, and `node', the node of
+%% its native process.
+-spec info(t()) -> #{atom() => term()}.
+info(Bucket) ->
+    #{pid := Native} = Info = kv:info(Bucket),
+    (maps:merge(Info, stats(Bucket)))#{node => node(Native)}.
 
 %%% Walks
 

@@ -86,6 +86,7 @@ extern const struct kv_operation kv_many_operations[];        /* many keys in on
 extern const struct kv_operation kv_agent_operations[];       /* Agent's own requests: agent.h */
 extern const struct kv_operation kv_tagged_operations[];      /* one key, if its value has a tag */
 extern const struct kv_operation kv_transaction_operations[]; /* several keys, all or none */
+extern const struct kv_operation kv_stats_operations[];       /* what has happened */
 extern const struct kv_operation kv_walk_operations[];        /* pieces of a walk over all keys */
 extern const struct kv_operation kv_conditional_operations[]; /* one key, by what is there */
 extern const struct kv_operation kv_number_operations[];      /* counters */

@@ -8,8 +8,20 @@
 
 struct kv_overlay;
 
+/* What has happened in a table since it was created. */
+struct kv_counts {
+    uint64_t hits;   /* an operation has looked for a key and found it, */
+    uint64_t misses; /* or not */
+    uint64_t puts;
+    uint64_t deletes; /* of keys that were there */
+    uint64_t expirations;
+    uint64_t evictions;
+    uint64_t since; /* the kv_arena_time() of the creation */
+};
+
 struct kv_contents {
     struct kv_table *table;
+    struct kv_counts *counts;
     struct kv_overlay *overlay; /* during a transaction: what it has changed; else NULL */
 };
 
@@ -40,14 +52,31 @@ int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *change
 bool kv_overlay_find(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value);
 bool kv_overlay_expiry(const struct kv_overlay *overlay, struct kv_item key, uint64_t *expiry);
 
+static inline void kv_contents_count_find(const struct kv_contents *contents, bool there)
+{
+    uint64_t *counter = there ? &contents->counts->hits : &contents->counts->misses;
+    (*counter)++;
+}
+
 /* Finds the value of a key, as kv_table_get() does. All operations on one key read through this
  * function. */
 static inline bool kv_contents_find(const struct kv_contents *contents, struct kv_item key,
                                     struct kv_item *value)
 {
-    return __builtin_expect(contents->overlay != NULL, 0)
-               ? kv_overlay_find(contents->overlay, key, value)
-               : kv_table_get(contents->table, key, value);
+    const bool there = __builtin_expect(contents->overlay != NULL, 0)
+                           ? kv_overlay_find(contents->overlay, key, value)
+                           : kv_table_get(contents->table, key, value);
+    kv_contents_count_find(contents, there);
+    return there;
+}
+
+/* As kv_contents_find(), for a prefetched key. Not in a transaction. */
+static inline bool kv_contents_find_at(const struct kv_contents *contents,
+                                       const struct kv_lookup *lookup, struct kv_item *value)
+{
+    const bool there = kv_table_get_at(contents->table, lookup, value);
+    kv_contents_count_find(contents, there);
+    return there;
 }
 
 /* Finds the expiry of a key, as kv_table_expiry() does. */
@@ -82,7 +111,10 @@ kv_contents_change(const struct kv_contents *contents, const struct kv_change *c
     struct kv_table *table = contents->table;
     uint64_t expiry = change->expiry;
     bool there = false;
+    int error = KV_OK;
     if (__builtin_expect(contents->overlay != NULL, 0)) {
+        contents->counts->puts += change->kind == KV_CHANGE_PUT;
+        contents->counts->deletes += change->kind == KV_CHANGE_DELETE;
         return kv_overlay_change(contents->overlay, change);
     }
     switch (change->kind) {
@@ -90,11 +122,14 @@ kv_contents_change(const struct kv_contents *contents, const struct kv_change *c
         if ((expiry & KV_KEEPING) != 0) {
             expiry = kv_contents_kept(contents, change);
         }
-        return change->ahead != NULL ? kv_table_put_at(table, change->ahead, change->value, expiry)
-                                     : kv_table_put(table, change->key, change->value, expiry);
+        error = change->ahead != NULL ? kv_table_put_at(table, change->ahead, change->value, expiry)
+                                      : kv_table_put(table, change->key, change->value, expiry);
+        contents->counts->puts += error == KV_OK;
+        return error;
     case KV_CHANGE_DELETE:
         there = change->ahead != NULL ? kv_table_delete_at(table, change->ahead)
                                       : kv_table_delete(table, change->key);
+        contents->counts->deletes += there;
         return there ? KV_OK : KV_ENOENT;
     case KV_CHANGE_EXPIRY:
         return kv_table_set_expiry(table, change->key, expiry);

@@ -304,7 +304,7 @@ static bool has_batch(struct kv_process *self, const struct batch *batch)
     struct kv_item value;
     for (unsigned i = 0; i < batch->count; i++) {
         const struct kv_lookup *want = batch->found[i];
-        if (want != NULL ? kv_table_get_at(bucket->contents.table, want, &value)
+        if (want != NULL ? kv_contents_find_at(&bucket->contents, want, &value)
                          : kv_bucket_find_item(self, batch->keys[i], &value)) {
             return true;
         }
@@ -326,7 +326,7 @@ static void write_batch(struct kv_process *self, const struct batch *batch, stru
     for (unsigned i = 0; i < batch->count; i++) {
         const struct kv_lookup *want = batch->found[i];
         struct kv_item value;
-        if (want != NULL ? !kv_table_get_at(bucket->contents.table, want, &value)
+        if (want != NULL ? !kv_contents_find_at(&bucket->contents, want, &value)
                          : !kv_bucket_find_item(self, batch->keys[i], &value)) {
             value = none;
         }

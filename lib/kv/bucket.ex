@@ -907,6 +907,49 @@ defmodule KV.Bucket do
   def take(bucket, keys, timeout \\ 5_000), do: :kv_bucket.take(bucket, keys, timeout)
 
   @doc """
+  Returns a map of what has happened in the bucket since its native process was started.
+
+    * `:hits`, `:misses` - how many times an operation has looked for a key and found it, or not. Operations that look before
+      they change something count, too. Reads without a call (docs/local-reads.md) do not count.
+    * `:puts`, `:deletes` - how many entries were put, and how many that were there were deleted by their key. The operations
+      of a transaction count even if it fails.
+    * `:expirations`, `:evictions` - how many entries were removed because their time had come, or to make room
+    * `:age` - for how many milliseconds this has been counted
+    * `:size`, `:memory` - the number of entries, and the bytes of entries and index that count against `:max_memory`
+    * `:max_memory`, `:max_entries` - the limits, or `:infinity`
+    * `:generation` - see `generation/1`
+
+  O(1). All figures are of one moment.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link(max_entries: 10)
+      iex> KV.Bucket.put_many(bucket, milk: 3, eggs: 12)
+      iex> KV.Bucket.delete(bucket, :milk)
+      iex> %{puts: 2, deletes: 1, evictions: 0, size: 1, max_entries: 10, max_memory: :infinity} = KV.Bucket.stats(bucket)
+      iex> :ok
+      :ok
+  """
+  @doc since: "0.2.0"
+  @spec stats(t, timeout | [call_option]) :: %{atom => non_neg_integer | :infinity}
+  def stats(bucket, timeout \\ 5_000), do: :kv_bucket.stats(bucket, timeout)
+
+  @doc """
+  Returns a map with all that is known about a bucket: that of `KV.info/1`, that of `stats/1`, and `:node`, the node of its
+  native process.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link(label: "basket")
+      iex> %{size: 0, puts: 0, generation: 1, suspended: false} = KV.Bucket.info(bucket)
+      iex> :ok
+      :ok
+  """
+  @doc since: "0.2.0"
+  @spec info(t) :: %{atom => term}
+  def info(bucket), do: :kv_bucket.info(bucket)
+
+  @doc """
   Returns a piece of a walk over all entries, and the cursor for the next piece, or `:done`. Begins with `:start`.
 
   A key that is there during the whole walk comes exactly once. A key that is put or deleted meanwhile comes at most once.

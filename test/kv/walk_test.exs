@@ -83,6 +83,7 @@ defmodule KV.WalkTest do
     assert Enum.sort(keys) == [1, 2, 3]
   end
 
+  @tag timeout: 300_000
   test "a bucket over 256 MiB, for which to_map/1 is too large, is walked", %{bucket: bucket} do
     large = :binary.copy("x", 30_000_000)
     for n <- 1..10, do: :ok = KV.Bucket.put(bucket, n, large)
@@ -103,5 +104,30 @@ defmodule KV.WalkTest do
     for address <- [proxy, __MODULE__, {__MODULE__, node()}], do: assert(KV.Bucket.count(address) == 5_000)
     assert {:ok, request} = {:ok, :kv_bucket.fold(proxy, fn _, n -> n + 1 end, 0)}
     assert request == 5_000
+  end
+
+  test "stats count what has happened", %{bucket: bucket} do
+    call = fn request -> GenServer.call(bucket, request) end
+    :ok = KV.Bucket.put_many(bucket, a: 1, b: 2)
+    true = KV.Bucket.put_new(bucket, :c, 3)
+    3 = KV.Bucket.delete(bucket, :c)
+    assert [1, nil] = call.({:get_many, [:a, :z], nil})
+    assert :error = call.({:fetch, :z})
+
+    assert %{puts: 3, deletes: 1, hits: 2, misses: 3, evictions: 0, expirations: 0, size: 2} =
+             KV.Bucket.stats(bucket)
+
+    assert %{size: 2, puts: 3, node: node} = KV.Bucket.info(bucket)
+    assert node != node()
+  end
+
+  test "stats count evictions and expirations" do
+    {:ok, cache} = KV.Bucket.start_link(max_memory: 65_536, evict: :lru)
+    for i <- 1..100, do: :ok = KV.Bucket.put(cache, i, String.duplicate("v", 1_000))
+    assert %{evictions: evictions, size: size, max_memory: 65_536} = KV.Bucket.stats(cache)
+    assert evictions + size == 100
+    {:ok, bucket} = KV.Bucket.start_link()
+    :ok = KV.Bucket.put(bucket, 1, 1, ttl: 1)
+    eventually(fn -> match?(%{expirations: 1, size: 0}, KV.Bucket.stats(bucket)) end)
   end
 end

@@ -619,6 +619,7 @@ Test(doors, a_transaction_is_the_same_by_every_door)
 Test(doors, a_piece_of_a_walk_is_the_same_by_every_door)
 {
     try_table(kv_walk_operations);
+    try_table(kv_stats_operations);
 }
 
 Test(doors, every_function_of_agent_leads_to_an_operation)
@@ -677,6 +678,7 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
                                           rows_found(&store->bucket, kv_conditional_operations) +
                                           rows_found(&store->bucket, kv_number_operations) +
                                           rows_found(&store->bucket, kv_time_operations) +
+                                          rows_found(&store->bucket, kv_stats_operations) +
                                           rows_found(&store->bucket, kv_agent_operations));
     cr_assert_eq(store->registry.count,
                  rows_found(&store->registry, kv_registry_operations) +

@@ -34,6 +34,9 @@ bool kv_table_is_frozen(const struct kv_table *table)
 void kv_table_begin_all(struct kv_table *table, size_t keys)
 {
     kv_assert(table->pending == NULL);
+    if (table->max_entries != 0 || table->max_memory != 0) {
+        (void)kv_table_count_live(table); /* nothing that has expired goes until the end */
+    }
     kv_table_freeze(table);
     table->pending = kv_undo_new(keys);
     kv_table_note_plain(table);

@@ -306,6 +306,21 @@ Test(all_or_none, an_expired_entry_makes_room_in_a_full_table)
     cr_assert_eq(model_put(&model, 10, SMALL, 1, 0, KV_NEVER), KV_OK);
 }
 
+Test(all_or_none, an_expired_entry_makes_room_for_a_batch)
+{
+    begin(&(struct kv_table_options){.max_entries = 10}, 0);
+    fill(9);
+    cr_assert_eq(model_put(&model, 9, SMALL, 1, 0, 20), KV_OK);
+    model_set_time(&model, 20);
+    kv_table_begin_changes(model.table);
+    kv_table_begin_all(model.table, 1);
+    cr_assert_eq(model_put(&model, 10, SMALL, 1, 0, KV_NEVER), KV_OK);
+    while (kv_table_end_all(model.table, true, 1)) {
+    }
+    kv_table_end_changes(model.table);
+    model_compare(&model);
+}
+
 Test(all_or_none, a_full_table_evicts_if_it_may)
 {
     begin(&(struct kv_table_options){.evict = KV_EVICT_LRU, .max_entries = 700}, 0);

@@ -353,8 +353,11 @@ static struct kv_need_of_put need_of(const struct put *put)
 static int fit_limits(struct kv_table *table, struct put *put)
 {
     int error = kv_room_allows(table, need_of(put));
-    if (error == KV_OK || kv_room_is_hopeless(table, need_of(put))) {
-        return error;
+    if (error == KV_OK) {
+        return KV_OK;
+    }
+    if (kv_room_is_hopeless(table, need_of(put))) {
+        return KV_ENOMEM;
     }
     (void)kv_table_count_live(table); /* removes what has expired, if the table is small */
     find_old(table, put);

@@ -321,6 +321,14 @@ Test(all_or_none, an_expired_entry_makes_room_for_a_batch)
     model_compare(&model);
 }
 
+Test(all_or_none, an_entry_that_never_fits_is_refused_for_its_bytes)
+{
+    begin(&(struct kv_table_options){.max_entries = 10, .max_memory = 65536}, 0);
+    fill(10);
+    cr_assert_eq(model_put(&model, 10, 100000, 1, 0, KV_NEVER), KV_ENOMEM);
+    cr_assert_eq(model_put(&model, 10, SMALL, 1, 0, KV_NEVER), KV_EFULL);
+}
+
 Test(all_or_none, a_full_table_evicts_if_it_may)
 {
     begin(&(struct kv_table_options){.evict = KV_EVICT_LRU, .max_entries = 700}, 0);

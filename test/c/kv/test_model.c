@@ -12,9 +12,15 @@
 
 static struct fixture *f;
 
+static uint64_t unix_time(void)
+{
+    return BOOK_UNIX_TIME;
+}
+
 static void set_up(void)
 {
     f = fixture_new();
+    f->store.unix_time = unix_time;
     cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
 }
 

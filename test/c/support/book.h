@@ -13,6 +13,9 @@ enum {
     BOOK_SPACE = 8 << 20 /* bytes of terms in one step */
 };
 
+/* Milliseconds since 1970, which stand still. */
+#define BOOK_UNIX_TIME INT64_C(1000000000000)
+
 /* The options that a bucket was started with. */
 struct book_rules {
     enum kv_evict evict;
@@ -83,6 +86,7 @@ enum book_fact {
     BOOK_PUTS = 1,      /* may put, and so find no room or evict others */
     BOOK_UNORDERED = 2, /* answers a list in any order */
     BOOK_WALKS = 8,     /* answers a piece of a walk, which run_judge_scan() judges */
+    BOOK_OPEN = 16,     /* the book does not know the answer */
     BOOK_SINGLE = 4,    /* may be part of a transaction */
 };
 

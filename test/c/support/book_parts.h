@@ -33,6 +33,14 @@ book_run book_run_get_or;
 book_run book_run_get_many, book_run_get_many_or, book_run_delete_many;
 book_run book_run_put_many, book_run_put_many_for, book_run_put_new_many, book_run_put_new_many_for;
 
+/* ---- book_number.c */
+
+book_run book_run_incr, book_run_incr_with, book_run_decr, book_run_decr_with;
+
+/* ---- book_time.c */
+
+book_run book_run_ttl, book_run_expire, book_run_expire_at, book_run_persist, book_run_touch;
+
 /* ---- book_transaction.c */
 
 book_run book_run_check, book_run_check_absent, book_run_transaction;

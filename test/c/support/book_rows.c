@@ -505,8 +505,9 @@ static void run_delete_tagged(struct book *book, const struct kv_bytes *argument
     }
 }
 
-/* The book knows no order: run_judge_scan(). */
-static void run_scan(struct book *book, const struct kv_bytes *arguments, struct kv_buffer *answer)
+/* The book knows no order of keys, and counts nothing. */
+static void run_nothing(struct book *book, const struct kv_bytes *arguments,
+                        struct kv_buffer *answer)
 {
     (void)book;
     (void)arguments;
@@ -550,17 +551,27 @@ const struct book_row book_rows[] = {
     ROW("put_tagged", 3, "kgv", BOOK_PUTS, run_put_tagged),
     ROW("put_tagged", 4, "kgvt", BOOK_PUTS, run_put_tagged_for),
     ROW("delete_tagged", 2, "kg", 0, run_delete_tagged),
-    ROW("pop", 1, "k", 0, run_pop),
-    ROW("replace", 2, "kv", BOOK_PUTS, run_replace),
-    ROW("replace", 3, "kvt", BOOK_PUTS, run_replace_for),
-    ROW("swap", 2, "kv", BOOK_PUTS, run_swap),
-    ROW("swap", 3, "kvt", BOOK_PUTS, run_swap_for),
-    ROW("compare_and_put", 3, "kov", BOOK_PUTS, run_compare_and_put),
-    ROW("compare_and_put", 4, "kovt", BOOK_PUTS, run_compare_and_put_for),
-    ROW("compare_and_delete", 2, "ko", 0, run_compare_and_delete),
+    ROW("pop", 1, "k", BOOK_SINGLE, run_pop),
+    ROW("replace", 2, "kv", BOOK_PUTS | BOOK_SINGLE, run_replace),
+    ROW("replace", 3, "kvt", BOOK_PUTS | BOOK_SINGLE, run_replace_for),
+    ROW("swap", 2, "kv", BOOK_PUTS | BOOK_SINGLE, run_swap),
+    ROW("swap", 3, "kvt", BOOK_PUTS | BOOK_SINGLE, run_swap_for),
+    ROW("compare_and_put", 3, "kov", BOOK_PUTS | BOOK_SINGLE, run_compare_and_put),
+    ROW("compare_and_put", 4, "kovt", BOOK_PUTS | BOOK_SINGLE, run_compare_and_put_for),
+    ROW("compare_and_delete", 2, "ko", BOOK_SINGLE, run_compare_and_delete),
     ROW("check", 2, "ko", BOOK_SINGLE, book_run_check),
     ROW("check_absent", 1, "k", BOOK_SINGLE, book_run_check_absent),
-    ROW("scan", 2, "cs", BOOK_WALKS, run_scan),
+    ROW("incr", 2, "kn", BOOK_PUTS | BOOK_SINGLE, book_run_incr),
+    ROW("incr", 3, "kni", BOOK_PUTS | BOOK_SINGLE, book_run_incr_with),
+    ROW("decr", 2, "kn", BOOK_PUTS | BOOK_SINGLE, book_run_decr),
+    ROW("decr", 3, "kni", BOOK_PUTS | BOOK_SINGLE, book_run_decr_with),
+    ROW("ttl", 1, "k", BOOK_SINGLE, book_run_ttl),
+    ROW("expire", 2, "kt", BOOK_PUTS | BOOK_SINGLE, book_run_expire),
+    ROW("expire_at", 2, "ku", BOOK_PUTS | BOOK_SINGLE, book_run_expire_at),
+    ROW("persist", 1, "k", BOOK_PUTS | BOOK_SINGLE, book_run_persist),
+    ROW("touch", 1, "k", BOOK_PUTS | BOOK_SINGLE, book_run_touch),
+    ROW("stats", 0, "", BOOK_OPEN, run_nothing),
+    ROW("scan", 2, "cs", BOOK_WALKS, run_nothing),
     ROW("transaction", 1, "x", BOOK_PUTS, book_run_transaction),
     {NULL, 0, NULL, 0, NULL},
 };

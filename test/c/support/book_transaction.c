@@ -108,8 +108,9 @@ static bool all_fit_in(const struct book *before, const struct book *after,
     bool these[BOOK_KEYS];
     struct kv_buffer full = KV_BUFFER_INIT;
     for (unsigned i = 0; i < BOOK_KEYS; i++) {
-        these[i] =
-            before->entries[i].value != after->entries[i].value && after->entries[i].value != NULL;
+        const struct book_entry *old = &before->entries[i];
+        const struct book_entry *new = &after->entries[i];
+        these[i] = new->value != NULL && (old->value != new->value || old->expiry != new->expiry);
     }
     const bool fit =
         book_has_room(before, these, &full) || !has_failed(kv_buffer_bytes(&full), 0, answer);

@@ -141,9 +141,52 @@ static struct kv_bytes ttl(struct draw *draw)
     case 3:
     case 4:
         return atom("infinity");
+    case 5:
+    case 6:
+        return atom("keep");
     default:
         return milliseconds(draw);
     }
+}
+
+static struct kv_bytes unix_time(struct draw *draw)
+{
+    return draw_once_in(draw, 20)  ? integer(INT64_MAX)
+           : draw_once_in(draw, 5) ? integer(BOOK_UNIX_TIME - draw_below(draw, 3))
+           : draw_once_in(draw, 9) ? atom("soon")
+                                   : integer(BOOK_UNIX_TIME + draw_below(draw, 100));
+}
+
+/* An integer, and rarely none. */
+static struct kv_bytes number(struct draw *draw)
+{
+    return draw_once_in(draw, 20)  ? value(draw)
+           : draw_once_in(draw, 4) ? big(draw)
+           : draw_once_in(draw, 6) ? integer(INT64_MAX - draw_below(draw, 3))
+                                   : integer((int64_t)draw_below(draw, 9) - 3);
+}
+
+static struct kv_bytes counter_options(struct draw *draw)
+{
+    static const char *const names[] = {"default", "ttl", "min", "max", "most"};
+    struct kv_bytes values[3];
+    unsigned named[3];
+    const unsigned count = draw_below(draw, 4);
+    for (unsigned i = 0; i < count; i++) {
+        named[i] = draw_below(draw, draw_once_in(draw, 10) ? 5 : 4);
+        values[i] = named[i] == 1 ? ttl(draw) : number(draw);
+    }
+    struct kv_buffer term = book_term();
+    if (count > 0) {
+        kv_write_list(&term, count);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        kv_write_tuple(&term, 2);
+        kv_write_atom_text(&term, names[named[i]]);
+        kv_write_term(&term, values[i]);
+    }
+    kv_write_nil(&term);
+    return book_keep(&term);
 }
 
 static struct kv_bytes key_list(struct draw *draw)
@@ -261,6 +304,12 @@ struct kv_bytes draw_argument(struct draw *draw, const struct book *book, char l
         return entries(draw);
     case 'o':
         return expected_value(draw, book, before[0]);
+    case 'n':
+        return number(draw);
+    case 'i':
+        return counter_options(draw);
+    case 'u':
+        return unix_time(draw);
     case 'g':
         return tag(draw, book, before[0]);
     default:

@@ -18,6 +18,8 @@ static const struct book_rules option_sets[] = {
     {.evict = KV_EVICT_LRU},
     {.evict = KV_EVICT_LRU, .max_memory = 6000},
     {.evict = KV_EVICT_TTL, .max_memory = 6000},
+    {.evict = KV_EVICT_NONE, .ttl = 50},
+    {.evict = KV_EVICT_TTL, .ttl = 50, .max_memory = 6000},
     {.evict = KV_EVICT_NONE, .max_entries = 4},
     {.evict = KV_EVICT_LRU, .max_entries = 4},
     {.evict = KV_EVICT_TTL, .max_entries = 4},
@@ -320,9 +322,9 @@ static bool is_error(struct kv_bytes term, const char *reason)
 static bool is_step_error(struct kv_bytes term, const char *reason)
 {
     struct kv_reader reader = kv_reader(term);
-    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_this_atom(&reader, "error") == KV_OK &&
-           kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_any(&reader, NULL) == KV_OK &&
-           kv_read_this_atom(&reader, reason) == KV_OK;
+    return term.length > 0 && kv_read_tuple_of(&reader, 2) == KV_OK &&
+           kv_read_this_atom(&reader, "error") == KV_OK && kv_read_tuple_of(&reader, 2) == KV_OK &&
+           kv_read_any(&reader, NULL) == KV_OK && kv_read_this_atom(&reader, reason) == KV_OK;
 }
 
 static bool is_expected(const struct run *run, const struct request *request, struct kv_bytes got)
@@ -343,19 +345,33 @@ static bool may_find_no_room(const struct run *run, const struct request *reques
 {
     enum { MORE = 2048 }; /* for the index */
     const struct book_rules *rules = &run->book.rules;
-    const uint64_t counted = rules->evict == KV_EVICT_LRU ? 0 : kv_table_counted(run->table);
     return rules->max_memory != 0 && (request->row->facts & BOOK_PUTS) != 0 &&
-           counted + request->term.length + MORE > rules->max_memory;
+           run->counted + request->term.length + MORE > rules->max_memory;
+}
+
+/* A transaction evicts no key that it names, even one that it leaves as it was: the book does not
+ * count those. */
+static bool may_be_full(const struct run *run, struct kv_bytes got)
+{
+    const struct book_rules *rules = &run->book.rules;
+    return is_step_error(got, "full") && rules->evict != KV_EVICT_NONE && rules->max_entries != 0 &&
+           book_count(&run->book) > rules->max_entries;
 }
 
 static void judge(struct run *run, const struct request *request, struct kv_bytes got)
 {
-    if (got.length == 0) {
+    if (may_be_full(run, got)) {
+        book_copy(&run->book, &run->before);
+    } else if (got.length == 0) {
         run_fail(run, "there is not one answer, but %zu",
                  count_of(run->fixture, KV_SIGNAL_MESSAGE_ALIAS));
     } else if ((is_error(got, "enomem") || is_step_error(got, "enomem")) &&
                may_find_no_room(run, request)) {
         book_copy(&run->book, &run->before); /* nothing has changed, but for evictions */
+    } else if ((request->row->facts & BOOK_OPEN) != 0) {
+        if (is_error(got, NULL)) {
+            run_fail(run, "an error");
+        }
     } else if ((request->row->facts & BOOK_WALKS) != 0) {
         run_judge_scan(run, request->arguments, got);
     } else if (!is_expected(run, request, got)) {
@@ -386,6 +402,7 @@ static void step_request(struct run *run, struct draw *draw)
     run->may_evict = run->book.rules.evict != KV_EVICT_NONE &&
                      (request.row->facts & BOOK_PUTS) != 0 &&
                      (run->book.rules.max_memory != 0 || run->book.rules.max_entries != 0);
+    run->counted = kv_table_counted(run->table);
     kv_buffer_clear(&run->expected);
     request.row->run(&run->book, request.arguments, &run->expected);
     if (suspended) {

@@ -30,7 +30,8 @@ struct run {
     struct run_walk walk;
     struct kv_buffer expected;
     FILE *trace;
-    bool may_evict; /* in the present step */
+    uint64_t counted; /* bytes against max_memory, before the request */
+    bool may_evict;   /* in the present step */
     bool failed;
     char reason[400];
 };

@@ -186,7 +186,7 @@ a_wrong_argument_is_named_with_the_value_that_is_wanted(Config) ->
                 "async/3 cannot send stop; the functions are "
                 "clear, compare_and_delete, compare_and_put, decr, delete, delete_many, expire, expire_at, fetch, "
                 "generation, get, get_many, has_key, incr, keys, persist, pop, put, put_many, put_new, put_new_many, "
-                "replace, scan, size, swap, take, to_map, touch, transaction, ttl"},
+                "replace, scan, size, stats, swap, take, to_map, touch, transaction, ttl"},
             {async, [put, [k]], 3, "the arguments must be [Key, Value] or [Key, Value, Options], and is [k]"},
             {async, [get, k], 3, "the arguments must be [Key] or [Key, Default], and is k"},
             {async, [size, [k | l]], 3, "the arguments must be [], and is [k|l]"},

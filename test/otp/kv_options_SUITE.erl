@@ -70,7 +70,11 @@ an_unknown_option_is_refused_with_the_nearest_one(_Config) ->
 
 if_no_option_is_near_all_are_named(_Config) ->
     ?assertEqual(
-        unknown(taste, "; the options are evict, fill, id, label, max_entries, max_memory, name, node, on_node_down, restart, shutdown"),
+        unknown(
+            taste,
+            "; the options are evict, fill, id, label, max_entries, max_memory, name, node, on_node_down, restart, shutdown, "
+            "touch_on_read, ttl"
+        ),
         kv_bucket:start_link([{taste, sweet}])
     ),
     {error, {bad_option, "port", Text}} = kv_node:start_link([{"port", 1}]),

@@ -71,6 +71,7 @@
 -export([transaction/2, transaction/3]).
 -export([stats/1, stats/2, info/1]).
 -export([scan/2, scan/3, fold/3, fold/4, count/1, count/2]).
+-export([export/2, export/3, import/2, import/3]).
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
 -export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, refused/0]).
@@ -743,6 +744,57 @@ count(Bucket, Options) ->
 
 walked(_Call, {ok, Result}) -> Result;
 walked(Call, {error, Reason}) -> exit({Reason, Call}).
+
+%%% Files
+
+%% @equiv export(Bucket, File, 5000)
+-spec export(t(), file:name_all()) -> {ok, non_neg_integer()} | {error, kv_export:reason()}.
+export(Bucket, File) ->
+    export(Bucket, File, ?TIMEOUT).
+
+%% @doc Writes all entries, with their times to live, to a file of this VM's machine. Returns `{ok, Count}' with their number.
+%%
+%% `{ok, 2} = kv_bucket:export(Bucket, "/var/backups/sessions.kv")'
+%%
+%% The file appears under its name once it is whole and on disk; a file of that name is replaced. Until then the entries are in a file
+%% beside it, whose name ends with `.tmp'. After an error that file is gone, and the file of that name is as it was; only a process
+%% that is killed while it exports leaves the temporary file behind. docs/export-format.md has the format.
+%%
+%% Works for a bucket of any size. O(n), in pieces, with the guarantees of {@link scan/3}: other processes may change the bucket
+%% meanwhile, and the file is no snapshot. The timeout is for each piece.
+%%
+%% Returns `{error, {file, Posix}}' if the file cannot be written, such as `enoent' and `enospc', and `{error, stale_cursor}' if the
+%% bucket was replaced meanwhile. {@link kv_error:text/1} makes a sentence of a reason. Exits as a call does.
+-spec export(t(), file:name_all(), timeout() | [call_option()]) -> {ok, non_neg_integer()} | {error, kv_export:reason()}.
+export(Bucket, File, Options) ->
+    kv_export:export(Bucket, File, Options).
+
+%% @equiv import(Bucket, File, 5000)
+-spec import(t(), file:name_all()) -> {ok, non_neg_integer()} | {error, kv_import:reason()}.
+import(Bucket, File) ->
+    import(Bucket, File, ?TIMEOUT).
+
+%% @doc Puts the entries of a file that {@link export/3} has written. Returns `{ok, Count}' with the number of entries that were put.
+%%
+%% An entry keeps the instant at which it expires, by the wall clock; one that has expired since the export is left out. An entry
+%% without a time to live has none again, also in a bucket with a default. Entries that are in the bucket already stay, unless the
+%% file has their key.
+%%
+%% The whole file is checked before the first entry is put. Then its entries are put in many requests, of up to 1,000 entries each:
+%% others see some of them before the rest. O(n), and the file is read twice; a file of any size takes the VM no more memory than
+%% about three of its largest entry. The timeout is for each request.
+%%
+%% Errors:
+%% <ul>
+%% <li>`{file, Posix}': the file cannot be read;</li>
+%% <li>`{bad_file, Text}': the file is no export, is torn, damaged or of a later version, as the sentence says. The bucket is
+%%     unchanged;</li>
+%% <li>`{incomplete, Count, Reason}': Count entries have been put, and the next request got `{error, Reason}', such as `enomem'.</li>
+%% </ul>
+%% Exits as a call does. Import only files that you trust: their terms may bring new atoms into the VM.
+-spec import(t(), file:name_all(), timeout() | [call_option()]) -> {ok, non_neg_integer()} | {error, kv_import:reason()}.
+import(Bucket, File, Options) ->
+    kv_import:import(Bucket, File, Options).
 
 %%% Many at a time
 

@@ -54,9 +54,13 @@ sentence({start_timeout, Ms}) -> ["the node was not ready within ", shown(Ms), "
 sentence({nodedown, Node}) -> ["the connection to the node ", shown(Node), " is lost; whether the request was handled is not known"];
 %% Agent
 sentence({cannot_run_closures, Text}) -> Text;
-%% Walks and transactions
-sentence(stale_cursor) -> "the cursor is of another life of the bucket; begin the walk again";
-sentence({Index, Reason}) when is_integer(Index) -> ["operation ", shown(Index), " of the transaction: ", sentence(Reason)];
+%% Walks
+sentence(stale_cursor) -> "the bucket was replaced during the walk; begin the walk again";
+sentence(bad_cursor) -> "the cursor is none that a walk has returned";
+%% Files
+sentence({file, Posix}) -> ["the file cannot be opened, read or written: ", file:format_error(Posix)];
+sentence({bad_file, Text}) -> Text;
+sentence({incomplete, Count, Reason}) -> ["the import ended early, after ", shown(Count), " entries: ", sentence(Reason)];
 %% Anything else, such as the reason of a function of `fill'
 sentence(Reason) -> shown(Reason).
 

@@ -14,7 +14,7 @@
 
 %% The frames of the call itself are left out of the stack trace.
 -define(INNER, [
-    ?MODULE, erlang, kv_call_options, kv_request, kv_update, kv_transaction, kv_walk, kv_bucket,
+    ?MODULE, erlang, kv_call_options, kv_request, kv_update, kv_transaction, kv_walk, kv_export, kv_import, kv_bucket,
     kv_registry, kv_registry_options, kv_event_manager, kv,
     'Elixir.KV.Bucket', 'Elixir.KV.Registry', 'Elixir.KV.EventManager', 'Elixir.KV'
 ]).

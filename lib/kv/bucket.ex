@@ -992,8 +992,8 @@ defmodule KV.Bucket do
   Returns a stream of all entries, in no order. Works for a bucket of any size.
 
   Options and guarantees are those of `scan/3`; `:timeout` is for each piece. While the consumer works on one piece, the next
-  piece is under way. The stream must be consumed by one process. Raises if the bucket is replaced in the middle
-  of the walk, and exits as a call does. O(n).
+  piece is under way. The stream must be consumed by one process. Raises `KV.Error` with the reason
+  `:stale_cursor` if the bucket is replaced in the middle of the walk, and exits as a call does. O(n).
 
   ## Examples
 
@@ -1014,15 +1014,13 @@ defmodule KV.Bucket do
   defp next_piece(walk) do
     case :kv_walk.next(walk) do
       :done -> {:halt, :ended}
-      {:error, reason} -> raise_error(reason)
+      {:error, reason} -> raise(KV.Error, reason: reason)
       piece -> piece
     end
   end
 
   defp close_walk(:ended), do: :ok
   defp close_walk(walk), do: :kv_walk.close(walk)
-
-  defp raise_error(:stale_cursor), do: raise("the bucket was replaced during the walk; begin the walk again")
 
   @doc """
   Calls `fun` with each entry and the accumulator, in no order, and returns the last accumulator.
@@ -1041,7 +1039,7 @@ defmodule KV.Bucket do
   def reduce(bucket, acc, fun, options \\ []) when is_function(fun, 2) do
     case :kv_walk.fold({__MODULE__, :reduce, [bucket, acc, fun, options]}, bucket, fun, acc, options) do
       {:ok, acc} -> acc
-      {:error, reason} -> raise_error(reason)
+      {:error, reason} -> raise(KV.Error, reason: reason)
     end
   end
 
@@ -1065,8 +1063,108 @@ defmodule KV.Bucket do
   def count(bucket, options \\ []) do
     case :kv_walk.count({__MODULE__, :count, [bucket, options]}, bucket, options) do
       {:ok, count} -> count
-      {:error, reason} -> raise_error(reason)
+      {:error, reason} -> raise(KV.Error, reason: reason)
     end
+  end
+
+  @doc """
+  Writes all entries, with their times to live, to a file of this VM's machine. Returns `{:ok, count}` with their number.
+
+  The file appears under its name once it is whole and on disk; a file of that name is replaced. Until then the entries are
+  in a file beside it, whose name ends with `.tmp`. After an error that file is gone, and the file of that name is as it
+  was; only a process that is killed while it exports leaves the temporary file behind. docs/export-format.md has the format.
+
+  Works for a bucket of any size. O(n), in pieces, with the guarantees of `scan/3`: other processes may change the bucket
+  meanwhile, and the file is no snapshot. The timeout is for each piece.
+
+  Returns `{:error, {:file, posix}}` if the file cannot be written, such as `:enoent` and `:enospc`, and
+  `{:error, :stale_cursor}` if the bucket was replaced meanwhile. Exits as a call does.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put_many(bucket, milk: 3, eggs: 12)
+      iex> file = Path.join(System.tmp_dir!(), "shopping-#{System.unique_integer([:positive])}.kv")
+      iex> KV.Bucket.export(bucket, file)
+      {:ok, 2}
+      iex> {:ok, other} = KV.Bucket.start_link()
+      iex> {KV.Bucket.import(other, file), File.rm(file)}
+      {{:ok, 2}, :ok}
+      iex> KV.Bucket.to_map(other)
+      %{milk: 3, eggs: 12}
+      iex> KV.Bucket.export(bucket, "/nowhere/shopping.kv")
+      {:error, {:file, :enoent}}
+  """
+  @doc since: "0.2.0"
+  @spec export(t, Path.t(), timeout | [call_option]) ::
+          {:ok, non_neg_integer} | {:error, {:file, atom} | :stale_cursor}
+  def export(bucket, file, options \\ 5_000), do: :kv_bucket.export(bucket, file, options)
+
+  @doc """
+  As `export/3`, but returns the number of entries alone, and raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.export!(bucket, "/nowhere/shopping.kv")
+      ** (KV.Error) the file cannot be opened, read or written: no such file or directory
+  """
+  @doc since: "0.2.0"
+  @spec export!(t, Path.t(), timeout | [call_option]) :: non_neg_integer
+  def export!(bucket, file, options \\ 5_000), do: count!(export(bucket, file, options))
+
+  @doc """
+  Puts the entries of a file that `export/3` has written. Returns `{:ok, count}` with the number of entries that were put.
+
+  An entry keeps the instant at which it expires, by the wall clock; one that has expired since the export is left out. An
+  entry without a time to live has none again, also in a bucket with a default. Entries that are in the bucket already
+  stay, unless the file has their key.
+
+  The whole file is checked before the first entry is put. Then its entries are put in many requests, of up to 1,000
+  entries each: others see some of them before the rest. O(n), and the file is read twice; a file of any size takes the VM
+  no more memory than about three of its largest entry. The timeout is for each request.
+
+  Errors:
+
+    * `{:file, posix}` - the file cannot be read.
+    * `{:bad_file, text}` - the file is no export, is torn, damaged or of a later version, as the sentence says. The bucket
+      is unchanged.
+    * `{:incomplete, count, reason}` - `count` entries have been put, and the next request got `{:error, reason}`, such as
+      `:enomem`.
+
+  Exits as a call does. Import only files that you trust: their terms may bring new atoms into the VM.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.import(bucket, "/nowhere/shopping.kv")
+      {:error, {:file, :enoent}}
+      iex> {:error, {:bad_file, text}} = KV.Bucket.import(bucket, "/etc/passwd")
+      iex> text
+      "the file is no export of a bucket"
+  """
+  @doc since: "0.2.0"
+  @spec import(t, Path.t(), timeout | [call_option]) ::
+          {:ok, non_neg_integer}
+          | {:error, {:file, atom} | {:bad_file, String.t()} | {:incomplete, non_neg_integer, term}}
+  def import(bucket, file, options \\ 5_000), do: :kv_bucket.import(bucket, file, options)
+
+  @doc """
+  As `import/3`, but returns the number of entries alone, and raises `KV.Error` instead of returning an error.
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.import!(bucket, "/etc/passwd")
+      ** (KV.Error) the file is no export of a bucket
+  """
+  @doc since: "0.2.0"
+  @spec import!(t, Path.t(), timeout | [call_option]) :: non_neg_integer
+  def import!(bucket, file, options \\ 5_000), do: count!(__MODULE__.import(bucket, file, options))
+
+  defp count!(answer) do
+    {:ok, count} = ok!(answer)
+    count
   end
 
   @doc """
@@ -1485,7 +1583,6 @@ defmodule KV.Bucket do
   @spec touch!(t, key, timeout | [call_option]) :: boolean
   def touch!(bucket, key, options \\ 5_000), do: ok!(touch(bucket, key, options))
 
-  # Raises the error of a function that returns one.
   @doc """
   As `transaction/3`, but returns the results alone, and raises `KV.Error` instead of returning an error.
 
@@ -1502,6 +1599,7 @@ defmodule KV.Bucket do
     results
   end
 
+  # Raises the error of a function that returns one.
   defp ok!({:error, reason}), do: raise(KV.Error, reason: reason)
   defp ok!(answer), do: answer
 end

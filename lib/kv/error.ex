@@ -1,7 +1,7 @@
 defmodule KV.Error do
   @moduledoc """
   Raised by the functions with a bang, such as `KV.Bucket.put!/4`, instead of returning `{:error, reason}`. Nothing has
-  changed then.
+  changed then, except where the reason is `{:incomplete, count, reason}`. Streams raise it, too.
 
   `reason` is the reason of the error tuple. The message is a sentence that says what is wrong, and what to do about it where
   there is something to do.

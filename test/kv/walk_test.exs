@@ -73,6 +73,29 @@ defmodule KV.WalkTest do
     assert KV.Bucket.scan(bucket, cursor) == {[], :done}
   end
 
+  test "a walk over a bucket that is replaced meanwhile raises, and says what to do" do
+    start = fn ->
+      {:ok, pid} = KV.Bucket.start_link(name: __MODULE__)
+      :ok = KV.Bucket.put_many(pid, for(n <- 1..100, do: {n, n}))
+    end
+
+    replace = fn -> KV.Bucket.stop(__MODULE__) && start.() end
+    start.()
+    text = ~r"the bucket was replaced during the walk; begin the walk again"
+
+    # The second piece is under way while the first one is used, and the third is asked for after the end of the bucket.
+    walk = fn fun -> assert_raise KV.Error, text, fun end
+    seen = fn entry -> if(Process.put(:seen, true), do: entry, else: replace.()) end
+    walk.(fn -> __MODULE__ |> KV.Bucket.stream(limit: 1) |> Enum.each(seen) end)
+    Process.delete(:seen)
+    walk.(fn -> KV.Bucket.reduce(__MODULE__, 0, fn entry, _ -> seen.(entry) end, limit: 1) end)
+
+    assert {:stale_cursor, _} =
+             catch_exit(:kv_bucket.fold(__MODULE__, fn e, _ -> replace.() && e end, 0, limit: 1))
+
+    assert Exception.message(%KV.Error{reason: :bad_cursor}) =~ "the cursor is none"
+  end
+
   test "an entry of more than 1 MiB comes alone", %{bucket: bucket} do
     large = String.duplicate("x", 2_000_000)
     for n <- 1..3, do: :ok = KV.Bucket.put(bucket, n, large)

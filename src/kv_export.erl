@@ -1,0 +1,117 @@
+%% @doc Writes the entries of a bucket to a file: {@link kv_bucket:export/3}. docs/export-format.md has the format, and
+%% {@link kv_import} reads it.
+%% @private
+-module(kv_export).
+
+-export([export/3]).
+
+-export_type([reason/0]).
+
+%% No such file or no room for it; the file is none of this format, or damaged, as the text says; the bucket was replaced in the
+%% middle of the walk.
+-type reason() :: {file, file:posix() | badarg | terminated | system_limit} | {bad_file, binary()} | stale_cursor.
+
+-include("kv_export.hrl").
+
+%% @doc Writes all entries to the file, which appears under its name once it is whole. Returns the number of entries.
+-spec export(gen_server:server_ref(), file:name_all(), term()) -> {ok, non_neg_integer()} | {error, reason()}.
+export(Bucket, Path, Options) ->
+    Call = {kv_bucket, export, [Bucket, Path, Options]},
+    #{timeout := Timeout} = kv_call_options:options(Call, []),
+    Name = kv_import:file_name(Call, Path),
+    Beside = beside(Name),
+    case file:open(Beside, [write, raw, binary, exclusive]) of
+        {ok, File} ->
+            try write(File, Bucket, [{return, timed}, {timeout, Timeout}]) of
+                Result -> finish(Result, File, Beside, Name)
+            catch
+                Class:Reason:Stack ->
+                    _ = finish({error, Reason}, File, Beside, Name),
+                    erlang:raise(Class, Reason, Stack)
+            end;
+        {error, Reason} ->
+            {error, {file, Reason}}
+    end.
+
+%% In the same folder, so that the file can be renamed. Nobody else has this name.
+beside(Name) ->
+    Suffix = ["." | lists:join(".", [os:getpid(), integer_to_list(erlang:unique_integer([positive])), "tmp"])],
+    case Name of
+        _ when is_binary(Name) -> <<Name/binary, (iolist_to_binary(Suffix))/binary>>;
+        _ -> Name ++ lists:flatten(Suffix)
+    end.
+
+finish({ok, Count}, File, Beside, Name) ->
+    case all([fun() -> file:sync(File) end, fun() -> file:close(File) end, fun() -> file:rename(Beside, Name) end]) of
+        ok -> ok = sync_folder(Name), {ok, Count};
+        {error, Reason} -> finish({error, {file, Reason}}, File, Beside, Name)
+    end;
+finish({error, Reason}, File, Beside, _Name) ->
+    _ = file:close(File),
+    _ = file:delete(Beside),
+    {error, Reason}.
+
+all([Step | Rest]) ->
+    case Step() of
+        ok -> all(Rest);
+        {error, Reason} -> {error, Reason}
+    end;
+all([]) ->
+    ok.
+
+%% The new name survives a loss of power, where the file system can do so much.
+sync_folder(Name) ->
+    case file:open(filename:dirname(Name), [read, raw, directory]) of
+        {ok, Folder} -> _ = file:sync(Folder), _ = file:close(Folder), ok;
+        {error, _Reason} -> ok
+    end.
+
+%% A piece has the time that was left to its entries when the piece was made. It was asked for after Asked.
+write(File, Bucket, Options) ->
+    case file:write(File, header()) of
+        ok ->
+            Asked = erlang:system_time(millisecond),
+            write_pieces(File, kv_walk:open({kv_bucket, export, [Bucket, Options]}, Bucket, Options), Asked, 0);
+        {error, Reason} ->
+            {error, {file, Reason}}
+    end.
+
+write_pieces(File, Walk, Asked, Count) ->
+    Now = erlang:system_time(millisecond),
+    case kv_walk:next(Walk) of
+        {Entries, Next} when is_list(Entries) -> write_piece(File, Next, {Asked, Now}, Entries, Count);
+        done -> write_trailer(File, Count);
+        {error, Reason} -> {error, Reason}
+    end.
+
+write_piece(File, Walk, {Asked, Now}, Entries, Count) ->
+    case file:write(File, [record(Entry, Asked) || Entry <- Entries]) of
+        ok ->
+            write_pieces(File, Walk, Now, Count + length(Entries));
+        {error, Reason} ->
+            ok = kv_walk:close(Walk),
+            {error, {file, Reason}}
+    end.
+
+write_trailer(File, Count) ->
+    case file:write(File, trailer(Count)) of
+        ok -> {ok, Count};
+        {error, Reason} -> {error, {file, Reason}}
+    end.
+
+header() ->
+    Head = <<?MAGIC, ?VERSION:32>>,
+    <<Head/binary, (erlang:crc32(Head)):32>>.
+
+record({Key, Value, Ttl}, Asked) ->
+    Expiry = case Ttl of
+        infinity -> 0;
+        Ms -> Asked + Ms
+    end,
+    Entry = term_to_iovec({Key, Value}),
+    Head = <<?RECORD, Expiry:64, (iolist_size(Entry)):32>>,
+    [Head, Entry, <<(erlang:crc32(erlang:crc32(Head), Entry)):32>>].
+
+trailer(Count) ->
+    Head = <<?TRAILER, Count:64, 0:32>>,
+    [Head, <<(erlang:crc32(Head)):32>>].

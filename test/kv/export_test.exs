@@ -1,0 +1,201 @@
+defmodule KV.ExportTest do
+  use KV.Case, async: true
+
+  import Bitwise, only: [<<<: 2]
+
+  setup do
+    folder = Path.join(System.tmp_dir!(), "kv-export-#{System.pid()}-#{System.unique_integer([:positive])}")
+    File.mkdir!(folder)
+    on_exit(fn -> File.rm_rf!(folder) end)
+    %{bucket: start_supervised!(KV.Bucket), path: Path.join(folder, "bucket.kv")}
+  end
+
+  defp other(options \\ []) do
+    {:ok, bucket} = KV.Bucket.start_link(options)
+    bucket
+  end
+
+  defp export(entries, file) do
+    bucket = other()
+    :ok = KV.Bucket.put_many(bucket, entries)
+    assert KV.Bucket.export(bucket, file) == {:ok, map_size(entries)}
+    File.read!(file)
+  end
+
+  test "an import brings back every kind of term", %{bucket: bucket, path: file} do
+    terms = [
+      nil,
+      1,
+      -1.5,
+      1.0,
+      1 <<< 200,
+      "text",
+      <<1::3>>,
+      'chars',
+      [],
+      [1 | 2],
+      {},
+      {1, [2]},
+      %{},
+      %{a: %{"b" => 1}}
+    ]
+
+    terms = terms ++ [self(), make_ref(), &String.length/1, :ünicode, String.duplicate("large", 1_000)]
+    entries = terms |> Enum.reverse() |> Enum.zip(terms) |> Map.new()
+    export(entries, file)
+    assert KV.Bucket.import(bucket, file) == {:ok, length(terms)}
+    assert KV.Bucket.to_map(bucket) == entries
+  end
+
+  test "an entry keeps the instant of its end, and one that has expired is left out", %{
+    bucket: bucket,
+    path: file
+  } do
+    :ok = KV.Bucket.put_many(bucket, for(n <- 1..2_500, do: {n, n}), ttl: 600_000)
+    :ok = KV.Bucket.put(bucket, :large, String.duplicate("x", 2_000_000), ttl: 600_000)
+    :ok = KV.Bucket.put(bucket, :for_good, 0)
+    :ok = KV.Bucket.put(bucket, :short, 0, ttl: 200)
+    assert KV.Bucket.export(bucket, file) == {:ok, 2_503}
+    eventually(fn -> not KV.Bucket.has_key?(bucket, :short) end)
+    copy = other(ttl: 1_000)
+    assert KV.Bucket.import(copy, file) == {:ok, 2_502}
+    assert KV.Bucket.ttl(copy, :for_good) == {:ok, :infinity}
+
+    for key <- [1, 2_500, :large] do
+      {:ok, ttl} = KV.Bucket.ttl(bucket, key)
+      {:ok, copied} = KV.Bucket.ttl(copy, key)
+      assert_in_delta copied, ttl, 5_000
+    end
+
+    assert KV.Bucket.count(copy, expires: true) == 2_501
+  end
+
+  @tag timeout: 300_000
+  test "a bucket over 256 MiB is exported and imported, with values of any size", %{
+    bucket: bucket,
+    path: file
+  } do
+    large = :binary.copy("x", 90_000_000)
+    for n <- 1..3, do: :ok = KV.Bucket.put(bucket, n, large)
+    :ok = KV.Bucket.put_many(bucket, for(n <- 4..20_000, do: {n, n}))
+    assert KV.Bucket.export(bucket, file) == {:ok, 20_000}
+    :ok = KV.Bucket.clear(bucket)
+    assert KV.Bucket.import(bucket, file) == {:ok, 20_000}
+    assert KV.Bucket.size(bucket) == 20_000
+    assert KV.Bucket.get(bucket, 3) == large
+  end
+
+  test "an import keeps the other entries, and replaces those of the same key", %{bucket: bucket, path: file} do
+    export(%{a: 1, b: 2}, file)
+    :ok = KV.Bucket.put_many(bucket, b: :old, c: 3)
+    assert KV.Bucket.import!(bucket, file) == 2
+    assert KV.Bucket.to_map(bucket) == %{a: 1, b: 2, c: 3}
+  end
+
+  test "an empty bucket is a file, too", %{bucket: bucket, path: file} do
+    assert KV.Bucket.export!(bucket, file) == 0
+    assert File.stat!(file).size == 33
+    assert KV.Bucket.import(bucket, file) == {:ok, 0}
+  end
+
+  test "a file that is torn at any byte changes nothing", %{bucket: bucket, path: file} do
+    whole = export(%{:a => 1, "key" => [2.5]}, file)
+
+    for length <- 0..(byte_size(whole) - 1) do
+      File.write!(file, binary_part(whole, 0, length))
+      assert {:error, {:bad_file, text}} = KV.Bucket.import(bucket, file)
+      assert text =~ if(length < 8, do: "no export", else: ~r"ends|torn"), "#{length}"
+    end
+
+    assert KV.Bucket.size(bucket) == 0
+  end
+
+  test "a file with a flipped bit in any byte changes nothing", %{bucket: bucket, path: file} do
+    whole = export(%{:a => 1, "key" => [2.5]}, file)
+
+    for at <- 0..(byte_size(whole) - 1), bit <- [1, 128] do
+      <<before::binary-size(at), byte, rest::binary>> = whole
+      File.write!(file, [before, Bitwise.bxor(byte, bit), rest])
+      assert {:error, {:bad_file, _}} = KV.Bucket.import(bucket, file)
+    end
+
+    File.write!(file, [whole, 0])
+    assert {:error, {:bad_file, "something follows the end" <> _}} = KV.Bucket.import(bucket, file)
+    assert KV.Bucket.size(bucket) == 0
+  end
+
+  test "a record that holds no pair, or a wrong count, is found before any put", %{bucket: bucket, path: file} do
+    sealed = fn bytes -> [bytes, <<:erlang.crc32(bytes)::32>>] end
+    head = sealed.(<<"KVEXPORT", 1::32>>)
+    record = fn bytes -> sealed.(<<1, 0::64, byte_size(bytes)::32, bytes::binary>>) end
+    good = record.(:erlang.term_to_binary({1, 2}))
+    trailer = fn count -> sealed.(<<2, count::64, 0::32>>) end
+    import_of = fn parts -> File.write!(file, [head | parts]) && KV.Bucket.import(bucket, file) end
+
+    assert {:error, {:bad_file, text}} = import_of.([good, trailer.(2)])
+    assert text == "the file has 1 entries, and should have 2"
+
+    for bytes <- [:erlang.term_to_binary(1), <<131, 255>>, ""] do
+      assert {:error, {:bad_file, text}} = import_of.([good, record.(bytes), trailer.(2)])
+      assert text =~ "damaged: the record at byte"
+    end
+
+    File.write!(file, sealed.(<<"KVEXPORT", 2::32>>))
+
+    assert KV.Bucket.import(bucket, file) ==
+             {:error, {:bad_file, "the file has version 2 of the format, and this kv reads version 1"}}
+
+    assert KV.Bucket.size(bucket) == 0
+    assert import_of.([good, trailer.(1)]) == {:ok, 1}
+  end
+
+  test "an export that fails leaves the old file and nothing else", %{bucket: bucket, path: file} do
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    folder = Path.dirname(file)
+    missing = Path.join([folder, "missing", "bucket.kv"])
+    assert KV.Bucket.export(bucket, missing) == {:error, {:file, :enoent}}
+    assert KV.Bucket.import(bucket, missing) == {:error, {:file, :enoent}}
+    assert {:error, {:file, _}} = KV.Bucket.export(bucket, folder)
+    assert File.ls!(folder) == []
+    File.write!(file, "old")
+    assert {:noproc, _} = catch_exit(KV.Bucket.export(:no_bucket_here, file))
+    assert File.ls!(folder) == ["bucket.kv"]
+    assert File.read!(file) == "old"
+    assert {:ok, 1} = KV.Bucket.export(bucket, file)
+    assert File.ls!(folder) == ["bucket.kv"]
+    assert Process.info(self(), :messages) == {:messages, []}
+  end
+
+  test "an import without room says how many entries are in", %{path: file} do
+    export(Map.new(1..5_000, &{&1, &1}), file)
+    small = other(max_entries: 2_500)
+    assert {:error, {:incomplete, 2_000, :full}} = KV.Bucket.import(small, file)
+    assert KV.Bucket.size(small) == 2_000
+    small = other(max_memory: 8_192)
+    assert {:error, {:incomplete, 0, :enomem}} = KV.Bucket.import(small, file)
+
+    assert_raise KV.Error, ~r"after 0 entries: there is no room", fn -> KV.Bucket.import!(small, file) end
+  end
+
+  test "both languages, charlists and every address write and read the same", %{path: file} do
+    {:ok, _} = KV.Bucket.start_link(name: __MODULE__)
+    :ok = :kv_bucket.put(__MODULE__, "é", :ü)
+    assert :kv_bucket.export({__MODULE__, node()}, String.to_charlist(file), timeout: 1_000) == {:ok, 1}
+    copy = other()
+    assert :kv_bucket.import(copy, [String.to_charlist(file)]) == {:ok, 1}
+    assert :kv_bucket.to_map(copy) == %{"é" => :ü}
+  end
+
+  test "a wrong argument raises", %{bucket: bucket, path: file} do
+    for function <- [:export, :import] do
+      call = fn args -> fn -> apply(KV.Bucket, function, args) end end
+      assert_raise ArgumentError, ~r"the file must be the name of a file", call.([bucket, 1])
+      assert_raise ArgumentError, ~r"the file", call.([bucket, ""])
+      assert_raise ArgumentError, ~r"timeout", call.([bucket, file, [timeout: -1]])
+      assert_raise ArgumentError, ~r"timeout", call.([bucket, file, [limit: 1]])
+      assert_raise ArgumentError, ~r"the server", call.(["bucket", file])
+    end
+
+    refute File.exists?(file)
+  end
+end

@@ -9,7 +9,7 @@
 
 -include("kv_bench.hrl").
 
--type part() :: node | calls | sizes | many | memory | pause | reads.
+-type part() :: node | calls | sizes | many | operations | walk | memory | pause | reads.
 -type row() :: #row{}.
 -type settings() :: #{
     rounds := pos_integer(),
@@ -45,7 +45,7 @@ settings() ->
         sizes => numbers("SIZES", maps:get(sizes, Default)),
         entries => number("ENTRIES", maps:get(entries, Default)),
         growth => number("GROWTH", maps:get(growth, Default)),
-        operations => chosen("OPERATIONS", [get, put, mixed, get_many, put_many, pipelined]),
+        operations => chosen("OPERATIONS", [get, put, mixed, get_many, put_many, pipelined, incr, update, transaction]),
         contenders => chosen("CONTENDERS", kv_bench_contender:names()),
         quick => Quick
     }.
@@ -72,7 +72,7 @@ numbers(Variable, Default) ->
     end.
 
 parts() ->
-    chosen("ONLY", [node, calls, sizes, many, memory, pause, reads]).
+    chosen("ONLY", [node, calls, sizes, many, operations, walk, memory, pause, reads]).
 
 %% The environment may name some of these, separated by commas.
 chosen(Variable, All) ->
@@ -92,6 +92,8 @@ run(node, Settings) -> kv_bench_node:run(Settings);
 run(calls, Settings) -> kv_bench_calls:run(calls, Settings);
 run(sizes, Settings) -> kv_bench_calls:run(sizes, Settings);
 run(many, Settings) -> kv_bench_calls:run(many, Settings);
+run(operations, Settings) -> kv_bench_calls:run(operations, Settings);
+run(walk, Settings) -> kv_bench_walk:run(Settings);
 run(memory, Settings) -> kv_bench_memory:run(Settings);
 run(pause, Settings) -> kv_bench_pause:run(Settings);
 run(reads, Settings) -> kv_bench_reads:run(Settings).

@@ -51,6 +51,16 @@ bars() ->
             many_bar(put_many, [map], 3),
             many_bar(put_many, [ets], 2),
             many_bar(put_many, [eredis, eredis_pool], 12),
+            operation_bar(incr, 1, [ets], 2),
+            operation_bar(incr, 64, [ets], 3),
+            operation_bar(incr, 1, [eredis, eredis_pool], 1.5),
+            operation_bar(incr, 64, [eredis, eredis_pool], 2),
+            operation_bar(update, 64, [agent], 0.7),
+            operation_bar(transaction, 1, [eredis, eredis_pool], 3),
+            walk_bar(entries, [eredis, eredis_pool], 5),
+            walk_bar(keys, [eredis, eredis_pool], 5),
+            walk_bar(entries, [ets], 2),
+            walk_bar(keys, [ets], 2),
             {"KV.Bucket.get of 1 MiB against a map peer, 1 caller", at_least, 1.2, " x",
                 ratio(get_of(sizes, get, 1, 1024 * 1024), kv_bucket, map)},
             {"KV.Bucket.get of 1 MiB against a map peer, 16 callers", at_least, 1.2, " x",
@@ -114,6 +124,24 @@ many_bar(Operation, [Other | _] = Others, Bar) ->
         Bar,
         " x",
         ratio(get_of(many, Operation, 1, 10), kv_bucket, Others)
+    }.
+
+operation_bar(Operation, Callers, [Other | _] = Others, Bar) ->
+    {
+        lists:concat([Operation, " against ", kv_bench_contender:title(Other), ", ", Callers, " callers"]),
+        at_least,
+        Bar,
+        " x",
+        ratio(get_of(operations, Operation, Callers, 10), kv_bucket, Others)
+    }.
+
+walk_bar(What, [Other | _] = Others, Bar) ->
+    {
+        lists:concat(["walk over the ", What, " of a large table against ", kv_bench_contender:title(Other)]),
+        at_least,
+        Bar,
+        " x",
+        ratio(#{part => walk, operation => What}, kv_bucket, Others)
     }.
 
 memory_bar(What, Operation, Bar) ->

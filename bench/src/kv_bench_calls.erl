@@ -9,7 +9,7 @@
 %% Limit on the memory of values that wait to be sent: 16 callers of a megabyte show enough.
 -define(CALLERS_OF_LARGE, [1, 16]).
 
--spec run(calls | sizes | many, kv_bench:settings()) -> [kv_bench:row()].
+-spec run(calls | sizes | many | operations, kv_bench:settings()) -> [kv_bench:row()].
 run(Part, #{contenders := Names} = Settings) ->
     Contenders = [kv_bench_contender:start(Name) || Name <- Names, takes_part(Part, Name)],
     Rows = lists:append([of_size(Part, Size, Contenders, Settings) || Size <- sizes(Part, Settings)]),
@@ -20,6 +20,7 @@ run(Part, #{contenders := Names} = Settings) ->
 takes_part(Part, Name) when Part =/= calls, (Name =:= kv_gather orelse Name =:= kv_eager orelse Name =:= kv_prompt) -> false;
 takes_part(sizes, Name) -> not lists:member(Name, [local_ets, local_agent]);
 takes_part(many, Name) -> not lists:member(Name, [tcp, libei, local_agent]);
+takes_part(operations, Name) -> lists:member(Name, [kv_bucket, map, ets, agent, eredis, eredis_pool]);
 takes_part(calls, _Name) -> true.
 
 sizes(sizes, #{sizes := Sizes}) -> Sizes;
@@ -35,6 +36,7 @@ chosen_cells(Part, #{operations := Chosen} = Settings) ->
 
 cells(calls, #{callers := Callers}) -> [{Operation, N} || Operation <- [get, put, mixed], N <- Callers];
 cells(sizes, _Settings) -> [{Operation, N} || Operation <- [get, put], N <- ?CALLERS_OF_LARGE];
+cells(operations, _Settings) -> [{incr, 1}, {incr, 64}, {update, 1}, {update, 64}, {transaction, 1}, {transaction, 64}];
 cells(many, _Settings) -> [{Operation, 1} || Operation <- [get_many, put_many, pipelined]].
 
 cell(Part, Operation, Callers, Size, Contenders, #{rounds := Rounds, ms := Ms}) ->

@@ -25,6 +25,14 @@
     pipelined => fun((State :: term(), [binary()]) -> term()),
     %% The same, with a time to live in milliseconds.
     put_expiring => fun((State :: term(), [{binary(), term()}], pos_integer()) -> term()),
+    %% Adds one to the number under the key.
+    incr => fun((State :: term(), Key :: binary()) -> term()),
+    %% Replaces the number under the key by the result of a function of it.
+    update => fun((State :: term(), Key :: binary(), fun((integer()) -> integer())) -> term()),
+    %% Puts all entries, or none of them.
+    transaction => fun((State :: term(), [{binary(), term()}]) -> term()),
+    %% Walks over the whole table, and returns how many entries, or keys, it has seen.
+    walk => fun((State :: term(), entries | keys) -> non_neg_integer()),
     %% Removes all entries.
     clear => fun((State :: term()) -> term()),
     %% Called before memory is measured: collects garbage, if there is any.
@@ -104,6 +112,8 @@ start(Name) when Name =:= map; Name =:= ets ->
             get_many => fun(_, Keys) -> gen_server:call(Server, {get_many, Keys}, ?CALL_TIMEOUT) end,
             put_many => fun(_, Entries) -> gen_server:call(Server, {put_many, Entries}, ?CALL_TIMEOUT) end,
             pipelined => fun(_, Keys) -> pipelined(Server, Keys) end,
+            incr => fun(_, Key) -> gen_server:call(Server, {incr, Key}) end,
+            walk => fun(_, What) -> walk(Name, Server, What) end,
             clear => fun(_) -> gen_server:call(Server, clear, ?CALL_TIMEOUT) end
         }
     end);
@@ -178,8 +188,17 @@ bucket(Bucket) ->
         put => fun(_, Key, Value) -> 'Elixir.KV.Bucket':put(Bucket, Key, Value) end,
         get_many => fun(_, Keys) -> kv_bucket:get_many(Bucket, Keys) end,
         put_many => fun(_, Entries) -> kv_bucket:put_many(Bucket, Entries) end,
-        pipelined => fun(_, Keys) -> kv_bucket:await_many([kv_bucket:async(Bucket, get, [Key]) || Key <- Keys]) end
+        pipelined => fun(_, Keys) -> kv_bucket:await_many([kv_bucket:async(Bucket, get, [Key]) || Key <- Keys]) end,
+        incr => fun(_, Key) -> 'Elixir.KV.Bucket':incr(Bucket, Key) end,
+        update => fun(_, Key, Fun) -> {ok, _} = 'Elixir.KV.Bucket':update(Bucket, Key, 0, Fun, [{timeout, ?CALL_TIMEOUT}]) end,
+        transaction => fun(_, Entries) ->
+            {ok, _} = 'Elixir.KV.Bucket':transaction(Bucket, [{put, Key, Value} || {Key, Value} <- Entries])
+        end,
+        walk => fun(_, What) -> length_of('Elixir.KV.Bucket':stream(Bucket, [{return, What}])) end
     }.
+
+length_of(Stream) ->
+    'Elixir.Enum':reduce(Stream, 0, fun(_, Count) -> Count + 1 end).
 
 %% A node of its own, with a registry, because a registry knows the pid of the native process.
 kv(Name, Options, Operations) ->
@@ -205,6 +224,18 @@ expiring(Bucket) ->
     catch
         _:_ -> #{}
     end.
+
+%% A piece of a thousand entries for each call from this VM. A map has no pieces.
+walk(map, Server, entries) -> length(gen_server:call(Server, to_list, ?CALL_TIMEOUT));
+walk(map, Server, keys) -> length(gen_server:call(Server, keys, ?CALL_TIMEOUT));
+walk(ets, Server, What) ->
+    Table = gen_server:call(Server, table),
+    walk_on(node(Server), erpc:call(node(Server), kv_bench_ets, select, [Table, What], ?CALL_TIMEOUT), 0).
+
+walk_on(_Node, '$end_of_table', Count) ->
+    Count;
+walk_on(Node, {Objects, Continuation}, Count) ->
+    walk_on(Node, erpc:call(Node, kv_bench_ets, select, [Continuation], ?CALL_TIMEOUT), Count + length(Objects)).
 
 pipelined(Server, Keys) ->
     [
@@ -236,6 +267,7 @@ agent(Agent) ->
         put => fun(_, Key, Value) -> 'Elixir.Agent':update(Agent, 'Elixir.Map', put, [Key, Value]) end,
         get_many => fun(_, Keys) -> 'Elixir.Agent':get(Agent, kv_bench_map, values, [Keys], ?CALL_TIMEOUT) end,
         put_many => fun(_, Entries) -> 'Elixir.Agent':update(Agent, kv_bench_map, put_all, [Entries], ?CALL_TIMEOUT) end,
+        update => fun(_, Key, Fun) -> 'Elixir.Agent':update(Agent, kv_bench_map, updated, [Key, Fun], ?CALL_TIMEOUT) end,
         clear => fun(_) -> 'Elixir.Agent':update(Agent, kv_bench_map, replace, [#{}], ?CALL_TIMEOUT) end
     }.
 
@@ -261,6 +293,12 @@ redis(Name, Clients) ->
             Ttl = integer_to_binary(Ms),
             eredis:qp(Client, [[<<"SET">>, Key, redis_text(Value), <<"PX">>, Ttl] || {Key, Value} <- Entries], ?CALL_TIMEOUT)
         end,
+        incr => fun(Client, Key) -> {ok, _} = eredis:q(Client, [<<"INCR">>, Key]) end,
+        transaction => fun(Client, Entries) ->
+            Sets = [[<<"SET">>, Key, redis_text(Value)] || {Key, Value} <- Entries],
+            {ok, _} = lists:last(eredis:qp(Client, [[<<"MULTI">>]] ++ Sets ++ [[<<"EXEC">>]], ?CALL_TIMEOUT))
+        end,
+        walk => fun(Client, What) -> redis_walk(Client, What, <<"0">>, 0) end,
         clear => fun(Client) -> {ok, <<"OK">>} = eredis:q(Client, [<<"FLUSHALL">>], ?CALL_TIMEOUT) end
     },
     End = fun() ->
@@ -268,6 +306,21 @@ redis(Name, Clients) ->
         kv_bench_os:stop(Program)
     end,
     contender(Name, kv_bench_os:os_pid(Program), Operations, End).
+
+%% SCAN returns keys, so entries take an MGET for each piece.
+redis_walk(Client, What, Cursor, Count) ->
+    {ok, [Next, Keys]} = eredis:q(Client, [<<"SCAN">>, Cursor, <<"COUNT">>, <<"1000">>], ?CALL_TIMEOUT),
+    Seen = Count + redis_entries(Client, What, Keys),
+    case Next of
+        <<"0">> -> Seen;
+        _ -> redis_walk(Client, What, Next, Seen)
+    end.
+
+redis_entries(_Client, _What, []) -> 0;
+redis_entries(_Client, keys, Keys) -> length(Keys);
+redis_entries(Client, entries, Keys) ->
+    {ok, Values} = eredis:q(Client, [<<"MGET">> | Keys], ?CALL_TIMEOUT),
+    length(lists:zip(Keys, Values)).
 
 flat(Entries) ->
     lists:append([[Key, redis_text(Value)] || {Key, Value} <- Entries]).

@@ -1,12 +1,12 @@
 %% @doc Load: a number of callers, each with one call at a time, for a number of milliseconds.
 -module(kv_bench_load).
 
--export([prepare/1, run/4, is_able/2, keys/1, key/1, value/0]).
+-export([prepare/1, run/4, is_able/2, keys/1, key/1, value/0, microsecond/0]).
 
 -export_type([operation/0, figures/0]).
 
 %% mixed: one put to nine gets.
--type operation() :: get | put | mixed | get_many | put_many | pipelined.
+-type operation() :: get | put | mixed | get_many | put_many | pipelined | incr | update | transaction.
 -type figures() :: #{
     %% Calls a second.
     rate := float(),
@@ -20,6 +20,8 @@
 }.
 
 -define(KEYS, 1000).
+%% Operations of a transaction.
+-define(TRANSACTION, 10).
 %% Requests that are under way at a time.
 -define(PIPELINE, 100).
 %% Limit on the size of all values together: there are fewer keys if values are large.
@@ -89,10 +91,33 @@ function(get_many, #{get_many := GetMany}) ->
 function(pipelined, #{pipelined := Pipelined}) ->
     Keys = lists:sublist(tuple_to_list(persistent_term:get(?KEYS_TERM)), ?PIPELINE),
     fun(State, _Number) -> Pipelined(State, Keys) end;
+function(incr, #{incr := Incr}) ->
+    fun(State, Number) -> Incr(State, counter(Number)) end;
+function(update, #{update := Update}) ->
+    Work = microsecond(),
+    fun(State, _Number) -> Update(State, counter(0), Work) end;
+function(transaction, #{transaction := Transaction}) ->
+    Value = value(),
+    fun(State, Number) -> Transaction(State, [{pick(Number + I * 256), Value} || I <- lists:seq(1, ?TRANSACTION)]) end;
 function(put_many, #{put_many := PutMany}) ->
     Value = value(),
     Entries = [{Key, Value} || Key <- tuple_to_list(persistent_term:get(?KEYS_TERM))],
     fun(State, _Number) -> PutMany(State, Entries) end.
+
+%% Keys that hold numbers.
+counter(Number) ->
+    key((1 bsl 32) + (Number bsr 8) rem ?KEYS).
+
+%% @doc Returns a function that adds one to a number, and takes about a microsecond.
+-spec microsecond() -> fun((integer()) -> integer()).
+microsecond() ->
+    Rounds = 200000,
+    {Us, _} = timer:tc(fun() -> busy(Rounds, 0) end),
+    Each = max(1, Rounds div max(1, Us)),
+    fun(N) -> N + 1 + busy(Each, 0) * 0 end.
+
+busy(0, Sum) -> Sum;
+busy(Left, Sum) -> busy(Left - 1, (Sum * 31 + Left) band 16#ffff).
 
 pick(Number) ->
     Keys = persistent_term:get(?KEYS_TERM),
@@ -101,6 +126,7 @@ pick(Number) ->
 %% @doc Returns true if a contender supports the operation.
 -spec is_able(kv_bench_contender:t(), operation()) -> boolean().
 is_able(Contender, Operation) when Operation =:= get_many; Operation =:= put_many; Operation =:= pipelined -> is_map_key(Operation, Contender);
+is_able(Contender, Operation) when Operation =:= incr; Operation =:= update; Operation =:= transaction -> is_map_key(Operation, Contender);
 is_able(_Contender, _Operation) -> true.
 
 figures(Rate, {Server, Client}, Contender, Histogram) ->

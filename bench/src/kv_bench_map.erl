@@ -2,7 +2,7 @@
 -module(kv_bench_map).
 -behaviour(gen_server).
 
--export([start/0, new/0, values/2, put_all/2, replace/2]).
+-export([start/0, new/0, values/2, put_all/2, updated/3, replace/2]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
 %% @doc Starts one, linked to no process: it lives as long as its VM.
@@ -23,6 +23,13 @@ handle_call({get_many, Keys}, _From, Map) ->
     {reply, values(Map, Keys), Map};
 handle_call({put_many, Entries}, _From, Map) ->
     {reply, ok, put_all(Map, Entries)};
+handle_call({incr, Key}, _From, Map) ->
+    New = maps:get(Key, Map, 0) + 1,
+    {reply, New, Map#{Key => New}};
+handle_call(to_list, _From, Map) ->
+    {reply, maps:to_list(Map), Map};
+handle_call(keys, _From, Map) ->
+    {reply, maps:keys(Map), Map};
 handle_call(clear, _From, _Map) ->
     {reply, ok, #{}};
 handle_call(size, _From, Map) ->
@@ -47,6 +54,10 @@ values(Map, Keys) ->
 -spec put_all(map(), [{term(), term()}]) -> map().
 put_all(Map, Entries) ->
     maps:merge(Map, maps:from_list(Entries)).
+
+-spec updated(map(), term(), fun((integer()) -> integer())) -> map().
+updated(Map, Key, Fun) ->
+    Map#{Key => Fun(maps:get(Key, Map, 0))}.
 
 -spec replace(map(), map()) -> map().
 replace(_Map, New) ->

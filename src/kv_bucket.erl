@@ -14,11 +14,14 @@
 %%
 %% == Timeouts and options ==
 %%
-%% The last argument of each function that waits is a timeout in milliseconds, 5000 by default, or a list of options. `timeout' is an
-%% option of all of them: `size(Bucket, [{timeout, 100}])'. Functions that put have `ttl', and {@link get/3} and {@link get_many/3} have
+%% The last argument of each function that waits is a timeout in milliseconds, 5000 by default, or a list of options. `timeout' is
+%% an
+%% option of all of them: `size(Bucket, [{timeout, 100}])'. Functions that put have `ttl', and {@link get/3} and {@link
+%% get_many/3} have
 %% `default'. Of an option that is given twice the first counts.
 %%
-%% A wrong argument raises `badarg'. Shells and logs print a sentence that says which argument is wrong, and which value is wanted.
+%% A wrong argument raises `badarg'. Shells and logs print a sentence that says which argument is wrong, and which value is
+%% wanted.
 %%
 %% == Errors ==
 %%
@@ -56,7 +59,7 @@
 
 -include("kv_timeout.hrl").
 
--export([own_options/0]).
+-export([own_options/0, together/1]).
 -export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2, stop/3]).
 -export([get/2, get/3, get/4, fetch/2, fetch/3, has_key/2, has_key/3]).
 -export([put/3, put/4, put_new/3, put_new/4, delete/2, delete/3, clear/1, clear/2]).
@@ -158,7 +161,7 @@ start_link() ->
 %%     puts honours it.</li>
 %% <li>`touch_on_read': `true' starts the `ttl' of the bucket again with each read of a value: {@link get/2}, {@link fetch/2},
 %%     {@link get_many/2}, {@link take/2} and the functions that update. Entries that never expire stay so. {@link has_key/2},
-%%     {@link ttl/2}, {@link keys/1} and {@link to_map/1} do not count. `false' by default. A process that reads without a call
+%%     {@link ttl/2}, {@link keys/1} and {@link to_map/1} do not count. It needs a `ttl'. `false' by default. A process that reads without a call
 %%     ({@link kv_node}) starts the time again only once a tenth of it is over.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
 %%     keeps its pid and its name, and starts an empty bucket as soon as the program is back. `exit', the default of a bucket
@@ -181,7 +184,7 @@ start_link() ->
 %% </ul>
 -spec start_link(options()) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
-    case kv_start_options:validate(Options, own_options()) of
+    case together(kv_start_options:validate(Options, own_options())) of
         {ok, Valid} ->
             Native = kv_start_options:registered(Valid) ++ maps:to_list(native(Valid)),
             kv_proxy:start_link(bucket, kv_start_options:name(Valid), (kv_start_options:stay(Valid, exit))#{
@@ -191,12 +194,20 @@ start_link(Options) ->
             {error, Reason}
     end.
 
-native(#{touch_on_read := true} = Valid) when not is_map_key(ttl, Valid); map_get(ttl, Valid) =:= infinity ->
-    native(maps:remove(touch_on_read, Valid));
 native(#{ttl := infinity} = Valid) ->
     native(maps:remove(ttl, Valid));
 native(Valid) ->
     maps:with([label, max_memory, max_entries, evict, ttl, touch_on_read], Valid).
+
+%% Returns an error if the options are good one by one, but not together.
+%% @private
+-spec together({ok, map()} | {error, kv_options:error()}) -> {ok, map()} | {error, kv_options:error()}.
+together({ok, #{touch_on_read := true, ttl := Ms} = Valid}) when is_integer(Ms) ->
+    {ok, Valid};
+together({ok, #{touch_on_read := true}}) ->
+    {error, {bad_option, touch_on_read, <<"touch_on_read starts the ttl of the bucket again; give a ttl in milliseconds, too">>}};
+together(Result) ->
+    Result.
 
 %% @private
 -spec own_options() -> [kv_start_options:row()].
@@ -300,11 +311,14 @@ put(Bucket, Key, Value) ->
     put(Bucket, Key, Value, ?TIMEOUT).
 
 %% @doc Puts Value under Key, replacing any value that is there. The last argument is a timeout, or a list with `{timeout, Ms}',
-%% `{ttl, Ms}' and `{keep_ttl, true}'. The key expires after `ttl' milliseconds, or never with `{ttl, infinity}'. With `keep_ttl' the
-%% entry keeps the expiry that it has. Without either, and for a new entry, the `ttl' of the bucket counts ({@link start_link/1}): if
+%% `{ttl, Ms}' and `{keep_ttl, true}'. The key expires after `ttl' milliseconds, or never with `{ttl, infinity}'. With `keep_ttl'
+%% the
+%% entry keeps the expiry that it has. Without either, and for a new entry, the `ttl' of the bucket counts ({@link start_link/1}):
+%% if
 %% the bucket has none, the key never expires, even if the value that was there would have.
 %%
-%% Returns `{error, enomem}' if there is no room, `{error, full}' above `max_entries', and `{error, Reason}' if the request was refused, see above. In both cases
+%% Returns `{error, enomem}' if there is no room, `{error, full}' above `max_entries', and `{error, Reason}' if the request was
+%% refused, see above. In both cases
 %% nothing has changed.
 -spec put(t(), key(), value(), timeout() | [put_option()]) -> ok | {error, enomem | full | refused()}.
 put(Bucket, Key, Value, Timeout) when ?IS_TIMEOUT(Timeout) ->
@@ -348,14 +362,17 @@ update(Bucket, Key, Initial, Fun) ->
 %%
 %% Fun runs in the calling process, at least once: if the key was changed meanwhile, Fun runs again with the present value. If Fun
 %% raises, exits or throws, nothing has changed, and the exception goes to the caller. Of the processes of this VM that update the
-%% same key at the same time, one after the other runs its Fun, as with an `Agent'. So a slow Fun makes the others wait, each within
-%% its timeout. Fun must not change the key itself; an update of the same key within Fun raises `badarg'. It may use other keys and
+%% same key at the same time, one after the other runs its Fun, as with an `Agent'. So a slow Fun makes the others wait, each
+%% within
+%% its timeout. Fun must not change the key itself; an update of the same key within Fun raises `badarg'. It may use other keys
+%% and
 %% buckets.
 %%
 %% The last argument is a timeout, or a list with `{timeout, Ms}', `{ttl, Ms}' and `{keep_ttl, true}'. The entry keeps its time to
 %% live unless `ttl' is given. The time-out does not interrupt Fun; what a Fun that took longer returns is not put.
 %%
-%% Returns `{error, Reason}' as {@link put/4} does; nothing has changed then. Exits as all functions do. After an exit with `timeout'
+%% Returns `{error, Reason}' as {@link put/4} does; nothing has changed then. Exits as all functions do. After an exit with
+%% `timeout'
 %% or `{nodedown, Node}' the change may have been made.
 %%
 %% O(1), and the bytes of the value: two requests without contention; one request and at most 128 functions together under
@@ -385,7 +402,8 @@ get_and_update(Bucket, Key, Fun) ->
     get_and_update(Bucket, Key, Fun, ?TIMEOUT).
 
 %% @doc Calls Fun with the value under Key, or with `undefined' if there is none. Fun returns `{Get, New}': New is put, and the
-%% function returns `{ok, Get}'. Or Fun returns `pop': the key is removed, and the function returns `{ok, Value}' with the argument of
+%% function returns `{ok, Get}'. Or Fun returns `pop': the key is removed, and the function returns `{ok, Value}' with the
+%% argument of
 %% Fun. All else is as for {@link update/5}. Raises `badarg' if Fun returns anything else.
 -spec get_and_update(t(), key(), fun((value() | undefined) -> {Get, value()} | pop), timeout() | [update_option()]) ->
     {ok, Get | value() | undefined} | {error, term()}.
@@ -434,7 +452,8 @@ compare_and_put(Bucket, Key, Old, New) ->
     compare_and_put(Bucket, Key, Old, New, ?TIMEOUT).
 
 %% @doc Puts New under Key if the value that is there is Old, by `=:='. Returns `true' if it did, and `false' if there is another
-%% value or none. Nobody changes the key between the comparison and the put. {@link put_new/4} is the same for a key without a value.
+%% value or none. Nobody changes the key between the comparison and the put. {@link put_new/4} is the same for a key without a
+%% value.
 %% Options and errors are those of {@link put/4}.
 %%
 %% O(1), and the bytes of the values. Values whose bytes differ though they may be equal, such as maps, cost as much as sorting
@@ -448,7 +467,8 @@ compare_and_put(Bucket, Key, Old, New, Options) ->
 compare_and_delete(Bucket, Key, Old) ->
     compare_and_delete(Bucket, Key, Old, ?TIMEOUT).
 
-%% @doc Removes Key if the value that is there is Old, by `=:='. Returns `true' if it did. The comparison and its cost are those of
+%% @doc Removes Key if the value that is there is Old, by `=:='. Returns `true' if it did. The comparison and its cost are those
+%% of
 %% {@link compare_and_put/5}.
 -spec compare_and_delete(t(), key(), value(), timeout() | [call_option()]) -> boolean() | {error, refused()}.
 compare_and_delete(Bucket, Key, Old, Options) ->
@@ -468,7 +488,8 @@ incr(Bucket, Key, Options) when is_list(Options) ->
 incr(Bucket, Key, N) ->
     incr(Bucket, Key, N, ?TIMEOUT).
 
-%% @doc Adds N to the integer under Key and returns the result. No increment is lost, however many processes add. The last argument is
+%% @doc Adds N to the integer under Key and returns the result. No increment is lost, however many processes add. The last
+%% argument is
 %% a timeout or a list of options:
 %% <ul>
 %% <li>`default': the value of an absent key before the step, 0 by default;</li>
@@ -476,7 +497,8 @@ incr(Bucket, Key, N) ->
 %% <li>`min', `max': bounds of the result;</li>
 %% <li>`timeout'.</li>
 %% </ul>
-%% A rate limiter is one call: `incr(Bucket, {User, window}, 1, [{ttl, 60000}, {max, 100}])' returns an error from the 101st call on,
+%% A rate limiter is one call: `incr(Bucket, {User, window}, 1, [{ttl, 60000}, {max, 100}])' returns an error from the 101st call
+%% on,
 %% until 60 seconds after the first.
 %%
 %% Errors, after which nothing has changed:
@@ -519,7 +541,8 @@ decr(Bucket, Key, N, Options) ->
 ttl(Bucket, Key) ->
     ttl(Bucket, Key, ?TIMEOUT).
 
-%% @doc Returns `{ok, Ms}' with the milliseconds until Key expires, `{ok, infinity}' if it never does, or `error' if there is no such
+%% @doc Returns `{ok, Ms}' with the milliseconds until Key expires, `{ok, infinity}' if it never does, or `error' if there is no
+%% such
 %% key. Neither a use nor a read of the entry. O(1).
 -spec ttl(t(), key(), timeout() | [call_option()]) -> {ok, pos_integer() | infinity} | error.
 ttl(Bucket, Key, Options) ->
@@ -545,10 +568,12 @@ expire(Bucket, Key, Ms, Options) ->
 expire_at(Bucket, Key, UnixMs) ->
     expire_at(Bucket, Key, UnixMs, ?TIMEOUT).
 
-%% @doc Lets Key expire at a time of the wall clock, in milliseconds since 1970: `erlang:system_time(millisecond) + 60000'. A time that
+%% @doc Lets Key expire at a time of the wall clock, in milliseconds since 1970: `erlang:system_time(millisecond) + 60000'. A time
+%% that
 %% has passed removes the key at once. Returns `false' if there is no such key. Cost and errors are those of {@link expire/4}.
 %%
-%% The node converts the time when it handles the request, by the wall clock of its own host. Entries expire by a clock that nobody
+%% The node converts the time when it handles the request, by the wall clock of its own host. Entries expire by a clock that
+%% nobody
 %% sets, so a later step of the wall clock does not move the expiry.
 -spec expire_at(t(), key(), integer(), timeout() | [call_option()]) -> boolean() | {error, enomem | refused()}.
 expire_at(Bucket, Key, UnixMs, Options) ->
@@ -560,7 +585,8 @@ expire_at(Bucket, Key, UnixMs, Options) ->
 persist(Bucket, Key) ->
     persist(Bucket, Key, ?TIMEOUT).
 
-%% @doc Lets Key never expire. Returns `false' if there is no such key, and `true' even if the key would not have expired. Cost and
+%% @doc Lets Key never expire. Returns `false' if there is no such key, and `true' even if the key would not have expired. Cost
+%% and
 %% errors are those of {@link expire/4}: an entry that had an expiry is written anew.
 -spec persist(t(), key(), timeout() | [call_option()]) -> boolean() | {error, enomem | refused()}.
 persist(Bucket, Key, Options) ->
@@ -572,7 +598,8 @@ touch(Bucket, Key) ->
     touch(Bucket, Key, ?TIMEOUT).
 
 %% @doc Starts the time to live of Key again, with the `ttl' of the bucket ({@link start_link/1}), even if the entry was put with
-%% another one. A key that never expires stays so. In a bucket without `ttl' the touch only counts as a use of the entry (`evict').
+%% another one. A key that never expires stays so. In a bucket without `ttl' the touch only counts as a use of the entry
+%% (`evict').
 %% Returns `false' if there is no such key: a session that was removed does not come back. O(1).
 -spec touch(t(), key(), timeout() | [call_option()]) -> boolean() | {error, refused()}.
 touch(Bucket, Key, Options) ->
@@ -597,7 +624,8 @@ size(Bucket) ->
 
 %% @doc Returns the number of keys, in constant time. Expired keys (`ttl' of {@link put/4}) do not count. In a bucket of more than
 %% 1,000 keys, an expired key counts until the node has removed it, which takes about 2 seconds, plus 3 seconds per million keys.
-%% {@link kv:info/1}, Observer and Agent's functions count in the same way. {@link keys/1} and {@link to_map/1} never have an expired
+%% {@link kv:info/1}, Observer and Agent's functions count in the same way. {@link keys/1} and {@link to_map/1} never have an
+%% expired
 %% key.
 -spec size(t(), timeout() | [call_option()]) -> non_neg_integer().
 size(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
@@ -613,7 +641,8 @@ size(Bucket, Options) ->
 keys(Bucket) ->
     keys(Bucket, ?TIMEOUT).
 
-%% @doc Returns all keys, in no particular order. Exits with `{{too_large, Bytes}, _}' if the keys, without their values, take more
+%% @doc Returns all keys, in no particular order. Exits with `{{too_large, Bytes}, _}' if the keys, without their values, take
+%% more
 %% than 256 MiB; the count stops there.
 -spec keys(t(), timeout() | [call_option()]) -> [key()].
 keys(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
@@ -626,7 +655,8 @@ keys(Bucket, Options) ->
 to_map(Bucket) ->
     to_map(Bucket, ?TIMEOUT).
 
-%% @doc Returns a map of all keys and values. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB. Expired ones that
+%% @doc Returns a map of all keys and values. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB. Expired ones
+%% that
 %% are not removed yet are part of Bytes.
 -spec to_map(t(), timeout() | [call_option()]) -> #{key() => value()}.
 to_map(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
@@ -639,7 +669,8 @@ to_map(Bucket, Options) ->
 generation(Bucket) ->
     generation(Bucket, ?TIMEOUT).
 
-%% @doc Returns the generation of the bucket: 1 for its first native process, and one more for each process that was started because
+%% @doc Returns the generation of the bucket: 1 for its first native process, and one more for each process that was started
+%% because
 %% the node was lost. If the generation is the same as before, the loss of a node has not emptied the bucket in between.
 -spec generation(t(), timeout() | [call_option()]) -> pos_integer().
 generation(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
@@ -671,7 +702,8 @@ stats(Bucket) ->
 stats(Bucket, Options) ->
     kv_request:run(Bucket, stats, [], Options).
 
-%% @doc Returns a map with all that is known about a bucket: that of {@link kv:info/1}, that of {@link stats/1}, and `node', the node of
+%% @doc Returns a map with all that is known about a bucket: that of {@link kv:info/1}, that of {@link stats/1}, and `node', the
+%% node of
 %% its native process.
 -spec info(t()) -> #{atom() => term()}.
 info(Bucket) ->
@@ -688,7 +720,8 @@ scan(Bucket, Cursor) ->
 %% @doc Returns a piece of a walk over all entries, and the cursor for the next piece, or `done'. Begins with the cursor `start'.
 %%
 %% A key that is there during the whole walk comes exactly once. A key that is put or deleted meanwhile comes at most once. There
-%% is no order. A walk is not a snapshot: each piece is of its own moment. The node keeps nothing between two pieces, so a walk may
+%% is no order. A walk is not a snapshot: each piece is of its own moment. The node keeps nothing between two pieces, so a walk
+%% may
 %% rest for any time, end early, or go on in another process. {@link fold/4} does all pieces.
 %%
 %% Options:
@@ -702,13 +735,16 @@ scan(Bucket, Cursor) ->
 %% </ul>
 %%
 %% The node looks at no more than 4,096 entries for a piece, and a piece has no more than 1 MiB, so it may have fewer entries than
-%% N, or none, before the end. An entry of more than 1 MiB comes alone. A piece takes the node less than a millisecond, however large
+%% N, or none, before the end. An entry of more than 1 MiB comes alone. A piece takes the node less than a millisecond, however
+%% large
 %% the bucket is. A filter does not shorten the walk: the node looks at every entry.
 %%
-%% Returns `{error, stale_cursor}' if the cursor is of another life of the bucket: the bucket was started again meanwhile, or its node
+%% Returns `{error, stale_cursor}' if the cursor is of another life of the bucket: the bucket was started again meanwhile, or its
+%% node
 %% was lost. The walk must begin again. {@link clear/1} does not change the life of a bucket. Returns `{error, bad_cursor}' if the
 %% binary is no cursor.
--spec scan(t(), start | cursor(), timeout() | [walk_option()]) -> {[entry()], cursor() | done} | {error, stale_cursor | bad_cursor}.
+-spec scan(t(), start | cursor(), timeout() | [walk_option()]) ->
+    {[entry()], cursor() | done} | {error, stale_cursor | bad_cursor}.
 scan(Bucket, Cursor, Options) ->
     kv_walk:scan({?MODULE, scan, [Bucket, Cursor, Options]}, Bucket, Cursor, Options).
 
@@ -719,7 +755,8 @@ fold(Bucket, Fun, Acc) ->
 
 %% @doc Calls Fun for each entry, in no order, and returns the last result: `Fun(Entry, Acc)'. Works for a bucket of any size.
 %%
-%% The options, and the entries that come, are those of {@link scan/3}. `timeout' is for each piece. While Fun works on one piece, the
+%% The options, and the entries that come, are those of {@link scan/3}. `timeout' is for each piece. While Fun works on one piece,
+%% the
 %% next piece is under way. Fun runs in the calling process, and may use the bucket. Exits with `{stale_cursor, _}' if the bucket
 %% was replaced in the middle of the walk. O(n).
 -spec fold(t(), fun((entry(), Acc) -> Acc), Acc, timeout() | [walk_option()]) -> Acc.
@@ -814,7 +851,8 @@ get_many(Bucket, Keys, Default) ->
 %% @doc Returns the values under Keys, in the order of Keys, with Default for each key that has no value.
 %%
 %% All keys are sent in one message, and all values are from the same moment. The node serves nothing else while it answers, about
-%% 10 milliseconds for 100,000 keys. Exits with `{{too_large, Bytes}, _}' if the answer would take more than 256 MiB. Raises `badarg'
+%% 10 milliseconds for 100,000 keys. Exits with `{{too_large, Bytes}, _}' if the answer would take more than 256 MiB. Raises
+%% `badarg'
 %% if Keys is not a proper list. {@link take/2} returns a map.
 -spec get_many(t(), [key()], Default, timeout() | [call_option()]) -> [value() | Default].
 get_many(Bucket, Keys, Default, Timeout) when ?IS_TIMEOUT(Timeout) ->
@@ -843,12 +881,15 @@ take(Bucket, Keys, Options) ->
 put_many(Bucket, Entries) ->
     put_many(Bucket, Entries, ?TIMEOUT).
 
-%% @doc Puts all Entries, a map or a list of pairs, in one message: all or none. Nobody sees some of them without the others. Of two
+%% @doc Puts all Entries, a map or a list of pairs, in one message: all or none. Nobody sees some of them without the others. Of
+%% two
 %% pairs with the same key, the later one counts. Takes time in proportion to the bytes of Entries.
 %%
-%% Raises `badarg', and puts nothing, if Entries is neither a map nor a list of pairs. Returns `{error, enomem}' if there is no room
+%% Raises `badarg', and puts nothing, if Entries is neither a map nor a list of pairs. Returns `{error, enomem}' if there is no
+%% room
 %% for all of them, and `{error, full}' if they are more than `max_entries' allows: no key has changed then. A bucket that evicts
-%% makes room for all, and never evicts an entry that the same request has put; what it has evicted is gone even after an error. Options and other errors are those of {@link put/4}.
+%% makes room for all, and never evicts an entry that the same request has put; what it has evicted is gone even after an error.
+%% Options and other errors are those of {@link put/4}.
 -spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | full | refused()}.
 put_many(Bucket, Entries, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, put_many, [Entries], Timeout);
@@ -892,18 +933,24 @@ transaction(Bucket, Operations) ->
 %% @doc Does all operations, or none, in one request. An operation is a tuple of the name of a function that has one key, and its
 %% arguments without the bucket: `{put, Key, Value}', `{put, Key, Value, [{ttl, Ms}]}', `{get, Key}', `{fetch, Key}',
 %% `{delete, Key}', `{put_new, Key, Value}', `{has_key, Key}' and the others of {@link kv_operations}. Two more are for
-%% transactions only: `{check, Key, Value}' wants the value under Key to be Value, by `=:=', and `{check_absent, Key}' wants no value
+%% transactions only: `{check, Key, Value}' wants the value under Key to be Value, by `=:=', and `{check_absent, Key}' wants no
+%% value
 %% there.
 %%
-%% Each operation sees those before it; nobody else sees some of them without the others. Returns `{ok, Results}' with the result of
+%% Each operation sees those before it; nobody else sees some of them without the others. Returns `{ok, Results}' with the result
+%% of
 %% each function, and `ok' for each check.
 %%
-%% Returns `{error, {Index, Reason}}', with an index from 0, if an operation returns `{error, Reason}'. Nothing has changed then. The
-%% reason of a check is `check_failed', and that of a put without room `enomem'. `false', as `put_new' returns, and `error', as `fetch'
+%% Returns `{error, {Index, Reason}}', with an index from 0, if an operation returns `{error, Reason}'. Nothing has changed then.
+%% The
+%% reason of a check is `check_failed', and that of a put without room `enomem'. `false', as `put_new' returns, and `error', as
+%% `fetch'
 %% returns, are results and no failures: use a check where the transaction must not go on.
 %%
-%% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'; the answer has at most 256 MiB. Room for all
-%% puts is made first: another key may be evicted, but none of the transaction. Then keys are deleted. So a transaction that deletes
+%% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'; the answer has at most 256 MiB. Room for
+%% all
+%% puts is made first: another key may be evicted, but none of the transaction. Then keys are deleted. So a transaction that
+%% deletes
 %% and puts needs the room of its puts.
 %%
 %% O(number of operations), and the bytes of keys and values.
@@ -931,7 +978,8 @@ await(Request) ->
     await(Request, ?TIMEOUT).
 
 %% @doc Waits for the answer to a request, and returns it. Exits in the same cases as a call. A request that has timed out is
-%% abandoned: its answer is dropped when it arrives. Raises `badarg' in any process but the one that sent the request, and, once the
+%% abandoned: its answer is dropped when it arrives. Raises `badarg' in any process but the one that sent the request, and, once
+%% the
 %% time is over, if the request has been awaited before.
 -spec await(request(), timeout() | [call_option()]) -> term().
 await(Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
@@ -944,7 +992,8 @@ await(Request, Options) ->
 await_many(Requests) ->
     await_many(Requests, ?TIMEOUT).
 
-%% @doc Waits for the answers to requests, and returns them in the order of the list. Timeout is for all of them together. If one of
+%% @doc Waits for the answers to requests, and returns them in the order of the list. Timeout is for all of them together. If one
+%% of
 %% the requests exits, the rest are abandoned.
 -spec await_many([request()], timeout() | [call_option()]) -> [term()].
 await_many(Requests, Timeout) when ?IS_TIMEOUT(Timeout) ->

@@ -13,7 +13,7 @@ create({_Module, _Function, _Arguments}, []) ->
     {ok, [], ?TIMEOUT};
 create(Call, Options) when is_list(Options) ->
     Own = [{timeout, fun(_) -> true end, ""}, {meta, fun(_) -> true end, ""}],
-    case kv_start_options:against(Options, Own ++ rows()) of
+    case kv_bucket:together(kv_start_options:against(Options, Own ++ rows())) of
         {ok, Checked} -> {ok, arguments(Checked), timeout(Call, Options)};
         {error, Reason} -> {error, Reason}
     end;
@@ -30,9 +30,12 @@ arguments(Checked) ->
 %% A bucket of a registry ends with its node anyway.
 given(Checked) ->
     Given = maps:without([timeout, meta, on_node_down], Checked),
-    [Option || {Key, Value} = Option <- maps:to_list(Given), not (Key =:= fill andalso is_none(Value))].
+    [Option || Option <- maps:to_list(Given), not is_default(Option)].
 
-is_none(Value) -> Value =:= undefined orelse Value =:= nil.
+%% The node does not know these values.
+is_default({fill, Value}) -> Value =:= undefined orelse Value =:= nil;
+is_default({ttl, Value}) -> Value =:= infinity;
+is_default(_Option) -> false.
 
 timeout({Module, Function, Arguments}, Options) ->
     Timeouts = [Option || {timeout, _} = Option <- Options],
@@ -41,7 +44,7 @@ timeout({Module, Function, Arguments}, Options) ->
 %% @doc Returns the options of a bucket, as a registry has sent them, or the first one that is wrong.
 -spec bucket(term()) -> {ok, map()} | {error, kv_options:error()}.
 bucket(Options) ->
-    kv_start_options:against(Options, rows()).
+    kv_bucket:together(kv_start_options:against(Options, rows())).
 
 rows() ->
     Ends = "exit, since a registry comes back without the names of its buckets",

@@ -49,7 +49,9 @@ struct kv_change {
 
 /* Overlays: kv/overlay.h. Each does what the function of the same name here does. */
 int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *change);
-bool kv_overlay_find(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value);
+bool kv_overlay_find(struct kv_overlay *overlay, struct kv_item key, struct kv_item *value);
+bool kv_overlay_look(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value,
+                     uint64_t *expiry);
 bool kv_overlay_expiry(const struct kv_overlay *overlay, struct kv_item key, uint64_t *expiry);
 
 static inline void kv_contents_count_find(const struct kv_contents *contents, bool there)
@@ -93,8 +95,7 @@ static inline bool kv_contents_look(const struct kv_contents *contents, struct k
                                     struct kv_item *value, uint64_t *expiry)
 {
     return __builtin_expect(contents->overlay != NULL, 0)
-               ? kv_overlay_expiry(contents->overlay, key, expiry) &&
-                     kv_overlay_find(contents->overlay, key, value)
+               ? kv_overlay_look(contents->overlay, key, value, expiry)
                : kv_table_find(contents->table, key, value, expiry);
 }
 

@@ -48,7 +48,7 @@ static bool has_tag(struct kv_process *self, const struct kv_asked *asked, struc
         return false;
     }
     *result = KV_OK;
-    if (!kv_bucket_find_item(self, asked->arguments[0], &value)) {
+    if (!kv_bucket_look(self, asked->arguments[0], &value, NULL)) {
         *result = absent ? KV_OK : kv_answer_atom(answer, "absent");
         return absent;
     }

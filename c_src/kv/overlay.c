@@ -13,6 +13,7 @@ struct change {
     uint64_t hash;
     unsigned step;
     bool absent;
+    bool kept; /* the value is that of the table: a read has started the time to live again */
 };
 
 /* A copy, and the one before it. */
@@ -97,14 +98,21 @@ static const struct change *change_of(const struct kv_overlay *overlay, struct k
     return find(overlay, key, kv_siphash(&overlay->hash_key, key.bytes), &slot);
 }
 
-bool kv_overlay_find(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value)
+bool kv_overlay_look(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value,
+                     uint64_t *expiry)
 {
     const struct change *change = change_of(overlay, key);
-    if (change == NULL) {
-        return kv_table_get(overlay->table, key, value);
+    bool there = true;
+    if (change == NULL || change->kept) {
+        there = kv_table_find(overlay->table, key, value, expiry);
+    } else {
+        *value = change->value;
+        there = !change->absent;
     }
-    *value = change->value;
-    return !change->absent;
+    if (change != NULL) {
+        *expiry = change->expiry;
+    }
+    return there;
 }
 
 bool kv_overlay_expiry(const struct kv_overlay *overlay, struct kv_item key, uint64_t *expiry)
@@ -141,7 +149,8 @@ static struct kv_item keep_item(struct kv_overlay *overlay, struct kv_item item)
     return (struct kv_item){.bytes = keep(overlay, item.bytes), .form = item.form};
 }
 
-/* Returns the change of a key, and makes room for one if there is none. */
+/* Returns the change of a key, and makes room for one if there is none. A new one keeps the value
+ * of the table. */
 static struct change *change_for(struct kv_overlay *overlay, struct kv_item key)
 {
     const uint64_t hash = kv_siphash(&overlay->hash_key, key.bytes);
@@ -150,11 +159,24 @@ static struct change *change_for(struct kv_overlay *overlay, struct kv_item key)
     if (change == NULL) {
         kv_assert(overlay->count < overlay->most);
         change = &overlay->changes[overlay->count++];
-        *change = (struct change){.key = keep_item(overlay, key), .hash = hash};
+        *change = (struct change){.key = keep_item(overlay, key), .hash = hash, .kept = true};
         overlay->slots[slot] = (uint16_t)overlay->count;
     }
-    change->step = overlay->step;
     return change;
+}
+
+/* The table itself must not start the time to live again: the transaction may fail yet. */
+bool kv_overlay_find(struct kv_overlay *overlay, struct kv_item key, struct kv_item *value)
+{
+    const uint64_t again = kv_table_touched(overlay->table);
+    uint64_t expiry = KV_NEVER;
+    if (!kv_overlay_look(overlay, key, value, &expiry)) {
+        return false;
+    }
+    if (again != KV_NEVER && expiry != KV_NEVER) {
+        change_for(overlay, key)->expiry = again;
+    }
+    return true;
 }
 
 static uint64_t expiry_of(const struct kv_overlay *overlay, struct kv_item key, uint64_t wanted)
@@ -169,16 +191,19 @@ int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *wanted
     const struct kv_item key = wanted->ahead != NULL ? wanted->ahead->key : wanted->key;
     const uint64_t expiry = expiry_of(overlay, key, wanted->expiry);
     struct kv_item value = wanted->value;
+    uint64_t ignored = KV_NEVER;
     if (wanted->kind == KV_CHANGE_CLEAR) {
         return KV_ETYPE;
     }
-    if (wanted->kind != KV_CHANGE_PUT && !kv_overlay_find(overlay, key, &value)) {
+    if (wanted->kind != KV_CHANGE_PUT && !kv_overlay_look(overlay, key, &value, &ignored)) {
         return KV_ENOENT;
     }
     if (wanted->kind == KV_CHANGE_EXPIRY && overlay->copied + value.bytes.length > COPIED_MAX) {
         return KV_ENOMEM;
     }
     struct change *change = change_for(overlay, key);
+    change->step = overlay->step;
+    change->kept = false;
     change->absent = wanted->kind == KV_CHANGE_DELETE;
     if (!change->absent) {
         if (value.bytes.data != change->value.bytes.data) { /* a change of expiry keeps it */
@@ -198,7 +223,7 @@ static int put_all(struct kv_overlay *overlay, unsigned *step)
     kv_table_begin_all(overlay->table, overlay->count);
     for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
         const struct change *change = &overlay->changes[i];
-        if (!change->absent) {
+        if (!change->absent && !change->kept) {
             error = kv_table_put(overlay->table, change->key, change->value, change->expiry);
             *step = change->step;
         }
@@ -216,8 +241,11 @@ int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
     kv_table_begin_changes(overlay->table);
     const int error = put_all(overlay, step);
     for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
-        if (overlay->changes[i].absent) {
-            (void)kv_table_delete(overlay->table, overlay->changes[i].key);
+        const struct change *change = &overlay->changes[i];
+        if (change->absent) {
+            (void)kv_table_delete(overlay->table, change->key);
+        } else if (change->kept) { /* unless a put has evicted the entry */
+            (void)kv_table_set_expiry(overlay->table, change->key, change->expiry);
         }
     }
     kv_table_end_changes(overlay->table);

@@ -165,7 +165,7 @@ static int check_absent(struct kv_process *self, const struct kv_asked *asked,
                         struct kv_answer *answer)
 {
     struct kv_item item;
-    return answer_check(answer, !kv_bucket_find_item(self, asked->arguments[0], &item));
+    return answer_check(answer, !kv_bucket_look(self, asked->arguments[0], &item, NULL));
 }
 
 /* Returns true if =:= holds between two terms. */
@@ -187,9 +187,11 @@ static bool are_same(const struct kv_process *self, struct kv_bytes one, struct 
 
 static int check(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    struct kv_bytes value;
-    return answer_check(answer, kv_bucket_find(self, asked->arguments[0], &value) &&
-                                    are_same(self, value, asked->arguments[1]));
+    struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_item item;
+    return answer_check(
+        answer, kv_bucket_look(self, asked->arguments[0], &item, NULL) &&
+                    are_same(self, kv_item_term(item, &bucket->value), asked->arguments[1]));
 }
 
 const struct kv_operation kv_transaction_operations[] = {

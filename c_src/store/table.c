@@ -310,6 +310,11 @@ bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *va
     return get_any(table, &lookup, value);
 }
 
+uint64_t kv_table_touched(const struct kv_table *table)
+{
+    return table->touch == 0 ? KV_NEVER : kv_table_time(table) + table->touch;
+}
+
 bool kv_table_find(struct kv_table *table, struct kv_item key, struct kv_item *value,
                    uint64_t *expiry)
 {

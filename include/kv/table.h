@@ -89,6 +89,10 @@ bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *va
 bool kv_table_find(struct kv_table *table, struct kv_item key, struct kv_item *value,
                    uint64_t *expiry);
 
+/* Returns the expiry that a read gives now to an entry that expires; or KV_NEVER: the table was
+ * created without the option `touch`. */
+uint64_t kv_table_touched(const struct kv_table *table);
+
 /* Finds the expiry of an entry, or KV_NEVER. Does not count as a use of the entry. Returns false if
  * there is no such entry, or if it has expired. */
 bool kv_table_expiry(const struct kv_table *table, struct kv_item key, uint64_t *expiry);

@@ -113,14 +113,14 @@ defmodule KV.Bucket do
     * `:max_entries` - the number of entries that the bucket may have. No limit by default. Expired entries count until
       they are removed; in a bucket of up to 1,000 entries they do not count.
     * `:evict` - what a put does that finds no room. `:none`, the default: it returns `{:error, :enomem}`, or
-      `{:error, :full}` for a new key above `:max_entries`. `:lru`: it removes the least recently used of a sample of entries. `:ttl`: it removes the entry that expires soonest, and
-      never one without a time to live.
+      `{:error, :full}` for a new key above `:max_entries`. `:lru`: it removes the least recently used of a sample of
+      entries. `:ttl`: it removes the entry that expires soonest, and never one without a time to live.
     * `:ttl` - the time to live, in milliseconds, of each entry that is put without one. `:infinity` by default. Every
       function that puts honours it.
     * `:touch_on_read` - `true` starts the `:ttl` of the bucket again with each read of a value: `get/4`, `fetch/3`,
       `get_many/4`, `take/3` and the functions that update. Entries that never expire stay so. `has_key?/3`, `ttl/3`, `keys/2`
       and `to_map/2` do not count. A process that reads without a call starts the time again only once a tenth of it is over.
-      `false` by default.
+      It needs a `:ttl`. `false` by default.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
       name and `:exit` without one.
     * `:fill` - `{module, function, args}`, called each time the native process has been started.

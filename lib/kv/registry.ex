@@ -460,4 +460,75 @@ defmodule KV.Registry do
   @impl true
   @doc false
   defdelegate terminate(reason, state), to: :kv_proxy
+
+  @doc """
+  As `create/3`, but raises `KV.Error` instead of returning `{:error, reason}`.
+
+  ## Examples
+
+      iex> KV.Registry.create!(KV.Registry, "sailing")
+      :ok
+      iex> KV.Registry.create!(KV.Registry, :sailing)
+      ** (KV.Error) the name must be a binary, and is sailing
+  """
+  @doc since: "0.2.0"
+  @spec create!(t, name, timeout | [create_option]) :: :ok
+  def create!(registry, name, timeout \\ 5_000), do: ok!(create(registry, name, timeout))
+
+  @doc """
+  As `lookup_or_create/3`, but returns the pid alone, and raises `KV.Error` instead of returning `{:error, reason}`.
+
+  ## Examples
+
+      iex> bucket = KV.Registry.lookup_or_create!(KV.Registry, "rowing")
+      iex> KV.Registry.lookup(KV.Registry, "rowing") == {:ok, bucket}
+      true
+  """
+  @doc since: "0.2.0"
+  @spec lookup_or_create!(t, name, timeout | [create_option]) :: KV.Bucket.native()
+  def lookup_or_create!(registry, name, timeout \\ 5_000) do
+    {:ok, bucket} = ok!(lookup_or_create(registry, name, timeout))
+    bucket
+  end
+
+  @doc """
+  As `rename/4`, but raises `KV.Error` instead of returning `{:error, reason}`.
+
+  ## Examples
+
+      iex> KV.Registry.create(KV.Registry, "first name")
+      iex> KV.Registry.create(KV.Registry, "second name")
+      iex> KV.Registry.rename!(KV.Registry, "first name", "second name")
+      ** (KV.Error) the registry has the new name already, or is creating a bucket with it
+  """
+  @doc since: "0.2.0"
+  @spec rename!(t, name, name, timeout | [KV.Bucket.call_option()]) :: :ok | :error
+  def rename!(registry, old, new, timeout \\ 5_000), do: ok!(rename(registry, old, new, timeout))
+
+  @doc """
+  As `delete/3`, but raises `KV.Error` instead of returning `{:error, reason}`.
+
+  ## Examples
+
+      iex> KV.Registry.delete!(KV.Registry, "never created")
+      :error
+  """
+  @doc since: "0.2.0"
+  @spec delete!(t, name, timeout | [KV.Bucket.call_option()]) :: :ok | :error
+  def delete!(registry, name, timeout \\ 5_000), do: ok!(delete(registry, name, timeout))
+
+  @doc """
+  As `put_meta/4`, but raises `KV.Error` instead of returning `{:error, reason}`.
+
+  ## Examples
+
+      iex> KV.Registry.put_meta!(KV.Registry, "never created", :public)
+      :error
+  """
+  @doc since: "0.2.0"
+  @spec put_meta!(t, name, term, timeout | [KV.Bucket.call_option()]) :: :ok | :error
+  def put_meta!(registry, name, meta, timeout \\ 5_000), do: ok!(put_meta(registry, name, meta, timeout))
+
+  defp ok!({:error, reason}), do: raise(KV.Error, reason: reason)
+  defp ok!(answer), do: answer
 end

@@ -121,7 +121,7 @@
 -type count_option() :: {default | min | max, integer()} | {ttl, pos_integer() | infinity} | call_option().
 %% An update keeps the time to live of the entry unless one is given.
 -type update_option() :: {keep_ttl, true} | put_option().
--type stats() :: #{atom() => non_neg_integer() | infinity}.
+-type stats() :: #{atom() => non_neg_integer() | infinity | none | lru | ttl | boolean()}.
 %% How far a walk has come. Opaque; may be stored and sent.
 -type cursor() :: kv_walk:cursor().
 %% One entry of a walk: as the option `return' says.
@@ -688,16 +688,19 @@ stats(Bucket) ->
 %% @doc Returns what has happened in the bucket since its native process was started:
 %% <ul>
 %% <li>`hits', `misses': how many times an operation has looked for a key and found it, or not. Operations that look before they
-%%     change something count, too. Reads without a call (docs/local-reads.md) do not count;</li>
+%%     change something count, too;</li>
+%% <li>`local_hits', `local_misses': the same of the reads without a call (docs/local-reads.md) that this VM has made. `hits' and
+%%     `misses' do not have them, and other VMs have their own;</li>
 %% <li>`puts', `deletes': how many entries were put, and how many that were there were deleted by their key. The operations of a
 %%     transaction count even if it fails;</li>
 %% <li>`expirations', `evictions': how many entries were removed because their time had come, or to make room;</li>
 %% <li>`age': for how many milliseconds this has been counted;</li>
 %% <li>`size', `memory': the number of entries, and the bytes of entries and index that count against `max_memory';</li>
-%% <li>`max_memory', `max_entries': the limits, or `infinity';</li>
+%% <li>`max_memory', `max_entries', `ttl', `evict', `touch_on_read': the options of the bucket. A limit or a time to live may be
+%%     `infinity';</li>
 %% <li>`generation': see {@link generation/1}.</li>
 %% </ul>
-%% O(1). All figures are of one moment.
+%% O(1). All figures are of one moment, but for those of the reads without a call.
 -spec stats(t(), timeout() | [call_option()]) -> stats().
 stats(Bucket, Options) ->
     kv_request:run(Bucket, stats, [], Options).

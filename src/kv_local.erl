@@ -9,7 +9,7 @@
 %% @private
 -module(kv_local).
 
--export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, is_settled/1]).
+-export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, is_settled/1, reads/1]).
 -export([publish_registry/3, publish_proxy/1]).
 -export([is_open/1, open/1, close/1, publish/2, withdraw/1, enter_registry/3, reset/0]).
 
@@ -94,6 +94,21 @@ get_all([], _Default, Arena, Pid, Before, Values) ->
     end;
 get_all(_Improper, _Default, _Arena, _Pid, _Before, _Values) ->
     call.
+
+%% @doc Returns how many reads of a bucket this VM has made without a call: those that found a value, and those that found none.
+-spec reads(gen_server:server_ref()) -> {non_neg_integer(), non_neg_integer()}.
+reads(Server) ->
+    case persistent_term:get(?PUBLISHED, #{}) of
+        #{node(Server) := Arena} when is_pid(Server) -> counted(kv_nif:reads(Arena, Server));
+        Published when map_size(Published) =:= 0 -> {0, 0};
+        _Published -> reads_by_proxy(kv_proxies:readable(Server))
+    end.
+
+reads_by_proxy(none) -> {0, 0};
+reads_by_proxy({_Proxy, Native}) -> reads(Native).
+
+counted({_, _} = Reads) -> Reads;
+counted(_Reason) -> {0, 0}.
 
 %% @doc Returns the bucket with a name, as kv_registry:lookup/2 does, if there is one. If there is none, the registry
 %% must be asked: the name may be about to be created, and the registry waits until it is.

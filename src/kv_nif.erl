@@ -7,7 +7,7 @@
 %% @private
 -module(kv_nif).
 
--export([load/0, open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, key/3]).
+-export([load/0, open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
 
 -export_type([arena/0, place/0, reason/0]).
 
@@ -38,7 +38,7 @@
 %% Set once the library has been requested.
 -define(WANTED, {?MODULE, wanted}).
 -on_load(load_again/0).
--nifs([open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, key/3]).
+-nifs([open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
 
 %% @doc Loads the library, unless it is loaded.
 -spec load() -> ok | {error, {atom(), string()}}.
@@ -93,6 +93,12 @@ size(_Arena, _Pid) ->
 %% @doc Returns bytes that are equal as long as nothing in the table changes.
 -spec counters(arena(), pid()) -> binary() | reason().
 counters(_Arena, _Pid) ->
+    not_loaded(not_loaded).
+
+%% @doc Returns how many reads of a bucket {@link fetch/3} and {@link has_key/3} have answered, in all processes of this VM: those that
+%% found a value, and those that found none. Counts of a bucket may be lost if the VM reads more than 1,024 buckets.
+-spec reads(arena(), pid()) -> {non_neg_integer(), non_neg_integer()} | closed | not_loaded.
+reads(_Arena, _Pid) ->
     not_loaded(not_loaded).
 
 %% @doc Returns a key as the store writes it: its form, and its bytes. For tests that compare the two encoders.

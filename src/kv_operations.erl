@@ -38,8 +38,8 @@
 -type last() :: none | ttl | list | default | absent.
 %% `write': as it is, errors included. `read': exits if the request was refused. `value': any term, as it is, though it may look
 %% like an error. `many' and `put_many': as `read' and `write', of a request whose list only the node checks. `take': a
-%% map of those that are there. `pairs': as `read'; the list is returned as a map.
--type answer() :: read | pairs | write | value | many | put_many | take.
+%% map of those that are there. `stats': as `read'; a map, with the reads without a call.
+-type answer() :: read | stats | write | value | many | put_many | take.
 
 %% @doc Returns the row of a function. Raises `badarg' if there is none.
 -spec row(atom()) -> row().
@@ -96,6 +96,6 @@ rows() ->
         {size, [], [], [async], none, read},
         {keys, [], [], [async], none, read},
         {to_map, [], [], [async], none, read},
-        {stats, [], [], [async], none, pairs},
+        {stats, [], [], [async], none, stats},
         {generation, [], [], [async], none, write}
     ].

@@ -229,8 +229,9 @@ answer(_Read, {error, {Kind, _} = Why}, _Bucket, _Timeout, Exit) when ?IS_REFUSE
     exit({Why, Exit});
 answer(read, Reply, _Bucket, _Timeout, _Exit) ->
     Reply;
-answer(pairs, Pairs, _Bucket, _Timeout, _Exit) ->
-    maps:from_list(Pairs);
+answer(stats, Pairs, Bucket, _Timeout, _Exit) ->
+    {Hits, Misses} = kv_local:reads(Bucket),
+    (maps:from_list(Pairs))#{local_hits => Hits, local_misses => Misses};
 answer(Many, {error, {Bad, Given}}, _Bucket, _Timeout, Exit) when Bad =:= bad_keys; Bad =:= bad_entries ->
     misused(Many, Bad, Given, Exit);
 answer({take, Keys, Absent}, Values, _Bucket, _Timeout, _Exit) when is_list(Values) ->

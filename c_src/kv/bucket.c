@@ -26,8 +26,10 @@ bool kv_bucket_look(struct kv_process *self, struct kv_bytes key, struct kv_item
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     uint64_t ignored = KV_NEVER;
-    return kv_contents_look(&bucket->contents, kv_bucket_key(self, key), item,
-                            expiry != NULL ? expiry : &ignored);
+    const bool there = kv_contents_look(&bucket->contents, kv_bucket_key(self, key), item,
+                                        expiry != NULL ? expiry : &ignored);
+    kv_contents_count_find(&bucket->contents, there);
+    return there;
 }
 
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value)

@@ -20,6 +20,8 @@ struct kv_bucket {
     uint64_t owner;         /* the monitor on the owner, or 0 */
     uint64_t generation;    /* the option `generation` */
     uint64_t ttl;           /* the option `ttl`, in milliseconds; 0: entries do not expire */
+    enum kv_evict evict;    /* the options `evict` */
+    bool touch_on_read;     /* and `touch_on_read` */
 };
 
 /* Returns a key in the form that the table keeps. Valid until the next call. */

@@ -14,6 +14,8 @@ static int open_bucket(struct kv_process *self, const struct kv_start_options *o
     struct kv_table_options table = options->table;
     table.touch = options->touch_on_read ? options->ttl : 0;
     bucket->ttl = options->ttl;
+    bucket->evict = options->table.evict;
+    bucket->touch_on_read = options->touch_on_read;
     int error = kv_contents_open(&bucket->contents, self, false, &table, reason);
     if (error == KV_OK) {
         kv_buffer_append(&bucket->label, options->label);

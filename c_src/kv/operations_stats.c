@@ -14,6 +14,13 @@ static void write_figure(struct kv_buffer *to, const char *name, uint64_t value)
     kv_write_u64(to, value);
 }
 
+static void write_word(struct kv_buffer *to, const char *name, const char *word)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, name);
+    kv_write_atom_text(to, word);
+}
+
 /* Appends {Name, Limit}; 0 is no limit. */
 static void write_limit(struct kv_buffer *to, const char *name, uint64_t limit)
 {
@@ -21,10 +28,22 @@ static void write_limit(struct kv_buffer *to, const char *name, uint64_t limit)
         write_figure(to, name, limit);
         return;
     }
-    kv_write_tuple(to, 2);
-    kv_write_atom_text(to, name);
-    kv_write_atom_text(to, "infinity");
+    write_word(to, name, "infinity");
 }
+
+/* Appends the options of the bucket. */
+static void write_settings(struct kv_buffer *to, const struct kv_bucket *bucket)
+{
+    static const char *const evict[] = {
+        [KV_EVICT_NONE] = "none", [KV_EVICT_LRU] = "lru", [KV_EVICT_TTL] = "ttl"};
+    write_limit(to, "max_memory", kv_table_limit(bucket->contents.table));
+    write_limit(to, "max_entries", kv_table_max_entries(bucket->contents.table));
+    write_limit(to, "ttl", bucket->ttl);
+    write_word(to, "evict", evict[bucket->evict]);
+    write_word(to, "touch_on_read", bucket->touch_on_read ? "true" : "false");
+}
+
+enum { SETTINGS = 5 };
 
 static int stats(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
@@ -45,12 +64,11 @@ static int stats(struct kv_process *self, const struct kv_asked *asked, struct k
         {"generation", bucket->generation},
     };
     const uint32_t count = sizeof figures / sizeof figures[0];
-    kv_write_list(answer->term, count + 2);
+    kv_write_list(answer->term, count + SETTINGS);
     for (uint32_t i = 0; i < count; i++) {
         write_figure(answer->term, figures[i].name, figures[i].value);
     }
-    write_limit(answer->term, "max_memory", kv_table_limit(table));
-    write_limit(answer->term, "max_entries", kv_table_max_entries(table));
+    write_settings(answer->term, bucket);
     kv_write_nil(answer->term);
     return KV_OK;
 }

@@ -223,22 +223,35 @@ static ERL_NIF_TERM find(ErlNifEnv *env, const struct wanted *wanted,
     return wanted->library->disturbed;
 }
 
+/* Reads that were answered with a reason count where they are answered. */
+static void count(ErlNifEnv *env, const struct wanted *wanted, struct kv_nif_tally *tally,
+                  ERL_NIF_TERM result)
+{
+    if (enif_is_identical(result, wanted->absent)) {
+        kv_nif_count(tally, false);
+    } else if (!enif_is_atom(env, result) || enif_is_identical(result, wanted->library->true_)) {
+        kv_nif_count(tally, true);
+    }
+}
+
 static ERL_NIF_TERM look(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wanted *wanted)
 {
     struct kv_mapped_table table;
+    struct kv_nif_tally *tally;
     struct kv_nif_key key;
     wanted->arena = get_arena(wanted->library, env, argv[0]);
     if (wanted->arena == NULL) {
         return wanted->library->closed;
     }
-    enum kv_read read =
-        kv_nif_table(wanted->library->pids, env, wanted->arena, wanted->kind, argv[1], &table);
+    enum kv_read read = kv_nif_table(wanted->library->pids, env, wanted->arena, wanted->kind,
+                                     argv[1], &table, &tally);
     if (read != KV_READ_FOUND) {
         return reason_of(wanted->library, read);
     }
     ERL_NIF_TERM result = wanted->library->large;
     if (kv_nif_key(env, argv[2], wanted->arena->zeros, &key)) {
         result = find(env, wanted, &table, &key);
+        count(env, wanted, tally, result);
     }
     kv_nif_key_free(&key);
     return result;
@@ -307,13 +320,15 @@ static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     const struct library *library = library_of(env);
     const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     struct kv_mapped_table table;
+    struct kv_nif_tally *tally;
     uint64_t count;
     uint64_t next_expiry;
     (void)argc;
     if (arena == NULL) {
         return library->closed;
     }
-    enum kv_read read = kv_nif_table(library->pids, env, arena, KV_NIF_BUCKET, argv[1], &table);
+    enum kv_read read =
+        kv_nif_table(library->pids, env, arena, KV_NIF_BUCKET, argv[1], &table, &tally);
     if (read == KV_READ_FOUND) {
         read = kv_mapped_count(&arena->mapped, &table, &count, &next_expiry);
     }
@@ -331,13 +346,15 @@ static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     const struct library *library = library_of(env);
     const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     struct kv_mapped_table table;
+    struct kv_nif_tally *tally;
     struct kv_mapped_counters now;
     ERL_NIF_TERM result;
     (void)argc;
     if (arena == NULL) {
         return library->closed;
     }
-    enum kv_read read = kv_nif_table(library->pids, env, arena, KV_NIF_BUCKET, argv[1], &table);
+    enum kv_read read =
+        kv_nif_table(library->pids, env, arena, KV_NIF_BUCKET, argv[1], &table, &tally);
     if (read == KV_READ_FOUND) {
         read = kv_mapped_counters(&arena->mapped, &table, &now);
     }
@@ -346,6 +363,21 @@ static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     }
     memcpy(enif_make_new_binary(env, sizeof now, &result), &now, sizeof now);
     return result;
+}
+
+/* reads(Arena, Pid): {Hits, Misses} of all reads of a bucket that this library has answered. */
+static ERL_NIF_TERM reads(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    const struct library *library = library_of(env);
+    const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
+    uint64_t hits;
+    uint64_t misses;
+    (void)argc;
+    if (arena == NULL) {
+        return library->closed;
+    }
+    kv_nif_reads(library->pids, env, arena, argv[1], &hits, &misses);
+    return enif_make_tuple2(env, enif_make_uint64(env, hits), enif_make_uint64(env, misses));
 }
 
 /* key(Key, Zeros, Way): {Form, Bytes}, or unknown. Way is `direct' or `generic'. For tests. */
@@ -430,6 +462,7 @@ static ErlNifFunc functions[] = {
     {"has_key", 3, has_key, 0},
     {"size", 2, size, 0},
     {"counters", 2, counters, 0},
+    {"reads", 2, reads, 0},
     {"key", 3, key_bytes, 0},
 };
 

@@ -25,6 +25,7 @@ enum {
     KV_NIF_KEY_MAX = 4 << 10,      /* bytes of a key that are encoded and hashed on a scheduler */
     KV_NIF_DEPTH_MAX = 32,         /* nested tuples and lists in a key */
     KV_NIF_LOCAL = 512,            /* bytes of a key or a value that fit on the stack */
+    KV_NIF_TALLIES = 1024,         /* buckets whose reads a thread counts, at most */
 };
 
 /* ---- mapping.c ---------------------------------------------------------------------------------
@@ -67,11 +68,34 @@ enum kv_nif_kind { KV_NIF_BUCKET = 0, KV_NIF_NAMES = 1 };
 struct kv_nif_pids *kv_nif_pids_new(void);
 void kv_nif_pids_free(struct kv_nif_pids *pids);
 
+/* The reads that one thread has made from one table. Only that thread writes. */
+struct kv_nif_tally {
+    uint64_t arena; /* its number, one more for names; 0 = free */
+    uint32_t id;
+    uint32_t serial;
+    atomic_uint_fast64_t hits;
+    atomic_uint_fast64_t misses;
+};
+
 /* Finds the table of a process of the arena's node, as kv_mapped_table_of(). GONE also for any
- * other term. A cached table may have ended since. */
+ * other term. A cached table may have ended since. `tally`: set to the tally of this thread for the
+ * table, valid until the thread next calls this function. */
 enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
                           const struct kv_nif_arena *arena, enum kv_nif_kind kind, ERL_NIF_TERM pid,
-                          struct kv_mapped_table *table);
+                          struct kv_mapped_table *table, struct kv_nif_tally **tally);
+
+/* Counts a read. */
+static inline void kv_nif_count(struct kv_nif_tally *tally, bool found)
+{
+    atomic_uint_fast64_t *counter = found ? &tally->hits : &tally->misses;
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/* Adds up the tallies of all threads for a bucket. A thread that has met more than KV_NIF_TALLIES
+ * tables has forgotten some. Both are 0 if the term is no pid of the arena's node. */
+void kv_nif_reads(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
+                  ERL_NIF_TERM pid, uint64_t *hits, uint64_t *misses);
 
 /* Makes a term of a value that is a pid which kv_nif_pid() has decoded before, without a copy of
  * the bytes. Returns false for any other value, and if the value has changed; the caller then

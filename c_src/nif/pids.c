@@ -16,6 +16,7 @@ struct known {
     uint64_t arena;   /* its number, 0 = a free place; one more for names */
     uint64_t hash;
     struct kv_mapped_table table;
+    struct kv_nif_tally *tally; /* of the same thread */
 };
 
 /* A pid that was a value, such as the pid behind a name in a registry. */
@@ -26,7 +27,7 @@ struct minted {
     uint32_t serial;
 };
 
-/* The cache of one thread. No other thread uses it. */
+/* The cache of one thread. No other thread uses it, but for the tallies: kv_nif_reads(). */
 struct memory {
     struct memory *next;
     ErlNifEnv *env;
@@ -34,6 +35,7 @@ struct memory {
     unsigned count;
     struct known places[PLACES];
     struct minted minted[PLACES];
+    struct kv_nif_tally tallies[KV_NIF_TALLIES]; /* are given to tables with the mutex held */
 };
 
 struct kv_nif_pids {
@@ -152,31 +154,107 @@ static bool read_pid(ErlNifEnv *env, const struct kv_nif_arena *arena, ERL_NIF_T
     return is_pid;
 }
 
-static enum kv_read meet(struct memory *memory, ErlNifEnv *env, const struct kv_nif_arena *arena,
-                         enum kv_nif_kind kind, uint64_t hash, ERL_NIF_TERM term,
-                         struct kv_mapped_table *table)
+/* ---- tallies --------------------------------------------------------------------------------- */
+
+static bool is_tally_of(const struct kv_nif_tally *tally, uint64_t arena, uint32_t id,
+                        uint32_t serial)
+{
+    return tally->arena == arena && tally->id == id && tally->serial == serial;
+}
+
+/* Returns the tally of a table, or a free one of the neighbouring places, or else the first of
+ * these places. Neighbours have neighbouring ids, as processes that were created together have. */
+static struct kv_nif_tally *tally_place(struct memory *memory, uint64_t arena, uint32_t id,
+                                        uint32_t serial)
+{
+    struct kv_nif_tally *place = NULL;
+    for (unsigned i = 0; i < WAYS; i++) {
+        struct kv_nif_tally *tally = &memory->tallies[(id * WAYS + serial + i) % KV_NIF_TALLIES];
+        if (is_tally_of(tally, arena, id, serial)) {
+            return tally;
+        }
+        if (place == NULL || (place->arena != 0 && tally->arena == 0)) {
+            place = tally;
+        }
+    }
+    return place;
+}
+
+/* The thread meets the tables anew that counted here before. */
+static void forget_tally(struct memory *memory, const struct kv_nif_tally *tally)
+{
+    for (unsigned i = 0; i < PLACES; i++) {
+        if (memory->places[i].tally == tally) {
+            memory->places[i].arena = 0;
+        }
+    }
+}
+
+static struct kv_nif_tally *tally_for(struct kv_nif_pids *pids, struct memory *memory,
+                                      uint64_t arena, uint32_t id, uint32_t serial)
+{
+    struct kv_nif_tally *tally = tally_place(memory, arena, id, serial);
+    if (!is_tally_of(tally, arena, id, serial)) {
+        forget_tally(memory, tally);
+        enif_mutex_lock(pids->mutex);
+        tally->arena = arena;
+        tally->id = id;
+        tally->serial = serial;
+        atomic_store_explicit(&tally->hits, 0, memory_order_relaxed);
+        atomic_store_explicit(&tally->misses, 0, memory_order_relaxed);
+        enif_mutex_unlock(pids->mutex);
+    }
+    return tally;
+}
+
+void kv_nif_reads(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
+                  ERL_NIF_TERM term, uint64_t *hits, uint64_t *misses)
 {
     struct kv_pid pid;
+    *hits = 0;
+    *misses = 0;
+    if (!read_pid(env, arena, term, &pid)) {
+        return;
+    }
+    enif_mutex_lock(pids->mutex);
+    for (struct memory *memory = pids->memories; memory != NULL; memory = memory->next) {
+        const struct kv_nif_tally *tally = tally_place(memory, arena->number, pid.id, pid.serial);
+        if (is_tally_of(tally, arena->number, pid.id, pid.serial)) {
+            *hits += atomic_load_explicit(&tally->hits, memory_order_relaxed);
+            *misses += atomic_load_explicit(&tally->misses, memory_order_relaxed);
+        }
+    }
+    enif_mutex_unlock(pids->mutex);
+}
+
+static enum kv_read meet(struct kv_nif_pids *pids, struct memory *memory, ErlNifEnv *env,
+                         const struct kv_nif_arena *arena, enum kv_nif_kind kind, uint64_t hash,
+                         ERL_NIF_TERM term, const struct known **met)
+{
+    struct kv_pid pid;
+    struct kv_mapped_table table;
     if (!read_pid(env, arena, term, &pid)) {
         return KV_READ_GONE;
     }
     uint32_t serial = pid.serial | (kind == KV_NIF_NAMES ? KV_DIRECTORY_NAMES : 0);
-    enum kv_read result = kv_mapped_table_of(&arena->mapped, pid.id, serial, table);
+    enum kv_read result = kv_mapped_table_of(&arena->mapped, pid.id, serial, &table);
     if (result == KV_READ_FOUND) {
         struct known *known = place_for(memory, hash);
         *known = (struct known){
             .pid = enif_make_copy(memory->env, term),
             .arena = arena->number + kind,
             .hash = hash,
-            .table = *table,
+            .table = table,
+            .tally = tally_for(pids, memory, arena->number + kind, pid.id, pid.serial),
         };
+        *met = known;
     }
     return result;
 }
 
 enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
                           const struct kv_nif_arena *arena, enum kv_nif_kind kind, ERL_NIF_TERM pid,
-                          struct kv_mapped_table *table)
+                          struct kv_mapped_table *table, struct kv_nif_tally **tally)
 {
     struct memory *memory = memory_of_thread(pids);
     if (memory == NULL) {
@@ -188,11 +266,15 @@ enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
         uint64_t hash = (uint64_t)enif_hash(ERL_NIF_INTERNAL_HASH, pid, 0);
         known = find(memory, arena->number + kind, hash, pid);
         if (known == NULL) {
-            return meet(memory, env, arena, kind, hash, pid, table);
+            enum kv_read result = meet(pids, memory, env, arena, kind, hash, pid, &known);
+            if (result != KV_READ_FOUND) {
+                return result;
+            }
         }
         memory->last[kind] = known;
     }
     *table = known->table;
+    *tally = known->tally;
     return KV_READ_FOUND;
 }
 

@@ -910,16 +910,19 @@ defmodule KV.Bucket do
   Returns a map of what has happened in the bucket since its native process was started.
 
     * `:hits`, `:misses` - how many times an operation has looked for a key and found it, or not. Operations that look before
-      they change something count, too. Reads without a call (docs/local-reads.md) do not count.
+      they change something count, too.
+    * `:local_hits`, `:local_misses` - the same of the reads without a call (docs/local-reads.md) that this VM has made.
+      `:hits` and `:misses` do not have them, and other VMs have their own.
     * `:puts`, `:deletes` - how many entries were put, and how many that were there were deleted by their key. The operations
       of a transaction count even if it fails.
     * `:expirations`, `:evictions` - how many entries were removed because their time had come, or to make room
     * `:age` - for how many milliseconds this has been counted
     * `:size`, `:memory` - the number of entries, and the bytes of entries and index that count against `:max_memory`
-    * `:max_memory`, `:max_entries` - the limits, or `:infinity`
+    * `:max_memory`, `:max_entries`, `:ttl`, `:evict`, `:touch_on_read` - the options of the bucket. A limit or a time to
+      live may be `:infinity`.
     * `:generation` - see `generation/1`
 
-  O(1). All figures are of one moment.
+  O(1). All figures are of one moment, but for those of the reads without a call.
 
   ## Examples
 
@@ -931,7 +934,9 @@ defmodule KV.Bucket do
       :ok
   """
   @doc since: "0.2.0"
-  @spec stats(t, timeout | [call_option]) :: %{atom => non_neg_integer | :infinity}
+  @spec stats(t, timeout | [call_option]) :: %{
+          atom => non_neg_integer | :infinity | :none | :lru | :ttl | boolean
+        }
   def stats(bucket, timeout \\ 5_000), do: :kv_bucket.stats(bucket, timeout)
 
   @doc """

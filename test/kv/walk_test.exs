@@ -140,7 +140,10 @@ defmodule KV.WalkTest do
     assert %{puts: 3, deletes: 1, hits: 2, misses: 3, evictions: 0, expirations: 0, size: 2} =
              KV.Bucket.stats(bucket)
 
-    assert %{size: 2, puts: 3, node: node} = KV.Bucket.info(bucket)
+    assert %{local_hits: 0, local_misses: 0, evict: :none, ttl: :infinity, touch_on_read: false} =
+             KV.Bucket.stats(bucket)
+
+    assert %{size: 2, puts: 3, local_hits: 0, node: node} = KV.Bucket.info(bucket)
     assert node != node()
   end
 
@@ -149,7 +152,8 @@ defmodule KV.WalkTest do
     for i <- 1..100, do: :ok = KV.Bucket.put(cache, i, String.duplicate("v", 1_000))
     assert %{evictions: evictions, size: size, max_memory: 65_536} = KV.Bucket.stats(cache)
     assert evictions + size == 100
-    {:ok, bucket} = KV.Bucket.start_link()
+    {:ok, bucket} = KV.Bucket.start_link(ttl: 60_000, evict: :ttl, touch_on_read: true, max_entries: 9)
+    assert %{ttl: 60_000, evict: :ttl, touch_on_read: true, max_entries: 9} = KV.Bucket.info(bucket)
     :ok = KV.Bucket.put(bucket, 1, 1, ttl: 1)
     eventually(fn -> match?(%{expirations: 1, size: 0}, KV.Bucket.stats(bucket)) end)
   end

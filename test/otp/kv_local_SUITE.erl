@@ -23,6 +23,7 @@ groups() ->
         ]},
         {reads, [], [
             every_read_is_answered_as_by_a_call,
+            statistics_have_the_reads_of_all_processes,
             keys_are_the_same_both_ways,
             keys_of_any_kind_are_found,
             values_of_any_kind_are_read,
@@ -129,6 +130,27 @@ every_read_is_answered_as_by_a_call(Config) ->
         ok = kv_bucket:clear(Bucket),
         ?assertEqual(0, kv_local:size(Bucket)),
         ?assertEqual(error, kv_local:fetch(Bucket, a))
+    end).
+
+statistics_have_the_reads_of_all_processes(Config) ->
+    in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([]),
+        ok = kv_bucket:put(Proxy, a, 1),
+        {ok, Other} = kv_bucket:start_link([]),
+        Read = fun() -> [{kv_bucket:get(Proxy, a), kv_bucket:get(Proxy, b), kv_bucket:has_key(Proxy, a)} || _ <- lists:seq(1, 100)] end,
+        Readers = [spawn_monitor(Read) || _ <- lists:seq(1, 8)],
+        [receive {'DOWN', Monitor, process, Reader, Reason} -> ?assertEqual(normal, Reason) end || {Reader, Monitor} <- Readers],
+        #{pid := Native} = kv:info(Proxy),
+        [
+            ?assertMatch(#{local_hits := 1600, local_misses := 800, hits := 0, misses := 0, puts := 1}, kv_bucket:stats(Server))
+         || Server <- [Proxy, Native]
+        ],
+        ?assertMatch(#{local_hits := 0, local_misses := 0}, kv_bucket:await(kv_bucket:async(Other, stats, []))),
+        _ = [begin {ok, New} = kv_bucket:start_link([]), undefined = kv_bucket:get(New, a), ok = kv_bucket:stop(New) end || _ <- lists:seq(1, 1500)],
+        undefined = kv_bucket:get(Other, a),
+        undefined = kv_bucket:get(Other, b),
+        %% The first of the two reads follows the process's own async, so it is a call.
+        ?assertMatch(#{local_misses := 1, misses := 1}, kv_bucket:stats(Other))
     end).
 
 %% The library encodes keys straight from terms. The bytes must equal those of c_src/term.

@@ -161,7 +161,8 @@ start_link() ->
 %%     puts honours it.</li>
 %% <li>`touch_on_read': `true' starts the `ttl' of the bucket again with each read of a value: {@link get/2}, {@link fetch/2},
 %%     {@link get_many/2}, {@link take/2} and the functions that update. Entries that never expire stay so. {@link has_key/2},
-%%     {@link ttl/2}, {@link keys/1} and {@link to_map/1} do not count. It needs a `ttl'. `false' by default. A process that reads without a call
+%%     {@link ttl/2}, {@link keys/1} and {@link to_map/1} do not count. It needs a `ttl'. `false' by default. A process that reads
+%%     without a call
 %%     ({@link kv_node}) starts the time again only once a tenth of it is over.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
 %%     keeps its pid and its name, and starts an empty bucket as soon as the program is back. `exit', the default of a bucket
@@ -796,14 +797,17 @@ export(Bucket, File) ->
 %%
 %% `{ok, 2} = kv_bucket:export(Bucket, "/var/backups/sessions.kv")'
 %%
-%% The file appears under its name once it is whole and on disk; a file of that name is replaced. Until then the entries are in a file
-%% beside it, whose name ends with `.tmp'. After an error that file is gone, and the file of that name is as it was; only a process
+%% The file appears under its name once it is whole and on disk; a file of that name is replaced. Until then the entries are in a
+%% file
+%% beside it, whose name ends with `.tmp'. After an error that file is gone, and the file of that name is as it was; only a
+%% process
 %% that is killed while it exports leaves the temporary file behind. docs/export-format.md has the format.
 %%
 %% Works for a bucket of any size. O(n), in pieces, with the guarantees of {@link scan/3}: other processes may change the bucket
 %% meanwhile, and the file is no snapshot. The timeout is for each piece.
 %%
-%% Returns `{error, {file, Posix}}' if the file cannot be written, such as `enoent' and `enospc', and `{error, stale_cursor}' if the
+%% Returns `{error, {file, Posix}}' if the file cannot be written, such as `enoent' and `enospc', and `{error, stale_cursor}' if
+%% the
 %% bucket was replaced meanwhile. {@link kv_error:text/1} makes a sentence of a reason. Exits as a call does.
 -spec export(t(), file:name_all(), timeout() | [call_option()]) -> {ok, non_neg_integer()} | {error, kv_export:reason()}.
 export(Bucket, File, Options) ->
@@ -814,13 +818,15 @@ export(Bucket, File, Options) ->
 import(Bucket, File) ->
     import(Bucket, File, ?TIMEOUT).
 
-%% @doc Puts the entries of a file that {@link export/3} has written. Returns `{ok, Count}' with the number of entries that were put.
+%% @doc Puts the entries of a file that {@link export/3} has written. Returns `{ok, Count}' with the number of entries that were
+%% put.
 %%
 %% An entry keeps the instant at which it expires, by the wall clock; one that has expired since the export is left out. An entry
 %% without a time to live has none again, also in a bucket with a default. Entries that are in the bucket already stay, unless the
 %% file has their key.
 %%
-%% The whole file is checked before the first entry is put. Then its entries are put in many requests, of up to 1,000 entries each:
+%% The whole file is checked before the first entry is put. Then its entries are put in many requests, of up to 1,000 entries
+%% each:
 %% others see some of them before the rest. O(n), and the file is read twice; a file of any size takes the VM no more memory than
 %% about three of its largest entry. The timeout is for each request.
 %%
@@ -829,7 +835,8 @@ import(Bucket, File) ->
 %% <li>`{file, Posix}': the file cannot be read;</li>
 %% <li>`{bad_file, Text}': the file is no export, is torn, damaged or of a later version, as the sentence says. The bucket is
 %%     unchanged;</li>
-%% <li>`{incomplete, Count, Reason}': Count entries have been put, and the next request got `{error, Reason}', such as `enomem'.</li>
+%% <li>`{incomplete, Count, Reason}': Count entries have been put, and the next request got `{error, Reason}', such as
+%%     `enomem'.</li>
 %% </ul>
 %% Exits as a call does. Import only files that you trust: their terms may bring new atoms into the VM.
 -spec import(t(), file:name_all(), timeout() | [call_option()]) -> {ok, non_neg_integer()} | {error, kv_import:reason()}.

@@ -50,7 +50,8 @@ static bool read_options(struct kv_process *self, const struct kv_asked *asked,
             return false;
         }
     }
-    return true;
+    *bad = list;
+    return count == 0 || kv_read_nil(&reader) == KV_OK;
 }
 
 static int refuse(struct kv_answer *answer, const char *why)

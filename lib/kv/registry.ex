@@ -316,7 +316,8 @@ defmodule KV.Registry do
   @doc """
   Returns `{:ok, term}` with the metadata of a name, or `:error` if there is no such name, or if it has no metadata.
 
-  The option `:meta` of `create/3` and `put_meta/3` set it. Returns `{:error, {:bad_name, name}}` if the name is not a binary. O(1).
+  The option `:meta` of `create/3` and `put_meta/3` set it. Returns `{:error, {:bad_name, name}}` if the name is not a
+  binary. O(1).
 
   ## Examples
 

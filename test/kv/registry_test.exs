@@ -430,4 +430,17 @@ defmodule KV.RegistryTest do
     {:status, _, _, [_, _, _, _, [_, _, {:data, [{~c"State", state}]}]]} = :sys.get_status(registry)
     state
   end
+
+  test "a bucket of a registry may live for ever, and may not touch on read without a ttl" do
+    name = "for ever #{System.unique_integer()}"
+    assert :ok == KV.Registry.create(KV.Registry, name, ttl: :infinity)
+    {:ok, bucket} = KV.Registry.lookup(KV.Registry, name)
+    assert :ok == KV.Bucket.put(bucket, :a, 1)
+    assert {:ok, :infinity} == KV.Bucket.ttl(bucket, :a)
+    text = "touch_on_read starts the ttl of the bucket again; give a ttl in milliseconds, too"
+    refused = {:error, {:bad_option, :touch_on_read, text}}
+    assert refused == KV.Registry.create(KV.Registry, "other #{name}", touch_on_read: true)
+    assert refused == KV.Bucket.start_link(touch_on_read: true, ttl: :infinity)
+    assert_raise KV.Error, text, fn -> KV.Registry.create!(KV.Registry, name <> "!", touch_on_read: true) end
+  end
 end

@@ -899,7 +899,8 @@ put_many(Bucket, Entries) ->
 %% room
 %% for all of them, and `{error, full}' if they are more than `max_entries' allows: no key has changed then. A bucket that evicts
 %% makes room for all, and never evicts an entry that the same request has put; what it has evicted is gone even after an error.
-%% Options and other errors are those of {@link put/4}.
+%% `{keep_ttl, true}' finds each old entry, except in a request of more than 1,024 keys or 256 KiB, which may evict the entry of a key
+%% that comes later in its list. Options and other errors are those of {@link put/4}.
 -spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | full | refused()}.
 put_many(Bucket, Entries, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, put_many, [Entries], Timeout);
@@ -957,11 +958,9 @@ transaction(Bucket, Operations) ->
 %% `fetch'
 %% returns, are results and no failures: use a check where the transaction must not go on.
 %%
-%% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'; the answer has at most 256 MiB. Room for
-%% all
-%% puts is made first: another key may be evicted, but none of the transaction. Then keys are deleted. So a transaction that
-%% deletes
-%% and puts needs the room of its puts.
+%% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'; the answer has at most 256 MiB. A
+%% transaction needs room for its result: what the transaction deletes or makes smaller is room for its puts. To make room, the
+%% bucket may evict other keys, but no key that an operation of the transaction names, even if the operation only reads.
 %%
 %% O(number of operations), and the bytes of keys and values.
 -spec transaction(t(), [operation()], timeout() | [call_option()]) ->

@@ -245,6 +245,25 @@ static int put_batch(struct kv_process *self, const struct batch *batch, uint64_
     return error;
 }
 
+/* No put may evict an entry whose key comes later: it may keep its expiry. */
+static void hold_entries(struct kv_process *self, struct kv_bytes entries)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_table *table = bucket->contents.table;
+    struct items items;
+    struct batch batch;
+    open_entries(entries, &items);
+    while (kv_table_evicts(table) && next_entries(bucket, &items, &batch)) {
+        for (unsigned i = 0; i < batch.count; i++) {
+            const struct kv_lookup *want = batch.found[i];
+            kv_table_hold(table,
+                          want != NULL
+                              ? want->hash
+                              : kv_table_hash(table, kv_bucket_key(self, batch.keys[i]).bytes));
+        }
+    }
+}
+
 /* Puts entries in order, so that a later entry replaces an earlier one of the same key. All are put
  * or none. */
 static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_t expiry)
@@ -259,6 +278,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
     kv_table_begin_changes(table);
     if (!surely) {
         kv_table_begin_all(table, items.left);
+        hold_entries(self, entries);
     }
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
         error = put_batch(self, &batch, expiry);

@@ -13,7 +13,8 @@ struct change {
     uint64_t hash;
     unsigned step;
     bool absent;
-    bool kept; /* the value is that of the table: a read has started the time to live again */
+    bool kept;  /* the value is that of the table: a read has started the time to live again */
+    bool grows; /* kv_table_grows() */
 };
 
 /* A copy, and the one before it. */
@@ -24,7 +25,6 @@ struct copy {
 
 struct kv_overlay {
     struct kv_table *table;
-    struct kv_hash_key hash_key;
     struct kv_bytes request;
     struct copy *copies;
     size_t copied; /* bytes of copies */
@@ -33,11 +33,11 @@ struct kv_overlay {
     unsigned most;
     unsigned mask;
     uint16_t *slots; /* a number of a change, and one more; 0: free */
+    uint64_t *named; /* for each step, the hash of its key; 0: it has none */
     struct change changes[];
 };
 
-struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_hash_key hash_key,
-                                  struct kv_bytes request, unsigned keys)
+struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_bytes request, unsigned keys)
 {
     struct kv_overlay *overlay = kv_alloc(sizeof *overlay + keys * sizeof overlay->changes[0]);
     unsigned slots = 2;
@@ -45,11 +45,11 @@ struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_hash_key has
         slots *= 2;
     }
     *overlay = (struct kv_overlay){.table = table,
-                                   .hash_key = hash_key,
                                    .request = request,
                                    .most = keys,
                                    .mask = slots - 1,
-                                   .slots = kv_zalloc(slots * sizeof *overlay->slots)};
+                                   .slots = kv_zalloc(slots * sizeof *overlay->slots),
+                                   .named = kv_zalloc((keys + 1) * sizeof *overlay->named)};
     return overlay;
 }
 
@@ -61,6 +61,7 @@ void kv_overlay_free(struct kv_overlay *overlay)
         kv_free(copy);
     }
     kv_free(overlay->slots);
+    kv_free(overlay->named);
     kv_free(overlay);
 }
 
@@ -92,10 +93,16 @@ static struct change *find(const struct kv_overlay *overlay, struct kv_item key,
     return NULL;
 }
 
+/* Each operation has one key, so the last hash of a step is that of its key. */
+static uint64_t hash_of(const struct kv_overlay *overlay, struct kv_item key)
+{
+    return overlay->named[overlay->step] = kv_table_hash(overlay->table, key.bytes);
+}
+
 static const struct change *change_of(const struct kv_overlay *overlay, struct kv_item key)
 {
     unsigned slot = 0;
-    return find(overlay, key, kv_siphash(&overlay->hash_key, key.bytes), &slot);
+    return find(overlay, key, hash_of(overlay, key), &slot);
 }
 
 bool kv_overlay_look(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value,
@@ -153,7 +160,7 @@ static struct kv_item keep_item(struct kv_overlay *overlay, struct kv_item item)
  * of the table. */
 static struct change *change_for(struct kv_overlay *overlay, struct kv_item key)
 {
-    const uint64_t hash = kv_siphash(&overlay->hash_key, key.bytes);
+    const uint64_t hash = hash_of(overlay, key);
     unsigned slot = 0;
     struct change *change = find(overlay, key, hash, &slot);
     if (change == NULL) {
@@ -217,36 +224,67 @@ int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *wanted
 /* ---- making the changes -----------------------------------------------------------------------
  */
 
-static int put_all(struct kv_overlay *overlay, unsigned *step)
+/* Lends the puts the room of entries that go, and holds the keys of all operations. */
+static void begin_all(struct kv_overlay *overlay)
+{
+    kv_table_begin_all(overlay->table, overlay->most);
+    for (unsigned i = 0; i <= overlay->step; i++) {
+        kv_table_hold(overlay->table, overlay->named[i]);
+    }
+    for (unsigned i = 0; i < overlay->count; i++) {
+        struct change *change = &overlay->changes[i];
+        if (change->absent) {
+            kv_table_lend(overlay->table, change->key);
+        } else if (!change->kept) {
+            change->grows =
+                kv_table_grows(overlay->table, change->key, change->value, change->expiry);
+        }
+    }
+}
+
+/* Makes the puts that take more room, or the others. */
+static int put_those(const struct kv_overlay *overlay, bool grow, unsigned *step)
 {
     int error = KV_OK;
-    kv_table_begin_all(overlay->table, overlay->count);
     for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
         const struct change *change = &overlay->changes[i];
-        if (!change->absent && !change->kept) {
+        if (!change->absent && !change->kept && change->grows == grow) {
             error = kv_table_put(overlay->table, change->key, change->value, change->expiry);
             *step = change->step;
         }
     }
-    while (kv_table_end_all(overlay->table, error == KV_OK, UINT32_MAX)) {
-    }
     return error;
 }
 
+/* Makes the changes that need no room, and so cannot fail. */
+static void make_others(const struct kv_overlay *overlay)
+{
+    for (unsigned i = 0; i < overlay->count; i++) {
+        const struct change *change = &overlay->changes[i];
+        if (change->absent) {
+            (void)kv_table_delete(overlay->table, change->key);
+        } else if (change->kept) {
+            (void)kv_table_set_expiry(overlay->table, change->key, change->expiry);
+        }
+    }
+}
+
+/* Puts that free room come before those that take some: so only the result has to fit in. */
 int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
 {
     if (overlay->count == 0) {
         return KV_OK;
     }
     kv_table_begin_changes(overlay->table);
-    const int error = put_all(overlay, step);
-    for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
-        const struct change *change = &overlay->changes[i];
-        if (change->absent) {
-            (void)kv_table_delete(overlay->table, change->key);
-        } else if (change->kept) { /* unless a put has evicted the entry */
-            (void)kv_table_set_expiry(overlay->table, change->key, change->expiry);
-        }
+    begin_all(overlay);
+    int error = put_those(overlay, false, step);
+    if (error == KV_OK) {
+        error = put_those(overlay, true, step);
+    }
+    if (error == KV_OK) {
+        make_others(overlay);
+    }
+    while (kv_table_end_all(overlay->table, error == KV_OK, UINT32_MAX)) {
     }
     kv_table_end_changes(overlay->table);
     return error;

@@ -3,13 +3,12 @@
 #ifndef KV_OVERLAY_H
 #define KV_OVERLAY_H
 
-#include "base/siphash.h"
 #include "kv/contents.h"
 
-/* Returns an empty overlay, for up to `keys` different keys. What lies within `request` is
- * borrowed; all other keys and values are copied. The caller frees it with kv_overlay_free(). */
-struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_hash_key hash_key,
-                                  struct kv_bytes request, unsigned keys);
+/* Returns an empty overlay, for up to `keys` operations, each of one key. What lies within
+ * `request` is borrowed; all other keys and values are copied. The caller frees it with
+ * kv_overlay_free(). */
+struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_bytes request, unsigned keys);
 void kv_overlay_free(struct kv_overlay *overlay);
 
 /* The changes from here on belong to the operation with this number. */
@@ -17,7 +16,8 @@ void kv_overlay_step(struct kv_overlay *overlay, unsigned step);
 
 /* Makes all changes in the table, or none. Readers of this host see all of them or none. Returns
  * KV_OK; or the error of kv_table_put(), and sets *step to the operation whose entry finds no room.
- * May have evicted entries then, as a put may, but none with a key of the overlay. The overlay is
+ * The result of all changes needs room, and no more. May have evicted entries, as a put may, but
+ * none whose key an operation has named. The overlay is
  * empty afterwards. */
 int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step);
 

@@ -104,8 +104,8 @@ static int finish(struct transaction *t, struct kv_overlay *overlay)
 static int run_list(struct transaction *t, struct kv_reader *list, unsigned count)
 {
     struct kv_bucket *bucket = kv_process_state(t->self);
-    struct kv_overlay *overlay = kv_overlay_new(
-        bucket->contents.table, kv_store_of(t->self)->hash_key, t->asked->arguments[0], count);
+    struct kv_overlay *overlay =
+        kv_overlay_new(bucket->contents.table, t->asked->arguments[0], count);
     kv_write_tuple(t->answer->term, 2);
     kv_write_atom_text(t->answer->term, "ok");
     if (count > 0) {

@@ -42,6 +42,31 @@ void kv_table_begin_all(struct kv_table *table, size_t keys)
     kv_table_note_plain(table);
 }
 
+bool kv_table_evicts(const struct kv_table *table)
+{
+    return table->evict != KV_EVICT_NONE;
+}
+
+void kv_table_hold(struct kv_table *table, uint64_t hash)
+{
+    if (table->evict != KV_EVICT_NONE) {
+        kv_undo_hold(table->pending, hash);
+    }
+}
+
+void kv_table_lend(struct kv_table *table, struct kv_item key)
+{
+    struct kv_undo *pending = table->pending;
+    const struct kv_lookup lookup = {.key = key, .hash = kv_arena_hash(table->arena, key.bytes)};
+    struct kv_entry entry;
+    kv_assert(pending->count == 0);
+    if (kv_index_find(table, &lookup, &entry).group != NULL) {
+        kv_table_hold(table, lookup.hash);
+        pending->lent_bytes += entry.size;
+        pending->lent_entries++;
+    }
+}
+
 static void read_entry(const struct kv_table *table, uint64_t offset, struct kv_entry *entry)
 {
     kv_entry_read(kv_at(table->arena, offset), entry);

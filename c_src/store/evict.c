@@ -5,7 +5,8 @@
 
 enum {
     SAMPLE = 5,         /* entries that are compared before one is evicted, as in Redis */
-    SEGMENTS_TRIED = 4, /* while a batch protects its entries */
+    SEGMENTS_TRIED = 4, /* while a batch protects its entries, before others are, in order, */
+    LOOKED_MOST = 4096, /* up to so many entries */
 };
 
 static uint64_t next_random(struct kv_arena *arena)
@@ -48,14 +49,23 @@ static bool worth_of(const struct kv_table *table, const struct kv_entry *entry,
     return table->evict == KV_EVICT_TTL && (entry->flags & KV_ENTRY_EXPIRES) != 0;
 }
 
+/* The batch that makes room must not lose its own entries. */
+static bool is_of_batch(const struct kv_table *table, uint64_t offset, const struct kv_entry *entry)
+{
+    const struct kv_undo *pending = table->pending;
+    return kv_undo_find(pending, offset) != NULL ||
+           (pending->held != NULL &&
+            kv_undo_holds(pending, kv_arena_hash(table->arena, entry->key)));
+}
+
 static void consider(const struct kv_table *table, uint64_t offset, struct choice *choice)
 {
     struct kv_entry entry;
     uint64_t worth = 0;
     kv_entry_read(kv_at(table->arena, offset), &entry);
     table->arena->effort++;
-    if (table->pending != NULL && kv_undo_find(table->pending, offset) != NULL) {
-        return; /* the batch that makes room must not lose its own entries */
+    if (table->pending != NULL && is_of_batch(table, offset, &entry)) {
+        return;
     }
     if (worth_of(table, &entry, &worth)) {
         choice->seen++;
@@ -69,6 +79,15 @@ static void consider(const struct kv_table *table, uint64_t offset, struct choic
     }
 }
 
+static void consider_all(const struct kv_table *table, struct kv_index_walk *walk,
+                         struct choice *choice)
+{
+    for (uint64_t offset = kv_index_next(walk); offset != 0 && choice->seen < SAMPLE;
+         offset = kv_index_next(walk)) {
+        consider(table, offset, choice);
+    }
+}
+
 /* Chooses among the entries of one segment. Returns false if the table is empty. */
 static bool choose(const struct kv_table *table, struct choice *choice)
 {
@@ -78,11 +97,26 @@ static bool choose(const struct kv_table *table, struct choice *choice)
         return false;
     }
     walk.at = (unsigned)random % walk.size; /* the high bits have chosen the segment */
-    for (uint64_t offset = kv_index_next(&walk); offset != 0 && choice->seen < SAMPLE;
-         offset = kv_index_next(&walk)) {
-        consider(table, offset, choice);
-    }
+    consider_all(table, &walk, choice);
     return true;
+}
+
+/* Looks for an entry in the order of hashes, and goes on where the last such search of this batch
+ * has ended: entries that the batch protects are never free before its end. */
+static void choose_in_order(const struct kv_table *table, struct choice *choice)
+{
+    struct kv_undo *pending = table->pending;
+    struct kv_index_walk walk;
+    unsigned looked = 0;
+    while (choice->offset == 0 && !pending->looked_at_all && looked < LOOKED_MOST &&
+           kv_index_walk(table, pending->looked_to, &walk)) {
+        looked += walk.used;
+        consider_all(table, &walk, choice);
+        if (choice->offset == 0) {
+            pending->looked_to = walk.next;
+            pending->looked_at_all = walk.next == 0;
+        }
+    }
 }
 
 bool kv_evict_one(struct kv_table *table)
@@ -94,6 +128,9 @@ bool kv_evict_one(struct kv_table *table)
     }
     while (choice.offset == 0 && tries > 0 && choose(table, &choice)) {
         tries--;
+    }
+    if (choice.offset == 0 && table->pending != NULL) {
+        choose_in_order(table, &choice);
     }
     if (choice.offset == 0) {
         return false;

@@ -60,13 +60,15 @@ uint64_t kv_table_max_entries(const struct kv_table *table)
 
 uint64_t kv_table_counted(const struct kv_table *table)
 {
-    const uint64_t replaced = table->pending == NULL ? 0 : table->pending->old_bytes;
-    return table->live + table->run_live + table->index_bytes - replaced;
+    const struct kv_undo *pending = table->pending;
+    const uint64_t going = pending == NULL ? 0 : pending->old_bytes + pending->lent_bytes;
+    return table->live + table->run_live + table->index_bytes - going;
 }
 
 int kv_room_allows(const struct kv_table *table, struct kv_need_of_put need)
 {
-    if (table->max_entries != 0 && need.entry && table->slot->count >= table->max_entries) {
+    const uint64_t lent = table->pending == NULL ? 0 : table->pending->lent_entries;
+    if (table->max_entries != 0 && need.entry && table->slot->count >= table->max_entries + lent) {
         return KV_EFULL;
     }
     return table->max_memory == 0 || kv_table_counted(table) + need.bytes <= table->max_memory

@@ -29,6 +29,11 @@ enum {
     LENGTH_MAX = 1 << 30
 };
 
+uint64_t kv_table_hash(const struct kv_table *table, struct kv_bytes key)
+{
+    return kv_arena_hash(table->arena, key);
+}
+
 static inline struct kv_lookup lookup_of(const struct kv_table *table, struct kv_item key)
 {
     return (struct kv_lookup){.key = key, .hash = kv_arena_hash(table->arena, key.bytes)};
@@ -344,6 +349,31 @@ static inline void find_old(const struct kv_table *table, struct put *put)
     put->place = kv_index_find(table, put->lookup, &put->old);
 }
 
+static inline void plan_entry(const struct kv_table *table, struct kv_item key,
+                              struct kv_item value, uint64_t expiry, struct kv_entry *entry)
+{
+    entry->flags = (uint8_t)(key.form | (value.form << KV_ENTRY_VALUE_FORM_SHIFT) |
+                             (expiry != KV_NEVER ? KV_ENTRY_EXPIRES : 0) |
+                             (table->evict == KV_EVICT_LRU ? KV_ENTRY_HAS_USE : 0));
+    entry->key = key.bytes;
+    entry->value = value.bytes;
+    entry->expiry = expiry;
+    kv_entry_measure(entry);
+}
+
+bool kv_table_grows(const struct kv_table *table, struct kv_item key, struct kv_item value,
+                    uint64_t expiry)
+{
+    const struct kv_lookup lookup = lookup_of(table, key);
+    struct put put = {.lookup = &lookup};
+    if (table->max_memory == 0) {
+        return false;
+    }
+    plan_entry(table, key, value, expiry, &put.entry);
+    find_old(table, &put);
+    return put.place.group == NULL || put.entry.size > put.old.size;
+}
+
 static struct kv_need_of_put need_of(const struct put *put)
 {
     const bool had_old = put->place.group != NULL;
@@ -424,12 +454,20 @@ static void retire(struct kv_table *table, const struct put *put, uint64_t old, 
     }
 }
 
+/* The bytes that the end of the batch frees for a put. */
+static uint64_t freed_later(const struct kv_table *table, const struct put *put)
+{
+    const struct kv_undo *pending = table->pending;
+    const uint64_t old = put->place.group == NULL ? 0 : pending->old_bytes + put->old.size;
+    return pending->lent_bytes + old;
+}
+
 /* Room for the new entry. While changes are pending, the old entries still take theirs. */
 static uint64_t take(struct kv_table *table, const struct put *put)
 {
-    if (table->pending != NULL && put->place.group != NULL) {
-        const uint64_t old = table->pending->old_bytes + put->old.size;
-        table->arena->lent_pages = LENT_FACTOR * old / KV_ARENA_PAGE + LENT_MORE;
+    const uint64_t freed = table->pending == NULL ? 0 : freed_later(table, put);
+    if (freed > 0) {
+        table->arena->lent_pages = LENT_FACTOR * freed / KV_ARENA_PAGE + LENT_MORE;
     }
     const uint64_t offset = kv_heap_take(table, put->entry.size);
     table->arena->lent_pages = 0;
@@ -506,13 +544,7 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
     if (key.bytes.length > LENGTH_MAX || value.bytes.length > LENGTH_MAX) {
         return KV_ENOMEM;
     }
-    put.entry.flags = (uint8_t)(key.form | (value.form << KV_ENTRY_VALUE_FORM_SHIFT) |
-                                (expiry != KV_NEVER ? KV_ENTRY_EXPIRES : 0) |
-                                (table->evict == KV_EVICT_LRU ? KV_ENTRY_HAS_USE : 0));
-    put.entry.key = key.bytes;
-    put.entry.value = value.bytes;
-    put.entry.expiry = expiry;
-    kv_entry_measure(&put.entry);
+    plan_entry(table, key, value, expiry, &put.entry);
     if (table->evict != KV_EVICT_NONE) {
         kv_room_relieve(table); /* before the put, so that the entry itself is not what goes */
     }

@@ -14,6 +14,7 @@ struct kv_undo *kv_undo_new(size_t most)
     pending->puts = kv_alloc((most + 1) * sizeof *pending->puts);
     pending->slots = kv_zalloc(slots * sizeof *pending->slots);
     pending->slot_mask = slots - 1;
+    pending->most = most;
     return pending;
 }
 
@@ -22,9 +23,42 @@ void kv_undo_free(struct kv_undo *pending)
     if (pending != NULL) {
         kv_free(pending->puts);
         kv_free(pending->slots);
+        kv_free(pending->held);
         kv_free(pending);
     }
 }
+
+/* ---- hashes that are held -------------------------------------------------------------------- */
+
+/* Where the hash is in the set, or would be. */
+static uint64_t *held_at(const struct kv_undo *pending, uint64_t mark)
+{
+    size_t at = (size_t)(mark >> 1) & pending->held_mask;
+    while (pending->held[at] != 0 && pending->held[at] != mark) {
+        at = (at + 1) & pending->held_mask;
+    }
+    return &pending->held[at];
+}
+
+void kv_undo_hold(struct kv_undo *pending, uint64_t hash)
+{
+    if (pending->held == NULL) {
+        size_t size = SLOTS_MIN;
+        while (size < 2 * pending->most) {
+            size *= 2;
+        }
+        pending->held = kv_zalloc(size * sizeof *pending->held);
+        pending->held_mask = size - 1;
+    }
+    *held_at(pending, hash | 1) = hash | 1;
+}
+
+bool kv_undo_holds(const struct kv_undo *pending, uint64_t hash)
+{
+    return pending->held != NULL && *held_at(pending, hash | 1) != 0;
+}
+
+/* ---- offsets --------------------------------------------------------------------------------- */
 
 /* How many may be in use: searches stay short, and end. */
 static size_t slots_most(const struct kv_undo *pending)

@@ -18,7 +18,14 @@ struct kv_undo_put {
 struct kv_undo {
     struct kv_undo_put *puts; /* one for each key */
     size_t count;
-    uint64_t old_bytes; /* of all old entries */
+    size_t most;           /* keys */
+    uint64_t old_bytes;    /* of all old entries */
+    uint64_t lent_bytes;   /* of entries that the caller deletes before the end, */
+    uint64_t lent_entries; /* and their number */
+    uint64_t *held;        /* a set of hashes; 0: free. NULL until the first one */
+    size_t held_mask;
+    uint64_t looked_to; /* no entry with a lower hash may be evicted, */
+    bool looked_at_all; /* or no entry at all */
     uint32_t *slots;    /* 0: free; else 1 + 2 * index of the put + 1 for its new entry */
     size_t slot_mask;
     size_t slots_used;
@@ -28,6 +35,11 @@ struct kv_undo {
 struct kv_undo *kv_undo_new(size_t most);
 /* `pending` may be NULL. */
 void kv_undo_free(struct kv_undo *pending);
+
+/* Adds the hash of a key whose entry must not be evicted. Up to `most` different ones. */
+void kv_undo_hold(struct kv_undo *pending, uint64_t hash);
+/* May return true for other hashes, too, but rarely. */
+bool kv_undo_holds(const struct kv_undo *pending, uint64_t hash);
 
 /* Notes that the entry at `new` has replaced the one at `old`; 0: there was none. */
 void kv_undo_add(struct kv_undo *pending, uint64_t old, uint64_t new);

@@ -152,10 +152,29 @@ bool kv_table_has_room(const struct kv_table *table, uint64_t entries, uint64_t 
 /* From here on, puts are kept so that all of them can be taken back: up to `keys` different keys.
  * Each replaced entry keeps its memory until the end. It does not count against the limit of the
  * table, and the arena lends the puts twice the bytes of these entries above its own limit. A put
- * that finds no room may evict entries, but none that was put since here; evicted entries do not
- * come back. Freezes the table (below). Nothing may be deleted or cleared until the end, and
- * nothing of this may be nested. */
+ * that finds no room may evict entries, but none that was put since here, and none that is held;
+ * evicted entries do not come back. Freezes the table (below). Nothing may be deleted until the
+ * end, except what was lent, and nothing of this may be nested. */
 void kv_table_begin_all(struct kv_table *table, size_t keys);
+
+/* The hash of a key in this table. */
+uint64_t kv_table_hash(const struct kv_table *table, struct kv_bytes key);
+
+/* Returns true if a put may evict entries. */
+bool kv_table_evicts(const struct kv_table *table);
+
+/* Between kv_table_begin_all() and the first put: nothing with this hash is evicted until the end.
+ * Up to `keys` different hashes. */
+void kv_table_hold(struct kv_table *table, uint64_t hash);
+
+/* Between kv_table_begin_all() and the first put: the caller will not put this key, but delete it
+ * between the last put and the end if the puts are kept. So the limits of the table do not count
+ * its entry from here on, and the arena lends the puts twice its bytes. Once for a key. */
+void kv_table_lend(struct kv_table *table, struct kv_item key);
+
+/* Returns true if a put takes more of max_memory than the table has for the key now. */
+bool kv_table_grows(const struct kv_table *table, struct kv_item key, struct kv_item value,
+                    uint64_t expiry);
 
 /* Ends that: makes the puts final (`keep`), or takes all of them back, which cannot fail. Works on
  * up to `most` keys, and returns true if there are more: then call it again with the same `keep`,

@@ -1178,8 +1178,9 @@ defmodule KV.Bucket do
   Takes time in proportion to the bytes of `entries`. Raises `ArgumentError`, and puts nothing, if `entries` is neither a
   map nor a list of pairs. Returns `{:error, :enomem}` if there is no room for all of them, and `{:error, :full}` if they
   are more than `:max_entries` allows: no key has changed then. A bucket that evicts makes room for all, and never evicts
-  an entry that the same request has put. The entries that it has evicted are gone even after an error. Options and other
-  errors are those of `put/4`.
+  an entry that the same request has put. `keep_ttl: true` finds each old entry, except in a request of more than 1,024
+  keys or 256 KiB, which may evict the entry of a key that comes later in its list. Evicted entries are gone even after
+  an error. Options and other errors are those of `put/4`.
 
   ## Examples
 
@@ -1248,8 +1249,11 @@ defmodule KV.Bucket do
   must not go on.
 
   At most 1,000 operations, else it raises `ArgumentError`, and 1 MiB, else it returns `{:error, {:too_large, bytes}}`. The
-  answer has at most 256 MiB. Room for all puts is made first: another key may be evicted, but none of the transaction.
-  Then keys are deleted. So a transaction that deletes and puts needs the room of its puts.
+  answer has at most 256 MiB.
+
+  A transaction needs room for its result: what the transaction deletes or makes smaller is room for its puts. To make
+  room, the bucket may evict other keys, but no key that an operation of the transaction names, even if the operation only
+  reads.
 
   O(number of operations), and the bytes of keys and values.
 

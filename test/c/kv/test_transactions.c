@@ -30,12 +30,16 @@ static unsigned below(unsigned limit)
     return (seed >> 16) % limit;
 }
 
-static struct kv_pid new_bucket(void)
+static struct kv_pid bucket_with(struct kv_bytes options)
 {
-    struct kv_pid pid =
-        feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(NONE, NONE, NONE));
+    struct kv_pid pid = feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), options);
     pid.node = kv_bytes_text(FIXTURE_NODE);
     return pid;
+}
+
+static struct kv_pid new_bucket(void)
+{
+    return bucket_with(term_list(NONE, NONE, NONE));
 }
 
 static struct kv_bytes pair(struct kv_bytes one, struct kv_bytes two)
@@ -197,4 +201,143 @@ Test(transactions, an_improper_list_does_nothing)
     cr_assert(is_error(call(f, &bucket, kv_buffer_bytes(&transaction)), &reason));
     assert_term(call(f, &bucket, term_atom("size")), term_integer(0));
     kv_buffer_free(&transaction);
+}
+
+/* ---- room --------------------------------------------------------------------------------------
+ */
+
+enum { LIMIT = 40 };
+
+static struct kv_bytes put_of(unsigned key, size_t length)
+{
+    static const char text[] = "a value of many bytes, a value of many bytes, a value of many";
+    return term_tuple(term_atom("put"), term_integer(key),
+                      term_binary(text + sizeof text - 1 - length), NONE);
+}
+
+static struct kv_bytes delete_of(unsigned key)
+{
+    return pair(term_atom("delete"), term_integer(key));
+}
+
+/* A bucket with so many entries as it may hold: the keys from 0 on. */
+static struct kv_pid full_bucket(const char *limit, unsigned most, const char *evict)
+{
+    const struct kv_pid bucket =
+        bucket_with(term_list(pair(term_atom(limit), term_integer(most)),
+                              pair(term_atom("evict"), term_atom(evict)), NONE));
+    for (unsigned i = 0; i < LIMIT; i++) {
+        (void)call(f, &bucket, put_of(i, 50));
+        forget(f);
+    }
+    return bucket;
+}
+
+static struct kv_bytes transact(const struct kv_pid *bucket, const struct kv_bytes *requests,
+                                unsigned count)
+{
+    struct kv_buffer transaction = KV_BUFFER_INIT;
+    write_transaction(&transaction, requests, count);
+    const struct kv_bytes answer = call(f, bucket, kv_buffer_bytes(&transaction));
+    kv_buffer_free(&transaction);
+    return answer;
+}
+
+static bool is_ok(struct kv_bytes answer)
+{
+    struct kv_reader reader = kv_reader(answer);
+    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_this_atom(&reader, "ok") == KV_OK;
+}
+
+Test(transactions, a_full_bucket_takes_a_new_key_for_one_that_is_deleted)
+{
+    const struct kv_pid bucket = full_bucket("max_entries", LIMIT, "none");
+    const struct kv_bytes requests[] = {put_of(LIMIT, 50), delete_of(1), delete_of(2),
+                                        put_of(LIMIT + 1, 50)};
+    cr_assert(is_ok(transact(&bucket, requests, 4)));
+    assert_term(call(f, &bucket, term_atom("size")), term_integer(LIMIT));
+}
+
+Test(transactions, a_full_bucket_takes_no_more_than_is_deleted)
+{
+    const struct kv_pid bucket = full_bucket("max_entries", LIMIT, "none");
+    const struct kv_bytes requests[] = {delete_of(1), delete_of(LIMIT + 9), put_of(LIMIT, 50),
+                                        put_of(LIMIT + 1, 50)};
+    assert_term(transact(&bucket, requests, 4),
+                pair(term_atom("error"), pair(term_integer(3), term_atom("full"))));
+    assert_term(call(f, &bucket, term_atom("size")), term_integer(LIMIT));
+}
+
+/* Puts entries until there is no room. Returns their number. */
+static unsigned fill_up(const struct kv_pid *bucket)
+{
+    unsigned key = LIMIT;
+    while (kv_term_is_atom(call(f, bucket, put_of(key, 50)), "ok")) {
+        forget(f);
+        key++;
+    }
+    forget(f);
+    return key;
+}
+
+Test(transactions, bytes_that_a_transaction_frees_are_room_for_its_puts)
+{
+    const struct kv_pid bucket = full_bucket("max_memory", 8192, "none");
+    const unsigned count = fill_up(&bucket);
+    const struct kv_bytes one_for_one[] = {put_of(count, 50), delete_of(1)};
+    const struct kv_bytes less_for_more[] = {put_of(2, 60), put_of(count + 1, 20), put_of(3, 0),
+                                             put_of(4, 0)};
+    cr_assert(is_ok(transact(&bucket, one_for_one, 2)));
+    forget(f);
+    cr_assert(is_ok(transact(&bucket, less_for_more, 4)));
+    forget(f);
+    assert_term(call(f, &bucket, term_atom("size")), term_integer(count + 1));
+}
+
+/* Reads half of the old keys but two, puts the other half, and puts so many new keys. The terms
+ * last for some 200 more. */
+static unsigned naming(struct kv_bytes *requests, unsigned new)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < new; i++) {
+        requests[count++] = put_of(LIMIT + i, 50);
+    }
+    for (unsigned i = 0; i < LIMIT - 2; i++) {
+        requests[count++] =
+            i % 2 == 0 ? pair(term_atom("has_key"), term_integer(i)) : put_of(i, 40);
+    }
+    return count;
+}
+
+static void assert_keys(const struct kv_pid *bucket, unsigned first, unsigned behind, bool there)
+{
+    for (unsigned i = first; i < behind; i++) {
+        const struct kv_bytes answer = call(f, bucket, pair(term_atom("has_key"), term_integer(i)));
+        cr_assert_eq(kv_term_is_atom(answer, "true"), there, "key %u", i);
+        forget(f);
+    }
+}
+
+Test(transactions, a_transaction_never_evicts_a_key_that_it_names)
+{
+    struct kv_bytes requests[LIMIT + 1];
+    for (unsigned round = 0; round < 20; round++) {
+        const struct kv_pid bucket = full_bucket("max_entries", LIMIT, "lru");
+        cr_assert(is_ok(transact(&bucket, requests, naming(requests, 2))));
+        forget(f);
+        assert_keys(&bucket, 0, LIMIT - 2, true);
+        assert_keys(&bucket, LIMIT - 2, LIMIT, false);
+        assert_keys(&bucket, LIMIT, LIMIT + 2, true);
+    }
+}
+
+Test(transactions, a_transaction_that_names_more_keys_than_the_limit_changes_none)
+{
+    struct kv_bytes requests[LIMIT + 1];
+    const struct kv_pid bucket = full_bucket("max_entries", LIMIT, "lru");
+    assert_term(transact(&bucket, requests, naming(requests, 3)),
+                pair(term_atom("error"), pair(term_integer(2), term_atom("full"))));
+    forget(f);
+    assert_keys(&bucket, 0, LIMIT - 2, true);
+    assert_keys(&bucket, LIMIT, LIMIT + 3, false);
 }

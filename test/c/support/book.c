@@ -57,6 +57,14 @@ void book_copy(struct book *to, const struct book *from)
     book_close(&old);
 }
 
+void book_back(struct book *to, const struct book *from)
+{
+    bool named[BOOK_KEYS];
+    memcpy(named, to->named, sizeof named);
+    book_copy(to, from);
+    memcpy(to->named, named, sizeof named);
+}
+
 bool book_has(const struct book *book, unsigned key)
 {
     const struct book_entry *entry = &book->entries[key];

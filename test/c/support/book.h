@@ -36,7 +36,8 @@ struct book_entry {
 struct book {
     struct book_rules rules;
     uint64_t now;
-    bool in_transaction; /* room is made at its end */
+    bool in_transaction;   /* room is made at its end */
+    bool named[BOOK_KEYS]; /* by the request: it evicts none of them */
     struct book_entry entries[BOOK_KEYS];
 };
 
@@ -47,6 +48,9 @@ void book_open(struct book *book, const struct book_rules *rules, uint64_t now);
 void book_close(struct book *book);
 /* `to` must be open. */
 void book_copy(struct book *to, const struct book *from);
+
+/* As book_copy(), except that it leaves `named`. */
+void book_back(struct book *to, const struct book *from);
 
 bool book_has(const struct book *book, unsigned key);
 /* Returns the value of a key that is there. */
@@ -87,6 +91,7 @@ enum book_fact {
     BOOK_UNORDERED = 2, /* answers a list in any order */
     BOOK_WALKS = 8,     /* answers a piece of a walk, which run_judge_scan() judges */
     BOOK_OPEN = 16,     /* the book does not know the answer */
+    BOOK_NET = 32,      /* needs the room of its result only */
     BOOK_SINGLE = 4,    /* may be part of a transaction */
 };
 

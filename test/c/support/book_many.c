@@ -104,7 +104,7 @@ static void take_entry(struct entries_asked *asked, struct kv_bytes key, struct 
     bool there = book_finds(asked->book, key, &number);
     if (asked->answer == NULL) {
         asked->any |= there;
-        asked->keys[number] = true;
+        asked->keys[number] = asked->book->named[number] = true;
     } else {
         book_put(asked->book, number, value, book_expiry(asked->book, number, asked->ttl));
     }

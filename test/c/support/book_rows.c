@@ -199,14 +199,15 @@ static void run_generation(struct book *book, const struct kv_bytes *arguments,
 /* ---- putting ------------------------------------------------------------------------------------
  */
 
-/* Whether these keys fit in, if all that may be evicted goes. */
+/* Returns true if the entries that there are then, and that nothing evicts, are no more than the
+ * limit. */
 static bool fit_in(const struct book *book, const bool these[BOOK_KEYS])
 {
     const struct book_rules *rules = &book->rules;
     unsigned count = 0;
     unsigned more = 0;
     for (unsigned i = 0; i < BOOK_KEYS; i++) {
-        const bool stays = rules->evict == KV_EVICT_NONE ||
+        const bool stays = rules->evict == KV_EVICT_NONE || book->named[i] ||
                            (rules->evict == KV_EVICT_TTL && book->entries[i].expiry == KV_NEVER);
         count += these[i] || (book_has(book, i) && stays);
         more += these[i] && !book_has(book, i);
@@ -572,7 +573,7 @@ const struct book_row book_rows[] = {
     ROW("touch", 1, "k", BOOK_PUTS | BOOK_SINGLE, book_run_touch),
     ROW("stats", 0, "", BOOK_OPEN, run_nothing),
     ROW("scan", 2, "cs", BOOK_WALKS, run_nothing),
-    ROW("transaction", 1, "x", BOOK_PUTS, book_run_transaction),
+    ROW("transaction", 1, "x", BOOK_PUTS | BOOK_NET, book_run_transaction),
     {NULL, 0, NULL, 0, NULL},
 };
 

@@ -24,6 +24,14 @@ void book_run_check_absent(struct book *book, const struct kv_bytes *arguments,
     answer_check(answer, !book_finds(book, arguments[0], &key));
 }
 
+static void note_key(struct book *book, struct kv_bytes key)
+{
+    const unsigned number = book_find_key(key);
+    if (number < BOOK_KEYS) {
+        book->named[number] = true;
+    }
+}
+
 /* Runs a request of a transaction. Appends {error, Reason} if it fails. */
 static void run_request(struct book *book, struct kv_bytes request, struct kv_buffer *answer)
 {
@@ -40,6 +48,7 @@ static void run_request(struct book *book, struct kv_bytes request, struct kv_bu
     if (row == NULL || (row->facts & BOOK_SINGLE) == 0) {
         book_refuse_term(answer, "bad_request", request);
     } else {
+        note_key(book, arguments[0]);
         row->run(book, arguments, answer);
     }
 }
@@ -74,6 +83,7 @@ static bool has_failed(struct kv_bytes term, unsigned index, struct kv_buffer *a
     return failed;
 }
 
+/* Returns false, with the answer, if one fails. */
 static bool run_requests(struct book *book, struct kv_reader *list, uint32_t count,
                          struct kv_buffer *answer)
 {
@@ -100,21 +110,29 @@ static bool run_requests(struct book *book, struct kv_reader *list, uint32_t cou
     return !failed;
 }
 
-/* All puts find room before anything is deleted. Which of them finds none is open: the index is 0.
- */
+/* The result has to fit in, without what may be evicted. Which of the puts finds no room is open:
+ * the index is 0. */
 static bool all_fit_in(const struct book *before, const struct book *after,
                        struct kv_buffer *answer)
 {
-    bool these[BOOK_KEYS];
     struct kv_buffer full = KV_BUFFER_INIT;
+    struct book room;
+    bool these[BOOK_KEYS];
+    book_open(&room, &before->rules, before->now);
+    book_copy(&room, before);
     for (unsigned i = 0; i < BOOK_KEYS; i++) {
         const struct book_entry *old = &before->entries[i];
         const struct book_entry *new = &after->entries[i];
+        room.named[i] = after->named[i];
         these[i] = new->value != NULL && (old->value != new->value || old->expiry != new->expiry);
+        if (new->value == NULL) {
+            book_remove(&room, i);
+        }
     }
     const bool fit =
-        book_has_room(before, these, &full) || !has_failed(kv_buffer_bytes(&full), 0, answer);
+        book_has_room(&room, these, &full) || !has_failed(kv_buffer_bytes(&full), 0, answer);
     kv_buffer_free(&full);
+    book_close(&room);
     return fit;
 }
 
@@ -138,7 +156,7 @@ void book_run_transaction(struct book *book, const struct kv_bytes *arguments,
     book_copy(&before, book);
     book->in_transaction = true;
     if (!run_requests(book, &list, count, answer) || !all_fit_in(&before, book, answer)) {
-        book_copy(book, &before);
+        book_back(book, &before);
     }
     book->in_transaction = false;
     book_close(&before);

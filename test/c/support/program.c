@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- programs ----------------------------------------------------------------------------------
  */
@@ -339,35 +340,51 @@ static bool is_expected(const struct run *run, const struct request *request, st
            ((request->row->facts & BOOK_UNORDERED) != 0 && same_elements(expected, got));
 }
 
-/* The least memory that a put may be refused for: beyond, there is room, if all that may go goes.
- */
-static bool may_find_no_room(const struct run *run, const struct request *request)
+enum {
+    INDEX_MOST = 2048, /* bytes of an index of so few entries */
+    ENTRY_MORE = 40,   /* bytes of an entry besides key and value */
+};
+
+/* The most bytes of the result of a transaction, when all that may be evicted is gone. */
+static uint64_t bytes_of_result(const struct book *book)
 {
-    enum { MORE = 2048 }; /* for the index */
-    const struct book_rules *rules = &run->book.rules;
-    return rules->max_memory != 0 && (request->row->facts & BOOK_PUTS) != 0 &&
-           run->counted + request->term.length + MORE > rules->max_memory;
+    uint64_t bytes = INDEX_MOST;
+    for (unsigned i = 0; i < BOOK_KEYS; i++) {
+        const bool goes =
+            !book->named[i] &&
+            (book->rules.evict == KV_EVICT_LRU ||
+             (book->rules.evict == KV_EVICT_TTL && book->entries[i].expiry != KV_NEVER));
+        if (book_has(book, i) && !goes) {
+            bytes += book_key(i, 0).length + book_value(book, i).length + ENTRY_MORE;
+        }
+    }
+    return bytes;
 }
 
-/* A transaction evicts no key that it names, even one that it leaves as it was: the book does not
- * count those. */
-static bool may_be_full(const struct run *run, struct kv_bytes got)
+/* Returns true if a put may find no room: if there is not certainly enough when all goes that may
+ * go. */
+static bool may_find_no_room(const struct run *run, const struct request *request)
 {
     const struct book_rules *rules = &run->book.rules;
-    return is_step_error(got, "full") && rules->evict != KV_EVICT_NONE && rules->max_entries != 0 &&
-           book_count(&run->book) > rules->max_entries;
+    if (rules->max_memory == 0 || (request->row->facts & BOOK_PUTS) == 0) {
+        return false;
+    }
+    if (is_step_error(kv_buffer_bytes(&run->expected), "full")) {
+        return true; /* the bytes may be the first to find none */
+    }
+    return (request->row->facts & BOOK_NET) != 0
+               ? bytes_of_result(&run->book) > rules->max_memory
+               : run->counted + request->term.length + INDEX_MOST > rules->max_memory;
 }
 
 static void judge(struct run *run, const struct request *request, struct kv_bytes got)
 {
-    if (may_be_full(run, got)) {
-        book_copy(&run->book, &run->before);
-    } else if (got.length == 0) {
+    if (got.length == 0) {
         run_fail(run, "there is not one answer, but %zu",
                  count_of(run->fixture, KV_SIGNAL_MESSAGE_ALIAS));
     } else if ((is_error(got, "enomem") || is_step_error(got, "enomem")) &&
                may_find_no_room(run, request)) {
-        book_copy(&run->book, &run->before); /* nothing has changed, but for evictions */
+        book_back(&run->book, &run->before); /* nothing has changed, but for evictions */
     } else if ((request->row->facts & BOOK_OPEN) != 0) {
         if (is_error(got, NULL)) {
             run_fail(run, "an error");
@@ -462,6 +479,7 @@ static void step(struct run *run, uint64_t number)
     const unsigned kind = draw_below(&draw, 100);
     book_forget();
     book_copy(&run->before, &run->book);
+    memset(run->book.named, 0, sizeof run->book.named);
     run->may_evict = false;
     if (kind < 84) {
         step_request(run, &draw);

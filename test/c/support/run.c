@@ -50,15 +50,6 @@ static unsigned number_of(struct kv_item key)
     return BOOK_KEYS;
 }
 
-/* A put of many keys with `keep` may evict an entry before it comes to its key, which is new then.
- */
-static bool may_have_been_new(const struct run *run, unsigned i, uint64_t expiry)
-{
-    const uint64_t ttl = run->book.rules.ttl;
-    return run->may_evict && run->book.entries[i].value != run->before.entries[i].value &&
-           expiry == (ttl == 0 ? KV_NEVER : run->book.now + ttl);
-}
-
 /* An entry that the bucket has. */
 static void compare_entry(struct run *run, unsigned i, struct kv_item value)
 {
@@ -71,9 +62,6 @@ static void compare_entry(struct run *run, unsigned i, struct kv_item value)
         run_fail(run, "key %u has another value", i);
     }
     const bool found = kv_table_expiry(run->table, book_key_item(i), &expiry);
-    if (found && may_have_been_new(run, i, expiry)) {
-        run->book.entries[i].expiry = expiry;
-    }
     if (!found || expiry != run->book.entries[i].expiry) {
         run_fail(run, "key %u expires at %llu, and not at %llu; now it is %llu", i,
                  (unsigned long long)expiry, (unsigned long long)run->book.entries[i].expiry,
@@ -85,7 +73,7 @@ static void compare_entry(struct run *run, unsigned i, struct kv_item value)
 static bool may_be_gone(const struct run *run, unsigned i)
 {
     const struct book_entry *entry = &run->book.entries[i];
-    return run->may_evict && entry->value == run->before.entries[i].value &&
+    return run->may_evict && !run->book.named[i] && entry->value == run->before.entries[i].value &&
            (run->book.rules.evict == KV_EVICT_LRU || entry->expiry != KV_NEVER);
 }
 

@@ -433,6 +433,12 @@ ErlNifTermType enif_term_type(ErlNifEnv *env, ERL_NIF_TERM term)
     }
 }
 
+int enif_is_atom(ErlNifEnv *env, ERL_NIF_TERM term)
+{
+    (void)env;
+    return tag(term) == KV_TAG_SMALL_ATOM_UTF8;
+}
+
 int enif_is_binary(ErlNifEnv *env, ERL_NIF_TERM term)
 {
     (void)env;

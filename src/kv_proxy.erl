@@ -49,7 +49,9 @@
     waiting = kv_waiting:new() :: kv_waiting:t(),
     relay = kv_relayed:new() :: kv_relayed:t(),
     %% Creators of buckets that are at work, by name and by monitor.
-    creators = #{} :: #{reference() => binary(), binary() => reference()}
+    creators = #{} :: #{reference() => binary(), binary() => reference()},
+    %% The generation of the native process that telemetry knows.
+    told = 0 :: non_neg_integer()
 }).
 
 %% @doc Starts a native process and its proxy, linked to the caller. Waits for a node that is starting.
@@ -179,7 +181,7 @@ not_in_time(#state{life = Life, server = Server}) ->
 progress(Message, #state{life = Life} = State) ->
     case kv_life:progress(Message, Life) of
         {here, Next} -> {ok, arrive(State#state{life = Next})};
-        {lost, Next} -> {ok, lose(State#state{life = Next, here = undefined})};
+        {lost, Next} -> ok = tell(lost, #{}, State), {ok, lose(State#state{life = Next, here = undefined})};
         {on_its_way, Next} -> {ok, State#state{life = Next}};
         {leave, Reason, Last} -> {leave, Reason, lose(State#state{life = Last, here = undefined})};
         other -> other
@@ -191,7 +193,19 @@ arrive(#state{life = Life} = State) ->
     {Waiting, Next} = take_waiting(State),
     Here = lists:foldl(fun relay/2, Next#state{here = Native}, Waiting),
     ok = be_known_as(Native, State),
-    Here.
+    tell_started(Here).
+
+%% A native process that is found again has been told of.
+tell_started(#state{life = Life, told = Told} = State) ->
+    case kv_life:generation(Life) of
+        Told -> State;
+        Generation -> ok = tell(started, #{}, State), State#state{told = Generation}
+    end.
+
+tell(Event, More, #state{kind = bucket, life = Life, name = Name}) ->
+    kv_telemetry:bucket(Event, Name, kv_life:native(Life), More#{generation => kv_life:generation(Life)});
+tell(_Event, _More, _Registry) ->
+    ok.
 
 lose(#state{life = Life, relay = Relay} = State) ->
     State#state{relay = kv_relayed:lose(kv_life:nodedown(Life), Relay)}.
@@ -377,6 +391,7 @@ leave(Reason, State) ->
     leave_now(Reason, State).
 
 leave_now(Reason, State) ->
+    ok = tell(stopped, #{reason => Reason}, State),
     process_flag(trap_exit, false),
     true = exit(self(), Reason),
     {stop, Reason, State}.
@@ -388,14 +403,14 @@ terminate(shutdown, #state{on_node_down = How} = State) when How =/= stay ->
     %% loss, and not an orderly end.
     case end_native(shutdown, State) of
         ended ->
-            ok;
+            tell(stopped, #{reason => shutdown}, State);
         lost ->
             {stop, _, _} = leave(noconnection, State),
             ok
     end;
 terminate(Reason, State) ->
     _ = end_native(Reason, State),
-    ok.
+    tell(stopped, #{reason => Reason}, State).
 
 %% @private
 -spec code_change(term(), #state{}, term()) -> {ok, #state{}}.

@@ -55,7 +55,7 @@ call(Bucket, Function, Arguments, Timeout) ->
     {Message, Answer} = request(Function, Arguments),
     Call = {gen_server, call, [Bucket, Message, Timeout]},
     case kv_limits:check(Bucket, Arguments) of
-        ok -> answer(Answer, kv_call:call(Bucket, Message, Timeout), Bucket, Timeout, Call);
+        ok -> answer(Answer, kv_telemetry:call(Bucket, Message, Timeout, Function), Bucket, Timeout, Call);
         Refused when Answer =:= write -> Refused;
         {error, Why} -> exit({Why, Call})
     end.

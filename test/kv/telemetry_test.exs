@@ -1,0 +1,78 @@
+defmodule KV.TelemetryTest do
+  use KV.Case, async: false
+
+  doctest KV.Telemetry
+
+  @page Path.expand("../../docs/telemetry.md", __DIR__)
+
+  # Stands for the library. Hands events to the process that is registered under its name.
+  @fake (quote do
+           def execute(event, measurements, metadata) do
+             send(:kv_telemetry_test, {event, measurements, metadata})
+             :ok
+           end
+         end)
+
+  setup do
+    Process.register(self(), :kv_telemetry_test)
+    Module.create(:telemetry, @fake, Macro.Env.location(__ENV__))
+
+    on_exit(fn ->
+      KV.Telemetry.slow_request(:infinity)
+      :code.purge(:telemetry)
+      :code.delete(:telemetry)
+      :code.purge(:telemetry)
+    end)
+  end
+
+  test "a bucket tells of its start and its end" do
+    {:ok, bucket} = KV.Bucket.start_link(name: __MODULE__)
+    assert_receive {[:kv, :bucket, :started], %{system_time: _}, %{bucket: ^bucket, generation: 1} = started}
+    assert started.native == KV.info(bucket).pid
+    assert started.name == {:local, __MODULE__}
+    :ok = KV.Bucket.stop(bucket)
+    assert_receive {[:kv, :bucket, :stopped], %{system_time: _}, %{bucket: ^bucket, reason: :normal}}
+    refute_received {[:kv, :bucket, _], _, %{bucket: ^bucket}}
+  end
+
+  test "a bucket tells once that its native process was killed" do
+    bucket = start_supervised!({KV.Bucket, restart: :temporary})
+    assert_receive {[:kv, :bucket, :started], _, %{bucket: ^bucket, native: native}}
+    Process.exit(native, :kill)
+    assert_receive {[:kv, :bucket, :stopped], _, %{bucket: ^bucket, native: ^native, reason: :killed}}, 10_000
+    refute_received {[:kv, :bucket, _], _, %{bucket: ^bucket}}
+  end
+
+  test "a measurement has the counters, and one of no bucket is left out" do
+    {:ok, bucket} = KV.Bucket.start_link(max_entries: 10)
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    :ok = KV.Telemetry.measure(bucket)
+
+    assert_receive {[:kv, :bucket, :stats], %{puts: 1, size: 1, max_entries: 10} = counters,
+                    %{bucket: ^bucket}}
+
+    assert Enum.all?(Map.values(counters), &is_integer/1)
+    assert KV.Telemetry.measure(:no_bucket_here) == :ok
+    refute_received {[:kv, :bucket, :stats], _, _}
+  end
+
+  test "calls that take too long are told of once that is wanted" do
+    {:ok, bucket} = KV.Bucket.start_link()
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    refute_received {[:kv, :request, :slow], _, _}
+    :ok = KV.Telemetry.slow_request(0)
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    assert_receive {[:kv, :request, :slow], %{duration: duration}, %{bucket: ^bucket, function: :put}}
+    assert duration > 0
+    :ok = KV.Telemetry.slow_request(60_000)
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    refute_received {[:kv, :request, :slow], _, _}
+  end
+
+  test "docs/telemetry.md has the events of the module" do
+    listed = Regex.scan(~r/^\| `\[(:kv, :\w+, :\w+)\]`/m, File.read!(@page), capture: :all_but_first)
+
+    assert Enum.sort(List.flatten(listed)) ==
+             Enum.sort(for(e <- KV.Telemetry.events(), do: Enum.map_join(e, ", ", &inspect/1)))
+  end
+end

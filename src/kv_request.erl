@@ -15,7 +15,7 @@
 %% How a reply becomes a result. `write': as it is, errors included. `read': exits if the request was refused. `{read,
 %% Again}': the reply may be any value, so what looks like an error may be a value. Again asks for the same in a list,
 %% where the two differ.
--type answer() :: write | read | pairs | {read, term()} | put_many | many | {take, [term()], reference()}.
+-type answer() :: write | read | stats | {read, term()} | put_many | many | {take, [term()], reference()}.
 %% The call, for the exit reason of a refused request.
 -type failure() :: {module(), atom(), [term()]}.
 

@@ -321,12 +321,12 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
 static bool has_batch(struct kv_process *self, const struct batch *batch)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct kv_table *table = bucket->contents.table;
-    const bool touches = kv_table_touched(table) != KV_NEVER; /* this is no read */
+    /* A check is no read in the sense of `touch_on_read`. */
+    const bool touches = kv_table_touched(bucket->contents.table) != KV_NEVER;
     struct kv_item value;
     for (unsigned i = 0; i < batch->count; i++) {
         const struct kv_lookup *want = batch->found[i];
-        if (want != NULL && !touches ? kv_table_get_at(table, want, &value)
+        if (want != NULL && !touches ? kv_contents_find_at(&bucket->contents, want, &value)
                                      : kv_bucket_look(self, batch->keys[i], &value, NULL)) {
             return true;
         }

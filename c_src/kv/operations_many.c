@@ -521,14 +521,15 @@ static int get_long(struct kv_process *self, const struct kv_asked *asked, struc
 static int answer_values(struct kv_process *self, const struct kv_asked *asked,
                          struct kv_bytes absent, bool given, struct kv_answer *answer)
 {
+    const struct kv_bucket *bucket = kv_process_const_state(self);
     struct items keys;
-    if (!open_list(asked->arguments[0], &keys)) {
+    if (!open_list(asked->arguments[0], &keys) || /* a refused request is no read */
+        (bucket->touch_on_read && !is_proper_list(asked->arguments[0]))) {
         return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
     }
     if (is_long(keys.left, asked->arguments[0])) {
         return get_long(self, asked, absent, given, answer);
     }
-    const struct kv_bucket *bucket = kv_process_const_state(self);
     struct batch batch;
     size_t bytes = 0;
     if (keys.left > 0) {

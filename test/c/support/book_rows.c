@@ -444,7 +444,7 @@ static void run_fetch_tagged(struct book *book, const struct kv_bytes *arguments
                              struct kv_buffer *answer)
 {
     unsigned key;
-    if (book_finds(book, arguments[0], &key)) {
+    if (reads(book, arguments[0], &key)) {
         answer_tagged(book, key, answer);
     } else {
         kv_write_atom_text(answer, "absent");

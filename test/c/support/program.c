@@ -21,6 +21,8 @@ static const struct book_rules option_sets[] = {
     {.evict = KV_EVICT_TTL, .max_memory = 6000},
     {.evict = KV_EVICT_NONE, .ttl = 50},
     {.evict = KV_EVICT_TTL, .ttl = 50, .max_memory = 6000},
+    {.evict = KV_EVICT_NONE, .ttl = 50, .touch_on_read = true},
+    {.evict = KV_EVICT_LRU, .ttl = 50, .touch_on_read = true, .max_entries = 4},
     {.evict = KV_EVICT_NONE, .max_entries = 4},
     {.evict = KV_EVICT_LRU, .max_entries = 4},
     {.evict = KV_EVICT_TTL, .max_entries = 4},

@@ -43,6 +43,15 @@ defmodule KV.TelemetryTest do
     refute_received {[:kv, :bucket, _], _, %{bucket: ^bucket}}
   end
 
+  test "a bucket that stays tells of the loss of its node, and of its new native process" do
+    bucket = start_supervised!({KV.Bucket, name: __MODULE__})
+    assert_receive {[:kv, :bucket, :started], _, %{bucket: ^bucket, generation: 1, native: native}}
+    {"", 0} = System.cmd("kill", ["-9", to_string(KV.Node.os_pid())])
+    assert_receive {[:kv, :bucket, :lost], _, %{bucket: ^bucket, generation: 1, native: ^native}}, 10_000
+    assert_receive {[:kv, :bucket, :started], _, %{bucket: ^bucket, generation: 2}}, 10_000
+    refute_received {[:kv, :bucket, _], _, %{bucket: ^bucket}}
+  end
+
   test "a measurement has the counters, and one of no bucket is left out" do
     {:ok, bucket} = KV.Bucket.start_link(max_entries: 10)
     :ok = KV.Bucket.put(bucket, :a, 1)

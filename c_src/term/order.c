@@ -250,25 +250,69 @@ static int next_in_map(struct kv_walk *walk, struct kv_frame *frame)
     return frame->remaining > 0 ? begin_key(walk, frame) : end_map(walk, frame);
 }
 
+static void begin(struct order *order, struct kv_walk *walk, struct kv_bytes term,
+                  enum kv_zeros zeros, struct kv_orders *orders)
+{
+    *order = (struct order){.term = term.data, .forms = KV_BUFFER_INIT, .orders = orders};
+    walk->next = term.data;
+    walk->out = &order->forms;
+    walk->zeros = zeros;
+    walk->quiet = true;
+    walk->into_funs = orders == NULL;
+    walk->every_map = true;
+    walk->enter_map = enter_map;
+    walk->next_in_map = next_in_map;
+    walk->owner = order;
+}
+
+static void end(struct order *order)
+{
+    EVP_MD_CTX_free(order->digest);
+    kv_free(order->spare);
+    kv_free(order->pairs);
+    kv_buffer_free(&order->forms);
+}
+
 int kv_order_maps(struct kv_bytes term, enum kv_zeros zeros, struct kv_orders *orders)
 {
-    struct order order = {.term = term.data, .forms = KV_BUFFER_INIT, .orders = orders};
+    struct order order;
     struct kv_walk walk;
-    walk.next = term.data;
-    walk.out = &order.forms;
-    walk.zeros = zeros;
-    walk.quiet = true;
-    walk.into_funs = orders == NULL;
-    walk.every_map = true;
-    walk.enter_map = enter_map;
-    walk.next_in_map = next_in_map;
-    walk.owner = &order;
+    begin(&order, &walk, term, zeros, orders);
     int error = kv_walk(&walk);
-    EVP_MD_CTX_free(order.digest);
-    kv_free(order.spare);
-    kv_free(order.pairs);
-    kv_buffer_free(&order.forms);
+    end(&order);
     return error;
+}
+
+struct kv_maps_check {
+    struct order order;
+    struct kv_walk walk;
+};
+
+struct kv_maps_check *kv_maps_check_new(struct kv_bytes term, enum kv_zeros zeros)
+{
+    struct kv_maps_check *check = kv_alloc(sizeof *check);
+    begin(&check->order, &check->walk, term, zeros, NULL);
+    kv_walk_from(&check->walk);
+    return check;
+}
+
+bool kv_maps_check_go_on(struct kv_maps_check *check, size_t bytes, int *error)
+{
+    const int result = kv_walk_up_to(&check->walk, check->walk.next + bytes);
+    if (result == KV_WALK_UNFINISHED) {
+        return true;
+    }
+    *error = result;
+    return false;
+}
+
+void kv_maps_check_free(struct kv_maps_check *check)
+{
+    if (check != NULL) {
+        kv_walk_free_frames(&check->walk);
+        end(&check->order);
+        kv_free(check);
+    }
 }
 
 const struct kv_map_order *kv_orders_find(const struct kv_orders *orders, uint32_t offset)

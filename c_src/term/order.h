@@ -29,6 +29,15 @@ struct kv_orders {
  * KV_ENOMEM or KV_EDUPLICATE. */
 int kv_order_maps(struct kv_bytes term, enum kv_zeros zeros, struct kv_orders *orders);
 
+/* kv_order_maps() without orders, in pieces of some `bytes` of the term, which is borrowed. go_on
+ * returns true if there is more to do, and else sets *error to the result. A single map is sorted
+ * at once. */
+struct kv_maps_check;
+struct kv_maps_check *kv_maps_check_new(struct kv_bytes term, enum kv_zeros zeros);
+bool kv_maps_check_go_on(struct kv_maps_check *check, size_t bytes, int *error);
+/* `check` may be NULL. */
+void kv_maps_check_free(struct kv_maps_check *check);
+
 /* The order of the map at `offset`, which must be in `orders`. O(log maps). */
 const struct kv_map_order *kv_orders_find(const struct kv_orders *orders, uint32_t offset);
 

@@ -7,6 +7,7 @@
 #include "base/endian.h"
 #include "base/word.h"
 #include "term/order.h"
+#include "term/piecewise.h"
 #include "term/token.h"
 #include <kv/stride.h>
 
@@ -16,6 +17,7 @@ enum {
     LOCAL_LEVELS = 16,
     MANY = 8, /* pending terms from which on looking for runs of leaves pays */
     FUN_MAX_FREE = 255,
+    UNFINISHED = -1, /* no error is negative */
 };
 
 /* A container with terms still to be read. */
@@ -274,15 +276,15 @@ static inline const uint8_t *past_pair(const uint8_t *p, const uint8_t *end)
 }
 
 /* Skips leaves and pairs of leaves, of which long lists and maps consist, up to a term of another
- * kind or the last term of the level. */
-static void skip_many(struct check *check)
+ * kind, the last term of the level or `stop`. */
+static void skip_many(struct check *check, const uint8_t *stop)
 {
     const bool is_pair_allowed = check->depth < check->limit;
     const uint8_t *end = check->raw.end;
     const uint8_t *p = check->raw.next;
     size_t pending = check->pending;
     struct kv_stride stride = {0};
-    for (; pending > 0 && p < end; pending--) {
+    for (; pending > 0 && p < stop; pending--) {
         if (kv_stride_fits(&stride, p, end)) {
             p += stride.size;
             continue;
@@ -299,10 +301,15 @@ static void skip_many(struct check *check)
     check->pending = pending;
 }
 
-/* Runs until no term is pending. After each term, leaves the containers that are complete. */
-static int check_all(struct check *check)
+/* Runs until no term is pending: KV_OK. Or until it is behind `stop`: UNFINISHED; then it goes on
+ * when it is called again. After each term, leaves the containers that are complete. */
+__attribute__((always_inline)) static inline int check_up_to(struct check *check,
+                                                             const uint8_t *stop, bool in_pieces)
 {
     for (;;) {
+        if (in_pieces && check->raw.next >= stop && stop != check->raw.end) {
+            return UNFINISHED;
+        }
         int error = check_next(check);
         if (error != KV_OK) {
             return error;
@@ -319,9 +326,14 @@ static int check_all(struct check *check)
         }
         check->pending--;
         if (check->pending >= MANY) {
-            skip_many(check);
+            skip_many(check, stop);
         }
     }
+}
+
+static int check_all(struct check *check)
+{
+    return check_up_to(check, check->raw.end, false);
 }
 
 /* The end of a flat tuple, such as {get, Key, Default}: most requests are one, and need no levels.
@@ -338,10 +350,34 @@ static inline const uint8_t *past_flat_tuple(const uint8_t *p, const uint8_t *en
     return p;
 }
 
-int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits, size_t *length)
+static size_t bytes_given(struct kv_bytes bytes, const struct kv_term_limits *limits)
 {
     size_t most = limits->size < SIZE_MAX_EVER ? limits->size : SIZE_MAX_EVER;
-    size_t given = bytes.length < most ? bytes.length : most;
+    return bytes.length < most ? bytes.length : most;
+}
+
+static void begin_check(struct check *check, const uint8_t *bytes, size_t given, size_t limit)
+{
+    check->raw.next = bytes;
+    check->raw.end = bytes + given;
+    check->levels = check->local;
+    check->capacity = LOCAL_LEVELS;
+    check->depth = 0;
+    check->pending = 0;
+    check->limit = limit;
+    check->has_pairs = false;
+}
+
+static void end_check(struct check *check)
+{
+    if (check->levels != check->local) {
+        kv_free(check->levels);
+    }
+}
+
+int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits, size_t *length)
+{
+    size_t given = bytes_given(bytes, limits);
     const uint8_t *flat =
         limits->depth > 0 ? past_flat_tuple(bytes.data, bytes.data + given) : NULL;
     if (flat != NULL) {
@@ -351,14 +387,7 @@ int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits,
         return KV_OK;
     }
     struct check check;
-    check.raw.next = bytes.data;
-    check.raw.end = bytes.data + given;
-    check.levels = check.local;
-    check.capacity = LOCAL_LEVELS;
-    check.depth = 0;
-    check.pending = 0;
-    check.limit = limits->depth;
-    check.has_pairs = false;
+    begin_check(&check, bytes.data, given, limits->depth);
     int error = check_all(&check);
     if (error == KV_ETRUNCATED && given < bytes.length) {
         error = KV_ESIZE;
@@ -367,11 +396,76 @@ int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits,
     if (error == KV_OK && check.has_pairs) {
         error = kv_order_maps(kv_bytes(bytes.data, size), limits->zeros, NULL);
     }
-    if (check.levels != check.local) {
-        kv_free(check.levels);
-    }
+    end_check(&check);
     if (error == KV_OK && length != NULL) {
         *length = size;
     }
     return error;
+}
+
+/* ---- in pieces ------------------------------------------------------------------------------- */
+
+struct kv_piecewise {
+    struct kv_bytes bytes;
+    struct kv_term_limits limits;
+    struct check check;
+    struct kv_maps_check *maps; /* the second half, if there are maps of two pairs or more */
+    int error;                  /* UNFINISHED while there is more to do */
+};
+
+struct kv_piecewise *kv_piecewise_new(struct kv_bytes bytes, const struct kv_term_limits *limits)
+{
+    struct kv_piecewise *piecewise = kv_alloc(sizeof *piecewise);
+    piecewise->bytes = bytes;
+    piecewise->limits = *limits;
+    piecewise->maps = NULL;
+    piecewise->error = UNFINISHED;
+    begin_check(&piecewise->check, bytes.data, bytes_given(bytes, limits), limits->depth);
+    return piecewise;
+}
+
+static size_t taken(const struct kv_piecewise *piecewise)
+{
+    return (size_t)(piecewise->check.raw.next - piecewise->bytes.data);
+}
+
+/* The structure of the next bytes. */
+static void go_on_with_structure(struct kv_piecewise *piecewise, size_t bytes)
+{
+    struct check *check = &piecewise->check;
+    const size_t left = kv_raw_left(&check->raw);
+    const uint8_t *stop = left > bytes ? check->raw.next + bytes : check->raw.end;
+    const int error = check_up_to(check, stop, true);
+    if (error == KV_OK && check->has_pairs) {
+        const struct kv_bytes term = kv_bytes(piecewise->bytes.data, taken(piecewise));
+        piecewise->maps = kv_maps_check_new(term, piecewise->limits.zeros);
+        return;
+    }
+    const size_t given = (size_t)(check->raw.end - piecewise->bytes.data);
+    piecewise->error = error == KV_ETRUNCATED && given < piecewise->bytes.length ? KV_ESIZE : error;
+}
+
+bool kv_piecewise_go_on(struct kv_piecewise *piecewise, size_t bytes)
+{
+    if (piecewise->maps == NULL && piecewise->error == UNFINISHED) {
+        go_on_with_structure(piecewise, bytes);
+    } else if (piecewise->error == UNFINISHED) {
+        (void)kv_maps_check_go_on(piecewise->maps, bytes, &piecewise->error);
+    }
+    return piecewise->error == UNFINISHED;
+}
+
+int kv_piecewise_result(const struct kv_piecewise *piecewise, size_t *length)
+{
+    *length = taken(piecewise);
+    return piecewise->error;
+}
+
+void kv_piecewise_free(struct kv_piecewise *piecewise)
+{
+    if (piecewise != NULL) {
+        kv_maps_check_free(piecewise->maps);
+        end_check(&piecewise->check);
+        kv_free(piecewise);
+    }
 }

@@ -272,10 +272,13 @@ static int step(struct kv_walk *walk, struct kv_frame *frame)
     return KV_OK;
 }
 
-static int walk_all(struct kv_walk *walk)
+int kv_walk_up_to(struct kv_walk *walk, const uint8_t *stop)
 {
     size_t depth;
     do {
+        if (walk->next >= stop) {
+            return KV_WALK_UNFINISHED;
+        }
         depth = walk->depth;
         int error = begin(walk);
         /* A container that ends is a term less of the frame around it. */
@@ -295,14 +298,24 @@ static int walk_all(struct kv_walk *walk)
     return KV_OK;
 }
 
-int kv_walk(struct kv_walk *walk)
+void kv_walk_from(struct kv_walk *walk)
 {
     walk->frames = walk->local;
     walk->capacity = KV_WALK_LOCAL_FRAMES;
     walk->depth = 0;
-    int error = walk_all(walk);
+}
+
+void kv_walk_free_frames(struct kv_walk *walk)
+{
     if (walk->frames != walk->local) {
         kv_free(walk->frames);
     }
+}
+
+int kv_walk(struct kv_walk *walk)
+{
+    kv_walk_from(walk);
+    int error = kv_walk_up_to(walk, (const uint8_t *)UINTPTR_MAX);
+    kv_walk_free_frames(walk);
     return error;
 }

@@ -1,6 +1,7 @@
 /* Fuzzes the functions of term/. The input is an external term. A valid term has a canonical form
  * that is valid, too, and its own canonical form; it can be read and skipped. */
 #include "base/alloc.h"
+#include "term/piecewise.h"
 
 #include <kv/term.h>
 
@@ -63,10 +64,27 @@ static void canonical_twice(struct kv_bytes term, const struct kv_term_limits *l
     kv_buffer_free(&twice);
 }
 
+/* Pieces of any size give the same result as the whole. */
+static void validate_in_pieces(struct kv_bytes input, const struct kv_term_limits *limits)
+{
+    size_t length = 0;
+    const int error = kv_term_validate(input, limits, &length);
+    for (size_t size = 1; size <= input.length && size < 64; size++) {
+        struct kv_piecewise *piecewise = kv_piecewise_new(input, limits);
+        size_t same = 0;
+        while (kv_piecewise_go_on(piecewise, size)) {
+        }
+        check(kv_piecewise_result(piecewise, &same) == error);
+        check(error != KV_OK || same == length);
+        kv_piecewise_free(piecewise);
+    }
+}
+
 static void one_input(struct kv_bytes input, enum kv_zeros zeros)
 {
     struct kv_term_limits limits = {.size = (size_t)1 << 20, .depth = 300, .zeros = zeros};
     size_t length = 0;
+    validate_in_pieces(input, &limits);
     if (kv_term_validate(input, &limits, &length) != KV_OK) {
         return;
     }

@@ -4,6 +4,8 @@
 
 #include "support/checks.h"
 
+#include "term/piecewise.h"
+
 #include <criterion/criterion.h>
 #include <kv/term.h>
 
@@ -30,12 +32,26 @@ static const struct kv_term_limits zeros_same = {
     "700000003c013a3e60b0067ae4e2de0c0816581069410000000100000001 770173 6101 6201d1f305"          \
     "5877047140766d00000009000000006b015071 6107"
 
-/* kv_term_validate() on a copy that ends where its memory ends. */
+/* In pieces of so many bytes the result is the same. */
+static inline void validate_in_pieces(struct kv_bytes term, const struct kv_term_limits *limits,
+                                      size_t size, int error)
+{
+    struct kv_piecewise *piecewise = kv_piecewise_new(term, limits);
+    size_t length = 0;
+    while (kv_piecewise_go_on(piecewise, size)) {
+    }
+    cr_assert_eq(kv_piecewise_result(piecewise, &length), error);
+    kv_piecewise_free(piecewise);
+}
+
+/* kv_term_validate() on a copy that ends where its memory ends, and the same in pieces. */
 static inline int validate(struct kv_bytes term, const struct kv_term_limits *limits,
                            size_t *length)
 {
     struct kv_bytes copy = exact_copy(term);
     int error = kv_term_validate(copy, limits, length);
+    validate_in_pieces(copy, limits, 1, error);
+    validate_in_pieces(copy, limits, 7, error);
     free_copy(copy);
     return error;
 }

@@ -1,6 +1,7 @@
 /* The base room: buffers, lists, maps, the keyed hash and the texts of errors. */
 #include "base/alloc.h"
 #include "base/endian.h"
+#include "base/later.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/siphash.h"
@@ -131,6 +132,24 @@ static int joined(struct kv_list *list)
         digits = 10 * digits + KV_LIST_OF(link, struct member, link)->number;
     }
     return digits;
+}
+
+Test(base, a_large_block_is_freed_in_pieces_once_somebody_frees_them)
+{
+    enum { PIECES = 5 };
+    unsigned steps = 1;
+    kv_free_later(kv_alloc(PIECES * KV_LATER_PIECE), PIECES * KV_LATER_PIECE);
+    cr_assert_eq(kv_alloc_outstanding(), 0);
+    kv_later_begin();
+    kv_free_later(kv_alloc(PIECES * KV_LATER_PIECE), PIECES * KV_LATER_PIECE);
+    cr_assert_eq(kv_alloc_outstanding(), 1);
+    while (kv_free_more()) {
+        steps++;
+    }
+    cr_assert_eq(steps, PIECES);
+    cr_assert_eq(kv_alloc_outstanding(), 0);
+    kv_free_later(kv_alloc(1), 1);
+    cr_assert_eq(kv_alloc_outstanding(), 0);
 }
 
 Test(base, a_list_keeps_the_order_and_gives_up_any_member)

@@ -29,6 +29,7 @@ struct kv_connection *kv_connection_new(struct kv_connections *owner, struct kv_
     kv_list_init(&connection->doomed);
     kv_list_init(&connection->rested);
     kv_list_init(&connection->eased);
+    kv_list_init(&connection->checked);
     kv_stranger_init(&connection->stranger);
     kv_handshake_init(&connection->handshake, &owner->net->identity, challenge);
     describe(connection);
@@ -86,6 +87,7 @@ void kv_connection_close(struct kv_connection *connection)
     kv_list_remove(&connection->dirty);
     kv_list_remove(&connection->rested);
     kv_list_remove(&connection->eased);
+    kv_list_remove(&connection->checked);
     if (connection->peer != NULL) {
         leave_runtime(connection);
     } else {
@@ -99,6 +101,7 @@ void kv_connection_free(struct kv_connection *connection)
 {
     kv_buffer_free(&connection->input);
     kv_buffer_free(&connection->passing.head);
+    kv_long_message_free(connection->long_message);
     kv_fragments_free(&connection->fragments);
     kv_outgoing_free(&connection->outgoing);
     kv_buffer_free(&connection->output);

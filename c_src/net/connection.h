@@ -13,6 +13,7 @@
 #include "wire/codec.h"
 #include "wire/fragments.h"
 #include "wire/frame.h"
+#include "wire/long.h"
 #include "wire/outgoing.h"
 
 struct kv_connections;
@@ -23,7 +24,7 @@ enum {
 };
 
 /* Why a connection is not read at present. */
-enum { KV_PAUSED_FOR_OUTPUT = 1, KV_PAUSED_FOR_TURN = 2 };
+enum { KV_PAUSED_FOR_OUTPUT = 1, KV_PAUSED_FOR_TURN = 2, KV_PAUSED_FOR_CHECK = 4 };
 
 /* The state of a peer at the last check of ticks.c, and how many checks have seen no sign of life.
  */
@@ -47,10 +48,11 @@ struct kv_connection {
     struct kv_pending *pending;  /* where it was let in */
     struct kv_stranger stranger; /* in a pool while it is pending */
     struct kv_list link;         /* in owner->pending or owner->up */
-    struct kv_list dirty;        /* the next four: in the owner's list of that name, or alone */
+    struct kv_list dirty;        /* the next five: in the owner's list of that name, or alone */
     struct kv_list doomed;
     struct kv_list rested;
     struct kv_list eased;
+    struct kv_list checked;
     bool is_closed; /* only closed() of the stream comes now */
     struct kv_handshake handshake;
     uint64_t deadline;     /* of the handshake, on the clock of the loop */
@@ -64,7 +66,9 @@ struct kv_connection {
     uint64_t dropped;              /* messages since the last log line about one */
     uint64_t dropped_logged;       /* when that line was, on the clock of the loop; 0: never */
     struct kv_fragments fragments; /* messages that are there in part */
-    unsigned paused;               /* KV_PAUSED_* */
+    /* The message that `fragments` has finished, while it is validated; or NULL. */
+    struct kv_long_message *long_message;
+    unsigned paused; /* KV_PAUSED_* */
     uint64_t bytes_in;
     uint64_t bytes_out;
     size_t turn_bytes;           /* read in this turn */

@@ -20,6 +20,7 @@ void kv_connections_init(struct kv_connections *connections, struct kv_net *net)
     kv_list_init(&connections->doomed);
     kv_list_init(&connections->rested);
     kv_list_init(&connections->eased);
+    kv_list_init(&connections->checked);
     connections->space = kv_alloc(KV_READ_CHUNK);
     uv_timer_init(net->loop, &connections->patience);
     connections->patience.data = connections;

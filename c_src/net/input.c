@@ -32,19 +32,23 @@ static void take_tick(struct kv_connection *connection)
     connection->sent = false;
 }
 
-static int take_message(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
+static inline void saw(struct kv_connection *connection, const struct kv_signal *signal)
 {
-    struct kv_incoming incoming;
-    const struct kv_signal *signal = &incoming.signal;
-    int error = kv_codec_decode(&connection->codec, frame, &incoming, opcode);
-    if (error != KV_OK) {
-        return error;
-    }
     if (signal->kind == KV_SIGNAL_MESSAGE || signal->kind == KV_SIGNAL_MESSAGE_NAME) {
         kv_pace_saw(&connection->owner->net->pace, signal->from.id ^ signal->from.creation,
                     connection->local_socket);
         connection->turn_messages++;
     }
+}
+
+static int take_message(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
+{
+    struct kv_incoming incoming;
+    int error = kv_codec_decode(&connection->codec, frame, &incoming, opcode);
+    if (error != KV_OK) {
+        return error;
+    }
+    saw(connection, &incoming.signal);
     return kv_runtime_receive(connection->owner->net->runtime, connection->peer, &incoming);
 }
 
@@ -62,11 +66,65 @@ static int take_whole(struct kv_connection *connection, struct kv_bytes message,
     return kv_connection_refuse(connection, message, length, why, opcode);
 }
 
+/* ---- long messages ---------------------------------------------------------------------------
+ * `fragments` keeps the message until it is validated and handled. */
+
+/* Returns false if there is nothing to validate in pieces. */
+static bool begin_check(struct kv_connection *connection, struct kv_bytes message)
+{
+    connection->long_message = kv_long_message_new(&connection->codec, message, KV_CHECK_TURN);
+    if (connection->long_message == NULL) {
+        return false;
+    }
+    connection->paused |= KV_PAUSED_FOR_CHECK;
+    connection->stream->kind->stop(connection->stream);
+    kv_list_append(&connection->owner->checked, &connection->checked);
+    return true;
+}
+
+static int take_validated(struct kv_connection *connection, int *opcode)
+{
+    struct kv_buffer *memory = &connection->fragments.finished;
+    struct kv_incoming incoming;
+    const struct kv_bytes message = kv_buffer_bytes(memory);
+    int error = kv_long_message_decode(connection->long_message, &incoming, opcode);
+    if (error != KV_OK) {
+        return kv_is_refusal(error)
+                   ? kv_connection_refuse(connection, message, message.length, error, opcode)
+                   : error;
+    }
+    saw(connection, &incoming.signal);
+    return kv_runtime_receive_long(connection->owner->net->runtime, connection->peer, &incoming,
+                                   memory);
+}
+
+/* Validates a piece. Returns false if the message was handled. */
+static bool go_on_checking(struct kv_connection *connection)
+{
+    int opcode = OPCODE_UNKNOWN;
+    if (kv_long_message_go_on(connection->long_message, KV_CHECK_TURN)) {
+        return true;
+    }
+    kv_list_remove(&connection->checked);
+    const int error = take_validated(connection, &opcode);
+    kv_long_message_free(connection->long_message);
+    connection->long_message = NULL;
+    kv_fragments_release(&connection->fragments);
+    if (error != KV_OK) {
+        doom_for_frame(connection, opcode, error);
+    }
+    return false;
+}
+
 static int take_fragment(struct kv_connection *connection, struct kv_bytes frame, size_t length,
                          int *opcode)
 {
     struct kv_arrived whole;
     int error = kv_fragments_take(&connection->fragments, frame, length, &whole);
+    if (error == KV_OK && whole.error == KV_OK && whole.bytes.length > KV_CHECK_TURN &&
+        begin_check(connection, whole.bytes)) {
+        return KV_OK;
+    }
     if (error == KV_OK && whole.bytes.length > 0) {
         error = take_whole(connection, whole.bytes, whole.length, whole.error, opcode);
         kv_fragments_release(&connection->fragments);
@@ -122,7 +180,7 @@ static size_t take_frames(struct kv_connection *connection, struct kv_bytes inpu
     size_t limit = (size_t)connection->owner->net->limits.max_frame;
     size_t done = 0;
     while (!kv_connection_is_doomed(connection) &&
-           (connection->paused & KV_PAUSED_FOR_OUTPUT) == 0) {
+           (connection->paused & (KV_PAUSED_FOR_OUTPUT | KV_PAUSED_FOR_CHECK)) == 0) {
         struct kv_bytes rest = kv_bytes(input.data + done, input.length - done);
         struct kv_bytes frame;
         size_t taken = 0;
@@ -212,7 +270,8 @@ struct kv_room kv_input_room(void *user)
 static void rest_after(struct kv_connection *connection, size_t count)
 {
     connection->turn_bytes += count;
-    if (connection->turn_bytes >= KV_READ_TURN && !kv_connection_is_doomed(connection)) {
+    const size_t most = connection->fragments.pending > 0 ? KV_ASSEMBLY_TURN : KV_READ_TURN;
+    if (connection->turn_bytes >= most && !kv_connection_is_doomed(connection)) {
         connection->paused |= KV_PAUSED_FOR_TURN;
         connection->stream->kind->stop(connection->stream);
     }
@@ -272,6 +331,21 @@ static void go_on(struct kv_connection *connection, unsigned reason)
     }
 }
 
+/* The connections take turns. */
+static void check_one(struct kv_connections *connections)
+{
+    struct kv_list *link = connections->checked.next;
+    if (kv_list_is_empty(&connections->checked)) {
+        return;
+    }
+    struct kv_connection *connection = KV_LIST_OF(link, struct kv_connection, checked);
+    kv_list_remove(link);
+    kv_list_append(&connections->checked, link);
+    if (!kv_connection_is_doomed(connection) && !go_on_checking(connection)) {
+        go_on(connection, KV_PAUSED_FOR_CHECK);
+    }
+}
+
 void kv_input_begin_turn(struct kv_connections *connections)
 {
     struct kv_list *rested = &connections->rested;
@@ -284,6 +358,12 @@ void kv_input_begin_turn(struct kv_connections *connections)
             go_on(connection, KV_PAUSED_FOR_TURN);
         }
     }
+    check_one(connections);
+}
+
+bool kv_input_is_checking(const struct kv_connections *connections)
+{
+    return !kv_list_is_empty(&connections->checked);
 }
 
 bool kv_input_resume(struct kv_connections *connections)

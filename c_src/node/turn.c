@@ -2,6 +2,7 @@
  * what came. After it, libuv waits for the sockets again. */
 #include "node/turn.h"
 
+#include "base/later.h"
 #include "net/input.h"
 #include "node/node.h"
 
@@ -18,6 +19,7 @@ static void run_processes(struct kv_node *node)
     }
     uint64_t next = kv_runtime_run_timers(node->net.runtime);
     next = kv_runtime_step(node->net.runtime) ? 0 : next;
+    next = kv_free_more() || kv_input_is_checking(&node->connections) ? 0 : next;
     if (next == KV_NO_TIMER) {
         uv_timer_stop(&node->turn.timers);
     } else {
@@ -72,6 +74,7 @@ int kv_turn_init(struct kv_node *node)
     uv_prepare_init(&node->loop, &node->turn.end);
     uv_timer_init(&node->loop, &node->turn.timers);
     node->turn.end.data = node;
+    kv_later_begin();
     return uv_prepare_start(&node->turn.end, on_end);
 }
 

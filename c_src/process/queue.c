@@ -49,6 +49,17 @@ struct kv_kept *kv_signal_keep_shared(const struct kv_runtime *runtime,
     return kept;
 }
 
+struct kv_kept *kv_signal_keep_lent(const struct kv_runtime *runtime,
+                                    const struct kv_signal *signal)
+{
+    if (runtime->lent == NULL || !kv_shared_has(runtime->lent, signal->payload[0])) {
+        return kv_signal_keep(signal);
+    }
+    struct kv_kept *kept = keep(signal, 0);
+    kept->shared = kv_shared_keep(runtime->lent);
+    return kept;
+}
+
 void kv_kept_free(struct kv_kept *kept)
 {
     kv_shared_drop(kept->shared);

@@ -24,6 +24,11 @@ struct kv_kept *kv_signal_keep(const struct kv_signal *signal);
 struct kv_kept *kv_signal_keep_shared(const struct kv_runtime *runtime,
                                       const struct kv_signal *signal);
 
+/* As kv_signal_keep(), but holds the message that is handled, if it has memory of its own, instead
+ * of copying it. */
+struct kv_kept *kv_signal_keep_lent(const struct kv_runtime *runtime,
+                                    const struct kv_signal *signal);
+
 void kv_kept_free(struct kv_kept *kept);
 
 /* Carries a signal to a peer, or queues it if the peer is the local one. Drops a signal to a lost

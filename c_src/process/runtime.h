@@ -97,6 +97,11 @@ void kv_runtime_vm_expired(struct kv_runtime *runtime);
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
                        const struct kv_incoming *incoming);
 
+/* As kv_runtime_receive(), for a signal whose bytes lie in `memory`. Takes the memory over: the
+ * receiver may keep it, instead of a copy. */
+int kv_runtime_receive_long(struct kv_runtime *runtime, struct kv_peer *peer,
+                            const struct kv_incoming *incoming, struct kv_buffer *memory);
+
 /* The cause of a refusal; the connection goes on. */
 struct kv_refusal {
     int error;       /* one that kv_is_refusal() knows */

@@ -1,5 +1,6 @@
 /* The functions by which a process asks about itself. */
 #include "process/generic.h"
+#include "process/shared.h"
 #include "process/state.h"
 
 void *kv_process_state(struct kv_process *self)
@@ -27,6 +28,17 @@ struct kv_buffer *kv_process_scratch(struct kv_process *self)
     struct kv_buffer *scratch = &self->runtime->frame->scratch;
     kv_buffer_clear(scratch);
     return scratch;
+}
+
+struct kv_shared *kv_message_keep(struct kv_process *self, struct kv_bytes part)
+{
+    struct kv_shared *lent = self->runtime->lent;
+    return lent != NULL && kv_shared_has(lent, part) ? kv_shared_keep(lent) : NULL;
+}
+
+void kv_message_drop(struct kv_shared *kept)
+{
+    kv_shared_drop(kept);
 }
 
 void kv_process_want_turns(struct kv_process *process, bool wanted)

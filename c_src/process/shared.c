@@ -3,6 +3,7 @@
 #include "process/shared.h"
 
 #include "base/alloc.h"
+#include "base/later.h"
 
 enum { SHARED_LEAST = 1024 }; /* bytes; a smaller term is cheaper to copy than to share */
 
@@ -25,7 +26,7 @@ struct kv_shared *kv_share(struct kv_buffer *term)
 void kv_shared_drop(struct kv_shared *shared)
 {
     if (shared != NULL && --shared->holders == 0) {
-        kv_buffer_free(&shared->term);
+        kv_buffer_free_later(&shared->term);
         kv_free(shared);
     }
 }
@@ -42,6 +43,13 @@ bool kv_shared_ends(const struct kv_shared *shared, const struct kv_signal *sign
         last = signal->payload[signal->payload_parts - 1];
     }
     return last.data == shared->term.data && last.length == shared->term.length;
+}
+
+bool kv_shared_has(const struct kv_shared *shared, struct kv_bytes part)
+{
+    const uintptr_t begin = (uintptr_t)shared->term.data;
+    const uintptr_t at = (uintptr_t)part.data;
+    return at >= begin && at + part.length <= begin + shared->term.length;
 }
 
 struct kv_shared *kv_shared_keep(struct kv_shared *shared)

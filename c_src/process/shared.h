@@ -22,6 +22,9 @@ struct kv_bytes kv_shared_bytes(const struct kv_shared *shared);
 /* Returns true if the last part of the signal's payload is this very term. */
 bool kv_shared_ends(const struct kv_shared *shared, const struct kv_signal *signal);
 
+/* Returns true if `part` lies within the term. */
+bool kv_shared_has(const struct kv_shared *shared, struct kv_bytes part);
+
 /* Adds a holder, until `pinned` is released. */
 void kv_shared_pin(struct kv_shared *shared, struct kv_pinned *pinned);
 

@@ -8,6 +8,7 @@
 #include "process/monitors.h"
 #include "process/names.h"
 #include "process/queue.h"
+#include "process/shared.h"
 #include "process/spawn.h"
 #include "process/state.h"
 
@@ -96,5 +97,15 @@ int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,
         kv_signals_deliver(runtime);
     }
     runtime->speaking = NULL;
+    return error;
+}
+
+int kv_runtime_receive_long(struct kv_runtime *runtime, struct kv_peer *peer,
+                            const struct kv_incoming *incoming, struct kv_buffer *memory)
+{
+    runtime->lent = kv_share(memory); /* the bytes stay where they are */
+    const int error = kv_runtime_receive(runtime, peer, incoming);
+    kv_shared_drop(runtime->lent);
+    runtime->lent = NULL;
     return error;
 }

@@ -72,6 +72,7 @@ struct kv_runtime {
     struct kv_map peers; /* by name, without the local one */
     struct kv_peer
         *speaking;          /* its signal is being handled; a short cut for kv_route(); else NULL */
+    struct kv_shared *lent; /* the memory of the message that is handled; NULL: it has none */
     struct kv_map monitors; /* by number */
     struct kv_map lineages; /* struct kv_lineage, by their bytes */
     struct kv_list process_list;

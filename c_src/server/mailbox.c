@@ -22,7 +22,7 @@ void kv_mailbox_keep(struct kv_process *process, struct kv_bytes message, bool s
 {
     struct kv_server_state *server = kv_server_of(process);
     struct kv_signal signal = {.kind = KV_SIGNAL_MESSAGE, .payload = {message}, .payload_parts = 1};
-    struct kv_kept *kept = kv_signal_keep(&signal);
+    struct kv_kept *kept = kv_signal_keep_lent(process->runtime, &signal);
     kept->number = ++server->kept_number;
     kv_list_append(system ? &server->kept_system : &server->kept, &kept->link);
     server->kept_count++;

@@ -10,7 +10,7 @@
 
 #include "process/queue.h"
 
-/* Keeps a copy of a message. `system`: the message is one of sys. */
+/* Keeps a message: a copy, or the memory of a long one. `system`: the message is one of sys. */
 void kv_mailbox_keep(struct kv_process *process, struct kv_bytes message, bool system);
 
 /* Returns the message to handle next, or NULL. */

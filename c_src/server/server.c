@@ -111,7 +111,9 @@ static enum kv_progress turn(struct kv_process *process, size_t *budget)
     }
     *budget -= message.length < *budget ? message.length : *budget;
     kv_mailbox_take(process, kept);
+    process->runtime->lent = kept->shared;
     handle_kept(process, message);
+    process->runtime->lent = NULL;
     kv_kept_free(kept);
     kv_process_settle(process);
     return KV_TURN_MORE;

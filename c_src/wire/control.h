@@ -27,6 +27,23 @@
 int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
                       struct kv_bytes peer, struct kv_signal *signal, int *opcode);
 
+/* Finds the payload of a frame as for kv_control_decode(), without validating it; empty: there is
+ * none. KV_OK, or the error of kv_control_decode(). */
+int kv_control_find_payload(struct kv_bytes frame, uint64_t flags,
+                            const struct kv_term_limits *limits, struct kv_bytes *payload);
+
+/* The result of validating a payload. */
+struct kv_verdict {
+    int error;
+    size_t length; /* of the term, if it is valid */
+};
+
+/* As kv_control_decode(), for a frame whose payload has been validated. */
+int kv_control_decode_validated(struct kv_bytes frame, uint64_t flags,
+                                const struct kv_term_limits *limits, struct kv_bytes peer,
+                                const struct kv_verdict *verdict, struct kv_signal *signal,
+                                int *opcode);
+
 /* Decodes a message that is refused (kv_is_refusal()), as far as is needed to inform the processes
  * concerned. `head` is a frame as for kv_control_decode(), or the beginning of one; cut: more bytes
  * followed. The control message must lie in `head`. If the control message itself is refused, its

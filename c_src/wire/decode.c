@@ -128,19 +128,30 @@ static int begin_frame(struct kv_bytes frame, uint64_t flags, struct rest *rest)
     return KV_OK;
 }
 
-static int next_term(struct rest *rest, const struct kv_term_limits *limits, struct kv_bytes *term)
+static int skip_version(struct rest *rest)
 {
-    if (rest->versions) {
-        if (rest->bytes.length == 0) {
-            return KV_ETRUNCATED;
-        }
-        if (rest->bytes.data[0] != KV_TERM_VERSION) {
-            return KV_EPROTOCOL;
-        }
-        skip(rest, 1);
+    if (!rest->versions) {
+        return KV_OK;
     }
-    size_t length = 0;
-    int error = kv_term_validate(rest->bytes, limits, &length);
+    if (rest->bytes.length == 0) {
+        return KV_ETRUNCATED;
+    }
+    if (rest->bytes.data[0] != KV_TERM_VERSION) {
+        return KV_EPROTOCOL;
+    }
+    skip(rest, 1);
+    return KV_OK;
+}
+
+/* `verdict`: of the term; NULL: it has not been validated. */
+static int next_term(struct rest *rest, const struct kv_term_limits *limits,
+                     const struct kv_verdict *verdict, struct kv_bytes *term)
+{
+    size_t length = verdict != NULL ? verdict->length : 0;
+    int error = skip_version(rest);
+    if (error == KV_OK) {
+        error = verdict != NULL ? verdict->error : kv_term_validate(rest->bytes, limits, &length);
+    }
     if (error == KV_OK) {
         *term = kv_bytes(rest->bytes.data, length);
         skip(rest, length);
@@ -201,8 +212,32 @@ static int check_arguments(const struct kv_signal *signal)
     return KV_OK;
 }
 
+int kv_control_find_payload(struct kv_bytes frame, uint64_t flags,
+                            const struct kv_term_limits *limits, struct kv_bytes *payload)
+{
+    struct rest rest = {0};
+    struct kv_bytes control = {0};
+    int error = begin_frame(frame, flags, &rest);
+    if (error == KV_OK) {
+        error = next_term(&rest, limits, NULL, &control);
+    }
+    if (error == KV_OK && rest.bytes.length > 0) {
+        error = skip_version(&rest);
+    }
+    *payload = rest.bytes;
+    return error;
+}
+
 int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_term_limits *limits,
                       struct kv_bytes peer, struct kv_signal *signal, int *opcode)
+{
+    return kv_control_decode_validated(frame, flags, limits, peer, NULL, signal, opcode);
+}
+
+int kv_control_decode_validated(struct kv_bytes frame, uint64_t flags,
+                                const struct kv_term_limits *limits, struct kv_bytes peer,
+                                const struct kv_verdict *verdict, struct kv_signal *signal,
+                                int *opcode)
 {
     struct rest rest = {0};
     struct kv_bytes control = {0};
@@ -210,14 +245,14 @@ int kv_control_decode(struct kv_bytes frame, uint64_t flags, const struct kv_ter
     *opcode = -1;
     int error = begin_frame(frame, flags, &rest);
     if (error == KV_OK) {
-        error = next_term(&rest, limits, &control);
+        error = next_term(&rest, limits, NULL, &control);
     }
     if (error == KV_OK) {
         error = read_control(control, peer, signal, opcode, &payload);
     }
     if (error == KV_OK && payload) {
         signal->payload_parts = 1;
-        error = next_term(&rest, limits, &signal->payload[0]);
+        error = next_term(&rest, limits, verdict, &signal->payload[0]);
     }
     if (error == KV_OK && rest.bytes.length > 0) {
         return KV_EPROTOCOL;
@@ -375,7 +410,7 @@ int kv_control_decode_refused(struct kv_bytes head, bool cut, uint64_t flags,
     if (error != KV_OK) {
         return error;
     }
-    error = next_term(&rest, &all, &control);
+    error = next_term(&rest, &all, NULL, &control);
     struct beginning tuple = {.bytes = rest.bytes, .cut = cut, .limits = all};
     if (is_missing(&tuple, error)) {
         tuple.limits.depth--;

@@ -14,6 +14,7 @@
 
 struct kv_runtime;
 struct kv_process;
+struct kv_shared;
 
 /* The From of a call: the caller, and the tag to put in front of the answer. Borrowed. A process
  * that answers later keeps a copy of `bytes` and calls kv_from_read() on the copy. */
@@ -132,6 +133,14 @@ struct kv_pid kv_process_pid(const struct kv_process *self);
  * a buffer of its own: kv_spawn() runs an init, kv_replace_owned() a terminate. kv_reply_atom() and
  * the other functions of this header do not use the buffer. */
 struct kv_buffer *kv_process_scratch(struct kv_process *self);
+
+/* Keeps the memory of the present message. So `part`, bytes of the message, stay valid until
+ * kv_message_drop(). Returns NULL if the message has no memory of its own, as a short one: then
+ * make a copy. */
+struct kv_shared *kv_message_keep(struct kv_process *self, struct kv_bytes part);
+
+/* Ends that. `kept` may be NULL. */
+void kv_message_drop(struct kv_shared *kept);
 
 /* For a request that is too long for one turn: makes the process go on with handle_more, once in
  * each turn, beginning after the present callback. Until handle_more returns false, all messages

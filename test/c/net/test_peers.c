@@ -152,6 +152,83 @@ Test(peers, a_peer_that_sends_without_a_pause_rests_until_the_next_turn)
     cr_assert_eq(fake_messages(a), count);
 }
 
+/* ---- long messages --------------------------------------------------------------------------- */
+
+enum { PAIRS = 80 * 1000, CHECKS_LEAST = 4, CHECKS_MOST = 40, LONG_MOST = 1 << 22 };
+
+/* From a peer with room for the message. */
+static void send_long(uint8_t last)
+{
+    net->net.limits.max_frame = LONG_MOST;
+    a = fake_peer(net, "c@host");
+    fake_long_request(&requests, net, "c@host", 1, PAIRS, last);
+    while (requests.length > 0 && send_requests(ALL) > 0) {
+        fake_net_turn(net);
+    }
+}
+
+/* Returns the turns until the long message was validated. */
+static unsigned validate_long(void)
+{
+    unsigned turns = 0;
+    for (; kv_input_is_checking(&net->connections); turns++) {
+        cr_assert_lt(turns, CHECKS_MOST);
+        fake_net_turn(net);
+    }
+    return turns;
+}
+
+Test(peers, a_long_message_is_validated_in_many_turns_and_then_answered)
+{
+    send_long(KV_TAG_NIL);
+    cr_assert_eq(fake_messages(a), 0);
+    cr_assert_geq(validate_long(), CHECKS_LEAST);
+    fake_net_turn(net);
+    cr_assert_eq(fake_messages(a), 1);
+}
+
+Test(peers, others_are_served_while_a_long_message_is_validated)
+{
+    struct fake *b = fake_peer(net, "b@host");
+    send_long(KV_TAG_NIL);
+    cr_assert(kv_input_is_checking(&net->connections));
+    fake_request(&requests, net, "b@host", 1, SMALL);
+    (void)fake_send(b, kv_buffer_bytes(&requests), ALL);
+    fake_net_turn(net);
+    cr_assert_eq(fake_messages(b), 1);
+    cr_assert_eq(fake_messages(a), 0);
+}
+
+Test(peers, what_comes_behind_a_long_message_is_handled_behind_it)
+{
+    send_long(KV_TAG_NIL);
+    fake_request(&requests, net, "c@host", 1, SMALL);
+    cr_assert_eq(send_requests(ALL), 0);
+    (void)validate_long();
+    (void)send_requests(ALL);
+    fake_net_turn(net);
+    cr_assert_eq(fake_messages(a), 2);
+}
+
+Test(peers, a_long_message_with_a_bad_end_ends_its_connection)
+{
+    send_long(UINT8_MAX);
+    (void)validate_long();
+    fake_net_turn(net);
+    cr_assert(a->closed);
+    cr_assert(fake_net_logged(net, "it sent a bad control message 22"));
+}
+
+Test(peers, a_peer_may_go_while_its_message_is_validated)
+{
+    send_long(KV_TAG_NIL);
+    cr_assert(kv_input_is_checking(&net->connections));
+    fake_end(a, UV_EOF);
+    fake_net_turn(net);
+    cr_assert(a->closed);
+    cr_assert_not(kv_input_is_checking(&net->connections));
+}
+
 Test(peers, a_tick_is_answered_if_nothing_else_was_sent)
 {
     struct kv_bytes frame;

@@ -172,8 +172,9 @@ static void handle_info(struct kv_process *self, struct kv_bytes message)
     struct kv_reader reader = kv_reader(message);
     struct kv_pid pid;
     uint32_t size = 0;
-    if (kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_pid(&reader, &pid) == KV_OK &&
-        kv_read_u32(&reader, &size) == KV_OK) {
+    uint32_t arity = 0;
+    if (kv_read_tuple(&reader, &arity) == KV_OK && arity >= 2 &&
+        kv_read_pid(&reader, &pid) == KV_OK && kv_read_u32(&reader, &size) == KV_OK) {
         struct kv_buffer answer = KV_BUFFER_INIT;
         void *bytes = kv_zalloc(size + 1);
         kv_write_binary(&answer, kv_bytes(bytes, size));
@@ -445,6 +446,51 @@ void fake_request(struct kv_buffer *to, const struct fake_net *net, const char *
     kv_buffer_u32(to, (uint32_t)content.length);
     kv_buffer_append(to, kv_buffer_bytes(&content));
     kv_buffer_free(&content);
+}
+
+/* The terms of a request with a list of so many pairs behind it. */
+static void write_long(struct kv_buffer *to, const struct fake_net *net, const struct kv_pid *from,
+                       uint32_t pairs)
+{
+    kv_buffer_u8(to, 0);
+    kv_write_tuple(to, 3);
+    kv_write_u64(to, SEND_SENDER);
+    kv_write_pid(to, from);
+    kv_write_pid(to, &net->process);
+    kv_write_tuple(to, 3);
+    kv_write_pid(to, from);
+    kv_write_u64(to, 1);
+    kv_write_list(to, pairs);
+    for (uint32_t i = 0; i < pairs; i++) {
+        kv_write_map(to, 2);
+        kv_write_u64(to, i);
+        kv_write_nil(to);
+        kv_write_atom_text(to, "key");
+        kv_write_u64(to, 1);
+    }
+}
+
+void fake_long_request(struct kv_buffer *to, const struct fake_net *net, const char *peer,
+                       uint32_t n, uint32_t pairs, uint8_t last)
+{
+    const struct kv_pid from = {
+        .node = kv_bytes_text(peer), .id = n, .serial = 0, .creation = PEER_CREATION};
+    struct kv_buffer terms = KV_BUFFER_INIT;
+    write_long(&terms, net, &from, pairs);
+    kv_buffer_u8(&terms, last);
+    uint64_t id = (terms.length + KV_FRAGMENT_SIZE - 1) / KV_FRAGMENT_SIZE;
+    for (size_t at = 0; at < terms.length; id--) {
+        const size_t left = terms.length - at;
+        const size_t length = left < KV_FRAGMENT_SIZE ? left : KV_FRAGMENT_SIZE;
+        kv_buffer_u32(to, (uint32_t)(KV_FRAGMENT_HEADER + length));
+        kv_buffer_u8(to, KV_TERM_VERSION);
+        kv_buffer_u8(to, at == 0 ? KV_FRAME_FIRST : KV_FRAME_OTHER);
+        kv_buffer_u64(to, n);
+        kv_buffer_u64(to, id);
+        kv_buffer_append(to, kv_bytes(terms.data + at, length));
+        at += length;
+    }
+    kv_buffer_free(&terms);
 }
 
 bool fake_frame(struct fake *fake, struct kv_bytes *frame)

@@ -81,6 +81,11 @@ void fake_send_reply(struct fake *fake, const char *cookie, size_t piece);
 /* A peer of that name that is up. */
 struct fake *fake_peer(struct fake_net *net, const char *name);
 
+/* As below, in fragments: asks for one byte, with a list of so many maps of two pairs behind that.
+ * `last` is the end of the list: KV_TAG_NIL, or a byte that makes the message malformed. */
+void fake_long_request(struct kv_buffer *to, const struct fake_net *net, const char *peer,
+                       uint32_t n, uint32_t pairs, uint8_t last);
+
 /* Appends the frame of {Pid, Size} from process n of that peer to the process. */
 void fake_request(struct kv_buffer *to, const struct fake_net *net, const char *peer, uint32_t n,
                   uint32_t size);

@@ -1,23 +1,34 @@
 #include "kv/going.h"
 
 #include "base/alloc.h"
+#include "base/later.h"
 #include "kv/bucket.h"
 
 enum { PINNED_MIN = 64 * 1024 }; /* bytes; a shorter answer is copied */
+
+/* A long message is kept as it is, a short one copied. */
+static void keep_arguments(struct kv_process *self, struct kv_going *going,
+                           const struct kv_asked *asked, unsigned count)
+{
+    size_t at = 0;
+    going->message = count > 0 ? kv_message_keep(self, asked->arguments[0]) : NULL;
+    for (unsigned i = 0; i < count && going->message == NULL; i++) {
+        kv_buffer_append(&going->copies, asked->arguments[i]);
+    }
+    for (unsigned i = 0; i < count; i++) { /* the copies do not move any more */
+        const size_t length = asked->arguments[i].length;
+        going->arguments[i] = going->message != NULL ? asked->arguments[i]
+                                                     : kv_bytes(going->copies.data + at, length);
+        at += length;
+    }
+}
 
 struct kv_going *kv_go_on(struct kv_process *self, const struct kv_asked *asked, unsigned count,
                           struct kv_answer *answer, kv_piece *piece, size_t work_size)
 {
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_going *going = kv_zalloc(sizeof *going);
-    for (unsigned i = 0; i < count; i++) {
-        kv_buffer_append(&going->copies, asked->arguments[i]);
-    }
-    for (unsigned i = 0, at = 0; i < count; i++) { /* the copies do not move any more */
-        const size_t length = asked->arguments[i].length;
-        going->arguments[i] = kv_bytes(going->copies.data + at, length);
-        at += (unsigned)length;
-    }
+    keep_arguments(self, going, asked, count);
     if (asked->from != NULL) {
         kv_buffer_append(&going->from, asked->from->bytes);
         answer->parked = true;
@@ -34,8 +45,9 @@ static void free_going(struct kv_process *self)
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_going *going = bucket->going;
     bucket->going = NULL;
-    kv_buffer_free(&going->answer);
-    kv_buffer_free(&going->copies);
+    kv_buffer_free_later(&going->answer);
+    kv_buffer_free_later(&going->copies);
+    kv_message_drop(going->message);
     kv_buffer_free(&going->from);
     kv_free(going->work);
     kv_free(going);
@@ -43,8 +55,7 @@ static void free_going(struct kv_process *self)
 
 static void free_answer(void *owner, struct kv_bytes bytes)
 {
-    (void)bytes;
-    kv_free(owner);
+    kv_free_later(owner, 1 + bytes.length);
 }
 
 /* A large answer leaves from where it was written. */

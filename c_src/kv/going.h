@@ -24,8 +24,9 @@ enum { KV_GOING_ARGUMENTS = 2 };
 
 struct kv_going {
     kv_piece *piece;
-    struct kv_bytes arguments[KV_GOING_ARGUMENTS]; /* copies */
+    struct kv_bytes arguments[KV_GOING_ARGUMENTS]; /* in the message or the copies */
     struct kv_buffer answer;
+    struct kv_shared *message; /* kept; NULL: the arguments are copies */
     struct kv_buffer copies;
     struct kv_buffer from; /* empty: nobody waits */
     void *work;            /* of the operation, zeroed at first; freed with kv_free() */
@@ -36,7 +37,7 @@ static inline bool kv_is_long(uint64_t keys, uint64_t bytes)
     return keys > KV_PIECE_KEYS || bytes > KV_AT_ONCE_BYTES;
 }
 
-/* Makes a bucket go on with a request, and sets `answer->parked`. Copies the first `count`
+/* Makes a bucket go on with a request, and sets `answer->parked`. Keeps the first `count`
  * arguments. Returns the record, which lives until the last piece is done. */
 struct kv_going *kv_go_on(struct kv_process *self, const struct kv_asked *asked, unsigned count,
                           struct kv_answer *answer, kv_piece *piece, size_t work_size);

@@ -1,6 +1,7 @@
 #include "store/undo.h"
 
 #include "base/alloc.h"
+#include "base/later.h"
 
 enum { SLOTS_MIN = 16, SLOTS_PER_KEY = 3 };
 
@@ -21,8 +22,8 @@ struct kv_undo *kv_undo_new(size_t most)
 void kv_undo_free(struct kv_undo *pending)
 {
     if (pending != NULL) {
-        kv_free(pending->puts);
-        kv_free(pending->slots);
+        kv_free_later(pending->puts, (pending->most + 1) * sizeof *pending->puts);
+        kv_free_later(pending->slots, (pending->slot_mask + 1) * sizeof *pending->slots);
         kv_free(pending->held);
         kv_free(pending);
     }

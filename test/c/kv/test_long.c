@@ -314,6 +314,28 @@ static uint32_t length_of(struct kv_bytes term)
     return count;
 }
 
+/* A list that ends with an integer. */
+static void spoil_end(void)
+{
+    request.length--;
+    kv_write_i64(&request, 1);
+}
+
+Test(long_requests, a_long_list_with_a_bad_end_changes_nothing)
+{
+    put_entries(0, MANY, 7);
+    begin_request("delete_many", 2);
+    write_keys(0, MANY);
+    spoil_end();
+    (void)ask(kv_buffer_bytes(&request));
+    begin_request("put_many", 2);
+    write_entries(MANY, MANY, 8);
+    spoil_end();
+    (void)ask(kv_buffer_bytes(&request));
+    cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(MANY)));
+    cr_assert(kv_bytes_equal(get(MANY - 1), term_integer(7)));
+}
+
 Test(long_requests, what_expires_in_the_middle_is_still_in_the_answer)
 {
     static const char *const names[] = {"keys", "to_map", "get_many"};

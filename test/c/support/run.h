@@ -15,6 +15,7 @@ struct run_walk {
     uint8_t cursor[64]; /* as a term */
     size_t length;
     struct kv_bytes prefix; /* of the keys; no data: any key */
+    unsigned expires;       /* 0: any entry; 1: those that expire; 2: those that never do */
     bool seen[BOOK_KEYS];
     bool stayed[BOOK_KEYS]; /* there since the walk began */
 };

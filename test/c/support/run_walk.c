@@ -14,7 +14,9 @@ static bool has_prefix(const struct run_walk *walk, unsigned key)
 
 static bool is_wanted(const struct run *run, unsigned key)
 {
-    return book_has(&run->book, key) && has_prefix(&run->walk, key);
+    const unsigned kind = run->book.entries[key].expiry == KV_NEVER ? 2 : 1;
+    return book_has(&run->book, key) && has_prefix(&run->walk, key) &&
+           (run->walk.expires == 0 || run->walk.expires == kind);
 }
 
 /* ---- arguments ---------------------------------------------------------------------------------
@@ -27,6 +29,7 @@ static void begin(struct draw *draw, struct run *run)
     if (draw_once_in(draw, 3)) {
         run->walk.prefix = kv_bytes_text(prefixes[draw_below(draw, 3)]);
     }
+    run->walk.expires = draw_below(draw, 3);
     for (unsigned i = 0; i < BOOK_KEYS; i++) {
         run->walk.stayed[i] = is_wanted(run, i);
     }
@@ -47,7 +50,8 @@ static struct kv_bytes options_term(struct draw *draw, const struct run *run)
 {
     struct kv_buffer term = book_term();
     const bool has_filter = run->walk.prefix.data != NULL;
-    kv_write_list(&term, has_filter ? 2 : 1);
+    const bool expires = run->walk.expires != 0;
+    kv_write_list(&term, 1U + (has_filter ? 1U : 0U) + (expires ? 1U : 0U));
     kv_write_tuple(&term, 2);
     kv_write_atom_text(&term, "limit");
     kv_write_u64(&term, 1 + draw_below(draw, 4));
@@ -55,6 +59,11 @@ static struct kv_bytes options_term(struct draw *draw, const struct run *run)
         kv_write_tuple(&term, 2);
         kv_write_atom_text(&term, "prefix");
         kv_write_binary(&term, run->walk.prefix);
+    }
+    if (expires) {
+        kv_write_tuple(&term, 2);
+        kv_write_atom_text(&term, "expires");
+        kv_write_bool(&term, run->walk.expires == 1);
     }
     kv_write_nil(&term);
     return book_keep(&term);

@@ -899,8 +899,8 @@ put_many(Bucket, Entries) ->
 %% room
 %% for all of them, and `{error, full}' if they are more than `max_entries' allows: no key has changed then. A bucket that evicts
 %% makes room for all, and never evicts an entry that the same request has put; what it has evicted is gone even after an error.
-%% `{keep_ttl, true}' finds each old entry, except in a request of more than 1,024 keys or 256 KiB, which may evict the entry of a key
-%% that comes later in its list. Options and other errors are those of {@link put/4}.
+%% `{keep_ttl, true}' finds each old entry, except in a request of more than 1,024 keys or 256 KiB, which may evict the entry of
+%% a key that comes later in its list. Options and other errors are those of {@link put/4}.
 -spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | full | refused()}.
 put_many(Bucket, Entries, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, put_many, [Entries], Timeout);

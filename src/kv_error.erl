@@ -18,13 +18,16 @@ sentence(enomem) -> "there is no room for the entry: the bucket or its node has 
 sentence(full) -> "the bucket has as many entries as max_entries allows, and evict lets none of them go";
 %% Values
 sentence(not_an_integer) -> "the value is not an integer";
-sentence({limit, Current}) -> ["the result would be out of bounds; the value stays ", kv_options:shown(Current)];
+sentence({limit, Current}) ->
+    ["the result would be out of bounds, so nothing has changed; the step would start from ", shown(Current),
+        ", which is the value, or the default of an absent key"];
 %% Transactions
 sentence(check_failed) -> "the check of the transaction does not hold";
 sentence({too_many_operations, Count}) -> ["a transaction has at most 1000 operations; this one has ", shown(Count)];
 sentence({Index, Reason}) when is_integer(Index) -> ["operation ", integer_to_list(Index), ", counted from 0: ", sentence(Reason)];
 %% Requests over a limit of the node
-sentence({too_large, Bytes}) -> ["the message would take ", shown(Bytes), " bytes, which is more than one message may have (max_frame)"];
+sentence({too_large, Bytes}) ->
+    [shown(Bytes), " bytes are too many: a transaction may have 1 MiB, and any other message what max_frame allows"];
 sentence({too_deep, Levels}) -> ["the request is nested deeper than ", shown(Levels), " levels (max_depth)"];
 sentence({too_much_pending, Bytes}) ->
     ["more large messages are under way than the node keeps (max_pending, ", shown(Bytes), " bytes); try again"];
@@ -58,6 +61,7 @@ sentence({cannot_run_closures, Text}) -> Text;
 sentence(stale_cursor) -> "the bucket was replaced during the walk; begin the walk again";
 sentence(bad_cursor) -> "the cursor is none that a walk has returned";
 %% Files
+sentence({file, not_regular}) -> "the file is a directory, a FIFO, a socket or a device; only a regular file will do";
 sentence({file, Posix}) -> ["the file cannot be opened, read or written: ", file:format_error(Posix)];
 sentence({bad_file, Text}) -> Text;
 sentence({incomplete, Count, Reason}) -> ["the import ended early, after ", shown(Count), " entries: ", sentence(Reason)];

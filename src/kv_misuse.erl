@@ -24,7 +24,8 @@
 raise({Module, Function, Arguments}, Place, Text) ->
     {current_stacktrace, Stack} = process_info(self(), current_stacktrace),
     Outside = lists:dropwhile(fun({Inner, _, _, _}) -> lists:member(Inner, ?INNER) end, Stack),
-    Info = #{module => ?MODULE, cause => #{Place => Text}},
+    %% A binary: Elixir takes the text of `general' as it is.
+    Info = #{module => ?MODULE, cause => #{Place => unicode:characters_to_binary(Text)}},
     erlang:raise(error, badarg, [{Module, Function, Arguments, [{error_info, Info}]} | Outside]).
 
 %% @doc Called by whatever prints the error.

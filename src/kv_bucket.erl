@@ -509,10 +509,12 @@ incr(Bucket, Key, N) ->
 %% <li>those of {@link put/4}.</li>
 %% </ul>
 %% O(1).
--spec incr(t(), key(), integer(), timeout() | [count_option()]) ->
+-spec incr(t(), key(), integer() | [count_option()], timeout() | [count_option()]) ->
     integer() | {error, not_an_integer | {limit, integer()} | enomem | full | refused()}.
+incr(Bucket, Key, Options, Timeout) when is_list(Options), ?IS_TIMEOUT(Timeout) ->
+    incr(Bucket, Key, 1, [{timeout, Timeout} | Options]);
 incr(Bucket, Key, N, Options) ->
-    ok = kv_call_options:argument({?MODULE, incr, [Bucket, Key, N, Options]}, 3, {"the step", integer}),
+    ok = kv_call_options:argument({?MODULE, incr, [Bucket, Key, N, Options]}, 3, 'N'),
     kv_request:run(Bucket, incr, [Key, N], Options).
 
 %% @equiv decr(Bucket, Key, 1)
@@ -529,10 +531,12 @@ decr(Bucket, Key, N) ->
 
 %% @doc Subtracts N from the integer under Key. Otherwise as {@link incr/4}: a stock that never goes below nothing is
 %% `decr(Bucket, stock, 1, [{min, 0}])'.
--spec decr(t(), key(), integer(), timeout() | [count_option()]) ->
+-spec decr(t(), key(), integer() | [count_option()], timeout() | [count_option()]) ->
     integer() | {error, not_an_integer | {limit, integer()} | enomem | full | refused()}.
+decr(Bucket, Key, Options, Timeout) when is_list(Options), ?IS_TIMEOUT(Timeout) ->
+    decr(Bucket, Key, 1, [{timeout, Timeout} | Options]);
 decr(Bucket, Key, N, Options) ->
-    ok = kv_call_options:argument({?MODULE, decr, [Bucket, Key, N, Options]}, 3, {"the step", integer}),
+    ok = kv_call_options:argument({?MODULE, decr, [Bucket, Key, N, Options]}, 3, 'N'),
     kv_request:run(Bucket, decr, [Key, N], Options).
 
 %%% Time to live
@@ -561,7 +565,7 @@ expire(Bucket, Key, Ms) ->
 %% if there is no room, and nothing has changed.
 -spec expire(t(), key(), pos_integer() | infinity, timeout() | [call_option()]) -> boolean() | {error, enomem | refused()}.
 expire(Bucket, Key, Ms, Options) ->
-    ok = kv_call_options:argument({?MODULE, expire, [Bucket, Key, Ms, Options]}, 3, {"the time to live", ttl}),
+    ok = kv_call_options:argument({?MODULE, expire, [Bucket, Key, Ms, Options]}, 3, 'Ms'),
     kv_request:run(Bucket, expire, [Key, Ms], Options).
 
 %% @equiv expire_at(Bucket, Key, UnixMs, 5000)
@@ -578,7 +582,7 @@ expire_at(Bucket, Key, UnixMs) ->
 %% sets, so a later step of the wall clock does not move the expiry.
 -spec expire_at(t(), key(), integer(), timeout() | [call_option()]) -> boolean() | {error, enomem | refused()}.
 expire_at(Bucket, Key, UnixMs, Options) ->
-    ok = kv_call_options:argument({?MODULE, expire_at, [Bucket, Key, UnixMs, Options]}, 3, {"the time", unix_time}),
+    ok = kv_call_options:argument({?MODULE, expire_at, [Bucket, Key, UnixMs, Options]}, 3, 'UnixMs'),
     kv_request:run(Bucket, expire_at, [Key, UnixMs], Options).
 
 %% @equiv persist(Bucket, Key, 5000)
@@ -766,10 +770,8 @@ fold(Bucket, Fun, Acc) ->
 -spec fold(t(), fun((entry(), Acc) -> Acc), Acc, timeout() | [walk_option()]) -> Acc.
 fold(Bucket, Fun, Acc, Options) ->
     Call = {?MODULE, fold, [Bucket, Fun, Acc, Options]},
-    case is_function(Fun, 2) of
-        true -> walked(Call, kv_walk:fold(Call, Bucket, Fun, Acc, Options));
-        false -> kv_misuse:raise(Call, 2, kv_options:wrong("the function", "a function with two arguments", Fun))
-    end.
+    ok = kv_call_options:argument(Call, 2, 'Reducer'),
+    walked(Call, kv_walk:fold(Call, Bucket, Fun, Acc, Options)).
 
 %% @equiv count(Bucket, [])
 -spec count(t()) -> non_neg_integer().

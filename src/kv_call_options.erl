@@ -56,8 +56,11 @@ last(Kind, {_Module, _Function, Arguments} = Call, Known) ->
     {made(Kind, Options, Call), first(timeout, Options, ?TIMEOUT)}.
 
 made(ttl, Options, Call) -> ttl(Options, Call);
-made(list, Options, _Call) -> listed(lists:ukeysort(1, [Option || {Key, _} = Option <- Options, Key =/= timeout]));
+made(list, Options, _Call) -> listed(without_timeout(Options));
+made(options, Options, _Call) -> [without_timeout(Options)];
 made(_Kind, _Options, _Call) -> [].
+
+without_timeout(Options) -> lists:ukeysort(1, [Option || {Key, _} = Option <- Options, Key =/= timeout]).
 
 listed([]) -> [];
 listed(Options) -> [Options].
@@ -109,18 +112,23 @@ first(Key, Options, Default) ->
     end.
 
 %% Every option must be right, also one that does not count because it is the second of its name.
-check([{Key, Value} | Rest], Known, Place, Call) ->
+check(Options, Known, Place, Call) when is_list(Options) ->
+    check_all(Options, Known, Place, Call);
+check(Other, _Known, Place, Call) ->
+    kv_misuse:raise(Call, Place, kv_options:wrong("the timeout", wanted_timeout() ++ ", or a list of options", Other)).
+
+check_all([{Key, Value} | Rest], Known, Place, Call) ->
     case verdict(Key, Value, Known) of
-        true -> check(Rest, Known, Place, Call);
+        true -> check_all(Rest, Known, Place, Call);
         {wanted, Wanted} -> kv_misuse:raise(Call, Place, kv_options:wrong(atom_to_list(Key), Wanted, Value));
         unknown -> kv_misuse:raise(Call, Place, unknown(Key, Known, Call))
     end;
-check([], _Known, _Place, _Call) ->
+check_all([], _Known, _Place, _Call) ->
     ok;
-check([Other | _], _Known, Place, Call) ->
+check_all([Other | _], _Known, Place, Call) ->
     kv_misuse:raise(Call, Place, kv_options:wrong("an option", "a pair of key and value", Other));
-check(Other, _Known, Place, Call) ->
-    kv_misuse:raise(Call, Place, kv_options:wrong("the timeout", wanted_timeout() ++ ", or a list of options", Other)).
+check_all(Tail, _Known, Place, Call) ->
+    kv_misuse:raise(Call, Place, ["the list of options is improper: its tail is ", kv_options:shown(Tail)]).
 
 verdict(Key, Value, Known) ->
     case {lists:member(Key, Known), lists:keyfind(Key, 1, Known)} of
@@ -140,8 +148,20 @@ is_good(keep_ttl, false) -> true;
 is_good(keep_ttl, _Value) -> {wanted, "true or false"};
 is_good(integer, Value) when is_integer(Value), abs(Value) < ?INTEGER_LIMIT -> true;
 is_good(integer, _Value) -> {wanted, "an integer of at most 1,024 bits"};
-is_good(unix_time, Ms) when is_integer(Ms), abs(Ms) < (1 bsl 63) -> true;
-is_good(unix_time, _Value) -> {wanted, "milliseconds since 1970"};
+is_good(unix_time, Ms) when is_integer(Ms), Ms > -(1 bsl 63), Ms =< ?TTL_MAX -> true;
+is_good(unix_time, _Value) -> {wanted, ["milliseconds since 1970, at most ", integer_to_list(?TTL_MAX)]};
+is_good(limit, Value) when is_integer(Value), Value > 0, Value < 1 bsl 64 -> true;
+is_good(limit, _Value) -> {wanted, "a number of entries from 1 on"};
+is_good(walk, Value) when Value =:= entries; Value =:= keys; Value =:= values; Value =:= timed -> true;
+is_good(walk, _Value) -> {wanted, "entries, keys, values or timed"};
+is_good(prefix, Value) when is_binary(Value) -> true;
+is_good(prefix, _Value) -> {wanted, "a binary"};
+is_good(boolean, Value) when is_boolean(Value) -> true;
+is_good(boolean, _Value) -> {wanted, "true or false"};
+is_good(cursor, Value) when Value =:= start; is_binary(Value) -> true;
+is_good(cursor, _Value) -> {wanted, "start, or the cursor of the piece before"};
+is_good(reducer, Value) when is_function(Value, 2) -> true;
+is_good(reducer, _Value) -> {wanted, "a function with two arguments"};
 is_good(default, _Value) -> true.
 
 wanted_timeout() ->
@@ -155,14 +175,25 @@ unknown(Key, Known, _Call) ->
 option_name({Name, _Type}) -> Name;
 option_name(Name) -> Name.
 
-%% @doc Raises `badarg' unless an argument of a call is of the type of an option: is_good/2.
--spec argument(kv_misuse:call(), pos_integer(), {unicode:chardata(), atom()}) -> ok.
-argument({_Module, _Function, Arguments} = Call, Place, {What, Type}) ->
-    Given = lists:nth(Place, Arguments),
-    case is_good(Type, Given) of
+%% @doc Raises `badarg' unless an argument of a call is good. Name is that of {@link kv_operations:argument()}.
+-spec argument(kv_misuse:call(), pos_integer(), atom()) -> ok.
+argument({_Module, _Function, Arguments} = Call, Place, Name) ->
+    argument(Name, lists:nth(Place, Arguments), Place, Call).
+
+argument(Name, Given, Place, Call) ->
+    {What, Type} = kind(Name),
+    case Type =:= any orelse is_good(Type, Given) of
         true -> ok;
         {wanted, Wanted} -> kv_misuse:raise(Call, Place, kv_options:wrong(What, Wanted, Given))
     end.
+
+%% The arguments that the VM checks, and the types of options that they have.
+kind('N') -> {"the step", integer};
+kind('Ms') -> {"the time to live", ttl};
+kind('UnixMs') -> {"the time", unix_time};
+kind('Cursor') -> {"the cursor", cursor};
+kind('Reducer') -> {"the function", reducer};
+kind(_Name) -> {"", any}.
 
 %%% async and cast: the last argument of the call are the arguments of another function
 
@@ -176,13 +207,22 @@ sent({_Module, How, [_Bucket, Function, Arguments]} = Call, Absent) ->
     end.
 
 sent({_, Names, Options, _, Kind, _} = Row, Arguments, Count, Absent, Call) ->
-    case filled(Names, Arguments, Count) of
+    case checked(Names, filled(Names, Arguments, Count), Call) of
         {All, []} -> All ++ without_options(Kind, Absent);
         {All, [Default]} when Kind =:= default -> All ++ [default_of(Default, Absent, Call)];
         {All, [Default, Last]} when Kind =:= default -> ok = check_sent(Last, [], Call), All ++ [Default];
         {All, [Last]} -> ok = check_sent(Last, Options, Call), All ++ with_options(Kind, Last, Absent, Call);
         _Wrong -> kv_misuse:raise(Call, 3, kv_options:wrong("the arguments", wanted(Row), Arguments))
     end.
+
+checked(Names, {All, _Rest} = Filled, Call) ->
+    ok = lists:foreach(fun({Name, Given}) -> argument(name(Name), Given, 3, Call) end, lists:zip(Names, All)),
+    Filled;
+checked(_Names, wrong, _Call) ->
+    wrong.
+
+name({Name, _Value}) -> Name;
+name(Name) -> Name.
 
 %% The arguments that must be there, with the values of those that are left out, and the rest. A list in place of an argument
 %% that may be left out is the options.
@@ -196,6 +236,7 @@ filled_next(Argument, {All, Rest}) -> {[Argument | All], Rest};
 filled_next(_Argument, wrong) -> wrong.
 
 without_options(Kind, Absent) when Kind =:= default; Kind =:= absent -> [Absent];
+without_options(options, _Absent) -> [[]];
 without_options(_Kind, _Absent) -> [].
 
 with_options(absent, _Options, Absent, _Call) -> [Absent];
@@ -226,7 +267,7 @@ may(_Kind, _Options) -> ['Options'].
 
 %% Nobody waits here, so a timeout has no place, neither as an option nor as a number.
 check_sent(Options, Known, Call) when is_list(Options) ->
-    case lists:keymember(timeout, 1, Options) of
+    case counted(Options) >= 0 andalso lists:keymember(timeout, 1, Options) of
         true -> kv_misuse:raise(Call, 3, no_timeout(Call));
         false -> check(Options, Known, 3, Call)
     end;

@@ -33,9 +33,9 @@
 -type argument() :: atom() | {atom(), term()}.
 -type option() :: atom() | {Name :: atom(), Type :: atom()}.
 %% `none': there is none. `ttl': the time to live, if `ttl' or `keep_ttl' is given. `list': all options but `timeout', as a
-%% list, if there are any. `default': the default, which users give as an option or as an argument. `absent': what stands for
+%% list, if there are any; `options': even if there are none. `default': the default, which users give as an option or as an argument. `absent': what stands for
 %% an absent value in the caller's language.
--type last() :: none | ttl | list | default | absent.
+-type last() :: none | ttl | list | options | default | absent.
 %% `write': as it is, errors included. `read': exits if the request was refused. `value': any term, as it is, though it may look
 %% like an error. `many' and `put_many': as `read' and `write', of a request whose list only the node checks. `take': a
 %% map of those that are there. `stats': as `read'; a map, with the reads without a call.
@@ -91,7 +91,7 @@ rows() ->
         {put_tagged, ['Key', 'Tag', 'Value'], [ttl], [], ttl, write},
         {delete_tagged, ['Key', 'Tag'], [], [], none, write},
         %% the whole bucket
-        {scan, ['Cursor', 'Options'], [], [async], none, read},
+        {scan, ['Cursor'], [limit, {return, walk}, prefix, {expires, boolean}], [async], options, read},
         {clear, [], [], [async, cast], none, write},
         {size, [], [], [async], none, read},
         {keys, [], [], [async], none, read},

@@ -1041,8 +1041,11 @@ defmodule KV.Bucket do
   """
   @doc since: "0.2.0"
   @spec reduce(t, acc, (entry, acc -> acc), timeout | [walk_option]) :: acc when acc: term
-  def reduce(bucket, acc, fun, options \\ []) when is_function(fun, 2) do
-    case :kv_walk.fold({__MODULE__, :reduce, [bucket, acc, fun, options]}, bucket, fun, acc, options) do
+  def reduce(bucket, acc, fun, options \\ []) do
+    call = {__MODULE__, :reduce, [bucket, acc, fun, options]}
+    :ok = :kv_call_options.argument(call, 3, :Reducer)
+
+    case :kv_walk.fold(call, bucket, fun, acc, options) do
       {:ok, acc} -> acc
       {:error, reason} -> raise(KV.Error, reason: reason)
     end

@@ -32,10 +32,72 @@ defmodule KV.ArgumentsTest do
             {fn -> KV.EventManager.add_handler(KV.EventManager, X, [], [:gone]) end,
              "4th argument: the list of events must be"},
             {fn -> KV.info("kv") end, "1st argument: the process or node must be"},
-            {fn -> KV.info(self()) end, "1st argument: the process must be a bucket, a registry"}
+            {fn -> KV.info(self()) end, "1st argument: the process must be a bucket, a registry"},
+            {fn -> KV.Bucket.expire_at(bucket, :k, Bitwise.bsl(1, 60)) end,
+             "3rd argument: the time must be milliseconds since 1970, at most 70368744177664"},
+            {fn -> KV.Bucket.reduce(bucket, 0, 3) end,
+             "3rd argument: the function must be a function with two arguments, and is 3"},
+            {fn -> KV.Bucket.reduce(bucket, 0, fn _ -> 0 end) end,
+             "3rd argument: the function must be a function with two arguments"},
+            {fn -> KV.Bucket.put(bucket, :k, :v, [{:ttl, 1} | :x]) end,
+             "4th argument: the list of options is improper: its tail is x"},
+            {fn -> KV.Bucket.incr(bucket, :k, [{:max, 1} | :x], 1_000) end,
+             "4th argument: the list of options is improper: its tail is x"},
+            {fn -> KV.Bucket.async(bucket, :put, [:k, :v, [{:ttl, 1} | :x]]) end,
+             "3rd argument: the list of options is improper: its tail is x"},
+            {fn -> KV.Bucket.update(bucket, :k, 0, fn _ -> 0 end, [{:ttl, 1} | :x]) end,
+             "5th argument: the list of options is improper: its tail is x"},
+            {fn -> KV.Bucket.scan(bucket, :start, [{:limit, 1} | :x]) end,
+             "3rd argument: the list of options is improper: its tail is x"}
           ] do
         assert_raise ArgumentError, ~r/#{Regex.escape(message)}/, call
       end
+    end
+
+    test "that is the same for a call, for async and for cast", %{bucket: bucket} do
+      for {function, args, message} <- [
+            {:incr, [:k, 1.5], "the step must be an integer of at most 1,024 bits, and is 1.5"},
+            {:decr, [:k, :one], "the step must be an integer"},
+            {:expire, [:k, 0], "the time to live must be 1 to 70368744177664 milliseconds"},
+            {:expire_at, [:k, Bitwise.bsl(1, 60)], "the time must be milliseconds since 1970"},
+            {:scan, [:start, [limit: 0]], "limit must be a number of entries from 1 on"},
+            {:scan, [:start, [return: :all]], "return must be entries, keys, values or timed"},
+            {:scan, [:first], "the cursor must be start"}
+          ] do
+        expected = ~r/#{Regex.escape(message)}/
+        assert_raise ArgumentError, expected, fn -> apply(KV.Bucket, function, [bucket | args]) end
+        assert_raise ArgumentError, expected, fn -> KV.Bucket.async(bucket, function, args) end
+
+        unless function == :scan do
+          assert_raise ArgumentError, expected, fn -> KV.Bucket.cast(bucket, function, args) end
+          operation = List.to_tuple([function | args])
+          assert_raise ArgumentError, expected, fn -> KV.Bucket.transaction(bucket, [operation]) end
+        end
+      end
+    end
+
+    test "that forbids an update of the same key inside of an update", %{bucket: bucket} do
+      :ok = KV.Bucket.put(bucket, :k, 1)
+
+      nested = fn value ->
+        KV.Bucket.update(bucket, :k, 0, & &1)
+        value
+      end
+
+      message = ~r/the function of an update must not update the same key/
+      assert_raise ArgumentError, message, fn -> KV.Bucket.update(bucket, :k, 0, nested) end
+
+      rescued =
+        KV.Bucket.update(bucket, :k, 0, fn value ->
+          try do
+            nested.(value)
+          rescue
+            error -> Exception.message(error)
+          end
+        end)
+
+      assert {:ok, text} = rescued
+      assert text =~ message
     end
 
     test "as a shell prints it", %{bucket: bucket} do
@@ -91,6 +153,19 @@ defmodule KV.ArgumentsTest do
     assert bucket |> KV.Bucket.async(:put, [:k, 3, [ttl: 60_000]]) |> KV.Bucket.await(long) == :ok
     assert [KV.Bucket.async(bucket, :get, [:k])] |> KV.Bucket.await_many(long) == [3]
     assert KV.Bucket.stop(bucket, :normal, long) == :ok
+  end
+
+  test "a counter takes options without a step, and a timeout after them", %{bucket: bucket} do
+    assert KV.Bucket.incr(bucket, :k, [max: 3], 1_000) == 1
+    assert KV.Bucket.incr(bucket, :k, [max: 3], 5_000) == 2
+    assert KV.Bucket.decr(bucket, :k, [min: 0], 1_000) == 1
+    assert :kv_bucket.incr(bucket, :k, [max: 3], 1_000) == 2
+  end
+
+  test "an asynchronous scan needs no options", %{bucket: bucket} do
+    :ok = KV.Bucket.put(bucket, :k, 1)
+    assert bucket |> KV.Bucket.async(:scan, [:start]) |> KV.Bucket.await() == {[k: 1], :done}
+    assert bucket |> KV.Bucket.async(:scan, [:start, [return: :keys]]) |> KV.Bucket.await() == {[:k], :done}
   end
 
   test "an absent key is nil in every function, and a figure that is absent, too", %{bucket: bucket} do

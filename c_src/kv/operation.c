@@ -17,6 +17,18 @@ void kv_dispatch_add(struct kv_dispatch *dispatch, const struct kv_operation *ta
     }
 }
 
+bool kv_option_again(const char *const *names, struct kv_bytes name, unsigned *given)
+{
+    for (unsigned i = 0; names[i] != NULL; i++) {
+        if (kv_bytes_is(name, names[i])) {
+            const bool again = (*given >> i & 1) != 0;
+            *given |= 1U << i;
+            return again;
+        }
+    }
+    return false;
+}
+
 int kv_answer_atom(struct kv_answer *answer, const char *atom)
 {
     kv_write_atom_text(answer->term, atom);

@@ -114,6 +114,14 @@ static inline const struct kv_operation *kv_dispatch_find(const struct kv_dispat
     return found;
 }
 
+/* ---- options -----------------------------------------------------------------------------------
+ */
+
+/* Of two options with one name the first counts. Returns true if *given, which begins as 0, has the
+ * name already, and adds the name. `names` ends with NULL and has up to 32; another name is never
+ * given. */
+bool kv_option_again(const char *const *names, struct kv_bytes name, unsigned *given);
+
 /* ---- answers -----------------------------------------------------------------------------------
  */
 

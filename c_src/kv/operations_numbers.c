@@ -30,10 +30,14 @@ static bool take_option(struct kv_process *self, const struct kv_asked *asked, s
     return kv_bytes_is(key, "max") && kv_number_read(value, &options->max) == KV_OK;
 }
 
-/* Reads a list of pairs. Returns false, and sets *bad, if one of them is wrong. */
+/* Reads a list of pairs. Of two with one name the first counts. Returns false, and sets *bad, if
+ * one of them is wrong. */
 static bool read_options(struct kv_process *self, const struct kv_asked *asked,
                          struct kv_bytes list, struct options *options, struct kv_bytes *bad)
 {
+    static const char *const names[] = {"default", "ttl", "min", "max", NULL};
+    struct options ignored = {.has_min = false};
+    unsigned given = 0;
     uint32_t count = 0;
     struct kv_reader reader = kv_reader(list);
     *bad = list;
@@ -46,7 +50,9 @@ static bool read_options(struct kv_process *self, const struct kv_asked *asked,
         (void)kv_read_any(&reader, bad);
         struct kv_reader pair = kv_reader(*bad);
         if (kv_read_tuple_of(&pair, 2) != KV_OK || kv_read_atom(&pair, &key) != KV_OK ||
-            kv_read_any(&pair, &value) != KV_OK || !take_option(self, asked, key, value, options)) {
+            kv_read_any(&pair, &value) != KV_OK ||
+            !take_option(self, asked, key, value,
+                         kv_option_again(names, key, &given) ? &ignored : options)) {
             return false;
         }
     }

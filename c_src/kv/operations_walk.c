@@ -98,10 +98,13 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, struct wante
     return false;
 }
 
-/* Reads a list of {Key, Value}. Of two options with one name the last counts. Returns false, with
+/* Reads a list of {Key, Value}. Of two options with one name the first counts. Returns false, with
  * *bad set, if an option is wrong. */
 static bool read_options(struct kv_bytes list, struct wanted *wanted, struct kv_bytes *bad)
 {
+    static const char *const names[] = {"limit", "return", "prefix", "expires", NULL};
+    struct wanted ignored;
+    unsigned given = 0;
     uint32_t count = 0;
     struct kv_reader reader = kv_reader(list);
     *bad = list;
@@ -120,7 +123,8 @@ static bool read_options(struct kv_bytes list, struct wanted *wanted, struct kv_
         }
         struct kv_reader pair = kv_reader(*bad);
         if (kv_read_tuple_of(&pair, 2) != KV_OK || kv_read_atom(&pair, &key) != KV_OK ||
-            kv_read_any(&pair, &value) != KV_OK || !take_option(key, value, wanted)) {
+            kv_read_any(&pair, &value) != KV_OK ||
+            !take_option(key, value, kv_option_again(names, key, &given) ? &ignored : wanted)) {
             return false;
         }
     }

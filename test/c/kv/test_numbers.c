@@ -101,6 +101,29 @@ Test(numbers, a_time_to_live_is_for_a_new_counter_only)
     assert_term(incr(term_integer(1), options), term_integer(1));
 }
 
+Test(numbers, of_two_options_with_one_name_the_first_counts)
+{
+    (void)ask("put", term_atom("n"), term_integer(5), NONE);
+    assert_term(incr(term_integer(1), term_list(option("max", 5), option("max", 9), NONE)),
+                limit(term_integer(5)));
+    assert_term(incr(term_integer(1), term_list(option("max", 9), option("max", 5), NONE)),
+                term_integer(6));
+    assert_term(ask("incr", term_atom("m"), term_integer(1),
+                    term_list(option("default", 1), option("min", 0), option("default", 7))),
+                term_integer(2));
+}
+
+Test(numbers, of_two_options_of_a_scan_with_one_name_the_first_counts)
+{
+    const struct kv_bytes count = pair(term_atom("return"), term_atom("count"));
+    const struct kv_bytes keys = pair(term_atom("return"), term_atom("keys"));
+    (void)ask("put", term_atom("n"), term_integer(5), NONE);
+    assert_term(ask("scan", term_atom("start"), term_list(count, keys, NONE), NONE),
+                pair(term_integer(1), term_atom("done")));
+    assert_term(ask("scan", term_atom("start"), term_list(keys, count, NONE), NONE),
+                pair(term_list(term_atom("n"), NONE, NONE), term_atom("done")));
+}
+
 Test(numbers, a_value_that_is_no_integer_stays)
 {
     (void)ask("put", term_atom("n"), term_binary("five"), NONE);
@@ -123,6 +146,7 @@ Test(numbers, wrong_arguments_change_nothing)
         term_list(option("frobnicate", 1), NONE, NONE),
         term_list(option("ttl", 0), NONE, NONE),
         term_list(pair(term_atom("max"), term_binary("x")), NONE, NONE),
+        term_list(option("max", 5), pair(term_atom("max"), term_binary("x")), NONE),
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         cr_assert(is_refused(incr(term_integer(1), wrong[i]), "bad_option"));

@@ -116,7 +116,7 @@ static struct number sum_of(struct number a, struct number b)
  */
 
 struct bounds {
-    bool has_min, has_max, has_ttl;
+    bool has_initial, has_min, has_max, has_ttl;
     struct number initial, min, max;
     struct kv_bytes ttl;
 };
@@ -137,12 +137,22 @@ static bool take_option(struct kv_bytes pair, struct bounds *bounds)
         kv_buffer_free(&ignored);
         return bounds->has_ttl;
     }
+    bounds->has_initial |= kv_bytes_is(name, "default");
     bounds->has_min |= kv_bytes_is(name, "min");
     bounds->has_max |= kv_bytes_is(name, "max");
     return kv_bytes_is(name, "default") ? read_short_number(value, &bounds->initial)
            : kv_bytes_is(name, "min")   ? read_short_number(value, &bounds->min)
            : kv_bytes_is(name, "max")   ? read_short_number(value, &bounds->max)
                                         : false;
+}
+
+/* Of two options with one name the first counts. */
+static void keep_first(const struct bounds *before, struct bounds *bounds)
+{
+    bounds->initial = before->has_initial ? before->initial : bounds->initial;
+    bounds->min = before->has_min ? before->min : bounds->min;
+    bounds->max = before->has_max ? before->max : bounds->max;
+    bounds->ttl = before->has_ttl ? before->ttl : bounds->ttl;
 }
 
 static bool read_options(struct kv_bytes list, struct bounds *bounds, struct kv_buffer *answer)
@@ -154,12 +164,14 @@ static bool read_options(struct kv_bytes list, struct bounds *bounds, struct kv_
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
+        const struct bounds before = *bounds;
         struct kv_bytes pair = {NULL, 0};
         (void)kv_read_any(&reader, &pair);
         if (!take_option(pair, bounds)) {
             book_refuse_term(answer, "bad_option", pair);
             return false;
         }
+        keep_first(&before, bounds);
     }
     return true;
 }

@@ -257,23 +257,48 @@ static int put_batch(struct kv_process *self, const struct batch *batch, uint64_
     return error;
 }
 
-/* No put may evict an entry whose key comes later: it may keep its expiry. */
-static void hold_entries(struct kv_process *self, struct kv_bytes entries)
+/* Holds the keys of a batch. Returns the bytes of its keys and values. */
+static uint64_t hold_batch(struct kv_process *self, const struct batch *batch)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_table *table = bucket->contents.table;
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < batch->count; i++) {
+        const struct kv_lookup *want = batch->found[i];
+        const struct kv_bytes key =
+            want != NULL ? want->key.bytes : kv_bucket_key(self, batch->keys[i]).bytes;
+        kv_table_hold(table, want != NULL ? want->hash : kv_table_hash(table, key));
+        bytes += key.length + kv_item_of_value(batch->values[i]).bytes.length;
+    }
+    return bytes;
+}
+
+/* Once all keys are held: returns an error if no eviction makes room for them. The bytes count only
+ * if no key comes twice, as the last value of a key may be shorter. */
+static int judge_held(const struct kv_table *table, uint64_t keys, uint64_t bytes)
+{
+    const uint64_t held = kv_table_held(table);
+    return kv_table_fits(table, held, held == keys ? bytes : 0);
+}
+
+/* No put may evict an entry whose key comes later: it may keep its expiry. Returns KV_OK, or an
+ * error if the entries fit in under no circumstances: then nothing should be evicted. */
+static int hold_entries(struct kv_process *self, struct kv_bytes entries)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct kv_table *table = bucket->contents.table;
     struct items items;
     struct batch batch;
+    uint64_t bytes = 0;
     open_entries(entries, &items);
-    while (kv_table_evicts(table) && next_entries(bucket, &items, &batch)) {
-        for (unsigned i = 0; i < batch.count; i++) {
-            const struct kv_lookup *want = batch.found[i];
-            kv_table_hold(table,
-                          want != NULL
-                              ? want->hash
-                              : kv_table_hash(table, kv_bucket_key(self, batch.keys[i]).bytes));
-        }
+    const uint32_t keys = items.left;
+    if (!kv_table_evicts(table)) {
+        return KV_OK;
     }
+    while (next_entries(bucket, &items, &batch)) {
+        bytes += hold_batch(self, &batch);
+    }
+    return judge_held(table, keys, bytes);
 }
 
 /* Puts entries in order, so that a later entry replaces an earlier one of the same key. All are put
@@ -290,7 +315,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
     kv_table_begin_changes(table);
     if (!surely) {
         kv_table_begin_all(table, items.left);
-        hold_entries(self, entries);
+        error = hold_entries(self, entries);
     }
     while (error == KV_OK && next_entries(bucket, &items, &batch)) {
         error = put_batch(self, &batch, expiry);
@@ -393,12 +418,13 @@ struct long_work {
     struct items items;
     struct kv_bytes absent; /* get_many */
     uint64_t expiry;        /* put_many, put_new_many */
-    size_t count;           /* of deleted keys, or the bytes of values */
+    size_t count;           /* of deleted keys, or the bytes of values or of entries */
     int error;
     bool checking; /* the list, before anything changes */
     bool is_new;   /* put_new_many, */
     bool looking;  /* which looks for the keys first */
     bool there;    /* one was found */
+    bool holding;  /* the keys, as there may be too many to fit in */
     bool ending;
 };
 
@@ -429,6 +455,8 @@ static void begin_puts(struct kv_table *table, struct kv_going *going)
     open_entries(going->arguments[0], &work->items);
     kv_table_begin_changes(table);
     kv_table_begin_all(table, work->items.left);
+    work->holding = kv_table_evicts(table) &&
+                    kv_table_fits(table, work->items.left, going->arguments[0].length) != KV_OK;
 }
 
 /* Checks some keys, and begins to delete them once all are checked. */
@@ -488,7 +516,8 @@ static bool check_entries(struct kv_process *self, struct kv_going *going, struc
     return true;
 }
 
-/* Looks for some of the keys, or puts some. Returns false behind the last one, and at an error. */
+/* Looks for some of the keys, holds some, or puts some. Returns false behind the last one, and at
+ * an error. */
 static bool put_some(struct kv_process *self, struct long_work *work)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
@@ -501,6 +530,8 @@ static bool put_some(struct kv_process *self, struct long_work *work)
         }
         if (work->looking) {
             work->there = has_batch(self, &batch);
+        } else if (work->holding) {
+            work->count += hold_batch(self, &batch);
         } else {
             work->error = put_batch(self, &batch, work->expiry);
         }
@@ -509,6 +540,24 @@ static bool put_some(struct kv_process *self, struct long_work *work)
         }
     }
     return true;
+}
+
+/* Behind the last key: begins to hold them, or to put them. Returns false if nothing is to be put,
+ * or all is. */
+static bool begin_next(const struct kv_table *table, struct kv_going *going)
+{
+    struct long_work *work = going->work;
+    if (work->there || work->error != KV_OK || !(work->looking || work->holding)) {
+        return false;
+    }
+    open_entries(going->arguments[0], &work->items);
+    if (work->looking) {
+        work->looking = false;
+    } else {
+        work->holding = false;
+        work->error = judge_held(table, work->items.left, work->count);
+    }
+    return work->error == KV_OK;
 }
 
 static bool put_piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
@@ -522,9 +571,7 @@ static bool put_piece(struct kv_process *self, struct kv_going *going, struct kv
     if (!work->ending && put_some(self, work)) {
         return true;
     }
-    if (work->looking && !work->there) {
-        work->looking = false;
-        open_entries(going->arguments[0], &work->items);
+    if (!work->ending && begin_next(table, going)) {
         return true;
     }
     work->ending = true;

@@ -269,15 +269,38 @@ static void make_others(const struct kv_overlay *overlay)
     }
 }
 
+/* No eviction makes room for puts that are too many, or too large, by themselves. Sets *step to the
+ * first one that is too much. */
+static int refuse_hopeless(const struct kv_overlay *overlay, unsigned *step)
+{
+    uint64_t entries = 0;
+    uint64_t bytes = 0;
+    int error = KV_OK;
+    for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
+        const struct change *change = &overlay->changes[i];
+        if (!change->absent && !change->kept) {
+            entries++;
+            bytes += change->key.bytes.length + change->value.bytes.length;
+            error = kv_table_fits(overlay->table, entries, bytes);
+            *step = change->step;
+        }
+    }
+    return error;
+}
+
 /* Puts that free room come before those that take some: so only the result has to fit in. */
 int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
 {
-    if (overlay->count == 0) {
-        return KV_OK;
+    int error = KV_OK;
+    if (overlay->count > 0 && kv_table_evicts(overlay->table)) {
+        error = refuse_hopeless(overlay, step);
+    }
+    if (overlay->count == 0 || error != KV_OK) {
+        return error;
     }
     kv_table_begin_changes(overlay->table);
     begin_all(overlay);
-    int error = put_those(overlay, false, step);
+    error = put_those(overlay, false, step);
     if (error == KV_OK) {
         error = put_those(overlay, true, step);
     }

@@ -54,6 +54,11 @@ void kv_table_hold(struct kv_table *table, uint64_t hash)
     }
 }
 
+uint64_t kv_table_held(const struct kv_table *table)
+{
+    return table->pending->held_count;
+}
+
 void kv_table_lend(struct kv_table *table, struct kv_item key)
 {
     struct kv_undo *pending = table->pending;

@@ -76,6 +76,14 @@ int kv_room_allows(const struct kv_table *table, struct kv_need_of_put need)
                : KV_ENOMEM;
 }
 
+int kv_table_fits(const struct kv_table *table, uint64_t entries, uint64_t bytes)
+{
+    if (table->max_entries != 0 && entries > table->max_entries) {
+        return KV_EFULL;
+    }
+    return table->max_memory != 0 && bytes > table->max_memory ? KV_ENOMEM : KV_OK;
+}
+
 bool kv_room_is_hopeless(const struct kv_table *table, struct kv_need_of_put need)
 {
     return table->max_memory != 0 && need.bytes > table->max_memory;

@@ -24,7 +24,9 @@ void kv_undo_free(struct kv_undo *pending)
     if (pending != NULL) {
         kv_free_later(pending->puts, (pending->most + 1) * sizeof *pending->puts);
         kv_free_later(pending->slots, (pending->slot_mask + 1) * sizeof *pending->slots);
-        kv_free(pending->held);
+        if (pending->held != NULL) {
+            kv_free_later(pending->held, (pending->held_mask + 1) * sizeof *pending->held);
+        }
         kv_free(pending);
     }
 }
@@ -51,7 +53,9 @@ void kv_undo_hold(struct kv_undo *pending, uint64_t hash)
         pending->held = kv_zalloc(size * sizeof *pending->held);
         pending->held_mask = size - 1;
     }
-    *held_at(pending, hash | 1) = hash | 1;
+    uint64_t *at = held_at(pending, hash | 1);
+    pending->held_count += *at == 0;
+    *at = hash | 1;
 }
 
 bool kv_undo_holds(const struct kv_undo *pending, uint64_t hash)

@@ -24,6 +24,7 @@ struct kv_undo {
     uint64_t lent_entries; /* and their number */
     uint64_t *held;        /* a set of hashes; 0: free. NULL until the first one */
     size_t held_mask;
+    size_t held_count;
     uint64_t looked_to; /* no entry with a lower hash may be evicted, */
     bool looked_at_all; /* or no entry at all */
     uint32_t *slots;    /* 0: free; else 1 + 2 * index of the put + 1 for its new entry */

@@ -167,6 +167,13 @@ bool kv_table_evicts(const struct kv_table *table);
  * Up to `keys` different hashes. */
 void kv_table_hold(struct kv_table *table, uint64_t hash);
 
+/* Returns how many different hashes are held, or a few less. */
+uint64_t kv_table_held(const struct kv_table *table);
+
+/* Returns KV_OK if the limits of the table allow so many entries, with so many bytes of keys and
+ * values, and no others; else KV_EFULL or KV_ENOMEM: then no eviction makes room for them. */
+int kv_table_fits(const struct kv_table *table, uint64_t entries, uint64_t bytes);
+
 /* Between kv_table_begin_all() and the first put: the caller will not put this key, but delete it
  * between the last put and the end if the puts are kept. So the limits of the table do not count
  * its entry from here on, and the arena lends the puts twice its bytes. Once for a key. */

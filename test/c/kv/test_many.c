@@ -127,6 +127,88 @@ Test(many, of_two_entries_with_one_key_the_later_counts)
     assert_term(ask("get", term_atom("a"), term_atom("nil")), term_integer(2));
 }
 
+/* ---- requests that never fit in ----------------------------------------------------------------
+ */
+
+enum { LIMIT = 10, LARGE = 1000 };
+
+static void open_evicting(const char *limit, int64_t most)
+{
+    bucket = feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE),
+                        term_list(pair(term_atom(limit), term_integer(most)),
+                                  pair(term_atom("evict"), term_atom("lru")), NONE));
+    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    for (int64_t i = 0; i < LIMIT; i++) {
+        assert_term(
+            ask("put_many", term_list(pair(term_integer(i), term_integer(0)), NONE, NONE), NONE),
+            term_atom("ok"));
+    }
+}
+
+/* {Name, [{First, Value}, ...]} with values of so many bytes; the keys are `first` to
+ * `first + keys - 1`, over and over. */
+static struct kv_bytes put_all(const char *name, int64_t first, unsigned count, unsigned keys,
+                               size_t bytes)
+{
+    static const uint8_t zeros[LARGE];
+    struct kv_buffer entries = KV_BUFFER_INIT;
+    kv_write_list(&entries, count);
+    for (unsigned i = 0; i < count; i++) {
+        kv_write_tuple(&entries, 2);
+        kv_write_i64(&entries, first + i % keys);
+        kv_write_binary(&entries, kv_bytes(zeros, bytes));
+    }
+    kv_write_nil(&entries);
+    const struct kv_bytes answer = ask(name, kv_buffer_bytes(&entries), NONE);
+    kv_buffer_free(&entries);
+    return answer;
+}
+
+static struct kv_bytes error_of(const char *reason)
+{
+    return pair(term_atom("error"), term_atom(reason));
+}
+
+static struct kv_bytes size(void)
+{
+    return call(f, &bucket, term_atom("size"));
+}
+
+Test(many, more_new_keys_than_the_limit_evict_nothing)
+{
+    open_evicting("max_entries", LIMIT);
+    assert_term(put_all("put_many", 100, LIMIT + 1, LIMIT + 1, 1), error_of("full"));
+    assert_term(put_all("put_new_many", 100, LIMIT + 1, LIMIT + 1, 1), error_of("full"));
+    assert_term(size(), term_integer(LIMIT));
+    assert_term(put_all("put_many", 100, LIMIT, LIMIT, 1), term_atom("ok"));
+    assert_term(size(), term_integer(LIMIT));
+}
+
+Test(many, a_long_request_with_more_new_keys_than_the_limit_evicts_nothing)
+{
+    open_evicting("max_entries", LIMIT);
+    assert_term(put_all("put_many", 100, 5000, 5000, 1), error_of("full"));
+    assert_term(put_all("put_new_many", 100, 5000, 5000, 1), error_of("full"));
+    assert_term(size(), term_integer(LIMIT));
+}
+
+Test(many, a_key_that_comes_often_counts_once)
+{
+    open_evicting("max_entries", LIMIT);
+    assert_term(put_all("put_many", 100, 100, LIMIT, 1), term_atom("ok"));
+    assert_term(put_all("put_new_many", 200, 5000, LIMIT, 1), term_atom("true"));
+    assert_term(size(), term_integer(LIMIT));
+}
+
+Test(many, more_bytes_than_the_limit_evict_nothing)
+{
+    open_evicting("max_memory", 65536);
+    assert_term(put_all("put_many", 100, 70, 70, LARGE), error_of("enomem"));
+    assert_term(put_all("put_many", 100, 2000, 2000, LARGE), error_of("enomem"));
+    assert_term(size(), term_integer(LIMIT));
+    assert_term(put_all("put_many", 100, 2000, 2, LARGE), term_atom("ok"));
+}
+
 Test(many, keys_are_counted_as_they_are_deleted)
 {
     put_two();

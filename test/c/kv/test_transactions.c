@@ -331,6 +331,37 @@ Test(transactions, a_transaction_never_evicts_a_key_that_it_names)
     }
 }
 
+Test(transactions, a_transaction_of_more_new_keys_than_the_limit_evicts_nothing)
+{
+    struct kv_bytes requests[LIMIT + 1];
+    const struct kv_pid bucket = full_bucket("max_entries", LIMIT, "lru");
+    for (unsigned i = 0; i < LIMIT + 1; i++) {
+        requests[i] = put_of(LIMIT + i, 50);
+    }
+    assert_term(transact(&bucket, requests, LIMIT + 1),
+                pair(term_atom("error"), pair(term_integer(LIMIT), term_atom("full"))));
+    assert_term(call(f, &bucket, term_atom("size")), term_integer(LIMIT));
+    cr_assert(is_ok(transact(&bucket, requests, LIMIT)));
+}
+
+Test(transactions, a_transaction_of_more_bytes_than_the_limit_evicts_nothing)
+{
+    enum { NEW = 20, LARGE = 500 };
+    char text[LARGE + 1] = "";
+    struct kv_bytes requests[NEW];
+    const struct kv_pid bucket = full_bucket("max_memory", 8192, "lru");
+    memset(text, 'x', LARGE);
+    for (unsigned i = 0; i < NEW; i++) {
+        requests[i] =
+            term_tuple(term_atom("put"), term_integer(LIMIT + i), term_binary(text), NONE);
+    }
+    const struct kv_bytes before = call(f, &bucket, term_atom("size"));
+    struct kv_reader reader = kv_reader(transact(&bucket, requests, NEW));
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "error"), KV_OK);
+    assert_term(call(f, &bucket, term_atom("size")), before);
+}
+
 Test(transactions, a_transaction_that_names_more_keys_than_the_limit_changes_none)
 {
     struct kv_bytes requests[LIMIT + 1];

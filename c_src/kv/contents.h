@@ -48,7 +48,7 @@ struct kv_change {
 };
 
 /* Overlays: kv/overlay.h. Each does what the function of the same name here does. */
-int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *change);
+int kv_overlay_change(struct kv_overlay *overlay, const struct kv_change *wanted);
 bool kv_overlay_find(struct kv_overlay *overlay, struct kv_item key, struct kv_item *value);
 bool kv_overlay_look(const struct kv_overlay *overlay, struct kv_item key, struct kv_item *value,
                      uint64_t *expiry);

@@ -70,7 +70,7 @@ static int run(struct transaction *t, struct kv_bytes request)
 static int run_all(struct transaction *t, struct kv_overlay *overlay, struct kv_reader *list,
                    unsigned count)
 {
-    struct kv_bytes request;
+    struct kv_bytes request = kv_bytes(NULL, 0);
     for (unsigned step = 0; step < count; step++) {
         (void)kv_read_any(list, &request);
         kv_overlay_step(overlay, step);

@@ -95,7 +95,7 @@ static inline void kv_nif_count(struct kv_nif_tally *tally, bool found)
 /* Adds up the tallies of all threads for a bucket. A thread that has met more than KV_NIF_TALLIES
  * tables has forgotten some. Both are 0 if the term is no pid of the arena's node. */
 void kv_nif_reads(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
-                  ERL_NIF_TERM pid, uint64_t *hits, uint64_t *misses);
+                  ERL_NIF_TERM term, uint64_t *hits, uint64_t *misses);
 
 /* Makes a term of a value that is a pid which kv_nif_pid() has decoded before, without a copy of
  * the bytes. Returns false for any other value, and if the value has changed; the caller then

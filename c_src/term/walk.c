@@ -276,7 +276,7 @@ int kv_walk_up_to(struct kv_walk *walk, const uint8_t *stop)
 {
     size_t depth;
     do {
-        if (walk->next >= stop) {
+        if (stop != NULL && walk->next >= stop) {
             return KV_WALK_UNFINISHED;
         }
         depth = walk->depth;
@@ -315,7 +315,7 @@ void kv_walk_free_frames(struct kv_walk *walk)
 int kv_walk(struct kv_walk *walk)
 {
     kv_walk_from(walk);
-    int error = kv_walk_up_to(walk, (const uint8_t *)UINTPTR_MAX);
+    int error = kv_walk_up_to(walk, NULL);
     kv_walk_free_frames(walk);
     return error;
 }

@@ -47,8 +47,8 @@ struct kv_walk {
 int kv_walk(struct kv_walk *walk);
 
 /* The same in pieces: kv_walk_from(), then kv_walk_up_to() while it returns KV_WALK_UNFINISHED: it
- * stops behind `stop`, an address within the term. The walk must not move in between.
- * kv_walk_free_frames() frees the frames. */
+ * stops behind `stop`, an address within the term; NULL: it does not stop. The walk must not move
+ * in between. kv_walk_free_frames() frees the frames. */
 enum { KV_WALK_UNFINISHED = -1 };
 void kv_walk_from(struct kv_walk *walk);
 int kv_walk_up_to(struct kv_walk *walk, const uint8_t *stop);

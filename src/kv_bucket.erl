@@ -799,7 +799,8 @@ export(Bucket, File) ->
 %%
 %% `{ok, 2} = kv_bucket:export(Bucket, "/var/backups/sessions.kv")'
 %%
-%% The file appears under its name once it is whole and on disk; a file of that name is replaced. Until then the entries are in a
+%% The file appears under its name once it is whole and on disk; a file of that name is replaced. If the name is a symbolic link,
+%% the file where the link leads is replaced. Until then the entries are in a
 %% file
 %% beside it, whose name ends with `.tmp'. After an error that file is gone, and the file of that name is as it was; only a
 %% process
@@ -808,9 +809,8 @@ export(Bucket, File) ->
 %% Works for a bucket of any size. O(n), in pieces, with the guarantees of {@link scan/3}: other processes may change the bucket
 %% meanwhile, and the file is no snapshot. The timeout is for each piece.
 %%
-%% Returns `{error, {file, Posix}}' if the file cannot be written, such as `enoent' and `enospc', and `{error, stale_cursor}' if
-%% the
-%% bucket was replaced meanwhile. {@link kv_error:text/1} makes a sentence of a reason. Exits as a call does.
+%% Returns `{error, {file, Posix}}' if the file cannot be written, such as `enoent' and `enospc', `{error, {file, not_regular}}' if
+%% the name is that of a directory, a FIFO or a device, and `{error, stale_cursor}' if the bucket was replaced meanwhile. {@link kv_error:text/1} makes a sentence of a reason. Exits as a call does.
 -spec export(t(), file:name_all(), timeout() | [call_option()]) -> {ok, non_neg_integer()} | {error, kv_export:reason()}.
 export(Bucket, File, Options) ->
     kv_export:export(Bucket, File, Options).
@@ -834,7 +834,7 @@ import(Bucket, File) ->
 %%
 %% Errors:
 %% <ul>
-%% <li>`{file, Posix}': the file cannot be read;</li>
+%% <li>`{file, Posix}': the file cannot be read; `{file, not_regular}': it is a directory, a FIFO or a device;</li>
 %% <li>`{bad_file, Text}': the file is no export, is torn, damaged or of a later version, as the sentence says. The bucket is
 %%     unchanged;</li>
 %% <li>`{incomplete, Count, Reason}': Count entries have been put, and the next request got `{error, Reason}', such as

@@ -27,7 +27,7 @@ sentence({too_many_operations, Count}) -> ["a transaction has at most 1000 opera
 sentence({Index, Reason}) when is_integer(Index) -> ["operation ", integer_to_list(Index), ", counted from 0: ", sentence(Reason)];
 %% Requests over a limit of the node
 sentence({too_large, Bytes}) ->
-    [shown(Bytes), " bytes are too many: a transaction may have 1 MiB, and any other message what max_frame allows"];
+    [shown(Bytes), " bytes are too many: a transaction may have 1 MiB, an answer 256 MiB, and any other message what max_frame allows"];
 sentence({too_deep, Levels}) -> ["the request is nested deeper than ", shown(Levels), " levels (max_depth)"];
 sentence({too_much_pending, Bytes}) ->
     ["more large messages are under way than the node keeps (max_pending, ", shown(Bytes), " bytes); try again"];

@@ -7,18 +7,42 @@
 
 -export_type([reason/0]).
 
-%% No such file or no room for it; the file is none of this format, or damaged, as the text says; the bucket was replaced in the
+%% No such file or no room for it; the file is a directory, a FIFO or a device (`not_regular'); the file is none of this format, or damaged, as the text says; the bucket was replaced in the
 %% middle of the walk.
--type reason() :: {file, file:posix() | badarg | terminated | system_limit} | {bad_file, binary()} | stale_cursor.
+-type reason() :: {file, file:posix() | badarg | terminated | system_limit | not_regular} | {bad_file, binary()} | stale_cursor.
 
 -include("kv_export.hrl").
+-include_lib("kernel/include/file.hrl").
+
+%% Symbolic links from one to the next.
+-define(LINKS_MAX, 40).
 
 %% @doc Writes all entries to the file, which appears under its name once it is whole. Returns the number of entries.
 -spec export(gen_server:server_ref(), file:name_all(), term()) -> {ok, non_neg_integer()} | {error, reason()}.
 export(Bucket, Path, Options) ->
     Call = {kv_bucket, export, [Bucket, Path, Options]},
     #{timeout := Timeout} = kv_call_options:options(Call, []),
-    Name = kv_import:file_name(Call, Path),
+    case target(kv_import:file_name(Call, Path), ?LINKS_MAX) of
+        {ok, Name} -> export_to(Name, Bucket, Timeout);
+        {error, Reason} -> {error, {file, Reason}}
+    end.
+
+%% Returns the name of the file to replace: where a symbolic link leads.
+target(_Name, 0) ->
+    {error, eloop};
+target(Name, Links) ->
+    case file:read_link_info(Name) of
+        {ok, #file_info{type = symlink}} -> followed(file:read_link_all(Name), Name, Links - 1);
+        {ok, #file_info{type = regular}} -> {ok, Name};
+        {ok, #file_info{}} -> {error, not_regular};
+        {error, enoent} -> {ok, Name};
+        {error, Reason} -> {error, Reason}
+    end.
+
+followed({ok, Next}, Name, Links) -> target(filename:join(filename:dirname(Name), Next), Links);
+followed({error, Reason}, _Name, _Links) -> {error, Reason}.
+
+export_to(Name, Bucket, Timeout) ->
     Beside = beside(Name),
     case file:open(Beside, [write, raw, binary, exclusive]) of
         {ok, File} ->

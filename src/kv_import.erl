@@ -10,10 +10,11 @@
 -export_type([reason/0]).
 
 %% `{incomplete, Count, Reason}': Count entries have been put, and the next request got `{error, Reason}'.
--type reason() :: {file, file:posix() | badarg | terminated | system_limit} | {bad_file, binary()}
+-type reason() :: {file, file:posix() | badarg | terminated | system_limit | not_regular} | {bad_file, binary()}
     | {incomplete, non_neg_integer(), term()}.
 
 -include("kv_export.hrl").
+-include_lib("kernel/include/file.hrl").
 
 %% An import puts so many entries, or bytes, in one request. A transaction takes no more than 1,000, and 1 MiB.
 -define(BATCH_ENTRIES, 1000).
@@ -39,7 +40,7 @@ import(Bucket, Path, Options) ->
     Call = {kv_bucket, import, [Bucket, Path, Options]},
     ok = kv_call_options:server(Call),
     #{timeout := Timeout} = kv_call_options:options(Call, []),
-    case file:open(file_name(Call, Path), [read, raw, binary, {read_ahead, ?READ_AHEAD}]) of
+    case open(file_name(Call, Path)) of
         {ok, File} ->
             try
                 check_and_put(File, #batch{bucket = Bucket, timeout = Timeout})
@@ -52,15 +53,32 @@ import(Bucket, Path, Options) ->
             {error, {file, Reason}}
     end.
 
+%% To open a FIFO would wait for its writer.
+open(Name) ->
+    case file:read_file_info(Name) of
+        {ok, #file_info{type = regular}} -> file:open(Name, [read, raw, binary, {read_ahead, ?READ_AHEAD}]);
+        {ok, #file_info{}} -> {error, not_regular};
+        {error, Reason} -> {error, Reason}
+    end.
+
 %% @doc Returns the name of a file as one string or binary. Raises `badarg' if it is none.
 -spec file_name(kv_misuse:call(), term()) -> string() | binary().
 file_name(Call, Path) ->
-    try filename:flatten(Path) of
-        Name when Name =:= []; Name =:= <<>>; is_atom(Path) -> no_file_name(Call, Path);
-        Name -> Name
+    try one_name(Path) of
+        Name when Name =/= [], Name =/= <<>> -> Name;
+        _Empty -> no_file_name(Call, Path)
     catch
         error:_ -> no_file_name(Call, Path)
     end.
+
+%% A list may have binaries in it, which are UTF-8 then, and atoms. A zero byte ends a name for the system.
+one_name(Path) when is_binary(Path) ->
+    nomatch = binary:match(Path, <<0>>),
+    Path;
+one_name(Path) when is_list(Path) ->
+    Name = [_ | _] = unicode:characters_to_list(filename:flatten(Path)),
+    false = lists:member(0, Name),
+    Name.
 
 -spec no_file_name(kv_misuse:call(), term()) -> no_return().
 no_file_name(Call, Path) ->

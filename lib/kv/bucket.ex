@@ -1078,15 +1078,16 @@ defmodule KV.Bucket do
   @doc """
   Writes all entries, with their times to live, to a file of this VM's machine. Returns `{:ok, count}` with their number.
 
-  The file appears under its name once it is whole and on disk; a file of that name is replaced. Until then the entries are
-  in a file beside it, whose name ends with `.tmp`. After an error that file is gone, and the file of that name is as it
+  The file appears under its name once it is whole and on disk; a file of that name is replaced. If the name is a symbolic
+  link, the file where the link leads is replaced. Until then the entries are in a file beside it, whose name ends with `.tmp`. After an error that file is gone, and the file of that name is as it
   was; only a process that is killed while it exports leaves the temporary file behind. docs/export-format.md has the format.
 
   Works for a bucket of any size. O(n), in pieces, with the guarantees of `scan/3`: other processes may change the bucket
   meanwhile, and the file is no snapshot. The timeout is for each piece.
 
-  Returns `{:error, {:file, posix}}` if the file cannot be written, such as `:enoent` and `:enospc`, and
-  `{:error, :stale_cursor}` if the bucket was replaced meanwhile. Exits as a call does.
+  Returns `{:error, {:file, posix}}` if the file cannot be written, such as `:enoent` and `:enospc`,
+  `{:error, {:file, :not_regular}}` if the name is that of a directory, a FIFO or a device, and `{:error, :stale_cursor}` if
+  the bucket was replaced meanwhile. Exits as a call does.
 
   ## Examples
 
@@ -1134,7 +1135,7 @@ defmodule KV.Bucket do
 
   Errors:
 
-    * `{:file, posix}` - the file cannot be read.
+    * `{:file, posix}` - the file cannot be read. `{:file, :not_regular}` - it is a directory, a FIFO or a device.
     * `{:bad_file, text}` - the file is no export, is torn, damaged or of a later version, as the sentence says. The bucket
       is unchanged.
     * `{:incomplete, count, reason}` - `count` entries have been put, and the next request got `{:error, reason}`, such as

@@ -166,6 +166,51 @@ defmodule KV.ExportTest do
     assert Process.info(self(), :messages) == {:messages, []}
   end
 
+  test "an export to a symbolic link writes the file where the link leads", %{bucket: bucket, path: file} do
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    folder = Path.dirname(file)
+    links = for name <- ~w(one two), do: Path.join(folder, name)
+    for {link, to} <- Enum.zip(links, ["two", "bucket.kv"]), do: :ok = File.ln_s(to, link)
+
+    for _ <- [:new, :old], link <- links do
+      assert KV.Bucket.export(bucket, link) == {:ok, 1}
+      assert File.lstat!(link).type == :symlink
+      assert KV.Bucket.import(bucket, link) == {:ok, 1}
+    end
+
+    assert Enum.sort(File.ls!(folder)) == ["bucket.kv", "one", "two"]
+    assert File.lstat!(file).type == :regular
+    circle = Path.join(folder, "circle")
+    :ok = File.ln_s("circle", circle)
+    assert KV.Bucket.export(bucket, circle) == {:error, {:file, :eloop}}
+  end
+
+  test "only a regular file is written or read", %{bucket: bucket, path: file} do
+    {_, 0} = System.cmd("mkfifo", [file])
+    other = file <> ".link"
+    :ok = File.ln_s(file, other)
+
+    for path <- [file, other, Path.dirname(file), "/dev/null"] do
+      assert KV.Bucket.export(bucket, path) == {:error, {:file, :not_regular}}
+      assert KV.Bucket.import(bucket, path) == {:error, {:file, :not_regular}}
+    end
+
+    assert_raise KV.Error, ~r"only a regular file will do", fn -> KV.Bucket.import!(bucket, file) end
+    assert File.lstat!(file).type == :other
+  end
+
+  test "the name of a file may be a list of strings and characters", %{bucket: bucket, path: file} do
+    path = [Path.dirname(file), ?/, ["é", 'ü', ["z"]]]
+    assert KV.Bucket.export(bucket, path) == {:ok, 0}
+    assert KV.Bucket.import(bucket, IO.chardata_to_string(path)) == {:ok, 0}
+
+    for wrong <- [[], [""], [<<255>>], "a" <> <<0>>, ["a", 0], [1.5], :file] do
+      assert_raise ArgumentError, ~r"the file must be the name of a file", fn ->
+        KV.Bucket.export(bucket, wrong)
+      end
+    end
+  end
+
   test "an import without room says how many entries are in", %{path: file} do
     export(Map.new(1..5_000, &{&1, &1}), file)
     small = other(max_entries: 2_500)

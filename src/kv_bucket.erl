@@ -78,7 +78,7 @@
 -export([async/3, await/1, await/2, await_many/1, await_many/2, abandon/1, cast/3]).
 
 -export_type([t/0, key/0, value/0, entries/0, options/0, option/0, request/0, refused/0]).
--export_type([operation/0]).
+-export_type([operation/0, cast_function/0]).
 -export_type([call_option/0, get_option/0, put_option/0, update_option/0, count_option/0]).
 -export_type([stats/0, cursor/0, entry/0, walk_option/0, filter/0]).
 
@@ -111,6 +111,10 @@
     {get | fetch | has_key | delete | check_absent, key()}
     | {put | put_new | check, key(), value()}
     | tuple().
+%% A function that {@link cast/3} can send.
+-type cast_function() ::
+    put | delete | swap | replace | compare_and_put | compare_and_delete | incr | decr | expire | expire_at | persist | touch
+    | put_many | delete_many | clear.
 %% The time to wait for the answer, in milliseconds.
 -type call_option() :: {timeout, timeout()}.
 %% The answer where there is no value.
@@ -159,11 +163,12 @@ start_link() ->
 %%     time to live.</li>
 %% <li>`ttl': the time to live, in milliseconds, of each entry that is put without one. `infinity' by default. Every function that
 %%     puts honours it.</li>
-%% <li>`touch_on_read': `true' starts the `ttl' of the bucket again with each read of a value: {@link get/2}, {@link fetch/2},
-%%     {@link get_many/2}, {@link take/2} and the functions that update. Entries that never expire stay so. {@link has_key/2},
-%%     {@link ttl/2}, {@link keys/1} and {@link to_map/1} do not count. It needs a `ttl'. `false' by default. A process that reads
-%%     without a call
-%%     ({@link kv_node}) starts the time again only once a tenth of it is over.</li>
+%% <li>`touch_on_read': `true' starts the `ttl' of the bucket again with each read of a value. Reads are {@link get/2},
+%%     {@link fetch/2}, {@link get_many/2}, {@link take/2}, the functions that call yours ({@link update/4}, {@link
+%%     update_existing/3}, {@link get_and_update/3}), `get' and `fetch' in a transaction, and Agent's `get' with `Map' and `get'.
+%%     No other function is a read: neither {@link has_key/2}, {@link ttl/2}, {@link incr/2}, {@link compare_and_put/4} and a
+%%     `check', nor those of the whole bucket, such as {@link to_map/1}, {@link scan/2} and {@link export/2}. Entries that never
+%%     expire stay so. It needs a `ttl'. `false' by default. A process that reads without a call ({@link kv_node}) starts the time again only once a tenth of it is over.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
 %%     keeps its pid and its name, and starts an empty bucket as soon as the program is back. `exit', the default of a bucket
 %%     without a name: the proxy ends with `noconnection'.</li>
@@ -362,12 +367,13 @@ update(Bucket, Key, Initial, Fun) ->
 %% `{ok, New}' with the value that is there now. Nobody changes the key between the read and the put.
 %%
 %% Fun runs in the calling process, at least once: if the key was changed meanwhile, Fun runs again with the present value. If Fun
-%% raises, exits or throws, nothing has changed, and the exception goes to the caller. Of the processes of this VM that update the
-%% same key at the same time, one after the other runs its Fun, as with an `Agent'. So a slow Fun makes the others wait, each
-%% within
-%% its timeout. Fun must not change the key itself; an update of the same key within Fun raises `badarg'. It may use other keys
-%% and
-%% buckets.
+%% raises, exits or throws, nothing has changed, and the exception goes to the caller. Fun must not change the key itself; an
+%% update of the same key within Fun raises `badarg'. It may use other keys and buckets.
+%%
+%% At first, processes run their functions at the same time. Once an update has found the value changed, the processes of this VM
+%% that update the key queue up, and one after the other runs its Fun, as with an `Agent', until nobody waits. So a slow Fun makes
+%% the others wait, each within its timeout. A process that keeps writing the key by {@link put/4} or {@link incr/4} does not
+%% queue up, and can make an update try again until its timeout; don't mix them on a hot key.
 %%
 %% The last argument is a timeout, or a list with `{timeout, Ms}', `{ttl, Ms}' and `{keep_ttl, true}'. The entry keeps its time to
 %% live unless `ttl' is given. The time-out does not interrupt Fun; what a Fun that took longer returns is not put.
@@ -575,7 +581,7 @@ expire_at(Bucket, Key, UnixMs) ->
 
 %% @doc Lets Key expire at a time of the wall clock, in milliseconds since 1970: `erlang:system_time(millisecond) + 60000'. A time
 %% that
-%% has passed removes the key at once. Returns `false' if there is no such key. Cost and errors are those of {@link expire/4}.
+%% has passed removes the key at once. The time is at most 2^46. Returns `false' if there is no such key. Cost and errors are those of {@link expire/4}.
 %%
 %% The node converts the time when it handles the request, by the wall clock of its own host. Entries expire by a clock that
 %% nobody
@@ -799,12 +805,10 @@ export(Bucket, File) ->
 %%
 %% `{ok, 2} = kv_bucket:export(Bucket, "/var/backups/sessions.kv")'
 %%
-%% The file appears under its name once it is whole and on disk; a file of that name is replaced. If the name is a symbolic link,
-%% the file where the link leads is replaced. Until then the entries are in a
-%% file
-%% beside it, whose name ends with `.tmp'. After an error that file is gone, and the file of that name is as it was; only a
-%% process
-%% that is killed while it exports leaves the temporary file behind. docs/export-format.md has the format.
+%% The file appears under its name once it is whole and on disk; a file of that name is replaced. If the name is a symbolic
+%% link, the file where the link leads is replaced. Until then the entries are in a file beside it, whose name ends with `.tmp'.
+%% After an error that file is gone, and the file of that name is as it was; only a process that is killed while it exports
+%% leaves the temporary file behind. docs/export-format.md has the format.
 %%
 %% Works for a bucket of any size. O(n), in pieces, with the guarantees of {@link scan/3}: other processes may change the bucket
 %% meanwhile, and the file is no snapshot. The timeout is for each piece.
@@ -960,8 +964,9 @@ transaction(Bucket, Operations) ->
 %% `fetch'
 %% returns, are results and no failures: use a check where the transaction must not go on.
 %%
-%% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'; the answer has at most 256 MiB. A
-%% transaction needs room for its result: what the transaction deletes or makes smaller is room for its puts. To make room, the
+%% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'. The bytes are those of the list of
+%% operations in the external term format (`erlang:external_size/1'): names, keys, values and options, also of reads and checks.
+%% The values that are in the bucket do not count. The answer has at most 256 MiB. A transaction needs room for its result: what the transaction deletes or makes smaller is room for its puts. To make room, the
 %% bucket may evict other keys, but no key that an operation of the transaction names, even if the operation only reads.
 %%
 %% O(number of operations), and the bytes of keys and values.
@@ -1017,9 +1022,13 @@ await_many(Requests, Options) ->
 abandon(Request) ->
     kv_request:abandon(Request).
 
-%% @doc Sends a request that is not answered: `put', `delete', `clear', `put_many' or `delete_many'. Arguments are as for
-%% {@link async/3}. Always returns `ok', even if there is no such bucket or the request fails.
--spec cast(t(), put | delete | clear | put_many | delete_many, [term()]) -> ok.
+%% @doc Sends a request that is not answered. Function is `put', `delete', `swap', `replace', `compare_and_put',
+%% `compare_and_delete', `incr', `decr', `expire', `expire_at', `persist', `touch', `put_many', `delete_many' or `clear'. Arguments
+%% are as for {@link async/3}. Always returns `ok', even if there is no such bucket or the request fails.
+%%
+%% `put_new', `put_new_many', `pop' and `transaction' cannot be cast, because their caller needs the answer: whether the key was
+%% taken, the value that is gone, or whether the transaction was done. {@link async/3} sends them.
+-spec cast(t(), cast_function(), [term()]) -> ok.
 cast(Bucket, Function, Arguments) ->
     kv_request:cast(Bucket, Function, Arguments).
 

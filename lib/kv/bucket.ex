@@ -117,10 +117,12 @@ defmodule KV.Bucket do
       entries. `:ttl`: it removes the entry that expires soonest, and never one without a time to live.
     * `:ttl` - the time to live, in milliseconds, of each entry that is put without one. `:infinity` by default. Every
       function that puts honours it.
-    * `:touch_on_read` - `true` starts the `:ttl` of the bucket again with each read of a value: `get/4`, `fetch/3`,
-      `get_many/4`, `take/3` and the functions that update. Entries that never expire stay so. `has_key?/3`, `ttl/3`, `keys/2`
-      and `to_map/2` do not count. A process that reads without a call starts the time again only once a tenth of it is over.
-      It needs a `:ttl`. `false` by default.
+    * `:touch_on_read` - `true` starts the `:ttl` of the bucket again with each read of a value. Reads are `get/4`, `fetch/3`,
+      `fetch!/3`, `get_many/4`, `take/3`, the functions that call yours (`update/5`, `update_existing/4`, `update!/4`,
+      `get_and_update/4`), `:get` and `:fetch` in a transaction, and `Agent.get(bucket, Map, :get, [key])`. No other function
+      is a read: neither `has_key?/3`, `ttl/3`, `incr/4`, `compare_and_put/5` and a `:check`, nor those of the whole bucket,
+      such as `to_map/2`, `scan/3` and `export/3`. Entries that never expire stay so. A process that reads without a call
+      starts the time again only once a tenth of it is over. It needs a `:ttl`. `false` by default.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
       name and `:exit` without one.
     * `:fill` - `{module, function, args}`, called each time the native process has been started.
@@ -161,6 +163,24 @@ defmodule KV.Bucket do
 
   @typedoc "The time to live of an entry, in milliseconds; or the entry keeps its own."
   @type put_option :: {:ttl, pos_integer | :infinity} | {:keep_ttl, boolean} | call_option
+
+  @typedoc "A function that `cast/3` can send."
+  @type cast_function ::
+          :put
+          | :delete
+          | :swap
+          | :replace
+          | :compare_and_put
+          | :compare_and_delete
+          | :incr
+          | :decr
+          | :expire
+          | :expire_at
+          | :persist
+          | :touch
+          | :put_many
+          | :delete_many
+          | :clear
 
   @typedoc "Options of `incr/4` and `decr/4`."
   @type count_option :: {:default | :min | :max, integer} | {:ttl, pos_integer | :infinity} | call_option
@@ -387,10 +407,13 @@ defmodule KV.Bucket do
   Returns `{:ok, new}` with the value that is there now. Nobody changes the key between the read and the put.
 
   `fun` runs in the calling process, at least once: if the key was changed meanwhile, `fun` runs again with the present
-  value. If `fun` raises, exits or throws, nothing has changed, and the exception goes to the caller. Of the processes of
-  this VM that update the same key at the same time, one after the other runs its `fun`, as with an `Agent`. So a slow
-  `fun` makes the others wait, each within its timeout. `fun` must not change the key itself; an update of the same key
-  within `fun` raises `ArgumentError`. It may use other keys and buckets.
+  value. If `fun` raises, exits or throws, nothing has changed, and the exception goes to the caller. `fun` must not change
+  the key itself; an update of the same key within `fun` raises `ArgumentError`. It may use other keys and buckets.
+
+  At first, processes run their functions at the same time. Once an update has found the value changed, the processes of this
+  VM that update the key queue up, and one after the other runs its `fun`, as with an `Agent`, until nobody waits. So a
+  slow `fun` makes the others wait, each within its timeout. A process that keeps writing the key by `put/4` or `incr/4`
+  does not queue up, and can make an update try again until its timeout; don't mix them on a hot key.
 
   The entry keeps its time to live unless `:ttl` is given. The time-out does not interrupt `fun`; the result of a `fun`
   that took longer is not put. `async/3` cannot send an update, since the function runs in the process that waits.
@@ -690,8 +713,8 @@ defmodule KV.Bucket do
   @doc """
   Lets `key` expire at a time of the wall clock, in milliseconds since 1970.
 
-  A time that has passed removes the key at once. Returns `false` if there is no such key. Cost and errors are those of
-  `expire/4`.
+  A time that has passed removes the key at once. The time is at most 2^46. Returns `false` if there is no such key. Cost and
+  errors are those of `expire/4`.
 
   The node converts the time when it handles the request, by the wall clock of its own host. Entries expire by a clock that
   nobody sets, so a later step of the wall clock does not move the expiry.
@@ -1079,8 +1102,9 @@ defmodule KV.Bucket do
   Writes all entries, with their times to live, to a file of this VM's machine. Returns `{:ok, count}` with their number.
 
   The file appears under its name once it is whole and on disk; a file of that name is replaced. If the name is a symbolic
-  link, the file where the link leads is replaced. Until then the entries are in a file beside it, whose name ends with `.tmp`. After an error that file is gone, and the file of that name is as it
-  was; only a process that is killed while it exports leaves the temporary file behind. docs/export-format.md has the format.
+  link, the file where the link leads is replaced. Until then the entries are in a file beside it, whose name ends with
+  `.tmp`. After an error that file is gone, and the file of that name is as it was; only a process that is killed while it
+  exports leaves the temporary file behind. docs/export-format.md has the format.
 
   Works for a bucket of any size. O(n), in pieces, with the guarantees of `scan/3`: other processes may change the bucket
   meanwhile, and the file is no snapshot. The timeout is for each piece.
@@ -1253,7 +1277,8 @@ defmodule KV.Bucket do
   must not go on.
 
   At most 1,000 operations, else it raises `ArgumentError`, and 1 MiB, else it returns `{:error, {:too_large, bytes}}`. The
-  answer has at most 256 MiB.
+  bytes are those of the list of operations in the external term format (`:erlang.external_size/1`): names, keys, values
+  and options, also of reads and checks. The values that are in the bucket do not count. The answer has at most 256 MiB.
 
   A transaction needs room for its result: what the transaction deletes or makes smaller is room for its puts. To make
   room, the bucket may evict other keys, but no key that an operation of the transaction names, even if the operation only
@@ -1357,8 +1382,12 @@ defmodule KV.Bucket do
   @doc """
   Sends a request that is not answered.
 
-  `function` is `:put`, `:delete`, `:clear`, `:put_many` or `:delete_many`. `args` are its arguments, as for `async/3`.
-  Always returns `:ok`, even if there is no such bucket or the request fails.
+  `function` is `:put`, `:delete`, `:swap`, `:replace`, `:compare_and_put`, `:compare_and_delete`, `:incr`, `:decr`,
+  `:expire`, `:expire_at`, `:persist`, `:touch`, `:put_many`, `:delete_many` or `:clear`. `args` are its arguments, as for
+  `async/3`. Always returns `:ok`, even if there is no such bucket or the request fails.
+
+  `put_new/4`, `put_new_many/3`, `pop/3` and `transaction/3` cannot be cast, because their caller needs the answer: whether
+  the key was taken, the value that is gone, or whether the transaction was done. `async/3` sends them.
 
   ## Examples
 
@@ -1369,7 +1398,7 @@ defmodule KV.Bucket do
       3
   """
   @doc since: "0.1.0"
-  @spec cast(t, :put | :delete | :clear | :put_many | :delete_many, [term]) :: :ok
+  @spec cast(t, cast_function, [term]) :: :ok
   def cast(bucket, function, args), do: :kv_bucket.cast(bucket, function, args)
 
   @doc """

@@ -162,6 +162,24 @@ defmodule KV.ArgumentsTest do
     assert :kv_bucket.incr(bucket, :k, [max: 3], 1_000) == 2
   end
 
+  test "the sentence of an error blames the limit of a transaction, and says nothing of a value that is not there" do
+    for reason <- [{:too_large, 1_100_023}, {3, {:too_large, 1_100_023}}] do
+      assert Exception.message(%KV.Error{reason: reason}) =~
+               "1100023 bytes are too many: a transaction may have 1 MiB"
+    end
+
+    {:ok, bucket} = KV.Bucket.start_link()
+    large = String.duplicate("x", 1_100_000)
+
+    assert_raise KV.Error, ~r"a transaction may have 1 MiB", fn ->
+      KV.Bucket.transaction!(bucket, [{:put, :k, large}])
+    end
+
+    assert_raise KV.Error, ~r"nothing has changed; the step would start from 0", fn ->
+      KV.Bucket.incr!(bucket, :absent, 5, max: 3)
+    end
+  end
+
   test "an asynchronous scan needs no options", %{bucket: bucket} do
     :ok = KV.Bucket.put(bucket, :k, 1)
     assert bucket |> KV.Bucket.async(:scan, [:start]) |> KV.Bucket.await() == {[k: 1], :done}

@@ -57,6 +57,16 @@ defmodule KV.OperationsTest do
     end
   end
 
+  test "the types of both modules name every function of cast/3" do
+    names = Enum.sort(:kv_operations.names(:cast))
+
+    for module <- [:kv_bucket, KV.Bucket] do
+      {:ok, types} = Code.Typespec.fetch_types(module)
+      [{:type, _, :union, atoms}] = for {:type, {:cast_function, type, []}} <- types, do: type
+      assert names == Enum.sort(for {:atom, _, name} <- atoms, do: name)
+    end
+  end
+
   test "docs/native-protocol.md has every request" do
     text = File.read!(Path.join(@root, "docs/native-protocol.md"))
 

@@ -168,7 +168,8 @@ start_link() ->
 %%     update_existing/3}, {@link get_and_update/3}), `get' and `fetch' in a transaction, and Agent's `get' with `Map' and `get'.
 %%     No other function is a read: neither {@link has_key/2}, {@link ttl/2}, {@link incr/2}, {@link compare_and_put/4} and a
 %%     `check', nor those of the whole bucket, such as {@link to_map/1}, {@link scan/2} and {@link export/2}. Entries that never
-%%     expire stay so. It needs a `ttl'. `false' by default. A process that reads without a call ({@link kv_node}) starts the time again only once a tenth of it is over.</li>
+%%     expire stay so. It needs a `ttl'. `false' by default. A process that reads without a call ({@link kv_node}) starts the
+%%     time again only once a tenth of it is over.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
 %%     keeps its pid and its name, and starts an empty bucket as soon as the program is back. `exit', the default of a bucket
 %%     without a name: the proxy ends with `noconnection'.</li>
@@ -581,7 +582,8 @@ expire_at(Bucket, Key, UnixMs) ->
 
 %% @doc Lets Key expire at a time of the wall clock, in milliseconds since 1970: `erlang:system_time(millisecond) + 60000'. A time
 %% that
-%% has passed removes the key at once. The time is at most 2^46. Returns `false' if there is no such key. Cost and errors are those of {@link expire/4}.
+%% has passed removes the key at once. The time is at most 2^46. Returns `false' if there is no such key. Cost and errors are
+%% those of {@link expire/4}.
 %%
 %% The node converts the time when it handles the request, by the wall clock of its own host. Entries expire by a clock that
 %% nobody
@@ -813,8 +815,10 @@ export(Bucket, File) ->
 %% Works for a bucket of any size. O(n), in pieces, with the guarantees of {@link scan/3}: other processes may change the bucket
 %% meanwhile, and the file is no snapshot. The timeout is for each piece.
 %%
-%% Returns `{error, {file, Posix}}' if the file cannot be written, such as `enoent' and `enospc', `{error, {file, not_regular}}' if
-%% the name is that of a directory, a FIFO or a device, and `{error, stale_cursor}' if the bucket was replaced meanwhile. {@link kv_error:text/1} makes a sentence of a reason. Exits as a call does.
+%% Returns `{error, {file, Posix}}' if the file cannot be written, such as `enoent' and `enospc', `{error, {file,
+%% not_regular}}' if
+%% the name is that of a directory, a FIFO or a device, and `{error, stale_cursor}' if the bucket was replaced meanwhile.
+%% {@link kv_error:text/1} makes a sentence of a reason. Exits as a call does.
 -spec export(t(), file:name_all(), timeout() | [call_option()]) -> {ok, non_neg_integer()} | {error, kv_export:reason()}.
 export(Bucket, File, Options) ->
     kv_export:export(Bucket, File, Options).
@@ -966,7 +970,8 @@ transaction(Bucket, Operations) ->
 %%
 %% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'. The bytes are those of the list of
 %% operations in the external term format (`erlang:external_size/1'): names, keys, values and options, also of reads and checks.
-%% The values that are in the bucket do not count. The answer has at most 256 MiB. A transaction needs room for its result: what the transaction deletes or makes smaller is room for its puts. To make room, the
+%% The values that are in the bucket do not count. The answer has at most 256 MiB. A transaction needs room for its result:
+%% what the transaction deletes or makes smaller is room for its puts. To make room, the
 %% bucket may evict other keys, but no key that an operation of the transaction names, even if the operation only reads.
 %%
 %% O(number of operations), and the bytes of keys and values.
@@ -1023,7 +1028,8 @@ abandon(Request) ->
     kv_request:abandon(Request).
 
 %% @doc Sends a request that is not answered. Function is `put', `delete', `swap', `replace', `compare_and_put',
-%% `compare_and_delete', `incr', `decr', `expire', `expire_at', `persist', `touch', `put_many', `delete_many' or `clear'. Arguments
+%% `compare_and_delete', `incr', `decr', `expire', `expire_at', `persist', `touch', `put_many', `delete_many' or `clear'.
+%% Arguments
 %% are as for {@link async/3}. Always returns `ok', even if there is no such bucket or the request fails.
 %%
 %% `put_new', `put_new_many', `pop' and `transaction' cannot be cast, because their caller needs the answer: whether the key was

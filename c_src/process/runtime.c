@@ -86,8 +86,9 @@ size_t kv_runtime_peer_count(const struct kv_runtime *runtime)
 /* ---- what goes on by itself --------------------------------------------------------------------
  */
 
-/* Gives a process one turn; it may be gone afterwards. True if it could do more. */
-static bool take_turn(struct kv_runtime *runtime, struct kv_process *process)
+/* Gives a process one turn; it may be gone afterwards. True if it could do more. Adds to
+ * *long_turns if it has used up its bytes, or has done a piece of a long request. */
+static bool take_turn(struct kv_runtime *runtime, struct kv_process *process, unsigned *long_turns)
 {
     struct kv_pid pid = kv_process_pid(process);
     size_t budget = KV_RESUME_BYTES;
@@ -95,6 +96,7 @@ static bool take_turn(struct kv_runtime *runtime, struct kv_process *process)
         enum kv_progress turn = process->generic->turn(process, &budget);
         kv_signals_deliver(runtime);
         if (turn != KV_TURN_MORE || budget == 0) {
+            *long_turns += budget == 0;
             return turn == KV_TURN_MORE;
         }
         process = kv_process_find(runtime, &pid);
@@ -102,23 +104,36 @@ static bool take_turn(struct kv_runtime *runtime, struct kv_process *process)
     return process != NULL;
 }
 
+static void move_all(struct kv_list *from, struct kv_list *to)
+{
+    KV_LIST_FOREACH (link, from) {
+        kv_list_remove(link);
+        kv_list_append(to, link);
+    }
+}
+
+/* Those that have had their turn go behind those that have not. */
 bool kv_runtime_step(struct kv_runtime *runtime)
 {
     bool more = false;
+    unsigned long_turns = 0;
     struct kv_list turns;
     if (kv_list_is_empty(&runtime->turns)) {
         return false;
     }
     kv_list_init(&turns);
-    KV_LIST_FOREACH (link, &runtime->turns) {
-        kv_list_remove(link);
-        kv_list_append(&turns, link);
-    }
-    while (!kv_list_is_empty(&turns)) {
+    move_all(&runtime->turns, &turns);
+    while (!kv_list_is_empty(&turns) && long_turns < KV_LONG_TURNS) {
         struct kv_list *link = turns.next;
         kv_list_remove(link);
         kv_list_append(&runtime->turns, link);
-        more = take_turn(runtime, KV_LIST_OF(link, struct kv_process, of_turns)) || more;
+        struct kv_process *process = KV_LIST_OF(link, struct kv_process, of_turns);
+        more = take_turn(runtime, process, &long_turns) || more;
+    }
+    if (!kv_list_is_empty(&turns)) {
+        move_all(&runtime->turns, &turns);
+        move_all(&turns, &runtime->turns);
+        more = true;
     }
     return more;
 }

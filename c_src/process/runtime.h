@@ -124,9 +124,11 @@ int kv_runtime_refuse(struct kv_runtime *runtime, struct kv_peer *peer,
                       const struct kv_signal *signal, const struct kv_refusal *refusal, bool *told);
 
 /* Limits of one turn of a resumed process. */
-enum { KV_RESUME_MESSAGES = 256, KV_RESUME_BYTES = 1 << 20 };
+enum { KV_RESUME_MESSAGES = 256, KV_RESUME_BYTES = 1 << 20, KV_LONG_TURNS = 2 };
 
-/* Lets each resumed process handle some of the messages that waited while it was suspended.
+/* Lets each resumed process handle some of the messages that waited while it was suspended, and a
+ * process that goes on with a long request do a piece of it. After KV_LONG_TURNS such pieces, or as
+ * many processes that handled KV_RESUME_BYTES, the others have to wait for the next step.
  * Messages that come later wait behind these. A process waits, too, while the node of its next
  * caller has much to read (is_full). Call this at the end of every turn of the loop. Returns true
  * if there is more to do: the next turn should come at once. */

@@ -181,6 +181,39 @@ Test(long_requests, others_are_served_meanwhile)
     assert_answer(1, term_atom("ok"));
 }
 
+Test(long_requests, many_buckets_that_go_on_take_turns)
+{
+    enum { BUCKETS = 6, STEPS = BUCKETS / KV_LONG_TURNS };
+    const struct kv_bytes none = term_list(NONE, NONE, NONE);
+    const struct kv_process *processes[BUCKETS];
+    uint64_t before[BUCKETS];
+    struct kv_process_info info;
+    begin_request("put_many", 2);
+    write_entries(0, MANY, 7);
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        struct kv_pid pid = feed_spawn(f, f->a, "kv_bucket", none, none);
+        pid.node = kv_bytes_text(FIXTURE_NODE);
+        send(&pid, "$gen_call", i + 1, kv_buffer_bytes(&request));
+        processes[i] = kv_process_at(f->runtime, &pid);
+        kv_process_inspect(processes[i], &info);
+        before[i] = info.reductions;
+    }
+    for (unsigned step = 1; step <= 2 * STEPS; step++) {
+        uint64_t pieces = 0;
+        cr_assert(kv_runtime_step(f->runtime));
+        for (uint32_t i = 0; i < BUCKETS; i++) {
+            kv_process_inspect(processes[i], &info);
+            pieces += info.reductions - before[i];
+            cr_assert_leq(info.reductions - before[i], (step + STEPS - 1) / STEPS);
+        }
+        cr_assert_eq(pieces, step * KV_LONG_TURNS);
+    }
+    (void)run_to_the_end();
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        assert_answer(i + 1, term_atom("ok"));
+    }
+}
+
 Test(long_requests, messages_to_the_bucket_wait_and_keep_their_order)
 {
     begin_request("put_many", 2);

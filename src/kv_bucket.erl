@@ -319,10 +319,8 @@ put(Bucket, Key, Value) ->
 
 %% @doc Puts Value under Key, replacing any value that is there. The last argument is a timeout, or a list with `{timeout, Ms}',
 %% `{ttl, Ms}' and `{keep_ttl, true}'. The key expires after `ttl' milliseconds, or never with `{ttl, infinity}'. With `keep_ttl'
-%% the
-%% entry keeps the expiry that it has. Without either, and for a new entry, the `ttl' of the bucket counts ({@link start_link/1}):
-%% if
-%% the bucket has none, the key never expires, even if the value that was there would have.
+%% the entry keeps the expiry that it has. Without either, and for a new entry, the `ttl' of the bucket counts (see
+%% {@link start_link/1}): if the bucket has none, the key never expires, even if the value that was there would have.
 %%
 %% Returns `{error, enomem}' if there is no room, `{error, full}' above `max_entries', and `{error, Reason}' if the request was
 %% refused, see above. In both cases
@@ -476,8 +474,7 @@ compare_and_delete(Bucket, Key, Old) ->
     compare_and_delete(Bucket, Key, Old, ?TIMEOUT).
 
 %% @doc Removes Key if the value that is there is Old, by `=:='. Returns `true' if it did. The comparison and its cost are those
-%% of
-%% {@link compare_and_put/5}.
+%% of {@link compare_and_put/5}.
 -spec compare_and_delete(t(), key(), value(), timeout() | [call_option()]) -> boolean() | {error, refused()}.
 compare_and_delete(Bucket, Key, Old, Options) ->
     kv_request:run(Bucket, compare_and_delete, [Key, Old], Options).
@@ -772,9 +769,8 @@ fold(Bucket, Fun, Acc) ->
 %% @doc Calls Fun for each entry, in no order, and returns the last result: `Fun(Entry, Acc)'. Works for a bucket of any size.
 %%
 %% The options, and the entries that come, are those of {@link scan/3}. `timeout' is for each piece. While Fun works on one piece,
-%% the
-%% next piece is under way. Fun runs in the calling process, and may use the bucket. Exits with `{stale_cursor, _}' if the bucket
-%% was replaced in the middle of the walk. O(n).
+%% the next piece is under way. Fun runs in the calling process, and may use the bucket. Exits with `{stale_cursor, _}' if the
+%% bucket was replaced in the middle of the walk. O(n).
 -spec fold(t(), fun((entry(), Acc) -> Acc), Acc, timeout() | [walk_option()]) -> Acc.
 fold(Bucket, Fun, Acc, Options) ->
     Call = {?MODULE, fold, [Bucket, Fun, Acc, Options]},
@@ -906,11 +902,10 @@ put_many(Bucket, Entries) ->
 %% pairs with the same key, the later one counts. Takes time in proportion to the bytes of Entries.
 %%
 %% Raises `badarg', and puts nothing, if Entries is neither a map nor a list of pairs. Returns `{error, enomem}' if there is no
-%% room
-%% for all of them, and `{error, full}' if they are more than `max_entries' allows: no key has changed then. A bucket that evicts
-%% makes room for all, and never evicts an entry that the same request has put; what it has evicted is gone even after an error.
-%% `{keep_ttl, true}' finds each old entry, except in a request of more than 1,024 keys or 256 KiB, which may evict the entry of
-%% a key that comes later in its list. Options and other errors are those of {@link put/4}.
+%% room for all of them, and `{error, full}' if they are more than `max_entries' allows: no key has changed then. A bucket that
+%% evicts makes room for all, and never evicts an entry that the same request has put; what it has evicted is gone even after an
+%% error. `{keep_ttl, true}' finds each old entry, except in a request of more than 1,024 keys or 256 KiB, which may evict the
+%% entry of a key that comes later in its list. Options and other errors are those of {@link put/4}.
 -spec put_many(t(), entries(), timeout() | [put_option()]) -> ok | {error, enomem | full | refused()}.
 put_many(Bucket, Entries, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, put_many, [Entries], Timeout);
@@ -959,14 +954,11 @@ transaction(Bucket, Operations) ->
 %% there.
 %%
 %% Each operation sees those before it; nobody else sees some of them without the others. Returns `{ok, Results}' with the result
-%% of
-%% each function, and `ok' for each check.
+%% of each function, and `ok' for each check.
 %%
 %% Returns `{error, {Index, Reason}}', with an index from 0, if an operation returns `{error, Reason}'. Nothing has changed then.
-%% The
-%% reason of a check is `check_failed', and that of a put without room `enomem'. `false', as `put_new' returns, and `error', as
-%% `fetch'
-%% returns, are results and no failures: use a check where the transaction must not go on.
+%% The reason of a check is `check_failed', and that of a put without room `enomem'. `false', as `put_new' returns, and `error',
+%% as `fetch' returns, are results and no failures: use a check where the transaction must not go on.
 %%
 %% At most 1,000 operations and 1 MiB, else `badarg' and `{error, {too_large, Bytes}}'. The bytes are those of the list of
 %% operations in the external term format (`erlang:external_size/1'): names, keys, values and options, also of reads and checks.
@@ -1000,8 +992,7 @@ await(Request) ->
 
 %% @doc Waits for the answer to a request, and returns it. Exits in the same cases as a call. A request that has timed out is
 %% abandoned: its answer is dropped when it arrives. Raises `badarg' in any process but the one that sent the request, and, once
-%% the
-%% time is over, if the request has been awaited before.
+%% the time is over, if the request has been awaited before.
 -spec await(request(), timeout() | [call_option()]) -> term().
 await(Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
     kv_request:await(Request, Timeout);
@@ -1014,8 +1005,7 @@ await_many(Requests) ->
     await_many(Requests, ?TIMEOUT).
 
 %% @doc Waits for the answers to requests, and returns them in the order of the list. Timeout is for all of them together. If one
-%% of
-%% the requests exits, the rest are abandoned.
+%% of the requests exits, the rest are abandoned.
 -spec await_many([request()], timeout() | [call_option()]) -> [term()].
 await_many(Requests, Timeout) when ?IS_TIMEOUT(Timeout) ->
     kv_request:await_many(Requests, Timeout);

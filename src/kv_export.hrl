@@ -7,6 +7,6 @@
 %% The first byte of a record, and of the trailer.
 -define(RECORD, 1).
 -define(TRAILER, 2).
-%% What comes before the entry of a record, and the sum after the entry.
+%% Bytes before the entry of a record, and of the sum after the entry.
 -define(RECORD_HEAD, 13).
 -define(SUM_SIZE, 4).

@@ -34,7 +34,7 @@
 -record(queue, {
     address :: gen_server:server_ref(),
     key :: term(),
-    %% Who is here: waiting, in turn, or done but not committed.
+    %% Those that wait, are in turn, or are done but not committed.
     members = #{} :: #{reference() => {Monitor :: reference(), Deadline :: integer() | infinity}},
     %% May hold some who have left.
     waiting = queue:new() :: queue:queue(reference()),
@@ -84,7 +84,7 @@ leave(Queue, Place) ->
 init(Address, Key) ->
     idle(#queue{address = Address, key = Key}).
 
-%%% Who is here
+%%% Members
 
 idle(Queue) ->
     receive

@@ -8,7 +8,7 @@
 
 struct kv_overlay;
 
-/* What has happened in a table since it was created. */
+/* The events in a table since it was created. */
 struct kv_counts {
     uint64_t hits;   /* an operation has looked for a key and found it, */
     uint64_t misses; /* or not */

@@ -5,8 +5,8 @@
 
 #include "kv/contents.h"
 
-/* Returns an empty overlay, for up to `keys` operations, each of one key. What lies within
- * `request` is borrowed; all other keys and values are copied. The caller frees it with
+/* Returns an empty overlay, for up to `keys` operations, each of one key. Borrows
+ * the keys and values that lie within `request`, and copies all others. The caller frees it with
  * kv_overlay_free(). */
 struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_bytes request, unsigned keys);
 void kv_overlay_free(struct kv_overlay *overlay);

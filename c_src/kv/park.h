@@ -16,7 +16,7 @@ struct kv_parked {
     uint8_t bytes[]; /* the From term, then the arguments */
 };
 
-/* What to keep of a request. */
+/* The parts of a request that are kept. */
 struct kv_parking {
     kv_operation_run *run;
     uint32_t arity;    /* of the operation. The first argument is not kept. */

@@ -413,7 +413,7 @@ static int check_options(const struct kv_process *self, struct kv_bytes options,
     return error;
 }
 
-/* What a new name needs beside the name. */
+/* Checks that the options and the name of a new bucket are right. */
 static int check_new(const struct kv_process *self, const struct kv_asked *asked, uint32_t arity,
                      struct kv_bytes name, struct kv_answer *answer)
 {

@@ -1,4 +1,4 @@
-/* What happens to a name between its creation and its end: its bucket gets another name, or is
+/* Changes of a name between its creation and its end: its bucket gets another name, or is
  * deleted, or the name is described. A request about a name that is being created waits. */
 #include "kv/kv.h"
 #include "kv/registry.h"

@@ -15,7 +15,7 @@ enum {
     PRESSURE_MOST = 256,   /* but at most so many pages; */
     PRESSURE_EVICTED = 2,  /* beyond, each put evicts so many entries, */
     PRESSURE_CLEANED = 32, /* and looks at so many to move them */
-    /* What a put takes at most besides the bytes of key and value: */
+    /* A put takes at most, besides the bytes of key and value: */
     ENTRY_OVERHEAD = 32, /* bytes of an entry: flags, lengths, expiry, use, rounding; */
     PAGES_SPARE = 512,   /* pages: of kept free ones, open pages, cleaning, and pages prepared; */
     SEGMENT_SHARE = 64,  /* new entries that fill a page of the index, at least; */

@@ -10,7 +10,7 @@ void kv_room_relieve(struct kv_table *table);
 /* Called after a request for memory has failed. Returns false if no more can be done. */
 bool kv_room_make(struct kv_table *table);
 
-/* What a put adds to the table. */
+/* The room that a put adds to that of the table. */
 struct kv_need_of_put {
     uint64_t bytes;
     bool entry;

@@ -105,7 +105,7 @@ static void compare_contents(struct run *run)
     }
 }
 
-/* What a reader of this host finds without a call. */
+/* Compares the reads of this host that need no call. */
 static void compare_local_reads(struct run *run)
 {
     for (unsigned i = 0; i < BOOK_KEYS; i++) {

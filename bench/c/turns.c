@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +19,9 @@ struct record {
     _Atomic uint64_t turns, kept;
     uint32_t times[TIMES];
 };
+
+/* Passed on, never looked at. */
+struct epoll_event;
 
 typedef int wait_function(int, struct epoll_event *, int, int, const sigset_t *);
 

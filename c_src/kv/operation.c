@@ -54,29 +54,44 @@ int kv_answer_error(struct kv_answer *answer, int error, const char *kind, struc
     return error;
 }
 
-int kv_answer_no_room(struct kv_answer *answer, int error)
+int kv_answer_refusal(struct kv_answer *answer, int error, const char *reason)
 {
     kv_answer_drop(answer);
     kv_write_tuple(answer->term, 2);
     kv_write_atom_text(answer->term, "error");
-    kv_write_atom_text(answer->term, error == KV_EFULL ? "full" : "enomem");
+    kv_write_atom_text(answer->term, reason);
     return error;
 }
 
-void kv_write_too_large(struct kv_buffer *to, uint64_t bytes)
+int kv_answer_no_room(struct kv_answer *answer, int error)
+{
+    return kv_answer_refusal(answer, error, error == KV_EFULL ? "full" : "enomem");
+}
+
+static void write_excess(struct kv_buffer *to, const char *kind, uint64_t number)
 {
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "error");
     kv_write_tuple(to, 2);
-    kv_write_atom_text(to, "too_large");
-    kv_write_u64(to, bytes);
+    kv_write_atom_text(to, kind);
+    kv_write_u64(to, number);
+}
+
+void kv_write_too_large(struct kv_buffer *to, uint64_t bytes)
+{
+    write_excess(to, "too_large", bytes);
+}
+
+int kv_answer_excess(struct kv_answer *answer, const char *kind, uint64_t number)
+{
+    kv_answer_drop(answer);
+    write_excess(answer->term, kind, number);
+    return KV_ESIZE;
 }
 
 int kv_answer_too_large(struct kv_answer *answer, uint64_t bytes)
 {
-    kv_answer_drop(answer);
-    kv_write_too_large(answer->term, bytes);
-    return KV_ESIZE;
+    return kv_answer_excess(answer, "too_large", bytes);
 }
 
 void kv_answer_settle(struct kv_answer *answer)

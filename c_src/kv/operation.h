@@ -130,12 +130,19 @@ int kv_answer_atom(struct kv_answer *answer, const char *atom);
 int kv_answer_bool(struct kv_answer *answer, bool value);
 int kv_answer_number(struct kv_answer *answer, uint64_t value);
 
+/* Writes {error, Reason} with an atom, instead of anything written before, and returns `error`. */
+int kv_answer_refusal(struct kv_answer *answer, int error, const char *reason);
+
 /* Writes {error, {Kind, Detail}}, instead of anything written before, and returns `error`. */
 int kv_answer_error(struct kv_answer *answer, int error, const char *kind, struct kv_bytes detail);
 
 /* Writes the answer to a put that finds no room, and returns `error`: {error, enomem} for
  * KV_ENOMEM, {error, full} for KV_EFULL. */
 int kv_answer_no_room(struct kv_answer *answer, int error);
+
+/* Writes {error, {Kind, Number}}, for a number over a limit, instead of anything written before.
+ * Returns KV_ESIZE. */
+int kv_answer_excess(struct kv_answer *answer, const char *kind, uint64_t number);
 
 /* Writes {error, {too_large, Bytes}}, for an answer of more than KV_ANSWER_MAX bytes, instead of
  * anything written before. Returns KV_ESIZE. */

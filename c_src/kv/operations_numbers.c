@@ -60,14 +60,6 @@ static bool read_options(struct kv_process *self, const struct kv_asked *asked,
     return count == 0 || kv_read_nil(&reader) == KV_OK;
 }
 
-static int refuse(struct kv_answer *answer, const char *why)
-{
-    kv_write_tuple(answer->term, 2);
-    kv_write_atom_text(answer->term, "error");
-    kv_write_atom_text(answer->term, why);
-    return KV_ETYPE;
-}
-
 /* Answers {error, {limit, Current}}: the result would be out of bounds. */
 static int refuse_limit(struct kv_answer *answer, const struct kv_number *current)
 {
@@ -95,7 +87,7 @@ static bool read_current(struct kv_process *self, const struct kv_asked *asked,
     options->expiry = expiry;
     *error = item.form == KV_FORM_TERM ? kv_number_read(item.bytes, current) : KV_ETYPE;
     if (*error == KV_ETYPE) {
-        *error = refuse(answer, "not_an_integer");
+        *error = kv_answer_refusal(answer, KV_ETYPE, "not_an_integer");
     } else if (*error != KV_OK) {
         *error = kv_answer_error(answer, KV_ERANGE, "limit", item.bytes);
     }

@@ -226,12 +226,10 @@ static int scan(struct kv_process *self, const struct kv_asked *asked, struct kv
     if (!read_options(asked->arguments[1], &wanted, &bad)) {
         return kv_answer_error(answer, KV_ETYPE, "bad_option", bad);
     }
-    kv_write_tuple(answer->term, 2);
     if (why != NULL) {
-        kv_write_atom_text(answer->term, "error");
-        kv_write_atom_text(answer->term, why);
-        return KV_ENOENT;
+        return kv_answer_refusal(answer, KV_ENOENT, why);
     }
+    kv_write_tuple(answer->term, 2);
     struct scan piece = {.wanted = &wanted, .to = answer->term, .now = asked->time};
     if (write_piece(table, &piece, &hash)) {
         write_cursor(table, hash, answer->term);

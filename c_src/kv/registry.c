@@ -178,14 +178,7 @@ int kv_registry_read_name(struct kv_bytes term, struct kv_answer *answer, struct
 
 int kv_registry_check_size(size_t bytes, size_t most, const char *kind, struct kv_answer *answer)
 {
-    struct kv_buffer detail = KV_BUFFER_INIT;
-    if (bytes <= most) {
-        return KV_OK;
-    }
-    kv_write_u64(&detail, bytes);
-    (void)kv_answer_error(answer, KV_ESIZE, kind, kv_buffer_bytes(&detail));
-    kv_buffer_free(&detail);
-    return KV_ESIZE;
+    return bytes <= most ? KV_OK : kv_answer_excess(answer, kind, bytes);
 }
 
 static void reply_failure(struct kv_process *self, const struct kv_parked *parked,

@@ -16,15 +16,6 @@ static int answer_ok(struct kv_answer *answer)
 /* ---- rename and delete -------------------------------------------------------------------------
  */
 
-/* {error, name_taken} */
-static int answer_name_taken(struct kv_answer *answer)
-{
-    kv_write_tuple(answer->term, 2);
-    kv_write_atom_text(answer->term, "error");
-    kv_write_atom_text(answer->term, "name_taken");
-    return KV_EEXIST;
-}
-
 /* {rename, Old, New} */
 static int rename_to(struct kv_process *self, const struct kv_asked *asked,
                      struct kv_answer *answer)
@@ -45,7 +36,7 @@ static int rename_to(struct kv_process *self, const struct kv_asked *asked,
     }
     const struct kv_entry *holder = kv_registry_find(self, name);
     if (holder != NULL && holder != entry) {
-        return answer_name_taken(answer);
+        return kv_answer_refusal(answer, KV_EEXIST, "name_taken");
     }
     if (holder == NULL) {
         kv_registry_move(self, entry, name);

@@ -44,15 +44,6 @@ static int stop(struct kv_process *self, const struct kv_asked *asked, struct kv
     return kv_answer_atom(answer, "ok");
 }
 
-/* {error, unknown_name} */
-static int answer_unknown_name(struct kv_answer *answer)
-{
-    kv_write_tuple(answer->term, 2);
-    kv_write_atom_text(answer->term, "error");
-    kv_write_atom_text(answer->term, "unknown_name");
-    return KV_ENOENT;
-}
-
 /* {error, {already_created, Pid}} */
 static int answer_already_created(struct kv_answer *answer, const struct kv_pid *pid)
 {
@@ -76,7 +67,7 @@ static int bucket_created(struct kv_process *self, const struct kv_asked *asked,
     }
     struct kv_entry *entry = kv_registry_find(self, name);
     if (entry == NULL) {
-        return answer_unknown_name(answer);
+        return kv_answer_refusal(answer, KV_ENOENT, "unknown_name");
     }
     if (entry->step == KV_ENTRY_CREATING) {
         kv_registry_created(self, entry, &pid);
@@ -98,7 +89,7 @@ static int bucket_failed(struct kv_process *self, const struct kv_asked *asked,
     }
     struct kv_entry *entry = kv_registry_find(self, name);
     if (entry == NULL || entry->step != KV_ENTRY_CREATING) {
-        return answer_unknown_name(answer);
+        return kv_answer_refusal(answer, KV_ENOENT, "unknown_name");
     }
     kv_registry_failed(self, entry, asked->arguments[1]);
     kv_answer_drop(answer);

@@ -122,16 +122,6 @@ static int run_list(struct transaction *t, struct kv_reader *list, unsigned coun
     return error;
 }
 
-static int answer_too_many(struct kv_answer *answer, uint32_t count)
-{
-    kv_write_tuple(answer->term, 2);
-    kv_write_atom_text(answer->term, "error");
-    kv_write_tuple(answer->term, 2);
-    kv_write_atom_text(answer->term, "too_many_operations");
-    kv_write_u64(answer->term, count);
-    return KV_ESIZE;
-}
-
 static int transaction(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
@@ -144,7 +134,8 @@ static int transaction(struct kv_process *self, const struct kv_asked *asked,
     if (kv_read_list(&list, &count) != KV_OK) {
         return KV_ETYPE;
     }
-    return count > OPERATIONS_MAX ? answer_too_many(answer, count) : run_list(&t, &list, count);
+    return count > OPERATIONS_MAX ? kv_answer_excess(answer, "too_many_operations", count)
+                                  : run_list(&t, &list, count);
 }
 
 /* ---- checks ------------------------------------------------------------------------------------
@@ -152,13 +143,8 @@ static int transaction(struct kv_process *self, const struct kv_asked *asked,
 
 static int answer_check(struct kv_answer *answer, bool holds)
 {
-    if (holds) {
-        return kv_answer_atom(answer, "ok");
-    }
-    kv_write_tuple(answer->term, 2);
-    kv_write_atom_text(answer->term, "error");
-    kv_write_atom_text(answer->term, "check_failed");
-    return KV_ENOENT;
+    return holds ? kv_answer_atom(answer, "ok")
+                 : kv_answer_refusal(answer, KV_ENOENT, "check_failed");
 }
 
 static int check_absent(struct kv_process *self, const struct kv_asked *asked,

@@ -65,6 +65,20 @@ bool kv_bucket_expiry(const struct kv_process *self, const struct kv_asked *aske
 /* Writes {error, {bad_ttl, Ttl}}. Returns KV_ERANGE. */
 int kv_bucket_bad_ttl(struct kv_answer *answer, struct kv_bytes ttl);
 
+/* The rest of an operation that puts, once the expiry is known: as kv_operation_run. */
+typedef int kv_bucket_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
+                            struct kv_answer *answer);
+
+/* Runs an operation that puts, with the time to live in that argument, or refuses it. */
+static inline int kv_bucket_for(struct kv_process *self, const struct kv_asked *asked, unsigned ttl,
+                                kv_bucket_until *until, struct kv_answer *answer)
+{
+    uint64_t expiry = KV_NEVER;
+    return kv_bucket_expiry(self, asked, asked->arguments[ttl], &expiry)
+               ? until(self, asked, expiry, answer)
+               : kv_bucket_bad_ttl(answer, asked->arguments[ttl]);
+}
+
 /* Sets a value of the table behind the term of the answer. Pins a large value, so that it is sent
  * from where it lies, and borrows a smaller one. */
 void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, struct kv_item item);

@@ -61,10 +61,7 @@ static int swap(struct kv_process *self, const struct kv_asked *asked, struct kv
 
 static int swap_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(self, asked, asked->arguments[2], &expiry)
-               ? swap_until(self, asked, expiry, answer)
-               : kv_bucket_bad_ttl(answer, asked->arguments[2]);
+    return kv_bucket_for(self, asked, 2, swap_until, answer);
 }
 
 static int replace_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
@@ -84,10 +81,7 @@ static int replace(struct kv_process *self, const struct kv_asked *asked, struct
 static int replace_for(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
-    uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(self, asked, asked->arguments[2], &expiry)
-               ? replace_until(self, asked, expiry, answer)
-               : kv_bucket_bad_ttl(answer, asked->arguments[2]);
+    return kv_bucket_for(self, asked, 2, replace_until, answer);
 }
 
 /* ---- comparing ---------------------------------------------------------------------------------
@@ -127,23 +121,23 @@ static bool is_value(struct kv_process *self, const struct kv_asked *asked)
            same_canonical(self, value, wanted);
 }
 
+static int compare_and_put_until(struct kv_process *self, const struct kv_asked *asked,
+                                 uint64_t expiry, struct kv_answer *answer)
+{
+    return is_value(self, asked) ? put_value(self, asked, 2, expiry, answer)
+                                 : kv_answer_bool(answer, false);
+}
+
 static int compare_and_put(struct kv_process *self, const struct kv_asked *asked,
                            struct kv_answer *answer)
 {
-    return is_value(self, asked)
-               ? put_value(self, asked, 2, kv_bucket_default_expiry(self, asked), answer)
-               : kv_answer_bool(answer, false);
+    return compare_and_put_until(self, asked, kv_bucket_default_expiry(self, asked), answer);
 }
 
 static int compare_and_put_for(struct kv_process *self, const struct kv_asked *asked,
                                struct kv_answer *answer)
 {
-    uint64_t expiry = KV_NEVER;
-    if (!kv_bucket_expiry(self, asked, asked->arguments[3], &expiry)) {
-        return kv_bucket_bad_ttl(answer, asked->arguments[3]);
-    }
-    return is_value(self, asked) ? put_value(self, asked, 2, expiry, answer)
-                                 : kv_answer_bool(answer, false);
+    return kv_bucket_for(self, asked, 3, compare_and_put_until, answer);
 }
 
 static int compare_and_delete(struct kv_process *self, const struct kv_asked *asked,

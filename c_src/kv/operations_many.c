@@ -722,10 +722,7 @@ static int put_new(struct kv_process *self, const struct kv_asked *asked, struct
 static int put_new_for(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
-    uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(self, asked, asked->arguments[1], &expiry)
-               ? put_new_until(self, asked, expiry, answer)
-               : kv_bucket_bad_ttl(answer, asked->arguments[1]);
+    return kv_bucket_for(self, asked, 1, put_new_until, answer);
 }
 
 static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
@@ -735,10 +732,7 @@ static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_
 
 static int put_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(self, asked, asked->arguments[1], &expiry)
-               ? put_until(self, asked, expiry, answer)
-               : kv_bucket_bad_ttl(answer, asked->arguments[1]);
+    return kv_bucket_for(self, asked, 1, put_until, answer);
 }
 
 static int delete_long(struct kv_process *self, const struct kv_asked *asked,

@@ -115,19 +115,13 @@ static int put_new(struct kv_process *self, const struct kv_asked *asked, struct
 
 static int put_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(self, asked, asked->arguments[2], &expiry)
-               ? put_until(self, asked, expiry, answer)
-               : kv_bucket_bad_ttl(answer, asked->arguments[2]);
+    return kv_bucket_for(self, asked, 2, put_until, answer);
 }
 
 static int put_new_for(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
-    uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(self, asked, asked->arguments[2], &expiry)
-               ? put_new_until(self, asked, expiry, answer)
-               : kv_bucket_bad_ttl(answer, asked->arguments[2]);
+    return kv_bucket_for(self, asked, 2, put_new_until, answer);
 }
 
 /* Deletes the key and answers its value, or `absent`. Copies or pins the value before the table

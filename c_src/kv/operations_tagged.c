@@ -77,10 +77,7 @@ static int put(struct kv_process *self, const struct kv_asked *asked, struct kv_
 
 static int put_for(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    uint64_t expiry = KV_NEVER;
-    return kv_bucket_expiry(self, asked, asked->arguments[3], &expiry)
-               ? put_until(self, asked, expiry, answer)
-               : kv_bucket_bad_ttl(answer, asked->arguments[3]);
+    return kv_bucket_for(self, asked, 3, put_until, answer);
 }
 
 static int delete (struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)

@@ -43,6 +43,39 @@ bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_byte
     return true;
 }
 
+/* Returns true if the two terms are =:=, though their bytes differ. */
+static bool same_canonical(const struct kv_process *self, struct kv_bytes one,
+                           struct kv_bytes other)
+{
+    const enum kv_zeros zeros = kv_store_of(self)->zeros;
+    struct kv_buffer first = KV_BUFFER_INIT;
+    struct kv_buffer second = KV_BUFFER_INIT;
+    kv_term_canonical(one, zeros, &first);
+    kv_term_canonical(other, zeros, &second);
+    bool same = kv_bytes_equal(kv_buffer_bytes(&first), kv_buffer_bytes(&second));
+    kv_buffer_free(&first);
+    kv_buffer_free(&second);
+    return same;
+}
+
+/* Most values that are the same have the same bytes, and a term with only one encoding differs if
+ * its bytes do. */
+bool kv_bucket_holds(struct kv_process *self, struct kv_bytes key, struct kv_bytes wanted)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_item item;
+    if (!kv_bucket_look(self, key, &item, NULL)) {
+        return false;
+    }
+    const struct kv_item other = kv_item_of_value(wanted);
+    if (item.form == other.form && kv_bytes_equal(item.bytes, other.bytes)) {
+        return true;
+    }
+    const struct kv_bytes value = kv_item_term(item, &bucket->value);
+    return !(kv_term_is_canonical(value) && kv_term_is_canonical(wanted)) &&
+           same_canonical(self, value, wanted);
+}
+
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value,
                   uint64_t expiry)
 {

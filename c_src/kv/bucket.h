@@ -38,6 +38,10 @@ bool kv_bucket_look(struct kv_process *self, struct kv_bytes key, struct kv_item
  * false if there is no such key. */
 bool kv_bucket_find(struct kv_process *self, struct kv_bytes key, struct kv_bytes *value);
 
+/* Returns true if the key has a value, and that value is =:= `wanted`. No read in the sense of
+ * `touch_on_read`. */
+bool kv_bucket_holds(struct kv_process *self, struct kv_bytes key, struct kv_bytes wanted);
+
 /* Puts a value under a key. `expiry` is the one of struct kv_change. Returns KV_OK; or
  * KV_ENOMEM or KV_EFULL: the key is as it was. */
 int kv_bucket_put(struct kv_process *self, struct kv_bytes key, struct kv_bytes value,

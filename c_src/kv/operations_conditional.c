@@ -87,45 +87,12 @@ static int replace_for(struct kv_process *self, const struct kv_asked *asked,
 /* ---- comparing ---------------------------------------------------------------------------------
  */
 
-/* Returns true if the two terms are =:=, though their bytes differ. */
-static bool same_canonical(const struct kv_process *self, struct kv_bytes one,
-                           struct kv_bytes other)
-{
-    const enum kv_zeros zeros = kv_store_of(self)->zeros;
-    struct kv_buffer first = KV_BUFFER_INIT;
-    struct kv_buffer second = KV_BUFFER_INIT;
-    kv_term_canonical(one, zeros, &first);
-    kv_term_canonical(other, zeros, &second);
-    bool same = kv_bytes_equal(kv_buffer_bytes(&first), kv_buffer_bytes(&second));
-    kv_buffer_free(&first);
-    kv_buffer_free(&second);
-    return same;
-}
-
-/* Returns true if the value is there and is =:= the second argument. Most values that are the same
- * have the same bytes, and a term with only one encoding differs if its bytes do. */
-static bool is_value(struct kv_process *self, const struct kv_asked *asked)
-{
-    struct kv_bucket *bucket = kv_process_state(self);
-    const struct kv_bytes wanted = asked->arguments[1];
-    struct kv_item item;
-    if (!kv_bucket_look(self, asked->arguments[0], &item, NULL)) {
-        return false;
-    }
-    const struct kv_item other = kv_item_of_value(wanted);
-    if (item.form == other.form && kv_bytes_equal(item.bytes, other.bytes)) {
-        return true;
-    }
-    const struct kv_bytes value = kv_item_term(item, &bucket->value);
-    return !(kv_term_is_canonical(value) && kv_term_is_canonical(wanted)) &&
-           same_canonical(self, value, wanted);
-}
-
 static int compare_and_put_until(struct kv_process *self, const struct kv_asked *asked,
                                  uint64_t expiry, struct kv_answer *answer)
 {
-    return is_value(self, asked) ? put_value(self, asked, 2, expiry, answer)
-                                 : kv_answer_bool(answer, false);
+    return kv_bucket_holds(self, asked->arguments[0], asked->arguments[1])
+               ? put_value(self, asked, 2, expiry, answer)
+               : kv_answer_bool(answer, false);
 }
 
 static int compare_and_put(struct kv_process *self, const struct kv_asked *asked,
@@ -143,8 +110,8 @@ static int compare_and_put_for(struct kv_process *self, const struct kv_asked *a
 static int compare_and_delete(struct kv_process *self, const struct kv_asked *asked,
                               struct kv_answer *answer)
 {
-    return kv_answer_bool(answer,
-                          is_value(self, asked) && kv_bucket_delete(self, asked->arguments[0]));
+    return kv_answer_bool(answer, kv_bucket_holds(self, asked->arguments[0], asked->arguments[1]) &&
+                                      kv_bucket_delete(self, asked->arguments[0]));
 }
 
 enum {

@@ -154,30 +154,9 @@ static int check_absent(struct kv_process *self, const struct kv_asked *asked,
     return answer_check(answer, !kv_bucket_look(self, asked->arguments[0], &item, NULL));
 }
 
-/* Returns true if =:= holds between two terms. */
-static bool are_same(const struct kv_process *self, struct kv_bytes one, struct kv_bytes other)
-{
-    const enum kv_zeros zeros = kv_store_of(self)->zeros;
-    struct kv_buffer first = KV_BUFFER_INIT;
-    struct kv_buffer second = KV_BUFFER_INIT;
-    if (kv_bytes_equal(one, other)) {
-        return true;
-    }
-    kv_term_canonical(one, zeros, &first);
-    kv_term_canonical(other, zeros, &second);
-    bool same = kv_bytes_equal(kv_buffer_bytes(&first), kv_buffer_bytes(&second));
-    kv_buffer_free(&first);
-    kv_buffer_free(&second);
-    return same;
-}
-
 static int check(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    struct kv_bucket *bucket = kv_process_state(self);
-    struct kv_item item;
-    return answer_check(
-        answer, kv_bucket_look(self, asked->arguments[0], &item, NULL) &&
-                    are_same(self, kv_item_term(item, &bucket->value), asked->arguments[1]));
+    return answer_check(answer, kv_bucket_holds(self, asked->arguments[0], asked->arguments[1]));
 }
 
 const struct kv_operation kv_transaction_operations[] = {

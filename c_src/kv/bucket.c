@@ -2,8 +2,6 @@
 #include "kv/going.h"
 #include "kv/kv.h"
 
-enum { PINNED_MIN = 64 * 1024 }; /* bytes; a shorter value is cheaper to copy than to pin */
-
 struct kv_item kv_bucket_key(struct kv_process *self, struct kv_bytes key)
 {
     struct kv_bucket *bucket = kv_process_state(self);
@@ -136,7 +134,7 @@ void kv_bucket_answer(const struct kv_process *self, struct kv_answer *answer, s
         answer->term->length += KV_LONG_HEADER;
     }
     /* A transaction copies the value at once, and the value may be its own. */
-    if (item.bytes.length >= PINNED_MIN && bucket->contents.overlay == NULL) {
+    if (item.bytes.length >= KV_PINNED_MIN && bucket->contents.overlay == NULL) {
         answer->value.owner = kv_store_of(self)->arena;
         answer->value.release = kv_arena_pin(answer->value.owner, item.bytes.data) ? unpin : NULL;
     }

@@ -11,6 +11,9 @@
 #include "kv/item.h"
 #include "kv/operation.h"
 
+/* Bytes. A shorter value, or answer, is cheaper to copy than to send from where it lies. */
+enum { KV_PINNED_MIN = 64 * 1024 };
+
 struct kv_bucket {
     struct kv_contents contents;
     struct kv_buffer key;   /* space for kv_bucket_key() */

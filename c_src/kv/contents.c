@@ -39,35 +39,6 @@ void kv_contents_close(struct kv_contents *contents)
     contents->counts = NULL;
 }
 
-static size_t bytes_of(const struct kv_put_item *puts, size_t count)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        bytes += puts[i].key.bytes.length + puts[i].value.bytes.length;
-    }
-    return bytes;
-}
-
-int kv_contents_put_all(const struct kv_contents *contents, const struct kv_put_item *puts,
-                        size_t count)
-{
-    struct kv_table *table = contents->table;
-    const bool surely = kv_table_has_room(table, count, bytes_of(puts, count));
-    int error = KV_OK;
-    if (!surely) {
-        kv_table_begin_all(table, count);
-    }
-    for (size_t i = 0; i < count && error == KV_OK; i++) {
-        error = kv_contents_change(contents, &(struct kv_change){.kind = KV_CHANGE_PUT,
-                                                                 .key = puts[i].key,
-                                                                 .value = puts[i].value,
-                                                                 .expiry = puts[i].expiry});
-    }
-    while (!surely && kv_table_end_all(table, error == KV_OK, UINT32_MAX)) {
-    }
-    return error;
-}
-
 uint64_t kv_contents_kept(const struct kv_contents *contents, const struct kv_change *change)
 {
     const struct kv_item key = change->ahead != NULL ? change->ahead->key : change->key;

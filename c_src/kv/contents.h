@@ -141,17 +141,4 @@ kv_contents_change(const struct kv_contents *contents, const struct kv_change *c
     return KV_ETYPE;
 }
 
-/* A put of kv_contents_put_all(). Key and value may not lie in the arena. */
-struct kv_put_item {
-    struct kv_item key;
-    struct kv_item value;
-    uint64_t expiry;
-};
-
-/* Makes the puts in order, all or none, between kv_table_begin_changes() and
- * kv_table_end_changes(), which are for the caller. Returns KV_OK; or KV_ENOMEM or KV_EFULL: no key
- * has changed, but entries of other keys may have been evicted. Never evicts what it has put. */
-int kv_contents_put_all(const struct kv_contents *contents, const struct kv_put_item *puts,
-                        size_t count);
-
 #endif

@@ -4,8 +4,6 @@
 #include "base/later.h"
 #include "kv/bucket.h"
 
-enum { PINNED_MIN = 64 * 1024 }; /* bytes; a shorter answer is copied */
-
 /* A long message is kept as it is, a short one copied. */
 static void keep_arguments(struct kv_process *self, struct kv_going *going,
                            const struct kv_asked *asked, unsigned count)
@@ -64,7 +62,7 @@ static void reply(struct kv_process *self, struct kv_going *going)
     struct kv_from from = {0};
     const struct kv_bytes whole = kv_buffer_bytes(&going->answer);
     (void)kv_from_read(kv_buffer_bytes(&going->from), &from);
-    if (whole.length < PINNED_MIN) {
+    if (whole.length < KV_PINNED_MIN) {
         kv_reply(self, &from, whole);
         return;
     }

@@ -26,11 +26,6 @@ void kv_table_thaw(struct kv_table *table)
     kv_due_update(table);
 }
 
-bool kv_table_is_frozen(const struct kv_table *table)
-{
-    return table->frozen;
-}
-
 void kv_table_begin_all(struct kv_table *table, size_t keys)
 {
     kv_assert(table->pending == NULL);

@@ -192,7 +192,6 @@ bool kv_table_end_all(struct kv_table *table, bool keep, unsigned most);
  * there was at this moment. A walk stays valid over many turns if nothing is put or deleted. */
 void kv_table_freeze(struct kv_table *table);
 void kv_table_thaw(struct kv_table *table);
-bool kv_table_is_frozen(const struct kv_table *table);
 
 /* ---- the whole table --------------------------------------------------------------------------
  */

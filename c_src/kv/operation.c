@@ -17,7 +17,8 @@ void kv_dispatch_add(struct kv_dispatch *dispatch, const struct kv_operation *ta
     }
 }
 
-bool kv_option_again(const char *const *names, struct kv_bytes name, unsigned *given)
+/* Returns true if *given has the name already, and adds the name. Another name is never given. */
+static bool is_again(const char *const *names, struct kv_bytes name, unsigned *given)
 {
     for (unsigned i = 0; names[i] != NULL; i++) {
         if (kv_bytes_is(name, names[i])) {
@@ -27,6 +28,33 @@ bool kv_option_again(const char *const *names, struct kv_bytes name, unsigned *g
         }
     }
     return false;
+}
+
+bool kv_options_read(struct kv_bytes list, const char *const *names, kv_take_option *take,
+                     void *context, struct kv_bytes *bad)
+{
+    unsigned given = 0;
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(list);
+    *bad = list;
+    if (kv_read_list(&reader, &count) != KV_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct kv_bytes name;
+        struct kv_bytes value;
+        if (kv_read_any(&reader, bad) != KV_OK) {
+            return false; /* a string */
+        }
+        struct kv_reader pair = kv_reader(*bad);
+        if (kv_read_tuple_of(&pair, 2) != KV_OK || kv_read_atom(&pair, &name) != KV_OK ||
+            kv_read_any(&pair, &value) != KV_OK ||
+            !take(context, name, value, is_again(names, name, &given))) {
+            return false;
+        }
+    }
+    *bad = list;
+    return count == 0 || kv_read_nil(&reader) == KV_OK;
 }
 
 int kv_answer_atom(struct kv_answer *answer, const char *atom)

@@ -117,10 +117,14 @@ static inline const struct kv_operation *kv_dispatch_find(const struct kv_dispat
 /* ---- options -----------------------------------------------------------------------------------
  */
 
-/* Of two options with one name the first counts. Returns true if *given, which begins as 0, has the
- * name already, and adds the name. `names` ends with NULL and has up to 32; another name is never
- * given. */
-bool kv_option_again(const char *const *names, struct kv_bytes name, unsigned *given);
+/* Takes an option. `again`: another one with this name came before and counts; this one is only
+ * checked. Returns false if the name is unknown or the value is wrong. */
+typedef bool kv_take_option(void *context, struct kv_bytes name, struct kv_bytes value, bool again);
+
+/* Reads a proper list of pairs {Name, Value}. `names` ends with NULL and has up to 32. Returns
+ * false if the list or one of the options is wrong, and sets *bad to it. */
+bool kv_options_read(struct kv_bytes list, const char *const *names, kv_take_option *take,
+                     void *context, struct kv_bytes *bad);
 
 /* ---- answers -----------------------------------------------------------------------------------
  */

@@ -13,51 +13,29 @@ struct options {
     uint64_t expiry; /* of a new entry */
 };
 
-static bool take_option(struct kv_process *self, const struct kv_asked *asked, struct kv_bytes key,
-                        struct kv_bytes value, struct options *options)
+struct request {
+    struct kv_process *self;
+    const struct kv_asked *asked;
+    struct options *options;
+};
+
+static bool take_option(void *context, struct kv_bytes name, struct kv_bytes value, bool again)
 {
-    if (kv_bytes_is(key, "default")) {
+    const struct request *request = context;
+    struct options ignored = {.has_min = false};
+    struct options *options = again ? &ignored : request->options;
+    if (kv_bytes_is(name, "default")) {
         return kv_number_read(value, &options->initial) == KV_OK;
     }
-    if (kv_bytes_is(key, "ttl")) {
-        return kv_bucket_expiry(self, asked, value, &options->expiry);
+    if (kv_bytes_is(name, "ttl")) {
+        return kv_bucket_expiry(request->self, request->asked, value, &options->expiry);
     }
-    if (kv_bytes_is(key, "min")) {
+    if (kv_bytes_is(name, "min")) {
         options->has_min = true;
         return kv_number_read(value, &options->min) == KV_OK;
     }
-    options->has_max = options->has_max || kv_bytes_is(key, "max");
-    return kv_bytes_is(key, "max") && kv_number_read(value, &options->max) == KV_OK;
-}
-
-/* Reads a list of pairs. Of two with one name the first counts. Returns false, and sets *bad, if
- * one of them is wrong. */
-static bool read_options(struct kv_process *self, const struct kv_asked *asked,
-                         struct kv_bytes list, struct options *options, struct kv_bytes *bad)
-{
-    static const char *const names[] = {"default", "ttl", "min", "max", NULL};
-    struct options ignored = {.has_min = false};
-    unsigned given = 0;
-    uint32_t count = 0;
-    struct kv_reader reader = kv_reader(list);
-    *bad = list;
-    if (kv_read_list(&reader, &count) != KV_OK) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct kv_bytes key;
-        struct kv_bytes value;
-        (void)kv_read_any(&reader, bad);
-        struct kv_reader pair = kv_reader(*bad);
-        if (kv_read_tuple_of(&pair, 2) != KV_OK || kv_read_atom(&pair, &key) != KV_OK ||
-            kv_read_any(&pair, &value) != KV_OK ||
-            !take_option(self, asked, key, value,
-                         kv_option_again(names, key, &given) ? &ignored : options)) {
-            return false;
-        }
-    }
-    *bad = list;
-    return count == 0 || kv_read_nil(&reader) == KV_OK;
+    options->has_max = options->has_max || kv_bytes_is(name, "max");
+    return kv_bytes_is(name, "max") && kv_number_read(value, &options->max) == KV_OK;
 }
 
 /* Answers {error, {limit, Current}}: the result would be out of bounds. */
@@ -141,10 +119,12 @@ static void begin_options(struct kv_process *self, const struct kv_asked *asked,
 static int step_with(struct kv_process *self, const struct kv_asked *asked, arithmetic *combine,
                      struct kv_answer *answer)
 {
+    static const char *const names[] = {"default", "ttl", "min", "max", NULL};
     struct options options;
+    struct request request = {.self = self, .asked = asked, .options = &options};
     struct kv_bytes bad;
     begin_options(self, asked, &options);
-    return read_options(self, asked, asked->arguments[2], &options, &bad)
+    return kv_options_read(asked->arguments[2], names, take_option, &request, &bad)
                ? step(self, asked, &options, combine, answer)
                : kv_answer_error(answer, KV_ETYPE, "bad_option", bad);
 }

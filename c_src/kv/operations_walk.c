@@ -77,59 +77,27 @@ static bool take_returned(struct kv_bytes value, enum returned *to)
     return false;
 }
 
-static bool take_option(struct kv_bytes key, struct kv_bytes value, struct wanted *wanted)
+static bool take_option(void *context, struct kv_bytes name, struct kv_bytes value, bool again)
 {
+    struct wanted ignored = {.limit = 0};
+    struct wanted *wanted = again ? &ignored : context;
     struct kv_reader reader = kv_reader(value);
-    if (kv_bytes_is(key, "limit")) {
+    if (kv_bytes_is(name, "limit")) {
         return kv_read_u64(&reader, &wanted->limit) == KV_OK && wanted->limit > 0;
     }
-    if (kv_bytes_is(key, "return")) {
+    if (kv_bytes_is(name, "return")) {
         return take_returned(value, &wanted->returned);
     }
-    if (kv_bytes_is(key, "prefix")) {
+    if (kv_bytes_is(name, "prefix")) {
         wanted->has_prefix = true;
         return kv_read_binary(&reader, &wanted->prefix) == KV_OK;
     }
-    if (kv_bytes_is(key, "expires")) {
+    if (kv_bytes_is(name, "expires")) {
         bool is = kv_term_is_atom(value, "true");
         wanted->expiring = is ? ONLY_EXPIRING : NEVER_EXPIRING;
         return is || kv_term_is_atom(value, "false");
     }
     return false;
-}
-
-/* Reads a list of {Key, Value}. Of two options with one name the first counts. Returns false, with
- * *bad set, if an option is wrong. */
-static bool read_options(struct kv_bytes list, struct wanted *wanted, struct kv_bytes *bad)
-{
-    static const char *const names[] = {"limit", "return", "prefix", "expires", NULL};
-    struct wanted ignored;
-    unsigned given = 0;
-    uint32_t count = 0;
-    struct kv_reader reader = kv_reader(list);
-    *bad = list;
-    *wanted = (struct wanted){.limit = UINT64_MAX};
-    if (kv_read_nil(&reader) == KV_OK) {
-        return true;
-    }
-    if (kv_read_list(&reader, &count) != KV_OK) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct kv_bytes key;
-        struct kv_bytes value;
-        if (kv_read_any(&reader, bad) != KV_OK) {
-            return false; /* a string */
-        }
-        struct kv_reader pair = kv_reader(*bad);
-        if (kv_read_tuple_of(&pair, 2) != KV_OK || kv_read_atom(&pair, &key) != KV_OK ||
-            kv_read_any(&pair, &value) != KV_OK ||
-            !take_option(key, value, kv_option_again(names, key, &given) ? &ignored : wanted)) {
-            return false;
-        }
-    }
-    *bad = list;
-    return kv_read_nil(&reader) == KV_OK;
 }
 
 /* ---- entries -----------------------------------------------------------------------------------
@@ -219,11 +187,12 @@ static int scan(struct kv_process *self, const struct kv_asked *asked, struct kv
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     const struct kv_table *table = bucket->contents.table;
-    struct wanted wanted;
+    static const char *const names[] = {"limit", "return", "prefix", "expires", NULL};
+    struct wanted wanted = {.limit = UINT64_MAX};
     struct kv_bytes bad;
     uint64_t hash;
     const char *why = read_cursor(table, asked->arguments[0], &hash);
-    if (!read_options(asked->arguments[1], &wanted, &bad)) {
+    if (!kv_options_read(asked->arguments[1], names, take_option, &wanted, &bad)) {
         return kv_answer_error(answer, KV_ETYPE, "bad_option", bad);
     }
     if (why != NULL) {

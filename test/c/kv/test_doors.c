@@ -21,9 +21,8 @@ static uint64_t unix_time(void)
 
 static void set_up(void)
 {
-    f = fixture_new();
+    f = fixture_with_services();
     f->store.unix_time = unix_time;
-    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
 }
 
 static void tear_down(void)

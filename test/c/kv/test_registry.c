@@ -16,23 +16,14 @@ static struct kv_bytes pair(const char *name, struct kv_bytes term)
     return term_tuple(term_atom(name), term, NONE, NONE);
 }
 
-static struct kv_pid start(struct kv_bytes one)
-{
-    struct kv_pid pid =
-        feed_spawn(f, f->a, "kv_registry", term_list(NONE, NONE, NONE), term_list(one, NONE, NONE));
-    pid.node = kv_bytes_text(FIXTURE_NODE);
-    return pid;
-}
-
 static void set_up(void)
 {
     struct kv_pid creator = pid_a(50);
     struct kv_pid listener = pid_a(60);
-    f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
-    native = start(NONE);
-    asking = start(pair("creator", term_pid(&creator)));
-    observed = start(pair("event_manager", term_pid(&listener)));
+    f = fixture_with_services();
+    native = feed_registry(f, NONE);
+    asking = feed_registry(f, pair("creator", term_pid(&creator)));
+    observed = feed_registry(f, pair("event_manager", term_pid(&listener)));
     forget(f);
 }
 
@@ -195,8 +186,9 @@ Test(registry, sends_events_on_create_and_exit)
 
 Test(registry, an_event_manager_may_be_a_name_on_a_node)
 {
-    struct kv_pid registry = start(
-        pair("event_manager", term_tuple(term_atom("manager"), term_atom("b@host"), NONE, NONE)));
+    struct kv_pid registry =
+        feed_registry(f, pair("event_manager",
+                              term_tuple(term_atom("manager"), term_atom("b@host"), NONE, NONE)));
     (void)create(&registry, "shopping");
     const struct sent *sent = sent_of(f, KV_SIGNAL_MESSAGE_NAME, 0);
     cr_assert_not_null(sent);
@@ -327,7 +319,7 @@ Test(registry, an_announcement_of_what_is_no_pid_is_a_bad_request)
 
 Test(registry, says_of_which_generation_it_is)
 {
-    struct kv_pid seventh = start(pair("generation", term_integer(7)));
+    struct kv_pid seventh = feed_registry(f, pair("generation", term_integer(7)));
     assert_term(call(f, &seventh, term_atom("generation")), term_integer(7));
     assert_term(call(f, &native, term_atom("generation")), term_integer(1));
 }
@@ -335,7 +327,7 @@ Test(registry, says_of_which_generation_it_is)
 Test(registry, when_the_creator_is_lost_what_was_being_created_has_failed)
 {
     struct kv_pid creator = pid_b(50);
-    struct kv_pid registry = start(pair("creator", term_pid(&creator)));
+    struct kv_pid registry = feed_registry(f, pair("creator", term_pid(&creator)));
     (void)create(&registry, "shopping");
     kv_runtime_peer_down(f->runtime, f->b);
     struct kv_reader reader = kv_reader(payload_of(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0)));
@@ -349,7 +341,7 @@ Test(registry, when_the_creator_is_lost_what_was_being_created_has_failed)
 Test(registry, ends_with_its_owner)
 {
     struct kv_pid owner = pid_b(3);
-    struct kv_pid registry = start(pair("owner", term_pid(&owner)));
+    struct kv_pid registry = feed_registry(f, pair("owner", term_pid(&owner)));
     kv_runtime_peer_down(f->runtime, f->b);
     cr_assert_not(kv_is_alive(f->runtime, &registry));
 }

@@ -18,22 +18,13 @@ static struct kv_bytes pair(const char *name, struct kv_bytes term)
     return term_tuple(term_atom(name), term, NONE, NONE);
 }
 
-static struct kv_pid start(struct kv_bytes one)
-{
-    struct kv_pid pid =
-        feed_spawn(f, f->a, "kv_registry", term_list(NONE, NONE, NONE), term_list(one, NONE, NONE));
-    pid.node = kv_bytes_text(FIXTURE_NODE);
-    return pid;
-}
-
 static void set_up(void)
 {
     struct kv_pid creator = pid_a(50);
     struct kv_pid listener = pid_a(60);
-    f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
-    native = start(pair("event_manager", term_pid(&listener)));
-    asking = start(pair("creator", term_pid(&creator)));
+    f = fixture_with_services();
+    native = feed_registry(f, pair("event_manager", term_pid(&listener)));
+    asking = feed_registry(f, pair("creator", term_pid(&creator)));
     forget(f);
 }
 

@@ -1,5 +1,5 @@
 /* The time to live of a key, by a clock of the test. */
-#include "support/fixture.h"
+#include "support/bucket.h"
 
 #include "kv/kv.h"
 
@@ -7,53 +7,7 @@
 
 enum { LIFE = 100, UNIX_TIME = 1000 };
 
-static struct fixture *f;
-static struct kv_pid bucket;
-
-static void set_up(void)
-{
-    f = bucket_fixture(&bucket);
-}
-
-static void tear_down(void)
-{
-    fixture_free(f);
-}
-
 TestSuite(time_to_live, .init = set_up, .fini = tear_down, .timeout = 20);
-
-static struct kv_bytes ask(const char *name, struct kv_bytes one, struct kv_bytes two,
-                           struct kv_bytes three)
-{
-    return call(f, &bucket, term_tuple(term_atom(name), one, two, three));
-}
-
-static struct kv_bytes pair(struct kv_bytes one, struct kv_bytes two)
-{
-    return term_tuple(one, two, NONE, NONE);
-}
-
-static struct kv_bytes get(const char *key)
-{
-    return ask("get", term_atom(key), NONE, NONE);
-}
-
-static void put(const char *key, int64_t value, int64_t ttl)
-{
-    (void)ask("put", term_atom(key), term_integer(value), ttl > 0 ? term_integer(ttl) : NONE);
-}
-
-static void pass(uint64_t ms)
-{
-    kv_arena_set_time(f->arena, kv_arena_time(f->arena) + ms);
-}
-
-static void open_bucket(struct kv_bytes one, struct kv_bytes two)
-{
-    bucket =
-        feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(one, two, NONE));
-    bucket.node = kv_bytes_text(FIXTURE_NODE);
-}
 
 static uint64_t unix_time(void)
 {

@@ -12,9 +12,8 @@ static uint32_t seed;
 
 static void set_up(void)
 {
-    f = fixture_new();
+    f = fixture_with_services();
     seed = 1;
-    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
 }
 
 static void tear_down(void)

@@ -11,8 +11,7 @@ static struct kv_pid rex;
 
 static void set_up(void)
 {
-    f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
+    f = fixture_with_services();
     cr_assert_eq(kv_observe_start(f->runtime, &f->world), KV_OK);
     cr_assert(kv_whereis(f->runtime, kv_bytes_text("rex"), &rex));
 }

@@ -6,7 +6,6 @@
 #include "store/table_state.h"
 
 #include <criterion/criterion.h>
-#include <stdlib.h>
 
 enum { RESERVE = 1 << 26, SMALL = 40, LARGE = KV_ENTRY_SMALL_MAX + 1000, MANY = 1500 };
 
@@ -28,16 +27,7 @@ static void begin(const struct kv_table_options *options, uint64_t max_memory)
 static void tear_down(void)
 {
     kv_arena_fail(model.arena, 0);
-    model_check(model.arena);
-    model_compare(&model);
-    kv_table_free(model.table);
-    while (kv_arena_work(model.arena, 1)) {
-    }
-    kv_arena_free(model.arena);
-    model_memory_free(&memory);
-    if (kv_alloc_outstanding() != outstanding) {
-        abort(); /* an assertion in a tear-down does not fail the test */
-    }
+    model_end(&model, &memory, outstanding);
 }
 
 TestSuite(all_or_none, .fini = tear_down, .timeout = 240);

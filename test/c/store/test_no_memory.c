@@ -7,7 +7,6 @@
 #include "store/arena_state.h"
 
 #include <criterion/criterion.h>
-#include <stdlib.h>
 
 enum { RESERVE = 1 << 26, SMALL = 40, LARGE = KV_ENTRY_SMALL_MAX + 1000, MANY = 1500, NS = 4 };
 
@@ -35,16 +34,7 @@ static void set_up(void)
 static void tear_down(void)
 {
     kv_arena_fail(model.arena, 0);
-    model_check(model.arena);
-    model_compare(&model);
-    kv_table_free(model.table);
-    while (kv_arena_work(model.arena, 1)) {
-    }
-    kv_arena_free(model.arena);
-    model_memory_free(&memory);
-    if (kv_alloc_outstanding() != outstanding) {
-        abort(); /* an assertion in a tear-down does not fail the test */
-    }
+    model_end(&model, &memory, outstanding);
 }
 
 TestSuite(no_memory, .init = set_up, .fini = tear_down, .timeout = 120);

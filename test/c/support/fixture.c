@@ -353,11 +353,25 @@ const struct sent *feed_spawn_of(struct fixture *fixture, const char *module, co
     return reply;
 }
 
-struct fixture *bucket_fixture(struct kv_pid *bucket)
+struct fixture *fixture_with_services(void)
 {
     struct fixture *fixture = fixture_new();
-    struct kv_bytes none = term_list(NONE, NONE, NONE);
     cr_assert_eq(kv_services_start(fixture->runtime, &fixture->store), KV_OK);
+    return fixture;
+}
+
+struct kv_pid feed_registry(struct fixture *fixture, struct kv_bytes option)
+{
+    struct kv_pid pid = feed_spawn(fixture, fixture->a, "kv_registry", term_list(NONE, NONE, NONE),
+                                   term_list(option, NONE, NONE));
+    pid.node = kv_bytes_text(FIXTURE_NODE);
+    return pid;
+}
+
+struct fixture *bucket_fixture(struct kv_pid *bucket)
+{
+    struct fixture *fixture = fixture_with_services();
+    struct kv_bytes none = term_list(NONE, NONE, NONE);
     *bucket = feed_spawn(fixture, fixture->a, "kv_bucket", none, none);
     bucket->node = kv_bytes_text(FIXTURE_NODE);
     return fixture;

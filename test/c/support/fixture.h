@@ -86,6 +86,10 @@ struct kv_pid feed_spawn(struct fixture *fixture, struct kv_peer *peer, const ch
 const struct sent *feed_spawn_of(struct fixture *fixture, const char *module, const char *function,
                                  uint32_t arity, struct kv_bytes spawn_options,
                                  struct kv_bytes arguments);
+/* As fixture_new(), with the services of kv/. */
+struct fixture *fixture_with_services(void);
+/* Spawns a registry with one option, or NONE. */
+struct kv_pid feed_registry(struct fixture *fixture, struct kv_bytes option);
 /* A fixture with the services and a bucket without options. */
 struct fixture *bucket_fixture(struct kv_pid *bucket);
 /* A gen_server call of process 1 of a@host; returns the reply, without its tag. */

@@ -1,5 +1,6 @@
 #include "support/store_model.h"
 
+#include "base/alloc.h"
 #include "store/entry.h"
 #include "store/index.h"
 #include "store/pages.h"
@@ -512,4 +513,18 @@ void model_check(const struct kv_arena *arena)
     }
     CHECK(live == arena->live_bytes);
     look_at_pages(arena);
+}
+
+void model_end(struct model *model, struct kv_arena_memory *memory, size_t outstanding)
+{
+    model_check(model->arena);
+    model_compare(model);
+    kv_table_free(model->table);
+    while (kv_arena_work(model->arena, 1)) {
+    }
+    kv_arena_free(model->arena);
+    model_memory_free(memory);
+    if (kv_alloc_outstanding() != outstanding) {
+        abort();
+    }
 }

@@ -62,6 +62,10 @@ void model_end_all(struct model *model, bool keep, unsigned most);
 /* Compares all keys: by get, by kv_table_next() and by kv_table_scan(). */
 void model_compare(struct model *model);
 
+/* Checks and compares once more, and frees table, arena and memory. Aborts if more than
+ * `outstanding` allocations are left: an assertion in a tear-down does not fail the test. */
+void model_end(struct model *model, struct kv_arena_memory *memory, size_t outstanding);
+
 /* Checks every invariant of the arena and of all tables in it. */
 void model_check(const struct kv_arena *arena);
 

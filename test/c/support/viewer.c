@@ -18,8 +18,7 @@ struct kv_pid viewer_bucket(struct fixture *f, struct kv_bytes options)
 
 struct fixture *viewer_fixture(struct kv_pid *bucket)
 {
-    struct fixture *f = fixture_new();
-    cr_assert_eq(kv_services_start(f->runtime, &f->store), KV_OK);
+    struct fixture *f = fixture_with_services();
     cr_assert_eq(kv_observe_start(f->runtime, &f->world), KV_OK);
     *bucket = viewer_bucket(
         f, term_list(term_tuple(term_atom("label"), term_binary("shop"), NONE, NONE), NONE, NONE));

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-static bool is_set(int which)
+static bool is_set(unsigned which)
 {
     struct rlimit limit;
     return getrlimit(which, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;

@@ -9,7 +9,7 @@
 #include <uv.h>
 
 /* Returns true if the limit is lower than `least`, and sets `allowed`. */
-static bool is_under(int which, unsigned long long least, unsigned long long *allowed)
+static bool is_under(unsigned which, unsigned long long least, unsigned long long *allowed)
 {
     struct rlimit limit;
     if (getrlimit(which, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {

@@ -50,9 +50,7 @@ bool kv_function_exists(struct kv_bytes module, struct kv_bytes function, uint32
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-enum {
-    UNKNOWN_COUNT = UINT32_MAX, /* the arguments are no proper list */
-};
+#define UNKNOWN_COUNT UINT32_MAX /* the arguments are no proper list */
 
 /* Opens a proper list at its first element. Sets *count to the number of elements, or to
  * UNKNOWN_COUNT if the term is no proper list. A list of bytes that comes as a string is written

@@ -7,8 +7,8 @@
 
 -export_type([reason/0]).
 
-%% No such file or no room for it; the file is a directory, a FIFO or a device (`not_regular'); the file is none of this format, or damaged, as the text says; the bucket was replaced in the
-%% middle of the walk.
+%% The file cannot be opened or written, for the reason of the system; it is a directory, a FIFO or a device (`not_regular'); it is
+%% no export, or damaged, as the text says; the bucket was replaced in the middle of the walk.
 -type reason() :: {file, file:posix() | badarg | terminated | system_limit | not_regular} | {bad_file, binary()} | stale_cursor.
 
 -include("kv_export.hrl").

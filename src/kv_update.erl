@@ -153,10 +153,11 @@ attempt(Tag, Value, #update{step = Step} = Update) ->
         _Changed -> join(Update)
     end.
 
-change(none, _Tag, _Update) -> ok;
-change(pop, Tag, Update) -> request(delete_tagged, [Tag], Update);
-change({put, New, default}, Tag, Update) -> request(put_tagged, [Tag, New], Update);
-change({put, New, Ttl}, Tag, Update) -> request(put_tagged, [Tag, New, Ttl], Update).
+change(none, _Tag, _Update) ->
+    ok;
+change(Change, Tag, Update) ->
+    {Function, Arguments} = kv_update_queue:request(Change, Tag),
+    request(Function, Arguments, Update).
 
 %%% In the queue
 

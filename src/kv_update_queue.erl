@@ -15,7 +15,7 @@
 %% @private
 -module(kv_update_queue).
 
--export([start/2, join/3, turn_done/3, leave/2]).
+-export([start/2, join/3, turn_done/3, leave/2, request/2]).
 -export([init/2]).
 
 -export_type([change/0, ttl/0]).
@@ -23,6 +23,7 @@
 %% `keep': the entry keeps its expiry. `default': the time to live that the bucket gives.
 -type ttl() :: keep | default | infinity | pos_integer().
 -type change() :: {put, term(), ttl()} | pop | none.
+-type tag() :: absent | non_neg_integer().
 -type value() :: absent | {value, term()}.
 
 %% The most functions whose results are put with one request, and the milliseconds after which a batch takes no more.
@@ -42,7 +43,7 @@
 }).
 
 -record(batch, {
-    base :: {Tag :: absent | non_neg_integer(), value()},
+    base :: {tag(), value()},
     value :: value(),
     ttl = keep :: ttl(),
     changed = false :: boolean(),
@@ -78,6 +79,12 @@ leave(Queue, Place) ->
     true = erlang:demonitor(Place, [flush]),
     Queue ! {leave, Place},
     ok.
+
+%% @doc Returns function and arguments, behind the key, of the request that makes a change if the value still has the tag.
+-spec request({put, term(), ttl()} | pop, tag()) -> {kv_request:name(), [term()]}.
+request(pop, Tag) -> {delete_tagged, [Tag]};
+request({put, New, default}, Tag) -> {put_tagged, [Tag, New]};
+request({put, New, Ttl}, Tag) -> {put_tagged, [Tag, New, Ttl]}.
 
 %% @private
 -spec init(gen_server:server_ref(), term()) -> ok.
@@ -196,18 +203,19 @@ changed({put, New, Ttl}, Batch) ->
 
 commit(#batch{done = Done} = Batch, #queue{members = Members} = Queue) ->
     case lists:any(fun(Place) -> is_map_key(Place, Members) end, Done) of
-        true -> committed(request(Batch, Queue), Batch, Queue);
+        true -> committed(put_result(Batch, Queue), Batch, Queue);
         false -> next(Queue)
     end.
 
 %% A batch that changes nothing has still seen a value, which must have been that of the bucket.
-request(#batch{base = {Tag, _}} = Batch, Queue) ->
-    case Batch of
-        #batch{changed = false} -> ask(fetch_tagged, [], Queue);
-        #batch{value = absent} -> ask(delete_tagged, [Tag], Queue);
-        #batch{value = {value, New}, ttl = default} -> ask(put_tagged, [Tag, New], Queue);
-        #batch{value = {value, New}, ttl = Ttl} -> ask(put_tagged, [Tag, New, Ttl], Queue)
-    end.
+put_result(#batch{changed = false}, Queue) ->
+    ask(fetch_tagged, [], Queue);
+put_result(#batch{base = {Tag, _}} = Batch, Queue) ->
+    {Function, Arguments} = request(change(Batch), Tag),
+    ask(Function, Arguments, Queue).
+
+change(#batch{value = absent}) -> pop;
+change(#batch{value = {value, New}, ttl = Ttl}) -> {put, New, Ttl}.
 
 committed(ok, Batch, Queue) ->
     succeeded(Batch, Queue);

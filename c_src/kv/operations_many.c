@@ -4,244 +4,11 @@
  * of up to 1,024 keys and 256 KiB runs to its end before the node handles another message: some 20
  * us for a thousand keys. A larger one goes on in the next turns (going.h). The size of a message
  * bounds the number of keys. */
-#include "base/endian.h"
 #include "kv/bucket.h"
 #include "kv/going.h"
+#include "kv/items.h"
 
-#include <kv/stride.h>
-
-/* ---- lists -------------------------------------------------------------------------------------
- * A list of small integers comes as a string. next_item() makes a term of each element. */
-
-enum { STRING_HEADER = 3 };
-
-struct items {
-    const uint8_t *next;
-    const uint8_t *end; /* of the whole term */
-    uint32_t left;
-    bool string;
-    bool map;
-    uint8_t element[2];
-    struct kv_stride stride;
-};
-
-static bool open_list(struct kv_bytes term, struct items *items)
-{
-    struct kv_reader reader = kv_reader(term);
-    items->map = false;
-    items->stride = (struct kv_stride){0};
-    items->end = term.data + term.length;
-    items->string = term.data[0] == KV_TAG_STRING;
-    if (items->string) {
-        items->left = kv_get16(term.data + 1);
-        items->next = term.data + STRING_HEADER;
-        return true;
-    }
-    bool is_list = kv_read_list(&reader, &items->left) == KV_OK;
-    items->next = term.data + reader.offset;
-    return is_list;
-}
-
-static inline struct kv_bytes next_term(struct items *items)
-{
-    struct kv_bytes term = kv_bytes(items->next, kv_term_size(items->next));
-    items->next += term.length;
-    return term;
-}
-
-/* Returns the next element. Valid until the next call. */
-static inline struct kv_bytes next_item(struct items *items)
-{
-    items->left--;
-    if (items->string) {
-        items->element[0] = KV_TAG_SMALL_INTEGER;
-        items->element[1] = *items->next++;
-        return kv_bytes(items->element, sizeof items->element);
-    }
-    const uint8_t *item = items->next;
-    if (kv_stride_fits(&items->stride, item, items->end)) {
-        items->next += items->stride.size;
-        return kv_bytes(item, items->stride.size);
-    }
-    const struct kv_bytes term = next_term(items);
-    kv_stride_take(&items->stride, item, items->next, items->end);
-    return term;
-}
-
-/* Behind the last element: returns true if the list ends with nil, or is a string. */
-static bool ends_properly(const struct items *items)
-{
-    struct kv_reader rest = kv_reader(kv_bytes(items->next, (size_t)(items->end - items->next)));
-    return kv_reader_at_end(&rest) || kv_read_nil(&rest) == KV_OK;
-}
-
-/* Skips up to `most` elements and some `bytes`. Returns true if there are more. */
-static bool skip_items(struct items *items, unsigned most, size_t bytes)
-{
-    const uint8_t *begin = items->next;
-    for (; items->left > 0 && most > 0 && (size_t)(items->next - begin) < bytes; most--) {
-        (void)next_item(items);
-    }
-    return items->left > 0;
-}
-
-static bool is_proper_list(struct kv_bytes term)
-{
-    struct items items;
-    if (!open_list(term, &items)) {
-        return false;
-    }
-    while (skip_items(&items, UINT32_MAX, SIZE_MAX)) {
-    }
-    return ends_properly(&items);
-}
-
-/* ---- entries: a list of pairs, or a map ----------------------------------------------------- */
-
-/* Returns the first element of a pair, or NULL if the term is no pair. Reads the byte behind the
- * tag only if the tag is one of a tuple, since other terms may be one byte long. */
-static inline const uint8_t *into_pair(const uint8_t *element)
-{
-    if (element[0] == KV_TAG_SMALL_TUPLE) {
-        return element[1] == 2 ? element + KV_STRIDE_PAIR : NULL;
-    }
-    bool is_pair = element[0] == KV_TAG_LARGE_TUPLE && kv_get32(element + 1) == 2;
-    return is_pair ? element + KV_LONG_HEADER : NULL;
-}
-
-/* Takes the next entry of a list or map that are_entries() accepted. */
-static inline void next_entry(struct items *items, struct kv_bytes *key, struct kv_bytes *value)
-{
-    const struct kv_stride *stride = &items->stride;
-    const uint8_t *pair = items->next;
-    items->left--;
-    if (kv_stride_fits(stride, pair, items->end)) {
-        *key = kv_bytes(pair + KV_STRIDE_PAIR, stride->value_at - KV_STRIDE_PAIR);
-        *value = kv_bytes(pair + stride->value_at, stride->size - stride->value_at);
-        items->next += stride->size;
-        return;
-    }
-    if (!items->map) {
-        items->next = into_pair(pair);
-    }
-    *key = next_term(items);
-    *value = next_term(items);
-    if (!items->map) {
-        kv_stride_take(&items->stride, pair, items->next, items->end);
-    }
-}
-
-/* Skips up to `most` pairs and some `bytes`. Returns false in front of an element that is none. */
-static bool skip_pairs(struct items *items, unsigned most, size_t bytes)
-{
-    const uint8_t *begin = items->next;
-    const uint8_t *next = begin;
-    for (; items->left > 0 && most > 0 && (size_t)(next - begin) < bytes; most--, items->left--) {
-        const uint8_t *pair = next;
-        if (kv_stride_fits(&items->stride, pair, items->end)) {
-            next += items->stride.size;
-            continue;
-        }
-        next = into_pair(pair);
-        if (next == NULL) {
-            return false;
-        }
-        next += kv_term_size(next);
-        next += kv_term_size(next);
-        kv_stride_take(&items->stride, pair, next, items->end);
-    }
-    items->next = next;
-    return true;
-}
-
-static bool are_entries(struct kv_bytes term)
-{
-    struct items items;
-    return term.data[0] == KV_TAG_MAP ||
-           (open_list(term, &items) && (!items.string || items.left == 0) &&
-            skip_pairs(&items, UINT32_MAX, SIZE_MAX) && ends_properly(&items));
-}
-
-static void open_entries(struct kv_bytes entries, struct items *items)
-{
-    struct kv_reader reader = kv_reader(entries);
-    if (kv_read_map(&reader, &items->left) != KV_OK) {
-        (void)open_list(entries, items);
-        return;
-    }
-    items->next = entries.data + reader.offset;
-    items->end = entries.data + entries.length;
-    items->string = false;
-    items->map = true;
-    items->stride = (struct kv_stride){0};
-}
-
-/* ---- batches -----------------------------------------------------------------------------------
- * kv_table_look_ahead() prefetches the memory for all keys of a batch, so that the cache misses
- * overlap. */
-
-enum { BATCH = 64 };
-
-struct batch {
-    struct kv_bytes keys[BATCH];
-    struct kv_bytes values[BATCH];
-    uint8_t elements[BATCH][2]; /* the keys, if the list is a string */
-    unsigned count;
-    unsigned wanted;
-    const struct kv_lookup *found[BATCH]; /* NULL: the key is not canonical yet */
-    struct kv_lookup wants[BATCH];
-};
-
-static inline void begin_batch(const struct items *items, struct batch *batch)
-{
-    batch->count = items->left < BATCH ? items->left : BATCH;
-    batch->wanted = 0;
-}
-
-static inline void add_key(struct batch *batch, unsigned i, struct kv_bytes key)
-{
-    batch->keys[i] = key;
-    batch->found[i] = NULL;
-    if (kv_term_is_canonical(key)) {
-        struct kv_lookup *want = &batch->wants[batch->wanted++];
-        want->key = kv_item_of_key(key);
-        batch->found[i] = want;
-    }
-}
-
-/* Takes the next keys of a list. Returns false if there are no more. */
-static bool next_keys(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
-{
-    begin_batch(items, batch);
-    for (unsigned i = 0; i < batch->count; i++) {
-        struct kv_bytes key = next_item(items);
-        if (items->string) {
-            memcpy(batch->elements[i], key.data, sizeof batch->elements[i]);
-            key.data = batch->elements[i];
-        }
-        add_key(batch, i, key);
-    }
-    kv_table_look_ahead(bucket->contents.table, batch->wants, batch->wanted);
-    return batch->count > 0;
-}
-
-static bool next_entries(const struct kv_bucket *bucket, struct items *items, struct batch *batch)
-{
-    begin_batch(items, batch);
-    const uint8_t *begin = items->next;
-    for (unsigned i = 0; i < batch->count; i++) {
-        struct kv_bytes key;
-        next_entry(items, &key, &batch->values[i]);
-        add_key(batch, i, key);
-        if (items->next - begin > KV_PIECE_BYTES) {
-            batch->count = i + 1;
-        }
-    }
-    kv_table_look_ahead(bucket->contents.table, batch->wants, batch->wanted);
-    return batch->count > 0;
-}
-
-static int put_batch(struct kv_process *self, const struct batch *batch, uint64_t expiry)
+static int put_batch(struct kv_process *self, const struct kv_batch *batch, uint64_t expiry)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     int error = KV_OK;
@@ -258,7 +25,7 @@ static int put_batch(struct kv_process *self, const struct batch *batch, uint64_
 }
 
 /* Holds the keys of a batch. Returns the bytes of its keys and values. */
-static uint64_t hold_batch(struct kv_process *self, const struct batch *batch)
+static uint64_t hold_batch(struct kv_process *self, const struct kv_batch *batch)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct kv_table *table = bucket->contents.table;
@@ -287,15 +54,15 @@ static int hold_entries(struct kv_process *self, struct kv_bytes entries)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct kv_table *table = bucket->contents.table;
-    struct items items;
-    struct batch batch;
+    struct kv_items items;
+    struct kv_batch batch;
     uint64_t bytes = 0;
-    open_entries(entries, &items);
+    kv_items_open_entries(entries, &items);
     const uint32_t keys = items.left;
     if (!kv_table_evicts(table)) {
         return KV_OK;
     }
-    while (next_entries(bucket, &items, &batch)) {
+    while (kv_items_next_entries(bucket->contents.table, &items, &batch)) {
         bytes += hold_batch(self, &batch);
     }
     return judge_held(table, keys, bytes);
@@ -308,16 +75,16 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct kv_table *table = bucket->contents.table;
     int error = KV_OK;
-    struct items items;
-    struct batch batch;
-    open_entries(entries, &items);
+    struct kv_items items;
+    struct kv_batch batch;
+    kv_items_open_entries(entries, &items);
     const bool surely = kv_table_has_room(table, items.left, entries.length);
     kv_table_begin_changes(table);
     if (!surely) {
         kv_table_begin_all(table, items.left);
         error = hold_entries(self, entries);
     }
-    while (error == KV_OK && next_entries(bucket, &items, &batch)) {
+    while (error == KV_OK && kv_items_next_entries(bucket->contents.table, &items, &batch)) {
         error = put_batch(self, &batch, expiry);
     }
     while (!surely && kv_table_end_all(table, error == KV_OK, UINT32_MAX)) {
@@ -326,7 +93,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
     return error;
 }
 
-static size_t delete_batch(struct kv_process *self, const struct batch *batch)
+static size_t delete_batch(struct kv_process *self, const struct kv_batch *batch)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     size_t deleted = 0;
@@ -343,11 +110,11 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     size_t deleted = 0;
-    struct items items;
-    struct batch batch;
-    (void)open_list(keys, &items);
+    struct kv_items items;
+    struct kv_batch batch;
+    (void)kv_items_open_list(keys, &items);
     kv_table_begin_changes(bucket->contents.table);
-    while (next_keys(bucket, &items, &batch)) {
+    while (kv_items_next_keys(bucket->contents.table, &items, &batch)) {
         deleted += delete_batch(self, &batch);
     }
     kv_table_end_changes(bucket->contents.table);
@@ -355,7 +122,7 @@ static size_t delete_keys(struct kv_process *self, struct kv_bytes keys)
 }
 
 /* Returns true if the bucket has one of the keys. */
-static bool has_batch(struct kv_process *self, const struct batch *batch)
+static bool has_batch(struct kv_process *self, const struct kv_batch *batch)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     /* A check is no read in the sense of `touch_on_read`. */
@@ -377,8 +144,8 @@ static bool has_batch(struct kv_process *self, const struct batch *batch)
 /* Appends the value of each key of a batch, or `absent`, and adds their bytes. The list may repeat
  * a key, so the bucket's size does not bound the answer: values above the limit are only counted.
  */
-static void write_batch(struct kv_process *self, const struct batch *batch, struct kv_bytes absent,
-                        struct kv_buffer *to, size_t *bytes)
+static void write_batch(struct kv_process *self, const struct kv_batch *batch,
+                        struct kv_bytes absent, struct kv_buffer *to, size_t *bytes)
 {
     const struct kv_item none = {.bytes = absent, .form = KV_FORM_TERM};
     const struct kv_bucket *bucket = kv_process_const_state(self);
@@ -397,10 +164,10 @@ static void write_batch(struct kv_process *self, const struct batch *batch, stru
 }
 
 /* Ends the list of values, or replaces it by an error. */
-static int end_values(const struct items *keys, struct kv_bytes argument, size_t bytes,
+static int end_values(const struct kv_items *keys, struct kv_bytes argument, size_t bytes,
                       struct kv_answer *answer)
 {
-    if (!ends_properly(keys)) {
+    if (!kv_items_end_properly(keys)) {
         return kv_answer_error(answer, KV_ETYPE, "bad_keys", argument);
     }
     if (bytes > KV_ANSWER_MAX) {
@@ -415,7 +182,7 @@ static int end_values(const struct items *keys, struct kv_bytes argument, size_t
  * changes. Nothing expires, so all of a request is of one moment. */
 
 struct long_work {
-    struct items items;
+    struct kv_items items;
     struct kv_bytes absent; /* get_many */
     uint64_t expiry;        /* put_many, put_new_many */
     size_t count;           /* of deleted keys, or the bytes of values or of entries */
@@ -433,9 +200,9 @@ static bool get_piece(struct kv_process *self, struct kv_going *going, struct kv
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct long_work *work = going->work;
     const size_t most = answer->term->length + KV_PIECE_BYTES;
-    struct batch batch;
-    for (unsigned i = 0; i < KV_PIECE_KEYS / BATCH && answer->term->length < most; i++) {
-        if (!next_keys(bucket, &work->items, &batch)) {
+    struct kv_batch batch;
+    for (unsigned i = 0; i < KV_PIECE_KEYS / KV_BATCH && answer->term->length < most; i++) {
+        if (!kv_items_next_keys(bucket->contents.table, &work->items, &batch)) {
             kv_table_thaw(bucket->contents.table);
             (void)end_values(&work->items, going->arguments[0], work->count, answer);
             return false;
@@ -452,7 +219,7 @@ static void begin_puts(struct kv_table *table, struct kv_going *going)
 {
     struct long_work *work = going->work;
     work->checking = false;
-    open_entries(going->arguments[0], &work->items);
+    kv_items_open_entries(going->arguments[0], &work->items);
     kv_table_begin_changes(table);
     kv_table_begin_all(table, work->items.left);
     work->holding = kv_table_evicts(table) &&
@@ -464,15 +231,15 @@ static bool check_keys(struct kv_process *self, struct kv_going *going, struct k
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct long_work *work = going->work;
-    if (skip_items(&work->items, CHECKED_KEYS, CHECKED_BYTES)) {
+    if (kv_items_skip(&work->items, CHECKED_KEYS, CHECKED_BYTES)) {
         return true;
     }
-    if (!ends_properly(&work->items)) {
+    if (!kv_items_end_properly(&work->items)) {
         (void)kv_answer_error(answer, KV_ETYPE, "bad_keys", going->arguments[0]);
         return false;
     }
     work->checking = false;
-    (void)open_list(going->arguments[0], &work->items);
+    (void)kv_items_open_list(going->arguments[0], &work->items);
     kv_table_begin_changes(bucket->contents.table);
     kv_table_freeze(bucket->contents.table);
     return true;
@@ -482,12 +249,12 @@ static bool delete_piece(struct kv_process *self, struct kv_going *going, struct
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct long_work *work = going->work;
-    struct batch batch;
+    struct kv_batch batch;
     if (work->checking) {
         return check_keys(self, going, answer);
     }
-    for (unsigned i = 0; i < KV_PIECE_KEYS / BATCH; i++) {
-        if (!next_keys(bucket, &work->items, &batch)) {
+    for (unsigned i = 0; i < KV_PIECE_KEYS / KV_BATCH; i++) {
+        if (!kv_items_next_keys(bucket->contents.table, &work->items, &batch)) {
             kv_table_thaw(bucket->contents.table);
             kv_table_end_changes(bucket->contents.table);
             (void)kv_answer_number(answer, work->count);
@@ -504,11 +271,11 @@ static bool check_entries(struct kv_process *self, struct kv_going *going, struc
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct kv_table *table = bucket->contents.table;
     struct long_work *work = going->work;
-    const bool are_pairs = skip_pairs(&work->items, CHECKED_KEYS, CHECKED_BYTES);
+    const bool are_pairs = kv_items_skip_pairs(&work->items, CHECKED_KEYS, CHECKED_BYTES);
     if (are_pairs && work->items.left > 0) {
         return true;
     }
-    if (!are_pairs || !ends_properly(&work->items)) {
+    if (!are_pairs || !kv_items_end_properly(&work->items)) {
         (void)kv_answer_error(answer, KV_ETYPE, "bad_entries", going->arguments[0]);
         return false;
     }
@@ -522,10 +289,10 @@ static bool put_some(struct kv_process *self, struct long_work *work)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     const uint8_t *begin = work->items.next;
-    struct batch batch;
-    for (unsigned i = 0; i < KV_PIECE_KEYS / BATCH && work->items.next - begin < KV_PIECE_BYTES;
+    struct kv_batch batch;
+    for (unsigned i = 0; i < KV_PIECE_KEYS / KV_BATCH && work->items.next - begin < KV_PIECE_BYTES;
          i++) {
-        if (!next_entries(bucket, &work->items, &batch)) {
+        if (!kv_items_next_entries(bucket->contents.table, &work->items, &batch)) {
             return false;
         }
         if (work->looking) {
@@ -550,7 +317,7 @@ static bool begin_next(const struct kv_table *table, struct kv_going *going)
     if (work->there || work->error != KV_OK || !(work->looking || work->holding)) {
         return false;
     }
-    open_entries(going->arguments[0], &work->items);
+    kv_items_open_entries(going->arguments[0], &work->items);
     if (work->looking) {
         work->looking = false;
     } else {
@@ -598,7 +365,7 @@ static int put_long(struct kv_process *self, const struct kv_asked *asked, uint6
     work->expiry = expiry;
     work->is_new = work->looking = is_new;
     work->checking = going->arguments[0].data[0] != KV_TAG_MAP;
-    open_entries(going->arguments[0], &work->items);
+    kv_items_open_entries(going->arguments[0], &work->items);
     if (!work->checking) {
         begin_puts(bucket->contents.table, going);
     }
@@ -613,11 +380,11 @@ static bool is_long(uint32_t keys, struct kv_bytes argument)
 /* A long list or map. Its elements are not checked. */
 static bool are_long_entries(struct kv_bytes entries)
 {
-    struct items items = {.left = 0};
+    struct kv_items items = {.left = 0};
     if (entries.data[0] != KV_TAG_MAP && entries.data[0] != KV_TAG_LIST) {
         return false;
     }
-    open_entries(entries, &items);
+    kv_items_open_entries(entries, &items);
     return is_long(items.left, entries);
 }
 
@@ -629,7 +396,7 @@ static int get_long(struct kv_process *self, const struct kv_asked *asked, struc
     struct kv_going *going =
         kv_go_on(self, asked, given ? 2 : 1, answer, get_piece, sizeof(struct long_work));
     struct long_work *work = going->work;
-    (void)open_list(going->arguments[0], &work->items);
+    (void)kv_items_open_list(going->arguments[0], &work->items);
     work->absent = given ? going->arguments[1] : absent;
     kv_table_freeze(bucket->contents.table);
     if (work->items.left > 0) {
@@ -642,20 +409,20 @@ static int answer_values(struct kv_process *self, const struct kv_asked *asked,
                          struct kv_bytes absent, bool given, struct kv_answer *answer)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct items keys;
-    if (!open_list(asked->arguments[0], &keys) || /* a refused request is no read */
-        (bucket->touch_on_read && !is_proper_list(asked->arguments[0]))) {
+    struct kv_items keys;
+    if (!kv_items_open_list(asked->arguments[0], &keys) || /* a refused request is no read */
+        (bucket->touch_on_read && !kv_items_are_list(asked->arguments[0]))) {
         return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
     }
     if (is_long(keys.left, asked->arguments[0])) {
         return get_long(self, asked, absent, given, answer);
     }
-    struct batch batch;
+    struct kv_batch batch;
     size_t bytes = 0;
     if (keys.left > 0) {
         kv_write_list(answer->term, keys.left);
     }
-    while (next_keys(bucket, &keys, &batch)) {
+    while (kv_items_next_keys(bucket->contents.table, &keys, &batch)) {
         write_batch(self, &batch, absent, answer->term, &bytes);
     }
     return end_values(&keys, asked->arguments[0], bytes, answer);
@@ -678,7 +445,7 @@ static int put_until(struct kv_process *self, const struct kv_asked *asked, uint
     if (are_long_entries(asked->arguments[0])) {
         return put_long(self, asked, expiry, false, answer);
     }
-    if (!are_entries(asked->arguments[0])) {
+    if (!kv_items_are_entries(asked->arguments[0])) {
         return kv_answer_error(answer, KV_ETYPE, "bad_entries", asked->arguments[0]);
     }
     int error = put_entries(self, asked->arguments[0], expiry);
@@ -688,11 +455,11 @@ static int put_until(struct kv_process *self, const struct kv_asked *asked, uint
 static bool has_any(struct kv_process *self, struct kv_bytes entries)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct items items;
-    struct batch batch;
+    struct kv_items items;
+    struct kv_batch batch;
     bool has = false;
-    open_entries(entries, &items);
-    while (!has && next_entries(bucket, &items, &batch)) {
+    kv_items_open_entries(entries, &items);
+    while (!has && kv_items_next_entries(bucket->contents.table, &items, &batch)) {
         has = has_batch(self, &batch);
     }
     return has;
@@ -704,7 +471,7 @@ static int put_new_until(struct kv_process *self, const struct kv_asked *asked, 
     if (are_long_entries(asked->arguments[0])) {
         return put_long(self, asked, expiry, true, answer);
     }
-    if (!are_entries(asked->arguments[0])) {
+    if (!kv_items_are_entries(asked->arguments[0])) {
         return kv_answer_error(answer, KV_ETYPE, "bad_entries", asked->arguments[0]);
     }
     if (has_any(self, asked->arguments[0])) {
@@ -742,20 +509,20 @@ static int delete_long(struct kv_process *self, const struct kv_asked *asked,
         kv_go_on(self, asked, 1, answer, delete_piece, sizeof(struct long_work));
     struct long_work *work = going->work;
     work->checking = true;
-    (void)open_list(going->arguments[0], &work->items);
+    (void)kv_items_open_list(going->arguments[0], &work->items);
     return KV_OK;
 }
 
 static int delete (struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     const struct kv_bytes keys = asked->arguments[0];
-    struct items items;
-    const bool is_list = open_list(keys, &items);
+    struct kv_items items;
+    const bool is_list = kv_items_open_list(keys, &items);
     if (is_list && is_long(items.left, keys)) {
         return delete_long(self, asked, answer);
     }
-    return is_list && is_proper_list(keys) ? kv_answer_number(answer, delete_keys(self, keys))
-                                           : kv_answer_error(answer, KV_ETYPE, "bad_keys", keys);
+    return is_list && kv_items_are_list(keys) ? kv_answer_number(answer, delete_keys(self, keys))
+                                              : kv_answer_error(answer, KV_ETYPE, "bad_keys", keys);
 }
 
 enum {

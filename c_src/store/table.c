@@ -1,17 +1,13 @@
 #include "store/table.h"
 
-#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/siphash_inline.h"
 #include "base/word.h"
 #include "store/account.h"
-#include "store/due.h"
 #include "store/evict.h"
 #include "store/expiry.h"
-#include "store/graves.h"
 #include "store/heap.h"
 #include "store/room.h"
-#include "store/slots.h"
 #include "store/stripes.h"
 #include "store/sweep.h"
 #include "store/undo.h"
@@ -37,155 +33,6 @@ uint64_t kv_table_hash(const struct kv_table *table, struct kv_bytes key)
 static inline struct kv_lookup lookup_of(const struct kv_table *table, struct kv_item key)
 {
     return (struct kv_lookup){.key = key, .hash = kv_arena_hash(table->arena, key.bytes)};
-}
-
-/* ---- beginning and end ------------------------------------------------------------------------
- */
-
-/* Empties the slot. For readers it is another table if the generation changes. Returns the root. */
-static uint64_t reset_slot(struct kv_table *table, uint32_t generations)
-{
-    struct kv_table_slot *slot = table->slot;
-    uint64_t root = slot->root;
-    kv_stripes_lock(table, 0, UINT64_MAX);
-    KV_STORE_RELAXED(slot->generation, slot->generation + generations);
-    KV_STORE_RELAXED(slot->root, 0);
-    KV_STORE_RELAXED(slot->count, 0);
-    KV_STORE_RELAXED(slot->bytes, 0);
-    KV_STORE_RELAXED(slot->memory, 0);
-    KV_STORE_RELAXED(slot->next_expiry, KV_NEVER);
-    table->shape++;
-    table->moves++;
-    if (generations > 0) {
-        KV_STORE_RELAXED(slot->flags, 0);
-        KV_STORE_RELAXED(slot->touch, 0);
-    }
-    kv_stripes_unlock(table, 0, UINT64_MAX);
-    return root;
-}
-
-struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_options *options)
-{
-    uint32_t number;
-    if (!kv_slot_take(arena, &number)) {
-        return NULL;
-    }
-    struct kv_table *table = kv_zalloc(sizeof *table);
-    table->arena = arena;
-    table->number = number;
-    table->slot = kv_slot(arena, number);
-    table->evict = (uint8_t)(options == NULL ? KV_EVICT_NONE : options->evict);
-    table->max_memory = options == NULL ? 0 : options->max_memory;
-    table->max_entries = options == NULL ? 0 : options->max_entries;
-    kv_table_note_plain(table);
-    table->internal = options != NULL && options->internal;
-    table->gone = options == NULL ? NULL : options->gone;
-    table->gone_context = options == NULL ? NULL : options->gone_context;
-    table->next_expiry = UINT64_MAX;
-    kv_list_append(&arena->tables, &table->of_arena);
-    kv_list_init(&table->of_dusty);
-    arena->table_count++;
-    (void)reset_slot(table, 1);
-    table->touch = options == NULL ? 0 : options->touch;
-    KV_STORE_RELAXED(table->slot->touch, table->touch); /* nobody can know of the table yet */
-    return table;
-}
-
-/* Removes all entries and leaves them to kv_graves_step(). */
-static void empty(struct kv_table *table, uint32_t generations)
-{
-    kv_table_count_items(table, -(int64_t)table->slot->count, -(int64_t)table->slot->bytes);
-    uint64_t root = reset_slot(table, generations);
-    kv_list_remove(&table->of_dusty);
-    table->expiring = table->sweep = 0;
-    kv_table_set_next_expiry(table, UINT64_MAX);
-    kv_due_update(table);
-    if (root != 0 || table->open != 0) {
-        kv_bury(table, root);
-        (void)kv_graves_step(table->arena);
-    }
-}
-
-static struct kv_item pid_key(const uint32_t pid[2])
-{
-    return (struct kv_item){.bytes = kv_bytes(pid, 2 * sizeof *pid), .form = 1};
-}
-
-void kv_table_free(struct kv_table *table)
-{
-    if (table == NULL) {
-        return;
-    }
-    struct kv_arena *arena = table->arena;
-    if (table->published) {
-        (void)kv_table_delete(arena->directory, pid_key((uint32_t[]){table->id, table->serial}));
-    }
-    empty(table, 1);
-    if (table->is_changing) {
-        table->is_changing = false;
-        kv_stripes_unlock(table, 0, UINT64_MAX);
-    }
-    kv_undo_free(table->pending);
-    kv_slot_give(arena, table->number);
-    kv_list_remove(&table->of_arena);
-    arena->table_count--;
-    kv_free(table);
-}
-
-void kv_table_clear(struct kv_table *table)
-{
-    bool had_entries = table->slot->count > 0;
-    empty(table, 0);
-    if (had_entries) {
-        kv_table_report(table, KV_GONE_CLEARED, (struct kv_item){0});
-    }
-}
-
-int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, enum kv_published what,
-                     struct kv_table *table)
-{
-    serial |= what == KV_PUBLISHED_NAMES ? KV_DIRECTORY_NAMES : 0;
-    const uint32_t place[2] = {table->number, table->slot->generation};
-    struct kv_item value = {.bytes = kv_bytes(place, sizeof place), .form = 1};
-    int error = kv_table_put(arena->directory, pid_key((uint32_t[]){id, serial}), value, KV_NEVER);
-    if (error == KV_OK) {
-        table->id = id;
-        table->serial = serial;
-        table->published = true;
-    }
-    return error;
-}
-
-void kv_table_ask_owner(struct kv_table *table, bool ask)
-{
-    KV_STORE_RELEASE(table->slot->flags, ask ? KV_SLOT_ASK_OWNER : 0);
-}
-
-void kv_table_begin_changes(struct kv_table *table)
-{
-    kv_assert(!table->is_changing);
-    table->asked_owner = table->slot->flags == KV_SLOT_ASK_OWNER;
-    kv_table_ask_owner(table, true);
-    kv_stripes_lock(table, 0, UINT64_MAX);
-    table->is_changing = true;
-}
-
-void kv_table_end_changes(struct kv_table *table)
-{
-    kv_assert(table->is_changing);
-    table->is_changing = false;
-    kv_stripes_unlock(table, 0, UINT64_MAX);
-    kv_table_ask_owner(table, table->asked_owner);
-}
-
-uint32_t kv_table_slot_number(const struct kv_table *table)
-{
-    return table->number;
-}
-
-uint32_t kv_table_generation(const struct kv_table *table)
-{
-    return table->slot->generation;
 }
 
 /* ---- removing ---------------------------------------------------------------------------------

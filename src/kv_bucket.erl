@@ -866,10 +866,9 @@ get_many(Bucket, Keys, Default) ->
 
 %% @doc Returns the values under Keys, in the order of Keys, with Default for each key that has no value.
 %%
-%% All keys are sent in one message, and all values are from the same moment. The node serves nothing else while it answers, about
-%% 10 milliseconds for 100,000 keys. Exits with `{{too_large, Bytes}, _}' if the answer would take more than 256 MiB. Raises
-%% `badarg'
-%% if Keys is not a proper list. {@link take/2} returns a map.
+%% All keys are sent in one message, and all values are from the same moment. O(n); for more than 1,024 keys the node serves other
+%% buckets in between. Exits with `{{too_large, Bytes}, _}' if the answer would take more than 256 MiB. Raises `badarg' if Keys is
+%% not a proper list. {@link take/2} returns a map.
 -spec get_many(t(), [key()], Default, timeout() | [call_option()]) -> [value() | Default].
 get_many(Bucket, Keys, Default, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:get_many(Bucket, Keys, Default) of

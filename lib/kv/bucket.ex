@@ -871,10 +871,10 @@ defmodule KV.Bucket do
   @doc """
   Returns the values under `keys`, in the order of `keys`, with `default` for each key that has no value.
 
-  All keys are sent in one message, and all values are from the same moment. The node serves nothing else while it
-  answers, about 10 milliseconds for 100,000 keys. Exits with `{{:too_large, bytes}, _}` if the answer would take more
-  than 256 MiB. Raises `ArgumentError` if `keys` is not a proper list. `take/3` returns a map. The third argument is a
-  default or options, as in `get/3`.
+  All keys are sent in one message, and all values are from the same moment. O(n); for more than 1,024 keys the node serves
+  other buckets in between. Exits with `{{:too_large, bytes}, _}` if the answer would take more than 256 MiB. Raises
+  `ArgumentError` if `keys` is not a proper list. `take/3` returns a map. The third argument is a default or options, as in
+  `get/3`.
 
   ## Examples
 

@@ -317,7 +317,8 @@ names(Registry) ->
 %% @doc Returns all names, or with the option `prefix' those that begin with a binary, in no particular order and all of one moment:
 %% `names(Registry, [{prefix, <<"user:">>}])'. Exits with `{{too_large, Bytes}, _}' if they take more than 256 MiB.
 %%
-%% O(all names), with or without a prefix. The node serves nobody else meanwhile.
+%% O(all names), with or without a prefix. Other requests to this registry wait meanwhile, and the node goes on to serve all other
+%% processes.
 -spec names(t(), timeout() | [names_option()]) -> [name()].
 names(Registry, TimeoutOrOptions) ->
     select(names, Registry, TimeoutOrOptions).

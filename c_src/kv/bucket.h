@@ -15,16 +15,16 @@
 enum { KV_PINNED_MIN = 64 * 1024 };
 
 struct kv_bucket {
+    struct kv_going *going; /* first: the request that goes on, going.h; or NULL */
     struct kv_contents contents;
     struct kv_buffer key;   /* space for kv_bucket_key() */
     struct kv_buffer value; /* space for kv_bucket_find() */
     struct kv_buffer label;
-    struct kv_going *going; /* the request that goes on: going.h; or NULL */
-    uint64_t owner;         /* the monitor on the owner, or 0 */
-    uint64_t generation;    /* the option `generation` */
-    uint64_t ttl;           /* the option `ttl`, in milliseconds; 0: entries do not expire */
-    enum kv_evict evict;    /* the options `evict` */
-    bool touch_on_read;     /* and `touch_on_read` */
+    uint64_t owner;      /* the monitor on the owner, or 0 */
+    uint64_t generation; /* the option `generation` */
+    uint64_t ttl;        /* the option `ttl`, in milliseconds; 0: entries do not expire */
+    enum kv_evict evict; /* the options `evict` */
+    bool touch_on_read;  /* and `touch_on_read` */
 };
 
 /* Returns a key in the form that the table keeps. Valid until the next call. */

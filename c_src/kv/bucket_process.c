@@ -7,6 +7,8 @@
 
 #include <kv/log.h>
 
+KV_STATE_GOES_ON(struct kv_bucket);
+
 static int open_bucket(struct kv_process *self, const struct kv_start_options *options,
                        struct kv_buffer *reason)
 {

@@ -4,6 +4,12 @@
 #include "base/later.h"
 #include "kv/bucket.h"
 
+/* The state of the process begins with it. */
+static struct kv_going **going_of(struct kv_process *self)
+{
+    return kv_process_state(self);
+}
+
 /* A long message is kept as it is, a short one copied. */
 static void keep_arguments(struct kv_process *self, struct kv_going *going,
                            const struct kv_asked *asked, unsigned count)
@@ -24,7 +30,6 @@ static void keep_arguments(struct kv_process *self, struct kv_going *going,
 struct kv_going *kv_go_on(struct kv_process *self, const struct kv_asked *asked, unsigned count,
                           struct kv_answer *answer, kv_piece *piece, size_t work_size)
 {
-    struct kv_bucket *bucket = kv_process_state(self);
     struct kv_going *going = kv_zalloc(sizeof *going);
     keep_arguments(self, going, asked, count);
     if (asked->from != NULL) {
@@ -33,16 +38,15 @@ struct kv_going *kv_go_on(struct kv_process *self, const struct kv_asked *asked,
     }
     going->work = kv_zalloc(work_size);
     going->piece = piece;
-    bucket->going = going;
+    *going_of(self) = going;
     kv_process_go_on(self);
     return going;
 }
 
 static void free_going(struct kv_process *self)
 {
-    struct kv_bucket *bucket = kv_process_state(self);
-    struct kv_going *going = bucket->going;
-    bucket->going = NULL;
+    struct kv_going *going = *going_of(self);
+    *going_of(self) = NULL;
     kv_buffer_free_later(&going->answer);
     kv_buffer_free_later(&going->copies);
     kv_message_drop(going->message);
@@ -78,8 +82,7 @@ static void reply(struct kv_process *self, struct kv_going *going)
 
 bool kv_going_more(struct kv_process *self)
 {
-    const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct kv_going *going = bucket->going;
+    struct kv_going *going = *going_of(self);
     struct kv_answer answer = {.term = &going->answer, .unheard = going->from.length == 0};
     if (going->piece(self, going, &answer)) {
         return true;
@@ -93,12 +96,12 @@ bool kv_going_more(struct kv_process *self)
 
 void kv_going_stop(struct kv_process *self, struct kv_bytes reason)
 {
-    const struct kv_bucket *bucket = kv_process_const_state(self);
+    const struct kv_going *going = *going_of(self);
     struct kv_from from = {0};
-    if (bucket->going == NULL) {
+    if (going == NULL) {
         return;
     }
-    if (kv_from_read(kv_buffer_bytes(&bucket->going->from), &from) == KV_OK) {
+    if (kv_from_read(kv_buffer_bytes(&going->from), &from) == KV_OK) {
         kv_abandon(self, &from, reason);
     }
     free_going(self);

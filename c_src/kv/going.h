@@ -1,13 +1,18 @@
 /* Requests that are too long for one turn of the loop: they go on in the next turns, piece by
- * piece, while other processes are served. The bucket keeps the messages that come meanwhile.
+ * piece, while other processes are served. The process keeps the messages that come meanwhile.
  *
  * An operation with the trait KV_CONTINUES checks its arguments, sets the table up (frozen, or with
  * changes begun) and calls kv_go_on(). Its pieces do the rest. If the process ends in between, the
- * end of the table undoes what was set up. */
+ * end of the table undoes what was set up.
+ *
+ * The state of a process whose requests go on begins with a pointer to its struct kv_going, which
+ * is NULL while no request does: KV_STATE_GOES_ON. */
 #ifndef KV_GOING_H
 #define KV_GOING_H
 
 #include "kv/operation.h"
+
+#include <stddef.h>
 
 /* The work of one piece: some 0.3 ms. A request of no more is done at once. */
 enum { KV_PIECE_KEYS = 1024, KV_PIECE_BYTES = 128 * 1024 };
@@ -32,20 +37,24 @@ struct kv_going {
     void *work;            /* of the operation, zeroed at first; freed with kv_free() */
 };
 
+/* Holds a type of state to that. */
+#define KV_STATE_GOES_ON(type)                                                                     \
+    _Static_assert(offsetof(type, going) == 0, "going.c finds the request at the start")
+
 static inline bool kv_is_long(uint64_t keys, uint64_t bytes)
 {
     return keys > KV_PIECE_KEYS || bytes > KV_AT_ONCE_BYTES;
 }
 
-/* Makes a bucket go on with a request, and sets `answer->parked`. Keeps the first `count`
+/* Makes a process go on with a request, and sets `answer->parked`. Keeps the first `count`
  * arguments. Returns the record, which lives until the last piece is done. */
 struct kv_going *kv_go_on(struct kv_process *self, const struct kv_asked *asked, unsigned count,
                           struct kv_answer *answer, kv_piece *piece, size_t work_size);
 
-/* handle_more of a bucket. */
+/* handle_more of such a process. */
 bool kv_going_more(struct kv_process *self);
 
-/* Called when a bucket ends: tells the caller. Does nothing if no request goes on. */
+/* Called when the process ends: tells the caller. Does nothing if no request goes on. */
 void kv_going_stop(struct kv_process *self, struct kv_bytes reason);
 
 #endif

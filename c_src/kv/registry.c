@@ -65,6 +65,7 @@ static struct kv_entry *add(struct kv_process *self, struct kv_bytes name)
     struct kv_registry *registry = kv_process_state(self);
     struct kv_entry *entry = kv_zalloc(sizeof *entry + name.length);
     entry->step = KV_ENTRY_CREATING;
+    entry->round = registry->round;
     entry->name_length = name.length;
     if (name.length > 0) {
         memcpy(entry->name, name.data, name.length);
@@ -116,6 +117,9 @@ static void unpark(struct kv_process *self, struct kv_parked *parked)
 static void drop(struct kv_process *self, struct kv_entry *entry)
 {
     struct kv_registry *registry = kv_process_state(self);
+    if (registry->going != NULL) {
+        kv_registry_list_leaving(self, entry);
+    }
     if (entry->step == KV_ENTRY_LIVE) {
         conceal(self, entry);
         kv_map_remove(&registry->monitors, &entry->by_monitor);

@@ -25,6 +25,7 @@ struct kv_entry {
     struct kv_map_node by_monitor; /* in the map while LIVE */
     struct kv_list of_registry;
     enum kv_entry_step step;
+    bool round;        /* that of the registry: no list that is being made still needs the entry */
     struct kv_pid pid; /* while LIVE: of this node */
     uint64_t monitor;
     struct kv_list waiting;   /* struct kv_parked: requests that wait for the bucket */
@@ -35,6 +36,7 @@ struct kv_entry {
 };
 
 struct kv_registry {
+    struct kv_going *going;   /* first: the list that is being made over turns, or NULL */
     struct kv_contents shown; /* name -> pid of the LIVE ones, for readers of this host */
     struct kv_map names;
     struct kv_map monitors;
@@ -43,6 +45,7 @@ struct kv_registry {
     size_t live_bytes; /* of the names of those */
     size_t entry_bytes;
     size_t parked_bytes;            /* of the requests that wait */
+    bool round;                     /* turned over when a list begins that is made over turns */
     struct kv_buffer creator;       /* a pid as a term; empty: buckets are made here */
     struct kv_buffer event_manager; /* a pid or {Name, Node} as a term; empty: none */
     uint64_t owner;
@@ -87,9 +90,9 @@ extern const struct kv_operation kv_registry_operations[];
 extern const struct kv_operation kv_registry_change_operations[];
 extern const struct kv_operation kv_registry_names_operations[];
 
-/* Returns true, and appends {error, {too_large, Bytes}}, if a list of `count` names that have
- * `bytes` bytes together would not fit into a message. `each`: what is sent beside each name. */
-bool kv_registry_is_too_large(size_t count, size_t bytes, size_t each, struct kv_buffer *to);
+/* An entry is about to be freed. A list that is being made shows one moment: it takes the name now
+ * if it has not yet. */
+void kv_registry_list_leaving(struct kv_process *self, struct kv_entry *entry);
 
 /* Sends {create_bucket, Self, Name} to the creator, or {create_bucket, Self, Name, Options}. The
  * entry must be CREATING. */

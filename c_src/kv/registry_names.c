@@ -1,65 +1,40 @@
 /* The names of a registry, all of them or those with a prefix: as a list, with pids, or counted.
- * With a prefix each is O(all names); without, counting is O(1). */
+ * Each is O(all names), but counting without a prefix is O(1).
+ *
+ * A list of a registry with many names goes on over turns (going.h). All of it is from the moment
+ * of the request: no request adds a name meanwhile, and a name whose bucket ends meanwhile is
+ * listed before it goes. */
+#include "kv/going.h"
 #include "kv/kv.h"
 #include "kv/registry.h"
 
 #include "base/endian.h"
 
-enum { PAIR_BYTES = 2 + KV_LONG_HEADER + 15 }; /* of {Name, Pid}, without both names */
-
-/* The names that a request is about. */
-struct selection {
-    struct kv_bytes prefix; /* length 0: all */
-    size_t count;
-    size_t bytes; /* of the names */
+enum {
+    PAIR_BYTES = 2 + KV_LONG_HEADER + 15, /* of {Name, Pid}, without both names */
+    PID_NUMBERS = 12, /* the last bytes of a pid as a term: id, serial, creation */
 };
 
-bool kv_registry_is_too_large(size_t count, size_t bytes, size_t each, struct kv_buffer *to)
-{
-    const size_t sum = bytes + count * each;
-    if (sum > KV_ANSWER_MAX) {
-        kv_write_too_large(to, sum);
-    }
-    return sum > KV_ANSWER_MAX;
-}
+enum shape { NAMES, PAIRS, COUNT };
 
-static bool is_selected(const struct selection *selection, const struct kv_entry *entry)
-{
-    const size_t length = selection->prefix.length;
-    return entry->step == KV_ENTRY_LIVE && entry->name_length >= length &&
-           (length == 0 || memcmp(entry->name, selection->prefix.data, length) == 0);
-}
+struct listing {
+    const struct kv_list *next; /* of the entries, to be looked at; or the head */
+    struct kv_bytes prefix;     /* length 0: all */
+    enum shape shape;
+    size_t each; /* bytes beside a name */
+    size_t count;
+    size_t bytes;
+};
 
-static void select_names(const struct kv_registry *registry, struct selection *selection)
-{
-    selection->count = 0;
-    selection->bytes = 0;
-    if (selection->prefix.length == 0) {
-        selection->count = registry->live;
-        selection->bytes = registry->live_bytes;
-        return;
-    }
-    KV_LIST_FOREACH (link, &registry->entries) {
-        const struct kv_entry *entry = KV_LIST_OF(link, const struct kv_entry, of_registry);
-        if (is_selected(selection, entry)) {
-            selection->count++;
-            selection->bytes += entry->name_length;
-        }
-    }
-}
-
-static int read_prefix(struct kv_bytes term, struct kv_answer *answer, struct selection *selection)
-{
-    struct kv_reader reader = kv_reader(term);
-    return kv_read_binary(&reader, &selection->prefix) == KV_OK
-               ? KV_OK
-               : kv_answer_error(answer, KV_ETYPE, "bad_prefix", term);
-}
-
-/* ---- lists -------------------------------------------------------------------------------------
+/* ---- one name ----------------------------------------------------------------------------------
  */
 
-enum { PID_NUMBERS = 12 }; /* the last bytes of a pid as a term: id, serial, creation */
+static bool is_selected(const struct listing *listing, const struct kv_entry *entry)
+{
+    const size_t length = listing->prefix.length;
+    return entry->step == KV_ENTRY_LIVE && entry->name_length >= length &&
+           (length == 0 || memcmp(entry->name, listing->prefix.data, length) == 0);
+}
 
 /* Appends {Name, Pid}. `pid` is the term of any pid of this node: all of them differ only in their
  * numbers, and a copy is faster than kv_write_pid(). */
@@ -74,78 +49,168 @@ static void write_pair(const struct kv_entry *entry, struct kv_bytes pid, struct
     kv_set32(numbers + 8, entry->pid.creation);
 }
 
-/* Appends a list of names, or of {Name, Pid} if `pid` is the term of a pid. */
-static void write_list(const struct kv_registry *registry, const struct selection *selection,
-                       struct kv_bytes pid, struct kv_buffer *to)
+/* Writes nothing any more once the answer is too large, but still counts. */
+static void list_one(struct listing *listing, const struct kv_entry *entry, struct kv_bytes pid,
+                     struct kv_buffer *to)
 {
-    if (selection->count > 0) {
-        kv_write_list(to, (uint32_t)selection->count);
+    if (!is_selected(listing, entry)) {
+        return;
     }
-    KV_LIST_FOREACH (link, &registry->entries) {
-        const struct kv_entry *entry = KV_LIST_OF(link, const struct kv_entry, of_registry);
-        if (!is_selected(selection, entry)) {
-            continue;
-        }
-        if (pid.length > 0) {
-            write_pair(entry, pid, to);
-        } else {
-            kv_write_binary(to, kv_entry_name(entry));
-        }
+    listing->count++;
+    listing->bytes += entry->name_length + listing->each;
+    if (listing->shape == COUNT || listing->bytes > KV_ANSWER_MAX) {
+        return;
     }
-    kv_write_nil(to);
+    if (listing->shape == PAIRS) {
+        write_pair(entry, pid, to);
+    } else {
+        kv_write_binary(to, kv_entry_name(entry));
+    }
 }
 
-static int write_names(struct kv_process *self, struct selection *selection, bool pids,
-                       struct kv_answer *answer)
+/* ---- all of them -------------------------------------------------------------------------------
+ */
+
+/* Returns true if there is more. */
+static bool list_some(struct kv_process *self, struct listing *listing, struct kv_buffer *to)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
     const struct kv_pid own = kv_process_pid(self);
-    const size_t each = pids ? PAIR_BYTES + own.node.length : KV_LONG_HEADER;
+    const size_t most = to->length + KV_PIECE_BYTES;
     struct kv_buffer pid = KV_BUFFER_INIT;
-    select_names(registry, selection);
-    if (kv_registry_is_too_large(selection->count, selection->bytes, each, answer->term)) {
-        return KV_ESIZE;
+    kv_write_pid(&pid, &own);
+    for (unsigned i = 0;
+         i < KV_PIECE_KEYS && to->length < most && listing->next != &registry->entries; i++) {
+        struct kv_entry *entry = KV_LIST_OF(listing->next, struct kv_entry, of_registry);
+        listing->next = listing->next->next;
+        entry->round = registry->round;
+        list_one(listing, entry, kv_buffer_bytes(&pid), to);
     }
-    if (pids) {
-        kv_write_pid(&pid, &own);
-    }
-    write_list(registry, selection, kv_buffer_bytes(&pid), answer->term);
     kv_buffer_free(&pid);
+    return listing->next != &registry->entries;
+}
+
+static void begin(const struct listing *listing, struct kv_buffer *to)
+{
+    if (listing->shape != COUNT) {
+        kv_write_list(to, 1); /* end() knows the number */
+    }
+}
+
+static int end(const struct listing *listing, struct kv_answer *answer)
+{
+    if (listing->shape == COUNT) {
+        return kv_answer_number(answer, listing->count);
+    }
+    if (listing->bytes > KV_ANSWER_MAX) {
+        return kv_answer_too_large(answer, listing->bytes);
+    }
+    if (listing->count == 0) {
+        kv_answer_drop(answer);
+    } else {
+        kv_set32(answer->term->data + 1, (uint32_t)listing->count);
+    }
+    kv_write_nil(answer->term);
     return KV_OK;
 }
 
+static bool piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
+{
+    if (list_some(self, going->work, answer->term)) {
+        return true;
+    }
+    (void)end(going->work, answer);
+    return false;
+}
+
+void kv_registry_list_leaving(struct kv_process *self, struct kv_entry *entry)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    struct listing *listing = registry->going->work;
+    const struct kv_pid own = kv_process_pid(self);
+    struct kv_buffer pid = KV_BUFFER_INIT;
+    if (listing->next == &entry->of_registry) {
+        listing->next = entry->of_registry.next;
+    }
+    if (entry->round != registry->round) {
+        entry->round = registry->round;
+        kv_write_pid(&pid, &own);
+        list_one(listing, entry, kv_buffer_bytes(&pid), &registry->going->answer);
+        kv_buffer_free(&pid);
+    }
+}
+
+static void go_on(struct kv_process *self, const struct kv_asked *asked,
+                  const struct listing *listing, struct kv_answer *answer)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    const bool has_prefix = listing->prefix.length > 0;
+    struct kv_going *going =
+        kv_go_on(self, asked, has_prefix ? 1 : 0, answer, piece, sizeof *listing);
+    struct listing *work = going->work;
+    *work = *listing;
+    if (has_prefix) {
+        struct kv_reader reader = kv_reader(going->arguments[0]);
+        (void)kv_read_binary(&reader, &work->prefix);
+    }
+    registry->round = !registry->round;
+    begin(work, &going->answer);
+}
+
+static int answer_list(struct kv_process *self, const struct kv_asked *asked, enum shape shape,
+                       struct kv_bytes prefix, struct kv_answer *answer)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    const size_t node = kv_process_pid(self).node.length;
+    struct listing listing = {.next = registry->entries.next,
+                              .prefix = prefix,
+                              .shape = shape,
+                              .each = shape == PAIRS ? PAIR_BYTES + node : KV_LONG_HEADER};
+    if (kv_is_long(registry->names.count, registry->live_bytes)) {
+        go_on(self, asked, &listing, answer);
+        return KV_OK;
+    }
+    begin(&listing, answer->term);
+    while (list_some(self, &listing, answer->term)) {
+    }
+    return end(&listing, answer);
+}
+
+/* For an operation with a prefix. */
+static int answer_those_with(struct kv_process *self, const struct kv_asked *asked,
+                             enum shape shape, struct kv_answer *answer)
+{
+    struct kv_bytes prefix;
+    struct kv_reader reader = kv_reader(asked->arguments[0]);
+    return kv_read_binary(&reader, &prefix) == KV_OK
+               ? answer_list(self, asked, shape, prefix, answer)
+               : kv_answer_error(answer, KV_ETYPE, "bad_prefix", asked->arguments[0]);
+}
+
+/* ---- operations --------------------------------------------------------------------------------
+ */
+
 static int names(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    struct selection all = {.count = 0};
-    (void)asked;
-    return write_names(self, &all, false, answer);
+    return answer_list(self, asked, NAMES, kv_bytes(NULL, 0), answer);
 }
 
 static int names_with(struct kv_process *self, const struct kv_asked *asked,
                       struct kv_answer *answer)
 {
-    struct selection some = {.count = 0};
-    int error = read_prefix(asked->arguments[0], answer, &some);
-    return error == KV_OK ? write_names(self, &some, false, answer) : error;
+    return answer_those_with(self, asked, NAMES, answer);
 }
 
 static int list(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
-    struct selection all = {.count = 0};
-    (void)asked;
-    return write_names(self, &all, true, answer);
+    return answer_list(self, asked, PAIRS, kv_bytes(NULL, 0), answer);
 }
 
 static int list_with(struct kv_process *self, const struct kv_asked *asked,
                      struct kv_answer *answer)
 {
-    struct selection some = {.count = 0};
-    int error = read_prefix(asked->arguments[0], answer, &some);
-    return error == KV_OK ? write_names(self, &some, true, answer) : error;
+    return answer_those_with(self, asked, PAIRS, answer);
 }
-
-/* ---- numbers -----------------------------------------------------------------------------------
- */
 
 static int count(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
@@ -157,21 +222,15 @@ static int count(struct kv_process *self, const struct kv_asked *asked, struct k
 static int count_with(struct kv_process *self, const struct kv_asked *asked,
                       struct kv_answer *answer)
 {
-    struct selection some = {.count = 0};
-    int error = read_prefix(asked->arguments[0], answer, &some);
-    if (error != KV_OK) {
-        return error;
-    }
-    select_names(kv_process_const_state(self), &some);
-    return kv_answer_number(answer, some.count);
+    return answer_those_with(self, asked, COUNT, answer);
 }
 
 const struct kv_operation kv_registry_names_operations[] = {
-    KV_OPERATION("names", 0, KV_BY_CALL, 0, names, "0.1.0"),
-    KV_OPERATION("names", 1, KV_BY_CALL, 0, names_with, "0.2.0"),
-    KV_OPERATION("list", 0, KV_BY_CALL, 0, list, "0.2.0"),
-    KV_OPERATION("list", 1, KV_BY_CALL, 0, list_with, "0.2.0"),
+    KV_OPERATION("names", 0, KV_BY_CALL, KV_CONTINUES, names, "0.1.0"),
+    KV_OPERATION("names", 1, KV_BY_CALL, KV_CONTINUES, names_with, "0.2.0"),
+    KV_OPERATION("list", 0, KV_BY_CALL, KV_CONTINUES, list, "0.2.0"),
+    KV_OPERATION("list", 1, KV_BY_CALL, KV_CONTINUES, list_with, "0.2.0"),
     KV_OPERATION("count", 0, KV_BY_CALL, 0, count, "0.2.0"),
-    KV_OPERATION("count", 1, KV_BY_CALL, 0, count_with, "0.2.0"),
+    KV_OPERATION("count", 1, KV_BY_CALL, KV_CONTINUES, count_with, "0.2.0"),
     KV_NO_OPERATION,
 };

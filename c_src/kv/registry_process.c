@@ -1,4 +1,5 @@
 /* The behaviour of a registry: its operations, how it starts and ends, and its state for tools. */
+#include "kv/going.h"
 #include "kv/kv.h"
 #include "kv/registry.h"
 #include "kv/requests.h"
@@ -6,14 +7,18 @@
 
 #include <kv/log.h>
 
+KV_STATE_GOES_ON(struct kv_registry);
+
 enum { PID_BYTES = 15 }; /* of a pid as a term, without the name of its node */
 
 /* #{Name => Pid} */
 static void write_state(const struct kv_process *self, struct kv_buffer *to)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
-    size_t pid = PID_BYTES + kv_process_pid(self).node.length;
-    if (kv_registry_is_too_large(registry->live, registry->live_bytes, KV_LONG_HEADER + pid, to)) {
+    const size_t each = KV_LONG_HEADER + PID_BYTES + kv_process_pid(self).node.length;
+    const size_t bytes = registry->live_bytes + registry->live * each;
+    if (bytes > KV_ANSWER_MAX) {
+        kv_write_too_large(to, bytes);
         return;
     }
     kv_write_map(to, (uint32_t)registry->live);
@@ -158,6 +163,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
 static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_registry *registry = kv_process_state(self);
+    kv_going_stop(self, reason);
     KV_LIST_FOREACH (link, &registry->entries) {
         kv_registry_abandon(self, KV_LIST_OF(link, struct kv_entry, of_registry), reason);
     }
@@ -247,6 +253,7 @@ const struct kv_behaviour kv_registry_behaviour = {
     .init = init,
     .handle_call = handle_call,
     .handle_cast = handle_cast,
+    .handle_more = kv_going_more,
     .handle_down = handle_down,
     .handle_back = handle_back,
     .handle_suspend = handle_suspend,

@@ -354,8 +354,8 @@ defmodule KV.Registry do
   @doc """
   Returns all names, or with the option `:prefix` those that begin with a binary, in no particular order and all of one moment.
 
-  Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB. O(all names), with or without a prefix; the node serves
-  nobody else meanwhile.
+  Exits with `{{:too_large, bytes}, _}` if they take more than 256 MiB. O(all names), with or without a prefix. Other
+  requests to this registry wait meanwhile, and the node goes on to serve all other processes.
 
   ## Examples
 

@@ -114,9 +114,10 @@ kv_contents_change(const struct kv_contents *contents, const struct kv_change *c
     bool there = false;
     int error = KV_OK;
     if (__builtin_expect(contents->overlay != NULL, 0)) {
-        contents->counts->puts += change->kind == KV_CHANGE_PUT;
-        contents->counts->deletes += change->kind == KV_CHANGE_DELETE;
-        return kv_overlay_change(contents->overlay, change);
+        error = kv_overlay_change(contents->overlay, change);
+        contents->counts->puts += error == KV_OK && change->kind == KV_CHANGE_PUT;
+        contents->counts->deletes += error == KV_OK && change->kind == KV_CHANGE_DELETE;
+        return error;
     }
     switch (change->kind) {
     case KV_CHANGE_PUT:

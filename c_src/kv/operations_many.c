@@ -79,6 +79,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
     struct kv_batch batch;
     kv_items_open_entries(entries, &items);
     const bool surely = kv_table_has_room(table, items.left, entries.length);
+    const uint64_t puts = bucket->contents.counts->puts;
     kv_table_begin_changes(table);
     if (!surely) {
         kv_table_begin_all(table, items.left);
@@ -90,6 +91,9 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
     while (!surely && kv_table_end_all(table, error == KV_OK, UINT32_MAX)) {
     }
     kv_table_end_changes(table);
+    if (error != KV_OK) {
+        bucket->contents.counts->puts = puts;
+    }
     return error;
 }
 
@@ -185,6 +189,7 @@ struct long_work {
     struct kv_items items;
     struct kv_bytes absent; /* get_many */
     uint64_t expiry;        /* put_many, put_new_many */
+    uint64_t puts;          /* counted before */
     size_t count;           /* of deleted keys, or the bytes of values or of entries */
     int error;
     bool checking; /* the list, before anything changes */
@@ -347,6 +352,7 @@ static bool put_piece(struct kv_process *self, struct kv_going *going, struct kv
     }
     kv_table_end_changes(table);
     if (work->error != KV_OK) {
+        bucket->contents.counts->puts = work->puts;
         (void)kv_answer_no_room(answer, work->error);
     } else if (work->is_new) {
         (void)kv_answer_bool(answer, !work->there);
@@ -363,6 +369,7 @@ static int put_long(struct kv_process *self, const struct kv_asked *asked, uint6
     struct kv_going *going = kv_go_on(self, asked, 1, answer, put_piece, sizeof(struct long_work));
     struct long_work *work = going->work;
     work->expiry = expiry;
+    work->puts = bucket->contents.counts->puts;
     work->is_new = work->looking = is_new;
     work->checking = going->arguments[0].data[0] != KV_TAG_MAP;
     kv_items_open_entries(going->arguments[0], &work->items);

@@ -196,7 +196,7 @@ struct long_work {
     bool is_new;   /* put_new_many, */
     bool looking;  /* which looks for the keys first */
     bool there;    /* one was found */
-    bool holding;  /* the keys, as there may be too many to fit in */
+    bool holding;  /* the keys, as a put may evict others */
     bool ending;
 };
 
@@ -225,10 +225,10 @@ static void begin_puts(struct kv_table *table, struct kv_going *going)
     struct long_work *work = going->work;
     work->checking = false;
     kv_items_open_entries(going->arguments[0], &work->items);
+    work->holding = kv_table_evicts(table) &&
+                    !kv_table_has_room(table, work->items.left, going->arguments[0].length);
     kv_table_begin_changes(table);
     kv_table_begin_all(table, work->items.left);
-    work->holding = kv_table_evicts(table) &&
-                    kv_table_fits(table, work->items.left, going->arguments[0].length) != KV_OK;
 }
 
 /* Checks some keys, and begins to delete them once all are checked. */

@@ -315,6 +315,36 @@ Test(long_requests, a_put_many_that_finds_no_room_changes_nothing)
     cr_assert(kv_bytes_equal(get(1500), term_integer(1)));
 }
 
+Test(long_requests, a_put_many_evicts_no_key_that_comes_later)
+{
+    const struct kv_bytes full =
+        term_tuple(term_atom("max_entries"), term_integer(3000), NONE, NONE);
+    const struct kv_bytes lru = term_tuple(term_atom("evict"), term_atom("lru"), NONE, NONE);
+    bucket =
+        feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), term_list(full, lru, NONE));
+    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    begin_request("put_many", 3);
+    write_entries(0, 1500, 1);
+    kv_write_i64(&request, 50000);
+    cr_assert(kv_bytes_equal(ask(kv_buffer_bytes(&request)), term_atom("ok")));
+    put_entries(1500, 1500, 1);
+    begin_request("put_many", 3);
+    kv_write_list(&request, 3000);
+    for (uint32_t i = 0; i < 3000; i++) { /* 1,500 new keys first */
+        kv_write_tuple(&request, 2);
+        kv_write_i64(&request, i < 1500 ? MANY + i : i - 1500);
+        kv_write_i64(&request, 2);
+    }
+    kv_write_nil(&request);
+    kv_write_atom_text(&request, "keep");
+    cr_assert(kv_bytes_equal(ask(kv_buffer_bytes(&request)), term_atom("ok")));
+    for (int64_t i = 0; i < 1500; i += 100) {
+        const struct kv_bytes left = term_tuple(term_atom("ok"), term_integer(50000), NONE, NONE);
+        cr_assert(
+            kv_bytes_equal(ask(term_tuple(term_atom("ttl"), term_integer(i), NONE, NONE)), left));
+    }
+}
+
 Test(long_requests, put_new_many_puts_all_or_none)
 {
     put_entries(MANY - 1, 1, 1);

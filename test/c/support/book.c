@@ -14,6 +14,8 @@ struct book_value {
 /* ---- the book ----------------------------------------------------------------------------------
  */
 
+struct book_counts book_counts;
+
 static struct book_value *value_new(struct kv_bytes bytes)
 {
     struct book_value *value = malloc(sizeof *value + bytes.length);
@@ -80,6 +82,8 @@ struct kv_bytes book_value(const struct book *book, unsigned key)
 void book_put(struct book *book, unsigned key, struct kv_bytes value, uint64_t expiry)
 {
     struct book_value *copy = value_new(value);
+    book_counts.puts++;
+    book_counts.perhaps_expired += book->entries[key].value != NULL && !book_has(book, key);
     value_drop(book->entries[key].value);
     book->entries[key] = (struct book_entry){.value = copy, .expiry = expiry};
 }
@@ -88,6 +92,12 @@ void book_remove(struct book *book, unsigned key)
 {
     value_drop(book->entries[key].value);
     book->entries[key] = (struct book_entry){.value = NULL};
+}
+
+void book_delete(struct book *book, unsigned key)
+{
+    book_counts.deletes++;
+    book_remove(book, key);
 }
 
 unsigned book_count(const struct book *book)

@@ -8,9 +8,9 @@
 #include <kv/term.h>
 
 enum {
-    BOOK_KEYS = 12,      /* different keys, by =:= */
-    BOOK_ENCODINGS = 3,  /* ways to write each */
-    BOOK_SPACE = 8 << 20 /* bytes of terms in one step */
+    BOOK_KEYS = 12,       /* different keys, by =:= */
+    BOOK_ENCODINGS = 3,   /* ways to write each */
+    BOOK_SPACE = 32 << 20 /* bytes of terms in one step */
 };
 
 /* Milliseconds since 1970, which stand still. */
@@ -33,10 +33,23 @@ struct book_entry {
     uint64_t expiry;          /* the entry is gone from then on; KV_NEVER */
 };
 
+/* The events since a run began. Nothing takes one back: a request that fails has looked, too. */
+struct book_counts {
+    uint64_t hits, misses;
+    uint64_t unsure; /* more hits or misses that there may have been */
+    uint64_t puts, deletes, evictions;
+    uint64_t expired;         /* entries that went because their time had come, */
+    uint64_t perhaps_expired; /* and those that another change may have removed first */
+    uint64_t since;
+};
+
+extern struct book_counts book_counts;
+
 struct book {
     struct book_rules rules;
     uint64_t now;
     bool in_transaction;   /* room is made at its end */
+    bool unheard;          /* nobody waits for the old value */
     bool named[BOOK_KEYS]; /* by the request: it evicts none of them */
     struct book_entry entries[BOOK_KEYS];
 };
@@ -57,6 +70,8 @@ bool book_has(const struct book *book, unsigned key);
 struct kv_bytes book_value(const struct book *book, unsigned key);
 void book_put(struct book *book, unsigned key, struct kv_bytes value, uint64_t expiry);
 void book_remove(struct book *book, unsigned key);
+/* As book_remove(), by a request. */
+void book_delete(struct book *book, unsigned key);
 unsigned book_count(const struct book *book);
 /* Milliseconds until the entry is gone, or KV_NEVER. */
 uint64_t book_left(const struct book *book, unsigned key);
@@ -90,7 +105,7 @@ enum book_fact {
     BOOK_PUTS = 1,      /* may put, and so find no room or evict others */
     BOOK_UNORDERED = 2, /* answers a list in any order */
     BOOK_WALKS = 8,     /* answers a piece of a walk, which run_judge_scan() judges */
-    BOOK_OPEN = 16,     /* the book does not know the answer */
+    BOOK_COUNTS = 16,   /* answers what has happened, which run_judge_stats() judges */
     BOOK_NET = 32,      /* needs the room of its result only */
     BOOK_SINGLE = 4,    /* may be part of a transaction */
 };

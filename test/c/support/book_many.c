@@ -49,6 +49,7 @@ void book_run_get_many_or(struct book *book, const struct kv_bytes *arguments,
 {
     unsigned count = 0;
     if (!each_of(arguments[0], visit_nothing, &count)) {
+        book_counts.unsure += count;
         book_refuse_term(answer, "bad_keys", arguments[0]);
         return;
     }
@@ -70,8 +71,8 @@ static void visit_key_to_delete(void *context, struct kv_bytes element)
 {
     struct keys_asked *asked = context;
     unsigned key;
-    if (book_finds(asked->book, element, &key)) {
-        book_remove(asked->book, key);
+    if (book_there(asked->book, element, &key)) {
+        book_delete(asked->book, key);
         asked->count++;
     }
 }
@@ -93,7 +94,8 @@ struct entries_asked {
     struct book *book;
     const struct kv_bytes *ttl;
     bool bad;
-    bool any;                 /* one of the keys was there before */
+    bool any;                 /* one of the keys was there before, */
+    unsigned absent;          /* after so many others */
     bool keys[BOOK_KEYS];     /* that are put */
     struct kv_buffer *answer; /* NULL: only look */
 };
@@ -101,8 +103,9 @@ struct entries_asked {
 static void take_entry(struct entries_asked *asked, struct kv_bytes key, struct kv_bytes value)
 {
     unsigned number;
-    bool there = book_finds(asked->book, key, &number);
+    bool there = book_there(asked->book, key, &number);
     if (asked->answer == NULL) {
+        asked->absent += !asked->any && !there;
         asked->any |= there;
         asked->keys[number] = asked->book->named[number] = true;
     } else {
@@ -152,6 +155,10 @@ static bool may_put_all(struct entries_asked *asked, struct kv_bytes entries, bo
     if (!each_entry(asked, entries)) {
         book_refuse_term(answer, "bad_entries", entries);
         return false;
+    }
+    if (only_new) {
+        book_counts.hits += asked->any;
+        book_counts.misses += asked->absent;
     }
     if (only_new && asked->any) {
         kv_write_bool(answer, false);

@@ -16,6 +16,8 @@ void book_answer_ok(struct kv_buffer *answer, struct kv_bytes term);
 extern const struct kv_bytes book_nil;
 
 /* Sets *number. Returns false if the key is not there. */
+bool book_there(const struct book *book, struct kv_bytes key, unsigned *number);
+/* The same for a request that counts as a look at the key. */
 bool book_finds(const struct book *book, struct kv_bytes key, unsigned *number);
 
 /* Returns true if the time to live is one, or NULL. Otherwise appends the answer. */

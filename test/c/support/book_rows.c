@@ -70,11 +70,30 @@ uint64_t book_expiry(const struct book *book, unsigned key, const struct kv_byte
 
 const struct kv_bytes book_nil = {(const uint8_t *)"\x77\x03nil", 5};
 
+bool book_there(const struct book *book, struct kv_bytes key, unsigned *number)
+{
+    *number = book_find_key(key);
+    return *number < BOOK_KEYS && book_has(book, *number);
+}
+
+bool book_finds(const struct book *book, struct kv_bytes key, unsigned *number)
+{
+    const bool there = book_there(book, key, number);
+    book_counts.hits += there;
+    book_counts.misses += !there;
+    return there;
+}
+
+/* Finds a key for a request that changes it, and whose answer is the old value. */
+static bool finds_old(const struct book *book, struct kv_bytes key, unsigned *number)
+{
+    return book->unheard ? book_there(book, key, number) : book_finds(book, key, number);
+}
+
 /* Finds a key for a request that reads it. */
 static bool reads(struct book *book, struct kv_bytes key, unsigned *number)
 {
-    *number = book_find_key(key);
-    if (*number == BOOK_KEYS || !book_has(book, *number)) {
+    if (!book_finds(book, key, number)) {
         return false;
     }
     if (book->rules.touch_on_read && book->rules.ttl != 0 &&
@@ -103,12 +122,6 @@ static void run_fetch(struct book *book, const struct kv_bytes *arguments, struc
     } else {
         kv_write_atom_text(answer, "error");
     }
-}
-
-bool book_finds(const struct book *book, struct kv_bytes key, unsigned *number)
-{
-    *number = book_find_key(key);
-    return *number < BOOK_KEYS && book_has(book, *number);
 }
 
 static void run_has_key(struct book *book, const struct kv_bytes *arguments,
@@ -324,7 +337,7 @@ static void swap(struct book *book, const struct kv_bytes *arguments, const stru
     if (!book_accepts_ttl(ttl, answer)) {
         return;
     }
-    if (book_finds(book, arguments[0], &key)) {
+    if (finds_old(book, arguments[0], &key)) {
         book_answer_ok(&old, book_value(book, key));
     } else {
         kv_write_atom_text(&old, "error");
@@ -379,10 +392,10 @@ static void run_delete_with(struct book *book, const struct kv_bytes *arguments,
                             struct kv_buffer *answer)
 {
     unsigned key;
-    bool there = book_finds(book, arguments[0], &key);
+    bool there = finds_old(book, arguments[0], &key);
     kv_write_term(answer, there ? book_value(book, key) : arguments[1]);
     if (there) {
-        book_remove(book, key);
+        book_delete(book, key);
     }
 }
 
@@ -397,7 +410,7 @@ static void run_pop(struct book *book, const struct kv_bytes *arguments, struct 
     unsigned key;
     if (book_finds(book, arguments[0], &key)) {
         book_answer_ok(answer, book_value(book, key));
-        book_remove(book, key);
+        book_delete(book, key);
     } else {
         kv_write_atom_text(answer, "error");
     }
@@ -410,7 +423,7 @@ static void run_compare_and_delete(struct book *book, const struct kv_bytes *arg
     bool same =
         book_finds(book, arguments[0], &key) && book_equal(book_value(book, key), arguments[1]);
     if (same) {
-        book_remove(book, key);
+        book_delete(book, key);
     }
     kv_write_bool(answer, same);
 }
@@ -418,6 +431,9 @@ static void run_compare_and_delete(struct book *book, const struct kv_bytes *arg
 static void run_clear(struct book *book, const struct kv_bytes *arguments, struct kv_buffer *answer)
 {
     (void)arguments;
+    for (unsigned i = 0; i < BOOK_KEYS; i++) {
+        book_counts.perhaps_expired += book->entries[i].value != NULL && !book_has(book, i);
+    }
     book_close(book);
     kv_write_atom_text(answer, "ok");
 }
@@ -457,12 +473,12 @@ static bool has_tag(const struct book *book, const struct kv_bytes *arguments, u
 {
     struct kv_reader reader = kv_reader(arguments[1]);
     uint64_t tag = 0;
-    bool there = book_finds(book, arguments[0], key);
     bool absent = kv_term_is_atom(arguments[1], "absent");
     if (!absent && kv_read_u64(&reader, &tag) != KV_OK) {
         book_refuse_term(answer, "bad_tag", arguments[1]);
         return false;
     }
+    const bool there = book_finds(book, arguments[0], key);
     if (there ? !absent && tag == book_tag(book_value(book, *key)) : absent) {
         return true;
     }
@@ -501,12 +517,27 @@ static void run_delete_tagged(struct book *book, const struct kv_bytes *argument
 {
     unsigned key;
     if (has_tag(book, arguments, &key, answer)) {
-        book_remove(book, key);
+        if (book_has(book, key)) {
+            book_delete(book, key);
+        }
         kv_write_atom_text(answer, "ok");
     }
 }
 
-/* The book knows no order of keys, and counts nothing. */
+/* A bucket looks for expired entries before it counts. */
+static void run_stats(struct book *book, const struct kv_bytes *arguments, struct kv_buffer *answer)
+{
+    (void)arguments;
+    (void)answer;
+    for (unsigned i = 0; i < BOOK_KEYS; i++) {
+        if (book->entries[i].value != NULL && !book_has(book, i)) {
+            book_counts.expired++;
+            book_remove(book, i);
+        }
+    }
+}
+
+/* The book knows no order of keys. */
 static void run_nothing(struct book *book, const struct kv_bytes *arguments,
                         struct kv_buffer *answer)
 {
@@ -571,7 +602,7 @@ const struct book_row book_rows[] = {
     ROW("expire_at", 2, "ku", BOOK_PUTS | BOOK_SINGLE, book_run_expire_at),
     ROW("persist", 1, "k", BOOK_PUTS | BOOK_SINGLE, book_run_persist),
     ROW("touch", 1, "k", BOOK_PUTS | BOOK_SINGLE, book_run_touch),
-    ROW("stats", 0, "", BOOK_OPEN, run_nothing),
+    ROW("stats", 0, "", BOOK_COUNTS, run_stats),
     ROW("scan", 2, "cs", BOOK_WALKS, run_nothing),
     ROW("transaction", 1, "x", BOOK_PUTS | BOOK_NET, book_run_transaction),
     {NULL, 0, NULL, 0, NULL},

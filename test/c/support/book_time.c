@@ -6,7 +6,7 @@
 void book_run_ttl(struct book *book, const struct kv_bytes *arguments, struct kv_buffer *answer)
 {
     unsigned key;
-    if (!book_finds(book, arguments[0], &key)) {
+    if (!book_there(book, arguments[0], &key)) {
         kv_write_atom_text(answer, "error");
         return;
     }
@@ -23,7 +23,7 @@ static void end_at(struct book *book, struct kv_bytes term, uint64_t expiry,
                    struct kv_buffer *answer)
 {
     unsigned key;
-    const bool there = book_finds(book, term, &key);
+    const bool there = book_there(book, term, &key);
     if (there) {
         book->entries[key].expiry = expiry;
     }
@@ -48,9 +48,9 @@ void book_run_expire_at(struct book *book, const struct kv_bytes *arguments,
     if (kv_read_i64(&reader, &at) != KV_OK) {
         book_refuse_term(answer, "bad_time", arguments[1]);
     } else if (at <= BOOK_UNIX_TIME) {
-        const bool there = book_finds(book, arguments[0], &key);
+        const bool there = book_there(book, arguments[0], &key);
         if (there) {
-            book_remove(book, key);
+            book_delete(book, key);
         }
         kv_write_bool(answer, there);
     } else if ((uint64_t)(at - BOOK_UNIX_TIME) > TTL_MAX) {
@@ -72,5 +72,5 @@ void book_run_touch(struct book *book, const struct kv_bytes *arguments, struct 
         book->entries[key].expiry != KV_NEVER) {
         book->entries[key].expiry = book_expiry(book, key, NULL);
     }
-    kv_write_bool(answer, book_finds(book, arguments[0], &key));
+    kv_write_bool(answer, book_there(book, arguments[0], &key));
 }

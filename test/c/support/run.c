@@ -96,6 +96,7 @@ static void compare_contents(struct run *run)
             if (!may_be_gone(run, i)) {
                 run_fail(run, "the bucket has lost key %u", i);
             }
+            book_counts.evictions++;
             book_remove(&run->book, i);
         }
     }
@@ -105,24 +106,48 @@ static void compare_contents(struct run *run)
     }
 }
 
-/* Compares the reads of this host that need no call. */
+static enum kv_read read_locally(const struct run *run, unsigned i, struct kv_mapped_value *value)
+{
+    const struct kv_item key = book_key_item(i);
+    return kv_mapped_find(&run->mapped, &run->mapped_table, key.bytes, key.form,
+                          kv_mapped_hash(&run->mapped, key.bytes), value);
+}
+
+/* Compares a read of this host that needed no call. */
+static void compare_read(struct run *run, const struct book *book, unsigned i, enum kv_read read,
+                         const struct kv_mapped_value *value)
+{
+    const bool found =
+        read == KV_READ_FOUND && (value->expires == KV_NEVER || value->expires > book->now);
+    if (found != book_has(book, i) ||
+        (found && !is_value((struct kv_item){.bytes = value->bytes, .form = (uint8_t)value->form},
+                            book_value(book, i)))) {
+        run_fail(run, "a read of key %u without a call gives something else", i);
+    }
+}
+
 static void compare_local_reads(struct run *run)
 {
     for (unsigned i = 0; i < BOOK_KEYS; i++) {
-        const struct kv_item key = book_key_item(i);
         struct kv_mapped_value value;
-        const enum kv_read read =
-            kv_mapped_find(&run->mapped, &run->mapped_table, key.bytes, key.form,
-                           kv_mapped_hash(&run->mapped, key.bytes), &value);
-        const bool found =
-            read == KV_READ_FOUND && (value.expires == KV_NEVER || value.expires > run->book.now);
+        const enum kv_read read = read_locally(run, i, &value);
         if (read != KV_READ_FOUND && read != KV_READ_ABSENT) {
             run_fail(run, "a read of key %u without a call gives %d", i, (int)read);
-        } else if (found != book_has(&run->book, i) ||
-                   (found &&
-                    !is_value((struct kv_item){.bytes = value.bytes, .form = (uint8_t)value.form},
-                              book_value(&run->book, i)))) {
-            run_fail(run, "a read of key %u without a call gives something else", i);
+        } else {
+            compare_read(run, &run->book, i, read, &value);
+        }
+    }
+}
+
+void run_compare_meanwhile(struct run *run)
+{
+    for (unsigned i = 0; i < BOOK_KEYS; i++) {
+        struct kv_mapped_value value;
+        const enum kv_read read = read_locally(run, i, &value);
+        if (read == KV_READ_FOUND || read == KV_READ_ABSENT) {
+            compare_read(run, &run->before, i, read, &value);
+        } else if (read == KV_READ_GONE || read == KV_READ_BROKEN) {
+            run_fail(run, "a read of key %u in between gives %d", i, (int)read);
         }
     }
 }

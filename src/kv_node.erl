@@ -37,6 +37,9 @@
 %% <li>`observer_names': How many atoms kv may create in this VM so that Observer shows proxies by the names of their
 %%     buckets. From OTP 27 on no atom is needed, and every proxy is shown by its name. Value: 0 to 100000 atoms;
 %%     `1000' by default.</li>
+%% <li>`slow_request': Each call of this VM to a bucket that takes longer executes the event `[kv, request, slow]' of
+%%     the library `telemetry': see docs/telemetry.md. Set in the VM when the node starts. Default: as it was, which
+%%     is off at first. Value: 0 to 4294967295 milliseconds.</li>
 %% <li>`log_level': The program writes no log lines below this level. Value: `debug', `info', `notice', `warning' or
 %%     `error'; `notice' by default.</li>
 %% <li>`max_memory': Memory of all buckets together. A put that would exceed the limit fails with `enomem', unless its
@@ -237,6 +240,7 @@ os_pid(Server) ->
 -spec init({atom(), kv_node_options:t()}) -> {ok, #state{}} | {stop, term()}.
 init({Server, Options}) ->
     process_flag(trap_exit, true),
+    ok = slow_request(Options),
     Before = kv_nodes:is_expected(Server),
     Nodes = expect(Server, Options),
     Backoff = backoff(Options),
@@ -254,6 +258,9 @@ init({Server, Options}) ->
             ok = not_expected(Server, Before),
             {stop, Reason}
     end.
+
+slow_request(#{slow_request := undefined}) -> ok;
+slow_request(#{slow_request := Ms}) -> kv_telemetry:slow_request(Ms).
 
 expect(Server, #{start_timeout := Timeout}) ->
     Nodes = kv_nodes:monitor(),

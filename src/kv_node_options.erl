@@ -60,6 +60,9 @@ of_this_vm() ->
         {observer_names, none, {integer, "atoms", 0, 100000}, 1000, "0.1.0",
             "How many atoms kv may create in this VM so that Observer shows proxies by the names of their buckets. From "
             "OTP 27 on no atom is needed, and every proxy is shown by its name."},
+        {slow_request, none, milliseconds(0, ?MAX_TIME), undefined, "0.2.0",
+            "Each call of this VM to a bucket that takes longer executes the event `[kv, request, slow]` of the library "
+            "`telemetry`: see docs/telemetry.md. Set in the VM when the node starts. Default: as it was, which is off at first."},
         {log_level, "log-level", {one_of, [debug, info, notice, warning, error]}, notice, "0.1.0",
             "The program writes no log lines below this level."}
     ].

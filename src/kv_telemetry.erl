@@ -23,6 +23,7 @@ measure(Bucket) ->
 
 %% @doc From now on each call to a bucket that takes longer than Ms milliseconds executes `[kv, request, slow]', in the process that
 %% has called. `infinity', as at the start of the VM, turns that off. Reads without a call, `async' and `cast' do not count.
+%% The option `slow_request' of {@link kv_node} calls this function whenever its node starts in this VM.
 -spec slow_request(non_neg_integer() | infinity) -> ok.
 slow_request(infinity) ->
     _ = persistent_term:erase(?SLOW),

@@ -25,7 +25,8 @@ defmodule KV.Telemetry do
   From now on each call to a bucket that takes longer than `ms` milliseconds executes `[:kv, :request, :slow]`, in the process
   that has called.
 
-  `:infinity`, as at the start of the VM, turns that off. Reads without a call, `async/3` and `cast/3` do not count.
+  `:infinity`, as at the start of the VM, turns that off. Reads without a call, `async/3` and `cast/3` do not count. The option
+  `:slow_request` of `KV.Node` calls this function whenever its node starts in this VM.
 
   ## Examples
 

@@ -78,6 +78,33 @@ defmodule KV.TelemetryTest do
     refute_received {[:kv, :request, :slow], _, _}
   end
 
+  test "the option slow_request tells of slow calls from the start of the node on" do
+    Application.put_env(:kv, :slow_request, 0)
+
+    on_exit(fn ->
+      Application.stop(:kv)
+      Application.delete_env(:kv, :slow_request)
+      KV.Telemetry.slow_request(:infinity)
+      Application.ensure_all_started(:kv)
+    end)
+
+    :ok = Application.stop(:kv)
+    {:ok, _} = Application.ensure_all_started(:kv)
+    {:ok, bucket} = KV.Bucket.start_link()
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    assert_receive {[:kv, :request, :slow], _, %{bucket: ^bucket, function: :put}}
+    :ok = KV.Telemetry.slow_request(:infinity)
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    refute_received {[:kv, :request, :slow], _, _}
+  end
+
+  test "a slow_request that is no number of milliseconds is refused" do
+    for wrong <- [-1, :infinity, "50", 1.5] do
+      assert {:error, {:bad_option, :slow_request, text}} = KV.Node.start_link(slow_request: wrong)
+      assert text =~ "slow_request must be 0 to 4294967295 milliseconds"
+    end
+  end
+
   test "docs/telemetry.md has the events of the module" do
     listed = Regex.scan(~r/^\| `\[(:kv, :\w+, :\w+)\]`/m, File.read!(@page), capture: :all_but_first)
 

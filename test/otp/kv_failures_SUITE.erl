@@ -41,6 +41,9 @@ rows() ->
         {"the connection between VM and program is lost", [{?MODULE, a_lost_connection_costs_no_value}]},
         {"a message is over a limit", [{?MODULE, a_message_over_a_limit_is_answered_with_an_error}]},
         {"the C program dies", [{?MODULE, a_process_with_a_name_outlives_the_program}]},
+        {"the registry of the tree, or `KV.info/0`, is called while the program starts again", [
+            {?MODULE, a_call_of_the_tree_exits_while_the_program_is_away}
+        ]},
         {"the C program hangs", [{kv_crash_SUITE, a_program_that_hangs_is_killed_and_comes_back}]},
         {"it cannot start", [
             {kv_node_SUITE, a_missing_program_is_said_at_once},
@@ -249,6 +252,27 @@ a_process_with_a_name_outlives_the_program(Config) ->
         ?assertEqual(2, kv_bucket:generation(sessions)),
         ok = kv_test:wait(fun() -> is_pid(attempt(fun() -> create(<<"again">>) end)) end),
         ?assertMatch([_], [Line || {warning, Line} <- kv_test_log:heard(), string:find(Line, "is lost") =/= nomatch])
+    end).
+
+%% A program that is away for as long as the test wants: a copy, since the original serves other cases.
+a_call_of_the_tree_exits_while_the_program_is_away(Config) ->
+    Program = filename:join(?config(home, Config), "kv_node"),
+    {ok, _} = file:copy(kv_test:program(), Program),
+    ok = file:change_mode(Program, 8#755),
+    in(Config, [{program, Program}], fun() ->
+        _ = start_own(kv_registry, [{name, names}]),
+        Registry = monitor(process, whereis(kv_registry)),
+        ok = file:rename(Program, Program ++ ".away"),
+        ok = kv_test:signal("KILL", kv_node:os_pid()),
+        _ = kv_test:down(Registry),
+        ?assertExit({noproc, _}, kv_registry:names(kv_registry)),
+        ?assertExit({noproc, _}, kv_registry:create(kv_registry, <<"a">>)),
+        ?assertExit({noproc, _}, kv:info()),
+        Waiting = async(fun() -> kv_registry:names(names, infinity) end),
+        ok = file:rename(Program ++ ".away", Program),
+        ?assertEqual({ok, []}, await(Waiting)),
+        ok = kv_test:wait(fun() -> attempt(fun() -> kv_registry:names(kv_registry) end) =:= [] end),
+        ?assertMatch(#{}, kv:info())
     end).
 
 a_vm_with_another_name_gets_a_new_program(Config) ->

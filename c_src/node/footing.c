@@ -24,13 +24,24 @@ static void nothing(void *argument)
     (void)argument;
 }
 
+/* The stack of a thread of libuv: by its release, as the limit says or KV_THREAD_STACK. */
+static size_t largest_stack(void)
+{
+    unsigned long long allowed = 0;
+    return is_under(RLIMIT_STACK, RLIM_INFINITY, &allowed) && allowed > KV_THREAD_STACK
+               ? (size_t)allowed
+               : KV_THREAD_STACK;
+}
+
 /* libuv resolves names and prepares memory in threads of its own, one job at a time here. It aborts
  * if it gets none. */
 static int try_thread(void)
 {
     uv_thread_t thread;
+    const uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE,
+                                         .stack_size = largest_stack()};
     (void)setenv("UV_THREADPOOL_SIZE", "1", 0);
-    int error = uv_thread_create(&thread, nothing, NULL);
+    int error = uv_thread_create_ex(&thread, &options, nothing, NULL);
     return error != 0 ? error : uv_thread_join(&thread);
 }
 

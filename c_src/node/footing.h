@@ -9,6 +9,7 @@ enum {
     KV_FOOTING_TEXT_MAX = 256,
     KV_FILES_LEAST = 16, /* standard streams, event loop, signals, listener, EPMD, memory, a peer */
     KV_STACK_LEAST = 256 << 10, /* bytes */
+    KV_THREAD_STACK = 8 << 20,  /* bytes; libuv's own, from 1.45 on */
 };
 
 /* Returns NULL, or `text` with the limit that is too low, and what to do. Call it once, before

@@ -231,9 +231,10 @@ each_cause_that_keeps_it_from_starting_is_said_with_what_to_do(Config) ->
         {"ulimit -s 56", [], 70, "internal the stack may have 57344 bytes, and the program needs 262144: raise the limit"},
         {"ulimit -s 40", [], 70, "internal the stack may have 40960 bytes"},
         {"ulimit -s 40", ["--port", "x"], 70, "internal the stack may have 40960 bytes"},
-        %% A thread gets as much stack as the limit says.
+        %% A thread gets as much stack as the limit says, and 8 MiB from newer releases of libuv.
         {"ulimit -s 8192; ulimit -d 4000", [], 70, "internal no thread can be started .* or of memory \\(ulimit -d\\)$"},
-        {"ulimit -s 256; ulimit -d 4000", [], 71, "out_of_memory no memory for .* of memory \\(ulimit -d, or that of the container\\)$"},
+        {"ulimit -s 256; ulimit -d 4000", [], 70, "internal no thread can be started .* or of memory \\(ulimit -d\\)$"},
+        {"ulimit -s 256; ulimit -d 16000", [], 71, "out_of_memory no memory for .* of memory \\(ulimit -d, or that of the container\\)$"},
         {"ulimit -s 4000000; ulimit -v 2000000", [], 70, "internal no thread can be started \\(.*\\): raise the limit of processes \\(ulimit -u"},
         {":", ["--bind", "nowhere.invalid"], 68, "host_unresolved nowhere.invalid has no address \\(.*\\): --bind must be an address"},
         {":", ["--bind", "192.0.2.1"], 73, "port_taken cannot listen at 192.0.2.1 .*: --bind must be an address of this machine$"},

@@ -11,12 +11,17 @@
 -define(MAX_FRAME, 262144).
 -define(MAX_DEPTH, 1000).
 -define(DEADLINE, 10000).
+%% For terms of a million levels: a busy machine takes seconds for each step.
+-define(PATIENCE, 120000).
 %% Larger than the limit. On an established connection a BEAM sends it in fragments.
 -define(HUGE, binary:copy(<<"x">>, 300000)).
 %% For processes: larger than any limit that the VM has of itself.
 -define(NAMES, [<<"asked">>, <<"kept">>]).
 
 suite() -> [{timetrap, {seconds, 60}}].
+
+group(real) -> [{timetrap, {minutes, 10}}];
+group(_) -> [].
 
 all() -> [{group, beam}, {group, real}, {group, wire}].
 
@@ -451,7 +456,7 @@ in_real(Config, Environment, Fun) ->
             Fun(native(<<"asked">>)),
             ?assertEqual(Before, kv_node:os_pid()),
             ?assertEqual(maps:from_list(content()), kv_bucket:to_map(native(<<"kept">>)))
-        end)
+        end, 4 * ?PATIENCE)
     after
         kv_test:stop_vm(Vm)
     end.
@@ -459,28 +464,28 @@ in_real(Config, Environment, Fun) ->
 the_defaults_take_what_people_put(Config) ->
     in_real(Config, [], fun(Bucket) ->
         Huge = binary:copy(<<"x">>, 135000000),
-        ?assertEqual({error, {too_large, 135000000}}, kv_bucket:put(Bucket, k, Huge)),
+        ?assertEqual({error, {too_large, 135000000}}, kv_bucket:put(Bucket, k, Huge, ?PATIENCE)),
         ok = kv_limits:forget(node(Bucket)),
-        ?assertMatch({error, {too_large, Bytes}} when Bytes > 135000000, kv_bucket:put(Bucket, k, Huge, 30000)),
+        ?assertMatch({error, {too_large, Bytes}} when Bytes > 135000000, kv_bucket:put(Bucket, k, Huge, ?PATIENCE)),
         Entries = [{N, binary:copy(<<"v">>, 1 bsl 20)} || N <- lists:seq(1, 130)],
-        ?assertMatch({error, {too_large, _}}, kv_bucket:put_many(Bucket, Entries, 30000)),
-        ?assertEqual(undefined, kv_bucket:get(Bucket, deep(70000))),
-        ?assertEqual(ok, kv_bucket:put(Bucket, k, deep(1000000))),
-        ?assertEqual({error, {too_deep, 1048576}}, kv_bucket:put(Bucket, k, deep(1100000)))
+        ?assertMatch({error, {too_large, _}}, kv_bucket:put_many(Bucket, Entries, ?PATIENCE)),
+        ?assertEqual(undefined, kv_bucket:get(Bucket, deep(70000), undefined, ?PATIENCE)),
+        ?assertEqual(ok, kv_bucket:put(Bucket, k, deep(1000000), ?PATIENCE)),
+        ?assertEqual({error, {too_deep, 1048576}}, kv_bucket:put(Bucket, k, deep(1100000), ?PATIENCE))
     end).
 
 terms_of_a_million_levels_are_kept_and_shown(Config) ->
     in_real(Config, [{local_reads, true}], fun(Bucket) ->
         Deep = deep(1000000),
-        ok = kv_bucket:put(Bucket, Deep, deep),
-        ok = kv_bucket:put(Bucket, #{Deep => Deep, a => {Deep}}, in_a_map),
-        ok = kv_bucket:put(Bucket, value, Deep),
-        ?assertEqual(deep, kv_bucket:get(Bucket, Deep)),
-        ?assertEqual(in_a_map, kv_bucket:get(Bucket, #{a => {Deep}, Deep => Deep})),
-        ?assert(Deep =:= kv_bucket:get(Bucket, value)),
-        ?assertEqual([deep, undefined], kv_bucket:get_many(Bucket, [Deep, {Deep}])),
-        ?assertEqual(3, map_size(kv_bucket:to_map(Bucket))),
-        ?assertEqual(3, map_size(sys:get_state(Bucket))),
+        ok = kv_bucket:put(Bucket, Deep, deep, ?PATIENCE),
+        ok = kv_bucket:put(Bucket, #{Deep => Deep, a => {Deep}}, in_a_map, ?PATIENCE),
+        ok = kv_bucket:put(Bucket, value, Deep, ?PATIENCE),
+        ?assertEqual(deep, kv_bucket:get(Bucket, Deep, undefined, ?PATIENCE)),
+        ?assertEqual(in_a_map, kv_bucket:get(Bucket, #{a => {Deep}, Deep => Deep}, undefined, ?PATIENCE)),
+        ?assert(Deep =:= kv_bucket:get(Bucket, value, undefined, ?PATIENCE)),
+        ?assertEqual([deep, undefined], kv_bucket:get_many(Bucket, [Deep, {Deep}], undefined, ?PATIENCE)),
+        ?assertEqual(3, map_size(kv_bucket:to_map(Bucket, ?PATIENCE))),
+        ?assertEqual(3, map_size(sys:get_state(Bucket, ?PATIENCE))),
         Node = node(Bucket),
         [_ | _] = Tables = rpc:call(Node, observer_backend, get_table_list, [ets, []]),
         _ = [
@@ -488,7 +493,7 @@ terms_of_a_million_levels_are_kept_and_shown(Config) ->
          || [{name, _}, {id, Table} | _] <- Tables
         ],
         ?assertMatch([_ | _], rpc:call(Node, erlang, process_info, [Bucket, [messages, dictionary, current_function]])),
-        ?assertEqual(deep, kv_bucket:delete(Bucket, Deep))
+        ?assertEqual(deep, kv_bucket:delete(Bucket, Deep, ?PATIENCE))
     end).
 
 %%% On the wire

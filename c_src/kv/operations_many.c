@@ -145,11 +145,13 @@ static bool has_batch(struct kv_process *self, const struct kv_batch *batch)
 /* ---- the operations ----------------------------------------------------------------------------
  */
 
-/* Appends the value of each key of a batch, or `absent`, and adds their bytes. The list may repeat
- * a key, so the bucket's size does not bound the answer: values above the limit are only counted.
- */
-static void write_batch(struct kv_process *self, const struct kv_batch *batch,
-                        struct kv_bytes absent, struct kv_buffer *to, size_t *bytes)
+/* Appends the value of each key of a batch, or `absent`, and adds their bytes. Stops behind the
+ * value with which `to` has `most` bytes. Returns the number of keys that are done. The list may
+ * repeat a key, so the bucket's size does not bound the answer: values above the limit are only
+ * counted. */
+static unsigned write_batch(struct kv_process *self, const struct kv_batch *batch,
+                            struct kv_bytes absent, size_t most, struct kv_buffer *to,
+                            size_t *bytes)
 {
     const struct kv_item none = {.bytes = absent, .form = KV_FORM_TERM};
     const struct kv_bucket *bucket = kv_process_const_state(self);
@@ -163,6 +165,30 @@ static void write_batch(struct kv_process *self, const struct kv_batch *batch,
         *bytes += kv_item_size(value);
         if (*bytes <= KV_ANSWER_MAX) {
             kv_write_item(to, value);
+        }
+        if (to->length >= most) {
+            return i + 1;
+        }
+    }
+    return batch->count;
+}
+
+/* Adds the bytes of the values of all keys that are left. No read in the sense of `touch_on_read`
+ * and of statistics. */
+static void measure_values(struct kv_process *self, struct kv_items *items, struct kv_bytes absent,
+                           size_t *bytes)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_batch batch;
+    while (kv_items_next_keys(bucket->contents.table, items, &batch)) {
+        for (unsigned i = 0; i < batch.count; i++) {
+            uint64_t expiry;
+            struct kv_item value;
+            const struct kv_item key =
+                batch.found[i] != NULL ? batch.found[i]->key : kv_bucket_key(self, batch.keys[i]);
+            *bytes += kv_contents_look(&bucket->contents, key, &value, &expiry)
+                          ? kv_item_size(value)
+                          : absent.length;
         }
     }
 }
@@ -207,12 +233,18 @@ static bool get_piece(struct kv_process *self, struct kv_going *going, struct kv
     const size_t most = answer->term->length + KV_PIECE_BYTES;
     struct kv_batch batch;
     for (unsigned i = 0; i < KV_PIECE_KEYS / KV_BATCH && answer->term->length < most; i++) {
+        struct kv_items here = work->items;
         if (!kv_items_next_keys(bucket->contents.table, &work->items, &batch)) {
             kv_table_thaw(bucket->contents.table);
             (void)end_values(&work->items, going->arguments[0], work->count, answer);
             return false;
         }
-        write_batch(self, &batch, work->absent, answer->term, &work->count);
+        const unsigned done =
+            write_batch(self, &batch, work->absent, most, answer->term, &work->count);
+        if (done < batch.count) {
+            (void)kv_items_skip(&here, done, SIZE_MAX);
+            work->items = here;
+        }
     }
     return true;
 }
@@ -396,8 +428,8 @@ static bool are_long_entries(struct kv_bytes entries)
 }
 
 /* `absent` is the second argument if it is `given`, else it outlives the request. */
-static int get_long(struct kv_process *self, const struct kv_asked *asked, struct kv_bytes absent,
-                    bool given, struct kv_answer *answer)
+static struct kv_going *get_long(struct kv_process *self, const struct kv_asked *asked,
+                                 struct kv_bytes absent, bool given, struct kv_answer *answer)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct kv_going *going =
@@ -406,9 +438,30 @@ static int get_long(struct kv_process *self, const struct kv_asked *asked, struc
     (void)kv_items_open_list(going->arguments[0], &work->items);
     work->absent = given ? going->arguments[1] : absent;
     kv_table_freeze(bucket->contents.table);
-    if (work->items.left > 0) {
-        kv_write_list(&going->answer, work->items.left);
+    return going;
+}
+
+/* A short list of keys with large values: goes on from `here`, behind values with so many bytes,
+ * which the answer holds. */
+static int get_rest(struct kv_process *self, const struct kv_asked *asked,
+                    const struct kv_items *here, struct kv_bytes absent, bool given, size_t bytes,
+                    struct kv_answer *answer)
+{
+    struct kv_items rest = *here;
+    size_t sum = bytes;
+    measure_values(self, &rest, absent, &sum);
+    if (sum > KV_ANSWER_MAX) {
+        return end_values(&rest, asked->arguments[0], sum, answer);
     }
+    struct kv_going *going = get_long(self, asked, absent, given, answer);
+    struct long_work *work = going->work;
+    const uint8_t *keys = going->arguments[0].data;
+    work->items = *here;
+    work->items.next = keys + (here->next - asked->arguments[0].data);
+    work->items.end = keys + going->arguments[0].length;
+    work->count = bytes;
+    kv_buffer_append(&going->answer, kv_buffer_bytes(answer->term));
+    kv_answer_drop(answer);
     return KV_OK;
 }
 
@@ -422,15 +475,26 @@ static int answer_values(struct kv_process *self, const struct kv_asked *asked,
         return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
     }
     if (is_long(keys.left, asked->arguments[0])) {
-        return get_long(self, asked, absent, given, answer);
+        struct kv_going *going = get_long(self, asked, absent, given, answer);
+        if (keys.left > 0) {
+            kv_write_list(&going->answer, keys.left);
+        }
+        return KV_OK;
     }
     struct kv_batch batch;
     size_t bytes = 0;
     if (keys.left > 0) {
         kv_write_list(answer->term, keys.left);
     }
+    struct kv_items here = keys;
     while (kv_items_next_keys(bucket->contents.table, &keys, &batch)) {
-        write_batch(self, &batch, absent, answer->term, &bytes);
+        const unsigned done =
+            write_batch(self, &batch, absent, KV_AT_ONCE_BYTES, answer->term, &bytes);
+        if (done < batch.count) {
+            (void)kv_items_skip(&here, done, SIZE_MAX);
+            return get_rest(self, asked, &here, absent, given, bytes, answer);
+        }
+        here = keys;
     }
     return end_values(&keys, asked->arguments[0], bytes, answer);
 }

@@ -2,6 +2,7 @@
 #include "support/fixture.h"
 
 #include "base/endian.h"
+#include "kv/going.h"
 #include "kv/kv.h"
 #include "store/arena_state.h"
 #include "store/layout.h"
@@ -447,4 +448,64 @@ Test(long_requests, a_cast_goes_on_too)
     feed_message(f, f->a, &bucket, kv_buffer_bytes(&message));
     kv_buffer_free(&message);
     cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(MANY)));
+}
+
+/* ---- few keys with large values ---------------------------------------------------------------
+ */
+
+static void put_large(int64_t key, size_t length)
+{
+    static uint8_t data[1024 * 1024];
+    begin_request("put", 3);
+    kv_write_i64(&request, key);
+    kv_write_binary(&request, kv_bytes(data, length));
+    cr_assert(kv_bytes_equal(ask(kv_buffer_bytes(&request)), term_atom("ok")));
+}
+
+/* {get_many, Keys} with the keys 1, 2 (which is absent), 1, 2 and so on. */
+static void request_values(uint32_t count)
+{
+    begin_request("get_many", 2);
+    kv_write_list(&request, count);
+    for (uint32_t i = 0; i < count; i++) {
+        kv_write_i64(&request, 1 + i % 2);
+    }
+    kv_write_nil(&request);
+}
+
+Test(long_requests, a_get_many_of_few_keys_with_large_values_goes_on_too)
+{
+    enum { KEYS = 200, LENGTH = 100 * 1000 };
+    uint32_t count = 0;
+    put_large(1, LENGTH);
+    request_values(KEYS);
+    send_request(1);
+    cr_assert_eq(answer_of(1).length, 0);
+    cr_assert_gt(run_to_the_end(), KEYS / 2 * LENGTH / KV_PIECE_BYTES / 2);
+    struct kv_reader reader = kv_reader(answer_of(1));
+    cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
+    cr_assert_eq(count, KEYS);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        struct kv_bytes value = NONE;
+        cr_assert_eq(i % 2 == 0 ? kv_read_binary(&reader, &value)
+                                : kv_read_this_atom(&reader, "nil"),
+                     KV_OK);
+        cr_assert_eq(value.length, i % 2 == 0 ? LENGTH : 0);
+    }
+    cr_assert_eq(kv_read_nil(&reader), KV_OK);
+    cr_assert(kv_reader_at_end(&reader));
+}
+
+Test(long_requests, a_get_many_with_too_large_an_answer_is_refused_in_its_first_turn)
+{
+    enum { KEYS = 800, LENGTH = 1024 * 1024 };
+    put_large(1, LENGTH);
+    request_values(KEYS);
+    send_request(1);
+    struct kv_reader reader = kv_reader(answer_of(1));
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "error"), KV_OK);
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "too_large"), KV_OK);
+    cr_assert_not(kv_runtime_step(f->runtime));
 }

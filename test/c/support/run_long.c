@@ -140,9 +140,12 @@ static void move_clock(struct run *run, struct long_step *step, struct draw *dra
 static void send_other(struct run *run, struct long_step *step, struct draw *draw)
 {
     struct request *other = &step->others[step->count];
-    do {
-        request_draw(draw, run, other);
-    } while ((other->row->facts & BOOK_WALKS) != 0 && step->scans);
+    const struct run_walk walk = run->walk;
+    request_draw(draw, run, other);
+    if ((other->row->facts & BOOK_WALKS) != 0 && step->scans) {
+        run->walk = walk;
+        return;
+    }
     step->scans |= (other->row->facts & BOOK_WALKS) != 0;
     other->number = OTHER_ALIAS + step->count++;
     run_trace(run, ", meanwhile ", other->term);

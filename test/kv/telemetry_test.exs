@@ -8,7 +8,9 @@ defmodule KV.TelemetryTest do
   # Stands for the library. Hands events to the process that is registered under its name.
   @fake (quote do
            def execute(event, measurements, metadata) do
-             send(:kv_telemetry_test, {event, measurements, metadata})
+             # A bucket that ends with its test tells nobody.
+             pid = Process.whereis(:kv_telemetry_test)
+             if pid, do: send(pid, {event, measurements, metadata})
              :ok
            end
          end)

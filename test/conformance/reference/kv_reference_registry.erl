@@ -111,7 +111,8 @@ serve({rename, Old, New}, Pid, Names) ->
 serve({delete, Name}, Pid, Names) ->
     _ = [{erase(Monitor), demonitor(Monitor, [flush])} || {Monitor, Holder} <- get(), is_reference(Monitor), Holder =:= Name],
     Without = forget(Name, Pid, Names),
-    _ = (catch gen_server:stop(Pid, normal, infinity)),
+    %% It may have ended already.
+    _ = try gen_server:stop(Pid, normal, infinity) catch exit:_ -> gone end,
     {ok, Without};
 serve({meta, Name}, _Pid, Names) ->
     {maps:find(Name, get(?META)), Names};

@@ -76,11 +76,11 @@ defmodule KV.ExportTest do
     bucket: bucket,
     path: file
   } do
-    large = :binary.copy("x", 90_000_000)
+    large = :binary.copy("x", 25_000_000)
     # A busy machine takes seconds for each large value.
     patience = 60_000
-    for n <- 1..3, do: :ok = KV.Bucket.put(bucket, n, large, patience)
-    :ok = KV.Bucket.put_many(bucket, for(n <- 4..20_000, do: {n, n}), patience)
+    for n <- 1..12, do: :ok = KV.Bucket.put(bucket, n, large, patience)
+    :ok = KV.Bucket.put_many(bucket, for(n <- 13..20_000, do: {n, n}), patience)
     assert KV.Bucket.export(bucket, file, patience) == {:ok, 20_000}
     :ok = KV.Bucket.clear(bucket, patience)
     assert KV.Bucket.import(bucket, file, patience) == {:ok, 20_000}

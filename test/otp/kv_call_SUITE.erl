@@ -495,8 +495,8 @@ an_answer_too_large_is_an_error(Config) ->
         Bucket = native(),
         ok = kv_bucket:put(Bucket, a, <<0:(8 * 1024 * 1024)>>),
         Keys = lists:duplicate(300, a),
-        ?assertExit({{too_large, Bytes}, _} when Bytes > 300 * 1024 * 1024, kv_bucket:get_many(Bucket, Keys)),
-        ?assertExit({{too_large, _}, _}, kv_bucket:take(Bucket, Keys)),
+        ?assertExit({{too_large, Bytes}, _} when Bytes > 300 * 1024 * 1024, kv_bucket:get_many(Bucket, Keys, undefined, 60000)),
+        ?assertExit({{too_large, _}, _}, kv_bucket:take(Bucket, Keys, 60000)),
         ?assertEqual([undefined], kv_bucket:get_many(Bucket, [b]))
     end).
 

@@ -6,11 +6,13 @@
 #include "nif/nif.h"
 #include "store/arena.h"
 #include "store/table.h"
+#include "store/table_state.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <kv/error.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { OWNER = 100, BUCKET = 5, REGISTRY = 6, CREATION = 3 };
@@ -383,6 +385,37 @@ Test(nif, a_key_that_is_too_large_or_deep_or_has_a_fun_is_left_to_the_owner)
     cr_expect(stub_is_atom(fetch(from, stub_tuple(env, 1, stub_fun(env))), "large"));
     cr_expect(stub_is_atom(fetch(from, stub_map(env, atom("fun"), stub_fun(env))), "large"));
     cr_expect(stub_is_atom(fetch(from, stub_map(env, atom("a"), atom("b"))), "error"));
+}
+
+/* ---- a writer that lies ---------------------------------------------------------------------- */
+
+/* The node keeps its own copy of the option, and a reader only decides by the word in the slot
+ * whether the owner has to know of the read. */
+Test(nif, the_life_of_an_entry_does_not_depend_on_the_word_in_shared_memory)
+{
+    static const uint64_t lies[] = {0, 1, 9, 10, UINT64_C(1) << 63, UINT64_MAX - 1, UINT64_MAX};
+    const struct kv_item key = {kv_bytes_text("key"), 1};
+    const struct kv_item value = {kv_bytes_text("value"), 1};
+    struct timespec now;
+    struct kv_item found;
+    uint64_t expiry = 0;
+    ERL_NIF_TERM from = open_arena();
+    struct kv_table *touching = kv_table_new(arena, &(struct kv_table_options){.touch = 5000});
+    cr_assert_eq(kv_arena_publish(arena, BUCKET + 10, 1, KV_PUBLISHED_VALUES, touching), KV_OK);
+    ERL_NIF_TERM owner = stub_pid(env, node_name, BUCKET + 10, 1, CREATION);
+    (void)clock_gettime(CLOCK_BOOTTIME, &now);
+    kv_arena_set_time(arena, (uint64_t)now.tv_sec * 1000);
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        cr_assert_eq(kv_table_put(touching, key, value, kv_arena_time(arena) + 60000), KV_OK);
+        touching->slot->touch = lies[i];
+        ERL_NIF_TERM result = stub_call(env, "fetch", 3, from, owner, text("key"));
+        cr_expect(stub_is_atom(result, "counted") ||
+                  kv_bytes_equal(value_of(result), stub_external(text("value"))));
+        cr_assert(kv_table_get(touching, key, &found));
+        cr_assert(kv_table_expiry(touching, key, &expiry));
+        cr_expect_eq(expiry, kv_arena_time(arena) + 5000);
+    }
+    kv_table_free(touching);
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */

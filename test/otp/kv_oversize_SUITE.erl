@@ -449,7 +449,7 @@ in_real(Config, Environment, Fun) ->
     Vm = kv_test:start_vm(Config),
     try
         kv_test:in(Vm, fun() ->
-            kv_test:start_kv(Environment),
+            kv_test:start_kv([{ping_timeout, ?PATIENCE} | Environment]),
             [ok = kv_registry:create(kv_registry, Name) || Name <- ?NAMES],
             ok = kv_bucket:put_many(native(<<"kept">>), content()),
             Before = kv_node:os_pid(),

@@ -16,6 +16,7 @@ groups() ->
     kv_conformance:both_ways([
         {call, [], [
             every_request_of_a_bucket_is_answered,
+            requests_that_depend_on_a_value_are_answered,
             requests_about_many_keys_are_answered,
             malformed_requests_about_many_keys_do_nothing,
             an_unknown_request_is_answered_with_an_error,
@@ -72,6 +73,25 @@ every_request_of_a_bucket_is_answered(Config) ->
         {{get, a}, 2}, {{get, b, none}, [4]}, {{fetch, b}, {ok, [4]}}, {{has_key, b}, true}, {size, 2},
         {to_map, #{a => 2, b => [4]}}, {{delete, a}, 2}, {keys, [b]}, {{delete, b, none}, [4]}, {keys, []}, {{put, nil, nil}, ok}, {{get, nil}, nil},
         {{fetch, nil}, {ok, nil}}, {clear, ok}, {keys, []}, {to_map, #{}}, {size, 0}
+    ],
+    ?assertEqual(
+        Answers,
+        same(Config, fun(Node) ->
+            Bucket = bucket(Node),
+            [{Request, call(Bucket, Request)} || {Request, _} <- Answers]
+        end)
+    ).
+
+requests_that_depend_on_a_value_are_answered(Config) ->
+    Answers = [
+        {{pop, a}, error}, {{swap, a, 1}, error}, {{swap, a, 2.0}, {ok, 1}}, {{pop, a}, {ok, 2.0}}, {{pop, a}, error},
+        {{replace, a, 1}, false}, {{put, a, nil}, ok}, {{replace, a, 1}, true}, {{get, a, none}, 1},
+        {{compare_and_put, a, 1.0, 2}, false}, {{compare_and_put, a, 1, #{x => [1, 2]}}, true},
+        {{compare_and_put, a, #{x => [1, 2]}, "b"}, true}, {{compare_and_put, x, nil, 1}, false},
+        {{compare_and_delete, a, b}, false}, {{compare_and_delete, a, "b"}, true}, {{compare_and_delete, a, "b"}, false}, {size, 0},
+        {{incr, n, 5}, 5}, {{decr, n, 7}, -2}, {{incr, n, 1 bsl 70}, (1 bsl 70) - 2}, {{decr, n, 1 bsl 70}, -2}, {{incr, n, 0}, -2},
+        {{incr, n, 1.0}, {error, {bad_step, 1.0}}}, {{decr, n, a}, {error, {bad_step, a}}}, {{put, n, 1.0}, ok},
+        {{incr, n, 1}, {error, not_an_integer}}, {{decr, m, -3}, 3}, {to_map, #{n => 1.0, m => 3}}
     ],
     ?assertEqual(
         Answers,

@@ -38,6 +38,33 @@ handle_call({delete, Key}, From, Map) ->
     handle_call({delete, Key, nil}, From, Map);
 handle_call({delete, Key, Default}, _From, Map) ->
     {reply, maps:get(Key, Map, Default), maps:remove(Key, Map)};
+handle_call({pop, Key}, _From, Map) ->
+    {reply, maps:find(Key, Map), maps:remove(Key, Map)};
+handle_call({swap, Key, Value}, _From, Map) ->
+    {reply, maps:find(Key, Map), put(Key, Value, Map)};
+handle_call({replace, Key, Value}, _From, Map) when is_map_key(Key, Map) ->
+    {reply, true, put(Key, Value, Map)};
+handle_call({replace, _Key, _Value}, _From, Map) ->
+    {reply, false, Map};
+handle_call({compare_and_put, Key, Old, New}, _From, Map) ->
+    case maps:find(Key, Map) =:= {ok, Old} of
+        true -> {reply, true, put(Key, New, Map)};
+        false -> {reply, false, Map}
+    end;
+handle_call({compare_and_delete, Key, Old}, _From, Map) ->
+    case maps:find(Key, Map) =:= {ok, Old} of
+        true -> {reply, true, maps:remove(Key, Map)};
+        false -> {reply, false, Map}
+    end;
+handle_call({Step, _Key, By}, _From, Map) when Step =:= incr orelse Step =:= decr, not is_integer(By) ->
+    {reply, {error, {bad_step, By}}, Map};
+handle_call({decr, Key, By}, From, Map) ->
+    handle_call({incr, Key, -By}, From, Map);
+handle_call({incr, Key, By}, _From, Map) ->
+    case maps:get(Key, Map, 0) of
+        Old when is_integer(Old) -> {reply, Old + By, Map#{Key => Old + By}};
+        _ -> {reply, {error, not_an_integer}, Map}
+    end;
 handle_call({has_key, Key}, _From, Map) ->
     {reply, is_map_key(Key, Map), Map};
 handle_call(size, _From, Map) ->

@@ -1,5 +1,5 @@
 %% Histories of conditional operations of several processes are linearizable: each operation takes effect at one instant
-%% between its call and its answer. The reads go without a call.
+%% between its call and its answer. The reads of the VM that started the bucket go without a call.
 -module(kv_linear_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -9,6 +9,8 @@
 
 %% KV_HISTORIES is the number of histories.
 -define(HISTORIES, 1000).
+%% Of two VMs: one in so many.
+-define(OF_TWO_VMS, 4).
 -define(OPERATIONS, 5).
 
 suite() -> [{timetrap, {seconds, 120}}].
@@ -16,7 +18,8 @@ suite() -> [{timetrap, {seconds, 120}}].
 all() ->
     [
         an_impossible_history_is_found,
-        histories_of_conditional_operations_are_linearizable
+        histories_of_conditional_operations_are_linearizable,
+        histories_of_two_vms_are_linearizable
     ].
 
 init_per_suite(Config) -> kv_test:start_suite(Config).
@@ -38,32 +41,57 @@ an_impossible_history_is_found(_Config) ->
     ?assertNot(kv_linear:check([{1, 2, Add, 1}, {3, 4, Fetch, error}])).
 
 histories_of_conditional_operations_are_linearizable(Config) ->
-    Count = list_to_integer(os:getenv("KV_HISTORIES", integer_to_list(?HISTORIES))),
-    kv_test:in(?config(vm, Config), fun() ->
-        {ok, Proxy} = kv_bucket:start_link([]),
-        Bucket = kv_proxy:native(Proxy),
-        [
-            begin
-                History = history(Bucket, {key, N}, 4 + N rem 5),
-                ?assert(kv_linear:check(History), History)
-            end
-         || N <- lists:seq(1, Count)
-        ]
-    end, 110000),
+    Count = histories(),
+    kv_test:in(?config(vm, Config), fun() -> check_histories([node()], Count) end, 110000),
     {comment, io_lib:format("~b histories", [Count])}.
 
-history(Bucket, Key, Processes) ->
+%% Callers of two VMs update one key by functions, each in its own VM, beside the operations that the program does alone.
+histories_of_two_vms_are_linearizable(Config) ->
+    Count = max(1, histories() div ?OF_TWO_VMS),
+    Other = kv_test:start_vm(Config),
+    try
+        Node = kv_test:in(Other, fun() -> node() end),
+        kv_test:in(?config(vm, Config), fun() ->
+            pong = net_adm:ping(Node),
+            check_histories([node(), Node], Count)
+        end, 110000)
+    after
+        kv_test:stop_vm(Other)
+    end,
+    {comment, io_lib:format("~b histories", [Count])}.
+
+histories() ->
+    list_to_integer(os:getenv("KV_HISTORIES", integer_to_list(?HISTORIES))).
+
+check_histories(Nodes, Count) ->
+    {ok, Proxy} = kv_bucket:start_link([]),
+    Bucket = kv_proxy:native(Proxy),
+    [
+        begin
+            History = history(Nodes, Bucket, {key, N}, 4 + N rem 5),
+            ?assert(kv_linear:check(History), History)
+        end
+     || N <- lists:seq(1, Count)
+    ],
+    ok.
+
+%% The processes are spread over the nodes in turn.
+history(Nodes, Bucket, Key, Processes) ->
     Monitors = [
-        element(2, spawn_monitor(fun() -> exit({done, [operation(Bucket, Key) || _ <- lists:seq(1, ?OPERATIONS)]}) end))
-     || _ <- lists:seq(1, Processes)
+        element(2, spawn_monitor(lists:nth(N rem length(Nodes) + 1, Nodes), ?MODULE, operations, [Bucket, Key]))
+     || N <- lists:seq(1, Processes)
     ],
     lists:append([receive {'DOWN', Monitor, process, _, {done, Operations}} -> Operations end || Monitor <- Monitors]).
 
+operations(Bucket, Key) ->
+    exit({done, [operation(Bucket, Key) || _ <- lists:seq(1, ?OPERATIONS)]}).
+
+%% All VMs of a host have the same os:perf_counter/0.
 operation(Bucket, Key) ->
     {Model, Fun} = step(rand:uniform(12), Bucket, Key),
-    Begin = erlang:monotonic_time(),
+    Begin = os:perf_counter(),
     Answer = Fun(),
-    {Begin, erlang:monotonic_time(), {call, Model}, Answer}.
+    {Begin, os:perf_counter(), {call, Model}, Answer}.
 
 step(1, B, K) -> {fun put_new/1, fun() -> kv_bucket:put_new(B, K, 0) end};
 step(2, B, K) -> {fun replace/1, fun() -> kv_bucket:replace(B, K, 5) end};

@@ -64,8 +64,8 @@ struct kv_batch {
 bool kv_items_next_keys(struct kv_table *table, struct kv_items *items, struct kv_batch *batch);
 
 /* The same for entries. Those of a list must have been checked, by kv_items_are_entries() or by
- * kv_items_skip_pairs(). A batch of large entries has
- * fewer: it ends with the entry that makes it longer than KV_PIECE_BYTES. */
+ * kv_items_skip_pairs(). A batch of large entries has fewer: it ends with the entry that makes it
+ * longer than KV_PIECE_BYTES. */
 bool kv_items_next_entries(struct kv_table *table, struct kv_items *items, struct kv_batch *batch);
 
 #endif

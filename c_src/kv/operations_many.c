@@ -57,12 +57,12 @@ static int hold_entries(struct kv_process *self, struct kv_bytes entries)
     struct kv_items items;
     struct kv_batch batch;
     uint64_t bytes = 0;
-    kv_items_open_entries(entries, &items);
-    const uint32_t keys = items.left;
     if (!kv_table_evicts(table)) {
         return KV_OK;
     }
-    while (kv_items_next_entries(bucket->contents.table, &items, &batch)) {
+    kv_items_open_entries(entries, &items);
+    const uint32_t keys = items.left;
+    while (kv_items_next_entries(table, &items, &batch)) {
         bytes += hold_batch(self, &batch);
     }
     return judge_held(table, keys, bytes);
@@ -85,7 +85,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
         kv_table_begin_all(table, items.left);
         error = hold_entries(self, entries);
     }
-    while (error == KV_OK && kv_items_next_entries(bucket->contents.table, &items, &batch)) {
+    while (error == KV_OK && kv_items_next_entries(table, &items, &batch)) {
         error = put_batch(self, &batch, expiry);
     }
     while (!surely && kv_table_end_all(table, error == KV_OK, UINT32_MAX)) {

@@ -11,7 +11,7 @@
 
 #include <criterion/criterion.h>
 
-enum { MANY = 5000, TURNS_MAX = 1000 };
+enum { MANY = 5000 };
 
 static struct fixture *f;
 static struct kv_pid bucket;
@@ -66,61 +66,19 @@ static void write_keys(uint32_t first, uint32_t count)
     kv_write_nil(&request);
 }
 
-/* Sends the request as a call of process 1 of a@host. Its answer goes to the alias `n`. */
-static void send(const struct kv_pid *to, const char *kind, uint32_t n, struct kv_bytes term)
-{
-    struct kv_buffer message = KV_BUFFER_INIT;
-    struct kv_pid caller = pid_a(1);
-    struct kv_ref alias = ref_a(n);
-    kv_write_tuple(&message, 3);
-    kv_write_atom_text(&message, kind);
-    kv_write_term(&message, term_from(&caller, &alias));
-    kv_write_term(&message, term);
-    feed_message(f, f->a, to, kv_buffer_bytes(&message));
-    kv_buffer_free(&message);
-}
-
+/* Sends the request. Its answer goes to the alias `n`. */
 static void send_request(uint32_t n)
 {
-    send(&bucket, "$gen_call", n, kv_buffer_bytes(&request));
-}
-
-/* The answer that went to the alias `n`, or NONE. */
-static struct kv_bytes answer_of(uint32_t n)
-{
-    const struct sent *sent;
-    for (size_t i = 0; (sent = sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, i)) != NULL; i++) {
-        struct kv_ref alias = ref_a(n);
-        struct kv_reader reader = kv_reader(sent->signal.payload[0]);
-        struct kv_bytes tag = NONE;
-        struct kv_bytes answer = NONE;
-        if (kv_ref_equal(&sent->signal.ref, &alias)) {
-            (void)kv_read_tuple_of(&reader, 2);
-            (void)kv_read_any(&reader, &tag);
-            (void)kv_read_any(&reader, &answer);
-            return answer;
-        }
-    }
-    return NONE;
-}
-
-static unsigned run_to_the_end(void)
-{
-    unsigned turns = 0;
-    while (kv_runtime_step(f->runtime)) {
-        turns++;
-        cr_assert_lt(turns, TURNS_MAX);
-    }
-    return turns;
+    feed_call(f, &bucket, "$gen_call", n, kv_buffer_bytes(&request));
 }
 
 static struct kv_bytes ask(struct kv_bytes term)
 {
     static uint32_t n = 1000;
     n++;
-    send(&bucket, "$gen_call", n, term);
-    (void)run_to_the_end();
-    return answer_of(n);
+    feed_call(f, &bucket, "$gen_call", n, term);
+    (void)run_to_the_end(f);
+    return answer_at(f, n);
 }
 
 static void put_entries(uint32_t first, uint32_t count, int64_t value)
@@ -133,7 +91,7 @@ static void put_entries(uint32_t first, uint32_t count, int64_t value)
 
 static void assert_answer(uint32_t n, struct kv_bytes expected)
 {
-    struct kv_bytes answer = answer_of(n);
+    struct kv_bytes answer = answer_at(f, n);
     cr_assert(kv_bytes_equal(answer, expected));
 }
 
@@ -162,8 +120,8 @@ Test(long_requests, a_long_put_many_takes_many_turns)
     begin_request("put_many", 2);
     write_entries(0, MANY, 7);
     send_request(1);
-    cr_assert_eq(answer_of(1).length, 0);
-    cr_assert_gt(run_to_the_end(), 3);
+    cr_assert_eq(answer_at(f, 1).length, 0);
+    cr_assert_gt(run_to_the_end(f), 3);
     assert_answer(1, term_atom("ok"));
     cr_assert(kv_bytes_equal(ask(term_atom("size")), term_integer(MANY)));
     cr_assert(kv_bytes_equal(get(MANY - 1), term_integer(7)));
@@ -175,10 +133,10 @@ Test(long_requests, others_are_served_meanwhile)
     write_entries(0, MANY, 7);
     send_request(1);
     cr_assert(kv_runtime_step(f->runtime));
-    send(&other, "$gen_call", 2, term_atom("size"));
+    feed_call(f, &other, "$gen_call", 2, term_atom("size"));
     assert_answer(2, term_integer(0));
-    cr_assert_eq(answer_of(1).length, 0);
-    (void)run_to_the_end();
+    cr_assert_eq(answer_at(f, 1).length, 0);
+    (void)run_to_the_end(f);
     assert_answer(1, term_atom("ok"));
 }
 
@@ -194,7 +152,7 @@ Test(long_requests, many_buckets_that_go_on_take_turns)
     for (uint32_t i = 0; i < BUCKETS; i++) {
         struct kv_pid pid = feed_spawn(f, f->a, "kv_bucket", none, none);
         pid.node = kv_bytes_text(FIXTURE_NODE);
-        send(&pid, "$gen_call", i + 1, kv_buffer_bytes(&request));
+        feed_call(f, &pid, "$gen_call", i + 1, kv_buffer_bytes(&request));
         processes[i] = kv_process_at(f->runtime, &pid);
         kv_process_inspect(processes[i], &info);
         before[i] = info.reductions;
@@ -209,7 +167,7 @@ Test(long_requests, many_buckets_that_go_on_take_turns)
         }
         cr_assert_eq(pieces, step * KV_LONG_TURNS);
     }
-    (void)run_to_the_end();
+    (void)run_to_the_end(f);
     for (uint32_t i = 0; i < BUCKETS; i++) {
         assert_answer(i + 1, term_atom("ok"));
     }
@@ -220,12 +178,12 @@ Test(long_requests, messages_to_the_bucket_wait_and_keep_their_order)
     begin_request("put_many", 2);
     write_entries(0, MANY, 7);
     send_request(1);
-    send(&bucket, "$gen_call", 2, term_atom("size"));
-    send(&bucket, "$gen_call", 3, term_atom("clear"));
+    feed_call(f, &bucket, "$gen_call", 2, term_atom("size"));
+    feed_call(f, &bucket, "$gen_call", 3, term_atom("clear"));
     cr_assert(kv_runtime_step(f->runtime));
-    send(&bucket, "$gen_call", 4, term_atom("size"));
-    cr_assert_eq(answer_of(2).length, 0);
-    (void)run_to_the_end();
+    feed_call(f, &bucket, "$gen_call", 4, term_atom("size"));
+    cr_assert_eq(answer_at(f, 2).length, 0);
+    (void)run_to_the_end(f);
     assert_answer(1, term_atom("ok"));
     assert_answer(2, term_integer(MANY));
     assert_answer(3, term_atom("ok"));
@@ -238,16 +196,16 @@ Test(long_requests, suspension_takes_effect_after_the_request)
     write_entries(0, MANY, 7);
     send_request(1);
     cr_assert(kv_runtime_step(f->runtime));
-    send(&bucket, "system", 2, term_atom("suspend"));
-    send(&bucket, "$gen_call", 3, term_atom("size"));
-    cr_assert_eq(answer_of(2).length, 0);
-    (void)run_to_the_end();
+    feed_call(f, &bucket, "system", 2, term_atom("suspend"));
+    feed_call(f, &bucket, "$gen_call", 3, term_atom("size"));
+    cr_assert_eq(answer_at(f, 2).length, 0);
+    (void)run_to_the_end(f);
     assert_answer(1, term_atom("ok"));
     assert_answer(2, term_atom("ok"));
-    cr_assert_eq(answer_of(3).length, 0);
+    cr_assert_eq(answer_at(f, 3).length, 0);
     cr_assert_eq(table_of()->slot->flags, KV_SLOT_ASK_OWNER);
-    send(&bucket, "system", 4, term_atom("resume"));
-    (void)run_to_the_end();
+    feed_call(f, &bucket, "system", 4, term_atom("resume"));
+    (void)run_to_the_end(f);
     assert_answer(3, term_integer(MANY));
     cr_assert_eq(table_of()->slot->flags, 0);
 }
@@ -281,7 +239,7 @@ Test(long_requests, a_caller_hears_that_the_bucket_was_killed_in_the_middle)
         const struct sent *down = sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0);
         struct kv_reader reader = kv_reader(payload_of(down));
         cr_assert_eq(kv_read_tuple_of(&reader, 3), KV_OK);
-        (void)run_to_the_end();
+        (void)run_to_the_end(f);
         forget(f);
     }
 }
@@ -292,11 +250,11 @@ Test(long_requests, readers_in_shared_memory_ask_the_owner_while_something_chang
     begin_request("put_many", 2);
     write_entries(0, MANY, 7);
     send_request(1);
-    while (kv_runtime_step(f->runtime) && answer_of(1).length == 0) {
-        cr_assert(answer_of(1).length > 0 || table_of()->slot->flags == KV_SLOT_ASK_OWNER);
-        cr_assert(answer_of(1).length > 0 || table_of()->slot->stripes[0] % 2 == 1);
+    while (kv_runtime_step(f->runtime) && answer_at(f, 1).length == 0) {
+        cr_assert(answer_at(f, 1).length > 0 || table_of()->slot->flags == KV_SLOT_ASK_OWNER);
+        cr_assert(answer_at(f, 1).length > 0 || table_of()->slot->stripes[0] % 2 == 1);
     }
-    (void)run_to_the_end();
+    (void)run_to_the_end(f);
     cr_assert_eq(table_of()->slot->flags, 0);
     cr_assert_eq(table_of()->slot->stripes[0] % 2, 0);
 }
@@ -420,8 +378,8 @@ Test(long_requests, what_expires_in_the_middle_is_still_in_the_answer)
         cr_assert(kv_runtime_step(f->runtime));
         kv_arena_set_time(f->arena, kv_arena_time(f->arena) + 20);
         (void)kv_arena_work(f->arena, 3);
-        (void)run_to_the_end();
-        cr_assert_eq(length_of(answer_of(1)), MANY);
+        (void)run_to_the_end(f);
+        cr_assert_eq(length_of(answer_at(f, 1)), MANY);
     }
     kv_arena_set_time(f->arena, kv_arena_time(f->arena) + 3000);
     while (kv_arena_work(f->arena, 1)) {
@@ -480,9 +438,9 @@ Test(long_requests, a_get_many_of_few_keys_with_large_values_goes_on_too)
     put_large(1, LENGTH);
     request_values(KEYS);
     send_request(1);
-    cr_assert_eq(answer_of(1).length, 0);
-    cr_assert_gt(run_to_the_end(), KEYS / 2 * LENGTH / KV_PIECE_BYTES / 2);
-    struct kv_reader reader = kv_reader(answer_of(1));
+    cr_assert_eq(answer_at(f, 1).length, 0);
+    cr_assert_gt(run_to_the_end(f), KEYS / 2 * LENGTH / KV_PIECE_BYTES / 2);
+    struct kv_reader reader = kv_reader(answer_at(f, 1));
     cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
     cr_assert_eq(count, KEYS);
     for (uint32_t i = 0; i < KEYS; i++) {
@@ -502,7 +460,7 @@ Test(long_requests, a_get_many_with_too_large_an_answer_is_refused_in_its_first_
     put_large(1, LENGTH);
     request_values(KEYS);
     send_request(1);
-    struct kv_reader reader = kv_reader(answer_of(1));
+    struct kv_reader reader = kv_reader(answer_at(f, 1));
     cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
     cr_assert_eq(kv_read_this_atom(&reader, "error"), KV_OK);
     cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);

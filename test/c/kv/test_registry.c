@@ -44,15 +44,6 @@ static struct kv_bytes create(const struct kv_pid *registry, const char *name)
     return call(f, registry, pair("create", term_binary(name)));
 }
 
-static struct kv_pid pid_in(struct kv_bytes term)
-{
-    struct kv_pid pid = {0};
-    struct kv_reader reader = kv_reader(term);
-    cr_assert_eq(kv_read_pid(&reader, &pid), KV_OK);
-    pid.node = kv_bytes_text(FIXTURE_NODE);
-    return pid;
-}
-
 static void kill_process(const struct kv_pid *pid)
 {
     struct kv_pid killer = pid_a(1);

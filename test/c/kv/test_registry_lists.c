@@ -30,15 +30,6 @@ static struct kv_bytes pair(const char *name, struct kv_bytes term)
     return term_tuple(term_atom(name), term, NONE, NONE);
 }
 
-static struct kv_pid pid_in(struct kv_bytes term)
-{
-    struct kv_pid pid = {0};
-    struct kv_reader reader = kv_reader(term);
-    cr_assert_eq(kv_read_pid(&reader, &pid), KV_OK);
-    pid.node = kv_bytes_text(FIXTURE_NODE);
-    return pid;
-}
-
 static struct kv_pid create(const char *name)
 {
     return pid_in(call(f, &native, pair("create", term_binary(name))));
@@ -47,7 +38,7 @@ static struct kv_pid create(const char *name)
 /* ---- many names --------------------------------------------------------------------------------
  * Half of the names begin with "user:", the others with "guest:". */
 
-enum { MANY = 50000, TURNS_MIN = MANY / KV_PIECE_KEYS, TURNS_MAX = 1000 };
+enum { MANY = 50000, TURNS_MIN = MANY / KV_PIECE_KEYS };
 
 static struct kv_pid first; /* the bucket of the first name, */
 static struct kv_pid last;  /* and of the last one */
@@ -67,48 +58,6 @@ static void create_many(void)
         forget(f);
     }
     f->stepwise = true;
-}
-
-/* Sends a call of the process 1 of a@host, whose answer goes to the alias `n`. */
-static void send(const struct kv_pid *to, uint32_t n, struct kv_bytes term)
-{
-    struct kv_buffer message = KV_BUFFER_INIT;
-    struct kv_pid caller = pid_a(1);
-    struct kv_ref alias = ref_a(n);
-    kv_write_tuple(&message, 3);
-    kv_write_atom_text(&message, "$gen_call");
-    kv_write_term(&message, term_from(&caller, &alias));
-    kv_write_term(&message, term);
-    feed_message(f, f->a, to, kv_buffer_bytes(&message));
-    kv_buffer_free(&message);
-}
-
-/* The answer that went to the alias `n`, or NONE. */
-static struct kv_bytes answer_to(uint32_t n)
-{
-    const struct sent *sent;
-    struct kv_ref alias = ref_a(n);
-    for (size_t i = 0; (sent = sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, i)) != NULL; i++) {
-        struct kv_bytes answer = NONE;
-        struct kv_reader reader = kv_reader(payload_of(sent));
-        if (kv_ref_equal(&sent->signal.ref, &alias)) {
-            (void)kv_read_tuple_of(&reader, 2);
-            (void)kv_read_any(&reader, NULL);
-            (void)kv_read_any(&reader, &answer);
-            return answer;
-        }
-    }
-    return NONE;
-}
-
-static unsigned run_to_the_end(void)
-{
-    unsigned turns = 0;
-    while (kv_runtime_step(f->runtime)) {
-        turns++;
-        cr_assert_lt(turns, TURNS_MAX);
-    }
-    return turns;
 }
 
 /* Asserts that a list has each of the names with the number `from`, `from + step` and so on once:
@@ -146,68 +95,68 @@ static void kill_bucket(const struct kv_pid *bucket)
 Test(registry_lists, many_names_are_listed_over_many_turns)
 {
     create_many();
-    send(&native, 1, term_atom("names"));
-    cr_assert_gt(run_to_the_end(), TURNS_MIN);
-    assert_lists(answer_to(1), 0, 1, false);
-    send(&native, 2, term_atom("list"));
-    cr_assert_gt(run_to_the_end(), TURNS_MIN);
-    assert_lists(answer_to(2), 0, 1, true);
+    feed_call(f, &native, "$gen_call", 1, term_atom("names"));
+    cr_assert_gt(run_to_the_end(f), TURNS_MIN);
+    assert_lists(answer_at(f, 1), 0, 1, false);
+    feed_call(f, &native, "$gen_call", 2, term_atom("list"));
+    cr_assert_gt(run_to_the_end(f), TURNS_MIN);
+    assert_lists(answer_at(f, 2), 0, 1, true);
 }
 
 Test(registry_lists, many_names_with_a_prefix_are_listed_and_counted_over_many_turns)
 {
     create_many();
-    send(&native, 1, pair("names", term_binary("user:")));
-    cr_assert_gt(run_to_the_end(), TURNS_MIN);
-    assert_lists(answer_to(1), 0, 2, false);
-    send(&native, 2, pair("list", term_binary("guest:")));
-    cr_assert_gt(run_to_the_end(), TURNS_MIN);
-    assert_lists(answer_to(2), 1, 2, true);
-    send(&native, 3, pair("count", term_binary("guest:")));
-    cr_assert_gt(run_to_the_end(), TURNS_MIN);
-    assert_term(answer_to(3), term_integer(MANY / 2));
-    send(&native, 4, pair("names", term_binary("nobody")));
-    (void)run_to_the_end();
-    assert_term(answer_to(4), term_list(NONE, NONE, NONE));
+    feed_call(f, &native, "$gen_call", 1, pair("names", term_binary("user:")));
+    cr_assert_gt(run_to_the_end(f), TURNS_MIN);
+    assert_lists(answer_at(f, 1), 0, 2, false);
+    feed_call(f, &native, "$gen_call", 2, pair("list", term_binary("guest:")));
+    cr_assert_gt(run_to_the_end(f), TURNS_MIN);
+    assert_lists(answer_at(f, 2), 1, 2, true);
+    feed_call(f, &native, "$gen_call", 3, pair("count", term_binary("guest:")));
+    cr_assert_gt(run_to_the_end(f), TURNS_MIN);
+    assert_term(answer_at(f, 3), term_integer(MANY / 2));
+    feed_call(f, &native, "$gen_call", 4, pair("names", term_binary("nobody")));
+    (void)run_to_the_end(f);
+    assert_term(answer_at(f, 4), term_list(NONE, NONE, NONE));
 }
 
 Test(registry_lists, others_are_served_while_many_names_are_listed)
 {
     create_many();
-    send(&native, 1, term_atom("names"));
+    feed_call(f, &native, "$gen_call", 1, term_atom("names"));
     cr_assert(kv_runtime_step(f->runtime));
-    send(&last, 2, term_atom("size"));
-    send(&native, 3, pair("create", term_binary("user:new")));
-    assert_term(answer_to(2), term_integer(0));
-    cr_assert_eq(answer_to(1).length, 0);
-    (void)run_to_the_end();
-    assert_lists(answer_to(1), 0, 1, false);
-    (void)pid_in(answer_to(3));
-    send(&native, 4, term_atom("count"));
-    (void)run_to_the_end();
-    assert_term(answer_to(4), term_integer(MANY + 1));
+    feed_call(f, &last, "$gen_call", 2, term_atom("size"));
+    feed_call(f, &native, "$gen_call", 3, pair("create", term_binary("user:new")));
+    assert_term(answer_at(f, 2), term_integer(0));
+    cr_assert_eq(answer_at(f, 1).length, 0);
+    (void)run_to_the_end(f);
+    assert_lists(answer_at(f, 1), 0, 1, false);
+    (void)pid_in(answer_at(f, 3));
+    feed_call(f, &native, "$gen_call", 4, term_atom("count"));
+    (void)run_to_the_end(f);
+    assert_term(answer_at(f, 4), term_integer(MANY + 1));
 }
 
 Test(registry_lists, a_list_of_many_names_has_those_whose_buckets_end_meanwhile)
 {
     const struct kv_pid *ends[] = {&first, &last};
     create_many();
-    send(&native, 1, term_atom("list"));
+    feed_call(f, &native, "$gen_call", 1, term_atom("list"));
     cr_assert(kv_runtime_step(f->runtime));
     for (size_t i = 0; i < 2; i++) {
         kill_bucket(ends[i]);
         cr_assert(kv_runtime_step(f->runtime));
         cr_assert_not(kv_is_alive(f->runtime, ends[i]));
     }
-    cr_assert_eq(answer_to(1).length, 0);
-    (void)run_to_the_end();
-    assert_lists(answer_to(1), 0, 1, true);
-    send(&native, 2, pair("lookup", term_binary(many_name(MANY - 1))));
-    send(&native, 3, term_atom("names"));
-    (void)run_to_the_end();
-    assert_term(answer_to(2), term_atom("error"));
+    cr_assert_eq(answer_at(f, 1).length, 0);
+    (void)run_to_the_end(f);
+    assert_lists(answer_at(f, 1), 0, 1, true);
+    feed_call(f, &native, "$gen_call", 2, pair("lookup", term_binary(many_name(MANY - 1))));
+    feed_call(f, &native, "$gen_call", 3, term_atom("names"));
+    (void)run_to_the_end(f);
+    assert_term(answer_at(f, 2), term_atom("error"));
     uint32_t count = 0;
-    struct kv_reader reader = kv_reader(answer_to(3));
+    struct kv_reader reader = kv_reader(answer_at(f, 3));
     cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
     cr_assert_eq(count, MANY - 2);
 }
@@ -215,17 +164,17 @@ Test(registry_lists, a_list_of_many_names_has_those_whose_buckets_end_meanwhile)
 Test(registry_lists, a_list_goes_on_behind_a_name_that_ends_where_the_list_stopped)
 {
     create_many();
-    send(&native, 1, pair("lookup", term_binary(many_name(KV_PIECE_KEYS))));
+    feed_call(f, &native, "$gen_call", 1, pair("lookup", term_binary(many_name(KV_PIECE_KEYS))));
     struct kv_bytes found = NONE;
-    struct kv_reader reader = kv_reader(answer_to(1));
+    struct kv_reader reader = kv_reader(answer_at(f, 1));
     cr_assert(kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_this_atom(&reader, "ok") == KV_OK);
     cr_assert_eq(kv_read_any(&reader, &found), KV_OK);
     const struct kv_pid next = pid_in(found);
-    send(&native, 2, term_atom("names"));
+    feed_call(f, &native, "$gen_call", 2, term_atom("names"));
     cr_assert(kv_runtime_step(f->runtime));
     kill_bucket(&next);
-    (void)run_to_the_end();
-    assert_lists(answer_to(2), 0, 1, false);
+    (void)run_to_the_end(f);
+    assert_lists(answer_at(f, 2), 0, 1, false);
 }
 
 Test(registry_lists, a_registry_that_ends_tells_the_caller_of_a_list)

@@ -51,15 +51,6 @@ static struct kv_bytes rename_to(const char *old, const char *new)
     return ask_with("rename", old, term_binary(new));
 }
 
-static struct kv_pid pid_in(struct kv_bytes term)
-{
-    struct kv_pid pid = {0};
-    struct kv_reader reader = kv_reader(term);
-    cr_assert_eq(kv_read_pid(&reader, &pid), KV_OK);
-    pid.node = kv_bytes_text(FIXTURE_NODE);
-    return pid;
-}
-
 static struct kv_pid create(const char *name)
 {
     return pid_in(ask("create", name));

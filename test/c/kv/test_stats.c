@@ -7,19 +7,8 @@ TestSuite(stats, .init = set_up, .fini = tear_down, .timeout = 20);
 
 static uint64_t figure(const char *name)
 {
-    uint32_t count = 0;
-    uint64_t value = UINT64_MAX;
-    struct kv_reader list = kv_reader(call(f, &bucket, term_atom("stats")));
-    (void)kv_read_list(&list, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        (void)kv_read_tuple_of(&list, 2);
-        if (kv_read_this_atom(&list, name) == KV_OK) {
-            (void)kv_read_u64(&list, &value);
-            return value;
-        }
-        (void)kv_read_any(&list, NULL);
-        (void)kv_read_any(&list, NULL);
-    }
+    uint64_t value = 0;
+    cr_assert(figure_in(call(f, &bucket, term_atom("stats")), name, &value));
     return value;
 }
 

@@ -410,6 +410,75 @@ struct kv_bytes system_call(struct fixture *fixture, const struct kv_pid *to,
     return ask(fixture, "system", to, request);
 }
 
+void feed_call(struct fixture *fixture, const struct kv_pid *to, const char *tag, uint32_t n,
+               struct kv_bytes request)
+{
+    struct kv_buffer message = KV_BUFFER_INIT;
+    struct kv_pid caller = pid_a(1);
+    struct kv_ref alias = ref_a(n);
+    kv_write_tuple(&message, 3);
+    kv_write_atom_text(&message, tag);
+    kv_write_term(&message, term_from(&caller, &alias));
+    kv_write_term(&message, request);
+    feed_message(fixture, fixture->a, to, kv_buffer_bytes(&message));
+    kv_buffer_free(&message);
+}
+
+struct kv_bytes answer_at(const struct fixture *fixture, uint32_t n)
+{
+    const struct sent *sent;
+    struct kv_ref alias = ref_a(n);
+    for (size_t i = 0; (sent = sent_of(fixture, KV_SIGNAL_MESSAGE_ALIAS, i)) != NULL; i++) {
+        struct kv_bytes answer = NONE;
+        struct kv_reader reader = kv_reader(payload_of(sent));
+        if (kv_ref_equal(&sent->signal.ref, &alias)) {
+            (void)kv_read_tuple_of(&reader, 2);
+            (void)kv_read_any(&reader, NULL);
+            (void)kv_read_any(&reader, &answer);
+            return answer;
+        }
+    }
+    return NONE;
+}
+
+unsigned run_to_the_end(const struct fixture *fixture)
+{
+    enum { TURNS_MAX = 1000 };
+    unsigned turns = 0;
+    while (kv_runtime_step(fixture->runtime)) {
+        turns++;
+        cr_assert_lt(turns, (unsigned)TURNS_MAX);
+    }
+    return turns;
+}
+
+struct kv_pid pid_in(struct kv_bytes term)
+{
+    struct kv_pid pid = {0};
+    struct kv_reader reader = kv_reader(term);
+    cr_assert_eq(kv_read_pid(&reader, &pid), KV_OK);
+    pid.node = kv_bytes_text(FIXTURE_NODE);
+    return pid;
+}
+
+bool figure_in(struct kv_bytes figures, const char *name, uint64_t *figure)
+{
+    uint32_t count = 0;
+    struct kv_reader list = kv_reader(figures);
+    (void)kv_read_list(&list, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)kv_read_tuple_of(&list, 2);
+        if (kv_read_this_atom(&list, name) == KV_OK) {
+            *figure = UINT64_MAX;
+            (void)kv_read_u64(&list, figure);
+            return true;
+        }
+        (void)kv_read_any(&list, NULL);
+        (void)kv_read_any(&list, NULL);
+    }
+    return false;
+}
+
 void cast(struct fixture *fixture, const struct kv_pid *to, struct kv_bytes request)
 {
     feed_message(fixture, fixture->a, to, term_tuple(term_atom("$gen_cast"), request, NONE, NONE));

@@ -105,6 +105,21 @@ void forget(struct fixture *fixture);
 const struct sent *sent_of(const struct fixture *fixture, enum kv_signal_kind kind, size_t n);
 size_t count_of(const struct fixture *fixture, enum kv_signal_kind kind);
 
+/* Sends a call of process 1 of a@host, without waiting for the answer, which goes to the alias `n`.
+ * `tag` is the atom before From: "$gen_call" or "system". */
+void feed_call(struct fixture *fixture, const struct kv_pid *to, const char *tag, uint32_t n,
+               struct kv_bytes request);
+/* The answer that went to the alias `n`, without its tag; or NONE. */
+struct kv_bytes answer_at(const struct fixture *fixture, uint32_t n);
+/* Of a fixture that is `stepwise`: runs all turns that there are, and returns their number. */
+unsigned run_to_the_end(const struct fixture *fixture);
+
+/* The pid in a term, as one of this node. */
+struct kv_pid pid_in(struct kv_bytes term);
+/* Finds a number in [{Name, Number}, ...]; UINT64_MAX if another term stands there. Returns false
+ * if there is no such name. */
+bool figure_in(struct kv_bytes figures, const char *name, uint64_t *figure);
+
 /* The payload of a signal. */
 struct kv_bytes payload_of(const struct sent *sent);
 

@@ -1,23 +1,13 @@
-/* What the answer to `stats` should be: the events that the book has seen, and the options. */
+/* Judges the answer to `stats` by the events that the book has seen, and by the options. */
 #include "support/run.h"
 
 static uint64_t figure_of(struct run *run, struct kv_bytes figures, const char *name)
 {
-    uint32_t count = 0;
-    struct kv_reader list = kv_reader(figures);
-    (void)kv_read_list(&list, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t value = UINT64_MAX; /* a word */
-        (void)kv_read_tuple_of(&list, 2);
-        if (kv_read_this_atom(&list, name) == KV_OK) {
-            (void)kv_read_u64(&list, &value);
-            return value;
-        }
-        (void)kv_read_any(&list, NULL);
-        (void)kv_read_any(&list, NULL);
+    uint64_t figure = 0;
+    if (!figure_in(figures, name, &figure)) {
+        run_fail(run, "stats without %s", name);
     }
-    run_fail(run, "stats without %s", name);
-    return 0;
+    return figure;
 }
 
 struct expected {

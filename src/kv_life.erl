@@ -23,8 +23,8 @@
 %% `branch' is for the registry of kv's own tree. Its supervisor ends it when the node is lost.
 -type on_node_down() :: stay | exit | branch.
 -type phase() :: here | lost | away | {making, kv_native:making()} | {filling, pid(), reference()}.
-%% The effect of a message on the native process.
--type event() :: here | lost | on_its_way.
+%% The effect of a message on the native process. `found': it was lost, and is here again by now.
+-type event() :: here | lost | found | on_its_way.
 
 -record(life, {
     kind :: kv_proxy:kind(),
@@ -191,10 +191,14 @@ stop_filling(Life) ->
 
 %%% Losing it with the node
 
+%% If the node is back by now, the answers that were on their way are lost nevertheless.
 native_lost(Life) ->
-    watch_node(lost, (stop_filling(Life))#life{phase = lost}).
+    case watch_node(lost, (stop_filling(Life))#life{phase = lost}) of
+        {here, Found} -> {found, Found};
+        Other -> Other
+    end.
 
-%% Returns Event, even if the node is back by now.
+%% Returns Event, unless the node is back by now.
 watch_node(Event, #life{server = Server, subscription = Before} = Life) ->
     _ = is_reference(Before) andalso erlang:demonitor(Before, [flush]),
     {Status, Subscription} = kv_nodes:subscribe(Server),

@@ -181,11 +181,16 @@ not_in_time(#state{life = Life, server = Server}) ->
 progress(Message, #state{life = Life} = State) ->
     case kv_life:progress(Message, Life) of
         {here, Next} -> {ok, arrive(State#state{life = Next})};
-        {lost, Next} -> ok = tell(lost, #{}, State), {ok, lose(State#state{life = Next, here = undefined})};
+        {lost, Next} -> {ok, lost(Next, State)};
+        {found, Next} -> {ok, arrive(lost(Next, State))};
         {on_its_way, Next} -> {ok, State#state{life = Next}};
         {leave, Reason, Last} -> {leave, Reason, lose(State#state{life = Last, here = undefined})};
         other -> other
     end.
+
+lost(Life, State) ->
+    ok = tell(lost, #{}, State),
+    lose(State#state{life = Life, here = undefined}).
 
 %% Passes on all messages that have waited. Their answers come by way of this process.
 arrive(#state{life = Life} = State) ->

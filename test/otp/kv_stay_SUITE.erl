@@ -36,6 +36,7 @@ groups() ->
         ]},
         {calls, [parallel], [
             calls_without_an_end_get_an_error,
+            a_call_is_not_forgotten_if_the_node_is_back_before_its_loss_is_known,
             calls_from_other_nodes_get_an_error,
             functions_exit_at_once_when_under_way,
             functions_wait_when_they_begin_later,
@@ -297,6 +298,29 @@ calls_without_an_end_get_an_error(Config) ->
         Node = kv_node:name(),
         ok = kill(),
         [?assertEqual({ok, {error, {nodedown, Node}}}, await(Call)) || Call <- Calls]
+    end).
+
+a_call_is_not_forgotten_if_the_node_is_back_before_its_loss_is_known(Config) ->
+    in(Config, fun() ->
+        Proxy = start_own(kv_bucket, [{name, sessions}]),
+        Native = kv_proxy:native(Proxy),
+        ok = sys:suspend(Native),
+        Call = async(fun() -> gen_server:call(sessions, {get, key}, infinity) end),
+        ok = kv_test:wait(fun() -> maps:get(relayed, kv_test:proxy_state(Proxy), 0) =:= 1 end),
+        {up, Before} = kv_nodes:status(kv_node),
+        ok = sys:suspend(Proxy),
+        true = erlang:disconnect_node(node(Native)),
+        ok = kv_test:wait(fun() ->
+            case kv_nodes:status(kv_node) of
+                {up, Place} -> Place =/= Before;
+                _ -> false
+            end
+        end),
+        ok = sys:resume(Proxy),
+        ?assertEqual({ok, {error, {nodedown, node(Native)}}}, await(Call)),
+        ok = sys:resume(Native),
+        ?assertEqual(Native, kv_proxy:native(Proxy)),
+        ?assertEqual(undefined, kv_bucket:get(sessions, key))
     end).
 
 calls_from_other_nodes_get_an_error(Config) ->

@@ -15,7 +15,7 @@
 %% @private
 -module(kv_life).
 
--export([new/1, make/2, progress/2, end_native/2, give_up/1]).
+-export([new/1, make/2, progress/2, not_connected/1, end_native/2, give_up/1]).
 -export([phase/1, native/1, nodedown/1, generation/1, may_take_long/1, filler/1, run/3]).
 
 -export_type([t/0, event/0, on_node_down/0]).
@@ -190,6 +190,14 @@ stop_filling(Life) ->
     Life.
 
 %%% Losing it with the node
+
+%% @doc Called when a message could not be sent to the native process: the connection is lost. The news comes as a message, as
+%% the monitor sends it. The monitor itself may have been set for the next connection, and then says nothing.
+-spec not_connected(t()) -> ok.
+not_connected(#life{native = Native, monitor = Monitor}) ->
+    true = erlang:demonitor(Monitor, [flush]),
+    self() ! {'DOWN', Monitor, process, Native, noconnection},
+    ok.
 
 %% If the node is back by now, the answers that were on their way are lost nevertheless.
 native_lost(Life) ->

@@ -315,13 +315,19 @@ hand_on(Message, #state{here = Native, relay = Relay} = State) ->
     end.
 
 %% Sends a message to the native process. If the connection is lost, and this process has not yet heard of the loss, the
-%% message waits as one that arrives later.
+%% message waits, and so do those that arrive later.
 pass_on(Message, Waiting, Native, State) ->
     case erlang:send(Native, Message, [noconnect]) of
         ok -> State;
-        noconnect -> wait(Waiting, State)
+        noconnect -> not_sent(Waiting, State)
     end.
 
+not_sent(Waiting, #state{life = Life} = State) ->
+    ok = kv_life:not_connected(Life),
+    wait(Waiting, State#state{here = undefined}).
+
+relay(Waiting, #state{here = undefined} = State) ->
+    wait(Waiting, State);
 relay({call, From, {'$kv_native'}}, #state{here = Native} = State) ->
     ok = gen_server:reply(From, Native),
     State;
@@ -341,7 +347,7 @@ relay({Message, Relay}, Waiting, #state{here = Native} = State) ->
             State#state{relay = Relay};
         NotSent when NotSent =:= false; NotSent =:= noconnect ->
             ok = kv_relayed:take_back(Message),
-            wait(Waiting, State)
+            not_sent(Waiting, State)
     end.
 
 is_connected(Node) -> Node =:= node() orelse lists:member(Node, nodes(connected)).

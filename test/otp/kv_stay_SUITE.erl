@@ -37,6 +37,7 @@ groups() ->
         {calls, [parallel], [
             calls_without_an_end_get_an_error,
             a_call_is_not_forgotten_if_the_node_is_back_before_its_loss_is_known,
+            a_call_is_not_forgotten_that_comes_while_the_connection_is_made,
             calls_from_other_nodes_get_an_error,
             functions_exit_at_once_when_under_way,
             functions_wait_when_they_begin_later,
@@ -310,17 +311,40 @@ a_call_is_not_forgotten_if_the_node_is_back_before_its_loss_is_known(Config) ->
         {up, Before} = kv_nodes:status(kv_node),
         ok = sys:suspend(Proxy),
         true = erlang:disconnect_node(node(Native)),
-        ok = kv_test:wait(fun() ->
-            case kv_nodes:status(kv_node) of
-                {up, Place} -> Place =/= Before;
-                _ -> false
-            end
-        end),
+        ok = up_after(Before),
         ok = sys:resume(Proxy),
         ?assertEqual({ok, {error, {nodedown, node(Native)}}}, await(Call)),
         ok = sys:resume(Native),
         ?assertEqual(Native, kv_proxy:native(Proxy)),
         ?assertEqual(undefined, kv_bucket:get(sessions, key))
+    end).
+
+%% The proxy sets its monitor while the node is not connected. So the VM connects, and the monitor has no loss to tell of.
+a_call_is_not_forgotten_that_comes_while_the_connection_is_made(Config) ->
+    in(Config, fun() ->
+        Proxy = start_own(kv_bucket, [{name, sessions}]),
+        Native = kv_proxy:native(Proxy),
+        {up, Before} = kv_nodes:status(kv_node),
+        ok = sys:suspend(Proxy),
+        true = erlang:disconnect_node(node(Native)),
+        ok = up_after(Before),
+        ok = sys:suspend(kv_node),
+        true = erlang:disconnect_node(node(Native)),
+        Call = async(fun() -> gen_server:call(sessions, {get, key}, infinity) end),
+        ok = kv_test:wait(fun() -> process_info(Proxy, message_queue_len) >= {message_queue_len, 2} end),
+        ok = sys:resume(Proxy),
+        ok = kv_test:wait(fun() -> lists:member(node(Native), nodes(connected)) end),
+        ok = sys:resume(kv_node),
+        ?assertEqual({ok, nil}, await(Call)),
+        ?assertEqual(Native, kv_proxy:native(Proxy))
+    end).
+
+up_after(Before) ->
+    kv_test:wait(fun() ->
+        case kv_nodes:status(kv_node) of
+            {up, Place} -> Place =/= Before;
+            _ -> false
+        end
     end).
 
 calls_from_other_nodes_get_an_error(Config) ->

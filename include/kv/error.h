@@ -34,7 +34,12 @@
     X(KV_ECLOSURE, "native processes cannot run closures")                                         \
     X(KV_EEXIST, "there already")                                                                  \
     X(KV_ERANDOM, "no random bytes from the operating system")                                     \
-    X(KV_EDIGEST, "libcrypto has no MD5 on this system")
+    X(KV_EDIGEST, "libcrypto has no MD5 on this system")                                           \
+    X(KV_ENOSPC, "no space on the disk")                                                           \
+    X(KV_EBUSY, "too much waits for the disk")                                                     \
+    X(KV_EIO, "the disk failed")                                                                   \
+    X(KV_ECORRUPT, "damaged data on disk")                                                         \
+    X(KV_ELOCKED, "another node uses the folder")
 
 enum kv_error {
 #define KV_ERROR_ENUM(code, text) code,

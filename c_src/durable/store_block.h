@@ -1,0 +1,22 @@
+/* The file `store`: one block that says which store a folder holds, and in which format. */
+#ifndef KV_DURABLE_STORE_BLOCK_H
+#define KV_DURABLE_STORE_BLOCK_H
+
+#include "durable/segment.h"
+
+struct kv_store_block {
+    uint32_t version;      /* KV_DURABLE_VERSION, or older */
+    struct kv_store_id id; /* random bytes */
+    uint64_t created;      /* wall clock, milliseconds since 1970 */
+    uint64_t segment_size; /* of all segments */
+    uint8_t zeros;         /* how the store compares 0.0 and -0.0: a number of the layer above */
+};
+
+/* Writes the block. `version` is written as KV_DURABLE_VERSION. */
+void kv_store_block_write(const struct kv_store_block *store, uint8_t block[KV_BLOCK]);
+
+/* Reads and checks the block. Returns KV_OK; KV_EVERSION: a newer program wrote it, and only
+ * `version` is set; or KV_ECORRUPT: it is no store block, or damaged. */
+int kv_store_block_read(const uint8_t block[KV_BLOCK], struct kv_store_block *store);
+
+#endif

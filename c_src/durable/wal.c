@@ -236,3 +236,12 @@ uint64_t kv_wal_end(const struct kv_wal *wal)
 {
     return wal->lsn;
 }
+
+struct kv_wal_place kv_wal_place(const struct kv_wal *wal)
+{
+    return (struct kv_wal_place){
+        .lsn = wal->lsn - wal->writing.length,
+        .epoch = wal->epoch,
+        .previous = wal->previous,
+    };
+}

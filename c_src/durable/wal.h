@@ -108,4 +108,16 @@ bool kv_wal_is_writing(const struct kv_wal *wal);
 /* The LSN behind the last batch that was handed out. */
 uint64_t kv_wal_end(const struct kv_wal *wal);
 
+/* Where a recovery can begin that needs nothing before: struct kv_recovery_options has the same
+ * fields. */
+struct kv_wal_place {
+    uint64_t lsn;
+    uint32_t epoch;
+    uint32_t previous;
+};
+
+/* The place behind the last batch that is written. While a write is under way: before that batch.
+ */
+struct kv_wal_place kv_wal_place(const struct kv_wal *wal);
+
 #endif

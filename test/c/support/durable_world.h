@@ -1,0 +1,38 @@
+/* A few small tables, and what the records of a log make of them. A wrong record or value aborts.
+ */
+#ifndef KV_TEST_DURABLE_WORLD_H
+#define KV_TEST_DURABLE_WORLD_H
+
+#include "durable/recovery.h"
+#include "durable/wal.h"
+#include "support/draw.h"
+
+enum { WORLD_TABLES = 3, WORLD_KEYS = 6, WORLD_VALUE_MAX = 1 << 16 };
+
+struct world_cell {
+    bool there;
+    uint8_t form, seed; /* of the value */
+    uint32_t length;
+    uint64_t expiry;
+};
+
+struct world_table {
+    uint64_t number; /* 0: no table has this name */
+    uint8_t policy;
+    struct world_cell cells[WORLD_KEYS];
+};
+
+struct world {
+    struct world_table tables[WORLD_TABLES];
+    uint64_t greatest; /* number of a table */
+};
+
+bool world_equal(const struct world *a, const struct world *b);
+
+/* Changes something, and adds the record of that to the log. Values have up to `longest` bytes. */
+void world_change(struct world *world, struct kv_wal *wal, struct draw *draw, unsigned longest);
+
+/* For struct kv_recovery_sink, with a world as context. */
+int world_apply(void *world, const struct kv_record *record);
+
+#endif

@@ -22,7 +22,8 @@
 %% <li>`distribute': Start distribution, and EPMD, if the VM is not distributed. If false, starting the node in such a
 %%     VM fails with `not_alive'. Value: `true' or `false'; `true' by default.</li>
 %% <li>`start_timeout': How long the program may take to get ready. Buckets and registries that are started meanwhile
-%%     wait as long. Value: 1 to 4294967295 milliseconds; `10000' by default.</li>
+%%     wait as long. While the program reads durable buckets from disk, each sign of progress starts the time again.
+%%     Value: 1 to 4294967295 milliseconds; `10000' by default.</li>
 %% <li>`ping_interval': Time between two questions to the program whether it still answers. Value: 1 to 4294967295
 %%     milliseconds; `1000' by default.</li>
 %% <li>`ping_timeout': A program that has not answered for this long is killed. Value: 1 to 4294967295 milliseconds;
@@ -42,6 +43,9 @@
 %%     is off at first. Value: 0 to 4294967295 milliseconds.</li>
 %% <li>`log_level': The program writes no log lines below this level. Value: `debug', `info', `notice', `warning' or
 %%     `error'; `notice' by default.</li>
+%% <li>`data_dir': Folder for the durable buckets of the node: see docs/durability.md. The program makes the folder if
+%%     it is missing. One folder belongs to one node. Without it, starting a durable bucket fails with `no_data_dir'.
+%%     A relative path starts at the working directory of the VM. No default. Value: a string.</li>
 %% <li>`max_memory': Memory of all buckets together. A put that would exceed the limit fails with `enomem', unless its
 %%     bucket evicts other entries. Default: three quarters of the memory of the machine, or of the least limit of a
 %%     control group of the program (cgroup v1 and v2), as in a container. Value: 1048576 to 8796093022208 bytes.</li>
@@ -97,7 +101,9 @@
 %% <li>`{not_connected, Node, Text}': the program is ready, but the VM could not connect to it. The text says why, in the words of
 %%     the program if it has heard of the attempt.</li>
 %% <li>`{bad_cookie, Text}': the cookie that the VM has for the node (`erlang:get_cookie/1') is one that Erlang nodes cannot use.</li>
-%% <li>`{fatal, Reason, Text}': the program gave up. The text says why.</li>
+%% <li>`{fatal, Reason, Text}': the program gave up. The text says why. Two of the reasons are about durable buckets: `data_dir':
+%%     the folder cannot be used, or its data are damaged; `log_failed': a write to the disk has failed. The next program has
+%%     all changes that were answered.</li>
 %% <li>`{exited, Status}', `{killed, Signal}': the program ended without a message. Status 127: the system could not load it, mostly
 %%     for want of a shared library; `ldd' names it.</li>
 %% <li>`{node_unresponsive, Ms}': the program did not answer for this long, and was killed.</li>
@@ -246,7 +252,7 @@ init({Server, Options}) ->
     Backoff = backoff(Options),
     ok = kv_node_start:end_predecessor(Backoff, Options),
     ok = kv_backoff:wait(Backoff),
-    case kv_node_start:start(Options, Backoff) of
+    case kv_node_start:start(Options#{server => Server}, Backoff) of
         {ok, Started} ->
             State = (state(Started, Server, Options, Backoff))#state{nodes = Nodes},
             ok = publish(State),

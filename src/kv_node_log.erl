@@ -6,7 +6,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([serves/4, lost/4, cannot_start/3, connection_lost/2, connection_back/2]).
+-export([recovering/2, serves/4, lost/5, cannot_start/3, connection_lost/2, connection_back/2]).
 
 -type totals() :: undefined | #{
     buckets := non_neg_integer(),
@@ -19,6 +19,11 @@
 -export_type([totals/0]).
 
 -define(NAMES_MAX, 20).
+
+%% @doc Logs how much of its durable buckets a program that starts has read.
+-spec recovering(atom(), 0..100) -> ok.
+recovering(Server, Percent) ->
+    log(notice, "~ts reads its durable buckets from disk: ~b% done", [kv_text:atom(Server), Percent]).
 
 %% @doc Logs that the program serves, for the first time or again.
 -spec serves(first | {back_after, non_neg_integer()}, node(), pos_integer(), map()) -> ok.
@@ -36,10 +41,13 @@ limits(Facts) ->
     Keys = [max_memory, max_frame, max_depth, max_peers, max_queue],
     [io_lib:format(", ~ts ~b", [Key, Value]) || Key <- Keys, #{Key := Value} <- [Facts], is_integer(Value)].
 
-%% @doc Logs that the program is gone, and what its processes held.
--spec lost(node(), term(), totals(), [kv_proxies:proxy()]) -> ok.
-lost(Node, Reason, Totals, Proxies) ->
-    log(warning, "~ts is lost (~0tp)~ts~ts", [Node, Reason, totals(Totals), named(Proxies)]).
+%% @doc Logs that the program is gone, and what its processes held. The last argument is the folder of its durable buckets.
+-spec lost(node(), term(), totals(), [kv_proxies:proxy()], undefined | unicode:chardata()) -> ok.
+lost(Node, Reason, Totals, Proxies, Folder) ->
+    log(warning, "~ts is lost (~0tp)~ts~ts~ts", [Node, Reason, totals(Totals), named(Proxies), kept(Folder)]).
+
+kept(undefined) -> "";
+kept(Folder) -> io_lib:format("; durable buckets come back from ~ts", [Folder]).
 
 totals(undefined) ->
     "";

@@ -31,7 +31,7 @@
 %% @doc The table. In a text, an atom is between single quotes, and code is between backquotes as in Markdown.
 -spec table() -> [row()].
 table() ->
-    of_this_vm() ++ of_messages() ++ of_peers() ++ of_speed() ++ of_releases().
+    of_this_vm() ++ of_disk() ++ of_messages() ++ of_peers() ++ of_speed() ++ of_releases().
 
 of_this_vm() ->
     [
@@ -45,7 +45,8 @@ of_this_vm() ->
             "Start distribution, and EPMD, if the VM is not distributed. If false, starting the node in such a VM fails "
             "with 'not_alive'."},
         {start_timeout, none, milliseconds(1, ?MAX_TIME), 10000, "0.1.0",
-            "How long the program may take to get ready. Buckets and registries that are started meanwhile wait as long."},
+            "How long the program may take to get ready. Buckets and registries that are started meanwhile wait as long. While "
+            "the program reads durable buckets from disk, each sign of progress starts the time again."},
         {ping_interval, none, milliseconds(1, ?MAX_TIME), 1000, "0.1.0",
             "Time between two questions to the program whether it still answers."},
         {ping_timeout, none, milliseconds(1, ?MAX_TIME), 5000, "0.1.0",
@@ -65,6 +66,14 @@ of_this_vm() ->
             "`telemetry`: see docs/telemetry.md. Set in the VM when the node starts. Default: as it was, which is off at first."},
         {log_level, "log-level", {one_of, [debug, info, notice, warning, error]}, notice, "0.1.0",
             "The program writes no log lines below this level."}
+    ].
+
+of_disk() ->
+    [
+        {data_dir, "data-dir", text, undefined, "0.1.0",
+            "Folder for the durable buckets of the node: see docs/durability.md. The program makes the folder if it is missing. "
+            "One folder belongs to one node. Without it, starting a durable bucket fails with 'no_data_dir'. A relative path "
+            "starts at the working directory of the VM. No default."}
     ].
 
 of_messages() ->
@@ -210,6 +219,7 @@ value(Key, Options) ->
     case Options of
         #{Key := undefined} when Key =:= zeros -> kv_release:zeros();
         #{Key := undefined} when Key =:= get_state -> kv_release:get_state();
+        #{Key := Value} when Key =:= data_dir, Value =/= undefined -> filename:absname(Value);
         #{Key := Value} -> Value
     end.
 

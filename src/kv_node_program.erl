@@ -25,6 +25,7 @@
     | {log, logger:level(), binary()}
     | {fatal, atom() | binary(), binary()}
     | {pong, binary()}
+    | {recovering, 0..100}
     | {other, binary()}.
 
 -define(METADATA, #{domain => [kv, node]}).
@@ -100,6 +101,11 @@ parse(<<"fatal ", Rest/binary>>) ->
     end;
 parse(<<"pong ", Text/binary>>) ->
     {pong, Text};
+parse(<<"recovering ", Rest/binary>> = Line) ->
+    case string:to_integer(Rest) of
+        {Percent, <<"%">>} when is_integer(Percent), Percent >= 0, Percent =< 100 -> {recovering, Percent};
+        _ -> {other, Line}
+    end;
 parse(Line) ->
     {other, Line}.
 
@@ -128,6 +134,7 @@ log({log, Level, Text}) -> ?LOG(Level, "~ts", [Text], ?METADATA);
 log({other, Line}) -> ?LOG(debug, "kv_node printed: ~ts", [Line], ?METADATA);
 log({ready, _}) -> ok;
 log({pong, _}) -> ok;
+log({recovering, _}) -> ok;
 log({fatal, _, _}) -> ok.
 
 %% Only words that the protocol names become atoms.
@@ -139,6 +146,8 @@ reason(<<"internal">>) -> internal;
 reason(<<"out_of_memory">>) -> out_of_memory;
 reason(<<"port_taken">>) -> port_taken;
 reason(<<"name_taken">>) -> name_taken;
+reason(<<"data_dir">>) -> data_dir;
+reason(<<"log_failed">>) -> log_failed;
 reason(Other) -> Other.
 
 %% @doc Returns why a program has ended: its own last line if it wrote one, otherwise its exit status. The port

@@ -10,6 +10,9 @@
 %% Names that are tried, if kv makes them up.
 -define(NAMES, 3).
 
+%% A log line about a recovery follows each such step, in percent.
+-define(SHOWN_STEP, 10).
+
 -type started() :: #{
     node := node(),
     program := kv_node_program:t(),
@@ -31,7 +34,7 @@ end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
 
 %% @doc Starts distribution if necessary, then the program, and connects to it. The calling process owns the port of
 %% the program, and gets `{nodeup, Node, Info}' and `{nodedown, Node, Info}' from now on. The reasons are those of
-%% {@link kv_node}.
+%% {@link kv_node}. `server' among the options is the local name of the kv_node, for {@link kv_nodes}.
 -spec start(kv_node_options:t(), kv_backoff:t()) -> {ok, started()} | {error, term()}.
 start(#{distribute := Distribute} = Options, Backoff) ->
     case kv_distribution:ensure(Distribute) of
@@ -102,9 +105,8 @@ give_up(Reason, _Options) ->
     ok = kv_distribution:leave(),
     {error, Reason}.
 
-meet(Program, Node, #{start_timeout := Timeout} = Options) ->
-    Deadline = erlang:monotonic_time(millisecond) + Timeout,
-    case await_ready(kv_node_program:port(Program), Deadline, Options, undefined) of
+meet(Program, Node, Options) ->
+    case await_ready(kv_node_program:port(Program), deadline(Options), Options#{shown => none}, undefined) of
         {ok, Ready} ->
             case same_version(Ready) of
                 ok -> connect(Program, Node, Ready);
@@ -114,20 +116,42 @@ meet(Program, Node, #{start_timeout := Timeout} = Options) ->
             {error, Reason}
     end.
 
+deadline(#{start_timeout := Timeout}) -> erlang:monotonic_time(millisecond) + Timeout.
+
 await_ready(Port, Deadline, #{start_timeout := Timeout} = Options, Fatal) ->
+    Parent = parent(),
     receive
         {Port, {data, {_, Line}}} ->
             case kv_node_program:parse(Line) of
                 {ready, Ready} -> {ok, Ready};
                 {fatal, _, _} = Last -> await_ready(Port, Deadline, Options, Last);
+                {recovering, Percent} -> await_ready(Port, deadline(Options), recovering(Percent, Options), Fatal);
                 Other -> kv_node_program:log(Other), await_ready(Port, Deadline, Options, Fatal)
             end;
         {Port, {exit_status, Status}} ->
             {error, kv_node_program:exit_reason(Status, Fatal)};
         {'EXIT', Port, _} when Fatal =/= undefined ->
-            {error, Fatal}
+            {error, Fatal};
+        %% A recovery may take long, and nobody waits for it any more.
+        {'EXIT', Parent, Reason} ->
+            {error, Reason}
     after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
         {error, {start_timeout, Timeout}}
+    end.
+
+parent() ->
+    case get('$ancestors') of
+        [Pid | _] when is_pid(Pid) -> Pid;
+        [Name | _] when is_atom(Name) -> whereis(Name);
+        _ -> undefined
+    end.
+
+%% A sign of life: `start_timeout' bounds the silence of the program, and not the time that all its data takes.
+recovering(Percent, #{server := Server, shown := Shown} = Options) ->
+    ok = kv_nodes:recovering(Server, Percent),
+    case Percent div ?SHOWN_STEP of
+        Shown -> Options;
+        Step -> ok = kv_node_log:recovering(Server, Percent), Options#{shown := Step}
     end.
 
 same_version(#{version := Version}) ->

@@ -44,8 +44,8 @@ last_signal(_Reason, _Program) -> ok.
 
 tell_of_loss(order, _Reason, _Proxies, _Options, _Ended) ->
     ok;
-tell_of_loss(failure, Reason, Proxies, #{event_manager := Events}, #{node := Node, totals := Totals}) ->
-    ok = kv_node_log:lost(Node, Reason, Totals, Proxies),
+tell_of_loss(failure, Reason, Proxies, #{event_manager := Events} = Options, #{node := Node, totals := Totals}) ->
+    ok = kv_node_log:lost(Node, Reason, Totals, Proxies, maps:get(data_dir, Options, undefined)),
     kv_event_manager:lost(Events, Proxies).
 
 %% Nobody needs distribution when the supervisor stops the node; after a failure the next node needs it.

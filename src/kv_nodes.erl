@@ -16,7 +16,7 @@
 -module(kv_nodes).
 -behaviour(gen_server).
 
--export([expected/3, is_expected/1, up/3, lost/1, silent/2, gone/2]).
+-export([expected/3, is_expected/1, recovering/2, up/3, lost/1, silent/2, gone/2]).
 -export([status/1, await/2, send_await/1, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 
@@ -28,7 +28,7 @@
 %% `starting': a process is there that will start the node. `down': there is none.
 -type status() :: {up, place()} | {lost, place()} | starting | down.
 
-%% {Server, status(), Silent, StartTimeout}
+%% {Server, status(), Silent, StartTimeout, Progress}. Progress of a start that takes long: {Percent, When}, or none.
 -define(TABLE, ?MODULE).
 %% Outlives this server: the keeper of a kv_node, and its start_timeout.
 -define(KEPT(Server), {?MODULE, kept, Server}).
@@ -66,6 +66,11 @@ is_expected(Server) ->
         {Keeper, _} -> is_process_alive(Keeper);
         undefined -> false
     end.
+
+%% @doc The program that is starting has read so much of its data. Who waits for it waits for `start_timeout' from now on.
+-spec recovering(atom(), 0..100) -> ok.
+recovering(Server, Percent) ->
+    tell({recovering, Server, Percent}).
 
 %% @doc The calling kv_node is connected to its node. Also called after each reconnection.
 -spec up(atom(), node(), non_neg_integer()) -> ok.
@@ -108,7 +113,7 @@ ask(Message, Tries) ->
 -spec status(atom()) -> status().
 status(Server) ->
     case row(Server) of
-        {_, Status, _, _} -> Status;
+        {_, Status, _, _, _} -> Status;
         undefined -> down
     end.
 
@@ -116,7 +121,7 @@ status(Server) ->
 -spec answers(atom()) -> boolean().
 answers(Server) ->
     case row(Server) of
-        {_, {up, _}, Silent, _} -> not Silent;
+        {_, {up, _}, Silent, _, _} -> not Silent;
         _ -> false
     end.
 
@@ -124,7 +129,7 @@ answers(Server) ->
 -spec start_timeout(atom()) -> pos_integer().
 start_timeout(Server) ->
     case row(Server) of
-        {_, _, _, Timeout} -> Timeout;
+        {_, _, _, Timeout, _} -> Timeout;
         undefined -> ?DEFAULT_START_TIMEOUT
     end.
 
@@ -161,7 +166,8 @@ send_await(Server) ->
     gen_server:send_request(?MODULE, {await, Server}).
 
 %% @doc As await/2, for a caller that is about to start a process on the node. Returns the reason in words. Waits for a
-%% node that is starting or lost, at most for its `start_timeout'; with false it does not wait.
+%% node that is starting or lost, at most for its `start_timeout' since it began or has made progress; with false it does
+%% not wait.
 -spec await_start(atom(), boolean()) -> {ok, place()} | {error, {not_running, binary()}}.
 await_start(Server, true) ->
     await_start(Server, start_timeout(Server), await(Server, start_timeout(Server)));
@@ -182,7 +188,28 @@ await_start(Server, _Timeout, {error, down}) ->
         "application:ensure_all_started(kv), or put KV.Supervisor or a kv_node of that name first in your tree",
     {error, {not_running, text(Text, [Server])}};
 await_start(Server, Timeout, {error, timeout}) ->
-    {error, {not_running, text("~p is starting, but was not ready after ~b ms. See the log for the reason", [Server, Timeout])}}.
+    case patience(Server, Timeout) of
+        0 -> {error, {not_running, not_ready(Server, Timeout, progress(Server))}};
+        More -> await_start(Server, Timeout, await(Server, More))
+    end.
+
+%% How many milliseconds are left since the last sign of life.
+patience(Server, Timeout) ->
+    case progress(Server) of
+        {_Percent, When} -> max(0, When + Timeout - erlang:monotonic_time(millisecond));
+        none -> 0
+    end.
+
+progress(Server) ->
+    case row(Server) of
+        {_, _, _, _, Progress} -> Progress;
+        undefined -> none
+    end.
+
+not_ready(Server, Timeout, none) ->
+    text("~p is starting, but was not ready after ~b ms. See the log for the reason", [Server, Timeout]);
+not_ready(Server, _Timeout, {Percent, _When}) ->
+    text("~p is starting: it has read ~b% of its durable buckets from disk. Try again once it is ready", [Server, Percent]).
 
 pause(Server) ->
     {_, Monitor} = subscribe(Server),
@@ -234,7 +261,7 @@ expect({Server, Keeper, StartTimeout}, #state{keepers = Keepers} = State) ->
         down -> starting;
         Known -> Known
     end,
-    true = ets:insert(?TABLE, {Server, Status, false, StartTimeout}),
+    true = ets:insert(?TABLE, {Server, Status, false, StartTimeout, none}),
     watch(Keeper, State#state{keepers = Keepers#{Server => Keeper}}).
 
 forget(Server) ->
@@ -257,6 +284,9 @@ handle_call({lost, Server}, _From, State) ->
         {up, Place} -> {reply, ok, change(Server, {lost, Place}, State)};
         _ -> {reply, ok, State}
     end;
+handle_call({recovering, Server, Percent}, _From, State) ->
+    _ = ets:update_element(?TABLE, Server, {5, {Percent, erlang:monotonic_time(millisecond)}}),
+    {reply, ok, State};
 handle_call({silent, Server, Silent}, _From, State) ->
     _ = ets:update_element(?TABLE, Server, {3, Silent}),
     {reply, ok, State};
@@ -320,7 +350,7 @@ settle(Server, State) ->
     change(Server, down, State).
 
 change(Server, Status, #state{subscribers = Subscribers, waiting = Waiting} = State) ->
-    true = ets:insert(?TABLE, {Server, Status, false, start_timeout(Server)}),
+    true = ets:insert(?TABLE, {Server, Status, false, start_timeout(Server), none}),
     Told = keys(Server, Subscribers),
     _ = [Pid ! {?MODULE, Server, Status} || Pid <- Told],
     {Answered, Others} = lists:partition(fun({Name, _}) -> Name =:= Server end, Waiting),

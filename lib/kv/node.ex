@@ -32,7 +32,9 @@ defmodule KV.Node do
       words of the program if it has heard of the attempt.
     * `{:bad_cookie, text}` - the cookie that the VM has for the node (`:erlang.get_cookie/1`) is one that Erlang nodes
       cannot use.
-    * `{:fatal, reason, text}` - the program gave up. The text says why.
+    * `{:fatal, reason, text}` - the program gave up. The text says why. Two of the reasons are about durable buckets:
+      `:data_dir`, if the folder cannot be used, or its data are damaged; and `:log_failed`, if a write to the disk has
+      failed. The next program has all changes that were answered.
     * `{:exited, status}`, `{:killed, signal}` - the program ended without a message. Status 127: the system could not load
       it, mostly for want of a shared library; `ldd` names it.
     * `{:node_unresponsive, ms}` - the program did not answer for this long, and was killed.

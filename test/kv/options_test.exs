@@ -80,12 +80,14 @@ defmodule KV.OptionsTest do
   end
 
   test "every option that has a flag reaches the program" do
-    {:ok, options} = :kv_node_options.validate(max_pending: 1_048_577, port: 4711, log_level: :debug)
+    {:ok, options} =
+      :kv_node_options.validate(max_pending: 1_048_577, port: 4711, log_level: :debug, data_dir: "/data")
 
     lines =
       :kv_node_options.for_program(:"kv@127.0.0.1", options) |> IO.chardata_to_string() |> String.split("\n")
 
-    for line <- ~w(--name=kv@127.0.0.1 --max-pending=1048577 --port=4711 --log-level=debug --follow=true) do
+    for line <-
+          ~w(--name=kv@127.0.0.1 --max-pending=1048577 --port=4711 --log-level=debug --follow=true --data-dir=/data) do
       assert line in lines
     end
 
@@ -172,6 +174,7 @@ defmodule KV.OptionsTest do
   defp help_matches?(text, _, {:one_of, words}, :undefined), do: Enum.all?(words, &(text =~ "#{&1}"))
   defp help_matches?(text, _, {:one_of, words}, default), do: Enum.all?([default | words], &(text =~ "#{&1}"))
   defp help_matches?(text, _, :boolean, default), do: text =~ "true|false" and text =~ "(#{default})"
+  defp help_matches?(text, :data_dir, :text, :undefined), do: text =~ "durable"
   defp help_matches?(text, :bind, :text, :undefined), do: text =~ "what HOST resolves to"
 
   defp type(module, name) do

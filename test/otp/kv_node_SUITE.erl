@@ -25,6 +25,8 @@ groups() ->
             a_file_that_cannot_be_executed_is_said,
             a_program_of_another_version_is_refused,
             a_program_that_is_never_ready_is_ended_after_the_timeout,
+            a_program_that_reads_its_data_may_take_longer_than_the_timeout,
+            a_program_that_falls_silent_while_it_reads_its_data_is_ended,
             the_last_line_of_a_program_is_the_reason,
             a_program_that_ends_without_a_word_leaves_its_status,
             a_program_that_is_killed_leaves_the_signal,
@@ -73,7 +75,7 @@ an_unknown_option_is_named(_Config) ->
 
 each_wrong_value_is_named_and_nothing_starts(_Config) ->
     Wrong = [
-        {program, ""}, {program, 7}, {program, "two\nlines"},
+        {program, ""}, {program, 7}, {data_dir, ""}, {data_dir, 7}, {program, "two\nlines"},
         {node_name, "kv@host"}, {node_name, kv}, {node_name, '@host'}, {node_name, 'kv@'}, {node_name, 'a@b@c'},
         {distribute, yes}, {distribute, undefined}, {delay_send, 1}, {delay_send, undefined},
         {start_timeout, 0}, {start_timeout, infinity}, {start_timeout, undefined},
@@ -145,9 +147,42 @@ a_program_that_is_never_ready_is_ended_after_the_timeout(Config) ->
         ?assertNot(kv_test:is_os_process(binary_to_integer(string:trim(OsPid))))
     end).
 
+%% Each line is a sign of life; all of them together take longer than the timeout. The bucket waits as long.
+a_program_that_reads_its_data_may_take_longer_than_the_timeout(Config) ->
+    Lines = [["echo 'recovering ", integer_to_list(Percent), "%'; sleep 1"] || Percent <- [0, 0, 40, 45, 99]],
+    Script = kv_test:script(Config, "recovering", Lines ++ ["exec " ++ kv_test:program()]),
+    in_vm(Config, fun() ->
+        ok = kv_test_log:listen(notice, fun(_) -> true end),
+        Test = self(),
+        spawn_link(fun() -> Test ! {started, kv_test:start_kv([{program, Script}, {start_timeout, 3000}])} end),
+        kv_test:wait(fun() -> kv_nodes:status(kv_node) =:= starting end),
+        ?assertMatch({ok, _}, kv_bucket:start_link([{name, waits}])),
+        receive
+            {started, Result} -> ?assertEqual(ok, Result)
+        end,
+        ok = kv_test_log:ignore(),
+        ?assertEqual(
+            [<<"kv_node reads its durable buckets from disk: ", Percent/binary, "% done">> || Percent <- [<<"0">>, <<"40">>, <<"99">>]],
+            [Text || {notice, <<"kv_node reads ", _/binary>> = Text} <- kv_test_log:heard()]
+        )
+    end).
+
+a_program_that_falls_silent_while_it_reads_its_data_is_ended(Config) ->
+    Script = kv_test:script(Config, "silent", ["echo 'recovering 40%'", "exec sleep 60"]),
+    in_vm(Config, fun() ->
+        Options = [{program, Script}, {start_timeout, 300}, {stop_timeout, 100}],
+        ?assertEqual({error, {start_timeout, 300}}, start_node(Options))
+    end).
+
 the_last_line_of_a_program_is_the_reason(Config) ->
     fails(Config, ["read line", "echo 'fatal no_epmd nothing answers on port 7'", "exit 69"], fun(Reason) ->
         ?assertEqual({fatal, no_epmd, <<"nothing answers on port 7">>}, Reason)
+    end),
+    fails(Config, ["read line", "echo 'recovering 7%'", "echo 'fatal data_dir another node uses it'", "exit 75"], fun(Reason) ->
+        ?assertEqual({fatal, data_dir, <<"another node uses it">>}, Reason)
+    end),
+    fails(Config, ["read line", "echo 'fatal log_failed EIO'", "exit 76"], fun(Reason) ->
+        ?assertEqual({fatal, log_failed, <<"EIO">>}, Reason)
     end),
     fails(Config, ["read line", "echo 'fatal unheard_of because'", "exit 1"], fun(Reason) ->
         ?assertEqual({fatal, <<"unheard_of">>, <<"because">>}, Reason)

@@ -60,7 +60,7 @@
 -include("kv_timeout.hrl").
 
 -export([own_options/0, together/1]).
--export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2, stop/3]).
+-export([start_link/0, start_link/1, child_spec/1, stop/1, stop/2, stop/3, destroy/1, destroy/2]).
 -export([get/2, get/3, get/4, fetch/2, fetch/3, has_key/2, has_key/3]).
 -export([put/3, put/4, put_new/3, put_new/4, delete/2, delete/3, clear/1, clear/2]).
 -export([size/1, size/2, keys/1, keys/2, to_map/1, to_map/2, generation/1, generation/2]).
@@ -103,6 +103,8 @@
     | {ttl, pos_integer() | infinity}
     %% Each read of a value starts that time again.
     | {touch_on_read, boolean()}
+    %% `commit': each change is on disk before it is answered.
+    | {durable, false | commit}
     | kv_start_options:stay_option().
 -type options() :: [option()] | #{name => kv_start_options:name(), label => binary(), node => atom(), atom() => term()}.
 %% An operation of a transaction: a function that has one key, and its arguments without the bucket, options last. `check' and
@@ -170,12 +172,16 @@ start_link() ->
 %%     `check', nor those of the whole bucket, such as {@link to_map/1}, {@link scan/2} and {@link export/2}. Entries that never
 %%     expire stay so. It needs a `ttl'. `false' by default. A process that reads without a call ({@link kv_node}) starts the
 %%     time again only once a tenth of it is over.</li>
+%% <li>`durable': `commit' keeps the entries on disk, in `data_dir' of {@link kv_node}. Each change is on disk before it is
+%%     answered, and the next bucket of this name has all of them, whatever has ended meanwhile: the bucket, the program or the
+%%     VM. The `name' must be an atom. {@link destroy/1} removes the entries. `false' by default. See docs/durability.md.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
-%%     keeps its pid and its name, and starts an empty bucket as soon as the program is back. `exit', the default of a bucket
+%%     keeps its pid and its name, and starts an empty bucket as soon as the program is back; a durable one has its entries. `exit', the default of a bucket
 %%     without a name: the proxy ends with `noconnection'.</li>
 %% <li>`fill': `{Module, Function, Arguments}'. Each time the native process has been started, `apply(Module, Function, [Bucket |
 %%     Arguments])' is called with its pid, before the bucket serves any other request. If the function fails or returns
-%%     `{error, Reason}', the bucket ends with that reason. See {@link generation/1}.</li>
+%%     `{error, Reason}', the bucket ends with that reason. Of a durable bucket the function runs only if the folder has none of
+%%     that name yet. See {@link generation/1}.</li>
 %% <li>`id', `restart', `shutdown': for {@link child_spec/1}.</li>
 %% </ul>
 %%
@@ -185,6 +191,8 @@ start_link() ->
 %%     given twice the first counts.</li>
 %% <li>`{already_started, Pid}': the name is taken.</li>
 %% <li>`{already_registered, Pid}': the name is taken on the C node.</li>
+%% <li>`{no_data_dir, Text}': the bucket is to be durable, and its node has no `data_dir'.</li>
+%% <li>`enospc', `busy': the folder has no space for a new durable bucket; or too much waits for the disk.</li>
 %% <li>`{not_running, Text}': nobody starts a C node. The text says what to start.</li>
 %% <li>`{start_timeout, Ms}', `{nodedown, Node}': the node was not ready in time.</li>
 %% <li>any other reason: the function of `fill' failed with it.</li>
@@ -193,7 +201,7 @@ start_link() ->
 start_link(Options) ->
     case together(kv_start_options:validate(Options, own_options())) of
         {ok, Valid} ->
-            Native = kv_start_options:registered(Valid) ++ maps:to_list(native(Valid)),
+            Native = kv_start_options:registered(Valid) ++ kv_durable:native(Valid) ++ maps:to_list(native(Valid)),
             kv_proxy:start_link(bucket, kv_start_options:name(Valid), (kv_start_options:stay(Valid, exit))#{
                 node => kv_start_options:node(Valid), native => Native
             });
@@ -210,10 +218,18 @@ native(Valid) ->
 %% @private
 -spec together({ok, map()} | {error, kv_options:error()}) -> {ok, map()} | {error, kv_options:error()}.
 together({ok, #{touch_on_read := true, ttl := Ms} = Valid}) when is_integer(Ms) ->
-    {ok, Valid};
+    with_name({ok, Valid});
 together({ok, #{touch_on_read := true}}) ->
     {error, {bad_option, touch_on_read, <<"touch_on_read starts the ttl of the bucket again; give a ttl in milliseconds, too">>}};
 together(Result) ->
+    with_name(Result).
+
+with_name({ok, #{durable := commit} = Valid}) ->
+    case kv_start_options:name(Valid) of
+        {local, Name} when Name =/= '' -> {ok, Valid};
+        Name -> {error, {bad_option, durable, kv_durable:nameless(Name)}}
+    end;
+with_name(Result) ->
     Result.
 
 %% @private
@@ -228,7 +244,8 @@ own_options() ->
         {evict, fun(Evict) -> lists:member(Evict, [none, lru, ttl]) end, "none, lru or ttl"},
         {ttl, fun(Ms) -> Ms =:= infinity orelse (is_integer(Ms) andalso Ms > 0 andalso Ms =< 1 bsl 46) end,
             "1 to 70368744177664 milliseconds, or infinity"},
-        {touch_on_read, fun is_boolean/1, "true or false"}
+        {touch_on_read, fun is_boolean/1, "true or false"},
+        {durable, fun(Policy) -> Policy =:= false orelse Policy =:= commit end, "false or commit"}
     ].
 
 %% @doc Returns a child specification. A bucket with a name is permanent, and the name is its id. A bucket without a name has the
@@ -254,6 +271,31 @@ stop(Bucket, Reason, Timeout) when ?IS_TIMEOUT(Timeout) ->
     gen_server:stop(Bucket, Reason, Timeout);
 stop(Bucket, Reason, Options) ->
     stop(Bucket, Reason, kv_call_options:timeout({?MODULE, stop, [Bucket, Reason, Options]}, infinity)).
+
+%% @equiv destroy(Bucket, 5000)
+-spec destroy(t()) -> ok | {error, busy | refused()}.
+destroy(Bucket) ->
+    destroy(Bucket, ?TIMEOUT).
+
+%% @doc Removes the bucket and all of its entries, on disk, too, and returns once the bucket has ended with reason `normal'.
+%%
+%% ```
+%% {ok, Bucket} = kv_bucket:start_link([]),
+%% ok = kv_bucket:destroy(Bucket).
+%% '''
+%%
+%% {@link stop/1} ends just the process: a durable bucket that is started again under the name has its entries. After
+%% `destroy' it begins empty, runs `fill', and may have other options. A supervisor starts a permanent bucket again at once;
+%% so end the child, too, if it shall stay away. A bucket that is not durable ends as with {@link stop/1}.
+%%
+%% All or nothing: after a crash the bucket is there with all of its entries, or it is gone. After an exit with `timeout' or
+%% `{nodedown, Node}' it may be either. Returns `{error, busy}' if too much waits for the disk; nothing has changed then. One
+%% write to the disk, however many entries there are; the node frees their memory in O(n).
+-spec destroy(t(), timeout() | [call_option()]) -> ok | {error, busy | refused()}.
+destroy(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    kv_durable:destroy(Bucket, Timeout);
+destroy(Bucket, Options) ->
+    destroy(Bucket, timeout(destroy, [Bucket, Options])).
 
 %% @doc Returns the value under Key, or `undefined' if there is none.
 -spec get(t(), key()) -> value() | undefined.
@@ -681,7 +723,8 @@ generation(Bucket) ->
 
 %% @doc Returns the generation of the bucket: 1 for its first native process, and one more for each process that was started
 %% because
-%% the node was lost. If the generation is the same as before, the loss of a node has not emptied the bucket in between.
+%% the node was lost. If the generation is the same as before, the loss of a node has not emptied the bucket in between. A durable
+%% bucket keeps its generation together with its entries.
 -spec generation(t(), timeout() | [call_option()]) -> pos_integer().
 generation(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, generation, [], Timeout);

@@ -39,6 +39,8 @@
     monitor :: undefined | kv_native:monitor(),
     filled = false :: boolean(),
     generation = 0 :: non_neg_integer(),
+    %% True: the function of `fill' has begun, and has not ended well.
+    half = false :: boolean(),
     %% A monitor on kv_nodes, which reports on the node while the proxy waits for it.
     subscription :: undefined | reference(),
     %% Until this time, starting is repeated if the name is taken on the node; undefined: the name was free.
@@ -131,6 +133,7 @@ progress(Message, #life{phase = {making, Making}} = Life) ->
     case kv_native:made(Message, Making) of
         {making, More} -> {on_its_way, Life#life{phase = {making, More}}};
         {ok, Native, Monitor} -> made(Native, Monitor, Life);
+        {attached, Native, Monitor, Generation} -> attached(Native, Monitor, Generation, Life);
         {error, Reason} -> not_made(Reason, Life);
         other -> other
     end;
@@ -140,15 +143,29 @@ progress(_Message, _Life) ->
 made(Native, Monitor, #life{generation = Generation} = Life) ->
     fill(Life#life{native = Native, monitor = Monitor, generation = Generation + 1, name_deadline = undefined}).
 
+%% A durable bucket has its entries, unless its program ended while it was being filled.
+attached(Native, Monitor, Generation, #life{half = Half} = Life) ->
+    Attached = Life#life{native = Native, monitor = Monitor, generation = Generation, name_deadline = undefined},
+    case Half of
+        true -> fill(Attached);
+        false -> {here, Attached#life{phase = here, filled = true}}
+    end.
+
 not_made({nodedown, _}, Life) ->
     watch_node(on_its_way, Life#life{phase = away, name_deadline = undefined});
-not_made({already_registered, _} = Reason, #life{name_deadline = Deadline} = Life) ->
+not_made({Taken, _} = Reason, #life{name_deadline = Deadline} = Life) when
+    Taken =:= already_registered; Taken =:= already_started
+->
     Now = erlang:monotonic_time(millisecond),
     case Deadline of
         undefined -> make_later(Life#life{name_deadline = Now + ?NAME_TIMEOUT});
         _ when Now < Deadline -> make_later(Life);
         _ -> {leave, Reason, Life}
     end;
+not_made(no_data_dir, #life{server = Server} = Life) ->
+    {leave, {no_data_dir, kv_durable:no_data_dir(Server)}, Life};
+not_made({cannot_change, Option}, Life) ->
+    {leave, {bad_option, Option, kv_durable:cannot_change(Option)}, Life};
 not_made(Reason, Life) ->
     {leave, Reason, Life}.
 
@@ -162,7 +179,7 @@ fill(#life{fill = undefined} = Life) ->
     {here, Life#life{phase = here, filled = true}};
 fill(#life{fill = Fill, native = Native} = Life) ->
     {Filler, Monitor} = spawn_opt(?MODULE, run, [Fill, Native, self()], [link, monitor]),
-    {on_its_way, Life#life{phase = {filling, Filler, Monitor}}}.
+    {on_its_way, Life#life{phase = {filling, Filler, Monitor}, half = true}}.
 
 %% @private
 -spec run({module(), atom(), [term()]}, pid(), pid()) -> no_return().
@@ -170,16 +187,25 @@ run({Module, Function, Arguments}, Native, Proxy) ->
     _ = put('$callers', [Proxy]),
     exit({filled, apply(Module, Function, [Native | Arguments])}).
 
-filled({filled, {error, Reason}}, Life) -> {leave, Reason, Life};
-filled({filled, error}, Life) -> {leave, fill_failed, Life};
-filled({filled, _}, Life) -> {here, Life#life{phase = here, filled = true}};
+filled({filled, {error, Reason}}, Life) -> {leave, Reason, undo(Life)};
+filled({filled, error}, Life) -> {leave, fill_failed, undo(Life)};
+filled({filled, _}, Life) -> {here, Life#life{phase = here, filled = true, half = false}};
 %% The native process seems to be lost. If it is, its monitor will say so in a moment.
 filled({{nodedown, Node}, _} = Reason, #life{place = #{node := Node}} = Life) ->
     Monitor = make_ref(),
     _ = erlang:send_after(?LOSS_TIMEOUT, self(), {'DOWN', Monitor, process, self(), {not_lost, Reason}}),
     {on_its_way, Life#life{phase = {filling, self(), Monitor}}};
-filled({not_lost, Reason}, Life) -> {leave, Reason, Life};
-filled(Reason, Life) -> {leave, Reason, Life}.
+filled({not_lost, Reason}, Life) -> {leave, Reason, undo(Life)};
+filled(Reason, Life) -> {leave, Reason, undo(Life)}.
+
+%% Removes a durable bucket that is half filled, so that its successor is filled. Nobody waits for the answer.
+undo(#life{half = true, native = Native, options = Options} = Life) ->
+    _ =
+        lists:keymember(durable, 1, Options) andalso
+            erlang:send(Native, {'$gen_call', {self(), make_ref()}, destroy}, [noconnect]),
+    Life;
+undo(Life) ->
+    Life.
 
 stop_filling(#life{phase = {filling, Filler, Monitor}} = Life) when Filler =/= self() ->
     true = erlang:demonitor(Monitor, [flush]),
@@ -251,7 +277,7 @@ program_gone(Status, #life{on_node_down = stay} = Life) ->
 end_native(Reason, #life{phase = Phase, native = Native, monitor = Monitor, server = Server} = Life) when
     Phase =:= here; element(1, Phase) =:= filling
 ->
-    _ = stop_filling(Life),
+    _ = undo(stop_filling(Life)),
     kv_native:stop(Native, Monitor, Reason, fun() -> kv_nodes:answers(Server) end);
 end_native(_Reason, Life) ->
     ok = give_up(Life),

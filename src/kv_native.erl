@@ -44,12 +44,20 @@ request(Node, Module, Options) ->
     {Node, erlang:spawn_request(Node, Module, init, [Options], [monitor]), undefined}.
 
 %% @doc Reads a message. Returns the process if it serves now, or an error if there will be none, or `making' if more
-%% messages must come, or `other' if the message is not about this start.
--spec made(term(), making()) -> {ok, pid(), monitor()} | {error, term()} | {making, making()} | other.
+%% messages must come, or `other' if the message is not about this start. `attached': the process has the entries and the
+%% generation of a durable bucket that was there.
+-spec made(term(), making()) -> Made when
+    Made ::
+        {ok, pid(), monitor()}
+        | {attached, pid(), monitor(), pos_integer()}
+        | {error, term()}
+        | {making, making()}
+        | other.
 made({spawn_reply, Request, ok, Pid}, {Node, Request, undefined}) -> {making, {Node, Request, Pid}};
 made({spawn_reply, Request, error, noconnection}, {Node, Request, _}) -> {error, {nodedown, Node}};
 made({spawn_reply, Request, error, Reason}, {_, Request, _}) -> {error, {spawn_failed, Reason}};
 made({ack, Pid, {ok, Pid}}, {_, Request, Pid}) when is_pid(Pid) -> {ok, Pid, Request};
+made({ack, Pid, {ok, Pid, Generation}}, {_, Request, Pid}) when is_pid(Pid) -> {attached, Pid, Request, Generation};
 made({ack, Pid, {error, Reason}}, {_, Request, Pid}) when is_pid(Pid) ->
     true = erlang:demonitor(Request, [flush]),
     {error, Reason};

@@ -93,6 +93,7 @@ rows() ->
         %% the whole bucket
         {scan, ['Cursor'], [limit, {return, walk}, prefix, {expires, boolean}], [async], options, read},
         {clear, [], [], [async, cast], none, write},
+        {destroy, [], [], [], none, write},
         {size, [], [], [async], none, read},
         {keys, [], [], [async], none, read},
         {to_map, [], [], [async], none, read},

@@ -35,6 +35,7 @@ given(Checked) ->
 %% The node does not know these values.
 is_default({fill, Value}) -> Value =:= undefined orelse Value =:= nil;
 is_default({ttl, Value}) -> Value =:= infinity;
+is_default({durable, Value}) -> Value =:= false;
 is_default(_Option) -> false.
 
 timeout({Module, Function, Arguments}, Options) ->
@@ -48,8 +49,10 @@ bucket(Options) ->
 
 rows() ->
     Ends = "exit, since a registry comes back without the names of its buckets",
-    Own = lists:keydelete(label, 1, kv_bucket:own_options()),
-    [{on_node_down, fun(How) -> How =:= exit end, Ends} | kv_start_options:rows([fill])] ++ Own.
+    Volatile = "false, since the registry is not durable itself",
+    Own = [Row || {Key, _, _} = Row <- kv_bucket:own_options(), Key =/= label, Key =/= durable],
+    Given = [{on_node_down, fun(How) -> How =:= exit end, Ends}, {durable, fun(Policy) -> Policy =:= false end, Volatile}],
+    Given ++ kv_start_options:rows([fill]) ++ Own.
 
 %% @doc Returns the error for an option that a registry has refused because it creates its buckets itself.
 -spec refused(term()) -> kv_options:error().

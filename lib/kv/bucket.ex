@@ -15,7 +15,7 @@ defmodule KV.Bucket do
       3
 
   Keys and values are any terms. Keys are compared with `===`, so `1` and `1.0` are two keys. A bucket loses its values
-  when its native process ends, and when the C program ends.
+  when its native process ends, and when the C program ends, unless it is durable.
 
   A bucket cannot run your functions: it answers `Agent.get(bucket, fun)` with
   `{:error, {:cannot_run_closures, text}}`. `Agent.stop/3`, `GenServer.call/3` and `:sys` work as with any server.
@@ -51,6 +51,8 @@ defmodule KV.Bucket do
     * If the native process itself is killed or stopped, or crashes, its proxy ends with the same reason, and your
       supervisor starts a new bucket.
     * If only the connection to the C program is lost, the bucket keeps its values.
+    * A bucket with `durable: :commit` keeps its values on disk. The bucket that is started next under its name has all of
+      them, in the cases above, too: `fill` does not run, and the generation stays the same. See `docs/durability.md`.
 
   While the node is away, calls to the proxy wait, at most for their timeout. The proxy holds up to 10,000 messages or
   64 MiB; further calls exit with `{:nodedown, node}`. A call that is under way when the node is lost exits with
@@ -123,9 +125,13 @@ defmodule KV.Bucket do
       is a read: neither `has_key?/3`, `ttl/3`, `incr/4`, `compare_and_put/5` and a `:check`, nor those of the whole bucket,
       such as `to_map/2`, `scan/3` and `export/3`. Entries that never expire stay so. A process that reads without a call
       starts the time again only once a tenth of it is over. It needs a `:ttl`. `false` by default.
+    * `:durable` - `:commit` keeps the entries on disk, in `:data_dir` of `KV.Node`. Each change is on disk before it is
+      answered, and the next bucket of this name has all of them, whatever has ended meanwhile: the bucket, the program or
+      the VM. The `:name` must be an atom. `destroy/2` removes the entries. `false` by default.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
       name and `:exit` without one.
-    * `:fill` - `{module, function, args}`, called each time the native process has been started.
+    * `:fill` - `{module, function, args}`, called each time the native process has been started. Of a durable bucket the
+      function runs only if the folder has none of that name yet.
     * `:id`, `:restart`, `:shutdown` - override the child specification.
   """
   @type option ::
@@ -137,6 +143,7 @@ defmodule KV.Bucket do
           | {:evict, :none | :lru | :ttl}
           | {:ttl, pos_integer | :infinity}
           | {:touch_on_read, boolean}
+          | {:durable, false | :commit}
           | {:on_node_down, :stay | :exit}
           | {:fill, {module, atom, [term]} | nil}
           | {:id, term}
@@ -214,6 +221,8 @@ defmodule KV.Bucket do
     * `{:already_started, pid}` - the name is taken.
     * `{:already_registered, pid}` - the name is taken on the C node.
     * `{:not_running, text}` - nobody starts a C node. The text says what to start.
+    * `{:no_data_dir, text}` - the bucket is to be durable, and its node has no `:data_dir`.
+    * `:enospc`, `:busy` - the folder has no space for a new durable bucket; or too much waits for the disk.
     * `{:start_timeout, ms}`, `{:nodedown, node}` - the node was not ready in time.
     * any other reason - the function of `:fill` failed with it.
 
@@ -856,7 +865,8 @@ defmodule KV.Bucket do
   Returns the generation of the bucket: 1 for its first native process, and one more for each process that was started
   because the node was lost.
 
-  If the generation is the same as before, the loss of a node has not emptied the bucket in between.
+  If the generation is the same as before, the loss of a node has not emptied the bucket in between. A durable bucket
+  keeps its generation together with its values.
 
   ## Examples
 
@@ -1415,6 +1425,31 @@ defmodule KV.Bucket do
   @doc since: "0.1.0"
   @spec stop(t, term, timeout | [call_option]) :: :ok
   def stop(bucket, reason \\ :normal, timeout \\ :infinity), do: :kv_bucket.stop(bucket, reason, timeout)
+
+  @doc """
+  Removes the bucket and all of its values, on disk, too, and returns once the bucket has ended with reason `:normal`.
+
+  `stop/3` ends just the process: a durable bucket that is started again under the name has its values. After `destroy/2`
+  it begins empty, runs `:fill`, and may have other options. A supervisor starts a permanent bucket again at once; so end
+  the child, too, if it shall stay away. A bucket that is not durable ends as with `stop/3`.
+
+  All or nothing: after a crash the bucket is there with all of its values, or it is gone. After an exit with `:timeout` or
+  `{:nodedown, node}` it may be either. Returns `{:error, :busy}` if too much waits for the disk; nothing has changed then.
+
+  One write to the disk, however many values there are; the node frees their memory in O(n).
+
+  ## Examples
+
+      iex> {:ok, bucket} = KV.Bucket.start_link()
+      iex> KV.Bucket.put(bucket, "milk", 3)
+      iex> KV.Bucket.destroy(bucket)
+      :ok
+      iex> Process.alive?(bucket)
+      false
+  """
+  @doc since: "0.1.0"
+  @spec destroy(t, timeout | [call_option]) :: :ok | {:error, :busy | refused}
+  def destroy(bucket, timeout \\ 5_000), do: :kv_bucket.destroy(bucket, timeout)
 
   @doc """
   Puts `value` under `key` as `put/4` does, but raises `KV.Error` instead of returning an error.

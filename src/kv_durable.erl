@@ -1,0 +1,72 @@
+%% @doc Durable buckets, as far as this VM has to do with them: the identity of a bucket on disk, the sentences about what
+%% cannot be, and the end of a bucket together with its entries.
+%% @private
+-module(kv_durable).
+
+-export([native/1, nameless/1, no_data_dir/1, cannot_change/1, destroy/2]).
+
+%% @doc Returns the options of the native process that make it durable. The second one is its identity in the folder: the name
+%% of its registry, which is empty for a bucket without one, and its own name.
+-spec native(map()) -> [{durable, commit} | {store, {binary(), binary()}}].
+native(#{durable := commit, name := _} = Valid) ->
+    {local, Name} = kv_start_options:name(Valid),
+    [{durable, commit}, {store, {<<>>, atom_to_binary(Name)}}];
+native(#{}) ->
+    [].
+
+%% @doc Returns the sentence for a name under which no entries can be found again.
+-spec nameless(kv_proxy:name()) -> binary().
+nameless(undefined) ->
+    <<"a durable bucket needs a name, by which its entries are found again; give a name that is an atom">>;
+nameless({local, ''}) ->
+    <<"the name of a durable bucket must not be empty">>;
+nameless(Name) ->
+    Wanted = "an atom, since no other name is sure to mean the same bucket after a restart",
+    kv_options:wrong("the name of a durable bucket", Wanted, Name).
+
+%% @doc Returns the sentence for a node that keeps nothing on disk.
+-spec no_data_dir(atom()) -> binary().
+no_data_dir(Server) ->
+    Text = [
+        kv_text:atom(Server), " has no folder for durable buckets: give it one with its option data_dir, as in "
+        "config :kv, data_dir: \"/var/lib/my_app/kv\", or {data_dir, \"/var/lib/my_app/kv\"} in the environment of kv"
+    ],
+    unicode:characters_to_binary(Text).
+
+%% @doc Returns the sentence for an option that differs from that of the bucket on disk.
+-spec cannot_change(atom()) -> binary().
+cannot_change(durable) ->
+    <<"the folder has entries of a durable bucket of this name; start the bucket as it was, or remove it with destroy">>;
+cannot_change(Option) ->
+    Text = [
+        atom_to_list(Option), " is not what it was when the bucket was made, and cannot change; start the bucket as it was, or "
+        "remove it with destroy"
+    ],
+    unicode:characters_to_binary(Text).
+
+%% @doc See {@link kv_bucket:destroy/2}. The native process ends behind its answer, and its proxy with it.
+-spec destroy(gen_server:server_ref(), timeout()) -> ok | {error, term()}.
+destroy(Bucket, Timeout) ->
+    Monitor = erlang:monitor(process, monitored(Bucket)),
+    try kv_request:call(Bucket, destroy, [], Timeout) of
+        ok -> await_end(Monitor, Bucket, Timeout);
+        {error, Reason} -> {error, Reason}
+    after
+        erlang:demonitor(Monitor, [flush])
+    end.
+
+await_end(Monitor, Bucket, Timeout) ->
+    receive
+        {'DOWN', Monitor, process, _, _} -> ok
+    after Timeout -> exit({timeout, {kv_bucket, destroy, [Bucket, Timeout]}})
+    end.
+
+monitored({global, Name}) -> there(global:whereis_name(Name));
+monitored({via, Module, Name}) -> there(Module:whereis_name(Name));
+monitored({Name, Node}) when is_atom(Name), is_atom(Node) -> {Name, Node};
+monitored(Bucket) when is_pid(Bucket); is_atom(Bucket) -> Bucket;
+monitored(_NoProcess) -> undefined.
+
+%% The call says that there is no such process.
+there(Pid) when is_pid(Pid) -> Pid;
+there(_Nobody) -> undefined.

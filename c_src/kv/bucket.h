@@ -27,6 +27,14 @@ struct kv_bucket {
     bool touch_on_read;  /* and `touch_on_read` */
 };
 
+struct kv_start_options;
+
+/* Opens the contents of a bucket that starts: kv_start_open (kv/start.h). A durable bucket attaches
+ * to the table of its identity. Reasons: enomem, enospc, busy; {already_started, Pid};
+ * {no_name, Text}, {no_data_dir, Text}, {is_durable, Text} and {cannot_change, Text}. */
+int kv_bucket_open(struct kv_process *self, const struct kv_start_options *options,
+                   struct kv_buffer *reason);
+
 /* Returns a key in the form that the table keeps. Valid until the next call. */
 struct kv_item kv_bucket_key(struct kv_process *self, struct kv_bytes key);
 
@@ -110,6 +118,7 @@ extern const struct kv_operation kv_agent_operations[];       /* Agent's own req
 extern const struct kv_operation kv_tagged_operations[];      /* one key, if its value has a tag */
 extern const struct kv_operation kv_transaction_operations[]; /* several keys, all or none */
 extern const struct kv_operation kv_stats_operations[];       /* what has happened */
+extern const struct kv_operation kv_durable_operations[];     /* the bucket as data on disk */
 extern const struct kv_operation kv_walk_operations[];        /* pieces of a walk over all keys */
 extern const struct kv_operation kv_conditional_operations[]; /* one key, by what is there */
 extern const struct kv_operation kv_number_operations[];      /* counters */

@@ -1,5 +1,6 @@
 /* The behaviour of a bucket: how it starts and ends, and its view for tools. */
 #include "kv/bucket.h"
+#include "kv/durable.h"
 #include "kv/going.h"
 #include "kv/kv.h"
 #include "kv/requests.h"
@@ -9,28 +10,12 @@
 
 KV_STATE_GOES_ON(struct kv_bucket);
 
-static int open_bucket(struct kv_process *self, const struct kv_start_options *options,
-                       struct kv_buffer *reason)
-{
-    struct kv_bucket *bucket = kv_process_state(self);
-    struct kv_table_options table = options->table;
-    table.touch = options->touch_on_read ? options->ttl : 0;
-    bucket->ttl = options->ttl;
-    bucket->evict = options->table.evict;
-    bucket->touch_on_read = options->touch_on_read;
-    int error = kv_contents_open(&bucket->contents, self, false, &table, reason);
-    if (error == KV_OK) {
-        kv_buffer_append(&bucket->label, options->label);
-    }
-    return error;
-}
-
 static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
     struct kv_start_options options = {0};
     int error =
-        kv_start(self, list, KV_BUCKET_OPTIONS, open_bucket, &options, &bucket->owner, reason);
+        kv_start(self, list, KV_BUCKET_OPTIONS, kv_bucket_open, &options, &bucket->owner, reason);
     bucket->generation = options.generation;
     if (error == KV_OK) {
         kv_store_of(self)->buckets++;
@@ -42,21 +27,50 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
     kv_store_of(self)->buckets--;
-    kv_going_stop(self, reason);
+    kv_going_stop(self, reason, bucket->contents.durable != NULL);
     kv_contents_close(&bucket->contents);
     kv_buffer_free(&bucket->key);
     kv_buffer_free(&bucket->value);
     kv_buffer_free(&bucket->label);
 }
 
+/* Returns true if so much waits for the disk that a durable bucket takes no request. */
+static bool is_busy(const struct kv_process *self)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return __builtin_expect(bucket->contents.durable != NULL, 0) &&
+           kv_durable_may(bucket->contents.durable, 0, 0) == KV_EBUSY;
+}
+
+/* The answer tells of no change, so it need not wait for the disk. */
+static void reply_busy(struct kv_process *self, const struct kv_from *from)
+{
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 2);
+    kv_write_atom_text(term, "error");
+    kv_write_atom_text(term, "busy");
+    kv_process_hold_nothing(self, true);
+    kv_reply(self, from, kv_buffer_bytes(term));
+    kv_process_hold_nothing(self, false);
+}
+
 static void handle_call(struct kv_process *self, const struct kv_from *from,
                         struct kv_bytes request)
 {
+    if (is_busy(self)) {
+        reply_busy(self, from);
+        return;
+    }
     kv_request_call(self, &kv_store_of(self)->bucket, from, request);
 }
 
 static void handle_cast(struct kv_process *self, struct kv_bytes request)
 {
+    if (is_busy(self)) {
+        kv_log_line(kv_process_runtime(self), KV_LOG_WARNING, "a durable bucket dropped a cast: %s",
+                    kv_error_text(KV_EBUSY));
+        return;
+    }
     if (!kv_request_cast(self, &kv_store_of(self)->bucket, request)) {
         kv_log_line(kv_process_runtime(self), KV_LOG_DEBUG, "a bucket ignored a cast");
     }
@@ -73,7 +87,11 @@ static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_byt
 static void handle_suspend(struct kv_process *self, bool suspended)
 {
     const struct kv_bucket *bucket = kv_process_state(self);
-    kv_table_ask_owner(bucket->contents.table, suspended);
+    if (bucket->contents.durable != NULL) {
+        kv_durable_suspend(bucket->contents.durable, suspended);
+    } else {
+        kv_table_ask_owner(bucket->contents.table, suspended);
+    }
 }
 
 /* ---- for tools ----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 #include "kv/contents.h"
 #include "base/alloc.h"
+#include "kv/durable.h"
 #include "kv/kv.h"
 
 static void count_gone(void *context, enum kv_gone why, struct kv_item key)
@@ -31,12 +32,152 @@ int kv_contents_open(struct kv_contents *contents, const struct kv_process *self
     return KV_OK;
 }
 
+int kv_contents_attach(struct kv_contents *contents, struct kv_process *self,
+                       struct kv_durable *durable, struct kv_buffer *reason)
+{
+    int error = kv_durable_attach(durable, self);
+    if (error != KV_OK) {
+        kv_write_atom_text(reason, "enomem");
+        return error;
+    }
+    contents->table = durable->table;
+    contents->counts = &durable->counts;
+    contents->durable = durable;
+    contents->apart = true;
+    return KV_OK;
+}
+
 void kv_contents_close(struct kv_contents *contents)
 {
-    kv_table_free(contents->table);
-    contents->table = NULL;
-    kv_free(contents->counts);
-    contents->counts = NULL;
+    if (contents->durable != NULL) {
+        kv_durable_detach(contents->durable);
+    } else {
+        kv_table_free(contents->table);
+        kv_free(contents->counts);
+    }
+    *contents = (struct kv_contents){.table = NULL};
+}
+
+void kv_contents_overlay(struct kv_contents *contents, struct kv_overlay *overlay)
+{
+    contents->overlay = overlay;
+    contents->apart = overlay != NULL || contents->durable != NULL;
+}
+
+int kv_contents_reserve(const struct kv_contents *contents, uint64_t bytes, uint64_t records)
+{
+    struct kv_durable *durable = contents->durable;
+    if (durable == NULL) {
+        return KV_OK;
+    }
+    int error = kv_durable_may(durable, bytes, records);
+    durable->reserved = error == KV_OK;
+    return error;
+}
+
+void kv_contents_begin(const struct kv_contents *contents)
+{
+    if (contents->durable != NULL) {
+        contents->durable->deferring = true;
+    }
+}
+
+int kv_contents_settle(const struct kv_contents *contents, bool puts, int error)
+{
+    struct kv_durable *durable = contents->durable;
+    if (durable == NULL) {
+        return error;
+    }
+    durable->reserved = false;
+    if (error != KV_OK) {
+        kv_durable_cancel(durable);
+        return error;
+    }
+    return kv_durable_settle(durable, puts);
+}
+
+/* A read that starts the life of an entry again is recorded. */
+bool kv_contents_find_apart(const struct kv_contents *contents, struct kv_item key,
+                            struct kv_item *value)
+{
+    if (contents->overlay != NULL) {
+        return kv_overlay_find(contents->overlay, key, value);
+    }
+    uint64_t before = KV_NEVER;
+    const uint64_t again = kv_table_touched(contents->table);
+    if (again != KV_NEVER) {
+        (void)kv_table_expiry(contents->table, key, &before);
+    }
+    const bool there = kv_table_get(contents->table, key, value);
+    if (there && before != KV_NEVER) {
+        kv_durable_touched(contents->durable, key, before, again);
+    }
+    return there;
+}
+
+/* ---- changes of durable tables ----------------------------------------------------------------
+ */
+
+static struct kv_item key_of(const struct kv_change *change)
+{
+    return change->ahead != NULL ? change->ahead->key : change->key;
+}
+
+/* Only puts and expiries need room in the journal. */
+static int may_record(const struct kv_contents *contents, const struct kv_change *change)
+{
+    const bool adds = change->kind == KV_CHANGE_PUT || change->kind == KV_CHANGE_EXPIRY;
+    return !adds || contents->durable->deferring || contents->durable->reserved
+               ? KV_OK
+               : kv_durable_may(contents->durable,
+                                key_of(change).bytes.length + change->value.bytes.length, 1);
+}
+
+static void record(const struct kv_contents *contents, const struct kv_change *change)
+{
+    struct kv_durable *durable = contents->durable;
+    const struct kv_item key = key_of(change);
+    switch (change->kind) {
+    case KV_CHANGE_PUT:
+        kv_durable_put(durable, &(struct kv_table_entry){
+                                    .key = key, .value = change->value, .expiry = change->expiry});
+        break;
+    case KV_CHANGE_DELETE:
+        kv_durable_gone(durable, key);
+        break;
+    case KV_CHANGE_EXPIRY:
+        kv_durable_expiry(durable, key, change->expiry);
+        break;
+    case KV_CHANGE_CLEAR:
+        kv_durable_clear(durable);
+        break;
+    }
+}
+
+int kv_contents_change_apart(const struct kv_contents *contents, const struct kv_change *wanted)
+{
+    struct kv_change change = *wanted;
+    int error = KV_OK;
+    if (contents->overlay != NULL) {
+        error = kv_overlay_change(contents->overlay, &change);
+        contents->counts->puts += error == KV_OK && change.kind == KV_CHANGE_PUT;
+        contents->counts->deletes += error == KV_OK && change.kind == KV_CHANGE_DELETE;
+        return error;
+    }
+    if (change.kind == KV_CHANGE_PUT && (change.expiry & KV_KEEPING) != 0) {
+        change.expiry = kv_contents_kept(contents, &change);
+    }
+    if (change.kind == KV_CHANGE_CLEAR && kv_table_count(contents->table) == 0) {
+        return KV_OK;
+    }
+    error = may_record(contents, &change);
+    if (error == KV_OK) {
+        error = kv_contents_change_table(contents, &change);
+    }
+    if (error == KV_OK) {
+        record(contents, &change);
+    }
+    return error;
 }
 
 uint64_t kv_contents_kept(const struct kv_contents *contents, const struct kv_change *change)

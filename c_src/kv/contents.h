@@ -2,27 +2,21 @@
 #ifndef KV_CONTENTS_H
 #define KV_CONTENTS_H
 
+#include "kv/counts.h"
+
 #include <kv/table.h>
 
 #include <kv/process.h>
 
+struct kv_durable;
 struct kv_overlay;
-
-/* The events in a table since it was created. */
-struct kv_counts {
-    uint64_t hits;   /* an operation has looked for a key and found it, */
-    uint64_t misses; /* or not */
-    uint64_t puts;
-    uint64_t deletes; /* of keys that were there */
-    uint64_t expirations;
-    uint64_t evictions;
-    uint64_t since; /* the kv_arena_time() of the creation */
-};
 
 struct kv_contents {
     struct kv_table *table;
     struct kv_counts *counts;
     struct kv_overlay *overlay; /* during a transaction: what it has changed; else NULL */
+    struct kv_durable *durable; /* the table is durable: kv/durable.h; else NULL */
+    bool apart;                 /* there is one of these two */
 };
 
 /* Creates the table and lets readers of this host find it by the pid of `self`. `names`: the table
@@ -30,7 +24,26 @@ struct kv_contents {
  * `reason`. Must not be closed after an error. */
 int kv_contents_open(struct kv_contents *contents, const struct kv_process *self, bool names,
                      const struct kv_table_options *options, struct kv_buffer *reason);
+/* Attaches the process to a dormant durable table instead. Otherwise as kv_contents_open(). */
+int kv_contents_attach(struct kv_contents *contents, struct kv_process *self,
+                       struct kv_durable *durable, struct kv_buffer *reason);
+/* Frees the table; a durable one becomes dormant. */
 void kv_contents_close(struct kv_contents *contents);
+
+/* Begins and ends a transaction. */
+void kv_contents_overlay(struct kv_contents *contents, struct kv_overlay *overlay);
+
+/* Changes that are recorded all together or not at all. Nothing happens for a volatile table.
+ *
+ * kv_contents_reserve() makes room for puts, with so many bytes of keys and values in all. Returns
+ * KV_OK: none of them fails for want of room in the journal until kv_contents_settle(); or
+ * KV_EBUSY, KV_ENOSPC or KV_ENOMEM.
+ * After kv_contents_begin() nothing is recorded until kv_contents_settle(), which records all if
+ * `error` is KV_OK, and else nothing. Returns `error`; or why the journal has no room for `puts`,
+ * and nothing is recorded: then the caller must take them back. */
+int kv_contents_reserve(const struct kv_contents *contents, uint64_t bytes, uint64_t records);
+void kv_contents_begin(const struct kv_contents *contents);
+int kv_contents_settle(const struct kv_contents *contents, bool puts, int error);
 
 enum kv_change_kind { KV_CHANGE_PUT, KV_CHANGE_DELETE, KV_CHANGE_CLEAR, KV_CHANGE_EXPIRY };
 
@@ -60,13 +73,18 @@ static inline void kv_contents_count_find(const struct kv_contents *contents, bo
     (*counter)++;
 }
 
+/* Those of a durable table, or in a transaction. */
+bool kv_contents_find_apart(const struct kv_contents *contents, struct kv_item key,
+                            struct kv_item *value);
+int kv_contents_change_apart(const struct kv_contents *contents, const struct kv_change *change);
+
 /* Finds the value of a key, as kv_table_get() does. All operations on one key read through this
  * function. */
 static inline bool kv_contents_find(const struct kv_contents *contents, struct kv_item key,
                                     struct kv_item *value)
 {
-    const bool there = __builtin_expect(contents->overlay != NULL, 0)
-                           ? kv_overlay_find(contents->overlay, key, value)
+    const bool there = __builtin_expect(contents->apart, 0)
+                           ? kv_contents_find_apart(contents, key, value)
                            : kv_table_get(contents->table, key, value);
     kv_contents_count_find(contents, there);
     return there;
@@ -76,7 +94,9 @@ static inline bool kv_contents_find(const struct kv_contents *contents, struct k
 static inline bool kv_contents_find_at(const struct kv_contents *contents,
                                        const struct kv_lookup *lookup, struct kv_item *value)
 {
-    const bool there = kv_table_get_at(contents->table, lookup, value);
+    const bool there = __builtin_expect(contents->apart, 0)
+                           ? kv_contents_find_apart(contents, lookup->key, value)
+                           : kv_table_get_at(contents->table, lookup, value);
     kv_contents_count_find(contents, there);
     return there;
 }
@@ -102,23 +122,14 @@ static inline bool kv_contents_look(const struct kv_contents *contents, struct k
 /* Returns the expiry of a PUT with KV_KEEPING. */
 uint64_t kv_contents_kept(const struct kv_contents *contents, const struct kv_change *change);
 
-/* Makes one change. All requests change tables through this function; only expiry and eviction
- * happen inside the store. Returns KV_OK; for a PUT or an EXPIRY, KV_ENOMEM or KV_EFULL: the key is
- * as it was; for a DELETE or an EXPIRY, KV_ENOENT: there was no entry. Always inlined, since each
- * caller knows the kind: a batch of puts must not pay for the switch. */
+/* Makes one change in the table, and records nothing. */
 __attribute__((always_inline)) static inline int
-kv_contents_change(const struct kv_contents *contents, const struct kv_change *change)
+kv_contents_change_table(const struct kv_contents *contents, const struct kv_change *change)
 {
     struct kv_table *table = contents->table;
     uint64_t expiry = change->expiry;
     bool there = false;
     int error = KV_OK;
-    if (__builtin_expect(contents->overlay != NULL, 0)) {
-        error = kv_overlay_change(contents->overlay, change);
-        contents->counts->puts += error == KV_OK && change->kind == KV_CHANGE_PUT;
-        contents->counts->deletes += error == KV_OK && change->kind == KV_CHANGE_DELETE;
-        return error;
-    }
     switch (change->kind) {
     case KV_CHANGE_PUT:
         if ((expiry & KV_KEEPING) != 0) {
@@ -140,6 +151,18 @@ kv_contents_change(const struct kv_contents *contents, const struct kv_change *c
         return KV_OK;
     }
     return KV_ETYPE;
+}
+
+/* Makes one change. All requests change tables through this function; only expiry and eviction
+ * happen inside the store. Returns KV_OK; for a PUT or an EXPIRY, KV_ENOMEM or KV_EFULL, or
+ * KV_EBUSY or KV_ENOSPC of the journal: the key is as it was; for a DELETE or an EXPIRY, KV_ENOENT:
+ * there was no entry. Always inlined, since each caller knows the kind: a batch of puts must not
+ * pay for the switch. */
+__attribute__((always_inline)) static inline int
+kv_contents_change(const struct kv_contents *contents, const struct kv_change *change)
+{
+    return __builtin_expect(contents->apart, 0) ? kv_contents_change_apart(contents, change)
+                                                : kv_contents_change_table(contents, change);
 }
 
 #endif

@@ -94,12 +94,16 @@ bool kv_going_more(struct kv_process *self)
     return false;
 }
 
-void kv_going_stop(struct kv_process *self, struct kv_bytes reason)
+void kv_going_stop(struct kv_process *self, struct kv_bytes reason, bool finish)
 {
-    const struct kv_going *going = *going_of(self);
+    struct kv_going *going = *going_of(self);
     struct kv_from from = {0};
+    struct kv_answer ignored = {.unheard = true};
     if (going == NULL) {
         return;
+    }
+    ignored.term = &going->answer;
+    while (finish && going->piece(self, going, &ignored)) {
     }
     if (kv_from_read(kv_buffer_bytes(&going->from), &from) == KV_OK) {
         kv_abandon(self, &from, reason);

@@ -3,7 +3,7 @@
  *
  * An operation with the trait KV_CONTINUES checks its arguments, sets the table up (frozen, or with
  * changes begun) and calls kv_go_on(). Its pieces do the rest. If the process ends in between, the
- * end of the table undoes what was set up.
+ * end of the table undoes what was set up. A durable table stays: all pieces are done then.
  *
  * The state of a process whose requests go on begins with a pointer to its struct kv_going, which
  * is NULL while no request does: KV_STATE_GOES_ON. */
@@ -54,7 +54,8 @@ struct kv_going *kv_go_on(struct kv_process *self, const struct kv_asked *asked,
 /* handle_more of such a process. */
 bool kv_going_more(struct kv_process *self);
 
-/* Called when the process ends: tells the caller. Does nothing if no request goes on. */
-void kv_going_stop(struct kv_process *self, struct kv_bytes reason);
+/* Called when a process ends: tells the caller. `finish`: does all pieces first, since the table
+ * stays. Does nothing if no request goes on. */
+void kv_going_stop(struct kv_process *self, struct kv_bytes reason, bool finish);
 
 #endif

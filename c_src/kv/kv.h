@@ -10,6 +10,7 @@
 #include <kv/process.h>
 
 struct kv_arena;
+struct kv_durables;
 
 /* The context of the behaviours: what all buckets and registries of a node share. */
 struct kv_store {
@@ -21,7 +22,8 @@ struct kv_store {
     struct kv_dispatch registry;
     /* Returns the wall clock, in milliseconds since 1970. NULL: `expire_at` is refused. */
     uint64_t (*unix_time)(void);
-    size_t buckets; /* that there are */
+    struct kv_durables *durables; /* the durable tables; NULL: the node has no data_dir */
+    size_t buckets;               /* that there are */
     size_t registries;
 };
 

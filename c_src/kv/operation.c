@@ -93,7 +93,11 @@ int kv_answer_refusal(struct kv_answer *answer, int error, const char *reason)
 
 int kv_answer_no_room(struct kv_answer *answer, int error)
 {
-    return kv_answer_refusal(answer, error, error == KV_EFULL ? "full" : "enomem");
+    const char *reason = error == KV_EFULL    ? "full"
+                         : error == KV_EBUSY  ? "busy"
+                         : error == KV_ENOSPC ? "enospc"
+                                              : "enomem";
+    return kv_answer_refusal(answer, error, reason);
 }
 
 static void write_excess(struct kv_buffer *to, const char *kind, uint64_t number)

@@ -74,20 +74,25 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct kv_table *table = bucket->contents.table;
-    int error = KV_OK;
     struct kv_items items;
     struct kv_batch batch;
     kv_items_open_entries(entries, &items);
+    int error = kv_contents_reserve(&bucket->contents, entries.length, items.left);
+    if (error != KV_OK) {
+        return error;
+    }
     const bool surely = kv_table_has_room(table, items.left, entries.length);
     const uint64_t puts = bucket->contents.counts->puts;
     kv_table_begin_changes(table);
     if (!surely) {
+        kv_contents_begin(&bucket->contents);
         kv_table_begin_all(table, items.left);
         error = hold_entries(self, entries);
     }
     while (error == KV_OK && kv_items_next_entries(table, &items, &batch)) {
         error = put_batch(self, &batch, expiry);
     }
+    error = kv_contents_settle(&bucket->contents, true, error);
     while (!surely && kv_table_end_all(table, error == KV_OK, UINT32_MAX)) {
     }
     kv_table_end_changes(table);
@@ -252,9 +257,11 @@ static bool get_piece(struct kv_process *self, struct kv_going *going, struct kv
 /* So many keys are checked in one turn: some 0.1 ms. */
 enum { CHECKED_KEYS = 8 * KV_PIECE_KEYS, CHECKED_BYTES = 8 * KV_PIECE_BYTES };
 
-static void begin_puts(struct kv_table *table, struct kv_going *going)
+static void begin_puts(const struct kv_contents *contents, struct kv_going *going)
 {
+    struct kv_table *table = contents->table;
     struct long_work *work = going->work;
+    kv_contents_begin(contents);
     work->checking = false;
     kv_items_open_entries(going->arguments[0], &work->items);
     work->holding = kv_table_evicts(table) &&
@@ -277,6 +284,7 @@ static bool check_keys(struct kv_process *self, struct kv_going *going, struct k
     }
     work->checking = false;
     (void)kv_items_open_list(going->arguments[0], &work->items);
+    kv_contents_begin(&bucket->contents);
     kv_table_begin_changes(bucket->contents.table);
     kv_table_freeze(bucket->contents.table);
     return true;
@@ -293,6 +301,7 @@ static bool delete_piece(struct kv_process *self, struct kv_going *going, struct
     for (unsigned i = 0; i < KV_PIECE_KEYS / KV_BATCH; i++) {
         if (!kv_items_next_keys(bucket->contents.table, &work->items, &batch)) {
             kv_table_thaw(bucket->contents.table);
+            (void)kv_contents_settle(&bucket->contents, false, KV_OK);
             kv_table_end_changes(bucket->contents.table);
             (void)kv_answer_number(answer, work->count);
             return false;
@@ -306,7 +315,6 @@ static bool delete_piece(struct kv_process *self, struct kv_going *going, struct
 static bool check_entries(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct kv_table *table = bucket->contents.table;
     struct long_work *work = going->work;
     const bool are_pairs = kv_items_skip_pairs(&work->items, CHECKED_KEYS, CHECKED_BYTES);
     if (are_pairs && work->items.left > 0) {
@@ -316,7 +324,7 @@ static bool check_entries(struct kv_process *self, struct kv_going *going, struc
         (void)kv_answer_error(answer, KV_ETYPE, "bad_entries", going->arguments[0]);
         return false;
     }
-    begin_puts(table, going);
+    begin_puts(&bucket->contents, going);
     return true;
 }
 
@@ -378,7 +386,10 @@ static bool put_piece(struct kv_process *self, struct kv_going *going, struct kv
     if (!work->ending && begin_next(table, going)) {
         return true;
     }
-    work->ending = true;
+    if (!work->ending) {
+        work->error = kv_contents_settle(&bucket->contents, true, work->error);
+        work->ending = true;
+    }
     if (kv_table_end_all(table, work->error == KV_OK, KV_PIECE_KEYS)) {
         return true;
     }
@@ -406,7 +417,7 @@ static int put_long(struct kv_process *self, const struct kv_asked *asked, uint6
     work->checking = going->arguments[0].data[0] != KV_TAG_MAP;
     kv_items_open_entries(going->arguments[0], &work->items);
     if (!work->checking) {
-        begin_puts(bucket->contents.table, going);
+        begin_puts(&bucket->contents, going);
     }
     return KV_OK;
 }

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "kv/durable.h"
 
 /* The most bytes of values of the table that an overlay copies, where only their expiry changes. */
 enum { COPIED_MAX = 64 << 20 };
@@ -25,6 +26,7 @@ struct copy {
 
 struct kv_overlay {
     struct kv_table *table;
+    struct kv_durable *durable; /* or NULL */
     struct kv_bytes request;
     struct copy *copies;
     size_t copied; /* bytes of copies */
@@ -37,14 +39,16 @@ struct kv_overlay {
     struct change changes[];
 };
 
-struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_bytes request, unsigned keys)
+struct kv_overlay *kv_overlay_new(const struct kv_contents *contents, struct kv_bytes request,
+                                  unsigned keys)
 {
     struct kv_overlay *overlay = kv_alloc(sizeof *overlay + keys * sizeof overlay->changes[0]);
     unsigned slots = 2;
     while (slots < 2 * keys) {
         slots *= 2;
     }
-    *overlay = (struct kv_overlay){.table = table,
+    *overlay = (struct kv_overlay){.table = contents->table,
+                                   .durable = contents->durable,
                                    .request = request,
                                    .most = keys,
                                    .mask = slots - 1,
@@ -269,6 +273,32 @@ static void make_others(const struct kv_overlay *overlay)
     }
 }
 
+/* Records all changes, which cannot fail any more; or none, and returns the reason. */
+static int record(const struct kv_overlay *overlay)
+{
+    uint64_t bytes = 0;
+    if (overlay->durable == NULL) {
+        return KV_OK;
+    }
+    for (unsigned i = 0; i < overlay->count; i++) {
+        bytes += overlay->changes[i].key.bytes.length + overlay->changes[i].value.bytes.length;
+    }
+    int error = kv_durable_may(overlay->durable, bytes, overlay->count);
+    for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
+        const struct change *change = &overlay->changes[i];
+        if (change->absent) {
+            kv_durable_gone(overlay->durable, change->key);
+        } else if (change->kept) {
+            kv_durable_expiry(overlay->durable, change->key, change->expiry);
+        } else {
+            kv_durable_put(overlay->durable, &(struct kv_table_entry){.key = change->key,
+                                                                      .value = change->value,
+                                                                      .expiry = change->expiry});
+        }
+    }
+    return error;
+}
+
 /* No eviction makes room for puts that are too many, or too large, by themselves. Sets *step to the
  * first one that is too much. */
 static int refuse_hopeless(const struct kv_overlay *overlay, unsigned *step)
@@ -303,6 +333,9 @@ int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
     error = put_those(overlay, false, step);
     if (error == KV_OK) {
         error = put_those(overlay, true, step);
+    }
+    if (error == KV_OK) {
+        error = record(overlay);
     }
     if (error == KV_OK) {
         make_others(overlay);

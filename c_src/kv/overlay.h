@@ -5,10 +5,11 @@
 
 #include "kv/contents.h"
 
-/* Returns an empty overlay, for up to `keys` operations, each of one key. Borrows
+/* Returns an empty overlay of the contents, for up to `keys` operations, each of one key. Borrows
  * the keys and values that lie within `request`, and copies all others. The caller frees it with
  * kv_overlay_free(). */
-struct kv_overlay *kv_overlay_new(struct kv_table *table, struct kv_bytes request, unsigned keys);
+struct kv_overlay *kv_overlay_new(const struct kv_contents *contents, struct kv_bytes request,
+                                  unsigned keys);
 void kv_overlay_free(struct kv_overlay *overlay);
 
 /* The changes from here on belong to the operation with this number. */
@@ -16,9 +17,9 @@ void kv_overlay_step(struct kv_overlay *overlay, unsigned step);
 
 /* Makes all changes in the table, or none. Readers of this host see all of them or none. Returns
  * KV_OK; or the error of kv_table_put(), and sets *step to the operation whose entry finds no room.
- * The result of all changes needs room, and no more. May have evicted entries, as a put may, but
- * none whose key an operation has named. The overlay is
- * empty afterwards. */
+ * KV_EBUSY and KV_ENOSPC are of the journal of a durable
+ * table. The result of all changes needs room, and no more. May have evicted entries, as a put may,
+ * but none whose key an operation has named. The overlay is empty afterwards. */
 int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step);
 
 #endif

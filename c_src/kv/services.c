@@ -51,6 +51,7 @@ int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
     kv_dispatch_add(&store->bucket, kv_many_operations);
     kv_dispatch_add(&store->bucket, kv_walk_operations);
     kv_dispatch_add(&store->bucket, kv_stats_operations);
+    kv_dispatch_add(&store->bucket, kv_durable_operations);
     kv_dispatch_add(&store->bucket, kv_agent_operations);
     kv_dispatch_add(&store->bucket, kv_tagged_operations);
     kv_dispatch_add(&store->bucket, kv_transaction_operations);

@@ -102,6 +102,26 @@ static bool take_evict(struct kv_bytes value, enum kv_evict *to)
     return false;
 }
 
+/* `commit`, or `false`. */
+static bool take_policy(struct kv_bytes value, enum kv_policy *to)
+{
+    *to = kv_term_is_atom(value, "commit") ? KV_POLICY_COMMIT : KV_POLICY_VOLATILE;
+    return *to == KV_POLICY_COMMIT || kv_term_is_atom(value, "false");
+}
+
+/* The most bytes of a registry and of a name in an identity. */
+enum { IDENTITY_MAX = 1024 };
+
+/* {Registry, Name}, two binaries. The first may be empty. */
+static bool take_store(struct kv_bytes value, struct kv_start_options *options)
+{
+    struct kv_reader reader = kv_reader(value);
+    return kv_read_tuple_of(&reader, 2) == KV_OK &&
+           kv_read_binary(&reader, &options->registry) == KV_OK &&
+           kv_read_binary(&reader, &options->identity) == KV_OK && options->identity.length > 0 &&
+           options->identity.length <= IDENTITY_MAX && options->registry.length <= IDENTITY_MAX;
+}
+
 /* One clause for each option, as in an OTP module. */
 static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_option_set set,
                         struct kv_start_options *options)
@@ -124,19 +144,30 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     if (kv_bytes_is(key, "only")) {
         return take_flag(value, &options->only);
     }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "durable")) {
+        return take_policy(value, &options->policy);
+    }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "store")) {
+        return take_store(value, options);
+    }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_memory")) {
+        options->given |= KV_GIVEN_MAX_MEMORY;
         return take_number(value, &options->table.max_memory);
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_entries")) {
+        options->given |= KV_GIVEN_MAX_ENTRIES;
         return take_number(value, &options->table.max_entries);
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "ttl")) {
+        options->given |= KV_GIVEN_TTL;
         return take_number(value, &options->ttl) && options->ttl <= KV_TTL_MAX;
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "touch_on_read")) {
+        options->given |= KV_GIVEN_TOUCH;
         return take_flag(value, &options->touch_on_read);
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "evict")) {
+        options->given |= KV_GIVEN_EVICT;
         return take_evict(value, &options->table.evict);
     }
     if (set == KV_REGISTRY_OPTIONS && kv_bytes_is(key, "creator")) {
@@ -151,10 +182,10 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
 /* The options that were taken, a bit for each name. */
 static uint32_t bit_of(struct kv_bytes key)
 {
-    static const char *const names[] = {"owner",        "name",  "label",       "ancestors",
-                                        "generation",   "only",  "creator",     "event_manager",
-                                        "max_memory",   "evict", "max_entries", "ttl",
-                                        "touch_on_read"};
+    static const char *const names[] = {"owner",         "name",    "label",       "ancestors",
+                                        "generation",    "only",    "creator",     "event_manager",
+                                        "max_memory",    "evict",   "max_entries", "ttl",
+                                        "touch_on_read", "durable", "store"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (kv_bytes_is(key, names[i])) {
             return (uint32_t)1 << i;
@@ -221,8 +252,8 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
 
 static bool is_of_process(struct kv_bytes option)
 {
-    static const char *const names[] = {"owner",     "name",       "label",
-                                        "ancestors", "generation", "only"};
+    static const char *const names[] = {"owner",      "name", "label",   "ancestors",
+                                        "generation", "only", "durable", "store"};
     struct kv_bytes key;
     struct kv_reader reader = kv_reader(option);
     if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_atom(&reader, &key) != KV_OK) {

@@ -3,6 +3,7 @@
 #ifndef KV_START_H
 #define KV_START_H
 
+#include <kv/journal.h>
 #include <kv/process.h>
 #include <kv/table.h>
 
@@ -19,13 +20,25 @@ struct kv_start_options {
     uint64_t ttl;                  /* of entries that are put without one; 0: none */
     bool touch_on_read;            /* a read starts the ttl again */
     struct kv_table_options table; /* max_memory, max_entries, evict */
+    enum kv_policy policy;         /* the option `durable` */
+    struct kv_bytes registry;      /* the option `store`, {Registry, Name}: the identity of a */
+    struct kv_bytes identity;      /* durable bucket; Registry is empty for none */
+    uint32_t given;                /* a bit of enum kv_given for each of these that is given */
+};
+
+enum kv_given {
+    KV_GIVEN_MAX_MEMORY = 1,
+    KV_GIVEN_MAX_ENTRIES = 2,
+    KV_GIVEN_TTL = 4,
+    KV_GIVEN_EVICT = 8,
+    KV_GIVEN_TOUCH = 16,
 };
 
 enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };
 
 /* Checks the options that a request gives for a bucket: those of a bucket, without the ones of its
- * process (owner, name, label, ancestors, generation, only). Returns KV_OK, or an error with
- * {bad_option, Option} appended. */
+ * process (owner, name, label, ancestors, generation, only, durable, store). Returns KV_OK, or an
+ * error with {bad_option, Option} appended. */
 int kv_start_check(struct kv_bytes list, struct kv_buffer *reason);
 
 /* Makes whatever else a process needs before it serves. Returns KV_OK, or an error with the exit

@@ -104,16 +104,15 @@ static int finish(struct transaction *t, struct kv_overlay *overlay)
 static int run_list(struct transaction *t, struct kv_reader *list, unsigned count)
 {
     struct kv_bucket *bucket = kv_process_state(t->self);
-    struct kv_overlay *overlay =
-        kv_overlay_new(bucket->contents.table, t->asked->arguments[0], count);
+    struct kv_overlay *overlay = kv_overlay_new(&bucket->contents, t->asked->arguments[0], count);
     kv_write_tuple(t->answer->term, 2);
     kv_write_atom_text(t->answer->term, "ok");
     if (count > 0) {
         kv_write_list(t->answer->term, count);
     }
-    bucket->contents.overlay = overlay;
+    kv_contents_overlay(&bucket->contents, overlay);
     int error = run_all(t, overlay, list, count);
-    bucket->contents.overlay = NULL;
+    kv_contents_overlay(&bucket->contents, NULL);
     if (error == KV_OK) {
         error = finish(t, overlay);
     }

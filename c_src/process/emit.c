@@ -68,6 +68,11 @@ void kv_process_hold_until(struct kv_process *self, uint64_t batch)
     outbox->batch = batch > outbox->batch ? batch : outbox->batch;
 }
 
+void kv_process_hold_nothing(struct kv_process *self, bool at_once)
+{
+    self->runtime->at_once = at_once;
+}
+
 /* ---- signals that wait ----------------------------------------------------------------------- */
 
 static struct kv_bytes copy_node(struct waiting *waiting, size_t *at, struct kv_bytes node)
@@ -148,7 +153,8 @@ __attribute__((noinline)) static void detour(struct kv_peer *peer, const struct 
 {
     struct kv_runtime *runtime = peer->runtime;
     struct outbox *outbox = NULL;
-    if (runtime->outboxes.count > 0 && signal->from.creation == runtime->creation) {
+    if (runtime->outboxes.count > 0 && !runtime->at_once &&
+        signal->from.creation == runtime->creation) {
         outbox = find(runtime, kv_pid_number(&signal->from));
     }
     if (outbox == NULL) {

@@ -101,6 +101,7 @@ struct kv_runtime {
     struct kv_map outboxes; /* by the number of the process */
     struct kv_list outbox_list;
     size_t waiting;
+    bool at_once;     /* nothing waits: kv_process_hold_nothing() */
     uint64_t durable; /* the greatest durable batch */
     size_t detours;   /* reasons why a signal may not go straight to its peer: one for each outbox,
                          one for `reason` */

@@ -124,8 +124,34 @@ int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, enum 
     return error;
 }
 
+void kv_table_withdraw(struct kv_table *table)
+{
+    if (table->published) {
+        (void)kv_table_delete(table->arena->directory,
+                              pid_key((uint32_t[]){table->id, table->serial}));
+        table->published = false;
+    }
+    kv_stripes_lock(table, 0, UINT64_MAX);
+    KV_STORE_RELAXED(table->slot->generation, table->slot->generation + 2); /* odd: there is one */
+    kv_stripes_unlock(table, 0, UINT64_MAX);
+}
+
+void kv_table_set_limits(struct kv_table *table, uint64_t max_memory, uint64_t max_entries,
+                         uint64_t touch)
+{
+    table->max_memory = max_memory;
+    table->max_entries = max_entries;
+    kv_table_note_plain(table);
+    table->touch = touch;
+    KV_STORE_RELAXED(table->slot->touch, touch);
+}
+
 void kv_table_ask_owner(struct kv_table *table, bool ask)
 {
+    if (table->is_changing) {
+        table->asked_owner = ask;
+        return;
+    }
     KV_STORE_RELEASE(table->slot->flags, ask ? KV_SLOT_ASK_OWNER : 0);
 }
 

@@ -250,6 +250,10 @@ void kv_process_set_timer(struct kv_process *self, uint64_t delay);
  * counts. Does nothing if the batch is durable already. */
 void kv_process_hold_until(struct kv_process *self, uint64_t batch);
 
+/* Between the calls with true and false, what this process sends leaves at once, and before signals
+ * that wait. For an answer that tells of no change. */
+void kv_process_hold_nothing(struct kv_process *self, bool at_once);
+
 /* Make and break a link to a process. */
 void kv_link(struct kv_process *self, const struct kv_pid *target);
 void kv_unlink(struct kv_process *self, const struct kv_pid *target);

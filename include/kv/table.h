@@ -52,7 +52,7 @@ struct kv_table_options {
      * entry is reported when the table finds it: in a sweep, or in a get, put or delete of its key.
      * CLEARED: called once for all entries, with an empty key, and not if the table had none.
      * Not called for a deleted entry, for a value that was overwritten, or by kv_table_free().
-     * Must not call any function with this table or its arena. */
+     * Must not call any function with this table or its arena but kv_table_ask_owner(). */
     void (*gone)(void *context, enum kv_gone why, struct kv_item key);
     void *gone_context;
 };
@@ -76,6 +76,15 @@ enum kv_published {
  * or KV_ENOMEM: nothing has changed. */
 int kv_arena_publish(struct kv_arena *arena, uint32_t id, uint32_t serial, enum kv_published what,
                      struct kv_table *table);
+
+/* Ends that, and keeps the table: readers that still know the table find that it is gone. A process
+ * with another pid may publish the table again. */
+void kv_table_withdraw(struct kv_table *table);
+
+/* Gives a table other limits than it was created with, in the sense of struct kv_table_options.
+ * Removes nothing: a table may be above its limits until entries go. */
+void kv_table_set_limits(struct kv_table *table, uint64_t max_memory, uint64_t max_entries,
+                         uint64_t touch);
 
 /* ---- one key ----------------------------------------------------------------------------------
  */
@@ -225,7 +234,8 @@ uint64_t kv_table_max_entries(const struct kv_table *table);
 uint64_t kv_table_bytes(const struct kv_table *table);
 
 /* Makes readers in other processes ask the owner instead of reading the table, or lets them read
- * again. */
+ * again. Between kv_table_begin_changes() and kv_table_end_changes() it says what they do
+ * afterwards. */
 void kv_table_ask_owner(struct kv_table *table, bool ask);
 
 /* Visits all entries that have not expired, in no particular order. `walk` begins zeroed. Returns

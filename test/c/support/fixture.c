@@ -2,6 +2,7 @@
 #include "support/store_model.h"
 
 #include "base/alloc.h"
+#include "kv/durable.h"
 #include "server/server.h"
 
 #include <criterion/criterion.h>
@@ -546,6 +547,9 @@ void fixture_free(struct fixture *fixture)
 {
     forget(fixture);
     kv_runtime_free(fixture->runtime);
+    if (fixture->store.durables != NULL) {
+        kv_durables_free(fixture->store.durables);
+    }
     kv_arena_free(fixture->arena);
     model_memory_free(&fixture->memory);
     free(fixture);

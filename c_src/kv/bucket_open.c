@@ -1,0 +1,158 @@
+/* How a bucket gets its table: a new one, or the durable one of its identity. */
+#include "kv/bucket.h"
+#include "kv/durable.h"
+#include "kv/kv.h"
+#include "kv/start.h"
+
+static void use_options(struct kv_bucket *bucket, const struct kv_stored *options)
+{
+    bucket->ttl = options->ttl;
+    bucket->evict = options->evict;
+    bucket->touch_on_read = options->touch_on_read;
+}
+
+static struct kv_stored stored_of(const struct kv_start_options *options)
+{
+    return (struct kv_stored){.max_memory = options->table.max_memory,
+                              .max_entries = options->table.max_entries,
+                              .ttl = options->ttl,
+                              .evict = options->table.evict,
+                              .touch_on_read = options->touch_on_read};
+}
+
+static int refuse(struct kv_buffer *reason, int error, const char *kind, const char *text)
+{
+    kv_write_tuple(reason, 2);
+    kv_write_atom_text(reason, kind);
+    kv_write_binary_text(reason, text);
+    return error;
+}
+
+/* ---- durable ----------------------------------------------------------------------------------
+ */
+
+static int refuse_second(struct kv_buffer *reason, const struct kv_process *process)
+{
+    const struct kv_pid pid = kv_process_pid(process);
+    kv_write_tuple(reason, 2);
+    kv_write_atom_text(reason, "already_started");
+    kv_write_pid(reason, &pid);
+    return KV_EEXIST;
+}
+
+static int refuse_room(struct kv_buffer *reason, int error)
+{
+    const char *word = error == KV_EBUSY ? "busy" : error == KV_ENOSPC ? "enospc" : "enomem";
+    kv_write_atom_text(reason, word);
+    return error;
+}
+
+/* Options that are not given stay as they are. */
+static struct kv_stored merged(const struct kv_stored *old, const struct kv_start_options *options)
+{
+    const struct kv_stored given = stored_of(options);
+    struct kv_stored wanted = *old;
+    if ((options->given & KV_GIVEN_MAX_MEMORY) != 0) {
+        wanted.max_memory = given.max_memory;
+    }
+    if ((options->given & KV_GIVEN_MAX_ENTRIES) != 0) {
+        wanted.max_entries = given.max_entries;
+    }
+    if ((options->given & KV_GIVEN_TTL) != 0) {
+        wanted.ttl = given.ttl;
+    }
+    if ((options->given & KV_GIVEN_EVICT) != 0) {
+        wanted.evict = given.evict;
+    }
+    if ((options->given & KV_GIVEN_TOUCH) != 0) {
+        wanted.touch_on_read = given.touch_on_read;
+    }
+    return wanted;
+}
+
+static int change_options(struct kv_durable *durable, const struct kv_start_options *options,
+                          struct kv_buffer *reason)
+{
+    const struct kv_stored wanted = merged(&durable->options, options);
+    if (wanted.evict != durable->options.evict) {
+        return refuse(reason, KV_EEXIST, "cannot_change",
+                      "a durable bucket keeps the option evict that it was created with; destroy "
+                      "the bucket, and create it anew");
+    }
+    int error = kv_durable_set_options(durable, &wanted);
+    return error == KV_OK ? KV_OK : refuse_room(reason, error);
+}
+
+static int make(struct kv_process *self, const struct kv_start_options *options,
+                struct kv_durable **durable, struct kv_buffer *reason)
+{
+    const struct kv_journal_table about = {.policy = options->policy,
+                                           .kind = KV_JOURNAL_BUCKET,
+                                           .registry = options->registry,
+                                           .name = options->identity};
+    const struct kv_stored stored = stored_of(options);
+    int error = kv_durable_make(kv_store_of(self)->durables, &about, &stored, durable);
+    return error == KV_OK ? KV_OK : refuse_room(reason, error);
+}
+
+/* Finds or makes the table of the identity, and attaches to it. */
+static int open_durable(struct kv_process *self, const struct kv_start_options *options,
+                        struct kv_buffer *reason)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    const struct kv_durables *set = kv_store_of(self)->durables;
+    if (options->identity.length == 0) {
+        return refuse(reason, KV_ENAME, "no_name",
+                      "a durable bucket needs a name, by which it is found again");
+    }
+    if (set == NULL) {
+        return refuse(reason, KV_ENOENT, "no_data_dir",
+                      "this node keeps nothing on disk; give it a data_dir");
+    }
+    struct kv_durable *durable = kv_durable_find(set, options->registry, options->identity);
+    if (durable != NULL && durable->process != NULL) {
+        return refuse_second(reason, durable->process);
+    }
+    int error = durable == NULL ? make(self, options, &durable, reason)
+                                : change_options(durable, options, reason);
+    if (error == KV_OK) {
+        error = kv_contents_attach(&bucket->contents, self, durable, reason);
+    }
+    if (error == KV_OK) {
+        use_options(bucket, &durable->options);
+    }
+    return error;
+}
+
+/* ---- volatile ---------------------------------------------------------------------------------
+ */
+
+static int open_volatile(struct kv_process *self, const struct kv_start_options *options,
+                         struct kv_buffer *reason)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    const struct kv_durables *set = kv_store_of(self)->durables;
+    const struct kv_stored stored = stored_of(options);
+    struct kv_table_options table = options->table;
+    if (set != NULL && options->identity.length > 0 &&
+        kv_durable_find(set, options->registry, options->identity) != NULL) {
+        return refuse(reason, KV_EEXIST, "is_durable",
+                      "the data_dir has a durable bucket of this name; give the option durable, or "
+                      "destroy that bucket");
+    }
+    use_options(bucket, &stored);
+    table.touch = options->touch_on_read ? options->ttl : 0;
+    return kv_contents_open(&bucket->contents, self, false, &table, reason);
+}
+
+int kv_bucket_open(struct kv_process *self, const struct kv_start_options *options,
+                   struct kv_buffer *reason)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    int error = options->policy == KV_POLICY_VOLATILE ? open_volatile(self, options, reason)
+                                                      : open_durable(self, options, reason);
+    if (error == KV_OK) {
+        kv_buffer_append(&bucket->label, options->label);
+    }
+    return error;
+}

@@ -1,0 +1,136 @@
+/* Durable tables: their contents are on disk, by the journal (kv/journal.h).
+ *
+ * A durable table has an identity, (registry, name), and belongs to the store and not to a process.
+ * A process of that identity is attached to it. When the process ends, in any way, the table stays:
+ * it is dormant until the next process attaches. A table that is destroyed is gone at once.
+ *
+ * Each change is recorded once it has succeeded. From then on what the process sends waits until
+ * the batch of the change is durable (kv_process_hold_until()), and readers of this host ask the
+ * process. */
+#ifndef KV_DURABLE_H
+#define KV_DURABLE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/siphash.h"
+#include "kv/counts.h"
+#include "kv/stored.h"
+
+#include <kv/journal.h>
+#include <kv/process.h>
+
+struct kv_durable {
+    struct kv_map_node by_identity;
+    struct kv_map_node by_id;
+    struct kv_list of_set;
+    struct kv_list unwritten; /* in the set's list while a change is not durable */
+    struct kv_durables *set;
+    uint64_t id;
+    uint8_t kind;
+    enum kv_policy policy;
+    struct kv_table *table;
+    struct kv_counts counts;
+    struct kv_buffer identity; /* the registry, then the name */
+    size_t registry_length;
+    struct kv_stored options;
+    struct kv_process *process; /* NULL: dormant */
+    uint64_t batch;             /* the last one with a change of this table */
+    bool suspended;             /* readers of this host ask the process anyway */
+    bool destroyed;
+    bool deferring;            /* changes are not recorded before they are settled */
+    bool reserved;             /* the journal has room for the puts that come now */
+    struct kv_buffer deferred; /* records of changes that may still be taken back */
+    uint64_t deferred_count;
+};
+
+/* All durable tables of a node. */
+struct kv_durables {
+    struct kv_arena *arena;
+    const struct kv_journal *journal; /* NULL during recovery */
+    struct kv_hash_key hash_key;
+    struct kv_map by_identity;
+    struct kv_map by_id;
+    struct kv_list tables;
+    struct kv_list unwritten;
+    uint64_t greatest; /* id that there was */
+};
+
+/* Begins a set: nothing is in it, and recovery may begin. Both are borrowed. */
+void kv_durables_init(struct kv_durables *set, struct kv_arena *arena,
+                      const struct kv_hash_key *hash_key);
+/* Frees the tables. No process may be attached. */
+void kv_durables_free(struct kv_durables *set);
+
+/* ---- recovery ----------------------------------------------------------------------------------
+ * Applies what a journal recorded, in that order. Meanwhile the time of the arena must not reach
+ * any expiry, since a later record may prolong an entry: keep it at 0, and give no expiry below 2.
+ * Records for a table that is not there (any more) are ignored. KV_OK, or KV_ENOMEM. */
+
+int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *table);
+int kv_durables_put(struct kv_durables *set, uint64_t id, const struct kv_table_entry *entry);
+int kv_durables_expiry(struct kv_durables *set, uint64_t id, struct kv_item key, uint64_t expiry);
+void kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key);
+void kv_durables_clear(struct kv_durables *set, uint64_t id);
+void kv_durables_drop(struct kv_durables *set, uint64_t id);
+
+/* Recovery is done: from here on changes are recorded. `greatest` is the greatest id that the
+ * journal has seen. The journal is borrowed. */
+void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal, uint64_t greatest);
+
+/* ---- processes ---------------------------------------------------------------------------------
+ */
+
+/* The table of an identity, or NULL. */
+struct kv_durable *kv_durable_find(const struct kv_durables *set, struct kv_bytes registry,
+                                   struct kv_bytes name);
+
+/* Makes a table of this identity, policy and kind, and records it. Returns KV_OK; or KV_ENOMEM,
+ * KV_ENOSPC or KV_EBUSY: nothing has changed. */
+int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *table,
+                    const struct kv_stored *options, struct kv_durable **made);
+
+/* Attaches a process. The table must be dormant. What the process sends waits for the last change
+ * of the table. Readers of this host find the table by the pid. Returns KV_OK, or KV_ENOMEM. */
+int kv_durable_attach(struct kv_durable *durable, struct kv_process *self);
+/* Ends that; frees a table that is destroyed. */
+void kv_durable_detach(struct kv_durable *durable);
+
+/* Replaces the options, but for `evict`, and records them if they differ. Returns as
+ * kv_durable_make(). */
+int kv_durable_set_options(struct kv_durable *durable, const struct kv_stored *options);
+
+/* Drops the table: no process attaches any more, and its identity is free. */
+void kv_durable_destroy(struct kv_durable *durable);
+
+/* The process is suspended, or is not any more. */
+void kv_durable_suspend(struct kv_durable *durable, bool suspended);
+
+/* All batches up to this one are durable: readers of this host need not ask any more for changes
+ * in these. */
+void kv_durables_written(struct kv_durables *set, uint64_t batch);
+
+/* ---- changes ------------------------------------------------------------------------------------
+ */
+
+/* Returns KV_OK, or why changes with so many bytes of keys and values in so many records cannot be
+ * recorded now. Puts only: what frees room is always recorded. */
+int kv_durable_may(const struct kv_durable *durable, uint64_t bytes, uint64_t records);
+
+/* What was changed, successfully. */
+void kv_durable_put(struct kv_durable *durable, const struct kv_table_entry *entry);
+void kv_durable_gone(struct kv_durable *durable, struct kv_item key);
+void kv_durable_expiry(struct kv_durable *durable, struct kv_item key, uint64_t expiry);
+void kv_durable_clear(struct kv_durable *durable);
+
+/* A read has started the life of an entry again. Recorded only now and then: after a crash the
+ * entry ends up to a sixteenth of its life earlier. Nothing waits for it. */
+void kv_durable_touched(struct kv_durable *durable, struct kv_item key, uint64_t from, uint64_t to);
+
+/* While the table is `deferring`, changes are kept, so that all of them are recorded together, or
+ * none. Removals that make room are recorded at once. Both end that. kv_durable_settle() returns
+ * KV_OK; with `puts`, it records nothing if kv_durable_may() has a reason, and returns the reason.
+ * kv_durable_cancel() records nothing. */
+int kv_durable_settle(struct kv_durable *durable, bool puts);
+void kv_durable_cancel(struct kv_durable *durable);
+
+#endif

@@ -1,0 +1,23 @@
+/* The options of a durable bucket, which are on disk as a term: a list of {Name, Value}. */
+#ifndef KV_STORED_H
+#define KV_STORED_H
+
+#include <kv/buffer.h>
+#include <kv/table.h>
+
+struct kv_stored {
+    uint64_t max_memory;  /* 0: no limit */
+    uint64_t max_entries; /* 0: no limit */
+    uint64_t ttl;         /* milliseconds; 0: entries do not expire */
+    enum kv_evict evict;
+    bool touch_on_read;
+};
+
+/* Appends the term. */
+void kv_stored_write(const struct kv_stored *options, struct kv_buffer *to);
+
+/* Reads the term: bytes that kv_stored_write() made, perhaps in another version. Options that it
+ * does not know are left out; those that are not there are 0. */
+void kv_stored_read(struct kv_bytes bytes, struct kv_stored *options);
+
+#endif

@@ -1,0 +1,51 @@
+/* The log to which the changes of durable tables go before anybody hears of them: what kv/ knows of
+ * it. The program implements it; a test has one of its own.
+ *
+ * What a turn of the loop records is one batch: after a crash all of it is there, or none. Keys and
+ * values are copied. Every expiry is on the clock of kv_arena_time(), or KV_NEVER. */
+#ifndef KV_JOURNAL_H
+#define KV_JOURNAL_H
+
+#include <kv/table.h>
+
+/* When the answer to a change may leave. */
+enum kv_policy {
+    KV_POLICY_VOLATILE = 0, /* at once: nothing is recorded */
+    KV_POLICY_COMMIT = 1,   /* when the change is on disk */
+};
+
+/* What a table is. The numbers are on disk. */
+enum kv_journal_kind { KV_JOURNAL_BUCKET = 1 };
+
+/* A durable table. Its identity is (registry, name). All of it is borrowed. */
+struct kv_journal_table {
+    uint64_t id; /* 1 and more; no other table of the store has or ever had it */
+    enum kv_policy policy;
+    uint8_t kind;
+    struct kv_bytes registry; /* empty: none */
+    struct kv_bytes name;
+    struct kv_bytes options; /* bytes that only kv/ reads */
+};
+
+struct kv_journal {
+    void *context;
+    /* Makes room for records of so many bytes in all: keys, values, names and options, and
+     * KV_JOURNAL_RECORD for each record. Returns KV_OK: they may come next; KV_EBUSY: too much
+     * waits for the disk; KV_ENOSPC: the disk is full; or KV_ENOMEM. With 0 bytes it says only
+     * whether too much waits. What frees room may be recorded whatever this says. */
+    int (*may_change)(void *context, uint64_t bytes);
+    /* Each records what there is from now on: an entry; a key without an entry; another expiry of
+     * an entry; a table without entries; a table, or other options of one; no such table. */
+    void (*put)(void *context, uint64_t table, const struct kv_table_entry *entry);
+    void (*gone)(void *context, uint64_t table, struct kv_item key);
+    void (*expiry)(void *context, uint64_t table, struct kv_item key, uint64_t expiry);
+    void (*clear)(void *context, uint64_t table);
+    void (*table)(void *context, const struct kv_journal_table *table);
+    void (*drop)(void *context, uint64_t table);
+    /* Returns the number of the batch that gathers now, for kv_process_hold_until(). */
+    uint64_t (*batch)(void *context);
+};
+
+enum { KV_JOURNAL_RECORD = 64 };
+
+#endif

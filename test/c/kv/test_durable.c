@@ -1,0 +1,786 @@
+/* Durable buckets over a journal that is a list of lines: what they record, what waits for it, and
+ * how tables come back from it. */
+#include "support/fixture.h"
+
+#include "kv/durable.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- a journal --------------------------------------------------------------------------------
+ */
+
+enum { LINES_MAX = 200 * 1000, BEFORE = 1000, NOW = 100 * 1000 };
+
+struct line {
+    char kind; /* p, g, e, c, t, d */
+    uint64_t table;
+    struct kv_table_entry entry;
+    struct kv_journal_table about;
+    uint64_t batch;
+};
+
+static struct line *lines;
+static size_t line_count;
+static uint64_t batch;    /* that gathers */
+static int may_change;    /* what the journal says to puts, */
+static bool is_busy;      /* and to all */
+static uint64_t reserved; /* bytes that were asked for */
+
+static struct kv_bytes copy(struct kv_bytes bytes)
+{
+    uint8_t *to = malloc(bytes.length + 1);
+    if (bytes.length > 0) {
+        memcpy(to, bytes.data, bytes.length);
+    }
+    return kv_bytes(to, bytes.length);
+}
+
+static struct kv_item copy_item(struct kv_item item)
+{
+    return (struct kv_item){.bytes = copy(item.bytes), .form = item.form};
+}
+
+static struct line *add(char kind, uint64_t table)
+{
+    cr_assert_lt(line_count, (size_t)LINES_MAX);
+    lines[line_count] = (struct line){.kind = kind, .table = table, .batch = batch};
+    return &lines[line_count++];
+}
+
+static int journal_may_change(void *context, uint64_t bytes)
+{
+    (void)context;
+    reserved = bytes;
+    return is_busy ? KV_EBUSY : bytes > 0 ? may_change : KV_OK;
+}
+
+static void journal_put(void *context, uint64_t table, const struct kv_table_entry *entry)
+{
+    struct line *line = add('p', table);
+    (void)context;
+    line->entry = (struct kv_table_entry){
+        .key = copy_item(entry->key), .value = copy_item(entry->value), .expiry = entry->expiry};
+}
+
+static void journal_gone(void *context, uint64_t table, struct kv_item key)
+{
+    (void)context;
+    add('g', table)->entry.key = copy_item(key);
+}
+
+static void journal_expiry(void *context, uint64_t table, struct kv_item key, uint64_t expiry)
+{
+    struct line *line = add('e', table);
+    (void)context;
+    line->entry = (struct kv_table_entry){.key = copy_item(key), .expiry = expiry};
+}
+
+static void journal_clear(void *context, uint64_t table)
+{
+    (void)context;
+    (void)add('c', table);
+}
+
+static void journal_table(void *context, const struct kv_journal_table *table)
+{
+    struct line *line = add('t', table->id);
+    (void)context;
+    line->about = *table;
+    line->about.registry = copy(table->registry);
+    line->about.name = copy(table->name);
+    line->about.options = copy(table->options);
+}
+
+static void journal_drop(void *context, uint64_t table)
+{
+    (void)context;
+    (void)add('d', table);
+}
+
+static uint64_t journal_batch(void *context)
+{
+    (void)context;
+    return batch;
+}
+
+static const struct kv_journal journal = {
+    .may_change = journal_may_change,
+    .put = journal_put,
+    .gone = journal_gone,
+    .expiry = journal_expiry,
+    .clear = journal_clear,
+    .table = journal_table,
+    .drop = journal_drop,
+    .batch = journal_batch,
+};
+
+static void forget_lines(void)
+{
+    for (size_t i = 0; i < line_count; i++) {
+        free((void *)lines[i].entry.key.bytes.data);
+        free((void *)lines[i].entry.value.bytes.data);
+        free((void *)lines[i].about.registry.data);
+        free((void *)lines[i].about.name.data);
+        free((void *)lines[i].about.options.data);
+    }
+    line_count = 0;
+}
+
+/* The kinds of the records since `from`, as a text. */
+static const char *kinds(size_t from)
+{
+    static char text[64];
+    size_t length = 0;
+    for (size_t i = from; i < line_count && length + 1 < sizeof text; i++) {
+        text[length++] = lines[i].kind;
+    }
+    text[length] = '\0';
+    return text;
+}
+
+/* ---- the fixture ------------------------------------------------------------------------------
+ */
+
+static struct fixture *f;
+static struct kv_durables durables;
+static struct kv_pid bucket;
+
+static struct kv_bytes pair(struct kv_bytes one, struct kv_bytes two)
+{
+    return term_tuple(one, two, NONE, NONE);
+}
+
+static struct kv_bytes commit(void)
+{
+    return pair(term_atom("durable"), term_atom("commit"));
+}
+
+static struct kv_bytes named(const char *name)
+{
+    return pair(term_atom("store"), pair(term_binary("shop"), term_binary(name)));
+}
+
+static struct kv_pid start(struct kv_bytes one, struct kv_bytes two, struct kv_bytes three)
+{
+    struct kv_pid pid =
+        feed_spawn(f, f->a, "kv_bucket", term_list(term_atom("monitor"), NONE, NONE),
+                   term_list(one, two, three));
+    pid.node = kv_bytes_text(FIXTURE_NODE);
+    return pid;
+}
+
+static struct kv_bytes ask(const char *name, struct kv_bytes one, struct kv_bytes two,
+                           struct kv_bytes three)
+{
+    return call(f, &bucket,
+                one.length == 0 ? term_atom(name) : term_tuple(term_atom(name), one, two, three));
+}
+
+/* From here on everything waits for batch 1001. */
+static void hold(void)
+{
+    batch = BEFORE + 1;
+}
+
+static void set_up(void)
+{
+    f = fixture_with_services();
+    lines = calloc(LINES_MAX, sizeof *lines);
+    line_count = 0;
+    batch = 1;
+    may_change = KV_OK;
+    is_busy = false;
+    kv_durables_init(&durables, f->arena, &f->store.hash_key);
+    f->store.durables = &durables;
+    kv_arena_set_time(f->arena, NOW);
+    kv_durables_open(&durables, &journal, 0);
+    kv_runtime_release(f->runtime, BEFORE);
+    bucket = start(commit(), named("eggs"), NONE);
+}
+
+static void tear_down(void)
+{
+    fixture_free(f);
+    forget_lines();
+    free(lines);
+}
+
+TestSuite(durable, .init = set_up, .fini = tear_down, .timeout = 120);
+
+static void end_bucket(const struct kv_pid *pid)
+{
+    struct kv_pid killer = pid_a(1);
+    feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, pid, term_atom("kill"));
+}
+
+/* ---- what comes back --------------------------------------------------------------------------
+ */
+
+static bool convert_nothing(void *context, const struct kv_table_entry *entry, bool may_end)
+{
+    struct kv_durable *other = context;
+    struct kv_item value;
+    uint64_t expiry = 0;
+    (void)may_end;
+    cr_assert(kv_table_find(other->table, entry->key, &value, &expiry));
+    cr_assert_eq(value.form, entry->value.form);
+    cr_assert(kv_bytes_equal(value.bytes, entry->value.bytes));
+    cr_assert_eq(expiry, entry->expiry);
+    return true;
+}
+
+/* Every entry of one table is in the other, with the same expiry, and no other is. */
+static void compare(struct kv_durable *one, struct kv_durable *other)
+{
+    uint64_t cursor = 0;
+    while (kv_table_piece(one->table, &cursor, convert_nothing, other)) {
+    }
+    cr_assert_eq(kv_table_count_live(one->table), kv_table_count_live(other->table));
+}
+
+static void apply(struct kv_durables *set, const struct line *line)
+{
+    switch (line->kind) {
+    case 'p':
+        cr_assert_eq(kv_durables_put(set, line->table, &line->entry), KV_OK);
+        return;
+    case 'g':
+        kv_durables_gone(set, line->table, line->entry.key);
+        return;
+    case 'e':
+        cr_assert_eq(kv_durables_expiry(set, line->table, line->entry.key, line->entry.expiry),
+                     KV_OK);
+        return;
+    case 'c':
+        kv_durables_clear(set, line->table);
+        return;
+    case 't':
+        cr_assert_eq(kv_durables_table(set, &line->about), KV_OK);
+        return;
+    default:
+        kv_durables_drop(set, line->table);
+    }
+}
+
+/* Recovers all records into another set. */
+static void recover(struct kv_durables *set)
+{
+    const uint64_t now = kv_arena_time(f->arena);
+    kv_durables_init(set, f->arena, &f->store.hash_key);
+    kv_arena_set_time(f->arena, 0);
+    for (size_t i = 0; i < line_count; i++) {
+        apply(set, &lines[i]);
+    }
+    kv_arena_set_time(f->arena, now);
+    kv_durables_open(set, &journal, 0);
+}
+
+static struct kv_durable *eggs(const struct kv_durables *set)
+{
+    return kv_durable_find(set, kv_bytes_text("shop"), kv_bytes_text("eggs"));
+}
+
+/* The records give the contents that the bucket has. */
+static void check_records(void)
+{
+    struct kv_durables other;
+    const size_t before = line_count;
+    recover(&other);
+    compare(eggs(&durables), eggs(&other));
+    cr_assert_eq(line_count, before);
+    kv_durables_free(&other);
+}
+
+/* ---- what is recorded -------------------------------------------------------------------------
+ */
+
+Test(durable, a_start_records_the_table_with_its_identity_and_options)
+{
+    (void)start(commit(), named("milk"), pair(term_atom("ttl"), term_integer(500)));
+    const struct line *line = &lines[line_count - 1];
+    struct kv_stored options;
+    kv_stored_read(line->about.options, &options);
+    cr_assert_str_eq(kinds(0), "tt");
+    cr_assert_eq(line->table, (uint64_t)2);
+    cr_assert(kv_bytes_is(line->about.registry, "shop"));
+    cr_assert(kv_bytes_is(line->about.name, "milk"));
+    cr_assert_eq(options.ttl, (uint64_t)500);
+}
+
+Test(durable, a_put_records_key_value_and_expiry)
+{
+    (void)ask("put", term_atom("a"), term_integer(1), term_integer(700));
+    const struct kv_table_entry *entry = &lines[line_count - 1].entry;
+    cr_assert_str_eq(kinds(1), "p");
+    cr_assert(kv_bytes_equal(entry->key.bytes, term_atom("a")));
+    cr_assert(kv_bytes_equal(entry->value.bytes, term_integer(1)));
+    cr_assert_eq(entry->expiry, (uint64_t)NOW + 700);
+}
+
+static void hold_some(void)
+{
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    (void)ask("put", term_atom("b"), term_binary("two"), term_integer(900));
+}
+
+Test(durable, each_operation_records_what_it_has_changed_and_no_other_does)
+{
+    hold_some();
+    const struct kv_bytes a = term_atom("a");
+    const struct kv_bytes b = term_atom("b");
+    const struct kv_bytes x = term_atom("x");
+    const struct kv_bytes one = term_integer(1);
+    const struct kv_bytes list = term_list(a, x, NONE);
+    const struct {
+        const char *name;
+        struct kv_bytes arguments[3];
+        const char *records;
+    } rows[] = {
+        {"get", {a}, ""},
+        {"put", {a, one}, "p"},
+        {"put_new", {a, one}, ""},
+        {"put_new", {x, one}, "p"},
+        {"delete", {x}, "g"},
+        {"delete", {x}, ""},
+        {"swap", {x, one}, "p"},
+        {"pop", {x}, "g"},
+        {"pop", {x}, ""},
+        {"replace", {x, one}, ""},
+        {"replace", {a, one}, "p"},
+        {"compare_and_put", {a, b, one}, ""},
+        {"compare_and_put", {a, one, term_integer(2)}, "p"},
+        {"compare_and_delete", {a, b}, ""},
+        {"incr", {a, one}, "p"},
+        {"incr", {b, one}, ""},
+        {"decr", {a, one}, "p"},
+        {"expire", {a, term_integer(500)}, "e"},
+        {"expire", {x, one}, ""},
+        {"expire", {a, term_integer(0)}, ""},
+        {"persist", {a}, "e"},
+        {"touch", {a}, ""},
+        {"ttl", {b}, ""},
+        {"put", {b, one, term_atom("keep")}, "p"},
+        {"put_many", {term_list(pair(x, one), pair(a, b), NONE)}, "pp"},
+        {"put_many", {term_list(pair(x, one), b, NONE)}, ""},
+        {"put_new_many", {term_list(pair(x, one), NONE, NONE)}, ""},
+        {"delete_many", {list}, "gg"},
+        {"delete_many", {list}, ""},
+        {"transaction",
+         {term_list(term_tuple(term_atom("put"), a, one, NONE),
+                    term_tuple(term_atom("put"), x, one, NONE),
+                    term_tuple(term_atom("delete"), b, NONE, NONE))},
+         "ppg"},
+        {"transaction",
+         {term_list(term_tuple(term_atom("put"), a, b, NONE),
+                    term_tuple(term_atom("check_absent"), x, NONE, NONE), NONE)},
+         ""},
+        {"clear", {NONE}, "c"},
+        {"clear", {NONE}, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const size_t from = line_count;
+        (void)ask(rows[i].name, rows[i].arguments[0], rows[i].arguments[1], rows[i].arguments[2]);
+        cr_assert_str_eq(kinds(from), rows[i].records, "row %zu, %s: %s", i, rows[i].name,
+                         kinds(from));
+        check_records();
+    }
+}
+
+Test(durable, a_put_that_finds_no_room_records_nothing)
+{
+    bucket = start(commit(), named("small"), pair(term_atom("max_entries"), term_integer(1)));
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    const size_t from = line_count;
+    assert_term(ask("put", term_atom("b"), term_integer(1), NONE),
+                pair(term_atom("error"), term_atom("full")));
+    assert_term(ask("put_many",
+                    term_list(pair(term_atom("a"), term_integer(2)),
+                              pair(term_atom("b"), term_integer(2)), NONE),
+                    NONE, NONE),
+                pair(term_atom("error"), term_atom("full")));
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_integer(1));
+    cr_assert_str_eq(kinds(from), "");
+}
+
+Test(durable, an_eviction_is_recorded_before_the_put_that_caused_it)
+{
+    bucket = feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE),
+                        term_list(pair(term_atom("evict"), term_atom("lru")),
+                                  pair(term_atom("max_entries"), term_integer(1)), NONE));
+    struct kv_buffer *list = term_buffer();
+    kv_write_list(list, 4);
+    kv_write_term(list, commit());
+    kv_write_term(list, named("cache"));
+    kv_write_term(list, pair(term_atom("evict"), term_atom("lru")));
+    kv_write_term(list, pair(term_atom("max_entries"), term_integer(1)));
+    kv_write_nil(list);
+    bucket = feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), kv_buffer_bytes(list));
+    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    const size_t from = line_count;
+    (void)ask("put", term_atom("b"), term_integer(1), NONE);
+    cr_assert_str_eq(kinds(from), "gp");
+}
+
+Test(durable, the_entries_of_a_long_request_are_recorded_in_one_batch)
+{
+    enum { MANY = 5000 };
+    struct kv_buffer entries = KV_BUFFER_INIT;
+    f->stepwise = true;
+    kv_write_tuple(&entries, 2);
+    kv_write_atom_text(&entries, "put_many");
+    kv_write_list(&entries, MANY);
+    for (unsigned i = 0; i < MANY; i++) {
+        kv_write_tuple(&entries, 2);
+        kv_write_u64(&entries, i);
+        kv_write_u64(&entries, i);
+    }
+    kv_write_nil(&entries);
+    const size_t from = line_count;
+    (void)call(f, &bucket, kv_buffer_bytes(&entries));
+    do {
+        batch++; /* a batch for each turn */
+    } while (kv_runtime_step(f->runtime));
+    cr_assert_eq(line_count - from, (size_t)MANY);
+    cr_assert_eq(lines[from].batch, lines[line_count - 1].batch);
+    kv_buffer_free(&entries);
+    check_records();
+}
+
+Test(durable, a_long_request_whose_bucket_is_killed_is_done_as_a_whole)
+{
+    enum { MANY = 5000 };
+    struct kv_buffer entries = KV_BUFFER_INIT;
+    f->stepwise = true;
+    kv_write_tuple(&entries, 2);
+    kv_write_atom_text(&entries, "put_many");
+    kv_write_list(&entries, MANY);
+    for (unsigned i = 0; i < MANY; i++) {
+        kv_write_tuple(&entries, 2);
+        kv_write_u64(&entries, i);
+        kv_write_u64(&entries, i);
+    }
+    kv_write_nil(&entries);
+    const size_t from = line_count;
+    (void)call(f, &bucket, kv_buffer_bytes(&entries));
+    (void)kv_runtime_step(f->runtime);
+    (void)kv_runtime_step(f->runtime);
+    cr_assert_str_eq(kinds(from), "");
+    end_bucket(&bucket);
+    cr_assert_eq(line_count - from, (size_t)MANY);
+    cr_assert_eq(kv_table_count(eggs(&durables)->table), (uint64_t)MANY);
+    kv_buffer_free(&entries);
+    check_records();
+}
+
+Test(durable, a_read_that_starts_a_life_again_is_recorded_now_and_then)
+{
+    struct kv_buffer *list = term_buffer();
+    kv_write_list(list, 4);
+    kv_write_term(list, commit());
+    kv_write_term(list, named("sessions"));
+    kv_write_term(list, pair(term_atom("ttl"), term_integer(1600)));
+    kv_write_term(list, pair(term_atom("touch_on_read"), term_atom("true")));
+    kv_write_nil(list);
+    bucket = feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), kv_buffer_bytes(list));
+    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    const size_t from = line_count;
+    for (unsigned i = 0; i < 1600; i++) {
+        kv_arena_set_time(f->arena, kv_arena_time(f->arena) + 1);
+        assert_term(ask("get", term_atom("a"), NONE, NONE), term_integer(1));
+        forget(f);
+    }
+    cr_assert_geq(line_count - from, (size_t)15);
+    cr_assert_leq(line_count - from, (size_t)17);
+    cr_assert_gt(lines[line_count - 1].entry.expiry, kv_arena_time(f->arena) + 1600 - 101);
+}
+
+/* ---- what waits -------------------------------------------------------------------------------
+ */
+
+Test(durable, an_answer_waits_until_its_change_is_durable)
+{
+    hold();
+    cr_assert_eq(ask("put", term_atom("a"), term_integer(1), NONE).length, (size_t)0);
+    kv_runtime_release(f->runtime, batch);
+    cr_assert_not_null(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0));
+}
+
+Test(durable, a_read_of_what_is_not_durable_yet_waits_too)
+{
+    hold();
+    cast(f, &bucket, term_tuple(term_atom("put"), term_atom("a"), term_integer(1), NONE));
+    cr_assert_eq(ask("get", term_atom("a"), NONE, NONE).length, (size_t)0);
+    kv_runtime_release(f->runtime, batch);
+    cr_assert_not_null(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0));
+}
+
+Test(durable, a_request_that_changes_nothing_waits_for_nothing)
+{
+    hold();
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_atom("nil"));
+    assert_term(ask("expire", term_atom("a"), term_integer(5), NONE), term_atom("false"));
+}
+
+Test(durable, a_volatile_bucket_records_nothing_and_never_waits)
+{
+    bucket = start(NONE, NONE, NONE);
+    hold();
+    const size_t from = line_count;
+    assert_term(ask("put", term_atom("a"), term_integer(1), NONE), term_atom("ok"));
+    assert_term(ask("incr", term_atom("a"), term_integer(1), NONE), term_integer(2));
+    cr_assert_str_eq(kinds(from), "");
+}
+
+Test(durable, readers_of_this_host_ask_the_bucket_until_a_change_is_durable)
+{
+    hold();
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    cr_assert_not(kv_list_is_empty(&durables.unwritten));
+    kv_durables_written(&durables, batch - 1);
+    cr_assert_not(kv_list_is_empty(&durables.unwritten));
+    kv_durables_written(&durables, batch);
+    cr_assert(kv_list_is_empty(&durables.unwritten));
+}
+
+Test(durable, the_start_of_a_bucket_waits_until_its_table_is_durable)
+{
+    struct kv_pid owner = pid_b(3);
+    hold();
+    const struct kv_bytes options =
+        term_list(commit(), named("new"), pair(term_atom("owner"), term_pid(&owner)));
+    struct kv_signal signal = {
+        .kind = KV_SIGNAL_SPAWN_REQUEST,
+        .from = pid_a(1),
+        .ref = ref_a(99),
+        .group_leader = pid_a(2),
+        .spawn = {kv_bytes_text("kv_bucket"), kv_bytes_text("init"), 1},
+        .spawn_options = term_list(NONE, NONE, NONE),
+        .payload = {term_list(options, NONE, NONE)},
+        .payload_parts = 1,
+    };
+    forget(f);
+    feed(f, f->a, &signal);
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), (size_t)0);
+    kv_runtime_release(f->runtime, batch);
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), (size_t)1);
+}
+
+/* ---- a disk that is full, or slow -------------------------------------------------------------
+ */
+
+Test(durable, without_space_a_put_is_refused_and_reads_and_deletes_go_on)
+{
+    hold_some();
+    may_change = KV_ENOSPC;
+    const size_t from = line_count;
+    const struct kv_bytes refused = pair(term_atom("error"), term_atom("enospc"));
+    assert_term(ask("put", term_atom("a"), term_integer(2), NONE), refused);
+    assert_term(ask("expire", term_atom("a"), term_integer(2), NONE), refused);
+    assert_term(
+        ask("put_many", term_list(pair(term_atom("a"), term_integer(2)), NONE, NONE), NONE, NONE),
+        refused);
+    cr_assert_str_eq(kinds(from), "");
+    assert_term(ask("delete", term_atom("a"), NONE, NONE), term_integer(1));
+    cr_assert_str_eq(kinds(from), "g");
+    assert_term(ask("get", term_atom("b"), NONE, NONE), term_binary("two"));
+    may_change = KV_OK;
+    assert_term(ask("put", term_atom("a"), term_integer(2), NONE), term_atom("ok"));
+    check_records();
+}
+
+Test(durable, without_space_a_transaction_changes_nothing)
+{
+    hold_some();
+    may_change = KV_ENOSPC;
+    const struct kv_bytes requests =
+        term_list(term_tuple(term_atom("put"), term_atom("a"), term_integer(7), NONE),
+                  term_tuple(term_atom("delete"), term_atom("b"), NONE, NONE), NONE);
+    const struct kv_bytes answer = ask("transaction", requests, NONE, NONE);
+    struct kv_reader reader = kv_reader(answer);
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "error"), KV_OK);
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_integer(1));
+    assert_term(ask("get", term_atom("b"), NONE, NONE), term_binary("two"));
+    check_records();
+}
+
+Test(durable, when_too_much_waits_a_request_is_refused_at_once)
+{
+    hold();
+    cr_assert_eq(ask("put", term_atom("a"), term_integer(1), NONE).length, (size_t)0);
+    is_busy = true;
+    assert_term(ask("get", term_atom("a"), NONE, NONE),
+                pair(term_atom("error"), term_atom("busy")));
+    cr_assert_eq(kv_runtime_waiting(f->runtime), (size_t)1);
+}
+
+/* ---- processes --------------------------------------------------------------------------------
+ */
+
+static struct kv_bytes reason_of_end(void)
+{
+    const struct sent *down = sent_of(f, KV_SIGNAL_DOWN, count_of(f, KV_SIGNAL_DOWN) - 1);
+    return payload_of(down);
+}
+
+Test(durable, a_second_bucket_of_the_same_identity_is_told_of_the_first)
+{
+    (void)start(commit(), named("eggs"), NONE);
+    assert_term(reason_of_end(), pair(term_atom("already_started"), term_pid(&bucket)));
+}
+
+Test(durable, the_next_bucket_of_the_identity_finds_what_the_killed_one_had)
+{
+    hold_some();
+    end_bucket(&bucket);
+    bucket = start(commit(), named("eggs"), NONE);
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_integer(1));
+    assert_term(ask("ttl", term_atom("b"), NONE, NONE), pair(term_atom("ok"), term_integer(900)));
+}
+
+Test(durable, entries_expire_while_no_process_is_attached)
+{
+    hold_some();
+    end_bucket(&bucket);
+    kv_arena_set_time(f->arena, NOW + 900);
+    bucket = start(commit(), named("eggs"), NONE);
+    assert_term(ask("size", NONE, NONE, NONE), term_integer(1));
+}
+
+Test(durable, options_that_are_not_given_again_stay_and_others_change)
+{
+    (void)start(commit(), named("milk"), pair(term_atom("ttl"), term_integer(500)));
+    struct kv_pid first = bucket;
+    (void)first;
+    struct kv_durable *milk =
+        kv_durable_find(&durables, kv_bytes_text("shop"), kv_bytes_text("milk"));
+    kv_process_exit_atom(milk->process, "normal");
+    const struct kv_pid pid = kv_process_pid(milk->process);
+    end_bucket(&pid);
+    cr_assert_null(milk->process);
+    (void)start(commit(), named("milk"), pair(term_atom("max_entries"), term_integer(9)));
+    cr_assert_eq(milk->options.ttl, (uint64_t)500);
+    cr_assert_eq(milk->options.max_entries, (uint64_t)9);
+    cr_assert_eq(lines[line_count - 1].kind, 't');
+    struct kv_durables other;
+    recover(&other);
+    const struct kv_durable *again =
+        kv_durable_find(&other, kv_bytes_text("shop"), kv_bytes_text("milk"));
+    cr_assert_eq(again->options.ttl, (uint64_t)500);
+    cr_assert_eq(kv_table_max_entries(again->table), (uint64_t)9);
+    kv_durables_free(&other);
+}
+
+Test(durable, the_rule_of_eviction_cannot_change)
+{
+    end_bucket(&bucket);
+    (void)start(commit(), named("eggs"), pair(term_atom("evict"), term_atom("lru")));
+    struct kv_reader reader = kv_reader(reason_of_end());
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "cannot_change"), KV_OK);
+}
+
+Test(durable, destroy_drops_the_table_and_ends_the_bucket)
+{
+    hold_some();
+    const size_t from = line_count;
+    assert_term(ask("destroy", NONE, NONE, NONE), term_atom("ok"));
+    assert_term(reason_of_end(), term_atom("normal"));
+    cr_assert_str_eq(kinds(from), "d");
+    bucket = start(commit(), named("eggs"), NONE);
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_atom("nil"));
+    check_records();
+}
+
+Test(durable, destroy_ends_a_volatile_bucket_too)
+{
+    bucket = start(NONE, NONE, NONE);
+    assert_term(ask("destroy", NONE, NONE, NONE), term_atom("ok"));
+    assert_term(reason_of_end(), term_atom("normal"));
+}
+
+static void assert_refused(const char *kind, struct kv_bytes one, struct kv_bytes two)
+{
+    forget(f);
+    (void)start(one, two, NONE);
+    struct kv_reader reader = kv_reader(reason_of_end());
+    struct kv_bytes text;
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, kind), KV_OK, "%s", kind);
+    cr_assert_eq(kv_read_binary(&reader, &text), KV_OK);
+}
+
+Test(durable, a_start_that_cannot_be_durable_is_refused_in_words)
+{
+    assert_refused("no_name", commit(), NONE);
+    assert_refused("is_durable", named("eggs"), NONE);
+    f->store.durables = NULL;
+    assert_refused("no_data_dir", commit(), named("eggs"));
+    f->store.durables = &durables;
+}
+
+/* ---- random programs --------------------------------------------------------------------------
+ */
+
+static struct kv_bytes random_key(void)
+{
+    return term_integer(rand() % 40);
+}
+
+static void random_step(void)
+{
+    const struct kv_bytes key = random_key();
+    const struct kv_bytes value =
+        rand() % 2 == 0 ? term_integer(rand()) : term_binary("some bytes that are longer");
+    switch (rand() % 9) {
+    case 0:
+        (void)ask("put", key, value, term_integer(1 + rand() % 50));
+        return;
+    case 1:
+        (void)ask("delete", key, NONE, NONE);
+        return;
+    case 2:
+        (void)ask("incr", key, term_integer(1), NONE);
+        return;
+    case 3:
+        (void)ask("expire", key, term_integer(1 + rand() % 50), NONE);
+        return;
+    case 4:
+        (void)ask("put_many", term_list(pair(key, value), pair(random_key(), value), NONE), NONE,
+                  NONE);
+        return;
+    case 5:
+        (void)ask("transaction",
+                  term_list(term_tuple(term_atom("put"), key, value, NONE),
+                            term_tuple(term_atom("delete"), random_key(), NONE, NONE),
+                            term_tuple(term_atom("expire"), random_key(), term_integer(20), NONE)),
+                  NONE, NONE);
+        return;
+    case 6:
+        kv_arena_set_time(f->arena, kv_arena_time(f->arena) + (uint64_t)rand() % 10);
+        return;
+    case 7:
+        (void)ask("put", key, value, term_atom("keep"));
+        return;
+    default:
+        (void)ask("put", key, value, NONE);
+    }
+}
+
+Test(durable, after_any_program_the_records_give_the_same_contents)
+{
+    enum { PROGRAMS = 60, STEPS = 60 };
+    srand(7);
+    for (unsigned i = 0; i < PROGRAMS; i++) {
+        for (unsigned step = 0; step < STEPS; step++) {
+            random_step();
+            forget(f);
+        }
+        check_records();
+    }
+}

@@ -26,7 +26,8 @@ static const struct kv_store_id STORE = {"0123456789abcde"};
 struct run {
     uint64_t program;
     unsigned life;
-    struct draw draw;
+    struct draw draw; /* what the program does, */
+    struct draw fate; /* and what happens to it */
     struct fake_disk *disk;
     struct kv_wal *wal;
     struct world world; /* with what has gathered */
@@ -53,6 +54,12 @@ static void demand(const struct run *run, bool condition, const char *text)
 {
     cr_assert(condition, "program %llu, life %u, crash at %llu: %s",
               (unsigned long long)run->program, run->life, (unsigned long long)run->crash_at, text);
+}
+
+/* Does the same again in each life: then a batch may be equal to one that an earlier life left. */
+static bool is_stubborn(const struct run *run)
+{
+    return run->program % 2 == 0;
 }
 
 /* A point where the crash may come. Returns true if it does. */
@@ -104,7 +111,7 @@ static void make_segments(struct run *run, uint64_t last)
 
 static void take(struct run *run)
 {
-    run->time += draw_below(&run->draw, 3);
+    run->time += is_stubborn(run) ? 0 : draw_below(&run->draw, 3);
     if (run->is_writing || run->handed + 1 >= HISTORY ||
         !kv_wal_take(run->wal, run->time, &run->write)) {
         return;
@@ -259,13 +266,13 @@ static void recover(struct run *run, struct kv_recovery_result *result)
 static void crash_and_recover(struct run *run, struct kv_recovery_result *result)
 {
     struct kv_recovery_result again;
-    if (draw_once_in(&run->draw, 3)) {
+    if (draw_once_in(&run->fate, 3)) {
         recover(run, result);
-        if (draw_once_in(&run->draw, 2)) {
-            fake_disk_crash(run->disk, &run->draw);
+        if (draw_once_in(&run->fate, 2)) {
+            fake_disk_crash(run->disk, &run->fate);
         }
     } else {
-        fake_disk_crash(run->disk, &run->draw);
+        fake_disk_crash(run->disk, &run->fate);
     }
     recover(run, result);
     recover(run, &again);
@@ -284,7 +291,7 @@ static void begin_life(struct run *run, const struct kv_recovery_result *result)
     run->epoch = result->epoch;
     run->base = run->handed = run->durable = result->batches;
     run->world = run->history[result->batches];
-    /* Numbers of tables whose batch was cut may come again. */
+    run->draw.state = is_stubborn(run) ? run->program : run->draw.state;
     run->is_writing = run->crashed = false;
     kv_wal_free(run->wal);
     run->wal = kv_wal_new(&(struct kv_wal_options){
@@ -304,6 +311,7 @@ static struct run *run_new(uint64_t program)
     struct run *run = kv_zalloc(sizeof *run);
     run->program = program;
     run->draw.state = program;
+    run->fate.state = ~program;
     run->time = 1000;
     run->disk = fake_disk_new(SIZE);
     begin_life(run, &(struct kv_recovery_result){.epoch = 1});
@@ -337,7 +345,7 @@ static uint64_t run_program(uint64_t program, uint64_t crash_at)
         events = run->life == 1 ? run->events : events;
         crash_and_recover(run, &result);
         begin_life(run, &result);
-        run->crash_at = run->events + 1 + draw_below(&run->draw, 80);
+        run->crash_at = run->events + 1 + draw_below(&run->fate, 80);
     }
     run_free(run);
     return events;

@@ -1,0 +1,392 @@
+#include "host/folder.h"
+
+#include "host/disk_calls.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <kv/error.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STORE     "store"
+#define STORE_TMP "store.tmp"
+#define LOCK      "lock"
+#define SEGMENT   "log-"
+
+enum { DIGITS = 16, FOLDER_MODE = 0700, FILE_MODE = 0600, PID_DIGITS = 24 };
+
+/* ---- sentences ---------------------------------------------------------------------------------
+ */
+
+int kv_folder_error(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return KV_ENOSPC;
+    default:
+        return KV_EIO;
+    }
+}
+
+/* What the system's own words leave open; "" if they will do. */
+static const char *advice(int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM:
+        return ": let the user of this program read, write and search the folder, or name another";
+    case EROFS:
+        return ": mount the file system for writing, or name another folder";
+    case ENOTDIR:
+        return ": name a folder";
+    case ENAMETOOLONG:
+        return ": name a folder with a shorter path";
+    case ENOENT:
+        return ": make the folder above, or mount it";
+    case ENOSPC:
+        return ": free space on this file system";
+    case EDQUOT:
+        return ": free space, or raise the quota of this user";
+    case EFBIG:
+        return ": raise the limit of the size of files (ulimit -f)";
+    case EMFILE:
+        return ": raise the limit of open files (ulimit -n)";
+    default:
+        return "";
+    }
+}
+
+void kv_folder_sentence(const struct kv_folder *folder, char text[KV_FOLDER_TEXT],
+                        const char *doing, int error)
+{
+    (void)snprintf(text, KV_FOLDER_TEXT, "data folder %s: %s: %s%s", folder->path, doing,
+                   strerror(error), advice(error));
+}
+
+static int say(struct kv_folder *folder, const char *doing, int error)
+{
+    kv_folder_sentence(folder, folder->text, doing, error);
+    return kv_folder_error(error);
+}
+
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+/* A folder that was made a moment ago must be there after a crash, too. */
+static int sync_above(const struct kv_folder *folder)
+{
+    int above = kv_disk_calls.open(folder->fd, "..", O_RDONLY | O_DIRECTORY, 0);
+    int error = above < 0 || kv_disk_calls.fsync(above) != 0 ? errno : 0;
+    if (above >= 0) {
+        (void)close(above);
+    }
+    return error == EACCES ? 0 : error; /* the folder above may be closed to readers */
+}
+
+/* Without permission, the owner is what a person needs to know. */
+static int no_permission(struct kv_folder *folder, const char *path, int error)
+{
+    struct stat about;
+    if (error == EACCES && stat(path, &about) == 0 && about.st_uid != geteuid()) {
+        (void)snprintf(folder->text, sizeof folder->text,
+                       "data folder %s: it belongs to user %ju, and this program runs as user %ju, "
+                       "who may not use it: change the owner, or name another folder",
+                       folder->path, (uintmax_t)about.st_uid, (uintmax_t)geteuid());
+        return KV_EIO;
+    }
+    return say(folder, "cannot use it", error);
+}
+
+static int open_folder(struct kv_folder *folder, const char *path)
+{
+    bool made = mkdir(path, FOLDER_MODE) == 0;
+    if (!made && errno != EEXIST) {
+        return say(folder, "cannot make it", errno);
+    }
+    folder->fd = kv_disk_calls.open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    if (folder->fd < 0) {
+        return no_permission(folder, path, errno);
+    }
+    int error = made ? sync_above(folder) : 0;
+    return error == 0 ? KV_OK : say(folder, "cannot sync the folder above", error);
+}
+
+/* ---- the lock ----------------------------------------------------------------------------------
+ */
+
+static int is_taken(struct kv_folder *folder)
+{
+    char holder[PID_DIGITS] = "";
+    size_t got = 0;
+    (void)kv_disk_pread_all(folder->lock, holder, sizeof holder - 1, 0, &got);
+    holder[strspn(holder, "0123456789")] = '\0';
+    (void)snprintf(folder->text, sizeof folder->text,
+                   "data folder %s: another node uses it%s%s: stop that node, or name another "
+                   "folder for this one",
+                   folder->path, holder[0] == '\0' ? "" : ", which is process ", holder);
+    return KV_ELOCKED;
+}
+
+/* Tries for a while: a node that was killed may not have ended yet. */
+static int lock_within(int lock, unsigned milliseconds)
+{
+    const struct timespec step = {.tv_nsec = KV_FOLDER_LOCK_STEP_MS * 1000000L};
+    for (unsigned waited = 0;; waited += KV_FOLDER_LOCK_STEP_MS) {
+        if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
+            return 0;
+        }
+        if ((errno != EWOULDBLOCK && errno != EINTR) || waited >= milliseconds) {
+            return errno;
+        }
+        (void)nanosleep(&step, NULL);
+    }
+}
+
+static int lock_folder(struct kv_folder *folder, const char *path)
+{
+    folder->lock = kv_disk_calls.open(folder->fd, LOCK, O_RDWR | O_CREAT, FILE_MODE);
+    if (folder->lock < 0) {
+        return no_permission(folder, path, errno);
+    }
+    int error = lock_within(folder->lock, KV_FOLDER_LOCK_MS);
+    if (error == EWOULDBLOCK || error == EINTR) {
+        return is_taken(folder);
+    }
+    if (error != 0) {
+        return say(folder, "cannot lock it", error);
+    }
+    char own[PID_DIGITS];
+    int length = snprintf(own, sizeof own, "%jd\n", (intmax_t)getpid());
+    if (ftruncate(folder->lock, 0) == 0) { /* of use to people only */
+        (void)kv_disk_pwrite_all(folder->lock, own, (size_t)length, 0);
+    }
+    return KV_OK;
+}
+
+int kv_folder_open(struct kv_folder *folder, const char *path)
+{
+    *folder = (struct kv_folder){.fd = -1, .lock = -1, .reading = -1};
+    (void)snprintf(folder->path, sizeof folder->path, "%s", path);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    int error = open_folder(folder, path);
+    if (error == KV_OK) {
+        error = lock_folder(folder, path);
+    }
+    if (error == KV_OK) {
+        (void)kv_disk_calls.unlink(folder->fd, KV_FOLDER_AHEAD);
+        (void)kv_disk_calls.unlink(folder->fd, STORE_TMP);
+    }
+    return error;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        (void)close(*fd);
+    }
+    *fd = -1;
+}
+
+void kv_folder_close(struct kv_folder *folder)
+{
+    close_fd(&folder->reading);
+    close_fd(&folder->lock);
+    close_fd(&folder->fd);
+}
+
+int kv_folder_sync(const struct kv_folder *folder)
+{
+    return kv_disk_calls.fsync(folder->fd) == 0 ? 0 : errno;
+}
+
+/* ---- the block of the store --------------------------------------------------------------------
+ */
+
+int kv_folder_read_store(struct kv_folder *folder, uint8_t block[KV_FOLDER_BLOCK])
+{
+    int fd = kv_disk_calls.open(folder->fd, STORE, O_RDONLY, 0);
+    if (fd < 0) {
+        return errno == ENOENT ? KV_ENOENT : say(folder, "cannot open the file " STORE, errno);
+    }
+    struct stat about;
+    size_t got = 0;
+    int error =
+        fstat(fd, &about) != 0 ? errno : kv_disk_pread_all(fd, block, KV_FOLDER_BLOCK, 0, &got);
+    (void)close(fd);
+    if (error != 0) {
+        (void)say(folder, "cannot read the file " STORE, error);
+        return KV_EIO;
+    }
+    if (got != KV_FOLDER_BLOCK || about.st_size != KV_FOLDER_BLOCK) {
+        (void)snprintf(folder->text, sizeof folder->text,
+                       "data folder %s: the file " STORE " has %jd bytes and not %d: it is damaged",
+                       folder->path, (intmax_t)about.st_size, KV_FOLDER_BLOCK);
+        return KV_ECORRUPT;
+    }
+    return KV_OK;
+}
+
+/* Returns 0, or an errno. */
+static int write_new_store(const struct kv_folder *folder, const uint8_t block[KV_FOLDER_BLOCK])
+{
+    int fd = kv_disk_calls.open(folder->fd, STORE_TMP, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
+    if (fd < 0) {
+        return errno;
+    }
+    int error = kv_disk_pwrite_all(fd, block, KV_FOLDER_BLOCK, 0);
+    if (error == 0 && kv_disk_calls.fsync(fd) != 0) {
+        error = errno;
+    }
+    (void)close(fd);
+    return error;
+}
+
+int kv_folder_write_store(struct kv_folder *folder, const uint8_t block[KV_FOLDER_BLOCK])
+{
+    int error = write_new_store(folder, block);
+    if (error == 0 && kv_disk_calls.rename(folder->fd, STORE_TMP, STORE) != 0) {
+        error = errno;
+    }
+    if (error == 0) {
+        error = kv_folder_sync(folder);
+    } else {
+        (void)kv_disk_calls.unlink(folder->fd, STORE_TMP);
+    }
+    return error == 0 ? KV_OK : say(folder, "cannot write the file " STORE, error);
+}
+
+/* ---- segments ----------------------------------------------------------------------------------
+ */
+
+void kv_folder_name(uint64_t segment, char name[KV_FOLDER_NAME])
+{
+    (void)snprintf(name, KV_FOLDER_NAME, SEGMENT "%016" PRIx64, segment);
+}
+
+/* Returns false for the name of any other file. */
+static bool number_of(const char *name, uint64_t *segment)
+{
+    const size_t before = sizeof SEGMENT - 1;
+    if (strncmp(name, SEGMENT, before) != 0 || strlen(name) != before + DIGITS ||
+        strspn(name + before, "0123456789abcdef") != DIGITS) {
+        return false;
+    }
+    *segment = strtoull(name + before, NULL, 16);
+    return true;
+}
+
+struct range {
+    uint64_t first;
+    uint64_t last;
+    uint64_t count;
+};
+
+static int read_names(const struct kv_folder *folder, struct range *range)
+{
+    int fd = kv_disk_calls.open(folder->fd, ".", O_RDONLY | O_DIRECTORY, 0);
+    DIR *names = fd < 0 ? NULL : fdopendir(fd);
+    if (names == NULL) {
+        int error = errno;
+        close_fd(&fd);
+        return error;
+    }
+    *range = (struct range){.first = UINT64_MAX};
+    const struct dirent *entry = NULL;
+    uint64_t segment = 0;
+    errno = 0;
+    while ((entry = readdir(names)) != NULL) {
+        if (number_of(entry->d_name, &segment)) {
+            range->first = segment < range->first ? segment : range->first;
+            range->last = segment > range->last ? segment : range->last;
+            range->count++;
+        }
+        errno = 0;
+    }
+    int error = errno;
+    (void)closedir(names);
+    return error;
+}
+
+/* There is one, since the range has more numbers than files. */
+static uint64_t first_missing(const struct kv_folder *folder, const struct range *range)
+{
+    char name[KV_FOLDER_NAME];
+    struct stat about;
+    uint64_t segment = range->first;
+    do {
+        kv_folder_name(++segment, name);
+    } while (segment < range->last && fstatat(folder->fd, name, &about, 0) == 0);
+    return segment;
+}
+
+int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last)
+{
+    struct range range = {.first = 0};
+    int error = read_names(folder, &range);
+    if (error != 0) {
+        (void)say(folder, "cannot list it", error);
+        return KV_EIO;
+    }
+    if (range.count == 0) {
+        return KV_ENOENT;
+    }
+    if (range.last - range.first != range.count - 1) {
+        char name[KV_FOLDER_NAME];
+        kv_folder_name(first_missing(folder, &range), name);
+        (void)snprintf(folder->text, sizeof folder->text,
+                       "data folder %s: the file %s is missing between others of the log",
+                       folder->path, name);
+        return KV_ECORRUPT;
+    }
+    *first = range.first;
+    *last = range.last;
+    return KV_OK;
+}
+
+/* Keeps the last one open: recovery reads in small steps. */
+static int open_reading(struct kv_folder *folder, uint64_t segment, const char *name)
+{
+    if (folder->reading >= 0 && folder->reading_segment == segment) {
+        return 0;
+    }
+    close_fd(&folder->reading);
+    folder->reading = kv_disk_calls.open(folder->fd, name, O_RDONLY, 0);
+    folder->reading_segment = segment;
+    return folder->reading < 0 ? errno : 0;
+}
+
+int kv_folder_read(struct kv_folder *folder, uint64_t segment, uint64_t offset, void *to,
+                   size_t length, size_t *got)
+{
+    char name[KV_FOLDER_NAME];
+    char doing[KV_FOLDER_NAME + 64];
+    kv_folder_name(segment, name);
+    *got = 0;
+    int error = open_reading(folder, segment, name);
+    if (error == ENOENT) {
+        return KV_ENOENT;
+    }
+    if (error == 0) {
+        error = kv_disk_pread_all(folder->reading, to, length, (off_t)offset, got);
+    }
+    if (error != 0) {
+        (void)snprintf(doing, sizeof doing, "cannot read the file %s at %" PRIu64, name, offset);
+        (void)say(folder, doing, error);
+        return KV_EIO;
+    }
+    return KV_OK;
+}

@@ -1,0 +1,74 @@
+/* The folder of the durable data: opened, locked for one node, and read.
+ *
+ *     store               one block, which the layer above fills
+ *     lock                locked as long as a node uses the folder; holds the node's process id
+ *     log-<16 hex>        segments of the log, numbered without a gap
+ *     ahead.tmp, store.tmp    files under way, which a crash may leave behind
+ *
+ * A function that fails leaves a sentence for a person in `text`. */
+#ifndef KV_HOST_FOLDER_H
+#define KV_HOST_FOLDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    KV_FOLDER_TEXT = 768,     /* bytes of a sentence; a longer one is cut */
+    KV_FOLDER_PATH = 512,     /* bytes of the path as sentences show it; a longer one is cut */
+    KV_FOLDER_NAME = 24,      /* bytes of the name of a segment, with its terminator */
+    KV_FOLDER_LOCK_MS = 2000, /* how long a lock that another node holds is tried again */
+    KV_FOLDER_LOCK_STEP_MS = 20,
+    KV_FOLDER_BLOCK = 4096,
+};
+
+#define KV_FOLDER_AHEAD "ahead.tmp"
+
+struct kv_folder {
+    int fd;      /* of the folder; -1: not open */
+    int lock;    /* -1: not locked */
+    int reading; /* the segment that was read last; -1: none */
+    uint64_t reading_segment;
+    char path[KV_FOLDER_PATH];
+    char text[KV_FOLDER_TEXT]; /* about the last error */
+};
+
+/* Opens the folder, and makes it if it is not there but the one above is. Locks it, waiting up to
+ * KV_FOLDER_LOCK_MS for a node that is about to end. Removes what a crash left under way. Lets the
+ * process ignore SIGXFSZ: a file over the limit of `ulimit -f` is an error, and not the end.
+ * Returns KV_OK; KV_ELOCKED; KV_ENOSPC; or KV_EIO for anything else, such as a folder that may not
+ * be written to. Must be closed, also after an error. */
+int kv_folder_open(struct kv_folder *folder, const char *path);
+void kv_folder_close(struct kv_folder *folder);
+
+/* Reads the block `store`. Returns KV_OK; KV_ENOENT: it is not there; KV_ECORRUPT: it is not one
+ * block; or KV_EIO. */
+int kv_folder_read_store(struct kv_folder *folder, uint8_t block[KV_FOLDER_BLOCK]);
+
+/* Writes it, all or nothing, and waits until it is on the disk. Returns KV_OK, KV_ENOSPC or KV_EIO.
+ */
+int kv_folder_write_store(struct kv_folder *folder, const uint8_t block[KV_FOLDER_BLOCK]);
+
+/* Finds the numbers of the first and the last segment. Returns KV_OK; KV_ENOENT: there is none;
+ * KV_ECORRUPT: one between them is missing; or KV_EIO. */
+int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last);
+
+/* Reads from a segment. *got is less than `length` only at the end of the file. Returns KV_OK;
+ * KV_ENOENT: there is no such segment; or KV_EIO. */
+int kv_folder_read(struct kv_folder *folder, uint64_t segment, uint64_t offset, void *to,
+                   size_t length, size_t *got);
+
+/* The name of a segment: "log-" and 16 hexadecimal digits. */
+void kv_folder_name(uint64_t segment, char name[KV_FOLDER_NAME]);
+
+/* Makes what was done to names of the folder durable. Returns 0, or an errno. */
+int kv_folder_sync(const struct kv_folder *folder);
+
+/* KV_ENOSPC for an errno that more space, a higher limit or fewer open files would mend; else
+ * KV_EIO. */
+int kv_folder_error(int error);
+
+/* Writes a sentence: `doing` is "cannot write log-0000000000000001", and `error` an errno. */
+void kv_folder_sentence(const struct kv_folder *folder, char text[KV_FOLDER_TEXT],
+                        const char *doing, int error);
+
+#endif

@@ -111,10 +111,14 @@ static int read_file(struct kv_recovery *r, uint64_t segment, uint64_t offset, u
     if (error != KV_OK) {
         return fail_file(r, error, segment, kv_error_text(error));
     }
-    if (got < length) { /* the file is shorter: nothing was written there */
-        memset(to + got, 0, length - got);
+    if (got == length) {
+        return KV_OK;
     }
-    return KV_OK;
+    memset(to + got, 0, length - got);
+    /* The header is written when the file has its full size. */
+    return segment < r->checked && segment < r->bad
+               ? fail_file(r, KV_ECORRUPT, segment, "is shorter than it was made")
+               : KV_OK;
 }
 
 static int check_header(struct kv_recovery *r, uint64_t segment)

@@ -221,3 +221,310 @@ Test(disk, a_write_without_sync_is_synced_soon_after)
     open_again();
     cr_assert_eq(byte_at(0), 'a');
 }
+
+Test(disk, a_write_with_sync_makes_the_writes_before_durable)
+{
+    struct kv_disk_settings wanted = settings(0);
+    wanted.interval_ms = 1000000;
+    open_disk();
+    cr_assert_eq(kv_disk_start(disk, &loop, &wanted), KV_OK);
+    write_blocks(0, BLOCK, 'a', false);
+    cr_assert_eq(kv_disk_figures(disk).syncs, 0);
+    write_blocks(BLOCK, BLOCK, 'b', true);
+    cr_assert_eq(kv_disk_figures(disk).syncs, 1);
+}
+
+Test(disk, memory_that_is_not_aligned_is_written_all_the_same)
+{
+    start(0);
+    memset(blocks, 'a', 2 * BLOCK);
+    struct kv_disk_write write = {.number = 1, .bytes = kv_bytes(blocks + 1, BLOCK), .sync = true};
+    kv_disk_write(disk, &write);
+    RUN_UNTIL(dones > 0);
+    open_again();
+    cr_assert_eq(byte_at(BLOCK - 1), 'a');
+}
+
+Test(disk, segments_that_are_not_needed_become_later_ones)
+{
+    start(0);
+    uint64_t lsn = 0;
+    for (; lsn < 4 * (uint64_t)ROOM; lsn += ROOM) {
+        write_blocks(lsn, ROOM, 'a', true);
+    }
+    kv_disk_recycle(disk, 3);
+    uint64_t zeroed = kv_disk_figures(disk).zeroed;
+    for (; lsn < 8 * (uint64_t)ROOM; lsn += ROOM) {
+        write_blocks(lsn, ROOM, 'b', true);
+    }
+    cr_assert_gt(kv_disk_figures(disk).recycled, 0);
+    cr_assert_leq(kv_disk_figures(disk).zeroed, zeroed + 4);
+    open_again();
+    uint64_t first = 0, last = 0;
+    cr_assert_eq(kv_disk_segments(disk, &first, &last), KV_OK);
+    cr_assert_geq(first, 1);
+    cr_assert_eq(byte_at(3 * (uint64_t)ROOM), 'a');
+    cr_assert_eq(byte_at(lsn - 1), 'b');
+}
+
+Test(disk, segments_behind_the_end_are_made_anew_if_told_so)
+{
+    start(0);
+    write_blocks(0, 2 * ROOM, 'a', true);
+    stop();
+    struct kv_disk_settings wanted = settings(BLOCK);
+    wanted.segments_end = 1;
+    open_disk();
+    cr_assert_eq(kv_disk_start(disk, &loop, &wanted), KV_OK);
+    kv_disk_reserve(disk, 2 * ROOM);
+    RUN_UNTIL(kv_disk_ready(disk) >= 2 * ROOM);
+    open_again();
+    cr_assert_eq(byte_at(0), 'a');
+    cr_assert_eq(byte_at(ROOM), 0);
+}
+
+Test(disk, the_block_of_the_store_is_read_again)
+{
+    uint8_t block[BLOCK];
+    open_disk();
+    cr_assert_eq(kv_disk_read_store(disk, block), KV_ENOENT);
+    memset(block, 's', sizeof block);
+    cr_assert_eq(kv_disk_write_store(disk, block), KV_OK);
+    open_again();
+    memset(block, 0, sizeof block);
+    cr_assert_eq(kv_disk_read_store(disk, block), KV_OK);
+    cr_assert_eq(block[BLOCK - 1], 's');
+}
+
+/* ---- folders that will not do ------------------------------------------------------------------
+ */
+
+static void check_refused(const char *path, int error, const char *words)
+{
+    struct kv_disk *refused = NULL;
+    cr_assert_eq(kv_disk_open(&refused, path, text, sizeof text), error);
+    cr_assert_null(refused);
+    cr_assert_not_null(strstr(text, words), "%s", text);
+}
+
+Test(disk, a_folder_that_another_node_uses_is_refused_with_its_process)
+{
+    char pid[32];
+    (void)snprintf(pid, sizeof pid, "which is process %d:", (int)getpid());
+    open_disk();
+    check_refused(folder, KV_ELOCKED, pid);
+}
+
+Test(disk, a_file_is_no_folder)
+{
+    check_refused("/etc/passwd", KV_EIO, "name a folder");
+}
+
+Test(disk, a_folder_below_one_that_is_missing_is_refused)
+{
+    check_refused("/var/tmp/kv-no-such/folder", KV_EIO, "make the folder above");
+}
+
+Test(disk, a_path_that_is_too_long_is_refused)
+{
+    char path[5000];
+    memset(path, 'a', sizeof path - 1);
+    path[0] = '/';
+    path[sizeof path - 1] = '\0';
+    check_refused(path, KV_EIO, "shorter path");
+}
+
+Test(disk, a_folder_of_another_user_is_refused)
+{
+    if (geteuid() != 0) {
+        cr_skip_test("needs root to become another user");
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        struct kv_disk *refused = NULL;
+        int error = setuid(65534) != 0 ? KV_OK : kv_disk_open(&refused, folder, text, sizeof text);
+        _exit(error == KV_EIO && strstr(text, "it belongs to user 0") != NULL ? 0 : 1);
+    }
+    int status = 1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0);
+}
+
+Test(disk, a_log_with_a_gap_is_refused_with_the_name_of_the_file)
+{
+    char path[128];
+    start(0);
+    write_blocks(0, 3 * ROOM, 'a', true);
+    open_again();
+    (void)snprintf(path, sizeof path, "%s/log-0000000000000001", folder);
+    cr_assert_eq(unlink(path), 0);
+    uint64_t first, last;
+    cr_assert_eq(kv_disk_segments(disk, &first, &last), KV_ECORRUPT);
+    cr_assert_not_null(strstr(kv_disk_text(disk), "log-0000000000000001 is missing"));
+}
+
+/* ---- failures ----------------------------------------------------------------------------------
+ */
+
+static struct kv_disk_calls usual;
+static _Atomic int failing; /* an errno; 0: none */
+static _Atomic unsigned syncs_after_failure;
+
+static ssize_t short_pwrite(int fd, const void *from, size_t length, off_t offset)
+{
+    static unsigned calls;
+    if (++calls % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return usual.pwrite(fd, from, length > BLOCK ? BLOCK : length, offset);
+}
+
+static ssize_t failing_pwrite(int fd, const void *from, size_t length, off_t offset)
+{
+    if (failing != 0) {
+        errno = failing;
+        return -1;
+    }
+    return usual.pwrite(fd, from, length, offset);
+}
+
+static int failing_fdatasync(int fd)
+{
+    if (failing != 0) {
+        syncs_after_failure++;
+        errno = failing;
+        return -1;
+    }
+    return usual.fdatasync(fd);
+}
+
+static int failing_fallocate(int fd, off_t length)
+{
+    if (failing != 0) {
+        errno = failing;
+        return -1;
+    }
+    return usual.fallocate(fd, length);
+}
+
+static int open_without_direct(int at, const char *name, int flags, mode_t mode)
+{
+    if ((flags & O_DIRECT) != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    return usual.open(at, name, flags, mode);
+}
+
+static void replace(void)
+{
+    usual = kv_disk_calls_of_the_system();
+    failing = 0;
+    syncs_after_failure = 0;
+}
+
+Test(disk, short_and_interrupted_writes_are_gone_on_with)
+{
+    replace();
+    kv_disk_calls.pwrite = short_pwrite;
+    check_write_and_read();
+}
+
+Test(disk, a_file_system_without_o_direct_is_written_through_the_page_cache)
+{
+    replace();
+    kv_disk_calls.open = open_without_direct;
+    start(0);
+    write_blocks(0, BLOCK, 'a', true);
+    cr_assert(!kv_disk_figures(disk).direct);
+    open_again();
+    cr_assert_eq(byte_at(0), 'a');
+}
+
+Test(disk, a_failed_write_is_reported_once_and_nothing_follows)
+{
+    replace();
+    kv_disk_calls.pwrite = failing_pwrite;
+    start(0);
+    write_blocks(0, BLOCK, 'a', true);
+    failing = EIO;
+    begin_write(BLOCK, BLOCK, 'b', true);
+    RUN_UNTIL(dones == 2);
+    cr_assert_eq(done_error, KV_EIO);
+    cr_assert_eq(done, 2);
+    cr_assert_not_null(strstr(kv_disk_text(disk), "cannot "), "%s", kv_disk_text(disk));
+    failing = 0;
+    begin_write(2 * BLOCK, BLOCK, 'c', true);
+    open_again();
+    cr_assert_eq(dones, 2);
+    cr_assert_eq(byte_at(2 * BLOCK), 0);
+}
+
+Test(disk, a_failed_sync_is_never_tried_again)
+{
+    replace();
+    kv_disk_calls.fdatasync = failing_fdatasync;
+    start(0);
+    kv_disk_reserve(disk, 2 * ROOM);
+    RUN_UNTIL(kv_disk_ready(disk) >= 2 * ROOM);
+    failing = EIO;
+    write_blocks(0, BLOCK, 'a', false);
+    RUN_UNTIL(dones == 2);
+    cr_assert_eq(done_error, KV_EIO);
+    cr_assert_eq(synced, 0);
+    stop();
+    cr_assert_eq(syncs_after_failure, 1);
+}
+
+Test(disk, a_full_disk_is_reported_and_the_write_goes_on_once_there_is_space)
+{
+    replace();
+    kv_disk_calls.fallocate = failing_fallocate;
+    failing = ENOSPC;
+    start(0);
+    begin_write(0, BLOCK, 'a', true);
+    RUN_UNTIL(room == KV_ENOSPC);
+    cr_assert_not_null(strstr(kv_disk_text(disk), "free space"), "%s", kv_disk_text(disk));
+    cr_assert_eq(dones, 0);
+    failing = 0;
+    RUN_UNTIL(dones == 1 && room == KV_OK);
+    cr_assert_eq(done_error, KV_OK);
+    open_again();
+    cr_assert_eq(byte_at(0), 'a');
+}
+
+Test(disk, a_full_disk_leaves_the_open_segment_usable)
+{
+    replace();
+    kv_disk_calls.fallocate = failing_fallocate;
+    start(0);
+    kv_disk_reserve(disk, 2 * ROOM);
+    RUN_UNTIL(kv_disk_ready(disk) >= 2 * ROOM);
+    failing = ENOSPC;
+    kv_disk_reserve(disk, 8 * ROOM);
+    RUN_UNTIL(room == KV_ENOSPC);
+    write_blocks(0, BLOCK, 'a', true);
+    cr_assert_eq(room, KV_ENOSPC);
+}
+
+Test(disk, a_disk_that_is_full_can_be_closed)
+{
+    replace();
+    kv_disk_calls.fallocate = failing_fallocate;
+    failing = ENOSPC;
+    start(0);
+    begin_write(0, BLOCK, 'a', true);
+    RUN_UNTIL(room == KV_ENOSPC);
+    stop();
+    cr_assert_eq(dones, 0);
+}
+
+Test(disk, a_limit_of_file_sizes_counts_as_a_full_disk)
+{
+    const struct rlimit small = {.rlim_cur = 2 * BLOCK, .rlim_max = RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    start(0);
+    RUN_UNTIL(room == KV_ENOSPC);
+    cr_assert_not_null(strstr(kv_disk_text(disk), "ulimit -f"), "%s", kv_disk_text(disk));
+}

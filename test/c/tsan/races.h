@@ -47,6 +47,7 @@ void race_change(struct kv_table *table, struct random *random);
 void race_store(void);
 void race_library(void);
 void race_memory(void);
+void race_disk(void);
 
 /* mapping.c: the arena of the next kv_nif_map() is the writer's own mapping, so that the readers'
  * accesses and the writer's are to the same addresses, as ThreadSanitizer needs it. */

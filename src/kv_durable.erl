@@ -3,16 +3,20 @@
 %% @private
 -module(kv_durable).
 
--export([native/1, nameless/1, no_data_dir/1, cannot_change/1, destroy/2]).
+-export([native/1, nameless/1, reason/2, destroy/2]).
 
-%% @doc Returns the options of the native process that make it durable. The second one is its identity in the folder: the name
-%% of its registry, which is empty for a bucket without one, and its own name.
+%% @doc Returns the options of the native process about the disk. The second one is its identity in the folder: the name of its
+%% registry, which is empty for a bucket without one, and its own name. A bucket that is not durable has it, too, so that it does
+%% not hide a durable one.
 -spec native(map()) -> [{durable, commit} | {store, {binary(), binary()}}].
-native(#{durable := commit, name := _} = Valid) ->
-    {local, Name} = kv_start_options:name(Valid),
-    [{durable, commit}, {store, {<<>>, atom_to_binary(Name)}}];
-native(#{}) ->
-    [].
+native(Valid) ->
+    policy(Valid) ++ identity(kv_start_options:name(Valid)).
+
+policy(#{durable := commit}) -> [{durable, commit}];
+policy(#{}) -> [].
+
+identity({local, Name}) when Name =/= '' -> [{store, {<<>>, atom_to_binary(Name)}}];
+identity(_Name) -> [].
 
 %% @doc Returns the sentence for a name under which no entries can be found again.
 -spec nameless(kv_proxy:name()) -> binary().
@@ -24,23 +28,18 @@ nameless(Name) ->
     Wanted = "an atom, since no other name is sure to mean the same bucket after a restart",
     kv_options:wrong("the name of a durable bucket", Wanted, Name).
 
-%% @doc Returns the sentence for a node that keeps nothing on disk.
--spec no_data_dir(atom()) -> binary().
+%% @doc Returns the reason for users, from that of a native process that did not start.
+-spec reason(term(), atom()) -> term().
+reason({no_data_dir, _Text}, Server) -> {no_data_dir, no_data_dir(Server)};
+reason({is_durable, Text}, _Server) -> {bad_option, durable, Text};
+%% All other options may change.
+reason({cannot_change, Text}, _Server) -> {bad_option, evict, Text};
+reason(Reason, _Server) -> Reason.
+
 no_data_dir(Server) ->
     Text = [
         kv_text:atom(Server), " has no folder for durable buckets: give it one with its option data_dir, as in "
         "config :kv, data_dir: \"/var/lib/my_app/kv\", or {data_dir, \"/var/lib/my_app/kv\"} in the environment of kv"
-    ],
-    unicode:characters_to_binary(Text).
-
-%% @doc Returns the sentence for an option that differs from that of the bucket on disk.
--spec cannot_change(atom()) -> binary().
-cannot_change(durable) ->
-    <<"the folder has entries of a durable bucket of this name; start the bucket as it was, or remove it with destroy">>;
-cannot_change(Option) ->
-    Text = [
-        atom_to_list(Option), " is not what it was when the bucket was made, and cannot change; start the bucket as it was, or "
-        "remove it with destroy"
     ],
     unicode:characters_to_binary(Text).
 

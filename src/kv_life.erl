@@ -162,12 +162,8 @@ not_made({Taken, _} = Reason, #life{name_deadline = Deadline} = Life) when
         _ when Now < Deadline -> make_later(Life);
         _ -> {leave, Reason, Life}
     end;
-not_made(no_data_dir, #life{server = Server} = Life) ->
-    {leave, {no_data_dir, kv_durable:no_data_dir(Server)}, Life};
-not_made({cannot_change, Option}, Life) ->
-    {leave, {bad_option, Option, kv_durable:cannot_change(Option)}, Life};
-not_made(Reason, Life) ->
-    {leave, Reason, Life}.
+not_made(Reason, #life{server = Server} = Life) ->
+    {leave, kv_durable:reason(Reason, Server), Life}.
 
 make_later(Life) ->
     _ = erlang:send_after(?NAME_POLL, self(), make_again),

@@ -21,6 +21,8 @@ all() ->
         destroy_ends_a_bucket_and_returns_once_it_has_ended,
         destroy_takes_every_form_of_a_name,
         destroy_of_nothing_exits_as_every_call,
+        a_vm_that_is_killed_leaves_every_change_that_was_answered,
+        a_vm_that_halts_in_order_leaves_them_too,
         the_sentences_of_errors_say_what_to_do
     ].
 
@@ -61,8 +63,9 @@ a_bucket_is_found_on_disk_by_the_text_of_its_name(_Config) ->
     ?assertEqual([{durable, commit}, {store, {<<>>, <<"sessions">>}}], Native(sessions)),
     ?assertEqual(Native(sessions), Native({local, sessions})),
     ?assertEqual([{durable, commit}, {store, {<<>>, <<"größe"/utf8>>}}], Native('größe')),
-    ?assertEqual([], kv_durable:native(#{name => sessions, durable => false})),
-    ?assertEqual([], kv_durable:native(#{name => sessions})).
+    %% A bucket in memory must not hide one on disk.
+    [?assertEqual([{store, {<<>>, <<"sessions">>}}], kv_durable:native(Other#{name => sessions})) || Other <- [#{}, #{durable => false}]],
+    [?assertEqual([], kv_durable:native(Nameless)) || Nameless <- [#{}, #{name => {global, sessions}}, #{name => ''}]].
 
 a_node_without_a_folder_has_no_durable_buckets(Config) ->
     in_kv(Config, fun() ->
@@ -124,15 +127,68 @@ destroy_of_nothing_exits_as_every_call(_Config) ->
     [?assertExit({noproc, _}, kv_bucket:destroy(Nobody)) || Nobody <- [nobody, {global, nobody}, {via, global, nobody}]],
     ?assertError(badarg, kv_bucket:destroy(nobody, [{ttl, 1}])).
 
+%%% The end of the VM
+
+a_vm_that_is_killed_leaves_every_change_that_was_answered(Config) ->
+    ends_and_comes_back(Config, fun(Vm) -> kv_test:signal("KILL", kv_test:vm_os_pid(Vm)) end).
+
+a_vm_that_halts_in_order_leaves_them_too(Config) ->
+    ends_and_comes_back(Config, fun(Vm) -> peer:cast(Vm, init, stop, []) end).
+
+%% Three VMs, one after the other, have the same folder. Each finds what those before it have put.
+ends_and_comes_back(Config, End) ->
+    Test = self(),
+    lists:foldl(
+        fun(Round, Last) ->
+            Vm = kv_test:start_vm(Config),
+            ok = kv_test:in(Vm, fun() -> open(Config, Last) end),
+            Monitor = erlang:monitor(process, Vm),
+            Writer = spawn(fun() -> write(Vm, Round, 1, Test) end),
+            ok = await_answer(Round, 20),
+            _ = unlink(Vm),
+            End(Vm),
+            receive
+                {'DOWN', Monitor, process, _, _} -> ok
+            end,
+            exit(Writer, kill),
+            Last#{Round => last_answer(Round, 20)}
+        end,
+        #{},
+        [1, 2, 3]
+    ).
+
+open(Config, Last) ->
+    ok = kv_test:start_kv([{data_dir, filename:join(?config(home, Config), "data")}]),
+    {ok, Bucket} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+    true = unlink(Bucket),
+    Lost = [{Round, N} || {Round, Most} <- maps:to_list(Last), N <- lists:seq(1, Most), kv_bucket:get(Bucket, {Round, N}) =/= N],
+    ?assertEqual([], Lost),
+    ?assertEqual(1, kv_bucket:generation(Bucket)),
+    ok.
+
+write(Vm, Round, N, Test) ->
+    ok = kv_test:in(Vm, fun() -> kv_bucket:put(sessions, {Round, N}, N) end),
+    Test ! {answered, Round, N},
+    write(Vm, Round, N + 1, Test).
+
+await_answer(Round, N) ->
+    receive
+        {answered, Round, N} -> ok
+    end.
+
+last_answer(Round, Last) ->
+    receive
+        {answered, Round, N} -> last_answer(Round, max(N, Last))
+    after 0 -> Last
+    end.
+
 %%% Sentences
 
 the_sentences_of_errors_say_what_to_do(_Config) ->
     [
         ?assertMatch({match, _}, re:run(kv_error:text(Reason), Text))
      || {Reason, Text} <- [{enospc, "no space on the disk"}, {busy, "try again"}]
-    ],
-    ?assertMatch({match, _}, re:run(kv_durable:cannot_change(durable), "remove it with destroy")),
-    ?assertMatch({match, _}, re:run(kv_durable:cannot_change(evict), "^evict is not what it was")).
+    ].
 
 %%% Support
 

@@ -209,6 +209,8 @@ start_link(Options) ->
             {error, Reason}
     end.
 
+native(#{durable := commit} = Valid) ->
+    maps:merge(kv_durable:options(), maps:with([label | maps:keys(kv_durable:options())], Valid));
 native(#{ttl := infinity} = Valid) ->
     native(maps:remove(ttl, Valid));
 native(Valid) ->

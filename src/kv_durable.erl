@@ -3,7 +3,7 @@
 %% @private
 -module(kv_durable).
 
--export([native/1, nameless/1, reason/2, destroy/2]).
+-export([native/1, options/0, nameless/1, reason/2, destroy/2]).
 
 %% @doc Returns the options of the native process about the disk. The second one is its identity in the folder: the name of its
 %% registry, which is empty for a bucket without one, and its own name. A bucket that is not durable has it, too, so that it does
@@ -17,6 +17,12 @@ policy(#{}) -> [].
 
 identity({local, Name}) when Name =/= '' -> [{store, {<<>>, atom_to_binary(Name)}}];
 identity(_Name) -> [].
+
+%% @doc Returns the defaults of the options of a bucket. A native process that is attached keeps those that it is not given; the
+%% options of a start in a tree are all that count.
+-spec options() -> #{atom() => term()}.
+options() ->
+    #{max_memory => infinity, max_entries => infinity, ttl => infinity, evict => none, touch_on_read => false}.
 
 %% @doc Returns the sentence for a name under which no entries can be found again.
 -spec nameless(kv_proxy:name()) -> binary().

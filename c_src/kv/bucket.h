@@ -30,9 +30,10 @@ struct kv_bucket {
 struct kv_start_options;
 
 /* Opens the contents of a bucket that starts: kv_start_open (kv/start.h). A durable bucket attaches
- * to the table of its identity. Reasons: enomem, enospc, busy; {already_started, Pid};
- * {no_name, Text}, {no_data_dir, Text}, {is_durable, Text} and {cannot_change, Text}. */
-int kv_bucket_open(struct kv_process *self, const struct kv_start_options *options,
+ * to the table of its identity, and has the generation of the table. Reasons: enomem, enospc, busy;
+ * {already_started, Pid}; {no_name, Text}, {no_data_dir, Text}, {is_durable, Text} and
+ * {cannot_change, Text}. */
+int kv_bucket_open(struct kv_process *self, struct kv_start_options *options,
                    struct kv_buffer *reason);
 
 /* Returns a key in the form that the table keeps. Valid until the next call. */

@@ -17,7 +17,8 @@ static struct kv_stored stored_of(const struct kv_start_options *options)
                               .max_entries = options->table.max_entries,
                               .ttl = options->ttl,
                               .evict = options->table.evict,
-                              .touch_on_read = options->touch_on_read};
+                              .touch_on_read = options->touch_on_read,
+                              .generation = options->generation};
 }
 
 static int refuse(struct kv_buffer *reason, int error, const char *kind, const char *text)
@@ -96,7 +97,7 @@ static int make(struct kv_process *self, const struct kv_start_options *options,
 }
 
 /* Finds or makes the table of the identity, and attaches to it. */
-static int open_durable(struct kv_process *self, const struct kv_start_options *options,
+static int open_durable(struct kv_process *self, struct kv_start_options *options,
                         struct kv_buffer *reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
@@ -113,6 +114,7 @@ static int open_durable(struct kv_process *self, const struct kv_start_options *
     if (durable != NULL && durable->process != NULL) {
         return refuse_second(reason, durable->process);
     }
+    options->attached = durable != NULL;
     int error = durable == NULL ? make(self, options, &durable, reason)
                                 : change_options(durable, options, reason);
     if (error == KV_OK) {
@@ -120,6 +122,7 @@ static int open_durable(struct kv_process *self, const struct kv_start_options *
     }
     if (error == KV_OK) {
         use_options(bucket, &durable->options);
+        options->generation = durable->options.generation;
     }
     return error;
 }
@@ -145,7 +148,7 @@ static int open_volatile(struct kv_process *self, const struct kv_start_options 
     return kv_contents_open(&bucket->contents, self, false, &table, reason);
 }
 
-int kv_bucket_open(struct kv_process *self, const struct kv_start_options *options,
+int kv_bucket_open(struct kv_process *self, struct kv_start_options *options,
                    struct kv_buffer *reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);

@@ -129,7 +129,7 @@ const struct kv_operation kv_registry_operations[] = {
 /* ---- callbacks ---------------------------------------------------------------------------------
  */
 
-static int open_registry(struct kv_process *self, const struct kv_start_options *options,
+static int open_registry(struct kv_process *self, struct kv_start_options *options,
                          struct kv_buffer *reason)
 {
     struct kv_registry *registry = kv_process_state(self);

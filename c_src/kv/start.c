@@ -80,6 +80,14 @@ static bool take_flag(struct kv_bytes value, bool *to)
     return *to || kv_term_is_atom(value, "false");
 }
 
+/* A number from 1 on, or `infinity`, which is 0. */
+static bool take_limit(struct kv_bytes value, uint64_t *to)
+{
+    struct kv_reader reader = kv_reader(value);
+    *to = 0;
+    return kv_term_is_atom(value, "infinity") || (kv_read_u64(&reader, to) == KV_OK && *to > 0);
+}
+
 /* A number from 1 on. */
 static bool take_number(struct kv_bytes value, uint64_t *to)
 {
@@ -152,15 +160,15 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_memory")) {
         options->given |= KV_GIVEN_MAX_MEMORY;
-        return take_number(value, &options->table.max_memory);
+        return take_limit(value, &options->table.max_memory);
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_entries")) {
         options->given |= KV_GIVEN_MAX_ENTRIES;
-        return take_number(value, &options->table.max_entries);
+        return take_limit(value, &options->table.max_entries);
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "ttl")) {
         options->given |= KV_GIVEN_TTL;
-        return take_number(value, &options->ttl) && options->ttl <= KV_TTL_MAX;
+        return take_limit(value, &options->ttl) && options->ttl <= KV_TTL_MAX;
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "touch_on_read")) {
         options->given |= KV_GIVEN_TOUCH;
@@ -304,20 +312,24 @@ static int register_name(struct kv_process *self, struct kv_bytes name, struct k
 }
 
 /* Sends the message of proc_lib:init_ack/1, so that the owner can wait as proc_lib:start/3 does. */
-static void acknowledge(struct kv_process *self, const struct kv_pid *owner, struct kv_bytes error)
+static void acknowledge(struct kv_process *self, const struct kv_pid *owner,
+                        const struct kv_start_options *options, struct kv_bytes error)
 {
     struct kv_pid pid = kv_process_pid(self);
     struct kv_buffer *message = kv_process_scratch(self);
     kv_write_tuple(message, 3);
     kv_write_atom_text(message, "ack");
     kv_write_pid(message, &pid);
-    kv_write_tuple(message, 2);
+    kv_write_tuple(message, error.length == 0 && options->attached ? 3 : 2);
     if (error.length > 0) {
         kv_write_atom_text(message, "error");
         kv_write_term(message, error);
     } else {
         kv_write_atom_text(message, "ok");
         kv_write_pid(message, &pid);
+        if (options->attached) {
+            kv_write_u64(message, options->generation);
+        }
     }
     kv_send(self, owner, kv_buffer_bytes(message));
 }
@@ -348,7 +360,7 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
         if (error == KV_OK) {
             *owner = kv_monitor_owner(self, &pid);
         }
-        acknowledge(self, &pid, kv_buffer_since(reason, start));
+        acknowledge(self, &pid, options, kv_buffer_since(reason, start));
     }
     return error;
 }

@@ -23,6 +23,7 @@ struct kv_start_options {
     enum kv_policy policy;         /* the option `durable` */
     struct kv_bytes registry;      /* the option `store`, {Registry, Name}: the identity of a */
     struct kv_bytes identity;      /* durable bucket; Registry is empty for none */
+    bool attached;                 /* set by `open`: the process has the contents of an identity */
     uint32_t given;                /* a bit of enum kv_given for each of these that is given */
 };
 
@@ -43,12 +44,13 @@ int kv_start_check(struct kv_bytes list, struct kv_buffer *reason);
 
 /* Makes whatever else a process needs before it serves. Returns KV_OK, or an error with the exit
  * reason appended. */
-typedef int kv_start_open(struct kv_process *self, const struct kv_start_options *options,
+typedef int kv_start_open(struct kv_process *self, struct kv_start_options *options,
                           struct kv_buffer *reason);
 
 /* Starts a process, in this order: reads the list; if `only` is set, ends the other processes of
  * the same behaviour and owner with reason `replaced`; registers the name; calls `open`; monitors
- * the owner; and sends the owner {ack, Self, {ok, Self}} or {ack, Self, {error, Reason}}. *owner is
+ * the owner; and sends the owner {ack, Self, {ok, Self}}, or {ack, Self, {ok, Self, Generation}} if
+ * `open` has attached it, or {ack, Self, {error, Reason}}. *owner is
  * the number of the monitor, or 0 without an owner. Returns KV_OK, or an error with Reason
  * appended: {bad_option, Option}, {already_registered, Pid}, or the reason of `open`. */
 int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set set,

@@ -2,14 +2,16 @@
 
 #include <kv/term.h>
 
-static const char *const names[] = {"max_memory", "max_entries", "ttl", "evict", "touch_on_read"};
+static const char *const names[] = {"max_memory", "max_entries",   "ttl",
+                                    "evict",      "touch_on_read", "generation"};
 
 enum { NAMES = sizeof names / sizeof names[0] };
 
 void kv_stored_write(const struct kv_stored *options, struct kv_buffer *to)
 {
-    const uint64_t values[NAMES] = {options->max_memory, options->max_entries, options->ttl,
-                                    (uint64_t)options->evict, options->touch_on_read ? 1 : 0};
+    const uint64_t values[NAMES] = {
+        options->max_memory,      options->max_entries,           options->ttl,
+        (uint64_t)options->evict, options->touch_on_read ? 1 : 0, options->generation};
     kv_write_list(to, NAMES);
     for (unsigned i = 0; i < NAMES; i++) {
         kv_write_tuple(to, 2);
@@ -54,5 +56,6 @@ void kv_stored_read(struct kv_bytes bytes, struct kv_stored *options)
                                   .ttl = values[2],
                                   .evict = values[3] <= KV_EVICT_TTL ? (enum kv_evict)values[3]
                                                                      : KV_EVICT_NONE,
-                                  .touch_on_read = values[4] != 0};
+                                  .touch_on_read = values[4] != 0,
+                                  .generation = values[5]};
 }

@@ -11,6 +11,7 @@ struct kv_stored {
     uint64_t ttl;         /* milliseconds; 0: entries do not expire */
     enum kv_evict evict;
     bool touch_on_read;
+    uint64_t generation; /* with which the bucket was made */
 };
 
 /* Appends the term. */

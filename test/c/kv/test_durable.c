@@ -643,6 +643,30 @@ Test(durable, the_next_bucket_of_the_identity_finds_what_the_killed_one_had)
     assert_term(ask("ttl", term_atom("b"), NONE, NONE), pair(term_atom("ok"), term_integer(900)));
 }
 
+Test(durable, a_process_that_is_attached_has_the_generation_of_the_table_and_tells_its_owner)
+{
+    struct kv_pid owner = pid_b(3);
+    bucket = start(commit(), named("milk"), pair(term_atom("generation"), term_integer(7)));
+    end_bucket(&bucket);
+    forget(f);
+    bucket = start(commit(), named("milk"), pair(term_atom("owner"), term_pid(&owner)));
+    const struct sent *ack = sent_of(f, KV_SIGNAL_MESSAGE, 0);
+    const struct kv_bytes self = term_pid(&bucket);
+    assert_term(payload_of(ack),
+                term_tuple(term_atom("ack"), self,
+                           term_tuple(term_atom("ok"), self, term_integer(7), NONE), NONE));
+    assert_term(ask("generation", NONE, NONE, NONE), term_integer(7));
+}
+
+Test(durable, a_limit_is_taken_away_by_infinity)
+{
+    bucket = start(commit(), named("milk"), pair(term_atom("ttl"), term_integer(500)));
+    end_bucket(&bucket);
+    bucket = start(commit(), named("milk"), pair(term_atom("ttl"), term_atom("infinity")));
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    cr_assert_eq(lines[line_count - 1].entry.expiry, (uint64_t)0);
+}
+
 Test(durable, entries_expire_while_no_process_is_attached)
 {
     hold_some();

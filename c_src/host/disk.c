@@ -515,7 +515,7 @@ static bool start_thread(struct kv_disk *disk)
 int kv_disk_start(struct kv_disk *disk, uv_loop_t *loop, const struct kv_disk_settings *settings)
 {
     kv_assert(!disk->started && settings->segment_size % KV_DISK_BLOCK == 0 &&
-              settings->segment_size >= 2 * KV_DISK_BLOCK);
+              settings->segment_size / KV_DISK_BLOCK >= 2);
     int error = prepare(disk, settings);
     if (error != KV_OK) {
         return error;

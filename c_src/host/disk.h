@@ -46,14 +46,14 @@ int kv_disk_read_store(struct kv_disk *disk, uint8_t block[KV_DISK_BLOCK]);
  * this returns. Returns KV_OK, KV_ENOSPC or KV_EIO. */
 int kv_disk_write_store(struct kv_disk *disk, const uint8_t block[KV_DISK_BLOCK]);
 
-/* As struct kv_disk_view of durable/recovery.h wants; `disk` is a struct kv_disk. Finds the numbers
- * of the first and the last segment. Returns KV_OK; KV_ENOENT: there is none; KV_ECORRUPT: one
- * between them is missing; or KV_EIO. */
-int kv_disk_segments(void *disk, uint64_t *first, uint64_t *last);
+/* As struct kv_disk_view of durable/recovery.h wants; the context is a struct kv_disk. Finds the
+ * numbers of the first and the last segment. Returns KV_OK; KV_ENOENT: there is none; KV_ECORRUPT:
+ * one between them is missing; or KV_EIO. */
+int kv_disk_segments(void *context, uint64_t *first, uint64_t *last);
 
 /* Reads from a segment. Sets *got, which is less than `length` only where the file ends. Returns
  * KV_OK; KV_ENOENT: no such segment; or KV_EIO. */
-int kv_disk_read(void *disk, uint64_t segment, uint64_t offset, void *to, size_t length,
+int kv_disk_read(void *context, uint64_t segment, uint64_t offset, void *to, size_t length,
                  size_t *got);
 
 /* ---- writing -----------------------------------------------------------------------------------

@@ -528,3 +528,79 @@ Test(disk, a_limit_of_file_sizes_counts_as_a_full_disk)
     RUN_UNTIL(room == KV_ENOSPC);
     cr_assert_not_null(strstr(kv_disk_text(disk), "ulimit -f"), "%s", kv_disk_text(disk));
 }
+
+Test(disk, a_folder_that_may_only_be_read_is_refused)
+{
+    if (geteuid() != 0) {
+        cr_skip_test("needs root to become another user");
+    }
+    cr_assert_eq(chown(folder, 65534, 65534), 0);
+    cr_assert_eq(chmod(folder, 0500), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct kv_disk *refused = NULL;
+        int error = setuid(65534) != 0 ? KV_OK : kv_disk_open(&refused, folder, text, sizeof text);
+        _exit(error == KV_EIO && strstr(text, "read, write and search") != NULL ? 0 : 1);
+    }
+    int status = 1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0);
+}
+
+/* ---- a small file system of its own ------------------------------------------------------------
+ */
+
+static int run_command(const char *script)
+{
+    char command[640];
+    (void)snprintf(command, sizeof command, "cd %s && { %s; }", folder, script);
+    return system(command);
+}
+
+/* The disk is opened on the file system, which leaves the names at once and goes with the last open
+ * file: so a test that fails leaves nothing mounted. Returns its folder. */
+static int open_small_file_system(void)
+{
+    if (geteuid() != 0 || run_command("truncate -s 8M image && mkfs.ext4 -q -O ^has_journal "
+                                      "image >/dev/null 2>&1 && mkdir small && "
+                                      "mount -o loop image small 2>/dev/null") != 0) {
+        (void)run_command("rm -rf small");
+        return -1;
+    }
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/small", folder);
+    int at = open(path, O_RDONLY | O_DIRECTORY);
+    int error = kv_disk_open(&disk, path, text, sizeof text);
+    cr_assert_eq(run_command("umount -l small && rmdir small"), 0);
+    cr_assert_eq(error, KV_OK, "%s", text);
+    return at;
+}
+
+static void fill(int at)
+{
+    int fd = openat(at, "filler", O_WRONLY | O_CREAT, 0600);
+    cr_assert_geq(fd, 0);
+    while (write(fd, blocks, BLOCK) == BLOCK) {
+    }
+    cr_assert_eq(errno, ENOSPC);
+    (void)close(fd);
+}
+
+Test(disk, a_file_system_that_is_full_heals_by_itself)
+{
+    int at = open_small_file_system();
+    if (at < 0) {
+        cr_skip_test("needs root, mkfs.ext4 and a loop device");
+    }
+    struct kv_disk_settings wanted = settings(0);
+    memset(blocks, 'f', BLOCK);
+    fill(at);
+    cr_assert_eq(kv_disk_start(disk, &loop, &wanted), KV_OK);
+    begin_write(0, BLOCK, 'a', true);
+    RUN_UNTIL(room == KV_ENOSPC);
+    cr_assert_eq(dones, 0);
+    cr_assert_eq(unlinkat(at, "filler", 0), 0);
+    RUN_UNTIL(dones == 1);
+    cr_assert_eq(done_error, KV_OK);
+    (void)close(at);
+}

@@ -31,7 +31,7 @@ void kv_store_block_write(const struct kv_store_block *store, uint8_t block[KV_B
 
 static bool is_segment_size(uint64_t size)
 {
-    return size % KV_BLOCK == 0 && size >= 2 * KV_BLOCK && size <= INT64_MAX;
+    return size % KV_BLOCK == 0 && size >= 2 * (uint64_t)KV_BLOCK && size <= INT64_MAX;
 }
 
 int kv_store_block_read(const uint8_t block[KV_BLOCK], struct kv_store_block *store)

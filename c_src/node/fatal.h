@@ -5,9 +5,11 @@
 #define KV_FATAL_MAP(X)                                                                            \
     X(BAD_OPTION, "bad_option", 64)                                                                \
     X(NO_COOKIE, "no_cookie", 65)                                                                  \
+    X(DATA_DIR, "data_dir", 66)                                                                    \
     X(HOST_UNRESOLVED, "host_unresolved", 68)                                                      \
     X(NO_EPMD, "no_epmd", 69)                                                                      \
     X(INTERNAL, "internal", 70)                                                                    \
+    X(LOG_FAILED, "log_failed", 71)                                                                \
     X(PORT_TAKEN, "port_taken", 73)                                                                \
     X(NAME_TAKEN, "name_taken", 74)
 

@@ -123,6 +123,19 @@ const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct
     return NULL;
 }
 
+void kv_memory_pause(struct kv_memory *memory)
+{
+    memory->paused = true;
+    kv_arena_set_time(memory->arena, 0);
+}
+
+void kv_memory_resume(struct kv_memory *memory)
+{
+    memory->paused = false;
+    memory->due = 0;
+    kv_memory_tick(memory);
+}
+
 void kv_memory_stop(struct kv_memory *memory)
 {
     memory->stopping = true;
@@ -140,7 +153,7 @@ void kv_memory_close(struct kv_memory *memory)
 
 void kv_memory_tick(struct kv_memory *memory)
 {
-    if (memory->arena != NULL) {
+    if (memory->arena != NULL && !memory->paused) {
         kv_arena_set_time(memory->arena, kv_mapping_clock());
     }
 }

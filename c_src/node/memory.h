@@ -22,6 +22,7 @@ struct kv_memory {
         bool ready;
     } preparation; /* of memory that will soon be written, in a thread of libuv */
     bool stopping;
+    bool paused;
     char wrong[KV_MEMORY_TEXT_MAX]; /* why there is no arena */
 };
 
@@ -32,6 +33,10 @@ void kv_memory_init(struct kv_memory *memory, uv_loop_t *loop);
  * other processes cannot share the memory. Returns NULL, or why there is no arena, in a text that
  * lives as long as `memory`. */
 const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct kv_log *log);
+
+/* Between these two the clock of the arena stands at 0, so nothing expires. */
+void kv_memory_pause(struct kv_memory *memory);
+void kv_memory_resume(struct kv_memory *memory);
 
 /* No work is done from now on. */
 void kv_memory_stop(struct kv_memory *memory);

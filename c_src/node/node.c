@@ -41,6 +41,7 @@ static void end(struct kv_node *node, int status)
     node->status = status;
     kv_leash_stop(&node->leash);
     kv_memory_stop(&node->memory);
+    kv_data_stop(&node->data);
     kv_connections_close(&node->connections);
     if (node->is_resolving) {
         (void)uv_cancel((uv_req_t *)&node->resolving);
@@ -73,6 +74,11 @@ static void fail_with(struct kv_node *node, enum kv_fatal reason, const char *te
         kv_log_last(&node->log, kind, text);
         end(node, (int)reason);
     }
+}
+
+static void fail_at(void *context, enum kv_fatal reason, const char *text)
+{
+    fail_with(context, reason, text);
 }
 
 static void fail(struct kv_node *node, enum kv_fatal reason, const char *format, ...)
@@ -196,12 +202,12 @@ static int start_services(struct kv_node *node)
     return error;
 }
 
-static bool start_runtime(struct kv_node *node, uint32_t creation)
+static bool start_runtime(struct kv_node *node)
 {
     struct kv_runtime_options options = {
         .node = kv_bytes_text(node->options.name),
         .vm = kept_vm(&node->options),
-        .creation = creation,
+        .creation = node->net.identity.creation,
         .get_state = node->options.get_state,
         .generic = &kv_server,
         .sink = {.context = node,
@@ -217,12 +223,15 @@ static bool start_runtime(struct kv_node *node, uint32_t creation)
     }
     node->since = uv_now(&node->loop);
     options.hash_key = node->net.hash_key;
-    node->store = (struct kv_store){.arena = node->memory.arena,
-                                    .zeros = node->options.zeros,
-                                    .hash_key = node->net.hash_key,
-                                    .unix_time = unix_time};
+    node->store =
+        (struct kv_store){.arena = node->memory.arena,
+                          .zeros = node->options.zeros,
+                          .hash_key = node->net.hash_key,
+                          .unix_time = unix_time,
+                          .durables = node->data.wal == NULL ? NULL : &node->data.durables};
     node->world = kv_node_world(node);
     node->net.runtime = kv_runtime_new(&options);
+    node->data.runtime = node->net.runtime;
     int error = start_services(node);
     if (error != KV_OK) {
         fail(node, KV_FATAL_INTERNAL, "cannot start the services: %s", kv_error_text(error));
@@ -238,7 +247,39 @@ static void use_cookie(struct kv_node *node)
     node->net.identity.cookie = kv_bytes(node->options.cookie, node->options.cookie_length);
 }
 
-/* The last step: the name is ours, with this creation. */
+/* The last step: everything is there. */
+static void serve(void *context)
+{
+    struct kv_node *node = context;
+    char text[KV_LOG_LINE_MAX];
+    if (!start_runtime(node)) {
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "name=%s port=%u creation=%lu version=%s",
+                   node->options.name, node->listener.port,
+                   (unsigned long)node->net.identity.creation, KV_VERSION);
+    kv_log_event(&node->log, "ready", text);
+    kv_pace_init(&node->net.pace, node->options.follow, node->options.gather, node->options.spin);
+    kv_ticks_start(&node->ticks);
+    kv_listener_open(&node->listener);
+}
+
+static void recover(struct kv_node *node)
+{
+    const struct kv_data_settings settings = {
+        .loop = &node->loop,
+        .log = &node->log,
+        .memory = &node->memory,
+        .folder = node->options.data_dir,
+        .zeros = node->options.zeros,
+        .context = node,
+        .recovered = serve,
+        .failed = fail_at,
+    };
+    kv_data_start(&node->data, &settings);
+}
+
+/* The name is ours, with this creation. */
 static void published(void *context, uint32_t creation)
 {
     struct kv_node *node = context;
@@ -253,16 +294,11 @@ static void published(void *context, uint32_t creation)
         fail(node, KV_FATAL_INTERNAL, "%s", wrong);
         return;
     }
-    if (!start_runtime(node, creation)) {
-        return;
+    if (node->options.data_dir[0] != '\0') {
+        recover(node);
+    } else {
+        serve(node);
     }
-    char text[KV_LOG_LINE_MAX];
-    (void)snprintf(text, sizeof(text), "name=%s port=%u creation=%lu version=%s",
-                   node->options.name, node->listener.port, (unsigned long)creation, KV_VERSION);
-    kv_log_event(&node->log, "ready", text);
-    kv_pace_init(&node->net.pace, node->options.follow, node->options.gather, node->options.spin);
-    kv_ticks_start(&node->ticks);
-    kv_listener_open(&node->listener);
 }
 
 static void not_published(void *context, enum kv_epmd_failure failure, const char *text)
@@ -414,18 +450,13 @@ static void leash_ended(void *context)
     stop(context);
 }
 
-static void leash_failed(void *context, enum kv_fatal reason, const char *text)
-{
-    fail_with(context, reason, text);
-}
-
 static void begin(struct kv_node *node)
 {
     static const struct kv_leash_calls calls = {
         .configured = configured,
         .cookie_changed = cookie_changed,
         .ended = leash_ended,
-        .failed = leash_failed,
+        .failed = fail_at,
     };
     node->leash.loop = &node->loop;
     node->leash.log = &node->log;
@@ -517,6 +548,7 @@ static int finish(struct kv_node *node)
     }
     kv_pending_finish(&node->pending);
     kv_connections_finish(&node->connections);
+    kv_data_finish(&node->data);
     kv_memory_close(&node->memory); /* late: output that waited had pinned some of it */
     kv_epmd_client_finish(&node->epmd_client);
     kv_leash_finish(&node->leash);

@@ -1,7 +1,8 @@
 /* The node: all parts of the program. node.c brings them up, step by step:
  *
  *     leash reads options and cookie --> the host is resolved --> listening --> EPMD knows the name
- *     and gave a creation --> processes can run, peers are let in: "ready"
+ *     and gave a creation --> the durable tables are recovered --> processes can run, peers are let
+ *     in: "ready"
  *
  * A failure in any step ends the program with a "fatal" line. So does, without that line, the end
  * of standard input, or SIGTERM and SIGINT without a leash. Then everything that is open is closed,
@@ -17,6 +18,7 @@
 #include "net/net.h"
 #include "net/pending.h"
 #include "net/ticks.h"
+#include "node/data.h"
 #include "node/leash.h"
 #include "node/memory.h"
 #include "node/options.h"
@@ -49,9 +51,9 @@ struct kv_node {
     struct kv_epmd_client epmd_client;
     struct kv_memory memory;
     struct kv_turn turn;
-    const struct kv_journal *journal; /* NULL: nothing is kept on disk */
-    struct kv_store store;            /* the context of kv/ */
-    struct kv_world world;            /* the context of observe/ */
+    struct kv_data data;   /* what is kept on disk; zeroed: nothing */
+    struct kv_store store; /* the context of kv/ */
+    struct kv_world world; /* the context of observe/ */
     const struct kv_node_setup *setup;
     uv_signal_t terminate;
     uv_signal_t interrupt;

@@ -23,6 +23,7 @@ enum kind {
     WORD,      /* one of `words`; choose() gets its index */
     NODE_NAME, /* field: KV_NODE_NAME_MAX + 1 characters */
     HOST,      /* field: KV_HOST_MAX + 1 characters */
+    FOLDER,    /* field: KV_FOLDER_MAX + 1 characters */
     NO_LEASH,  /* takes no value */
     ENDS,      /* --version, --help: only on the command line */
 };
@@ -150,6 +151,12 @@ static const struct option OPTIONS[] = {
      .text = "all buckets; 0 is 3/4 of the machine's or the container's memory",
      FIELD(max_memory),
      RANGE(0, (uint64_t)1 << 43, 0)},
+    {.name = "data-dir",
+     .value = "FOLDER",
+     .text = "where durable buckets are kept, made if it is missing",
+     .preset_text = "none, and no bucket is durable",
+     .kind = FOLDER,
+     FIELD(data_dir)},
     {.name = "follow",
      .value = "true|false",
      .text = "with two processors, run on the one that callers send from\nwhile many are at work",
@@ -347,6 +354,17 @@ static bool set_host(struct kv_options *options, const struct option *option, co
     return true;
 }
 
+static bool set_folder(struct kv_options *options, const struct option *option, const char *value,
+                       struct kv_option_error *error)
+{
+    if (*value == '\0' || strlen(value) > KV_FOLDER_MAX) {
+        return fail(error, "--%s: a folder is wanted, of at most %d bytes", option->name,
+                    KV_FOLDER_MAX);
+    }
+    (void)snprintf((char *)options + option->field, KV_FOLDER_MAX + 1, "%s", value);
+    return true;
+}
+
 /* "debug, info or notice" */
 static void list_words(char text[WORDS_MAX], const char *const *words)
 {
@@ -393,6 +411,8 @@ static bool set_value(struct kv_options *options, const struct option *option, c
         return set_name(options, option, value, error);
     case HOST:
         return set_host(options, option, value, error);
+    case FOLDER:
+        return set_folder(options, option, value, error);
     case NO_LEASH:
     case ENDS:
         break;

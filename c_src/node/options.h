@@ -13,6 +13,7 @@
 
 enum {
     KV_HOST_MAX = 255,
+    KV_FOLDER_MAX = 4000,
     KV_OPTION_ERROR_MAX = 512, /* bytes of an error text, with its terminator */
 };
 
@@ -34,6 +35,7 @@ struct kv_options {
     uint64_t gather;      /* microseconds; 0: off */
     uint64_t spin;        /* microseconds; 0: off */
     bool follow;
+    char data_dir[KV_FOLDER_MAX + 1]; /* empty: nothing is kept on disk */
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     enum kv_log_level log_level;

@@ -30,10 +30,10 @@ static void run_processes(struct kv_node *node)
 /* Changes first, then the answers that tell of them. */
 void kv_turn_send(struct kv_node *node)
 {
-    const struct kv_journal *journal = node->journal;
-    if (journal != NULL && node->net.runtime != NULL) {
-        journal->hand_over(journal->context);
-        kv_runtime_release(node->net.runtime, journal->durable(journal->context));
+    if (node->data.wal != NULL && node->net.runtime != NULL) {
+        kv_data_hand_over(&node->data);
+        kv_runtime_release(node->net.runtime, kv_data_durable(&node->data));
+        kv_data_hand_over(&node->data); /* what processes have changed that were released */
     }
     kv_connections_write(&node->connections);
 }

@@ -8,15 +8,6 @@
 
 struct kv_node;
 
-/* The log to which changes go before their answers may leave. */
-struct kv_journal {
-    void *context;
-    /* Hands over the changes of this turn so far, as one batch. */
-    void (*hand_over)(void *context);
-    /* Returns the number of the last batch that is durable, for kv_runtime_release(). */
-    uint64_t (*durable)(void *context);
-};
-
 struct kv_turn {
     uv_prepare_t end;  /* comes before the loop looks at the sockets, and sleeps */
     uv_timer_t timers; /* wakes the loop for the next timer of a process */

@@ -193,6 +193,7 @@ static const struct shape {
     {"check_absent", "k"},
     {"scan", "co"},
     {"stats", ""},
+    {"destroy", ""},
 };
 
 static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)

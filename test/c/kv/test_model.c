@@ -51,6 +51,7 @@ Test(model, every_operation_of_a_bucket_is_in_the_book)
     for (size_t i = 0; i < KV_DISPATCH_SLOTS; i++) {
         const struct kv_operation *operation = f->store.bucket.slots[i];
         cr_assert(operation == NULL || is_of_agent(operation) ||
+                      operation->run == kv_durable_operations[0].run || /* no program goes on */
                       book_find_row(operation->name, operation->arity) != NULL,
                   "%.*s/%u has no row in `book_rows`", (int)operation->name.length,
                   (const char *)operation->name.data, operation->arity);

@@ -1,0 +1,175 @@
+%% @doc Durable buckets after the end of the program and of the VM, by kill -9: a new node on the same folder has every
+%% answered change.
+-module(kv_recovery_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+%% KV_KILLS sets the number of kills of the long case.
+-define(KILLS, 5).
+
+suite() -> [{timetrap, {seconds, 300}}].
+
+all() ->
+    [
+        a_bucket_has_its_entries_after_its_program_is_killed,
+        a_bucket_has_its_entries_after_its_vm_is_killed,
+        a_bucket_that_is_stopped_and_started_has_its_entries,
+        times_to_live_and_options_come_back,
+        a_destroyed_bucket_is_empty_when_it_is_started_again,
+        a_second_node_may_not_use_the_folder,
+        no_answered_change_is_missing_after_any_number_of_kills
+    ].
+
+init_per_suite(Config) -> kv_test:start_suite(Config).
+end_per_suite(Config) -> kv_test:end_suite(Config).
+init_per_testcase(_Case, Config) -> kv_test:start_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_case(Config).
+
+%%% Cases
+
+a_bucket_has_its_entries_after_its_program_is_killed(Config) ->
+    in_kv(Config, fun() ->
+        {ok, Bucket} = start([]),
+        [ok = kv_bucket:put(Bucket, I, {value, I}) || I <- lists:seq(1, 1000)],
+        ok = kv_bucket:put_many(Bucket, [{{many, I}, I} || I <- lists:seq(1, 3000)]),
+        7 = kv_bucket:delete(Bucket, {many, 7}),
+        ok = kill_program(),
+        ?assertEqual(3999, patient(fun() -> kv_bucket:size(Bucket) end)),
+        ?assertEqual({value, 1000}, kv_bucket:get(Bucket, 1000)),
+        ?assertEqual(nil, kv_bucket:get(Bucket, {many, 7})),
+        ?assertEqual(8, kv_bucket:get(Bucket, {many, 8}))
+    end).
+
+a_bucket_has_its_entries_after_its_vm_is_killed(Config) ->
+    Value = binary:copy(<<"v">>, 100000),
+    killed_with(Config, fun() ->
+        {ok, Bucket} = start([]),
+        ok = kv_bucket:put(Bucket, milk, Value)
+    end),
+    in_kv(Config, fun() ->
+        {ok, Bucket} = start([]),
+        ?assertEqual(Value, kv_bucket:get(Bucket, milk))
+    end).
+
+a_bucket_that_is_stopped_and_started_has_its_entries(Config) ->
+    in_kv(Config, fun() ->
+        {ok, First} = start([]),
+        ok = kv_bucket:put(First, milk, 3),
+        ok = kv_bucket:stop(First),
+        {ok, Second} = start([]),
+        ?assertEqual(3, kv_bucket:get(Second, milk))
+    end).
+
+times_to_live_and_options_come_back(Config) ->
+    killed_with(Config, fun() ->
+        {ok, Bucket} = start([{ttl, 3600000}, {max_entries, 10}]),
+        ok = kv_bucket:put(Bucket, milk, 3),
+        ok = kv_bucket:put(Bucket, eggs, 4, [{ttl, infinity}]),
+        ok = kv_bucket:put(Bucket, bread, 5, [{ttl, 1}])
+    end),
+    in_kv(Config, fun() ->
+        {ok, Bucket} = start([{ttl, 3600000}, {max_entries, 10}]),
+        {ok, Left} = kv_bucket:ttl(Bucket, milk),
+        ?assert(Left > 3000000 andalso Left =< 3600000),
+        ?assertEqual({ok, infinity}, kv_bucket:ttl(Bucket, eggs)),
+        ?assertEqual(error, kv_bucket:ttl(Bucket, bread)),
+        ?assertMatch(#{ttl := 3600000, max_entries := 10}, kv_bucket:stats(Bucket))
+    end).
+
+a_destroyed_bucket_is_empty_when_it_is_started_again(Config) ->
+    killed_with(Config, fun() ->
+        {ok, Bucket} = start([]),
+        ok = kv_bucket:put(Bucket, milk, 3),
+        true = unlink(Bucket),
+        ok = kv_bucket:destroy(Bucket)
+    end),
+    in_kv(Config, fun() ->
+        {ok, Bucket} = start([]),
+        ?assertEqual(nil, kv_bucket:get(Bucket, milk))
+    end).
+
+a_second_node_may_not_use_the_folder(Config) ->
+    in_kv(Config, fun() ->
+        process_flag(trap_exit, true),
+        {error, Reason} = kv_node:start_link([{name, second}, {data_dir, folder(Config)}]),
+        ?assertMatch({fatal, data_dir, _}, Reason)
+    end).
+
+%% The numbers from 1 on are put in order. Those that were answered must be there, and at most one more.
+no_answered_change_is_missing_after_any_number_of_kills(Config) ->
+    Kills = list_to_integer(os:getenv("KV_KILLS", integer_to_list(?KILLS))),
+    in_kv(Config, fun() ->
+        {ok, Bucket} = start([]),
+        lists:foldl(fun(Kill, Next) -> put_until_killed(Bucket, Kill, Next) end, 1, lists:seq(1, Kills))
+    end).
+
+put_until_killed(Bucket, Kill, First) ->
+    _ = erlang:send_after(rand:uniform(50), self(), kill),
+    Next = put_from(Bucket, First),
+    Size = patient(fun() -> kv_bucket:size(Bucket) end),
+    ?assert(Size =:= Next - 1 orelse Size =:= Next, {Kill, Size, Next}),
+    ?assertEqual(Size, kv_bucket:get(Bucket, Size)),
+    Size + 1.
+
+put_from(Bucket, N) ->
+    receive
+        kill ->
+            Putter = self(),
+            Pid = spawn_link(fun() -> Putter ! {self(), put_all(Bucket, N)} end),
+            timer:sleep(rand:uniform(5)),
+            ok = kill_program(),
+            receive {Pid, Next} -> Next end
+    after 0 ->
+        ok = kv_bucket:put(Bucket, N, N),
+        put_from(Bucket, N + 1)
+    end.
+
+put_all(Bucket, N) ->
+    try kv_bucket:put(Bucket, N, N) of
+        ok -> put_all(Bucket, N + 1)
+    catch
+        exit:_ -> N
+    end.
+
+%%% Support
+
+start(Options) ->
+    kv_bucket:start_link([{name, sessions}, {durable, commit} | Options]).
+
+folder(Config) -> filename:join(?config(home, Config), "data").
+
+kill_program() ->
+    kv_test:signal("KILL", kv_node:os_pid()).
+
+%% The bucket of the tree finds its process anew.
+patient(Ask) ->
+    patient(Ask, 2000).
+
+patient(Ask, Left) ->
+    try
+        Ask()
+    catch
+        exit:_ when Left > 0 ->
+            timer:sleep(5),
+            patient(Ask, Left - 1)
+    end.
+
+in_kv(Config, Fun) ->
+    Vm = kv_test:start_vm(Config),
+    try
+        kv_test:in(Vm, fun() -> with_kv(Config, Fun) end, 280000)
+    after
+        ok = kv_test:stop_vm(Vm)
+    end.
+
+killed_with(Config, Fun) ->
+    Vm = kv_test:start_vm(Config),
+    _ = kv_test:in(Vm, fun() -> with_kv(Config, Fun) end),
+    ok = kv_test:signal("KILL", kv_test:vm_os_pid(Vm)).
+
+with_kv(Config, Fun) ->
+    ok = kv_test:start_kv([{data_dir, folder(Config)}]),
+    Fun().

@@ -39,7 +39,7 @@ a_bucket_has_its_entries_after_its_program_is_killed(Config) ->
         ok = kill_program(),
         ?assertEqual(3999, patient(fun() -> kv_bucket:size(Bucket) end)),
         ?assertEqual({value, 1000}, kv_bucket:get(Bucket, 1000)),
-        ?assertEqual(nil, kv_bucket:get(Bucket, {many, 7})),
+        ?assertEqual(undefined, kv_bucket:get(Bucket, {many, 7})),
         ?assertEqual(8, kv_bucket:get(Bucket, {many, 8}))
     end).
 
@@ -88,13 +88,13 @@ a_destroyed_bucket_is_empty_when_it_is_started_again(Config) ->
     end),
     in_kv(Config, fun() ->
         {ok, Bucket} = start([]),
-        ?assertEqual(nil, kv_bucket:get(Bucket, milk))
+        ?assertEqual(undefined, kv_bucket:get(Bucket, milk))
     end).
 
 a_second_node_may_not_use_the_folder(Config) ->
     in_kv(Config, fun() ->
         process_flag(trap_exit, true),
-        {error, Reason} = kv_node:start_link([{name, second}, {data_dir, folder(Config)}]),
+        {error, Reason} = kv_node:start_link(second, [{data_dir, folder(Config)}]),
         ?assertMatch({fatal, data_dir, _}, Reason)
     end).
 

@@ -55,8 +55,9 @@ struct kv_recovery_result {
     uint64_t table;        /* the greatest number of a table; 0: none */
     uint64_t batches;      /* how many there were from the begin on, */
     uint64_t records;      /* and records in them */
-    uint64_t segments_end; /* segments from this number on are to be written ahead anew, even if
-                            * there is a file: it has no valid header */
+    uint64_t segments_end; /* segments from this number on are to be written ahead anew. If there
+                            * is a file, it has no valid header: write over it. To remove it first
+                            * could leave a store without any segment, which is refused */
 };
 
 struct kv_recovery;

@@ -104,7 +104,9 @@ static void write_header(struct run *run, uint64_t segment)
 static void make_segments(struct run *run, uint64_t last)
 {
     while (!run->crashed && run->next_segment <= last) {
-        fake_disk_create(run->disk, run->next_segment);
+        if (!fake_disk_has(run->disk, run->next_segment)) {
+            fake_disk_create(run->disk, run->next_segment);
+        }
         write_header(run, run->next_segment);
     }
 }
@@ -183,7 +185,7 @@ static void checkpoint(struct run *run)
     run->base -= run->handed; /* it wraps: base + number is 0 for the last batch */
     run->handed = run->durable = 0;
     for (uint64_t i = old; !run->crashed && i < kv_segment_of(run->checkpoint.lsn, SIZE); i++) {
-        if (!fake_disk_has(run->disk, i)) {
+        if (!fake_disk_has(run->disk, i) || fake_disk_has(run->disk, run->next_segment)) {
             continue;
         }
         fake_disk_sync(run->disk);
@@ -282,11 +284,6 @@ static void crash_and_recover(struct run *run, struct kv_recovery_result *result
 
 static void begin_life(struct run *run, const struct kv_recovery_result *result)
 {
-    for (uint64_t i = result->segments_end; i < FAKE_SEGMENTS; i++) {
-        if (fake_disk_has(run->disk, i)) {
-            fake_disk_remove(run->disk, i);
-        }
-    }
     run->next_segment = result->segments_end;
     run->epoch = result->epoch;
     run->base = run->handed = run->durable = result->batches;

@@ -190,8 +190,10 @@ the_sentences_of_errors_say_what_to_do(_Config) ->
      || {Reason, Text} <- [{enospc, "no space on the disk"}, {busy, "try again"}]
     ],
     [
-        ?assertMatch({bad_option, Option, <<Start:(length(Words))/binary, _/binary>>} when Start =:= list_to_binary(Words),
-            kv_durable:reason({cannot_change, Option}, kv_node))
+        begin
+            {bad_option, Option, Text} = kv_durable:reason({cannot_change, Option}, kv_node),
+            ?assertMatch({match, _}, re:run(Text, ["^", Words]))
+        end
      || {Option, Words} <- [{durable, "durable must be commit, since data_dir has"}, {evict, "evict cannot change: it must be"}]
     ].
 

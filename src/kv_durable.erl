@@ -36,21 +36,11 @@ nameless(Name) ->
 
 %% @doc Returns the reason for users, from that of a native process that did not start.
 -spec reason(term(), atom()) -> term().
-reason(no_data_dir, Server) -> {no_data_dir, no_data_dir(Server)};
 reason({no_data_dir, _Text}, Server) -> {no_data_dir, no_data_dir(Server)};
-reason({is_durable, _Text}, _Server) -> {bad_option, durable, cannot_change(durable)};
-reason({cannot_change, Option}, _Server) when is_atom(Option) -> {bad_option, Option, cannot_change(Option)};
-reason({cannot_change, _Text}, _Server) -> {bad_option, evict, cannot_change(evict)};
+reason({is_durable, Text}, _Server) -> {bad_option, durable, Text};
+%% All other options may change.
+reason({cannot_change, Text}, _Server) -> {bad_option, evict, Text};
 reason(Reason, _Server) -> Reason.
-
-cannot_change(durable) ->
-    <<"durable must be commit, since data_dir has a durable bucket of this name; or remove that bucket with destroy">>;
-cannot_change(Option) ->
-    Text = [
-        atom_to_list(Option), " cannot change: it must be what it was when the durable bucket was made; or remove that bucket "
-        "with destroy"
-    ],
-    unicode:characters_to_binary(Text).
 
 no_data_dir(Server) ->
     Text = [

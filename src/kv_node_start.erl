@@ -10,7 +10,8 @@
 %% Names that are tried, if kv makes them up.
 -define(NAMES, 3).
 
-%% A log line about a recovery follows each such step, in percent.
+%% A recovery that takes longer is logged, at each such step in percent.
+-define(SHOWN_AFTER, 500).
 -define(SHOWN_STEP, 10).
 
 -type started() :: #{
@@ -106,7 +107,7 @@ give_up(Reason, _Options) ->
     {error, Reason}.
 
 meet(Program, Node, Options) ->
-    case await_ready(kv_node_program:port(Program), deadline(Options), Options#{shown => none}, undefined) of
+    case await_ready(kv_node_program:port(Program), deadline(Options), Options#{shown => none, since => now_ms()}, undefined) of
         {ok, Ready} ->
             case same_version(Ready) of
                 ok -> connect(Program, Node, Ready);
@@ -116,7 +117,9 @@ meet(Program, Node, Options) ->
             {error, Reason}
     end.
 
-deadline(#{start_timeout := Timeout}) -> erlang:monotonic_time(millisecond) + Timeout.
+deadline(#{start_timeout := Timeout}) -> now_ms() + Timeout.
+
+now_ms() -> erlang:monotonic_time(millisecond).
 
 await_ready(Port, Deadline, #{start_timeout := Timeout} = Options, Fatal) ->
     Parent = parent(),
@@ -135,7 +138,7 @@ await_ready(Port, Deadline, #{start_timeout := Timeout} = Options, Fatal) ->
         %% A recovery may take long, and nobody waits for it any more.
         {'EXIT', Parent, Reason} ->
             {error, Reason}
-    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
+    after max(0, Deadline - now_ms()) ->
         {error, {start_timeout, Timeout}}
     end.
 
@@ -147,10 +150,10 @@ parent() ->
     end.
 
 %% A sign of life: `start_timeout' bounds the silence of the program, and not the time that all its data takes.
-recovering(Percent, #{server := Server, shown := Shown} = Options) ->
+recovering(Percent, #{server := Server, shown := Shown, since := Since} = Options) ->
     ok = kv_nodes:recovering(Server, Percent),
-    case Percent div ?SHOWN_STEP of
-        Shown -> Options;
+    case now_ms() - Since > ?SHOWN_AFTER andalso Percent div ?SHOWN_STEP of
+        Step when Step =:= false; Step =:= Shown -> Options;
         Step -> ok = kv_node_log:recovering(Server, Percent), Options#{shown := Step}
     end.
 

@@ -188,13 +188,6 @@ the_sentences_of_errors_say_what_to_do(_Config) ->
     [
         ?assertMatch({match, _}, re:run(kv_error:text(Reason), Text))
      || {Reason, Text} <- [{enospc, "no space on the disk"}, {busy, "try again"}]
-    ],
-    [
-        begin
-            {bad_option, Option, Text} = kv_durable:reason({cannot_change, Option}, kv_node),
-            ?assertMatch({match, _}, re:run(Text, ["^", Words]))
-        end
-     || {Option, Words} <- [{durable, "durable must be commit, since data_dir has"}, {evict, "evict cannot change: it must be"}]
     ].
 
 %%% Support

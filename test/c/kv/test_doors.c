@@ -193,7 +193,6 @@ static const struct shape {
     {"check_absent", "k"},
     {"scan", "co"},
     {"stats", ""},
-    {"destroy", ""},
 };
 
 static struct kv_bytes pair(struct kv_bytes key, struct kv_bytes value)
@@ -734,6 +733,7 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
                                           rows_found(&store->bucket, kv_number_operations) +
                                           rows_found(&store->bucket, kv_time_operations) +
                                           rows_found(&store->bucket, kv_stats_operations) +
+                                          rows_found(&store->bucket, kv_durable_operations) +
                                           rows_found(&store->bucket, kv_agent_operations));
     cr_assert_eq(store->registry.count,
                  rows_found(&store->registry, kv_registry_operations) +

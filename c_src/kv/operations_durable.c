@@ -15,6 +15,6 @@ static int destroy(struct kv_process *self, const struct kv_asked *asked, struct
 }
 
 const struct kv_operation kv_durable_operations[] = {
-    KV_OPERATION("destroy", 0, KV_BY_CALL, KV_CHANGES | KV_BOUNDED, destroy, "0.3.0"),
+    KV_OPERATION("destroy", 0, KV_BY_CALL, KV_CHANGES | KV_BOUNDED, destroy, "0.2.0"),
     KV_NO_OPERATION,
 };

@@ -76,7 +76,7 @@ static inline void kv_contents_count_find(const struct kv_contents *contents, bo
 /* Those of a durable table, or in a transaction. */
 bool kv_contents_find_apart(const struct kv_contents *contents, struct kv_item key,
                             struct kv_item *value);
-int kv_contents_change_apart(const struct kv_contents *contents, const struct kv_change *change);
+int kv_contents_change_apart(const struct kv_contents *contents, const struct kv_change *wanted);
 
 /* Finds the value of a key, as kv_table_get() does. All operations on one key read through this
  * function. */

@@ -66,7 +66,7 @@ void kv_durables_free(struct kv_durables *set);
  * any expiry, since a later record may prolong an entry: keep it at 0, and give no expiry below 2.
  * Records for a table that is not there (any more) are ignored. KV_OK, or KV_ENOMEM. */
 
-int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *table);
+int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *about);
 int kv_durables_put(struct kv_durables *set, uint64_t id, const struct kv_table_entry *entry);
 int kv_durables_expiry(struct kv_durables *set, uint64_t id, struct kv_item key, uint64_t expiry);
 void kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key);
@@ -86,7 +86,7 @@ struct kv_durable *kv_durable_find(const struct kv_durables *set, struct kv_byte
 
 /* Makes a table of this identity, policy and kind, and records it. Returns KV_OK; or KV_ENOMEM,
  * KV_ENOSPC or KV_EBUSY: nothing has changed. */
-int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *table,
+int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *about,
                     const struct kv_stored *options, struct kv_durable **made);
 
 /* Attaches a process. The table must be dormant. What the process sends waits for the last change

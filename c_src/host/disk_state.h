@@ -1,0 +1,76 @@
+/* What host/disk.c, which runs on the loop, and host/disk_thread.c share. */
+#ifndef KV_HOST_DISK_STATE_H
+#define KV_HOST_DISK_STATE_H
+
+#include "host/disk.h"
+#include "host/log_files.h"
+
+#include <stdbool.h>
+
+/* What the loop wants. Under the mutex. */
+struct kv_disk_orders {
+    struct kv_disk_write write;
+    bool has_write;
+    bool end;
+    uint64_t reserve; /* an LSN */
+    uint64_t needed;  /* a segment */
+};
+
+/* What the thread has to tell. Under the mutex. */
+struct kv_disk_news {
+    bool is_done;
+    uint64_t done;
+    int error; /* KV_EIO: the disk has failed, and the thread has ended */
+    uint64_t synced;
+    int room;
+    uint64_t ready;
+    struct kv_disk_figures figures;
+    char text[KV_FOLDER_TEXT];
+};
+
+/* What only the thread uses. */
+struct kv_disk_work {
+    struct kv_log_files files;
+    uint64_t lsn;       /* the end of what was written */
+    uint64_t number;    /* of the last write */
+    uint64_t wrote_at;  /* its time */
+    uint64_t sync_due;  /* 0: all is synced */
+    uint64_t retry_due; /* 0: there is space */
+    bool is_write_full; /* it was the write that found none */
+    uint64_t owed;      /* bytes to write ahead before the next write */
+    uint64_t reserve;
+    struct kv_disk_figures figures;
+};
+
+struct kv_disk {
+    struct kv_folder folder;
+    struct kv_disk_settings settings;
+    uv_thread_t thread;
+    uv_mutex_t mutex;
+    uv_cond_t cond;   /* there are orders */
+    uv_async_t async; /* there is news */
+    bool started;
+    bool has_handle;
+    struct kv_disk_orders orders;
+    struct kv_disk_news news;
+    struct kv_disk_work work;
+    /* The loop's own, as of the last report. */
+    bool writing;
+    bool failed;
+    uint64_t synced;
+    int room;
+    uint64_t ready;
+    struct kv_disk_figures figures;
+    char text[KV_FOLDER_TEXT];
+};
+
+/* The bytes of the stream in one segment. */
+static inline uint64_t kv_disk_room(const struct kv_disk *disk)
+{
+    return disk->settings.segment_size - KV_DISK_BLOCK;
+}
+
+/* The thread, with the disk as context. */
+void kv_disk_run(void *context);
+
+#endif

@@ -1,0 +1,308 @@
+/* The thread of the disk: what it does next, and what it tells of it. */
+#include "host/disk_state.h"
+
+#include <kv/error.h>
+#include <signal.h>
+#include <string.h>
+
+enum {
+    NS_A_MS = 1000000,
+    IDLE_MS = 20, /* without a write for so long, files are made in one go */
+    PACE = 2,     /* else so many bytes for each that was written */
+    NO_TIME = 0   /* of a deadline: none */
+};
+
+/* ---- the thread: telling -----------------------------------------------------------------------
+ */
+
+/* Under the mutex. */
+static void tell(struct kv_disk *disk)
+{
+    struct kv_disk_work *work = &disk->work;
+    const struct kv_log_files *files = &work->files;
+    work->figures.zeroed = files->zeroed;
+    work->figures.recycled = files->recycled;
+    work->figures.removed = files->removed;
+    work->figures.first = files->first;
+    work->figures.end = files->end;
+    work->figures.direct = files->direct;
+    disk->news.figures = work->figures;
+    disk->news.ready = files->end * kv_disk_room(disk);
+    (void)uv_async_send(&disk->async);
+}
+
+static void tell_done(struct kv_disk *disk, int error)
+{
+    disk->news.is_done = true;
+    disk->news.done = disk->work.number;
+    disk->news.error = error;
+    tell(disk);
+}
+
+/* The disk is full (KV_ENOSPC), or no longer (KV_OK). Under the mutex. */
+static void tell_room(struct kv_disk *disk, int room)
+{
+    disk->work.retry_due =
+        room == KV_OK ? NO_TIME : uv_hrtime() + KV_DISK_RETRY_MS * (uint64_t)NS_A_MS;
+    disk->news.room = room;
+    tell(disk);
+}
+
+static bool fail(struct kv_disk *disk, int error)
+{
+    kv_folder_sentence(&disk->folder, disk->news.text, disk->work.files.doing, error);
+    tell_done(disk, KV_EIO);
+    return false;
+}
+
+/* No space is tried again; any other error is the end, for which this returns false. */
+static bool is_survived(struct kv_disk *disk, int error)
+{
+    if (kv_folder_error(error) != KV_ENOSPC) {
+        return fail(disk, error);
+    }
+    kv_folder_sentence(&disk->folder, disk->news.text, disk->work.files.doing, error);
+    tell_room(disk, KV_ENOSPC);
+    return true;
+}
+
+static void note_space(struct kv_disk *disk)
+{
+    if (disk->work.retry_due != NO_TIME) {
+        disk->work.is_write_full = false;
+        tell_room(disk, KV_OK);
+    }
+}
+
+/* ---- the thread: working -----------------------------------------------------------------------
+ */
+
+static void note_sync(struct kv_disk_work *work)
+{
+    work->sync_due = NO_TIME;
+    work->figures.syncs++;
+    work->figures.synced_at = uv_hrtime();
+}
+
+static void note_write(struct kv_disk *disk, const struct kv_disk_write *write)
+{
+    struct kv_disk_work *work = &disk->work;
+    work->number = write->number;
+    work->lsn = write->lsn + write->bytes.length;
+    work->wrote_at = uv_hrtime();
+    work->owed += PACE * write->bytes.length;
+    work->figures.writes++;
+    work->figures.bytes += write->bytes.length;
+    if (write->sync) {
+        note_sync(work);
+    } else if (work->sync_due == NO_TIME) {
+        work->sync_due = work->wrote_at + disk->settings.interval_ms * NS_A_MS;
+    }
+}
+
+/* Each of these runs under the mutex, and leaves it for the work itself. Returns false at the end:
+ * a failure was told. */
+static bool do_write(struct kv_disk *disk)
+{
+    struct kv_disk_write write = disk->orders.write;
+    struct kv_disk_work *work = &disk->work;
+    uint64_t end = work->files.end;
+    disk->orders.write.seal = NULL; /* once is enough, also if this is tried again */
+    work->number = write.number;
+    uv_mutex_unlock(&disk->mutex);
+    if (write.seal != NULL) {
+        write.seal(write.sealed);
+    }
+    int error = kv_log_files_write(&work->files, write.lsn, write.bytes, write.sync);
+    uv_mutex_lock(&disk->mutex);
+    if (error != 0) {
+        work->is_write_full = true;
+        return work->files.failed_sync ? fail(disk, error) : is_survived(disk, error);
+    }
+    disk->orders.has_write = false;
+    note_write(disk, &write);
+    if (work->is_write_full || work->files.end != end) {
+        note_space(disk);
+    }
+    tell_done(disk, KV_OK);
+    return true;
+}
+
+/* Never tried again, whatever the reason. */
+static bool do_sync(struct kv_disk *disk)
+{
+    uv_mutex_unlock(&disk->mutex);
+    int error = kv_log_files_sync(&disk->work.files);
+    uv_mutex_lock(&disk->mutex);
+    if (error != 0) {
+        return fail(disk, error);
+    }
+    note_sync(&disk->work);
+    disk->news.synced = disk->work.number;
+    tell(disk);
+    return true;
+}
+
+static bool do_make(struct kv_disk *disk)
+{
+    struct kv_disk_work *work = &disk->work;
+    uint64_t end = work->files.end;
+    uv_mutex_unlock(&disk->mutex);
+    int error = kv_log_files_make(&work->files);
+    uv_mutex_lock(&disk->mutex);
+    work->owed -= work->owed < KV_LOG_FILES_STEP ? work->owed : KV_LOG_FILES_STEP;
+    if (error != 0) {
+        return is_survived(disk, error);
+    }
+    if (work->files.end != end) {
+        note_space(disk);
+        tell(disk);
+    }
+    return true;
+}
+
+static bool do_trim(struct kv_disk *disk)
+{
+    uv_mutex_unlock(&disk->mutex);
+    int error = kv_log_files_trim(&disk->work.files, KV_DISK_SPARES);
+    uv_mutex_lock(&disk->mutex);
+    tell(disk);
+    return error == 0 || is_survived(disk, error);
+}
+
+/* ---- the thread: choosing ----------------------------------------------------------------------
+ */
+
+static bool is_due(uint64_t deadline, uint64_t now)
+{
+    return deadline != NO_TIME && now >= deadline;
+}
+
+/* The open segment and those that the loop has asked for. */
+static bool is_making_urgent(const struct kv_disk *disk)
+{
+    const struct kv_disk_work *work = &disk->work;
+    uint64_t ready = work->files.end * kv_disk_room(disk);
+    return ready <= work->lsn || ready < work->reserve;
+}
+
+/* The one behind the open one. */
+static bool is_making_wanted(const struct kv_disk *disk)
+{
+    return disk->work.files.end <= disk->work.lsn / kv_disk_room(disk) + 1;
+}
+
+static bool is_idle(const struct kv_disk_work *work, uint64_t now)
+{
+    return now - work->wrote_at >= IDLE_MS * (uint64_t)NS_A_MS;
+}
+
+static bool should_make(const struct kv_disk *disk, uint64_t now)
+{
+    const struct kv_disk_work *work = &disk->work;
+    if (work->retry_due != NO_TIME) {
+        return now >= work->retry_due;
+    }
+    return is_making_urgent(disk) ||
+           (is_making_wanted(disk) && (work->owed >= KV_LOG_FILES_STEP || is_idle(work, now)));
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a == NO_TIME || (b != NO_TIME && b < a) ? b : a;
+}
+
+static void wait_for_orders(struct kv_disk *disk, uint64_t now)
+{
+    const struct kv_disk_work *work = &disk->work;
+    uint64_t due = sooner(work->sync_due, work->retry_due);
+    if (work->retry_due == NO_TIME && is_making_wanted(disk)) {
+        due = sooner(due, work->wrote_at + IDLE_MS * (uint64_t)NS_A_MS);
+    }
+    if (due == NO_TIME) {
+        uv_cond_wait(&disk->cond, &disk->mutex);
+    } else if (due > now) {
+        (void)uv_cond_timedwait(&disk->cond, &disk->mutex, due - now);
+    }
+}
+
+static void take_orders(struct kv_disk *disk, uint64_t now)
+{
+    struct kv_disk_work *work = &disk->work;
+    uint64_t open = work->lsn / kv_disk_room(disk);
+    uint64_t needed = disk->orders.needed < open ? disk->orders.needed : open;
+    if (needed > work->files.needed && work->retry_due != NO_TIME) {
+        work->retry_due = now; /* a file to be used again needs no space */
+    }
+    work->files.needed = needed;
+    work->reserve = disk->orders.reserve;
+    if (!is_making_wanted(disk)) {
+        work->owed = 0;
+    }
+}
+
+static bool can_write(const struct kv_disk *disk, bool is_full)
+{
+    const struct kv_disk_write *write = &disk->orders.write;
+    const struct kv_disk_work *work = &disk->work;
+    if (is_full) {
+        return !work->is_write_full &&
+               write->lsn + write->bytes.length <= work->files.end * kv_disk_room(disk);
+    }
+    return work->retry_due != NO_TIME || work->owed < KV_LOG_FILES_STEP;
+}
+
+/* One step. Returns false at the end. Under the mutex. */
+static bool step(struct kv_disk *disk)
+{
+    struct kv_disk_work *work = &disk->work;
+    const struct kv_log_files *files = &work->files;
+    uint64_t now = uv_hrtime();
+    take_orders(disk, now);
+    bool is_full = work->retry_due != NO_TIME && now < work->retry_due;
+    if (is_due(work->sync_due, now)) {
+        return do_sync(disk);
+    }
+    if (disk->orders.has_write && can_write(disk, is_full)) {
+        return do_write(disk);
+    }
+    if (disk->orders.end && (is_full || !disk->orders.has_write)) {
+        return false;
+    }
+    if (files->first + KV_DISK_SPARES < files->needed && files->first + 1 < files->end) {
+        return do_trim(disk);
+    }
+    if (should_make(disk, now)) {
+        return do_make(disk);
+    }
+    wait_for_orders(disk, now);
+    return true;
+}
+
+/* The system's signals are for the thread of the loop. */
+static void block_signals(void)
+{
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+void kv_disk_run(void *context)
+{
+    struct kv_disk *disk = context;
+    struct kv_disk_work *work = &disk->work;
+    block_signals();
+    int error = kv_log_files_begin(&work->files, disk->settings.segments_end);
+    uv_mutex_lock(&disk->mutex);
+    bool is_well = error == 0 || fail(disk, error);
+    if (is_well) {
+        tell(disk);
+    }
+    while (is_well && step(disk)) {
+        is_well = !disk->news.error;
+    }
+    if (disk->news.error == KV_OK && work->sync_due != NO_TIME) {
+        (void)do_sync(disk);
+    }
+    uv_mutex_unlock(&disk->mutex);
+}

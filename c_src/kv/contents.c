@@ -171,12 +171,15 @@ int kv_contents_change_apart(const struct kv_contents *contents, const struct kv
         return KV_OK;
     }
     error = may_record(contents, &change);
-    if (error == KV_OK) {
-        error = kv_contents_change_table(contents, &change);
+    if (error != KV_OK) {
+        return error;
     }
+    kv_durable_begin(contents->durable);
+    error = kv_contents_change_table(contents, &change);
     if (error == KV_OK) {
         record(contents, &change);
     }
+    kv_durable_end(contents->durable);
     return error;
 }
 

@@ -57,6 +57,25 @@ static void forget_deferred(struct kv_durable *durable)
 /* ---- recording --------------------------------------------------------------------------------
  */
 
+/* Readers of this host ask the process in a change, and while one is not durable. */
+static void show(struct kv_durable *durable)
+{
+    kv_table_ask_owner(durable->table, durable->suspended || durable->changing ||
+                                           !kv_list_is_empty(&durable->unwritten));
+}
+
+void kv_durable_begin(struct kv_durable *durable)
+{
+    durable->changing = true;
+    show(durable);
+}
+
+void kv_durable_end(struct kv_durable *durable)
+{
+    durable->changing = false;
+    show(durable);
+}
+
 /* A change was recorded in the batch that gathers now. */
 static void note(struct kv_durable *durable)
 {
@@ -69,7 +88,7 @@ static void note(struct kv_durable *durable)
     if (kv_list_is_empty(&durable->unwritten)) {
         kv_list_append(&set->unwritten, &durable->unwritten);
     }
-    kv_table_ask_owner(durable->table, true);
+    show(durable);
     if (durable->process != NULL) {
         kv_process_hold_until(durable->process, batch);
     }
@@ -492,7 +511,7 @@ void kv_durable_destroy(struct kv_durable *durable)
 void kv_durable_suspend(struct kv_durable *durable, bool suspended)
 {
     durable->suspended = suspended;
-    kv_table_ask_owner(durable->table, suspended || !kv_list_is_empty(&durable->unwritten));
+    show(durable);
 }
 
 void kv_durables_written(struct kv_durables *set, uint64_t batch)
@@ -501,7 +520,7 @@ void kv_durables_written(struct kv_durables *set, uint64_t batch)
         struct kv_durable *durable = KV_LIST_OF(link, struct kv_durable, unwritten);
         if (durable->batch <= batch) {
             kv_list_remove(&durable->unwritten);
-            kv_table_ask_owner(durable->table, durable->suspended);
+            show(durable);
         }
     }
 }

@@ -36,6 +36,7 @@ struct kv_durable {
     struct kv_process *process; /* NULL: dormant */
     uint64_t batch;             /* the last one with a change of this table */
     bool suspended;             /* readers of this host ask the process anyway */
+    bool changing;              /* so they do during a change */
     bool destroyed;
     bool deferring;            /* changes are not recorded before they are settled */
     bool reserved;             /* the journal has room for the puts that come now */
@@ -115,6 +116,12 @@ void kv_durables_written(struct kv_durables *set, uint64_t batch);
 /* Returns KV_OK, or why changes with so many bytes of keys and values in so many records cannot be
  * recorded now. Puts only: what frees room is always recorded. */
 int kv_durable_may(const struct kv_durable *durable, uint64_t bytes, uint64_t records);
+
+/* Between these two, the table may change: readers of this host ask the process, and so see nothing
+ * before it is recorded. Not needed between kv_table_begin_changes() and kv_table_end_changes(), if
+ * the changes are recorded before the end. */
+void kv_durable_begin(struct kv_durable *durable);
+void kv_durable_end(struct kv_durable *durable);
 
 /* What was changed, successfully. */
 void kv_durable_put(struct kv_durable *durable, const struct kv_table_entry *entry);

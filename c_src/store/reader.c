@@ -126,14 +126,18 @@ enum kv_read kv_mapped_table_at(const struct kv_mapped *mapped, uint32_t slot, u
     return there ? KV_READ_FOUND : KV_READ_GONE;
 }
 
-/* FOUND if the table may be read, else why not. */
+/* FOUND if the table is there, else GONE. */
 static enum kv_read begin(const struct kv_mapped *mapped, const struct kv_mapped_table *table)
 {
-    if (!lives(mapped) || table->generation % 2 == 0 || !is_there(table)) {
-        return KV_READ_GONE;
-    }
-    return (load32(&table->slot->flags) & KV_SLOT_ASK_OWNER) != 0 ? KV_READ_ASK_OWNER
-                                                                  : KV_READ_FOUND;
+    return lives(mapped) && table->generation % 2 == 1 && is_there(table) ? KV_READ_FOUND
+                                                                          : KV_READ_GONE;
+}
+
+/* The writer sets the flag before a change that nobody may see yet. So it is loaded after the
+ * counter, or the count, that tells of the change: that one needs to be loaded with KV_ACQUIRE. */
+static bool asks_owner(const struct kv_mapped_table *table)
+{
+    return (load32(&table->slot->flags) & KV_SLOT_ASK_OWNER) != 0;
 }
 
 /* ---- entries ----------------------------------------------------------------------------------
@@ -341,6 +345,9 @@ enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapp
             return result;
         }
         value->counter = __atomic_load_n(stripe, KV_ACQUIRE);
+        if (asks_owner(table)) {
+            return KV_READ_ASK_OWNER;
+        }
         if (value->counter % 2 == 0) {
             result = search(mapped, load64(&table->slot->root), key, form, hash, value);
             if (result == KV_READ_FOUND || kv_mapped_holds(value)) {
@@ -407,8 +414,12 @@ enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_map
         *next_expiry = __atomic_load_n(&table->slot->next_expiry, KV_ACQUIRE);
         *count = __atomic_load_n(&table->slot->count, KV_ACQUIRE);
         bool same = load64(&table->slot->next_expiry) == *next_expiry;
+        bool asks = asks_owner(table);
         kv_fence_acquire(&table->slot->generation);
-        result = !is_there(table) ? KV_READ_GONE : same ? KV_READ_FOUND : KV_READ_DISTURBED;
+        result = !is_there(table) ? KV_READ_GONE
+                 : asks           ? KV_READ_ASK_OWNER
+                 : same           ? KV_READ_FOUND
+                                  : KV_READ_DISTURBED;
     }
     return result;
 }
@@ -425,5 +436,5 @@ enum kv_read kv_mapped_counters(const struct kv_mapped *mapped, const struct kv_
             result = KV_READ_DISTURBED;
         }
     }
-    return result;
+    return result != KV_READ_GONE && asks_owner(table) ? KV_READ_ASK_OWNER : result;
 }

@@ -3,6 +3,8 @@
 #include "support/fixture.h"
 
 #include "kv/durable.h"
+#include "store/arena_state.h"
+#include "store/reader.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -50,6 +52,11 @@ static struct line *add(char kind, uint64_t table)
     return &lines[line_count++];
 }
 
+/* What a reader of this host finds of the key `watched` while a change of it is recorded. */
+static struct kv_bytes watched;
+static enum kv_read seen;
+static void look_as_a_reader(void);
+
 static int journal_may_change(void *context, uint64_t bytes)
 {
     (void)context;
@@ -61,6 +68,7 @@ static void journal_put(void *context, uint64_t table, const struct kv_table_ent
 {
     struct line *line = add('p', table);
     (void)context;
+    look_as_a_reader();
     line->entry = (struct kv_table_entry){
         .key = copy_item(entry->key), .value = copy_item(entry->value), .expiry = entry->expiry};
 }
@@ -69,12 +77,14 @@ static void journal_gone(void *context, uint64_t table, struct kv_item key)
 {
     (void)context;
     add('g', table)->entry.key = copy_item(key);
+    look_as_a_reader();
 }
 
 static void journal_expiry(void *context, uint64_t table, struct kv_item key, uint64_t expiry)
 {
     struct line *line = add('e', table);
     (void)context;
+    look_as_a_reader();
     line->entry = (struct kv_table_entry){.key = copy_item(key), .expiry = expiry};
 }
 
@@ -82,6 +92,7 @@ static void journal_clear(void *context, uint64_t table)
 {
     (void)context;
     (void)add('c', table);
+    look_as_a_reader();
 }
 
 static void journal_table(void *context, const struct kv_journal_table *table)
@@ -179,6 +190,26 @@ static struct kv_bytes ask(const char *name, struct kv_bytes one, struct kv_byte
                 one.length == 0 ? term_atom(name) : term_tuple(term_atom(name), one, two, three));
 }
 
+/* A reader of this host. */
+static enum kv_read find_as_reader(struct kv_bytes key)
+{
+    struct kv_mapped mapped;
+    struct kv_mapped_table table;
+    struct kv_mapped_value value;
+    cr_assert_eq(kv_mapped_open(&mapped, f->arena->base, f->memory.reserve, NULL), KV_OK);
+    enum kv_read found = kv_mapped_table_of(&mapped, bucket.id, bucket.serial, &table);
+    return found != KV_READ_FOUND
+               ? found
+               : kv_mapped_find(&mapped, &table, key, 0, kv_mapped_hash(&mapped, key), &value);
+}
+
+static void look_as_a_reader(void)
+{
+    if (watched.length > 0) {
+        seen = find_as_reader(watched);
+    }
+}
+
 /* From here on everything waits for batch 1001. */
 static void hold(void)
 {
@@ -193,6 +224,7 @@ static void set_up(void)
     batch = 1;
     may_change = KV_OK;
     is_busy = false;
+    watched = NONE;
     kv_durables_init(&durables, f->arena, &f->store.hash_key);
     f->store.durables = &durables;
     kv_arena_set_time(f->arena, NOW);
@@ -545,6 +577,45 @@ Test(durable, readers_of_this_host_ask_the_bucket_until_a_change_is_durable)
     cr_assert_not(kv_list_is_empty(&durables.unwritten));
     kv_durables_written(&durables, batch);
     cr_assert(kv_list_is_empty(&durables.unwritten));
+}
+
+/* The journal hears of a change when the table has it. */
+Test(durable, readers_of_this_host_never_see_a_change_that_is_not_recorded_yet)
+{
+    const struct kv_bytes a = term_atom("a");
+    const struct kv_bytes one = term_integer(1);
+    const struct {
+        const char *name;
+        struct kv_bytes arguments[2];
+    } rows[] = {
+        {"put", {a, one}},
+        {"put", {a, term_integer(2)}},
+        {"put", {a, term_binary("longer than it was")}},
+        {"expire", {a, term_integer(500)}},
+        {"persist", {a}},
+        {"delete", {a}},
+        {"put_many", {term_list(pair(a, one), NONE, NONE)}},
+        {"delete_many", {term_list(a, NONE, NONE)}},
+        {"transaction", {term_list(term_tuple(term_atom("put"), a, one, NONE), NONE, NONE)}},
+        {"clear", {NONE}},
+    };
+    watched = a;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        seen = KV_READ_BROKEN;
+        (void)ask(rows[i].name, rows[i].arguments[0], rows[i].arguments[1], NONE);
+        cr_assert_eq(seen, KV_READ_ASK_OWNER, "row %zu, %s: %d", i, rows[i].name, (int)seen);
+        kv_durables_written(&durables, batch++);
+        cr_assert_neq(find_as_reader(a), KV_READ_ASK_OWNER);
+    }
+}
+
+Test(durable, after_a_change_that_failed_readers_of_this_host_need_not_ask)
+{
+    (void)ask("delete", term_atom("a"), NONE, NONE);
+    kv_durables_written(&durables, batch++);
+    assert_term(ask("delete", term_atom("a"), NONE, NONE), term_atom("nil"));
+    cast(f, &bucket, term_tuple(term_atom("delete"), term_atom("a"), NONE, NONE));
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_ABSENT);
 }
 
 Test(durable, the_start_of_a_bucket_waits_until_its_table_is_durable)

@@ -18,7 +18,7 @@ enum {
 
 static void fail(struct kv_data *data, enum kv_fatal reason, const char *what, const char *text)
 {
-    char whole[KV_DATA_TEXT_MAX];
+    char whole[2 * KV_DATA_TEXT_MAX];
     (void)snprintf(whole, sizeof whole, "%s%s", what, text);
     data->settings.failed(data->settings.context, reason, whole);
 }
@@ -271,13 +271,18 @@ static void end_recovery(struct kv_data *data)
     data->recovery = NULL;
 }
 
+/* A sentence of the disk names the folder, and the cause. */
 static void recovery_failed(struct kv_data *data, int error)
 {
+    char folder[KV_DATA_TEXT_MAX];
+    (void)snprintf(folder, sizeof folder, "data folder %s: ", data->settings.folder);
     if (error == KV_ENOMEM) {
-        fail(data, KV_FATAL_DATA_DIR, "",
+        fail(data, KV_FATAL_DATA_DIR, folder,
              "the durable buckets need more memory than --max-memory allows: raise it");
+    } else if (kv_disk_text(data->disk)[0] != '\0') {
+        fail(data, KV_FATAL_DATA_DIR, "", kv_disk_text(data->disk));
     } else {
-        fail(data, KV_FATAL_DATA_DIR, "", kv_recovery_text(data->recovery));
+        fail(data, KV_FATAL_DATA_DIR, folder, kv_recovery_text(data->recovery));
     }
 }
 
@@ -393,17 +398,19 @@ static bool is_ours(struct kv_data *data, const uint8_t block[KV_BLOCK])
     int error = kv_store_block_read(block, &data->store);
     if (error == KV_EVERSION) {
         (void)snprintf(data->text, sizeof data->text,
-                       "%s has data in version %u of the format, and this program knows versions "
-                       "up to %u: use a newer program",
+                       "data folder %s: it has version %u of the format, and this program knows "
+                       "versions up to %u: use a newer program",
                        folder, (unsigned)data->store.version, (unsigned)KV_DURABLE_VERSION);
     } else if (error != KV_OK) {
-        (void)snprintf(data->text, sizeof data->text, "the file store in %s is damaged", folder);
+        (void)snprintf(data->text, sizeof data->text, "data folder %s: the file store is damaged",
+                       folder);
     } else if (data->store.zeros != (uint8_t)data->settings.zeros) {
+        const char *zeros = data->store.zeros == KV_ZEROS_SAME ? "same" : "differ";
         error = KV_EVERSION;
         (void)snprintf(data->text, sizeof data->text,
-                       "the keys in %s were stored with --zeros %s: 0.0 and -0.0 would change "
-                       "places",
-                       folder, data->store.zeros == KV_ZEROS_SAME ? "same" : "differ");
+                       "data folder %s: its keys were stored with --zeros %s, and 0.0 and -0.0 "
+                       "would change places: set the option zeros to %s",
+                       folder, zeros, zeros);
     }
     return error == KV_OK;
 }

@@ -1,0 +1,84 @@
+/* A library that stands before some system calls of the program (LD_PRELOAD). Files in the folder
+ * that KV_SHIM names tell it what to do, and a test writes and removes them at any time:
+ *
+ *     pwrite, fdatasync    the number of an errno: the next such call fails with it, once
+ *     stand                writes and syncs wait until the file is gone
+ *     clock                seconds, to be added to the wall clock
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PATH = 512, TEXT = 32, STEP_NS = 5000000 };
+
+static const char *path_of(const char *name, char path[PATH])
+{
+    const char *folder = getenv("KV_SHIM");
+    (void)snprintf(path, PATH, "%s/%s", folder == NULL ? "/nonexistent" : folder, name);
+    return path;
+}
+
+/* The number in a file; 0: there is no such file. */
+static long number_in(const char *name)
+{
+    char path[PATH];
+    char text[TEXT] = "";
+    int fd = open(path_of(name, path), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    if (read(fd, text, sizeof text - 1) < 0) {
+        text[0] = '\0';
+    }
+    (void)close(fd);
+    return strtol(text, NULL, 10);
+}
+
+static void stand(void)
+{
+    char path[PATH];
+    const struct timespec step = {.tv_nsec = STEP_NS};
+    while (access(path_of("stand", path), F_OK) == 0) {
+        (void)nanosleep(&step, NULL);
+    }
+}
+
+/* Sets errno, and returns true, if the call must fail. */
+static int fails(const char *name)
+{
+    char path[PATH];
+    stand();
+    int error = (int)number_in(name);
+    if (error != 0) {
+        (void)unlink(path_of(name, path));
+        errno = error;
+    }
+    return error != 0;
+}
+
+ssize_t pwrite(int fd, const void *from, size_t length, off_t offset)
+{
+    ssize_t (*next)(int, const void *, size_t, off_t) = dlsym(RTLD_NEXT, "pwrite");
+    return fails("pwrite") ? -1 : next(fd, from, length, offset);
+}
+
+int fdatasync(int fd)
+{
+    int (*next)(int) = dlsym(RTLD_NEXT, "fdatasync");
+    return fails("fdatasync") ? -1 : next(fd);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int (*next)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = next(clock, now);
+    if (result == 0 && clock == CLOCK_REALTIME) {
+        now->tv_sec += number_in("clock");
+    }
+    return result;
+}

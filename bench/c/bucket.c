@@ -188,7 +188,24 @@ void bucket_answered(struct kv_bytes frame, uint32_t *caller, uint64_t *number)
 
 /* ---- a bucket -------------------------------------------------------------------------------- */
 
-static void request_bucket(struct link *link)
+/* [{durable, commit}, {store, {<<>>, Name}}] */
+static void encode_options(ei_x_buff *terms, const char *durable)
+{
+    if (durable != NULL) {
+        ei_x_encode_list_header(terms, 2);
+        ei_x_encode_tuple_header(terms, 2);
+        ei_x_encode_atom(terms, "durable");
+        ei_x_encode_atom(terms, "commit");
+        ei_x_encode_tuple_header(terms, 2);
+        ei_x_encode_atom(terms, "store");
+        ei_x_encode_tuple_header(terms, 2);
+        ei_x_encode_binary(terms, "", 0);
+        ei_x_encode_binary(terms, durable, (int)strlen(durable));
+    }
+    ei_x_encode_empty_list(terms);
+}
+
+static void request_bucket(struct link *link, const char *durable)
 {
     const erlang_pid self = pid_of(0);
     const erlang_ref ref = ref_of(0);
@@ -202,17 +219,17 @@ static void request_bucket(struct link *link)
     ei_x_encode_atom(&terms, "init");
     ei_x_encode_long(&terms, 1);
     ei_x_encode_empty_list(&terms);
-    ei_x_encode_list_header(&terms, 1); /* the arguments: [[]] */
-    ei_x_encode_empty_list(&terms);
+    ei_x_encode_list_header(&terms, 1); /* the arguments: [Options] */
+    encode_options(&terms, durable);
     ei_x_encode_empty_list(&terms);
     link_queue(link, (uint8_t *)terms.buff, (size_t)terms.index);
     ei_x_free(&terms);
 }
 
-void bucket_spawn(struct link *link, erlang_pid *bucket)
+void bucket_spawn(struct link *link, const char *durable, erlang_pid *bucket)
 {
     struct kv_bytes frame;
-    request_bucket(link);
+    request_bucket(link, durable);
     link_flush(link);
     link_next(link, &frame);
     const char *bytes = (const char *)frame.data;

@@ -23,8 +23,9 @@ struct template
     size_t key;
 };
 
-/* Makes a bucket on the node. Ends the program on failure, as everything here. */
-void bucket_spawn(struct link *link, erlang_pid *bucket);
+/* Makes a bucket on the node: a durable one of the name `durable`, or, of NULL, a volatile one.
+ * Ends the program on failure, as everything here. */
+void bucket_spawn(struct link *link, const char *durable, erlang_pid *bucket);
 
 /* The two ways to call: gen_server's, and that of KV.Bucket, which needs no monitor. */
 enum bucket_form { BUCKET_GEN_CALL, BUCKET_KV_CALL };

@@ -41,6 +41,8 @@ struct settings {
     uint32_t keys;
     size_t value_bytes;
     bool monitors;
+    bool puts;
+    bool durable;
     enum bucket_form form;
 };
 
@@ -49,7 +51,8 @@ struct bench {
     struct program program;
     struct link link;
     erlang_pid bucket;
-    ei_x_buff value; /* encoded */
+    ei_x_buff value;  /* encoded */
+    ei_x_buff answer; /* the end of an answer */
     char (*keys)[BUCKET_KEY_BYTES];
     uint64_t random;
     uint64_t asked; /* in this round, */
@@ -61,10 +64,15 @@ struct bench {
 static void prepare_caller(struct bench *bench, int caller)
 {
     struct caller *templates = &bench->callers[caller];
+    const enum bucket_form form = bench->settings.form;
     ei_x_buff nil;
     ei_x_new(&nil);
     ei_x_encode_atom(&nil, "nil");
-    bucket_call(&templates->call, &bench->bucket, bench->settings.form, caller, "get", &nil, 1);
+    if (bench->settings.puts) {
+        bucket_call(&templates->call, &bench->bucket, form, caller, "put", &bench->value, 1);
+    } else {
+        bucket_call(&templates->call, &bench->bucket, form, caller, "get", &nil, 1);
+    }
     bucket_monitor(&templates->monitor, &bench->bucket, caller, MONITOR);
     bucket_monitor(&templates->demonitor, &bench->bucket, caller, DEMONITOR);
     ei_x_free(&nil);
@@ -101,11 +109,11 @@ static struct caller *answered(struct bench *bench, struct kv_bytes frame)
     return &bench->callers[index];
 }
 
-static bool ends_with_value(const struct bench *bench, struct kv_bytes frame)
+static bool is_right(const struct bench *bench, struct kv_bytes frame)
 {
-    const size_t length = (size_t)bench->value.index;
+    const size_t length = (size_t)bench->answer.index;
     return frame.length > length &&
-           memcmp(frame.data + frame.length - length, bench->value.buff, length) == 0;
+           memcmp(frame.data + frame.length - length, bench->answer.buff, length) == 0;
 }
 
 static void fill_bucket(struct bench *bench)
@@ -127,8 +135,8 @@ static void fill_bucket(struct bench *bench)
 static void next_call(struct bench *bench, struct kv_bytes frame, uint64_t time, bool more)
 {
     struct caller *caller = answered(bench, frame);
-    if (!ends_with_value(bench, frame)) {
-        FAIL("another value than was put");
+    if (!is_right(bench, frame)) {
+        FAIL("another answer than was expected");
     }
     uint64_t microseconds = (time - caller->asked) / 1000;
     bench->latencies[microseconds < LATENCIES ? microseconds : LATENCIES - 1]++;
@@ -214,9 +222,12 @@ static void round_trip(struct bench *bench, int number)
 
 static void usage(void)
 {
-    FAIL("usage: node_alone [--depth N] [--seconds S | --calls N] [--rounds N] [--keys N]\n"
-         "                  [--value-bytes N] [--no-monitors | --kv-calls] PROGRAM [ARGUMENT...]\n"
-         "PROGRAM is a kv_node, ARGUMENTs are for it; needs an EPMD at ERL_EPMD_PORT");
+    FAIL(
+        "usage: node_alone [--depth N] [--seconds S | --calls N] [--rounds N] [--keys N]\n"
+        "                  [--value-bytes N] [--no-monitors | --kv-calls] [--puts] [--durable]\n"
+        "                  PROGRAM [ARGUMENT...]\n"
+        "PROGRAM is a kv_node, ARGUMENTs are for it (--durable needs --data-dir); needs an EPMD at "
+        "ERL_EPMD_PORT");
 }
 
 static struct settings read_settings(int argc, char **argv)
@@ -229,6 +240,8 @@ static struct settings read_settings(int argc, char **argv)
                                             {"no-monitors", no_argument, NULL, 'n'},
                                             {"kv-calls", no_argument, NULL, 'c'},
                                             {"calls", required_argument, NULL, 'C'},
+                                            {"puts", no_argument, NULL, 'p'},
+                                            {"durable", no_argument, NULL, 'D'},
                                             {NULL, 0, NULL, 0}};
     struct settings settings = {
         .depth = 256, .rounds = 5, .seconds = 2, .keys = 1000, .value_bytes = 10, .monitors = true};
@@ -260,6 +273,12 @@ static struct settings read_settings(int argc, char **argv)
             settings.monitors = false;
             settings.form = BUCKET_KV_CALL;
             break;
+        case 'p':
+            settings.puts = true;
+            break;
+        case 'D':
+            settings.durable = true;
+            break;
         default:
             usage();
         }
@@ -289,6 +308,12 @@ static void prepare(struct bench *bench)
     ei_x_new(&bench->value);
     ei_x_encode_binary(&bench->value, value, (int)settings->value_bytes);
     free(value);
+    ei_x_new(&bench->answer);
+    if (settings->puts) {
+        ei_x_encode_atom(&bench->answer, "ok");
+    } else {
+        ei_x_append(&bench->answer, &bench->value);
+    }
 }
 
 int main(int argc, char **argv)
@@ -299,7 +324,7 @@ int main(int argc, char **argv)
     prepare(&bench);
     program_start(&bench.program, bench.settings.program, NODE, bench.settings.extra);
     link_open(&bench.link, bench.program.port, NODE, PROGRAM_COOKIE);
-    bucket_spawn(&bench.link, &bench.bucket);
+    bucket_spawn(&bench.link, bench.settings.durable ? "bench" : NULL, &bench.bucket);
     for (int i = 0; i < bench.settings.depth; i++) {
         prepare_caller(&bench, i);
     }
@@ -313,5 +338,6 @@ int main(int argc, char **argv)
     free(bench.keys);
     free(bench.latencies);
     ei_x_free(&bench.value);
+    ei_x_free(&bench.answer);
     return 0;
 }

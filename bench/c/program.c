@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -40,15 +41,20 @@ static void read_line(int fd, char *line)
     line[length] = '\0';
 }
 
+static bool begins(const char *line, const char *word)
+{
+    return strncmp(line, word, strlen(word)) == 0;
+}
+
 static void await_ready(struct program *program, const char *path)
 {
     char line[LINE_MAX_BYTES];
     do {
         read_line(program->output, line);
-        if (strncmp(line, "ready ", 6) != 0 && strncmp(line, "log ", 4) != 0) {
+        if (!begins(line, "ready ") && !begins(line, "log ") && !begins(line, "recovering ")) {
             FAIL("%s did not start: %s", path, *line ? line : "it ended without a word");
         }
-    } while (strncmp(line, "ready ", 6) != 0);
+    } while (!begins(line, "ready "));
     const char *port = strstr(line, " port=");
     if (!port) {
         FAIL("%s says no port: %s", path, line);

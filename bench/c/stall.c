@@ -245,8 +245,8 @@ int main(int argc, char **argv)
     link_open(&bench.link, bench.program.port, NODE, PROGRAM_COOKIE);
     bench.schedules[0] = schedule_open(bench.program.pid);
     bench.schedules[1] = schedule_open(getpid());
-    bucket_spawn(&bench.link, &bench.bucket);
-    bucket_spawn(&bench.link, &bench.bystander);
+    bucket_spawn(&bench.link, NULL, &bench.bucket);
+    bucket_spawn(&bench.link, NULL, &bench.bystander);
     all_phases(&bench, entries);
     link_close(&bench.link);
     program_stop(&bench.program);

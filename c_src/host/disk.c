@@ -168,6 +168,13 @@ int kv_disk_start(struct kv_disk *disk, uv_loop_t *loop, const struct kv_disk_se
     return KV_OK;
 }
 
+/* Ends the work under the mutex. The thread that wakes finds it free. */
+static void post(struct kv_disk *disk)
+{
+    uv_mutex_unlock(&disk->mutex);
+    uv_cond_signal(&disk->cond);
+}
+
 void kv_disk_write(struct kv_disk *disk, const struct kv_disk_write *write)
 {
     kv_assert(disk->started && !disk->writing);
@@ -179,8 +186,7 @@ void kv_disk_write(struct kv_disk *disk, const struct kv_disk_write *write)
     uv_mutex_lock(&disk->mutex);
     disk->orders.write = *write;
     disk->orders.has_write = true;
-    uv_cond_signal(&disk->cond);
-    uv_mutex_unlock(&disk->mutex);
+    post(disk);
 }
 
 uint64_t kv_disk_ready(const struct kv_disk *disk)
@@ -192,16 +198,14 @@ void kv_disk_reserve(struct kv_disk *disk, uint64_t lsn)
 {
     uv_mutex_lock(&disk->mutex);
     disk->orders.reserve = lsn;
-    uv_cond_signal(&disk->cond);
-    uv_mutex_unlock(&disk->mutex);
+    post(disk);
 }
 
 void kv_disk_recycle(struct kv_disk *disk, uint64_t segment)
 {
     uv_mutex_lock(&disk->mutex);
     disk->orders.needed = segment;
-    uv_cond_signal(&disk->cond);
-    uv_mutex_unlock(&disk->mutex);
+    post(disk);
 }
 
 struct kv_disk_figures kv_disk_figures(const struct kv_disk *disk)
@@ -216,8 +220,7 @@ static void end_thread(struct kv_disk *disk)
 {
     uv_mutex_lock(&disk->mutex);
     disk->orders.end = true;
-    uv_cond_signal(&disk->cond);
-    uv_mutex_unlock(&disk->mutex);
+    post(disk);
     (void)uv_thread_join(&disk->thread);
     disk->failed = true; /* takes no more writes */
     report(disk);

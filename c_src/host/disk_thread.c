@@ -15,7 +15,7 @@ enum {
 /* ---- the thread: telling -----------------------------------------------------------------------
  */
 
-/* Under the mutex. */
+/* Under the mutex, and leaves it for a moment: the loop that wakes finds it free. */
 static void tell(struct kv_disk *disk)
 {
     struct kv_disk_work *work = &disk->work;
@@ -28,7 +28,9 @@ static void tell(struct kv_disk *disk)
     work->figures.direct = files->direct;
     disk->news.figures = work->figures;
     disk->news.ready = files->end * kv_disk_room(disk);
+    uv_mutex_unlock(&disk->mutex);
     (void)uv_async_send(&disk->async);
+    uv_mutex_lock(&disk->mutex);
 }
 
 static void tell_done(struct kv_disk *disk, int error)

@@ -201,6 +201,18 @@ void kv_disk_reserve(struct kv_disk *disk, uint64_t lsn)
     post(disk);
 }
 
+bool kv_disk_has_space(const struct kv_disk *disk, uint64_t lsn)
+{
+    const uint64_t room = kv_disk_room(disk);
+    const uint64_t end = disk->ready / room;
+    const uint64_t wanted = (lsn + room - 1) / room;
+    const uint64_t spares =
+        disk->orders.needed > disk->figures.first ? disk->orders.needed - disk->figures.first : 0;
+    uint64_t space = 0;
+    return wanted <= end + spares || !kv_folder_space(&disk->folder, &space) ||
+           (wanted - end - spares) * disk->settings.segment_size <= space;
+}
+
 void kv_disk_recycle(struct kv_disk *disk, uint64_t segment)
 {
     uv_mutex_lock(&disk->mutex);

@@ -114,6 +114,10 @@ uint64_t kv_disk_ready(const struct kv_disk *disk);
 /* Asks for files up to this LSN, for a write that is larger than usual. */
 void kv_disk_reserve(struct kv_disk *disk, uint64_t lsn);
 
+/* Returns false if the file system says that it has no space for files up to this LSN, beside those
+ * that are there or can be used again. A quota or another program may still take the space away. */
+bool kv_disk_has_space(const struct kv_disk *disk, uint64_t lsn);
+
 /* Segments with a lower number than this are no longer needed, because a checkpoint that is on the
  * disk has what they hold. Their files become later segments, or go. */
 void kv_disk_recycle(struct kv_disk *disk, uint64_t segment);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@
 #define LOCK      "lock"
 #define SEGMENT   "log-"
 
-enum { DIGITS = 16, FOLDER_MODE = 0700, FILE_MODE = 0600, PID_DIGITS = 24 };
+enum { DIGITS = 16, FOLDER_MODE = 0700, FILE_MODE = 0600, PID_DIGITS = 24, STAT_BLOCK = 512 };
 
 /* ---- sentences ---------------------------------------------------------------------------------
  */
@@ -211,6 +212,20 @@ void kv_folder_close(struct kv_folder *folder)
 int kv_folder_sync(const struct kv_folder *folder)
 {
     return kv_disk_calls.fsync(folder->fd) == 0 ? 0 : errno;
+}
+
+bool kv_folder_space(const struct kv_folder *folder, uint64_t *space)
+{
+    struct statvfs system;
+    struct stat ahead;
+    if (fstatvfs(folder->fd, &system) != 0) {
+        return false;
+    }
+    *space = (uint64_t)system.f_bavail * system.f_frsize;
+    if (fstatat(folder->fd, KV_FOLDER_AHEAD, &ahead, 0) == 0) {
+        *space += (uint64_t)ahead.st_blocks * STAT_BLOCK;
+    }
+    return true;
 }
 
 /* ---- the block of the store --------------------------------------------------------------------

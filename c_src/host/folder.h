@@ -9,6 +9,7 @@
 #ifndef KV_HOST_FOLDER_H
 #define KV_HOST_FOLDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,10 @@ int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last
  * KV_ENOENT: there is no such segment; or KV_EIO. */
 int kv_folder_read(struct kv_folder *folder, uint64_t segment, uint64_t offset, void *to,
                    size_t length, size_t *got);
+
+/* Sets *space to the bytes that the file system has for files of the folder, those of the file that
+ * is made ahead included. Returns false if it does not say. */
+bool kv_folder_space(const struct kv_folder *folder, uint64_t *space);
 
 /* The name of a segment: "log-" and 16 hexadecimal digits. */
 void kv_folder_name(uint64_t segment, char name[KV_FOLDER_NAME]);

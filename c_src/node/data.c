@@ -11,6 +11,7 @@
 
 enum {
     WAITING_MAX = 200 * 1000, /* signals of durable buckets that wait for the disk */
+    FULL_RESERVE = 8 << 20,   /* of a full log, for what frees room: 2,000 commits at least */
     SHOWN_EACH_MS = 1000,     /* a sign of life during recovery */
     EXPIRED_LONG_AGO = 2,     /* an expiry before the start of this machine */
     PERCENT = 100,
@@ -68,11 +69,12 @@ static int may_change(void *context, uint64_t bytes)
     if (data->runtime != NULL && kv_runtime_waiting(data->runtime) > WAITING_MAX) {
         return KV_EBUSY;
     }
-    if (bytes > 0 && data->disk != NULL && reach(data, bytes) > kv_disk_ready(data->disk)) {
-        if (data->room != KV_OK) {
-            return data->room;
+    const uint64_t wanted = bytes > 0 ? reach(data, bytes) + FULL_RESERVE : 0;
+    if (data->disk != NULL && wanted > kv_disk_ready(data->disk)) {
+        if (data->room != KV_OK || !kv_disk_has_space(data->disk, wanted)) {
+            return KV_ENOSPC;
         }
-        kv_disk_reserve(data->disk, reach(data, bytes));
+        kv_disk_reserve(data->disk, wanted);
     }
     return kv_wal_reserve(data->wal, bytes);
 }

@@ -18,7 +18,7 @@
 -define(FRESH, 100).
 -define(PROGRAMS, 3).
 
-suite() -> [{timetrap, {minutes, 10}}].
+suite() -> [{timetrap, {seconds, 120 + 10 * number("KV_KILLS", ?KILLS)}}].
 
 all() -> [no_answered_change_is_lost_by_any_kill].
 

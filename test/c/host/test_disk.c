@@ -599,7 +599,10 @@ Test(disk, a_file_system_that_is_full_heals_by_itself)
     begin_write(0, BLOCK, 'a', true);
     RUN_UNTIL(room == KV_ENOSPC);
     cr_assert_eq(dones, 0);
+    cr_assert(!kv_disk_has_space(disk, ROOM));
     cr_assert_eq(unlinkat(at, "filler", 0), 0);
+    cr_assert(kv_disk_has_space(disk, ROOM));
+    cr_assert(!kv_disk_has_space(disk, 1 << 30));
     RUN_UNTIL(dones == 1);
     cr_assert_eq(done_error, KV_OK);
     (void)close(at);

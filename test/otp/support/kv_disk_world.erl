@@ -43,7 +43,8 @@ file(Name, Config) -> filename:join(folder(Config), Name).
 
 %% Builds the library that stands before some system calls; see its source.
 build_shim(Config) ->
-    Source = filename:join(?config(data_dir, Config), "shim.c"),
+    Above = filename:dirname(string:trim(?config(data_dir, Config), trailing, "/")),
+    Source = filename:join([Above, "kv_folder_SUITE_data", "shim.c"]),
     Library = filename:join(?config(priv_dir, Config), "shim.so"),
     "" = os:cmd(lists:join(" ", ["cc -shared -fPIC -O1 -o", Library, Source, "-ldl"])),
     [{shim, Library} | Config].

@@ -1,0 +1,207 @@
+%% @doc Disks that are full, that fail, and that stand, under a real node: nothing that was answered is lost, and buckets that
+%% are not durable hear of nothing but the end of the node.
+-module(kv_disk_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(ENOSPC, "28").
+-define(EIO, "5").
+%% Of the image of a file system, and of the file in it that leaves room for one segment of the log.
+-define(IMAGE_MIB, "180").
+-define(FILLER_MIB, "80").
+-define(DELETES, 400).
+
+suite() -> [{timetrap, {seconds, 90}}].
+
+all() ->
+    [
+        a_full_disk_refuses_changes_and_heals_by_itself,
+        a_limit_of_file_sizes_counts_as_a_full_disk,
+        a_write_that_fails_ends_the_node_and_loses_nothing,
+        a_sync_that_fails_ends_the_node_and_loses_nothing,
+        a_disk_that_stands_holds_up_durable_buckets_alone
+    ].
+
+init_per_suite(Config) -> kv_disk_world:build_shim(kv_test:start_suite(Config)).
+end_per_suite(Config) -> kv_test:end_suite(Config).
+
+init_per_testcase(_Case, Config) ->
+    kv_disk_world:start_case(kv_test:start_with_vm(Config)).
+
+end_per_testcase(_Case, Config) ->
+    Left = kv_test:end_with_vm(Config),
+    ok = kv_disk_world:end_case(Config),
+    Left.
+
+%%% No space
+
+a_full_disk_refuses_changes_and_heals_by_itself(Config) ->
+    case make_file_system(Config) of
+        ok ->
+            in_kv(Config, [], on_file_system(Config), fun(Bucket) -> fill_and_heal(Config, Bucket) end),
+            await_detached(Config),
+            again(Config, on_file_system(Config), fun(Bucket) ->
+                ?assertEqual(lists:seq(?DELETES + 1, ?DELETES + 10), lists:sort([K || {small, K} <- kv_bucket:keys(Bucket)])),
+                ?assertEqual(again, kv_bucket:get(Bucket, healed)),
+                Large = [K || {large, K} <- kv_bucket:keys(Bucket)],
+                ?assertEqual(lists:seq(1, length(Large)), lists:sort(Large)),
+                [?assertEqual(mib(K), kv_bucket:get(Bucket, {large, K})) || K <- Large]
+            end);
+        Why ->
+            {skip, "needs root, mkfs.ext4, unshare and a loop device: " ++ Why}
+    end.
+
+fill_and_heal(Config, Bucket) ->
+    %% Larger than the disk, which nobody has found full so far.
+    ?assertEqual({error, enospc}, kv_bucket:put(Bucket, larger, binary:copy(<<0>>, 120 bsl 20), 60000)),
+    ok = kv_bucket:put_many(Bucket, [{{small, K}, K} || K <- lists:seq(1, ?DELETES + 10)]),
+    Last = fill(Bucket, 1),
+    ?assert(Last > 30),
+    Size = kv_bucket:size(Bucket),
+    ?assertEqual({error, enospc}, kv_bucket:put_many(Bucket, [{{many, K}, mib(K)} || K <- [1, 2, 3]])),
+    ?assertEqual({error, enospc}, kv_bucket:put(Bucket, {large, 1}, mib(0))),
+    ?assertEqual([mib(1), mib(Last)], kv_bucket:get_many(Bucket, [{large, 1}, {large, Last}])),
+    ?assertEqual(Size, kv_bucket:size(Bucket)),
+    %% What frees room goes on.
+    [?assertEqual(K, kv_bucket:delete(Bucket, {small, K})) || K <- lists:seq(1, ?DELETES)],
+    ok = file:delete(filename:join(["/proc", integer_to_list(kv_node:os_pid()), "root" ++ kv_disk_world:file("filler", Config)])),
+    ok = kv_test:wait(fun() -> kv_bucket:put(Bucket, healed, again) =:= ok end),
+    ok = kv_bucket:put(Bucket, {large, Last + 1}, mib(Last + 1)).
+
+fill(Bucket, K) ->
+    case kv_bucket:put(Bucket, {large, K}, mib(K)) of
+        ok -> fill(Bucket, K + 1);
+        {error, enospc} -> K - 1
+    end.
+
+mib(K) -> binary:copy(<<K:64>>, 1 bsl 17).
+
+image(Config) -> filename:join(?config(case_home, Config), "image").
+
+make_file_system(Config) ->
+    Steps = [
+        "[ `id -u` = 0 ]", "unshare -m true", "truncate -s " ?IMAGE_MIB "M " ++ image(Config), "mkfs.ext4 -q " ++ image(Config),
+        "mkdir " ++ kv_disk_world:folder(Config), "unshare -m sh -c '" ++ mount(Config) ++ " && fallocate -l " ?FILLER_MIB "M "
+            ++ kv_disk_world:file("filler", Config) ++ "'", "echo well"
+    ],
+    case string:trim(os:cmd("{ " ++ lists:append(lists:join(" && ", Steps)) ++ "; } 2>&1")) of
+        "well" -> await_detached(Config);
+        Why -> Why
+    end.
+
+mount(Config) -> "mount -o loop " ++ image(Config) ++ " " ++ kv_disk_world:folder(Config).
+
+%% The mount is in a name space of the program, so it ends with the program; a moment later for the loop device.
+on_file_system(Config) ->
+    kv_disk_world:shimmed(proplists:delete(shim, Config), ["[ -n \"$KV_APART\" ] || KV_APART=1 exec unshare -m \"$0\" \"$@\"", mount(Config)]).
+
+await_detached(Config) ->
+    kv_test:wait(fun() -> os:cmd("losetup -j " ++ image(Config)) =:= "" end).
+
+a_limit_of_file_sizes_counts_as_a_full_disk(Config) ->
+    Program = kv_disk_world:shimmed(Config, ["ulimit -S -f 1000"]),
+    in_vm(Config, fun() ->
+        process_flag(trap_exit, true),
+        ok = start_kv(Config, [], Program),
+        {ok, Volatile} = kv_bucket:start_link([]),
+        Refused = kv_test:wait(fun() -> enospc(kv_bucket:start_link([{name, sessions}, {durable, commit}])) end),
+        ?assertEqual({error, enospc}, Refused),
+        ok = kv_bucket:put(Volatile, milk, 3),
+        "" = os:cmd("prlimit --fsize=unlimited --pid " ++ integer_to_list(kv_node:os_pid())),
+        {ok, Bucket} = kv_test:wait(fun() -> started(kv_bucket:start_link([{name, sessions}, {durable, commit}])) end),
+        ok = kv_bucket:put(Bucket, milk, 3),
+        application:stop(kv)
+    end).
+
+enospc({error, enospc} = Refused) -> Refused;
+enospc(_) -> false.
+
+started({ok, _} = Started) -> Started;
+started({error, enospc}) -> false.
+
+%%% Failures
+
+a_write_that_fails_ends_the_node_and_loses_nothing(Config) ->
+    fails(Config, "pwrite", "cannot write to the file log-0000000000000000: Input/output error$", fun(Bucket) ->
+        %% Not answered, so it may be there or not.
+        catch kv_bucket:put(Bucket, last, 1)
+    end).
+
+%% The next file of the log is made ahead, and synced.
+a_sync_that_fails_ends_the_node_and_loses_nothing(Config) ->
+    fails(Config, "fdatasync", "cannot make the file log-0000000000000001: Input/output error$", fun(Bucket) ->
+        catch [kv_bucket:put(Bucket, last, mib(K)) || K <- lists:seq(1, 200)]
+    end).
+
+fails(Config, Call, Sentence, Change) ->
+    in_kv(Config, [], kv_disk_world:shimmed(Config, []), fun(Bucket) ->
+        {ok, Volatile} = kv_bucket:start_link([{name, in_memory}]),
+        ok = kv_bucket:put(Volatile, milk, 3),
+        [ok = kv_bucket:put(Bucket, K, K) || K <- lists:seq(1, 100)],
+        ok = kv_bucket:put_many(Bucket, [{{many, K}, K} || K <- lists:seq(1, 1000)]),
+        Node = monitor(process, kv_node),
+        Native = monitor(process, kv_proxy:native(Volatile)),
+        ok = kv_disk_world:break(Call, ?EIO, Config),
+        _ = Change(Bucket),
+        {fatal, log_failed, Text} = kv_test:down(Node),
+        ?assertMatch({match, _}, re:run(Text, "^data folder .*: " ++ Sentence), Text),
+        ?assertEqual(noconnection, kv_test:down(Native)),
+        {answer, 1} = kv_disk_world:patient(fun() -> kv_bucket:generation(Bucket) end),
+        {answer, 2} = kv_disk_world:patient(fun() -> kv_bucket:generation(Volatile) end),
+        ?assertEqual(undefined, kv_bucket:get(Volatile, milk)),
+        ?assertEqual(lists:seq(1, 100), kv_bucket:get_many(Bucket, lists:seq(1, 100))),
+        ?assertEqual(lists:seq(1, 1000), kv_bucket:get_many(Bucket, [{many, K} || K <- lists:seq(1, 1000)])),
+        ok = kv_bucket:put(Bucket, well, again)
+    end).
+
+%%% A disk that stands
+
+%% For more than ten times the time in which the program must answer a ping.
+a_disk_that_stands_holds_up_durable_buckets_alone(Config) ->
+    Pings = [{ping_interval, 50}, {ping_timeout, 300}],
+    in_kv(Config, Pings, kv_disk_world:shimmed(Config, []), fun(Bucket) ->
+        {ok, Volatile} = kv_bucket:start_link([{name, in_memory}]),
+        OsPid = kv_node:os_pid(),
+        ok = kv_bucket:put(Bucket, before, 1),
+        ok = kv_disk_world:break("stand", "", Config),
+        Writers = [spawn_monitor(fun() -> exit(kv_bucket:put(Bucket, K, K, 60000)) end) || K <- lists:seq(1, 50)],
+        Until = erlang:monotonic_time(millisecond) + 3500,
+        Rounds = use_until(Until, Volatile, 0),
+        ?assert(Rounds > 100, Rounds),
+        ?assertEqual(OsPid, kv_node:os_pid()),
+        %% Nothing of what is not on the disk was shown.
+        ?assertEqual([], [M || {'DOWN', _, _, _, _} = M <- kv_test:mailbox()]),
+        ?assertExit({timeout, _}, kv_bucket:get(Bucket, 1, undefined, 100)),
+        ok = kv_disk_world:mend("stand", Config),
+        [?assertEqual(ok, kv_test:down(Monitor)) || {_, Monitor} <- Writers],
+        ?assertEqual(lists:seq(1, 50), kv_bucket:get_many(Bucket, lists:seq(1, 50))),
+        ?assertEqual([OsPid, Rounds], [kv_node:os_pid(), kv_bucket:size(Volatile)]),
+        ?assertEqual(1, kv_bucket:generation(Volatile))
+    end).
+
+use_until(Until, Volatile, Rounds) ->
+    ok = kv_bucket:put(Volatile, Rounds, Rounds),
+    Rounds = kv_bucket:get(Volatile, Rounds),
+    case erlang:monotonic_time(millisecond) < Until of
+        true -> use_until(Until, Volatile, Rounds + 1);
+        false -> Rounds + 1
+    end.
+
+%%% Support
+
+in_vm(Config, Fun) -> kv_test:in(?config(vm, Config), Fun, 85000).
+
+start_kv(Config, More, Program) ->
+    kv_test:start_kv([{data_dir, kv_disk_world:folder(Config)}, {program, Program} | More]).
+
+in_kv(Config, More, Program, Fun) ->
+    in_vm(Config, fun() ->
+        ok = start_kv(Config, More, Program),
+        Fun(kv_disk_world:bucket(kv_node, sessions)),
+        application:stop(kv)
+    end).
+
+again(Config, Program, Fun) -> in_kv(Config, [], Program, Fun).

@@ -31,8 +31,7 @@ void kv_segment_header(uint64_t segment, const struct kv_store_id *store, uint8_
     kv_set32(block + AT_CRC, kv_crc32c(0, kv_bytes(block, AT_CRC)));
 }
 
-int kv_segment_check(const uint8_t block[KV_BLOCK], uint64_t segment,
-                     const struct kv_store_id *store)
+int kv_segment_read(const uint8_t block[KV_BLOCK], uint64_t *segment, struct kv_store_id *store)
 {
     if (memcmp(block, magic, sizeof magic) != 0 ||
         kv_get32(block + AT_CRC) != kv_crc32c(0, kv_bytes(block, AT_CRC))) {
@@ -41,8 +40,20 @@ int kv_segment_check(const uint8_t block[KV_BLOCK], uint64_t segment,
     if (kv_get32(block + AT_VERSION) > KV_DURABLE_VERSION) {
         return KV_EVERSION;
     }
-    return kv_get64(block + AT_NUMBER) == segment &&
-                   memcmp(block + AT_STORE, store->bytes, KV_STORE_ID_SIZE) == 0
-               ? KV_OK
-               : KV_ECORRUPT;
+    *segment = kv_get64(block + AT_NUMBER);
+    memcpy(store->bytes, block + AT_STORE, KV_STORE_ID_SIZE);
+    return KV_OK;
+}
+
+int kv_segment_check(const uint8_t block[KV_BLOCK], uint64_t segment,
+                     const struct kv_store_id *store)
+{
+    uint64_t number = 0;
+    struct kv_store_id id;
+    const int error = kv_segment_read(block, &number, &id);
+    if (error != KV_OK) {
+        return error;
+    }
+    return number == segment && memcmp(id.bytes, store->bytes, KV_STORE_ID_SIZE) == 0 ? KV_OK
+                                                                                      : KV_ECORRUPT;
 }

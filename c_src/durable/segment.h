@@ -63,4 +63,7 @@ void kv_segment_header(uint64_t segment, const struct kv_store_id *store, uint8_
 int kv_segment_check(const uint8_t block[KV_BLOCK], uint64_t segment,
                      const struct kv_store_id *store);
 
+/* Which segment of which store a header block says it is. Returns as kv_segment_check(). */
+int kv_segment_read(const uint8_t block[KV_BLOCK], uint64_t *segment, struct kv_store_id *store);
+
 #endif

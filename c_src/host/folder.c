@@ -129,25 +129,24 @@ static int open_folder(struct kv_folder *folder, const char *path)
 /* ---- the lock ----------------------------------------------------------------------------------
  */
 
-static int is_taken(struct kv_folder *folder)
+static int is_taken(struct kv_folder *folder, const char *advice_of_it)
 {
     char holder[PID_DIGITS] = "";
     size_t got = 0;
     (void)kv_disk_pread_all(folder->lock, holder, sizeof holder - 1, 0, &got);
     holder[strspn(holder, "0123456789")] = '\0';
     (void)snprintf(folder->text, sizeof folder->text,
-                   "data folder %s: another node uses it%s%s: stop that node, or name another "
-                   "folder for this one",
-                   folder->path, holder[0] == '\0' ? "" : ", which is process ", holder);
+                   "data folder %s: another node uses it%s%s: stop that node, or %s", folder->path,
+                   holder[0] == '\0' ? "" : ", which is process ", holder, advice_of_it);
     return KV_ELOCKED;
 }
 
 /* Tries for a while: a node that was killed may not have ended yet. */
-static int lock_within(int lock, unsigned milliseconds)
+static int lock_within(int lock, int how, unsigned milliseconds)
 {
     const struct timespec step = {.tv_nsec = KV_FOLDER_LOCK_STEP_MS * 1000000L};
     for (unsigned waited = 0;; waited += KV_FOLDER_LOCK_STEP_MS) {
-        if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
+        if (flock(lock, how | LOCK_NB) == 0) {
             return 0;
         }
         if ((errno != EWOULDBLOCK && errno != EINTR) || waited >= milliseconds) {
@@ -163,9 +162,9 @@ static int lock_folder(struct kv_folder *folder, const char *path)
     if (folder->lock < 0) {
         return no_permission(folder, path, errno);
     }
-    int error = lock_within(folder->lock, KV_FOLDER_LOCK_MS);
+    int error = lock_within(folder->lock, LOCK_EX, KV_FOLDER_LOCK_MS);
     if (error == EWOULDBLOCK || error == EINTR) {
-        return is_taken(folder);
+        return is_taken(folder, "name another folder for this one");
     }
     if (error != 0) {
         return say(folder, "cannot lock it", error);
@@ -192,6 +191,36 @@ int kv_folder_open(struct kv_folder *folder, const char *path)
         (void)kv_disk_calls.unlink(folder->fd, STORE_TMP);
     }
     return error;
+}
+
+int kv_folder_open_to_read(struct kv_folder *folder, const char *path)
+{
+    *folder = (struct kv_folder){.fd = -1, .lock = -1, .reading = -1};
+    (void)snprintf(folder->path, sizeof folder->path, "%s", path);
+    folder->fd = kv_disk_calls.open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    if (folder->fd < 0 && errno == ENOENT) {
+        (void)snprintf(folder->text, sizeof folder->text, "data folder %s: there is no such folder",
+                       folder->path);
+        return KV_EIO;
+    }
+    if (folder->fd < 0) {
+        return no_permission(folder, path, errno);
+    }
+    folder->lock = kv_disk_calls.open(folder->fd, LOCK, O_RDONLY, 0);
+    if (folder->lock < 0) {
+        return errno == ENOENT ? KV_OK : no_permission(folder, path, errno);
+    }
+    int error = lock_within(folder->lock, LOCK_SH, KV_FOLDER_LOCK_MS);
+    if (error == EWOULDBLOCK || error == EINTR) {
+        return is_taken(folder, "take a copy of the folder");
+    }
+    return error == 0 ? KV_OK : say(folder, "cannot lock it", error);
+}
+
+int kv_folder_move(struct kv_folder *folder, const char *from, const char *to)
+{
+    int error = rename(from, to) != 0 ? errno : sync_above(folder);
+    return error == 0 ? KV_OK : say(folder, "cannot give it its name", error);
 }
 
 static void close_fd(int *fd)
@@ -359,6 +388,8 @@ int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last
     if (range.count == 0) {
         return KV_ENOENT;
     }
+    *first = range.first;
+    *last = range.last;
     if (range.last - range.first != range.count - 1) {
         char name[KV_FOLDER_NAME];
         kv_folder_name(first_missing(folder, &range), name);
@@ -367,8 +398,6 @@ int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last
                        folder->path, name);
         return KV_ECORRUPT;
     }
-    *first = range.first;
-    *last = range.last;
     return KV_OK;
 }
 

@@ -41,6 +41,15 @@ struct kv_folder {
 int kv_folder_open(struct kv_folder *folder, const char *path);
 void kv_folder_close(struct kv_folder *folder);
 
+/* Opens a folder that is there, to be read only: makes, removes and writes nothing. Takes the lock
+ * as kv_folder_open() does, if there is one: a copy need not have it. Returns as kv_folder_open().
+ */
+int kv_folder_open_to_read(struct kv_folder *folder, const char *path);
+
+/* Gives an open folder its name, which must be free or that of an empty folder, and waits until
+ * that is on the disk. `from` is its present path. Returns KV_OK, KV_ENOSPC or KV_EIO. */
+int kv_folder_move(struct kv_folder *folder, const char *from, const char *to);
+
 /* Reads the block `store`. Returns KV_OK; KV_ENOENT: it is not there; KV_ECORRUPT: it is not one
  * block; or KV_EIO. */
 int kv_folder_read_store(struct kv_folder *folder, uint8_t block[KV_FOLDER_BLOCK]);
@@ -50,7 +59,7 @@ int kv_folder_read_store(struct kv_folder *folder, uint8_t block[KV_FOLDER_BLOCK
 int kv_folder_write_store(struct kv_folder *folder, const uint8_t block[KV_FOLDER_BLOCK]);
 
 /* Finds the numbers of the first and the last segment. Returns KV_OK; KV_ENOENT: there is none;
- * KV_ECORRUPT: one between them is missing; or KV_EIO. */
+ * KV_ECORRUPT: one between them is missing, and both numbers are set; or KV_EIO. */
 int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last);
 
 /* Reads from a segment. *got is less than `length` only at the end of the file. Returns KV_OK;

@@ -3,7 +3,9 @@
 #include "base/alloc.h"
 #include "host/exhausted.h"
 #include "net/output.h"
+#include "node/check.h"
 #include "node/footing.h"
+#include "node/salvage.h"
 #include "observe/observe.h"
 #include "server/server.h"
 
@@ -596,6 +598,11 @@ static void keep_some_heap(void)
 #endif
 }
 
+static int flushed(int status)
+{
+    return fflush(stdout) == 0 ? status : (int)KV_FATAL_INTERNAL;
+}
+
 static int main_of(struct kv_node *node, int argc, char **argv)
 {
     keep_some_heap();
@@ -611,6 +618,13 @@ static int main_of(struct kv_node *node, int argc, char **argv)
         return printf("kv_node %s\n", KV_VERSION) < 0 || fflush(stdout) != 0;
     }
     open_standard_streams();
+    if (ok && command == KV_COMMAND_CHECK) {
+        return flushed((int)kv_check(node->options.check, stdout));
+    }
+    if (ok && command == KV_COMMAND_SALVAGE) {
+        return flushed((int)kv_salvage_folder(node->options.salvage, node->options.to,
+                                              node->options.zeros, stdout));
+    }
     raise_file_limit();
     return run(node, ok, &wrong);
 }

@@ -25,6 +25,7 @@ enum kind {
     HOST,      /* field: KV_HOST_MAX + 1 characters */
     FOLDER,    /* field: KV_FOLDER_MAX + 1 characters */
     NO_LEASH,  /* takes no value */
+    COMMAND,   /* as FOLDER; instead of a node, and only on the command line */
     ENDS,      /* --version, --help: only on the command line */
 };
 
@@ -186,6 +187,26 @@ static const struct option OPTIONS[] = {
      .text = "debug, info, notice, warning or error",
      WORDS(LEVELS, choose_level, KV_LOG_NOTICE)},
     {.name = "no-leash", .text = "keep running when standard input ends", .kind = NO_LEASH},
+    {.name = "check",
+     .value = "FOLDER",
+     .text = "say what is in a data folder that no node uses, and end;\nstatus 0: whole, 1: "
+             "damaged, 66: not checked",
+     .preset_text = "no",
+     .kind = COMMAND,
+     FIELD(check)},
+    {.name = "salvage",
+     .value = "FOLDER",
+     .text = "make a new data folder of what can be read of a damaged one,\nand end; status 0: "
+             "nothing is lost, 1: a part, 66: no folder",
+     .preset_text = "no",
+     .kind = COMMAND,
+     FIELD(salvage)},
+    {.name = "to",
+     .value = "FOLDER",
+     .text = "the new folder of --salvage, which must not be there yet",
+     .preset_text = "none",
+     .kind = COMMAND,
+     FIELD(to)},
     {.name = "version", .text = "print the version and end", .kind = ENDS},
     {.name = "help", .text = "print this and end", .kind = ENDS},
 };
@@ -194,6 +215,8 @@ _Static_assert(COUNT(OPTIONS) <= 64, "kv_options.given has a bit for each");
 
 static const char USAGE_HEAD[] =
     "usage: kv_node --name ALIVE@HOST [--option value ...]\n"
+    "       kv_node --check FOLDER\n"
+    "       kv_node --salvage FOLDER --to FOLDER\n"
     "\n"
     "Reads more options, one --option=value a line, and then the cookie, a line by itself, from\n"
     "standard input. Ends when standard input ends (Ctrl-D at a terminal), and ignores SIGTERM,\n"
@@ -412,6 +435,7 @@ static bool set_value(struct kv_options *options, const struct option *option, c
     case HOST:
         return set_host(options, option, value, error);
     case FOLDER:
+    case COMMAND:
         return set_folder(options, option, value, error);
     case NO_LEASH:
     case ENDS:
@@ -436,10 +460,10 @@ static bool set_first(struct kv_options *options, const struct option *option, c
 
 /* value: NULL if there is none. */
 static enum outcome set(struct kv_options *options, const char *name, const char *value,
-                        struct kv_option_error *error)
+                        bool may_command, struct kv_option_error *error)
 {
     const struct option *option = find_option(name);
-    if (option == NULL || option->kind == ENDS) {
+    if (option == NULL || option->kind == ENDS || (option->kind == COMMAND && !may_command)) {
         return UNKNOWN;
     }
     if (option->kind == NO_LEASH && value == NULL) {
@@ -470,7 +494,7 @@ bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
         set_preset(options, &OPTIONS[i]);
     }
     const char *epmd_port = getenv("ERL_EPMD_PORT");
-    if (epmd_port != NULL && set(options, "epmd-port", epmd_port, error) != TAKEN) {
+    if (epmd_port != NULL && set(options, "epmd-port", epmd_port, false, error) != TAKEN) {
         return fail(error, "the environment variable ERL_EPMD_PORT is not a port");
     }
     options->given = 0;
@@ -497,6 +521,22 @@ static bool unknown_argument(const char *option, struct kv_option_error *error)
     return fail(error, "--%s is no option; --help lists them", option);
 }
 
+static bool choose_command(const struct kv_options *options, enum kv_command *command,
+                           struct kv_option_error *error)
+{
+    bool check = options->check[0] != '\0';
+    bool salvage = options->salvage[0] != '\0';
+    bool to = options->to[0] != '\0';
+    if (salvage && !to) {
+        return fail(error, "--salvage needs --to: the new folder for what can be read");
+    }
+    if ((to && !salvage) || (check && salvage)) {
+        return fail(error, "--to goes with --salvage, and --check with neither");
+    }
+    *command = check ? KV_COMMAND_CHECK : salvage ? KV_COMMAND_SALVAGE : KV_COMMAND_RUN;
+    return true;
+}
+
 bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
                           enum kv_command *command, struct kv_option_error *error)
 {
@@ -514,7 +554,7 @@ bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
         if (value == NULL && strcmp(option, "no-leash") != 0 && i + 1 < argc) {
             value = argv[++i];
         }
-        switch (set(options, option, value, error)) {
+        switch (set(options, option, value, true, error)) {
         case TAKEN:
             break;
         case WRONG:
@@ -523,13 +563,13 @@ bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
             return unknown_argument(option, error);
         }
     }
-    return true;
+    return choose_command(options, command, error);
 }
 
 bool kv_options_line(struct kv_options *options, char *line, struct kv_option_error *error)
 {
     char *value = split(line + 2);
-    enum outcome taken = set(options, line + 2, value, error);
+    enum outcome taken = set(options, line + 2, value, false, error);
     if (taken == UNKNOWN) {
         return fail(error, "a line of standard input is no option (a cookie that begins with -- "
                            "is given as --cookie=COOKIE and an empty line)");

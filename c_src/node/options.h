@@ -36,6 +36,9 @@ struct kv_options {
     uint64_t spin;        /* microseconds; 0: off */
     bool follow;
     char data_dir[KV_FOLDER_MAX + 1]; /* empty: nothing is kept on disk */
+    char check[KV_FOLDER_MAX + 1];    /* empty: no such command; so the next two */
+    char salvage[KV_FOLDER_MAX + 1];
+    char to[KV_FOLDER_MAX + 1];
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     enum kv_log_level log_level;
@@ -51,7 +54,13 @@ struct kv_option_error {
     char text[KV_OPTION_ERROR_MAX];
 };
 
-enum kv_command { KV_COMMAND_RUN, KV_COMMAND_VERSION, KV_COMMAND_HELP };
+enum kv_command {
+    KV_COMMAND_RUN,
+    KV_COMMAND_VERSION,
+    KV_COMMAND_HELP,
+    KV_COMMAND_CHECK,
+    KV_COMMAND_SALVAGE,
+};
 
 /* Sets the defaults. Returns false if the environment variable ERL_EPMD_PORT, the default of
  * --epmd-port, is not a port. */

@@ -8,7 +8,7 @@ defmodule KV.OptionsTest do
   @root Path.expand("../..", __DIR__)
   # Options of the program that kv_node sets by itself, and those for a person at a terminal.
   @own_flags ~w(name vm epmd-port)
-  @manual_flags ~w(no-leash version help)
+  @manual_flags ~w(no-leash check salvage to version help)
 
   test "the application file has no defaults, which would replace what was set before kv is loaded" do
     {:ok, [{:application, :kv, properties}]} = :file.consult(path("src/kv.app.src"))

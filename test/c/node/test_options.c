@@ -512,3 +512,30 @@ Test(options, help_that_cannot_be_written_is_an_error)
     cr_assert_not(kv_options_print_usage(full));
     (void)fclose(full);
 }
+
+/* ---- commands ---- */
+
+Test(options, check_and_salvage_are_commands_of_the_command_line)
+{
+    cr_assert(arguments("--check /a") && command == KV_COMMAND_CHECK);
+    cr_assert_str_eq(options.check, "/a");
+    set_up();
+    cr_assert(arguments("--salvage=/a --to /b --zeros same") && command == KV_COMMAND_SALVAGE);
+    cr_assert_str_eq(options.salvage, "/a");
+    cr_assert_str_eq(options.to, "/b");
+    cr_assert(!line("--check=/a") && !line("--salvage=/a") && !line("--to=/a"));
+}
+
+Test(options, check_and_salvage_say_which_folders_they_need)
+{
+    cr_assert(!arguments("--salvage /a"));
+    assert_error("--salvage needs --to: the new folder for what can be read");
+    set_up();
+    cr_assert(!arguments("--to /a"));
+    assert_error("--to goes with --salvage, and --check with neither");
+    set_up();
+    cr_assert(!arguments("--check /a --salvage /a --to /b"));
+    set_up();
+    cr_assert(!arguments("--check"));
+    assert_error("--check needs a value");
+}

@@ -209,7 +209,8 @@ start_link(Options) ->
             {error, Reason}
     end.
 
-native(#{durable := commit} = Valid) ->
+%% What a registry does not give stays as it is.
+native(#{durable := commit} = Valid) when not is_map_key(store, Valid) ->
     maps:merge(kv_durable:options(), maps:with([label | maps:keys(kv_durable:options())], Valid));
 native(#{ttl := infinity} = Valid) ->
     native(maps:remove(ttl, Valid));
@@ -226,10 +227,10 @@ together({ok, #{touch_on_read := true}}) ->
 together(Result) ->
     with_name(Result).
 
-with_name({ok, #{durable := commit} = Valid}) ->
+with_name({ok, #{durable := commit} = Valid}) when not is_map_key(store, Valid) ->
     case kv_start_options:name(Valid) of
         {local, Name} when Name =/= '' -> {ok, Valid};
-        Name -> {error, {bad_option, durable, kv_durable:nameless(Name)}}
+        Name -> {error, {bad_option, durable, kv_durable:nameless(bucket, Name)}}
     end;
 with_name(Result) ->
     Result.
@@ -247,7 +248,9 @@ own_options() ->
         {ttl, fun(Ms) -> Ms =:= infinity orelse (is_integer(Ms) andalso Ms > 0 andalso Ms =< 1 bsl 46) end,
             "1 to 70368744177664 milliseconds, or infinity"},
         {touch_on_read, fun is_boolean/1, "true or false"},
-        {durable, fun(Policy) -> Policy =:= false orelse Policy =:= commit end, "false or commit"}
+        {durable, fun kv_durable:is_policy/1, kv_durable:policies()},
+        %% From a registry: the name of the registry, and that of the bucket.
+        {store, fun kv_durable:is_place/1, "set by a durable registry, and by nobody else"}
     ].
 
 %% @doc Returns a child specification. A bucket with a name is permanent, and the name is its id. A bucket without a name has the

@@ -3,12 +3,27 @@
 %% @private
 -module(kv_durable).
 
--export([native/1, options/0, nameless/1, reason/2, destroy/2]).
+-export([is_policy/1, policies/0, is_place/1, native/1, options/0, nameless/2, reason/2, destroy/2]).
+
+-type place() :: {Registry :: binary(), Name :: binary()}.
+
+-spec is_policy(term()) -> boolean().
+is_policy(Policy) -> Policy =:= false orelse Policy =:= commit.
+
+%% @doc Returns the policies in words.
+-spec policies() -> string().
+policies() -> "false or commit".
+
+-spec is_place(term()) -> boolean().
+is_place({Registry, Name}) -> is_binary(Registry) andalso is_binary(Name);
+is_place(_Other) -> false.
 
 %% @doc Returns the options of the native process about the disk. The second one is its identity in the folder: the name of its
-%% registry, which is empty for a bucket without one, and its own name. A bucket that is not durable has it, too, so that it does
-%% not hide a durable one.
--spec native(map()) -> [{durable, commit} | {store, {binary(), binary()}}].
+%% registry, which is empty for a registry, and for a bucket without one; and its own name. A process that is not durable has it,
+%% too, so that it does not hide a durable one.
+-spec native(map()) -> [{durable, commit} | {store, place()}].
+native(#{store := Place} = Valid) ->
+    policy(Valid) ++ [{store, Place}];
 native(Valid) ->
     policy(Valid) ++ identity(kv_start_options:name(Valid)).
 
@@ -24,15 +39,17 @@ identity(_Name) -> [].
 options() ->
     #{max_memory => infinity, max_entries => infinity, ttl => infinity, evict => none, touch_on_read => false}.
 
-%% @doc Returns the sentence for a name under which no entries can be found again.
--spec nameless(kv_proxy:name()) -> binary().
-nameless(undefined) ->
+%% @doc Returns the sentence for a name under which nothing can be found again.
+-spec nameless(kv_proxy:kind(), kv_proxy:name()) -> binary().
+nameless(bucket, undefined) ->
     <<"a durable bucket needs a name, by which its entries are found again; give a name that is an atom">>;
-nameless({local, ''}) ->
-    <<"the name of a durable bucket must not be empty">>;
-nameless(Name) ->
-    Wanted = "an atom, since no other name is sure to mean the same bucket after a restart",
-    kv_options:wrong("the name of a durable bucket", Wanted, Name).
+nameless(registry, undefined) ->
+    <<"a durable registry needs a name, by which its names are found again; give a name that is an atom">>;
+nameless(Kind, {local, ''}) ->
+    <<"the name of a durable ", (atom_to_binary(Kind))/binary, " must not be empty">>;
+nameless(Kind, Name) ->
+    Wanted = "an atom, since no other name is sure to mean the same " ++ atom_to_list(Kind) ++ " after a restart",
+    kv_options:wrong("the name of a durable " ++ atom_to_list(Kind), Wanted, Name).
 
 %% @doc Returns the reason for users, from that of a native process that did not start.
 -spec reason(term(), atom()) -> term().

@@ -1,7 +1,7 @@
-%% @doc A handler of an event manager that runs a user's handler and asks for losses. {@link kv_event_manager:lost/2}
-%% recognises it by its module.
+%% @doc A handler of an event manager that runs a user's handler and asks for events that not every handler gets: `{lost,
+%% Name, Pid}' and `{restored, Name, Pid}'. {@link kv_event_manager} recognises it by its module.
 %%
-%% Other handlers never get `{lost, Name, Pid}': gen_event would remove a handler that has no clause for it.
+%% Other handlers never get these: gen_event would remove a handler that has no clause for them.
 %% @private
 -module(kv_event_handler).
 -behaviour(gen_event).
@@ -10,8 +10,11 @@
 
 -record(state, {
     module :: module(),
+    events :: [kv_event_manager:event()],
     state :: term()
 }).
+
+-type user() :: {module(), [kv_event_manager:event()]}.
 
 -type result() ::
     {ok, #state{}}
@@ -20,13 +23,17 @@
     | remove_handler.
 
 %% @private
--spec init({module(), term()}) -> {ok, #state{}} | {ok, #state{}, hibernate} | {error, term()}.
-init({Module, Arguments}) ->
-    wrapped(Module, Module:init(Arguments)).
+-spec init({module(), [kv_event_manager:event()], term()}) -> {ok, #state{}} | {ok, #state{}, hibernate} | {error, term()}.
+init({Module, Events, Arguments}) ->
+    wrapped({Module, Events}, Module:init(Arguments)).
 
-wrapped(Module, {ok, State}) -> {ok, #state{module = Module, state = State}};
-wrapped(Module, {ok, State, hibernate}) -> {ok, #state{module = Module, state = State}, hibernate};
-wrapped(_Module, Other) -> Other.
+-spec wrapped(user(), term()) -> term().
+wrapped({Module, Events}, {ok, State}) ->
+    {ok, #state{module = Module, events = Events, state = State}};
+wrapped({Module, Events}, {ok, State, hibernate}) ->
+    {ok, #state{module = Module, events = Events, state = State}, hibernate};
+wrapped(_User, Other) ->
+    Other.
 
 %% @private
 -spec handle_event(term(), #state{}) -> result().
@@ -39,12 +46,10 @@ handle_event(Event, #state{module = Module, state = State} = Wrapper) ->
     | {ok, term(), #state{}, hibernate}
     | {swap_handler, term(), term(), #state{}, module() | {module(), term()}, term()}
     | {remove_handler, term()}.
-handle_call({'$kv_lost', Name, Pid}, Wrapper) ->
-    case handle_event({lost, Name, Pid}, Wrapper) of
-        {ok, Next} -> {ok, ok, Next};
-        {ok, Next, hibernate} -> {ok, ok, Next, hibernate};
-        {swap_handler, Arguments1, Next, Handler, Arguments2} -> {swap_handler, ok, Arguments1, Next, Handler, Arguments2};
-        remove_handler -> {remove_handler, ok}
+handle_call({'$kv_event', Event}, #state{events = Events} = Wrapper) ->
+    case lists:member(element(1, Event), Events) of
+        true -> answered(handle_event(Event, Wrapper));
+        false -> {ok, ok, Wrapper}
     end;
 handle_call(Request, #state{module = Module, state = State} = Wrapper) ->
     case Module:handle_call(Request, State) of
@@ -54,6 +59,11 @@ handle_call(Request, #state{module = Module, state = State} = Wrapper) ->
             {swap_handler, Reply, Arguments1, Wrapper#state{state = Next}, Handler, Arguments2};
         {remove_handler, Reply} -> {remove_handler, Reply}
     end.
+
+answered({ok, Next}) -> {ok, ok, Next};
+answered({ok, Next, hibernate}) -> {ok, ok, Next, hibernate};
+answered({swap_handler, Arguments1, Next, Handler, Arguments2}) -> {swap_handler, ok, Arguments1, Next, Handler, Arguments2};
+answered(remove_handler) -> {remove_handler, ok}.
 
 %% @private
 -spec handle_info(term(), #state{}) -> result().

@@ -11,14 +11,18 @@
 %% registry of this VM that was lost with its node. Name is the label, a binary, or the name with which the process
 %% was started, and Pid is the native process. A process with neither causes no event. Lost processes cause no `exit'
 %% events.
+%%
+%% A handler that was added with `[restored]' also gets `{restored, Name, Pid}' when a durable bucket that had no process has
+%% one again, with its entries. This event comes after the `{create, Name, Pid}' that every handler gets for the new process.
 -module(kv_event_manager).
 
--export([start_link/1, child_spec/1, add_handler/4, delete_handler/3, lost/2]).
+-export([start_link/1, child_spec/1, add_handler/4, delete_handler/3, lost/2, restored/3]).
 
--export_type([manager/0, handler/0]).
+-export_type([manager/0, handler/0, event/0]).
 
 -type manager() :: pid() | atom() | {atom(), node()} | {global, term()} | {via, module(), term()}.
 -type handler() :: module() | {module(), term()}.
+-type event() :: lost | restored.
 
 %% @doc Starts an event manager under a local name.
 -spec start_link(atom()) -> {ok, pid()} | {error, {already_started, pid()}}.
@@ -40,16 +44,19 @@ child_spec(Name) ->
         modules => dynamic
     }.
 
-%% @doc Adds a handler, as `gen_event:add_handler/3' does. With `lost' among Events the handler gets losses as well.
-%% Remove the handler with {@link delete_handler/3}.
--spec add_handler(manager(), handler(), term(), [lost]) -> term().
+%% @doc Adds a handler, as `gen_event:add_handler/3' does. With `lost' among Events the handler gets losses as well, and with
+%% `restored' the durable buckets that have a process again. Remove the handler with {@link delete_handler/3}.
+-spec add_handler(manager(), handler(), term(), [event()]) -> term().
 add_handler(Manager, Handler, Arguments, []) ->
     gen_event:add_handler(Manager, Handler, Arguments);
-add_handler(Manager, Handler, Arguments, [lost]) ->
-    gen_event:add_handler(Manager, {kv_event_handler, Handler}, {module_of(Handler), Arguments});
 add_handler(Manager, Handler, Arguments, Events) ->
-    Text = kv_options:wrong("the list of events", "[] or [lost]", Events),
-    kv_misuse:raise({?MODULE, add_handler, [Manager, Handler, Arguments, Events]}, 4, Text).
+    case lists:member(Events, [[lost], [restored], [lost, restored], [restored, lost]]) of
+        true ->
+            gen_event:add_handler(Manager, {kv_event_handler, Handler}, {module_of(Handler), Events, Arguments});
+        false ->
+            Text = kv_options:wrong("the list of events", "[], [lost], [restored] or [lost, restored]", Events),
+            kv_misuse:raise({?MODULE, add_handler, [Manager, Handler, Arguments, Events]}, 4, Text)
+    end.
 
 module_of({Module, _Id}) -> Module;
 module_of(Module) -> Module.
@@ -73,11 +80,21 @@ lost(Manager, Proxies) ->
         [] ->
             ok;
         Lost ->
-            _ = spawn(fun() -> tell(Manager, Lost) end),
+            _ = spawn(fun() -> tell(Manager, [{lost, Name, Pid} || {Name, Pid} <- Lost]) end),
             ok
     end.
 
-tell(Manager, Lost) ->
+%% @private
+%% A registry has a process again for a durable bucket.
+-spec restored(undefined | manager(), binary(), pid()) -> ok.
+restored(undefined, _Name, _Pid) ->
+    ok;
+restored(Manager, Name, Pid) ->
+    _ = spawn(fun() -> tell(Manager, [{restored, Name, Pid}]) end),
+    ok.
+
+%% Each handler knows for which of the events it has asked.
+tell(Manager, Events) ->
     Asked = [Handler || {kv_event_handler, _} = Handler <- gen_event:which_handlers(Manager)],
-    _ = [gen_event:call(Manager, Handler, {'$kv_lost', Name, Pid}, infinity) || {Name, Pid} <- Lost, Handler <- Asked],
+    _ = [gen_event:call(Manager, Handler, {'$kv_event', Event}, infinity) || Event <- Events, Handler <- Asked],
     ok.

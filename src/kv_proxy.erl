@@ -45,6 +45,8 @@
     label :: binary() | undefined,
     on_node_down :: kv_life:on_node_down(),
     start_bucket :: undefined | {module(), atom(), [term()]},
+    %% Of a registry: who gets its events.
+    events :: undefined | kv_registry:manager(),
     life :: kv_life:t(),
     waiting = kv_waiting:new() :: kv_waiting:t(),
     relay = kv_relayed:new() :: kv_relayed:t(),
@@ -124,6 +126,7 @@ state(Kind, Server, #{native := Native} = Options) ->
         label = proplists:get_value(label, Native),
         on_node_down = OnNodeDown,
         start_bucket = StartBucket,
+        events = proplists:get_value(event_manager, Native),
         life = kv_life:new(#{
             kind => Kind,
             server => Server,
@@ -286,6 +289,9 @@ handle_info({create_bucket, Native, Name}, #state{start_bucket = {_, _, _}} = St
     {noreply, create_bucket(Native, Name, [], State)};
 handle_info({create_bucket, Native, Name, Options}, #state{start_bucket = {_, _, _}} = State) when is_binary(Name) ->
     {noreply, create_bucket(Native, Name, Options, State)};
+handle_info({bucket_restored, _Native, Name, Bucket}, #state{kind = registry, events = Events} = State) when is_binary(Name) ->
+    ok = kv_event_manager:restored(Events, Name, Bucket),
+    {noreply, State};
 handle_info(Message, State) ->
     case progress(Message, State) of
         {ok, Next} -> {noreply, Next};

@@ -78,16 +78,28 @@ start_link() ->
 start_link(EventManager) when is_pid(EventManager) ->
     start_link([{event_manager, EventManager}]);
 start_link(Options) ->
-    case kv_start_options:validate(Options, own_options()) of
+    case together(kv_start_options:validate(Options, own_options())) of
         {ok, Valid} ->
             kv_proxy:start_link(registry, kv_start_options:name(Valid), (kv_start_options:stay(Valid, stay))#{
                 node => kv_start_options:node(Valid),
-                native => kv_start_options:registered(Valid) ++ events(Valid),
+                native => kv_start_options:registered(Valid) ++ kv_durable:native(Valid) ++ events(Valid),
                 start_bucket => start(maps:get(start_bucket, Valid, undefined))
             });
         {error, Reason} ->
             {error, Reason}
     end.
+
+%% Returns an error if the options are good one by one, but not together.
+together({ok, #{durable := Policy, fill := {_, _, _}}}) when Policy =/= false ->
+    Text = <<"fill is for a registry that comes back empty; a durable registry has its names, so create them with create/3">>,
+    {error, {bad_option, fill, Text}};
+together({ok, #{durable := Policy} = Valid}) when Policy =/= false ->
+    case kv_start_options:name(Valid) of
+        {local, Name} when Name =/= '' -> {ok, Valid};
+        Name -> {error, {bad_option, durable, kv_durable:nameless(registry, Name)}}
+    end;
+together(Result) ->
+    Result.
 
 %% @doc Starts a registry that reports its buckets to an event manager. The second argument is a list or map of options; or the
 %% supervisor that starts the buckets, as in `start_link(EventManager, Buckets, [])'.
@@ -120,7 +132,8 @@ start(Start) -> Start.
 own_options() ->
     [
         {start_bucket, fun is_start/1, "{Module, Function, Arguments}"},
-        {event_manager, fun is_manager/1, "a pid, a local name or {Name, Node}"}
+        {event_manager, fun is_manager/1, "a pid, a local name or {Name, Node}"},
+        {durable, fun kv_durable:is_policy/1, kv_durable:policies()}
     ].
 
 is_start(Value) -> Value =:= undefined orelse Value =:= nil orelse kv_options:is_call(Value).

@@ -13,7 +13,7 @@ create({_Module, _Function, _Arguments}, []) ->
     {ok, [], ?TIMEOUT};
 create(Call, Options) when is_list(Options) ->
     Own = [{timeout, fun(_) -> true end, ""}, {meta, fun(_) -> true end, ""}],
-    case kv_bucket:together(kv_start_options:against(Options, Own ++ rows())) of
+    case together(kv_start_options:against(Options, Own ++ rows())) of
         {ok, Checked} -> {ok, arguments(Checked), timeout(Call, Options)};
         {error, Reason} -> {error, Reason}
     end;
@@ -35,7 +35,6 @@ given(Checked) ->
 %% The node does not know these values.
 is_default({fill, Value}) -> Value =:= undefined orelse Value =:= nil;
 is_default({ttl, Value}) -> Value =:= infinity;
-is_default({durable, Value}) -> Value =:= false;
 is_default(_Option) -> false.
 
 timeout({Module, Function, Arguments}, Options) ->
@@ -45,17 +44,26 @@ timeout({Module, Function, Arguments}, Options) ->
 %% @doc Returns the options of a bucket, as a registry has sent them, or the first one that is wrong.
 -spec bucket(term()) -> {ok, map()} | {error, kv_options:error()}.
 bucket(Options) ->
-    kv_bucket:together(kv_start_options:against(Options, rows())).
+    together(kv_start_options:against(Options, [lists:keyfind(store, 1, kv_bucket:own_options()) | rows()])).
+
+%% The registry gives its buckets a place on disk, so they need no name of their own.
+together({ok, Valid}) ->
+    case kv_bucket:together({ok, maps:remove(durable, Valid)}) of
+        {ok, _} -> {ok, Valid};
+        {error, Reason} -> {error, Reason}
+    end;
+together(Error) ->
+    Error.
 
 rows() ->
-    Ends = "exit, since a registry comes back without the names of its buckets",
-    Volatile = "false, since the registry is not durable itself",
-    Own = [Row || {Key, _, _} = Row <- kv_bucket:own_options(), Key =/= label, Key =/= durable],
-    Given = [{on_node_down, fun(How) -> How =:= exit end, Ends}, {durable, fun(Policy) -> Policy =:= false end, Volatile}],
-    Given ++ kv_start_options:rows([fill]) ++ Own.
+    Ends = "exit, since a bucket of a registry ends with its node",
+    Own = [Row || {Key, _, _} = Row <- kv_bucket:own_options(), Key =/= label, Key =/= store],
+    [{on_node_down, fun(How) -> How =:= exit end, Ends} | kv_start_options:rows([fill]) ++ Own].
 
 %% @doc Returns the error for an option that a registry has refused because it creates its buckets itself.
 -spec refused(term()) -> kv_options:error().
+refused({durable, Policy}) ->
+    {bad_option, durable, kv_options:wrong("durable", "false, since the registry is not durable itself", Policy)};
 refused({Key, _Value}) ->
     Text = ["a registry without a supervisor of buckets creates them itself, and has no option ", kv_options:shown(Key)],
     {bad_option, Key, unicode:characters_to_binary(Text)};

@@ -32,8 +32,8 @@ validate(Options, Own) ->
 %% @doc The same for a function that takes just some options, without those of a process.
 -spec against(term(), [row()]) -> {ok, map()} | {error, kv_options:error()}.
 against(Options, Rows) ->
-    %% Nobody but the application's own registry sets `wait'.
-    Known = [Key || {Key, _, _} <- Rows, Key =/= wait],
+    %% Nobody but the application's own registry sets `wait', and nobody but a registry sets `store'.
+    Known = [Key || {Key, _, _} <- Rows, Key =/= wait, Key =/= store],
     kv_options:check(Options, fun(Key, Value) -> verdict(lists:keyfind(Key, 1, Rows), Value) end, Known).
 
 %% @doc The same for a process whose only option is a local name.

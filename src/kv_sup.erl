@@ -5,7 +5,7 @@
 %% +-- EventManager          gen_event; survives everything below
 %% +-- NodeSupervisor        rest_for_one
 %%     +-- Node              owns the C program
-%%     +-- StoreSupervisor   one_for_all
+%%     +-- StoreSupervisor   one_for_all; one_for_one if the registry is durable
 %%         +-- BucketSupervisor   one proxy per bucket, temporary
 %%         +-- Registry           the proxy of the native registry
 %% '''
@@ -27,6 +27,8 @@
 
 -define(NAMES, [supervisor, event_manager, node_supervisor, node, store_supervisor, bucket_supervisor, registry]).
 -define(KEYS, (?NAMES ++ [bucket_supervisor_spec, start_bucket, node_options])).
+%% Without these there are defaults.
+-define(OPTIONAL, [registry_options]).
 
 %% The default shutdown time of the slowest child, kv_node.
 -define(PREDECESSOR_TIMEOUT, 11000).
@@ -81,12 +83,29 @@ init({node_supervisor, Config}) ->
     Flags = #{strategy => rest_for_one, intensity => 20, period => 10},
     {ok, {Flags, successors([owner(Config), level(store_supervisor, Config)])}};
 init({store_supervisor, Config}) ->
-    %% one_for_all: a registry without its buckets would return dead pids, and buckets without their registry could
-    %% not be found. Intensity: a registry that cannot start takes half a second to fail (kv_nodes), so waiting for
+    %% Intensity: a registry that cannot start takes half a second to fail (kv_nodes), so waiting for
     %% the node above to be restarted never exceeds 20 in 10 s.
-    Flags = #{strategy => one_for_all, intensity => 20, period => 10},
+    Flags = #{strategy => strategy(is_durable(Config)), intensity => 20, period => 10},
     #{bucket_supervisor_spec := Buckets, bucket_supervisor := Name} = Config,
     {ok, {Flags, successors([Buckets#{id => Name}, registry(Config)])}}.
+
+%% A volatile registry that is killed alone comes back empty, and nobody would find its buckets any more: so they end with it,
+%% and it with them. Of a durable registry the node keeps the names, and which buckets have them. Killed alone, it loses none and
+%% finds the same buckets again. If their supervisor is killed, its buckets have ended, and the registry has heard of each end.
+-spec strategy(boolean()) -> one_for_all | one_for_one.
+strategy(false) -> one_for_all;
+strategy(true) -> one_for_one.
+
+is_durable(#{registry_options := Options}) ->
+    case kv_start_options:against(Options, registry_rows()) of
+        {ok, #{durable := Policy}} -> Policy =/= false;
+        _ -> false
+    end;
+is_durable(#{}) ->
+    false.
+
+registry_rows() ->
+    [lists:keyfind(durable, 1, kv_registry:own_options())].
 
 successors(Children) ->
     [Child#{start := {?MODULE, start_child, [M, F, A]}} || #{start := {M, F, A}} = Child <- Children].
@@ -128,8 +147,8 @@ owner(#{node := Name, node_options := Options, event_manager := Events}) ->
     kv_node:child_spec(Name, [{backoff, kv_backoff:new()}, {event_manager, Events} | Options]).
 
 %% The registry does not wait for the node: as long as it waited, the supervisor above could not restart the node.
-registry(#{registry := Name, start_bucket := StartBucket, event_manager := Events, node := Node}) ->
-    kv_registry:child_spec([
+registry(#{registry := Name, start_bucket := StartBucket, event_manager := Events, node := Node} = Config) ->
+    kv_registry:child_spec(options(maps:get(registry_options, Config, [])) ++ [
         {name, Name},
         {start_bucket, StartBucket},
         {event_manager, Events},
@@ -138,15 +157,22 @@ registry(#{registry := Name, start_bucket := StartBucket, event_manager := Event
         {wait, false}
     ]).
 
+options(Options) when is_map(Options) -> maps:to_list(Options);
+options(Options) -> Options.
+
 validate(Config) when is_map(Config) ->
-    case kv_options:check(Config, fun verdict/2, ?KEYS) of
+    case kv_options:check(Config, fun verdict/2, ?KEYS ++ ?OPTIONAL) of
         {ok, _} -> complete(?KEYS -- maps:keys(Config), Config);
         {error, Reason} -> {error, Reason}
     end;
 validate(Config) ->
     {error, {bad_config, Config}}.
 
-complete([], #{node_options := Options}) -> kv_node_options:check(Options);
+complete([], #{node_options := Options} = Config) ->
+    case kv_start_options:against(maps:get(registry_options, Config, []), registry_rows()) of
+        {ok, _} -> kv_node_options:check(Options);
+        {error, Reason} -> {error, Reason}
+    end;
 complete([Key | _], _Config) -> {error, {bad_option, Key, <<(atom_to_binary(Key))/binary, " is missing">>}}.
 
 verdict(bucket_supervisor_spec, Spec) when is_map(Spec) -> true;
@@ -156,7 +182,7 @@ verdict(start_bucket, Start) ->
         true -> true;
         false -> {wanted, "{Module, Function, Arguments}"}
     end;
-verdict(node_options, _) -> true;
+verdict(Options, _) when Options =:= node_options; Options =:= registry_options -> true;
 verdict(Key, Value) ->
     case lists:member(Key, ?NAMES) of
         true when is_atom(Value) -> true;

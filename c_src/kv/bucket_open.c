@@ -21,32 +21,8 @@ static struct kv_stored stored_of(const struct kv_start_options *options)
                               .generation = options->generation};
 }
 
-static int refuse(struct kv_buffer *reason, int error, const char *kind, const char *text)
-{
-    kv_write_tuple(reason, 2);
-    kv_write_atom_text(reason, kind);
-    kv_write_binary_text(reason, text);
-    return error;
-}
-
 /* ---- durable ----------------------------------------------------------------------------------
  */
-
-static int refuse_second(struct kv_buffer *reason, const struct kv_process *process)
-{
-    const struct kv_pid pid = kv_process_pid(process);
-    kv_write_tuple(reason, 2);
-    kv_write_atom_text(reason, "already_started");
-    kv_write_pid(reason, &pid);
-    return KV_EEXIST;
-}
-
-static int refuse_room(struct kv_buffer *reason, int error)
-{
-    const char *word = error == KV_EBUSY ? "busy" : error == KV_ENOSPC ? "enospc" : "enomem";
-    kv_write_atom_text(reason, word);
-    return error;
-}
 
 /* Options that are not given stay as they are. */
 static struct kv_stored merged(const struct kv_stored *old, const struct kv_start_options *options)
@@ -76,12 +52,13 @@ static int change_options(struct kv_durable *durable, const struct kv_start_opti
 {
     const struct kv_stored wanted = merged(&durable->options, options);
     if (wanted.evict != durable->options.evict) {
-        return refuse(reason, KV_EEXIST, "cannot_change",
-                      "a durable bucket keeps the option evict that it was created with; destroy "
-                      "the bucket, and create it anew");
+        return kv_start_refuse(
+            reason, KV_EEXIST, "cannot_change",
+            "a durable bucket keeps the option evict that it was created with; destroy "
+            "the bucket, and create it anew");
     }
     int error = kv_durable_set_options(durable, &wanted);
-    return error == KV_OK ? KV_OK : refuse_room(reason, error);
+    return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
 }
 
 static int make(struct kv_process *self, const struct kv_start_options *options,
@@ -93,7 +70,7 @@ static int make(struct kv_process *self, const struct kv_start_options *options,
                                            .name = options->identity};
     const struct kv_stored stored = stored_of(options);
     int error = kv_durable_make(kv_store_of(self)->durables, &about, &stored, durable);
-    return error == KV_OK ? KV_OK : refuse_room(reason, error);
+    return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
 }
 
 /* Finds or makes the table of the identity, and attaches to it. */
@@ -102,17 +79,22 @@ static int open_durable(struct kv_process *self, struct kv_start_options *option
 {
     struct kv_bucket *bucket = kv_process_state(self);
     const struct kv_durables *set = kv_store_of(self)->durables;
-    if (options->identity.length == 0) {
-        return refuse(reason, KV_ENAME, "no_name",
-                      "a durable bucket needs a name, by which it is found again");
+    if (options->identity.length == 0 && options->registry.length == 0) {
+        return kv_start_refuse(reason, KV_ENAME, "no_name",
+                               "a durable bucket needs a name, by which it is found again");
     }
     if (set == NULL) {
-        return refuse(reason, KV_ENOENT, "no_data_dir",
-                      "this node keeps nothing on disk; give it a data_dir");
+        return kv_start_refuse(reason, KV_ENOENT, "no_data_dir",
+                               "this node keeps nothing on disk; give it a data_dir");
     }
     struct kv_durable *durable = kv_durable_find(set, options->registry, options->identity);
+    if (durable != NULL && durable->kind != KV_JOURNAL_BUCKET) {
+        return kv_start_refuse(
+            reason, KV_EEXIST, "is_durable",
+            "the data_dir has a durable registry of this name; choose another name");
+    }
     if (durable != NULL && durable->process != NULL) {
-        return refuse_second(reason, durable->process);
+        return kv_start_refuse_second(reason, durable->process);
     }
     options->attached = durable != NULL;
     int error = durable == NULL ? make(self, options, &durable, reason)
@@ -137,11 +119,13 @@ static int open_volatile(struct kv_process *self, const struct kv_start_options 
     const struct kv_durables *set = kv_store_of(self)->durables;
     const struct kv_stored stored = stored_of(options);
     struct kv_table_options table = options->table;
-    if (set != NULL && options->identity.length > 0 &&
-        kv_durable_find(set, options->registry, options->identity) != NULL) {
-        return refuse(reason, KV_EEXIST, "is_durable",
-                      "the data_dir has a durable bucket of this name; give the option durable, or "
-                      "destroy that bucket");
+    const struct kv_durable *durable =
+        set == NULL ? NULL : kv_durable_find(set, options->registry, options->identity);
+    if (durable != NULL && durable->kind == KV_JOURNAL_BUCKET) {
+        return kv_start_refuse(
+            reason, KV_EEXIST, "is_durable",
+            "the data_dir has a durable bucket of this name; give the option durable, or "
+            "destroy that bucket");
     }
     use_options(bucket, &stored);
     table.touch = options->touch_on_read ? options->ttl : 0;

@@ -1,4 +1,5 @@
 #include "kv/durable.h"
+#include "kv/registry.h"
 
 #include "base/alloc.h"
 #include "base/endian.h"
@@ -60,7 +61,7 @@ static void forget_deferred(struct kv_durable *durable)
 /* Readers of this host ask the process in a change, and while one is not durable. */
 static void show(struct kv_durable *durable)
 {
-    kv_table_ask_owner(durable->table, durable->suspended || durable->changing ||
+    kv_table_ask_owner(durable->shown, durable->suspended || durable->changing ||
                                            !kv_list_is_empty(&durable->unwritten));
 }
 
@@ -77,7 +78,7 @@ void kv_durable_end(struct kv_durable *durable)
 }
 
 /* A change was recorded in the batch that gathers now. */
-static void note(struct kv_durable *durable)
+void kv_durable_note(struct kv_durable *durable)
 {
     struct kv_durables *set = durable->set;
     const uint64_t batch = set->journal->batch(set->journal->context);
@@ -128,7 +129,7 @@ static void changed(struct kv_durable *durable, enum deferred kind,
         return;
     }
     record(durable, kind, entry);
-    note(durable);
+    kv_durable_note(durable);
 }
 
 void kv_durable_put(struct kv_durable *durable, const struct kv_table_entry *entry)
@@ -151,7 +152,7 @@ void kv_durable_clear(struct kv_durable *durable)
     const struct kv_journal *journal = durable->set->journal;
     if (!durable->destroyed) {
         journal->clear(journal->context, durable->id);
-        note(durable);
+        kv_durable_note(durable);
     }
 }
 
@@ -201,7 +202,7 @@ static void gone(void *context, enum kv_gone why, struct kv_item key)
         return;
     }
     record(durable, DEFERRED_GONE, &entry);
-    note(durable);
+    kv_durable_note(durable);
 }
 
 /* ---- the set ----------------------------------------------------------------------------------
@@ -277,6 +278,7 @@ static struct kv_durable *add(struct kv_durables *set, const struct kv_journal_t
         return NULL;
     }
     durable->set = set;
+    durable->shown = durable->table;
     durable->id = about->id;
     durable->kind = about->kind;
     durable->policy = about->policy;
@@ -285,6 +287,8 @@ static struct kv_durable *add(struct kv_durables *set, const struct kv_journal_t
     durable->registry_length = about->registry.length;
     kv_buffer_append(&durable->identity, about->registry);
     kv_buffer_append(&durable->identity, about->name);
+    kv_buffer_append(&durable->meta, kv_stored_meta(about->options));
+    kv_list_init(&durable->kept);
     kv_list_init(&durable->unwritten);
     kv_list_append(&set->tables, &durable->of_set);
     kv_map_insert(&set->by_identity, &durable->by_identity, hash_of(set, &identity));
@@ -303,8 +307,10 @@ static void leave_set(struct kv_durable *durable)
 
 static void free_durable(struct kv_durable *durable)
 {
+    kv_registry_forget_kept(&durable->kept);
     kv_table_free(durable->table);
     kv_buffer_free(&durable->identity);
+    kv_buffer_free(&durable->meta);
     kv_buffer_free(&durable->deferred);
     kv_free(durable);
 }
@@ -320,6 +326,19 @@ void kv_durables_free(struct kv_durables *set)
     kv_map_free(&set->by_id);
 }
 
+void kv_durable_move(struct kv_durable *durable, struct kv_bytes name)
+{
+    struct kv_durables *set = durable->set;
+    if (kv_bytes_equal(kv_durable_name(durable), name)) {
+        return;
+    }
+    kv_map_remove(&set->by_identity, &durable->by_identity);
+    durable->identity.length = durable->registry_length;
+    kv_buffer_append(&durable->identity, name);
+    const struct identity identity = identity_of(durable);
+    kv_map_insert(&set->by_identity, &durable->by_identity, hash_of(set, &identity));
+}
+
 /* ---- recovery ---------------------------------------------------------------------------------
  */
 
@@ -333,6 +352,9 @@ int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *ab
     }
     durable->policy = about->policy;
     durable->options = options;
+    kv_buffer_free(&durable->meta);
+    kv_buffer_append(&durable->meta, kv_stored_meta(about->options));
+    kv_durable_move(durable, about->name);
     return KV_OK;
 }
 
@@ -412,13 +434,12 @@ void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal,
 /* ---- processes --------------------------------------------------------------------------------
  */
 
-/* Records what the table is. */
-static void record_table(struct kv_durable *durable)
+void kv_durable_record(struct kv_durable *durable)
 {
     const struct kv_journal *journal = durable->set->journal;
     const struct identity identity = identity_of(durable);
     struct kv_buffer options = KV_BUFFER_INIT;
-    kv_stored_write(&durable->options, &options);
+    kv_stored_write(&durable->options, kv_buffer_bytes(&durable->meta), &options);
     const struct kv_journal_table about = {.id = durable->id,
                                            .policy = durable->policy,
                                            .kind = durable->kind,
@@ -427,10 +448,16 @@ static void record_table(struct kv_durable *durable)
                                            .options = kv_buffer_bytes(&options)};
     journal->table(journal->context, &about);
     kv_buffer_free(&options);
-    note(durable);
+    kv_durable_note(durable);
 }
 
-enum { OPTIONS_MAX = 256 }; /* bytes of the term of struct kv_stored */
+enum { OPTIONS_MAX = 256 }; /* bytes of the term of struct kv_stored, without the metadata */
+
+int kv_durable_may_record(const struct kv_durable *durable, uint64_t more)
+{
+    return kv_durable_may(durable,
+                          durable->identity.length + durable->meta.length + more + OPTIONS_MAX, 1);
+}
 
 int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *about,
                     const struct kv_stored *options, struct kv_durable **made)
@@ -448,7 +475,8 @@ int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *abou
         return KV_ENOMEM;
     }
     apply_limits(*made);
-    record_table(*made);
+    kv_durable_record(*made);
+    kv_durable_tell_registry(*made, true);
     return KV_OK;
 }
 
@@ -471,6 +499,7 @@ void kv_durable_detach(struct kv_durable *durable)
         free_durable(durable);
         return;
     }
+    durable->shown = durable->table;
     kv_table_withdraw(durable->table);
     kv_durable_suspend(durable, false);
 }
@@ -486,13 +515,13 @@ int kv_durable_set_options(struct kv_durable *durable, const struct kv_stored *o
     if (same(&durable->options, options)) {
         return KV_OK;
     }
-    int error = kv_durable_may(durable, durable->identity.length + OPTIONS_MAX, 1);
+    int error = kv_durable_may_record(durable, 0);
     if (error == KV_OK) {
         const enum kv_evict evict = durable->options.evict;
         durable->options = *options;
         durable->options.evict = evict;
         apply_limits(durable);
-        record_table(durable);
+        kv_durable_record(durable);
     }
     return error;
 }
@@ -502,9 +531,13 @@ void kv_durable_destroy(struct kv_durable *durable)
     const struct kv_journal *journal = durable->set->journal;
     if (!durable->destroyed) {
         journal->drop(journal->context, durable->id);
-        note(durable);
+        kv_durable_note(durable);
         leave_set(durable);
         durable->destroyed = true;
+        kv_durable_tell_registry(durable, false);
+        if (durable->process == NULL) {
+            free_durable(durable);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-/* Durable tables: their contents are on disk, by the journal (kv/journal.h).
+/* Durable tables: their contents are on disk, by the journal (kv/journal.h). A durable registry is
+ * a table, too: one without entries, whose names are the tables that have it as their registry.
  *
  * A durable table has an identity, (registry, name), and belongs to the store and not to a process.
  * A process of that identity is attached to it. When the process ends, in any way, the table stays:
@@ -29,10 +30,13 @@ struct kv_durable {
     uint8_t kind;
     enum kv_policy policy;
     struct kv_table *table;
+    struct kv_table *shown; /* what readers of this host read: `table`, or names of a registry */
     struct kv_counts counts;
     struct kv_buffer identity; /* the registry, then the name */
     size_t registry_length;
     struct kv_stored options;
+    struct kv_buffer meta;      /* of a name in a registry: its metadata, a term; empty: none */
+    struct kv_list kept;        /* of a dormant registry: kv/registry.h */
     struct kv_process *process; /* NULL: dormant */
     uint64_t batch;             /* the last one with a change of this table */
     bool suspended;             /* readers of this host ask the process anyway */
@@ -93,14 +97,24 @@ int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *abou
 /* Attaches a process. The table must be dormant. What the process sends waits for the last change
  * of the table. Readers of this host find the table by the pid. Returns KV_OK, or KV_ENOMEM. */
 int kv_durable_attach(struct kv_durable *durable, struct kv_process *self);
+/* The same for the process of a registry. It shows its names to readers in that table. */
+void kv_durable_attach_registry(struct kv_durable *durable, struct kv_process *self,
+                                struct kv_table *shown);
 /* Ends that; frees a table that is destroyed. */
 void kv_durable_detach(struct kv_durable *durable);
+
+/* The process has made something known in this turn that is recorded elsewhere: as for a change of
+ * the table, what it sends waits, and readers ask. */
+void kv_durable_note(struct kv_durable *durable);
+/* Returns true if the last change of the table was recorded in the batch that gathers now. */
+bool kv_durable_is_gathering(const struct kv_durable *durable);
 
 /* Replaces the options, but for `evict`, and records them if they differ. Returns as
  * kv_durable_make(). */
 int kv_durable_set_options(struct kv_durable *durable, const struct kv_stored *options);
 
-/* Drops the table: no process attaches any more, and its identity is free. */
+/* Drops the table: no process attaches any more, and its identity is free. Frees the table if it is
+ * dormant. */
 void kv_durable_destroy(struct kv_durable *durable);
 
 /* The process is suspended, or is not any more. */
@@ -109,6 +123,32 @@ void kv_durable_suspend(struct kv_durable *durable, bool suspended);
 /* All batches up to this one are durable: readers of this host need not ask any more for changes
  * in these. */
 void kv_durables_written(struct kv_durables *set, uint64_t batch);
+
+/* ---- names in a registry -----------------------------------------------------------------------
+ */
+
+/* The name of a table in its registry, borrowed. */
+struct kv_bytes kv_durable_name(const struct kv_durable *durable);
+/* Returns true if it is the table of a bucket in that registry. */
+bool kv_durable_is_of(const struct kv_durable *durable, struct kv_bytes registry);
+
+/* Gives a table another name in its registry, which no table has, and records it. Returns as
+ * kv_durable_make(). */
+int kv_durable_rename(struct kv_durable *durable, struct kv_bytes name);
+
+/* Replaces the metadata of the name, and records it. Returns as kv_durable_make(); with `anyway`,
+ * KV_OK. */
+int kv_durable_describe(struct kv_durable *durable, struct kv_bytes meta, bool anyway);
+
+/* Tells the process of its registry, if there is one, that the name is there, or is not any more.
+ */
+void kv_durable_tell_registry(const struct kv_durable *durable, bool there);
+
+/* The parts of these: gives a table another name; returns whether there is room for the record of a
+ * table with so many bytes more; and records what the table is. */
+void kv_durable_move(struct kv_durable *durable, struct kv_bytes name);
+int kv_durable_may_record(const struct kv_durable *durable, uint64_t more);
+void kv_durable_record(struct kv_durable *durable);
 
 /* ---- changes ------------------------------------------------------------------------------------
  */

@@ -10,17 +10,23 @@
  * the entry. Parked `create`s get {error, Reason}, all others find no such name. A bucket that died
  * before {bucket_created, ...} becomes LIVE and dies at once, through its monitor.
  *
+ * In a durable registry the name of a durable bucket stays: its entry is DORMANT then, until the
+ * next `lookup` or `create` of the name asks for a bucket in the same way. When that fails, both
+ * get {error, Reason}: there is such a name. Nothing asks for a bucket by itself.
+ *
  * The end of a bucket arrives as a signal within this node. It is handled before the next request
  * of any peer, so nobody who has heard of the end still finds the name. */
 #include "kv/registry.h"
+#include "kv/durable.h"
 #include "kv/kv.h"
 #include "kv/start.h"
 
 #include "base/alloc.h"
 #include "base/siphash.h"
 
-/* The `question` of a parked request: CREATE hears why the creation has failed. */
-enum { QUESTION_OTHER, QUESTION_CREATE };
+/* The `question` of a parked request: CREATE hears why the creation has failed, and so does LOOKUP
+ * if the name stays nevertheless. */
+enum { QUESTION_OTHER, QUESTION_CREATE, QUESTION_LOOKUP };
 
 /* ---- entries -----------------------------------------------------------------------------------
  */
@@ -60,13 +66,24 @@ struct kv_entry *kv_registry_monitored(struct kv_process *self, uint64_t monitor
     return found == NULL ? NULL : KV_MAP_OF(found, struct kv_entry, by_monitor);
 }
 
-static struct kv_entry *add(struct kv_process *self, struct kv_bytes name)
+static void be_there(struct kv_registry *registry, struct kv_entry *entry, bool there)
+{
+    if (entry->there != there) {
+        entry->there = there;
+        registry->there = there ? registry->there + 1 : registry->there - 1;
+        registry->there_bytes = there ? registry->there_bytes + entry->name_length
+                                      : registry->there_bytes - entry->name_length;
+    }
+}
+
+struct kv_entry *kv_registry_add(struct kv_process *self, struct kv_bytes name, bool dormant)
 {
     struct kv_registry *registry = kv_process_state(self);
     struct kv_entry *entry = kv_zalloc(sizeof *entry + name.length);
-    entry->step = KV_ENTRY_CREATING;
+    entry->step = dormant ? KV_ENTRY_DORMANT : KV_ENTRY_CREATING;
     entry->round = registry->round;
     entry->name_length = name.length;
+    be_there(registry, entry, dormant);
     if (name.length > 0) {
         memcpy(entry->name, name.data, name.length);
     }
@@ -113,8 +130,8 @@ static void unpark(struct kv_process *self, struct kv_parked *parked)
     kv_unpark(parked);
 }
 
-/* Nothing may wait for the entry. */
-static void drop(struct kv_process *self, struct kv_entry *entry)
+/* The bucket of an entry is gone, if it has one, and the entry changes or is freed. */
+static void leave_bucket(struct kv_process *self, struct kv_entry *entry)
 {
     struct kv_registry *registry = kv_process_state(self);
     if (registry->going != NULL) {
@@ -123,9 +140,14 @@ static void drop(struct kv_process *self, struct kv_entry *entry)
     if (entry->step == KV_ENTRY_LIVE) {
         conceal(self, entry);
         kv_map_remove(&registry->monitors, &entry->by_monitor);
-        registry->live--;
-        registry->live_bytes -= entry->name_length;
     }
+}
+
+void kv_registry_drop(struct kv_process *self, struct kv_entry *entry)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    leave_bucket(self, entry);
+    be_there(registry, entry, false);
     registry->entry_bytes -= size_of(entry);
     kv_map_remove(&registry->names, &entry->by_name);
     kv_list_remove(&entry->of_registry);
@@ -150,6 +172,21 @@ static void keep(struct kv_process *self, struct kv_entry *entry, struct kv_buff
 void kv_registry_describe(struct kv_process *self, struct kv_entry *entry, struct kv_bytes meta)
 {
     keep(self, entry, &entry->meta, meta);
+}
+
+/* The entry has no bucket any more, and nothing waits for it. */
+static void rest(struct kv_process *self, struct kv_entry *entry)
+{
+    const struct kv_bytes none = kv_bytes(NULL, 0);
+    if (kv_registry_table(self, kv_entry_name(entry)) == NULL) {
+        kv_registry_drop(self, entry);
+        return;
+    }
+    leave_bucket(self, entry);
+    keep(self, entry, &entry->options, none);
+    keep(self, entry, &entry->meta, none);
+    entry->step = KV_ENTRY_DORMANT;
+    be_there(kv_process_state(self), entry, true);
 }
 
 /* ---- events ------------------------------------------------------------------------------------
@@ -225,13 +262,16 @@ static void take_waiting(struct kv_entry *entry, struct kv_list *list)
     }
 }
 
-/* Runs requests again, in order. With a reason, the creation has failed with it. */
+/* Runs requests again, in order. With a reason, the creation has failed with it; the name stays if
+ * it is there. */
 static void run_again(struct kv_process *self, struct kv_list *list, struct kv_bytes name_term,
-                      struct kv_bytes reason)
+                      struct kv_bytes reason, bool there)
 {
     KV_LIST_FOREACH (link, list) {
         struct kv_parked *parked = KV_LIST_OF(link, struct kv_parked, link);
-        if (reason.length > 0 && parked->question == QUESTION_CREATE) {
+        const bool hears =
+            parked->question == QUESTION_CREATE || (there && parked->question == QUESTION_LOOKUP);
+        if (reason.length > 0 && hears) {
             reply_failure(self, parked, reason);
         } else {
             kv_resume(self, parked, name_term);
@@ -240,9 +280,9 @@ static void run_again(struct kv_process *self, struct kv_list *list, struct kv_b
     }
 }
 
-int kv_registry_find_live(struct kv_process *self, const struct kv_asked *asked,
-                          const struct kv_parking *parking, struct kv_answer *answer,
-                          struct kv_entry **entry)
+int kv_registry_find_settled(struct kv_process *self, const struct kv_asked *asked,
+                             const struct kv_parking *parking, struct kv_answer *answer,
+                             struct kv_entry **entry)
 {
     struct kv_bytes name;
     *entry = NULL;
@@ -271,10 +311,53 @@ static void live(struct kv_process *self, struct kv_entry *entry)
     struct kv_registry *registry = kv_process_state(self);
     entry->step = KV_ENTRY_LIVE;
     kv_map_insert(&registry->monitors, &entry->by_monitor, entry->monitor);
-    registry->live++;
-    registry->live_bytes += entry->name_length;
+    be_there(registry, entry, true);
     show(self, entry);
-    notify(self, entry, "create");
+}
+
+void kv_registry_add_kept(struct kv_process *self, struct kv_entry *entry)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    entry->there = false;
+    entry->round = registry->round;
+    kv_map_insert(&registry->names, &entry->by_name, hash_of(self, kv_entry_name(entry)));
+    kv_list_append(&registry->entries, &entry->of_registry);
+    registry->entry_bytes += size_of(entry);
+    entry->monitor = kv_monitor(self, &entry->pid);
+    live(self, entry);
+}
+
+/* The bucket of a name has a table: the metadata goes there. What this process sends waits for what
+ * is recorded, and so do readers of this host for what was recorded just now. */
+static void settle(struct kv_process *self, struct kv_entry *entry)
+{
+    const struct kv_registry *registry = kv_process_state(self);
+    struct kv_durable *table = kv_registry_table(self, kv_entry_name(entry));
+    if (table == NULL) {
+        return;
+    }
+    if (entry->meta.length > 0) {
+        (void)kv_durable_describe(table, kv_buffer_bytes(&entry->meta), true);
+        keep(self, entry, &entry->meta, kv_bytes(NULL, 0));
+    }
+    kv_process_hold_until(self, table->batch);
+    if (kv_durable_is_gathering(table)) {
+        kv_durable_note(registry->durable);
+    }
+}
+
+/* {bucket_restored, Self, Name, Pid}, so that the owner tells those who asked for it. */
+static void tell_owner(struct kv_process *self, const struct kv_entry *entry)
+{
+    const struct kv_registry *registry = kv_process_state(self);
+    const struct kv_pid own = kv_process_pid(self);
+    struct kv_buffer *term = kv_process_scratch(self);
+    kv_write_tuple(term, 4);
+    kv_write_atom_text(term, "bucket_restored");
+    kv_write_pid(term, &own);
+    kv_write_binary(term, kv_entry_name(entry));
+    kv_write_pid(term, &entry->pid);
+    kv_send_to(self, kv_buffer_bytes(&registry->owner_pid), kv_buffer_bytes(term));
 }
 
 void kv_registry_created(struct kv_process *self, struct kv_entry *entry, const struct kv_pid *pid)
@@ -282,14 +365,20 @@ void kv_registry_created(struct kv_process *self, struct kv_entry *entry, const 
     struct kv_pid own = kv_process_pid(self);
     struct kv_buffer name = KV_BUFFER_INIT;
     struct kv_list waiting;
+    const bool restored = entry->there;
     entry->pid = *pid;
     entry->pid.node = own.node; /* outlives the message that `pid` borrows from */
     entry->monitor = kv_monitor(self, &entry->pid);
     keep(self, entry, &entry->options, kv_bytes(NULL, 0));
+    settle(self, entry);
     live(self, entry);
+    notify(self, entry, "create");
+    if (restored) {
+        tell_owner(self, entry);
+    }
     kv_write_binary(&name, kv_entry_name(entry));
     take_waiting(entry, &waiting);
-    run_again(self, &waiting, kv_buffer_bytes(&name), kv_bytes(NULL, 0));
+    run_again(self, &waiting, kv_buffer_bytes(&name), kv_bytes(NULL, 0), true);
     kv_buffer_free(&name);
 }
 
@@ -297,10 +386,11 @@ void kv_registry_failed(struct kv_process *self, struct kv_entry *entry, struct 
 {
     struct kv_buffer name = KV_BUFFER_INIT;
     struct kv_list waiting;
+    const bool there = kv_registry_table(self, kv_entry_name(entry)) != NULL;
     kv_write_binary(&name, kv_entry_name(entry));
     take_waiting(entry, &waiting);
-    drop(self, entry);
-    run_again(self, &waiting, kv_buffer_bytes(&name), reason);
+    rest(self, entry);
+    run_again(self, &waiting, kv_buffer_bytes(&name), reason, there);
     kv_buffer_free(&name);
 }
 
@@ -308,39 +398,38 @@ void kv_registry_ask_creator(struct kv_process *self, const struct kv_entry *ent
 {
     const struct kv_registry *registry = kv_process_state(self);
     struct kv_pid own = kv_process_pid(self);
+    struct kv_buffer options = KV_BUFFER_INIT;
+    const uint32_t count = kv_registry_write_options(self, entry, &options);
     struct kv_buffer *term = kv_process_scratch(self);
-    kv_write_tuple(term, entry->options.length > 0 ? 4 : 3);
+    kv_write_tuple(term, count > 0 ? 4 : 3);
     kv_write_atom_text(term, "create_bucket");
     kv_write_pid(term, &own);
     kv_write_binary(term, kv_entry_name(entry));
-    if (entry->options.length > 0) {
-        kv_write_term(term, kv_buffer_bytes(&entry->options));
+    if (count > 0) {
+        kv_write_list(term, count);
+        kv_buffer_append(term, kv_buffer_bytes(&options));
+        kv_write_nil(term);
     }
+    kv_buffer_free(&options);
     kv_send_to(self, kv_buffer_bytes(&registry->creator), kv_buffer_bytes(term));
 }
 
-/* Writes the options of a bucket that this registry owns, and behind them those of the request. */
-static void write_options(const struct kv_process *self, const struct kv_entry *entry,
-                          struct kv_buffer *to)
+/* Writes the options of a bucket that this registry owns, and behind them all others. */
+static void write_owned(const struct kv_process *self, const struct kv_entry *entry,
+                        struct kv_buffer *to)
 {
     struct kv_pid own = kv_process_pid(self);
-    struct kv_bytes option;
-    uint32_t count = 0;
-    struct kv_reader reader = kv_reader(kv_buffer_bytes(&entry->options));
-    if (entry->options.length > 0) {
-        (void)kv_read_list(&reader, &count);
-    }
-    kv_write_list(to, 2 + count);
+    struct kv_buffer options = KV_BUFFER_INIT;
+    kv_write_list(to, 2 + kv_registry_write_options(self, entry, &options));
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "owner");
     kv_write_pid(to, &own);
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "label");
     kv_write_binary(to, kv_entry_name(entry));
-    for (uint32_t i = 0; i < count && kv_read_any(&reader, &option) == KV_OK; i++) {
-        kv_write_term(to, option);
-    }
+    kv_buffer_append(to, kv_buffer_bytes(&options));
     kv_write_nil(to);
+    kv_buffer_free(&options);
 }
 
 /* Without a creator: spawns the bucket. */
@@ -349,7 +438,7 @@ static void create_here(struct kv_process *self, struct kv_entry *entry)
     struct kv_pid pid;
     struct kv_buffer options = KV_BUFFER_INIT;
     struct kv_buffer reason = KV_BUFFER_INIT;
-    write_options(self, entry, &options);
+    write_owned(self, entry, &options);
     if (kv_spawn(kv_process_runtime(self), &kv_bucket_behaviour, kv_buffer_bytes(&options), &pid,
                  &reason) == KV_OK) {
         kv_registry_created(self, entry, &pid);
@@ -360,28 +449,51 @@ static void create_here(struct kv_process *self, struct kv_entry *entry)
     kv_buffer_free(&reason);
 }
 
-/* Adds a name. Parks the request first, since create_here() answers at once. */
-static int make(struct kv_process *self, const struct kv_asked *asked,
-                const struct kv_parking *parking, struct kv_bytes name, struct kv_answer *answer)
+/* A request waits for the bucket. */
+static void begin(struct kv_process *self, struct kv_entry *entry)
 {
     const struct kv_registry *registry = kv_process_state(self);
-    struct kv_entry *entry = add(self, name);
+    if (registry->creator.length > 0) {
+        kv_registry_ask_creator(self, entry);
+    } else {
+        create_here(self, entry);
+    }
+}
+
+/* Creates a bucket for the table of a DORMANT entry. */
+static int attach(struct kv_process *self, const struct kv_asked *asked,
+                  const struct kv_parking *parking, struct kv_answer *answer,
+                  struct kv_entry *entry)
+{
+    const struct kv_durable *table = kv_registry_table(self, kv_entry_name(entry));
+    int error = park(self, asked, parking, answer, entry);
+    if (error == KV_OK) {
+        entry->step = KV_ENTRY_CREATING;
+        entry->policy = table->policy;
+        begin(self, entry);
+    }
+    return error;
+}
+
+/* Adds a name. Parks the request first, since create_here() answers at once. */
+static int make(struct kv_process *self, const struct kv_asked *asked,
+                const struct kv_parking *parking, struct kv_bytes name, enum kv_policy policy,
+                struct kv_answer *answer)
+{
+    struct kv_entry *entry = kv_registry_add(self, name, false);
     int error = park(self, asked, parking, answer, entry);
     if (error != KV_OK) {
-        drop(self, entry);
+        kv_registry_drop(self, entry);
         return error;
     }
+    entry->policy = policy;
     if (parking->arity > 1) {
         keep(self, entry, &entry->options, asked->arguments[1]);
     }
     if (parking->arity > 2) {
         keep(self, entry, &entry->meta, asked->arguments[2]);
     }
-    if (registry->creator.length > 0) {
-        kv_registry_ask_creator(self, entry);
-    } else {
-        create_here(self, entry);
-    }
+    begin(self, entry);
     return KV_OK;
 }
 
@@ -412,8 +524,10 @@ static int check_options(const struct kv_process *self, struct kv_bytes options,
 
 /* Checks that the options and the name of a new bucket are right. */
 static int check_new(const struct kv_process *self, const struct kv_asked *asked, uint32_t arity,
-                     struct kv_bytes name, struct kv_answer *answer)
+                     struct kv_bytes name, struct kv_answer *answer, enum kv_policy *policy)
 {
+    const struct kv_registry *registry = kv_process_const_state(self);
+    *policy = registry->durable != NULL ? registry->durable->policy : KV_POLICY_VOLATILE;
     int error = kv_registry_check_size(name.length, KV_NAME_MAX_BYTES, "name_too_long", answer);
     if (error == KV_OK && arity > 1) {
         error = kv_registry_check_size(asked->arguments[1].length, KV_CREATE_OPTIONS_MAX_BYTES,
@@ -423,7 +537,12 @@ static int check_new(const struct kv_process *self, const struct kv_asked *asked
         error = kv_registry_check_size(asked->arguments[2].length, KV_META_MAX_BYTES,
                                        "meta_too_large", answer);
     }
-    return error == KV_OK && arity > 1 ? check_options(self, asked->arguments[1], answer) : error;
+    if (error == KV_OK && arity > 1) {
+        error = check_options(self, asked->arguments[1], answer);
+    }
+    return error == KV_OK && arity > 1
+               ? kv_registry_read_policy(self, asked->arguments[1], answer, policy)
+               : error;
 }
 
 static int create(struct kv_process *self, const struct kv_asked *asked,
@@ -436,11 +555,17 @@ static int create(struct kv_process *self, const struct kv_asked *asked,
     }
     struct kv_entry *entry = kv_registry_find(self, name);
     if (entry == NULL) {
-        error = check_new(self, asked, parking->arity, name, answer);
-        return error == KV_OK ? make(self, asked, parking, name, answer) : error;
+        enum kv_policy policy;
+        error = check_new(self, asked, parking->arity, name, answer, &policy);
+        return error == KV_OK ? make(self, asked, parking, name, policy, answer) : error;
     }
-    if (entry->step == KV_ENTRY_CREATING) {
+    switch (entry->step) {
+    case KV_ENTRY_DORMANT:
+        return attach(self, asked, parking, answer, entry);
+    case KV_ENTRY_CREATING:
         return park(self, asked, parking, answer, entry);
+    case KV_ENTRY_LIVE:
+        break;
     }
     kv_write_pid(answer->term, &entry->pid);
     return KV_OK;
@@ -470,9 +595,12 @@ int kv_registry_create_described(struct kv_process *self, const struct kv_asked 
 int kv_registry_lookup(struct kv_process *self, const struct kv_asked *asked,
                        struct kv_answer *answer)
 {
-    static const struct kv_parking parking = {kv_registry_lookup, 1, QUESTION_OTHER};
+    static const struct kv_parking parking = {kv_registry_lookup, 1, QUESTION_LOOKUP};
     struct kv_entry *entry;
-    int error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    int error = kv_registry_find_settled(self, asked, &parking, answer, &entry);
+    if (entry != NULL && entry->step == KV_ENTRY_DORMANT) {
+        return attach(self, asked, &parking, answer, entry);
+    }
     if (entry != NULL) {
         kv_write_tuple(answer->term, 2);
         kv_write_atom_text(answer->term, "ok");
@@ -486,12 +614,18 @@ int kv_registry_lookup(struct kv_process *self, const struct kv_asked *asked,
 
 void kv_registry_move(struct kv_process *self, struct kv_entry *entry, struct kv_bytes name)
 {
-    struct kv_entry *moved = add(self, name);
+    const bool dormant = entry->step == KV_ENTRY_DORMANT;
+    struct kv_entry *moved = kv_registry_add(self, name, dormant);
+    if (dormant) {
+        kv_registry_drop(self, entry);
+        return;
+    }
     moved->pid = entry->pid;
     moved->monitor = entry->monitor;
     keep(self, moved, &moved->meta, kv_buffer_bytes(&entry->meta));
     kv_registry_ended(self, entry); /* readers ask between the two names, and get the new one */
     live(self, moved);
+    notify(self, moved, "create");
 }
 
 /* ---- the end of a bucket, and of the registry --------------------------------------------------
@@ -502,11 +636,12 @@ void kv_registry_ended(struct kv_process *self, struct kv_entry *entry)
     /* In this order: a reader that has heard the event must not find the name any more. */
     conceal(self, entry);
     notify(self, entry, "exit");
-    drop(self, entry);
+    rest(self, entry);
 }
 
 void kv_registry_abandon(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason)
 {
+    const struct kv_registry *registry = kv_process_state(self);
     KV_LIST_FOREACH (link, &entry->waiting) {
         struct kv_parked *parked = KV_LIST_OF(link, struct kv_parked, link);
         struct kv_from from;
@@ -515,5 +650,9 @@ void kv_registry_abandon(struct kv_process *self, struct kv_entry *entry, struct
         }
         unpark(self, parked);
     }
-    drop(self, entry);
+    if (entry->step == KV_ENTRY_LIVE && registry->durable != NULL) {
+        kv_registry_keep(self, entry);
+    } else {
+        kv_registry_drop(self, entry);
+    }
 }

@@ -1,6 +1,11 @@
 /* A registry: names and the buckets behind them. Its files share this header: registry.c (names,
  * and how buckets come and go), registry_change.c (other changes of names), registry_names.c (lists
- * of names) and registry_process.c (the behaviour). */
+ * of names), registry_durable.c (names that outlive the registry) and registry_process.c (the
+ * behaviour).
+ *
+ * A durable registry has a table of its own (kv/durable.h), and is attached to it. The names of its
+ * durable buckets are their tables, so they are on disk. A name without a bucket is DORMANT. The
+ * LIVE names outlive the process in the memory of the node, also those of volatile buckets. */
 #ifndef KV_REGISTRY_H
 #define KV_REGISTRY_H
 
@@ -11,6 +16,8 @@
 #include "kv/operation.h"
 #include "kv/park.h"
 
+#include <kv/journal.h>
+
 enum {
     KV_NAME_MAX_BYTES = 64 * 1024,
     KV_META_MAX_BYTES = 64 * 1024,            /* of the metadata of a name, as a term */
@@ -18,15 +25,19 @@ enum {
     KV_REGISTRY_PARKED_MAX = 64 * 1024 * 1024 /* bytes of the requests that wait in a registry */
 };
 
-enum kv_entry_step { KV_ENTRY_CREATING, KV_ENTRY_LIVE };
+/* DORMANT: there is a durable table of this name, and no bucket. A bucket is created anew, or for a
+ * table that is there. */
+enum kv_entry_step { KV_ENTRY_DORMANT, KV_ENTRY_CREATING, KV_ENTRY_LIVE };
 
 struct kv_entry {
     struct kv_map_node by_name;
     struct kv_map_node by_monitor; /* in the map while LIVE */
     struct kv_list of_registry;
     enum kv_entry_step step;
-    bool round;        /* that of the registry: no list that is being made still needs the entry */
-    struct kv_pid pid; /* while LIVE: of this node */
+    bool there; /* the name is one of the registry: all but those of new buckets */
+    bool round; /* that of the registry: no list that is being made still needs the entry */
+    enum kv_policy policy; /* while CREATING: of the bucket */
+    struct kv_pid pid;     /* while LIVE: of this node */
     uint64_t monitor;
     struct kv_list waiting;   /* struct kv_parked: requests that wait for the bucket */
     struct kv_buffer options; /* while CREATING: of the bucket, a list; empty: none */
@@ -41,13 +52,15 @@ struct kv_registry {
     struct kv_map names;
     struct kv_map monitors;
     struct kv_list entries;
-    size_t live;
-    size_t live_bytes; /* of the names of those */
+    size_t there;       /* entries that are */
+    size_t there_bytes; /* of the names of those */
     size_t entry_bytes;
     size_t parked_bytes;            /* of the requests that wait */
     bool round;                     /* turned over when a list begins that is made over turns */
     struct kv_buffer creator;       /* a pid as a term; empty: buckets are made here */
     struct kv_buffer event_manager; /* a pid or {Name, Node} as a term; empty: none */
+    struct kv_buffer owner_pid;     /* a pid as a term; empty: none */
+    struct kv_durable *durable;     /* the own table; NULL: the registry is volatile */
     uint64_t owner;
     uint64_t creator_monitor;
     uint64_t generation;
@@ -70,12 +83,13 @@ int kv_registry_read_name(struct kv_bytes term, struct kv_answer *answer, struct
  * `most`. */
 int kv_registry_check_size(size_t bytes, size_t most, const char *kind, struct kv_answer *answer);
 
-/* Finds the LIVE entry whose name is the first argument. Sets *entry to NULL otherwise: there is no
- * such name, and the answer is `error`; or the name is being created, and the request has been
- * parked; or the request was refused. Returns KV_OK, also for a parked request, or an error. */
-int kv_registry_find_live(struct kv_process *self, const struct kv_asked *asked,
-                          const struct kv_parking *parking, struct kv_answer *answer,
-                          struct kv_entry **entry);
+/* Finds the entry whose name is the first argument: LIVE or DORMANT. Sets *entry to NULL otherwise:
+ * there is no such name, and the answer is `error`; or its bucket is being created, and the request
+ * has been parked; or the request was refused. Returns KV_OK, also for a parked request, or an
+ * error. */
+int kv_registry_find_settled(struct kv_process *self, const struct kv_asked *asked,
+                             const struct kv_parking *parking, struct kv_answer *answer,
+                             struct kv_entry **entry);
 
 /* The operations {create, Name}, {create, Name, Options}, {create, Name, Options, Meta} and
  * {lookup, Name}. */
@@ -100,17 +114,56 @@ void kv_registry_ask_creator(struct kv_process *self, const struct kv_entry *ent
 /* A CREATING entry has its bucket. Monitors the bucket, sends the event, and runs the requests that
  * wait, which may free the entry. */
 void kv_registry_created(struct kv_process *self, struct kv_entry *entry, const struct kv_pid *pid);
-/* A CREATING entry gets no bucket. Frees the entry, and answers the requests that wait. */
+/* A CREATING entry gets no bucket. The entry is DORMANT if it has a table, or is freed. Answers the
+ * requests that wait. */
 void kv_registry_failed(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason);
-/* The bucket of a LIVE entry has ended, or is not to be found any more. Sends the event and frees
- * the entry. */
+/* The bucket of a LIVE entry has ended, or is not to be found any more. Sends the event. The entry
+ * is DORMANT if it has a table, or is freed. */
 void kv_registry_ended(struct kv_process *self, struct kv_entry *entry);
-/* Gives a LIVE entry another name, which no entry has. Sends two events, as if the bucket had ended
- * and another had been created. Frees the entry. */
+/* Gives a settled entry another name, which no entry has; its table has the name already. For a
+ * LIVE one sends two events, as if the bucket had ended and another had been created. Frees the
+ * entry. */
 void kv_registry_move(struct kv_process *self, struct kv_entry *entry, struct kv_bytes name);
 /* Replaces the metadata of an entry by a copy of the term. */
 void kv_registry_describe(struct kv_process *self, struct kv_entry *entry, struct kv_bytes meta);
-/* The registry ends. Tells the calls that wait, and frees the entry. */
+/* The registry ends. Tells the calls that wait, and frees the entry, unless it is to be kept. */
 void kv_registry_abandon(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason);
+
+/* ---- registry_durable.c ------------------------------------------------------------------------
+ */
+
+/* Returns the table of a name in this registry, or NULL. */
+struct kv_durable *kv_registry_table(struct kv_process *self, struct kv_bytes name);
+
+/* Reads the policy of a new bucket from the options of its `create`, a proper list of pairs. KV_OK;
+ * or KV_ETYPE with the answer {error, {bad_option, Option}}: a durable bucket in a volatile
+ * registry. */
+int kv_registry_read_policy(const struct kv_process *self, struct kv_bytes options,
+                            struct kv_answer *answer, enum kv_policy *policy);
+/* Appends the options of the bucket of a CREATING entry that are not about its process, elements of
+ * a list: those of the request, and its place in the store. Returns how many. */
+uint32_t kv_registry_write_options(const struct kv_process *self, const struct kv_entry *entry,
+                                   struct kv_buffer *to);
+
+/* Attaches a registry to its table, or refuses: as kv_bucket_open() does. */
+struct kv_start_options;
+int kv_registry_open(struct kv_process *self, struct kv_start_options *options,
+                     struct kv_buffer *reason);
+/* Takes over the entries that the registry before this one has left, and those of its tables. */
+void kv_registry_adopt(struct kv_process *self);
+/* Leaves a LIVE entry to the next registry. Not in the maps any more. */
+void kv_registry_keep(struct kv_process *self, struct kv_entry *entry);
+/* Frees the entries of that list, which kv_registry_keep() made. */
+void kv_registry_forget_kept(struct kv_list *kept);
+
+/* A table of that name is there, or is not any more. `self` is the process of its registry. */
+void kv_registry_hears(struct kv_process *self, struct kv_bytes name, bool there);
+
+/* Adds an entry: DORMANT and there, or CREATING and not. */
+struct kv_entry *kv_registry_add(struct kv_process *self, struct kv_bytes name, bool dormant);
+/* Adds an entry that was kept. It is LIVE. */
+void kv_registry_add_kept(struct kv_process *self, struct kv_entry *entry);
+/* Frees an entry for which nothing waits. */
+void kv_registry_drop(struct kv_process *self, struct kv_entry *entry);
 
 #endif

@@ -1,7 +1,9 @@
 /* Changes of a name between its creation and its end: its bucket gets another name, or is
  * deleted, or the name is described. A request about a name that is being created waits. */
+#include "kv/durable.h"
 #include "kv/kv.h"
 #include "kv/registry.h"
+#include "kv/start.h"
 
 /* The answers of this file do not depend on why a creation has failed. */
 enum { NO_QUESTION = 0 };
@@ -13,8 +15,35 @@ static int answer_ok(struct kv_answer *answer)
     return kv_answer_atom(answer, "ok");
 }
 
+/* Why the table of a name cannot change, if there is an error. */
+static int answer_change(struct kv_answer *answer, int error)
+{
+    return error == KV_OK ? answer_ok(answer)
+                          : kv_answer_refusal(answer, error, kv_start_no_room(error));
+}
+
+/* The table of a name has changed, or is gone: what this process sends waits. */
+static void note(struct kv_process *self)
+{
+    const struct kv_registry *registry = kv_process_state(self);
+    kv_durable_note(registry->durable);
+}
+
 /* ---- rename and delete -------------------------------------------------------------------------
  */
+
+static int move(struct kv_process *self, struct kv_entry *entry, struct kv_bytes name)
+{
+    struct kv_durable *table = kv_registry_table(self, kv_entry_name(entry));
+    int error = table == NULL ? KV_OK : kv_durable_rename(table, name);
+    if (error == KV_OK && table != NULL) {
+        note(self);
+    }
+    if (error == KV_OK) {
+        kv_registry_move(self, entry, name);
+    }
+    return error;
+}
 
 /* {rename, Old, New} */
 static int rename_to(struct kv_process *self, const struct kv_asked *asked,
@@ -30,7 +59,7 @@ static int rename_to(struct kv_process *self, const struct kv_asked *asked,
     if (error != KV_OK) {
         return error;
     }
-    error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    error = kv_registry_find_settled(self, asked, &parking, answer, &entry);
     if (entry == NULL) {
         return error;
     }
@@ -38,10 +67,7 @@ static int rename_to(struct kv_process *self, const struct kv_asked *asked,
     if (holder != NULL && holder != entry) {
         return kv_answer_refusal(answer, KV_EEXIST, "name_taken");
     }
-    if (holder == NULL) {
-        kv_registry_move(self, entry, name);
-    }
-    return answer_ok(answer);
+    return answer_change(answer, holder == NULL ? move(self, entry, name) : KV_OK);
 }
 
 /* Stops a process as sys:terminate/2 does. Its answer comes to this process, which ignores it. */
@@ -60,6 +86,16 @@ static void terminate(struct kv_process *self, const struct kv_pid *pid)
     kv_send(self, pid, kv_buffer_bytes(term));
 }
 
+/* Drops the data of a name. A DORMANT entry is freed with it: kv_registry_hears(). */
+static void destroy(struct kv_process *self, const struct kv_entry *entry)
+{
+    struct kv_durable *table = kv_registry_table(self, kv_entry_name(entry));
+    if (table != NULL) {
+        kv_durable_destroy(table);
+        note(self);
+    }
+}
+
 /* {delete, Name}. The bucket ends before any peer is served again, or behind a request that it is
  * in the middle of. */
 static int delete_name(struct kv_process *self, const struct kv_asked *asked,
@@ -67,13 +103,17 @@ static int delete_name(struct kv_process *self, const struct kv_asked *asked,
 {
     static const struct kv_parking parking = {delete_name, 1, NO_QUESTION};
     struct kv_entry *entry;
-    int error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    int error = kv_registry_find_settled(self, asked, &parking, answer, &entry);
     if (entry == NULL) {
         return error;
     }
-    kv_demonitor(self, entry->monitor);
-    terminate(self, &entry->pid);
-    kv_registry_ended(self, entry);
+    const bool lives = entry->step == KV_ENTRY_LIVE;
+    destroy(self, entry);
+    if (lives) {
+        kv_demonitor(self, entry->monitor);
+        terminate(self, &entry->pid);
+        kv_registry_ended(self, entry);
+    }
     return answer_ok(answer);
 }
 
@@ -85,16 +125,18 @@ static int meta(struct kv_process *self, const struct kv_asked *asked, struct kv
 {
     static const struct kv_parking parking = {meta, 1, NO_QUESTION};
     struct kv_entry *entry;
-    int error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    int error = kv_registry_find_settled(self, asked, &parking, answer, &entry);
     if (entry == NULL) {
         return error;
     }
-    if (entry->meta.length == 0) {
+    const struct kv_durable *table = kv_registry_table(self, kv_entry_name(entry));
+    const struct kv_bytes term = kv_buffer_bytes(table != NULL ? &table->meta : &entry->meta);
+    if (term.length == 0) {
         return kv_answer_atom(answer, "error");
     }
     kv_write_tuple(answer->term, 2);
     kv_write_atom_text(answer->term, "ok");
-    kv_write_term(answer->term, kv_buffer_bytes(&entry->meta));
+    kv_write_term(answer->term, term);
     return KV_OK;
 }
 
@@ -108,12 +150,20 @@ static int put_meta(struct kv_process *self, const struct kv_asked *asked, struc
     if (error != KV_OK) {
         return error;
     }
-    error = kv_registry_find_live(self, asked, &parking, answer, &entry);
+    error = kv_registry_find_settled(self, asked, &parking, answer, &entry);
     if (entry == NULL) {
         return error;
     }
-    kv_registry_describe(self, entry, asked->arguments[1]);
-    return kv_answer_atom(answer, "ok");
+    struct kv_durable *table = kv_registry_table(self, kv_entry_name(entry));
+    if (table == NULL) {
+        kv_registry_describe(self, entry, asked->arguments[1]);
+        return kv_answer_atom(answer, "ok");
+    }
+    error = kv_durable_describe(table, asked->arguments[1], false);
+    if (error == KV_OK) {
+        note(self);
+    }
+    return answer_change(answer, error);
 }
 
 enum { CALL = KV_BY_CALL, CAST = KV_BY_CAST, WRITES = KV_CHANGES | KV_BOUNDED | KV_PARKS };

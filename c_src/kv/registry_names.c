@@ -32,16 +32,21 @@ struct listing {
 static bool is_selected(const struct listing *listing, const struct kv_entry *entry)
 {
     const size_t length = listing->prefix.length;
-    return entry->step == KV_ENTRY_LIVE && entry->name_length >= length &&
+    return entry->there && entry->name_length >= length &&
            (length == 0 || memcmp(entry->name, listing->prefix.data, length) == 0);
 }
 
-/* Appends {Name, Pid}. `pid` is the term of any pid of this node: all of them differ only in their
- * numbers, and a copy is faster than kv_write_pid(). */
+/* Appends {Name, Pid}, or {Name, dormant} for a name without a bucket. `pid` is the term of any pid
+ * of this node: all of them differ only in their numbers, and a copy is faster than kv_write_pid().
+ */
 static void write_pair(const struct kv_entry *entry, struct kv_bytes pid, struct kv_buffer *to)
 {
     kv_write_tuple(to, 2);
     kv_write_binary(to, kv_entry_name(entry));
+    if (entry->step != KV_ENTRY_LIVE) {
+        kv_write_atom_text(to, "dormant");
+        return;
+    }
     kv_buffer_append(to, pid);
     uint8_t *numbers = to->data + to->length - PID_NUMBERS;
     kv_set32(numbers, entry->pid.id);
@@ -83,8 +88,10 @@ static bool list_some(struct kv_process *self, struct listing *listing, struct k
          i < KV_PIECE_KEYS && to->length < most && listing->next != &registry->entries; i++) {
         struct kv_entry *entry = KV_LIST_OF(listing->next, struct kv_entry, of_registry);
         listing->next = listing->next->next;
-        entry->round = registry->round;
-        list_one(listing, entry, kv_buffer_bytes(&pid), to);
+        if (entry->round != registry->round) {
+            entry->round = registry->round;
+            list_one(listing, entry, kv_buffer_bytes(&pid), to);
+        }
     }
     kv_buffer_free(&pid);
     return listing->next != &registry->entries;
@@ -143,7 +150,6 @@ void kv_registry_list_leaving(struct kv_process *self, struct kv_entry *entry)
 static void go_on(struct kv_process *self, const struct kv_asked *asked,
                   const struct listing *listing, struct kv_answer *answer)
 {
-    struct kv_registry *registry = kv_process_state(self);
     const bool has_prefix = listing->prefix.length > 0;
     struct kv_going *going =
         kv_go_on(self, asked, has_prefix ? 1 : 0, answer, piece, sizeof *listing);
@@ -153,20 +159,20 @@ static void go_on(struct kv_process *self, const struct kv_asked *asked,
         struct kv_reader reader = kv_reader(going->arguments[0]);
         (void)kv_read_binary(&reader, &work->prefix);
     }
-    registry->round = !registry->round;
     begin(work, &going->answer);
 }
 
 static int answer_list(struct kv_process *self, const struct kv_asked *asked, enum shape shape,
                        struct kv_bytes prefix, struct kv_answer *answer)
 {
-    const struct kv_registry *registry = kv_process_const_state(self);
+    struct kv_registry *registry = kv_process_state(self);
     const size_t node = kv_process_pid(self).node.length;
     struct listing listing = {.next = registry->entries.next,
                               .prefix = prefix,
                               .shape = shape,
                               .each = shape == PAIRS ? PAIR_BYTES + node : KV_LONG_HEADER};
-    if (kv_is_long(registry->names.count, registry->live_bytes)) {
+    registry->round = !registry->round;
+    if (kv_is_long(registry->names.count, registry->there_bytes)) {
         go_on(self, asked, &listing, answer);
         return KV_OK;
     }
@@ -216,7 +222,7 @@ static int count(struct kv_process *self, const struct kv_asked *asked, struct k
 {
     const struct kv_registry *registry = kv_process_const_state(self);
     (void)asked;
-    return kv_answer_number(answer, registry->live);
+    return kv_answer_number(answer, registry->there);
 }
 
 static int count_with(struct kv_process *self, const struct kv_asked *asked,

@@ -1,4 +1,5 @@
 /* The behaviour of a registry: its operations, how it starts and ends, and its state for tools. */
+#include "kv/durable.h"
 #include "kv/going.h"
 #include "kv/kv.h"
 #include "kv/registry.h"
@@ -11,22 +12,31 @@ KV_STATE_GOES_ON(struct kv_registry);
 
 enum { PID_BYTES = 15 }; /* of a pid as a term, without the name of its node */
 
-/* #{Name => Pid} */
+static void write_name(const struct kv_entry *entry, struct kv_buffer *to)
+{
+    kv_write_binary(to, kv_entry_name(entry));
+    if (entry->step == KV_ENTRY_LIVE) {
+        kv_write_pid(to, &entry->pid);
+    } else {
+        kv_write_atom_text(to, "dormant");
+    }
+}
+
+/* #{Name => Pid}, or `dormant` instead of a pid */
 static void write_state(const struct kv_process *self, struct kv_buffer *to)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
     const size_t each = KV_LONG_HEADER + PID_BYTES + kv_process_pid(self).node.length;
-    const size_t bytes = registry->live_bytes + registry->live * each;
+    const size_t bytes = registry->there_bytes + registry->there * each;
     if (bytes > KV_ANSWER_MAX) {
         kv_write_too_large(to, bytes);
         return;
     }
-    kv_write_map(to, (uint32_t)registry->live);
+    kv_write_map(to, (uint32_t)registry->there);
     KV_LIST_FOREACH (link, &registry->entries) {
         const struct kv_entry *entry = KV_LIST_OF(link, struct kv_entry, of_registry);
-        if (entry->step == KV_ENTRY_LIVE) {
-            kv_write_binary(to, kv_entry_name(entry));
-            kv_write_pid(to, &entry->pid);
+        if (entry->there) {
+            write_name(entry, to);
         }
     }
 }
@@ -71,7 +81,7 @@ static int bucket_created(struct kv_process *self, const struct kv_asked *asked,
         return KV_ETYPE;
     }
     struct kv_entry *entry = kv_registry_find(self, name);
-    if (entry == NULL) {
+    if (entry == NULL || entry->step == KV_ENTRY_DORMANT) {
         return kv_answer_refusal(answer, KV_ENOENT, "unknown_name");
     }
     if (entry->step == KV_ENTRY_CREATING) {
@@ -129,22 +139,13 @@ const struct kv_operation kv_registry_operations[] = {
 /* ---- callbacks ---------------------------------------------------------------------------------
  */
 
-static int open_registry(struct kv_process *self, struct kv_start_options *options,
-                         struct kv_buffer *reason)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    (void)options;
-    return kv_contents_open(&registry->shown, self, true,
-                            &(struct kv_table_options){.internal = true}, reason);
-}
-
 static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
 {
     struct kv_registry *registry = kv_process_state(self);
     struct kv_start_options options = {0};
     kv_list_init(&registry->entries);
-    int error = kv_start(self, list, KV_REGISTRY_OPTIONS, open_registry, &options, &registry->owner,
-                         reason);
+    int error = kv_start(self, list, KV_REGISTRY_OPTIONS, kv_registry_open, &options,
+                         &registry->owner, reason);
     if (error != KV_OK) {
         return error;
     }
@@ -152,6 +153,8 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     registry->generation = options.generation;
     kv_buffer_append(&registry->creator, options.creator);
     kv_buffer_append(&registry->event_manager, options.event_manager);
+    kv_buffer_append(&registry->owner_pid, options.owner);
+    kv_registry_adopt(self);
     struct kv_pid creator;
     struct kv_reader reader = kv_reader(options.creator);
     if (kv_read_pid(&reader, &creator) == KV_OK) {
@@ -168,11 +171,15 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
         kv_registry_abandon(self, KV_LIST_OF(link, struct kv_entry, of_registry), reason);
     }
     kv_store_of(self)->registries--;
+    if (registry->durable != NULL) {
+        kv_durable_detach(registry->durable);
+    }
     kv_contents_close(&registry->shown);
     kv_map_free(&registry->names);
     kv_map_free(&registry->monitors);
     kv_buffer_free(&registry->creator);
     kv_buffer_free(&registry->event_manager);
+    kv_buffer_free(&registry->owner_pid);
 }
 
 /* Without its creator a registry still answers lookups. CREATING names have failed. */
@@ -223,7 +230,11 @@ static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_byt
 static void handle_suspend(struct kv_process *self, bool suspended)
 {
     const struct kv_registry *registry = kv_process_state(self);
-    kv_table_ask_owner(registry->shown.table, suspended);
+    if (registry->durable != NULL) {
+        kv_durable_suspend(registry->durable, suspended);
+    } else {
+        kv_table_ask_owner(registry->shown.table, suspended);
+    }
 }
 
 static void handle_call(struct kv_process *self, const struct kv_from *from,

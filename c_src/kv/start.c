@@ -1,5 +1,6 @@
 #include "kv/start.h"
 #include "kv/bucket.h"
+#include "kv/registry.h"
 
 #include "base/endian.h"
 
@@ -111,23 +112,25 @@ static bool take_evict(struct kv_bytes value, enum kv_evict *to)
 }
 
 /* `commit`, or `false`. */
-static bool take_policy(struct kv_bytes value, enum kv_policy *to)
+bool kv_start_policy(struct kv_bytes value, enum kv_policy *to)
 {
     *to = kv_term_is_atom(value, "commit") ? KV_POLICY_COMMIT : KV_POLICY_VOLATILE;
     return *to == KV_POLICY_COMMIT || kv_term_is_atom(value, "false");
 }
 
-/* The most bytes of a registry and of a name in an identity. */
-enum { IDENTITY_MAX = 1024 };
+/* The most bytes of the name of a registry, which is the text of an atom. */
+enum { REGISTRY_MAX = 1024 };
 
-/* {Registry, Name}, two binaries. The first may be empty. */
+/* {Registry, Name}, two binaries. Either may be empty. */
 static bool take_store(struct kv_bytes value, struct kv_start_options *options)
 {
     struct kv_reader reader = kv_reader(value);
     return kv_read_tuple_of(&reader, 2) == KV_OK &&
            kv_read_binary(&reader, &options->registry) == KV_OK &&
-           kv_read_binary(&reader, &options->identity) == KV_OK && options->identity.length > 0 &&
-           options->identity.length <= IDENTITY_MAX && options->registry.length <= IDENTITY_MAX;
+           kv_read_binary(&reader, &options->identity) == KV_OK &&
+           options->identity.length <= KV_NAME_MAX_BYTES &&
+           options->registry.length <= REGISTRY_MAX &&
+           options->identity.length + options->registry.length > 0;
 }
 
 /* One clause for each option, as in an OTP module. */
@@ -152,10 +155,10 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     if (kv_bytes_is(key, "only")) {
         return take_flag(value, &options->only);
     }
-    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "durable")) {
-        return take_policy(value, &options->policy);
+    if (kv_bytes_is(key, "durable")) {
+        return kv_start_policy(value, &options->policy);
     }
-    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "store")) {
+    if (kv_bytes_is(key, "store")) {
         return take_store(value, options);
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_memory")) {
@@ -260,8 +263,8 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
 
 static bool is_of_process(struct kv_bytes option)
 {
-    static const char *const names[] = {"owner",      "name", "label",   "ancestors",
-                                        "generation", "only", "durable", "store"};
+    static const char *const names[] = {"owner",      "name", "label", "ancestors",
+                                        "generation", "only", "store"};
     struct kv_bytes key;
     struct kv_reader reader = kv_reader(option);
     if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_atom(&reader, &key) != KV_OK) {
@@ -294,6 +297,40 @@ int kv_start_check(struct kv_bytes list, struct kv_buffer *reason)
     }
     return error;
 }
+
+/* ---- refusals ---------------------------------------------------------------------------------
+ */
+
+int kv_start_refuse(struct kv_buffer *reason, int error, const char *kind, const char *text)
+{
+    kv_write_tuple(reason, 2);
+    kv_write_atom_text(reason, kind);
+    kv_write_binary_text(reason, text);
+    return error;
+}
+
+int kv_start_refuse_second(struct kv_buffer *reason, const struct kv_process *holder)
+{
+    const struct kv_pid pid = kv_process_pid(holder);
+    kv_write_tuple(reason, 2);
+    kv_write_atom_text(reason, "already_started");
+    kv_write_pid(reason, &pid);
+    return KV_EEXIST;
+}
+
+const char *kv_start_no_room(int error)
+{
+    return error == KV_EBUSY ? "busy" : error == KV_ENOSPC ? "enospc" : "enomem";
+}
+
+int kv_start_refuse_room(struct kv_buffer *reason, int error)
+{
+    kv_write_atom_text(reason, kv_start_no_room(error));
+    return error;
+}
+
+/* ---- the start --------------------------------------------------------------------------------
+ */
 
 static int register_name(struct kv_process *self, struct kv_bytes name, struct kv_buffer *reason)
 {

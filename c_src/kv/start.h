@@ -38,9 +38,19 @@ enum kv_given {
 enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };
 
 /* Checks the options that a request gives for a bucket: those of a bucket, without the ones of its
- * process (owner, name, label, ancestors, generation, only, durable, store). Returns KV_OK, or an
- * error with {bad_option, Option} appended. */
+ * process (owner, name, label, ancestors, generation, only, store). Returns KV_OK, or an error
+ * with {bad_option, Option} appended. */
 int kv_start_check(struct kv_bytes list, struct kv_buffer *reason);
+
+/* Reads the value of the option `durable`. Returns false if it is none. */
+bool kv_start_policy(struct kv_bytes value, enum kv_policy *policy);
+
+/* Each appends the reason of a start that is refused, and returns an error: {Kind, Text};
+ * {already_started, Pid}; and the word of kv_start_no_room(): enomem, enospc or busy. */
+int kv_start_refuse(struct kv_buffer *reason, int error, const char *kind, const char *text);
+int kv_start_refuse_second(struct kv_buffer *reason, const struct kv_process *holder);
+int kv_start_refuse_room(struct kv_buffer *reason, int error);
+const char *kv_start_no_room(int error);
 
 /* Makes whatever else a process needs before it serves. Returns KV_OK, or an error with the exit
  * reason appended. */

@@ -1,4 +1,6 @@
-/* The options of a durable bucket, which are on disk as a term: a list of {Name, Value}. */
+/* The options of a durable bucket or registry, which are on disk as a term: a list of {Name,
+ * Value}.
+ */
 #ifndef KV_STORED_H
 #define KV_STORED_H
 
@@ -14,11 +16,14 @@ struct kv_stored {
     uint64_t generation; /* with which the bucket was made */
 };
 
-/* Appends the term. */
-void kv_stored_write(const struct kv_stored *options, struct kv_buffer *to);
+/* Appends the term. `meta` is the metadata of the name, a term; empty: none. */
+void kv_stored_write(const struct kv_stored *options, struct kv_bytes meta, struct kv_buffer *to);
 
 /* Reads the term: bytes that kv_stored_write() made, perhaps in another version. Options that it
  * does not know are left out; those that are not there are 0. */
 void kv_stored_read(struct kv_bytes bytes, struct kv_stored *options);
+
+/* Returns the metadata in the term, borrowed; empty: none. */
+struct kv_bytes kv_stored_meta(struct kv_bytes bytes);
 
 #endif

@@ -15,7 +15,10 @@ enum kv_policy {
 };
 
 /* What a table is. The numbers are on disk. */
-enum kv_journal_kind { KV_JOURNAL_BUCKET = 1 };
+enum kv_journal_kind {
+    KV_JOURNAL_BUCKET = 1,
+    KV_JOURNAL_REGISTRY = 2, /* has no entries: its names are the tables that have it as registry */
+};
 
 /* A durable table. Its identity is (registry, name). All of it is borrowed. */
 struct kv_journal_table {

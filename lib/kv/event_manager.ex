@@ -27,6 +27,10 @@ defmodule KV.EventManager do
   When the C program dies, handlers get no `:exit` events. A handler that was added by `add_handler/4` with `[:lost]` gets
   `{:lost, name, pid}` for each bucket and registry of this VM that was lost. `name` is a binary for a bucket of a registry;
   otherwise it is the name with which the process was started. A process without a name causes no event.
+
+  A durable bucket whose process has ended keeps its name and its entries (see `KV.Registry`). As soon as it has a process
+  again, all handlers get `{:create, name, pid}`. A handler that was added with `[:restored]` gets `{:restored, name, pid}` after
+  that event.
   """
 
   @typedoc "An event manager."
@@ -40,6 +44,10 @@ defmodule KV.EventManager do
           {:create, KV.Registry.name(), KV.Bucket.native()}
           | {:exit, KV.Registry.name(), KV.Bucket.native()}
           | {:lost, KV.Registry.name() | GenServer.name(), KV.Bucket.native()}
+          | {:restored, KV.Registry.name(), KV.Bucket.native()}
+
+  @typedoc "An event that only those handlers get that ask for it."
+  @type asked :: :lost | :restored
 
   @doc """
   Starts an event manager, linked to the caller, under the local name `:name` if one is given.
@@ -80,13 +88,13 @@ defmodule KV.EventManager do
   @doc """
   Adds a handler. The manager calls `handler.init(args)`, and runs the handler in its own process.
 
-  With `[:lost]` as the last argument, the handler gets `{:lost, name, pid}` as well. Remove the handler with
-  `delete_handler/3`.
+  With `:lost` in the list of the last argument, the handler gets `{:lost, name, pid}` as well, and with `:restored`
+  `{:restored, name, pid}`. Remove the handler with `delete_handler/3`.
 
   Returns `:ok`, or `{:EXIT, reason}` if `init/1` crashed, or the value of `init/1` if it is not `{:ok, state}`.
   """
   @doc since: "0.1.0"
-  @spec add_handler(t, handler, term, [:lost]) :: :ok | term
+  @spec add_handler(t, handler, term, [asked]) :: :ok | term
   def add_handler(manager, handler, args, events \\ []) do
     :kv_event_manager.add_handler(manager, handler, args, events)
   end
@@ -124,7 +132,7 @@ defmodule KV.EventManager do
   def which_handlers(manager) do
     for handler <- :gen_event.which_handlers(manager) do
       case handler do
-        # A handler that was added with `[:lost]`.
+        # A handler that asked for more events.
         {:kv_event_handler, handler} -> handler
         handler -> handler
       end
@@ -148,8 +156,8 @@ defmodule KV.EventManager do
   @doc """
   Returns a stream of events. The stream begins when its consumer does, and ends when the manager ends.
 
-  Events wait in the mailbox of the consumer, so one process must read the whole stream. With `[:lost]` the stream has
-  `{:lost, name, pid}` events as well.
+  Events wait in the mailbox of the consumer, so one process must read the whole stream. The list of events is that of
+  `add_handler/4`: with `[:lost]` the stream has `{:lost, name, pid}` as well.
 
   ## Examples
 
@@ -161,7 +169,7 @@ defmodule KV.EventManager do
       [:tick, :tick]
   """
   @doc since: "0.1.0"
-  @spec stream(t, [:lost]) :: Enumerable.t()
+  @spec stream(t, [asked]) :: Enumerable.t()
   def stream(manager, events \\ []) do
     Stream.resource(fn -> subscribe(manager, events) end, &next/1, &unsubscribe/1)
   end

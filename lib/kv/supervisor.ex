@@ -26,9 +26,13 @@ defmodule KV.Supervisor do
   """
 
   @typedoc """
-  An option of `KV.Node`, or `:name`: the local name of the supervisor, `KV.Supervisor` by default.
+  An option of `KV.Node`, or one of these:
+
+    * `:name` - the local name of the supervisor, `KV.Supervisor` by default.
+    * `:registry` - options of `KV.Registry`: `[durable: :commit]` makes it durable. See the section "Durable registries" of
+      `KV.Registry`.
   """
-  @type option :: {:name, atom} | KV.Node.option()
+  @type option :: {:name, atom} | {:registry, [{:durable, false | :commit}]} | KV.Node.option()
 
   @doc """
   Starts the tree, and returns once all of it is running.
@@ -49,8 +53,9 @@ defmodule KV.Supervisor do
   @doc since: "0.1.0"
   @spec start_link([option]) :: {:ok, pid} | {:error, term}
   def start_link(options \\ []) do
-    {name, node_options} = :kv_start_options.split_name(options, __MODULE__)
-    :kv_sup.start_link(config(name, node_options))
+    {name, others} = :kv_start_options.split_name(options, __MODULE__)
+    {registry_options, node_options} = :kv_config.split_registry(others)
+    :kv_sup.start_link(config(name, node_options, registry_options))
   end
 
   @doc """
@@ -68,7 +73,7 @@ defmodule KV.Supervisor do
     }
   end
 
-  defp config(name, node_options) do
+  defp config(name, node_options, registry_options) do
     %{
       supervisor: name,
       event_manager: KV.EventManager,
@@ -79,7 +84,8 @@ defmodule KV.Supervisor do
       registry: KV.Registry,
       bucket_supervisor_spec: KV.BucketSupervisor.child_spec([]),
       start_bucket: KV.BucketSupervisor.starter(KV.BucketSupervisor),
-      node_options: Keyword.merge(:kv_config.node_options(), node_options)
+      node_options: Keyword.merge(:kv_config.node_options(), node_options),
+      registry_options: registry_options
     }
   end
 end

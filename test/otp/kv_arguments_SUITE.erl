@@ -223,7 +223,7 @@ a_wrong_argument_of_a_registry_is_named(Config) ->
         ?assertMatch(#{1 := "the process or node must be " ++ _}, sentences(fun() -> kv:info("kv") end)),
         ?assertMatch(#{1 := "the name must be an atom, and is " ++ _}, sentences(fun() -> kv_event_manager:start_link("name") end)),
         ?assertMatch(
-            #{4 := "the list of events must be [] or [lost], and is [gone]"},
+            #{4 := "the list of events must be [], [lost], [restored] or [lost, restored], and is [gone]"},
             sentences(fun() -> kv_event_manager:add_handler(kv_event_manager, handler, [], [gone]) end)
         )
     end).

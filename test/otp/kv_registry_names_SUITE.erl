@@ -67,7 +67,7 @@ a_wrong_option_is_refused_in_words(Config) ->
             {[{max_memori, 1}], {bad_option, max_memori, <<"there is no option max_memori; did you mean max_memory?">>}},
             {[{on_node_down, stay}],
                 {bad_option, on_node_down,
-                    <<"on_node_down must be exit, since a registry comes back without the names of its buckets, and is stay">>}},
+                    <<"on_node_down must be exit, since a bucket of a registry ends with its node, and is stay">>}},
             {[evict], {bad_option, evict, <<"an option must be a pair of key and value, and is evict">>}}
         ],
         both(fun(Registry) ->

@@ -1,0 +1,66 @@
+/* Durable tables that have a name in a registry, and the tables of registries. */
+#include "kv/durable.h"
+#include "kv/registry.h"
+
+static struct kv_bytes registry_of(const struct kv_durable *durable)
+{
+    return kv_bytes(durable->identity.data, durable->registry_length);
+}
+
+struct kv_bytes kv_durable_name(const struct kv_durable *durable)
+{
+    const struct kv_buffer *bytes = &durable->identity;
+    return kv_bytes(bytes->data + durable->registry_length,
+                    bytes->length - durable->registry_length);
+}
+
+bool kv_durable_is_of(const struct kv_durable *durable, struct kv_bytes registry)
+{
+    return durable->kind == KV_JOURNAL_BUCKET && kv_bytes_equal(registry_of(durable), registry);
+}
+
+int kv_durable_rename(struct kv_durable *durable, struct kv_bytes name)
+{
+    int error = kv_durable_may_record(durable, name.length);
+    if (error == KV_OK) {
+        kv_durable_move(durable, name);
+        kv_durable_record(durable);
+    }
+    return error;
+}
+
+int kv_durable_describe(struct kv_durable *durable, struct kv_bytes meta, bool anyway)
+{
+    int error = kv_durable_may_record(durable, meta.length);
+    if (error == KV_OK || anyway) {
+        kv_buffer_free(&durable->meta);
+        kv_buffer_append(&durable->meta, meta);
+        kv_durable_record(durable);
+    }
+    return anyway ? KV_OK : error;
+}
+
+void kv_durable_attach_registry(struct kv_durable *durable, struct kv_process *self,
+                                struct kv_table *shown)
+{
+    durable->process = self;
+    durable->shown = shown;
+    kv_process_hold_until(self, durable->batch);
+}
+
+void kv_durable_tell_registry(const struct kv_durable *durable, bool there)
+{
+    const struct kv_durable *registry =
+        durable->registry_length == 0
+            ? NULL
+            : kv_durable_find(durable->set, kv_bytes(NULL, 0), registry_of(durable));
+    if (registry != NULL && registry->kind == KV_JOURNAL_REGISTRY && registry->process != NULL) {
+        kv_registry_hears(registry->process, kv_durable_name(durable), there);
+    }
+}
+
+bool kv_durable_is_gathering(const struct kv_durable *durable)
+{
+    const struct kv_journal *journal = durable->set->journal;
+    return durable->batch == journal->batch(journal->context);
+}

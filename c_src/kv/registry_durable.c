@@ -1,0 +1,238 @@
+/* A durable registry: its table, and the names that outlive its process.
+ *
+ * The names of durable buckets are the tables that have this registry. Those of volatile buckets,
+ * and which buckets are LIVE, stay in the memory of the node, with the table of the registry: so a
+ * registry that ends alone loses no name, and its successor monitors the same buckets. */
+#include "kv/durable.h"
+#include "kv/kv.h"
+#include "kv/registry.h"
+#include "kv/start.h"
+
+#include "base/alloc.h"
+
+struct kv_durable *kv_registry_table(struct kv_process *self, struct kv_bytes name)
+{
+    const struct kv_registry *registry = kv_process_state(self);
+    return registry->durable == NULL ? NULL
+                                     : kv_durable_find(kv_store_of(self)->durables,
+                                                       kv_durable_name(registry->durable), name);
+}
+
+/* ---- the options of a bucket ------------------------------------------------------------------
+ */
+
+/* The key of an option; empty if it is no pair. Sets *value. */
+static struct kv_bytes key_of(struct kv_bytes option, struct kv_bytes *value)
+{
+    struct kv_bytes key;
+    struct kv_reader reader = kv_reader(option);
+    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_atom(&reader, &key) == KV_OK &&
+                   kv_read_any(&reader, value) == KV_OK
+               ? key
+               : kv_bytes(NULL, 0);
+}
+
+int kv_registry_read_policy(const struct kv_process *self, struct kv_bytes options,
+                            struct kv_answer *answer, enum kv_policy *policy)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    struct kv_bytes option;
+    struct kv_bytes value;
+    uint32_t count = 0;
+    struct kv_reader reader = kv_reader(options);
+    (void)kv_read_list(&reader, &count);
+    for (uint32_t i = 0; i < count && kv_read_any(&reader, &option) == KV_OK; i++) {
+        if (!kv_bytes_is(key_of(option, &value), "durable")) {
+            continue;
+        }
+        if (!kv_start_policy(value, policy) ||
+            (registry->durable == NULL && *policy != KV_POLICY_VOLATILE)) {
+            return kv_answer_error(answer, KV_ETYPE, "bad_option", option);
+        }
+        return KV_OK;
+    }
+    return KV_OK;
+}
+
+/* {store, {Registry, Name}}, and {durable, Policy} for a durable bucket. */
+static uint32_t write_place(const struct kv_registry *registry, const struct kv_entry *entry,
+                            struct kv_buffer *to)
+{
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "store");
+    kv_write_tuple(to, 2);
+    kv_write_binary(to, kv_durable_name(registry->durable));
+    kv_write_binary(to, kv_entry_name(entry));
+    if (entry->policy == KV_POLICY_VOLATILE) {
+        return 1;
+    }
+    kv_write_tuple(to, 2);
+    kv_write_atom_text(to, "durable");
+    kv_write_atom_text(to, "commit");
+    return 2;
+}
+
+uint32_t kv_registry_write_options(const struct kv_process *self, const struct kv_entry *entry,
+                                   struct kv_buffer *to)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    struct kv_bytes option;
+    struct kv_bytes value;
+    uint32_t count = 0;
+    uint32_t written = registry->durable != NULL ? write_place(registry, entry, to) : 0;
+    struct kv_reader reader = kv_reader(kv_buffer_bytes(&entry->options));
+    if (entry->options.length > 0) {
+        (void)kv_read_list(&reader, &count);
+    }
+    for (uint32_t i = 0; i < count && kv_read_any(&reader, &option) == KV_OK; i++) {
+        const struct kv_bytes key = key_of(option, &value);
+        if (!kv_bytes_is(key, "durable") && !kv_bytes_is(key, "store")) {
+            kv_write_term(to, option);
+            written++;
+        }
+    }
+    return written;
+}
+
+/* ---- the start --------------------------------------------------------------------------------
+ */
+
+static int make(struct kv_process *self, const struct kv_start_options *options,
+                struct kv_durable **made, struct kv_buffer *reason)
+{
+    const struct kv_journal_table about = {
+        .policy = options->policy, .kind = KV_JOURNAL_REGISTRY, .name = options->identity};
+    const struct kv_stored stored = {.generation = options->generation};
+    int error = kv_durable_make(kv_store_of(self)->durables, &about, &stored, made);
+    return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
+}
+
+/* The policy is that of the last start: it is for the buckets to come. */
+static int change_policy(struct kv_durable *durable, enum kv_policy policy,
+                         struct kv_buffer *reason)
+{
+    if (durable->policy == policy) {
+        return KV_OK;
+    }
+    int error = kv_durable_may_record(durable, 0);
+    if (error != KV_OK) {
+        return kv_start_refuse_room(reason, error);
+    }
+    durable->policy = policy;
+    kv_durable_record(durable);
+    return KV_OK;
+}
+
+static int find_durable(struct kv_process *self, struct kv_start_options *options,
+                        struct kv_durable **found, struct kv_buffer *reason)
+{
+    const struct kv_durables *set = kv_store_of(self)->durables;
+    if (options->identity.length == 0 || options->registry.length > 0) {
+        return kv_start_refuse(reason, KV_ENAME, "no_name",
+                               "a durable registry needs a name, by which it is found again");
+    }
+    if (set == NULL) {
+        return kv_start_refuse(reason, KV_ENOENT, "no_data_dir",
+                               "this node keeps nothing on disk; give it a data_dir");
+    }
+    *found = kv_durable_find(set, kv_bytes(NULL, 0), options->identity);
+    if (*found == NULL) {
+        return make(self, options, found, reason);
+    }
+    if ((*found)->kind != KV_JOURNAL_REGISTRY) {
+        return kv_start_refuse(reason, KV_EEXIST, "is_durable",
+                               "the data_dir has a durable bucket of this name; choose another "
+                               "name, or destroy that bucket");
+    }
+    if ((*found)->process != NULL) {
+        return kv_start_refuse_second(reason, (*found)->process);
+    }
+    options->attached = true;
+    options->generation = (*found)->options.generation;
+    return change_policy(*found, options->policy, reason);
+}
+
+/* A registry without names must not hide one that has some. */
+static int refuse_hiding(const struct kv_process *self, const struct kv_start_options *options,
+                         struct kv_buffer *reason)
+{
+    const struct kv_durables *set = kv_store_of(self)->durables;
+    const struct kv_durable *found =
+        set == NULL ? NULL : kv_durable_find(set, options->registry, options->identity);
+    return found == NULL || found->kind != KV_JOURNAL_REGISTRY
+               ? KV_OK
+               : kv_start_refuse(reason, KV_EEXIST, "is_durable",
+                                 "the data_dir has a durable registry of this name; give the "
+                                 "option durable, or choose another name");
+}
+
+int kv_registry_open(struct kv_process *self, struct kv_start_options *options,
+                     struct kv_buffer *reason)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    const struct kv_table_options names = {.internal = true};
+    struct kv_durable *durable = NULL;
+    int error = options->policy == KV_POLICY_VOLATILE
+                    ? refuse_hiding(self, options, reason)
+                    : find_durable(self, options, &durable, reason);
+    if (error == KV_OK) {
+        error = kv_contents_open(&registry->shown, self, true, &names, reason);
+    }
+    if (error == KV_OK && durable != NULL) {
+        registry->durable = durable;
+        kv_durable_attach_registry(durable, self, registry->shown.table);
+    }
+    return error;
+}
+
+/* ---- names that outlive the process -----------------------------------------------------------
+ */
+
+void kv_registry_keep(struct kv_process *self, struct kv_entry *entry)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    kv_map_remove(&registry->names, &entry->by_name);
+    kv_map_remove(&registry->monitors, &entry->by_monitor);
+    kv_list_remove(&entry->of_registry);
+    kv_list_append(&registry->durable->kept, &entry->of_registry);
+}
+
+void kv_registry_forget_kept(struct kv_list *kept)
+{
+    KV_LIST_FOREACH (link, kept) {
+        struct kv_entry *entry = KV_LIST_OF(link, struct kv_entry, of_registry);
+        kv_list_remove(link);
+        kv_buffer_free(&entry->options);
+        kv_buffer_free(&entry->meta);
+        kv_free(entry);
+    }
+}
+
+void kv_registry_adopt(struct kv_process *self)
+{
+    const struct kv_registry *registry = kv_process_state(self);
+    if (registry->durable == NULL) {
+        return;
+    }
+    KV_LIST_FOREACH (link, &registry->durable->kept) {
+        kv_list_remove(link);
+        kv_registry_add_kept(self, KV_LIST_OF(link, struct kv_entry, of_registry));
+    }
+    const struct kv_bytes name = kv_durable_name(registry->durable);
+    KV_LIST_FOREACH (link, &kv_store_of(self)->durables->tables) {
+        const struct kv_durable *table = KV_LIST_OF(link, struct kv_durable, of_set);
+        if (kv_durable_is_of(table, name)) {
+            kv_registry_hears(self, kv_durable_name(table), true);
+        }
+    }
+}
+
+void kv_registry_hears(struct kv_process *self, struct kv_bytes name, bool there)
+{
+    struct kv_entry *entry = kv_registry_find(self, name);
+    if (there && entry == NULL) {
+        (void)kv_registry_add(self, name, true);
+    } else if (!there && entry != NULL && entry->step == KV_ENTRY_DORMANT) {
+        kv_registry_drop(self, entry);
+    }
+}

@@ -129,6 +129,10 @@ static int run(struct kv_process *self, enum kv_agent_kind kind, const struct kv
         answer->unheard = unheard || kind == KV_AGENT_UPDATE;
         error = operation->run(self, &inner, answer);
         answer->unheard = unheard;
+        if ((operation->traits & KV_BY_KEY) == 0) {
+            const struct kv_bucket *bucket = kv_process_const_state(self);
+            kv_contents_tell_all(&bucket->contents);
+        }
     }
     if (error == KV_OK && kind == KV_AGENT_UPDATE) {
         kv_answer_drop(answer);
@@ -189,9 +193,10 @@ static int cast(struct kv_process *self, const struct kv_asked *asked, struct kv
 }
 
 const struct kv_operation kv_agent_operations[] = {
-    KV_OPERATION("get", 1, KV_BY_CALL, 0, get, "0.1.0"),
-    KV_OPERATION("update", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED, update, "0.1.0"),
-    KV_OPERATION("get_and_update", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED, get_and_update, "0.1.0"),
-    KV_OPERATION("cast", 1, KV_BY_CAST, KV_CHANGES | KV_BOUNDED, cast, "0.1.0"),
+    KV_OPERATION("get", 1, KV_BY_CALL, KV_BY_KEY, get, "0.1.0"),
+    KV_OPERATION("update", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED | KV_BY_KEY, update, "0.1.0"),
+    KV_OPERATION("get_and_update", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED | KV_BY_KEY,
+                 get_and_update, "0.1.0"),
+    KV_OPERATION("cast", 1, KV_BY_CAST, KV_CHANGES | KV_BOUNDED | KV_BY_KEY, cast, "0.1.0"),
     KV_NO_OPERATION,
 };

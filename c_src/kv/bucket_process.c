@@ -54,6 +54,30 @@ static void reply_busy(struct kv_process *self, const struct kv_from *from)
     kv_process_hold_nothing(self, false);
 }
 
+/* The answer waits for the keys of which it tells, or for the last change of all. */
+static void run_durable(struct kv_process *self, const struct kv_from *from,
+                        struct kv_bytes request)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_durable *durable = bucket->contents.durable;
+    struct kv_bytes arguments[KV_ARGUMENTS_MAX];
+    const struct kv_operation *operation =
+        kv_request_find(&kv_store_of(self)->bucket, request, KV_BY_CALL, arguments);
+    const struct kv_asked asked = {
+        .arguments = arguments, .time = kv_arena_time(kv_store_of(self)->arena), .from = from};
+    struct kv_answer answer = {.term = kv_process_scratch(self)};
+    int result = KV_ETYPE;
+    kv_durable_begin_answer(durable);
+    if (operation != NULL) {
+        result = operation->run(self, &asked, &answer);
+    }
+    if (operation == NULL || (operation->traits & KV_BY_KEY) != 0) {
+        kv_process_hold_for(self, durable->tells);
+    }
+    kv_request_answer(self, from, request, result, &answer);
+    kv_process_hold_all(self);
+}
+
 /* Out of line, so that the call of a volatile bucket pays for one branch only. */
 __attribute__((noinline)) static void
 call_durable(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
@@ -61,7 +85,7 @@ call_durable(struct kv_process *self, const struct kv_from *from, struct kv_byte
     if (is_busy(self)) {
         reply_busy(self, from);
     } else {
-        kv_request_call(self, &kv_store_of(self)->bucket, from, request);
+        run_durable(self, from, request);
     }
 }
 

@@ -89,11 +89,39 @@ int kv_contents_settle(const struct kv_contents *contents, bool puts, int error)
         return error;
     }
     durable->reserved = false;
-    if (error != KV_OK) {
-        kv_durable_cancel(durable);
-        return error;
+    if (error == KV_OK) {
+        return kv_durable_settle(durable, puts);
     }
-    return kv_durable_settle(durable, puts);
+    kv_durable_cancel(durable);
+    kv_durable_tell_all(durable); /* of how full it is */
+    return error;
+}
+
+void kv_contents_tell_all(const struct kv_contents *contents)
+{
+    if (contents->durable != NULL) {
+        kv_durable_tell_all(contents->durable);
+    }
+}
+
+bool kv_contents_expiry_apart(const struct kv_contents *contents, struct kv_item key,
+                              uint64_t *expiry)
+{
+    if (contents->overlay != NULL) {
+        return kv_overlay_expiry(contents->overlay, key, expiry);
+    }
+    kv_durable_tell(contents->durable, key);
+    return kv_table_expiry(contents->table, key, expiry);
+}
+
+bool kv_contents_look_apart(const struct kv_contents *contents, struct kv_item key,
+                            struct kv_item *value, uint64_t *expiry)
+{
+    if (contents->overlay != NULL) {
+        return kv_overlay_look(contents->overlay, key, value, expiry);
+    }
+    kv_durable_tell(contents->durable, key);
+    return kv_table_find(contents->table, key, value, expiry);
 }
 
 /* A read that starts the life of an entry again is recorded. */
@@ -103,6 +131,7 @@ bool kv_contents_find_apart(const struct kv_contents *contents, struct kv_item k
     if (contents->overlay != NULL) {
         return kv_overlay_find(contents->overlay, key, value);
     }
+    kv_durable_tell(contents->durable, key);
     uint64_t before = KV_NEVER;
     const uint64_t again = kv_table_touched(contents->table);
     if (again != KV_NEVER) {
@@ -178,6 +207,10 @@ int kv_contents_change_apart(const struct kv_contents *contents, const struct kv
     error = kv_contents_change_table(contents, &change);
     if (error == KV_OK) {
         record(contents, &change);
+    } else if (error == KV_ENOENT) {
+        kv_durable_tell(contents->durable, key_of(&change));
+    } else {
+        kv_durable_tell_all(contents->durable); /* of how full it is */
     }
     kv_durable_end(contents->durable);
     return error;

@@ -45,6 +45,9 @@ int kv_contents_reserve(const struct kv_contents *contents, uint64_t bytes, uint
 void kv_contents_begin(const struct kv_contents *contents);
 int kv_contents_settle(const struct kv_contents *contents, bool puts, int error);
 
+/* The answer of the present request tells of the whole table, though its operation is KV_BY_KEY. */
+void kv_contents_tell_all(const struct kv_contents *contents);
+
 enum kv_change_kind { KV_CHANGE_PUT, KV_CHANGE_DELETE, KV_CHANGE_CLEAR, KV_CHANGE_EXPIRY };
 
 /* A bit in the expiry of a PUT: an entry that is there keeps its own expiry. The rest is the expiry
@@ -76,6 +79,10 @@ static inline void kv_contents_count_find(const struct kv_contents *contents, bo
 /* Those of a durable table, or in a transaction. */
 bool kv_contents_find_apart(const struct kv_contents *contents, struct kv_item key,
                             struct kv_item *value);
+bool kv_contents_expiry_apart(const struct kv_contents *contents, struct kv_item key,
+                              uint64_t *expiry);
+bool kv_contents_look_apart(const struct kv_contents *contents, struct kv_item key,
+                            struct kv_item *value, uint64_t *expiry);
 int kv_contents_change_apart(const struct kv_contents *contents, const struct kv_change *wanted);
 
 /* Finds the value of a key, as kv_table_get() does. All operations on one key read through this
@@ -105,17 +112,16 @@ static inline bool kv_contents_find_at(const struct kv_contents *contents,
 static inline bool kv_contents_expiry(const struct kv_contents *contents, struct kv_item key,
                                       uint64_t *expiry)
 {
-    return __builtin_expect(contents->overlay != NULL, 0)
-               ? kv_overlay_expiry(contents->overlay, key, expiry)
-               : kv_table_expiry(contents->table, key, expiry);
+    return __builtin_expect(contents->apart, 0) ? kv_contents_expiry_apart(contents, key, expiry)
+                                                : kv_table_expiry(contents->table, key, expiry);
 }
 
 /* Finds value and expiry of a key, as kv_table_find() does. */
 static inline bool kv_contents_look(const struct kv_contents *contents, struct kv_item key,
                                     struct kv_item *value, uint64_t *expiry)
 {
-    return __builtin_expect(contents->overlay != NULL, 0)
-               ? kv_overlay_look(contents->overlay, key, value, expiry)
+    return __builtin_expect(contents->apart, 0)
+               ? kv_contents_look_apart(contents, key, value, expiry)
                : kv_table_find(contents->table, key, value, expiry);
 }
 

@@ -77,22 +77,73 @@ void kv_durable_end(struct kv_durable *durable)
     show(durable);
 }
 
-/* A change was recorded in the batch that gathers now. */
+/* The last batch for which nothing of the table waits. */
+static uint64_t done(const struct kv_durable *durable)
+{
+    return durable->policy == KV_POLICY_COMMIT ? durable->set->durable : durable->set->written;
+}
+
+/* What the process sends from now on waits for the last change. */
+static void hold(const struct kv_durable *durable)
+{
+    if (durable->policy == KV_POLICY_COMMIT) {
+        kv_process_hold_until(durable->process, durable->batch);
+    } else {
+        kv_process_hold_until_written(durable->process, durable->batch);
+    }
+}
+
+/* The first change of the table in a batch. */
+static void enter(struct kv_durable *durable, uint64_t batch)
+{
+    durable->batch = batch;
+    durable->keys = 0;
+    if (kv_list_is_empty(&durable->unwritten)) {
+        kv_list_append(&durable->set->unwritten, &durable->unwritten);
+    }
+    if (durable->process != NULL) {
+        hold(durable);
+    }
+}
+
+static uint64_t mark_of(const struct kv_durable *durable, struct kv_item key)
+{
+    return kv_fresh_mark(durable->id, kv_table_hash(durable->table, key.bytes));
+}
+
+static bool remember(struct kv_durable *durable, struct kv_item key)
+{
+    return durable->keys++ < KV_DURABLE_KEYS &&
+           kv_fresh_add(&durable->set->fresh, durable->batch, mark_of(durable, key),
+                        durable->policy == KV_POLICY_COMMIT);
+}
+
+/* A change of a key was recorded in the batch that gathers now; NULL: of the whole table. */
+static void note(struct kv_durable *durable, const struct kv_item *key)
+{
+    const struct kv_durables *set = durable->set;
+    const uint64_t batch = set->journal->batch(set->journal->context);
+    if (durable->batch != batch) {
+        enter(durable, batch);
+    }
+    if (durable->whole != batch && (key == NULL || !remember(durable, *key))) {
+        durable->whole = batch;
+    }
+    durable->tells = batch;
+    show(durable);
+}
+
 void kv_durable_note(struct kv_durable *durable)
 {
-    struct kv_durables *set = durable->set;
-    const uint64_t batch = set->journal->batch(set->journal->context);
-    if (durable->batch == batch) {
-        return;
-    }
-    durable->batch = batch;
-    if (kv_list_is_empty(&durable->unwritten)) {
-        kv_list_append(&set->unwritten, &durable->unwritten);
-    }
-    show(durable);
-    if (durable->process != NULL) {
-        kv_process_hold_until(durable->process, batch);
-    }
+    note(durable, NULL);
+}
+
+void kv_durable_tell_key(struct kv_durable *durable, struct kv_item key)
+{
+    const uint64_t batch = durable->whole > done(durable)
+                               ? durable->batch
+                               : kv_fresh_find(&durable->set->fresh, mark_of(durable, key));
+    durable->tells = batch > durable->tells ? batch : durable->tells;
 }
 
 int kv_durable_may(const struct kv_durable *durable, uint64_t bytes, uint64_t records)
@@ -129,7 +180,7 @@ static void changed(struct kv_durable *durable, enum deferred kind,
         return;
     }
     record(durable, kind, entry);
-    kv_durable_note(durable);
+    note(durable, &entry->key);
 }
 
 void kv_durable_put(struct kv_durable *durable, const struct kv_table_entry *entry)
@@ -152,7 +203,7 @@ void kv_durable_clear(struct kv_durable *durable)
     const struct kv_journal *journal = durable->set->journal;
     if (!durable->destroyed) {
         journal->clear(journal->context, durable->id);
-        kv_durable_note(durable);
+        note(durable, NULL);
     }
 }
 
@@ -202,7 +253,7 @@ static void gone(void *context, enum kv_gone why, struct kv_item key)
         return;
     }
     record(durable, DEFERRED_GONE, &entry);
-    kv_durable_note(durable);
+    note(durable, &key);
 }
 
 /* ---- the set ----------------------------------------------------------------------------------
@@ -324,6 +375,7 @@ void kv_durables_free(struct kv_durables *set)
     }
     kv_map_free(&set->by_identity);
     kv_map_free(&set->by_id);
+    kv_fresh_free(&set->fresh);
 }
 
 void kv_durable_move(struct kv_durable *durable, struct kv_bytes name)
@@ -448,7 +500,7 @@ void kv_durable_record(struct kv_durable *durable)
                                            .options = kv_buffer_bytes(&options)};
     journal->table(journal->context, &about);
     kv_buffer_free(&options);
-    kv_durable_note(durable);
+    note(durable, NULL);
 }
 
 enum { OPTIONS_MAX = 256 }; /* bytes of the term of struct kv_stored, without the metadata */
@@ -487,7 +539,7 @@ int kv_durable_attach(struct kv_durable *durable, struct kv_process *self)
                                  durable->table);
     if (error == KV_OK) {
         durable->process = self;
-        kv_process_hold_until(self, durable->batch);
+        hold(durable);
     }
     return error;
 }
@@ -531,7 +583,7 @@ void kv_durable_destroy(struct kv_durable *durable)
     const struct kv_journal *journal = durable->set->journal;
     if (!durable->destroyed) {
         journal->drop(journal->context, durable->id);
-        kv_durable_note(durable);
+        note(durable, NULL);
         leave_set(durable);
         durable->destroyed = true;
         kv_durable_tell_registry(durable, false);
@@ -547,13 +599,16 @@ void kv_durable_suspend(struct kv_durable *durable, bool suspended)
     show(durable);
 }
 
-void kv_durables_written(struct kv_durables *set, uint64_t batch)
+void kv_durables_release(struct kv_durables *set, uint64_t written, uint64_t durable)
 {
+    set->written = written;
+    set->durable = durable;
+    (void)kv_fresh_release(&set->fresh, written, durable);
     KV_LIST_FOREACH (link, &set->unwritten) {
-        struct kv_durable *durable = KV_LIST_OF(link, struct kv_durable, unwritten);
-        if (durable->batch <= batch) {
-            kv_list_remove(&durable->unwritten);
-            show(durable);
+        struct kv_durable *one = KV_LIST_OF(link, struct kv_durable, unwritten);
+        if (one->batch <= done(one)) {
+            kv_list_remove(&one->unwritten);
+            show(one);
         }
     }
 }

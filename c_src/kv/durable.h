@@ -7,7 +7,9 @@
  *
  * Each change is recorded once it has succeeded. From then on what the process sends waits until
  * the batch of the change is durable (kv_process_hold_until()), and readers of this host ask the
- * process. */
+ * process. An answer that tells of some keys only waits for these (kv_process_hold_for()): the set
+ * of tables knows the keys that batches have changed which are not durable yet. If they are too
+ * many, or not known one by one, the whole table waits. */
 #ifndef KV_DURABLE_H
 #define KV_DURABLE_H
 
@@ -15,6 +17,7 @@
 #include "base/map.h"
 #include "base/siphash.h"
 #include "kv/counts.h"
+#include "kv/fresh.h"
 #include "kv/stored.h"
 
 #include <kv/journal.h>
@@ -39,6 +42,9 @@ struct kv_durable {
     struct kv_list kept;        /* of a dormant registry: kv/registry.h */
     struct kv_process *process; /* NULL: dormant */
     uint64_t batch;             /* the last one with a change of this table */
+    uint64_t whole;             /* the last one for which the whole table waits */
+    uint32_t keys;              /* changed in `batch`, with repetitions */
+    uint64_t tells;             /* the last batch of which the present answer tells */
     bool suspended;             /* readers of this host ask the process anyway */
     bool changing;              /* so they do during a change */
     bool destroyed;
@@ -57,8 +63,14 @@ struct kv_durables {
     struct kv_map by_id;
     struct kv_list tables;
     struct kv_list unwritten;
+    struct kv_fresh fresh;
+    uint64_t written;  /* all batches up to this one are written, */
+    uint64_t durable;  /* and durable */
     uint64_t greatest; /* id that there was */
 };
+
+/* Keys of one table that one batch may change before the whole table waits for it. */
+enum { KV_DURABLE_KEYS = 4096 };
 
 /* Begins a set: nothing is in it, and recovery may begin. Both are borrowed. */
 void kv_durables_init(struct kv_durables *set, struct kv_arena *arena,
@@ -120,9 +132,34 @@ void kv_durable_destroy(struct kv_durable *durable);
 /* The process is suspended, or is not any more. */
 void kv_durable_suspend(struct kv_durable *durable, bool suspended);
 
-/* All batches up to this one are durable: readers of this host need not ask any more for changes
- * in these. */
-void kv_durables_written(struct kv_durables *set, uint64_t batch);
+/* All batches up to `written` are written, and all up to `durable` durable: nothing waits any more
+ * for changes in these. */
+void kv_durables_release(struct kv_durables *set, uint64_t written, uint64_t durable);
+
+/* ---- answers -----------------------------------------------------------------------------------
+ * For which batch an answer waits that tells of some keys only. kv_durable_begin_answer() before
+ * the request runs; then `tells` grows with each key that is looked at or changed. */
+
+static inline void kv_durable_begin_answer(struct kv_durable *durable)
+{
+    durable->tells = 0;
+}
+
+/* The answer tells of the whole table. */
+static inline void kv_durable_tell_all(struct kv_durable *durable)
+{
+    durable->tells = durable->batch;
+}
+
+void kv_durable_tell_key(struct kv_durable *durable, struct kv_item key);
+
+/* The answer tells of a key. */
+static inline void kv_durable_tell(struct kv_durable *durable, struct kv_item key)
+{
+    if (!kv_list_is_empty(&durable->unwritten)) {
+        kv_durable_tell_key(durable, key);
+    }
+}
 
 /* ---- names in a registry -----------------------------------------------------------------------
  */

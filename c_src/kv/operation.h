@@ -44,6 +44,8 @@ enum kv_trait {
     KV_PARKS = 2,     /* may answer later */
     KV_BOUNDED = 4,   /* knows that its answer fits into a message before it changes anything */
     KV_CONTINUES = 8, /* may go on in the next turn: kv/going.h */
+    KV_BY_KEY = 16, /* the answer tells of some keys only, all of which it has looked at or changed
+                     * through kv/contents.h or kv/bucket.h */
 };
 
 /* Runs an operation. Returns KV_OK if it was done. Any other result means that it was not done, or

@@ -117,7 +117,7 @@ static int compare_and_delete(struct kv_process *self, const struct kv_asked *as
 enum {
     CALL = KV_BY_CALL | KV_BY_TRANSACTION,
     EITHER = KV_BY_CALL | KV_BY_CAST | KV_BY_TRANSACTION,
-    WRITES = KV_CHANGES | KV_BOUNDED,
+    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY,
 };
 
 const struct kv_operation kv_conditional_operations[] = {

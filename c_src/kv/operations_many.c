@@ -610,8 +610,8 @@ static int delete (struct kv_process *self, const struct kv_asked *asked, struct
 enum {
     CALL = KV_BY_CALL,
     CAST = KV_BY_CAST,
-    READS = KV_CONTINUES,
-    WRITES = KV_CHANGES | KV_BOUNDED | KV_CONTINUES,
+    READS = KV_CONTINUES | KV_BY_KEY,
+    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_CONTINUES,
 };
 
 const struct kv_operation kv_many_operations[] = {

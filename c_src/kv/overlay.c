@@ -100,6 +100,9 @@ static struct change *find(const struct kv_overlay *overlay, struct kv_item key,
 /* Each operation has one key, so the last hash of a step is that of its key. */
 static uint64_t hash_of(const struct kv_overlay *overlay, struct kv_item key)
 {
+    if (overlay->durable != NULL) {
+        kv_durable_tell(overlay->durable, key);
+    }
     return overlay->named[overlay->step] = kv_table_hash(overlay->table, key.bytes);
 }
 
@@ -323,7 +326,7 @@ int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
 {
     int error = KV_OK;
     if (overlay->count > 0 && kv_table_evicts(overlay->table)) {
-        error = refuse_hopeless(overlay, step);
+        error = refuse_hopeless(overlay, step); /* by the limits alone */
     }
     if (overlay->count == 0 || error != KV_OK) {
         return error;
@@ -343,5 +346,8 @@ int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
     while (kv_table_end_all(overlay->table, error == KV_OK, UINT32_MAX)) {
     }
     kv_table_end_changes(overlay->table);
+    if (error != KV_OK && overlay->durable != NULL) {
+        kv_durable_tell_all(overlay->durable); /* of how full it is */
+    }
     return error;
 }

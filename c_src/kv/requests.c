@@ -61,6 +61,22 @@ static void reply(struct kv_process *self, const struct kv_from *from, struct kv
     }
 }
 
+static inline void answer_call(struct kv_process *self, const struct kv_from *from,
+                               struct kv_bytes request, int result, struct kv_answer *answer)
+{
+    if (result == KV_ETYPE && answer->term->length == 0) {
+        kv_reply_bad_request(self, from, request);
+    } else if (!answer->parked) {
+        reply(self, from, answer);
+    }
+}
+
+void kv_request_answer(struct kv_process *self, const struct kv_from *from, struct kv_bytes request,
+                       int result, struct kv_answer *answer)
+{
+    answer_call(self, from, request, result, answer);
+}
+
 void kv_request_call(struct kv_process *self, const struct kv_dispatch *dispatch,
                      const struct kv_from *from, struct kv_bytes request)
 {
@@ -72,11 +88,8 @@ void kv_request_call(struct kv_process *self, const struct kv_dispatch *dispatch
     }
     const struct kv_asked asked = {.arguments = arguments, .time = time_of(self), .from = from};
     struct kv_answer answer = {.term = kv_process_scratch(self)};
-    if (operation->run(self, &asked, &answer) == KV_ETYPE && answer.term->length == 0) {
-        kv_reply_bad_request(self, from, request);
-    } else if (!answer.parked) {
-        reply(self, from, &answer);
-    }
+    const int result = operation->run(self, &asked, &answer);
+    answer_call(self, from, request, result, &answer);
 }
 
 bool kv_request_cast(struct kv_process *self, const struct kv_dispatch *dispatch,

@@ -9,6 +9,11 @@
 void kv_request_call(struct kv_process *self, const struct kv_dispatch *dispatch,
                      const struct kv_from *from, struct kv_bytes request);
 
+/* Sends the answer of an operation that a call has run, unless it was parked. `result` is that of
+ * the operation. */
+void kv_request_answer(struct kv_process *self, const struct kv_from *from, struct kv_bytes request,
+                       int result, struct kv_answer *answer);
+
 /* Runs a cast and drops the answer. Returns false if no operation takes such a cast, or if the
  * operation was not done. */
 bool kv_request_cast(struct kv_process *self, const struct kv_dispatch *dispatch,

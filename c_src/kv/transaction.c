@@ -159,8 +159,9 @@ static int check(struct kv_process *self, const struct kv_asked *asked, struct k
 }
 
 const struct kv_operation kv_transaction_operations[] = {
-    KV_OPERATION("transaction", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED, transaction, "0.2.0"),
-    KV_OPERATION("check", 2, KV_BY_TRANSACTION, 0, check, "0.2.0"),
-    KV_OPERATION("check_absent", 1, KV_BY_TRANSACTION, 0, check_absent, "0.2.0"),
+    KV_OPERATION("transaction", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED | KV_BY_KEY, transaction,
+                 "0.2.0"),
+    KV_OPERATION("check", 2, KV_BY_TRANSACTION, KV_BY_KEY, check, "0.2.0"),
+    KV_OPERATION("check_absent", 1, KV_BY_TRANSACTION, KV_BY_KEY, check_absent, "0.2.0"),
     KV_NO_OPERATION,
 };

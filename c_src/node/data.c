@@ -209,7 +209,7 @@ uint64_t kv_data_durable(struct kv_data *data)
     const uint64_t durable = data->wal == NULL ? 0 : kv_wal_durable(data->wal);
     if (durable > data->released) {
         data->released = durable;
-        kv_durables_written(&data->durables, durable);
+        kv_durables_release(&data->durables, durable, durable);
     }
     return durable;
 }

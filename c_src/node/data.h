@@ -46,7 +46,7 @@ struct kv_data {
     struct kv_journal journal;
     const struct kv_runtime *runtime; /* set by the node after recovery */
     uint64_t latest;   /* the latest time in the log: the wall clock does not go back behind it */
-    uint64_t released; /* the last batch that kv_durables_written() was told of */
+    uint64_t released; /* the last batch that kv_durables_release() was told of */
     uint64_t shown;    /* when progress was last shown, on the clock of the loop, */
     unsigned percent;  /* and which */
     int room;          /* KV_ENOSPC: the disk is full */

@@ -157,11 +157,22 @@ uint64_t kv_runtime_run_timers(struct kv_runtime *runtime)
 
 void kv_runtime_release(struct kv_runtime *runtime, uint64_t batch)
 {
-    kv_emit_release(runtime, batch);
+    kv_emit_release(runtime, batch, batch);
+    kv_signals_deliver(runtime);
+}
+
+void kv_runtime_release_written(struct kv_runtime *runtime, uint64_t batch)
+{
+    kv_emit_release(runtime, batch, 0);
     kv_signals_deliver(runtime);
 }
 
 size_t kv_runtime_waiting(const struct kv_runtime *runtime)
 {
     return runtime->waiting;
+}
+
+uint64_t kv_runtime_waiting_bytes(const struct kv_runtime *runtime)
+{
+    return runtime->waiting_bytes;
 }

@@ -134,13 +134,18 @@ enum { KV_RESUME_MESSAGES = 256, KV_RESUME_BYTES = 1 << 20, KV_LONG_TURNS = 2 };
  * if there is more to do: the next turn should come at once. */
 bool kv_runtime_step(struct kv_runtime *runtime);
 
-/* All batches up to `batch` are durable: sends the signals that waited for one of them, those of
- * each process in their order, and handles those for processes of this node. Does nothing if
- * `batch` is not greater than before. Must not be called from a callback. */
+/* All batches up to `batch` are durable: sends the signals that waited for one of them, those from
+ * one process to another in their order, and handles those for processes of this node. Does nothing
+ * if `batch` is not greater than before. Must not be called from a callback. */
 void kv_runtime_release(struct kv_runtime *runtime, uint64_t batch);
 
-/* Returns the number of signals that wait for a batch. */
+/* As kv_runtime_release(), for signals that wait only until their batch is written. */
+void kv_runtime_release_written(struct kv_runtime *runtime, uint64_t batch);
+
+/* Return the number of signals that wait for a batch, and the bytes that they take, with what they
+ * pin. */
 size_t kv_runtime_waiting(const struct kv_runtime *runtime);
+uint64_t kv_runtime_waiting_bytes(const struct kv_runtime *runtime);
 
 #define KV_NO_TIMER UINT64_MAX
 

@@ -100,9 +100,14 @@ struct kv_runtime {
     /* Signals that wait: emit.c. */
     struct kv_map outboxes; /* by the number of the process */
     struct kv_list outbox_list;
+    struct kv_map receivers; /* of signals that wait, by both ends */
     size_t waiting;
+    uint64_t waiting_bytes;
     bool at_once;     /* nothing waits: kv_process_hold_nothing() */
-    uint64_t durable; /* the greatest durable batch */
+    uint64_t teller;  /* the number of the process that has called kv_process_hold_for(), or 0, */
+    uint64_t told;    /* and the batch */
+    uint64_t written; /* the greatest batch that is written, */
+    uint64_t durable; /* and durable */
     size_t detours;   /* reasons why a signal may not go straight to its peer: one for each outbox,
                          one for `reason` */
 };

@@ -12,6 +12,7 @@
 enum kv_policy {
     KV_POLICY_VOLATILE = 0, /* at once: nothing is recorded */
     KV_POLICY_COMMIT = 1,   /* when the change is on disk */
+    KV_POLICY_INTERVAL = 2, /* when it is written: on disk within a second */
 };
 
 /* What a table is. The numbers are on disk. */

@@ -245,10 +245,24 @@ void kv_process_set_timer(struct kv_process *self, uint64_t delay);
 
 /* Makes everything that this process sends from now on wait until kv_runtime_release() says that
  * `batch` is durable: messages, answers, links and monitors, and the exit signals and DOWN messages
- * of its own end. The signals of a process leave in the order in which it sent them, even after it
- * has ended. Signals to a peer that is lost meanwhile are dropped. Of several batches the greatest
- * counts. Does nothing if the batch is durable already. */
+ * of its own end. The signals from one process to another leave in the order in which they were
+ * sent, even after the sender has ended. Signals to a peer that is lost meanwhile are dropped. Of
+ * several batches the greatest counts. Does nothing if the batch is durable already. */
 void kv_process_hold_until(struct kv_process *self, uint64_t batch);
+
+/* As kv_process_hold_until(), but waits only until the batch is written:
+ * kv_runtime_release_written(). A process that calls both waits until all are durable. */
+void kv_process_hold_until_written(struct kv_process *self, uint64_t batch);
+
+/* From here to kv_process_hold_all(), what this process sends tells only of changes up to `batch`;
+ * 0: of none. It waits for that batch, and for what waits to the same process already, and
+ * overtakes the rest. Must be called after kv_process_hold_until() for the batch.
+ *
+ * The process that gets an answer is that of kv_from's `pid`. An answer through an alias, as to a
+ * $kv_call, may not tell: it overtakes other answers through aliases, and nothing else. That is
+ * harmless, since a caller finds its answer by the alias. */
+void kv_process_hold_for(struct kv_process *self, uint64_t batch);
+void kv_process_hold_all(struct kv_process *self);
 
 /* Between the calls with true and false, what this process sends leaves at once, and before signals
  * that wait. For an answer that tells of no change. */

@@ -11,7 +11,8 @@
 enum kv_signal_kind {
     KV_SIGNAL_MESSAGE,       /* to `to`: payload */
     KV_SIGNAL_MESSAGE_NAME,  /* to the process registered as `name`: payload */
-    KV_SIGNAL_MESSAGE_ALIAS, /* to the alias `ref`: payload */
+    KV_SIGNAL_MESSAGE_ALIAS, /* to the alias `ref`: payload. Outgoing: also `to`, the process that
+                              * has the alias, with the id 0 if it is not known */
     KV_SIGNAL_LINK,          /* from, to */
     KV_SIGNAL_UNLINK,        /* from, to, unlink_id */
     KV_SIGNAL_UNLINK_ACK,    /* from, to, unlink_id */

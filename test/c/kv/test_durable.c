@@ -190,6 +190,18 @@ static struct kv_bytes ask(const char *name, struct kv_bytes one, struct kv_byte
                 one.length == 0 ? term_atom(name) : term_tuple(term_atom(name), one, two, three));
 }
 
+static void release_readers(uint64_t up_to)
+{
+    kv_durables_release(&durables, up_to, up_to);
+}
+
+/* All that waits for a batch up to this one need not wait any more. */
+static void release(uint64_t up_to)
+{
+    release_readers(up_to);
+    kv_runtime_release(f->runtime, up_to);
+}
+
 /* A reader of this host. */
 static enum kv_read find_as_reader(struct kv_bytes key)
 {
@@ -229,7 +241,7 @@ static void set_up(void)
     f->store.durables = &durables;
     kv_arena_set_time(f->arena, NOW);
     kv_durables_open(&durables, &journal, 0);
-    kv_runtime_release(f->runtime, BEFORE);
+    release(BEFORE);
     bucket = start(commit(), named("eggs"), NONE);
 }
 
@@ -246,6 +258,12 @@ static void end_bucket(const struct kv_pid *pid)
 {
     struct kv_pid killer = pid_a(1);
     feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, pid, term_atom("kill"));
+}
+
+static void hold_some(void)
+{
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    (void)ask("put", term_atom("b"), term_binary("two"), term_integer(900));
 }
 
 /* ---- what comes back --------------------------------------------------------------------------
@@ -350,12 +368,6 @@ Test(durable, a_put_records_key_value_and_expiry)
     cr_assert(kv_bytes_equal(entry->key.bytes, term_atom("a")));
     cr_assert(kv_bytes_equal(entry->value.bytes, term_integer(1)));
     cr_assert_eq(entry->expiry, (uint64_t)NOW + 700);
-}
-
-static void hold_some(void)
-{
-    (void)ask("put", term_atom("a"), term_integer(1), NONE);
-    (void)ask("put", term_atom("b"), term_binary("two"), term_integer(900));
 }
 
 Test(durable, each_operation_records_what_it_has_changed_and_no_other_does)
@@ -551,6 +563,176 @@ Test(durable, a_read_of_what_is_not_durable_yet_waits_too)
     cr_assert_not_null(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0));
 }
 
+/* Changes a key, and waits for no answer. */
+static void change(struct kv_bytes key)
+{
+    cast(f, &bucket, term_tuple(term_atom("put"), key, term_integer(7), NONE));
+}
+
+static bool waits(const char *name, struct kv_bytes one, struct kv_bytes two, struct kv_bytes three)
+{
+    forget(f);
+    return ask(name, one, two, three).length == 0;
+}
+
+Test(durable, a_request_waits_for_the_keys_of_which_it_tells_and_for_no_others)
+{
+    const struct kv_bytes a = term_atom("a");
+    const struct kv_bytes b = term_atom("b");
+    const struct kv_bytes x = term_atom("x");
+    const struct kv_bytes one = term_integer(1);
+    hold_some();
+    release(BEFORE);
+    hold();
+    change(a);
+    const struct {
+        const char *name;
+        struct kv_bytes arguments[3];
+        bool waits;
+    } rows[] = {
+        {"get", {b}, false},
+        {"get", {x}, false},
+        {"get", {b, one}, false},
+        {"fetch", {b}, false},
+        {"has_key", {b}, false},
+        {"ttl", {b}, false},
+        {"get_many", {term_list(b, x, NONE)}, false},
+        {"generation", {NONE}, false},
+        {"put_new", {b, one}, false},
+        {"put_new_many", {term_list(pair(b, one), NONE, NONE)}, false},
+        {"replace", {x, one}, false},
+        {"compare_and_put", {b, one, one}, false},
+        {"compare_and_delete", {b, one}, false},
+        {"incr", {b, one}, false},
+        {"delete", {x}, false},
+        {"pop", {x}, false},
+        {"delete_many", {term_list(x, NONE, NONE)}, false},
+        {"expire", {x, one}, false},
+        {"fetch_tagged", {b}, false},
+        {"transaction",
+         {term_list(term_tuple(term_atom("get"), b, NONE, NONE), NONE, NONE)},
+         false},
+        {"transaction",
+         {term_list(term_tuple(term_atom("check_absent"), b, NONE, NONE),
+                    term_tuple(term_atom("put"), x, one, NONE), NONE)},
+         false},
+        {"update", {term_integer(1)}, false},
+        {"no_operation", {b}, false},
+        {"get", {a}, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cr_assert_eq(
+            waits(rows[i].name, rows[i].arguments[0], rows[i].arguments[1], rows[i].arguments[2]),
+            rows[i].waits, "row %zu, %s", i, rows[i].name);
+    }
+}
+
+Test(durable, a_request_about_a_changed_key_or_the_whole_bucket_waits)
+{
+    const struct kv_bytes a = term_atom("a");
+    const struct kv_bytes b = term_atom("b");
+    const struct kv_bytes one = term_integer(1);
+    hold_some();
+    release(BEFORE);
+    batch = BEFORE;
+    const struct {
+        const char *name;
+        struct kv_bytes arguments[3];
+    } rows[] = {
+        {"get", {a}},
+        {"get", {a, one}},
+        {"fetch", {a}},
+        {"has_key", {a}},
+        {"ttl", {a}},
+        {"get_many", {term_list(b, a, NONE)}},
+        {"put_new", {a, one}},
+        {"put_new_many", {term_list(pair(a, one), NONE, NONE)}},
+        {"compare_and_put", {a, one, one}},
+        {"compare_and_delete", {a, one}},
+        {"fetch_tagged", {a}},
+        {"transaction", {term_list(term_tuple(term_atom("get"), a, NONE, NONE), NONE, NONE)}},
+        {"transaction",
+         {term_list(term_tuple(term_atom("check_absent"), a, NONE, NONE), NONE, NONE)}},
+        {"size", {NONE}},
+        {"keys", {NONE}},
+        {"to_map", {NONE}},
+        {"stats", {NONE}},
+        {"scan", {term_atom("start"), term_list(NONE, NONE, NONE)}},
+        {"put", {b, one}},
+        {"delete", {b}},
+        {"clear", {NONE}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        batch++;
+        change(a);
+        cr_assert(
+            waits(rows[i].name, rows[i].arguments[0], rows[i].arguments[1], rows[i].arguments[2]),
+            "row %zu, %s", i, rows[i].name);
+        release(batch);
+        cr_assert_not_null(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0));
+    }
+}
+
+Test(durable, a_read_waits_for_the_last_change_of_its_key_and_for_no_later_batch)
+{
+    hold();
+    change(term_atom("a"));
+    batch++;
+    change(term_atom("b"));
+    cr_assert(waits("get", term_atom("a"), NONE, NONE));
+    release(batch - 1);
+    cr_assert_not_null(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0));
+    cr_assert(waits("get", term_atom("b"), NONE, NONE));
+}
+
+Test(durable, the_answers_to_one_process_stay_in_order)
+{
+    hold();
+    cr_assert(waits("put", term_atom("a"), term_integer(1), NONE));
+    cr_assert(waits("get", term_atom("b"), NONE, NONE));
+    release(batch);
+    assert_term(answer_at(f, 1), NONE);
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE_ALIAS), (size_t)2);
+}
+
+Test(durable, after_very_many_changes_the_whole_bucket_waits_for_their_batch)
+{
+    hold_some();
+    release(BEFORE);
+    hold();
+    for (int i = 0; i < KV_DURABLE_KEYS; i++) {
+        change(term_integer(i));
+    }
+    cr_assert_not(waits("get", term_atom("b"), NONE, NONE));
+    change(term_integer(KV_DURABLE_KEYS));
+    cr_assert(waits("get", term_atom("b"), NONE, NONE));
+    release(batch);
+    cr_assert_not(waits("get", term_atom("b"), NONE, NONE));
+}
+
+Test(durable, while_more_batches_wait_than_are_known_the_whole_bucket_waits)
+{
+    hold_some();
+    release(BEFORE);
+    hold();
+    for (int i = 0; i < 3; i++) {
+        change(term_atom("a"));
+        batch++;
+    }
+    cr_assert(waits("get", term_atom("b"), NONE, NONE));
+    release(batch - 1);
+    cr_assert_not(waits("get", term_atom("b"), NONE, NONE));
+}
+
+Test(durable, an_answer_that_tells_how_full_the_bucket_is_waits_for_all)
+{
+    bucket = start(commit(), named("small"), pair(term_atom("max_entries"), term_integer(1)));
+    release(BEFORE);
+    hold();
+    change(term_atom("a"));
+    cr_assert(waits("put", term_atom("b"), term_integer(1), NONE));
+}
+
 Test(durable, a_request_that_changes_nothing_waits_for_nothing)
 {
     hold();
@@ -573,9 +755,9 @@ Test(durable, readers_of_this_host_ask_the_bucket_until_a_change_is_durable)
     hold();
     (void)ask("put", term_atom("a"), term_integer(1), NONE);
     cr_assert_not(kv_list_is_empty(&durables.unwritten));
-    kv_durables_written(&durables, batch - 1);
+    release_readers(batch - 1);
     cr_assert_not(kv_list_is_empty(&durables.unwritten));
-    kv_durables_written(&durables, batch);
+    release_readers(batch);
     cr_assert(kv_list_is_empty(&durables.unwritten));
 }
 
@@ -604,7 +786,7 @@ Test(durable, readers_of_this_host_never_see_a_change_that_is_not_recorded_yet)
         seen = KV_READ_BROKEN;
         (void)ask(rows[i].name, rows[i].arguments[0], rows[i].arguments[1], NONE);
         cr_assert_eq(seen, KV_READ_ASK_OWNER, "row %zu, %s: %d", i, rows[i].name, (int)seen);
-        kv_durables_written(&durables, batch++);
+        release_readers(batch++);
         cr_assert_neq(find_as_reader(a), KV_READ_ASK_OWNER);
     }
 }
@@ -612,7 +794,7 @@ Test(durable, readers_of_this_host_never_see_a_change_that_is_not_recorded_yet)
 Test(durable, after_a_change_that_failed_readers_of_this_host_need_not_ask)
 {
     (void)ask("delete", term_atom("a"), NONE, NONE);
-    kv_durables_written(&durables, batch++);
+    release_readers(batch++);
     assert_term(ask("delete", term_atom("a"), NONE, NONE), term_atom("nil"));
     cast(f, &bucket, term_tuple(term_atom("delete"), term_atom("a"), NONE, NONE));
     cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_ABSENT);

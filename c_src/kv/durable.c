@@ -58,11 +58,19 @@ static void forget_deferred(struct kv_durable *durable)
 /* ---- recording --------------------------------------------------------------------------------
  */
 
-/* Readers of this host ask the process in a change, and while one is not durable. */
+/* The last batch for which nothing of the table waits. */
+static uint64_t done(const struct kv_durable *durable)
+{
+    return durable->policy == KV_POLICY_COMMIT ? durable->set->durable : durable->set->written;
+}
+
+/* Readers of this host ask the process in a change, and for keys that are not durable yet. */
 static void show(struct kv_durable *durable)
 {
+    const bool waits = !kv_list_is_empty(&durable->unwritten);
+    kv_table_heed_marks(durable->shown, waits);
     kv_table_ask_owner(durable->shown, durable->suspended || durable->changing ||
-                                           !kv_list_is_empty(&durable->unwritten));
+                                           (waits && durable->whole > done(durable)));
 }
 
 void kv_durable_begin(struct kv_durable *durable)
@@ -75,12 +83,6 @@ void kv_durable_end(struct kv_durable *durable)
 {
     durable->changing = false;
     show(durable);
-}
-
-/* The last batch for which nothing of the table waits. */
-static uint64_t done(const struct kv_durable *durable)
-{
-    return durable->policy == KV_POLICY_COMMIT ? durable->set->durable : durable->set->written;
 }
 
 /* What the process sends from now on waits for the last change. */
@@ -106,16 +108,17 @@ static void enter(struct kv_durable *durable, uint64_t batch)
     }
 }
 
-static uint64_t mark_of(const struct kv_durable *durable, struct kv_item key)
-{
-    return kv_fresh_mark(durable->id, kv_table_hash(durable->table, key.bytes));
-}
-
+/* Returns false if the key is one too many. */
 static bool remember(struct kv_durable *durable, struct kv_item key)
 {
-    return durable->keys++ < KV_DURABLE_KEYS &&
-           kv_fresh_add(&durable->set->fresh, durable->batch, mark_of(durable, key),
-                        durable->policy == KV_POLICY_COMMIT);
+    const uint64_t hash = kv_table_hash(durable->table, key.bytes);
+    if (durable->keys++ >= KV_DURABLE_KEYS ||
+        !kv_fresh_add(&durable->set->fresh, durable->batch, kv_fresh_mark(durable->id, hash),
+                      durable->policy == KV_POLICY_COMMIT)) {
+        return false;
+    }
+    kv_table_mark(durable->table, hash, kv_fresh_set_of(durable->batch));
+    return true;
 }
 
 /* A change of a key was recorded in the batch that gathers now; NULL: of the whole table. */
@@ -140,9 +143,9 @@ void kv_durable_note(struct kv_durable *durable)
 
 void kv_durable_tell_key(struct kv_durable *durable, struct kv_item key)
 {
-    const uint64_t batch = durable->whole > done(durable)
-                               ? durable->batch
-                               : kv_fresh_find(&durable->set->fresh, mark_of(durable, key));
+    const uint64_t mark = kv_fresh_mark(durable->id, kv_table_hash(durable->table, key.bytes));
+    const uint64_t batch =
+        durable->whole > done(durable) ? durable->batch : kv_fresh_find(&durable->set->fresh, mark);
     durable->tells = batch > durable->tells ? batch : durable->tells;
 }
 
@@ -603,12 +606,17 @@ void kv_durables_release(struct kv_durables *set, uint64_t written, uint64_t dur
 {
     set->written = written;
     set->durable = durable;
-    (void)kv_fresh_release(&set->fresh, written, durable);
+    const unsigned emptied = kv_fresh_release(&set->fresh, written, durable);
+    for (unsigned i = 0; i < KV_FRESH_SETS; i++) {
+        if ((emptied >> i & 1) != 0) {
+            kv_arena_unmark(set->arena, i);
+        }
+    }
     KV_LIST_FOREACH (link, &set->unwritten) {
         struct kv_durable *one = KV_LIST_OF(link, struct kv_durable, unwritten);
         if (one->batch <= done(one)) {
             kv_list_remove(&one->unwritten);
-            show(one);
         }
+        show(one);
     }
 }

@@ -7,11 +7,10 @@
 #ifndef KV_FRESH_H
 #define KV_FRESH_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <kv/table.h>
 
 enum {
-    KV_FRESH_SETS = 2,
+    KV_FRESH_SETS = KV_MARK_SETS,
     KV_FRESH_MOST = 64 * 1024, /* keys of one batch */
 };
 

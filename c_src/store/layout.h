@@ -6,12 +6,15 @@
 #ifndef KV_LAYOUT_H
 #define KV_LAYOUT_H
 
+#include <kv/table.h>
+
+#include <stddef.h>
 #include <stdint.h>
 
 #define KV_ARENA_MAGIC UINT64_C(0x414E4552414B5601)
 
 enum {
-    KV_ARENA_VERSION = 1,
+    KV_ARENA_VERSION = 2,
     KV_ARENA_ID_SIZE = 16,
     KV_ARENA_PAGE = 4096,
     KV_ARENA_UNIT = 8, /* bytes that a reference counts */
@@ -27,6 +30,9 @@ enum {
     KV_SEGMENT_GROUPS_LOG2 = 6, /* at most */
     KV_REFERENCE_SIZE = 5,
     KV_DIRECTORY_SLOT = 0,
+    KV_MARKS_AT = 2048,  /* in the header */
+    KV_MARK_WORDS = 128, /* of one set */
+    KV_MARK_SHIFT = 20,
     KV_COUNT_EXACT_MAX = 1000, /* entries of a table that is counted without expired ones */
 };
 
@@ -44,9 +50,12 @@ struct kv_arena_header {
     uint64_t size;
     uint64_t zero;
     uint64_t slot_blocks[KV_SLOT_BLOCKS];
+    uint8_t unused[KV_MARKS_AT - 320];
+    uint64_t marks[KV_MARK_SETS][KV_MARK_WORDS];
 };
 
-enum { KV_SLOT_ASK_OWNER = 1 }; /* a flag of a slot */
+/* The flags of a slot. */
+enum { KV_SLOT_ASK_OWNER = 1, KV_SLOT_MARKED = 2 };
 
 struct kv_table_slot {
     uint32_t generation;
@@ -84,6 +93,7 @@ enum {
 _Static_assert(sizeof(struct kv_table_slot) == 128, "a slot is two cache lines");
 _Static_assert(sizeof(struct kv_group) == 64, "a group is one cache line");
 _Static_assert(sizeof(struct kv_arena_header) <= KV_ARENA_PAGE, "the header is one page");
+_Static_assert(offsetof(struct kv_arena_header, marks) == KV_MARKS_AT, "as the format says");
 
 static inline enum kv_link_kind kv_link_kind(uint64_t link)
 {
@@ -115,6 +125,12 @@ static inline uint64_t kv_make_link(enum kv_link_kind kind, unsigned groups_log2
 static inline unsigned kv_hash_stripe(uint64_t hash)
 {
     return (unsigned)(hash >> KV_STRIPE_SHIFT);
+}
+
+/* The bit of a hash in a set of marks. */
+static inline unsigned kv_hash_mark(uint64_t hash)
+{
+    return (unsigned)(hash >> KV_MARK_SHIFT) % (KV_MARK_WORDS * 64);
 }
 
 static inline uint8_t kv_hash_tag(uint64_t hash)

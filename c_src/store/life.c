@@ -146,20 +146,49 @@ void kv_table_set_limits(struct kv_table *table, uint64_t max_memory, uint64_t m
     KV_STORE_RELAXED(table->slot->touch, touch);
 }
 
+static void publish_flags(const struct kv_table *table)
+{
+    KV_STORE_RELEASE(table->slot->flags,
+                     table->flags | (table->is_changing ? KV_SLOT_ASK_OWNER : 0));
+}
+
+static void set_flag(struct kv_table *table, uint32_t flag, bool set)
+{
+    const uint32_t flags = set ? table->flags | flag : table->flags & ~flag;
+    if (flags != table->flags) {
+        table->flags = flags;
+        publish_flags(table);
+    }
+}
+
 void kv_table_ask_owner(struct kv_table *table, bool ask)
 {
-    if (table->is_changing) {
-        table->asked_owner = ask;
-        return;
+    set_flag(table, KV_SLOT_ASK_OWNER, ask);
+}
+
+void kv_table_heed_marks(struct kv_table *table, bool heed)
+{
+    set_flag(table, KV_SLOT_MARKED, heed);
+}
+
+void kv_table_mark(struct kv_table *table, uint64_t hash, unsigned set)
+{
+    const unsigned mark = kv_hash_mark(hash);
+    uint64_t *word = &kv_header_of(table->arena)->marks[set][mark / 64];
+    KV_STORE_RELAXED(*word, *word | UINT64_C(1) << mark % 64);
+}
+
+void kv_arena_unmark(struct kv_arena *arena, unsigned set)
+{
+    for (unsigned i = 0; i < KV_MARK_WORDS; i++) {
+        KV_STORE_RELAXED(kv_header_of(arena)->marks[set][i], 0);
     }
-    KV_STORE_RELEASE(table->slot->flags, ask ? KV_SLOT_ASK_OWNER : 0);
 }
 
 void kv_table_begin_changes(struct kv_table *table)
 {
     kv_assert(!table->is_changing);
-    table->asked_owner = table->slot->flags == KV_SLOT_ASK_OWNER;
-    kv_table_ask_owner(table, true);
+    KV_STORE_RELEASE(table->slot->flags, table->flags | KV_SLOT_ASK_OWNER);
     kv_stripes_lock(table, 0, UINT64_MAX);
     table->is_changing = true;
 }
@@ -169,7 +198,7 @@ void kv_table_end_changes(struct kv_table *table)
     kv_assert(table->is_changing);
     table->is_changing = false;
     kv_stripes_unlock(table, 0, UINT64_MAX);
-    kv_table_ask_owner(table, table->asked_owner);
+    publish_flags(table);
 }
 
 uint32_t kv_table_slot_number(const struct kv_table *table)

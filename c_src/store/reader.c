@@ -133,11 +133,29 @@ static enum kv_read begin(const struct kv_mapped *mapped, const struct kv_mapped
                                                                           : KV_READ_GONE;
 }
 
-/* The writer sets the flag before a change that nobody may see yet. So it is loaded after the
- * counter, or the count, that tells of the change: that one needs to be loaded with KV_ACQUIRE. */
-static bool asks_owner(const struct kv_mapped_table *table)
+static bool is_marked(const struct kv_mapped *mapped, uint64_t hash)
 {
-    return (load32(&table->slot->flags) & KV_SLOT_ASK_OWNER) != 0;
+    const unsigned mark = kv_hash_mark(hash);
+    uint64_t word = 0;
+    for (unsigned set = 0; set < KV_MARK_SETS; set++) {
+        word |= load64(&header_of(mapped)->marks[set][mark / 64]);
+    }
+    return (word >> mark % 64 & 1) != 0;
+}
+
+/* The writer sets flags and marks before a change that nobody may see yet. So they are loaded after
+ * the counter, or the count, that tells of the change: that one needs to be loaded with KV_ACQUIRE.
+ */
+static uint32_t flags_of(const struct kv_mapped_table *table)
+{
+    return __atomic_load_n(&table->slot->flags, KV_ACQUIRE);
+}
+
+static bool asks_owner(const struct kv_mapped *mapped, const struct kv_mapped_table *table,
+                       uint64_t hash)
+{
+    const uint32_t flags = flags_of(table) & (KV_SLOT_ASK_OWNER | KV_SLOT_MARKED);
+    return flags != 0 && (flags != KV_SLOT_MARKED || is_marked(mapped, hash));
 }
 
 /* ---- entries ----------------------------------------------------------------------------------
@@ -345,7 +363,7 @@ enum kv_read kv_mapped_find(const struct kv_mapped *mapped, const struct kv_mapp
             return result;
         }
         value->counter = __atomic_load_n(stripe, KV_ACQUIRE);
-        if (asks_owner(table)) {
+        if (asks_owner(mapped, table, hash)) {
             return KV_READ_ASK_OWNER;
         }
         if (value->counter % 2 == 0) {
@@ -414,7 +432,7 @@ enum kv_read kv_mapped_count(const struct kv_mapped *mapped, const struct kv_map
         *next_expiry = __atomic_load_n(&table->slot->next_expiry, KV_ACQUIRE);
         *count = __atomic_load_n(&table->slot->count, KV_ACQUIRE);
         bool same = load64(&table->slot->next_expiry) == *next_expiry;
-        bool asks = asks_owner(table);
+        bool asks = (flags_of(table) & (KV_SLOT_ASK_OWNER | KV_SLOT_MARKED)) != 0;
         kv_fence_acquire(&table->slot->generation);
         result = !is_there(table) ? KV_READ_GONE
                  : asks           ? KV_READ_ASK_OWNER
@@ -436,5 +454,6 @@ enum kv_read kv_mapped_counters(const struct kv_mapped *mapped, const struct kv_
             result = KV_READ_DISTURBED;
         }
     }
-    return result != KV_READ_GONE && asks_owner(table) ? KV_READ_ASK_OWNER : result;
+    bool asks = (flags_of(table) & KV_SLOT_ASK_OWNER) != 0;
+    return result != KV_READ_GONE && asks ? KV_READ_ASK_OWNER : result;
 }

@@ -28,7 +28,7 @@ enum kv_read {
     KV_READ_FOUND,
     KV_READ_ABSENT,
     KV_READ_GONE,      /* the table does not exist, or no longer */
-    KV_READ_ASK_OWNER, /* the owner is suspended, or changes many keys */
+    KV_READ_ASK_OWNER, /* the owner is suspended, changes many keys, or has marked the key */
     KV_READ_DISTURBED, /* the writer was too busy there: try later, or ask the owner */
     KV_READ_BROKEN,    /* the bytes are not what the format says: ask the owner */
 };

@@ -14,6 +14,7 @@ struct kv_table {
     bool published;
     bool internal;
     uint8_t evict;
+    uint32_t flags;   /* of the slot, but for what `is_changing` adds */
     bool is_changing; /* all stripes are locked until kv_table_end_changes() */
     struct kv_list of_arena, of_dusty;
     uint64_t shape; /* changes when a segment is added, removed or moved; never 0 */
@@ -35,10 +36,9 @@ struct kv_table {
     uint32_t victim; /* the page that is being emptied; 0: none */
     uint32_t victim_at;
     /* Larger entries. */
-    uint32_t runs;    /* a list */
-    bool asked_owner; /* when the changes began */
-    bool is_plain;    /* no limit, no eviction, nothing pending: a value may be written over */
-    bool frozen;      /* nothing expires, and the time stands still, until kv_table_thaw() */
+    uint32_t runs; /* a list */
+    bool is_plain; /* no limit, no eviction, nothing pending: a value may be written over */
+    bool frozen;   /* nothing expires, and the time stands still, until kv_table_thaw() */
     uint64_t run_bytes;
     uint64_t run_live;
     /* Expiry. */

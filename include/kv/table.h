@@ -238,6 +238,16 @@ uint64_t kv_table_bytes(const struct kv_table *table);
  * afterwards. */
 void kv_table_ask_owner(struct kv_table *table, bool ask);
 
+/* Makes readers in other processes ask the owner about one key: the key with this hash, and a few
+ * others. Set a mark before the change that it hides. It counts while the table heeds marks, and
+ * stays until kv_arena_unmark(). Each mark is in one of the sets of the arena. */
+enum { KV_MARK_SETS = 2 };
+void kv_table_mark(struct kv_table *table, uint64_t hash, unsigned set);
+void kv_table_heed_marks(struct kv_table *table, bool heed);
+
+/* Takes the marks of a set away, those of all tables. */
+void kv_arena_unmark(struct kv_arena *arena, unsigned set);
+
 /* Visits all entries that have not expired, in no particular order. `walk` begins zeroed. Returns
  * false at the end. Key and value are borrowed until the table next changes. The table must not
  * change during the walk. */

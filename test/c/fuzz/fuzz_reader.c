@@ -80,7 +80,7 @@ static void arbitrary(const uint8_t *data, size_t size)
     memcpy(base, data, header);
     memcpy(base + 4096, data + header, size - header);
     hand_put64(&hand, 0, UINT64_C(0x414E4552414B5601));
-    hand_put32(&hand, 8, 1);
+    hand_put32(&hand, 8, 2);
     hand_put32(&hand, 12, 1);
     hand_put64(&hand, 48, whole);
     look_at_all(base, whole);

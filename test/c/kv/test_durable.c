@@ -215,6 +215,17 @@ static enum kv_read find_as_reader(struct kv_bytes key)
                : kv_mapped_find(&mapped, &table, key, 0, kv_mapped_hash(&mapped, key), &value);
 }
 
+static enum kv_read count_as_reader(void)
+{
+    struct kv_mapped mapped;
+    struct kv_mapped_table table;
+    uint64_t count;
+    uint64_t next_expiry;
+    cr_assert_eq(kv_mapped_open(&mapped, f->arena->base, f->memory.reserve, NULL), KV_OK);
+    cr_assert_eq(kv_mapped_table_of(&mapped, bucket.id, bucket.serial, &table), KV_READ_FOUND);
+    return kv_mapped_count(&mapped, &table, &count, &next_expiry);
+}
+
 static void look_as_a_reader(void)
 {
     if (watched.length > 0) {
@@ -789,6 +800,66 @@ Test(durable, readers_of_this_host_never_see_a_change_that_is_not_recorded_yet)
         release_readers(batch++);
         cr_assert_neq(find_as_reader(a), KV_READ_ASK_OWNER);
     }
+}
+
+Test(durable, readers_of_this_host_ask_for_keys_that_are_not_durable_and_for_no_others)
+{
+    hold_some();
+    release(BEFORE);
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_FOUND);
+    hold();
+    change(term_atom("a"));
+    batch++;
+    change(term_atom("x"));
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_ASK_OWNER);
+    cr_assert_eq(find_as_reader(term_atom("x")), KV_READ_ASK_OWNER);
+    cr_assert_eq(find_as_reader(term_atom("b")), KV_READ_FOUND);
+    cr_assert_eq(count_as_reader(), KV_READ_ASK_OWNER);
+    release_readers(batch - 1);
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_FOUND);
+    cr_assert_eq(find_as_reader(term_atom("x")), KV_READ_ASK_OWNER);
+    release_readers(batch);
+    cr_assert_eq(find_as_reader(term_atom("x")), KV_READ_FOUND);
+    cr_assert_eq(count_as_reader(), KV_READ_FOUND);
+}
+
+Test(durable, readers_of_this_host_ask_for_a_deleted_key_too)
+{
+    hold_some();
+    release(BEFORE);
+    hold();
+    cast(f, &bucket, term_tuple(term_atom("delete"), term_atom("a"), NONE, NONE));
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_ASK_OWNER);
+    release_readers(batch);
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_ABSENT);
+}
+
+Test(durable, readers_of_this_host_ask_for_all_keys_after_very_many_changes_or_a_clear)
+{
+    hold_some();
+    release(BEFORE);
+    hold();
+    for (int i = 0; i <= KV_DURABLE_KEYS; i++) {
+        change(term_integer(i));
+    }
+    cr_assert_eq(find_as_reader(term_atom("b")), KV_READ_ASK_OWNER);
+    release_readers(batch++);
+    cr_assert_eq(find_as_reader(term_atom("b")), KV_READ_FOUND);
+    cast(f, &bucket, term_atom("clear"));
+    cr_assert_eq(find_as_reader(term_atom("b")), KV_READ_ASK_OWNER);
+}
+
+Test(durable, other_buckets_are_read_without_asking)
+{
+    const struct kv_pid durable = bucket;
+    const struct kv_pid other = start(NONE, NONE, NONE);
+    bucket = other;
+    change(term_atom("a"));
+    bucket = durable;
+    hold();
+    change(term_atom("a"));
+    bucket = other;
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_FOUND);
 }
 
 Test(durable, after_a_change_that_failed_readers_of_this_host_need_not_ask)

@@ -78,7 +78,7 @@ Test(reader, refuses_what_is_no_arena_or_not_all_of_one)
     hand_put64(&hand, 48, HAND_SIZE - 4);
     cr_assert_eq(kv_mapped_open(&opened, hand.base, HAND_SIZE, NULL), KV_EMALFORMED);
     hand_put64(&hand, 48, HAND_SIZE);
-    hand_put32(&hand, 8, 2);
+    hand_put32(&hand, 8, 1);
     cr_assert_eq(kv_mapped_open(&opened, hand.base, HAND_SIZE, NULL), KV_EVERSION);
     hand.base[7] ^= 1;
     cr_assert_eq(kv_mapped_open(&opened, hand.base, HAND_SIZE, NULL), KV_EMALFORMED);
@@ -158,6 +158,33 @@ Test(reader, a_table_whose_owner_is_to_be_asked_is_not_read)
 }
 
 /* ---- entries --------------------------------------------------------------------------------- */
+
+/* Sets the mark of a key in one of the two sets, or takes it away. */
+static void mark(const char *key, unsigned set, bool is_set)
+{
+    const uint64_t bit = kv_mapped_hash(&mapped, kv_bytes_text(key)) >> 20 & 8191;
+    hand_put64(&hand, 2048 + 1024 * set + bit / 64 * 8, is_set ? UINT64_C(1) << bit % 64 : 0);
+}
+
+Test(reader, asks_the_owner_about_a_marked_key_while_the_table_heeds_marks)
+{
+    struct kv_mapped_value value;
+    struct kv_mapped_counters counters;
+    uint64_t count;
+    uint64_t next_expiry;
+    add("a", "1");
+    mark("a", 1, true);
+    cr_assert(has("a", "1"));
+    hand_put32(&hand, hand_slot(HAND_SLOT) + 4, 2);
+    cr_assert_eq(find("a", &value), KV_READ_ASK_OWNER);
+    cr_assert_eq(find("b", &value), KV_READ_ABSENT);
+    cr_assert_eq(kv_mapped_count(&mapped, &table, &count, &next_expiry), KV_READ_ASK_OWNER);
+    cr_assert_eq(kv_mapped_counters(&mapped, &table, &counters), KV_READ_FOUND);
+    mark("a", 1, false);
+    cr_assert(has("a", "1"));
+    mark("a", 0, true);
+    cr_assert_eq(find("a", &value), KV_READ_ASK_OWNER);
+}
 
 Test(reader, an_absent_key_is_absent)
 {

@@ -858,7 +858,7 @@ Test(store, the_header_is_as_the_format_says)
     memcpy(&word, base, 8);
     cr_assert_eq(word, UINT64_C(0x414E4552414B5601));
     memcpy(&half, base + 8, 4);
-    cr_assert_eq(half, 1);
+    cr_assert_eq(half, 2);
     memcpy(&half, base + 12, 4);
     cr_assert_eq(half, 1);
     cr_assert_arr_eq(base + 16, no_limit.id, 16);

@@ -193,7 +193,7 @@ static inline void hand_start(struct hand *hand)
     hand->next_entry = HAND_ENTRIES;
     memset(hand->base, 0, HAND_SIZE);
     hand_put64(hand, 0, UINT64_C(0x414E4552414B5601));
-    hand_put32(hand, 8, 1);
+    hand_put32(hand, 8, 2);
     hand_put32(hand, 12, 1);
     memcpy(hand->base + 16, hand_id, sizeof hand_id);
     hand_put64(hand, 32, hand_key.k0);

@@ -10,9 +10,9 @@
 
 %% KV_KILLS sets the number of kills, and KV_SEED what is drawn.
 -define(KILLS, 6).
--define(CLIENTS, 12).
+-define(CLIENTS, 9).
 %% The longest time of load before a kill, in milliseconds.
--define(LOAD, 150).
+-define(LOAD, 100).
 %% A new folder after so many kills, and a new VM after so many of the program: kv_node delays the starts of a program that
 %% ends again and again.
 -define(FRESH, 100).

@@ -10,7 +10,7 @@
 -define(KEYS, 50).
 -define(WINDOW, 8).
 -define(MANY, 40).
--define(BIG, 80000).
+-define(BIG, 20000).
 
 %% How many operations of a client may wait for their answers at once: that many may have happened without one.
 window(Client) when Client rem 3 =:= 0 -> ?WINDOW;

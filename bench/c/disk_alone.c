@@ -1,7 +1,9 @@
 /* Measures the disk without a node: commits a second and their times, through kv_disk, and beside
  * it by a bare pwrite to a file written ahead, with O_DIRECT and O_DSYNC.
  *
- *     disk_alone [FOLDER [MILLISECONDS]]    /var/tmp and 2,000 by default; so long for each row.
+ *     disk_alone [FOLDER [MILLISECONDS [BYTES]]]
+ *
+ * /var/tmp, 2,000 for each row, and three sizes by default.
  *
  * Both alternate in rounds, so that what else the machine does is in both. */
 #include "host/disk.h"
@@ -142,7 +144,8 @@ static void remove_folder(const char *folder)
 
 int main(int argc, char **argv)
 {
-    static const size_t lengths[] = {BLOCK, 64 << 10, MOST};
+    size_t lengths[] = {BLOCK, 64 << 10, MOST};
+    size_t count = sizeof lengths / sizeof lengths[0];
     char folder[480];
     char text[512];
     struct kv_disk *disk = NULL;
@@ -150,6 +153,13 @@ int main(int argc, char **argv)
     off_t offset = 0;
     uint8_t *bytes = aligned_alloc(BLOCK, MOST);
     uint64_t each = (argc > 2 ? strtoull(argv[2], NULL, 10) : 2000) * 1000000 / ROUNDS;
+    if (argc > 3) {
+        count = 1;
+        lengths[0] = strtoull(argv[3], NULL, 10) / BLOCK * BLOCK;
+        if (lengths[0] == 0 || lengths[0] > MOST) {
+            fail("BYTES must be a block of 4096 to a MiB");
+        }
+    }
     (void)snprintf(folder, sizeof folder, "%s/disk-alone-XXXXXX", argc > 1 ? argv[1] : "/var/tmp");
     if (bytes == NULL || mkdtemp(folder) == NULL || uv_loop_init(&loop) != 0) {
         fail("cannot begin");
@@ -165,7 +175,7 @@ int main(int argc, char **argv)
         fail(kv_disk_text(disk));
     }
     int fd = open_bare(folder, bytes);
-    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+    for (size_t i = 0; i < count; i++) {
         for (unsigned round = 0; round < ROUNDS; round++) {
             for (uint64_t end = uv_hrtime() + each; uv_hrtime() < end;) {
                 uint64_t began = uv_hrtime();

@@ -9,7 +9,7 @@
 
 -include("kv_bench.hrl").
 
--type part() :: node | calls | sizes | many | operations | walk | memory | pause | reads.
+-type part() :: node | calls | sizes | many | operations | walk | memory | pause | reads | durable.
 -type row() :: #row{}.
 -type settings() :: #{
     rounds := pos_integer(),
@@ -72,7 +72,7 @@ numbers(Variable, Default) ->
     end.
 
 parts() ->
-    chosen("ONLY", [node, calls, sizes, many, operations, walk, memory, pause, reads]).
+    chosen("ONLY", [node, calls, sizes, many, operations, walk, memory, pause, reads, durable]).
 
 %% The environment may name some of these, separated by commas.
 chosen(Variable, All) ->
@@ -96,4 +96,5 @@ run(operations, Settings) -> kv_bench_calls:run(operations, Settings);
 run(walk, Settings) -> kv_bench_walk:run(Settings);
 run(memory, Settings) -> kv_bench_memory:run(Settings);
 run(pause, Settings) -> kv_bench_pause:run(Settings);
-run(reads, Settings) -> kv_bench_reads:run(Settings).
+run(reads, Settings) -> kv_bench_reads:run(Settings);
+run(durable, Settings) -> kv_bench_durable:run(Settings).

@@ -77,7 +77,60 @@ bars() ->
             writes_bar("full speed, against as many that read ETS", writes, local_ets),
             writes_bar("10,000 reads/s each, against none", writes_at_modest, nobody),
             writes_bar("10,000 reads/s each, against as many that read ETS", writes_at_modest, local_ets)
+        ] ++ durable_bars().
+
+durable_bars() ->
+    Always = [redis_always, redis_always_pool],
+    [
+        {":commit, 1 caller, beyond a raw sync and a volatile put", at_most, 60, " us",
+            spread_of(#{part => durable, operation => beyond, metric => beyond_us})},
+        durable_bar(":commit", kv_commit, put, 1, Always, 1.5),
+        durable_bar(":commit", kv_commit, put, 1, [dets], 3),
+        durable_bar(":commit", kv_commit, put, 1, [mnesia_sync], 3),
+        durable_bar(":commit", kv_commit, put, 16, Always, 3),
+        durable_bar(":commit", kv_commit, put, 64, Always, 3),
+        durable_bar(":commit", kv_commit, put, 256, Always, 2),
+        durable_bar(":commit", kv_commit, put, 256, [kv_volatile], 0.7),
+        durable_bar(":commit, put_many of 1000", kv_commit, put_many, 16, [kv_volatile], 0.6)
+    ] ++
+        [durable_bar(":interval", kv_interval, put, Callers, [kv_volatile], 0.9) || Callers <- [16, 64, 256]] ++
+        [
+            durable_bar(":interval", kv_interval, put, 64, [redis_everysec, redis_everysec_pool], 1.5),
+            {"a volatile bucket beside a busy durable one, against beside an equally busy volatile one", at_least, 0.95, " x",
+                ratio(#{part => durable, operation => beside}, kv_commit, kv_volatile)},
+            {"bytes written for each byte put, 100 puts a commit", at_most, 2.5, "",
+                spread_of(#{part => durable, operation => written, metric => bytes_per_byte})},
+            {"longest turn while a checkpoint is written, against the control", at_most, 1.5, " x",
+                fun(Rows) ->
+                    kv_bench_figures:spread(
+                        kv_bench_figures:ratios(Rows, #{part => durable, operation => checkpoint, metric => longest_us}, kv_commit, control)
+                    )
+                end},
+            recovery_bar(redis_rdb, 2),
+            recovery_bar(redis_aof, 10),
+            recovery_bar(mnesia, 4),
+            recovery_bar(dets, 40),
+            {"plain get, the node alone, against the program of before", at_least, 0.98, " x",
+                ratio(#{part => durable, operation => plain_get}, kv_volatile, kv_before)}
         ].
+
+durable_bar(Title, Contender, Operation, Callers, [Other | _] = Others, Bar) ->
+    {
+        lists:concat([Title, ", ", Callers, " callers, against ", kv_bench_contender:title(Other)]),
+        at_least,
+        Bar,
+        " x",
+        ratio(#{part => durable, operation => Operation, callers => Callers}, Contender, Others)
+    }.
+
+recovery_bar(Other, Bar) ->
+    {
+        "start with a million entries, against " ++ kv_bench_contender:title(Other),
+        at_least,
+        Bar,
+        " x",
+        ratio(#{part => durable, operation => recovery}, kv_commit, Other)
+    }.
 
 reads_bars(Size, Title) ->
     Bar = fun(What, Operation, Sense, Wanted) ->

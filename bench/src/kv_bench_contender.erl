@@ -4,6 +4,8 @@
 -module(kv_bench_contender).
 
 -export([start/1, stop/1, names/0, all/0, title/1, fill/3]).
+%% For contenders that only one part has.
+-export([contender/4, alive/1, redis/3]).
 
 -export_type([t/0, name/0]).
 
@@ -55,7 +57,7 @@ names() ->
 %% @doc The contenders, with those that only the part `reads' has.
 -spec all() -> [name()].
 all() ->
-    names() ++ [kv_local, persistent_term, nobody].
+    names() ++ [kv_local, persistent_term, nobody] ++ kv_bench_stores:names().
 
 %% @doc The name in tables and plots.
 -spec title(name()) -> string().
@@ -75,7 +77,8 @@ title(local_ets) -> "local ETS";
 title(local_agent) -> "local Agent";
 title(kv_local) -> "KV.Bucket, local_reads";
 title(persistent_term) -> "persistent_term";
-title(nobody) -> "nobody reads".
+title(nobody) -> "nobody reads";
+title(Name) -> kv_bench_stores:title(Name).
 
 -spec stop(t()) -> ok.
 stop(#{end_it := End}) ->
@@ -131,9 +134,9 @@ start(local_ets) ->
     },
     contender(local_ets, undefined, Operations, fun() -> ets:delete(Table) end);
 start(eredis) ->
-    redis(eredis, 1);
+    redis(eredis, 1, ["--save", "", "--appendonly", "no"]);
 start(eredis_pool) ->
-    redis(eredis_pool, ?POOL);
+    redis(eredis_pool, ?POOL, ["--save", "", "--appendonly", "no"]);
 start(libei) ->
     Alive = alive(libei),
     Port = kv_bench_os:free_port(),
@@ -153,6 +156,8 @@ start(tcp) ->
 server(map) -> kv_bench_map;
 server(ets) -> kv_bench_ets.
 
+%% @doc A contender with these operations, and with what is usual for the rest.
+-spec contender(name(), pos_integer() | undefined, #{atom() => term()}, fun(() -> term())) -> t().
 contender(Name, OsPid, Operations, End) ->
     maps:merge(
         #{
@@ -167,7 +172,8 @@ contender(Name, OsPid, Operations, End) ->
         Operations
     ).
 
-%% A name that no other run has.
+%% @doc A name that no other run has.
+-spec alive(name()) -> string().
 alive(Name) ->
     lists:concat(["bench_", Name, "_", os:getpid(), "_", erlang:unique_integer([positive])]).
 
@@ -273,12 +279,12 @@ agent(Agent) ->
 
 %%% Redis
 
-%% The callers share clients: one client sends the commands of many callers together, which makes eredis fast.
-redis(Name, Clients) ->
+%% @doc A Redis with these arguments. The callers share clients: one client sends the commands of many callers together, which
+%% makes eredis fast.
+-spec redis(name(), pos_integer(), [string()]) -> t().
+redis(Name, Clients, Arguments) ->
     Port = kv_bench_os:free_port(),
-    Program = kv_bench_os:start(
-        ["redis-server", "--port", integer_to_list(Port), "--bind", ?LOOPBACK, "--save", "", "--appendonly", "no"], Port
-    ),
+    Program = kv_bench_os:start(["redis-server", "--port", integer_to_list(Port), "--bind", ?LOOPBACK | Arguments], Port),
     Pool = list_to_tuple([element(2, {ok, _} = eredis:start_link(?LOOPBACK, Port)) || _ <- lists:seq(1, Clients)]),
     Operations = #{
         open => fun(Number) -> element(Number rem Clients + 1, Pool) end,

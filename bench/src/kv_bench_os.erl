@@ -1,7 +1,7 @@
 %% @doc Operating system processes: starts and ends those of contenders, and reads the system's accounts of them.
 -module(kv_bench_os).
 
--export([start/2, start/3, stop/1, os_pid/1, port/1, free_port/0, await_port/1, beside/1, run/2]).
+-export([start/2, start/3, stop/1, os_pid/1, port/1, free_port/0, await_port/1, await_end/1, beside/1, run/2]).
 -export([processor_ns/1, memory/1, text/1]).
 
 -export_type([program/0]).
@@ -50,8 +50,13 @@ hold(Caller, [Program | Arguments], Input) ->
 stop(#{holder := Holder, os_pid := OsPid}) ->
     Holder ! {stop, self()},
     receive
-        {Holder, stopped} -> until(fun() -> not filelib:is_dir(proc(OsPid)) end)
+        {Holder, stopped} -> await_end(OsPid)
     end.
+
+%% @doc Waits until a process is gone.
+-spec await_end(pos_integer()) -> ok.
+await_end(OsPid) ->
+    until(fun() -> not filelib:is_dir(proc(OsPid)) end).
 
 -spec os_pid(program()) -> pos_integer().
 os_pid(#{os_pid := OsPid}) -> OsPid.

@@ -9,7 +9,7 @@
 -spec write(file:filename(), [kv_bench:row()], kv_bench:settings()) -> ok.
 write(Out, Rows, Settings) ->
     Tables = [table(Cell, Rows) || Cell <- kv_bench_figures:cells(Rows)],
-    Summary = [summary(Settings), kv_bench_bars:table(Rows), plots(kv_bench_plot:draw(Out, Rows))],
+    Summary = [summary(Settings), kv_bench_bars:table(Rows), absent(), plots(kv_bench_plot:draw(Out, Rows))],
     ok = put_file(Out, "results.csv", [csv_head() | [csv(Row) || Row <- Rows]]),
     ok = put_file(Out, "tables.md", ["# Every cell\n\n", legend() | Tables]),
     ok = put_file(Out, "summary.md", Summary),
@@ -39,6 +39,10 @@ machine() ->
         "load before the run: " ++ os:getenv("LOAD_BEFORE", "not known")
     ].
 
+%% Bars without a figure, and why.
+absent() ->
+    [["Not in this run: ", Text, ".\n\n"] || Text <- kv_bench_durable:absent()].
+
 plots(Files) ->
     [["![", filename:rootname(File), "](", File, ")\n\n"] || File <- Files].
 
@@ -46,12 +50,14 @@ plots(Files) ->
 
 legend() ->
     [
-        "Rates are calls a second: least, median, greatest of the rounds. *kv is* is the median of the ratios of KV.Bucket to this "
-        "contender, each taken within a round. Times are medians: of the half and of all but a hundredth of the calls, and of the "
+        "Rates are calls a second: least, median, greatest of the rounds. *kv is* is the median of the ratios of KV.Bucket (in the part "
+        "durable, of the bucket with `durable: :commit`) to this contender, each taken within a round. Times are medians: of the half and of all but a hundredth of the calls, and of the "
         "processor time one call takes in the contender's process and in the caller's VM. Of reads, *ns* is the time that one of them "
         "takes, where less than 1 x is faster than this; rates are those of all VMs together.\n\n"
     ].
 
+table({durable, Operation, _, _} = Cell, Rows) when Operation =:= beyond; Operation =:= written ->
+    [io_lib:format("## durable: ~ts\n\n", [Operation]), plain(Cell, Rows), "\n"];
 table({Part, Operation, Callers, Bytes} = Cell, Rows) ->
     case lists:member(Part, [memory, pause, reads]) of
         true when Part =:= reads ->
@@ -83,12 +89,16 @@ rate_line(Name, Pattern, Rows) ->
         integer_to_list(round(Min)),
         integer_to_list(round(Mid)),
         integer_to_list(round(Max)),
-        ratio(kv_bench_figures:per_second_ratio(Rows, Pattern, {kv_bucket, Name})),
+        ratio(kv_bench_figures:per_second_ratio(Rows, Pattern, {ours(Pattern), Name})),
         Median(p50),
         Median(p99),
         Median(server_ns),
         Median(client_ns)
     ].
+
+ours(#{part := durable, operation := plain_get}) -> kv_volatile;
+ours(#{part := durable}) -> kv_commit;
+ours(_) -> kv_bucket.
 
 ratio(none) -> "";
 ratio({_Min, Median, _Max}) -> io_lib:format("~.2f x", [Median]).

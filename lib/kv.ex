@@ -142,7 +142,7 @@ defmodule KV do
   """
   @doc since: "0.1.0"
   @spec info() :: info
-  def info, do: :kv.info()
+  def info, do: elixir(:kv.info())
 
   @doc """
   Returns a map about a bucket, a registry, a node or a VM.
@@ -254,6 +254,8 @@ defmodule KV do
   def tree(options), do: options |> coloured() |> :kv.tree()
 
   # Erlang says `undefined` where Elixir says `nil`.
+  defp elixir(%{node: %{} = node} = info), do: %{info | node: KV.Node.elixir(node)}
+
   defp elixir(info) do
     Map.new(info, fn
       {key, :undefined} -> {key, nil}

@@ -118,7 +118,7 @@
 -export([name/0, name/1, info/0, info/1, os_pid/0, os_pid/1, default/0, running/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).
 
--export_type([option/0, info/0]).
+-export_type([option/0, info/0, disk/0]).
 
 -type option() :: {atom(), term()}.
 -type info() :: #{
@@ -129,7 +129,30 @@
     creation := non_neg_integer(),
     uptime_ms := non_neg_integer(),
     program := binary(),
-    local_reads := kv_watcher:local()
+    local_reads := kv_watcher:local(),
+    disk := undefined | disk() | {error, term()}
+}.
+%% The folder of the durable buckets. Sizes are in bytes, times in milliseconds.
+-type disk() :: #{
+    folder := binary(),
+    %% How much was ever written to the log.
+    position := non_neg_integer(),
+    %% Of it, what a start would read.
+    log_bytes := non_neg_integer(),
+    %% The files of the log, and their size together.
+    files := non_neg_integer(),
+    file_bytes := non_neg_integer(),
+    %% Changes that are not on disk yet. Nobody has an answer to them.
+    waiting_bytes := non_neg_integer(),
+    %% Since the program has started: what was written to the log, and how often it was made durable.
+    written_bytes := non_neg_integer(),
+    syncs := non_neg_integer(),
+    %% The time since it was made durable last; undefined: not since the program has started.
+    last_sync_ms := undefined | non_neg_integer(),
+    %% How long the program took to read the folder when it started.
+    recovery_ms := non_neg_integer(),
+    %% There is no space: a change that needs some returns {error, enospc}.
+    full := boolean()
 }.
 
 -record(state, {
@@ -150,6 +173,9 @@
 
 %% A lost connection usually means that the program has ended. Its exit status comes soon, and says more.
 -define(EXIT_STATUS_GRACE, 200).
+
+%% How long the program may take to tell about its disk.
+-define(DISK_TIMEOUT, 2000).
 
 %% @doc Starts a node under the local name `kv_node'.
 -spec start_link([option()]) -> {ok, pid()} | {error, term()}.
@@ -224,8 +250,16 @@ info() ->
     info(default()).
 
 %% @doc Returns a map about the node: its name, operating system pid, TCP port, version and creation, the milliseconds
-%% since the VM has started and connected the program, the path of the program, and `local_reads': `on' if this VM
-%% reads buckets from shared memory, otherwise `{off, Why}'.
+%% since the VM has started and connected the program, the path of the program, `local_reads': `on' if this VM
+%% reads buckets from shared memory, otherwise `{off, Why}'; and `disk': a map about the folder of the durable buckets, or
+%% `undefined' without a `data_dir'. The program is asked about the disk, for two seconds at most: if it does not answer, `disk' is
+%% `{error, Reason}'.
+%%
+%% ```
+%% 1> maps:get(disk, kv_node:info()).
+%% #{folder => <<"/var/lib/my_app/kv">>,position => 1286144,log_bytes => 1286144,files => 2,file_bytes => 134217728,
+%%   waiting_bytes => 0,written_bytes => 1286144,syncs => 314,last_sync_ms => 1203,recovery_ms => 3,full => false}
+%% '''
 -spec info(gen_server:server_ref()) -> info().
 info(Server) ->
     gen_server:call(Server, info).
@@ -332,8 +366,8 @@ announce(#state{server = Server, node = Node, ready = #{creation := Creation}}) 
 %%% Life
 
 %% @private
--spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call(info, _From, #state{ready = Ready, program = Program} = State) ->
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}} | {noreply, #state{}}.
+handle_call(info, From, #state{ready = Ready, program = Program, options = Options} = State) ->
     Info = Ready#{
         name := State#state.node,
         os_pid => kv_node_program:os_pid(Program),
@@ -341,11 +375,24 @@ handle_call(info, _From, #state{ready = Ready, program = Program} = State) ->
         program => unicode:characters_to_binary(State#state.path),
         local_reads => local_reads(State)
     },
-    {reply, Info, State};
+    case maps:get(data_dir, Options) of
+        undefined ->
+            {reply, Info#{disk => undefined}, State};
+        _Folder ->
+            _ = spawn(fun() -> gen_server:reply(From, Info#{disk => ask_disk(State#state.node)}) end),
+            {noreply, State}
+    end;
 handle_call(os_pid, _From, #state{program = Program} = State) ->
     {reply, kv_node_program:os_pid(Program), State};
 handle_call(Request, _From, State) ->
     {reply, {error, {bad_request, Request}}, State}.
+
+%% This process must not wait for its program.
+ask_disk(Node) ->
+    case kv_inspect:within(fun() -> erpc:call(Node, ?MODULE, disk, [], ?DISK_TIMEOUT) end, ?DISK_TIMEOUT) of
+        {ok, Disk} -> Disk;
+        {error, Reason} -> {error, Reason}
+    end.
 
 %% @private
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.

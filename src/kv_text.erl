@@ -82,11 +82,12 @@ item({process, Pid, Name, undefined}) ->
     [{process, registered(Name, Pid)}, pid_after(Name, Pid)];
 item({process, Pid, Name, Children}) ->
     [{supervisor, registered(Name, Pid)}, pid_after(Name, Pid), ", ", count(Children, "child", "children")];
-item({owner, Pid, Name, #{name := Node, os_pid := OsPid, version := Version, uptime_ms := Uptime}}) ->
+item({owner, Pid, Name, #{name := Node, os_pid := OsPid, version := Version, uptime_ms := Uptime} = Info}) ->
     [
         {process, registered(Name, Pid)},
         pid_after(Name, Pid),
-        [" ══ ", atom(Node), ", version ", Version, ", OS process ", integer_to_list(OsPid), ", up ", duration(Uptime)]
+        [" ══ ", atom(Node), ", version ", Version, ", OS process ", integer_to_list(OsPid), ", up ", duration(Uptime)],
+        disk(maps:get(disk, Info, undefined))
     ];
 item({proxy, Pid, _Name, Native}) when is_pid(Native) ->
     [pid(Pid), " ══ ", pid(Native), {faint, " ended"}];
@@ -103,6 +104,18 @@ item({unavailable, Node, Reason}) ->
     unavailable(Node, Reason);
 item({more, Number}) ->
     [{faint, ["... and ", number(Number), " more"]}].
+
+%% The folder of the durable buckets.
+disk(#{folder := Folder, log_bytes := Log, recovery_ms := Recovery} = Disk) ->
+    [
+        ["; ", clean(Folder), ": log ", bytes(Log), synced(Disk), ", read in ", duration(Recovery)]
+        | [{problem, ", no space"} || map_get(full, Disk)]
+    ];
+disk(_None) ->
+    [].
+
+synced(#{last_sync_ms := undefined}) -> "";
+synced(#{last_sync_ms := Ms}) -> [", synced ", duration(Ms), " ago"].
 
 native(#{pid := Pid, kind := Kind, size := Size, memory := Memory, suspended := Suspended} = Process) ->
     [pid(Pid), " "] ++ title(Process) ++

@@ -254,6 +254,7 @@ static void serve(void *context)
 {
     struct kv_node *node = context;
     char text[KV_LOG_LINE_MAX];
+    node->recovery_ms = uv_now(&node->loop) - node->recovery_began;
     if (!start_runtime(node)) {
         return;
     }
@@ -278,6 +279,7 @@ static void recover(struct kv_node *node)
         .recovered = serve,
         .failed = fail_at,
     };
+    node->recovery_began = uv_now(&node->loop);
     kv_data_start(&node->data, &settings);
 }
 

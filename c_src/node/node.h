@@ -60,7 +60,9 @@ struct kv_node {
     uv_getaddrinfo_t resolving;
     bool is_resolving;
     struct kv_absence absence;
-    uint64_t since; /* when the node was published, on the clock of the loop */
+    uint64_t since;          /* when the node was published, on the clock of the loop */
+    uint64_t recovery_began; /* on that clock */
+    uint64_t recovery_ms;    /* how long it took */
     char versions[KV_VERSIONS_MAX];
     char machine[KV_MACHINE_MAX];
     int status; /* of the exit */

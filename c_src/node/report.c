@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-enum { US_PER_SECOND = 1000000, NS_PER_US = 1000 };
+enum { US_PER_SECOND = 1000000, NS_PER_US = 1000, NS_PER_MS = 1000000 };
 
 static uint64_t microseconds(uv_timeval_t time)
 {
@@ -160,6 +160,34 @@ static bool shared_memory(void *context, struct kv_shared_memory *memory)
     return true;
 }
 
+static bool disk(void *context, struct kv_disk_stats *to)
+{
+    const struct kv_node *node = context;
+    const struct kv_data *data = &node->data;
+    if (data->disk == NULL || data->wal == NULL) {
+        return false;
+    }
+    const struct kv_disk_figures figures = kv_disk_figures(data->disk);
+    const uint64_t size = data->store.segment_size;
+    const uint64_t now = uv_hrtime();
+    *to = (struct kv_disk_stats){
+        .folder = node->options.data_dir,
+        .position = kv_wal_end(data->wal),
+        .log = kv_wal_end(data->wal) - kv_segment_begin(figures.first, size),
+        .files = figures.end - figures.first,
+        .file_size = size,
+        .waiting = kv_wal_open_bytes(data->wal) +
+                   (kv_wal_is_writing(data->wal) ? data->write.bytes.length : 0),
+        .written = figures.bytes,
+        .syncs = figures.syncs,
+        .has_synced = figures.synced_at > 0,
+        .synced_ms = now > figures.synced_at ? (now - figures.synced_at) / NS_PER_MS : 0,
+        .recovery_ms = node->recovery_ms,
+        .is_full = data->room != KV_OK,
+    };
+    return true;
+}
+
 struct kv_world kv_node_world(struct kv_node *node)
 {
     uv_utsname_t system = {.machine = "", .sysname = "", .release = ""};
@@ -174,6 +202,7 @@ struct kv_world kv_node_world(struct kv_node *node)
         .context = node,
         .stats = stats,
         .each_connection = each_connection,
+        .disk = disk,
         .shared_memory = shared_memory,
     };
 }

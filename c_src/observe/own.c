@@ -50,6 +50,51 @@ static int run_memory(struct kv_process *self, struct kv_reader arguments, struc
     return KV_OK;
 }
 
+static void write_pair(struct kv_buffer *to, const char *key, uint64_t value)
+{
+    kv_write_atom_text(to, key);
+    kv_write_u64(to, value);
+}
+
+static void write_synced(struct kv_buffer *to, const struct kv_disk_stats *disk)
+{
+    kv_write_atom_text(to, "last_sync_ms");
+    if (disk->has_synced) {
+        kv_write_u64(to, disk->synced_ms);
+    } else {
+        kv_write_atom_text(to, "undefined");
+    }
+}
+
+enum { DISK_PAIRS = 11 };
+
+/* A map, or undefined without a data_dir: kv_node:info/1. */
+static int run_disk(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    const struct kv_world *world = kv_process_context(self);
+    struct kv_disk_stats disk;
+    (void)arguments;
+    if (world->disk == NULL || !world->disk(world->context, &disk)) {
+        kv_write_atom_text(value, "undefined");
+        return KV_OK;
+    }
+    kv_write_map(value, DISK_PAIRS);
+    kv_write_atom_text(value, "folder");
+    kv_write_binary_text(value, disk.folder);
+    write_pair(value, "position", disk.position);
+    write_pair(value, "log_bytes", disk.log);
+    write_pair(value, "files", disk.files);
+    write_pair(value, "file_bytes", disk.files * disk.file_size);
+    write_pair(value, "waiting_bytes", disk.waiting);
+    write_pair(value, "written_bytes", disk.written);
+    write_pair(value, "syncs", disk.syncs);
+    write_synced(value, &disk);
+    write_pair(value, "recovery_ms", disk.recovery_ms);
+    kv_write_atom_text(value, "full");
+    kv_write_atom_text(value, disk.is_full ? "true" : "false");
+    return KV_OK;
+}
+
 /* {Size, Counted, Limit}, or undefined for a process that is dead or no table. The limit may be
  * infinity. */
 static int run_table(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
@@ -157,6 +202,7 @@ const struct kv_function kv_own_functions[] = {
     {"kv_node", "functions", run_functions, 0, NULL, "this list"},
     {"kv_node", "memory", run_memory, 0, NULL,
      "`{Bytes, MaxMemory}`: what counts against `max_memory`, and that limit"},
+    {"kv_node", "disk", run_disk, 0, NULL, "a map about `data_dir`, or `undefined` without one"},
     {"kv_node", "table", run_table, 1, NULL,
      "`{Size, Bytes, MaxMemory}` of a bucket, or `undefined`"},
     {"kv_node", "items", run_items, 0, NULL,

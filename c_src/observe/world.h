@@ -61,6 +61,22 @@ struct kv_shared_memory {
     struct kv_bytes id;
 };
 
+/* The data_dir. Sizes are bytes, and times milliseconds. */
+struct kv_disk_stats {
+    const char *folder;
+    uint64_t position;    /* in the log: all that was ever written to it */
+    uint64_t log;         /* of it, what a recovery would read */
+    uint64_t files;       /* of the log, */
+    uint64_t file_size;   /* of each */
+    uint64_t waiting;     /* changes that are not on the disk yet */
+    uint64_t written;     /* since the program has started, */
+    uint64_t syncs;       /* and so often made durable */
+    bool has_synced;      /* since then, and */
+    uint64_t synced_ms;   /* so long ago */
+    uint64_t recovery_ms; /* that the program took to read the folder when it started */
+    bool is_full;         /* no space: puts are refused */
+};
+
 /* The figures that erlang:statistics/1 gave last: it also tells how much they have grown. */
 struct kv_since {
     uint64_t reductions;
@@ -84,6 +100,8 @@ struct kv_world {
     void (*each_connection)(void *context,
                             void (*visit)(void *visitor, const struct kv_connection_info *info),
                             void *visitor);
+    /* Returns false if there is no data_dir. May be NULL. */
+    bool (*disk)(void *context, struct kv_disk_stats *stats);
     /* Returns false if the memory is not shared. May be NULL. */
     bool (*shared_memory)(void *context, struct kv_shared_memory *memory);
 };

@@ -58,6 +58,8 @@ defmodule KV.Node do
     * `:uptime_ms` - milliseconds since the VM has started and connected the program.
     * `:program` - the path of the program.
     * `:local_reads` - `:on` if this VM reads buckets from shared memory, otherwise `{:off, why}`.
+    * `:disk` - the folder of the durable buckets, or `nil` without a `:data_dir`. If the program does not tell within two
+      seconds, `{:error, reason}`.
   """
   @type info :: %{
           name: node,
@@ -67,7 +69,35 @@ defmodule KV.Node do
           creation: non_neg_integer,
           uptime_ms: non_neg_integer,
           program: String.t(),
-          local_reads: :on | {:off, term}
+          local_reads: :on | {:off, term},
+          disk: disk | nil | {:error, term}
+        }
+
+  @typedoc """
+  The folder of the durable buckets. Sizes are in bytes, and times in milliseconds.
+
+    * `:folder` - its path.
+    * `:position` - how much was ever written to the log.
+    * `:log_bytes` - of it, what a start would read.
+    * `:files` - how many files the log has, and `:file_bytes` their size together.
+    * `:waiting_bytes` - changes that are not on disk yet. Nobody has an answer to them.
+    * `:written_bytes` - what was written to the log since the program has started.
+    * `:syncs` - how often that was made durable, and `:last_sync_ms` the time since then; `nil` if not yet.
+    * `:recovery_ms` - how long the program took to read the folder when it started.
+    * `:full` - whether there is no space. A change that needs some returns `{:error, :enospc}` then.
+  """
+  @type disk :: %{
+          folder: String.t(),
+          position: non_neg_integer,
+          log_bytes: non_neg_integer,
+          files: non_neg_integer,
+          file_bytes: non_neg_integer,
+          waiting_bytes: non_neg_integer,
+          written_bytes: non_neg_integer,
+          syncs: non_neg_integer,
+          last_sync_ms: non_neg_integer | nil,
+          recovery_ms: non_neg_integer,
+          full: boolean
         }
 
   @doc """
@@ -119,10 +149,19 @@ defmodule KV.Node do
       true
       iex> KV.Node.info().version == KV.info().version
       true
+      iex> KV.Node.info().disk
+      nil
   """
   @doc since: "0.1.0"
   @spec info(GenServer.server()) :: info
-  def info(server \\ __MODULE__), do: :kv_node.info(server)
+  def info(server \\ __MODULE__), do: server |> :kv_node.info() |> elixir()
+
+  # Erlang says `undefined` where Elixir says `nil`.
+  @doc false
+  @spec elixir(map) :: map
+  def elixir(%{disk: :undefined} = info), do: %{info | disk: nil}
+  def elixir(%{disk: %{last_sync_ms: :undefined} = disk} = info), do: %{info | disk: %{disk | last_sync_ms: nil}}
+  def elixir(info), do: info
 
   @doc """
   Returns the operating system pid of the C program.

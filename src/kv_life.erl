@@ -16,7 +16,7 @@
 -module(kv_life).
 
 -export([new/1, make/2, progress/2, not_connected/1, end_native/2, give_up/1]).
--export([phase/1, native/1, nodedown/1, generation/1, may_take_long/1, filler/1, run/3]).
+-export([phase/1, native/1, nodedown/1, generation/1, is_durable/1, is_attached/1, may_take_long/1, filler/1, run/3]).
 
 -export_type([t/0, event/0, on_node_down/0]).
 
@@ -41,6 +41,8 @@
     generation = 0 :: non_neg_integer(),
     %% True: the function of `fill' has begun, and has not ended well.
     half = false :: boolean(),
+    %% True: the native process has the entries of one before it.
+    attached = false :: boolean(),
     %% A monitor on kv_nodes, which reports on the node while the proxy waits for it.
     subscription :: undefined | reference(),
     %% Until this time, starting is repeated if the name is taken on the node; undefined: the name was free.
@@ -80,6 +82,14 @@ native(#life{native = Native}) -> Native.
 
 -spec generation(t()) -> non_neg_integer().
 generation(#life{generation = Generation}) -> Generation.
+
+%% @doc Returns `true' if the entries outlive the native process.
+-spec is_durable(t()) -> boolean().
+is_durable(#life{options = Options}) -> proplists:get_value(durable, Options, false) =/= false.
+
+%% @doc Returns `true' if the native process has the entries of one before it.
+-spec is_attached(t()) -> boolean().
+is_attached(#life{attached = Attached}) -> Attached.
 
 %% @doc Returns the reason that callers get when the node is lost.
 -spec nodedown(t()) -> {nodedown, node()}.
@@ -141,11 +151,11 @@ progress(_Message, _Life) ->
     other.
 
 made(Native, Monitor, #life{generation = Generation} = Life) ->
-    fill(Life#life{native = Native, monitor = Monitor, generation = Generation + 1, name_deadline = undefined}).
+    fill(Life#life{native = Native, monitor = Monitor, generation = Generation + 1, attached = false, name_deadline = undefined}).
 
 %% A durable bucket has its entries, unless its program ended while it was being filled.
 attached(Native, Monitor, Generation, #life{half = Half} = Life) ->
-    Attached = Life#life{native = Native, monitor = Monitor, generation = Generation, name_deadline = undefined},
+    Attached = Life#life{native = Native, monitor = Monitor, generation = Generation, attached = true, name_deadline = undefined},
     case Half of
         true -> fill(Attached);
         false -> {here, Attached#life{phase = here, filled = true}}
@@ -195,9 +205,9 @@ filled({not_lost, Reason}, Life) -> {leave, Reason, undo(Life)};
 filled(Reason, Life) -> {leave, Reason, undo(Life)}.
 
 %% Removes a durable bucket that is half filled, so that its successor is filled. Nobody waits for the answer.
-undo(#life{half = true, native = Native, options = Options} = Life) ->
+undo(#life{half = true, native = Native} = Life) ->
     _ =
-        lists:keymember(durable, 1, Options) andalso
+        is_durable(Life) andalso
             erlang:send(Native, {'$gen_call', {self(), make_ref()}, destroy}, [noconnect]),
     Life;
 undo(Life) ->

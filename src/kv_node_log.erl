@@ -13,6 +13,8 @@
     registries := non_neg_integer(),
     entries := non_neg_integer(),
     bytes := non_neg_integer(),
+    %% Durable buckets, which are not among the buckets. Entries and bytes are those of all.
+    durable := non_neg_integer(),
     asked := integer()
 }.
 
@@ -44,25 +46,29 @@ limits(Facts) ->
 %% @doc Logs that the program is gone, and what its processes held. The last argument is the folder of its durable buckets.
 -spec lost(node(), term(), totals(), [kv_proxies:proxy()], undefined | unicode:chardata()) -> ok.
 lost(Node, Reason, Totals, Proxies, Folder) ->
-    log(warning, "~ts is lost (~0tp)~ts~ts~ts", [Node, Reason, totals(Totals), named(Proxies), kept(Folder)]).
+    log(warning, "~ts is lost (~0tp)~ts~ts~ts", [Node, Reason, totals(Totals), named(Proxies), kept(Totals, Folder)]).
 
-kept(undefined) -> "";
-kept(Folder) -> io_lib:format("; durable buckets come back from ~ts", [Folder]).
+%% Durable buckets are not lost.
+kept(_Totals, undefined) -> "";
+kept(#{durable := 0}, _Folder) -> "";
+kept(#{durable := 1}, Folder) -> io_lib:format("; 1 durable bucket comes back from ~ts", [Folder]);
+kept(#{durable := Durable}, Folder) -> io_lib:format("; ~b durable buckets come back from ~ts", [Durable, Folder]);
+kept(undefined, Folder) -> io_lib:format("; durable buckets come back from ~ts", [Folder]).
 
 totals(undefined) ->
     "";
-totals(#{buckets := Buckets, registries := Registries, entries := Entries, bytes := Bytes, asked := Asked}) ->
+totals(#{buckets := Buckets, registries := Registries, asked := Asked} = Totals) ->
     Age = (erlang:monotonic_time(millisecond) - Asked) / 1000,
     io_lib:format(
-        ", and what it held: ~ts, ~ts, ~ts, ~ts as of ~.1f s ago",
-        [
-            kv_text:count(Buckets, "bucket", "buckets"),
-            kv_text:count(Registries, "registry", "registries"),
-            kv_text:count(Entries, "entry", "entries"),
-            kv_text:bytes(Bytes),
-            Age
-        ]
+        ", and what it held: ~ts, ~ts~ts as of ~.1f s ago",
+        [kv_text:count(Buckets, "bucket", "buckets"), kv_text:count(Registries, "registry", "registries"), contents(Totals), Age]
     ).
+
+%% The entries of durable buckets are among them.
+contents(#{entries := Entries, bytes := Bytes, durable := 0}) ->
+    io_lib:format(", ~ts, ~ts", [kv_text:count(Entries, "entry", "entries"), kv_text:bytes(Bytes)]);
+contents(_Totals) ->
+    "".
 
 named(Proxies) ->
     case lists:usort([Name || #{name := Name} <- Proxies, Name =/= undefined]) of

@@ -22,7 +22,8 @@
 stop(Reason, #{stop_timeout := Timeout} = Options, #{server := Server, node := Node, program := Program} = Ended) ->
     #{backoff := Backoff} = Ended,
     How = how(Reason),
-    Proxies = kv_proxies:of_server(Server),
+    %% The entries of a durable bucket are on disk: it is not lost.
+    Proxies = [Proxy || Proxy <- kv_proxies:of_server(Server), not maps:get(durable, Proxy)],
     ok = kv_nodes:gone(Server, How),
     ok = kv_node_directory:leave(Server),
     ok = kv_limits:forget(Node),

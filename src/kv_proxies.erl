@@ -11,10 +11,10 @@
 -export_type([proxy/0]).
 
 -type proxy() :: #{
-    proxy := pid(), native := pid(), server := atom(), kind := kv_proxy:kind(), name := term()
+    proxy := pid(), native := pid(), server := atom(), kind := kv_proxy:kind(), name := term(), durable => boolean()
 }.
 
-%% {Proxy, Native, Readable, Server, Kind, Name}
+%% {Proxy, Native, Readable, Server, Kind, Name, Durable}
 -define(TABLE, ?MODULE).
 
 %% @doc Creates the table. It ends with the calling process, which is the only one that may write to it.
@@ -25,8 +25,9 @@ new() ->
 
 %% @doc Enters a proxy and its native process. Readable: the process may also be read locally.
 -spec enter(proxy(), boolean()) -> ok.
-enter(#{proxy := Proxy, native := Native, server := Server, kind := Kind, name := Name}, Readable) ->
-    true = ets:insert(?TABLE, {Proxy, Native, Readable, Server, Kind, Name}),
+enter(#{proxy := Proxy, native := Native, server := Server, kind := Kind, name := Name} = Entered, Readable) ->
+    Durable = maps:get(durable, Entered, false),
+    true = ets:insert(?TABLE, {Proxy, Native, Readable, Server, Kind, Name, Durable}),
     ok.
 
 %% @doc Removes a proxy.
@@ -40,7 +41,7 @@ leave(Proxy) ->
 -spec readable(gen_server:server_ref()) -> {pid(), pid()} | none.
 readable(Server) ->
     case find(Server) of
-        {Proxy, Native, true, _, _, _} -> {Proxy, Native};
+        {Proxy, Native, true, _, _, _, _} -> {Proxy, Native};
         _ -> none
     end.
 
@@ -48,7 +49,7 @@ readable(Server) ->
 -spec known(gen_server:server_ref()) -> {pid(), pid()} | none.
 known(Server) ->
     case find(Server) of
-        {Proxy, Native, _, _, _, _} -> {Proxy, Native};
+        {Proxy, Native, _, _, _, _, _} -> {Proxy, Native};
         none -> none
     end.
 
@@ -71,7 +72,7 @@ find(_Server) ->
 -spec node_of(pid()) -> node() | none.
 node_of(Proxy) ->
     case row(Proxy) of
-        {_, Native, _, _, _, _} -> node(Native);
+        {_, Native, _, _, _, _, _} -> node(Native);
         none -> none
     end.
 
@@ -86,11 +87,11 @@ row(Proxy) ->
 %% @doc Returns all proxies on the node of a kv_node.
 -spec of_server(atom()) -> [proxy()].
 of_server(Server) ->
-    try ets:match_object(?TABLE, {'_', '_', '_', Server, '_', '_'}) of
+    try ets:match_object(?TABLE, {'_', '_', '_', Server, '_', '_', '_'}) of
         Rows ->
             [
-                #{proxy => Proxy, native => Native, server => Server, kind => Kind, name => Name}
-             || {Proxy, Native, _, _, Kind, Name} <- Rows
+                #{proxy => Proxy, native => Native, server => Server, kind => Kind, name => Name, durable => Durable}
+             || {Proxy, Native, _, _, Kind, Name, Durable} <- Rows
             ]
     catch
         error:badarg -> []

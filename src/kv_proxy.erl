@@ -53,7 +53,7 @@
     %% Creators of buckets that are at work, by name and by monitor.
     creators = #{} :: #{reference() => binary(), binary() => reference()},
     %% The generation of the native process that telemetry knows.
-    told = 0 :: non_neg_integer()
+    told :: undefined | pid()
 }).
 
 %% @doc Starts a native process and its proxy, linked to the caller. Waits for a node that is starting.
@@ -205,13 +205,20 @@ arrive(#state{life = Life} = State) ->
 
 %% A native process that is found again has been told of.
 tell_started(#state{life = Life, told = Told} = State) ->
-    case kv_life:generation(Life) of
+    case kv_life:native(Life) of
         Told -> State;
-        Generation -> ok = tell(started, #{}, State), State#state{told = Generation}
+        Native -> ok = tell(started_as(Life), #{}, State), State#state{told = Native}
+    end.
+
+started_as(Life) ->
+    case kv_life:is_attached(Life) of
+        true -> restored;
+        false -> started
     end.
 
 tell(Event, More, #state{kind = bucket, life = Life, name = Name}) ->
-    kv_telemetry:bucket(Event, Name, kv_life:native(Life), More#{generation => kv_life:generation(Life)});
+    Facts = More#{generation => kv_life:generation(Life), durable => kv_life:is_durable(Life)},
+    kv_telemetry:bucket(Event, Name, kv_life:native(Life), Facts);
 tell(_Event, _More, _Registry) ->
     ok.
 
@@ -436,8 +443,9 @@ code_change(_OldVersion, State, _Extra) ->
 
 %%% Appearance
 
-be_known_as(Native, #state{kind = Kind, label = Label, server = Server, name = Name}) ->
-    kv_proxy_face:put(#{kind => Kind, native => Native, label => Label, server => Server, name => Name}).
+be_known_as(Native, #state{kind = Kind, label = Label, server = Server, name = Name, life = Life}) ->
+    Durable = kv_life:is_durable(Life),
+    kv_proxy_face:put(#{kind => Kind, native => Native, label => Label, server => Server, name => Name, durable => Durable}).
 
 %% @private
 -spec format_status(gen_server:format_status()) -> gen_server:format_status().

@@ -9,20 +9,26 @@
     native := pid(),
     label := binary() | undefined,
     server := atom(),
-    name := kv_proxy:name()
+    name := kv_proxy:name(),
+    durable := boolean()
 }.
 
 %% @doc Gives the calling proxy the appearance of its native process. Writes to the process dictionary, where others look
 %% without a call, and to {@link kv_proxies} and {@link kv_local}.
 -spec put(face()) -> ok.
-put(#{kind := Kind, native := Native, label := Label, server := Server, name := Name}) ->
+put(#{kind := Kind, native := Native, label := Label, server := Server, name := Name, durable := Durable}) ->
     _ = erlang:put('$initial_call', {module(Kind), init, 1}),
     case erlang:put('$kv_native', {Kind, Native, Label}) of
         {_, Native, _} ->
             ok;
         _ ->
             ok = kv_local:publish_proxy(#{
-                proxy => self(), native => Native, server => Server, kind => Kind, name => shown_name(Name, Label)
+                proxy => self(),
+                native => Native,
+                server => Server,
+                kind => Kind,
+                name => shown_name(Name, Label),
+                durable => Durable
             }),
             publish(Kind, Native)
     end.

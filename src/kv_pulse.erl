@@ -65,9 +65,11 @@ ask_over_leash(#pulse{program = Program}) ->
 
 %% @doc Reads a message. Returns `other' if it is not an answer.
 -spec answer(term(), t()) -> {ok, t()} | other.
-answer({Tag, {kv_totals, Buckets, Registries, Entries, Bytes}}, #pulse{tag = Tag} = Pulse) ->
+answer({Tag, {kv_totals, Buckets, Registries, Entries, Bytes, Durable}}, #pulse{tag = Tag} = Pulse) ->
     Asked = erlang:monotonic_time(millisecond),
-    Totals = #{buckets => Buckets, registries => Registries, entries => Entries, bytes => Bytes, asked => Asked},
+    Totals = #{
+        buckets => Buckets, registries => Registries, entries => Entries, bytes => Bytes, durable => Durable, asked => Asked
+    },
     {ok, (heard(Pulse))#pulse{totals = Totals}};
 answer({Tag, _Answer}, #pulse{tag = Tag} = Pulse) ->
     {ok, heard(Pulse)};

@@ -34,11 +34,11 @@ slow_request(Ms) when is_integer(Ms), Ms >= 0 ->
 %% @doc Returns the names of all events, for `telemetry:attach_many/4'.
 -spec events() -> [[atom(), ...]].
 events() ->
-    [[kv, bucket, started], [kv, bucket, lost], [kv, bucket, stopped], [kv, bucket, stats], [kv, request, slow]].
+    [[kv, bucket, started], [kv, bucket, restored], [kv, bucket, lost], [kv, bucket, stopped], [kv, bucket, stats], [kv, request, slow]].
 
 %% @doc Called by the proxy of a bucket.
 %% @private
--spec bucket(started | lost | stopped, term(), pid() | undefined, map()) -> ok.
+-spec bucket(started | restored | lost | stopped, term(), pid() | undefined, map()) -> ok.
 bucket(Event, Name, Native, More) ->
     execute([kv, bucket, Event], #{system_time => erlang:system_time()}, More#{bucket => self(), name => Name, native => Native}).
 

@@ -19,6 +19,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     bucket->generation = options.generation;
     if (error == KV_OK) {
         kv_store_of(self)->buckets++;
+        kv_store_of(self)->durable_buckets += bucket->contents.durable != NULL;
     }
     return error;
 }
@@ -27,6 +28,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
     kv_store_of(self)->buckets--;
+    kv_store_of(self)->durable_buckets -= bucket->contents.durable != NULL;
     kv_going_stop(self, reason, bucket->contents.durable != NULL);
     kv_contents_close(&bucket->contents);
     kv_buffer_free(&bucket->key);

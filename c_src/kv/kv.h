@@ -24,6 +24,7 @@ struct kv_store {
     uint64_t (*unix_time)(void);
     struct kv_durables *durables; /* the durable tables; NULL: the node has no data_dir */
     size_t buckets;               /* that there are */
+    size_t durable_buckets;       /* of them: the others are lost with the node */
     size_t registries;
 };
 

@@ -4,20 +4,22 @@
 
 #include <kv/table.h>
 
-/* Answers {kv_totals, Buckets, Registries, Entries, Bytes}: what would be lost with this node. The
- * VM asks once a second, instead of a ping, so this must not depend on the number of entries. */
+/* Answers {kv_totals, Buckets, Registries, Entries, Bytes, Durable}: what would be lost with this
+ * node, and how many durable buckets would not. Their entries are counted among the others. The VM
+ * asks once a second, instead of a ping, so this must not depend on the number of entries. */
 static void reply_totals(struct kv_process *self, const struct kv_from *from)
 {
     const struct kv_store *store = kv_store_of(self);
     struct kv_buffer *term = kv_process_scratch(self);
     struct kv_arena_stats stats;
     kv_arena_stats(store->arena, &stats);
-    kv_write_tuple(term, 5);
+    kv_write_tuple(term, 6);
     kv_write_atom_text(term, "kv_totals");
-    kv_write_u64(term, store->buckets);
+    kv_write_u64(term, store->buckets - store->durable_buckets);
     kv_write_u64(term, store->registries);
     kv_write_u64(term, stats.items);
     kv_write_u64(term, stats.item_bytes);
+    kv_write_u64(term, store->durable_buckets);
     kv_reply(self, from, kv_buffer_bytes(term));
 }
 

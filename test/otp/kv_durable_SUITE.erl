@@ -23,6 +23,10 @@ all() ->
         destroy_of_nothing_exits_as_every_call,
         a_vm_that_is_killed_leaves_every_change_that_was_answered,
         a_vm_that_halts_in_order_leaves_them_too,
+        the_loss_of_the_program_is_no_loss_of_durable_buckets,
+        telemetry_tells_of_a_bucket_that_has_its_entries,
+        the_node_tells_of_its_disk,
+        the_tree_shows_the_disk,
         the_sentences_of_errors_say_what_to_do
     ].
 
@@ -182,6 +186,64 @@ last_answer(Round, Last) ->
     after 0 -> Last
     end.
 
+%%% The end of the program, and what is told of it
+
+the_loss_of_the_program_is_no_loss_of_durable_buckets(Config) ->
+    in_kv_with_folder(Config, fun(Folder) ->
+        ok = kv_event_manager:add_handler(kv_event_manager, {kv_test_handler, asked}, self(), [lost]),
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}, {on_node_down, stay}]),
+        {ok, _} = kv_bucket:start_link([{name, cache}, {on_node_down, stay}]),
+        ok = await_totals(fun(#{durable := Durable}) -> Durable =:= 1 end),
+        ok = kv_test_log:listen(warning, fun(#{level := Level}) -> Level =:= warning end),
+        ok = kill_program(),
+        ok = kv_bucket:put(sessions, milk, 1),
+        ok = kv_bucket:put(cache, milk, 1),
+        ?assertEqual([cache, kv_registry], lists:sort([lost_name(), lost_name()])),
+        Line = await_line("is lost"),
+        ?assertEqual([], [Name || {event, {lost, Name, _}} <- kv_test:mailbox()]),
+        ?assertMatch({match, _}, re:run(Line, "what it held: 1 bucket, 1 registry as of .* ago; by name: cache, kv_registry; ")),
+        ?assertMatch({match, _}, re:run(Line, ["; 1 durable bucket comes back from ", Folder, "$"]))
+    end).
+
+telemetry_tells_of_a_bucket_that_has_its_entries(Config) ->
+    in_kv_with_folder(Config, fun(_Folder) ->
+        ok = load_telemetry(),
+        true = register(kv_telemetry_test, self()),
+        {ok, Bucket} = kv_bucket:start_link([{name, sessions}, {durable, commit}, {on_node_down, stay}]),
+        ?assertMatch(#{bucket := Bucket, generation := 1, durable := true}, told(started)),
+        ok = kill_program(),
+        ok = kv_bucket:put(sessions, milk, 1),
+        ?assertMatch(#{bucket := Bucket}, told(lost)),
+        ?assertMatch(#{bucket := Bucket, generation := 1, name := {local, sessions}}, told(restored)),
+        true = unlink(Bucket),
+        ok = kv_bucket:stop(Bucket),
+        ?assertMatch(#{bucket := Bucket}, told(stopped)),
+        {ok, Next} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+        ?assertMatch(#{bucket := Next}, told(restored))
+    end).
+
+the_node_tells_of_its_disk(Config) ->
+    in_kv_with_folder(Config, fun(Folder) ->
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+        #{disk := Before} = kv_node:info(),
+        ok = kv_bucket:put(sessions, milk, binary:copy(<<"m">>, 10000)),
+        #{disk := Disk} = kv_node:info(),
+        #{folder := Shown, files := Files, file_bytes := Bytes, position := Position, log_bytes := Log} = Disk,
+        ?assertEqual(Folder, binary_to_list(Shown)),
+        ?assert(Position >= map_get(position, Before) + 10000 andalso Log =< Position),
+        ?assert(Files >= 1 andalso Bytes =:= Files * 67108864),
+        ?assertMatch(#{full := false, waiting_bytes := 0, recovery_ms := Ms} when Ms >= 0, Disk),
+        ?assert(map_get(syncs, Disk) > map_get(syncs, Before) andalso map_get(written_bytes, Disk) >= 10000),
+        ?assert(is_integer(map_get(last_sync_ms, Disk)))
+    end),
+    in_kv(Config, fun() -> ?assertMatch(#{disk := undefined}, kv_node:info()) end).
+
+the_tree_shows_the_disk(Config) ->
+    in_kv_with_folder(Config, fun(Folder) ->
+        Text = tree(Folder ++ ".tree"),
+        ?assertMatch({match, _}, re:run(Text, "up [^;]*; /.*: log [0-9.]+ KiB(, synced .* ago)?, read in ", [unicode]))
+    end).
+
 %%% Sentences
 
 the_sentences_of_errors_say_what_to_do(_Config) ->
@@ -191,6 +253,85 @@ the_sentences_of_errors_say_what_to_do(_Config) ->
     ].
 
 %%% Support
+
+in_kv_with_folder(Config, Fun) ->
+    Folder = filename:join(?config(home, Config), "folder"),
+    Vm = kv_test:start_vm(Config),
+    try
+        kv_test:in(Vm, fun() ->
+            ok = kv_test:start_kv([{data_dir, Folder}]),
+            Fun(Folder)
+        end)
+    after
+        ok = kv_test:stop_vm(Vm)
+    end.
+
+kill_program() ->
+    OsPid = kv_node:os_pid(),
+    Monitor = erlang:monitor(process, kv_node),
+    ok = kv_test:signal("KILL", OsPid),
+    receive
+        {'DOWN', Monitor, process, _, _} -> ok
+    end.
+
+%% Until the last answer to a ping says so.
+await_totals(Wanted) ->
+    kv_test:wait(fun() ->
+        {kv_totals, _, _, _, _, Durable} = gen_server:call({net_kernel, kv_node:name()}, kv_totals),
+        State = sys:get_state(kv_node),
+        Wanted(#{durable => Durable}) andalso has_totals(State, Durable)
+    end),
+    ok.
+
+%% The totals are a map somewhere in the state.
+has_totals(State, Durable) when is_tuple(State) -> lists:any(fun(Part) -> has_totals(Part, Durable) end, tuple_to_list(State));
+has_totals(#{durable := Durable, asked := _}, Durable) -> true;
+has_totals(_Other, _Durable) -> false.
+
+await_line(Part) ->
+    receive
+        {line, {_, Line}} ->
+            case string:find(Line, Part) of
+                nomatch -> await_line(Part);
+                _ -> Line
+            end
+    end.
+
+lost_name() ->
+    receive
+        {event, {lost, Name, _}} -> Name
+    end.
+
+told(Event) ->
+    receive
+        {telemetry, [kv, bucket, Event], #{system_time := _}, Facts} -> Facts
+    end.
+
+%% A library that hands each event to the test.
+load_telemetry() ->
+    Forms = [
+        {attribute, 1, module, telemetry},
+        {attribute, 1, export, [{execute, 3}]},
+        {function, 1, execute, 3, [
+            {clause, 1, [{var, 1, 'E'}, {var, 1, 'M'}, {var, 1, 'F'}], [], [
+                {op, 1, '!', {atom, 1, kv_telemetry_test}, {tuple, 1, [{atom, 1, telemetry}, {var, 1, 'E'}, {var, 1, 'M'}, {var, 1, 'F'}]}}
+            ]}
+        ]}
+    ],
+    {ok, telemetry, Code} = compile:forms(Forms),
+    {module, telemetry} = code:load_binary(telemetry, "telemetry.erl", Code),
+    ok.
+
+%% What kv:tree/0 prints.
+tree(File) ->
+    {ok, Device} = file:open(File, [write, {encoding, utf8}]),
+    Leader = group_leader(),
+    true = group_leader(Device, self()),
+    ok = kv:tree([{colours, false}]),
+    true = group_leader(Leader, self()),
+    ok = file:close(Device),
+    {ok, Text} = file:read_file(File),
+    unicode:characters_to_list(Text).
 
 in_kv(Config, Fun) ->
     Vm = kv_test:start_vm(Config),

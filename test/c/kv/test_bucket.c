@@ -503,18 +503,19 @@ Test(bucket, says_of_which_generation_it_is)
     assert_term(call(f, &bucket, term_atom("generation")), term_integer(1));
 }
 
-/* {kv_totals, Buckets, Registries, Entries, Bytes} */
+/* {kv_totals, Buckets, Registries, Entries, Bytes, Durable} */
 static void expect_totals(int64_t buckets, int64_t registries, int64_t entries, int64_t bytes)
 {
     struct kv_pid net_kernel;
     struct kv_buffer *expected = term_buffer();
     cr_assert(kv_whereis(f->runtime, kv_bytes_text("net_kernel"), &net_kernel));
-    kv_write_tuple(expected, 5);
+    kv_write_tuple(expected, 6);
     kv_write_atom_text(expected, "kv_totals");
     kv_write_i64(expected, buckets);
     kv_write_i64(expected, registries);
     kv_write_i64(expected, entries);
     kv_write_i64(expected, bytes);
+    kv_write_i64(expected, 0);
     assert_term(call(f, &net_kernel, term_atom("kv_totals")), kv_buffer_bytes(expected));
 }
 

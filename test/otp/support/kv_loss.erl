@@ -100,7 +100,7 @@ find() ->
     kv_test:wait(fun() -> is_up() end, ?DEADLINE).
 
 buckets() ->
-    {kv_totals, Buckets, _, _, _} = gen_server:call({net_kernel, kv_node:name()}, kv_totals),
+    {kv_totals, Buckets, _, _, _, _} = gen_server:call({net_kernel, kv_node:name()}, kv_totals),
     Buckets.
 
 %% Returns a copy of the program that can be taken away while the original serves other suites.

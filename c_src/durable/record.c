@@ -55,6 +55,7 @@ static uint8_t *write_counted(uint8_t *to, struct kv_bytes bytes)
     return write_bytes(write_varint(to, bytes.length), bytes);
 }
 
+/* All but the value. */
 static uint8_t *write_put(uint8_t *to, const struct kv_table_entry *entry)
 {
     const bool expires = entry->expiry != KV_NEVER;
@@ -65,7 +66,7 @@ static uint8_t *write_put(uint8_t *to, const struct kv_table_entry *entry)
     }
     to = write_varint(to, entry->key.bytes.length);
     to = write_varint(to, entry->value.bytes.length);
-    return write_bytes(write_bytes(to, entry->key.bytes), entry->value.bytes);
+    return write_bytes(to, entry->key.bytes);
 }
 
 static uint8_t *write_about(uint8_t *to, const struct kv_record_table *about)
@@ -83,16 +84,26 @@ size_t kv_record_bound(const struct kv_record *record)
            record->about.registry.length + record->about.name.length + record->about.options.length;
 }
 
+static uint8_t *write_front(const struct kv_record *record, uint8_t *to)
+{
+    kv_assert(record->table > 0 && record->entry.key.form <= FORM_MASK &&
+              record->entry.value.form <= FORM_MASK);
+    *to++ = (uint8_t)record->kind;
+    return write_varint(to, record->table);
+}
+
+size_t kv_record_write_put(const struct kv_record *put, uint8_t *to)
+{
+    return (size_t)(write_put(write_front(put, to), &put->entry) - to);
+}
+
 size_t kv_record_write(const struct kv_record *record, uint8_t *to)
 {
     const struct kv_table_entry *entry = &record->entry;
-    uint8_t *at = to;
-    kv_assert(record->table > 0 && entry->key.form <= FORM_MASK && entry->value.form <= FORM_MASK);
-    *at++ = (uint8_t)record->kind;
-    at = write_varint(at, record->table);
+    uint8_t *at = write_front(record, to);
     switch (record->kind) {
     case KV_RECORD_PUT:
-        at = write_put(at, entry);
+        at = write_bytes(write_put(at, entry), entry->value.bytes);
         break;
     case KV_RECORD_DELETE:
         *at++ = entry->key.form;

@@ -42,6 +42,10 @@ size_t kv_record_bound(const struct kv_record *record);
 /* Writes a record, and returns its length. `to` has room for kv_record_bound() bytes. */
 size_t kv_record_write(const struct kv_record *record, uint8_t *to);
 
+/* The same for a PUT without the bytes of its value, which must come next. Returns the length of
+ * the rest. `to` has room for kv_record_bound() less the length of the value. */
+size_t kv_record_write_put(const struct kv_record *put, uint8_t *to);
+
 /* Reads the record at the front of `from`, and moves `from` behind it. The record borrows the bytes
  * of `from`. Returns KV_OK; KV_ETRUNCATED: the bytes end before the record does; or KV_EMALFORMED:
  * these bytes are no record. On an error `from` is as it was. */

@@ -1,6 +1,7 @@
 #include "durable/recovery.h"
 
 #include "base/alloc.h"
+#include "durable/checkpoint_reader.h"
 
 #include <kv/buffer.h>
 #include <kv/error.h>
@@ -9,17 +10,20 @@
 
 enum { TEXT_SIZE = 400 };
 
-/* Each batch goes from HEADER over BODY, where its checksum is computed, to RECORDS. At the first
- * place without a valid next batch, LOOK_OUT reads the headers behind it. */
-enum state { BEGIN, HEADER, BODY, RECORDS, LOOK_OUT, DONE };
+/* A checkpoint comes first, if there is one. Then each batch goes from HEADER over BODY, where its
+ * checksum is computed, to RECORDS. At the first place without a valid next batch, LOOK_OUT reads
+ * the headers behind it. */
+enum state { BEGIN, CHECKPOINT, HEADER, BODY, RECORDS, LOOK_OUT, DONE };
 
 struct kv_recovery {
     struct kv_recovery_options options;
     uint32_t seed;
     enum state state;
-    uint64_t begin; /* of the stream that is read */
-    uint64_t end;   /* of the last segment */
-    uint64_t last;  /* segment */
+    struct kv_checkpoint_reader *checkpoint; /* or NULL */
+    uint64_t durable;                        /* what it says: the log has to be valid up to here */
+    uint64_t begin;                          /* of the stream that is read */
+    uint64_t end;                            /* of the last segment */
+    uint64_t last;                           /* segment */
 
     struct kv_buffer window; /* bytes of the stream, */
     uint64_t window_lsn;     /* from here on */
@@ -49,9 +53,6 @@ struct kv_recovery *kv_recovery_new(const struct kv_recovery_options *options)
         r->options.segment_size = KV_SEGMENT_SIZE;
     }
     r->seed = kv_batch_seed(&options->store);
-    r->begin = r->at = r->window_lsn = options->lsn;
-    r->epoch = r->epoch_seen = options->epoch;
-    r->previous = options->previous;
     r->bad = UINT64_MAX;
     return r;
 }
@@ -60,6 +61,7 @@ void kv_recovery_free(struct kv_recovery *r)
 {
     if (r != NULL) {
         kv_buffer_free(&r->window);
+        kv_checkpoint_reader_free(r->checkpoint);
         kv_free(r);
     }
 }
@@ -217,22 +219,38 @@ static bool is_segment(const struct kv_recovery *r, uint64_t segment)
     return segment < INT64_MAX / r->options.segment_size;
 }
 
-static int begin(struct kv_recovery *r)
+/* Finds the checkpoint. */
+static int begin_checkpoint(struct kv_recovery *r)
+{
+    const struct kv_disk_view *disk = &r->options.disk;
+    struct kv_checkpoint_source source = {
+        .disk = *disk, .sink = r->options.sink, .store = r->options.store};
+    const int error = disk->checkpoint == NULL
+                          ? KV_ENOENT
+                          : disk->checkpoint(disk->context, &source.lsn, &source.size);
+    if (error == KV_OK) {
+        r->checkpoint = kv_checkpoint_reader_new(&source);
+        r->begin = r->at = r->window_lsn = r->result.begin = source.lsn;
+        r->result.checkpoint = source.size;
+    }
+    return error == KV_ENOENT ? KV_OK : error;
+}
+
+/* Finds the part of the log behind it. */
+static int begin_log(struct kv_recovery *r)
 {
     const uint64_t size = r->options.segment_size;
     const uint64_t segment = kv_segment_of(r->at, size);
     uint64_t first = 0;
     const int error = r->options.disk.segments(r->options.disk.context, &first, &r->last);
-    if (error == KV_ENOENT && r->at == 0) {
+    if (error == KV_ENOENT && r->checkpoint == NULL) {
         r->state = DONE;
-        r->result.segments_end = 0;
         return KV_OK;
     }
     if (error == KV_ENOENT) {
         return missing(r, segment);
     }
     if (error != KV_OK) {
-        (void)snprintf(r->text, sizeof r->text, "%s", kv_error_text(error));
         return error;
     }
     if (!is_segment(r, r->last)) {
@@ -241,11 +259,50 @@ static int begin(struct kv_recovery *r)
     }
     r->end = kv_segment_begin(r->last + 1, size);
     if (first > segment || r->at > r->end) {
-        return missing(r, segment);
+        return missing(r, first > segment ? first - 1 : r->last + 1);
     }
     r->checked = segment;
-    r->look = r->at;
+    r->state = r->checkpoint != NULL ? CHECKPOINT : HEADER;
+    return KV_OK;
+}
+
+static int begin(struct kv_recovery *r)
+{
+    int error = begin_checkpoint(r);
+    error = error != KV_OK ? error : begin_log(r);
+    if (error != KV_OK && r->text[0] == '\0') {
+        (void)snprintf(r->text, sizeof r->text, "%s", kv_error_text(error));
+    }
+    return error;
+}
+
+/* The log goes on where the checkpoint began. */
+static void end_checkpoint(struct kv_recovery *r)
+{
+    const struct kv_checkpoint_head *head = kv_checkpoint_reader_head(r->checkpoint);
+    const struct kv_checkpoint_tail *tail = kv_checkpoint_reader_tail(r->checkpoint);
+    r->epoch = r->epoch_seen = head->place.epoch;
+    r->previous = head->place.previous;
+    r->durable = tail->end;
+    r->result.time = head->time;
+    r->result.table = tail->table;
+    r->result.entries = tail->entries;
     r->state = HEADER;
+}
+
+static int checkpoint(struct kv_recovery *r)
+{
+    bool more = false;
+    const uint64_t before = kv_checkpoint_reader_done(r->checkpoint);
+    const int error = kv_checkpoint_reader_step(r->checkpoint, &more);
+    if (error != KV_OK) {
+        (void)snprintf(r->text, sizeof r->text, "%s", kv_checkpoint_reader_text(r->checkpoint));
+        return error;
+    }
+    r->spent += kv_checkpoint_reader_done(r->checkpoint) - before;
+    if (!more) {
+        end_checkpoint(r);
+    }
     return KV_OK;
 }
 
@@ -357,6 +414,14 @@ static int records(struct kv_recovery *r)
 
 static int finish(struct kv_recovery *r)
 {
+    if (r->at < r->durable) {
+        char name[KV_CHECKPOINT_NAME_SIZE];
+        kv_checkpoint_name(r->begin, name);
+        return fail(r, KV_ECORRUPT, r->at,
+                    "a batch begins here that is damaged or missing, and it was on disk: %s says "
+                    "so",
+                    name);
+    }
     if (r->epoch_seen >= UINT32_MAX - 1) {
         return fail(r, KV_ECORRUPT, r->at, "the log counts more lives than it can");
     }
@@ -395,6 +460,8 @@ static int advance(struct kv_recovery *r)
     switch (r->state) {
     case BEGIN:
         return begin(r);
+    case CHECKPOINT:
+        return checkpoint(r);
     case HEADER:
         return next_header(r);
     case BODY:
@@ -430,8 +497,10 @@ const char *kv_recovery_text(const struct kv_recovery *r)
 
 void kv_recovery_progress(const struct kv_recovery *r, uint64_t *done, uint64_t *all)
 {
-    *done = r->window_lsn + r->window.length - r->begin;
-    *all = r->end > r->begin ? r->end - r->begin : 0;
+    const uint64_t checkpoint =
+        r->checkpoint == NULL ? 0 : kv_checkpoint_reader_done(r->checkpoint);
+    *done = checkpoint + r->window_lsn + r->window.length - r->begin;
+    *all = r->result.checkpoint + (r->end > r->begin ? r->end - r->begin : 0);
 }
 
 const struct kv_recovery_result *kv_recovery_result(const struct kv_recovery *r)

@@ -1,5 +1,6 @@
 /* What was reported durable is there after a crash: random programs on a disk that loses what was
- * not synced (support/fake_disk.h), for several lives one after the other.
+ * not synced (support/fake_disk.h), for several lives one after the other. Meanwhile checkpoints
+ * are written, segments are used again, and older checkpoints go.
  *
  * KV_CRASH_PROGRAMS is the number of random programs, KV_CRASH_EVERY the number of those that crash
  * at each of their points in turn, KV_CRASH_SEED the number of the first one. */
@@ -15,7 +16,8 @@ enum {
     SIZE = BLOCKS * KV_BLOCK,
     LONGEST = 40000, /* value: three segments */
     OPEN_MAX = 30000,
-    STEPS = 80,
+    CHUNK = 4 * KV_BLOCK,
+    STEPS = 110,
     LIVES = 4,
     HISTORY = STEPS * (LIVES + 1),
     LAST_SEGMENT = FAKE_SEGMENTS - 16,
@@ -32,13 +34,20 @@ struct run {
     struct kv_wal *wal;
     struct world world; /* with what has gathered */
 
-    /* The worlds and times after each batch since the checkpoint, which is number 0. */
+    /* The worlds and times after each batch, which is batch 0 before the first one. */
     struct world history[HISTORY];
     uint64_t times[HISTORY];
-    uint64_t base;    /* batch 1 of this life is number base + 1 */
-    uint64_t handed;  /* the last batch that was handed out, */
-    uint64_t durable; /* and the last one that was reported durable */
-    struct kv_wal_place checkpoint;
+    uint64_t ends[HISTORY]; /* their LSNs */
+    uint64_t base;          /* batch 1 of this life is number base + 1 */
+    uint64_t handed;        /* the last batch that was handed out, */
+    uint64_t durable;       /* and the last one that was reported durable */
+
+    struct kv_checkpoint *checkpoint; /* under way, or NULL */
+    struct world_walk walk;
+    bool walked;
+    struct kv_checkpoint_piece piece;
+    bool has_piece;
+    uint64_t checkpoints; /* in all lives */
 
     struct kv_wal_write write;
     size_t done; /* bytes of the write */
@@ -124,6 +133,7 @@ static void take(struct run *run)
     demand(run, run->write.number == run->handed - run->base, "batches are numbered");
     run->history[run->handed] = run->world;
     run->times[run->handed] = run->time;
+    run->ends[run->handed] = kv_wal_end(run->wal);
     kv_wal_seal(&run->write);
     make_segments(run, kv_segment_of(run->write.lsn + run->write.bytes.length - 1, SIZE));
 }
@@ -172,20 +182,24 @@ static void sync_later(struct run *run)
     }
 }
 
-/* From now on recovery begins here. Segments before are used again. */
-static void checkpoint(struct run *run)
+/* ---- the node: checkpoints ----------------------------------------------------------------------
+ */
+
+static void begin_checkpoint(struct run *run)
 {
-    if (run->is_writing || run->durable != run->handed) {
-        return;
-    }
-    const uint64_t old = kv_segment_of(run->checkpoint.lsn, SIZE);
-    run->checkpoint = kv_wal_place(run->wal);
-    run->history[0] = run->history[run->handed];
-    run->times[0] = 0;
-    run->base -= run->handed; /* it wraps: base + number is 0 for the last batch */
-    run->handed = run->durable = 0;
-    for (uint64_t i = old; !run->crashed && i < kv_segment_of(run->checkpoint.lsn, SIZE); i++) {
-        if (!fake_disk_has(run->disk, i) || fake_disk_has(run->disk, run->next_segment)) {
+    run->checkpoint = kv_checkpoint_new(
+        run->wal,
+        &(struct kv_checkpoint_options){.store = STORE, .time = run->time, .chunk_max = CHUNK});
+    run->walk = (struct world_walk){.greatest = run->world.greatest};
+    run->walked = run->has_piece = false;
+}
+
+/* Segments before the checkpoint are used again; those that a crash left behind go. */
+static void recycle(struct run *run, uint64_t lsn)
+{
+    for (uint64_t i = 0; !run->crashed && i < kv_segment_of(lsn, SIZE); i++) {
+        if (!fake_disk_has(run->disk, i) || run->next_segment >= LAST_SEGMENT ||
+            fake_disk_has(run->disk, run->next_segment)) {
             continue;
         }
         fake_disk_sync(run->disk);
@@ -196,9 +210,88 @@ static void checkpoint(struct run *run)
     }
 }
 
+static void keep_checkpoint(struct run *run, uint64_t lsn)
+{
+    fake_checkpoint_keep(run->disk, lsn);
+    if (!event(run) && draw_once_in(&run->draw, 2)) {
+        recycle(run, lsn);
+    }
+}
+
+/* As the disk does after the last piece: sync, name, sync of the folder. */
+static void end_checkpoint(struct run *run)
+{
+    const uint64_t lsn = kv_checkpoint_lsn(run->checkpoint);
+    fake_disk_sync(run->disk);
+    if (event(run)) {
+        return;
+    }
+    fake_checkpoint_name(run->disk, lsn);
+    if (event(run)) {
+        return;
+    }
+    fake_disk_sync(run->disk);
+    if (event(run)) {
+        return;
+    }
+    kv_checkpoint_free(run->checkpoint);
+    run->checkpoint = NULL;
+    run->checkpoints++;
+    keep_checkpoint(run, lsn);
+}
+
+static void write_checkpoint(struct run *run)
+{
+    if (!run->has_piece) {
+        run->has_piece = kv_checkpoint_take(run->checkpoint, &run->piece);
+        return;
+    }
+    kv_checkpoint_seal(&run->piece);
+    fake_checkpoint_write(run->disk, run->piece.offset, run->piece.bytes);
+    if (event(run)) {
+        return;
+    }
+    kv_checkpoint_written(run->checkpoint);
+    run->has_piece = false;
+    if (run->piece.last) {
+        end_checkpoint(run);
+    }
+}
+
+static void walk(struct run *run)
+{
+    if (run->walked || !kv_checkpoint_wants(run->checkpoint)) {
+        return;
+    }
+    run->walked = !world_tell(&run->world, &run->walk, run->checkpoint, &run->draw);
+    if (run->walked) {
+        kv_checkpoint_end(run->checkpoint, run->world.greatest);
+    }
+}
+
+static void give_up_checkpoint(struct run *run)
+{
+    kv_checkpoint_free(run->checkpoint);
+    run->checkpoint = NULL;
+}
+
+static void tend_checkpoint(struct run *run)
+{
+    if (run->checkpoint == NULL) {
+        begin_checkpoint(run);
+    } else if (draw_once_in(&run->draw, 200)) {
+        give_up_checkpoint(run);
+    } else {
+        for (unsigned i = draw_below(&run->draw, 12); i > 0; i--) {
+            walk(run);
+        }
+        write_checkpoint(run);
+    }
+}
+
 static void step(struct run *run)
 {
-    const unsigned choice = draw_below(&run->draw, 32);
+    const unsigned choice = draw_below(&run->draw, 44);
     if (choice < 14) {
         change(run);
     } else if (choice < 20) {
@@ -210,7 +303,7 @@ static void step(struct run *run)
     } else if (choice == 30) {
         sync_later(run);
     } else {
-        checkpoint(run);
+        tend_checkpoint(run);
     }
 }
 
@@ -219,30 +312,41 @@ static void step(struct run *run)
 
 static struct kv_recovery *recovery_of(struct run *run, struct world *world)
 {
-    *world = run->history[0];
+    *world = (struct world){.fuzzy = true};
     return kv_recovery_new(&(struct kv_recovery_options){
         .disk = fake_disk_view(run->disk),
         .sink = {.context = world, .record = world_apply},
         .store = STORE,
         .segment_size = SIZE,
-        .lsn = run->checkpoint.lsn,
-        .epoch = run->checkpoint.epoch,
-        .previous = run->checkpoint.previous,
     });
+}
+
+/* The batch that recovery ended with. */
+static uint64_t last_batch(struct run *run, const struct kv_recovery_result *result)
+{
+    uint64_t begin = 0;
+    while (begin < run->handed && run->ends[begin] != result->begin) {
+        begin++;
+    }
+    demand(run, run->ends[begin] == result->begin, "a checkpoint begins where a batch does");
+    return begin + result->batches;
 }
 
 static void check(struct run *run, const struct kv_recovery_result *result,
                   const struct world *world)
 {
-    demand(run, result->batches >= run->durable, "a durable batch is missing");
-    demand(run, result->batches <= run->handed, "a batch that was never written is there");
-    demand(run, world_equal(world, &run->history[result->batches]), "another world");
+    const uint64_t last = last_batch(run, result);
+    demand(run, last >= run->durable, "a durable batch is missing");
+    demand(run, last <= run->handed, "a batch that was never written is there");
+    demand(run, world_equal(world, &run->history[last]), "another world");
     /* An epoch comes again only if no batch of it is left. */
-    demand(run, result->epoch >= run->epoch + ((int64_t)(result->batches - run->base) > 0 ? 1 : 0),
-           "epochs grow");
-    demand(run, result->time == (result->batches > 0 ? run->times[result->batches] : 0),
+    demand(run, result->epoch >= run->epoch + (last > run->base ? 1 : 0), "epochs grow");
+    demand(run,
+           result->batches > 0 ? result->time == run->times[last] || result->checkpoint > 0
+                               : result->time <= run->time,
            "the last time");
-    demand(run, result->table <= run->history[result->batches].greatest, "the greatest table");
+    demand(run, result->time >= (result->batches > 0 ? run->times[last] : 0), "no earlier time");
+    demand(run, result->table <= run->history[last].greatest, "the greatest table");
     demand(run,
            fake_disk_has(run->disk, result->segments_end) || result->segments_end > 0 ||
                result->lsn == 0,
@@ -284,12 +388,14 @@ static void crash_and_recover(struct run *run, struct kv_recovery_result *result
 
 static void begin_life(struct run *run, const struct kv_recovery_result *result)
 {
+    const uint64_t last = last_batch(run, result);
     run->next_segment = result->segments_end;
     run->epoch = result->epoch;
-    run->base = run->handed = run->durable = result->batches;
-    run->world = run->history[result->batches];
+    run->base = run->handed = run->durable = last;
+    run->world = run->history[last];
     run->draw.state = is_stubborn(run) ? run->program : run->draw.state;
     run->is_writing = run->crashed = false;
+    give_up_checkpoint(run);
     kv_wal_free(run->wal);
     run->wal = kv_wal_new(&(struct kv_wal_options){
         .lsn = result->lsn,
@@ -298,6 +404,9 @@ static void begin_life(struct run *run, const struct kv_recovery_result *result)
         .store = STORE,
         .open_max = OPEN_MAX,
     });
+    if (result->checkpoint > 0 && draw_once_in(&run->draw, 2)) {
+        keep_checkpoint(run, result->begin);
+    }
 }
 
 /* ---- programs ----------------------------------------------------------------------------------
@@ -317,6 +426,7 @@ static struct run *run_new(uint64_t program)
 
 static void run_free(struct run *run)
 {
+    give_up_checkpoint(run);
     kv_wal_free(run->wal);
     fake_disk_free(run->disk);
     kv_free(run);

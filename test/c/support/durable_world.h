@@ -3,6 +3,7 @@
 #ifndef KV_TEST_DURABLE_WORLD_H
 #define KV_TEST_DURABLE_WORLD_H
 
+#include "durable/checkpoint_writer.h"
 #include "durable/recovery.h"
 #include "durable/wal.h"
 #include "support/draw.h"
@@ -25,12 +26,23 @@ struct world_table {
 struct world {
     struct world_table tables[WORLD_TABLES];
     uint64_t greatest; /* number of a table */
+    bool fuzzy;        /* records come from a fuzzy checkpoint: tables may be gone */
 };
 
 bool world_equal(const struct world *a, const struct world *b);
 
 /* Changes something, and adds the record of that to the log. Values have up to `longest` bytes. */
 void world_change(struct world *world, struct kv_wal *wal, struct draw *draw, unsigned longest);
+
+/* A walk over a world that changes, for a checkpoint. `walk` begins with slot and key 0, and with
+ * the greatest number of a table then. Adds a table, or an entry, and returns false at the end. */
+struct world_walk {
+    unsigned slot, key;
+    uint64_t number; /* of the present table; 0: it was not told of */
+    uint64_t greatest;
+};
+bool world_tell(const struct world *world, struct world_walk *walk, struct kv_checkpoint *to,
+                struct draw *draw);
 
 /* For struct kv_recovery_sink, with a world as context. */
 int world_apply(void *world, const struct kv_record *record);

@@ -8,7 +8,7 @@
 #include "durable/recovery.h"
 #include "support/draw.h"
 
-enum { FAKE_SECTOR = 512, FAKE_SEGMENTS = 256 };
+enum { FAKE_SECTOR = 512, FAKE_SEGMENTS = 256, FAKE_CHECKPOINTS = 8 };
 
 struct fake_disk;
 
@@ -26,6 +26,17 @@ bool fake_disk_has(const struct fake_disk *disk, uint64_t segment);
 void fake_disk_write(struct fake_disk *disk, uint64_t segment, uint64_t offset,
                      struct kv_bytes bytes);
 void fake_disk_sync(struct fake_disk *disk);
+
+/* Writes to the file of the checkpoint under way; at offset 0 it begins anew. It is gone after a
+ * crash. */
+void fake_checkpoint_write(struct fake_disk *disk, uint64_t offset, struct kv_bytes bytes);
+/* That file gets the name of a checkpoint. A crash before the next sync may take the name away; and
+ * bytes, too, if they were not synced before. */
+void fake_checkpoint_name(struct fake_disk *disk, uint64_t lsn);
+/* Removes all checkpoints but this one. A crash before the next sync may bring them back. */
+void fake_checkpoint_keep(struct fake_disk *disk, uint64_t lsn);
+/* The bytes of the newest checkpoint, to be damaged and cut; NULL: there is none. */
+struct kv_buffer *fake_checkpoint_bytes(struct fake_disk *disk);
 
 /* The power is cut. Afterwards everything that is left is as good as synced. */
 void fake_disk_crash(struct fake_disk *disk, struct draw *draw);

@@ -50,7 +50,7 @@ int kv_disk_write_store(struct kv_disk *disk, const uint8_t block[KV_DISK_BLOCK]
 int kv_disk_segments(void *context, uint64_t *first, uint64_t *last)
 {
     struct kv_disk *disk = context;
-    return told(disk, kv_folder_segments(&disk->folder, first, last));
+    return told(disk, kv_folder_last_segments(&disk->folder, first, last));
 }
 
 int kv_disk_read(void *context, uint64_t segment, uint64_t offset, void *to, size_t length,
@@ -58,6 +58,19 @@ int kv_disk_read(void *context, uint64_t segment, uint64_t offset, void *to, siz
 {
     struct kv_disk *disk = context;
     return told(disk, kv_folder_read(&disk->folder, segment, offset, to, length, got));
+}
+
+int kv_disk_checkpoint(void *context, uint64_t *lsn, uint64_t *size)
+{
+    struct kv_disk *disk = context;
+    return told(disk, kv_folder_checkpoint(&disk->folder, lsn, size));
+}
+
+int kv_disk_read_checkpoint(void *context, uint64_t lsn, uint64_t offset, void *to, size_t length,
+                            size_t *got)
+{
+    struct kv_disk *disk = context;
+    return told(disk, kv_folder_read_checkpoint(&disk->folder, lsn, offset, to, length, got));
 }
 
 /* ---- the loop: events --------------------------------------------------------------------------
@@ -68,6 +81,7 @@ static struct kv_disk_news take_news(struct kv_disk *disk)
     uv_mutex_lock(&disk->mutex);
     struct kv_disk_news news = disk->news;
     disk->news.is_done = false;
+    disk->news.is_piece_done = false;
     uv_mutex_unlock(&disk->mutex);
     return news;
 }
@@ -87,6 +101,10 @@ static void report(struct kv_disk *disk)
         disk->writing = false;
         disk->failed |= news.error != KV_OK;
         events->done(events->context, news.done, news.error);
+    }
+    if (news.is_piece_done) {
+        disk->has_piece = false;
+        events->piece(events->context, news.piece_error);
     }
     if (news.room != disk->room) {
         disk->room = news.room;
@@ -122,6 +140,7 @@ static int prepare(struct kv_disk *disk, const struct kv_disk_settings *settings
     }
     kv_log_files_init(&disk->work.files, &disk->folder, settings->segment_size, first,
                       error == KV_OK ? last + 1 : open);
+    kv_checkpoint_file_init(&disk->work.checkpoint, &disk->folder);
     disk->work.files.header = settings->events.header;
     disk->work.files.context = settings->events.context;
     disk->work.lsn = settings->lsn;
@@ -213,6 +232,30 @@ bool kv_disk_has_space(const struct kv_disk *disk, uint64_t lsn)
            (wanted - end - spares) * disk->settings.segment_size <= space;
 }
 
+void kv_disk_write_piece(struct kv_disk *disk, const struct kv_disk_piece *piece)
+{
+    kv_assert(disk->started && !disk->has_piece);
+    kv_assert(piece->offset % KV_DISK_BLOCK == 0 && piece->bytes.length % KV_DISK_BLOCK == 0);
+    if (disk->failed) {
+        return;
+    }
+    disk->has_piece = true;
+    uv_mutex_lock(&disk->mutex);
+    disk->orders.piece = *piece;
+    disk->orders.has_piece = true;
+    uv_cond_signal(&disk->cond);
+    uv_mutex_unlock(&disk->mutex);
+}
+
+void kv_disk_keep_checkpoint(struct kv_disk *disk, uint64_t checkpoint)
+{
+    uv_mutex_lock(&disk->mutex);
+    disk->orders.checkpoint = checkpoint;
+    disk->orders.has_checkpoint = true;
+    uv_cond_signal(&disk->cond);
+    uv_mutex_unlock(&disk->mutex);
+}
+
 void kv_disk_recycle(struct kv_disk *disk, uint64_t segment)
 {
     uv_mutex_lock(&disk->mutex);
@@ -237,6 +280,7 @@ static void end_thread(struct kv_disk *disk)
     disk->failed = true; /* takes no more writes */
     report(disk);
     kv_log_files_close(&disk->work.files);
+    kv_checkpoint_file_give_up(&disk->work.checkpoint);
     uv_cond_destroy(&disk->cond);
     uv_mutex_destroy(&disk->mutex);
 }

@@ -22,6 +22,8 @@ enum {
     KV_DISK_INTERVAL_MS = 1000, /* the longest that a write without sync stays without one */
     KV_DISK_RETRY_MS = 500,     /* between two attempts to find space */
     KV_DISK_SPARES = 2,         /* segments that are kept to be used again */
+    KV_DISK_QUIET_MS = 1,       /* without a write for so long, a checkpoint goes on; */
+    KV_DISK_SHARE = 2,          /* else it gets so many bytes for each that is written */
 };
 
 struct kv_disk;
@@ -46,15 +48,23 @@ int kv_disk_read_store(struct kv_disk *disk, uint8_t block[KV_DISK_BLOCK]);
  * this returns. Returns KV_OK, KV_ENOSPC or KV_EIO. */
 int kv_disk_write_store(struct kv_disk *disk, const uint8_t block[KV_DISK_BLOCK]);
 
-/* As struct kv_disk_view of durable/recovery.h wants; the context is a struct kv_disk. Finds the
- * numbers of the first and the last segment. Returns KV_OK; KV_ENOENT: there is none; KV_ECORRUPT:
- * one between them is missing; or KV_EIO. */
+/* These four are as struct kv_disk_view of durable/disk_view.h wants; the context is a struct
+ * kv_disk. Finds the numbers of the last segment, and of the first one from which on none is
+ * missing. Returns KV_OK; KV_ENOENT: there is none; or KV_EIO. */
 int kv_disk_segments(void *context, uint64_t *first, uint64_t *last);
 
 /* Reads from a segment. Sets *got, which is less than `length` only where the file ends. Returns
  * KV_OK; KV_ENOENT: no such segment; or KV_EIO. */
 int kv_disk_read(void *context, uint64_t segment, uint64_t offset, void *to, size_t length,
                  size_t *got);
+
+/* Finds the LSN and the size of the newest checkpoint. Returns KV_OK; KV_ENOENT: there is none; or
+ * KV_EIO. */
+int kv_disk_checkpoint(void *context, uint64_t *lsn, uint64_t *size);
+
+/* Reads from the checkpoint with this LSN, as kv_disk_read(). */
+int kv_disk_read_checkpoint(void *context, uint64_t lsn, uint64_t offset, void *to, size_t length,
+                            size_t *got);
 
 /* ---- writing -----------------------------------------------------------------------------------
  */
@@ -73,6 +83,10 @@ struct kv_disk_events {
     /* KV_ENOSPC: no segment can be made, kv_disk_text() tells why; writes below kv_disk_ready() go
      * on. KV_OK: there is space again. Called when that changes. May be NULL. */
     void (*room)(void *context, int error);
+    /* KV_OK: the piece of a checkpoint is written; after the last one, the checkpoint is on the
+     * disk under its name. KV_ENOSPC, KV_EIO: the checkpoint is given up and its file is gone,
+     * kv_disk_text() tells why; the log goes on. NULL: there are no checkpoints. */
+    void (*piece)(void *context, int error);
 };
 
 struct kv_disk_settings {
@@ -85,9 +99,8 @@ struct kv_disk_settings {
 };
 
 /* Starts the thread, which first syncs the segments that are there, and makes the one of
- * settings->lsn if it is not there. Returns KV_OK; KV_ECORRUPT
- * or KV_EIO as kv_disk_segments(); KV_ENOMEM: no thread or no handle. After an error the disk can
- * only be closed. Once only. */
+ * settings->lsn if it is not there. Returns KV_OK; KV_EIO as kv_disk_segments(); KV_ENOMEM: no
+ * thread or no handle. After an error the disk can only be closed. Once only. */
 int kv_disk_start(struct kv_disk *disk, uv_loop_t *loop, const struct kv_disk_settings *settings);
 
 struct kv_disk_write {
@@ -118,6 +131,26 @@ void kv_disk_reserve(struct kv_disk *disk, uint64_t lsn);
  * that are there or can be used again. A quota or another program may still take the space away. */
 bool kv_disk_has_space(const struct kv_disk *disk, uint64_t lsn);
 
+/* A piece of a checkpoint. */
+struct kv_disk_piece {
+    uint64_t checkpoint;   /* its LSN, by which it will be found */
+    uint64_t offset;       /* in the file; 0: this piece begins a new checkpoint */
+    struct kv_bytes bytes; /* as those of a write; borrowed until events.piece() */
+    bool last;
+    void (*seal)(const void *sealed); /* as those of a write */
+    const void *sealed;
+};
+
+/* Hands over a piece. Must only be called while none is under way. Writes of the log come first: a
+ * piece is written in small steps when the log has been quiet for KV_DISK_QUIET_MS, or when
+ * KV_DISK_SHARE allows. A checkpoint that takes space the log needs is given up. After a failure of
+ * the disk, and by kv_disk_close(), a piece is dropped without an event. */
+void kv_disk_write_piece(struct kv_disk *disk, const struct kv_disk_piece *piece);
+
+/* This checkpoint, which is on the disk, is the one that counts. Others go, and so do segments that
+ * a crash has left behind below the first one. */
+void kv_disk_keep_checkpoint(struct kv_disk *disk, uint64_t checkpoint);
+
 /* Segments with a lower number than this are no longer needed, because a checkpoint that is on the
  * disk has what they hold. Their files become later segments, or go. */
 void kv_disk_recycle(struct kv_disk *disk, uint64_t segment);
@@ -129,6 +162,7 @@ struct kv_disk_figures {
     uint64_t zeroed;    /* segments that were written ahead with zeros */
     uint64_t recycled;  /* segments that were one before */
     uint64_t removed;   /* segments that are gone */
+    uint64_t pieces;    /* bytes of checkpoints that were written */
     uint64_t first;     /* the first segment there is, */
     uint64_t end;       /* and the one behind the last */
     uint64_t synced_at; /* uv_hrtime() of the last sync; 0: none yet */

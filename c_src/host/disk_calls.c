@@ -66,6 +66,16 @@ int kv_disk_pwrite_all(int fd, const void *from, size_t length, off_t offset)
     return 0;
 }
 
+int kv_disk_sync_data(int fd)
+{
+    while (kv_disk_calls.fdatasync(fd) != 0) {
+        if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
 int kv_disk_pread_all(int fd, void *to, size_t length, off_t offset, size_t *got)
 {
     *got = 0;

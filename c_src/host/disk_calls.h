@@ -26,6 +26,9 @@ struct kv_disk_calls kv_disk_calls_of_the_system(void);
 /* Writes all of the bytes, whatever the number of calls it takes. Returns 0, or an errno. */
 int kv_disk_pwrite_all(int fd, const void *from, size_t length, off_t offset);
 
+/* Waits until what was written to a file is on the disk. Returns 0, or an errno. */
+int kv_disk_sync_data(int fd);
+
 /* Reads until the file ends or `length` bytes are there, and sets *got. Returns 0, or an errno. */
 int kv_disk_pread_all(int fd, void *to, size_t length, off_t offset, size_t *got);
 

@@ -2,6 +2,7 @@
 #ifndef KV_HOST_DISK_STATE_H
 #define KV_HOST_DISK_STATE_H
 
+#include "host/checkpoint_file.h"
 #include "host/disk.h"
 #include "host/log_files.h"
 
@@ -11,6 +12,10 @@
 struct kv_disk_orders {
     struct kv_disk_write write;
     bool has_write;
+    struct kv_disk_piece piece;
+    bool has_piece;
+    bool has_checkpoint; /* to keep */
+    uint64_t checkpoint;
     bool end;
     uint64_t reserve; /* an LSN */
     uint64_t needed;  /* a segment */
@@ -22,6 +27,8 @@ struct kv_disk_news {
     uint64_t done;
     int error; /* KV_EIO: the disk has failed, and the thread has ended */
     uint64_t synced;
+    bool is_piece_done;
+    int piece_error;
     int room;
     uint64_t ready;
     struct kv_disk_figures figures;
@@ -39,6 +46,9 @@ struct kv_disk_work {
     bool is_write_full; /* it was the write that found none */
     uint64_t owed;      /* bytes to write ahead before the next write */
     uint64_t reserve;
+    struct kv_checkpoint_file checkpoint;
+    size_t piece_done; /* bytes of the present piece */
+    uint64_t credit;   /* bytes of a checkpoint that may be written though the log is busy */
     struct kv_disk_figures figures;
 };
 
@@ -56,6 +66,7 @@ struct kv_disk {
     struct kv_disk_work work;
     /* The loop's own, as of the last report. */
     bool writing;
+    bool has_piece; /* under way */
     bool failed;
     uint64_t synced;
     int room;

@@ -1,9 +1,10 @@
 /* The thread of the disk: what it does next, and what it tells of it. */
 #include "host/disk_state.h"
 
+#include <errno.h>
 #include <kv/error.h>
 #include <signal.h>
-#include <string.h>
+#include <stdio.h>
 
 enum {
     NS_A_MS = 1000000,
@@ -26,6 +27,7 @@ static void tell(struct kv_disk *disk)
     work->figures.first = files->first;
     work->figures.end = files->end;
     work->figures.direct = files->direct;
+    work->figures.pieces = work->checkpoint.written;
     disk->news.figures = work->figures;
     disk->news.ready = files->end * kv_disk_room(disk);
     uv_mutex_unlock(&disk->mutex);
@@ -57,11 +59,33 @@ static bool fail(struct kv_disk *disk, int error)
     return false;
 }
 
+/* The present piece is done, or the checkpoint is given up. Under the mutex. */
+static void tell_piece(struct kv_disk *disk, int error)
+{
+    disk->orders.has_piece = false;
+    disk->work.piece_done = 0;
+    disk->news.is_piece_done = true;
+    disk->news.piece_error = error;
+    tell(disk);
+}
+
+/* The log comes first: the checkpoint that is being written makes room. Its next piece finds no
+ * file. Returns false if there is no such checkpoint. */
+static bool give_up_checkpoint(struct kv_disk *disk)
+{
+    bool is_open = kv_checkpoint_file_is_open(&disk->work.checkpoint);
+    kv_checkpoint_file_give_up(&disk->work.checkpoint);
+    return is_open;
+}
+
 /* No space is tried again; any other error is the end, for which this returns false. */
 static bool is_survived(struct kv_disk *disk, int error)
 {
     if (kv_folder_error(error) != KV_ENOSPC) {
         return fail(disk, error);
+    }
+    if (give_up_checkpoint(disk)) {
+        return true;
     }
     kv_folder_sentence(&disk->folder, disk->news.text, disk->work.files.doing, error);
     tell_room(disk, KV_ENOSPC);
@@ -93,6 +117,7 @@ static void note_write(struct kv_disk *disk, const struct kv_disk_write *write)
     work->lsn = write->lsn + write->bytes.length;
     work->wrote_at = uv_hrtime();
     work->owed += PACE * write->bytes.length;
+    work->credit += KV_DISK_SHARE * write->bytes.length;
     work->figures.writes++;
     work->figures.bytes += write->bytes.length;
     if (write->sync) {
@@ -118,8 +143,9 @@ static bool do_write(struct kv_disk *disk)
     int error = kv_log_files_write(&work->files, write.lsn, write.bytes, write.sync);
     uv_mutex_lock(&disk->mutex);
     if (error != 0) {
-        work->is_write_full = true;
-        return work->files.failed_sync ? fail(disk, error) : is_survived(disk, error);
+        bool is_well = work->files.failed_sync ? fail(disk, error) : is_survived(disk, error);
+        work->is_write_full = work->retry_due != NO_TIME;
+        return is_well;
     }
     disk->orders.has_write = false;
     note_write(disk, &write);
@@ -172,6 +198,74 @@ static bool do_trim(struct kv_disk *disk)
     return error == 0 || is_survived(disk, error);
 }
 
+/* Bytes of a piece that are written in one step. */
+static struct kv_bytes next_step(const struct kv_disk_piece *piece, size_t done)
+{
+    size_t left = piece->bytes.length - done;
+    return kv_bytes(piece->bytes.data + done,
+                    left < KV_CHECKPOINT_STEP ? left : (size_t)KV_CHECKPOINT_STEP);
+}
+
+/* Returns 0, or an errno. ENOSPC, too, if the file was given up for the log. */
+static int write_step(struct kv_disk_work *work, const struct kv_disk_piece *piece,
+                      struct kv_bytes step)
+{
+    struct kv_checkpoint_file *file = &work->checkpoint;
+    int error = 0;
+    if (work->piece_done == 0 && piece->offset == 0) {
+        error = kv_checkpoint_file_begin(file);
+    } else if (!kv_checkpoint_file_is_open(file)) {
+        error = ENOSPC;
+    }
+    if (error == 0) {
+        error = kv_checkpoint_file_write(file, step, piece->offset + work->piece_done);
+    }
+    if (error == 0 && piece->last && work->piece_done + step.length == piece->bytes.length) {
+        error = kv_checkpoint_file_end(file, piece->checkpoint);
+    }
+    return error;
+}
+
+/* One step of a piece. What goes wrong harms nothing but the checkpoint. */
+static bool do_piece(struct kv_disk *disk)
+{
+    struct kv_disk_piece piece = disk->orders.piece;
+    struct kv_disk_work *work = &disk->work;
+    struct kv_bytes step = next_step(&piece, work->piece_done);
+    disk->orders.piece.seal = NULL;
+    work->credit -= work->credit < step.length ? work->credit : step.length;
+    uv_mutex_unlock(&disk->mutex);
+    if (piece.seal != NULL) {
+        piece.seal(piece.sealed);
+    }
+    int error = write_step(work, &piece, step);
+    uv_mutex_lock(&disk->mutex);
+    if (error != 0) {
+        kv_folder_sentence(&disk->folder, disk->news.text, "cannot write a checkpoint", error);
+        tell_piece(disk, kv_folder_error(error));
+        return true;
+    }
+    work->piece_done += step.length;
+    if (work->piece_done == piece.bytes.length) {
+        tell_piece(disk, KV_OK);
+    }
+    return true;
+}
+
+static bool do_tidy(struct kv_disk *disk)
+{
+    uint64_t checkpoint = disk->orders.checkpoint;
+    disk->orders.has_checkpoint = false;
+    uv_mutex_unlock(&disk->mutex);
+    int error = kv_folder_tidy(&disk->folder, checkpoint, disk->work.files.first);
+    uv_mutex_lock(&disk->mutex);
+    if (error != 0) {
+        (void)snprintf(disk->work.files.doing, sizeof disk->work.files.doing,
+                       "cannot remove a file that is not needed");
+    }
+    return error == 0 || is_survived(disk, error);
+}
+
 /* ---- the thread: choosing ----------------------------------------------------------------------
  */
 
@@ -209,6 +303,18 @@ static bool should_make(const struct kv_disk *disk, uint64_t now)
            (is_making_wanted(disk) && (work->owed >= KV_LOG_FILES_STEP || is_idle(work, now)));
 }
 
+static uint64_t quiet_from(const struct kv_disk_work *work)
+{
+    return work->wrote_at + KV_DISK_QUIET_MS * (uint64_t)NS_A_MS;
+}
+
+static bool should_write_piece(const struct kv_disk *disk, uint64_t now)
+{
+    const struct kv_disk_work *work = &disk->work;
+    return disk->orders.has_piece &&
+           (work->credit >= KV_CHECKPOINT_STEP || now >= quiet_from(work));
+}
+
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
     return a == NO_TIME || (b != NO_TIME && b < a) ? b : a;
@@ -220,6 +326,9 @@ static void wait_for_orders(struct kv_disk *disk, uint64_t now)
     uint64_t due = sooner(work->sync_due, work->retry_due);
     if (work->retry_due == NO_TIME && is_making_wanted(disk)) {
         due = sooner(due, work->wrote_at + IDLE_MS * (uint64_t)NS_A_MS);
+    }
+    if (disk->orders.has_piece) {
+        due = sooner(due, quiet_from(work));
     }
     if (due == NO_TIME) {
         uv_cond_wait(&disk->cond, &disk->mutex);
@@ -240,6 +349,9 @@ static void take_orders(struct kv_disk *disk, uint64_t now)
     work->reserve = disk->orders.reserve;
     if (!is_making_wanted(disk)) {
         work->owed = 0;
+    }
+    if (!disk->orders.has_piece && !kv_checkpoint_file_is_open(&work->checkpoint)) {
+        work->credit = 0;
     }
 }
 
@@ -276,6 +388,12 @@ static bool step(struct kv_disk *disk)
     }
     if (should_make(disk, now)) {
         return do_make(disk);
+    }
+    if (disk->orders.has_checkpoint) {
+        return do_tidy(disk);
+    }
+    if (should_write_piece(disk, now)) {
+        return do_piece(disk);
     }
     wait_for_orders(disk, now);
     return true;

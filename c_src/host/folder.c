@@ -18,10 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STORE     "store"
-#define STORE_TMP "store.tmp"
-#define LOCK      "lock"
-#define SEGMENT   "log-"
+#define STORE      "store"
+#define STORE_TMP  "store.tmp"
+#define LOCK       "lock"
+#define SEGMENT    "log-"
+#define CHECKPOINT "checkpoint-"
 
 enum { DIGITS = 16, FOLDER_MODE = 0700, FILE_MODE = 0600, PID_DIGITS = 24, STAT_BLOCK = 512 };
 
@@ -188,6 +189,7 @@ int kv_folder_open(struct kv_folder *folder, const char *path)
     }
     if (error == KV_OK) {
         (void)kv_disk_calls.unlink(folder->fd, KV_FOLDER_AHEAD);
+        (void)kv_disk_calls.unlink(folder->fd, KV_FOLDER_CHECKPOINT);
         (void)kv_disk_calls.unlink(folder->fd, STORE_TMP);
     }
     return error;
@@ -243,17 +245,20 @@ int kv_folder_sync(const struct kv_folder *folder)
     return kv_disk_calls.fsync(folder->fd) == 0 ? 0 : errno;
 }
 
+static uint64_t space_of(const struct kv_folder *folder, const char *name)
+{
+    struct stat about;
+    return fstatat(folder->fd, name, &about, 0) == 0 ? (uint64_t)about.st_blocks * STAT_BLOCK : 0;
+}
+
 bool kv_folder_space(const struct kv_folder *folder, uint64_t *space)
 {
     struct statvfs system;
-    struct stat ahead;
     if (fstatvfs(folder->fd, &system) != 0) {
         return false;
     }
-    *space = (uint64_t)system.f_bavail * system.f_frsize;
-    if (fstatat(folder->fd, KV_FOLDER_AHEAD, &ahead, 0) == 0) {
-        *space += (uint64_t)ahead.st_blocks * STAT_BLOCK;
-    }
+    *space = (uint64_t)system.f_bavail * system.f_frsize + space_of(folder, KV_FOLDER_AHEAD) +
+             space_of(folder, KV_FOLDER_CHECKPOINT);
     return true;
 }
 
@@ -313,7 +318,7 @@ int kv_folder_write_store(struct kv_folder *folder, const uint8_t block[KV_FOLDE
     return error == 0 ? KV_OK : say(folder, "cannot write the file " STORE, error);
 }
 
-/* ---- segments ----------------------------------------------------------------------------------
+/* ---- names -------------------------------------------------------------------------------------
  */
 
 void kv_folder_name(uint64_t segment, char name[KV_FOLDER_NAME])
@@ -321,25 +326,26 @@ void kv_folder_name(uint64_t segment, char name[KV_FOLDER_NAME])
     (void)snprintf(name, KV_FOLDER_NAME, SEGMENT "%016" PRIx64, segment);
 }
 
-/* Returns false for the name of any other file. */
-static bool number_of(const char *name, uint64_t *segment)
+void kv_folder_checkpoint_name(uint64_t lsn, char name[KV_FOLDER_NAME])
 {
-    const size_t before = sizeof SEGMENT - 1;
-    if (strncmp(name, SEGMENT, before) != 0 || strlen(name) != before + DIGITS ||
+    (void)snprintf(name, KV_FOLDER_NAME, CHECKPOINT "%016" PRIx64, lsn);
+}
+
+/* Returns false for the name of any other file. */
+static bool number_of(const char *name, const char *prefix, uint64_t *number)
+{
+    const size_t before = strlen(prefix);
+    if (strncmp(name, prefix, before) != 0 || strlen(name) != before + DIGITS ||
         strspn(name + before, "0123456789abcdef") != DIGITS) {
         return false;
     }
-    *segment = strtoull(name + before, NULL, 16);
+    *number = strtoull(name + before, NULL, 16);
     return true;
 }
 
-struct range {
-    uint64_t first;
-    uint64_t last;
-    uint64_t count;
-};
-
-static int read_names(const struct kv_folder *folder, struct range *range)
+/* Calls `visit` with the number of each file of this kind, until it returns an errno. */
+static int each_number(const struct kv_folder *folder, const char *prefix,
+                       int (*visit)(void *context, uint64_t number), void *context)
 {
     int fd = kv_disk_calls.open(folder->fd, ".", O_RDONLY | O_DIRECTORY, 0);
     DIR *names = fd < 0 ? NULL : fdopendir(fd);
@@ -348,79 +354,135 @@ static int read_names(const struct kv_folder *folder, struct range *range)
         close_fd(&fd);
         return error;
     }
-    *range = (struct range){.first = UINT64_MAX};
     const struct dirent *entry = NULL;
-    uint64_t segment = 0;
+    uint64_t number = 0;
+    int error = 0;
     errno = 0;
-    while ((entry = readdir(names)) != NULL) {
-        if (number_of(entry->d_name, &segment)) {
-            range->first = segment < range->first ? segment : range->first;
-            range->last = segment > range->last ? segment : range->last;
-            range->count++;
-        }
+    while (error == 0 && (entry = readdir(names)) != NULL) {
+        error = number_of(entry->d_name, prefix, &number) ? visit(context, number) : 0;
         errno = 0;
     }
-    int error = errno;
+    error = error != 0 ? error : errno;
     (void)closedir(names);
     return error;
 }
 
-/* There is one, since the range has more numbers than files. */
-static uint64_t first_missing(const struct kv_folder *folder, const struct range *range)
+struct range {
+    uint64_t first;
+    uint64_t last;
+    uint64_t count;
+};
+
+static int widen(void *context, uint64_t number)
 {
-    char name[KV_FOLDER_NAME];
-    struct stat about;
-    uint64_t segment = range->first;
-    do {
-        kv_folder_name(++segment, name);
-    } while (segment < range->last && fstatat(folder->fd, name, &about, 0) == 0);
-    return segment;
+    struct range *range = context;
+    range->first = number < range->first ? number : range->first;
+    range->last = number > range->last ? number : range->last;
+    range->count++;
+    return 0;
 }
 
-int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last)
+/* Returns KV_OK; KV_ENOENT: there is none; or KV_EIO. */
+static int find_range(struct kv_folder *folder, const char *prefix, struct range *range)
 {
-    struct range range = {.first = 0};
-    int error = read_names(folder, &range);
+    *range = (struct range){.first = UINT64_MAX};
+    int error = each_number(folder, prefix, widen, range);
     if (error != 0) {
         (void)say(folder, "cannot list it", error);
         return KV_EIO;
     }
-    if (range.count == 0) {
-        return KV_ENOENT;
+    return range->count == 0 ? KV_ENOENT : KV_OK;
+}
+
+/* ---- segments and checkpoints ------------------------------------------------------------------
+ */
+
+static bool has_segment(const struct kv_folder *folder, uint64_t segment)
+{
+    char name[KV_FOLDER_NAME];
+    struct stat about;
+    kv_folder_name(segment, name);
+    return fstatat(folder->fd, name, &about, 0) == 0;
+}
+
+int kv_folder_last_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last)
+{
+    struct range range;
+    int error = find_range(folder, SEGMENT, &range);
+    if (error != KV_OK) {
+        return error;
+    }
+    if (range.last - range.first != range.count - 1) {
+        range.first = range.last;
+        while (has_segment(folder, range.first - 1)) {
+            range.first--;
+        }
     }
     *first = range.first;
     *last = range.last;
-    if (range.last - range.first != range.count - 1) {
-        char name[KV_FOLDER_NAME];
-        kv_folder_name(first_missing(folder, &range), name);
-        (void)snprintf(folder->text, sizeof folder->text,
-                       "data folder %s: the file %s is missing between others of the log",
-                       folder->path, name);
-        return KV_ECORRUPT;
+    return KV_OK;
+}
+
+int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last)
+{
+    char name[KV_FOLDER_NAME];
+    struct range range;
+    int error = find_range(folder, SEGMENT, &range);
+    if (error != KV_OK) {
+        return error;
     }
+    *first = range.first;
+    *last = range.last;
+    if (range.last - range.first == range.count - 1) {
+        return KV_OK;
+    }
+    do { /* there is one, since the range has more numbers than files */
+        range.first++;
+    } while (range.first < range.last && has_segment(folder, range.first));
+    kv_folder_name(range.first, name);
+    (void)snprintf(folder->text, sizeof folder->text,
+                   "data folder %s: the file %s is missing between others of the log", folder->path,
+                   name);
+    return KV_ECORRUPT;
+}
+
+int kv_folder_checkpoint(struct kv_folder *folder, uint64_t *lsn, uint64_t *size)
+{
+    char name[KV_FOLDER_NAME];
+    struct range range;
+    struct stat about;
+    int error = find_range(folder, CHECKPOINT, &range);
+    if (error != KV_OK) {
+        return error;
+    }
+    kv_folder_checkpoint_name(range.last, name);
+    if (fstatat(folder->fd, name, &about, 0) != 0) {
+        (void)say(folder, "cannot look at the last checkpoint", errno);
+        return KV_EIO;
+    }
+    *lsn = range.last;
+    *size = (uint64_t)about.st_size;
     return KV_OK;
 }
 
 /* Keeps the last one open: recovery reads in small steps. */
-static int open_reading(struct kv_folder *folder, uint64_t segment, const char *name)
+static int open_reading(struct kv_folder *folder, const char *name)
 {
-    if (folder->reading >= 0 && folder->reading_segment == segment) {
+    if (folder->reading >= 0 && strcmp(folder->reading_name, name) == 0) {
         return 0;
     }
     close_fd(&folder->reading);
     folder->reading = kv_disk_calls.open(folder->fd, name, O_RDONLY, 0);
-    folder->reading_segment = segment;
+    (void)snprintf(folder->reading_name, sizeof folder->reading_name, "%s", name);
     return folder->reading < 0 ? errno : 0;
 }
 
-int kv_folder_read(struct kv_folder *folder, uint64_t segment, uint64_t offset, void *to,
-                   size_t length, size_t *got)
+static int read_file(struct kv_folder *folder, const char *name, uint64_t offset, void *to,
+                     size_t length, size_t *got)
 {
-    char name[KV_FOLDER_NAME];
     char doing[KV_FOLDER_NAME + 64];
-    kv_folder_name(segment, name);
     *got = 0;
-    int error = open_reading(folder, segment, name);
+    int error = open_reading(folder, name);
     if (error == ENOENT) {
         return KV_ENOENT;
     }
@@ -433,4 +495,57 @@ int kv_folder_read(struct kv_folder *folder, uint64_t segment, uint64_t offset, 
         return KV_EIO;
     }
     return KV_OK;
+}
+
+int kv_folder_read(struct kv_folder *folder, uint64_t segment, uint64_t offset, void *to,
+                   size_t length, size_t *got)
+{
+    char name[KV_FOLDER_NAME];
+    kv_folder_name(segment, name);
+    return read_file(folder, name, offset, to, length, got);
+}
+
+int kv_folder_read_checkpoint(struct kv_folder *folder, uint64_t lsn, uint64_t offset, void *to,
+                              size_t length, size_t *got)
+{
+    char name[KV_FOLDER_NAME];
+    kv_folder_checkpoint_name(lsn, name);
+    return read_file(folder, name, offset, to, length, got);
+}
+
+/* ---- files that go -----------------------------------------------------------------------------
+ */
+
+struct tidying {
+    const struct kv_folder *folder;
+    uint64_t checkpoint; /* stays */
+    uint64_t first;      /* segment that stays */
+};
+
+static int remove_file(const struct kv_folder *folder, const char *name)
+{
+    return kv_disk_calls.unlink(folder->fd, name) == 0 || errno == ENOENT ? 0 : errno;
+}
+
+static int tidy_checkpoint(void *context, uint64_t lsn)
+{
+    const struct tidying *tidying = context;
+    char name[KV_FOLDER_NAME];
+    kv_folder_checkpoint_name(lsn, name);
+    return lsn == tidying->checkpoint ? 0 : remove_file(tidying->folder, name);
+}
+
+static int tidy_segment(void *context, uint64_t segment)
+{
+    const struct tidying *tidying = context;
+    char name[KV_FOLDER_NAME];
+    kv_folder_name(segment, name);
+    return segment >= tidying->first ? 0 : remove_file(tidying->folder, name);
+}
+
+int kv_folder_tidy(const struct kv_folder *folder, uint64_t checkpoint, uint64_t first)
+{
+    struct tidying tidying = {folder, checkpoint, first};
+    int error = each_number(folder, CHECKPOINT, tidy_checkpoint, &tidying);
+    return error != 0 ? error : each_number(folder, SEGMENT, tidy_segment, &tidying);
 }

@@ -3,7 +3,8 @@
  *     store               one block, which the layer above fills
  *     lock                locked as long as a node uses the folder; holds the node's process id
  *     log-<16 hex>        segments of the log, numbered without a gap
- *     ahead.tmp, store.tmp    files under way, which a crash may leave behind
+ *     checkpoint-<16 hex> checkpoints: the number is the LSN from which on the log is needed
+ *     ahead.tmp, store.tmp, checkpoint.tmp    files under way, which a crash may leave behind
  *
  * A function that fails leaves a sentence for a person in `text`. */
 #ifndef KV_HOST_FOLDER_H
@@ -16,19 +17,20 @@
 enum {
     KV_FOLDER_TEXT = 768,     /* bytes of a sentence; a longer one is cut */
     KV_FOLDER_PATH = 512,     /* bytes of the path as sentences show it; a longer one is cut */
-    KV_FOLDER_NAME = 24,      /* bytes of the name of a segment, with its terminator */
+    KV_FOLDER_NAME = 32,      /* bytes of the name of a file, with its terminator */
     KV_FOLDER_LOCK_MS = 2000, /* how long a lock that another node holds is tried again */
     KV_FOLDER_LOCK_STEP_MS = 20,
     KV_FOLDER_BLOCK = 4096,
 };
 
-#define KV_FOLDER_AHEAD "ahead.tmp"
+#define KV_FOLDER_AHEAD      "ahead.tmp"
+#define KV_FOLDER_CHECKPOINT "checkpoint.tmp"
 
 struct kv_folder {
     int fd;      /* of the folder; -1: not open */
     int lock;    /* -1: not locked */
-    int reading; /* the segment that was read last; -1: none */
-    uint64_t reading_segment;
+    int reading; /* the file that was read last; -1: none */
+    char reading_name[KV_FOLDER_NAME];
     char path[KV_FOLDER_PATH];
     char text[KV_FOLDER_TEXT]; /* about the last error */
 };
@@ -62,14 +64,33 @@ int kv_folder_write_store(struct kv_folder *folder, const uint8_t block[KV_FOLDE
  * KV_ECORRUPT: one between them is missing, and both numbers are set; or KV_EIO. */
 int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last);
 
+/* The same, but finds the first segment from which on none is missing: those before it may have been
+ * removed. Returns KV_OK; KV_ENOENT: there is none; or KV_EIO. */
+int kv_folder_last_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last);
+
 /* Reads from a segment. *got is less than `length` only at the end of the file. Returns KV_OK;
  * KV_ENOENT: there is no such segment; or KV_EIO. */
 int kv_folder_read(struct kv_folder *folder, uint64_t segment, uint64_t offset, void *to,
                    size_t length, size_t *got);
 
-/* Sets *space to the bytes that the file system has for files of the folder, those of the file that
- * is made ahead included. Returns false if it does not say. */
+/* Sets *space to the bytes that the file system has for segments: those of the file that is made
+ * ahead, and of a checkpoint under way, which goes if they are needed, included. Returns false if
+ * it does not say. */
 bool kv_folder_space(const struct kv_folder *folder, uint64_t *space);
+
+/* Finds the LSN and the size of the checkpoint with the greatest one. Returns KV_OK; KV_ENOENT:
+ * there is none; or KV_EIO. */
+int kv_folder_checkpoint(struct kv_folder *folder, uint64_t *lsn, uint64_t *size);
+
+/* Reads from the checkpoint of this LSN, as kv_folder_read(). */
+int kv_folder_read_checkpoint(struct kv_folder *folder, uint64_t lsn, uint64_t offset, void *to,
+                              size_t length, size_t *got);
+
+/* The name of a checkpoint: "checkpoint-" and 16 hexadecimal digits. */
+void kv_folder_checkpoint_name(uint64_t lsn, char name[KV_FOLDER_NAME]);
+
+/* Removes all checkpoints but this one, and the segments below `first`. Returns 0, or an errno. */
+int kv_folder_tidy(const struct kv_folder *folder, uint64_t checkpoint, uint64_t first);
 
 /* The name of a segment: "log-" and 16 hexadecimal digits. */
 void kv_folder_name(uint64_t segment, char name[KV_FOLDER_NAME]);

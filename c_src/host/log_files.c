@@ -62,16 +62,6 @@ static int open_file(const struct kv_log_files *files, const char *name, int fla
     return kv_disk_calls.open(files->folder->fd, name, flags, FILE_MODE);
 }
 
-static int sync_data(int fd)
-{
-    while (kv_disk_calls.fdatasync(fd) != 0) {
-        if (errno != EINTR) {
-            return errno;
-        }
-    }
-    return 0;
-}
-
 static bool is_aligned(const void *pointer)
 {
     return ((uintptr_t)pointer & (BLOCK - 1)) == 0;
@@ -150,7 +140,7 @@ static int write_zeros(struct kv_log_files *files)
     size_t length = left < KV_LOG_FILES_STEP ? (size_t)left : KV_LOG_FILES_STEP;
     int error = write_making(files, files->zeros, length, files->made);
     if (error == 0 && !files->making_direct) {
-        error = sync_data(files->making);
+        error = kv_disk_sync_data(files->making);
     }
     if (error == 0) {
         files->made += length;
@@ -168,7 +158,7 @@ static int finish(struct kv_log_files *files)
     files->header(files->context, files->end, files->block);
     int error = write_making(files, files->block, BLOCK, 0);
     if (error == 0) {
-        error = sync_data(files->making);
+        error = kv_disk_sync_data(files->making);
     }
     if (error == 0 && kv_disk_calls.rename(files->folder->fd, KV_FOLDER_AHEAD, name) != 0) {
         error = errno;
@@ -204,7 +194,7 @@ int kv_log_files_make(struct kv_log_files *files)
 
 int kv_log_files_sync(struct kv_log_files *files)
 {
-    int error = files->dirty ? sync_data(files->plain) : 0;
+    int error = files->dirty ? kv_disk_sync_data(files->plain) : 0;
     if (error != 0) {
         doing(files, "sync", files->segment);
         files->failed_sync = true;
@@ -324,7 +314,7 @@ static int remove_file(struct kv_log_files *files, uint64_t segment)
 int kv_log_files_trim(struct kv_log_files *files, uint64_t spares)
 {
     int error = 0;
-    while (error == 0 && files->first + spares < files->needed && files->first + 1 < files->end) {
+    if (files->first + spares < files->needed && files->first + 1 < files->end) {
         error = remove_file(files, files->first);
         files->first += error == 0;
     }
@@ -336,7 +326,7 @@ static int sync_file(struct kv_log_files *files, uint64_t segment)
     char name[KV_FOLDER_NAME];
     kv_folder_name(segment, name);
     int fd = open_file(files, name, O_WRONLY);
-    int error = fd < 0 ? errno : sync_data(fd);
+    int error = fd < 0 ? errno : kv_disk_sync_data(fd);
     close_fd(&fd);
     if (error != 0) {
         doing(files, "sync", segment);

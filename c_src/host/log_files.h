@@ -67,7 +67,7 @@ int kv_log_files_write(struct kv_log_files *files, uint64_t lsn, struct kv_bytes
 /* Makes durable all that was written. */
 int kv_log_files_sync(struct kv_log_files *files);
 
-/* Removes files that are not needed, beyond so many spares. */
+/* Removes a file that is not needed, beyond so many spares. */
 int kv_log_files_trim(struct kv_log_files *files, uint64_t spares);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/endian.h"
 #include "base/later.h"
+#include "kv/durable_walk.h"
 
 enum {
     TOUCHED_PARTS = 16, /* of a life: an expiry is recorded when it passes from one to the next */
@@ -232,6 +233,7 @@ int kv_durable_settle(struct kv_durable *durable, bool puts)
         changed(durable, kind, &entry);
     }
     forget_deferred(durable);
+    kv_durables_walk_settled(durable);
     return error;
 }
 
@@ -239,6 +241,7 @@ void kv_durable_cancel(struct kv_durable *durable)
 {
     durable->deferring = false;
     forget_deferred(durable);
+    kv_durables_walk_settled(durable);
 }
 
 /* What the table itself has removed. Expiry needs no record: the expiry itself has one. */
@@ -353,6 +356,7 @@ static struct kv_durable *add(struct kv_durables *set, const struct kv_journal_t
 
 static void leave_set(struct kv_durable *durable)
 {
+    kv_durables_walk_leave(durable);
     kv_map_remove(&durable->set->by_identity, &durable->by_identity);
     kv_map_remove(&durable->set->by_id, &durable->by_id);
     kv_list_remove(&durable->of_set);
@@ -489,18 +493,25 @@ void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal,
 /* ---- processes --------------------------------------------------------------------------------
  */
 
+void kv_durable_about(const struct kv_durable *durable, struct kv_buffer *options,
+                      struct kv_journal_table *about)
+{
+    const struct identity identity = identity_of(durable);
+    kv_stored_write(&durable->options, kv_buffer_bytes(&durable->meta), options);
+    *about = (struct kv_journal_table){.id = durable->id,
+                                       .policy = durable->policy,
+                                       .kind = durable->kind,
+                                       .registry = identity.registry,
+                                       .name = identity.name,
+                                       .options = kv_buffer_bytes(options)};
+}
+
 void kv_durable_record(struct kv_durable *durable)
 {
     const struct kv_journal *journal = durable->set->journal;
-    const struct identity identity = identity_of(durable);
     struct kv_buffer options = KV_BUFFER_INIT;
-    kv_stored_write(&durable->options, kv_buffer_bytes(&durable->meta), &options);
-    const struct kv_journal_table about = {.id = durable->id,
-                                           .policy = durable->policy,
-                                           .kind = durable->kind,
-                                           .registry = identity.registry,
-                                           .name = identity.name,
-                                           .options = kv_buffer_bytes(&options)};
+    struct kv_journal_table about;
+    kv_durable_about(durable, &options, &about);
     journal->table(journal->context, &about);
     kv_buffer_free(&options);
     note(durable, NULL);

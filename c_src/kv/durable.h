@@ -23,6 +23,8 @@
 #include <kv/journal.h>
 #include <kv/process.h>
 
+struct kv_durables_walk;
+
 struct kv_durable {
     struct kv_map_node by_identity;
     struct kv_map_node by_id;
@@ -64,9 +66,10 @@ struct kv_durables {
     struct kv_list tables;
     struct kv_list unwritten;
     struct kv_fresh fresh;
-    uint64_t written;  /* all batches up to this one are written, */
-    uint64_t durable;  /* and durable */
-    uint64_t greatest; /* id that there was */
+    uint64_t written;              /* all batches up to this one are written, */
+    uint64_t durable;              /* and durable */
+    uint64_t greatest;             /* id that there was */
+    struct kv_durables_walk *walk; /* under way, or NULL: kv/durable_walk.h */
 };
 
 /* Keys of one table that one batch may change before the whole table waits for it. */
@@ -186,6 +189,10 @@ void kv_durable_tell_registry(const struct kv_durable *durable, bool there);
 void kv_durable_move(struct kv_durable *durable, struct kv_bytes name);
 int kv_durable_may_record(const struct kv_durable *durable, uint64_t more);
 void kv_durable_record(struct kv_durable *durable);
+/* What the table is. `about` borrows from the table and from `options`, which is filled and which
+ * the caller frees. */
+void kv_durable_about(const struct kv_durable *durable, struct kv_buffer *options,
+                      struct kv_journal_table *about);
 
 /* ---- changes ------------------------------------------------------------------------------------
  */

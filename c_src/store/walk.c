@@ -167,8 +167,9 @@ static bool visit_segment(const struct kv_table *table, struct kv_index_walk *in
     return true;
 }
 
-bool kv_table_piece(const struct kv_table *table, uint64_t *cursor, kv_table_visit *visit,
-                    void *context)
+/* Looks at `most` entries, or at one segment. */
+static bool visit_piece(const struct kv_table *table, uint64_t *cursor, unsigned most,
+                        kv_table_visit *visit, void *context)
 {
     struct piece piece = {.visit = visit, .context = context};
     struct kv_index_walk in;
@@ -176,7 +177,7 @@ bool kv_table_piece(const struct kv_table *table, uint64_t *cursor, kv_table_vis
     while (kv_index_walk(table, *cursor, &in)) {
         /* A segment costs as much as its groups, even if it has few entries. */
         const unsigned cost = in.used + in.size / KV_GROUP_ENTRIES;
-        if (looked_at > 0 && looked_at + cost > KV_PIECE_ENTRIES) {
+        if (looked_at > 0 && looked_at + cost > most) {
             return true;
         }
         looked_at += cost;
@@ -189,6 +190,18 @@ bool kv_table_piece(const struct kv_table *table, uint64_t *cursor, kv_table_vis
         }
     }
     return false;
+}
+
+bool kv_table_piece(const struct kv_table *table, uint64_t *cursor, kv_table_visit *visit,
+                    void *context)
+{
+    return visit_piece(table, cursor, KV_PIECE_ENTRIES, visit, context);
+}
+
+bool kv_table_small_piece(const struct kv_table *table, uint64_t *cursor, kv_table_visit *visit,
+                          void *context)
+{
+    return visit_piece(table, cursor, 0, visit, context);
 }
 
 void kv_table_identity(const struct kv_table *table, uint8_t to[KV_TABLE_IDENTITY_SIZE])

@@ -46,6 +46,9 @@
 %% <li>`data_dir': Folder for the durable buckets of the node: see docs/durability.md. The program makes the folder if
 %%     it is missing. One folder belongs to one node. Without it, starting a durable bucket fails with `no_data_dir'.
 %%     A relative path starts at the working directory of the VM. No default. Value: a string.</li>
+%% <li>`checkpoint_log': The node writes a checkpoint of its durable buckets when the log since the last one is longer
+%%     than this, and longer than one and a half times that one. Less log makes a start faster, and writes more.
+%%     Value: 1048576 to 1099511627776 bytes; `67108864' by default.</li>
 %% <li>`max_memory': Memory of all buckets together. A put that would exceed the limit fails with `enomem', unless its
 %%     bucket evicts other entries. Default: three quarters of the memory of the machine, or of the least limit of a
 %%     control group of the program (cgroup v1 and v2), as in a container. Value: 1048576 to 8796093022208 bytes.</li>

@@ -73,7 +73,10 @@ of_disk() ->
         {data_dir, "data-dir", text, undefined, "0.1.0",
             "Folder for the durable buckets of the node: see docs/durability.md. The program makes the folder if it is missing. "
             "One folder belongs to one node. Without it, starting a durable bucket fails with 'no_data_dir'. A relative path "
-            "starts at the working directory of the VM. No default."}
+            "starts at the working directory of the VM. No default."},
+        {checkpoint_log, "checkpoint-log", bytes(?MIB(1), 1 bsl 40), {program, ?MIB(64)}, "0.1.0",
+            "The node writes a checkpoint of its durable buckets when the log since the last one is longer than this, and "
+            "longer than one and a half times that one. Less log makes a start faster, and writes more."}
     ].
 
 of_messages() ->

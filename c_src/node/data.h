@@ -8,11 +8,12 @@
 #ifndef KV_NODE_DATA_H
 #define KV_NODE_DATA_H
 
+#include "durable/checkpoint_writer.h"
 #include "durable/recovery.h"
 #include "durable/store_block.h"
 #include "durable/wal.h"
 #include "host/disk.h"
-#include "kv/durable.h"
+#include "kv/durable_walk.h"
 #include "node/fatal.h"
 #include "node/memory.h"
 
@@ -25,6 +26,7 @@ struct kv_data_settings {
     struct kv_log *log;
     struct kv_memory *memory; /* open; its clock stands still during the recovery */
     const char *folder;
+    uint64_t checkpoint_log; /* bytes of log before a checkpoint; 0: KV_CHECKPOINT_LOG */
     enum kv_zeros zeros;
     void *context;
     void (*recovered)(void *context);
@@ -32,7 +34,33 @@ struct kv_data_settings {
     void (*failed)(void *context, enum kv_fatal reason, const char *text);
 };
 
-enum { KV_DATA_TEXT_MAX = 512 };
+enum {
+    KV_DATA_TEXT_MAX = 512,
+    KV_CHECKPOINT_LOG = 64 << 20,
+    KV_CHECKPOINT_RETRY_MS = 30 * 1000, /* after one that was given up */
+};
+
+/* The checkpoint under way, if there is one, and the last one. */
+struct kv_data_checkpoint {
+    struct kv_checkpoint *writer;     /* NULL: none is under way */
+    struct kv_checkpoint_piece piece; /* that is being written, if */
+    bool is_writing;
+    struct kv_durables_walk walk;
+    uv_idle_t steps;                        /* of the walk */
+    struct kv_bytes value;                  /* the rest of one that is copied in steps, */
+    const void *pinned;                     /* and which is pinned; or NULL */
+    uint64_t spent;                         /* bytes in this step */
+    int error;                              /* for which it will be given up */
+    bool stopped;                           /* the disk is being closed */
+    unsigned holds;                         /* kv_data_hold_files() */
+    bool is_failing;                        /* the last one was given up, and the log says so, */
+    uint64_t retry_at;                      /* on the clock of the loop */
+    void (*done)(void *context, int error); /* of kv_data_checkpoint_now(), or NULL */
+    void *context;
+    uint64_t lsn;   /* of the last one: where the log is needed from; */
+    uint64_t size;  /* its bytes; 0: there is none */
+    uint64_t count; /* of this life */
+};
 
 struct kv_data {
     struct kv_data_settings settings;
@@ -43,6 +71,7 @@ struct kv_data {
     struct kv_wal *wal;        /* after recovery */
     struct kv_wal_write write; /* the one under way */
     struct kv_durables durables;
+    struct kv_data_checkpoint checkpoint;
     struct kv_journal journal;
     const struct kv_runtime *runtime; /* set by the node after recovery */
     uint64_t latest;   /* the latest time in the log: the wall clock does not go back behind it */
@@ -63,6 +92,18 @@ void kv_data_hand_over(struct kv_data *data);
 /* Returns the number of the last durable batch, and lets readers of this host read what is in it.
  */
 uint64_t kv_data_durable(struct kv_data *data);
+
+/* Begins a checkpoint now, or waits for the one that is under way. `done` is called in a later
+ * turn: KV_OK: it is on the disk, data->checkpoint says which; KV_ENOSPC, KV_EIO, KV_ENOMEM: it was
+ * given up, kv_disk_text() tells why. Not called if the node ends before. Returns KV_OK; or
+ * KV_EBUSY: another call waits, or the node ends, and `done` is not called. After recovery only. */
+int kv_data_checkpoint_now(struct kv_data *data, void (*done)(void *context, int error),
+                           void *context);
+
+/* From the first on, until kv_data_release_files() was called as often, no file of the folder is
+ * removed or used again: for a backup. Checkpoints go on. */
+void kv_data_hold_files(struct kv_data *data);
+void kv_data_release_files(struct kv_data *data);
 
 /* Closes the folder, and waits for the write under way. Changes may come, and are lost. */
 void kv_data_stop(struct kv_data *data);

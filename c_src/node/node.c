@@ -274,6 +274,7 @@ static void recover(struct kv_node *node)
         .log = &node->log,
         .memory = &node->memory,
         .folder = node->options.data_dir,
+        .checkpoint_log = node->options.checkpoint_log,
         .zeros = node->options.zeros,
         .context = node,
         .recovered = serve,

@@ -35,6 +35,7 @@ struct kv_options {
     uint64_t gather;      /* microseconds; 0: off */
     uint64_t spin;        /* microseconds; 0: off */
     bool follow;
+    uint64_t checkpoint_log;          /* bytes */
     char data_dir[KV_FOLDER_MAX + 1]; /* empty: nothing is kept on disk */
     char check[KV_FOLDER_MAX + 1];    /* empty: no such command; so the next two */
     char salvage[KV_FOLDER_MAX + 1];

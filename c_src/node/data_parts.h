@@ -1,0 +1,39 @@
+/* What the files of node/data*.c share. */
+#ifndef KV_NODE_DATA_PARTS_H
+#define KV_NODE_DATA_PARTS_H
+
+#include "node/data.h"
+
+/* The journal that records changes in the log; without its context. */
+extern const struct kv_journal kv_data_journal;
+
+/* Ends the node with a text of two parts, which are copied. */
+void kv_data_fail(struct kv_data *data, enum kv_fatal reason, const char *what, const char *text);
+
+/* The wall clock in milliseconds since 1970. It does not go back behind what the log has seen. */
+uint64_t kv_data_clock(const struct kv_data *data);
+
+/* An expiry on the clock of the arena, as one on the wall clock. */
+uint64_t kv_data_to_wall(const struct kv_data *data, uint64_t expiry);
+
+/* The log goes on where it ended. Returns false after kv_data_fail(). */
+bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *result);
+
+/* ---- data_checkpoint.c ------------------------------------------------------------------------
+ */
+
+/* This checkpoint is on the disk: what it replaces goes. With `size` 0 there is none. */
+void kv_data_keep_checkpoint(struct kv_data *data, uint64_t lsn, uint64_t size);
+
+/* More of the log is written, or durable: begins a checkpoint if it is time, or goes on with one.
+ */
+void kv_data_tend_checkpoint(struct kv_data *data);
+
+/* For struct kv_disk_events. */
+void kv_data_piece_done(void *context, int error);
+
+/* Before the disk is closed: no piece is handed over any more; and after it. */
+void kv_data_stop_checkpoint(struct kv_data *data);
+void kv_data_finish_checkpoint(struct kv_data *data);
+
+#endif

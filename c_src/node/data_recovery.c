@@ -1,0 +1,248 @@
+/* How the node opens the folder, and reads what is in it. */
+#include "node/data_parts.h"
+
+#include <inttypes.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+
+enum {
+    SHOWN_EACH_MS = 1000, /* a sign of life during recovery */
+    EXPIRED_LONG_AGO = 2, /* an expiry before the start of this machine */
+    PERCENT = 100,
+};
+
+static uint64_t from_wall(const struct kv_data *data, uint64_t expiry)
+{
+    const uint64_t ahead = kv_mapping_clock() + expiry;
+    const uint64_t now = kv_data_clock(data);
+    if (expiry == KV_NEVER) {
+        return KV_NEVER;
+    }
+    return ahead > now + EXPIRED_LONG_AGO ? ahead - now : EXPIRED_LONG_AGO;
+}
+
+/* ---- recovery ---------------------------------------------------------------------------------
+ */
+
+static int apply(void *context, const struct kv_record *record)
+{
+    struct kv_data *data = context;
+    struct kv_durables *set = &data->durables;
+    struct kv_table_entry entry = record->entry;
+    const struct kv_journal_table table = {.id = record->table,
+                                           .policy = (enum kv_policy)record->about.policy,
+                                           .kind = record->about.kind,
+                                           .registry = record->about.registry,
+                                           .name = record->about.name,
+                                           .options = record->about.options};
+    entry.expiry = from_wall(data, record->entry.expiry);
+    switch (record->kind) {
+    case KV_RECORD_PUT:
+        return kv_durables_put(set, record->table, &entry);
+    case KV_RECORD_DELETE:
+        kv_durables_gone(set, record->table, entry.key);
+        return KV_OK;
+    case KV_RECORD_EXPIRY:
+        return kv_durables_expiry(set, record->table, entry.key, entry.expiry);
+    case KV_RECORD_CLEAR:
+        kv_durables_clear(set, record->table);
+        return KV_OK;
+    case KV_RECORD_TABLE:
+        return kv_durables_table(set, &table);
+    case KV_RECORD_DROP:
+        kv_durables_drop(set, record->table);
+        return KV_OK;
+    }
+    return KV_OK;
+}
+
+static bool begin_recovery(struct kv_data *data)
+{
+    struct kv_hash_key key;
+    if (RAND_bytes((unsigned char *)&key, sizeof key) != 1) {
+        kv_data_fail(data, KV_FATAL_INTERNAL, "", kv_error_text(KV_ERANDOM));
+        return false;
+    }
+    const struct kv_recovery_options options = {
+        .disk = {.context = data->disk,
+                 .segments = kv_disk_segments,
+                 .read = kv_disk_read,
+                 .checkpoint = kv_disk_checkpoint,
+                 .read_checkpoint = kv_disk_read_checkpoint},
+        .sink = {.context = data, .record = apply},
+        .store = data->store.id,
+        .segment_size = data->store.segment_size,
+    };
+    kv_durables_init(&data->durables, data->settings.memory->arena, &key);
+    data->recovery = kv_recovery_new(&options);
+    return true;
+}
+
+static void end_recovery(struct kv_data *data)
+{
+    kv_recovery_free(data->recovery);
+    data->recovery = NULL;
+}
+
+/* A sentence of the disk names the folder, and the cause. */
+static void recovery_failed(struct kv_data *data, int error)
+{
+    char folder[KV_DATA_TEXT_MAX];
+    (void)snprintf(folder, sizeof folder, "data folder %s: ", data->settings.folder);
+    if (error == KV_ENOMEM) {
+        kv_data_fail(data, KV_FATAL_DATA_DIR, folder,
+                     "the durable buckets need more memory than --max-memory allows: raise it");
+    } else if (kv_disk_text(data->disk)[0] != '\0') {
+        kv_data_fail(data, KV_FATAL_DATA_DIR, "", kv_disk_text(data->disk));
+    } else {
+        kv_data_fail(data, KV_FATAL_DATA_DIR, folder, kv_recovery_text(data->recovery));
+    }
+}
+
+/* Progress is a sign of life, so it is shown though it stands. */
+static void show_progress(struct kv_data *data)
+{
+    uint64_t part = 0;
+    uint64_t all = 0;
+    char text[sizeof "100%"];
+    kv_recovery_progress(data->recovery, &part, &all);
+    const uint64_t now = uv_now(data->settings.loop);
+    const unsigned percent = all == 0 || part >= all ? PERCENT : (unsigned)(part * PERCENT / all);
+    if (percent != data->percent || now - data->shown >= SHOWN_EACH_MS) {
+        data->percent = percent;
+        data->shown = now;
+        (void)snprintf(text, sizeof text, "%u%%", percent);
+        kv_log_event(data->settings.log, "recovering", text);
+    }
+}
+
+static void recovered(struct kv_data *data)
+{
+    const struct kv_recovery_result result = *kv_recovery_result(data->recovery);
+    end_recovery(data);
+    data->latest = result.time > data->latest ? result.time : data->latest;
+    if (!kv_data_open_log(data, &result)) {
+        return;
+    }
+    kv_memory_resume(data->settings.memory);
+    kv_wal_mark(data->wal);
+    kv_durables_open(&data->durables, &data->journal, result.table);
+    kv_log(data->settings.log, KV_LOG_INFO,
+           "recovered %" PRIu64 " entries of a checkpoint, and %" PRIu64 " changes in %" PRIu64
+           " batches, from %s",
+           result.entries, result.records, result.batches, data->settings.folder);
+    data->settings.recovered(data->settings.context);
+}
+
+/* The wall clock was set back: expiries count from the last time in the log. */
+static bool begins_again(struct kv_data *data)
+{
+    const uint64_t time = kv_recovery_result(data->recovery)->time;
+    if (time <= kv_data_clock(data)) {
+        return false;
+    }
+    data->latest = time;
+    end_recovery(data);
+    kv_durables_free(&data->durables);
+    return begin_recovery(data);
+}
+
+static void on_step(uv_idle_t *steps)
+{
+    struct kv_data *data = steps->data;
+    bool more = false;
+    int error = kv_recovery_step(data->recovery, &more);
+    if (error == KV_OK && more) {
+        show_progress(data);
+        return;
+    }
+    if (error == KV_OK && begins_again(data)) {
+        return;
+    }
+    (void)uv_idle_stop(steps);
+    if (error != KV_OK) {
+        recovery_failed(data, error);
+    } else {
+        recovered(data);
+    }
+}
+
+/* ---- the folder -------------------------------------------------------------------------------
+ */
+
+/* A folder without a store block is new. */
+static int make_store(struct kv_data *data)
+{
+    uint8_t block[KV_BLOCK];
+    data->store = (struct kv_store_block){.version = KV_DURABLE_VERSION,
+                                          .created = kv_data_clock(data),
+                                          .segment_size = KV_SEGMENT_SIZE,
+                                          .zeros = (uint8_t)data->settings.zeros};
+    if (RAND_bytes(data->store.id.bytes, sizeof data->store.id.bytes) != 1) {
+        return KV_ERANDOM;
+    }
+    kv_store_block_write(&data->store, block);
+    return kv_disk_write_store(data->disk, block);
+}
+
+static bool is_ours(struct kv_data *data, const uint8_t block[KV_BLOCK])
+{
+    const char *folder = data->settings.folder;
+    int error = kv_store_block_read(block, &data->store);
+    if (error == KV_EVERSION) {
+        (void)snprintf(data->text, sizeof data->text,
+                       "data folder %s: it has version %u of the format, and this program knows "
+                       "versions up to %u: use a newer program",
+                       folder, (unsigned)data->store.version, (unsigned)KV_DURABLE_VERSION);
+    } else if (error != KV_OK) {
+        (void)snprintf(data->text, sizeof data->text, "data folder %s: the file store is damaged",
+                       folder);
+    } else if (data->store.zeros != (uint8_t)data->settings.zeros) {
+        const char *zeros = data->store.zeros == KV_ZEROS_SAME ? "same" : "differ";
+        error = KV_EVERSION;
+        (void)snprintf(data->text, sizeof data->text,
+                       "data folder %s: its keys were stored with --zeros %s, and 0.0 and -0.0 "
+                       "would change places: set the option zeros to %s",
+                       folder, zeros, zeros);
+    }
+    return error == KV_OK;
+}
+
+static bool read_store(struct kv_data *data)
+{
+    uint8_t block[KV_BLOCK];
+    int error = kv_disk_read_store(data->disk, block);
+    if (error == KV_OK) {
+        if (is_ours(data, block)) {
+            return true;
+        }
+        kv_data_fail(data, KV_FATAL_DATA_DIR, "", data->text);
+        return false;
+    }
+    if (error == KV_ENOENT) {
+        error = make_store(data);
+    }
+    if (error != KV_OK) {
+        kv_data_fail(data, KV_FATAL_DATA_DIR, "",
+                     error == KV_ERANDOM ? kv_error_text(error) : kv_disk_text(data->disk));
+    }
+    return error == KV_OK;
+}
+
+void kv_data_start(struct kv_data *data, const struct kv_data_settings *settings)
+{
+    *data = (struct kv_data){.settings = *settings, .journal = kv_data_journal};
+    data->journal.context = data;
+    if (kv_disk_open(&data->disk, settings->folder, data->text, sizeof data->text) != KV_OK) {
+        kv_data_fail(data, KV_FATAL_DATA_DIR, "", data->text);
+        return;
+    }
+    if (!read_store(data) || !begin_recovery(data)) {
+        return;
+    }
+    kv_memory_pause(settings->memory);
+    (void)uv_idle_init(settings->loop, &data->steps);
+    data->steps.data = data;
+    data->shown = uv_now(settings->loop);
+    (void)uv_idle_start(&data->steps, on_step);
+}

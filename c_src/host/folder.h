@@ -64,8 +64,8 @@ int kv_folder_write_store(struct kv_folder *folder, const uint8_t block[KV_FOLDE
  * KV_ECORRUPT: one between them is missing, and both numbers are set; or KV_EIO. */
 int kv_folder_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last);
 
-/* The same, but finds the first segment from which on none is missing: those before it may have been
- * removed. Returns KV_OK; KV_ENOENT: there is none; or KV_EIO. */
+/* The same, but finds the first segment from which on none is missing: those before it may have
+ * been removed. Returns KV_OK; KV_ENOENT: there is none; or KV_EIO. */
 int kv_folder_last_segments(struct kv_folder *folder, uint64_t *first, uint64_t *last);
 
 /* Reads from a segment. *got is less than `length` only at the end of the file. Returns KV_OK;

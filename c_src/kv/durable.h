@@ -189,6 +189,7 @@ void kv_durable_tell_registry(const struct kv_durable *durable, bool there);
 void kv_durable_move(struct kv_durable *durable, struct kv_bytes name);
 int kv_durable_may_record(const struct kv_durable *durable, uint64_t more);
 void kv_durable_record(struct kv_durable *durable);
+
 /* What the table is. `about` borrows from the table and from `options`, which is filled and which
  * the caller frees. */
 void kv_durable_about(const struct kv_durable *durable, struct kv_buffer *options,

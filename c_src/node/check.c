@@ -26,9 +26,24 @@ static int read_segment(void *context, uint64_t segment, uint64_t offset, void *
     return kv_folder_read(context, segment, offset, to, length, got);
 }
 
+static int checkpoint(void *context, uint64_t *lsn, uint64_t *size)
+{
+    return kv_folder_checkpoint(context, lsn, size);
+}
+
+static int read_checkpoint(void *context, uint64_t lsn, uint64_t offset, void *to, size_t length,
+                           size_t *got)
+{
+    return kv_folder_read_checkpoint(context, lsn, offset, to, length, got);
+}
+
 struct kv_disk_view kv_check_view(struct kv_folder *folder)
 {
-    return (struct kv_disk_view){.context = folder, .segments = segments, .read = read_segment};
+    return (struct kv_disk_view){.context = folder,
+                                 .segments = segments,
+                                 .read = read_segment,
+                                 .checkpoint = checkpoint,
+                                 .read_checkpoint = read_checkpoint};
 }
 
 /* ---- findings ----------------------------------------------------------------------------------

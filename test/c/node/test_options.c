@@ -87,6 +87,7 @@ static struct number numbers[] = {
     NUMBER("max-pending", max_pending, 1048576, 1099511627776, 1073741824),
     NUMBER("max-queue", max_queue, 1048576, 1099511627776, 536870912),
     NUMBER("max-memory", max_memory, 0, 8796093022208, 0),
+    NUMBER("checkpoint-log", checkpoint_log, 1048576, 1099511627776, 67108864),
     NUMBER("gather", gather, 0, 1000, 75),
     NUMBER("spin", spin, 0, 1000, 200),
 };

@@ -94,9 +94,7 @@ make_file_system(Config) ->
 
 mount(Config) -> "mount -o loop " ++ image(Config) ++ " " ++ kv_disk_world:folder(Config).
 
-%% The mount is in a name space of the program, so it ends with the program; a moment later for the loop device.
-on_file_system(Config) ->
-    kv_disk_world:shimmed(proplists:delete(shim, Config), ["[ -n \"$KV_APART\" ] || KV_APART=1 exec unshare -m \"$0\" \"$@\"", mount(Config)]).
+on_file_system(Config) -> kv_disk_world:apart(Config, [mount(Config)]).
 
 await_detached(Config) ->
     kv_test:wait(fun() -> os:cmd("losetup -j " ++ image(Config)) =:= "" end).

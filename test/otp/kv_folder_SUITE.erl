@@ -60,7 +60,7 @@ a_file_system_that_may_only_be_read(Config) ->
         with_entry(Config),
         Folder = kv_disk_world:folder(Config),
         Mount = "mount --bind " ++ Folder ++ " " ++ Folder ++ " && mount -o remount,ro,bind " ++ Folder,
-        Program = kv_disk_world:shimmed(Config, ["[ -n \"$KV_APART\" ] || KV_APART=1 exec unshare -m \"$0\" \"$@\"", Mount]),
+        Program = kv_disk_world:apart(Config, [Mount]),
         case os:cmd("unshare -m true 2>&1") of
             "" ->
                 check_refused(Config, [{program, Program}], [

@@ -1,0 +1,517 @@
+/* Durable registries over a journal that keeps tables: which names there are after the end of a
+ * bucket, of a registry and of the node, what is recorded for them, and what waits for it. */
+#include "support/fixture.h"
+
+#include "kv/durable.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- a journal that keeps the last record of each table ---------------------------------------
+ */
+
+enum { TABLES_MAX = 2000, BEFORE = 1000, BYTES_MAX = 512 };
+
+static struct {
+    struct kv_journal_table about;
+    uint8_t bytes[BYTES_MAX]; /* registry, name and options */
+    bool there;
+    unsigned records;
+} tables[TABLES_MAX];
+static uint64_t batch; /* that gathers */
+static int may_change; /* what the journal says */
+
+static int journal_may_change(void *context, uint64_t bytes)
+{
+    (void)context;
+    return bytes > 0 ? may_change : KV_OK;
+}
+
+static struct kv_bytes copy(uint8_t **to, struct kv_bytes from)
+{
+    struct kv_bytes copied = kv_bytes(*to, from.length);
+    if (from.length > 0) {
+        memcpy(*to, from.data, from.length);
+    }
+    *to += from.length;
+    return copied;
+}
+
+static void journal_table(void *context, const struct kv_journal_table *about)
+{
+    uint8_t *at = tables[about->id].bytes;
+    (void)context;
+    cr_assert_lt(about->id, (uint64_t)TABLES_MAX);
+    cr_assert_leq(about->registry.length + about->name.length + about->options.length,
+                  (size_t)BYTES_MAX);
+    tables[about->id].about = *about;
+    tables[about->id].about.registry = copy(&at, about->registry);
+    tables[about->id].about.name = copy(&at, about->name);
+    tables[about->id].about.options = copy(&at, about->options);
+    tables[about->id].there = true;
+    tables[about->id].records++;
+}
+
+static void journal_drop(void *context, uint64_t table)
+{
+    (void)context;
+    tables[table].there = false;
+}
+
+static void journal_put(void *context, uint64_t table, const struct kv_table_entry *entry)
+{
+    (void)context;
+    (void)table;
+    (void)entry;
+}
+
+static void journal_gone(void *context, uint64_t table, struct kv_item key)
+{
+    (void)context;
+    (void)table;
+    (void)key;
+}
+
+static uint64_t journal_batch(void *context)
+{
+    (void)context;
+    return batch;
+}
+
+static const struct kv_journal journal = {.may_change = journal_may_change,
+                                          .put = journal_put,
+                                          .gone = journal_gone,
+                                          .table = journal_table,
+                                          .drop = journal_drop,
+                                          .batch = journal_batch};
+
+/* ---- the fixture ------------------------------------------------------------------------------
+ */
+
+static struct fixture *f;
+static struct kv_durables durables;
+static struct kv_pid shop; /* a durable registry that makes its own buckets */
+
+static struct kv_bytes pair(const char *name, struct kv_bytes term)
+{
+    return term_tuple(term_atom(name), term, NONE, NONE);
+}
+
+static struct kv_bytes commit(void)
+{
+    return pair("durable", term_atom("commit"));
+}
+
+static struct kv_bytes place(const char *registry, const char *name)
+{
+    return pair("store", term_tuple(term_binary(registry), term_binary(name), NONE, NONE));
+}
+
+static struct kv_pid start(const char *module, struct kv_bytes one, struct kv_bytes two,
+                           struct kv_bytes three)
+{
+    struct kv_pid pid =
+        feed_spawn(f, f->a, module, term_list(NONE, NONE, NONE), term_list(one, two, three));
+    pid.node = kv_bytes_text(FIXTURE_NODE);
+    return pid;
+}
+
+static struct kv_pid start_shop(struct kv_bytes option)
+{
+    return start("kv_registry", commit(), place("", "shop"), option);
+}
+
+static void open_set(void)
+{
+    kv_durables_init(&durables, f->arena, &f->store.hash_key);
+    f->store.durables = &durables;
+}
+
+static void set_up(void)
+{
+    f = fixture_with_services();
+    memset(tables, 0, sizeof tables);
+    batch = 1;
+    may_change = KV_OK;
+    open_set();
+    kv_arena_set_time(f->arena, 100 * 1000);
+    kv_durables_open(&durables, &journal, 0);
+    kv_runtime_release(f->runtime, BEFORE);
+    shop = start_shop(NONE);
+    forget(f);
+}
+
+static void tear_down(void)
+{
+    fixture_free(f);
+    kv_durables_free(&durables);
+}
+
+TestSuite(durable_registry, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static struct kv_bytes ask(const char *request, const char *name)
+{
+    return call(f, &shop, pair(request, term_binary(name)));
+}
+
+static struct kv_bytes create_with(const char *name, struct kv_bytes option)
+{
+    return call(
+        f, &shop,
+        term_tuple(term_atom("create"), term_binary(name), term_list(option, NONE, NONE), NONE));
+}
+
+static struct kv_bytes two(const char *request, const char *name, struct kv_bytes term)
+{
+    return call(f, &shop, term_tuple(term_atom(request), term_binary(name), term, NONE));
+}
+
+static void end_process(const struct kv_pid *pid)
+{
+    struct kv_pid killer = pid_a(1);
+    feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, pid, term_atom("kill"));
+}
+
+static struct kv_bytes ok(struct kv_bytes term)
+{
+    return pair("ok", term);
+}
+
+static void assert_list(const char *name, struct kv_bytes what)
+{
+    assert_term(call(f, &shop, term_atom("list")),
+                term_list(term_tuple(term_binary(name), what, NONE, NONE), NONE, NONE));
+}
+
+static void assert_count(int64_t count)
+{
+    assert_term(call(f, &shop, term_atom("count")), term_integer(count));
+}
+
+/* All processes end, and a node recovers what is recorded. */
+static void recover(void)
+{
+    fixture_free(f);
+    kv_durables_free(&durables);
+    f = fixture_with_services();
+    open_set();
+    for (size_t i = 0; i < TABLES_MAX; i++) {
+        if (tables[i].there) {
+            cr_assert_eq(kv_durables_table(&durables, &tables[i].about), KV_OK);
+        }
+    }
+    kv_arena_set_time(f->arena, 100 * 1000);
+    kv_durables_open(&durables, &journal, 0);
+    kv_runtime_release(f->runtime, BEFORE);
+    shop = start_shop(NONE);
+    forget(f);
+}
+
+/* ---- what is recorded -------------------------------------------------------------------------
+ */
+
+Test(durable_registry, is_a_table_without_entries_and_its_names_are_tables_that_have_it)
+{
+    (void)pid_in(ask("create", "eggs"));
+    cr_assert_eq(tables[1].about.kind, KV_JOURNAL_REGISTRY);
+    cr_assert(kv_bytes_is(tables[1].about.name, "shop"));
+    cr_assert_eq(tables[1].about.registry.length, (size_t)0);
+    cr_assert_eq(tables[2].about.kind, KV_JOURNAL_BUCKET);
+    cr_assert_eq(tables[2].about.policy, KV_POLICY_COMMIT);
+    cr_assert(kv_bytes_is(tables[2].about.registry, "shop"));
+    cr_assert(kv_bytes_is(tables[2].about.name, "eggs"));
+}
+
+Test(durable_registry, gives_its_policy_to_buckets_unless_create_says_another)
+{
+    (void)pid_in(create_with("eggs", pair("durable", term_atom("false"))));
+    cr_assert_not(tables[2].there);
+    (void)pid_in(create_with("milk", commit()));
+    cr_assert(tables[2].there);
+}
+
+Test(durable_registry, records_a_rename_as_one_record_of_the_same_table)
+{
+    (void)pid_in(ask("create", "eggs"));
+    assert_term(two("rename", "eggs", term_binary("omelette")), term_atom("ok"));
+    cr_assert_eq(tables[2].records, 2U);
+    cr_assert(kv_bytes_is(tables[2].about.name, "omelette"));
+    recover();
+    assert_list("omelette", term_atom("dormant"));
+}
+
+Test(durable_registry, records_metadata_with_the_table_and_an_attach_records_nothing)
+{
+    struct kv_pid eggs = pid_in(call(f, &shop,
+                                     term_tuple(term_atom("create"), term_binary("eggs"),
+                                                term_list(NONE, NONE, NONE), term_atom("brown"))));
+    end_process(&eggs);
+    const unsigned records = tables[2].records;
+    (void)ask("lookup", "eggs");
+    cr_assert_eq(tables[2].records, records);
+    recover();
+    assert_term(ask("meta", "eggs"), ok(term_atom("brown")));
+    assert_list("eggs", term_atom("dormant"));
+}
+
+Test(durable_registry, a_change_of_a_name_for_which_there_is_no_room_is_refused_and_changes_nothing)
+{
+    struct kv_pid eggs = pid_in(ask("create", "eggs"));
+    may_change = KV_ENOSPC;
+    const struct kv_bytes refused = pair("error", term_atom("enospc"));
+    assert_term(two("rename", "eggs", term_binary("omelette")), refused);
+    assert_term(two("put_meta", "eggs", term_atom("brown")), refused);
+    assert_term(ask("create", "milk"), refused);
+    assert_list("eggs", term_pid(&eggs));
+    assert_term(ask("meta", "eggs"), term_atom("error"));
+    assert_term(ask("delete", "eggs"), term_atom("ok"));
+    assert_count(0);
+}
+
+/* ---- names without a bucket -------------------------------------------------------------------
+ */
+
+Test(durable_registry, keeps_the_name_of_a_bucket_that_ends_and_attaches_another_process)
+{
+    struct kv_pid eggs = pid_in(ask("create", "eggs"));
+    end_process(&eggs);
+    assert_list("eggs", term_atom("dormant"));
+    struct kv_reader found = kv_reader(ask("lookup", "eggs"));
+    struct kv_pid next;
+    cr_assert_eq(kv_read_tuple_of(&found, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&found, "ok"), KV_OK);
+    cr_assert_eq(kv_read_pid(&found, &next), KV_OK);
+    cr_assert_not(kv_pid_equal(&eggs, &next));
+    struct kv_pid again = pid_in(ask("create", "eggs"));
+    cr_assert(kv_pid_equal(&again, &next));
+}
+
+Test(durable_registry, loses_the_name_of_a_bucket_that_is_destroyed_and_of_a_volatile_one)
+{
+    struct kv_pid eggs = pid_in(ask("create", "eggs"));
+    assert_term(call(f, &eggs, term_atom("destroy")), term_atom("ok"));
+    struct kv_pid milk = pid_in(create_with("milk", pair("durable", term_atom("false"))));
+    end_process(&milk);
+    assert_count(0);
+    assert_term(ask("lookup", "eggs"), term_atom("error"));
+}
+
+Test(durable_registry, renames_and_deletes_a_name_without_a_bucket)
+{
+    struct kv_pid eggs = pid_in(ask("create", "eggs"));
+    end_process(&eggs);
+    assert_term(two("rename", "eggs", term_binary("omelette")), term_atom("ok"));
+    assert_term(ask("lookup", "eggs"), term_atom("error"));
+    assert_list("omelette", term_atom("dormant"));
+    assert_term(ask("delete", "omelette"), term_atom("ok"));
+    assert_term(ask("delete", "omelette"), term_atom("error"));
+    cr_assert_not(tables[2].there);
+}
+
+Test(durable_registry, hears_of_tables_that_others_make_and_destroy)
+{
+    struct kv_pid eggs = start("kv_bucket", commit(), place("shop", "eggs"), NONE);
+    assert_list("eggs", term_atom("dormant"));
+    assert_term(call(f, &eggs, term_atom("destroy")), term_atom("ok"));
+    assert_count(0);
+}
+
+Test(durable_registry, refuses_a_bucket_whose_table_has_a_process_of_somebody_else)
+{
+    struct kv_pid eggs = start("kv_bucket", commit(), place("shop", "eggs"), NONE);
+    const struct kv_bytes refused = pair("error", pair("already_started", term_pid(&eggs)));
+    assert_term(ask("lookup", "eggs"), refused);
+    assert_term(ask("create", "eggs"), refused);
+    assert_list("eggs", term_atom("dormant"));
+}
+
+/* ---- by way of a creator ----------------------------------------------------------------------
+ */
+
+static void answer_creator(const char *kind, struct kv_bytes term)
+{
+    cast(f, &shop, term_tuple(term_atom(kind), term_binary("eggs"), term, NONE));
+}
+
+static struct kv_bytes lookup_eggs(void)
+{
+    return ask("lookup", "eggs");
+}
+
+/* A registry with a creator, and a name whose bucket has ended. */
+static void rest_with_creator(void)
+{
+    const struct kv_pid creator = pid_a(50);
+    end_process(&shop);
+    shop = start_shop(pair("creator", term_pid(&creator)));
+    struct kv_pid eggs = start("kv_bucket", commit(), place("shop", "eggs"), NONE);
+    end_process(&eggs);
+    forget(f);
+}
+
+Test(durable_registry, asks_its_creator_once_for_a_bucket_with_the_place_of_the_name)
+{
+    rest_with_creator();
+    assert_term(lookup_eggs(), NONE);
+    assert_term(ask("create", "eggs"), NONE);
+    assert_list("eggs", term_atom("dormant"));
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), 1);
+    assert_term(payload_of(sent_of(f, KV_SIGNAL_MESSAGE, 0)),
+                term_tuple(term_atom("create_bucket"), term_pid(&shop), term_binary("eggs"),
+                           term_list(place("shop", "eggs"), commit(), NONE)));
+}
+
+Test(durable_registry, tells_all_who_wait_why_there_is_no_bucket_and_asks_again_only_when_asked)
+{
+    rest_with_creator();
+    assert_term(lookup_eggs(), NONE);
+    assert_term(ask("create", "eggs"), NONE);
+    const size_t before = count_of(f, KV_SIGNAL_MESSAGE_ALIAS);
+    answer_creator("bucket_failed", term_atom("noproc"));
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE_ALIAS), before + 2);
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), 1);
+    assert_list("eggs", term_atom("dormant"));
+    assert_term(lookup_eggs(), NONE);
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), 2);
+}
+
+Test(durable_registry, does_not_take_a_bucket_for_which_it_has_not_asked)
+{
+    rest_with_creator();
+    const struct kv_pid late = start("kv_bucket", commit(), place("shop", "eggs"), NONE);
+    assert_term(
+        call(f, &shop,
+             term_tuple(term_atom("bucket_created"), term_binary("eggs"), term_pid(&late), NONE)),
+        pair("error", term_atom("unknown_name")));
+}
+
+/* ---- the end of the registry ------------------------------------------------------------------
+ */
+
+static struct kv_pid start_beside(const char *name)
+{
+    return start("kv_bucket", NONE, place("shop", name), NONE);
+}
+
+Test(durable_registry, leaves_its_names_and_buckets_to_the_next)
+{
+    const struct kv_pid creator = pid_a(50);
+    end_process(&shop);
+    shop = start_shop(pair("creator", term_pid(&creator)));
+    assert_term(create_with("eggs", pair("durable", term_atom("false"))), NONE);
+    const struct kv_pid eggs = start_beside("eggs");
+    answer_creator("bucket_created", term_pid(&eggs));
+    end_process(&shop);
+    cr_assert(kv_is_alive(f->runtime, &eggs));
+    shop = start_shop(pair("creator", term_pid(&creator)));
+    assert_list("eggs", term_pid(&eggs));
+    end_process(&eggs);
+    assert_count(0);
+}
+
+Test(durable_registry, leaves_names_that_nobody_takes)
+{
+    const struct kv_pid creator = pid_a(50);
+    end_process(&shop);
+    shop = start_shop(pair("creator", term_pid(&creator)));
+    assert_term(create_with("eggs", pair("durable", term_atom("false"))), NONE);
+    const struct kv_pid eggs = start_beside("eggs");
+    answer_creator("bucket_created", term_pid(&eggs));
+    assert_term(two("put_meta", "eggs", term_atom("brown")), term_atom("ok"));
+    end_process(&shop);
+}
+
+Test(durable_registry, finds_a_thousand_names_again_without_a_process)
+{
+    char name[16];
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(name, sizeof name, "%d", i);
+        (void)pid_in(ask("create", name));
+        forget(f);
+    }
+    recover();
+    assert_count(1000);
+    cr_assert_eq(f->store.buckets, (size_t)0);
+    (void)lookup_eggs();
+    (void)pid_in(ask("create", "999"));
+    cr_assert_eq(f->store.buckets, (size_t)1);
+}
+
+/* ---- what waits for the disk ------------------------------------------------------------------
+ */
+
+Test(durable_registry, holds_an_answer_until_the_name_is_on_disk)
+{
+    batch = BEFORE + 1;
+    assert_term(ask("create", "eggs"), NONE);
+    cr_assert_not(kv_durable_find(&durables, kv_bytes_text("shop"), kv_bytes_text("eggs")) == NULL);
+    kv_durables_written(&durables, batch);
+    kv_runtime_release(f->runtime, batch++);
+    (void)pid_in(ask("create", "eggs"));
+}
+
+Test(durable_registry, holds_the_answers_to_rename_delete_and_put_meta)
+{
+    (void)pid_in(ask("create", "eggs"));
+    batch = BEFORE + 1;
+    assert_term(two("put_meta", "eggs", term_atom("brown")), NONE);
+    kv_runtime_release(f->runtime, batch++);
+    assert_term(two("rename", "eggs", term_binary("omelette")), NONE);
+    kv_runtime_release(f->runtime, batch++);
+    assert_term(ask("delete", "omelette"), NONE);
+    kv_runtime_release(f->runtime, batch++);
+    assert_count(0);
+}
+
+/* ---- refusals ---------------------------------------------------------------------------------
+ */
+
+static struct kv_bytes reason_of_refusal(const char *module, struct kv_bytes one,
+                                         struct kv_bytes other)
+{
+    const struct kv_pid owner = pid_a(70);
+    forget(f);
+    (void)start(module, pair("owner", term_pid(&owner)), one, other);
+    struct kv_bytes answer = kv_bytes(NULL, 0);
+    struct kv_reader ack = kv_reader(payload_of(sent_of(f, KV_SIGNAL_MESSAGE, 0)));
+    cr_assert_eq(kv_read_tuple_of(&ack, 3), KV_OK);
+    cr_assert_eq(kv_read_any(&ack, NULL), KV_OK);
+    cr_assert_eq(kv_read_any(&ack, NULL), KV_OK);
+    cr_assert_eq(kv_read_tuple_of(&ack, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&ack, "error"), KV_OK);
+    cr_assert_eq(kv_read_any(&ack, &answer), KV_OK);
+    return answer;
+}
+
+static bool is_refusal(struct kv_bytes reason, const char *kind)
+{
+    struct kv_reader reader = kv_reader(reason);
+    return kv_read_tuple_of(&reader, 2) == KV_OK && kv_read_this_atom(&reader, kind) == KV_OK;
+}
+
+Test(durable_registry, is_refused_without_a_name_twice_or_in_the_place_of_another)
+{
+    struct kv_bytes second = reason_of_refusal("kv_registry", commit(), place("", "shop"));
+    assert_term(second, pair("already_started", term_pid(&shop)));
+    cr_assert(is_refusal(reason_of_refusal("kv_registry", commit(), NONE), "no_name"));
+    cr_assert(is_refusal(reason_of_refusal("kv_registry", commit(), place("a", "b")), "no_name"));
+    cr_assert(is_refusal(reason_of_refusal("kv_registry", place("", "shop"), NONE), "is_durable"));
+    cr_assert(
+        is_refusal(reason_of_refusal("kv_bucket", commit(), place("", "shop")), "is_durable"));
+    (void)start("kv_bucket", commit(), place("", "eggs"), NONE);
+    cr_assert(
+        is_refusal(reason_of_refusal("kv_registry", commit(), place("", "eggs")), "is_durable"));
+    f->store.durables = NULL;
+    cr_assert(
+        is_refusal(reason_of_refusal("kv_registry", commit(), place("", "milk")), "no_data_dir"));
+    f->store.durables = &durables;
+}
+
+Test(durable_registry, no_other_registry_has_durable_buckets)
+{
+    const struct kv_pid volatile_one = feed_registry(f, NONE);
+    const struct kv_bytes request =
+        term_tuple(term_atom("create"), term_binary("eggs"), term_list(commit(), NONE, NONE), NONE);
+    assert_term(call(f, &volatile_one, request), pair("error", pair("bad_option", commit())));
+}

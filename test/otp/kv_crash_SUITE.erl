@@ -1,6 +1,8 @@
 %% @doc The crash matrix: each row kills a process or the program. It checks the processes that come back, those that
 %% are gone, and that no operating system process is left. Every row is repeated, because a tree that recovers once may
 %% have used up its intensity.
+%%
+%% The rows of the tree run twice: with the registry of the guide, and one_for_all; and with a durable one, and one_for_one.
 -module(kv_crash_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -13,28 +15,49 @@
 suite() -> [{timetrap, {seconds, 120}}].
 
 all() ->
-    [
-        a_bucket_that_is_stopped_loses_its_name,
-        a_bucket_that_is_killed_loses_its_name,
-        a_proxy_that_is_killed_takes_its_bucket_along,
-        a_proxy_that_is_stopped_takes_its_bucket_along,
-        a_registry_that_is_killed_comes_back_empty_and_without_its_buckets,
-        a_bucket_supervisor_that_is_killed_takes_the_registry_along,
+    [{group, one_for_all}, {group, one_for_one}] ++
+        [
+            a_node_that_is_killed_while_its_program_hangs_leaves_one_program,
+            a_node_supervisor_that_is_killed_leaves_one_program,
+            a_program_that_is_killed_at_once_again_is_held_back_and_comes_back,
+            a_program_that_hangs_is_killed_and_comes_back,
+            a_program_on_its_leash_ignores_signals,
+            a_program_that_is_away_for_a_while_is_waited_for,
+            a_vm_that_halts_leaves_no_program,
+            a_vm_that_is_killed_leaves_no_program,
+            a_vm_that_stops_while_its_program_restarts_is_not_held_up
+        ].
+
+groups() ->
+    Both = [
         an_event_manager_that_is_killed_costs_no_data,
-        a_node_that_is_killed_takes_its_program_along,
-        a_node_that_is_killed_while_its_program_hangs_leaves_one_program,
-        a_node_supervisor_that_is_killed_leaves_one_program,
-        a_program_that_is_killed_comes_back,
-        a_program_that_is_killed_at_once_again_is_held_back_and_comes_back,
-        a_program_that_hangs_is_killed_and_comes_back,
-        a_program_on_its_leash_ignores_signals,
-        a_lost_connection_ends_nothing,
-        a_program_that_is_away_for_a_while_is_waited_for,
-        a_vm_that_halts_leaves_no_program,
-        a_vm_that_is_killed_leaves_no_program,
-        a_vm_that_stops_while_its_program_restarts_is_not_held_up,
-        an_application_that_stops_leaves_no_program
+        a_lost_connection_ends_nothing
+    ],
+    [
+        {one_for_all, [], Both ++ [
+            a_bucket_that_is_stopped_loses_its_name,
+            a_bucket_that_is_killed_loses_its_name,
+            a_proxy_that_is_killed_takes_its_bucket_along,
+            a_proxy_that_is_stopped_takes_its_bucket_along,
+            a_registry_that_is_killed_comes_back_empty_and_without_its_buckets,
+            a_bucket_supervisor_that_is_killed_takes_the_registry_along,
+            a_node_that_is_killed_takes_its_program_along,
+            a_program_that_is_killed_comes_back,
+            an_application_that_stops_leaves_no_program
+        ]},
+        {one_for_one, [], Both ++ [
+            a_bucket_that_ends_keeps_its_name,
+            a_registry_that_is_killed_alone_comes_back_with_its_names_and_its_buckets,
+            a_bucket_supervisor_that_is_killed_leaves_the_registry_and_its_names,
+            a_node_that_is_killed_costs_no_name,
+            a_program_that_is_killed_comes_back_with_its_names,
+            an_application_that_stops_leaves_its_names
+        ]}
     ].
+
+init_per_group(one_for_one, Config) -> [{durable, true} | Config];
+init_per_group(one_for_all, Config) -> Config.
+end_per_group(_Group, _Config) -> ok.
 
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
@@ -128,6 +151,100 @@ a_bucket_supervisor_that_is_killed_takes_the_registry_along(Config) ->
         ?assertEqual([], kv_registry:names(kv_registry)),
         Time
     end).
+
+%%% Rows with a durable registry
+
+a_bucket_that_ends_keeps_its_name(Config) ->
+    Ends = [
+        fun(Bucket) -> kv_bucket:stop(Bucket, shutdown) end,
+        fun(Bucket) -> exit(Bucket, kill) end,
+        fun(Bucket) -> exit(proxy_of(Bucket), kill) end,
+        fun(Bucket) -> stop_proxy(0, proxy_of(Bucket)) end,
+        fun(Bucket) -> stop_proxy(1, proxy_of(Bucket)) end
+    ],
+    each(Config, "durable bucket ended", fun(I) ->
+        Bucket = create(name(I)),
+        ok = kv_bucket:put(Bucket, key, I),
+        Monitor = monitor(process, Bucket),
+        Registry = whereis(kv_registry),
+        Time = kv_test:milliseconds(fun() ->
+            _ = (lists:nth(I rem length(Ends) + 1, Ends))(Bucket),
+            _ = kv_test:down(Monitor),
+            ?assertEqual(I, kv_bucket:get(create(name(I)), key))
+        end),
+        ?assertNotEqual(Bucket, create(name(I))),
+        ?assertEqual(Registry, whereis(kv_registry)),
+        Time
+    end).
+
+proxy_of(Bucket) ->
+    [Proxy] = [P || P <- proxies(), kv_proxy:native(P) =:= Bucket],
+    Proxy.
+
+a_registry_that_is_killed_alone_comes_back_with_its_names_and_its_buckets(Config) ->
+    each(Config, "durable registry killed", fun(I) ->
+        Bucket = create(name(I)),
+        ok = kv_registry:create(kv_registry, <<"volatile">>, [{durable, false}]),
+        Buckets = lists:sort(kv_registry:list(kv_registry)),
+        Supervisor = whereis(kv_bucket_sup),
+        Time = recovery(fun() -> exit(whereis(kv_registry), kill) end, [kv_registry]),
+        ?assertEqual(Buckets, lists:sort(kv_registry:list(kv_registry))),
+        ?assertEqual({ok, Bucket}, kv_registry:lookup(kv_registry, name(I))),
+        ?assertEqual(undefined, kv_bucket:get(Bucket, key)),
+        ?assertEqual(Supervisor, whereis(kv_bucket_sup)),
+        Time
+    end).
+
+a_bucket_supervisor_that_is_killed_leaves_the_registry_and_its_names(Config) ->
+    each(Config, "bucket supervisor of a durable registry killed", fun(I) ->
+        Bucket = create(name(I)),
+        ok = kv_bucket:put(Bucket, key, I),
+        Monitor = monitor(process, Bucket),
+        Registry = whereis(kv_registry),
+        Time = recovery(fun() -> exit(whereis(kv_bucket_sup), kill) end, [kv_bucket_sup]),
+        ?assertEqual(killed, kv_test:down(Monitor)),
+        ?assertEqual(Registry, whereis(kv_registry)),
+        ?assertEqual(I, kv_registry:count(kv_registry)),
+        ?assertEqual(I, kv_bucket:get(create(name(I)), key)),
+        Time
+    end).
+
+a_node_that_is_killed_costs_no_name(Config) ->
+    each(Config, "node of a durable registry killed", 3, fun(I) ->
+        ok = kv_bucket:put(create(name(I)), key, I),
+        OsPid = kv_node:os_pid(),
+        Time = recovery(fun() -> exit(whereis(kv_node), kill) end, [kv_node, kv_registry]),
+        ok = kv_test:gone(OsPid),
+        ?assertEqual(lists:seq(1, I), [kv_bucket:get(create(name(N)), key) || N <- lists:seq(1, I)]),
+        Time
+    end).
+
+a_program_that_is_killed_comes_back_with_its_names(Config) ->
+    each(Config, "program of a durable registry killed", 10, fun(I) ->
+        Bucket = create(name(I)),
+        ok = kv_bucket:put(Bucket, key, I),
+        await_uptime(),
+        OsPid = kv_node:os_pid(),
+        Time = recovery(fun() -> kv_test:signal("KILL", OsPid) end, [kv_node, kv_registry, kv_bucket_sup]),
+        ?assertEqual(I, kv_registry:count(kv_registry)),
+        ?assertEqual([], proxies()),
+        ?assertExit({noproc, _}, kv_bucket:get(Bucket, key)),
+        ?assertEqual(lists:seq(1, I), [kv_bucket:get(create(name(N)), key) || N <- lists:seq(1, I)]),
+        Time
+    end).
+
+an_application_that_stops_leaves_its_names(Config) ->
+    each(Config, "application stopped", 5, fun(I) ->
+        ok = kv_bucket:put(create(name(I)), key, I),
+        Time = kv_test:milliseconds(fun() ->
+            ok = application:stop(kv),
+            ok = application:start(kv)
+        end),
+        ?assertEqual(lists:seq(1, I), [kv_bucket:get(create(name(N)), key) || N <- lists:seq(1, I)]),
+        Time
+    end).
+
+%%% Rows with either
 
 an_event_manager_that_is_killed_costs_no_data(Config) ->
     each(Config, "event manager killed", fun(I) ->
@@ -318,8 +435,9 @@ each(Config, What, Row) ->
 each(Config, What, Repeat, Row) ->
     each(Config, What, Repeat, [], Row).
 
-each(Config, What, Repeat, Environment, Row) ->
+each(Config, What, Repeat, Given, Row) ->
     Vm = kv_test:start_vm(Config),
+    Environment = Given ++ durable(?config(durable, Config), Config),
     Times = kv_test:in(
         Vm,
         fun() ->
@@ -334,6 +452,13 @@ each(Config, What, Repeat, Environment, Row) ->
     ),
     kv_test:report(What, Times),
     ok = kv_test:stop_vm(Vm).
+
+%% Each row begins with an empty folder.
+durable(true, Config) ->
+    Folder = "data" ++ integer_to_list(erlang:unique_integer([positive])),
+    [{registry, [{durable, commit}]}, {data_dir, filename:join(?config(home, Config), Folder)}];
+durable(undefined, _Config) ->
+    [].
 
 vm_ends(Config, What, End) ->
     Name = list_to_atom("kv_halting_" ++ os:getpid() ++ "@127.0.0.1"),
@@ -384,7 +509,7 @@ is_serving() ->
         ok = kv_registry:create(kv_registry, <<"probe">>),
         {ok, Bucket} = kv_registry:lookup(kv_registry, <<"probe">>),
         ok = kv_bucket:put(Bucket, key, value),
-        kv_bucket:stop(Bucket),
+        ok = kv_registry:delete(kv_registry, <<"probe">>),
         error =:= kv_registry:lookup(kv_registry, <<"probe">>)
     catch
         exit:_ -> false

@@ -22,7 +22,7 @@ defmodule KV do
       ├── KV.EventManager             gets an event for every bucket that is created or ends
       └── KV.NodeSupervisor           rest_for_one
           ├── KV.Node                 owns the C program
-          └── KV.StoreSupervisor      one_for_all
+          └── KV.StoreSupervisor      one_for_all; one_for_one with a durable registry
               ├── KV.BucketSupervisor one proxy for each bucket
               └── KV.Registry         the proxy of the native registry
 
@@ -35,6 +35,8 @@ defmodule KV do
   All options have defaults. `KV.Node` lists the options that the application environment of `:kv` may hold:
 
       config :kv, ping_timeout: 2_000, log_level: :info
+
+  `registry: [durable: :commit]` makes the registry durable: see `KV.Registry`.
 
   Alternatively, make `KV.Supervisor` a child of your own supervisor and give the options there. `KV.Supervisor` says how
   your application and its release then load `:kv` without starting it.

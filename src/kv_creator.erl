@@ -56,16 +56,17 @@ send(Registry, Outcome) ->
 %% @private
 -spec create({atom(), pid()}, binary(), term(), {module(), atom(), [term()]}) -> ok.
 create({Server, Registry}, Name, Options, StartBucket) ->
-    case make(Name, Options, StartBucket) of
+    case make(Server, Name, Options, StartBucket) of
         {ok, Bucket, Native} ->
             hand_over(#made{server = Server, registry = Registry, name = Name, bucket = Bucket, native = Native});
         {error, Reason} ->
             tell(Registry, {bucket_failed, Name, Reason})
     end.
 
-make(Name, Options, StartBucket) ->
+%% A bucket is on the node of its registry, also if the VM has several.
+make(Server, Name, Options, StartBucket) ->
     case kv_registry_options:bucket(Options) of
-        {ok, Checked} -> make(Checked#{label => Name}, StartBucket);
+        {ok, Checked} -> make(Checked#{label => Name, node => Server}, StartBucket);
         {error, Reason} -> {error, Reason}
     end.
 

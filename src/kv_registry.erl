@@ -13,6 +13,10 @@
 %% A bucket can be created with options, found or created in one call ({@link lookup_or_create/3}), given another name and deleted. A
 %% name can carry a term, its metadata. A node that is lost takes all names along: a registry comes back empty.
 %%
+%% A durable registry, `{durable, commit}', keeps its names, their metadata and its buckets on disk, in `data_dir' of {@link
+%% kv_node}. The name of a durable bucket whose process has ended is dormant: the next lookup/2 or create/3 attaches a process, with
+%% all entries. names/2, list/2 and count/2 include dormant names and attach no process. docs/durability.md has the whole story.
+%%
 %% lookup/2 returns the pid of the native process, which works from every node of the cluster. The registry is given by its local
 %% name, its pid, or, from another node, by `{Name, kv_node:name()}'.
 -module(kv_registry).
@@ -38,6 +42,8 @@
     | {event_manager, manager()}
     %% The local name of the kv_node to run on, if there are several.
     | {node, atom()}
+    %% Keeps names and buckets on disk.
+    | {durable, false | commit}
     | kv_start_options:stay_option().
 -type options() :: [option()] | map().
 -type create_option() ::
@@ -60,13 +66,15 @@
 start_link() ->
     start_link([]).
 
-%% @doc Starts an empty registry, linked to the caller.
+%% @doc Starts a registry, linked to the caller. It is empty, unless it is durable and has been started before.
 %%
 %% Options:
 %% <ul>
 %% <li>`start_bucket': `{Module, Function, Arguments}'. Called with the options of the bucket, a map, as one more argument, to start
 %%     a bucket below a supervisor. Without it the registry creates its buckets itself, and they end with it.</li>
 %% <li>`event_manager': a `gen_event' process. It gets an event for each bucket that is created or ends.</li>
+%% <li>`durable': `commit' keeps names and buckets on disk. Needs a name that is an atom, and cannot be combined with `fill'. `false'
+%%     is the default.</li>
 %% <li>`name', `node', `on_node_down', `fill', `id', `restart', `shutdown': as for {@link kv_bucket:start_link/1}. A registry stays
 %%     by default, whether or not it has a name, and comes back empty.</li>
 %% </ul>
@@ -165,13 +173,16 @@ stop(Registry, Options) ->
     stop(Registry, timeout(stop, [Registry, Options])).
 
 %% @equiv lookup(Registry, Name, 5000)
--spec lookup(t(), name()) -> {ok, pid()} | error | {error, {bad_name, term()}}.
+-spec lookup(t(), name()) -> {ok, pid()} | error | {error, {bad_name, term()} | term()}.
 lookup(Registry, Name) ->
     lookup(Registry, Name, ?TIMEOUT).
 
 %% @doc Looks up the bucket with this name. Returns `{ok, Pid}', or `error' if there is none, or `{error, {bad_name, Name}}' if the
 %% name is not a binary. Exits as in {@link kv_bucket} if the name is larger than a message may be.
--spec lookup(t(), name(), timeout() | [kv_bucket:call_option()]) -> {ok, pid()} | error | {error, {bad_name, term()}}.
+%%
+%% A durable registry attaches a process to a dormant name first; the caller waits meanwhile. If that fails, the result is `{error,
+%% Reason}', as for {@link create/3}, and the name stays.
+-spec lookup(t(), name(), timeout() | [kv_bucket:call_option()]) -> {ok, pid()} | error | {error, {bad_name, term()} | term()}.
 lookup(Registry, Name, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case kv_local:lookup(Registry, Name) of
         call -> ask({?MODULE, lookup, [Registry, Name]}, {lookup, Name}, Timeout);
@@ -194,6 +205,7 @@ create(Registry, Name) ->
 %% <li>`max_memory', `evict' and all other options of {@link kv_bucket:start_link/1} that are about the content of a bucket.</li>
 %% <li>`fill': as for {@link kv_bucket:start_link/1}. Needs a registry with `start_bucket'.</li>
 %% <li>`meta': the metadata of the name: {@link meta/2}.</li>
+%% <li>`durable': for a durable registry: the policy of this bucket, by default that of the registry.</li>
 %% </ul>
 %% If the name exists, its bucket stays as it is, whatever the options are.
 %%
@@ -270,7 +282,8 @@ rename(Registry, Old, New, Options) ->
 delete(Registry, Name) ->
     delete(Registry, Name, ?TIMEOUT).
 
-%% @doc Stops the bucket of this name with reason `normal', and forgets the name. Returns `error' if there is no such name. Once it has
+%% @doc Stops the bucket of this name with reason `normal', and forgets the name. The entries of a durable bucket are dropped, whether
+%% or not it has a process. Returns `error' if there is no such name. Once it has
 %% returned `ok', nobody finds the name. Requests that the bucket got before are answered. The native process has ended then, unless
 %% one of these requests is so large that it takes several turns; the process ends behind it. Its proxy, if a supervisor has one,
 %% ends a moment later.
@@ -299,7 +312,8 @@ meta(Registry, Name, Options) ->
 put_meta(Registry, Name, Meta) ->
     put_meta(Registry, Name, Meta, ?TIMEOUT).
 
-%% @doc Makes a term the metadata of a name. The term is lost with the name, and follows it when it is renamed. Returns `error' if there
+%% @doc Makes a term the metadata of a name. The term is lost with the name, and follows it when it is renamed. The metadata of a
+%% durable name is on disk with it. Returns `error' if there
 %% is no such name.
 %%
 %% Errors: `{bad_name, Name}'; `{meta_too_large, Bytes}' if the term takes more than 64 KiB, and any reason for which a node refuses a
@@ -337,12 +351,13 @@ names(Registry, TimeoutOrOptions) ->
     select(names, Registry, TimeoutOrOptions).
 
 %% @equiv list(Registry, 5000)
--spec list(t()) -> [{name(), pid()}].
+-spec list(t()) -> [{name(), pid() | dormant}].
 list(Registry) ->
     list(Registry, ?TIMEOUT).
 
-%% @doc Returns all names with the pids of their buckets. All else is as for {@link names/2}.
--spec list(t(), timeout() | [names_option()]) -> [{name(), pid()}].
+%% @doc Returns all names with the pids of their buckets; a dormant name of a durable registry comes with `dormant' instead. All else
+%% is as for {@link names/2}.
+-spec list(t(), timeout() | [names_option()]) -> [{name(), pid() | dormant}].
 list(Registry, TimeoutOrOptions) ->
     select(list, Registry, TimeoutOrOptions).
 

@@ -22,11 +22,13 @@ static int answer_change(struct kv_answer *answer, int error)
                           : kv_answer_refusal(answer, error, kv_start_no_room(error));
 }
 
-/* The table of a name has changed, or is gone: what this process sends waits. */
+/* The table of a name has changed, or is gone: what this process sends waits until that is durable,
+ * whatever the policy of the registry is. */
 static void note(struct kv_process *self)
 {
     const struct kv_registry *registry = kv_process_state(self);
     kv_durable_note(registry->durable);
+    kv_process_hold_until(self, registry->durable->batch);
 }
 
 /* ---- rename and delete -------------------------------------------------------------------------

@@ -50,6 +50,23 @@ defmodule KV.Registry do
 
   If the C program dies, a registry of your own stays, whether or not it has a name, and comes back empty. The section
   "In your own tree" of `KV.Bucket` applies to registries as well.
+
+  ## Durable registries
+
+  With `durable: :commit` a registry keeps its names, their metadata and the entries of its buckets on disk, in `data_dir` of
+  `KV.Node`. They come back whatever has ended: the bucket, the registry, the C program, or the VM.
+
+      children = [
+        KV.BucketSupervisor,
+        {KV.Registry, name: MyApp.Carts, durable: :commit, buckets: KV.BucketSupervisor}
+      ]
+
+  `config :kv, registry: [durable: :commit]` does the same for the registry of the application.
+
+  A durable bucket whose process has ended keeps its name: the name is *dormant*. The next `lookup/2` or `create/3` attaches a
+  process, with all entries. So `KV.Bucket.stop/1` ends a process and nothing else; `delete/2` drops the entries, too. `names/2`,
+  `list/2` and `count/2` include dormant names and attach no process. `create(registry, name, durable: false)` makes a bucket
+  in memory beside the durable ones. docs/durability.md has the whole story.
   """
 
   use GenServer
@@ -68,6 +85,8 @@ defmodule KV.Registry do
       or ends.
     * `:node` - the local name of the `KV.Node` to run on, if there are several.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay`, the default, or `:exit`.
+    * `:durable` - `:commit` keeps names and buckets on disk: see "Durable registries". Needs a `:name` that is an atom, and cannot
+      be combined with `:fill`. `false`, the default, keeps nothing.
     * `:fill`, `:id`, `:restart`, `:shutdown` - as for `KV.Bucket`.
   """
   @type option ::
@@ -76,6 +95,7 @@ defmodule KV.Registry do
           | {:event_manager, pid | atom | {atom, node}}
           | {:node, atom}
           | {:on_node_down, :stay | :exit}
+          | {:durable, false | :commit}
           | {:fill, {module, atom, [term]} | nil}
           | {:id, term}
           | {:restart, :permanent | :transient | :temporary}
@@ -85,6 +105,8 @@ defmodule KV.Registry do
     * `:timeout` - milliseconds to wait for the answer, 5000 by default.
     * `:meta` - the metadata of the name: see `meta/2`.
     * `:fill` - as for `KV.Bucket.start_link/1`. Needs a registry with the option `:buckets`.
+    * `:durable` - for a durable registry: the policy of this bucket, by default that of the registry. `false` makes a bucket in
+      memory.
     * `:max_memory`, `:evict` and all other options of `KV.Bucket.start_link/1` that are about the content of a bucket.
   """
   @type create_option ::
@@ -97,7 +119,7 @@ defmodule KV.Registry do
   @type names_option :: KV.Bucket.call_option() | {:prefix, binary}
 
   @doc """
-  Starts an empty registry, linked to the caller.
+  Starts a registry, linked to the caller. It is empty, unless it is durable and has been started before.
 
   Takes a list of options; or an atom, which is short for `name: atom`; or the pid of an event manager, which is short for
   `event_manager: pid`.
@@ -111,6 +133,9 @@ defmodule KV.Registry do
       :error
       iex> KV.Registry.start_link(bukets: KV.BucketSupervisor)
       {:error, {:bad_option, :bukets, "there is no option bukets; did you mean buckets?"}}
+      iex> {:error, {:bad_option, :durable, text}} = KV.Registry.start_link(durable: :commit)
+      iex> text
+      "a durable registry needs a name, by which its names are found again; give a name that is an atom"
   """
   @doc since: "0.1.0"
   @spec start_link([option] | atom | pid) :: {:ok, pid} | {:error, term}
@@ -201,6 +226,9 @@ defmodule KV.Registry do
   Returns `{:ok, pid}`, or `:error` if there is none, or `{:error, {:bad_name, name}}` if the name is not a binary. Exits with
   `{{:too_large, bytes}, _}` if the name is larger than a message may be.
 
+  A durable registry attaches a process to a dormant name first; the caller waits meanwhile. If that fails, `lookup/2` returns
+  `{:error, reason}` with the reasons of `create/3`, and the name stays.
+
   ## Examples
 
       iex> KV.Registry.lookup(KV.Registry, "never created")
@@ -210,7 +238,7 @@ defmodule KV.Registry do
   """
   @doc since: "0.1.0"
   @spec lookup(t, name, timeout | [KV.Bucket.call_option()]) ::
-          {:ok, KV.Bucket.native()} | :error | {:error, {:bad_name, term}}
+          {:ok, KV.Bucket.native()} | :error | {:error, {:bad_name, term} | term}
   def lookup(registry, name, timeout \\ 5_000), do: :kv_registry.lookup(registry, name, timeout)
 
   @doc """
@@ -227,6 +255,7 @@ defmodule KV.Registry do
     * `{:error, {:name_too_long, bytes}}` - the name is longer than 64 KiB.
     * `{:error, {:bad_option, key, text}}` - an option is wrong; nothing has been started.
     * `{:error, {:meta_too_large, bytes}}`, `{:error, {:options_too_large, bytes}}` - metadata or options take more than 64 KiB.
+    * `{:error, :enospc}`, `{:error, :busy}` - there is no room on disk for a durable bucket, or too much waits for the disk.
     * `{:error, reason}` - the bucket could not be started.
 
   `GenServer.call(registry, {:create, name})` returns the pid at once, as `lookup_or_create/3` does.
@@ -240,6 +269,8 @@ defmodule KV.Registry do
       :ok
       iex> KV.Registry.lookup(KV.Registry, "camping") == {:ok, bucket}
       true
+      iex> KV.Registry.create(KV.Registry, "sledging", durable: :commit)
+      {:error, {:bad_option, :durable, "durable must be false, since the registry is not durable itself, and is commit"}}
       iex> KV.Registry.create(KV.Registry, "hiking", evict: :all)
       {:error, {:bad_option, :evict, "evict must be none, lru or ttl, and is all"}}
   """
@@ -293,7 +324,8 @@ defmodule KV.Registry do
   def rename(registry, old, new, timeout \\ 5_000), do: :kv_registry.rename(registry, old, new, timeout)
 
   @doc """
-  Stops the bucket of this name with reason `:normal`, and forgets the name.
+  Stops the bucket of this name with reason `:normal`, and forgets the name. The entries of a durable bucket are dropped, whether or
+  not it has a process.
 
   Returns `:ok`, or `:error` if there is no such name, or `{:error, {:bad_name, name}}`. Once it has returned `:ok`, nobody finds
   the name. Requests that the bucket got before are answered. The native process has ended then, unless one of these requests
@@ -330,7 +362,8 @@ defmodule KV.Registry do
   def meta(registry, name, timeout \\ 5_000), do: :kv_registry.meta(registry, name, timeout)
 
   @doc """
-  Makes a term the metadata of a name. The term is lost with the name, and follows it when it is renamed.
+  Makes a term the metadata of a name. The term is lost with the name, and follows it when it is renamed. The metadata of a durable
+  name is on disk with it.
 
   Returns `:ok`, or `:error` if there is no such name. Returns `{:error, {:meta_too_large, bytes}}` if the term takes more than
   64 KiB, `{:error, {:bad_name, name}}` if the name is not a binary, or the reason for which the node refused the request:
@@ -370,7 +403,8 @@ defmodule KV.Registry do
   def names(registry, timeout \\ 5_000), do: :kv_registry.names(registry, timeout)
 
   @doc """
-  Returns all names with the pids of their buckets. All else is as for `names/2`.
+  Returns all names with the pids of their buckets; a dormant name of a durable registry comes with `:dormant` instead. All else is
+  as for `names/2`.
 
   ## Examples
 
@@ -379,7 +413,7 @@ defmodule KV.Registry do
       true
   """
   @doc since: "0.2.0"
-  @spec list(t, timeout | [names_option]) :: [{name, KV.Bucket.native()}]
+  @spec list(t, timeout | [names_option]) :: [{name, KV.Bucket.native() | :dormant}]
   def list(registry, timeout \\ 5_000), do: :kv_registry.list(registry, timeout)
 
   @doc """

@@ -446,7 +446,7 @@ Test(durable_registry, holds_an_answer_until_the_name_is_on_disk)
     batch = BEFORE + 1;
     assert_term(ask("create", "eggs"), NONE);
     cr_assert_not(kv_durable_find(&durables, kv_bytes_text("shop"), kv_bytes_text("eggs")) == NULL);
-    kv_durables_written(&durables, batch);
+    kv_durables_release(&durables, batch, batch);
     kv_runtime_release(f->runtime, batch++);
     (void)pid_in(ask("create", "eggs"));
 }

@@ -32,7 +32,7 @@ static void tear_down(void)
     fixture_free(f);
 }
 
-TestSuite(registry, .init = set_up, .fini = tear_down, .timeout = 20);
+TestSuite(registry, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static struct kv_bytes lookup(const struct kv_pid *registry, const char *name)
 {

@@ -103,8 +103,10 @@
     | {ttl, pos_integer() | infinity}
     %% Each read of a value starts that time again.
     | {touch_on_read, boolean()}
-    %% `commit': each change is on disk before it is answered.
-    | {durable, false | commit}
+    %% `commit': each change is on disk before it is answered. `interval': within a second.
+    | {durable, false | commit | interval}
+    %% `latest': reads of a durable bucket do not wait for the disk.
+    | {reads, durable | latest}
     | kv_start_options:stay_option().
 -type options() :: [option()] | #{name => kv_start_options:name(), label => binary(), node => atom(), atom() => term()}.
 %% An operation of a transaction: a function that has one key, and its arguments without the bucket, options last. `check' and
@@ -174,7 +176,13 @@ start_link() ->
 %%     time again only once a tenth of it is over.</li>
 %% <li>`durable': `commit' keeps the entries on disk, in `data_dir' of {@link kv_node}. Each change is on disk before it is
 %%     answered, and the next bucket of this name has all of them, whatever has ended meanwhile: the bucket, the program or the
-%%     VM. The `name' must be an atom. {@link destroy/1} removes the entries. `false' by default. See docs/durability.md.</li>
+%%     VM. The `name' must be an atom. {@link destroy/1} removes the entries. `interval' does not wait for the disk: a change is
+%%     answered once the operating system has it, and is on disk within a second. A power cut may lose that second; the end of
+%%     the bucket, the program or the VM loses nothing. Each start may give the other of the two. `false' by default. See
+%%     docs/durability.md.</li>
+%% <li>`reads': `latest' lets all functions of a durable bucket that change nothing return what the bucket has, without waiting for
+%%     the disk. So a read may show a change that a crash takes back. `durable' by default: a read of a key waits until the last
+%%     change of that key is safe, and waits for no other key. A bucket that is not durable takes both, and never waits.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
 %%     keeps its pid and its name, and starts an empty bucket as soon as the program is back; a durable one has its entries. `exit', the default of a bucket
 %%     without a name: the proxy ends with `noconnection'.</li>
@@ -210,12 +218,12 @@ start_link(Options) ->
     end.
 
 %% What a registry does not give stays as it is.
-native(#{durable := commit} = Valid) when not is_map_key(store, Valid) ->
+native(#{durable := Policy} = Valid) when Policy =/= false, not is_map_key(store, Valid) ->
     maps:merge(kv_durable:options(), maps:with([label | maps:keys(kv_durable:options())], Valid));
 native(#{ttl := infinity} = Valid) ->
     native(maps:remove(ttl, Valid));
 native(Valid) ->
-    maps:with([label, max_memory, max_entries, evict, ttl, touch_on_read], Valid).
+    maps:with([label, max_memory, max_entries, evict, ttl, touch_on_read, reads], Valid).
 
 %% Returns an error if the options are good one by one, but not together.
 %% @private
@@ -227,7 +235,7 @@ together({ok, #{touch_on_read := true}}) ->
 together(Result) ->
     with_name(Result).
 
-with_name({ok, #{durable := commit} = Valid}) when not is_map_key(store, Valid) ->
+with_name({ok, #{durable := Policy} = Valid}) when Policy =/= false, not is_map_key(store, Valid) ->
     case kv_start_options:name(Valid) of
         {local, Name} when Name =/= '' -> {ok, Valid};
         Name -> {error, {bad_option, durable, kv_durable:nameless(bucket, Name)}}
@@ -249,6 +257,7 @@ own_options() ->
             "1 to 70368744177664 milliseconds, or infinity"},
         {touch_on_read, fun is_boolean/1, "true or false"},
         {durable, fun kv_durable:is_policy/1, kv_durable:policies()},
+        {reads, fun(Reads) -> Reads =:= durable orelse Reads =:= latest end, "durable or latest"},
         %% From a registry: the name of the registry, and that of the bucket.
         {store, fun kv_durable:is_place/1, "set by a durable registry, and by nobody else"}
     ].

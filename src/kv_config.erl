@@ -29,7 +29,7 @@
 }.
 
 %% Options of the registry of the tree.
--type registry_options() :: [{durable, false | commit}].
+-type registry_options() :: [{durable, false | commit | interval}].
 
 %% @doc Returns the names of the Erlang side, and the node options of the application environment.
 -spec defaults() -> t().

@@ -8,11 +8,11 @@
 -type place() :: {Registry :: binary(), Name :: binary()}.
 
 -spec is_policy(term()) -> boolean().
-is_policy(Policy) -> Policy =:= false orelse Policy =:= commit.
+is_policy(Policy) -> lists:member(Policy, [false, commit, interval]).
 
 %% @doc Returns the policies in words.
 -spec policies() -> string().
-policies() -> "false or commit".
+policies() -> "false, commit or interval".
 
 -spec is_place(term()) -> boolean().
 is_place({Registry, Name}) -> is_binary(Registry) andalso is_binary(Name);
@@ -21,13 +21,13 @@ is_place(_Other) -> false.
 %% @doc Returns the options of the native process about the disk. The second one is its identity in the folder: the name of its
 %% registry, which is empty for a registry, and for a bucket without one; and its own name. A process that is not durable has it,
 %% too, so that it does not hide a durable one.
--spec native(map()) -> [{durable, commit} | {store, place()}].
+-spec native(map()) -> [{durable, commit | interval} | {store, place()}].
 native(#{store := Place} = Valid) ->
     policy(Valid) ++ [{store, Place}];
 native(Valid) ->
     policy(Valid) ++ identity(kv_start_options:name(Valid)).
 
-policy(#{durable := commit}) -> [{durable, commit}];
+policy(#{durable := Policy}) when Policy =/= false -> [{durable, Policy}];
 policy(#{}) -> [].
 
 identity({local, Name}) when Name =/= '' -> [{store, {<<>>, atom_to_binary(Name)}}];
@@ -37,7 +37,14 @@ identity(_Name) -> [].
 %% options of a start in a tree are all that count.
 -spec options() -> #{atom() => term()}.
 options() ->
-    #{max_memory => infinity, max_entries => infinity, ttl => infinity, evict => none, touch_on_read => false}.
+    #{
+        max_memory => infinity,
+        max_entries => infinity,
+        ttl => infinity,
+        evict => none,
+        touch_on_read => false,
+        reads => durable
+    }.
 
 %% @doc Returns the sentence for a name under which nothing can be found again.
 -spec nameless(kv_proxy:kind(), kv_proxy:name()) -> binary().

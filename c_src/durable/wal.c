@@ -227,6 +227,11 @@ void kv_wal_synced(struct kv_wal *wal, uint64_t number)
     }
 }
 
+uint64_t kv_wal_done(const struct kv_wal *wal)
+{
+    return wal->written;
+}
+
 uint64_t kv_wal_durable(const struct kv_wal *wal)
 {
     return wal->durable;

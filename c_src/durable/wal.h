@@ -99,7 +99,9 @@ void kv_wal_written(struct kv_wal *wal);
 /* All batches up to this number, which have been written, are durable: a sync came later. */
 void kv_wal_synced(struct kv_wal *wal, uint64_t number);
 
-/* The number of the last batch that is durable; 0: none of this life. */
+/* Return the number of the last batch that is written, and of the last one that is durable; 0: none
+ * of this life. */
+uint64_t kv_wal_done(const struct kv_wal *wal);
 uint64_t kv_wal_durable(const struct kv_wal *wal);
 
 /* Returns true while a write is under way. */

@@ -271,6 +271,14 @@ struct kv_disk_figures kv_disk_figures(const struct kv_disk *disk)
 /* ---- the end -----------------------------------------------------------------------------------
  */
 
+void kv_disk_await(struct kv_disk *disk)
+{
+    while (disk != NULL && disk->started && disk->writing && !disk->failed && disk->room == KV_OK) {
+        uv_sleep(1);
+        report(disk);
+    }
+}
+
 static void end_thread(struct kv_disk *disk)
 {
     uv_mutex_lock(&disk->mutex);

@@ -172,6 +172,10 @@ struct kv_disk_figures {
 /* As of the last event. */
 struct kv_disk_figures kv_disk_figures(const struct kv_disk *disk);
 
+/* Waits for the write under way, unless that waits for space, and reports it by done(). For the end
+ * of the program: looks once a millisecond. Takes NULL. */
+void kv_disk_await(struct kv_disk *disk);
+
 /* Waits for the write under way unless that waits for space, syncs what is not synced, and ends the
  * thread; reports what has happened by the events; unlocks the folder. The memory is freed once the
  * loop has closed a handle, or at once if the thread was never started. Takes NULL. */

@@ -18,7 +18,8 @@ static struct kv_stored stored_of(const struct kv_start_options *options)
                               .ttl = options->ttl,
                               .evict = options->table.evict,
                               .touch_on_read = options->touch_on_read,
-                              .generation = options->generation};
+                              .generation = options->generation,
+                              .latest = options->latest};
 }
 
 /* ---- durable ----------------------------------------------------------------------------------
@@ -44,6 +45,9 @@ static struct kv_stored merged(const struct kv_stored *old, const struct kv_star
     if ((options->given & KV_GIVEN_TOUCH) != 0) {
         wanted.touch_on_read = given.touch_on_read;
     }
+    if ((options->given & KV_GIVEN_READS) != 0) {
+        wanted.latest = given.latest;
+    }
     return wanted;
 }
 
@@ -57,7 +61,7 @@ static int change_options(struct kv_durable *durable, const struct kv_start_opti
             "a durable bucket keeps the option evict that it was created with; destroy "
             "the bucket, and create it anew");
     }
-    int error = kv_durable_set_options(durable, &wanted);
+    int error = kv_durable_set_options(durable, options->policy, &wanted);
     return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
 }
 

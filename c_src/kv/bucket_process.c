@@ -10,6 +10,8 @@
 
 KV_STATE_GOES_ON(struct kv_bucket);
 
+enum { DROPPED_EACH_MS = 1000 };
+
 static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer *reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
@@ -56,39 +58,99 @@ static void reply_busy(struct kv_process *self, const struct kv_from *from)
     kv_process_hold_nothing(self, false);
 }
 
-/* The answer waits for the keys of which it tells, or for the last change of all. */
-static void run_durable(struct kv_process *self, const struct kv_from *from,
-                        struct kv_bytes request)
+/* An answer of a durable bucket: for which changes it waits. */
+struct waiting {
+    bool by_key; /* for those of its keys; else for the last change of the bucket */
+    bool latest; /* for none */
+    bool busy;   /* it must not wait, since too much waits already */
+};
+
+static struct waiting waiting_of(const struct kv_process *self,
+                                 const struct kv_operation *operation)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct kv_durable *durable = bucket->contents.durable;
-    struct kv_bytes arguments[KV_ARGUMENTS_MAX];
-    const struct kv_operation *operation =
-        kv_request_find(&kv_store_of(self)->bucket, request, KV_BY_CALL, arguments);
-    const struct kv_asked asked = {
-        .arguments = arguments, .time = kv_arena_time(kv_store_of(self)->arena), .from = from};
-    struct kv_answer answer = {.term = kv_process_scratch(self)};
-    int result = KV_ETYPE;
-    kv_durable_begin_answer(durable);
-    if (operation != NULL) {
-        result = operation->run(self, &asked, &answer);
+    const unsigned traits = operation == NULL ? KV_BY_KEY : operation->traits;
+    return (struct waiting){
+        .by_key = (traits & KV_BY_KEY) != 0,
+        .latest = bucket->contents.durable->options.latest && (traits & KV_CHANGES) == 0,
+        .busy = is_busy(self),
+    };
+}
+
+/* Returns true if the answer to an operation would have to wait, as far as is known before. */
+static bool would_wait(const struct kv_durable *durable, const struct kv_operation *operation,
+                       const struct waiting *waiting)
+{
+    return operation != NULL && !waiting->latest &&
+           ((operation->traits & KV_CHANGES) != 0 ||
+            (!waiting->by_key && kv_durable_waits(durable, durable->batch)));
+}
+
+static void answer_durable(struct kv_process *self, const struct kv_from *from,
+                           struct kv_bytes request, int result, const struct waiting *waiting,
+                           struct kv_answer *answer)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    const struct kv_durable *durable = bucket->contents.durable;
+    const uint64_t tells = waiting->latest ? 0 : durable->tells;
+    if (waiting->busy && waiting->by_key && !answer->parked && kv_durable_waits(durable, tells)) {
+        kv_answer_drop(answer);
+        reply_busy(self, from);
+        return;
     }
-    if (operation == NULL || (operation->traits & KV_BY_KEY) != 0) {
-        kv_process_hold_for(self, durable->tells);
+    if (answer->parked && bucket->going != NULL) {
+        bucket->going->latest = waiting->latest;
     }
-    kv_request_answer(self, from, request, result, &answer);
+    if (waiting->by_key || waiting->latest) {
+        kv_process_hold_for(self, tells);
+    }
+    kv_request_answer(self, from, request, result, answer);
     kv_process_hold_all(self);
 }
 
-/* Out of line, so that the call of a volatile bucket pays for one branch only. */
+/* Out of line, so that the call of a volatile bucket pays for one branch only. While too much waits
+ * for the disk, requests that need not wait go on. */
 __attribute__((noinline)) static void
 call_durable(struct kv_process *self, const struct kv_from *from, struct kv_bytes request)
 {
-    if (is_busy(self)) {
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    struct kv_bytes arguments[KV_ARGUMENTS_MAX];
+    const struct kv_operation *operation =
+        kv_request_find(&kv_store_of(self)->bucket, request, KV_BY_CALL, arguments);
+    const struct waiting waiting = waiting_of(self, operation);
+    const struct kv_asked asked = {
+        .arguments = arguments, .time = kv_arena_time(kv_store_of(self)->arena), .from = from};
+    struct kv_answer answer = {.term = kv_process_scratch(self)};
+    if (waiting.busy && would_wait(bucket->contents.durable, operation, &waiting)) {
         reply_busy(self, from);
-    } else {
-        run_durable(self, from, request);
+        return;
     }
+    kv_durable_begin_answer(bucket->contents.durable);
+    const int result = operation == NULL ? KV_ETYPE : operation->run(self, &asked, &answer);
+    answer_durable(self, from, request, result, &waiting, &answer);
+}
+
+/* Says how many casts were dropped, at most once in a while. */
+static void tell_dropped(const struct kv_process *self, struct kv_durables *set)
+{
+    const uint64_t now = kv_arena_time(set->arena);
+    if (set->dropped > 0 && (set->told == 0 || now - set->told >= DROPPED_EACH_MS)) {
+        kv_log_line(kv_process_runtime(self), KV_LOG_WARNING,
+                    "casts that durable buckets dropped: %llu, since %s",
+                    (unsigned long long)set->dropped, kv_error_text(KV_EBUSY));
+        set->dropped = 0;
+        set->told = now;
+    }
+}
+
+/* Returns true if a durable bucket drops a cast. */
+__attribute__((noinline)) static bool drops(const struct kv_process *self)
+{
+    struct kv_durables *set = kv_store_of(self)->durables;
+    const bool busy = is_busy(self);
+    set->dropped += busy;
+    tell_dropped(self, set);
+    return busy;
 }
 
 static void handle_call(struct kv_process *self, const struct kv_from *from,
@@ -104,9 +166,8 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
 
 static void handle_cast(struct kv_process *self, struct kv_bytes request)
 {
-    if (is_busy(self)) {
-        kv_log_line(kv_process_runtime(self), KV_LOG_WARNING, "a durable bucket dropped a cast: %s",
-                    kv_error_text(KV_EBUSY));
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    if (__builtin_expect(bucket->contents.durable != NULL, 0) && drops(self)) {
         return;
     }
     if (!kv_request_cast(self, &kv_store_of(self)->bucket, request)) {

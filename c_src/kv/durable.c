@@ -68,7 +68,7 @@ static uint64_t done(const struct kv_durable *durable)
 /* Readers of this host ask the process in a change, and for keys that are not durable yet. */
 static void show(struct kv_durable *durable)
 {
-    const bool waits = !kv_list_is_empty(&durable->unwritten);
+    const bool waits = !kv_list_is_empty(&durable->unwritten) && !durable->options.latest;
     kv_table_heed_marks(durable->shown, waits);
     kv_table_ask_owner(durable->shown, durable->suspended || durable->changing ||
                                            (waits && durable->whole > done(durable)));
@@ -86,14 +86,18 @@ void kv_durable_end(struct kv_durable *durable)
     show(durable);
 }
 
-/* What the process sends from now on waits for the last change. */
-static void hold(const struct kv_durable *durable)
+void kv_durable_hold(const struct kv_durable *durable, struct kv_process *process)
 {
     if (durable->policy == KV_POLICY_COMMIT) {
-        kv_process_hold_until(durable->process, durable->batch);
+        kv_process_hold_until(process, durable->batch);
     } else {
-        kv_process_hold_until_written(durable->process, durable->batch);
+        kv_process_hold_until_written(process, durable->batch);
     }
+}
+
+bool kv_durable_waits(const struct kv_durable *durable, uint64_t batch)
+{
+    return batch > done(durable);
 }
 
 /* The first change of the table in a batch. */
@@ -105,7 +109,7 @@ static void enter(struct kv_durable *durable, uint64_t batch)
         kv_list_append(&durable->set->unwritten, &durable->unwritten);
     }
     if (durable->process != NULL) {
-        hold(durable);
+        kv_durable_hold(durable, durable->process);
     }
 }
 
@@ -125,8 +129,11 @@ static bool remember(struct kv_durable *durable, struct kv_item key)
 /* A change of a key was recorded in the batch that gathers now; NULL: of the whole table. */
 static void note(struct kv_durable *durable, const struct kv_item *key)
 {
-    const struct kv_durables *set = durable->set;
-    const uint64_t batch = set->journal->batch(set->journal->context);
+    const struct kv_journal *journal = durable->set->journal;
+    const uint64_t batch = journal->batch(journal->context);
+    if (durable->policy == KV_POLICY_COMMIT) {
+        journal->sync(journal->context);
+    }
     if (durable->batch != batch) {
         enter(durable, batch);
     }
@@ -553,7 +560,7 @@ int kv_durable_attach(struct kv_durable *durable, struct kv_process *self)
                                  durable->table);
     if (error == KV_OK) {
         durable->process = self;
-        hold(durable);
+        kv_durable_hold(durable, durable->process);
     }
     return error;
 }
@@ -573,17 +580,20 @@ void kv_durable_detach(struct kv_durable *durable)
 static bool same(const struct kv_stored *one, const struct kv_stored *other)
 {
     return one->max_memory == other->max_memory && one->max_entries == other->max_entries &&
-           one->ttl == other->ttl && one->touch_on_read == other->touch_on_read;
+           one->ttl == other->ttl && one->touch_on_read == other->touch_on_read &&
+           one->latest == other->latest;
 }
 
-int kv_durable_set_options(struct kv_durable *durable, const struct kv_stored *options)
+int kv_durable_set_options(struct kv_durable *durable, enum kv_policy policy,
+                           const struct kv_stored *options)
 {
-    if (same(&durable->options, options)) {
+    if (durable->policy == policy && same(&durable->options, options)) {
         return KV_OK;
     }
     int error = kv_durable_may_record(durable, 0);
     if (error == KV_OK) {
         const enum kv_evict evict = durable->options.evict;
+        durable->policy = policy;
         durable->options = *options;
         durable->options.evict = evict;
         apply_limits(durable);

@@ -66,9 +66,11 @@ struct kv_durables {
     struct kv_list tables;
     struct kv_list unwritten;
     struct kv_fresh fresh;
-    uint64_t written;              /* all batches up to this one are written, */
-    uint64_t durable;              /* and durable */
-    uint64_t greatest;             /* id that there was */
+    uint64_t written;  /* all batches up to this one are written, */
+    uint64_t durable;  /* and durable */
+    uint64_t dropped;  /* casts, because too much waited for the disk: since the last log line, */
+    uint64_t told;     /* and when that was, on the clock of the arena */
+    uint64_t greatest; /* id that there was */
     struct kv_durables_walk *walk; /* under way, or NULL: kv/durable_walk.h */
 };
 
@@ -124,9 +126,13 @@ void kv_durable_note(struct kv_durable *durable);
 /* Returns true if the last change of the table was recorded in the batch that gathers now. */
 bool kv_durable_is_gathering(const struct kv_durable *durable);
 
-/* Replaces the options, but for `evict`, and records them if they differ. Returns as
- * kv_durable_make(). */
-int kv_durable_set_options(struct kv_durable *durable, const struct kv_stored *options);
+/* Replaces the policy and the options, but for `evict`, and records them if they differ. Must be
+ * called while the table is dormant. Returns as kv_durable_make(). */
+int kv_durable_set_options(struct kv_durable *durable, enum kv_policy policy,
+                           const struct kv_stored *options);
+
+/* Makes what a process sends from now on wait for the last change of the table. */
+void kv_durable_hold(const struct kv_durable *durable, struct kv_process *process);
 
 /* Drops the table: no process attaches any more, and its identity is free. Frees the table if it is
  * dormant. */
@@ -147,6 +153,9 @@ static inline void kv_durable_begin_answer(struct kv_durable *durable)
 {
     durable->tells = 0;
 }
+
+/* Returns true if an answer that tells of all changes up to `batch` has to wait. */
+bool kv_durable_waits(const struct kv_durable *durable, uint64_t batch);
 
 /* The answer tells of the whole table. */
 static inline void kv_durable_tell_all(struct kv_durable *durable)

@@ -87,9 +87,13 @@ bool kv_going_more(struct kv_process *self)
     if (going->piece(self, going, &answer)) {
         return true;
     }
+    if (going->latest) {
+        kv_process_hold_for(self, 0);
+    }
     if (!answer.unheard) {
         reply(self, going);
     }
+    kv_process_hold_all(self);
     free_going(self);
     return false;
 }

@@ -34,6 +34,7 @@ struct kv_going {
     struct kv_shared *message; /* kept; NULL: the arguments are copies */
     struct kv_buffer copies;
     struct kv_buffer from; /* empty: nobody waits */
+    bool latest;           /* the answer waits for no change: kv_process_hold_for() */
     void *work;            /* of the operation, zeroed at first; freed with kv_free() */
 };
 

@@ -340,7 +340,7 @@ static void settle(struct kv_process *self, struct kv_entry *entry)
         (void)kv_durable_describe(table, kv_buffer_bytes(&entry->meta), true);
         keep(self, entry, &entry->meta, kv_bytes(NULL, 0));
     }
-    kv_process_hold_until(self, table->batch);
+    kv_durable_hold(table, self);
     if (kv_durable_is_gathering(table)) {
         kv_durable_note(registry->durable);
     }

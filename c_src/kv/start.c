@@ -111,11 +111,20 @@ static bool take_evict(struct kv_bytes value, enum kv_evict *to)
     return false;
 }
 
-/* `commit`, or `false`. */
+/* `commit`, `interval`, or `false`. */
 bool kv_start_policy(struct kv_bytes value, enum kv_policy *to)
 {
-    *to = kv_term_is_atom(value, "commit") ? KV_POLICY_COMMIT : KV_POLICY_VOLATILE;
-    return *to == KV_POLICY_COMMIT || kv_term_is_atom(value, "false");
+    *to = kv_term_is_atom(value, "commit")     ? KV_POLICY_COMMIT
+          : kv_term_is_atom(value, "interval") ? KV_POLICY_INTERVAL
+                                               : KV_POLICY_VOLATILE;
+    return *to != KV_POLICY_VOLATILE || kv_term_is_atom(value, "false");
+}
+
+/* `durable`, or `latest`. */
+static bool take_reads(struct kv_bytes value, bool *latest)
+{
+    *latest = kv_term_is_atom(value, "latest");
+    return *latest || kv_term_is_atom(value, "durable");
 }
 
 /* The most bytes of the name of a registry, which is the text of an atom. */
@@ -160,6 +169,10 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     }
     if (kv_bytes_is(key, "store")) {
         return take_store(value, options);
+    }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "reads")) {
+        options->given |= KV_GIVEN_READS;
+        return take_reads(value, &options->latest);
     }
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "max_memory")) {
         options->given |= KV_GIVEN_MAX_MEMORY;

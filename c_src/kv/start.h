@@ -19,6 +19,7 @@ struct kv_start_options {
     bool only;                     /* end the other processes of the same owner first */
     uint64_t ttl;                  /* of entries that are put without one; 0: none */
     bool touch_on_read;            /* a read starts the ttl again */
+    bool latest;                   /* the option `reads`: a read waits for no change */
     struct kv_table_options table; /* max_memory, max_entries, evict */
     enum kv_policy policy;         /* the option `durable` */
     struct kv_bytes registry;      /* the option `store`, {Registry, Name}: the identity of a */
@@ -33,6 +34,7 @@ enum kv_given {
     KV_GIVEN_TTL = 4,
     KV_GIVEN_EVICT = 8,
     KV_GIVEN_TOUCH = 16,
+    KV_GIVEN_READS = 32,
 };
 
 enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };

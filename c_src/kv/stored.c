@@ -2,8 +2,8 @@
 
 #include <kv/term.h>
 
-static const char *const names[] = {"max_memory", "max_entries",   "ttl",
-                                    "evict",      "touch_on_read", "generation"};
+static const char *const names[] = {"max_memory",    "max_entries", "ttl",   "evict",
+                                    "touch_on_read", "generation",  "latest"};
 
 enum { NAMES = sizeof names / sizeof names[0] };
 
@@ -12,7 +12,8 @@ void kv_stored_write(const struct kv_stored *options, struct kv_bytes meta, stru
 {
     const uint64_t values[NAMES] = {
         options->max_memory,      options->max_entries,           options->ttl,
-        (uint64_t)options->evict, options->touch_on_read ? 1 : 0, options->generation};
+        (uint64_t)options->evict, options->touch_on_read ? 1 : 0, options->generation,
+        options->latest ? 1 : 0};
     kv_write_list(to, NAMES + (meta.length > 0 ? 1 : 0));
     for (unsigned i = 0; i < NAMES; i++) {
         kv_write_tuple(to, 2);
@@ -102,5 +103,6 @@ void kv_stored_read(struct kv_bytes bytes, struct kv_stored *options)
                                   .evict = values[3] <= KV_EVICT_TTL ? (enum kv_evict)values[3]
                                                                      : KV_EVICT_NONE,
                                   .touch_on_read = values[4] != 0,
-                                  .generation = values[5]};
+                                  .generation = values[5],
+                                  .latest = values[6] != 0};
 }

@@ -14,6 +14,7 @@ struct kv_stored {
     enum kv_evict evict;
     bool touch_on_read;
     uint64_t generation; /* with which the bucket was made */
+    bool latest;         /* a read waits for no change to be on disk */
 };
 
 /* Appends the term. `meta` is the metadata of the name, a term; empty: none. */

@@ -5,8 +5,9 @@
 #include <time.h>
 
 enum {
-    WAITING_MAX = 200 * 1000, /* signals of durable buckets that wait for the disk */
-    FULL_RESERVE = 8 << 20,   /* of a full log, for what frees room: 2,000 commits at least */
+    WAITING_MAX = 200 * 1000,     /* signals of durable buckets that wait for the disk, */
+    WAITING_BYTES_MAX = 64 << 20, /* and their bytes */
+    FULL_RESERVE = 8 << 20,       /* of a full log, for what frees room: 2,000 commits at least */
 };
 
 void kv_data_fail(struct kv_data *data, enum kv_fatal reason, const char *what, const char *text)
@@ -47,7 +48,8 @@ static uint64_t reach(const struct kv_data *data, uint64_t bytes)
 static int may_change(void *context, uint64_t bytes)
 {
     struct kv_data *data = context;
-    if (data->runtime != NULL && kv_runtime_waiting(data->runtime) > WAITING_MAX) {
+    if (data->runtime != NULL && (kv_runtime_waiting(data->runtime) > WAITING_MAX ||
+                                  kv_runtime_waiting_bytes(data->runtime) > WAITING_BYTES_MAX)) {
         return KV_EBUSY;
     }
     const uint64_t wanted = bytes > 0 ? reach(data, bytes) + FULL_RESERVE : 0;
@@ -66,28 +68,24 @@ static void put(void *context, uint64_t table, const struct kv_table_entry *entr
     struct kv_table_entry written = *entry;
     written.expiry = kv_data_to_wall(data, entry->expiry);
     kv_wal_put(data->wal, table, &written);
-    kv_wal_sync(data->wal);
 }
 
 static void gone(void *context, uint64_t table, struct kv_item key)
 {
     struct kv_data *data = context;
     kv_wal_delete(data->wal, table, key);
-    kv_wal_sync(data->wal);
 }
 
 static void expiry(void *context, uint64_t table, struct kv_item key, uint64_t at)
 {
     struct kv_data *data = context;
     kv_wal_expiry(data->wal, table, key, kv_data_to_wall(data, at));
-    kv_wal_sync(data->wal);
 }
 
 static void clear(void *context, uint64_t table)
 {
     struct kv_data *data = context;
     kv_wal_clear(data->wal, table);
-    kv_wal_sync(data->wal);
 }
 
 static void about(void *context, const struct kv_journal_table *table)
@@ -99,13 +97,17 @@ static void about(void *context, const struct kv_journal_table *table)
                                            .name = table->name,
                                            .options = table->options};
     kv_wal_table(data->wal, table->id, &record);
-    kv_wal_sync(data->wal);
 }
 
 static void drop(void *context, uint64_t table)
 {
     struct kv_data *data = context;
     kv_wal_drop(data->wal, table);
+}
+
+static void commit(void *context)
+{
+    struct kv_data *data = context;
     kv_wal_sync(data->wal);
 }
 
@@ -123,6 +125,7 @@ const struct kv_journal kv_data_journal = {
     .clear = clear,
     .table = about,
     .drop = drop,
+    .sync = commit,
     .batch = batch,
 };
 
@@ -211,20 +214,25 @@ void kv_data_hand_over(struct kv_data *data)
     kv_disk_write(data->disk, &write);
 }
 
-uint64_t kv_data_durable(struct kv_data *data)
+void kv_data_release(struct kv_data *data, struct kv_runtime *runtime)
 {
+    const uint64_t written = data->wal == NULL ? 0 : kv_wal_done(data->wal);
     const uint64_t durable = data->wal == NULL ? 0 : kv_wal_durable(data->wal);
-    if (durable > data->released) {
-        data->released = durable;
-        kv_durables_release(&data->durables, durable, durable);
+    if (written > data->written || durable > data->durable) {
+        data->written = written;
+        data->durable = durable;
+        kv_durables_release(&data->durables, written, durable);
+        kv_runtime_release_written(runtime, written);
+        kv_runtime_release(runtime, durable);
     }
-    return durable;
 }
 
 void kv_data_stop(struct kv_data *data)
 {
     kv_data_hand_over(data);
     kv_data_stop_checkpoint(data);
+    kv_disk_await(data->disk);
+    kv_data_hand_over(data); /* what has gathered behind the write under way */
     kv_disk_close(data->disk);
     data->disk = NULL;
 }

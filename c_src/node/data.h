@@ -74,11 +74,12 @@ struct kv_data {
     struct kv_data_checkpoint checkpoint;
     struct kv_journal journal;
     const struct kv_runtime *runtime; /* set by the node after recovery */
-    uint64_t latest;   /* the latest time in the log: the wall clock does not go back behind it */
-    uint64_t released; /* the last batch that kv_durables_release() was told of */
-    uint64_t shown;    /* when progress was last shown, on the clock of the loop, */
-    unsigned percent;  /* and which */
-    int room;          /* KV_ENOSPC: the disk is full */
+    uint64_t latest;  /* the latest time in the log: the wall clock does not go back behind it */
+    uint64_t written; /* the last batches that kv_data_release() */
+    uint64_t durable; /* has told of */
+    uint64_t shown;   /* when progress was last shown, on the clock of the loop, */
+    unsigned percent; /* and which */
+    int room;         /* KV_ENOSPC: the disk is full */
     char text[KV_DATA_TEXT_MAX];
 };
 
@@ -89,9 +90,8 @@ void kv_data_start(struct kv_data *data, const struct kv_data_settings *settings
  * before. Does nothing without a data_dir. */
 void kv_data_hand_over(struct kv_data *data);
 
-/* Returns the number of the last durable batch, and lets readers of this host read what is in it.
- */
-uint64_t kv_data_durable(struct kv_data *data);
+/* Lets go what has waited for changes that are written, or durable, by now. */
+void kv_data_release(struct kv_data *data, struct kv_runtime *runtime);
 
 /* Begins a checkpoint now, or waits for the one that is under way. `done` is called in a later
  * turn: KV_OK: it is on the disk, data->checkpoint says which; KV_ENOSPC, KV_EIO, KV_ENOMEM: it was
@@ -105,7 +105,8 @@ int kv_data_checkpoint_now(struct kv_data *data, void (*done)(void *context, int
 void kv_data_hold_files(struct kv_data *data);
 void kv_data_release_files(struct kv_data *data);
 
-/* Closes the folder, and waits for the write under way. Changes may come, and are lost. */
+/* Writes what has gathered, waits for that, and closes the folder. Changes may still come, and are
+ * lost. */
 void kv_data_stop(struct kv_data *data);
 
 /* Frees the memory, the tables included. No process may be attached. */

@@ -32,7 +32,7 @@ void kv_turn_send(struct kv_node *node)
 {
     if (node->data.wal != NULL && node->net.runtime != NULL) {
         kv_data_hand_over(&node->data);
-        kv_runtime_release(node->net.runtime, kv_data_durable(&node->data));
+        kv_data_release(&node->data, node->net.runtime);
         kv_data_hand_over(&node->data); /* what processes have changed that were released */
     }
     kv_connections_write(&node->connections);

@@ -46,6 +46,9 @@ struct kv_journal {
     void (*clear)(void *context, uint64_t table);
     void (*table)(void *context, const struct kv_journal_table *table);
     void (*drop)(void *context, uint64_t table);
+    /* The batch that gathers now is to be durable before anybody hears of it. Without this it is
+     * only written, and durable a second later, or with a later batch. */
+    void (*sync)(void *context);
     /* Returns the number of the batch that gathers now, for kv_process_hold_until(). */
     uint64_t (*batch)(void *context);
 };

@@ -127,7 +127,13 @@ defmodule KV.Bucket do
       starts the time again only once a tenth of it is over. It needs a `:ttl`. `false` by default.
     * `:durable` - `:commit` keeps the entries on disk, in `:data_dir` of `KV.Node`. Each change is on disk before it is
       answered, and the next bucket of this name has all of them, whatever has ended meanwhile: the bucket, the program or
-      the VM. The `:name` must be an atom. `destroy/2` removes the entries. `false` by default.
+      the VM. The `:name` must be an atom. `destroy/2` removes the entries. `:interval` does not wait for the disk: a change
+      is answered once the operating system has it, and is on disk within a second. A power cut may lose that second; the end
+      of the bucket, the program or the VM loses nothing. Each start may give the other of the two. `false` by default.
+    * `:reads` - `:latest` lets all functions of a durable bucket that change nothing return what the bucket has, without
+      waiting for the disk. So a read may show a change that a crash takes back. `:durable` by default: a read of a key waits
+      until the last change of that key is safe, and waits for no other key. A bucket that is not durable takes both, and
+      never waits.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
       name and `:exit` without one.
     * `:fill` - `{module, function, args}`, called each time the native process has been started. Of a durable bucket the
@@ -143,7 +149,8 @@ defmodule KV.Bucket do
           | {:evict, :none | :lru | :ttl}
           | {:ttl, pos_integer | :infinity}
           | {:touch_on_read, boolean}
-          | {:durable, false | :commit}
+          | {:durable, false | :commit | :interval}
+          | {:reads, :durable | :latest}
           | {:on_node_down, :stay | :exit}
           | {:fill, {module, atom, [term]} | nil}
           | {:id, term}

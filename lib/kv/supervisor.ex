@@ -32,7 +32,7 @@ defmodule KV.Supervisor do
     * `:registry` - options of `KV.Registry`: `[durable: :commit]` makes it durable. See the section "Durable registries" of
       `KV.Registry`.
   """
-  @type option :: {:name, atom} | {:registry, [{:durable, false | :commit}]} | KV.Node.option()
+  @type option :: {:name, atom} | {:registry, [{:durable, false | :commit | :interval}]} | KV.Node.option()
 
   @doc """
   Starts the tree, and returns once all of it is running.

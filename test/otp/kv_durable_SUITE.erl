@@ -11,7 +11,7 @@ suite() -> [{timetrap, {seconds, 60}}].
 
 all() ->
     [
-        a_policy_is_false_or_commit,
+        a_policy_is_false_commit_or_interval,
         a_durable_bucket_without_a_name_is_refused_in_words,
         a_name_that_may_mean_another_bucket_tomorrow_is_refused_in_words,
         a_bucket_is_found_on_disk_by_the_text_of_its_name,
@@ -27,6 +27,10 @@ all() ->
         telemetry_tells_of_a_bucket_that_has_its_entries,
         the_node_tells_of_its_disk,
         the_tree_shows_the_disk,
+        with_interval_a_killed_program_leaves_every_change_that_was_answered,
+        with_interval_a_killed_vm_leaves_them_too,
+        the_policy_changes_between_commit_and_interval_and_back,
+        reads_is_durable_or_latest,
         the_sentences_of_errors_say_what_to_do
     ].
 
@@ -37,13 +41,13 @@ end_per_testcase(_Case, Config) -> kv_test:end_case(Config).
 
 %%% Options
 
-a_policy_is_false_or_commit(_Config) ->
+a_policy_is_false_commit_or_interval(_Config) ->
     [
         ?assertEqual(
-            {error, {bad_option, durable, iolist_to_binary(io_lib:format("durable must be false or commit, and is ~p", [Wrong]))}},
+            {error, {bad_option, durable, iolist_to_binary(io_lib:format("durable must be false, commit or interval, and is ~p", [Wrong]))}},
             kv_bucket:start_link([{name, a}, {durable, Wrong}])
         )
-     || Wrong <- [true, interval, none, 1]
+     || Wrong <- [true, always, none, 1]
     ].
 
 a_durable_bucket_without_a_name_is_refused_in_words(_Config) ->
@@ -139,13 +143,56 @@ a_vm_that_is_killed_leaves_every_change_that_was_answered(Config) ->
 a_vm_that_halts_in_order_leaves_them_too(Config) ->
     ends_and_comes_back(Config, fun(Vm) -> peer:cast(Vm, init, stop, []) end).
 
+%% What is written and not synced yet is with the operating system.
+with_interval_a_killed_program_leaves_every_change_that_was_answered(Config) ->
+    ends_and_comes_back(Config, [interval, interval, interval], fun kill_program_and_vm/1).
+
+with_interval_a_killed_vm_leaves_them_too(Config) ->
+    ends_and_comes_back(Config, [interval, interval, interval], fun kill_vm/1).
+
+the_policy_changes_between_commit_and_interval_and_back(Config) ->
+    ends_and_comes_back(Config, [commit, interval, commit], fun kill_program_and_vm/1).
+
+kill_vm(Vm) ->
+    kv_test:signal("KILL", kv_test:vm_os_pid(Vm)).
+
+kill_program_and_vm(Vm) ->
+    kv_test:signal("KILL", kv_test:in(Vm, fun() -> kv_node:os_pid() end)),
+    kill_vm(Vm).
+
+reads_is_durable_or_latest(Config) ->
+    ?assertEqual(
+        {error, {bad_option, reads, <<"reads must be durable or latest, and is now">>}},
+        kv_bucket:start_link([{reads, now}])
+    ),
+    in_kv_with_folder(Config, fun(_Folder) ->
+        [
+            begin
+                {ok, Bucket} = kv_bucket:start_link([{name, sessions}, {durable, Policy}, {reads, Reads}]),
+                ok = kv_bucket:put(Bucket, Reads, 1),
+                ?assertEqual(1, kv_bucket:get(Bucket, Reads)),
+                ?assertEqual(kv_bucket:size(Bucket), length(kv_bucket:keys(Bucket))),
+                ok = kv_bucket:stop(Bucket)
+            end
+         || Policy <- [commit, interval], Reads <- [durable, latest]
+        ],
+        {ok, Volatile} = kv_bucket:start_link([{reads, latest}]),
+        ok = kv_bucket:put(Volatile, a, 1),
+        ?assertEqual(1, kv_bucket:get(Volatile, a)),
+        ok
+    end).
+
 %% Three VMs, one after the other, have the same folder. Each finds what those before it have put.
 ends_and_comes_back(Config, End) ->
+    ends_and_comes_back(Config, [commit, commit, commit], End).
+
+ends_and_comes_back(Config, Policies, End) ->
     Test = self(),
     lists:foldl(
         fun(Round, Last) ->
             Vm = kv_test:start_vm(Config),
-            ok = kv_test:in(Vm, fun() -> open(Config, Last) end),
+            Policy = lists:nth(Round, Policies),
+            ok = kv_test:in(Vm, fun() -> open(Config, Policy, Last) end),
             Monitor = erlang:monitor(process, Vm),
             Writer = spawn(fun() -> write(Vm, Round, 1, Test) end),
             ok = await_answer(Round, 20),
@@ -161,9 +208,9 @@ ends_and_comes_back(Config, End) ->
         [1, 2, 3]
     ).
 
-open(Config, Last) ->
+open(Config, Policy, Last) ->
     ok = kv_test:start_kv([{data_dir, filename:join(?config(home, Config), "data")}]),
-    {ok, Bucket} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+    {ok, Bucket} = kv_bucket:start_link([{name, sessions}, {durable, Policy}]),
     true = unlink(Bucket),
     Lost = [{Round, N} || {Round, Most} <- maps:to_list(Last), N <- lists:seq(1, Most), kv_bucket:get(Bucket, {Round, N}) =/= N],
     ?assertEqual([], Lost),

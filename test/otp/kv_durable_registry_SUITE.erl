@@ -557,7 +557,7 @@ the_registry_of_the_tree_is_durable_by_the_environment(Config) ->
 
 wrong_options_of_the_registry_are_refused_in_words(_Config) ->
     Start = fun(Options) -> kv_sup:start_link((kv_config:defaults())#{registry_options => Options}) end,
-    ?assertEqual({error, {bad_option, durable, <<"durable must be false or commit, and is yes">>}}, Start([{durable, yes}])),
+    ?assertEqual({error, {bad_option, durable, <<"durable must be false, commit or interval, and is yes">>}}, Start([{durable, yes}])),
     ?assertEqual(
         {error, {bad_option, durble, <<"there is no option durble; did you mean durable?">>}}, Start([{durble, commit}])
     ).

@@ -30,6 +30,7 @@ static uint64_t batch;    /* that gathers */
 static int may_change;    /* what the journal says to puts, */
 static bool is_busy;      /* and to all */
 static uint64_t reserved; /* bytes that were asked for */
+static uint64_t synced;   /* the last batch that is to be synced */
 
 static struct kv_bytes copy(struct kv_bytes bytes)
 {
@@ -111,6 +112,12 @@ static void journal_drop(void *context, uint64_t table)
     (void)add('d', table);
 }
 
+static void journal_sync(void *context)
+{
+    (void)context;
+    synced = batch;
+}
+
 static uint64_t journal_batch(void *context)
 {
     (void)context;
@@ -125,6 +132,7 @@ static const struct kv_journal journal = {
     .clear = journal_clear,
     .table = journal_table,
     .drop = journal_drop,
+    .sync = journal_sync,
     .batch = journal_batch,
 };
 
@@ -248,6 +256,7 @@ static void set_up(void)
     may_change = KV_OK;
     is_busy = false;
     watched = NONE;
+    synced = 0;
     kv_durables_init(&durables, f->arena, &f->store.hash_key);
     f->store.durables = &durables;
     kv_arena_set_time(f->arena, NOW);
@@ -275,6 +284,12 @@ static void hold_some(void)
 {
     (void)ask("put", term_atom("a"), term_integer(1), NONE);
     (void)ask("put", term_atom("b"), term_binary("two"), term_integer(900));
+}
+
+static struct kv_bytes reason_of_end(void)
+{
+    const struct sent *down = sent_of(f, KV_SIGNAL_DOWN, count_of(f, KV_SIGNAL_DOWN) - 1);
+    return payload_of(down);
 }
 
 /* ---- what comes back --------------------------------------------------------------------------
@@ -894,6 +909,137 @@ Test(durable, the_start_of_a_bucket_waits_until_its_table_is_durable)
     cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), (size_t)1);
 }
 
+/* ---- policies ---------------------------------------------------------------------------------
+ */
+
+static struct kv_bytes interval(void)
+{
+    return pair(term_atom("durable"), term_atom("interval"));
+}
+
+static struct kv_durable *table_of(const char *name)
+{
+    return kv_durable_find(&durables, kv_bytes_text("shop"), kv_bytes_text(name));
+}
+
+Test(durable, an_answer_of_policy_interval_waits_until_its_change_is_written)
+{
+    bucket = start(interval(), named("log"), NONE);
+    release(BEFORE);
+    hold();
+    cr_assert(waits("put", term_atom("a"), term_integer(1), NONE));
+    kv_durables_release(&durables, batch, BEFORE);
+    kv_runtime_release_written(f->runtime, batch);
+    cr_assert_not_null(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0));
+    cr_assert_not(waits("get", term_atom("a"), NONE, NONE));
+    cr_assert_not(waits("size", NONE, NONE, NONE));
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_FOUND);
+}
+
+Test(durable, an_answer_of_policy_commit_waits_for_more)
+{
+    hold();
+    cr_assert(waits("put", term_atom("a"), term_integer(1), NONE));
+    kv_durables_release(&durables, batch, BEFORE);
+    kv_runtime_release_written(f->runtime, batch);
+    cr_assert_null(sent_of(f, KV_SIGNAL_MESSAGE_ALIAS, 0));
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_ASK_OWNER);
+}
+
+Test(durable, only_changes_of_policy_commit_ask_for_a_sync)
+{
+    const struct kv_pid eggs = bucket;
+    bucket = start(interval(), named("log"), NONE);
+    hold();
+    change(term_atom("a"));
+    cast(f, &bucket, term_tuple(term_atom("delete"), term_atom("a"), NONE, NONE));
+    cast(f, &bucket, term_atom("clear"));
+    cr_assert_lt(synced, batch);
+    bucket = eggs;
+    change(term_atom("a"));
+    cr_assert_eq(synced, batch);
+}
+
+Test(durable, the_policy_changes_with_the_next_start_and_is_recorded)
+{
+    hold_some();
+    end_bucket(&bucket);
+    batch = ++synced;
+    bucket = start(interval(), named("eggs"), NONE);
+    cr_assert_eq(lines[line_count - 1].about.policy, KV_POLICY_INTERVAL);
+    cr_assert_eq(table_of("eggs")->policy, KV_POLICY_INTERVAL);
+    batch++;
+    change(term_atom("b"));
+    cr_assert_lt(synced, batch);
+    end_bucket(&bucket);
+    bucket = start(commit(), named("eggs"), NONE);
+    cr_assert_eq(synced, batch);
+    cr_assert_eq(lines[line_count - 1].about.policy, KV_POLICY_COMMIT);
+    struct kv_durables other;
+    recover(&other);
+    cr_assert_eq(eggs(&other)->policy, KV_POLICY_COMMIT);
+    kv_durables_free(&other);
+}
+
+/* ---- reads: latest ----------------------------------------------------------------------------
+ */
+
+static struct kv_bytes latest(void)
+{
+    return pair(term_atom("reads"), term_atom("latest"));
+}
+
+Test(durable, with_reads_latest_a_read_waits_for_nothing_and_a_change_does)
+{
+    bucket = start(commit(), named("cache"), latest());
+    release(BEFORE);
+    hold();
+    change(term_atom("a"));
+    cr_assert_not(waits("get", term_atom("a"), NONE, NONE));
+    cr_assert_not(waits("size", NONE, NONE, NONE));
+    cr_assert_not(waits("to_map", NONE, NONE, NONE));
+    cr_assert_eq(find_as_reader(term_atom("a")), KV_READ_FOUND);
+    cr_assert(waits("put_new", term_atom("a"), term_integer(1), NONE));
+}
+
+Test(durable, with_reads_latest_a_long_answer_waits_for_nothing)
+{
+    bucket = start(commit(), named("cache"), latest());
+    for (int i = 0; i < 3000; i++) {
+        change(term_integer(i));
+    }
+    release(BEFORE);
+    hold();
+    change(term_atom("a"));
+    cr_assert_not(waits("keys", NONE, NONE, NONE));
+}
+
+Test(durable, reads_comes_back_and_may_change)
+{
+    bucket = start(commit(), named("cache"), latest());
+    struct kv_durables other;
+    recover(&other);
+    cr_assert(
+        kv_durable_find(&other, kv_bytes_text("shop"), kv_bytes_text("cache"))->options.latest);
+    kv_durables_free(&other);
+    end_bucket(&bucket);
+    bucket = start(commit(), named("cache"), NONE);
+    cr_assert(table_of("cache")->options.latest);
+    end_bucket(&bucket);
+    bucket = start(commit(), named("cache"), pair(term_atom("reads"), term_atom("durable")));
+    cr_assert_not(table_of("cache")->options.latest);
+}
+
+Test(durable, a_volatile_bucket_takes_reads_too_and_another_word_is_refused)
+{
+    bucket = start(latest(), NONE, NONE);
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_atom("nil"));
+    (void)start(pair(term_atom("reads"), term_atom("now")), NONE, NONE);
+    struct kv_reader reader = kv_reader(reason_of_end());
+    cr_assert_eq(kv_read_tuple_of(&reader, 2), KV_OK);
+    cr_assert_eq(kv_read_this_atom(&reader, "bad_option"), KV_OK);
+}
+
 /* ---- a disk that is full, or slow -------------------------------------------------------------
  */
 
@@ -943,14 +1089,43 @@ Test(durable, when_too_much_waits_a_request_is_refused_at_once)
     cr_assert_eq(kv_runtime_waiting(f->runtime), (size_t)1);
 }
 
+Test(durable, when_too_much_waits_requests_that_need_not_wait_go_on)
+{
+    hold_some();
+    release(BEFORE);
+    hold();
+    change(term_atom("a"));
+    is_busy = true;
+    const struct kv_bytes busy = pair(term_atom("error"), term_atom("busy"));
+    assert_term(ask("get", term_atom("b"), NONE, NONE), term_binary("two"));
+    assert_term(ask("get", term_atom("a"), NONE, NONE), busy);
+    assert_term(ask("size", NONE, NONE, NONE), busy);
+    assert_term(ask("put", term_atom("b"), term_integer(1), NONE), busy);
+    assert_term(ask("get", term_atom("b"), NONE, NONE), term_binary("two"));
+    release(batch);
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_integer(7));
+    assert_term(ask("size", NONE, NONE, NONE), term_integer(2));
+}
+
+Test(durable, when_too_much_waits_casts_are_dropped_and_counted_for_a_line_each_second)
+{
+    is_busy = true;
+    const size_t from = line_count;
+    change(term_atom("a"));
+    cr_assert_eq(durables.told, (uint64_t)NOW);
+    cr_assert_eq(durables.dropped, (uint64_t)0);
+    change(term_atom("a"));
+    change(term_atom("a"));
+    cr_assert_eq(durables.dropped, (uint64_t)2);
+    kv_arena_set_time(f->arena, NOW + 1000);
+    is_busy = false;
+    change(term_atom("a"));
+    cr_assert_eq(durables.dropped, (uint64_t)0);
+    cr_assert_str_eq(kinds(from), "p");
+}
+
 /* ---- processes --------------------------------------------------------------------------------
  */
-
-static struct kv_bytes reason_of_end(void)
-{
-    const struct sent *down = sent_of(f, KV_SIGNAL_DOWN, count_of(f, KV_SIGNAL_DOWN) - 1);
-    return payload_of(down);
-}
 
 Test(durable, a_second_bucket_of_the_same_identity_is_told_of_the_first)
 {

@@ -68,9 +68,9 @@ after_operation(transaction, [Steps], Contents) ->
 
 %%% In the VM under test
 
-%% Starts kv with durable buckets that stay.
+%% Starts kv with durable buckets that stay. It makes checkpoints as often as it can, so that kills come in the middle of some.
 serve(Folder, Clients) ->
-    ok = kv_test:start_kv([{data_dir, Folder}]),
+    ok = kv_test:start_kv([{data_dir, Folder}, {checkpoint_log, 1 bsl 20}]),
     Caller = self(),
     Holder = spawn(fun() ->
         [{ok, _} = kv_bucket:start_link([{name, Bucket}, {durable, commit}]) || Bucket <- buckets(Clients)],

@@ -179,7 +179,7 @@ a_file_of_the_log_that_is_missing(Config) ->
     end),
     Missing = kv_disk_world:file("log-0000000000000001", Config),
     ok = file:rename(Missing, Missing ++ ".away"),
-    check_refused(Config, [], ["^data folder .*: the file log-0000000000000001 is missing between others of the log$"]),
+    check_refused(Config, [], ["^data folder .*: log-0000000000000001 is missing, but a part of the log lies there$"]),
     ok = file:rename(Missing ++ ".away", Missing),
     in_vm(Config, fun() ->
         Server = kv_disk_world:start_node(Config),

@@ -1,0 +1,132 @@
+%% @doc Checkpoints of a node: the folder of durable buckets stays small, and every answered change is there after kills.
+-module(kv_checkpoint_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(MIB, 1048576).
+-define(SEGMENT, (64 * ?MIB)).
+
+suite() -> [{timetrap, {seconds, 300}}].
+
+all() ->
+    [
+        a_folder_has_one_checkpoint_and_the_log_since,
+        a_program_that_is_killed_while_it_writes_checkpoints_loses_no_answered_change,
+        a_damaged_checkpoint_is_refused_with_its_name_and_the_place
+    ].
+
+init_per_suite(Config) -> kv_test:start_suite(Config).
+end_per_suite(Config) -> kv_test:end_suite(Config).
+init_per_testcase(_Case, Config) -> kv_test:start_case(Config).
+end_per_testcase(_Case, Config) -> kv_test:end_case(Config).
+
+%% 200 MiB are written, 10 MiB are live.
+a_folder_has_one_checkpoint_and_the_log_since(Config) ->
+    Folder = folder(Config),
+    with_kv(Config, fun() ->
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+        [ok = kv_bucket:put(sessions, N rem 10, {N, binary:copy(<<N>>, ?MIB)}) || N <- lists:seq(1, 200)],
+        kv_test:wait(fun() -> not filelib:is_file(segment(Folder, 0)) andalso length(checkpoints(Folder)) =:= 1 end),
+        ?assert(length(files(Folder, "log-*")) =< 5),
+        [Checkpoint] = checkpoints(Folder),
+        ?assert(filelib:file_size(Checkpoint) < 12 * ?MIB)
+    end),
+    with_kv(Config, fun() ->
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+        ?assertEqual(10, kv_bucket:size(sessions)),
+        [?assertEqual({N, binary:copy(<<N>>, ?MIB)}, kv_bucket:get(sessions, N rem 10)) || N <- lists:seq(191, 200)]
+    end).
+
+%% With 1 MiB of log before a checkpoint, nearly all the time one is being written, renamed, or its place is made.
+a_program_that_is_killed_while_it_writes_checkpoints_loses_no_answered_change(Config) ->
+    with_kv(Config, fun() ->
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}, {on_node_down, stay}]),
+        Test = self(),
+        Writer = spawn_link(fun() -> write(Test, 1) end),
+        [
+            begin
+                ok = answered(Last),
+                ok = kv_test:signal("KILL", kv_node:os_pid())
+            end
+         || Last <- [last_of(Round) || Round <- lists:seq(1, 8)]
+        ],
+        ok = answered(400),
+        true = unlink(Writer),
+        exit(Writer, kill),
+        Last = last_answered(400),
+        Lost = [N || N <- lists:seq(max(1, Last - 99), Last), lost(N, kv_bucket:get(sessions, N rem 100))],
+        ?assertEqual([], Lost)
+    end).
+
+%% A later change of the key may be there.
+lost(N, {There, Value}) -> There < N orelse Value =/= value(There);
+lost(_N, undefined) -> true.
+
+
+last_of(Round) -> Round * 40 + rand:uniform(30) - 1.
+
+value(N) -> binary:copy(<<N:32>>, 10000 + N rem 7 * 3000).
+
+write(Test, N) ->
+    try
+        ok = kv_bucket:put(sessions, N rem 100, {N, value(N)}),
+        Test ! {answered, N},
+        write(Test, N + 1)
+    catch
+        exit:_ -> write(Test, N)
+    end.
+
+answered(N) ->
+    receive
+        {answered, There} when There >= N -> ok
+    end.
+
+last_answered(Last) ->
+    receive
+        {answered, N} -> last_answered(max(N, Last))
+    after 0 -> Last
+    end.
+
+a_damaged_checkpoint_is_refused_with_its_name_and_the_place(Config) ->
+    Folder = folder(Config),
+    with_kv(Config, fun() ->
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+        [ok = kv_bucket:put(sessions, N, binary:copy(<<N>>, 100000)) || N <- lists:seq(1, 30)],
+        kv_test:wait(fun() -> checkpoints(Folder) =/= [] end)
+    end),
+    Checkpoint = lists:last(checkpoints(Folder)),
+    {ok, File} = file:open(Checkpoint, [read, write, raw, binary]),
+    {ok, <<Byte>>} = file:pread(File, 5000, 1),
+    ok = file:pwrite(File, 5000, <<(Byte bxor 1)>>),
+    ok = file:close(File),
+    Vm = kv_test:start_vm(Config),
+    Refused = kv_test:in(Vm, fun() -> catch kv_test:start_kv(options(Config)) end),
+    ok = kv_test:stop_vm(Vm),
+    Text = lists:flatten(io_lib:format("~p", [Refused])),
+    ?assertMatch({match, _}, re:run(Text, filename:basename(Checkpoint) ++ ", byte 4096: the checkpoint is damaged")).
+
+%%% Support
+
+folder(Config) -> filename:join(?config(home, Config), "folder").
+
+options(Config) -> [{data_dir, folder(Config)}, {checkpoint_log, ?MIB}].
+
+files(Folder, Pattern) -> lists:sort(filelib:wildcard(filename:join(Folder, Pattern))).
+
+checkpoints(Folder) -> files(Folder, "checkpoint-*").
+
+segment(Folder, N) -> filename:join(Folder, io_lib:format("log-~16.16.0b", [N])).
+
+with_kv(Config, Fun) ->
+    Vm = kv_test:start_vm(Config),
+    try
+        kv_test:in(Vm, fun() ->
+            ok = kv_test:start_kv(options(Config)),
+            Fun()
+        end)
+    after
+        ok = kv_test:stop_vm(Vm)
+    end.

@@ -23,7 +23,7 @@ run(#{rounds := Rounds, ms := Ms} = Settings) ->
     _ = persistent_term:put(?ABSENT, []),
     Short = Settings#{rounds := min(Rounds, ?ROUNDS_MAX), ms := min(Ms, ?MS_MAX)},
     Rows = puts(Short),
-    Rows ++ kv_bench_recovery:run(Short) ++ before(Short) ++ turns().
+    Rows ++ kv_bench_recovery:run(Short) ++ before(Short) ++ turns(Short).
 
 %% @doc Sentences about figures that could not be taken in this run.
 -spec absent() -> [string()].
@@ -197,6 +197,11 @@ figure(Line, Name) ->
 
 %%% Turns while a checkpoint is written
 
-turns() ->
-    absent("the longest turn during a checkpoint is left out, since this kv writes none"),
-    [].
+turns(Settings) ->
+    case kv_bench_turns:run(Settings) of
+        none ->
+            absent("the longest turn during a checkpoint is left out, since none was written in time"),
+            [];
+        Rows ->
+            Rows
+    end.

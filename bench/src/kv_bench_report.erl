@@ -56,7 +56,7 @@ legend() ->
         "takes, where less than 1 x is faster than this; rates are those of all VMs together.\n\n"
     ].
 
-table({durable, Operation, _, _} = Cell, Rows) when Operation =:= beyond; Operation =:= written ->
+table({durable, Operation, _, _} = Cell, Rows) when Operation =:= beyond; Operation =:= written; Operation =:= checkpoint ->
     [io_lib:format("## durable: ~ts\n\n", [Operation]), plain(Cell, Rows), "\n"];
 table({Part, Operation, Callers, Bytes} = Cell, Rows) ->
     case lists:member(Part, [memory, pause, reads]) of

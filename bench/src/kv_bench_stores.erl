@@ -1,7 +1,7 @@
 %% @doc Contenders that keep their entries on disk, each in a folder of its own, and the volatile bucket beside them.
 -module(kv_bench_stores).
 
--export([names/0, title/1, folder/1, start/2, node/2, bucket/3, redis/3, mnesia/1]).
+-export([names/0, title/1, folder/1, start/2, node/2, node/3, bucket/3, redis/3, mnesia/1]).
 
 -include("kv_bench.hrl").
 
@@ -75,8 +75,13 @@ local(Name, Put, Get, End) ->
 %% @doc A node of this name with a data_dir. Returns its process and the process of the system.
 -spec node(atom(), file:filename()) -> {pid(), pos_integer()}.
 node(Name, Folder) ->
+    node(Name, Folder, []).
+
+%% @doc The same with more options.
+-spec node(atom(), file:filename(), [kv_node:option()]) -> {pid(), pos_integer()}.
+node(Name, Folder, More) ->
     NodeName = list_to_atom(kv_bench_contender:alive(Name) ++ "@" ++ ?LOOPBACK),
-    {ok, Node} = kv_node:start_link(Name, [{node_name, NodeName}, {data_dir, Folder}, {start_timeout, ?CALL_TIMEOUT}]),
+    {ok, Node} = kv_node:start_link(Name, [{node_name, NodeName}, {data_dir, Folder}, {start_timeout, ?CALL_TIMEOUT} | More]),
     {Node, kv_node:os_pid(Name)}.
 
 %% @doc A bucket of that node with the policy of its name; or false, if this kv knows no such policy. All have a name, since

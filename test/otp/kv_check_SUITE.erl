@@ -52,7 +52,7 @@ a_whole_folder_is_shown_with_its_tables_and_its_end(Config) ->
             "^store +[0-9a-f]{32}, made 20\\d\\d-\\d\\d-\\d\\d",
             "^version +1$",
             "^zeros +(differ|same)$",
-            "^segments +[12] of 67108864 bytes, " ?LOG " to " ?LOG "$",
+            "^segments +[12] of 67108864 bytes, " ?LOG " to log-000000000000000[01]$",
             "^log +\\d+ batches with 12 changes$",
             "^last change +20\\d\\d",
             "^end +" ?LOG ", byte \\d+ \\(LSN \\d+\\)$",

@@ -73,6 +73,11 @@ static void journal_gone(void *context, uint64_t table, struct kv_item key)
     (void)key;
 }
 
+static void journal_sync(void *context)
+{
+    (void)context;
+}
+
 static uint64_t journal_batch(void *context)
 {
     (void)context;
@@ -84,6 +89,7 @@ static const struct kv_journal journal = {.may_change = journal_may_change,
                                           .gone = journal_gone,
                                           .table = journal_table,
                                           .drop = journal_drop,
+                                          .sync = journal_sync,
                                           .batch = journal_batch};
 
 /* ---- the fixture ------------------------------------------------------------------------------

@@ -95,7 +95,8 @@ defmodule KV.DurableRegistryTest do
   describe "the registry of KV.Supervisor" do
     test "takes its options from those of the supervisor" do
       assert KV.Supervisor.start_link(name: :kv_unused, registry: [durable: :sometimes]) ==
-               {:error, {:bad_option, :durable, "durable must be false or commit, and is sometimes"}}
+               {:error,
+                {:bad_option, :durable, "durable must be false, commit or interval, and is sometimes"}}
     end
   end
 

@@ -145,7 +145,8 @@ Test(checkpoint, gives_back_all_tables_without_the_log_before)
     cr_assert(world_equal(&found, &told));
     cr_assert(result.begin == begin && result.lsn == kv_wal_end(wal) && result.batches == 1);
     cr_assert(result.checkpoint == kv_checkpoint_size(checkpoint) && result.entries > 0);
-    cr_assert_gt(result.checkpoint, 3 * CHUNK, "%llu", (unsigned long long)result.checkpoint);
+    cr_assert_gt(result.checkpoint, 3 * (uint64_t)CHUNK, "%llu",
+                 (unsigned long long)result.checkpoint);
     cr_assert(result.table == told.greatest && result.time == TIME && result.epoch == 2);
 }
 
@@ -156,7 +157,7 @@ Test(checkpoint, of_no_tables_is_a_head_and_a_tail)
     commit();
     cr_assert(write_pieces());
     name();
-    cr_assert_eq(kv_checkpoint_size(checkpoint), 2 * KV_BLOCK);
+    cr_assert_eq(kv_checkpoint_size(checkpoint), 2 * (uint64_t)KV_BLOCK);
     cr_assert_eq(recover(), KV_OK);
     cr_assert(result.table == 7 && result.entries == 0);
 }

@@ -27,7 +27,6 @@ static const struct kv_store_id STORE = {"0123456789abcde"};
 
 struct run {
     uint64_t program;
-    unsigned life;
     struct draw draw; /* what the program does, */
     struct draw fate; /* and what happens to it */
     struct fake_disk *disk;
@@ -44,19 +43,17 @@ struct run {
 
     struct kv_checkpoint *checkpoint; /* under way, or NULL */
     struct world_walk walk;
-    bool walked;
     struct kv_checkpoint_piece piece;
-    bool has_piece;
     uint64_t checkpoints; /* in all lives */
 
     struct kv_wal_write write;
-    size_t done; /* bytes of the write */
-    bool is_writing;
+    size_t done;           /* bytes of the write */
     uint64_t next_segment; /* that is to be made */
     uint64_t time;
     uint32_t epoch;
+    unsigned life;
     uint64_t events, crash_at;
-    bool crashed;
+    bool crashed, is_writing, walked, has_piece;
 };
 
 static void demand(const struct run *run, bool condition, const char *text)

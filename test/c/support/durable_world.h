@@ -45,6 +45,6 @@ bool world_tell(const struct world *world, struct world_walk *walk, struct kv_ch
                 struct draw *draw);
 
 /* For struct kv_recovery_sink, with a world as context. */
-int world_apply(void *world, const struct kv_record *record);
+int world_apply(void *context, const struct kv_record *record);
 
 #endif

@@ -16,7 +16,11 @@ all() ->
         a_bucket_that_is_stopped_and_started_has_its_entries,
         times_to_live_and_options_come_back,
         a_destroyed_bucket_is_empty_when_it_is_started_again,
-        a_second_node_may_not_use_the_folder
+        a_second_node_may_not_use_the_folder,
+        names_of_all_kinds_come_back,
+        a_bucket_that_is_stopped_amid_a_request_has_all_of_it_or_nothing,
+        a_vm_that_is_killed_while_a_bucket_is_filled_leaves_what_was_put,
+        many_buckets_come_back
     ].
 
 init_per_suite(Config) -> kv_test:start_suite(Config).
@@ -92,6 +96,84 @@ a_second_node_may_not_use_the_folder(Config) ->
         process_flag(trap_exit, true),
         {error, Reason} = kv_node:start_link(second, [{data_dir, folder(Config)}]),
         ?assertMatch({fatal, data_dir, _}, Reason)
+    end).
+
+names_of_all_kinds_come_back(Config) ->
+    Names = [list_to_atom(lists:duplicate(255, Character)) || Character <- [$a, 16#E9, 16#1F600]]
+        ++ ['..', 'a/b', ' ', '\n', '\\', 'größe', 'a\0b', '%s', 'Elixir.My.Bucket', nil_],
+    killed_with(Config, fun() ->
+        [ok = kv_bucket:put(named(Name), name, Name) || Name <- Names]
+    end),
+    in_kv(Config, fun() ->
+        [?assertEqual({Name, 1}, {kv_bucket:get(named(Name), name), kv_bucket:size(Name)}) || Name <- Names]
+    end).
+
+named(Name) ->
+    {ok, Bucket} = kv_bucket:start_link([{name, Name}, {durable, commit}]),
+    Bucket.
+
+a_bucket_that_is_stopped_amid_a_request_has_all_of_it_or_nothing(Config) ->
+    Entries = [{{many, I}, I} || I <- lists:seq(1, 50000)],
+    in_kv(Config, fun() ->
+        [
+            begin
+                {ok, Bucket} = start([]),
+                ok = kv_bucket:clear(Bucket),
+                Request = kv_bucket:async(Bucket, put_many, [Entries]),
+                %% The second time it ends in its own time, behind the request.
+                ok = Stop(Bucket),
+                _ = catch kv_bucket:await(Request),
+                {ok, Next} = start_when_free(),
+                ?assert(lists:member(kv_bucket:size(Next), Sizes)),
+                ok = kv_bucket:stop(Next)
+            end
+         || {Stop, Sizes} <- [{fun kill_native/1, [0, 50000]}, {fun kv_bucket:stop/1, [50000]}]
+        ]
+    end).
+
+kill_native(Bucket) ->
+    Monitor = erlang:monitor(process, Bucket),
+    true = unlink(Bucket),
+    true = exit(kv_proxy:native(Bucket), kill),
+    _ = kv_test:down(Monitor),
+    ok.
+
+start_when_free() ->
+    kv_test:wait(fun() ->
+        case start([]) of
+            {ok, Bucket} -> {ok, Bucket};
+            {error, {already_started, _}} -> false
+        end
+    end).
+
+a_vm_that_is_killed_while_a_bucket_is_filled_leaves_what_was_put(Config) ->
+    killed_with(Config, fun() ->
+        Test = self(),
+        _ = spawn(fun() -> start([{fill, {?MODULE, fill, [Test]}}]) end),
+        receive
+            filling -> ok
+        end
+    end),
+    in_kv(Config, fun() ->
+        {ok, Bucket} = start([{fill, {?MODULE, fill, [self()]}}]),
+        ?assertEqual({3, 1}, {kv_bucket:get(Bucket, milk), kv_bucket:generation(Bucket)}),
+        ?assertEqual([], [filling || filling <- kv_test:mailbox()])
+    end).
+
+fill(Bucket, Test) ->
+    ok = kv_bucket:put(Bucket, milk, 3),
+    Test ! filling,
+    receive
+        never -> ok
+    end.
+
+many_buckets_come_back(Config) ->
+    Names = [list_to_atom("many_" ++ integer_to_list(N)) || N <- lists:seq(1, 300)],
+    killed_with(Config, fun() ->
+        [ok = kv_bucket:put(named(Name), name, Name) || Name <- Names]
+    end),
+    in_kv(Config, fun() ->
+        [?assertEqual(Name, kv_bucket:get(named(Name), name)) || Name <- Names]
     end).
 
 %%% Support

@@ -160,7 +160,10 @@ defmodule KV.Node do
   @doc false
   @spec elixir(map) :: map
   def elixir(%{disk: :undefined} = info), do: %{info | disk: nil}
-  def elixir(%{disk: %{last_sync_ms: :undefined} = disk} = info), do: %{info | disk: %{disk | last_sync_ms: nil}}
+
+  def elixir(%{disk: %{last_sync_ms: :undefined} = disk} = info),
+    do: %{info | disk: %{disk | last_sync_ms: nil}}
+
   def elixir(info), do: info
 
   @doc """

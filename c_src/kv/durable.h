@@ -25,6 +25,14 @@
 
 struct kv_durables_walk;
 
+/* The process of a durable registry, as its tables know it. */
+struct kv_durable_registry {
+    /* A durable bucket of that name is there, or is not any more. */
+    void (*hears)(struct kv_process *self, struct kv_bytes name, bool there);
+    /* Frees what a registry has kept that will have no process any more. */
+    void (*forget_kept)(struct kv_list *kept);
+};
+
 struct kv_durable {
     struct kv_map_node by_identity;
     struct kv_map_node by_id;
@@ -40,15 +48,16 @@ struct kv_durable {
     struct kv_buffer identity; /* the registry, then the name */
     size_t registry_length;
     struct kv_stored options;
-    struct kv_buffer meta;      /* of a name in a registry: its metadata, a term; empty: none */
-    struct kv_list kept;        /* of a dormant registry: kv/registry.h */
-    struct kv_process *process; /* NULL: dormant */
-    uint64_t batch;             /* the last one with a change of this table */
-    uint64_t whole;             /* the last one for which the whole table waits */
-    uint32_t keys;              /* changed in `batch`, with repetitions */
-    uint64_t tells;             /* the last batch of which the present answer tells */
-    bool suspended;             /* readers of this host ask the process anyway */
-    bool changing;              /* so they do during a change */
+    struct kv_buffer meta; /* of a name in a registry: its metadata, a term; empty: none */
+    struct kv_list kept;   /* of a dormant registry: kv/registry.h */
+    const struct kv_durable_registry *calls; /* of a registry that has had a process, or NULL */
+    struct kv_process *process;              /* NULL: dormant */
+    uint64_t batch;                          /* the last one with a change of this table */
+    uint64_t whole;                          /* the last one for which the whole table waits */
+    uint32_t keys;                           /* changed in `batch`, with repetitions */
+    uint64_t tells;                          /* the last batch of which the present answer tells */
+    bool suspended;                          /* readers of this host ask the process anyway */
+    bool changing;                           /* so they do during a change */
     bool destroyed;
     bool deferring;            /* changes are not recorded before they are settled */
     bool reserved;             /* the journal has room for the puts that come now */
@@ -116,7 +125,7 @@ int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *abou
 int kv_durable_attach(struct kv_durable *durable, struct kv_process *self);
 /* The same for the process of a registry. It shows its names to readers in that table. */
 void kv_durable_attach_registry(struct kv_durable *durable, struct kv_process *self,
-                                struct kv_table *shown);
+                                struct kv_table *shown, const struct kv_durable_registry *calls);
 /* Ends that; frees a table that is destroyed. */
 void kv_durable_detach(struct kv_durable *durable);
 
@@ -177,7 +186,13 @@ static inline void kv_durable_tell(struct kv_durable *durable, struct kv_item ke
  */
 
 /* The name of a table in its registry, borrowed. */
-struct kv_bytes kv_durable_name(const struct kv_durable *durable);
+static inline struct kv_bytes kv_durable_name(const struct kv_durable *durable)
+{
+    const struct kv_buffer *bytes = &durable->identity;
+    return kv_bytes(bytes->data + durable->registry_length,
+                    bytes->length - durable->registry_length);
+}
+
 /* Returns true if it is the table of a bucket in that registry. */
 bool kv_durable_is_of(const struct kv_durable *durable, struct kv_bytes registry);
 
@@ -189,13 +204,8 @@ int kv_durable_rename(struct kv_durable *durable, struct kv_bytes name);
  * KV_OK. */
 int kv_durable_describe(struct kv_durable *durable, struct kv_bytes meta, bool anyway);
 
-/* Tells the process of its registry, if there is one, that the name is there, or is not any more.
- */
-void kv_durable_tell_registry(const struct kv_durable *durable, bool there);
-
-/* The parts of these: gives a table another name; returns whether there is room for the record of a
- * table with so many bytes more; and records what the table is. */
-void kv_durable_move(struct kv_durable *durable, struct kv_bytes name);
+/* The parts of these: returns whether there is room for the record of a table with so many bytes
+ * more; and records what the table is. */
 int kv_durable_may_record(const struct kv_durable *durable, uint64_t more);
 void kv_durable_record(struct kv_durable *durable);
 

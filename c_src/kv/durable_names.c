@@ -1,17 +1,9 @@
 /* Durable tables that have a name in a registry, and the tables of registries. */
-#include "kv/durable.h"
-#include "kv/registry.h"
+#include "kv/durable_parts.h"
 
 static struct kv_bytes registry_of(const struct kv_durable *durable)
 {
     return kv_bytes(durable->identity.data, durable->registry_length);
-}
-
-struct kv_bytes kv_durable_name(const struct kv_durable *durable)
-{
-    const struct kv_buffer *bytes = &durable->identity;
-    return kv_bytes(bytes->data + durable->registry_length,
-                    bytes->length - durable->registry_length);
 }
 
 bool kv_durable_is_of(const struct kv_durable *durable, struct kv_bytes registry)
@@ -41,22 +33,12 @@ int kv_durable_describe(struct kv_durable *durable, struct kv_bytes meta, bool a
 }
 
 void kv_durable_attach_registry(struct kv_durable *durable, struct kv_process *self,
-                                struct kv_table *shown)
+                                struct kv_table *shown, const struct kv_durable_registry *calls)
 {
+    durable->calls = calls;
     durable->process = self;
     durable->shown = shown;
     kv_process_hold_until(self, durable->batch);
-}
-
-void kv_durable_tell_registry(const struct kv_durable *durable, bool there)
-{
-    const struct kv_durable *registry =
-        durable->registry_length == 0
-            ? NULL
-            : kv_durable_find(durable->set, kv_bytes(NULL, 0), registry_of(durable));
-    if (registry != NULL && registry->kind == KV_JOURNAL_REGISTRY && registry->process != NULL) {
-        kv_registry_hears(registry->process, kv_durable_name(durable), there);
-    }
 }
 
 bool kv_durable_is_gathering(const struct kv_durable *durable)

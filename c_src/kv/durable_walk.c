@@ -6,14 +6,6 @@ static struct kv_durable *present(const struct kv_durables_walk *walk)
                                             : KV_LIST_OF(walk->next, struct kv_durable, of_set);
 }
 
-static void move_to(struct kv_durables_walk *walk, struct kv_list *next)
-{
-    walk->next = next;
-    walk->told = false;
-    walk->cursor = 0;
-    walk->waits = false;
-}
-
 void kv_durables_walk_begin(struct kv_durables_walk *walk, struct kv_durables *set,
                             const struct kv_durables_visitor *visitor)
 {
@@ -55,7 +47,7 @@ bool kv_durables_walk_step(struct kv_durables_walk *walk)
         return false;
     }
     if (durable->id > walk->greatest) {
-        move_to(walk, walk->next->next);
+        kv_durables_walk_move(walk, walk->next->next);
         return true;
     }
     if (!walk->told) {
@@ -63,24 +55,7 @@ bool kv_durables_walk_step(struct kv_durables_walk *walk)
     }
     walk->waits = durable->deferring;
     if (!walk->waits && !kv_table_small_piece(durable->table, &walk->cursor, visit, walk)) {
-        move_to(walk, walk->next->next);
+        kv_durables_walk_move(walk, walk->next->next);
     }
     return true;
-}
-
-void kv_durables_walk_leave(const struct kv_durable *durable)
-{
-    struct kv_durables_walk *walk = durable->set->walk;
-    if (walk != NULL && walk->next == &durable->of_set) {
-        move_to(walk, durable->of_set.next);
-    }
-}
-
-void kv_durables_walk_settled(const struct kv_durable *durable)
-{
-    const struct kv_durables_walk *walk = durable->set->walk;
-    if (walk != NULL && walk->waits && walk->next == &durable->of_set &&
-        walk->visitor.settled != NULL) {
-        walk->visitor.settled(walk->visitor.context);
-    }
 }

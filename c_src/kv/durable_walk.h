@@ -43,8 +43,32 @@ bool kv_durables_walk_step(struct kv_durables_walk *walk);
 /* Ends a walk before its end. Does nothing if it has ended. */
 void kv_durables_walk_end(struct kv_durables_walk *walk);
 
-/* For kv/durable.c: the table leaves the set; its changes are settled. */
-void kv_durables_walk_leave(const struct kv_durable *durable);
-void kv_durables_walk_settled(const struct kv_durable *durable);
+/* The walk goes on with the table of that link. */
+static inline void kv_durables_walk_move(struct kv_durables_walk *walk, struct kv_list *next)
+{
+    walk->next = next;
+    walk->told = false;
+    walk->cursor = 0;
+    walk->waits = false;
+}
+
+/* The table leaves the set. */
+static inline void kv_durables_walk_leave(const struct kv_durable *durable)
+{
+    struct kv_durables_walk *walk = durable->set->walk;
+    if (walk != NULL && walk->next == &durable->of_set) {
+        kv_durables_walk_move(walk, durable->of_set.next);
+    }
+}
+
+/* The changes of the table are settled. */
+static inline void kv_durables_walk_settled(const struct kv_durable *durable)
+{
+    const struct kv_durables_walk *walk = durable->set->walk;
+    if (walk != NULL && walk->waits && walk->next == &durable->of_set &&
+        walk->visitor.settled != NULL) {
+        walk->visitor.settled(walk->visitor.context);
+    }
+}
 
 #endif

@@ -156,6 +156,16 @@ void kv_registry_drop(struct kv_process *self, struct kv_entry *entry)
     kv_free(entry);
 }
 
+/* The name outlives the process, in the memory of the node. */
+static void leave_to_next(struct kv_process *self, struct kv_entry *entry)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    kv_map_remove(&registry->names, &entry->by_name);
+    kv_map_remove(&registry->monitors, &entry->by_monitor);
+    kv_list_remove(&entry->of_registry);
+    kv_list_append(&registry->durable->kept, &entry->of_registry);
+}
+
 /* Replaces a term that belongs to an entry. No term: empties the buffer and frees its memory. */
 static void keep(struct kv_process *self, struct kv_entry *entry, struct kv_buffer *to,
                  struct kv_bytes term)
@@ -651,7 +661,7 @@ void kv_registry_abandon(struct kv_process *self, struct kv_entry *entry, struct
         unpark(self, parked);
     }
     if (entry->step == KV_ENTRY_LIVE && registry->durable != NULL) {
-        kv_registry_keep(self, entry);
+        leave_to_next(self, entry);
     } else {
         kv_registry_drop(self, entry);
     }

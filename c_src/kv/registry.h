@@ -151,9 +151,7 @@ int kv_registry_open(struct kv_process *self, struct kv_start_options *options,
                      struct kv_buffer *reason);
 /* Takes over the entries that the registry before this one has left, and those of its tables. */
 void kv_registry_adopt(struct kv_process *self);
-/* Leaves a LIVE entry to the next registry. Not in the maps any more. */
-void kv_registry_keep(struct kv_process *self, struct kv_entry *entry);
-/* Frees the entries of that list, which kv_registry_keep() made. */
+/* Frees the entries of that list: those that a registry that ended has left to the next one. */
 void kv_registry_forget_kept(struct kv_list *kept);
 
 /* A table of that name is there, or is not any more. `self` is the process of its registry. */

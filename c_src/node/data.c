@@ -2,7 +2,6 @@
 #include "process/runtime.h"
 
 #include <stdio.h>
-#include <time.h>
 
 enum {
     WAITING_MAX = 200 * 1000,     /* signals of durable buckets that wait for the disk, */
@@ -15,23 +14,6 @@ void kv_data_fail(struct kv_data *data, enum kv_fatal reason, const char *what, 
     char whole[2 * KV_DATA_TEXT_MAX];
     (void)snprintf(whole, sizeof whole, "%s%s", what, text);
     data->settings.failed(data->settings.context, reason, whole);
-}
-
-/* ---- clocks -----------------------------------------------------------------------------------
- */
-
-uint64_t kv_data_clock(const struct kv_data *data)
-{
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    const uint64_t ms =
-        now.tv_sec < 0 ? 0 : (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-    return ms > data->latest ? ms : data->latest;
-}
-
-uint64_t kv_data_to_wall(const struct kv_data *data, uint64_t expiry)
-{
-    return expiry == KV_NEVER ? KV_NEVER : kv_data_clock(data) + expiry - kv_mapping_clock();
 }
 
 /* ---- the journal ------------------------------------------------------------------------------

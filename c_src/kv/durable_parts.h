@@ -1,0 +1,18 @@
+/* Shared by the files of durable tables: kv/durable.c has the set of them and what each is,
+ * kv/durable_changes.c records their changes, kv/durable_names.c has those of a registry. */
+#ifndef KV_DURABLE_PARTS_H
+#define KV_DURABLE_PARTS_H
+
+#include "kv/durable.h"
+
+/* The `gone` of a table, with its struct kv_durable: what the table itself has removed. Expiry
+ * needs no record: the expiry itself has one. */
+void kv_durable_removed(void *context, enum kv_gone why, struct kv_item key);
+
+/* Records what recovery has evicted, unless a later record has put the key again. */
+void kv_durable_record_evicted(struct kv_durable *durable);
+
+/* Gives a table another name in its registry. */
+void kv_durable_move(struct kv_durable *durable, struct kv_bytes name);
+
+#endif

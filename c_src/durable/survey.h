@@ -19,7 +19,7 @@ void kv_survey_free(struct kv_survey *survey);
 
 /* For struct kv_recovery_sink, with a survey as context. Changes of a table that is not there are
  * left out, as in a recovery. Always returns KV_OK; without memory the program ends. */
-int kv_survey_record(void *survey, const struct kv_record *record);
+int kv_survey_record(void *context, const struct kv_record *record);
 
 struct kv_survey_table {
     uint64_t id;

@@ -1,6 +1,7 @@
 #include "node/salvage.h"
 
 #include "base/alloc.h"
+#include "durable/checkpoint_reader.h"
 #include "durable/salvage.h"
 #include "durable/wal.h"
 #include "host/log_files.h"
@@ -19,24 +20,26 @@ enum {
     PATH_MAX_HERE = KV_FOLDER_MAX + sizeof ".tmp",
     TEXT_MAX = KV_FOLDER_TEXT + PATH_MAX_HERE + 64,
     NAME_MAX_HERE = 40,
+    BATCH_BYTES = 8 << 20, /* of a checkpoint, that make one batch */
 };
 
 struct salvage {
     FILE *out;
     const char *to;
-    char under_way[PATH_MAX_HERE];
-
-    struct kv_folder from;
-    struct kv_store_block old; /* its id is that of the log */
-    bool assumed;              /* the block could not be read */
     struct kv_survey *survey;
-
-    struct kv_folder folder; /* the new one */
-    struct kv_store_block store;
     struct kv_wal *wal;
+    uint64_t needed;                /* the checkpoint is whole only with the log up to this LSN */
+    uint64_t unnamed;               /* tables whose name is lost */
+    struct kv_checkpoint_head head; /* of the checkpoint; zeros: there is none that can be read */
+    struct kv_store_block old;      /* its id is that of the log */
+    struct kv_store_block store;    /* of the new folder */
     struct kv_log_files files;
-    int failed; /* an errno of the new folder */
-    uint64_t unnamed;
+    struct kv_folder from;
+    struct kv_folder folder; /* the new one */
+    int failed;              /* an errno of the new folder */
+    bool assumed;            /* the block of the old store could not be read */
+    bool incomplete;         /* a part of the checkpoint is lost */
+    char under_way[PATH_MAX_HERE];
     char text[TEXT_MAX];
 };
 
@@ -295,16 +298,84 @@ static enum kv_finding finish(struct salvage *s, uint64_t time)
     return KV_FOUND_WHOLE;
 }
 
+/* ---- the checkpoint ----------------------------------------------------------------------------
+ */
+
+/* As take(), but two tables may have one identity for a while: the log says which of them goes. */
+static int take_from_checkpoint(void *context, const struct kv_record *record)
+{
+    struct salvage *s = context;
+    if (record->kind != KV_RECORD_TABLE && !kv_survey_has(s->survey, record->table)) {
+        name_table(s, record->table);
+    }
+    add(s, record);
+    return kv_wal_open_bytes(s->wal) < BATCH_BYTES ? KV_OK : write_batch(s, s->head.time);
+}
+
+/* What lies in front of a damaged place is good: the records of a chunk come once it is checked. */
+static void read_checkpoint(struct salvage *s, struct kv_checkpoint_reader *reader)
+{
+    bool more = true;
+    int error = KV_OK;
+    while (more && error == KV_OK) {
+        error = kv_checkpoint_reader_step(reader, &more);
+        s->head = *kv_checkpoint_reader_head(reader);
+    }
+    if (error == KV_OK) {
+        s->needed = kv_checkpoint_reader_tail(reader)->end;
+    } else if (s->failed == 0) {
+        s->incomplete = true;
+        kv_findings_line(s->out, "lost", "%s: the rest of the checkpoint",
+                         kv_checkpoint_reader_text(reader));
+    }
+}
+
+static void copy_checkpoint(struct salvage *s)
+{
+    struct kv_checkpoint_source source = {
+        .disk = kv_check_view(&s->from),
+        .sink = {.context = s, .record = take_from_checkpoint},
+        .store = s->old.id,
+    };
+    if (source.disk.checkpoint(source.disk.context, &source.lsn, &source.size) == KV_OK) {
+        struct kv_checkpoint_reader *reader = kv_checkpoint_reader_new(&source);
+        read_checkpoint(s, reader);
+        kv_checkpoint_reader_free(reader);
+        if (s->failed == 0) {
+            (void)write_batch(s, s->head.time);
+        }
+    }
+}
+
+/* The log is cut off in front of changes that were made while the checkpoint was written. */
+static bool falls_short(const struct salvage *s, uint64_t end)
+{
+    char from[KV_PLACE_TEXT];
+    if (end >= s->needed) {
+        return false;
+    }
+    kv_findings_place(from, end, s->old.segment_size);
+    kv_findings_line(s->out, "lost",
+                     "%s: the log ends here, and the checkpoint was made with %" PRIu64
+                     " bytes more of it",
+                     from, s->needed - end);
+    return true;
+}
+
 static enum kv_finding copy(struct salvage *s)
 {
     struct kv_salvage_result result;
+    copy_checkpoint(s);
     const struct kv_salvage_options options = {
         .disk = kv_check_view(&s->from),
         .sink = {.context = s, .record = take, .batch = end_batch, .gap = print_gap},
         .store = s->old.id,
         .segment_size = s->old.segment_size,
+        .lsn = s->head.place.lsn,
+        .epoch = s->head.place.epoch,
+        .previous = s->head.place.previous,
     };
-    const int error = kv_salvage(&options, &result);
+    const int error = s->failed == 0 ? kv_salvage(&options, &result) : KV_EIO;
     if (s->failed != 0) {
         return not_written(s);
     }
@@ -314,8 +385,9 @@ static enum kv_finding copy(struct salvage *s)
     print_tail(s, &result.tail);
     kv_findings_line(s->out, "saved", "%" PRIu64 " batches with %" PRIu64 " changes",
                      result.batches, result.records);
+    const bool lost = falls_short(s, result.lsn) || result.gaps > 0 || s->incomplete || s->assumed;
     const enum kv_finding found = finish(s, result.time);
-    return found == KV_FOUND_WHOLE && (result.gaps > 0 || s->assumed) ? KV_FOUND_DAMAGED : found;
+    return found == KV_FOUND_WHOLE && lost ? KV_FOUND_DAMAGED : found;
 }
 
 static void print_result(const struct salvage *s, enum kv_finding found)

@@ -15,7 +15,8 @@ all() ->
     [
         a_folder_has_one_checkpoint_and_the_log_since,
         a_program_that_is_killed_while_it_writes_checkpoints_loses_no_answered_change,
-        a_damaged_checkpoint_is_refused_with_its_name_and_the_place
+        a_damaged_checkpoint_is_refused_with_its_name_and_the_place,
+        salvage_has_what_is_in_the_checkpoint_alone
     ].
 
 init_per_suite(Config) -> kv_test:start_suite(Config).
@@ -98,17 +99,52 @@ a_damaged_checkpoint_is_refused_with_its_name_and_the_place(Config) ->
         kv_test:wait(fun() -> checkpoints(Folder) =/= [] end)
     end),
     Checkpoint = lists:last(checkpoints(Folder)),
-    {ok, File} = file:open(Checkpoint, [read, write, raw, binary]),
-    {ok, <<Byte>>} = file:pread(File, 5000, 1),
-    ok = file:pwrite(File, 5000, <<(Byte bxor 1)>>),
-    ok = file:close(File),
+    ok = flip(Checkpoint, 5000),
     Vm = kv_test:start_vm(Config),
     Refused = kv_test:in(Vm, fun() -> catch kv_test:start_kv(options(Config)) end),
     ok = kv_test:stop_vm(Vm),
     Text = lists:flatten(io_lib:format("~p", [Refused])),
     ?assertMatch({match, _}, re:run(Text, filename:basename(Checkpoint) ++ ", byte 4096: the checkpoint is damaged")).
 
+%% The first file of the log is gone, and nothing but the checkpoint has the entries `{old, N}'.
+salvage_has_what_is_in_the_checkpoint_alone(Config) ->
+    Folder = folder(Config),
+    Old = [{{old, N}, binary:copy(<<N>>, 500000)} || N <- lists:seq(1, 4)],
+    with_kv(Config, fun() ->
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+        ok = kv_bucket:put_many(sessions, maps:from_list(Old)),
+        [ok = kv_bucket:put(sessions, last, {N, binary:copy(<<N>>, ?MIB)}) || N <- lists:seq(1, 200)],
+        kv_test:wait(fun() -> not filelib:is_file(segment(Folder, 0)) end)
+    end),
+    {0, _} = salvage(Folder, Folder ++ ".whole"),
+    ?assertEqual({5, Old}, kept(Config, Folder ++ ".whole", Old)),
+    %% The last chunk with records: one block is behind it.
+    Checkpoint = lists:last(checkpoints(Folder)),
+    ok = flip(Checkpoint, filelib:file_size(Checkpoint) - 2 * 4096 - 1),
+    {1, Text} = salvage(Folder, Folder ++ ".damaged"),
+    ?assertMatch({match, _}, re:run(Text, "lost +" ++ filename:basename(Checkpoint) ++ ", byte [0-9]+: .*: the rest of the checkpoint")),
+    {_, Some} = kept(Config, Folder ++ ".damaged", Old),
+    ?assertMatch([_ | _], Some),
+    ?assertEqual([], Some -- Old).
+
+kept(Config, Folder, Wanted) ->
+    with_kv(Config, [{data_dir, Folder}], fun() ->
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+        {kv_bucket:size(sessions), [{Key, Value} || {Key, _} <- Wanted, {ok, Value} <- [kv_bucket:fetch(sessions, Key)]]}
+    end).
+
+salvage(From, To) ->
+    Text = os:cmd(lists:flatten(io_lib:format("'~ts' --salvage '~ts' --to '~ts'; echo status $?", [kv_program:program(), From, To]))),
+    {match, [Status]} = re:run(Text, "status ([0-9]+)", [{capture, all_but_first, list}]),
+    {list_to_integer(Status), Text}.
+
 %%% Support
+
+flip(Path, At) ->
+    {ok, File} = file:open(Path, [read, write, raw, binary]),
+    {ok, <<Byte>>} = file:pread(File, At, 1),
+    ok = file:pwrite(File, At, <<(Byte bxor 1)>>),
+    file:close(File).
 
 folder(Config) -> filename:join(?config(home, Config), "folder").
 
@@ -120,11 +156,13 @@ checkpoints(Folder) -> files(Folder, "checkpoint-*").
 
 segment(Folder, N) -> filename:join(Folder, io_lib:format("log-~16.16.0b", [N])).
 
-with_kv(Config, Fun) ->
+with_kv(Config, Fun) -> with_kv(Config, options(Config), Fun).
+
+with_kv(Config, Options, Fun) ->
     Vm = kv_test:start_vm(Config),
     try
         kv_test:in(Vm, fun() ->
-            ok = kv_test:start_kv(options(Config)),
+            ok = kv_test:start_kv(Options),
             Fun()
         end)
     after

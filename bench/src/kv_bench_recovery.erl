@@ -13,7 +13,9 @@
 %% Entries of one put_many: of the fill, and of the row about bytes.
 -define(CHUNK, 1000).
 -define(COMMIT, 100).
--define(COMMITS, 6000).
+-define(COMMITS, 12000).
+%% Keys that are put at random.
+-define(RANDOM, 100000).
 -define(CALL_TIMEOUT, 120000).
 -define(TABLE, kv_bench_recovery_table).
 %% Of the entries: DETS takes 30 seconds to repair a million.
@@ -36,8 +38,11 @@ written(Quick) ->
     {Node, OsPid} = kv_bench_stores:node(?NODE, Folder),
     #{put_many := PutMany} = Bucket = kv_bench_stores:bucket(kv_commit, ?NODE, OsPid),
     Commits = case Quick of true -> ?COMMITS div 10; false -> ?COMMITS end,
+    Put = fun() -> [PutMany(1, entries([rand:uniform(?RANDOM) || _ <- lists:seq(1, ?COMMIT)])) || _ <- lists:seq(1, Commits)] end,
+    %% The first files are new; later ones were files before.
+    _ = Put(),
     Before = written_by(OsPid),
-    _ = [PutMany(1, entries([rand:uniform(1000000) || _ <- lists:seq(1, ?COMMIT)])) || _ <- lists:seq(1, Commits)],
+    _ = Put(),
     Ratio = (written_by(OsPid) - Before) / (Commits * ?COMMIT * ?ENTRY_BYTES),
     ok = kv_bench_contender:stop(Bucket),
     ok = stop(Node, OsPid),

@@ -22,7 +22,9 @@
 
 %% `branch' is for the registry of kv's own tree. Its supervisor ends it when the node is lost.
 -type on_node_down() :: stay | exit | branch.
--type phase() :: here | lost | away | {making, kv_native:making()} | {filling, pid(), reference()}.
+%% `marking': the native process is about to write down that it is filled.
+-type phase() ::
+    here | lost | away | {making, kv_native:making()} | {filling, pid(), reference()} | {marking, {kv_filled, reference()}}.
 %% The effect of a message on the native process. `found': it was lost, and is here again by now.
 -type event() :: here | lost | found | on_its_way.
 
@@ -72,7 +74,7 @@
 new(#{kind := Kind, server := Server, options := Options, on_node_down := OnNodeDown, fill := Fill}) ->
     #life{kind = Kind, server = Server, options = Options, on_node_down = OnNodeDown, fill = Fill}.
 
--spec phase(t()) -> here | lost | away | making | filling.
+-spec phase(t()) -> here | lost | away | making | filling | marking.
 phase(#life{phase = Phase}) when is_atom(Phase) -> Phase;
 phase(#life{phase = Phase}) -> element(1, Phase).
 
@@ -107,12 +109,17 @@ filler(_Life) -> undefined.
 %% @doc Begins to create the native process.
 -spec make(kv_nodes:place(), t()) -> t().
 make(#{node := Node} = Place, #life{kind = Kind, generation = Generation, place = Before} = Life) ->
-    Options = [{owner, self()}, {ancestors, ancestors()}, {generation, Generation + 1} | again(Place, Before)],
+    Options = [{owner, self()}, {ancestors, ancestors()}, {generation, Generation + 1} | again(Place, Before) ++ fills(Life)],
     Making = kv_native:request(Node, module(Kind), Options ++ Life#life.options),
     Life#life{phase = {making, Making}, place = Place, native = undefined, monitor = undefined, filled = false}.
 
 module(bucket) -> kv_bucket;
 module(registry) -> kv_registry.
+
+%% A durable bucket remembers that it is to be filled until {@link mark/1}. If the function did not end well, the next native
+%% process is empty, and counts as one that was made.
+fills(#life{fill = undefined}) -> [];
+fills(Life) -> [{fill, true} || is_durable(Life)].
 
 %% The program may have created a process without being able to say so. `only' ends it.
 again(#{creation := Creation}, #{creation := Creation}) -> [{only, true}];
@@ -131,6 +138,11 @@ progress({'DOWN', Monitor, process, _, Reason}, #life{monitor = Monitor} = Life)
     {leave, Reason, stop_filling(Life)};
 progress({'DOWN', Filling, process, _, Result}, #life{phase = {filling, _, Filling}} = Life) ->
     filled(Result, Life);
+progress({Mark, Answer}, #life{phase = {marking, Mark}} = Life) ->
+    case Answer of
+        ok -> whole(Life);
+        {error, Reason} -> {leave, Reason, undo(Life)}
+    end;
 progress({'EXIT', Filler, _}, #life{phase = {filling, Filler, _}} = Life) ->
     {on_its_way, Life};
 progress({'EXIT', _Filler, {filled, _}}, Life) ->
@@ -195,7 +207,11 @@ run({Module, Function, Arguments}, Native, Proxy) ->
 
 filled({filled, {error, Reason}}, Life) -> {leave, Reason, undo(Life)};
 filled({filled, error}, Life) -> {leave, fill_failed, undo(Life)};
-filled({filled, _}, Life) -> {here, Life#life{phase = here, filled = true, half = false}};
+filled({filled, _}, Life) ->
+    case is_durable(Life) of
+        true -> {on_its_way, mark(Life)};
+        false -> whole(Life)
+    end;
 %% The native process seems to be lost. If it is, its monitor will say so in a moment.
 filled({{nodedown, Node}, _} = Reason, #life{place = #{node := Node}} = Life) ->
     Monitor = make_ref(),
@@ -203,6 +219,15 @@ filled({{nodedown, Node}, _} = Reason, #life{place = #{node := Node}} = Life) ->
     {on_its_way, Life#life{phase = {filling, self(), Monitor}}};
 filled({not_lost, Reason}, Life) -> {leave, Reason, undo(Life)};
 filled(Reason, Life) -> {leave, Reason, undo(Life)}.
+
+whole(Life) ->
+    {here, Life#life{phase = here, filled = true, half = false}}.
+
+%% From the answer on, the bucket is not filled again.
+mark(#life{native = Native} = Life) ->
+    Mark = {kv_filled, make_ref()},
+    _ = erlang:send(Native, {'$gen_call', {self(), Mark}, filled}, [noconnect]),
+    Life#life{phase = {marking, Mark}}.
 
 %% Removes a durable bucket that is half filled, so that its successor is filled. Nobody waits for the answer.
 undo(#life{half = true, native = Native} = Life) ->
@@ -281,7 +306,7 @@ program_gone(Status, #life{on_node_down = stay} = Life) ->
 %% @doc Ends the native process. Returns `lost' if the process has ended with its node, or will end later.
 -spec end_native(term(), t()) -> ended | lost.
 end_native(Reason, #life{phase = Phase, native = Native, monitor = Monitor, server = Server} = Life) when
-    Phase =:= here; element(1, Phase) =:= filling
+    Phase =:= here; element(1, Phase) =:= filling; element(1, Phase) =:= marking
 ->
     _ = undo(stop_filling(Life)),
     kv_native:stop(Native, Monitor, Reason, fun() -> kv_nodes:answers(Server) end);

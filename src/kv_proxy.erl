@@ -147,7 +147,7 @@ start_here(#state{life = Life} = State, Deadline) ->
     Filler = kv_life:filler(Life),
     receive
         Message when element(1, Message) =:= spawn_reply; element(1, Message) =:= ack; element(1, Message) =:= 'DOWN';
-                element(1, Message) =:= kv_nodes; Message =:= make_again ->
+                element(1, Message) =:= kv_nodes; element(1, element(1, Message)) =:= kv_filled; Message =:= make_again ->
             case progress(Message, State) of
                 {ok, Next} -> start_here(Next, Deadline);
                 {leave, Reason, _} -> {stop, Reason};

@@ -19,7 +19,8 @@ static struct kv_stored stored_of(const struct kv_start_options *options)
                               .evict = options->table.evict,
                               .touch_on_read = options->touch_on_read,
                               .generation = options->generation,
-                              .latest = options->latest};
+                              .latest = options->latest,
+                              .unfilled = options->fill};
 }
 
 /* ---- durable ----------------------------------------------------------------------------------
@@ -48,6 +49,9 @@ static struct kv_stored merged(const struct kv_stored *old, const struct kv_star
     if ((options->given & KV_GIVEN_READS) != 0) {
         wanted.latest = given.latest;
     }
+    /* An owner that fills nothing takes the entries as they are. */
+    wanted.unfilled = old->unfilled && options->fill;
+    wanted.generation = wanted.unfilled ? options->generation : old->generation;
     return wanted;
 }
 
@@ -77,6 +81,13 @@ static int make(struct kv_process *self, const struct kv_start_options *options,
     return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
 }
 
+/* What a function that did not end well has put must not be there when it is called again. */
+static void empty(struct kv_durable *durable)
+{
+    kv_table_clear(durable->table);
+    kv_durable_clear(durable);
+}
+
 /* Finds or makes the table of the identity, and attaches to it. */
 static int open_durable(struct kv_process *self, struct kv_start_options *options,
                         struct kv_buffer *reason)
@@ -100,9 +111,13 @@ static int open_durable(struct kv_process *self, struct kv_start_options *option
     if (durable != NULL && durable->process != NULL) {
         return kv_start_refuse_second(reason, durable->process);
     }
-    options->attached = durable != NULL;
-    int error = durable == NULL ? make(self, options, &durable, reason)
-                                : change_options(durable, options, reason);
+    const bool found = durable != NULL;
+    options->attached = found && !(durable->options.unfilled && options->fill);
+    int error =
+        !found ? make(self, options, &durable, reason) : change_options(durable, options, reason);
+    if (error == KV_OK && found && !options->attached) {
+        empty(durable);
+    }
     if (error == KV_OK) {
         error = kv_contents_attach(&bucket->contents, self, durable, reason);
     }

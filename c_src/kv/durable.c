@@ -314,7 +314,8 @@ static bool same(const struct kv_stored *one, const struct kv_stored *other)
 {
     return one->max_memory == other->max_memory && one->max_entries == other->max_entries &&
            one->ttl == other->ttl && one->touch_on_read == other->touch_on_read &&
-           one->latest == other->latest;
+           one->latest == other->latest && one->unfilled == other->unfilled &&
+           one->generation == other->generation;
 }
 
 int kv_durable_set_options(struct kv_durable *durable, enum kv_policy policy,

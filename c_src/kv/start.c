@@ -164,6 +164,9 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     if (kv_bytes_is(key, "only")) {
         return take_flag(value, &options->only);
     }
+    if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "fill")) {
+        return take_flag(value, &options->fill);
+    }
     if (kv_bytes_is(key, "durable")) {
         return kv_start_policy(value, &options->policy);
     }
@@ -209,7 +212,7 @@ static uint32_t bit_of(struct kv_bytes key)
     static const char *const names[] = {"owner",         "name",    "label",       "ancestors",
                                         "generation",    "only",    "creator",     "event_manager",
                                         "max_memory",    "evict",   "max_entries", "ttl",
-                                        "touch_on_read", "durable", "store"};
+                                        "touch_on_read", "durable", "store",       "fill"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (kv_bytes_is(key, names[i])) {
             return (uint32_t)1 << i;
@@ -277,7 +280,7 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
 static bool is_of_process(struct kv_bytes option)
 {
     static const char *const names[] = {"owner",      "name", "label", "ancestors",
-                                        "generation", "only", "store"};
+                                        "generation", "only", "store", "fill"};
     struct kv_bytes key;
     struct kv_reader reader = kv_reader(option);
     if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_atom(&reader, &key) != KV_OK) {

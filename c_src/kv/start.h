@@ -17,6 +17,7 @@ struct kv_start_options {
     struct kv_bytes event_manager; /* a pid or {Name, Node}, as a term */
     uint64_t generation;           /* by which callers tell one life of a name from the next */
     bool only;                     /* end the other processes of the same owner first */
+    bool fill;                     /* the owner fills a bucket that has no entries from before */
     uint64_t ttl;                  /* of entries that are put without one; 0: none */
     bool touch_on_read;            /* a read starts the ttl again */
     bool latest;                   /* the option `reads`: a read waits for no change */

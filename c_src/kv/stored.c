@@ -2,8 +2,8 @@
 
 #include <kv/term.h>
 
-static const char *const names[] = {"max_memory",    "max_entries", "ttl",   "evict",
-                                    "touch_on_read", "generation",  "latest"};
+static const char *const names[] = {"max_memory",    "max_entries", "ttl",    "evict",
+                                    "touch_on_read", "generation",  "latest", "unfilled"};
 
 enum { NAMES = sizeof names / sizeof names[0] };
 
@@ -13,7 +13,7 @@ void kv_stored_write(const struct kv_stored *options, struct kv_bytes meta, stru
     const uint64_t values[NAMES] = {
         options->max_memory,      options->max_entries,           options->ttl,
         (uint64_t)options->evict, options->touch_on_read ? 1 : 0, options->generation,
-        options->latest ? 1 : 0};
+        options->latest ? 1 : 0,  options->unfilled ? 1 : 0};
     kv_write_list(to, NAMES + (meta.length > 0 ? 1 : 0));
     for (unsigned i = 0; i < NAMES; i++) {
         kv_write_tuple(to, 2);
@@ -104,5 +104,6 @@ void kv_stored_read(struct kv_bytes bytes, struct kv_stored *options)
                                                                      : KV_EVICT_NONE,
                                   .touch_on_read = values[4] != 0,
                                   .generation = values[5],
-                                  .latest = values[6] != 0};
+                                  .latest = values[6] != 0,
+                                  .unfilled = values[7] != 0};
 }

@@ -15,6 +15,7 @@ struct kv_stored {
     bool touch_on_read;
     uint64_t generation; /* with which the bucket was made */
     bool latest;         /* a read waits for no change to be on disk */
+    bool unfilled;       /* a function of its owner was to fill it, and has not ended well yet */
 };
 
 /* Appends the term. `meta` is the metadata of the name, a term; empty: none. */

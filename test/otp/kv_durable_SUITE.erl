@@ -23,6 +23,7 @@ all() ->
         destroy_of_nothing_exits_as_every_call,
         a_vm_that_is_killed_leaves_every_change_that_was_answered,
         a_vm_that_halts_in_order_leaves_them_too,
+        a_vm_that_is_killed_while_a_bucket_is_filled_leaves_nothing_of_it,
         the_loss_of_the_program_is_no_loss_of_durable_buckets,
         telemetry_tells_of_a_bucket_that_has_its_entries,
         the_node_tells_of_its_disk,
@@ -182,6 +183,45 @@ reads_is_durable_or_latest(Config) ->
         ok
     end).
 
+a_vm_that_is_killed_while_a_bucket_is_filled_leaves_nothing_of_it(Config) ->
+    Folder = filename:join(?config(home, Config), "filled"),
+    Vm = kv_test:start_vm(Config),
+    OsPid = kv_test:vm_os_pid(Vm),
+    ok = kv_test:in(Vm, fun() ->
+        ok = kv_test:start_kv([{data_dir, Folder}]),
+        Test = self(),
+        _ = spawn(fun() -> kv_bucket:start_link([{name, soup}, {durable, commit}, {fill, {?MODULE, fill_in_part, [Test]}}]) end),
+        receive
+            half -> ok
+        end
+    end),
+    Monitor = erlang:monitor(process, Vm),
+    _ = unlink(Vm),
+    ok = kv_test:signal("KILL", OsPid),
+    receive
+        {'DOWN', Monitor, process, _, _} -> ok
+    end,
+    in_kv_with(Config, Folder, fun() ->
+        Fill = {fill, {?MODULE, fill, [self()]}},
+        {ok, Bucket} = kv_bucket:start_link([{name, soup}, {durable, commit}, Fill]),
+        ?assertEqual(#{whole => 1}, kv_bucket:to_map(Bucket)),
+        true = unlink(Bucket),
+        ok = kv_bucket:stop(Bucket),
+        {ok, Next} = kv_bucket:start_link([{name, soup}, {durable, commit}, Fill]),
+        ?assertEqual(#{whole => 1}, kv_bucket:to_map(Next)),
+        ?assertEqual([filled], kv_test:mailbox()),
+        ?assertEqual(1, kv_bucket:generation(Next))
+    end).
+
+fill_in_part(Bucket, Test) ->
+    ok = kv_bucket:put(Bucket, half, 1),
+    Test ! half,
+    timer:sleep(infinity).
+
+fill(Bucket, Test) ->
+    Test ! filled,
+    kv_bucket:put(Bucket, whole, 1).
+
 %% Three VMs, one after the other, have the same folder. Each finds what those before it have put.
 ends_and_comes_back(Config, End) ->
     ends_and_comes_back(Config, [commit, commit, commit], End).
@@ -303,11 +343,14 @@ the_sentences_of_errors_say_what_to_do(_Config) ->
 
 in_kv_with_folder(Config, Fun) ->
     Folder = filename:join(?config(home, Config), "folder"),
+    in_kv_with(Config, Folder, fun() -> Fun(Folder) end).
+
+in_kv_with(Config, Folder, Fun) ->
     Vm = kv_test:start_vm(Config),
     try
         kv_test:in(Vm, fun() ->
             ok = kv_test:start_kv([{data_dir, Folder}]),
-            Fun(Folder)
+            Fun()
         end)
     after
         ok = kv_test:stop_vm(Vm)

@@ -1220,6 +1220,45 @@ Test(durable, destroy_drops_the_table_and_ends_the_bucket)
     check_records();
 }
 
+static struct kv_bytes fill(void)
+{
+    return pair(term_atom("fill"), term_atom("true"));
+}
+
+static void restart_to_be_filled(void)
+{
+    end_bucket(&bucket);
+    bucket = start(commit(), named("soup"), fill());
+}
+
+Test(durable, a_bucket_that_was_filled_in_part_is_empty_when_it_is_filled_again)
+{
+    bucket = start(commit(), named("soup"), fill());
+    (void)ask("put", term_atom("a"), term_atom("half"), NONE);
+    restart_to_be_filled();
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_atom("nil"));
+    check_records();
+}
+
+Test(durable, a_bucket_that_was_filled_keeps_its_entries)
+{
+    bucket = start(commit(), named("soup"), fill());
+    (void)ask("put", term_atom("a"), term_atom("whole"), NONE);
+    assert_term(ask("filled", NONE, NONE, NONE), term_atom("ok"));
+    restart_to_be_filled();
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_atom("whole"));
+}
+
+Test(durable, a_bucket_that_is_attached_without_a_function_is_taken_as_it_is)
+{
+    bucket = start(commit(), named("soup"), fill());
+    (void)ask("put", term_atom("a"), term_atom("half"), NONE);
+    end_bucket(&bucket);
+    bucket = start(commit(), named("soup"), NONE);
+    restart_to_be_filled();
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_atom("half"));
+}
+
 Test(durable, destroy_ends_a_volatile_bucket_too)
 {
     bucket = start(NONE, NONE, NONE);

@@ -173,7 +173,7 @@ static bool disk(void *context, struct kv_disk_stats *to)
     *to = (struct kv_disk_stats){
         .folder = node->options.data_dir,
         .position = kv_wal_end(data->wal),
-        .log = kv_wal_end(data->wal) - kv_segment_begin(figures.first, size),
+        .log = kv_wal_end(data->wal) - data->checkpoint.lsn,
         .files = figures.end - figures.first,
         .file_size = size,
         .waiting = kv_wal_open_bytes(data->wal) +

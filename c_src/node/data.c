@@ -215,6 +215,11 @@ void kv_data_stop(struct kv_data *data)
     kv_data_stop_checkpoint(data);
     kv_disk_await(data->disk);
     kv_data_hand_over(data); /* what has gathered behind the write under way */
+    kv_disk_await(data->disk);
+    if (data->wal != NULL) {
+        kv_wal_mark(data->wal); /* so that damage to the last batch is not taken for a torn write */
+    }
+    kv_data_hand_over(data);
     kv_disk_close(data->disk);
     data->disk = NULL;
 }

@@ -17,6 +17,7 @@ all() ->
         a_whole_folder_is_shown_with_its_tables_and_its_end,
         checking_writes_nothing,
         a_torn_write_at_the_end_is_no_damage,
+        damage_to_the_last_batch_of_a_node_that_was_stopped_is_named,
         damage_in_the_middle_is_named_with_file_and_byte,
         a_missing_file_of_the_log_is_named,
         a_damaged_store_block_is_named,
@@ -76,11 +77,22 @@ checking_writes_nothing(Config) ->
     ?assertMatch({0, _}, check(Data)),
     ok = file:change_mode(Data, 8#700).
 
+%% Without the mark that a node writes when it ends, nothing says that the last batch was durable.
 a_torn_write_at_the_end_is_no_damage(Config) ->
     ok = fill(Config),
-    ok = flip(Config, ?LOG, last_batch(Config) + 70),
+    [Last, Mark] = last_batches(Config),
+    ok = flip(Config, ?LOG, Mark),
+    ok = flip(Config, ?LOG, Last + 70),
     {0, Lines} = check(?config(data, Config)),
     ?assertMatch([<<"a batch of 76 bytes that was written in part", _/binary>>], texts(<<"tail">>, Lines)).
+
+damage_to_the_last_batch_of_a_node_that_was_stopped_is_named(Config) ->
+    ok = fill(Config),
+    [Last, _Mark] = last_batches(Config),
+    ok = flip(Config, ?LOG, Last + 70),
+    {1, Lines} = check(?config(data, Config)),
+    [Damage] = texts(<<"damaged">>, Lines),
+    ?assertMatch({match, _}, re:run(Damage, io_lib:format(?LOG ", byte ~b: ", [Last]))).
 
 damage_in_the_middle_is_named_with_file_and_byte(Config) ->
     ok = fill(Config),
@@ -261,9 +273,9 @@ place(Config, Bytes) ->
     {At, _} = binary:match(read(filename:join(?config(data, Config), ?LOG)), Bytes),
     At.
 
-last_batch(Config) ->
-    {At, _} = lists:last(binary:matches(read(filename:join(?config(data, Config), ?LOG)), <<"kvb1">>)),
-    At.
+last_batches(Config) ->
+    Places = [At || {At, _} <- binary:matches(read(filename:join(?config(data, Config), ?LOG)), <<"kvb1">>)],
+    lists:nthtail(length(Places) - 2, Places).
 
 %% The next version, with the right checksum at an offset.
 newer(File, Sum) ->

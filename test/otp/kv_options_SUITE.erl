@@ -72,7 +72,7 @@ if_no_option_is_near_all_are_named(_Config) ->
     ?assertEqual(
         unknown(
             taste,
-            "; the options are durable, evict, fill, id, label, max_entries, max_memory, name, node, on_node_down, restart, "
+            "; the options are durable, evict, fill, id, label, max_entries, max_memory, name, node, on_node_down, reads, restart, "
             "shutdown, touch_on_read, ttl"
         ),
         kv_bucket:start_link([{taste, sweet}])

@@ -299,7 +299,7 @@ the_function_that_starts_buckets_gets_their_options(Config) ->
         Options = [{max_memory, 4096}, {fill, {?MODULE, fill, [2]}}],
         ok = kv_registry:create(Registry, <<"a">>, Options),
         receive
-            {asked, Asked} -> ?assertEqual(maps:from_list([{label, <<"a">>} | Options]), Asked)
+            {asked, Asked} -> ?assertEqual(maps:from_list([{label, <<"a">>}, {node, kv_node} | Options]), Asked)
         end
     end).
 

@@ -161,10 +161,10 @@ a_log_that_is_damaged_before_answered_changes(Config) ->
         kv_disk_world:stop_node(Server)
     end),
     {ok, File} = file:open(kv_disk_world:file("log-0000000000000000", Config), [read, write, binary, raw]),
-    {ok, <<Byte>>} = file:pread(File, 5 * 4096 + 70, 1),
-    ok = file:pwrite(File, 5 * 4096 + 70, <<(Byte bxor 1)>>),
-    check_refused(Config, [], ["^data folder .*: log-0000000000000000, byte 20480: "]),
-    ok = file:pwrite(File, 5 * 4096 + 70, <<Byte>>),
+    {ok, <<Byte>>} = file:pread(File, 7 * 4096 + 70, 1),
+    ok = file:pwrite(File, 7 * 4096 + 70, <<(Byte bxor 1)>>),
+    check_refused(Config, [], ["^data folder .*: log-0000000000000000, byte 28672: "]),
+    ok = file:pwrite(File, 7 * 4096 + 70, <<Byte>>),
     ok = file:close(File),
     has_entry(Config).
 

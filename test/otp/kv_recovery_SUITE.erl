@@ -19,7 +19,6 @@ all() ->
         a_second_node_may_not_use_the_folder,
         names_of_all_kinds_come_back,
         a_bucket_that_is_stopped_amid_a_request_has_all_of_it_or_nothing,
-        a_vm_that_is_killed_while_a_bucket_is_filled_leaves_what_was_put,
         many_buckets_come_back
     ].
 
@@ -145,27 +144,6 @@ start_when_free() ->
             {error, {already_started, _}} -> false
         end
     end).
-
-a_vm_that_is_killed_while_a_bucket_is_filled_leaves_what_was_put(Config) ->
-    killed_with(Config, fun() ->
-        Test = self(),
-        _ = spawn(fun() -> start([{fill, {?MODULE, fill, [Test]}}]) end),
-        receive
-            filling -> ok
-        end
-    end),
-    in_kv(Config, fun() ->
-        {ok, Bucket} = start([{fill, {?MODULE, fill, [self()]}}]),
-        ?assertEqual({3, 1}, {kv_bucket:get(Bucket, milk), kv_bucket:generation(Bucket)}),
-        ?assertEqual([], [filling || filling <- kv_test:mailbox()])
-    end).
-
-fill(Bucket, Test) ->
-    ok = kv_bucket:put(Bucket, milk, 3),
-    Test ! filling,
-    receive
-        never -> ok
-    end.
 
 many_buckets_come_back(Config) ->
     Names = [list_to_atom("many_" ++ integer_to_list(N)) || N <- lists:seq(1, 300)],

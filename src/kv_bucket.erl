@@ -217,7 +217,7 @@ start_link(Options) ->
             {error, Reason}
     end.
 
-%% What a registry does not give stays as it is.
+%% Options that a registry does not give stay as they are.
 native(#{durable := Policy} = Valid) when Policy =/= false, not is_map_key(store, Valid) ->
     maps:merge(kv_durable:options(), maps:with([label | maps:keys(kv_durable:options())], Valid));
 native(#{ttl := infinity} = Valid) ->

@@ -125,7 +125,7 @@ sqlite(#row{callers = Puts, round = Round} = Row, Ms) ->
     io:format("  ~b ~-28ts ~10ts/s~n", [Round, kv_bench_contender:title(sqlite), Rate]),
     [Row#row{contender = sqlite, metric = rate, value = list_to_integer(Rate)}].
 
-%% What a commit takes beyond the sync of the disk and the put of a volatile bucket: of medians within a round.
+%% The time of a commit beyond the sync of the disk and the put of a volatile bucket: of medians within a round.
 beyond(1, Row, Rows) ->
     P50 = fun(Name) -> hd(kv_bench_figures:values(Rows, #{contender => Name, metric => p50})) end,
     Us = P50(kv_commit) - P50(raw) - P50(kv_volatile),

@@ -46,7 +46,7 @@ work(Put, Key, Pace, Began, Count) ->
         work(Put, Key + 7919, Pace, Began, Count + 1)
     end.
 
-%% Who is ahead of its pace waits for the next tick.
+%% A caller that is ahead of its pace waits for the next tick.
 wait(none, _Began, _Count) ->
     0;
 wait(Pace, Began, Count) ->

@@ -1,5 +1,5 @@
 /* The reader of a checkpoint: reads the file from its head to its tail, and hands out its records.
- * Whatever is wrong with the file is found: a checkpoint has its name only when it is whole, so
+ * The reader finds every damage to the file: a checkpoint has its name only when it is whole, so
  * nothing of it can be missing. */
 #ifndef KV_DURABLE_CHECKPOINT_READER_H
 #define KV_DURABLE_CHECKPOINT_READER_H

@@ -149,7 +149,7 @@ static bool take_head(struct kv_checkpoint *c)
     return true;
 }
 
-/* What has gathered is written, and the other buffer gathers; it begins with what is too much for
+/* The gathered records are written, and the other buffer gathers; it begins with those too many for
  * one chunk. */
 static bool take_chunk(struct kv_checkpoint *c)
 {

@@ -1,10 +1,10 @@
-/* What recovery asks of a disk, and what it gives to the layer above. */
+/* The questions of a recovery to a disk, and its results for the layer above. */
 #ifndef KV_DURABLE_DISK_VIEW_H
 #define KV_DURABLE_DISK_VIEW_H
 
 #include "durable/record.h"
 
-/* What recovery asks of a disk. */
+/* The questions of a recovery to a disk. */
 struct kv_disk_view {
     void *context;
     /* Finds the numbers of the first and the last segment file. Returns KV_OK; KV_ENOENT: there is
@@ -22,7 +22,7 @@ struct kv_disk_view {
                            size_t *got);
 };
 
-/* Who gets the records. */
+/* The receiver of the records. */
 struct kv_recovery_sink {
     void *context;
     /* Called for each record, in order: those of a checkpoint, then those of each whole batch.

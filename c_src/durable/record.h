@@ -16,7 +16,7 @@ enum kv_record_kind {
     KV_RECORD_DROP = 6,   /* a table that is gone, with all entries */
 };
 
-/* What the log knows of a table. The layer above gives these numbers and bytes their meaning. */
+/* A table as the log knows it. The layer above gives these numbers and bytes their meaning. */
 struct kv_record_table {
     uint8_t policy;
     uint8_t kind;

@@ -22,7 +22,7 @@ struct kv_recovery_options {
     uint64_t segment_size; /* 0: KV_SEGMENT_SIZE */
 };
 
-/* What the next life of the store goes on with. */
+/* The place and numbers with which the next life of the store goes on. */
 struct kv_recovery_result {
     uint64_t lsn;          /* the end of the log: the next batch goes there */
     uint32_t epoch;        /* of the next life: greater than any that was seen */

@@ -33,7 +33,7 @@ struct kv_survey_table {
 };
 
 /* Calls `visit` for each table, the oldest first, as of a wall clock in milliseconds since 1970.
- * What it is given is valid during the call. O(entries). */
+ * Its arguments are valid during the call. O(entries). */
 void kv_survey_each(const struct kv_survey *survey, uint64_t now,
                     void (*visit)(void *context, const struct kv_survey_table *table),
                     void *context);

@@ -155,7 +155,7 @@ bool kv_wal_is_writing(const struct kv_wal *wal)
     return wal->writing.length > 0;
 }
 
-/* What gathered is the batch that will be written, and the other buffer gathers. */
+/* The gathered changes are the batch that will be written, and the other buffer gathers. */
 static void swap(struct kv_wal *wal, uint64_t time)
 {
     const struct kv_blocks empty = wal->writing;

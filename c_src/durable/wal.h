@@ -36,7 +36,7 @@ void kv_wal_free(struct kv_wal *wal);
 /* ---- gathering ---------------------------------------------------------------------------------
  */
 
-/* What a record takes at most besides its key, value, names and options. */
+/* The most bytes of a record besides its key, value, names and options. */
 enum { KV_WAL_OVERHEAD = 64 };
 
 /* Makes room for records of so many bytes in all, KV_WAL_OVERHEAD for each included. Returns KV_OK:

@@ -1,4 +1,4 @@
-/* What host/disk.c, which runs on the loop, and host/disk_thread.c share. */
+/* Shared by host/disk.c, which runs on the loop, and host/disk_thread.c. */
 #ifndef KV_HOST_DISK_STATE_H
 #define KV_HOST_DISK_STATE_H
 
@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* What the loop wants. Under the mutex. */
+/* The orders of the loop. Under the mutex. */
 struct kv_disk_orders {
     struct kv_disk_write write;
     bool has_write;
@@ -21,7 +21,7 @@ struct kv_disk_orders {
     uint64_t needed;  /* a segment */
 };
 
-/* What the thread has to tell. Under the mutex. */
+/* The news of the thread. Under the mutex. */
 struct kv_disk_news {
     bool is_done;
     uint64_t done;
@@ -35,7 +35,7 @@ struct kv_disk_news {
     char text[KV_FOLDER_TEXT];
 };
 
-/* What only the thread uses. */
+/* Used by the thread only. */
 struct kv_disk_work {
     struct kv_log_files files;
     uint64_t lsn;       /* the end of what was written */

@@ -44,7 +44,7 @@ int kv_folder_error(int error)
     }
 }
 
-/* What the system's own words leave open; "" if they will do. */
+/* An addition to the system's own words; "" if they will do. */
 static const char *advice(int error)
 {
     switch (error) {

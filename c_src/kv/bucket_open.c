@@ -81,7 +81,7 @@ static int make(struct kv_process *self, const struct kv_start_options *options,
     return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
 }
 
-/* What a function that did not end well has put must not be there when it is called again. */
+/* The entries of a function that did not end well must be gone when it is called again. */
 static void empty(struct kv_durable *durable)
 {
     kv_table_clear(durable->table);

@@ -209,8 +209,8 @@ int kv_durable_describe(struct kv_durable *durable, struct kv_bytes meta, bool a
 int kv_durable_may_record(const struct kv_durable *durable, uint64_t more);
 void kv_durable_record(struct kv_durable *durable);
 
-/* What the table is. `about` borrows from the table and from `options`, which is filled and which
- * the caller frees. */
+/* The facts of the table. `about` borrows from the table and from `options`, which is filled and
+ * which the caller frees. */
 void kv_durable_about(const struct kv_durable *durable, struct kv_buffer *options,
                       struct kv_journal_table *about);
 
@@ -227,7 +227,7 @@ int kv_durable_may(const struct kv_durable *durable, uint64_t bytes, uint64_t re
 void kv_durable_begin(struct kv_durable *durable);
 void kv_durable_end(struct kv_durable *durable);
 
-/* What was changed, successfully. */
+/* Each is called once the change has succeeded. */
 void kv_durable_put(struct kv_durable *durable, const struct kv_table_entry *entry);
 void kv_durable_gone(struct kv_durable *durable, struct kv_item key);
 void kv_durable_expiry(struct kv_durable *durable, struct kv_item key, uint64_t expiry);

@@ -125,7 +125,7 @@ static enum kv_finding read_segments(struct check *check)
 /* ---- the log -----------------------------------------------------------------------------------
  */
 
-/* What a crash has left behind the end. */
+/* A crash may have left something behind the end. */
 static void print_tail(struct check *check, uint64_t lsn)
 {
     uint8_t block[KV_BLOCK] = {0};

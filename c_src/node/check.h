@@ -10,7 +10,7 @@
 /* Prints lines as node/findings.h has them. Returns an exit status. */
 enum kv_finding kv_check(const char *folder, FILE *out);
 
-/* What --salvage reads as well: a folder as a disk, whose context is a struct kv_folder. */
+/* Used by --salvage as well: a folder as a disk, whose context is a struct kv_folder. */
 struct kv_disk_view kv_check_view(struct kv_folder *folder);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the files of node/data*.c share. */
+/* Shared by the files node/data*.c. */
 #ifndef KV_NODE_DATA_PARTS_H
 #define KV_NODE_DATA_PARTS_H
 

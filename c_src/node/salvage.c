@@ -312,7 +312,8 @@ static int take_from_checkpoint(void *context, const struct kv_record *record)
     return kv_wal_open_bytes(s->wal) < BATCH_BYTES ? KV_OK : write_batch(s, s->head.time);
 }
 
-/* What lies in front of a damaged place is good: the records of a chunk come once it is checked. */
+/* All that lies in front of a damaged place is good: the records of a chunk come once it is
+ * checked. */
 static void read_checkpoint(struct salvage *s, struct kv_checkpoint_reader *reader)
 {
     bool more = true;

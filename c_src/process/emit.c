@@ -217,7 +217,7 @@ static bool names_to(const struct kv_signal *signal)
     return signal->kind != KV_SIGNAL_MESSAGE_ALIAS && signal->kind != KV_SIGNAL_MESSAGE_NAME;
 }
 
-/* What a signal takes while it waits. */
+/* The memory of a signal while it waits. */
 static size_t size_of(const struct kv_signal *signal)
 {
     return sizeof(struct waiting) + sizeof(struct kv_kept) + kv_signal_payload_length(signal);

@@ -1,8 +1,8 @@
 /* The log to which the changes of durable tables go before anybody hears of them: what kv/ knows of
  * it. The program implements it; a test has one of its own.
  *
- * What a turn of the loop records is one batch: after a crash all of it is there, or none. Keys and
- * values are copied. Every expiry is on the clock of kv_arena_time(), or KV_NEVER. */
+ * All that a turn of the loop records is one batch: after a crash all of it is there, or none. Keys
+ * and values are copied. Every expiry is on the clock of kv_arena_time(), or KV_NEVER. */
 #ifndef KV_JOURNAL_H
 #define KV_JOURNAL_H
 
@@ -15,7 +15,7 @@ enum kv_policy {
     KV_POLICY_INTERVAL = 2, /* when it is written: on disk within a second */
 };
 
-/* What a table is. The numbers are on disk. */
+/* The kind of a table. The numbers are on disk. */
 enum kv_journal_kind {
     KV_JOURNAL_BUCKET = 1,
     KV_JOURNAL_REGISTRY = 2, /* has no entries: its names are the tables that have it as registry */

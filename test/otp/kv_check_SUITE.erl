@@ -314,7 +314,7 @@ lines(Port, Lines) ->
         {Port, {exit_status, Status}} -> {Status, lists:reverse(Lines)}
     end.
 
-%% What stands behind a word.
+%% The texts behind a word.
 texts(Word, Lines) ->
     [iolist_to_binary(string:trim(binary:part(Line, 12, byte_size(Line) - 12))) || Line <- Lines, is_line_of(Word, Line)].
 

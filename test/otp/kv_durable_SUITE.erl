@@ -144,7 +144,7 @@ a_vm_that_is_killed_leaves_every_change_that_was_answered(Config) ->
 a_vm_that_halts_in_order_leaves_them_too(Config) ->
     ends_and_comes_back(Config, fun(Vm) -> peer:cast(Vm, init, stop, []) end).
 
-%% What is written and not synced yet is with the operating system.
+%% The operating system has all that is written and not synced yet.
 with_interval_a_killed_program_leaves_every_change_that_was_answered(Config) ->
     ends_and_comes_back(Config, [interval, interval, interval], fun kill_program_and_vm/1).
 
@@ -412,7 +412,7 @@ load_telemetry() ->
     {module, telemetry} = code:load_binary(telemetry, "telemetry.erl", Code),
     ok.
 
-%% What kv:tree/0 prints.
+%% The lines of kv:tree/0.
 tree(File) ->
     {ok, Device} = file:open(File, [write, {encoding, utf8}]),
     Leader = group_leader(),

@@ -643,7 +643,7 @@ stop(Pid) ->
     true = unlink(Pid),
     gen_server:stop(Pid).
 
-%% What a process gets that does not end with the process that it starts.
+%% The outcome of a start, for a caller that does not end with the started process.
 ends(Start) ->
     process_flag(trap_exit, true),
     Start().

@@ -19,7 +19,7 @@
 -define(CLIENTS, 4).
 -define(SIZE, "400M").
 -define(SECTOR, 512).
-%% What is written for the file system itself, before a node is there.
+%% Writes of the file system itself, before a node is there.
 -define(BEGIN_BYTES, 1000000).
 %% How far from an answer a power cut may be, in bytes of the log of the device.
 -define(AROUND, 100000).

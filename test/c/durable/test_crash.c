@@ -1,6 +1,6 @@
-/* What was reported durable is there after a crash: random programs on a disk that loses what was
- * not synced (support/fake_disk.h), for several lives one after the other. Meanwhile checkpoints
- * are written, segments are used again, and older checkpoints go.
+/* All that was reported durable is there after a crash: random programs on a disk that loses what
+ * was not synced (support/fake_disk.h), for several lives one after the other. Meanwhile
+ * checkpoints are written, segments are used again, and older checkpoints go.
  *
  * KV_CRASH_PROGRAMS is the number of random programs, KV_CRASH_EVERY the number of those that crash
  * at each of their points in turn, KV_CRASH_SEED the number of the first one. */

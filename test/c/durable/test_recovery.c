@@ -1,4 +1,4 @@
-/* What recovery makes of a log that is whole, cut, damaged or left behind by an earlier life. */
+/* Recovery of a log that is whole, cut, damaged or left behind by an earlier life. */
 #include "base/alloc.h"
 #include "durable/crc32c.h"
 #include "support/durable_world.h"

@@ -1,4 +1,4 @@
-/* What can be read of a damaged log, and what a survey counts. */
+/* Salvage of a damaged log, and the counts of a survey. */
 #include "base/alloc.h"
 #include "durable/salvage.h"
 #include "durable/survey.h"

@@ -53,7 +53,7 @@ static struct line *add(char kind, uint64_t table)
     return &lines[line_count++];
 }
 
-/* What a reader of this host finds of the key `watched` while a change of it is recorded. */
+/* The answer to a reader of this host for the key `watched` while a change of it is recorded. */
 static struct kv_bytes watched;
 static enum kv_read seen;
 static void look_as_a_reader(void);

@@ -41,7 +41,7 @@ struct kv_buffer *fake_checkpoint_bytes(struct fake_disk *disk);
 /* The power is cut. Afterwards everything that is left is as good as synced. */
 void fake_disk_crash(struct fake_disk *disk, struct draw *draw);
 
-/* What recovery reads. */
+/* The disk for a recovery. */
 struct kv_disk_view fake_disk_view(struct fake_disk *disk);
 
 /* The bytes of a segment file, to be damaged; and its length, to be cut. */

@@ -128,9 +128,9 @@ a_write_that_fails_ends_the_node_and_loses_nothing(Config) ->
         catch kv_bucket:put(Bucket, last, 1)
     end).
 
-%% The next file of the log is made ahead, and synced.
+%% A file of the log is made ahead, and synced. Where the page cache cannot be passed by, each commit is synced as well.
 a_sync_that_fails_ends_the_node_and_loses_nothing(Config) ->
-    fails(Config, "fdatasync", "cannot make the file log-0000000000000001: Input/output error$", fun(Bucket) ->
+    fails(Config, "fdatasync", "cannot (make|sync) the file log-000000000000000[0-9]: Input/output error$", fun(Bucket) ->
         catch [kv_bucket:put(Bucket, last, mib(K)) || K <- lists:seq(1, 200)]
     end).
 

@@ -8,6 +8,9 @@
 -compile(export_all).
 -compile(nowarn_export_all).
 
+%% A machine without a name server waits for it, a quarter of a minute by default.
+-define(IMPATIENT, "export RES_OPTIONS='timeout:1 attempts:1'; ").
+
 suite() ->
     [{timetrap, {seconds, 90}}].
 
@@ -248,7 +251,9 @@ each_cause_that_keeps_it_from_starting_is_said_with_what_to_do(Config) ->
         end
      || {Limits, Arguments, Status, Text} <- Causes
     ],
-    Named = fun(Host) -> ends(["--name", alive() ++ "@" ++ Host], "secret\n") end,
+    Named = fun(Host) ->
+        kv_program:await_exit(kv_program:shell(?IMPATIENT "exec \"$0\" --name " ++ alive() ++ "@" ++ Host, "secret\n"))
+    end,
     ?assertMatch({68, "fatal host_unresolved nowhere.invalid " ++ _}, Named("nowhere.invalid")),
     {73, NotHere} = Named("192.0.2.1"),
     ?assertNotEqual(nomatch, string:find(NotHere, "the host part of --name must lead to this machine")),
@@ -300,7 +305,7 @@ is_listening(Port) ->
 
 with_limits(Limits, Config, Arguments) ->
     Quoted = [["'", Argument, "' "] || Argument <- arguments(Config) ++ Arguments],
-    kv_program:shell(lists:flatten([Limits, " && exec \"$0\" ", Quoted]), "secret\n").
+    kv_program:shell(lists:flatten([?IMPATIENT, Limits, " && exec \"$0\" ", Quoted]), "secret\n").
 
 epmd_knows_its_port(Config) ->
     #{name := Name, tcp_port := Port} = kv_program:start(arguments(Config)),

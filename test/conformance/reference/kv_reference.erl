@@ -45,6 +45,7 @@ is_valid(_Known, _Option) -> false.
 is_value(owner, Value) -> is_pid(Value);
 is_value(creator, Value) -> is_pid(Value);
 is_value(name, Value) -> is_atom(Value) andalso Value =/= '';
+is_value(store, {Registry, Name}) -> is_binary(Registry) andalso is_binary(Name);
 is_value(label, Value) -> is_binary(Value);
 is_value(ancestors, Value) -> is_list(Value) andalso length(Value) =< 16 andalso lists:all(fun is_ancestor/1, Value);
 is_value(generation, Value) -> is_integer(Value) andalso Value > 0;

@@ -10,7 +10,7 @@
 
 -spec init(term()) -> no_return().
 init(List) ->
-    Known = [owner, name, label, ancestors, generation, only, max_memory, max_entries, evict],
+    Known = [owner, name, store, label, ancestors, generation, only, max_memory, max_entries, evict],
     kv_reference:enter(?MODULE, Known, List, fun(_Options) -> #{} end).
 
 -spec handle_call(term(), gen_server:from(), map()) -> {reply, term(), map()}.

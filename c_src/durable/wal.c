@@ -136,6 +136,11 @@ void kv_wal_sync(struct kv_wal *wal)
     wal->sync = true;
 }
 
+bool kv_wal_syncs(const struct kv_wal *wal)
+{
+    return wal->sync;
+}
+
 void kv_wal_mark(struct kv_wal *wal)
 {
     wal->mark = true;

@@ -59,6 +59,9 @@ void kv_wal_drop(struct kv_wal *wal, uint64_t table);
  * written, and becomes durable with a later batch, or by kv_wal_synced(). */
 void kv_wal_sync(struct kv_wal *wal);
 
+/* Returns true if kv_wal_sync() was called for the batch that gathers now. */
+bool kv_wal_syncs(const struct kv_wal *wal);
+
 /* The batch that gathers shall be written even if it has no record. An empty batch tells recovery
  * that all before it is durable: damage there is then found, and not taken for a torn write. Worth
  * a call at the end of the program, and after a recovery. Asks for a sync, too. */

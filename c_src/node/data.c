@@ -6,6 +6,7 @@
 enum {
     WAITING_MAX = 200 * 1000,     /* signals of durable buckets that wait for the disk, */
     WAITING_BYTES_MAX = 64 << 20, /* and their bytes */
+    DELAY_BYTES_MAX = 256 << 10,  /* that have gathered: with more, the commit begins at once */
     FULL_RESERVE = 8 << 20,       /* of a full log, for what frees room: 2,000 commits at least */
 };
 
@@ -177,11 +178,12 @@ bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *res
         kv_data_fail(data, KV_FATAL_DATA_DIR, "", kv_disk_text(data->disk));
         return false;
     }
+    kv_alarm_open(&data->alarm, data->settings.loop);
     kv_data_keep_checkpoint(data, result->begin, result->checkpoint);
     return true;
 }
 
-void kv_data_hand_over(struct kv_data *data)
+static void hand_over(struct kv_data *data)
 {
     if (data->wal == NULL || data->disk == NULL || kv_wal_is_writing(data->wal) ||
         !kv_wal_take(data->wal, kv_data_clock(data), &data->write)) {
@@ -193,7 +195,34 @@ void kv_data_hand_over(struct kv_data *data)
                                         .sync = data->write.sync,
                                         .seal = seal,
                                         .sealed = &data->write};
+    if (write.sync) {
+        kv_commit_delay_begin(&data->delay, uv_hrtime());
+    }
     kv_disk_write(data->disk, &write);
+}
+
+/* Must only be called while no write is under way. */
+static uint64_t delay_left(struct kv_data *data)
+{
+    if (!data->alarm.is_open || !kv_wal_syncs(data->wal) ||
+        kv_wal_open_bytes(data->wal) > DELAY_BYTES_MAX) {
+        return 0;
+    }
+    return kv_commit_delay_left(&data->delay, uv_hrtime(), kv_runtime_waiting(data->runtime));
+}
+
+void kv_data_hand_over(struct kv_data *data)
+{
+    if (data->wal == NULL || kv_wal_is_writing(data->wal)) {
+        return;
+    }
+    const uint64_t left = delay_left(data);
+    if (left > 0) {
+        kv_alarm_set(&data->alarm, left);
+    } else {
+        kv_alarm_unset(&data->alarm);
+        hand_over(data);
+    }
 }
 
 void kv_data_release(struct kv_data *data, struct kv_runtime *runtime)
@@ -201,25 +230,30 @@ void kv_data_release(struct kv_data *data, struct kv_runtime *runtime)
     const uint64_t written = data->wal == NULL ? 0 : kv_wal_done(data->wal);
     const uint64_t durable = data->wal == NULL ? 0 : kv_wal_durable(data->wal);
     if (written > data->written || durable > data->durable) {
+        const size_t waiting = kv_runtime_waiting(runtime);
         data->written = written;
         data->durable = durable;
         kv_durables_release(&data->durables, written, durable);
         kv_runtime_release_written(runtime, written);
         kv_runtime_release(runtime, durable);
+        if (durable == written) {
+            kv_commit_delay_done(&data->delay, uv_hrtime(), waiting, kv_runtime_waiting(runtime));
+        }
     }
 }
 
 void kv_data_stop(struct kv_data *data)
 {
-    kv_data_hand_over(data);
+    kv_alarm_close(&data->alarm);
+    hand_over(data);
     kv_data_stop_checkpoint(data);
     kv_disk_await(data->disk);
-    kv_data_hand_over(data); /* what has gathered behind the write under way */
+    hand_over(data); /* what has gathered behind the write under way */
     kv_disk_await(data->disk);
     if (data->wal != NULL) {
         kv_wal_mark(data->wal); /* so that damage to the last batch is not taken for a torn write */
     }
-    kv_data_hand_over(data);
+    hand_over(data);
     kv_disk_close(data->disk);
     data->disk = NULL;
 }

@@ -9,9 +9,11 @@
 #define KV_NODE_DATA_H
 
 #include "durable/checkpoint_writer.h"
+#include "durable/commit_delay.h"
 #include "durable/recovery.h"
 #include "durable/store_block.h"
 #include "durable/wal.h"
+#include "host/alarm.h"
 #include "host/disk.h"
 #include "kv/durable_walk.h"
 #include "node/fatal.h"
@@ -70,6 +72,8 @@ struct kv_data {
     uv_idle_t steps;
     struct kv_wal *wal;        /* after recovery */
     struct kv_wal_write write; /* the one under way */
+    struct kv_commit_delay delay;
+    struct kv_alarm alarm; /* the end of the delay */
     struct kv_durables durables;
     struct kv_data_checkpoint checkpoint;
     struct kv_journal journal;
@@ -86,8 +90,8 @@ struct kv_data {
 /* Opens the folder and begins the recovery; returns once it is under way or has failed. */
 void kv_data_start(struct kv_data *data, const struct kv_data_settings *settings);
 
-/* Hands the changes that have gathered over to the disk, unless it is still busy with those
- * before. Does nothing without a data_dir. */
+/* Hands the changes that have gathered over to the disk, unless it is still busy with those before,
+ * or callers are about to add to them: durable/commit_delay.h. Does nothing without a data_dir. */
 void kv_data_hand_over(struct kv_data *data);
 
 /* Lets go what has waited for changes that are written, or durable, by now. */

@@ -27,13 +27,12 @@ static void run_processes(struct kv_node *node)
     }
 }
 
-/* Changes first, then the answers that tell of them. */
+/* Answers first: those that get them may have more to ask before the next commit begins. */
 void kv_turn_send(struct kv_node *node)
 {
     if (node->data.wal != NULL && node->net.runtime != NULL) {
-        kv_data_hand_over(&node->data);
         kv_data_release(&node->data, node->net.runtime);
-        kv_data_hand_over(&node->data); /* what processes have changed that were released */
+        kv_data_hand_over(&node->data);
     }
     kv_connections_write(&node->connections);
 }

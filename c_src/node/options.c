@@ -1,5 +1,6 @@
 #include "node/options.h"
 
+#include "base/alloc.h"
 #include "host/pace.h"
 #include "wire/epmd.h"
 
@@ -451,14 +452,25 @@ static bool set_value(struct kv_options *options, const struct option *option, c
 
 enum outcome { TAKEN, WRONG, UNKNOWN };
 
+/* Says whether an option may have this value. Options are too large for the stack: the system may
+ * allow no more than 40 KiB, and the program is to say so then. */
+static bool check_value(const struct option *option, const char *value,
+                        struct kv_option_error *error)
+{
+    struct kv_options *ignored = kv_zalloc(sizeof *ignored);
+    bool good = set_value(ignored, option, value, error);
+    kv_free(ignored);
+    return good;
+}
+
 /* A second value is checked, and then ignored. */
 static bool set_first(struct kv_options *options, const struct option *option, const char *value,
                       struct kv_option_error *error)
 {
-    struct kv_options ignored = {.leash = true};
     uint64_t bit = (uint64_t)1 << (option - OPTIONS);
     bool first = (options->given & bit) == 0;
-    bool good = set_value(first ? options : &ignored, option, value, error);
+    bool good =
+        first ? set_value(options, option, value, error) : check_value(option, value, error);
     options->given |= good ? bit : 0;
     return good;
 }

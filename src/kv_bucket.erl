@@ -137,9 +137,12 @@
 -type filter() :: kv_walk:filter().
 -type walk_option() :: kv_walk:option().
 
-%% The reason for which the node refused a request.
+%% The reason for which the node refused a request. `enospc' and `busy' are those of a durable bucket: the disk is full, or too
+%% much waits for the disk.
 -type refused() ::
-    {too_large | too_deep | too_much_pending, pos_integer()}
+    enospc
+    | busy
+    | {too_large | too_deep | too_much_pending, pos_integer()}
     | {unsupported_term, record | integer}.
 
 -define(TIMEOUT, 5000).
@@ -672,12 +675,12 @@ touch(Bucket, Key, Options) ->
     kv_request:run(Bucket, touch, [Key], Options).
 
 %% @equiv clear(Bucket, 5000)
--spec clear(t()) -> ok.
+-spec clear(t()) -> ok | {error, refused()}.
 clear(Bucket) ->
     clear(Bucket, ?TIMEOUT).
 
 %% @doc Removes all keys.
--spec clear(t(), timeout() | [call_option()]) -> ok.
+-spec clear(t(), timeout() | [call_option()]) -> ok | {error, refused()}.
 clear(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
     write(Bucket, clear, [], Timeout);
 clear(Bucket, Options) ->

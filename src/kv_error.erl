@@ -17,7 +17,7 @@ text(Reason) ->
 sentence(enomem) -> "there is no room for the entry: the bucket or its node has reached max_memory";
 sentence(full) -> "the bucket has as many entries as max_entries allows, and evict lets none of them go";
 %% Disk
-sentence(enospc) -> "there is no space on the disk for the change, so nothing has changed; reads and deletes go on";
+sentence(enospc) -> "there is no space on the disk for the change, so nothing has changed; reads go on";
 sentence(busy) -> "too many changes wait for the disk, so nothing has changed; try again in a moment";
 sentence({no_data_dir, Text}) -> Text;
 %% Values

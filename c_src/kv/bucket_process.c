@@ -46,13 +46,22 @@ static bool is_busy(const struct kv_process *self)
            kv_durable_may(bucket->contents.durable, 0, 0) == KV_EBUSY;
 }
 
+/* Returns KV_OK, or why a durable bucket takes no request that may change it: too much waits for
+ * the disk, or a full disk has no room even for what frees room. */
+static int may_change(const struct kv_process *self, struct kv_bytes request, bool whole)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    return is_busy(self) ? KV_EBUSY
+                         : kv_durable_may_free(bucket->contents.durable, request.length, 1, whole);
+}
+
 /* The answer tells of no change, so it need not wait for the disk. */
-static void reply_busy(struct kv_process *self, const struct kv_from *from)
+static void refuse(struct kv_process *self, const struct kv_from *from, int error)
 {
     struct kv_buffer *term = kv_process_scratch(self);
     kv_write_tuple(term, 2);
     kv_write_atom_text(term, "error");
-    kv_write_atom_text(term, "busy");
+    kv_write_atom_text(term, kv_start_no_room(error));
     kv_process_hold_nothing(self, true);
     kv_reply(self, from, kv_buffer_bytes(term));
     kv_process_hold_nothing(self, false);
@@ -95,7 +104,7 @@ static void answer_durable(struct kv_process *self, const struct kv_from *from,
     const uint64_t tells = waiting->latest ? 0 : durable->tells;
     if (waiting->busy && waiting->by_key && !answer->parked && kv_durable_waits(durable, tells)) {
         kv_answer_drop(answer);
-        reply_busy(self, from);
+        refuse(self, from, KV_EBUSY);
         return;
     }
     if (answer->parked && bucket->going != NULL) {
@@ -106,6 +115,19 @@ static void answer_durable(struct kv_process *self, const struct kv_from *from,
     }
     kv_request_answer(self, from, request, result, answer);
     kv_process_hold_all(self);
+}
+
+/* Returns KV_OK, or why the request is refused before it is looked at. */
+static int judge(const struct kv_process *self, const struct kv_operation *operation,
+                 struct kv_bytes request, const struct waiting *waiting)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    const unsigned traits = operation == NULL ? 0 : operation->traits;
+    if (waiting->busy && would_wait(bucket->contents.durable, operation, waiting)) {
+        return KV_EBUSY;
+    }
+    return (traits & KV_CHANGES) == 0 ? KV_OK
+                                      : may_change(self, request, (traits & KV_BY_KEY) == 0);
 }
 
 /* Out of line, so that the call of a volatile bucket pays for one branch only. While too much waits
@@ -121,8 +143,9 @@ call_durable(struct kv_process *self, const struct kv_from *from, struct kv_byte
     const struct kv_asked asked = {
         .arguments = arguments, .time = kv_arena_time(kv_store_of(self)->arena), .from = from};
     struct kv_answer answer = {.term = kv_process_scratch(self)};
-    if (waiting.busy && would_wait(bucket->contents.durable, operation, &waiting)) {
-        reply_busy(self, from);
+    const int error = judge(self, operation, request, &waiting);
+    if (error != KV_OK) {
+        refuse(self, from, error);
         return;
     }
     kv_durable_begin_answer(bucket->contents.durable);
@@ -130,27 +153,30 @@ call_durable(struct kv_process *self, const struct kv_from *from, struct kv_byte
     answer_durable(self, from, request, result, &waiting, &answer);
 }
 
-/* Says how many casts were dropped, at most once in a while. */
+/* Says how many casts were dropped, at most once in a while, and why the last one. */
 static void tell_dropped(const struct kv_process *self, struct kv_durables *set)
 {
     const uint64_t now = kv_arena_time(set->arena);
     if (set->dropped > 0 && (set->told == 0 || now - set->told >= DROPPED_EACH_MS)) {
         kv_log_line(kv_process_runtime(self), KV_LOG_WARNING,
                     "casts that durable buckets dropped: %llu, since %s",
-                    (unsigned long long)set->dropped, kv_error_text(KV_EBUSY));
+                    (unsigned long long)set->dropped, kv_error_text(set->why));
         set->dropped = 0;
         set->told = now;
     }
 }
 
 /* Returns true if a durable bucket drops a cast. */
-__attribute__((noinline)) static bool drops(const struct kv_process *self)
+__attribute__((noinline)) static bool drops(const struct kv_process *self, struct kv_bytes request)
 {
     struct kv_durables *set = kv_store_of(self)->durables;
-    const bool busy = is_busy(self);
-    set->dropped += busy;
+    const int error = may_change(self, request, false);
+    if (error != KV_OK) {
+        set->dropped++;
+        set->why = error;
+    }
     tell_dropped(self, set);
-    return busy;
+    return error != KV_OK;
 }
 
 static void handle_call(struct kv_process *self, const struct kv_from *from,
@@ -167,7 +193,7 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
 static void handle_cast(struct kv_process *self, struct kv_bytes request)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    if (__builtin_expect(bucket->contents.durable != NULL, 0) && drops(self)) {
+    if (__builtin_expect(bucket->contents.durable != NULL, 0) && drops(self, request)) {
         return;
     }
     if (!kv_request_cast(self, &kv_store_of(self)->bucket, request)) {
@@ -253,7 +279,10 @@ static int view_put(struct kv_process *self, struct kv_bytes key, struct kv_byte
 static bool view_delete(struct kv_process *self, struct kv_bytes key)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
-    return bucket->going == NULL && kv_bucket_delete(self, key);
+    const struct kv_durable *durable = bucket->contents.durable;
+    return bucket->going == NULL &&
+           (durable == NULL || kv_durable_may_free(durable, key.length, 1, false) == KV_OK) &&
+           kv_bucket_delete(self, key);
 }
 
 static uint64_t view_counted(const struct kv_process *self)

@@ -75,11 +75,12 @@ struct kv_durables {
     struct kv_list tables;
     struct kv_list unwritten;
     struct kv_fresh fresh;
-    uint64_t written;  /* all batches up to this one are written, */
-    uint64_t durable;  /* and durable */
-    uint64_t dropped;  /* casts, because too much waited for the disk: since the last log line, */
-    uint64_t told;     /* and when that was, on the clock of the arena */
-    uint64_t greatest; /* id that there was */
+    uint64_t written;              /* all batches up to this one are written, */
+    uint64_t durable;              /* and durable */
+    uint64_t dropped;              /* casts that found no room: since the last log line, */
+    int why;                       /* the last one, */
+    uint64_t told;                 /* and when that line was, on the clock of the arena */
+    uint64_t greatest;             /* id that there was */
     struct kv_durables_walk *walk; /* under way, or NULL: kv/durable_walk.h */
 };
 
@@ -218,8 +219,12 @@ void kv_durable_about(const struct kv_durable *durable, struct kv_buffer *option
  */
 
 /* Returns KV_OK, or why changes with so many bytes of keys and values in so many records cannot be
- * recorded now. Puts only: what frees room is always recorded. */
+ * recorded now: puts, and other changes that take room. */
 int kv_durable_may(const struct kv_durable *durable, uint64_t bytes, uint64_t records);
+/* The same for changes that free room, so many bytes of keys; `whole`: all of a table. KV_OK, or
+ * KV_ENOSPC: the disk is full, and so is its reserve for such changes. */
+int kv_durable_may_free(const struct kv_durable *durable, uint64_t bytes, uint64_t records,
+                        bool whole);
 
 /* Between these two, the table may change: readers of this host ask the process, and so see nothing
  * before it is recorded. Not needed between kv_table_begin_changes() and kv_table_end_changes(), if

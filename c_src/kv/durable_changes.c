@@ -159,7 +159,16 @@ void kv_durable_tell_key(struct kv_durable *durable, struct kv_item key)
 int kv_durable_may(const struct kv_durable *durable, uint64_t bytes, uint64_t records)
 {
     const struct kv_journal *journal = durable->set->journal;
-    return journal->may_change(journal->context, bytes + KV_JOURNAL_RECORD * records);
+    const uint64_t wanted = bytes + KV_JOURNAL_RECORD * records;
+    const bool evicts = bytes > 0 && kv_table_evicts(durable->table); /* other keys for these */
+    return journal->may_change(journal->context, evicts ? 2 * wanted : wanted);
+}
+
+int kv_durable_may_free(const struct kv_durable *durable, uint64_t bytes, uint64_t records,
+                        bool whole)
+{
+    const struct kv_journal *journal = durable->set->journal;
+    return journal->may_free(journal->context, bytes + KV_JOURNAL_RECORD * records, whole);
 }
 
 static void record(struct kv_durable *durable, enum deferred kind,

@@ -5,6 +5,7 @@
  * us for a thousand keys. A larger one goes on in the next turns (going.h). The size of a message
  * bounds the number of keys. */
 #include "kv/bucket.h"
+#include "kv/durable.h"
 #include "kv/going.h"
 #include "kv/items.h"
 
@@ -595,11 +596,23 @@ static int delete_long(struct kv_process *self, const struct kv_asked *asked,
     return KV_OK;
 }
 
+/* Returns KV_OK, or KV_ENOSPC: a durable bucket could not record so many deletes. */
+static int may_delete(const struct kv_process *self, struct kv_bytes keys, uint32_t count)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    const struct kv_durable *durable = bucket->contents.durable;
+    return durable == NULL ? KV_OK : kv_durable_may_free(durable, keys.length, count, false);
+}
+
 static int delete (struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     const struct kv_bytes keys = asked->arguments[0];
     struct kv_items items;
     const bool is_list = kv_items_open_list(keys, &items);
+    const int error = is_list ? may_delete(self, keys, items.left) : KV_OK;
+    if (error != KV_OK) {
+        return kv_answer_no_room(answer, error);
+    }
     if (is_list && is_long(items.left, keys)) {
         return delete_long(self, asked, answer);
     }

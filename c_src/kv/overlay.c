@@ -276,17 +276,27 @@ static void make_others(const struct kv_overlay *overlay)
     }
 }
 
+/* Returns KV_OK, or why the journal has no room for the changes. */
+static int may_record(const struct kv_overlay *overlay)
+{
+    uint64_t bytes = 0;
+    bool frees = true;
+    for (unsigned i = 0; i < overlay->count; i++) {
+        const struct change *change = &overlay->changes[i];
+        bytes += change->key.bytes.length + change->value.bytes.length;
+        frees &= change->absent;
+    }
+    return frees ? kv_durable_may_free(overlay->durable, bytes, overlay->count, false)
+                 : kv_durable_may(overlay->durable, bytes, overlay->count);
+}
+
 /* Records all changes, which cannot fail any more; or none, and returns the reason. */
 static int record(const struct kv_overlay *overlay)
 {
-    uint64_t bytes = 0;
     if (overlay->durable == NULL) {
         return KV_OK;
     }
-    for (unsigned i = 0; i < overlay->count; i++) {
-        bytes += overlay->changes[i].key.bytes.length + overlay->changes[i].value.bytes.length;
-    }
-    int error = kv_durable_may(overlay->durable, bytes, overlay->count);
+    int error = may_record(overlay);
     for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
         const struct change *change = &overlay->changes[i];
         if (change->absent) {

@@ -109,7 +109,12 @@ static int delete_name(struct kv_process *self, const struct kv_asked *asked,
     if (entry == NULL) {
         return error;
     }
+    const struct kv_durable *table = kv_registry_table(self, kv_entry_name(entry));
     const bool lives = entry->step == KV_ENTRY_LIVE;
+    error = table == NULL ? KV_OK : kv_durable_may_free(table, 0, 1, true);
+    if (error != KV_OK) {
+        return answer_change(answer, error);
+    }
     destroy(self, entry);
     if (lives) {
         kv_demonitor(self, entry->monitor);

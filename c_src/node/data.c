@@ -7,7 +7,8 @@ enum {
     WAITING_MAX = 200 * 1000,     /* signals of durable buckets that wait for the disk, */
     WAITING_BYTES_MAX = 64 << 20, /* and their bytes */
     DELAY_BYTES_MAX = 256 << 10,  /* that have gathered: with more, the commit begins at once */
-    FULL_RESERVE = 8 << 20,       /* of a full log, for what frees room: 2,000 commits at least */
+    FULL_RESERVE = 8 << 20,       /* of a full log, for what frees room: 1,800 commits at least, */
+    LAST_RESERVE = 1 << 20,       /* and the rest of these for what frees a whole table */
 };
 
 void kv_data_fail(struct kv_data *data, enum kv_fatal reason, const char *what, const char *text)
@@ -23,9 +24,21 @@ void kv_data_fail(struct kv_data *data, enum kv_fatal reason, const char *what, 
 /* How far the log would reach with so many bytes more. */
 static uint64_t reach(const struct kv_data *data, uint64_t bytes)
 {
-    const uint64_t under_way = kv_wal_is_writing(data->wal) ? data->write.bytes.length : 0;
-    return kv_wal_end(data->wal) + under_way +
+    return kv_wal_end(data->wal) +
            kv_padded(KV_BATCH_HEADER + kv_wal_open_bytes(data->wal) + bytes);
+}
+
+/* Returns KV_OK if there are files up to this LSN, or space for them; or KV_ENOSPC. */
+static int make_room(struct kv_data *data, uint64_t wanted)
+{
+    if (data->disk == NULL || wanted <= kv_disk_ready(data->disk)) {
+        return KV_OK;
+    }
+    if (data->room != KV_OK || !kv_disk_has_space(data->disk, wanted)) {
+        return KV_ENOSPC;
+    }
+    kv_disk_reserve(data->disk, wanted);
+    return KV_OK;
 }
 
 static int may_change(void *context, uint64_t bytes)
@@ -35,14 +48,14 @@ static int may_change(void *context, uint64_t bytes)
                                   kv_runtime_waiting_bytes(data->runtime) > WAITING_BYTES_MAX)) {
         return KV_EBUSY;
     }
-    const uint64_t wanted = bytes > 0 ? reach(data, bytes) + FULL_RESERVE : 0;
-    if (data->disk != NULL && wanted > kv_disk_ready(data->disk)) {
-        if (data->room != KV_OK || !kv_disk_has_space(data->disk, wanted)) {
-            return KV_ENOSPC;
-        }
-        kv_disk_reserve(data->disk, wanted);
-    }
-    return kv_wal_reserve(data->wal, bytes);
+    const int error = bytes > 0 ? make_room(data, reach(data, bytes) + FULL_RESERVE) : KV_OK;
+    return error == KV_OK ? kv_wal_reserve(data->wal, bytes) : error;
+}
+
+static int may_free(void *context, uint64_t bytes, bool whole)
+{
+    struct kv_data *data = context;
+    return make_room(data, reach(data, bytes) + (whole ? 0 : LAST_RESERVE));
 }
 
 static void put(void *context, uint64_t table, const struct kv_table_entry *entry)
@@ -102,6 +115,7 @@ static uint64_t batch(void *context)
 
 const struct kv_journal kv_data_journal = {
     .may_change = may_change,
+    .may_free = may_free,
     .put = put,
     .gone = gone,
     .expiry = expiry,

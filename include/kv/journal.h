@@ -36,8 +36,12 @@ struct kv_journal {
     /* Makes room for records of so many bytes in all: keys, values, names and options, and
      * KV_JOURNAL_RECORD for each record. Returns KV_OK: they may come next; KV_EBUSY: too much
      * waits for the disk; KV_ENOSPC: the disk is full; or KV_ENOMEM. With 0 bytes it says only
-     * whether too much waits. What frees room may be recorded whatever this says. */
+     * whether too much waits. */
     int (*may_change)(void *context, uint64_t bytes);
+    /* The same for records that free room. They may use what a full disk has in reserve for them;
+     * `whole`: they free a whole table, and may use the last of it. Returns KV_OK or KV_ENOSPC. A
+     * record that has not asked is taken, and may wait for space. */
+    int (*may_free)(void *context, uint64_t bytes, bool whole);
     /* Each records what there is from now on: an entry; a key without an entry; another expiry of
      * an entry; a table without entries; a table, or other options of one; no such table. */
     void (*put)(void *context, uint64_t table, const struct kv_table_entry *entry);

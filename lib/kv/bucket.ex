@@ -207,13 +207,17 @@ defmodule KV.Bucket do
   @typedoc """
   The reason for which the node refused a request. A refused request has changed nothing.
 
+    * `:enospc` - the bucket is durable, and the disk is full. Nothing has changed. Reads go on, and deletes from a reserve.
+    * `:busy` - the bucket is durable, and too much waits for the disk. Nothing has changed. Try again.
     * `{:too_large, bytes}` - the request is larger than `:max_frame` of `KV.Node`.
     * `{:too_deep, levels}` - a term of the request is nested deeper than `:max_depth` of `KV.Node`, which is `levels`.
     * `{:too_much_pending, bytes}` - more large messages were under way than the node keeps. Try again.
     * `{:unsupported_term, :record | :integer}` - the request holds a term that not every release of OTP can read.
   """
   @type refused ::
-          {:too_large | :too_deep | :too_much_pending, pos_integer}
+          :enospc
+          | :busy
+          | {:too_large | :too_deep | :too_much_pending, pos_integer}
           | {:unsupported_term, :record | :integer}
 
   @doc """
@@ -865,7 +869,7 @@ defmodule KV.Bucket do
       0
   """
   @doc since: "0.1.0"
-  @spec clear(t, timeout | [call_option]) :: :ok
+  @spec clear(t, timeout | [call_option]) :: :ok | {:error, refused}
   def clear(bucket, timeout \\ 5_000), do: :kv_bucket.clear(bucket, timeout)
 
   @doc """

@@ -13,6 +13,8 @@
 -define(IMAGE_MIB, "180").
 -define(FILLER_MIB, "80").
 -define(DELETES, 400).
+%% More deletes than the reserve of a full disk has blocks.
+-define(RESERVE, 2100).
 
 suite() -> [{timetrap, {seconds, 90}}].
 
@@ -58,6 +60,8 @@ fill_and_heal(Config, Bucket) ->
     %% Larger than the disk, which nobody has found full so far.
     ?assertEqual({error, enospc}, kv_bucket:put(Bucket, larger, binary:copy(<<0>>, 120 bsl 20), 60000)),
     ok = kv_bucket:put_many(Bucket, [{{small, K}, K} || K <- lists:seq(1, ?DELETES + 10)]),
+    Other = kv_disk_world:bucket(kv_node, other),
+    ok = kv_bucket:put_many(Other, [{K, K} || K <- lists:seq(1, ?RESERVE)]),
     Last = fill(Bucket, 1),
     ?assert(Last > 30),
     Size = kv_bucket:size(Bucket),
@@ -67,9 +71,28 @@ fill_and_heal(Config, Bucket) ->
     ?assertEqual(Size, kv_bucket:size(Bucket)),
     %% What frees room goes on.
     [?assertEqual(K, kv_bucket:delete(Bucket, {small, K})) || K <- lists:seq(1, ?DELETES)],
+    use_the_reserve(Bucket, Other),
     ok = file:delete(filename:join(["/proc", integer_to_list(kv_node:os_pid()), "root" ++ kv_disk_world:file("filler", Config)])),
     ok = kv_test:wait(fun() -> kv_bucket:put(Bucket, healed, again) =:= ok end),
     ok = kv_bucket:put(Bucket, {large, Last + 1}, mib(Last + 1)).
+
+%% One delete in a write takes a block. No delete waits for space: those that find no more room in the reserve are refused, and
+%% the last of it is for what drops a whole bucket.
+use_the_reserve(Bucket, Other) ->
+    Deleted = delete_until_refused(Other, 1),
+    ?assert(Deleted > 1000, Deleted),
+    ?assertEqual({error, enospc}, kv_bucket:delete(Other, Deleted + 1)),
+    ?assertEqual({error, enospc}, kv_bucket:delete(Bucket, {large, 1})),
+    ?assertEqual(?RESERVE - Deleted, kv_bucket:size(Other)),
+    ?assertEqual(mib(1), kv_bucket:get(Bucket, {large, 1})),
+    ok = kv_bucket:clear(Other),
+    ok = kv_bucket:destroy(Other).
+
+delete_until_refused(Other, K) when K =< ?RESERVE ->
+    case kv_bucket:delete(Other, K) of
+        K -> delete_until_refused(Other, K + 1);
+        {error, enospc} -> K - 1
+    end.
 
 fill(Bucket, K) ->
     case kv_bucket:put(Bucket, {large, K}, mib(K)) of

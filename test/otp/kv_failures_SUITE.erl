@@ -64,6 +64,17 @@ rows() ->
             {kv_crash_SUITE, an_application_that_stops_leaves_no_program},
             {?MODULE, a_process_with_a_name_waits_for_the_application}
         ]},
+        {"the folder `data_dir` cannot be used", [
+            {kv_folder_SUITE, a_folder_that_may_only_be_read},
+            {kv_folder_SUITE, a_folder_that_another_node_has},
+            {kv_folder_SUITE, a_log_that_is_damaged_before_answered_changes}
+        ]},
+        {"the disk is full", [{kv_disk_SUITE, a_full_disk_refuses_changes_and_heals_by_itself}]},
+        {"the disk is slow, or stands", [{kv_disk_SUITE, a_disk_that_stands_holds_up_durable_buckets_alone}]},
+        {"a write or a sync of the log fails", [
+            {kv_disk_SUITE, a_write_that_fails_ends_the_node_and_loses_nothing},
+            {kv_disk_SUITE, a_sync_that_fails_ends_the_node_and_loses_nothing}
+        ]},
         {"a peer sends garbage, or has a wrong cookie", [{?MODULE, garbage_and_a_wrong_cookie_disturb_nobody_else}]},
         {"a call that a process does not understand", [{?MODULE, an_unknown_call_is_answered_with_an_error}]}
     ].

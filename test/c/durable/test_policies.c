@@ -52,6 +52,14 @@ static int may_change(void *context, uint64_t bytes)
     return kv_wal_reserve(wal, bytes);
 }
 
+static int may_free(void *context, uint64_t bytes, bool whole)
+{
+    (void)context;
+    (void)bytes;
+    (void)whole;
+    return KV_OK;
+}
+
 static void put(void *context, uint64_t table, const struct kv_table_entry *entry)
 {
     (void)context;
@@ -106,6 +114,7 @@ static uint64_t batch(void *context)
 }
 
 static const struct kv_journal journal = {.may_change = may_change,
+                                          .may_free = may_free,
                                           .put = put,
                                           .gone = gone,
                                           .expiry = expiry,

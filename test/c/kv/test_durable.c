@@ -28,7 +28,9 @@ static struct line *lines;
 static size_t line_count;
 static uint64_t batch;    /* that gathers */
 static int may_change;    /* what the journal says to puts, */
-static bool is_busy;      /* and to all */
+static bool is_busy;      /* to all, */
+static int may_free;      /* to what frees room, */
+static int may_free_all;  /* and to what frees a whole table */
 static uint64_t reserved; /* bytes that were asked for */
 static uint64_t synced;   /* the last batch that is to be synced */
 
@@ -63,6 +65,13 @@ static int journal_may_change(void *context, uint64_t bytes)
     (void)context;
     reserved = bytes;
     return is_busy ? KV_EBUSY : bytes > 0 ? may_change : KV_OK;
+}
+
+static int journal_may_free(void *context, uint64_t bytes, bool whole)
+{
+    (void)context;
+    reserved = bytes;
+    return whole ? may_free_all : may_free;
 }
 
 static void journal_put(void *context, uint64_t table, const struct kv_table_entry *entry)
@@ -126,6 +135,7 @@ static uint64_t journal_batch(void *context)
 
 static const struct kv_journal journal = {
     .may_change = journal_may_change,
+    .may_free = journal_may_free,
     .put = journal_put,
     .gone = journal_gone,
     .expiry = journal_expiry,
@@ -255,6 +265,8 @@ static void set_up(void)
     batch = 1;
     may_change = KV_OK;
     is_busy = false;
+    may_free = KV_OK;
+    may_free_all = KV_OK;
     watched = NONE;
     synced = 0;
     kv_durables_init(&durables, f->arena, &f->store.hash_key);
@@ -1061,6 +1073,56 @@ Test(durable, without_space_a_put_is_refused_and_reads_and_deletes_go_on)
     may_change = KV_OK;
     assert_term(ask("put", term_atom("a"), term_integer(2), NONE), term_atom("ok"));
     check_records();
+}
+
+Test(durable, without_room_in_the_reserve_of_a_full_disk_a_delete_is_refused_and_changes_nothing)
+{
+    hold_some();
+    may_change = KV_ENOSPC;
+    may_free = KV_ENOSPC;
+    const size_t from = line_count;
+    const struct kv_bytes refused = pair(term_atom("error"), term_atom("enospc"));
+    const struct kv_bytes keys = term_list(term_atom("a"), term_atom("b"), NONE);
+    const struct kv_bytes deletes =
+        term_list(pair(term_atom("delete"), term_atom("a")), NONE, NONE);
+    assert_term(ask("delete", term_atom("a"), NONE, NONE), refused);
+    assert_term(ask("delete_many", keys, NONE, NONE), refused);
+    assert_term(ask("transaction", deletes, NONE, NONE), refused);
+    cast(f, &bucket, pair(term_atom("delete"), term_atom("a")));
+    cr_assert_eq(durables.why, KV_ENOSPC);
+    assert_term(ask("get", term_atom("a"), NONE, NONE), term_integer(1));
+    assert_term(ask("size", NONE, NONE, NONE), term_integer(2));
+    cr_assert_str_eq(kinds(from), "");
+    may_free = KV_OK;
+    assert_term(ask("transaction", deletes, NONE, NONE),
+                pair(term_atom("ok"), term_list(term_integer(1), NONE, NONE)));
+    assert_term(ask("delete_many", keys, NONE, NONE), term_integer(1));
+    check_records();
+}
+
+Test(durable, the_last_of_the_reserve_of_a_full_disk_is_for_clear_and_destroy)
+{
+    hold_some();
+    may_change = KV_ENOSPC;
+    may_free = KV_ENOSPC;
+    const size_t from = line_count;
+    assert_term(ask("clear", NONE, NONE, NONE), term_atom("ok"));
+    cr_assert_str_eq(kinds(from), "c");
+    may_free_all = KV_ENOSPC;
+    const struct kv_bytes refused = pair(term_atom("error"), term_atom("enospc"));
+    assert_term(ask("destroy", NONE, NONE, NONE), refused);
+    may_free_all = KV_OK;
+    assert_term(ask("destroy", NONE, NONE, NONE), term_atom("ok"));
+    cr_assert_str_eq(kinds(from), "cd");
+}
+
+Test(durable, asks_for_room_for_the_evictions_that_make_room_for_a_put)
+{
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    const uint64_t alone = reserved;
+    bucket = start(commit(), named("milk"), pair(term_atom("evict"), term_atom("lru")));
+    (void)ask("put", term_atom("a"), term_integer(1), NONE);
+    cr_assert_geq(reserved, 2 * alone);
 }
 
 Test(durable, without_space_a_transaction_changes_nothing)

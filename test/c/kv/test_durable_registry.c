@@ -20,7 +20,8 @@ static struct {
     unsigned records;
 } tables[TABLES_MAX];
 static uint64_t batch; /* that gathers */
-static int may_change; /* what the journal says */
+static int may_change; /* what the journal says, */
+static int may_free;   /* and to what frees room */
 
 static int journal_may_change(void *context, uint64_t bytes)
 {
@@ -36,6 +37,14 @@ static struct kv_bytes copy(uint8_t **to, struct kv_bytes from)
     }
     *to += from.length;
     return copied;
+}
+
+static int journal_may_free(void *context, uint64_t bytes, bool whole)
+{
+    (void)context;
+    (void)bytes;
+    cr_assert(whole);
+    return may_free;
 }
 
 static void journal_table(void *context, const struct kv_journal_table *about)
@@ -85,6 +94,7 @@ static uint64_t journal_batch(void *context)
 }
 
 static const struct kv_journal journal = {.may_change = journal_may_change,
+                                          .may_free = journal_may_free,
                                           .put = journal_put,
                                           .gone = journal_gone,
                                           .table = journal_table,
@@ -140,6 +150,7 @@ static void set_up(void)
     memset(tables, 0, sizeof tables);
     batch = 1;
     may_change = KV_OK;
+    may_free = KV_OK;
     open_set();
     kv_arena_set_time(f->arena, 100 * 1000);
     kv_durables_open(&durables, &journal, 0);
@@ -271,6 +282,17 @@ Test(durable_registry, a_change_of_a_name_for_which_there_is_no_room_is_refused_
     assert_term(ask("create", "milk"), refused);
     assert_list("eggs", term_pid(&eggs));
     assert_term(ask("meta", "eggs"), term_atom("error"));
+    assert_term(ask("delete", "eggs"), term_atom("ok"));
+    assert_count(0);
+}
+
+Test(durable_registry, without_room_in_the_reserve_of_a_full_disk_no_name_is_deleted)
+{
+    struct kv_pid eggs = pid_in(ask("create", "eggs"));
+    may_free = KV_ENOSPC;
+    assert_term(ask("delete", "eggs"), pair("error", term_atom("enospc")));
+    assert_list("eggs", term_pid(&eggs));
+    may_free = KV_OK;
     assert_term(ask("delete", "eggs"), term_atom("ok"));
     assert_count(0);
 }

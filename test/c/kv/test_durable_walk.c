@@ -28,6 +28,14 @@ static int may_change(void *context, uint64_t bytes)
     return KV_OK;
 }
 
+static int may_free(void *context, uint64_t bytes, bool whole)
+{
+    (void)context;
+    (void)bytes;
+    (void)whole;
+    return KV_OK;
+}
+
 static void put(void *context, uint64_t table, const struct kv_table_entry *entry)
 {
     (void)context;
@@ -54,8 +62,12 @@ static uint64_t batch(void *context)
     return 1;
 }
 
-static const struct kv_journal journal = {
-    .may_change = may_change, .put = put, .gone = gone, .drop = drop, .batch = batch};
+static const struct kv_journal journal = {.may_change = may_change,
+                                          .may_free = may_free,
+                                          .put = put,
+                                          .gone = gone,
+                                          .drop = drop,
+                                          .batch = batch};
 
 /* ---- tables ------------------------------------------------------------------------------------
  */

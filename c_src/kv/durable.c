@@ -253,26 +253,43 @@ int kv_durable_may_record(const struct kv_durable *durable, uint64_t more)
                           durable->identity.length + durable->meta.length + more + OPTIONS_MAX, 1);
 }
 
+/* The registry of that name, or NULL if none has a process. */
+static const struct kv_durable *registry_of(const struct kv_durables *set, struct kv_bytes name)
+{
+    const struct kv_durable *registry =
+        name.length == 0 ? NULL : kv_durable_find(set, kv_bytes(NULL, 0), name);
+    return registry != NULL && registry->calls != NULL && registry->process != NULL ? registry
+                                                                                    : NULL;
+}
+
 /* Tells the process of its registry, if there is one, that the name is there, or is not any more.
  */
 static void tell_registry(const struct kv_durable *durable, bool there)
 {
-    const struct kv_bytes name = identity_of(durable).registry;
-    const struct kv_durable *registry =
-        name.length == 0 ? NULL : kv_durable_find(durable->set, kv_bytes(NULL, 0), name);
-    if (registry != NULL && registry->calls != NULL && registry->process != NULL) {
+    const struct kv_durable *registry = registry_of(durable->set, identity_of(durable).registry);
+    if (registry != NULL) {
         registry->calls->hears(registry->process, kv_durable_name(durable), there);
     }
+}
+
+/* The metadata is in the first record of the table: a crash leaves no name without it. */
+static struct kv_bytes first_meta(const struct kv_durables *set,
+                                  const struct kv_journal_table *about)
+{
+    const struct kv_durable *registry = registry_of(set, about->registry);
+    return registry == NULL ? kv_bytes(NULL, 0)
+                            : registry->calls->meta(registry->process, about->name);
 }
 
 int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *about,
                     const struct kv_stored *options, struct kv_durable **made)
 {
     struct kv_journal_table wanted = *about;
+    const struct kv_bytes meta = first_meta(set, about);
     wanted.id = set->greatest + 1;
     int error = set->journal->may_change(set->journal->context,
-                                         about->registry.length + about->name.length + OPTIONS_MAX +
-                                             KV_JOURNAL_RECORD);
+                                         about->registry.length + about->name.length + meta.length +
+                                             OPTIONS_MAX + KV_JOURNAL_RECORD);
     if (error != KV_OK) {
         return error;
     }
@@ -281,6 +298,7 @@ int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *abou
         return KV_ENOMEM;
     }
     apply_limits(*made);
+    kv_buffer_append(&(*made)->meta, meta);
     kv_durable_record(*made);
     tell_registry(*made, true);
     return KV_OK;

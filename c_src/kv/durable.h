@@ -29,6 +29,8 @@ struct kv_durables_walk;
 struct kv_durable_registry {
     /* A durable bucket of that name is there, or is not any more. */
     void (*hears)(struct kv_process *self, struct kv_bytes name, bool there);
+    /* Returns the metadata with which a name is being created, a term, borrowed; empty: none. */
+    struct kv_bytes (*meta)(struct kv_process *self, struct kv_bytes name);
     /* Frees what a registry has kept that will have no process any more. */
     void (*forget_kept)(struct kv_list *kept);
 };

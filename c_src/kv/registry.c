@@ -337,8 +337,9 @@ void kv_registry_add_kept(struct kv_process *self, struct kv_entry *entry)
     live(self, entry);
 }
 
-/* The bucket of a name has a table: the metadata goes there. What this process sends waits for what
- * is recorded, and so do readers of this host for what was recorded just now. */
+/* The bucket of a name has a table, which has the metadata unless the bucket is one of somebody
+ * else. What this process sends waits for what is recorded, and so do readers of this host for what
+ * was recorded just now. */
 static void settle(struct kv_process *self, struct kv_entry *entry)
 {
     const struct kv_registry *registry = kv_process_state(self);
@@ -347,7 +348,9 @@ static void settle(struct kv_process *self, struct kv_entry *entry)
         return;
     }
     if (entry->meta.length > 0) {
-        (void)kv_durable_describe(table, kv_buffer_bytes(&entry->meta), true);
+        if (!kv_bytes_equal(kv_buffer_bytes(&table->meta), kv_buffer_bytes(&entry->meta))) {
+            (void)kv_durable_describe(table, kv_buffer_bytes(&entry->meta), true);
+        }
         keep(self, entry, &entry->meta, kv_bytes(NULL, 0));
     }
     kv_durable_hold(table, self);

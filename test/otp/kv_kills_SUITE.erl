@@ -1,6 +1,7 @@
-%% @doc Kills at random of the program, of the VM, and of both, while many clients change durable buckets. Each answer
-%% is noted by a process outside of the VM. After each kill all buckets have what their clients did, up to the last answer
-%% or to an operation that was under way: nothing is missing, nothing older came back, and no request was done by half.
+%% @doc Kills at random of the program, of the VM, and of both, while many clients change durable buckets of both
+%% policies, and the names of a durable registry. Each answer is noted by a process outside of the VM. After each kill all of them
+%% have what their clients did, up to the last answer or to an operation that was under way: nothing is missing, nothing older
+%% came back, and no request was done by half.
 -module(kv_kills_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -10,7 +11,7 @@
 
 %% KV_KILLS sets the number of kills, and KV_SEED what is drawn.
 -define(KILLS, 6).
--define(CLIENTS, 9).
+-define(CLIENTS, 12).
 %% The longest time of load before a kill, in milliseconds.
 -define(LOAD, 100).
 %% A new folder after so many kills, and a new VM after so many of the program: kv_node delays the starts of a program that
@@ -49,10 +50,17 @@ no_answered_change_is_lost_by_any_kill(Config) ->
     {ok, Listener} = gen_tcp:listen(0, [binary, {packet, 4}, {active, false}, {ip, {127, 0, 0, 1}}, {backlog, ?CLIENTS}]),
     {ok, Port} = inet:port(Listener),
     _ = rand:seed(exsss, {Seed, 1, 1}),
-    First = begin_folder(0, #run{config = Config, listener = Listener, port = Port, seed = Seed}),
-    Last = lists:foldl(fun one_kill/2, First, lists:seq(1, Kills)),
-    ok = kv_test:stop_vm(Last#run.vm),
-    {comment, io_lib:format("~p, ~b operations answered", [Last#run.kills, Last#run.answered])}.
+    try
+        First = begin_folder(0, #run{config = Config, listener = Listener, port = Port, seed = Seed}),
+        Last = lists:foldl(fun one_kill/2, First, lists:seq(1, Kills)),
+        {comment, io_lib:format("~p, ~b operations answered", [Last#run.kills, Last#run.answered])}
+    catch
+        error:{is_not_what_was_answered, Where, Difference}:Stack ->
+            ct:pal("~p: ~p", [Where, Difference]),
+            erlang:raise(error, {is_not_what_was_answered, Where}, Stack)
+    after
+        kv_test:stop_vm(get(vm))
+    end.
 
 number(Variable, Default) ->
     list_to_integer(os:getenv(Variable, integer_to_list(Default))).
@@ -65,6 +73,7 @@ begin_folder(Number, #run{config = Config} = Run) ->
 start_vm(#run{config = Config, folder = Folder} = Run) ->
     Vm = kv_test:start_vm(Config),
     true = unlink(Vm),
+    _ = put(vm, Vm),
     ok = kv_test:in(Vm, fun() -> kv_kill_client:serve(Folder, ?CLIENTS) end),
     Run#run{vm = Vm, vm_os_pid = kv_test:vm_os_pid(Vm), programs = 0}.
 

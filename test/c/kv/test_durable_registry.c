@@ -258,15 +258,14 @@ Test(durable_registry, records_a_rename_as_one_record_of_the_same_table)
     assert_list("omelette", term_atom("dormant"));
 }
 
-Test(durable_registry, records_metadata_with_the_table_and_an_attach_records_nothing)
+Test(durable_registry, records_metadata_with_the_table_at_once_and_an_attach_records_nothing)
 {
     struct kv_pid eggs = pid_in(call(f, &shop,
                                      term_tuple(term_atom("create"), term_binary("eggs"),
                                                 term_list(NONE, NONE, NONE), term_atom("brown"))));
     end_process(&eggs);
-    const unsigned records = tables[2].records;
     (void)ask("lookup", "eggs");
-    cr_assert_eq(tables[2].records, records);
+    cr_assert_eq(tables[2].records, 1U);
     recover();
     assert_term(ask("meta", "eggs"), ok(term_atom("brown")));
     assert_list("eggs", term_atom("dormant"));
@@ -388,6 +387,21 @@ Test(durable_registry, asks_its_creator_once_for_a_bucket_with_the_place_of_the_
     assert_term(payload_of(sent_of(f, KV_SIGNAL_MESSAGE, 0)),
                 term_tuple(term_atom("create_bucket"), term_pid(&shop), term_binary("eggs"),
                            term_list(place("shop", "eggs"), commit(), NONE)));
+}
+
+Test(durable_registry, records_metadata_in_the_first_record_of_a_bucket_of_its_creator)
+{
+    const struct kv_pid creator = pid_a(50);
+    end_process(&shop);
+    shop = start_shop(pair("creator", term_pid(&creator)));
+    assert_term(call(f, &shop,
+                     term_tuple(term_atom("create"), term_binary("eggs"),
+                                term_list(NONE, NONE, NONE), term_atom("brown"))),
+                NONE);
+    (void)start("kv_bucket", commit(), place("shop", "eggs"), NONE);
+    cr_assert_eq(tables[2].records, 1U);
+    recover();
+    assert_term(ask("meta", "eggs"), ok(term_atom("brown")));
 }
 
 Test(durable_registry, tells_all_who_wait_why_there_is_no_bucket_and_asks_again_only_when_asked)

@@ -1,4 +1,4 @@
-%% Clients that change durable buckets until they are killed, and tell a process outside of their VM of each answer.
+%% Clients that change durable buckets and a registry until they are killed, and tell a process outside of their VM of each answer.
 %%
 %% The operations of a client follow from its number and a seed, so the process outside knows them without being told.
 %% The keys of a client are its own. In the model a value {N, L} stands for the number of the operation and L words.
@@ -12,13 +12,22 @@
 -define(MANY, 40).
 -define(BIG, 20000).
 
+%% Clients whose operations are those of kv_kill_names.
+-define(IS_OF_NAMES(Client), (Client rem 4 =:= 3)).
+
 %% How many operations of a client may wait for their answers at once: that many may have happened without one.
+window(Client) when ?IS_OF_NAMES(Client) -> 1;
 window(Client) when Client rem 3 =:= 0 -> ?WINDOW;
 window(_Client) -> 1.
 
-%% Every fourth client has a bucket of its own, and clears it now and then.
+%% Every fourth client has a bucket of its own, and clears it now and then. Every fourth one changes a registry.
+bucket(Client) when ?IS_OF_NAMES(Client) -> kv_kill_names:registry();
 bucket(Client) when Client rem 4 =:= 0 -> list_to_atom("kills_own_" ++ integer_to_list(Client));
 bucket(Client) -> element(Client rem 2 + 1, {kills_even, kills_odd}).
+
+%% With either policy an answered change outlives a kill.
+policy(kills_odd) -> interval;
+policy(_Bucket) -> commit.
 
 buckets(Clients) ->
     lists:usort([bucket(Client) || Client <- lists:seq(1, Clients)]).
@@ -28,7 +37,10 @@ buckets(Clients) ->
 %% Returns operation N of a client.
 operation(Seed, Client, N) ->
     Draw = fun(What, Range) -> erlang:phash2({Seed, Client, N, What}, Range) end,
-    kind(Draw(kind, 40), Client, N, Draw).
+    drawn(Client, N, Draw).
+
+drawn(Client, N, Draw) when ?IS_OF_NAMES(Client) -> kv_kill_names:operation(Client, N, Draw);
+drawn(Client, N, Draw) -> kind(Draw(kind, 40), Client, N, Draw).
 
 kind(Kind, Client, N, Draw) when Kind < 14 -> {put, [key(Client, Draw), value(N, Draw(length, 60))]};
 kind(14, Client, N, Draw) -> {put, [key(Client, Draw), value(N, Draw(length, ?BIG))]};
@@ -53,7 +65,10 @@ value(N, Length) -> {value, N, Length}.
 %% The contents of a client's part of its bucket after operation N, from those before it.
 model({Seed, Client, N}, Contents) ->
     {Name, Arguments} = operation(Seed, Client, N),
-    after_operation(Name, Arguments, Contents).
+    case ?IS_OF_NAMES(Client) of
+        true -> kv_kill_names:after_operation(Name, Arguments, Contents);
+        false -> after_operation(Name, Arguments, Contents)
+    end.
 
 after_operation(put, [Key, Value], Contents) -> Contents#{Key => Value};
 after_operation(swap, [Key, Value], Contents) -> Contents#{Key => Value};
@@ -73,7 +88,9 @@ serve(Folder, Clients) ->
     ok = kv_test:start_kv([{data_dir, Folder}, {checkpoint_log, 1 bsl 20}]),
     Caller = self(),
     Holder = spawn(fun() ->
-        [{ok, _} = kv_bucket:start_link([{name, Bucket}, {durable, commit}]) || Bucket <- buckets(Clients)],
+        ok = kv_kill_names:serve(),
+        Names = kv_kill_names:registry(),
+        [{ok, _} = kv_bucket:start_link([{name, Bucket}, {durable, policy(Bucket)}]) || Bucket <- buckets(Clients), Bucket =/= Names],
         Caller ! {self(), ready},
         receive
             stop -> ok
@@ -122,18 +139,23 @@ is_told_to_stop(Socket) ->
     after 0 -> false
     end.
 
+request({_Socket, _Target, Seed, Client}, N) when ?IS_OF_NAMES(Client) ->
+    {names, operation(Seed, Client, N)};
 request({_Socket, Target, Seed, Client}, N) ->
     {Name, Arguments} = operation(Seed, Client, N),
     kv_bucket:async(Target, Name, [real(Argument) || Argument <- Arguments]).
 
 %% Returns false if there was no answer: the operation may have happened.
 answered(Socket, {N, Request}) ->
-    try kv_bucket:await(Request, 60000) of
+    try answer(Request) of
         {error, Reason} when Reason =/= not_found -> tell(Socket, {failed, N, Reason});
         _Answer -> tell(Socket, {answered, N})
     catch
         exit:_ -> false
     end.
+
+answer({names, Operation}) -> kv_kill_names:do(Operation);
+answer(Request) -> kv_bucket:await(Request, 60000).
 
 tell(Socket, Message) ->
     gen_tcp:send(Socket, term_to_binary(Message)) =:= ok.
@@ -149,7 +171,10 @@ words(N, Length) -> binary:copy(<<N:32>>, Length).
 
 %% and back, for all of a bucket.
 contents(Bucket) ->
-    maps:map(fun(_Key, Value) -> modelled(Value) end, kv_bucket:to_map(Bucket)).
+    case kv_kill_names:registry() of
+        Bucket -> kv_kill_names:contents();
+        _ -> maps:map(fun(_Key, Value) -> modelled(Value) end, kv_bucket:to_map(Bucket))
+    end.
 
 modelled({N, Words}) ->
     Length = byte_size(Words) div 4,

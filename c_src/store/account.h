@@ -32,11 +32,11 @@ static inline void kv_table_report(const struct kv_table *table, enum kv_gone wh
     }
 }
 
-/* Sets `is_plain`: call it when a limit or `pending` has changed. */
+/* Sets `is_plain` and `attends`: call it when a limit, `pending` or `snapshots` has changed. */
 static inline void kv_table_note_plain(struct kv_table *table)
 {
-    table->is_plain =
-        table->evict == KV_EVICT_NONE && table->max_memory == 0 && table->pending == NULL;
+    table->attends = table->evict != KV_EVICT_NONE || table->snapshots != NULL;
+    table->is_plain = !table->attends && table->max_memory == 0 && table->pending == NULL;
 }
 
 /* Removes an entry that a request deletes. kv_table_tidy() must follow. */

@@ -41,6 +41,7 @@ struct kv_arena *kv_arena_new(const struct kv_arena_memory *memory,
     kv_pages_init(arena);
     kv_list_init(&arena->graves);
     kv_list_init(&arena->tables);
+    kv_list_init(&arena->snapshots);
     kv_list_init(&arena->dusty);
     arena->limit_pages = arena->page_count;
     arena->directory = kv_table_new(arena, &(struct kv_table_options){.internal = true});

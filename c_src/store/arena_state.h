@@ -42,8 +42,10 @@ struct kv_arena {
     /* Work. */
     struct kv_list graves;
     struct kv_list tables; /* all */
-    struct kv_list dusty;  /* tables with more dead bytes than they should have */
-    struct kv_table **due; /* from index 1: a heap of the tables in which something expires */
+    struct kv_list snapshots;
+    uint64_t snapshot_bytes; /* that they have written out */
+    struct kv_list dusty;    /* tables with more dead bytes than they should have */
+    struct kv_table **due;   /* from index 1: a heap of the tables in which something expires */
     uint32_t due_count;
     uint32_t due_capacity;
     unsigned turn; /* the kind of work that is next */

@@ -1,6 +1,7 @@
 #include "store/evict.h"
 
 #include "store/account.h"
+#include "store/snapshot.h"
 #include "store/undo.h"
 
 enum {
@@ -134,6 +135,9 @@ bool kv_evict_one(struct kv_table *table)
     }
     if (choice.offset == 0) {
         return false;
+    }
+    if (choice.why == KV_GONE_EVICTED) {
+        kv_snapshots_before(table, choice.hash);
     }
     kv_table_tidy(table, kv_table_lose_at(table, choice.why, choice.hash, choice.offset));
     return true;

@@ -2,6 +2,7 @@
 
 #include "store/account.h"
 #include "store/due.h"
+#include "store/snapshot.h"
 #include "store/stripes.h"
 
 void kv_table_note_expiry(struct kv_table *table, uint64_t expiry)
@@ -20,6 +21,7 @@ void kv_table_note_expiry(struct kv_table *table, uint64_t expiry)
 void kv_table_write_expiry(struct kv_table *table, uint64_t hash, struct kv_place place,
                            const struct kv_entry *entry, uint64_t expiry)
 {
+    kv_snapshots_before(table, hash);
     kv_stripes_lock(table, hash, hash);
     kv_entry_write_expiry(kv_at(table->arena, kv_place_offset(place)), entry, expiry);
     kv_stripes_unlock(table, hash, hash);

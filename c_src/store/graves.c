@@ -11,16 +11,35 @@ struct kv_grave {
     struct kv_list link;
     uint64_t root;
     struct kv_heap_remains heap;
+    unsigned holders;
 };
 
-void kv_bury(struct kv_table *table, uint64_t root)
+static void lay_down(struct kv_arena *arena, struct kv_grave *grave)
+{
+    kv_heap_free_block(arena, &grave->heap);
+    kv_list_append(&arena->graves, &grave->link);
+}
+
+struct kv_grave *kv_bury(struct kv_table *table, uint64_t root, unsigned holders)
 {
     struct kv_arena *arena = table->arena;
     struct kv_grave *grave = kv_zalloc(sizeof *grave);
     grave->root = root;
     kv_heap_detach(table, &grave->heap);
     table->index_bytes = 0;
-    kv_list_append(&arena->graves, &grave->link);
+    grave->holders = holders;
+    if (holders == 0) {
+        lay_down(arena, grave);
+    }
+    return grave;
+}
+
+void kv_grave_release(struct kv_arena *arena, struct kv_grave *grave)
+{
+    grave->holders--;
+    if (grave->holders == 0) {
+        lay_down(arena, grave);
+    }
 }
 
 static unsigned free_list(struct kv_arena *arena, uint32_t *list, unsigned most,

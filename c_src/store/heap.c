@@ -413,14 +413,23 @@ bool kv_heap_squeeze(struct kv_table *table, unsigned entries)
 /* ---- the end ----------------------------------------------------------------------------------
  */
 
+void kv_heap_free_block(struct kv_arena *arena, struct kv_heap_remains *remains)
+{
+    if (remains->block != 0) {
+        kv_memory_give(arena, remains->block, remains->block_size);
+        arena->entry_bytes -= remains->block_size;
+        remains->block = 0;
+    }
+}
+
 void kv_heap_detach(struct kv_table *table, struct kv_heap_remains *remains)
 {
     struct kv_arena *arena = table->arena;
     memcpy(remains->full, table->full, sizeof remains->full);
     remains->runs = table->runs;
     if (table->open != 0 && is_small(table)) {
-        kv_memory_give(arena, table->open, table->open_size);
-        arena->entry_bytes -= table->open_size;
+        remains->block = table->open;
+        remains->block_size = table->open_size;
     } else if (table->open != 0) {
         kv_page_list_add(arena, &remains->full[0], kv_page_of(table->open));
     }

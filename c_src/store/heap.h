@@ -27,7 +27,12 @@ bool kv_heap_squeeze(struct kv_table *table, unsigned entries);
 struct kv_heap_remains {
     uint32_t full[KV_HEAP_LISTS]; /* lists of heap pages */
     uint32_t runs;                /* a list */
+    uint64_t block;               /* offset of the page of a small table; 0: none */
+    uint32_t block_size;
 };
+
+/* Frees the block, if there is one. */
+void kv_heap_free_block(struct kv_arena *arena, struct kv_heap_remains *remains);
 
 /* Moves all pages and runs to `remains`: the table has an empty heap afterwards. */
 void kv_heap_detach(struct kv_table *table, struct kv_heap_remains *remains);

@@ -143,6 +143,24 @@ struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash
     return (struct kv_place){0};
 }
 
+void kv_index_each(const struct kv_table *table, uint64_t hash,
+                   void (*visit)(void *context, const struct kv_entry *entry), void *context)
+{
+    uint64_t link = link_of(table, hash);
+    if (kv_link_kind(link) == KV_LINK_NONE) {
+        return;
+    }
+    struct search search = begin_search(table, link, hash);
+    struct kv_place place;
+    while (next_candidate(&search, &place)) {
+        struct kv_entry entry;
+        kv_entry_read(kv_at(table->arena, kv_place_offset(place)), &entry);
+        if (kv_arena_hash(table->arena, entry.key) == hash) {
+            visit(context, &entry);
+        }
+    }
+}
+
 /* ---- walking ----------------------------------------------------------------------------------
  */
 

@@ -16,6 +16,10 @@ struct kv_place kv_index_find(const struct kv_table *table, const struct kv_look
 /* Finds the place that refers to the entry at this offset, whose key has this hash. */
 struct kv_place kv_index_find_offset(const struct kv_table *table, uint64_t hash, uint64_t offset);
 
+/* Visits all entries whose keys have this hash: one, or none, or rarely more. */
+void kv_index_each(const struct kv_table *table, uint64_t hash,
+                   void (*visit)(void *context, const struct kv_entry *entry), void *context);
+
 /* Adds an entry whose key is not in the table. KV_OK, or KV_ENOMEM: nothing has changed. */
 int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset);
 

@@ -5,6 +5,7 @@
 #include "store/due.h"
 #include "store/graves.h"
 #include "store/slots.h"
+#include "store/snapshot.h"
 #include "store/stripes.h"
 #include "store/undo.h"
 
@@ -54,8 +55,8 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     kv_list_init(&table->of_dusty);
     arena->table_count++;
     (void)reset_slot(table, 1);
-    table->touch = options == NULL ? 0 : options->touch;
-    KV_STORE_RELAXED(table->slot->touch, table->touch); /* nobody can know of the table yet */
+    const uint64_t touch = options == NULL ? 0 : options->touch;
+    KV_STORE_RELAXED(table->slot->touch, touch); /* nobody can know of the table yet */
     return table;
 }
 
@@ -68,8 +69,12 @@ static void empty(struct kv_table *table, uint32_t generations)
     table->expiring = table->sweep = 0;
     kv_table_set_next_expiry(table, UINT64_MAX);
     kv_due_update(table);
+    struct kv_grave *grave = NULL;
     if (root != 0 || table->open != 0) {
-        kv_bury(table, root);
+        grave = kv_bury(table, root, kv_snapshots_count(table));
+    }
+    kv_snapshots_keep(table, root, grave);
+    if (grave != NULL) {
         (void)kv_graves_step(table->arena);
     }
 }
@@ -85,6 +90,7 @@ void kv_table_free(struct kv_table *table)
         return;
     }
     struct kv_arena *arena = table->arena;
+    kv_snapshots_end(table);
     if (table->published) {
         (void)kv_table_delete(arena->directory, pid_key((uint32_t[]){table->id, table->serial}));
     }
@@ -142,7 +148,6 @@ void kv_table_set_limits(struct kv_table *table, uint64_t max_memory, uint64_t m
     table->max_memory = max_memory;
     table->max_entries = max_entries;
     kv_table_note_plain(table);
-    table->touch = touch;
     KV_STORE_RELAXED(table->slot->touch, touch);
 }
 

@@ -4,6 +4,7 @@
 #include "store/graves.h"
 #include "store/heap.h"
 #include "store/pages.h"
+#include "store/snapshot.h"
 #include "store/undo.h"
 
 #include <kv/error.h>
@@ -38,7 +39,7 @@ void kv_room_relieve(struct kv_table *table)
 
 bool kv_room_make(struct kv_table *table)
 {
-    bool freed = kv_graves_step(table->arena);
+    bool freed = kv_graves_step(table->arena) || kv_snapshots_give_way(table->arena);
     for (unsigned i = 0; !freed && i < ROOM_EVICTED && kv_evict_one(table); i++) {
         freed = i + 1 == ROOM_EVICTED;
     }

@@ -8,6 +8,7 @@
 #include "store/expiry.h"
 #include "store/heap.h"
 #include "store/room.h"
+#include "store/snapshot.h"
 #include "store/stripes.h"
 #include "store/sweep.h"
 #include "store/undo.h"
@@ -57,6 +58,7 @@ static int delete_any(struct kv_table *table, const struct kv_lookup *lookup)
         expire(table, lookup->hash, place, &entry);
         return KV_ENOENT;
     }
+    kv_snapshots_before(table, lookup->hash);
     kv_table_drop(table, lookup->hash, place, &entry);
     kv_table_tidy(table, entry.size);
     return KV_OK;
@@ -135,9 +137,9 @@ __attribute__((noinline)) static bool get_any(struct kv_table *table,
     if (!find_live(table, lookup, &place, &entry)) {
         return false;
     }
-    if (table->touch != 0 && (entry.flags & KV_ENTRY_EXPIRES) != 0) {
+    if ((entry.flags & KV_ENTRY_EXPIRES) != 0 && table->slot->touch != 0) {
         kv_table_write_expiry(table, lookup->hash, place, &entry,
-                              kv_table_time(table) + table->touch);
+                              kv_table_time(table) + table->slot->touch);
     }
     *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
     return true;
@@ -164,7 +166,8 @@ bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *va
 
 uint64_t kv_table_touched(const struct kv_table *table)
 {
-    return table->touch == 0 ? KV_NEVER : kv_table_time(table) + table->touch;
+    const uint64_t touch = table->slot->touch;
+    return touch == 0 ? KV_NEVER : kv_table_time(table) + touch;
 }
 
 bool kv_table_find(struct kv_table *table, struct kv_item key, struct kv_item *value,
@@ -382,6 +385,15 @@ static inline bool put_ahead(struct kv_table *table, const struct kv_lookup *loo
     return true;
 }
 
+/* Before a put, so that the entry itself is not what goes. */
+__attribute__((noinline)) static void attend(struct kv_table *table, uint64_t hash)
+{
+    if (table->evict != KV_EVICT_NONE) {
+        kv_room_relieve(table);
+    }
+    kv_snapshots_before(table, hash);
+}
+
 __attribute__((noinline)) static int put_any(struct kv_table *table, const struct kv_lookup *lookup,
                                              struct kv_item value, uint64_t expiry)
 {
@@ -392,8 +404,8 @@ __attribute__((noinline)) static int put_any(struct kv_table *table, const struc
         return KV_ENOMEM;
     }
     plan_entry(table, key, value, expiry, &put.entry);
-    if (table->evict != KV_EVICT_NONE) {
-        kv_room_relieve(table); /* before the put, so that the entry itself is not what goes */
+    if (table->attends) {
+        attend(table, lookup->hash);
     }
     find_old(table, &put);
     int error = fit_limits(table, &put);

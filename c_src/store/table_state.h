@@ -21,7 +21,8 @@ struct kv_table {
     uint64_t moves; /* changes when an entry is removed or moved */
     uint64_t max_memory;
     uint64_t max_entries;
-    struct kv_undo *pending; /* changes that may still be taken back; or NULL */
+    struct kv_undo *pending;       /* changes that may still be taken back; or NULL */
+    struct kv_snapshot *snapshots; /* that have to know what changes; or NULL */
     uint64_t index_bytes;
     void (*gone)(void *context, enum kv_gone why, struct kv_item key);
     void *gone_context;
@@ -37,14 +38,15 @@ struct kv_table {
     uint32_t victim_at;
     /* Larger entries. */
     uint32_t runs; /* a list */
-    bool is_plain; /* no limit, no eviction, nothing pending: a value may be written over */
+    bool is_plain; /* no limit, no eviction, no snapshot, nothing pending: a value may be written
+                    * over */
+    bool attends;  /* evicts, or has a snapshot: a put has more to do */
     bool frozen;   /* nothing expires, and the time stands still, until kv_table_thaw() */
     uint64_t run_bytes;
     uint64_t run_live;
     /* Expiry. */
     uint64_t expiring;    /* entries that expire at some time */
     uint64_t next_expiry; /* nothing expires before */
-    uint64_t touch;       /* the life that a read gives to an entry that expires; 0: none */
     uint64_t sweep;       /* the present sweep has done all hashes below */
     uint64_t sweep_least; /* the first expiry among the entries that this sweep has kept */
     uint64_t sweep_pause; /* the next sweep begins no earlier */

@@ -1,4 +1,5 @@
 /* Walks over all entries of a table. */
+#include "store/walk.h"
 #include "base/siphash_inline.h"
 #include "store/index.h"
 
@@ -131,6 +132,7 @@ static void sort(const struct kv_index_walk *in, const struct found *found, unsi
 struct piece {
     kv_table_visit *visit;
     void *context;
+    const struct kv_saved *saved; /* hashes that are left out; or NULL */
     bool begun;
     uint64_t last; /* the hash of the last entry visited, if `begun` */
 };
@@ -148,7 +150,8 @@ static bool visit_segment(const struct kv_table *table, struct kv_index_walk *in
         struct kv_entry entry;
         const uint64_t hash = sorted[i].hash;
         kv_entry_read(kv_at(table->arena, sorted[i].offset), &entry);
-        if (kv_entry_has_expired(&entry, table->arena->now)) {
+        if (kv_entry_has_expired(&entry, table->arena->now) ||
+            (piece->saved != NULL && kv_saved_has(piece->saved, hash))) {
             continue;
         }
         const bool may_end = piece->begun && piece->last != hash;
@@ -169,9 +172,8 @@ static bool visit_segment(const struct kv_table *table, struct kv_index_walk *in
 
 /* Looks at `most` entries, or at one segment. */
 static bool visit_piece(const struct kv_table *table, uint64_t *cursor, unsigned most,
-                        kv_table_visit *visit, void *context)
+                        struct piece *piece)
 {
-    struct piece piece = {.visit = visit, .context = context};
     struct kv_index_walk in;
     unsigned looked_at = 0;
     while (kv_index_walk(table, *cursor, &in)) {
@@ -181,7 +183,7 @@ static bool visit_piece(const struct kv_table *table, uint64_t *cursor, unsigned
             return true;
         }
         looked_at += cost;
-        if (!visit_segment(table, &in, &piece, cursor)) {
+        if (!visit_segment(table, &in, piece, cursor)) {
             return true;
         }
         *cursor = in.next;
@@ -195,13 +197,23 @@ static bool visit_piece(const struct kv_table *table, uint64_t *cursor, unsigned
 bool kv_table_piece(const struct kv_table *table, uint64_t *cursor, kv_table_visit *visit,
                     void *context)
 {
-    return visit_piece(table, cursor, KV_PIECE_ENTRIES, visit, context);
+    struct piece piece = {.visit = visit, .context = context};
+    return visit_piece(table, cursor, KV_PIECE_ENTRIES, &piece);
 }
 
 bool kv_table_small_piece(const struct kv_table *table, uint64_t *cursor, kv_table_visit *visit,
                           void *context)
 {
-    return visit_piece(table, cursor, 0, visit, context);
+    struct piece piece = {.visit = visit, .context = context};
+    return visit_piece(table, cursor, 0, &piece);
+}
+
+bool kv_walk_unsaved(const struct kv_table *table, uint64_t *cursor, const struct kv_saved *saved,
+                     bool begun, kv_table_visit *visit, void *context)
+{
+    struct piece piece = {.visit = visit, .context = context, .saved = saved, .begun = begun};
+    piece.last = *cursor - 1; /* no hash that comes, so the piece may end with the first entry */
+    return visit_piece(table, cursor, KV_PIECE_ENTRIES, &piece);
 }
 
 void kv_table_identity(const struct kv_table *table, uint8_t to[KV_TABLE_IDENTITY_SIZE])

@@ -91,6 +91,13 @@ static int read_head(struct kv_checkpoint_reader *r)
 /* ---- chunks ------------------------------------------------------------------------------------
  */
 
+static int settle(struct kv_checkpoint_reader *r)
+{
+    const struct kv_recovery_sink *sink = &r->source.sink;
+    const int error = sink->settle == NULL ? KV_OK : sink->settle(sink->context);
+    return error == KV_OK ? KV_OK : fail(r, error, r->at, "%s", kv_error_text(error));
+}
+
 static int hand_out(struct kv_checkpoint_reader *r, const struct kv_record *record)
 {
     const struct kv_recovery_sink *sink = &r->source.sink;
@@ -120,8 +127,9 @@ static int hand_out_rest(struct kv_checkpoint_reader *r)
             error = hand_out(r, &record);
         }
     }
+    error = error == KV_OK || error == KV_ETRUNCATED ? settle(r) : error;
     kv_buffer_consume(&r->rest, r->rest.length - left.length);
-    return error == KV_ETRUNCATED ? KV_OK : error;
+    return error;
 }
 
 static int read_chunk(struct kv_checkpoint_reader *r, size_t got)

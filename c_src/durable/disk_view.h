@@ -27,9 +27,12 @@ struct kv_recovery_sink {
     void *context;
     /* Called for each record, in order: those of a checkpoint, then those of each whole batch.
      * After a checkpoint the log may tell of a table or an entry that is not there: it has been
-     * removed since, and a later record says so. The record is valid during the call. Returns
-     * KV_OK, or an error, with which the recovery ends. */
+     * removed since, and a later record says so. The record is valid during the call, and its
+     * bytes until the next settle(). Returns KV_OK, or an error, with which the recovery ends. */
     int (*record)(void *context, const struct kv_record *record);
+    /* The bytes of all records so far become invalid. Called in time, and before a step ends; not
+     * after an error. Returns as `record`. NULL: not called. */
+    int (*settle)(void *context);
 };
 
 #endif

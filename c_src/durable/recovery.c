@@ -169,10 +169,21 @@ static int read_piece(struct kv_recovery *r, uint64_t room)
     return error;
 }
 
+static int settle(struct kv_recovery *r)
+{
+    const struct kv_recovery_sink *sink = &r->options.sink;
+    const int error = sink->settle == NULL ? KV_OK : sink->settle(sink->context);
+    return error == KV_OK ? KV_OK : fail(r, error, r->at, "%s", kv_error_text(error));
+}
+
 /* Forgets what is in the window before `lsn`, and makes room for `bytes` from there on. */
 static int move_window(struct kv_recovery *r, uint64_t lsn, uint64_t bytes)
 {
     const uint64_t passed = lsn - r->window_lsn;
+    const int error = settle(r);
+    if (error != KV_OK) {
+        return error;
+    }
     kv_buffer_consume(&r->window, (size_t)least(passed, r->window.length));
     r->window_lsn = lsn;
     if (bytes <= r->window.length) {
@@ -483,6 +494,7 @@ int kv_recovery_step(struct kv_recovery *r, bool *more)
     while (error == KV_OK && r->state != DONE && r->spent < KV_RECOVERY_STEP) {
         error = advance(r);
     }
+    error = error == KV_OK ? settle(r) : error;
     *more = r->state != DONE;
     r->result.lsn = r->at;
     r->result.epoch = r->epoch_seen + 1;

@@ -39,7 +39,7 @@ static bool has_id(const struct kv_map_node *node, const void *key)
     return KV_MAP_OF(node, const struct kv_durable, by_id)->id == *(const uint64_t *)key;
 }
 
-static struct kv_durable *find_id(const struct kv_durables *set, uint64_t id)
+struct kv_durable *kv_durable_of_id(const struct kv_durables *set, uint64_t id)
 {
     struct kv_map_node *found = kv_map_find(&set->by_id, id, has_id, &id);
     return found == NULL ? NULL : KV_MAP_OF(found, struct kv_durable, by_id);
@@ -123,6 +123,7 @@ void kv_durables_free(struct kv_durables *set)
         leave_set(durable);
         free_durable(durable);
     }
+    kv_durable_free_puts(set);
     kv_map_free(&set->by_identity);
     kv_map_free(&set->by_id);
     kv_fresh_free(&set->fresh);
@@ -146,8 +147,12 @@ void kv_durable_move(struct kv_durable *durable, struct kv_bytes name)
 
 int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *about)
 {
-    struct kv_durable *durable = find_id(set, about->id);
+    struct kv_durable *durable = kv_durable_of_id(set, about->id);
     struct kv_stored options;
+    const int error = kv_durables_settle(set);
+    if (error != KV_OK) {
+        return error;
+    }
     kv_stored_read(about->options, &options);
     if (durable == NULL) {
         return add(set, about, &options) == NULL ? KV_ENOMEM : KV_OK;
@@ -160,43 +165,45 @@ int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *ab
     return KV_OK;
 }
 
-int kv_durables_put(struct kv_durables *set, uint64_t id, const struct kv_table_entry *entry)
-{
-    const struct kv_durable *durable = find_id(set, id);
-    return durable == NULL ? KV_OK
-                           : kv_table_put(durable->table, entry->key, entry->value, entry->expiry);
-}
-
 int kv_durables_expiry(struct kv_durables *set, uint64_t id, struct kv_item key, uint64_t expiry)
 {
-    const struct kv_durable *durable = find_id(set, id);
-    int error = durable == NULL ? KV_OK : kv_table_set_expiry(durable->table, key, expiry);
+    const struct kv_durable *durable = kv_durable_of_id(set, id);
+    int error = kv_durables_settle(set);
+    if (error == KV_OK && durable != NULL) {
+        error = kv_table_set_expiry(durable->table, key, expiry);
+    }
     return error == KV_ENOENT ? KV_OK : error;
 }
 
-void kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key)
+int kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key)
 {
-    const struct kv_durable *durable = find_id(set, id);
-    if (durable != NULL) {
+    const struct kv_durable *durable = kv_durable_of_id(set, id);
+    const int error = kv_durables_settle(set);
+    if (error == KV_OK && durable != NULL) {
         (void)kv_table_delete(durable->table, key);
     }
+    return error;
 }
 
-void kv_durables_clear(struct kv_durables *set, uint64_t id)
+int kv_durables_clear(struct kv_durables *set, uint64_t id)
 {
-    const struct kv_durable *durable = find_id(set, id);
-    if (durable != NULL) {
+    const struct kv_durable *durable = kv_durable_of_id(set, id);
+    const int error = kv_durables_settle(set);
+    if (error == KV_OK && durable != NULL) {
         kv_table_clear(durable->table);
     }
+    return error;
 }
 
-void kv_durables_drop(struct kv_durables *set, uint64_t id)
+int kv_durables_drop(struct kv_durables *set, uint64_t id)
 {
-    struct kv_durable *durable = find_id(set, id);
-    if (durable != NULL) {
+    struct kv_durable *durable = kv_durable_of_id(set, id);
+    const int error = kv_durables_settle(set);
+    if (error == KV_OK && durable != NULL) {
         leave_set(durable);
         free_durable(durable);
     }
+    return error;
 }
 
 static void apply_limits(struct kv_durable *durable)
@@ -208,6 +215,8 @@ static void apply_limits(struct kv_durable *durable)
 
 void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal, uint64_t greatest)
 {
+    kv_assert(set->puts == NULL || set->puts->count == 0);
+    kv_durable_free_puts(set);
     set->journal = journal;
     set->greatest = greatest > set->greatest ? greatest : set->greatest;
     KV_LIST_FOREACH (link, &set->tables) {

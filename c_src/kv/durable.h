@@ -24,6 +24,17 @@
 #include <kv/process.h>
 
 struct kv_durables_walk;
+struct kv_durable;
+
+/* Puts of a recovery that are done together. */
+enum { KV_DURABLE_PUTS = 32 };
+struct kv_durable_puts {
+    struct kv_durable *durable; /* whose they are */
+    unsigned count;
+    struct kv_lookup lookups[KV_DURABLE_PUTS];
+    struct kv_item values[KV_DURABLE_PUTS];
+    uint64_t expiries[KV_DURABLE_PUTS];
+};
 
 /* The process of a durable registry, as its tables know it. */
 struct kv_durable_registry {
@@ -84,6 +95,7 @@ struct kv_durables {
     uint64_t told;                 /* and when that line was, on the clock of the arena */
     uint64_t greatest;             /* id that there was */
     struct kv_durables_walk *walk; /* under way, or NULL: kv/durable_walk.h */
+    struct kv_durable_puts *puts;  /* during recovery */
 };
 
 /* Keys of one table that one batch may change before the whole table waits for it. */
@@ -101,14 +113,16 @@ void kv_durables_free(struct kv_durables *set);
  * Records for a table that is not there (any more) are ignored. KV_OK, or KV_ENOMEM. */
 
 int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *about);
+/* Borrows key and value until kv_durables_settle(), or until any other function of these. */
 int kv_durables_put(struct kv_durables *set, uint64_t id, const struct kv_table_entry *entry);
+int kv_durables_settle(struct kv_durables *set);
 int kv_durables_expiry(struct kv_durables *set, uint64_t id, struct kv_item key, uint64_t expiry);
-void kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key);
-void kv_durables_clear(struct kv_durables *set, uint64_t id);
-void kv_durables_drop(struct kv_durables *set, uint64_t id);
+int kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key);
+int kv_durables_clear(struct kv_durables *set, uint64_t id);
+int kv_durables_drop(struct kv_durables *set, uint64_t id);
 
-/* Recovery is done: from here on changes are recorded. `greatest` is the greatest id that the
- * journal has seen. The journal is borrowed. */
+/* Recovery is done, and all puts are settled: from here on changes are recorded. `greatest` is the
+ * greatest id that the journal has seen. The journal is borrowed. */
 void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal, uint64_t greatest);
 
 /* ---- processes ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 /* Shared by the files of durable tables: kv/durable.c has the set of them and what each is,
- * kv/durable_changes.c records their changes, kv/durable_names.c has those of a registry. */
+ * kv/durable_changes.c records their changes, kv/durable_names.c has those of a registry,
+ * kv/durable_puts.c the puts of a recovery. */
 #ifndef KV_DURABLE_PARTS_H
 #define KV_DURABLE_PARTS_H
 
@@ -11,6 +12,12 @@ void kv_durable_removed(void *context, enum kv_gone why, struct kv_item key);
 
 /* Records what recovery has evicted, unless a later record has put the key again. */
 void kv_durable_record_evicted(struct kv_durable *durable);
+
+/* The table of a number, or NULL. */
+struct kv_durable *kv_durable_of_id(const struct kv_durables *set, uint64_t id);
+
+/* Forgets the puts of a recovery. */
+void kv_durable_free_puts(struct kv_durables *set);
 
 /* Gives a table another name in its registry. */
 void kv_durable_move(struct kv_durable *durable, struct kv_bytes name);

@@ -13,47 +13,56 @@ enum {
 
 static uint64_t from_wall(const struct kv_data *data, uint64_t expiry)
 {
-    const uint64_t ahead = kv_mapping_clock() + expiry;
-    const uint64_t now = kv_data_clock(data);
     if (expiry == KV_NEVER) {
         return KV_NEVER;
     }
+    const uint64_t ahead = kv_mapping_clock() + expiry;
+    const uint64_t now = kv_data_clock(data);
     return ahead > now + EXPIRED_LONG_AGO ? ahead - now : EXPIRED_LONG_AGO;
 }
 
 /* ---- recovery ---------------------------------------------------------------------------------
  */
 
+static int apply_table(struct kv_data *data, const struct kv_record *record)
+{
+    const struct kv_record_table *about = &record->about;
+    return kv_durables_table(&data->durables,
+                             &(struct kv_journal_table){.id = record->table,
+                                                        .policy = (enum kv_policy)about->policy,
+                                                        .kind = about->kind,
+                                                        .registry = about->registry,
+                                                        .name = about->name,
+                                                        .options = about->options});
+}
+
 static int apply(void *context, const struct kv_record *record)
 {
     struct kv_data *data = context;
     struct kv_durables *set = &data->durables;
     struct kv_table_entry entry = record->entry;
-    const struct kv_journal_table table = {.id = record->table,
-                                           .policy = (enum kv_policy)record->about.policy,
-                                           .kind = record->about.kind,
-                                           .registry = record->about.registry,
-                                           .name = record->about.name,
-                                           .options = record->about.options};
     entry.expiry = from_wall(data, record->entry.expiry);
     switch (record->kind) {
     case KV_RECORD_PUT:
         return kv_durables_put(set, record->table, &entry);
     case KV_RECORD_DELETE:
-        kv_durables_gone(set, record->table, entry.key);
-        return KV_OK;
+        return kv_durables_gone(set, record->table, entry.key);
     case KV_RECORD_EXPIRY:
         return kv_durables_expiry(set, record->table, entry.key, entry.expiry);
     case KV_RECORD_CLEAR:
-        kv_durables_clear(set, record->table);
-        return KV_OK;
+        return kv_durables_clear(set, record->table);
     case KV_RECORD_TABLE:
-        return kv_durables_table(set, &table);
+        return apply_table(data, record);
     case KV_RECORD_DROP:
-        kv_durables_drop(set, record->table);
-        return KV_OK;
+        return kv_durables_drop(set, record->table);
     }
     return KV_OK;
+}
+
+static int settle(void *context)
+{
+    struct kv_data *data = context;
+    return kv_durables_settle(&data->durables);
 }
 
 static bool begin_recovery(struct kv_data *data)
@@ -69,7 +78,7 @@ static bool begin_recovery(struct kv_data *data)
                  .read = kv_disk_read,
                  .checkpoint = kv_disk_checkpoint,
                  .read_checkpoint = kv_disk_read_checkpoint},
-        .sink = {.context = data, .record = apply},
+        .sink = {.context = data, .record = apply, .settle = settle},
         .store = data->store.id,
         .segment_size = data->store.segment_size,
     };

@@ -282,8 +282,7 @@ static int apply(void *context, const struct kv_record *record)
     case KV_RECORD_PUT:
         return kv_durables_put(set, record->table, &record->entry);
     case KV_RECORD_DELETE:
-        kv_durables_gone(set, record->table, record->entry.key);
-        return KV_OK;
+        return kv_durables_gone(set, record->table, record->entry.key);
     case KV_RECORD_TABLE:
         return kv_durables_table(set, &about);
     default:
@@ -291,12 +290,17 @@ static int apply(void *context, const struct kv_record *record)
     }
 }
 
+static int settle(void *context)
+{
+    return kv_durables_settle(context);
+}
+
 static uint64_t recover(struct kv_durables *set)
 {
     kv_durables_init(set, f->arena, &f->store.hash_key);
     struct kv_recovery *recovery = kv_recovery_new(&(struct kv_recovery_options){
         .disk = fake_disk_view(disk),
-        .sink = {.context = set, .record = apply},
+        .sink = {.context = set, .record = apply, .settle = settle},
         .store = STORE,
         .segment_size = SIZE,
     });

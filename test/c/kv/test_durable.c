@@ -336,20 +336,20 @@ static void apply(struct kv_durables *set, const struct line *line)
         cr_assert_eq(kv_durables_put(set, line->table, &line->entry), KV_OK);
         return;
     case 'g':
-        kv_durables_gone(set, line->table, line->entry.key);
+        cr_assert_eq(kv_durables_gone(set, line->table, line->entry.key), KV_OK);
         return;
     case 'e':
         cr_assert_eq(kv_durables_expiry(set, line->table, line->entry.key, line->entry.expiry),
                      KV_OK);
         return;
     case 'c':
-        kv_durables_clear(set, line->table);
+        cr_assert_eq(kv_durables_clear(set, line->table), KV_OK);
         return;
     case 't':
         cr_assert_eq(kv_durables_table(set, &line->about), KV_OK);
         return;
     default:
-        kv_durables_drop(set, line->table);
+        cr_assert_eq(kv_durables_drop(set, line->table), KV_OK);
     }
 }
 
@@ -362,6 +362,7 @@ static void recover(struct kv_durables *set)
     for (size_t i = 0; i < line_count; i++) {
         apply(set, &lines[i]);
     }
+    cr_assert_eq(kv_durables_settle(set), KV_OK);
     kv_arena_set_time(f->arena, now);
     kv_durables_open(set, &journal, 0);
 }
@@ -380,6 +381,51 @@ static void check_records(void)
     compare(eggs(&durables), eggs(&other));
     cr_assert_eq(line_count, before);
     kv_durables_free(&other);
+}
+
+static void put_again(struct kv_durables *set, uint64_t table, const uint8_t *value)
+{
+    const struct kv_item key = {.bytes = kv_bytes_text("again")};
+    const struct kv_table_entry entry = {.key = key, .value = {.bytes = kv_bytes(value, 1)}};
+    cr_assert_eq(kv_durables_put(set, table, &entry), KV_OK);
+}
+
+static int value_again(const struct kv_durables *set, const char *name)
+{
+    const struct kv_item key = {.bytes = kv_bytes_text("again")};
+    const struct kv_durable *found = kv_durable_find(set, kv_bytes(NULL, 0), kv_bytes_text(name));
+    struct kv_item value;
+    return kv_table_get(found->table, key, &value) ? value.bytes.data[0] : -1;
+}
+
+Test(durable, a_recovery_applies_puts_in_their_order_though_it_does_some_together)
+{
+    static const uint8_t values[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    struct kv_durables set;
+    kv_durables_init(&set, f->arena, &f->store.hash_key);
+    for (uint64_t id = 1; id <= 2; id++) {
+        const struct kv_journal_table about = {
+            .id = id, .kind = KV_JOURNAL_BUCKET, .name = kv_bytes_text(id == 1 ? "one" : "two")};
+        cr_assert_eq(kv_durables_table(&set, &about), KV_OK);
+    }
+    const struct kv_item key = {.bytes = kv_bytes_text("again")};
+    for (unsigned i = 0; i < KV_DURABLE_PUTS * 3; i++) { /* of one table, and of the other */
+        put_again(&set, 1 + i % 7 / 4, &values[i % 10]);
+    }
+    put_again(&set, 3, &values[0]); /* there is no such table */
+    put_again(&set, 1, &values[7]);
+    cr_assert_eq(kv_durables_gone(&set, 1, key), KV_OK);
+    put_again(&set, 2, &values[8]);
+    cr_assert_eq(kv_durables_settle(&set), KV_OK);
+    cr_assert_eq(value_again(&set, "one"), -1);
+    cr_assert_eq(value_again(&set, "two"), 8);
+    put_again(&set, 1, &values[4]);
+    put_again(&set, 2, &values[5]);
+    put_again(&set, 2, &values[6]);
+    cr_assert_eq(kv_durables_drop(&set, 3), KV_OK);
+    cr_assert_eq(value_again(&set, "one"), 4);
+    cr_assert_eq(value_again(&set, "two"), 6);
+    kv_durables_free(&set);
 }
 
 /* ---- what is recorded -------------------------------------------------------------------------

@@ -166,6 +166,16 @@ void kv_mapping_release(void *mapping, uint64_t offset, uint64_t length)
     (void)madvise(of->base + offset, length, of->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
 }
 
+/* Writes to each page, and changes nothing, also if another thread writes there. Where a hypervisor
+ * has page tables of its own, the first access fills them: that takes longer than the rest. */
+static void touch(uint8_t *at, size_t length)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < length; i += page) {
+        (void)__atomic_fetch_or(at + i, 0, __ATOMIC_RELAXED);
+    }
+}
+
 /* In steps: another thread of this process that maps memory waits until a step ends. */
 bool kv_mapping_populate(void *start, size_t length)
 {
@@ -175,7 +185,9 @@ bool kv_mapping_populate(void *start, size_t length)
     for (; done && at < end; at += POPULATE_STEP) {
         size_t left = (size_t)(end - at);
 #ifdef MADV_POPULATE_WRITE
-        done = madvise(at, left < POPULATE_STEP ? left : POPULATE_STEP, MADV_POPULATE_WRITE) == 0;
+        size_t step = left < POPULATE_STEP ? left : POPULATE_STEP;
+        done = madvise(at, step, MADV_POPULATE_WRITE) == 0;
+        touch(at, done ? step : 0);
 #else
         done = false;
 #endif

@@ -9,6 +9,7 @@ enum {
     SHOWN_EACH_MS = 1000, /* a sign of life during recovery */
     EXPIRED_LONG_AGO = 2, /* an expiry before the start of this machine */
     PERCENT = 100,
+    AHEAD = 8 << 20, /* bytes of memory that are made ready for what comes */
 };
 
 static uint64_t from_wall(const struct kv_data *data, uint64_t expiry)
@@ -108,6 +109,17 @@ static void recovery_failed(struct kv_data *data, int error)
     }
 }
 
+/* At the first touch of a page the system finds memory for it, which takes longer than the entries
+ * that go there. So another thread does that for what is still to come. */
+static void prepare_memory(const struct kv_data *data)
+{
+    uint64_t part = 0;
+    uint64_t all = 0;
+    kv_recovery_progress(data->recovery, &part, &all);
+    const uint64_t left = all > part ? all - part : 0;
+    kv_arena_prepare_ahead(data->settings.memory->arena, left < AHEAD ? left : AHEAD);
+}
+
 /* Progress is a sign of life, so it is shown though it stands. */
 static void show_progress(struct kv_data *data)
 {
@@ -162,6 +174,7 @@ static void on_step(uv_idle_t *steps)
     bool more = false;
     int error = kv_recovery_step(data->recovery, &more);
     if (error == KV_OK && more) {
+        prepare_memory(data);
         show_progress(data);
         return;
     }
@@ -169,6 +182,7 @@ static void on_step(uv_idle_t *steps)
         return;
     }
     (void)uv_idle_stop(steps);
+    kv_arena_prepare_ahead(data->settings.memory->arena, 0);
     if (error != KV_OK) {
         recovery_failed(data, error);
     } else {

@@ -28,7 +28,9 @@ struct kv_arena {
     uint64_t lent_pages; /* that may be in use above the limit, because as many are soon free */
     uint64_t used_pages;
     uint64_t dirty_pages;
-    uint32_t preparing;                     /* first page of the block being prepared; 0: none */
+    uint64_t ahead_pages;                   /* to prepare in any case: kv_arena_prepare_ahead() */
+    uint32_t preparing;                     /* first page of the block being prepared; 0: none, */
+    unsigned preparing_order;               /* and log2 of its pages */
     uint32_t free_lists[2][KV_PAGE_ORDERS]; /* [dirty] */
     uint32_t free_orders[2];                /* bit: the list is not empty */
     uint32_t block_lists[KV_BLOCK_CLASSES]; /* pages with a free block */

@@ -38,4 +38,8 @@ struct kv_arena_memory {
 /* Ends a `prepare`. `ready` false: the system cannot do such a thing, and is not asked again. */
 void kv_arena_prepared(struct kv_arena *arena, bool ready);
 
+/* Much will be put soon: so many bytes of free memory are to be ready at any time, in place of the
+ * usual few. 0: the usual. */
+void kv_arena_prepare_ahead(struct kv_arena *arena, uint64_t bytes);
+
 #endif

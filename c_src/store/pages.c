@@ -15,7 +15,8 @@
 
 enum {
     RELEASE_ORDER = 6,     /* log2 of the pages given back at once, at most: 256 KiB */
-    PREPARE_ORDER = 6,     /* log2 of the pages prepared at once */
+    PREPARE_ORDER = 6,     /* log2 of the pages prepared at once, */
+    PREPARE_MOST = 9,      /* and for kv_arena_prepare_ahead() */
     DIRTY_KEPT_MIN = 64,   /* dirty pages to keep: they will probably be used soon */
     DIRTY_KEPT_SHARE = 64, /* or this part of the pages in use; also to prepare ahead, */
     AHEAD_MOST = 1024,     /* but no more than this */
@@ -136,7 +137,8 @@ static bool must_fail(struct kv_arena *arena)
 static uint64_t kept(const struct kv_arena *arena)
 {
     uint64_t share = arena->used_pages / DIRTY_KEPT_SHARE;
-    return share > DIRTY_KEPT_MIN ? share : DIRTY_KEPT_MIN;
+    uint64_t least = DIRTY_KEPT_MIN + arena->ahead_pages;
+    return share > least ? share : least;
 }
 
 /* Takes a free block out and frees all of it but a block of order `most`. Returns the order of the
@@ -153,33 +155,48 @@ static unsigned cut_block(struct kv_arena *arena, uint32_t first, unsigned most)
     return order;
 }
 
-static void prepare(struct kv_arena *arena)
+static uint64_t wanted_ahead(const struct kv_arena *arena)
 {
     uint64_t wanted = kept(arena);
     wanted = wanted < AHEAD_MOST ? wanted : AHEAD_MOST;
+    return wanted > arena->ahead_pages ? wanted : arena->ahead_pages;
+}
+
+static void prepare(struct kv_arena *arena)
+{
+    const uint64_t wanted = wanted_ahead(arena);
     if (arena->memory.prepare == NULL || arena->preparing != 0 || arena->dirty_pages >= wanted) {
         return;
     }
-    uint32_t first = find_block(arena, PREPARE_ORDER, false);
+    unsigned order =
+        wanted - arena->dirty_pages >= UINT64_C(1) << PREPARE_MOST ? PREPARE_MOST : PREPARE_ORDER;
+    uint32_t first = find_block(arena, order, false);
     if (first == 0) {
         return;
     }
-    (void)cut_block(arena, first, PREPARE_ORDER);
+    (void)cut_block(arena, first, order);
     arena->preparing = first;
+    arena->preparing_order = order;
     const struct kv_arena_range ranges[KV_ARENA_RANGES] = {
-        {kv_at(arena, (uint64_t)first * KV_ARENA_PAGE), (size_t)KV_ARENA_PAGE << PREPARE_ORDER},
-        {&arena->pages[first], sizeof *arena->pages << PREPARE_ORDER}};
+        {kv_at(arena, (uint64_t)first * KV_ARENA_PAGE), (size_t)KV_ARENA_PAGE << order},
+        {&arena->pages[first], sizeof *arena->pages << order}};
     arena->memory.prepare(arena->memory.preparer, ranges);
 }
 
 void kv_arena_prepared(struct kv_arena *arena, bool ready)
 {
     kv_assert(arena->preparing != 0);
-    free_block(arena, arena->preparing, PREPARE_ORDER, ready, 0);
+    free_block(arena, arena->preparing, arena->preparing_order, ready, 0);
     arena->preparing = 0;
     if (!ready) {
         arena->memory.prepare = NULL;
     }
+    prepare(arena);
+}
+
+void kv_arena_prepare_ahead(struct kv_arena *arena, uint64_t bytes)
+{
+    arena->ahead_pages = bytes / KV_ARENA_PAGE;
     prepare(arena);
 }
 

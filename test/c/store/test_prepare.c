@@ -137,6 +137,29 @@ Test(prepare, little_is_made_ready_and_no_more_until_it_is_used)
     model_check(arena);
 }
 
+Test(prepare, much_is_made_ready_in_large_pieces_while_the_owner_expects_much)
+{
+    enum { AHEAD = 8 << 20, LARGEST = 2 << 20 };
+    bool large = false;
+    kv_arena_prepare_ahead(arena, AHEAD);
+    while (is_asked) {
+        large = large || asked.length == LARGEST;
+        cr_assert_leq(asked.length, (size_t)LARGEST);
+        answer(true);
+    }
+    cr_assert(large);
+    cr_assert_geq(free_pages(), AHEAD / KV_ARENA_PAGE);
+    cr_assert_leq(free_pages(), (AHEAD + LARGEST) / KV_ARENA_PAGE);
+    while (kv_arena_work(arena, 1)) {
+    }
+    cr_assert_eq(model_memory_released(), 0, "what was made ready is given back at once");
+    kv_arena_prepare_ahead(arena, 0);
+    while (kv_arena_work(arena, 1)) {
+    }
+    cr_assert_leq(free_pages(), MARGIN);
+    model_check(arena);
+}
+
 Test(prepare, a_system_that_cannot_is_not_asked_again)
 {
     (void)put(0);

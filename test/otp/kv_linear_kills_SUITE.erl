@@ -128,8 +128,9 @@ start_vm(Config) ->
     ok = kv_test:in(Vm, fun() -> serve(filename:join(?config(home, Config), "data")) end),
     Vm.
 
+%% Half of the VMs make checkpoints as often as they can.
 serve(Folder) ->
-    ok = kv_test:start_kv([{data_dir, Folder}, {local_reads, true}]),
+    ok = kv_test:start_kv([{data_dir, Folder}, {local_reads, true}, {checkpoint_log, element(rand:uniform(2), {1 bsl 20, 64 bsl 20})}]),
     {ok, Bucket} = kv_bucket:start_link([{name, linear}, {durable, commit}]),
     true = unlink(Bucket),
     ok.

@@ -1,4 +1,5 @@
-/* The thread of the disk, while the loop writes, asks for files and gives files back. */
+/* The thread of the disk, while the loop writes, asks for files and gives files back, and writes
+ * one checkpoint after the other. */
 #include "host/disk.h"
 #include "tsan/races.h"
 
@@ -9,13 +10,25 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BLOCK = KV_DISK_BLOCK, SEGMENT = 16 * BLOCK, ROOM = SEGMENT - BLOCK, WRITES = 200 };
+enum {
+    BLOCK = KV_DISK_BLOCK,
+    SEGMENT = 16 * BLOCK,
+    ROOM = SEGMENT - BLOCK,
+    WRITES = 200,
+    PIECE = 3 * BLOCK,
+    PIECES = 4, /* of a checkpoint */
+    CHECKPOINTS = 5,
+};
 
 struct writer {
     struct kv_disk *disk;
     uint64_t number;
     uint64_t lsn;
     uint8_t *block;
+    uint8_t *piece;
+    struct kv_disk_piece next;
+    unsigned pieces;      /* of this checkpoint */
+    unsigned checkpoints; /* that are whole */
 };
 
 /* As sealing does: the thread reads and changes what the loop has filled. */
@@ -36,7 +49,6 @@ static void write_next(struct writer *writer)
                                   .sealed = &writer->block};
     writer->lsn += BLOCK;
     kv_disk_reserve(writer->disk, writer->lsn + ROOM);
-    kv_disk_recycle(writer->disk, writer->lsn / ROOM);
     kv_disk_write(writer->disk, &write);
 }
 
@@ -47,6 +59,42 @@ static void on_done(void *context, uint64_t number, int error)
     REQUIRE(writer->block[0] == (uint8_t)(writer->block[1] + 1));
     if (number < WRITES) {
         write_next(writer);
+    }
+}
+
+/* The log before a checkpoint goes once the checkpoint is whole. */
+static void keep_checkpoint(struct writer *writer)
+{
+    kv_disk_keep_checkpoint(writer->disk, writer->next.checkpoint);
+    kv_disk_recycle(writer->disk, writer->next.checkpoint / ROOM);
+    writer->pieces = 0;
+    writer->checkpoints++;
+}
+
+static void write_piece(struct writer *writer)
+{
+    memset(writer->piece, (int)writer->pieces + 1, PIECE);
+    writer->next = (struct kv_disk_piece){
+        .checkpoint = writer->pieces == 0 ? writer->lsn : writer->next.checkpoint,
+        .offset = (uint64_t)writer->pieces * PIECE,
+        .bytes = kv_bytes(writer->piece, PIECE),
+        .last = writer->pieces + 1 == PIECES,
+        .seal = seal,
+        .sealed = &writer->piece};
+    kv_disk_write_piece(writer->disk, &writer->next);
+}
+
+static void on_piece(void *context, int error)
+{
+    struct writer *writer = context;
+    REQUIRE(error == KV_OK);
+    REQUIRE(writer->piece[0] == (uint8_t)(writer->piece[1] + 1));
+    writer->pieces++;
+    if (writer->next.last) {
+        keep_checkpoint(writer);
+    }
+    if (writer->checkpoints < CHECKPOINTS) {
+        write_piece(writer);
     }
 }
 
@@ -79,21 +127,28 @@ void race_disk(void)
     char folder[] = "/tmp/kv-races-XXXXXX";
     char text[256];
     uv_loop_t loop;
-    struct writer writer = {.block = aligned_alloc(BLOCK, BLOCK)};
+    struct writer writer = {.block = aligned_alloc(BLOCK, BLOCK),
+                            .piece = aligned_alloc(BLOCK, PIECE)};
     REQUIRE(mkdtemp(folder) != NULL && uv_loop_init(&loop) == 0);
     REQUIRE(kv_disk_open(&writer.disk, folder, text, sizeof text) == KV_OK);
-    struct kv_disk_settings settings = {
-        .segment_size = SEGMENT,
-        .interval_ms = 1,
-        .events = {.context = &writer, .header = on_header, .done = on_done, .synced = on_synced}};
+    struct kv_disk_settings settings = {.segment_size = SEGMENT,
+                                        .interval_ms = 1,
+                                        .events = {.context = &writer,
+                                                   .header = on_header,
+                                                   .done = on_done,
+                                                   .synced = on_synced,
+                                                   .piece = on_piece}};
     REQUIRE(kv_disk_start(writer.disk, &loop, &settings) == KV_OK);
     write_next(&writer);
-    while (writer.number < WRITES) {
+    write_piece(&writer);
+    while (writer.number < WRITES || writer.checkpoints < CHECKPOINTS) {
         (void)uv_run(&loop, UV_RUN_ONCE);
     }
+    REQUIRE(kv_disk_figures(writer.disk).pieces == (uint64_t)CHECKPOINTS * PIECES * PIECE);
     kv_disk_close(writer.disk);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     REQUIRE(uv_loop_close(&loop) == 0);
     free(writer.block);
+    free(writer.piece);
     remove_folder(folder);
 }

@@ -21,6 +21,6 @@ int main(void)
     run("readers of an arena, while tables come, change and go", race_store);
     run("calls of the library by many threads, while arenas are opened and closed", race_library);
     run("memory that a thread prepares ahead of need", race_memory);
-    run("a disk that writes, while the loop asks for more", race_disk);
+    run("a disk that writes log and checkpoints, while the loop asks for more", race_disk);
     return 0;
 }

@@ -35,9 +35,8 @@ start(For, Name, Options, StartBucket) ->
 
 %% @doc Tells the registry that there will be no bucket, unless the creator has done so. A registry that is away will
 %% ask again.
--spec failed(undefined | pid(), binary(), term()) -> ok.
+-spec failed(pid(), binary(), term()) -> ok.
 failed(_Registry, _Name, normal) -> ok;
-failed(undefined, _Name, _Reason) -> ok;
 failed(Registry, Name, Reason) -> tell(Registry, {bucket_failed, Name, Reason}).
 
 %% The node refuses a message with a huge reason, and the callers who wait for the name would wait for ever.

@@ -50,8 +50,8 @@
     life :: kv_life:t(),
     waiting = kv_waiting:new() :: kv_waiting:t(),
     relay = kv_relayed:new() :: kv_relayed:t(),
-    %% Creators of buckets that are at work, by name and by monitor.
-    creators = #{} :: #{reference() => binary(), binary() => reference()},
+    %% Creators of buckets that are at work, by the registry that has asked with the name, and by monitor.
+    creators = #{} :: #{reference() => {pid(), binary()}, {pid(), binary()} => reference()},
     %% The generation of the native process that telemetry knows.
     told :: undefined | pid()
 }).
@@ -288,9 +288,9 @@ handle_info({'$kv_cancel', Alias}, #state{waiting = Waiting} = State) ->
 handle_info({'DOWN', Monitor, process, _, Reason}, #state{creators = Creators} = State) when
     is_map_key(Monitor, Creators)
 ->
-    {Name, Rest} = maps:take(Monitor, Creators),
-    ok = kv_creator:failed(State#state.here, Name, Reason),
-    {noreply, State#state{creators = maps:remove(Name, Rest)}};
+    {{Registry, Name} = Asked, Rest} = maps:take(Monitor, Creators),
+    ok = kv_creator:failed(Registry, Name, Reason),
+    {noreply, State#state{creators = maps:remove(Asked, Rest)}};
 handle_info({create_bucket, Native, Name}, #state{start_bucket = {_, _, _}} = State) when is_binary(Name) ->
     %% May arrive before the news that the registry has been created, or that its node is back.
     {noreply, create_bucket(Native, Name, [], State)};
@@ -384,12 +384,13 @@ wait(Message, #state{waiting = Waiting, life = Life} = State) ->
             State
     end.
 
-%% A creator that is at work for that name goes on, and tells the registry when it can.
-create_bucket(_Native, Name, _Options, #state{creators = Creators} = State) when is_map_key(Name, Creators) ->
+%% A creator that is at work for that name goes on, and tells the registry when it can. One that was asked by a registry
+%% which has ended tells nobody.
+create_bucket(Native, Name, _Options, #state{creators = Creators} = State) when is_map_key({Native, Name}, Creators) ->
     State;
 create_bucket(Native, Name, Options, #state{server = Server, creators = Creators, start_bucket = StartBucket} = State) ->
     Monitor = kv_creator:start({Server, Native}, Name, Options, StartBucket),
-    State#state{creators = Creators#{Monitor => Name, Name => Monitor}}.
+    State#state{creators = Creators#{Monitor => {Native, Name}, {Native, Name} => Monitor}}.
 
 %%% End
 

@@ -78,6 +78,10 @@ static int make(struct kv_process *self, const struct kv_start_options *options,
                                            .name = options->identity};
     const struct kv_stored stored = stored_of(options);
     int error = kv_durable_make(kv_store_of(self)->durables, &about, &stored, durable);
+    if (error == KV_ENOENT) {
+        return kv_start_refuse(reason, error, "unknown_name",
+                               "the registry does not create a bucket of this name now");
+    }
     return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
 }
 

@@ -281,24 +281,34 @@ static void tell_registry(const struct kv_durable *durable, bool there)
     }
 }
 
-/* The metadata is in the first record of the table: a crash leaves no name without it. */
-static struct kv_bytes first_meta(const struct kv_durables *set,
-                                  const struct kv_journal_table *about)
+/* Only its registry makes a name. A bucket that was asked for before the end of the program, and
+ * that starts in the next one, would make a name that nobody has created. The metadata is in the
+ * first record of the table: a crash leaves no name without it. */
+static int ask_registry(const struct kv_durables *set, const struct kv_journal_table *about,
+                        struct kv_bytes *meta)
 {
     const struct kv_durable *registry = registry_of(set, about->registry);
-    return registry == NULL ? kv_bytes(NULL, 0)
-                            : registry->calls->meta(registry->process, about->name);
+    *meta = kv_bytes(NULL, 0);
+    return about->registry.length == 0 ||
+                   (registry != NULL &&
+                    registry->calls->creates(registry->process, about->name, meta))
+               ? KV_OK
+               : KV_ENOENT;
 }
 
 int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *about,
                     const struct kv_stored *options, struct kv_durable **made)
 {
     struct kv_journal_table wanted = *about;
-    const struct kv_bytes meta = first_meta(set, about);
+    struct kv_bytes meta;
     wanted.id = set->greatest + 1;
-    int error = set->journal->may_change(set->journal->context,
-                                         about->registry.length + about->name.length + meta.length +
-                                             OPTIONS_MAX + KV_JOURNAL_RECORD);
+    int error = ask_registry(set, about, &meta);
+    if (error != KV_OK) {
+        return error;
+    }
+    error = set->journal->may_change(set->journal->context, about->registry.length +
+                                                                about->name.length + meta.length +
+                                                                OPTIONS_MAX + KV_JOURNAL_RECORD);
     if (error != KV_OK) {
         return error;
     }

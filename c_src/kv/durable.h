@@ -40,8 +40,9 @@ struct kv_durable_puts {
 struct kv_durable_registry {
     /* A durable bucket of that name is there, or is not any more. */
     void (*hears)(struct kv_process *self, struct kv_bytes name, bool there);
-    /* Returns the metadata with which a name is being created, a term, borrowed; empty: none. */
-    struct kv_bytes (*meta)(struct kv_process *self, struct kv_bytes name);
+    /* Returns whether the registry creates a bucket of that name now. Sets *meta to its metadata, a
+     * term, borrowed; empty: none. */
+    bool (*creates)(struct kv_process *self, struct kv_bytes name, struct kv_bytes *meta);
     /* Frees what a registry has kept that will have no process any more. */
     void (*forget_kept)(struct kv_list *kept);
 };
@@ -133,7 +134,8 @@ struct kv_durable *kv_durable_find(const struct kv_durables *set, struct kv_byte
                                    struct kv_bytes name);
 
 /* Makes a table of this identity, policy and kind, and records it. Returns KV_OK; or KV_ENOMEM,
- * KV_ENOSPC or KV_EBUSY: nothing has changed. */
+ * KV_ENOSPC or KV_EBUSY, or KV_ENOENT: its registry does not create a bucket of that name now.
+ * Then nothing has changed. */
 int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *about,
                     const struct kv_stored *options, struct kv_durable **made);
 

@@ -82,14 +82,18 @@ static int refuse_hiding(const struct kv_process *self, const struct kv_start_op
                                  "option durable, or choose another name");
 }
 
-static struct kv_bytes meta_of(struct kv_process *self, struct kv_bytes name)
+static bool creates(struct kv_process *self, struct kv_bytes name, struct kv_bytes *meta)
 {
     const struct kv_entry *entry = kv_registry_find(self, name);
-    return entry == NULL ? kv_bytes(NULL, 0) : kv_buffer_bytes(&entry->meta);
+    if (entry == NULL || entry->step != KV_ENTRY_CREATING) {
+        return false;
+    }
+    *meta = kv_buffer_bytes(&entry->meta);
+    return true;
 }
 
 static const struct kv_durable_registry calls = {
-    .hears = kv_registry_hears, .meta = meta_of, .forget_kept = kv_registry_forget_kept};
+    .hears = kv_registry_hears, .creates = creates, .forget_kept = kv_registry_forget_kept};
 
 int kv_registry_open(struct kv_process *self, struct kv_start_options *options,
                      struct kv_buffer *reason)

@@ -59,6 +59,8 @@ groups() ->
             a_program_that_is_killed_loses_no_name,
             a_vm_that_is_killed_loses_no_name,
             a_rename_is_whole_or_not_at_all,
+            a_bucket_that_was_asked_for_before_the_end_of_the_program_makes_no_name_after_it,
+            a_bucket_that_was_asked_for_before_the_end_of_the_program_keeps_nobody_waiting,
             many_names_do_not_delay_a_start
         ]},
         {tree, [], [
@@ -493,6 +495,63 @@ a_vm_that_is_killed_loses_no_name(Config) ->
         end
      || Round <- lists:seq(1, 3)
     ].
+
+%% Its supervisor starts it late.
+a_bucket_that_was_asked_for_before_the_end_of_the_program_makes_no_name_after_it(Config) ->
+    with_slow_shop(Config, fun() ->
+        Late = asked_for_before_a_kill(<<"eggs">>),
+        ok = let_go(Late),
+        ?assertEqual([], kv_registry:names(shop)),
+        ok = kill_program(),
+        ?assertEqual([], kv_registry:names(shop))
+    end).
+
+a_bucket_that_was_asked_for_before_the_end_of_the_program_keeps_nobody_waiting(Config) ->
+    with_slow_shop(Config, fun() ->
+        Late = asked_for_before_a_kill(<<"eggs">>),
+        {Next, Caller} = ask_for(<<"eggs">>),
+        ok = let_go(Next),
+        ?assertEqual(ok, kv_test:down(Caller)),
+        Bucket = bucket(<<"eggs">>),
+        ok = let_go(Late),
+        ?assertEqual([{<<"eggs">>, Bucket}], kv_registry:list(shop)),
+        ok = kv_bucket:put(Bucket, key, 7)
+    end).
+
+with_slow_shop(Config, Fun) ->
+    in_kv(Config, fun() ->
+        {ok, _} = kv_bucket_sup:start_link(stand),
+        Start = {start_bucket, {?MODULE, start_when_told, [self()]}},
+        {ok, _} = kv_registry:start_link([{name, shop}, {durable, commit}, Start]),
+        Fun()
+    end).
+
+start_when_told(Test, Options) ->
+    Test ! {asked_for, self()},
+    receive
+        go -> kv_bucket_sup:start_bucket(stand, Options)
+    end.
+
+%% Returns the process that creates the bucket, and a monitor of the caller.
+ask_for(Name) ->
+    {_, Monitor} = spawn_monitor(fun() -> exit(kv_registry:create(shop, Name, [{timeout, 60000}])) end),
+    receive
+        {asked_for, Creator} -> {Creator, Monitor}
+    after 10000 -> error(not_asked_for)
+    end.
+
+asked_for_before_a_kill(Name) ->
+    {Late, Caller} = ask_for(Name),
+    ok = kill_program(),
+    ?assertNotEqual(ok, kv_test:down(Caller)),
+    Late.
+
+%% Returns once the process that creates the bucket has ended.
+let_go(Creator) ->
+    Monitor = monitor(process, Creator),
+    Creator ! go,
+    ?assertEqual(normal, kv_test:down(Monitor)),
+    ok.
 
 %% Names that are renamed in circles while the program is killed: each set of entries has exactly one name.
 a_rename_is_whole_or_not_at_all(Config) ->

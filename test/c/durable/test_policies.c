@@ -195,7 +195,7 @@ static void start(unsigned at)
     static const char *const names[BUCKETS] = {"a", "b", "c"};
     const char *word = policies[at] == KV_POLICY_COMMIT ? "commit" : "interval";
     const struct kv_bytes identity =
-        term_tuple(term_binary("shop"), term_binary(names[at]), NONE, NONE);
+        term_tuple(term_binary(""), term_binary(names[at]), NONE, NONE);
     buckets[at] =
         feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE),
                    term_list(term_tuple(term_atom("durable"), term_atom(word), NONE, NONE),
@@ -317,7 +317,7 @@ static int value_in(const struct kv_durables *set, unsigned at, unsigned key)
 {
     static const char *const names[BUCKETS] = {"a", "b", "c"};
     const struct kv_durable *found =
-        kv_durable_find(set, kv_bytes_text("shop"), kv_bytes_text(names[at]));
+        kv_durable_find(set, kv_bytes(NULL, 0), kv_bytes_text(names[at]));
     const struct kv_item item = {.bytes = term_integer(key)};
     struct kv_item value;
     int64_t number = 0;

@@ -189,7 +189,7 @@ static struct kv_bytes commit(void)
 
 static struct kv_bytes named(const char *name)
 {
-    return pair(term_atom("store"), pair(term_binary("shop"), term_binary(name)));
+    return pair(term_atom("store"), pair(term_binary(""), term_binary(name)));
 }
 
 static struct kv_pid start(struct kv_bytes one, struct kv_bytes two, struct kv_bytes three)
@@ -369,7 +369,7 @@ static void recover(struct kv_durables *set)
 
 static struct kv_durable *eggs(const struct kv_durables *set)
 {
-    return kv_durable_find(set, kv_bytes_text("shop"), kv_bytes_text("eggs"));
+    return kv_durable_find(set, kv_bytes(NULL, 0), kv_bytes_text("eggs"));
 }
 
 /* The records give the contents that the bucket has. */
@@ -439,7 +439,7 @@ Test(durable, a_start_records_the_table_with_its_identity_and_options)
     kv_stored_read(line->about.options, &options);
     cr_assert_str_eq(kinds(0), "tt");
     cr_assert_eq(line->table, (uint64_t)2);
-    cr_assert(kv_bytes_is(line->about.registry, "shop"));
+    cr_assert(line->about.registry.length == 0);
     cr_assert(kv_bytes_is(line->about.name, "milk"));
     cr_assert_eq(options.ttl, (uint64_t)500);
 }
@@ -977,7 +977,7 @@ static struct kv_bytes interval(void)
 
 static struct kv_durable *table_of(const char *name)
 {
-    return kv_durable_find(&durables, kv_bytes_text("shop"), kv_bytes_text(name));
+    return kv_durable_find(&durables, kv_bytes(NULL, 0), kv_bytes_text(name));
 }
 
 Test(durable, an_answer_of_policy_interval_waits_until_its_change_is_written)
@@ -1077,8 +1077,7 @@ Test(durable, reads_comes_back_and_may_change)
     bucket = start(commit(), named("cache"), latest());
     struct kv_durables other;
     recover(&other);
-    cr_assert(
-        kv_durable_find(&other, kv_bytes_text("shop"), kv_bytes_text("cache"))->options.latest);
+    cr_assert(kv_durable_find(&other, kv_bytes(NULL, 0), kv_bytes_text("cache"))->options.latest);
     kv_durables_free(&other);
     end_bucket(&bucket);
     bucket = start(commit(), named("cache"), NONE);
@@ -1288,8 +1287,7 @@ Test(durable, options_that_are_not_given_again_stay_and_others_change)
     (void)start(commit(), named("milk"), pair(term_atom("ttl"), term_integer(500)));
     struct kv_pid first = bucket;
     (void)first;
-    struct kv_durable *milk =
-        kv_durable_find(&durables, kv_bytes_text("shop"), kv_bytes_text("milk"));
+    struct kv_durable *milk = kv_durable_find(&durables, kv_bytes(NULL, 0), kv_bytes_text("milk"));
     kv_process_exit_atom(milk->process, "normal");
     const struct kv_pid pid = kv_process_pid(milk->process);
     end_bucket(&pid);
@@ -1301,7 +1299,7 @@ Test(durable, options_that_are_not_given_again_stay_and_others_change)
     struct kv_durables other;
     recover(&other);
     const struct kv_durable *again =
-        kv_durable_find(&other, kv_bytes_text("shop"), kv_bytes_text("milk"));
+        kv_durable_find(&other, kv_bytes(NULL, 0), kv_bytes_text("milk"));
     cr_assert_eq(again->options.ttl, (uint64_t)500);
     cr_assert_eq(kv_table_max_entries(again->table), (uint64_t)9);
     kv_durables_free(&other);

@@ -336,8 +336,10 @@ Test(durable_registry, renames_and_deletes_a_name_without_a_bucket)
     cr_assert_not(tables[2].there);
 }
 
-Test(durable_registry, hears_of_tables_that_others_make_and_destroy)
+Test(durable_registry, hears_of_a_bucket_that_somebody_else_attaches_and_destroys)
 {
+    struct kv_pid first = pid_in(ask("create", "eggs"));
+    end_process(&first);
     struct kv_pid eggs = start("kv_bucket", commit(), place("shop", "eggs"), NONE);
     assert_list("eggs", term_atom("dormant"));
     assert_term(call(f, &eggs, term_atom("destroy")), term_atom("ok"));
@@ -346,6 +348,8 @@ Test(durable_registry, hears_of_tables_that_others_make_and_destroy)
 
 Test(durable_registry, refuses_a_bucket_whose_table_has_a_process_of_somebody_else)
 {
+    struct kv_pid first = pid_in(ask("create", "eggs"));
+    end_process(&first);
     struct kv_pid eggs = start("kv_bucket", commit(), place("shop", "eggs"), NONE);
     const struct kv_bytes refused = pair("error", pair("already_started", term_pid(&eggs)));
     assert_term(ask("lookup", "eggs"), refused);
@@ -370,10 +374,10 @@ static struct kv_bytes lookup_eggs(void)
 static void rest_with_creator(void)
 {
     const struct kv_pid creator = pid_a(50);
+    struct kv_pid eggs = pid_in(ask("create", "eggs"));
+    end_process(&eggs);
     end_process(&shop);
     shop = start_shop(pair("creator", term_pid(&creator)));
-    struct kv_pid eggs = start("kv_bucket", commit(), place("shop", "eggs"), NONE);
-    end_process(&eggs);
     forget(f);
 }
 
@@ -548,6 +552,18 @@ Test(durable_registry, is_refused_without_a_name_twice_or_in_the_place_of_anothe
     cr_assert(
         is_refusal(reason_of_refusal("kv_registry", commit(), place("", "milk")), "no_data_dir"));
     f->store.durables = &durables;
+}
+
+/* As one that was asked for by a registry that has ended since. */
+Test(durable_registry, no_bucket_makes_a_name_that_the_registry_does_not_create)
+{
+    cr_assert(is_refusal(reason_of_refusal("kv_bucket", commit(), place("shop", "eggs")),
+                         "unknown_name"));
+    assert_count(0);
+    end_process(&shop);
+    cr_assert(is_refusal(reason_of_refusal("kv_bucket", commit(), place("shop", "eggs")),
+                         "unknown_name"));
+    cr_assert_not(tables[2].there);
 }
 
 Test(durable_registry, no_other_registry_has_durable_buckets)

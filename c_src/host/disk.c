@@ -114,9 +114,9 @@ static void report(struct kv_disk *disk)
     }
 }
 
-static void on_news(uv_async_t *async)
+static void on_news(void *disk)
 {
-    report(async->data);
+    report(disk);
 }
 
 /* ---- the loop: orders --------------------------------------------------------------------------
@@ -173,8 +173,7 @@ int kv_disk_start(struct kv_disk *disk, uv_loop_t *loop, const struct kv_disk_se
     if (error != KV_OK) {
         return error;
     }
-    disk->async.data = disk;
-    if (uv_async_init(loop, &disk->async, on_news) != 0) {
+    if (!kv_bell_open(&disk->bell, loop, on_news, disk)) {
         kv_log_files_close(&disk->work.files);
         return KV_ENOMEM;
     }
@@ -295,7 +294,8 @@ static void end_thread(struct kv_disk *disk)
 
 static void on_closed(uv_handle_t *handle)
 {
-    kv_free(handle->data);
+    const struct kv_bell *bell = handle->data;
+    kv_free(bell->context);
 }
 
 void kv_disk_close(struct kv_disk *disk)
@@ -308,7 +308,7 @@ void kv_disk_close(struct kv_disk *disk)
     }
     kv_folder_close(&disk->folder);
     if (disk->has_handle) {
-        uv_close((uv_handle_t *)&disk->async, on_closed);
+        kv_bell_close(&disk->bell, on_closed);
     } else {
         kv_free(disk);
     }

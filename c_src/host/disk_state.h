@@ -2,6 +2,7 @@
 #ifndef KV_HOST_DISK_STATE_H
 #define KV_HOST_DISK_STATE_H
 
+#include "host/bell.h"
 #include "host/checkpoint_file.h"
 #include "host/disk.h"
 #include "host/log_files.h"
@@ -57,8 +58,8 @@ struct kv_disk {
     struct kv_disk_settings settings;
     uv_thread_t thread;
     uv_mutex_t mutex;
-    uv_cond_t cond;   /* there are orders */
-    uv_async_t async; /* there is news */
+    uv_cond_t cond;      /* there are orders */
+    struct kv_bell bell; /* there is news */
     bool started;
     bool has_handle;
     struct kv_disk_orders orders;

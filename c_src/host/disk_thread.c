@@ -31,7 +31,7 @@ static void tell(struct kv_disk *disk)
     disk->news.figures = work->figures;
     disk->news.ready = files->end * kv_disk_room(disk);
     uv_mutex_unlock(&disk->mutex);
-    (void)uv_async_send(&disk->async);
+    kv_bell_ring(&disk->bell);
     uv_mutex_lock(&disk->mutex);
 }
 

@@ -868,12 +868,18 @@ export(Bucket, File) ->
 %% After an error that file is gone, and the file of that name is as it was; only a process that is killed while it exports
 %% leaves the temporary file behind. docs/export-format.md has the format.
 %%
-%% Works for a bucket of any size. O(n), in pieces, with the guarantees of {@link scan/3}: other processes may change the bucket
-%% meanwhile, and the file is no snapshot. The timeout is for each piece.
+%% The file has the bucket of one moment, that at which the export began, though other processes go on to change the bucket. An
+%% entry whose time has come since then may be missing. The file of a durable bucket has only changes that are on disk. Works for a
+%% bucket of any size. O(n), in pieces. The timeout is for each piece.
+%%
+%% Each entry that changes before the export has come to it is kept by the node in its old state: a copy, and up to 128 MiB of them.
+%% If they become more, because others change the bucket faster than the file is written, the export ends with `{error,
+%% {snapshot_too_old, Text}}'. The changes go on.
 %%
 %% Returns `{error, {file, Posix}}' if the file cannot be written, such as `enoent' and `enospc', `{error, {file,
 %% not_regular}}' if
-%% the name is that of a directory, a FIFO or a device, and `{error, stale_cursor}' if the bucket was replaced meanwhile.
+%% the name is that of a directory, a FIFO or a device, `{error, stale_snapshot}' if the bucket was replaced meanwhile, `{error,
+%% {too_many_snapshots, 8}}' if it has 8 exports under way, and `{error, busy}' if too much waits for the disk.
 %% {@link kv_error:text/1} makes a sentence of a reason. Exits as a call does.
 -spec export(t(), file:name_all(), timeout() | [call_option()]) -> {ok, non_neg_integer()} | {error, kv_export:reason()}.
 export(Bucket, File, Options) ->

@@ -64,6 +64,11 @@ sentence({cannot_run_closures, Text}) -> Text;
 %% Walks
 sentence(stale_cursor) -> "the bucket was replaced during the walk; begin the walk again";
 sentence(bad_cursor) -> "the cursor is none that a walk has returned";
+%% Snapshots
+sentence(stale_snapshot) -> "the bucket was replaced in the middle of the export; export it again";
+sentence({snapshot_too_old, Text}) -> Text;
+sentence({too_many_snapshots, Most}) ->
+    ["the bucket has ", shown(Most), " exports under way, which is the limit; try again when one of them has ended"];
 %% Files
 sentence({file, not_regular}) -> "the file is a directory, a FIFO, a socket or a device; only a regular file will do";
 sentence({file, Posix}) -> ["the file cannot be opened, read or written: ", file:format_error(Posix)];

@@ -8,8 +8,9 @@
 -export_type([reason/0]).
 
 %% The file cannot be opened or written, for the reason of the system; it is a directory, a FIFO or a device (`not_regular'); it is
-%% no export, or damaged, as the text says; the bucket was replaced in the middle of the walk.
--type reason() :: {file, file:posix() | badarg | terminated | system_limit | not_regular} | {bad_file, binary()} | stale_cursor.
+%% no export, or damaged, as the text says; or the bucket could not be read.
+-type reason() ::
+    {file, file:posix() | badarg | terminated | system_limit | not_regular} | {bad_file, binary()} | kv_snapshot:reason().
 
 -include("kv_export.hrl").
 -include_lib("kernel/include/file.hrl").
@@ -21,6 +22,7 @@
 -spec export(gen_server:server_ref(), file:name_all(), term()) -> {ok, non_neg_integer()} | {error, reason()}.
 export(Bucket, Path, Options) ->
     Call = {kv_bucket, export, [Bucket, Path, Options]},
+    ok = kv_call_options:server(Call),
     #{timeout := Timeout} = kv_call_options:options(Call, []),
     case target(kv_import:file_name(Call, Path), ?LINKS_MAX) of
         {ok, Name} -> export_to(Name, Bucket, Timeout);
@@ -46,7 +48,7 @@ export_to(Name, Bucket, Timeout) ->
     Beside = beside(Name),
     case file:open(Beside, [write, raw, binary, exclusive]) of
         {ok, File} ->
-            try write(File, Bucket, [{return, timed}, {timeout, Timeout}]) of
+            try write(File, Bucket, Timeout) of
                 Result -> finish(Result, File, Beside, Name)
             catch
                 Class:Reason:Stack ->
@@ -90,32 +92,38 @@ sync_folder(Name) ->
         {error, _Reason} -> ok
     end.
 
-%% A piece has the time that was left to its entries when the piece was made. It was asked for after Asked.
-write(File, Bucket, Options) ->
+%% An entry has the time that was left to it at the moment of the snapshot, which is after Asked.
+write(File, Bucket, Timeout) ->
     case file:write(File, header()) of
         ok ->
             Asked = erlang:system_time(millisecond),
-            write_pieces(File, kv_walk:open({kv_bucket, export, [Bucket, Options]}, Bucket, Options), Asked, 0);
+            case kv_snapshot:open(Bucket, Timeout) of
+                {ok, Snapshot} -> write_snapshot(File, Snapshot, Asked);
+                {error, Reason} -> {error, Reason}
+            end;
         {error, Reason} ->
             {error, {file, Reason}}
     end.
 
-write_pieces(File, Walk, Asked, Count) ->
-    Now = erlang:system_time(millisecond),
-    case kv_walk:next(Walk) of
-        {Entries, Next} when is_list(Entries) -> write_piece(File, Next, {Asked, Now}, Entries, Count);
-        done -> write_trailer(File, Count);
-        {error, Reason} -> {error, Reason}
+write_snapshot(File, Snapshot, Asked) ->
+    try
+        write_pieces(File, kv_snapshot:next(Snapshot), Asked, 0)
+    after
+        ok = kv_snapshot:close(Snapshot)
     end.
 
-write_piece(File, Walk, {Asked, Now}, Entries, Count) ->
+write_pieces(File, {Entries, Snapshot}, Asked, Count) when is_list(Entries) ->
     case file:write(File, [record(Entry, Asked) || Entry <- Entries]) of
         ok ->
-            write_pieces(File, Walk, Now, Count + length(Entries));
+            write_pieces(File, kv_snapshot:next(Snapshot), Asked, Count + length(Entries));
         {error, Reason} ->
-            ok = kv_walk:close(Walk),
+            ok = kv_snapshot:close(Snapshot),
             {error, {file, Reason}}
-    end.
+    end;
+write_pieces(File, done, _Asked, Count) ->
+    write_trailer(File, Count);
+write_pieces(_File, {error, Reason}, _Asked, _Count) ->
+    {error, Reason}.
 
 write_trailer(File, Count) ->
     case file:write(File, trailer(Count)) of

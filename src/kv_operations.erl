@@ -92,6 +92,10 @@ rows() ->
         {delete_tagged, ['Key', 'Tag'], [], [], none, write},
         %% the whole bucket
         {scan, ['Cursor'], [limit, {return, walk}, prefix, {expires, boolean}], [async], options, read},
+        %% for kv_snapshot only
+        {snapshot, ['Owner'], [], [], none, write},
+        {snapshot_next, ['Snapshot'], [], [], none, write},
+        {snapshot_close, ['Snapshot'], [], [], none, write},
         {clear, [], [], [async, cast], none, write},
         {destroy, [], [], [], none, write},
         {size, [], [], [async], none, read},

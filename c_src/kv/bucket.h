@@ -10,6 +10,7 @@
 #include "kv/contents.h"
 #include "kv/item.h"
 #include "kv/operation.h"
+#include "kv/snapshots.h"
 
 /* Bytes. A shorter value, or answer, is cheaper to copy than to send from where it lies. */
 enum { KV_PINNED_MIN = 64 * 1024 };
@@ -20,6 +21,7 @@ struct kv_bucket {
     struct kv_buffer key;   /* space for kv_bucket_key() */
     struct kv_buffer value; /* space for kv_bucket_find() */
     struct kv_buffer label;
+    struct kv_snapshots snapshots;
     uint64_t owner;      /* the monitor on the owner, or 0 */
     uint64_t generation; /* the option `generation` */
     uint64_t ttl;        /* the option `ttl`, in milliseconds; 0: entries do not expire */
@@ -121,6 +123,7 @@ extern const struct kv_operation kv_transaction_operations[]; /* several keys, a
 extern const struct kv_operation kv_stats_operations[];       /* what has happened */
 extern const struct kv_operation kv_durable_operations[];     /* the bucket as data on disk */
 extern const struct kv_operation kv_walk_operations[];        /* pieces of a walk over all keys */
+extern const struct kv_operation kv_snapshot_operations[];    /* all keys as of one moment */
 extern const struct kv_operation kv_conditional_operations[]; /* one key, by what is there */
 extern const struct kv_operation kv_number_operations[];      /* counters */
 extern const struct kv_operation kv_time_operations[];        /* the time to live of a key */

@@ -32,6 +32,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
     kv_store_of(self)->buckets--;
     kv_store_of(self)->durable_buckets -= bucket->contents.durable != NULL;
     kv_going_stop(self, reason, bucket->contents.durable != NULL);
+    kv_snapshots_close_all(&bucket->snapshots, self);
     kv_contents_close(&bucket->contents);
     kv_buffer_free(&bucket->key);
     kv_buffer_free(&bucket->value);
@@ -203,9 +204,11 @@ static void handle_cast(struct kv_process *self, struct kv_bytes request)
 
 static void handle_down(struct kv_process *self, uint64_t monitor, struct kv_bytes reason)
 {
-    const struct kv_bucket *bucket = kv_process_state(self);
+    struct kv_bucket *bucket = kv_process_state(self);
     if (monitor == bucket->owner) {
         kv_process_exit(self, reason);
+    } else {
+        kv_snapshots_down(&bucket->snapshots, self, monitor);
     }
 }
 
@@ -231,7 +234,7 @@ static size_t memory(const struct kv_process *self)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     return kv_table_memory(bucket->contents.table) + bucket->key.capacity + bucket->value.capacity +
-           bucket->label.capacity;
+           bucket->label.capacity + kv_snapshots_memory(&bucket->snapshots);
 }
 
 static struct kv_bytes label(const struct kv_process *self)

@@ -52,6 +52,7 @@ int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
     kv_dispatch_add(&store->bucket, kv_time_operations);
     kv_dispatch_add(&store->bucket, kv_many_operations);
     kv_dispatch_add(&store->bucket, kv_walk_operations);
+    kv_dispatch_add(&store->bucket, kv_snapshot_operations);
     kv_dispatch_add(&store->bucket, kv_stats_operations);
     kv_dispatch_add(&store->bucket, kv_durable_operations);
     kv_dispatch_add(&store->bucket, kv_agent_operations);

@@ -113,6 +113,12 @@ static uint64_t batch(void *context)
     return kv_wal_batch(data->wal);
 }
 
+static uint64_t position(void *context)
+{
+    const struct kv_data *data = context;
+    return kv_wal_end(data->wal);
+}
+
 const struct kv_journal kv_data_journal = {
     .may_change = may_change,
     .may_free = may_free,
@@ -124,6 +130,7 @@ const struct kv_journal kv_data_journal = {
     .drop = drop,
     .sync = commit,
     .batch = batch,
+    .position = position,
 };
 
 /* ---- the disk ---------------------------------------------------------------------------------

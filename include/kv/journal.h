@@ -55,6 +55,8 @@ struct kv_journal {
     void (*sync)(void *context);
     /* Returns the number of the batch that gathers now, for kv_process_hold_until(). */
     uint64_t (*batch)(void *context);
+    /* Returns the log's LSN at which that batch will begin. NULL: the journal has none. */
+    uint64_t (*position)(void *context);
 };
 
 enum { KV_JOURNAL_RECORD = 64 };

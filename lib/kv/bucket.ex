@@ -1127,12 +1127,18 @@ defmodule KV.Bucket do
   `.tmp`. After an error that file is gone, and the file of that name is as it was; only a process that is killed while it
   exports leaves the temporary file behind. docs/export-format.md has the format.
 
-  Works for a bucket of any size. O(n), in pieces, with the guarantees of `scan/3`: other processes may change the bucket
-  meanwhile, and the file is no snapshot. The timeout is for each piece.
+  The file has the bucket of one moment, that at which the export began, though other processes go on to change the bucket.
+  An entry whose time has come since then may be missing. The file of a durable bucket has only changes that are on disk.
+  Works for a bucket of any size. O(n), in pieces. The timeout is for each piece.
+
+  Each entry that changes before the export has come to it is kept by the node in its old state: a copy, and up to 128 MiB of
+  them. If they become more, because others change the bucket faster than the file is written, the export ends with
+  `{:error, {:snapshot_too_old, text}}`. The changes go on.
 
   Returns `{:error, {:file, posix}}` if the file cannot be written, such as `:enoent` and `:enospc`,
-  `{:error, {:file, :not_regular}}` if the name is that of a directory, a FIFO or a device, and `{:error, :stale_cursor}` if
-  the bucket was replaced meanwhile. Exits as a call does.
+  `{:error, {:file, :not_regular}}` if the name is that of a directory, a FIFO or a device, `{:error, :stale_snapshot}` if
+  the bucket was replaced meanwhile, `{:error, {:too_many_snapshots, 8}}` if it has 8 exports under way, and `{:error, :busy}`
+  if too much waits for the disk. Exits as a call does.
 
   ## Examples
 
@@ -1151,7 +1157,13 @@ defmodule KV.Bucket do
   """
   @doc since: "0.2.0"
   @spec export(t, Path.t(), timeout | [call_option]) ::
-          {:ok, non_neg_integer} | {:error, {:file, atom} | :stale_cursor}
+          {:ok, non_neg_integer}
+          | {:error,
+             {:file, atom}
+             | :stale_snapshot
+             | {:snapshot_too_old, String.t()}
+             | {:too_many_snapshots, pos_integer}
+             | :busy}
   def export(bucket, file, options \\ 5_000), do: :kv_bucket.export(bucket, file, options)
 
   @doc """

@@ -230,6 +230,104 @@ defmodule KV.ExportTest do
     assert_raise KV.Error, ~r"after 0 entries: there is no room", fn -> KV.Bucket.import!(small, file) end
   end
 
+  describe "an export has the bucket of one moment" do
+    for durable <- [false, :commit] do
+      test "while 16 processes move amounts by transactions, durable: #{durable}", %{path: file} = context do
+        bucket = accounts(unquote(durable), context)
+        :ok = KV.Bucket.put_many(bucket, for(n <- 0..9_999, do: {n, 100}))
+        movers = for n <- 1..16, do: spawn_link(fn -> move(bucket, n) end)
+
+        for _ <- 1..10 do
+          assert KV.Bucket.export(bucket, file, timeout: 60_000) == {:ok, 10_000}
+          copy = other()
+          assert KV.Bucket.import(copy, file) == {:ok, 10_000}
+          assert copy |> KV.Bucket.to_map() |> Map.values() |> Enum.sum() == 1_000_000
+        end
+
+        for mover <- movers, do: stop(mover)
+      end
+    end
+
+    test "while it is cleared and filled", %{bucket: bucket, path: file} do
+      spawn_link(fn -> clear_and_fill(bucket) end)
+
+      for _ <- 1..10 do
+        {:ok, count} = KV.Bucket.export(bucket, file)
+        assert count in [0, 5_000]
+      end
+    end
+
+    defp accounts(false, context), do: context.bucket
+
+    defp accounts(:commit, context) do
+      node = :"kv_export_node_#{System.unique_integer([:positive])}"
+      start_supervised!({KV.Node, name: node, data_dir: Path.dirname(context.path) <> "-data"})
+      on_exit(fn -> File.rm_rf!(Path.dirname(context.path) <> "-data") end)
+      start_supervised!({KV.Bucket, name: context.test, node: node, durable: :commit}, id: :accounts)
+      context.test
+    end
+
+    # Moves 1 from one account to another until it is told to stop.
+    defp move(bucket, n) do
+      [from, to] = [:rand.uniform(10_000) - 1, rem(n * 601 + :rand.uniform(9_000), 10_000)]
+
+      if from != to do
+        {:ok, [_, _]} = KV.Bucket.transaction(bucket, [{:decr, from}, {:incr, to}], timeout: 60_000)
+      end
+
+      receive do
+        {:stop, test} -> send(test, {:stopped, self()})
+      after
+        0 -> move(bucket, n)
+      end
+    end
+
+    defp stop(mover) do
+      send(mover, {:stop, self()})
+      assert_receive {:stopped, ^mover}, 60_000
+    end
+
+    defp clear_and_fill(bucket) do
+      :ok = KV.Bucket.put_many(bucket, for(n <- 1..5_000, do: {n, n}))
+      :ok = KV.Bucket.clear(bucket)
+      clear_and_fill(bucket)
+    end
+  end
+
+  test "the end of a process that exports gives its snapshot back", %{bucket: bucket} do
+    :ok = KV.Bucket.put_many(bucket, for(n <- 1..10_000, do: {n, n}))
+    test = self()
+
+    openers =
+      for _ <- 1..8 do
+        spawn(fn ->
+          send(test, :kv_snapshot.open(bucket, 60_000))
+          Process.sleep(:infinity)
+        end)
+      end
+
+    for _ <- openers, do: assert_receive({:ok, _snapshot}, 60_000)
+    assert :kv_snapshot.open(bucket, 60_000) == {:error, {:too_many_snapshots, 8}}
+    overhead = KV.info(bucket).overhead
+    :ok = KV.Bucket.put_many(bucket, for(n <- 1..10_000, do: {n, -n}))
+    assert KV.info(bucket).overhead > overhead
+    for opener <- openers, do: Process.exit(opener, :kill)
+    eventually(fn -> KV.info(bucket).overhead < overhead end)
+    assert {:ok, snapshot} = :kv_snapshot.open(bucket, 60_000)
+    assert :kv_snapshot.close(snapshot) == :ok
+  end
+
+  test "an export of a suspended bucket waits, and one that times out leaves nothing behind", context do
+    %{bucket: bucket, path: file} = context
+    :ok = KV.Bucket.put(bucket, :a, 1)
+    :ok = :sys.suspend(bucket)
+    for _ <- 1..3, do: assert({:timeout, _} = catch_exit(KV.Bucket.export(bucket, file, 1)))
+    waiting = Task.async(fn -> KV.Bucket.export(bucket, file, 60_000) end)
+    :ok = :sys.resume(bucket)
+    assert Task.await(waiting, 60_000) == {:ok, 1}
+    assert KV.Bucket.export(bucket, file) == {:ok, 1}
+  end
+
   test "both languages, charlists and every address write and read the same", %{path: file} do
     {:ok, _} = KV.Bucket.start_link(name: __MODULE__)
     :ok = :kv_bucket.put(__MODULE__, "é", :ü)

@@ -734,6 +734,7 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
                                           rows_found(&store->bucket, kv_time_operations) +
                                           rows_found(&store->bucket, kv_stats_operations) +
                                           rows_found(&store->bucket, kv_durable_operations) +
+                                          rows_found(&store->bucket, kv_snapshot_operations) +
                                           rows_found(&store->bucket, kv_agent_operations));
     cr_assert_eq(store->registry.count,
                  rows_found(&store->registry, kv_registry_operations) +

@@ -693,6 +693,8 @@ Test(durable, a_request_waits_for_the_keys_of_which_it_tells_and_for_no_others)
         {"delete_many", {term_list(x, NONE, NONE)}, false},
         {"expire", {x, one}, false},
         {"fetch_tagged", {b}, false},
+        {"snapshot_next", {b}, false},
+        {"snapshot_close", {b}, false},
         {"transaction",
          {term_list(term_tuple(term_atom("get"), b, NONE, NONE), NONE, NONE)},
          false},
@@ -716,6 +718,7 @@ Test(durable, a_request_about_a_changed_key_or_the_whole_bucket_waits)
     const struct kv_bytes a = term_atom("a");
     const struct kv_bytes b = term_atom("b");
     const struct kv_bytes one = term_integer(1);
+    const struct kv_pid owner = pid_b(1);
     hold_some();
     release(BEFORE);
     batch = BEFORE;
@@ -742,6 +745,7 @@ Test(durable, a_request_about_a_changed_key_or_the_whole_bucket_waits)
         {"to_map", {NONE}},
         {"stats", {NONE}},
         {"scan", {term_atom("start"), term_list(NONE, NONE, NONE)}},
+        {"snapshot", {term_pid(&owner)}},
         {"put", {b, one}},
         {"delete", {b}},
         {"clear", {NONE}},

@@ -46,10 +46,12 @@ static bool is_among(const struct kv_operation *operation, const struct kv_opera
     return false;
 }
 
-/* Those of Agent, and those of a bucket as data on disk: the model is of volatile buckets. */
+/* Those of Agent, those of a bucket as data on disk (the model is of volatile buckets), and those
+ * of snapshots, which test/c/store/test_snapshot.c compares with a model. */
 static bool is_outside(const struct kv_operation *operation)
 {
-    return is_among(operation, kv_agent_operations) || is_among(operation, kv_durable_operations);
+    return is_among(operation, kv_agent_operations) || is_among(operation, kv_durable_operations) ||
+           is_among(operation, kv_snapshot_operations);
 }
 
 Test(model, every_operation_of_a_bucket_is_in_the_book)

@@ -80,6 +80,7 @@ static struct kv_disk_news take_news(struct kv_disk *disk)
 {
     uv_mutex_lock(&disk->mutex);
     struct kv_disk_news news = disk->news;
+    disk->news.is_new = false;
     disk->news.is_done = false;
     disk->news.is_piece_done = false;
     uv_mutex_unlock(&disk->mutex);
@@ -147,18 +148,37 @@ static int prepare(struct kv_disk *disk, const struct kv_disk_settings *settings
     return KV_OK;
 }
 
+/* Returns false if the system has none of them; nothing is left behind then. */
+static bool start_conditions(struct kv_disk *disk)
+{
+    if (uv_cond_init(&disk->cond) != 0) {
+        return false;
+    }
+    if (uv_cond_init(&disk->told) != 0) {
+        uv_cond_destroy(&disk->cond);
+        return false;
+    }
+    return true;
+}
+
+static void end_conditions(struct kv_disk *disk)
+{
+    uv_cond_destroy(&disk->told);
+    uv_cond_destroy(&disk->cond);
+}
+
 /* Returns false if the system has no thread; nothing is left behind then. */
 static bool start_thread(struct kv_disk *disk)
 {
     if (uv_mutex_init(&disk->mutex) != 0) {
         return false;
     }
-    if (uv_cond_init(&disk->cond) != 0) {
+    if (!start_conditions(disk)) {
         uv_mutex_destroy(&disk->mutex);
         return false;
     }
     if (uv_thread_create(&disk->thread, kv_disk_run, disk) != 0) {
-        uv_cond_destroy(&disk->cond);
+        end_conditions(disk);
         uv_mutex_destroy(&disk->mutex);
         return false;
     }
@@ -270,10 +290,19 @@ struct kv_disk_figures kv_disk_figures(const struct kv_disk *disk)
 /* ---- the end -----------------------------------------------------------------------------------
  */
 
+static void await_news(struct kv_disk *disk)
+{
+    uv_mutex_lock(&disk->mutex);
+    while (!disk->news.is_new) {
+        uv_cond_wait(&disk->told, &disk->mutex);
+    }
+    uv_mutex_unlock(&disk->mutex);
+}
+
 void kv_disk_await(struct kv_disk *disk)
 {
     while (disk != NULL && disk->started && disk->writing && !disk->failed && disk->room == KV_OK) {
-        uv_sleep(1);
+        await_news(disk);
         report(disk);
     }
 }
@@ -288,7 +317,7 @@ static void end_thread(struct kv_disk *disk)
     report(disk);
     kv_log_files_close(&disk->work.files);
     kv_checkpoint_file_give_up(&disk->work.checkpoint);
-    uv_cond_destroy(&disk->cond);
+    end_conditions(disk);
     uv_mutex_destroy(&disk->mutex);
 }
 

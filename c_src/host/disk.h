@@ -173,7 +173,7 @@ struct kv_disk_figures {
 struct kv_disk_figures kv_disk_figures(const struct kv_disk *disk);
 
 /* Waits for the write under way, unless that waits for space, and reports it by done(). For the end
- * of the program: looks once a millisecond. Takes NULL. */
+ * of the program, since the thread that calls waits. Takes NULL. */
 void kv_disk_await(struct kv_disk *disk);
 
 /* Waits for the write under way unless that waits for space, syncs what is not synced, and ends the

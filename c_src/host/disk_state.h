@@ -24,6 +24,7 @@ struct kv_disk_orders {
 
 /* The news of the thread. Under the mutex. */
 struct kv_disk_news {
+    bool is_new; /* the loop has not taken it */
     bool is_done;
     uint64_t done;
     int error; /* KV_EIO: the disk has failed, and the thread has ended */
@@ -58,8 +59,9 @@ struct kv_disk {
     struct kv_disk_settings settings;
     uv_thread_t thread;
     uv_mutex_t mutex;
-    uv_cond_t cond;      /* there are orders */
-    struct kv_bell bell; /* there is news */
+    uv_cond_t cond;      /* there are orders, */
+    uv_cond_t told;      /* and news */
+    struct kv_bell bell; /* there is news, for the loop */
     bool started;
     bool has_handle;
     struct kv_disk_orders orders;

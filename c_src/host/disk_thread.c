@@ -30,7 +30,9 @@ static void tell(struct kv_disk *disk)
     work->figures.pieces = work->checkpoint.written;
     disk->news.figures = work->figures;
     disk->news.ready = files->end * kv_disk_room(disk);
+    disk->news.is_new = true;
     uv_mutex_unlock(&disk->mutex);
+    uv_cond_signal(&disk->told);
     kv_bell_ring(&disk->bell);
     uv_mutex_lock(&disk->mutex);
 }

@@ -154,6 +154,11 @@
     last_sync_ms := undefined | non_neg_integer(),
     %% How long the program took to read the folder when it started.
     recovery_ms := non_neg_integer(),
+    %% The size of the last checkpoint, 0 if there is none; and the time since it was begun.
+    checkpoint_bytes := non_neg_integer(),
+    last_checkpoint_ms := undefined | non_neg_integer(),
+    %% The node has given up the last checkpoint, and tries again: the log grows meanwhile.
+    checkpoint_failing := boolean(),
     %% There is no space: a change that needs some returns {error, enospc}.
     full := boolean()
 }.
@@ -261,7 +266,8 @@ info() ->
 %% ```
 %% 1> maps:get(disk, kv_node:info()).
 %% #{folder => <<"/var/lib/my_app/kv">>,position => 1286144,log_bytes => 1286144,files => 2,file_bytes => 134217728,
-%%   waiting_bytes => 0,written_bytes => 1286144,syncs => 314,last_sync_ms => 1203,recovery_ms => 3,full => false}
+%%   waiting_bytes => 0,written_bytes => 1286144,syncs => 314,last_sync_ms => 1203,recovery_ms => 3,checkpoint_bytes => 0,
+%%   last_checkpoint_ms => undefined,checkpoint_failing => false,full => false}
 %% '''
 -spec info(gen_server:server_ref()) -> info().
 info(Server) ->

@@ -108,14 +108,17 @@ item({more, Number}) ->
 %% The folder of the durable buckets.
 disk(#{folder := Folder, log_bytes := Log, recovery_ms := Recovery} = Disk) ->
     [
-        ["; ", clean(Folder), ": log ", bytes(Log), synced(Disk), ", read in ", duration(Recovery)]
-        | [{problem, ", no space"} || map_get(full, Disk)]
+        ["; ", clean(Folder), ": log ", bytes(Log), synced(Disk), checkpoint(Disk), ", read in ", duration(Recovery)]
+        | [{problem, ", no checkpoint"} || map_get(checkpoint_failing, Disk)] ++ [{problem, ", no space"} || map_get(full, Disk)]
     ];
 disk(_None) ->
     [].
 
 synced(#{last_sync_ms := undefined}) -> "";
 synced(#{last_sync_ms := Ms}) -> [", synced ", duration(Ms), " ago"].
+
+checkpoint(#{last_checkpoint_ms := undefined}) -> "";
+checkpoint(#{checkpoint_bytes := Bytes, last_checkpoint_ms := Ms}) -> [", checkpoint ", bytes(Bytes), " ", duration(Ms), " ago"].
 
 native(#{pid := Pid, kind := Kind, size := Size, memory := Memory, suspended := Suspended} = Process) ->
     [pid(Pid), " "] ++ title(Process) ++

@@ -296,6 +296,7 @@ static void end_checkpoint(struct kv_recovery *r)
     r->previous = head->place.previous;
     r->durable = tail->end;
     r->result.time = head->time;
+    r->result.began = head->time;
     r->result.table = tail->table;
     r->result.entries = tail->entries;
     r->state = HEADER;

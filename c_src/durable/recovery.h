@@ -33,7 +33,8 @@ struct kv_recovery_result {
     uint64_t records;      /* and records in them */
     uint64_t begin;        /* where in the log recovery began: the LSN of the checkpoint, or 0 */
     uint64_t checkpoint;   /* the size of the checkpoint in bytes; 0: there was none */
-    uint64_t entries;      /* that were in it */
+    uint64_t entries;      /* that were in it, */
+    uint64_t began;        /* and when it was begun, milliseconds since 1970 */
     uint64_t segments_end; /* segments from this number on are to be written ahead anew. If there
                             * is a file, it has no valid header: write over it. To remove it first
                             * could leave a store without any segment, which is refused */

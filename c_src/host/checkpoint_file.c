@@ -107,5 +107,7 @@ int kv_checkpoint_file_end(struct kv_checkpoint_file *file, uint64_t lsn)
         return given_up(file, error);
     }
     close_file(file);
-    return kv_folder_sync(file->folder);
+    error = kv_folder_sync(file->folder);
+    file->failed_sync = error != 0;
+    return error;
 }

@@ -24,6 +24,7 @@ struct kv_checkpoint_file {
     bool direct; /* past the page cache */
     uint64_t unsynced;
     uint64_t written; /* bytes, of all checkpoints */
+    bool failed_sync; /* that of the folder: nobody knows which names are on the disk */
 };
 
 void kv_checkpoint_file_init(struct kv_checkpoint_file *file, const struct kv_folder *folder);

@@ -85,7 +85,8 @@ struct kv_disk_events {
     void (*room)(void *context, int error);
     /* KV_OK: the piece of a checkpoint is written; after the last one, the checkpoint is on the
      * disk under its name. KV_ENOSPC, KV_EIO: the checkpoint is given up and its file is gone,
-     * kv_disk_text() tells why; the log goes on. NULL: there are no checkpoints. */
+     * kv_disk_text() tells why; the log goes on. A sync of the folder that fails is a failure of
+     * the disk, and comes by done(). NULL: there are no checkpoints. */
     void (*piece)(void *context, int error);
 };
 

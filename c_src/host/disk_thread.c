@@ -228,7 +228,22 @@ static int write_step(struct kv_disk_work *work, const struct kv_disk_piece *pie
     return error;
 }
 
-/* One step of a piece. What goes wrong harms nothing but the checkpoint. */
+/* What goes wrong harms nothing but the checkpoint, except a sync of the folder that fails: it is
+ * never tried again, as that of the log. Returns false then. Under the mutex. */
+static bool fail_piece(struct kv_disk *disk, int error)
+{
+    struct kv_disk_work *work = &disk->work;
+    if (work->checkpoint.failed_sync) {
+        (void)snprintf(work->files.doing, sizeof work->files.doing,
+                       "cannot sync the name of a checkpoint");
+        return fail(disk, error);
+    }
+    kv_folder_sentence(&disk->folder, disk->news.text, "cannot write a checkpoint", error);
+    tell_piece(disk, kv_folder_error(error));
+    return true;
+}
+
+/* One step of a piece. */
 static bool do_piece(struct kv_disk *disk)
 {
     struct kv_disk_piece piece = disk->orders.piece;
@@ -243,9 +258,7 @@ static bool do_piece(struct kv_disk *disk)
     int error = write_step(work, &piece, step);
     uv_mutex_lock(&disk->mutex);
     if (error != 0) {
-        kv_folder_sentence(&disk->folder, disk->news.text, "cannot write a checkpoint", error);
-        tell_piece(disk, kv_folder_error(error));
-        return true;
+        return fail_piece(disk, error);
     }
     work->piece_done += step.length;
     if (work->piece_done == piece.bytes.length) {

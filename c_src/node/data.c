@@ -200,6 +200,7 @@ bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *res
         return false;
     }
     kv_alarm_open(&data->alarm, data->settings.loop);
+    data->checkpoint.time = result->began;
     kv_data_keep_checkpoint(data, result->begin, result->checkpoint);
     return true;
 }

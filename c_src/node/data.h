@@ -60,7 +60,9 @@ struct kv_data_checkpoint {
     void (*done)(void *context, int error); /* of kv_data_checkpoint_now(), or NULL */
     void *context;
     uint64_t lsn;   /* of the last one: where the log is needed from; */
-    uint64_t size;  /* its bytes; 0: there is none */
+    uint64_t size;  /* its bytes; 0: there is none; */
+    uint64_t time;  /* when it was begun, and when the one under way was, both on the wall clock, */
+    uint64_t begun; /* milliseconds since 1970 */
     uint64_t count; /* of this life */
 };
 

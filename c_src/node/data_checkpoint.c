@@ -85,6 +85,7 @@ static void succeed(struct kv_data *data)
 {
     struct kv_data_checkpoint *c = &data->checkpoint;
     c->count++;
+    c->time = c->begun;
     if (c->is_failing) {
         kv_log(data->settings.log, KV_LOG_NOTICE,
                "there is a checkpoint of the durable buckets again");
@@ -270,9 +271,10 @@ static void begin(struct kv_data *data)
     struct kv_data_checkpoint *c = &data->checkpoint;
     const struct kv_durables_visitor visitor = {
         .context = data, .table = visit_table, .entry = visit_entry, .settled = settled};
+    c->begun = kv_data_clock(data);
     c->writer = kv_checkpoint_new(data->wal, &(struct kv_checkpoint_options){
                                                  .store = data->store.id,
-                                                 .time = kv_data_clock(data),
+                                                 .time = c->begun,
                                              });
     kv_durables_walk_begin(&c->walk, &data->durables, &visitor);
     if (c->steps.data == NULL) {

@@ -1,6 +1,7 @@
 /* The figures of the program that tools ask for: see struct kv_world. */
 #include "net/address.h"
 #include "net/connection.h"
+#include "node/data_parts.h"
 #include "node/node.h"
 
 #include "host/own_memory.h"
@@ -170,6 +171,7 @@ static bool disk(void *context, struct kv_disk_stats *to)
     const struct kv_disk_figures figures = kv_disk_figures(data->disk);
     const uint64_t size = data->store.segment_size;
     const uint64_t now = uv_hrtime();
+    const uint64_t wall = kv_data_clock(data);
     *to = (struct kv_disk_stats){
         .folder = node->options.data_dir,
         .position = kv_wal_end(data->wal),
@@ -183,6 +185,9 @@ static bool disk(void *context, struct kv_disk_stats *to)
         .has_synced = figures.synced_at > 0,
         .synced_ms = now > figures.synced_at ? (now - figures.synced_at) / NS_PER_MS : 0,
         .recovery_ms = node->recovery_ms,
+        .checkpoint = data->checkpoint.size,
+        .checkpoint_ms = wall > data->checkpoint.time ? wall - data->checkpoint.time : 0,
+        .is_checkpoint_failing = data->checkpoint.is_failing,
         .is_full = data->room != KV_OK,
     };
     return true;

@@ -66,7 +66,20 @@ static void write_synced(struct kv_buffer *to, const struct kv_disk_stats *disk)
     }
 }
 
-enum { DISK_PAIRS = 11 };
+static void write_checkpoint(struct kv_buffer *to, const struct kv_disk_stats *disk)
+{
+    write_pair(to, "checkpoint_bytes", disk->checkpoint);
+    kv_write_atom_text(to, "last_checkpoint_ms");
+    if (disk->checkpoint > 0) {
+        kv_write_u64(to, disk->checkpoint_ms);
+    } else {
+        kv_write_atom_text(to, "undefined");
+    }
+    kv_write_atom_text(to, "checkpoint_failing");
+    kv_write_atom_text(to, disk->is_checkpoint_failing ? "true" : "false");
+}
+
+enum { DISK_PAIRS = 14 };
 
 /* A map, or undefined without a data_dir: kv_node:info/1. */
 static int run_disk(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
@@ -90,6 +103,7 @@ static int run_disk(struct kv_process *self, struct kv_reader arguments, struct 
     write_pair(value, "syncs", disk.syncs);
     write_synced(value, &disk);
     write_pair(value, "recovery_ms", disk.recovery_ms);
+    write_checkpoint(value, &disk);
     kv_write_atom_text(value, "full");
     kv_write_atom_text(value, disk.is_full ? "true" : "false");
     return KV_OK;

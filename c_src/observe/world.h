@@ -64,17 +64,20 @@ struct kv_shared_memory {
 /* The data_dir. Sizes are bytes, and times milliseconds. */
 struct kv_disk_stats {
     const char *folder;
-    uint64_t position;    /* in the log: all that was ever written to it */
-    uint64_t log;         /* of it, what a recovery would read */
-    uint64_t files;       /* of the log, */
-    uint64_t file_size;   /* of each */
-    uint64_t waiting;     /* changes that are not on the disk yet */
-    uint64_t written;     /* since the program has started, */
-    uint64_t syncs;       /* and so often made durable */
-    bool has_synced;      /* since then, and */
-    uint64_t synced_ms;   /* so long ago */
-    uint64_t recovery_ms; /* that the program took to read the folder when it started */
-    bool is_full;         /* no space: puts are refused */
+    uint64_t position;          /* in the log: all that was ever written to it */
+    uint64_t log;               /* of it, what a recovery would read */
+    uint64_t files;             /* of the log, */
+    uint64_t file_size;         /* of each */
+    uint64_t waiting;           /* changes that are not on the disk yet */
+    uint64_t written;           /* since the program has started, */
+    uint64_t syncs;             /* and so often made durable */
+    bool has_synced;            /* since then, and */
+    uint64_t synced_ms;         /* so long ago */
+    uint64_t recovery_ms;       /* that the program took to read the folder when it started */
+    uint64_t checkpoint;        /* the bytes of the last one; 0: there is none */
+    uint64_t checkpoint_ms;     /* since that was begun */
+    bool is_checkpoint_failing; /* the last one was given up */
+    bool is_full;               /* no space: puts are refused */
 };
 
 /* The figures that erlang:statistics/1 gave last: it also tells how much they have grown. */

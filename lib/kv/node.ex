@@ -84,6 +84,9 @@ defmodule KV.Node do
     * `:written_bytes` - what was written to the log since the program has started.
     * `:syncs` - how often that was made durable, and `:last_sync_ms` the time since then; `nil` if not yet.
     * `:recovery_ms` - how long the program took to read the folder when it started.
+    * `:checkpoint_bytes` - the size of the last checkpoint, 0 if there is none; and `:last_checkpoint_ms` the time since it was begun,
+      `nil` if there is none.
+    * `:checkpoint_failing` - whether the node has given up the last checkpoint. It tries again, and the log grows meanwhile.
     * `:full` - whether there is no space. A change that needs some returns `{:error, :enospc}` then.
   """
   @type disk :: %{
@@ -97,6 +100,9 @@ defmodule KV.Node do
           syncs: non_neg_integer,
           last_sync_ms: non_neg_integer | nil,
           recovery_ms: non_neg_integer,
+          checkpoint_bytes: non_neg_integer,
+          last_checkpoint_ms: non_neg_integer | nil,
+          checkpoint_failing: boolean,
           full: boolean
         }
 
@@ -161,8 +167,8 @@ defmodule KV.Node do
   @spec elixir(map) :: map
   def elixir(%{disk: :undefined} = info), do: %{info | disk: nil}
 
-  def elixir(%{disk: %{last_sync_ms: :undefined} = disk} = info),
-    do: %{info | disk: %{disk | last_sync_ms: nil}}
+  def elixir(%{disk: %{last_sync_ms: _} = disk} = info),
+    do: %{info | disk: Map.new(disk, fn {key, value} -> {key, if(value != :undefined, do: value)} end)}
 
   def elixir(info), do: info
 

@@ -24,6 +24,7 @@ all() ->
         a_limit_of_file_sizes_counts_as_a_full_disk,
         a_write_that_fails_ends_the_node_and_loses_nothing,
         a_sync_that_fails_ends_the_node_and_loses_nothing,
+        a_checkpoint_that_fails_is_shown_and_loses_nothing,
         a_disk_that_stands_holds_up_durable_buckets_alone
     ].
 
@@ -178,6 +179,30 @@ fails(Config, Call, Sentence, Change) ->
         ?assertEqual(lists:seq(1, 1000), kv_bucket:get_many(Bucket, [{many, K} || K <- lists:seq(1, 1000)])),
         ok = kv_bucket:put(Bucket, well, again)
     end).
+
+%% The log has all that the checkpoint would have had.
+a_checkpoint_that_fails_is_shown_and_loses_nothing(Config) ->
+    Options = [{checkpoint_log, 1 bsl 20}],
+    in_kv(Config, Options, kv_disk_world:shimmed(Config, []), fun(Bucket) ->
+        ok = kv_disk_world:break("checkpoint", ?EIO, Config),
+        [ok = kv_bucket:put(Bucket, K, mib(K)) || K <- lists:seq(1, 4)],
+        kv_test:wait(fun() -> checkpoint_is(failing) end),
+        [ok = kv_bucket:put(Bucket, K, mib(K)) || K <- lists:seq(5, 8)],
+        ?assertMatch(#{checkpoint_bytes := 0, last_checkpoint_ms := undefined, full := false}, maps:get(disk, kv_node:info()))
+    end),
+    ok = kv_disk_world:mend("checkpoint", Config),
+    in_kv(Config, Options, kv_disk_world:shimmed(Config, []), fun(Bucket) ->
+        ?assertEqual([mib(K) || K <- lists:seq(1, 8)], kv_bucket:get_many(Bucket, lists:seq(1, 8))),
+        [ok = kv_bucket:put(Bucket, K, mib(K)) || K <- lists:seq(1, 8)],
+        kv_test:wait(fun() -> checkpoint_is(there) end),
+        #{checkpoint_bytes := Bytes, last_checkpoint_ms := Ms} = maps:get(disk, kv_node:info()),
+        ?assert(Bytes > 1 bsl 20 andalso Ms >= 0)
+    end),
+    %% The next program knows of the checkpoint, too.
+    in_kv(Config, [], kv_disk_world:shimmed(Config, []), fun(_Bucket) -> ?assert(checkpoint_is(there)) end).
+
+checkpoint_is(failing) -> maps:get(checkpoint_failing, maps:get(disk, kv_node:info()));
+checkpoint_is(there) -> maps:get(checkpoint_bytes, maps:get(disk, kv_node:info())) > 0.
 
 %%% A disk that stands
 

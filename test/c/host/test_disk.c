@@ -518,6 +518,34 @@ static int failing_fallocate(int fd, off_t length)
     return usual.fallocate(fd, length);
 }
 
+static int failing_rename(int at, const char *from, const char *to)
+{
+    if (failing != 0) {
+        errno = failing;
+        return -1;
+    }
+    return usual.rename(at, from, to);
+}
+
+static int failing_fsync(int fd)
+{
+    if (failing != 0) {
+        syncs_after_failure++;
+        errno = failing;
+        return -1;
+    }
+    return usual.fsync(fd);
+}
+
+static int failing_unlink(int at, const char *name)
+{
+    if (failing != 0) {
+        errno = failing;
+        return -1;
+    }
+    return usual.unlink(at, name);
+}
+
 static int open_without_direct(int at, const char *name, int flags, mode_t mode)
 {
     if ((flags & O_DIRECT) != 0) {
@@ -585,6 +613,63 @@ Test(disk, a_failed_sync_is_never_tried_again)
     cr_assert_eq(synced, 0);
     stop();
     cr_assert_eq(syncs_after_failure, 1);
+}
+
+/* With two segments ahead, no file is made meanwhile. */
+static void start_with_files(void)
+{
+    start_with_pieces(0);
+    kv_disk_reserve(disk, 2 * ROOM);
+    RUN_UNTIL(kv_disk_ready(disk) >= 2 * ROOM);
+    cr_assert_eq(write_piece(0x5000, 0, BLOCK, 'c', false), KV_OK);
+}
+
+Test(disk, a_checkpoint_that_cannot_be_synced_or_named_is_given_up_and_the_log_goes_on)
+{
+    replace();
+    kv_disk_calls.rename = failing_rename;
+    kv_disk_calls.fdatasync = failing_fdatasync;
+    start_with_files();
+    failing = EIO;
+    cr_assert_eq(write_piece(0x5000, BLOCK, BLOCK, 'c', true), KV_EIO);
+    cr_assert_not_null(strstr(kv_disk_text(disk), "cannot write a checkpoint: Input/output error"),
+                       "%s", kv_disk_text(disk));
+    kv_disk_calls.fdatasync = usual.fdatasync;
+    cr_assert_eq(write_piece(0x6000, 0, BLOCK, 'd', true), KV_EIO);
+    failing = 0;
+    cr_assert(!has_file("checkpoint-0000000000005000") && !has_file("checkpoint.tmp"));
+    write_blocks(0, BLOCK, 'a', true);
+    cr_assert_eq(done_error, KV_OK);
+    write_checkpoint(0x7000, 'e');
+}
+
+Test(disk, a_folder_that_cannot_be_synced_for_a_checkpoint_is_a_failure_of_the_disk)
+{
+    replace();
+    kv_disk_calls.fsync = failing_fsync;
+    start_with_files();
+    failing = EIO;
+    begin_piece(0x5000, BLOCK, BLOCK, 'c', true);
+    RUN_UNTIL(dones == 1);
+    cr_assert_eq(done_error, KV_EIO);
+    cr_assert_not_null(strstr(kv_disk_text(disk), "cannot sync the name of a checkpoint"), "%s",
+                       kv_disk_text(disk));
+    stop();
+    cr_assert_eq(syncs_after_failure, 1);
+}
+
+Test(disk, a_file_that_cannot_be_removed_is_a_failure_of_the_disk)
+{
+    replace();
+    kv_disk_calls.unlink = failing_unlink;
+    start_with_files();
+    write_checkpoint(0x6000, 'd');
+    write_checkpoint(0x7000, 'e');
+    failing = EIO;
+    kv_disk_keep_checkpoint(disk, 0x7000);
+    RUN_UNTIL(dones == 1);
+    cr_assert_eq(done_error, KV_EIO);
+    failing = 0;
 }
 
 Test(disk, a_full_disk_is_reported_and_the_write_goes_on_once_there_is_space)

@@ -2,6 +2,7 @@
  * that KV_SHIM names tell it what to do, and a test writes and removes them at any time:
  *
  *     pwrite, fdatasync    the number of an errno: the next such call fails with it, once
+ *     checkpoint           the number of an errno: no checkpoint gets its name
  *     stand                writes and syncs wait until the file is gone
  *     clock                seconds, to be added to the wall clock
  */
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,6 +73,18 @@ int fdatasync(int fd)
 {
     int (*next)(int) = dlsym(RTLD_NEXT, "fdatasync");
     return fails("fdatasync") ? -1 : next(fd);
+}
+
+int renameat(int from_folder, const char *from, int to_folder, const char *to)
+{
+    int (*next)(int, const char *, int, const char *) = dlsym(RTLD_NEXT, "renameat");
+    int error =
+        strncmp(to, "checkpoint", sizeof "checkpoint" - 1) == 0 ? (int)number_in("checkpoint") : 0;
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    return next(from_folder, from, to_folder, to);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)

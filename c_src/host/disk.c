@@ -29,6 +29,11 @@ const char *kv_disk_text(const struct kv_disk *disk)
     return disk->text;
 }
 
+int kv_disk_folder(const struct kv_disk *disk)
+{
+    return disk->folder.fd;
+}
+
 static int told(struct kv_disk *disk, int error)
 {
     if (error != KV_OK && error != KV_ENOENT) {

@@ -37,6 +37,9 @@ int kv_disk_open(struct kv_disk **disk, const char *folder, char *text, size_t s
  * none. Valid until the next call or event. */
 const char *kv_disk_text(const struct kv_disk *disk);
 
+/* The folder, for readers of its files. Open as long as the disk. */
+int kv_disk_folder(const struct kv_disk *disk);
+
 /* ---- reading, before kv_disk_start() -----------------------------------------------------------
  */
 

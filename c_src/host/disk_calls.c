@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int call_open(int folder, const char *name, int flags, mode_t mode)
@@ -34,9 +35,15 @@ static int call_unlink(int folder, const char *name)
     return unlinkat(folder, name, 0);
 }
 
+static int call_link(int folder, const char *name, int other)
+{
+    return linkat(folder, name, other, name, 0);
+}
+
 #define SYSTEM                                                                                     \
     {                                                                                              \
         call_open, pread, pwrite, fdatasync, fsync, call_fallocate, call_rename, call_unlink,      \
+            mkdirat, call_link,                                                                    \
     }
 
 struct kv_disk_calls kv_disk_calls = SYSTEM;

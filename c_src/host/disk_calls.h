@@ -15,6 +15,8 @@ struct kv_disk_calls {
     int (*fallocate)(int fd, off_t length); /* finds room for the whole file, which is empty */
     int (*rename)(int folder, const char *from, const char *to);
     int (*unlink)(int folder, const char *name);
+    int (*mkdir)(int folder, const char *name, mode_t mode);
+    int (*link)(int folder, const char *name, int other); /* the same name in another folder */
 };
 
 /* May be changed only while no disk is open. */

@@ -44,8 +44,7 @@ int kv_folder_error(int error)
     }
 }
 
-/* An addition to the system's own words; "" if they will do. */
-static const char *advice(int error)
+const char *kv_folder_advice(int error)
 {
     switch (error) {
     case EACCES:
@@ -76,7 +75,7 @@ void kv_folder_sentence(const struct kv_folder *folder, char text[KV_FOLDER_TEXT
                         const char *doing, int error)
 {
     (void)snprintf(text, KV_FOLDER_TEXT, "data folder %s: %s: %s%s", folder->path, doing,
-                   strerror(error), advice(error));
+                   strerror(error), kv_folder_advice(error));
 }
 
 static int say(struct kv_folder *folder, const char *doing, int error)

@@ -102,8 +102,8 @@ int kv_folder_sync(const struct kv_folder *folder);
  * KV_EIO. */
 int kv_folder_error(int error);
 
-/* An addition to the system's words for an errno: what to do, behind a colon; "" if those words will
- * do. */
+/* An addition to the system's words for an errno: what to do, behind a colon; "" if those words
+ * will do. */
 const char *kv_folder_advice(int error);
 
 /* Writes a sentence: `doing` is "cannot write log-0000000000000001", and `error` an errno. */

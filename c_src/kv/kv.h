@@ -12,6 +12,24 @@
 struct kv_arena;
 struct kv_durables;
 
+/* What became of a backup. */
+struct kv_backup_answer {
+    const char *word; /* NULL: it is there; else why it is not: one word, */
+    const char *text; /* and a sentence */
+    struct kv_bytes folder;
+    uint64_t bytes;   /* of all files, */
+    uint64_t written; /* and of those that are no links */
+};
+
+/* Backups of the durable tables that a message asks for. One at a time. */
+struct kv_backups {
+    void *context;
+    /* Begins one with this name, or refuses: kv_backups.ended() tells which. */
+    void (*begin)(void *context, struct kv_bytes name);
+    /* Returns true once the backup has ended; the answer is valid until the next begin(). */
+    bool (*ended)(void *context, struct kv_backup_answer *answer);
+};
+
 /* The context of the behaviours: what all buckets and registries of a node share. */
 struct kv_store {
     struct kv_arena *arena;      /* holds their tables; borrowed */
@@ -23,6 +41,7 @@ struct kv_store {
     /* Returns the wall clock, in milliseconds since 1970. NULL: `expire_at` is refused. */
     uint64_t (*unix_time)(void);
     struct kv_durables *durables; /* the durable tables; NULL: the node has no data_dir */
+    struct kv_backups backups;    /* begin is NULL: every request is refused */
     size_t buckets;               /* that there are */
     size_t durable_buckets;       /* of them: the others are lost with the node */
     size_t registries;

@@ -155,6 +155,7 @@ static void done(void *context, uint64_t number, int error)
     if (error == KV_OK) {
         kv_wal_written(data->wal);
         kv_data_tend_checkpoint(data);
+        kv_data_tend_backup(data);
     } else {
         kv_data_fail(data, KV_FATAL_LOG_FAILED, "", kv_disk_text(data->disk));
     }
@@ -165,6 +166,7 @@ static void synced(void *context, uint64_t number)
     struct kv_data *data = context;
     kv_wal_synced(data->wal, number);
     kv_data_tend_checkpoint(data);
+    kv_data_tend_backup(data);
 }
 
 static void room(void *context, int error)
@@ -177,6 +179,7 @@ static void room(void *context, int error)
     } else {
         kv_log(data->settings.log, KV_LOG_NOTICE, "durable buckets take data again");
     }
+    kv_data_tend_backup(data);
 }
 
 bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *result)
@@ -268,6 +271,7 @@ void kv_data_stop(struct kv_data *data)
 {
     kv_alarm_close(&data->alarm);
     hand_over(data);
+    kv_data_stop_backup(data);
     kv_data_stop_checkpoint(data);
     kv_disk_await(data->disk);
     hand_over(data); /* what has gathered behind the write under way */

@@ -14,6 +14,7 @@
 #include "durable/store_block.h"
 #include "durable/wal.h"
 #include "host/alarm.h"
+#include "host/backup.h"
 #include "host/disk.h"
 #include "kv/durable_walk.h"
 #include "node/fatal.h"
@@ -66,6 +67,33 @@ struct kv_data_checkpoint {
     uint64_t count; /* of this life */
 };
 
+/* What became of a backup. */
+struct kv_data_backed_up {
+    const char *word; /* NULL: it is there; else why it is not: one word, */
+    const char *text; /* and a sentence */
+    uint64_t bytes;   /* of all files, */
+    uint64_t written; /* and of those that are no links */
+};
+
+enum kv_data_backup_step {
+    KV_DATA_BACKUP_NONE,
+    KV_DATA_BACKUP_FOLDER, /* is being made */
+    KV_DATA_BACKUP_CHECKPOINT,
+    KV_DATA_BACKUP_MARK, /* waits until the log is durable */
+    KV_DATA_BACKUP_FILES,
+};
+
+/* The backup under way. */
+struct kv_data_backup {
+    enum kv_data_backup_step step;
+    struct kv_backup *files;
+    struct kv_backup_range range;
+    uint64_t batch; /* that must be durable */
+    bool gives_way; /* the log needs the space */
+    void (*done)(void *context, const struct kv_data_backed_up *result);
+    void *context;
+};
+
 struct kv_data {
     struct kv_data_settings settings;
     struct kv_disk *disk; /* NULL: there is no data_dir, or it is closed */
@@ -78,6 +106,7 @@ struct kv_data {
     struct kv_alarm alarm; /* the end of the delay */
     struct kv_durables durables;
     struct kv_data_checkpoint checkpoint;
+    struct kv_data_backup backup;
     struct kv_journal journal;
     const struct kv_runtime *runtime; /* set by the node after recovery */
     uint64_t latest;  /* the latest time in the log: the wall clock does not go back behind it */
@@ -110,6 +139,17 @@ int kv_data_checkpoint_now(struct kv_data *data, void (*done)(void *context, int
  * removed or used again: for a backup. Checkpoints go on. */
 void kv_data_hold_files(struct kv_data *data);
 void kv_data_release_files(struct kv_data *data);
+
+/* Makes a new folder with all that anybody has had an answer to until now, and perhaps more: a node
+ * can start on it. Whole requests only, as after a crash. `done` is called once, perhaps before
+ * this returns, and not if the node ends before. Its words:
+ *
+ *     no_data_dir: there is nothing to back up   not_ready: before the end of the recovery
+ *     backup_under_way: another one is           bad_folder: the new folder will not do
+ *     enospc, enomem, eio */
+void kv_data_backup(struct kv_data *data, const char *folder,
+                    void (*done)(void *context, const struct kv_data_backed_up *result),
+                    void *context);
 
 /* Writes what has gathered, waits for that, and closes the folder. Changes may still come, and are
  * lost. */

@@ -19,6 +19,15 @@ uint64_t kv_data_to_wall(const struct kv_data *data, uint64_t expiry);
 /* The log goes on where it ended. Returns false after kv_data_fail(). */
 bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *result);
 
+/* ---- data_backup.c ----------------------------------------------------------------------------
+ */
+
+/* More of the log is written, or durable; or the disk is full, or no longer. */
+void kv_data_tend_backup(struct kv_data *data);
+
+/* Before the disk is closed. */
+void kv_data_stop_backup(struct kv_data *data);
+
 /* ---- data_checkpoint.c ------------------------------------------------------------------------
  */
 

@@ -98,14 +98,32 @@ static void change_cookie(struct kv_leash *leash, struct kv_bytes cookie)
     }
 }
 
+/* "backup ID FOLDER", from the ID on. */
+static void take_backup(struct kv_leash *leash, char *id)
+{
+    static const char ids[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const size_t length = strspn(id, ids);
+    if (length == 0 || length > KV_LEASH_ID_MAX || id[length] != ' ' || id[length + 1] == '\0') {
+        ignore(leash, "backup ID FOLDER is wanted");
+        return;
+    }
+    id[length] = '\0';
+    leash->calls->backup(leash->context, id, id + length + 1);
+}
+
 static void take_request(struct kv_leash *leash)
 {
     static const char ping[] = "ping ";
-    const char *line = leash->line;
+    static const char backup[] = "backup ";
+    char *line = leash->line;
     struct kv_bytes cookie;
     if (strncmp(line, ping, strlen(ping)) == 0 &&
         leash->length - strlen(ping) <= KV_LEASH_PING_MAX) {
         kv_log_event(leash->log, "pong", line + strlen(ping));
+        return;
+    }
+    if (strncmp(line, backup, strlen(backup)) == 0) {
+        take_backup(leash, line + strlen(backup));
         return;
     }
     switch (kv_options_cookie_line(leash->line, &cookie)) {
@@ -114,7 +132,7 @@ static void take_request(struct kv_leash *leash)
         return;
     case KV_ENOENT:
         if (leash->length > 0) {
-            ignore(leash, "ping TEXT or --cookie=COOKIE is wanted");
+            ignore(leash, "ping TEXT, --cookie=COOKIE or backup ID FOLDER is wanted");
         }
         return;
     default:

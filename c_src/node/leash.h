@@ -7,6 +7,7 @@
  *
  *     ping TEXT          the node writes "pong TEXT" to standard output: it runs
  *     --cookie=COOKIE    handshakes use this cookie from now on
+ *     backup ID FOLDER   the node writes "backup ID ..." when the backup is made, or refused
  *
  * Any other line after the cookie costs a log line, and nothing more. */
 #ifndef KV_NODE_LEASH_H
@@ -18,13 +19,21 @@
 
 #include <uv.h>
 
-enum { KV_LEASH_LINE_MAX = 4096, KV_LEASH_CHUNK = 1024, KV_LEASH_PING_MAX = 64 };
+enum {
+    KV_LEASH_LINE_MAX = 4096,
+    KV_LEASH_CHUNK = 1024,
+    KV_LEASH_PING_MAX = 64,
+    KV_LEASH_ID_MAX = 32
+};
 
 struct kv_leash_calls {
     /* Options and cookie are complete. */
     void (*configured)(void *context);
     /* options->cookie has changed. */
     void (*cookie_changed)(void *context);
+    /* A backup is wanted. Both are valid during the call; the ID has KV_LEASH_ID_MAX letters and
+     * digits at most. */
+    void (*backup)(void *context, const char *id, const char *folder);
     /* The end of standard input, if it is a leash. */
     void (*ended)(void *context);
     /* The bytes that were read are wrong, or reading has failed. The last call. */

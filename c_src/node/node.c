@@ -230,7 +230,8 @@ static bool start_runtime(struct kv_node *node)
                           .zeros = node->options.zeros,
                           .hash_key = node->net.hash_key,
                           .unix_time = unix_time,
-                          .durables = node->data.wal == NULL ? NULL : &node->data.durables};
+                          .durables = node->data.wal == NULL ? NULL : &node->data.durables,
+                          .backups = kv_node_backups_by_message(&node->backups)};
     node->world = kv_node_world(node);
     node->net.runtime = kv_runtime_new(&options);
     node->data.runtime = node->net.runtime;
@@ -450,6 +451,12 @@ static void cookie_changed(void *context)
     use_cookie(context);
 }
 
+static void backup_wanted(void *context, const char *id, const char *folder)
+{
+    struct kv_node *node = context;
+    kv_node_backups_ask(&node->backups, id, folder);
+}
+
 static void leash_ended(void *context)
 {
     stop(context);
@@ -460,9 +467,11 @@ static void begin(struct kv_node *node)
     static const struct kv_leash_calls calls = {
         .configured = configured,
         .cookie_changed = cookie_changed,
+        .backup = backup_wanted,
         .ended = leash_ended,
         .failed = fail_at,
     };
+    kv_node_backups_init(&node->backups, &node->data, &node->log, &node->options);
     node->leash.loop = &node->loop;
     node->leash.log = &node->log;
     node->leash.options = &node->options;

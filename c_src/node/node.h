@@ -18,6 +18,7 @@
 #include "net/net.h"
 #include "net/pending.h"
 #include "net/ticks.h"
+#include "node/backups.h"
 #include "node/data.h"
 #include "node/leash.h"
 #include "node/memory.h"
@@ -51,7 +52,8 @@ struct kv_node {
     struct kv_epmd_client epmd_client;
     struct kv_memory memory;
     struct kv_turn turn;
-    struct kv_data data;   /* what is kept on disk; zeroed: nothing */
+    struct kv_data data; /* what is kept on disk; zeroed: nothing */
+    struct kv_node_backups backups;
     struct kv_store store; /* the context of kv/ */
     struct kv_world world; /* the context of observe/ */
     const struct kv_node_setup *setup;

@@ -35,9 +35,10 @@ struct kv_options {
     uint64_t gather;      /* microseconds; 0: off */
     uint64_t spin;        /* microseconds; 0: off */
     bool follow;
-    uint64_t checkpoint_log;          /* bytes */
-    char data_dir[KV_FOLDER_MAX + 1]; /* empty: nothing is kept on disk */
-    char check[KV_FOLDER_MAX + 1];    /* empty: no such command; so the next two */
+    uint64_t checkpoint_log;            /* bytes */
+    char data_dir[KV_FOLDER_MAX + 1];   /* empty: nothing is kept on disk */
+    char backup_dir[KV_FOLDER_MAX + 1]; /* empty: no message may ask for a backup */
+    char check[KV_FOLDER_MAX + 1];      /* empty: no such command; so the next two */
     char salvage[KV_FOLDER_MAX + 1];
     char to[KV_FOLDER_MAX + 1];
     enum kv_zeros zeros;

@@ -30,6 +30,8 @@ defmodule KV do
 
   `tree/1`, `top/1` and `info/1` show the processes from any connected shell, and `:observer.start()` shows them in windows.
 
+  `backup/2` copies the durable buckets of a node that runs.
+
   ## Configuration
 
   All options have defaults. `KV.Node` lists the options that the application environment of `:kv` may hold:
@@ -254,6 +256,58 @@ defmodule KV do
   def tree(options_or_node \\ [])
   def tree(node) when is_atom(node), do: tree(node: node)
   def tree(options), do: options |> coloured() |> :kv.tree()
+
+  @doc """
+  Makes a backup of the durable buckets of a node, while the node goes on: a new folder, on which a node can start as its
+  `:data_dir`. See docs/durability.md.
+
+  Everything is in the backup that anybody had an answer to before the call, and perhaps some of what came later. Each
+  request is there as a whole or not at all.
+
+  The folder must not be there, and the one above must be. A relative path starts at the working directory of the VM. The
+  folder has its name once all of it is on the disk; until then the name ends in `.tmp`.
+
+  Options:
+
+    * `:node` - the local name of a `KV.Node` of this VM, by default the node that buckets use. Or the name of a C node, also one
+      that another VM owns: then the first argument is a plain name, of a folder in the `:backup_dir` of that node.
+    * `:timeout` - milliseconds to wait for the end of the backup, or `:infinity`, the default. A backup whose caller has given
+      up goes on.
+
+  Returns a map: `:folder`, the absolute path; `:bytes`, the size of all files; and `:written_bytes`, of those that were
+  written. A checkpoint is not written again if the backup is on the file system of the data. Or returns `{:error, {word,
+  text}}`, where the text says what to do:
+
+    * `:no_data_dir` - the node has no durable buckets.
+    * `:bad_folder` - the folder is there already, is in the data folder, the one above is missing or may not be written to, or
+      the name is no plain name.
+    * `:no_backup_dir` - another node may not make backups.
+    * `:backup_under_way` - one at a time.
+    * `:enospc` - there is no space. `:eio` - reading or writing has failed. `:enomem` - the system has no thread for the
+      backup.
+    * `:not_ready` - the program does not take the request now.
+
+  After an error nothing is left of the folder. Exits with `:noproc` if the node does not run, with `:timeout`, with `{:nodedown,
+  node}`, and with the reason of the node if its program ends meanwhile. Takes time in proportion to the data.
+
+      KV.backup("/var/backups/kv-1")
+      {:ok, %{bytes: 67121152, folder: "/var/backups/kv-1", written_bytes: 67112960}}
+
+  ## Examples
+
+      iex> {:error, {:no_data_dir, text}} = KV.backup("/var/backups/kv-1")
+      iex> text
+      "the node has no data_dir, so there is nothing to back up"
+  """
+  @doc since: "0.1.0"
+  @spec backup(
+          Path.t(),
+          [{:node, atom} | {:timeout, timeout}] | %{optional(:node) => atom, optional(:timeout) => timeout}
+        ) ::
+          {:ok, %{folder: String.t(), bytes: non_neg_integer, written_bytes: non_neg_integer}}
+          | {:error, {atom | String.t(), String.t()}}
+          | {:error, {:bad_option, term, String.t()}}
+  def backup(folder, options \\ []), do: :kv.backup(folder, options)
 
   # Erlang says `undefined` where Elixir says `nil`.
   defp elixir(%{node: %{} = node} = info), do: %{info | node: KV.Node.elixir(node)}

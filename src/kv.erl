@@ -28,6 +28,7 @@
 -module(kv).
 
 -export([info/0, info/1, processes/0, processes/1, top/0, top/1, tree/0, tree/1]).
+-export([backup/1, backup/2]).
 
 -export_type([info/0, process_info/0, option/0, options/0]).
 
@@ -264,6 +265,67 @@ trees_of({vm, Node}, Limit, Call) -> value(on(Node, kv_tree, trees, [Limit]), Ca
 %% Puts an empty line between two blocks.
 spaced(Blocks) -> lists:join([[]], Blocks).
 
+%% @equiv backup(Folder, [])
+-spec backup(file:name_all()) -> kv_backup:result().
+backup(Folder) ->
+    backup(Folder, []).
+
+%% @doc Makes a backup of the durable buckets of a node, while the node goes on: a new folder, on which a node can start as its
+%% `data_dir'. See docs/durability.md.
+%%
+%% Everything is in the backup that anybody had an answer to before the call, and perhaps some of what came later. Each
+%% request is there as a whole or not at all.
+%%
+%% The folder must not be there, and the one above must be. A relative path starts at the working directory of the VM. The
+%% folder has its name once all of it is on the disk; until then the name ends in `.tmp'.
+%%
+%% Options:
+%% <ul>
+%% <li>`node': the local name of a {@link kv_node} of this VM, by default the node that buckets use. Or the name of a C node, also
+%%     one that another VM owns: then the first argument is a plain name, of a folder in the `backup_dir' of that node.</li>
+%% <li>`timeout': milliseconds to wait for the end of the backup, or `infinity', the default. A backup whose caller has given up
+%%     goes on.</li>
+%% </ul>
+%%
+%% Returns a map: `folder', the absolute path; `bytes', the size of all files; and `written_bytes', of those that were written.
+%% A checkpoint is not written again if the backup is on the file system of the data. Or returns `{error, {Word, Text}}', where
+%% the text says what to do:
+%% <ul>
+%% <li>`no_data_dir': the node has no durable buckets;</li>
+%% <li>`bad_folder': the folder is there already, is in the data folder, the one above is missing or may not be written to, or the
+%%     name is no plain name;</li>
+%% <li>`no_backup_dir': another node may not make backups;</li>
+%% <li>`backup_under_way': one at a time;</li>
+%% <li>`enospc': there is no space; `eio': reading or writing has failed; `enomem': the system has no thread for the
+%%     backup;</li>
+%% <li>`not_ready': the program does not take the request now.</li>
+%% </ul>
+%%
+%% After an error nothing is left of the folder. Exits with `{noproc, _}' if the node does not run, with `{timeout, _}', with
+%% `{{nodedown, Node}, _}', and with the reason of the node if its program ends meanwhile. Takes time in proportion to the data.
+%%
+%% ```
+%% 1> kv:backup("/var/backups/kv-1").
+%% {ok,#{bytes => 67121152,folder => <<"/var/backups/kv-1">>,
+%%       written_bytes => 67112960}}
+%% '''
+-spec backup(file:name_all(), [{node, atom()} | {timeout, timeout()}] | #{node => atom(), timeout => timeout()}) ->
+    kv_backup:result() | {error, kv_options:error()}.
+backup(Folder, Options) ->
+    Call = {backup, [Folder, Options]},
+    case validate(Options, [node, timeout]) of
+        {ok, #{node := undefined, timeout := Timeout}} -> backed_up(kv_backup:by_leash(kv_node:default(), Folder, Timeout), Call);
+        {ok, #{node := Node, timeout := Timeout}} -> backed_up(backup_of(kind_of_atom(Node), Node, Folder, Timeout), Call);
+        Error -> Error
+    end.
+
+backup_of(node, Node, Name, Timeout) -> kv_backup:by_message(Node, Name, Timeout);
+backup_of(_Server, Server, Folder, Timeout) -> kv_backup:by_leash(Server, Folder, Timeout).
+
+backed_up({exit, Reason}, Call) -> exited(Reason, Call);
+backed_up({misuse, Text}, {Function, Arguments}) -> kv_misuse:raise({?MODULE, Function, Arguments}, 1, Text);
+backed_up(Result, _Call) -> Result.
+
 %%% Where to look
 
 -spec targets(node() | undefined, {atom(), [term()]}) -> [target(), ...].
@@ -321,12 +383,17 @@ rows() ->
         {node, fun is_atom/1, "an atom, the name of a node"},
         {by, fun(By) -> lists:member(By, [memory, operations, queue]) end, "memory, operations or queue"},
         {limit, fun(Limit) -> is_integer(Limit) andalso Limit > 0 end, "a number of 1 or more"},
+        {timeout, fun is_timeout/1, "0 to 4294967295 milliseconds, or infinity"},
         {colours, fun is_boolean/1, "true or false"}
     ].
+
+is_timeout(infinity) -> true;
+is_timeout(Timeout) -> is_integer(Timeout) andalso Timeout >= 0 andalso Timeout =< 16#FFFFFFFF.
 
 defaults(Given) ->
     #{
         node => undefined,
+        timeout => infinity,
         by => memory,
         limit => ?LIMIT,
         colours => not is_map_key(colours, Given) andalso kv_text:colours()

@@ -1,5 +1,5 @@
-%% @doc The sentence for each reason with which a function of {@link kv_bucket} or {@link kv_registry} returns
-%% `{error, Reason}'.
+%% @doc The sentence for each reason with which a function of {@link kv_bucket} or {@link kv_registry}, or {@link kv:backup/2},
+%% returns `{error, Reason}'.
 -module(kv_error).
 
 -export([text/1]).
@@ -20,6 +20,13 @@ sentence(full) -> "the bucket has as many entries as max_entries allows, and evi
 sentence(enospc) -> "there is no space on the disk for the change, so nothing has changed; reads go on";
 sentence(busy) -> "too many changes wait for the disk, so nothing has changed; try again in a moment";
 sentence({no_data_dir, Text}) -> Text;
+%% Backups
+sentence({Word, Text}) when
+    is_binary(Text),
+    (Word =:= bad_folder orelse Word =:= no_backup_dir orelse Word =:= backup_under_way orelse Word =:= not_ready orelse
+        Word =:= enospc orelse Word =:= enomem orelse Word =:= eio)
+->
+    Text;
 %% Values
 sentence(not_an_integer) -> "the value is not an integer";
 sentence({limit, Current}) ->

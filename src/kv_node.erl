@@ -49,6 +49,9 @@
 %% <li>`checkpoint_log': The node writes a checkpoint of its durable buckets when the log since the last one is longer
 %%     than this, and longer than one and a half times that one. Less log makes a start faster, and writes more.
 %%     Value: 1048576 to 1099511627776 bytes; `67108864' by default.</li>
+%% <li>`backup_dir': Folder in which other nodes may make backups of the durable buckets, by a message with a plain
+%%     name: see docs/durability.md. It must exist. A relative path starts at the working directory of the VM. No
+%%     default: only this VM may make backups. Value: a string.</li>
 %% <li>`max_memory': Memory of all buckets together. A put that would exceed the limit fails with `enomem', unless its
 %%     bucket evicts other entries. Default: three quarters of the memory of the machine, or of the least limit of a
 %%     control group of the program (cgroup v1 and v2), as in a container. Value: 1048576 to 8796093022208 bytes.</li>
@@ -119,6 +122,8 @@
 
 -export([start_link/1, start_link/2, child_spec/2]).
 -export([name/0, name/1, info/0, info/1, os_pid/0, os_pid/1, default/0, running/0]).
+%% For kv_backup.
+-export([backup/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).
 
 -export_type([option/0, info/0, disk/0]).
@@ -176,7 +181,10 @@
     pulse :: kv_pulse:t(),
     %% A monitor on kv_nodes, which tells others of this node.
     nodes :: undefined | reference(),
-    fatal :: undefined | {fatal, atom() | binary(), binary()}
+    fatal :: undefined | {fatal, atom() | binary(), binary()},
+    %% The caller that waits for a backup, and the number of that one.
+    backup = none :: none | {gen_server:from(), binary()},
+    backups = 0 :: non_neg_integer()
 }).
 
 %% A lost connection usually means that the program has ended. Its exit status comes soon, and says more.
@@ -282,6 +290,13 @@ os_pid() ->
 -spec os_pid(gen_server:server_ref()) -> pos_integer().
 os_pid(Server) ->
     gen_server:call(Server, os_pid).
+
+%% @private
+%% Asks the program for a backup. The path is absolute, and has no control characters.
+-spec backup(gen_server:server_ref(), binary(), timeout()) ->
+    {ok, Bytes :: non_neg_integer(), Written :: non_neg_integer()} | {error, {atom() | binary(), binary()}}.
+backup(Server, Folder, Timeout) ->
+    gen_server:call(Server, {backup, Folder}, Timeout).
 
 %%% Start
 
@@ -393,8 +408,28 @@ handle_call(info, From, #state{ready = Ready, program = Program, options = Optio
     end;
 handle_call(os_pid, _From, #state{program = Program} = State) ->
     {reply, kv_node_program:os_pid(Program), State};
+handle_call({backup, Folder}, From, #state{backup = none} = State) ->
+    {noreply, begin_backup(Folder, From, State)};
+handle_call({backup, _Folder}, _From, State) ->
+    {reply, {error, {backup_under_way, <<"the node is making another backup: wait for that one">>}}, State};
 handle_call(Request, _From, State) ->
     {reply, {error, {bad_request, Request}}, State}.
+
+begin_backup(Folder, From, #state{program = Program, backups = Number} = State) ->
+    Id = integer_to_binary(Number),
+    case kv_node_program:ask(Program, ["backup ", Id, " ", Folder]) of
+        true ->
+            State#state{backup = {From, Id}, backups = Number + 1};
+        false ->
+            ok = gen_server:reply(From, {error, {not_ready, <<"the program does not read what it is asked: try again">>}}),
+            State
+    end.
+
+backup_ended(Id, Result, #state{backup = {From, Id}} = State) ->
+    ok = gen_server:reply(From, Result),
+    State#state{backup = none};
+backup_ended(_Id, _Result, State) ->
+    State.
 
 %% This process must not wait for its program.
 ask_disk(Node) ->
@@ -463,6 +498,8 @@ port_event({data, {_, Line}}, #state{connection = Connection, pulse = Pulse} = S
             {noreply, State#state{fatal = Fatal}};
         {pong, Text} ->
             {noreply, State#state{connection = kv_connection:pong(Text, Connection), pulse = kv_pulse:heard(Pulse)}};
+        {backup, Id, Result} ->
+            {noreply, backup_ended(Id, Result, State)};
         Other ->
             ok = kv_node_program:log(Other),
             {noreply, State}

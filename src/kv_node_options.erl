@@ -76,7 +76,11 @@ of_disk() ->
             "starts at the working directory of the VM. No default."},
         {checkpoint_log, "checkpoint-log", bytes(?MIB(1), 1 bsl 40), {program, ?MIB(64)}, "0.1.0",
             "The node writes a checkpoint of its durable buckets when the log since the last one is longer than this, and "
-            "longer than one and a half times that one. Less log makes a start faster, and writes more."}
+            "longer than one and a half times that one. Less log makes a start faster, and writes more."},
+        {backup_dir, "backup-dir", text, undefined, "0.1.0",
+            "Folder in which other nodes may make backups of the durable buckets, by a message with a plain name: see "
+            "docs/durability.md. It must exist. A relative path starts at the working directory of the VM. No default: only this "
+            "VM may make backups."}
     ].
 
 of_messages() ->
@@ -222,7 +226,7 @@ value(Key, Options) ->
     case Options of
         #{Key := undefined} when Key =:= zeros -> kv_release:zeros();
         #{Key := undefined} when Key =:= get_state -> kv_release:get_state();
-        #{Key := Value} when Key =:= data_dir, Value =/= undefined -> filename:absname(Value);
+        #{Key := Value} when Key =:= data_dir orelse Key =:= backup_dir, Value =/= undefined -> filename:absname(Value);
         #{Key := Value} -> Value
     end.
 

@@ -6,7 +6,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start/3, say/2, parse/1, log/1, exit_reason/2, kill/1, stop/2, last_words/1]).
+-export([start/3, say/2, ask/2, parse/1, log/1, exit_reason/2, kill/1, stop/2, last_words/1]).
 -export([port/1, os_pid/1]).
 
 -export_type([t/0, ready/0, line/0]).
@@ -26,6 +26,7 @@
     | {fatal, atom() | binary(), binary()}
     | {pong, binary()}
     | {recovering, 0..100}
+    | {backup, binary(), {ok, Bytes :: non_neg_integer(), Written :: non_neg_integer()} | {error, {atom() | binary(), binary()}}}
     | {other, binary()}.
 
 -define(METADATA, #{domain => [kv, node]}).
@@ -67,11 +68,17 @@ command(Port, Input) ->
 %% @doc Sends a line to the standard input of a running program. Never waits: a line that the program does not read is
 %% dropped.
 -spec say(t(), iodata()) -> ok.
-say(#program{port = Port}, Line) ->
-    try erlang:port_command(Port, [Line, $\n], [nosuspend]) of
-        _ -> ok
+say(Program, Line) ->
+    _ = ask(Program, Line),
+    ok.
+
+%% @doc The same; returns false if the line was dropped.
+-spec ask(t(), iodata()) -> boolean().
+ask(#program{port = Port}, Line) ->
+    try
+        erlang:port_command(Port, [Line, $\n], [nosuspend])
     catch
-        error:_ -> ok
+        error:_ -> false
     end.
 
 text(Path) -> unicode:characters_to_binary(Path).
@@ -106,8 +113,27 @@ parse(<<"recovering ", Rest/binary>> = Line) ->
         {Percent, <<"%">>} when is_integer(Percent), Percent >= 0, Percent =< 100 -> {recovering, Percent};
         _ -> {other, Line}
     end;
+parse(<<"backup ", Rest/binary>> = Line) ->
+    case binary:split(Rest, <<" ">>, [global]) of
+        [Id, <<"ok">>, <<"bytes=", Bytes/binary>>, <<"written=", Written/binary>>] ->
+            {backup, Id, {ok, binary_to_integer(Bytes), binary_to_integer(Written)}};
+        [Id, <<"error">>, Word | Text] ->
+            {backup, Id, {error, {backup_word(Word), iolist_to_binary(lists:join($\s, Text))}}};
+        _ ->
+            {other, Line}
+    end;
 parse(Line) ->
     {other, Line}.
+
+%% Only words that the protocol names become atoms.
+backup_word(<<"no_data_dir">>) -> no_data_dir;
+backup_word(<<"not_ready">>) -> not_ready;
+backup_word(<<"backup_under_way">>) -> backup_under_way;
+backup_word(<<"bad_folder">>) -> bad_folder;
+backup_word(<<"enospc">>) -> enospc;
+backup_word(<<"enomem">>) -> enomem;
+backup_word(<<"eio">>) -> eio;
+backup_word(Other) -> Other.
 
 ready([<<"name=", Name/binary>> | Rest], Ready) -> ready(Rest, Ready#{name => Name});
 ready([<<"port=", Port/binary>> | Rest], Ready) -> ready_number(port, Port, Rest, Ready);
@@ -135,6 +161,7 @@ log({other, Line}) -> ?LOG(debug, "kv_node printed: ~ts", [Line], ?METADATA);
 log({ready, _}) -> ok;
 log({pong, _}) -> ok;
 log({recovering, _}) -> ok;
+log({backup, _, _}) -> ok;
 log({fatal, _, _}) -> ok.
 
 %% Only words that the protocol names become atoms.

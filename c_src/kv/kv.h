@@ -44,7 +44,7 @@ struct kv_store {
     struct kv_backups backups;    /* begin is NULL: every request is refused */
     size_t buckets;               /* that there are */
     size_t durable_buckets;       /* of them: the others are lost with the node */
-    size_t registries;
+    size_t registries;            /* without the durable ones */
 };
 
 static inline struct kv_store *kv_store_of(const struct kv_process *self)

@@ -149,7 +149,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     if (error != KV_OK) {
         return error;
     }
-    kv_store_of(self)->registries++;
+    kv_store_of(self)->registries += registry->durable == NULL;
     registry->generation = options.generation;
     kv_buffer_append(&registry->creator, options.creator);
     kv_buffer_append(&registry->event_manager, options.event_manager);
@@ -170,7 +170,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
     KV_LIST_FOREACH (link, &registry->entries) {
         kv_registry_abandon(self, KV_LIST_OF(link, struct kv_entry, of_registry), reason);
     }
-    kv_store_of(self)->registries--;
+    kv_store_of(self)->registries -= registry->durable == NULL;
     if (registry->durable != NULL) {
         kv_durable_detach(registry->durable);
     }

@@ -57,6 +57,7 @@ groups() ->
         ]},
         {restarts, [], [
             a_program_that_is_killed_loses_no_name,
+            the_loss_of_the_program_is_no_loss_of_what_a_durable_registry_keeps,
             a_vm_that_is_killed_loses_no_name,
             a_rename_is_whole_or_not_at_all,
             a_bucket_that_was_asked_for_before_the_end_of_the_program_makes_no_name_after_it,
@@ -471,6 +472,52 @@ a_program_that_is_killed_loses_no_name(Config) ->
          || _ <- lists:seq(1, 3)
         ]
     end).
+
+%% The policy of a bucket may be that of its registry, or of `create'.
+the_loss_of_the_program_is_no_loss_of_what_a_durable_registry_keeps(Config) ->
+    [the_loss_is_no_loss(Config, Policy) || Policy <- [commit, interval]].
+
+the_loss_is_no_loss(Config, Policy) ->
+    Folder = filename:join(?config(home, Config), Policy),
+    in_kv(Config, [{data_dir, Folder}], fun() ->
+        ok = kv_event_manager:add_handler(kv_event_manager, kv_test_handler, {events, self()}, [lost]),
+        Start = {start_bucket, {kv_bucket_sup, start_bucket, [kv_bucket_sup]}},
+        {ok, _} = kv_registry:start_link([{name, shop}, {durable, Policy}, Start]),
+        ok = kv_registry:create(shop, <<"eggs">>),
+        ok = kv_registry:create(shop, <<"milk">>, [{durable, commit}]),
+        ok = kv_registry:create(shop, <<"cache">>, [{durable, false}]),
+        ok = fill(<<"eggs">>, 12),
+        ok = kv_test:wait(fun() -> held() =:= {1, 1, 2} andalso as_held_is_known(2) end),
+        ok = kv_test_log:listen(warning, fun(#{level := Level}) -> Level =:= warning end),
+        ok = kill_program(),
+        Line = lost_line(),
+        ?assertMatch({match, _}, re:run(Line, "what it held: 1 bucket, 1 registry as of .* ago; by name: kv_registry, <<\"cache\">>; "), Line),
+        ?assertMatch({match, _}, re:run(Line, "; 2 durable buckets come back from "), Line),
+        Lost = fun() -> receive {{events, event}, {lost, Name, _}} -> Name end end,
+        ?assertEqual([kv_registry, <<"cache">>], lists:sort([Lost(), Lost()])),
+        ok = gen_event:sync_notify(kv_event_manager, last),
+        ?assertEqual([], [Name || {{events, event}, {lost, Name, _}} <- kv_test:mailbox()]),
+        ?assertEqual(12, filled(<<"eggs">>)),
+        ?assertEqual(error, kv_registry:lookup(shop, <<"cache">>))
+    end).
+
+%% Volatile buckets and registries, and durable buckets.
+held() ->
+    {kv_totals, Buckets, Registries, _, _, Durable} = gen_server:call({net_kernel, kv_node:name()}, kv_totals),
+    {Buckets, Registries, Durable}.
+
+%% The node asks for the totals once a second.
+as_held_is_known(Durable) ->
+    string:find(io_lib:format("~0p", [sys:get_state(kv_node)]), "durable => " ++ integer_to_list(Durable)) =/= nomatch.
+
+lost_line() ->
+    receive
+        {line, {_, Line}} ->
+            case string:find(Line, "is lost") of
+                nomatch -> lost_line();
+                _ -> Line
+            end
+    end.
 
 a_vm_that_is_killed_loses_no_name(Config) ->
     Names = [integer_to_binary(N) || N <- lists:seq(1, 20)],

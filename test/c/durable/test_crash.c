@@ -1,12 +1,14 @@
 /* All that was reported durable is there after a crash: random programs on a disk that loses what
  * was not synced (support/fake_disk.h), for several lives one after the other. Meanwhile
- * checkpoints are written, segments are used again, and older checkpoints go.
+ * checkpoints are written, segments are used again, and older checkpoints go. And a table that has
+ * what one of those on disk has is read by snapshots, each of which shows the moment of its begin.
  *
  * KV_CRASH_PROGRAMS is the number of random programs, KV_CRASH_EVERY the number of those that crash
  * at each of their points in turn, KV_CRASH_SEED the number of the first one. */
 #include "base/alloc.h"
 #include "support/durable_world.h"
 #include "support/fake_disk.h"
+#include "support/world_mirror.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -45,6 +47,8 @@ struct run {
     struct world_walk walk;
     struct kv_checkpoint_piece piece;
     uint64_t checkpoints; /* in all lives */
+
+    struct world_mirror *mirror; /* of the first table */
 
     struct kv_wal_write write;
     size_t done;           /* bytes of the write */
@@ -88,6 +92,7 @@ static void change(struct run *run)
         return;
     }
     world_change(&run->world, run->wal, &run->draw, LONGEST);
+    world_mirror_follow(run->mirror, &run->world.tables[0]);
     if (draw_once_in(&run->draw, 4)) {
         kv_wal_sync(run->wal);
     }
@@ -302,6 +307,7 @@ static void step(struct run *run)
     } else {
         tend_checkpoint(run);
     }
+    world_mirror_look(run->mirror);
 }
 
 /* ---- recovery ----------------------------------------------------------------------------------
@@ -421,6 +427,8 @@ static void begin_life(struct run *run, const struct kv_recovery_result *result)
     run->epoch = result->epoch;
     run->base = run->handed = run->durable = last;
     run->world = run->history[last];
+    world_mirror_crash(run->mirror);
+    world_mirror_follow(run->mirror, &run->world.tables[0]);
     run->draw.state = is_stubborn(run) ? run->program : run->draw.state;
     run->is_writing = run->crashed = false;
     give_up_checkpoint(run);
@@ -448,6 +456,7 @@ static struct run *run_new(uint64_t program)
     run->fate.state = ~program;
     run->time = 1000;
     run->disk = fake_disk_new(SIZE);
+    run->mirror = world_mirror_new(program);
     begin_life(run, &(struct kv_recovery_result){.epoch = 1});
     return run;
 }
@@ -457,6 +466,7 @@ static void run_free(struct run *run)
     give_up_checkpoint(run);
     kv_wal_free(run->wal);
     fake_disk_free(run->disk);
+    world_mirror_free(run->mirror);
     kv_free(run);
 }
 

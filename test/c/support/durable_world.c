@@ -17,7 +17,7 @@ static bool cells_equal(const struct world_cell *a, const struct world_cell *b)
                           a->expiry == b->expiry));
 }
 
-static bool tables_equal(const struct world_table *a, const struct world_table *b)
+bool world_tables_equal(const struct world_table *a, const struct world_table *b)
 {
     bool equal = a->number == b->number && (a->number == 0 || a->policy == b->policy);
     for (unsigned i = 0; equal && a->number != 0 && i < WORLD_KEYS; i++) {
@@ -30,7 +30,7 @@ bool world_equal(const struct world *a, const struct world *b)
 {
     bool equal = true;
     for (unsigned i = 0; i < WORLD_TABLES; i++) {
-        equal = equal && tables_equal(&a->tables[i], &b->tables[i]);
+        equal = equal && world_tables_equal(&a->tables[i], &b->tables[i]);
     }
     return equal;
 }
@@ -38,16 +38,16 @@ bool world_equal(const struct world *a, const struct world *b)
 /* ---- keys, values and names, which numbers stand for -------------------------------------------
  */
 
-static struct kv_item key_of(unsigned i)
+struct kv_item world_key(unsigned i)
 {
     static const uint8_t bytes[] = "abcdefghijklmnopqrstuvwxyz";
     return (struct kv_item){.bytes = kv_bytes(bytes, (size_t)4 * i), .form = (uint8_t)(i % 4)};
 }
 
-static unsigned find_key(struct kv_item key)
+unsigned world_find_key(struct kv_item key)
 {
     for (unsigned i = 0; i < WORLD_KEYS; i++) {
-        if (kv_bytes_equal(key.bytes, key_of(i).bytes) && key.form == key_of(i).form) {
+        if (kv_bytes_equal(key.bytes, world_key(i).bytes) && key.form == world_key(i).form) {
             return i;
         }
     }
@@ -61,7 +61,7 @@ static void fill(uint8_t *to, uint32_t length, uint8_t seed)
     }
 }
 
-static struct kv_bytes value_of(uint32_t length, uint8_t seed)
+struct kv_bytes world_value(uint32_t length, uint8_t seed)
 {
     static uint8_t value[WORLD_VALUE_MAX];
     demand(length <= sizeof value);
@@ -99,7 +99,7 @@ static void make(struct world *world, unsigned slot, struct kv_wal *wal, struct 
                  &(struct kv_record_table){.policy = table->policy,
                                            .kind = (uint8_t)slot,
                                            .name = name_of(slot),
-                                           .options = value_of(slot, table->policy)});
+                                           .options = world_value(slot, table->policy)});
 }
 
 static void put(struct world_table *table, struct kv_wal *wal, struct draw *draw, unsigned longest)
@@ -116,8 +116,8 @@ static void put(struct world_table *table, struct kv_wal *wal, struct draw *draw
     table->cells[i] = cell;
     kv_wal_put(wal, table->number,
                &(struct kv_table_entry){
-                   .key = key_of(i),
-                   .value = {.bytes = value_of(length, cell.seed), .form = cell.form},
+                   .key = world_key(i),
+                   .value = {.bytes = world_value(length, cell.seed), .form = cell.form},
                    .expiry = cell.expiry,
                });
 }
@@ -127,10 +127,10 @@ static void change_key(struct world_table *table, struct kv_wal *wal, struct dra
     const unsigned i = draw_below(draw, WORLD_KEYS);
     if (table->cells[i].there && draw_once_in(draw, 2)) {
         table->cells[i].expiry = draw_once_in(draw, 2) ? 1 + draw_below(draw, 1000) : KV_NEVER;
-        kv_wal_expiry(wal, table->number, key_of(i), table->cells[i].expiry);
+        kv_wal_expiry(wal, table->number, world_key(i), table->cells[i].expiry);
     } else {
         table->cells[i].there = false;
-        kv_wal_delete(wal, table->number, key_of(i));
+        kv_wal_delete(wal, table->number, world_key(i));
     }
 }
 
@@ -164,7 +164,7 @@ static void tell_table(const struct world_table *table, unsigned slot, struct kv
                &(struct kv_record_table){.policy = table->policy,
                                          .kind = (uint8_t)slot,
                                          .name = name_of(slot),
-                                         .options = value_of(slot, table->policy)}) == KV_OK);
+                                         .options = world_value(slot, table->policy)}) == KV_OK);
 }
 
 /* In one piece, or in several. */
@@ -173,8 +173,8 @@ static void tell_cell(const struct world_table *table, unsigned key, struct kv_c
 {
     const struct world_cell *cell = &table->cells[key];
     const struct kv_table_entry entry = {
-        .key = key_of(key),
-        .value = {.bytes = value_of(cell->length, cell->seed), .form = cell->form},
+        .key = world_key(key),
+        .value = {.bytes = world_value(cell->length, cell->seed), .form = cell->form},
         .expiry = cell->expiry,
     };
     struct kv_bytes rest = entry.value.bytes;
@@ -237,7 +237,7 @@ static void apply_table(struct world *world, const struct kv_record *record)
     const unsigned slot = find_name(about->name);
     struct world_table *table = &world->tables[slot];
     demand(about->kind == slot && about->registry.length == 0);
-    demand(kv_bytes_equal(about->options, value_of(slot, about->policy)));
+    demand(kv_bytes_equal(about->options, world_value(slot, about->policy)));
     if (world->fuzzy && table->number > record->table) {
         return; /* the checkpoint has the next table of this name: this one will be dropped */
     }
@@ -254,8 +254,8 @@ static void apply_put(struct world_table *table, const struct kv_table_entry *en
 {
     const struct kv_bytes value = entry->value.bytes;
     const uint8_t seed = value.length == 0 ? 0 : value.data[0];
-    demand(kv_bytes_equal(value, value_of((uint32_t)value.length, seed)));
-    table->cells[find_key(entry->key)] = (struct world_cell){
+    demand(kv_bytes_equal(value, world_value((uint32_t)value.length, seed)));
+    table->cells[world_find_key(entry->key)] = (struct world_cell){
         .there = true,
         .form = entry->value.form,
         .seed = seed,
@@ -278,9 +278,9 @@ int world_apply(void *context, const struct kv_record *record)
     if (record->kind == KV_RECORD_PUT) {
         apply_put(table, &record->entry);
     } else if (record->kind == KV_RECORD_DELETE) {
-        table->cells[find_key(record->entry.key)].there = false;
+        table->cells[world_find_key(record->entry.key)].there = false;
     } else if (record->kind == KV_RECORD_EXPIRY) {
-        table->cells[find_key(record->entry.key)].expiry = record->entry.expiry;
+        table->cells[world_find_key(record->entry.key)].expiry = record->entry.expiry;
     } else if (record->kind == KV_RECORD_CLEAR) {
         memset(table->cells, 0, sizeof table->cells);
     } else {

@@ -29,6 +29,12 @@ struct world {
     bool fuzzy;        /* records come from a fuzzy checkpoint: tables may be gone */
 };
 
+/* The key of that number, and the other way round; a value, valid until the next call. */
+struct kv_item world_key(unsigned i);
+unsigned world_find_key(struct kv_item key);
+struct kv_bytes world_value(uint32_t length, uint8_t seed);
+
+bool world_tables_equal(const struct world_table *a, const struct world_table *b);
 bool world_equal(const struct world *a, const struct world *b);
 
 /* Changes something, and adds the record of that to the log. Values have up to `longest` bytes. */

@@ -126,7 +126,9 @@ static bool is_same(const struct stat *one, const struct stat *other)
  * or an errno. */
 static int look_above(const struct kv_backup_files *files, bool *within)
 {
-    struct stat data, here, last;
+    struct stat data = {0};
+    struct stat here = {0};
+    struct stat last = {0};
     int error = fstat(files->from, &data) != 0 ? errno : 0;
     int at = error == 0 ? kv_disk_calls.open(files->above, ".", O_PATH | O_DIRECTORY, 0) : -1;
     error = error == 0 && at < 0 ? errno : error;
@@ -145,7 +147,8 @@ static int look_above(const struct kv_backup_files *files, bool *within)
 
 static int check_place(struct kv_backup_files *files)
 {
-    struct stat data, there;
+    struct stat data = {0};
+    struct stat there = {0};
     bool within = false;
     int error = look_above(files, &within);
     if (error != 0) {
@@ -267,7 +270,8 @@ static int clear_tmp(struct kv_backup_files *files)
 /* Another program that has just finished the same backup may have given the folder its name. */
 static bool is_locked(const struct kv_backup_files *files)
 {
-    struct stat open, there;
+    struct stat open = {0};
+    struct stat there = {0};
     if (flock(files->folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         return false;
     }
@@ -314,7 +318,8 @@ static int open_tmp(struct kv_backup_files *files)
 
 static bool shares_space(const struct kv_backup_files *files)
 {
-    struct stat data, here;
+    struct stat data = {0};
+    struct stat here = {0};
     return fstat(files->from, &data) == 0 && fstat(files->folder, &here) == 0 &&
            data.st_dev == here.st_dev;
 }
@@ -492,7 +497,8 @@ static int copy_segments(struct kv_backup_files *files, const struct kv_backup_r
 {
     char name[KV_FOLDER_NAME];
     const uint64_t room = range->segment_size - BLOCK;
-    uint64_t segment = 0, end = 0;
+    uint64_t segment = 0;
+    uint64_t end = 0;
     int error = KV_OK;
     segments(range, &segment, &end);
     for (; error == KV_OK && segment < end; segment++) {
@@ -521,7 +527,8 @@ static int take_checkpoint(struct kv_backup_files *files, const struct kv_backup
 static int check_space(struct kv_backup_files *files, const struct kv_backup_range *range)
 {
     struct statvfs system;
-    uint64_t first = 0, end = 0;
+    uint64_t first = 0;
+    uint64_t end = 0;
     segments(range, &first, &end);
     const uint64_t wanted =
         (end - first) * range->segment_size + (files->shares ? range->segment_size : range->size);

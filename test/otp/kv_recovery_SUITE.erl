@@ -7,7 +7,11 @@
 
 -compile([export_all, nowarn_export_all]).
 
-suite() -> [{timetrap, {seconds, 60}}].
+%% KV_LARGE sets the size of the largest value, in MiB. A file of the log has 64.
+-define(LARGE, 70).
+-define(THIRD_OF_A_FILE, (23 bsl 20)).
+
+suite() -> [{timetrap, {seconds, 120}}].
 
 all() ->
     [
@@ -19,7 +23,9 @@ all() ->
         a_second_node_may_not_use_the_folder,
         names_of_all_kinds_come_back,
         a_bucket_that_is_stopped_amid_a_request_has_all_of_it_or_nothing,
-        many_buckets_come_back
+        many_buckets_come_back,
+        a_value_larger_than_a_file_of_the_log_comes_back,
+        a_change_larger_than_a_file_of_the_log_is_there_whole_or_not_at_all
     ].
 
 init_per_suite(Config) -> kv_test:start_suite(Config).
@@ -154,6 +160,51 @@ many_buckets_come_back(Config) ->
         [?assertEqual(Name, kv_bucket:get(named(Name), name)) || Name <- Names]
     end).
 
+a_value_larger_than_a_file_of_the_log_comes_back(Config) ->
+    Mib = list_to_integer(os:getenv("KV_LARGE", integer_to_list(?LARGE))),
+    killed_with(Config, fun() ->
+        {ok, Bucket} = start([]),
+        ok = kv_bucket:put(Bucket, before, 1),
+        ok = kv_bucket:put(Bucket, large, large(1, Mib bsl 20), 60000),
+        ok = kv_bucket:put(Bucket, behind, 2)
+    end),
+    in_kv(Config, fun() ->
+        {ok, Bucket} = start([]),
+        ?assertEqual([1, 2], kv_bucket:get_many(Bucket, [before, behind])),
+        ?assert(large(1, Mib bsl 20) =:= kv_bucket:get(Bucket, large, undefined, 60000))
+    end).
+
+%% Three values together. The program is killed while it writes them.
+a_change_larger_than_a_file_of_the_log_is_there_whole_or_not_at_all(Config) ->
+    in_kv(Config, fun() ->
+        {ok, Bucket} = start([]),
+        _ = [half_written(Bucket, Round) || Round <- lists:seq(1, 3)],
+        ok
+    end).
+
+half_written(Bucket, Round) ->
+    Entries = fun(N) -> [{Key, large(N + Key, ?THIRD_OF_A_FILE)} || Key <- [1, 2, 3]] end,
+    Before = kv_bucket:get_many(Bucket, [1, 2, 3]),
+    ok = kv_test:wait(fun() -> maps:get(uptime_ms, kv_node:info()) >= 1000 end),
+    Native = kv_proxy:native(Bucket),
+    OsPid = kv_node:os_pid(),
+    Until = written(OsPid) + Round * (22 bsl 20),
+    {_, Writer} = spawn_monitor(fun() -> exit(kv_bucket:put_many(Native, Entries(10 * Round), 60000)) end),
+    ok = kv_test:wait(fun() -> written(OsPid) > Until end, 60000),
+    ok = kill_program(),
+    Answer = kv_test:down(Writer),
+    Now = patient(fun() -> kv_bucket:get_many(Bucket, [1, 2, 3], undefined, 60000) end),
+    After = [Value || {_, Value} <- Entries(10 * Round)],
+    ?assert(Now =:= After orelse (Answer =/= ok andalso Now =:= Before), {Round, Answer}).
+
+%% Bytes that a program has written. Most go to the log.
+written(OsPid) ->
+    {ok, Text} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/io"),
+    {match, [Bytes]} = re:run(Text, "wchar: ([0-9]+)", [{capture, all_but_first, list}]),
+    list_to_integer(Bytes).
+
+large(N, Bytes) -> binary:copy(<<N:64>>, Bytes div 8).
+
 %%% Support
 
 start(Options) ->
@@ -180,14 +231,14 @@ patient(Ask, Left) ->
 in_kv(Config, Fun) ->
     Vm = kv_test:start_vm(Config),
     try
-        kv_test:in(Vm, fun() -> with_kv(Config, Fun) end)
+        kv_test:in(Vm, fun() -> with_kv(Config, Fun) end, 100000)
     after
         ok = kv_test:stop_vm(Vm)
     end.
 
 killed_with(Config, Fun) ->
     Vm = kv_test:start_vm(Config),
-    _ = kv_test:in(Vm, fun() -> with_kv(Config, Fun) end),
+    _ = kv_test:in(Vm, fun() -> with_kv(Config, Fun) end, 100000),
     ok = kv_test:signal("KILL", kv_test:vm_os_pid(Vm)).
 
 with_kv(Config, Fun) ->

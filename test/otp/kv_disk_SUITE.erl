@@ -16,7 +16,16 @@
 %% More deletes than the reserve of a full disk has blocks.
 -define(RESERVE, 2100).
 
-suite() -> [{timetrap, {seconds, 90}}].
+%% KV_STAND is how long the disk stands while more waits than may wait, in seconds.
+-define(STAND, "1").
+%% Changes, by so many clients: more than 200,000 answers may not wait for the disk; nor more than 64 MiB of them.
+-define(CLIENTS, 10).
+-define(CHANGES, 22000).
+-define(LARGE, 90).
+%% What the program may take more for all of that, its log and its answers included.
+-define(MEMORY, (512 bsl 20)).
+
+suite() -> [{timetrap, {seconds, 90 + 4 * stand()}}].
 
 all() ->
     [
@@ -25,7 +34,8 @@ all() ->
         a_write_that_fails_ends_the_node_and_loses_nothing,
         a_sync_that_fails_ends_the_node_and_loses_nothing,
         a_checkpoint_that_fails_is_shown_and_loses_nothing,
-        a_disk_that_stands_holds_up_durable_buckets_alone
+        a_disk_that_stands_holds_up_durable_buckets_alone,
+        more_than_may_wait_for_a_disk_that_stands_is_refused
     ].
 
 init_per_suite(Config) -> kv_disk_world:build_shim(kv_test:start_suite(Config)).
@@ -229,6 +239,62 @@ a_disk_that_stands_holds_up_durable_buckets_alone(Config) ->
         ?assertEqual(1, kv_bucket:generation(Volatile))
     end).
 
+more_than_may_wait_for_a_disk_that_stands_is_refused(Config) ->
+    Pings = [{ping_interval, 100}, {ping_timeout, 2000}],
+    in_kv(Config, Pings, kv_disk_world:shimmed(Config, []), fun(Bucket) ->
+        {ok, Volatile} = kv_bucket:start_link([{name, in_memory}]),
+        OsPid = kv_node:os_pid(),
+        Before = memory(OsPid),
+        %% Waits with all others, until it is refused.
+        IsFull = fun() -> {error, busy} =:= (catch kv_bucket:delete(Bucket, absent, 300)) end,
+        Small = stood(Config, Volatile, Before, IsFull, [fun() -> many(Bucket, Client) end || Client <- lists:seq(1, ?CLIENTS)]),
+        Answered = lists:sum([length(Done) || {Done, _} <- Small]),
+        ?assert(Answered >= 200000, Answered),
+        ?assert(lists:sum([Refused || {_, Refused} <- Small]) > 0),
+        ?assertEqual(Answered, kv_bucket:size(Bucket)),
+        [?assertEqual(Done, kv_bucket:get_many(Bucket, Done)) || {Done, _} <- Small],
+        ok = kv_bucket:clear(Bucket),
+        AreRefused = fun() -> process_info(self(), message_queue_len) >= {message_queue_len, ?LARGE - 70} end,
+        Put = fun(K) -> {K, kv_bucket:put(Bucket, K, mib(K), 240000)} end,
+        Large = stood(Config, Volatile, Before, AreRefused, [fun() -> Put(K) end || K <- lists:seq(1, ?LARGE)]),
+        Kept = [K || {K, ok} <- Large],
+        ?assertEqual(?LARGE - length(Kept), length([K || {K, {error, busy}} <- Large])),
+        ?assert(length(Kept) > 30 andalso length(Kept) < 70, Kept),
+        ?assertEqual(lists:sort(Kept), lists:sort(kv_bucket:keys(Bucket))),
+        [?assertEqual(mib(K), kv_bucket:get(Bucket, K)) || K <- Kept],
+        ok = kv_bucket:put(Bucket, well, again),
+        ?assertEqual([OsPid, 1], [kv_node:os_pid(), kv_bucket:generation(Volatile)])
+    end).
+
+%% Runs these while the disk stands, until IsFull, and returns what they do. A volatile bucket serves meanwhile, and the
+%% program takes no more memory than it may.
+stood(Config, Volatile, Before, IsFull, Funs) ->
+    ok = kv_disk_world:break("stand", "", Config),
+    Monitors = [Monitor || Fun <- Funs, {_, Monitor} <- [spawn_monitor(fun() -> exit({done, Fun()}) end)]],
+    _ = use_until(erlang:monotonic_time(millisecond) + 1000 * stand(), Volatile, 0),
+    ok = kv_bucket:clear(Volatile),
+    ok = kv_test:wait(IsFull, 60000),
+    ?assert(memory(kv_node:os_pid()) < Before + ?MEMORY, {Before, memory(kv_node:os_pid())}),
+    ok = kv_disk_world:mend("stand", Config),
+    [receive {'DOWN', Monitor, process, _, {done, Result}} -> Result after 240000 -> error(no_answer) end || Monitor <- Monitors].
+
+%% Returns the keys that were put, and how many were refused.
+many(Bucket, Client) ->
+    Keys = [{Client, K} || K <- lists:seq(1, ?CHANGES)],
+    Requests = [{Key, kv_bucket:async(Bucket, put, [Key, Key])} || Key <- Keys],
+    Answers = [{Key, kv_bucket:await(Request, 240000)} || {Key, Request} <- Requests],
+    Refused = length([busy || {_, {error, busy}} <- Answers]),
+    Done = [Key || {Key, ok} <- Answers],
+    ?CHANGES = length(Done) + Refused,
+    {Done, Refused}.
+
+memory(OsPid) ->
+    {ok, Text} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/status"),
+    {match, [Kib]} = re:run(Text, "VmRSS:\\s*([0-9]+)", [{capture, all_but_first, list}]),
+    list_to_integer(Kib) * 1024.
+
+stand() -> list_to_integer(os:getenv("KV_STAND", ?STAND)).
+
 use_until(Until, Volatile, Rounds) ->
     ok = kv_bucket:put(Volatile, Rounds, Rounds),
     Rounds = kv_bucket:get(Volatile, Rounds),
@@ -239,7 +305,7 @@ use_until(Until, Volatile, Rounds) ->
 
 %%% Support
 
-in_vm(Config, Fun) -> kv_test:in(?config(vm, Config), Fun, 85000).
+in_vm(Config, Fun) -> kv_test:in(?config(vm, Config), Fun, 85000 + 4000 * stand()).
 
 start_kv(Config, More, Program) ->
     kv_test:start_kv([{data_dir, kv_disk_world:folder(Config)}, {program, Program} | More]).

@@ -5,6 +5,8 @@
 
 -include("kv_bench.hrl").
 
+%% Writes after which Mnesia dumps its log.
+-define(MNESIA_DUMPED, 100000).
 -define(CALL_TIMEOUT, 60000).
 -define(LOOPBACK, "127.0.0.1").
 -define(POOL, 4).
@@ -114,6 +116,8 @@ ets_value([]) -> nil.
 mnesia(Folder) ->
     ok = application:load(mnesia),
     ok = application:set_env(mnesia, dir, Folder),
+    %% With the default of 1000, Mnesia is overloaded with dumps all the time, and says so in hundreds of warnings.
+    ok = application:set_env(mnesia, dump_log_write_threshold, ?MNESIA_DUMPED),
     ok = mnesia:create_schema([node()]),
     ok = mnesia:start(),
     {atomic, ok} = mnesia:create_table(?TABLE, [{disc_copies, [node()]}]),

@@ -6,6 +6,9 @@
 
 #include <kv/error.h>
 
+/* Room for the record that goes beyond a chunk: most do not go further. */
+enum { BEYOND = 16 * KV_BLOCK };
+
 enum stage { HEAD, CHUNKS, TAIL, DONE };
 
 struct kv_checkpoint {
@@ -66,12 +69,15 @@ bool kv_checkpoint_wants(const struct kv_checkpoint *c)
     return c->open.length < c->chunk_max;
 }
 
-/* Room behind what has gathered: the header of a chunk comes first. NULL: no memory. */
+/* Room behind what has gathered: the header of a chunk comes first. NULL: no memory. At first for a
+ * whole chunk, since a buffer that grows is copied, which takes long for one turn. */
 static uint8_t *room_for(struct kv_checkpoint *c, uint64_t bytes)
 {
     const uint64_t header = c->open.length == 0 ? KV_CHUNK_HEADER : 0;
+    const uint64_t whole = c->chunk_max + BEYOND;
+    const uint64_t least = c->open.capacity < whole ? whole - c->open.length : 0;
     kv_assert(!c->ended);
-    if (kv_blocks_reserve(&c->open, header + bytes) != KV_OK) {
+    if (kv_blocks_reserve(&c->open, header + bytes > least ? header + bytes : least) != KV_OK) {
         return NULL;
     }
     c->open.length += header;

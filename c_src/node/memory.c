@@ -19,9 +19,9 @@ enum {
  */
 
 /* In another thread. */
-static void populate(uv_work_t *work)
+static void populate(void *context)
 {
-    struct kv_memory *memory = work->data;
+    struct kv_memory *memory = context;
     bool ready = true;
     for (unsigned i = 0; ready && i < KV_ARENA_RANGES; i++) {
         const struct kv_arena_range *range = &memory->preparation.ranges[i];
@@ -30,23 +30,20 @@ static void populate(uv_work_t *work)
     memory->preparation.ready = ready;
 }
 
-static void on_populated(uv_work_t *work, int status)
+static void on_populated(void *context)
 {
-    struct kv_memory *memory = work->data;
-    work->data = NULL;
-    if (!memory->stopping) {
-        kv_arena_prepared(memory->arena, status == 0 && memory->preparation.ready);
-    }
+    struct kv_memory *memory = context;
+    kv_arena_prepared(memory->arena, memory->preparation.ready);
 }
 
 /* The arena asks for one preparation at a time. */
 static void prepare(void *context, const struct kv_arena_range ranges[KV_ARENA_RANGES])
 {
     struct kv_memory *memory = context;
-    kv_assert(memory->preparation.work.data == NULL);
-    memcpy(memory->preparation.ranges, ranges, sizeof(memory->preparation.ranges));
-    memory->preparation.work.data = memory;
-    (void)uv_queue_work(memory->timer.loop, &memory->preparation.work, populate, on_populated);
+    if (!memory->stopping) {
+        memcpy(memory->preparation.ranges, ranges, sizeof(memory->preparation.ranges));
+        kv_aside_do(&memory->preparation.thread);
+    }
 }
 
 /* ---- the arena --------------------------------------------------------------------------------
@@ -54,12 +51,14 @@ static void prepare(void *context, const struct kv_arena_range ranges[KV_ARENA_R
 
 static void make_arena(struct kv_memory *memory, const struct kv_arena_options *options)
 {
+    const bool can_prepare = kv_aside_start(&memory->preparation.thread, memory->timer.loop,
+                                            populate, on_populated, memory);
     struct kv_arena_memory mapped = {
         .base = memory->mapping.base,
         .reserve = memory->mapping.size,
         .context = &memory->mapping,
         .release = kv_mapping_release,
-        .prepare = prepare,
+        .prepare = can_prepare ? prepare : NULL,
         .preparer = memory,
     };
     memory->arena = kv_arena_new(&mapped, options);
@@ -139,11 +138,13 @@ void kv_memory_resume(struct kv_memory *memory)
 void kv_memory_stop(struct kv_memory *memory)
 {
     memory->stopping = true;
+    kv_aside_end(&memory->preparation.thread);
 }
 
 /* The mapping goes as a whole: freeing page by page would only take time. */
 void kv_memory_close(struct kv_memory *memory)
 {
+    kv_aside_end(&memory->preparation.thread);
     if (memory->arena != NULL) {
         kv_arena_free(memory->arena);
         memory->arena = NULL;

@@ -3,6 +3,7 @@
 #ifndef KV_NODE_MEMORY_H
 #define KV_NODE_MEMORY_H
 
+#include "host/aside.h"
 #include "host/log.h"
 #include "host/shared_memory.h"
 #include "store/arena.h"
@@ -17,10 +18,10 @@ struct kv_memory {
     uv_timer_t timer; /* for work that is left when no peer asks for anything, */
     uint64_t due;     /* or will be at this time, on the clock of the arena; 0: not known */
     struct {
-        uv_work_t work;
+        struct kv_aside thread;
         struct kv_arena_range ranges[KV_ARENA_RANGES];
         bool ready;
-    } preparation; /* of memory that will soon be written, in a thread of libuv */
+    } preparation; /* of memory that will soon be written */
     bool stopping;
     bool paused;
     char wrong[KV_MEMORY_TEXT_MAX]; /* why there is no arena */

@@ -1,4 +1,4 @@
-/* The node prepares memory ahead of need in a thread of libuv, while its own thread writes there.
+/* The node prepares memory ahead of need in another thread, while its own thread writes there.
  */
 #include "tsan/races.h"
 
@@ -45,7 +45,7 @@ void race_memory(void)
     REQUIRE(memory.preparation.ready);
     kv_memory_stop(&memory);
     uv_close((uv_handle_t *)&memory.timer, NULL);
-    REQUIRE(uv_run(&loop, UV_RUN_DEFAULT) == 0); /* waits for the thread */
+    REQUIRE(uv_run(&loop, UV_RUN_DEFAULT) == 0);
     kv_memory_close(&memory);
     REQUIRE(uv_loop_close(&loop) == 0);
 }

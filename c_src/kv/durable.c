@@ -39,7 +39,7 @@ static bool has_id(const struct kv_map_node *node, const void *key)
     return KV_MAP_OF(node, const struct kv_durable, by_id)->id == *(const uint64_t *)key;
 }
 
-struct kv_durable *kv_durable_of_id(const struct kv_durables *set, uint64_t id)
+static struct kv_durable *find_id(const struct kv_durables *set, uint64_t id)
 {
     struct kv_map_node *found = kv_map_find(&set->by_id, id, has_id, &id);
     return found == NULL ? NULL : KV_MAP_OF(found, struct kv_durable, by_id);
@@ -147,7 +147,7 @@ void kv_durable_move(struct kv_durable *durable, struct kv_bytes name)
 
 int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *about)
 {
-    struct kv_durable *durable = kv_durable_of_id(set, about->id);
+    struct kv_durable *durable = find_id(set, about->id);
     struct kv_stored options;
     const int error = kv_durables_settle(set);
     if (error != KV_OK) {
@@ -165,9 +165,18 @@ int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *ab
     return KV_OK;
 }
 
+int kv_durables_put(struct kv_durables *set, uint64_t id, const struct kv_table_entry *entry)
+{
+    struct kv_durable *durable = kv_durable_putting(set);
+    if (durable == NULL || durable->id != id) {
+        durable = find_id(set, id);
+    }
+    return durable == NULL ? KV_OK : kv_durable_put_later(durable, entry);
+}
+
 int kv_durables_expiry(struct kv_durables *set, uint64_t id, struct kv_item key, uint64_t expiry)
 {
-    const struct kv_durable *durable = kv_durable_of_id(set, id);
+    const struct kv_durable *durable = find_id(set, id);
     int error = kv_durables_settle(set);
     if (error == KV_OK && durable != NULL) {
         error = kv_table_set_expiry(durable->table, key, expiry);
@@ -177,7 +186,7 @@ int kv_durables_expiry(struct kv_durables *set, uint64_t id, struct kv_item key,
 
 int kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key)
 {
-    const struct kv_durable *durable = kv_durable_of_id(set, id);
+    const struct kv_durable *durable = find_id(set, id);
     const int error = kv_durables_settle(set);
     if (error == KV_OK && durable != NULL) {
         (void)kv_table_delete(durable->table, key);
@@ -187,7 +196,7 @@ int kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key)
 
 int kv_durables_clear(struct kv_durables *set, uint64_t id)
 {
-    const struct kv_durable *durable = kv_durable_of_id(set, id);
+    const struct kv_durable *durable = find_id(set, id);
     const int error = kv_durables_settle(set);
     if (error == KV_OK && durable != NULL) {
         kv_table_clear(durable->table);
@@ -197,7 +206,7 @@ int kv_durables_clear(struct kv_durables *set, uint64_t id)
 
 int kv_durables_drop(struct kv_durables *set, uint64_t id)
 {
-    struct kv_durable *durable = kv_durable_of_id(set, id);
+    struct kv_durable *durable = find_id(set, id);
     const int error = kv_durables_settle(set);
     if (error == KV_OK && durable != NULL) {
         leave_set(durable);

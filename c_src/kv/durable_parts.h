@@ -13,8 +13,10 @@ void kv_durable_removed(void *context, enum kv_gone why, struct kv_item key);
 /* Records what recovery has evicted, unless a later record has put the key again. */
 void kv_durable_record_evicted(struct kv_durable *durable);
 
-/* The table of a number, or NULL. */
-struct kv_durable *kv_durable_of_id(const struct kv_durables *set, uint64_t id);
+/* Puts of a recovery: the table whose puts wait for kv_durables_settle(), or NULL; and another put,
+ * which settles those of another table first. */
+struct kv_durable *kv_durable_putting(const struct kv_durables *set);
+int kv_durable_put_later(struct kv_durable *durable, const struct kv_table_entry *entry);
 
 /* Forgets the puts of a recovery. */
 void kv_durable_free_puts(struct kv_durables *set);

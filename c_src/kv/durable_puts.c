@@ -27,34 +27,23 @@ int kv_durables_settle(struct kv_durables *set)
     return error;
 }
 
-static struct kv_durable_puts *begin(struct kv_durables *set, struct kv_durable *durable)
+struct kv_durable *kv_durable_putting(const struct kv_durables *set)
 {
+    return set->puts != NULL && set->puts->count > 0 ? set->puts->durable : NULL;
+}
+
+int kv_durable_put_later(struct kv_durable *durable, const struct kv_table_entry *entry)
+{
+    struct kv_durables *set = durable->set;
+    const int error = kv_durable_putting(set) == durable ? KV_OK : kv_durables_settle(set);
+    if (error != KV_OK) {
+        return error;
+    }
     if (set->puts == NULL) {
         set->puts = kv_zalloc(sizeof *set->puts);
     }
-    set->puts->durable = durable;
-    return set->puts;
-}
-
-/* No put of this table waits: finds it. */
-static int other_table(struct kv_durables *set, uint64_t id)
-{
-    struct kv_durable *durable = kv_durable_of_id(set, id);
-    const int error = kv_durables_settle(set);
-    if (error == KV_OK && durable != NULL) {
-        (void)begin(set, durable);
-    }
-    return durable == NULL && error == KV_OK ? KV_ENOENT : error;
-}
-
-int kv_durables_put(struct kv_durables *set, uint64_t id, const struct kv_table_entry *entry)
-{
-    const bool is_same = set->puts != NULL && set->puts->count > 0 && set->puts->durable->id == id;
-    const int error = is_same ? KV_OK : other_table(set, id);
-    if (error != KV_OK) {
-        return error == KV_ENOENT ? KV_OK : error;
-    }
     struct kv_durable_puts *puts = set->puts;
+    puts->durable = durable;
     puts->lookups[puts->count].key = entry->key;
     puts->values[puts->count] = entry->value;
     puts->expiries[puts->count] = entry->expiry;

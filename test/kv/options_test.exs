@@ -175,6 +175,7 @@ defmodule KV.OptionsTest do
   defp help_matches?(text, _, {:one_of, words}, default), do: Enum.all?([default | words], &(text =~ "#{&1}"))
   defp help_matches?(text, _, :boolean, default), do: text =~ "true|false" and text =~ "(#{default})"
   defp help_matches?(text, :data_dir, :text, :undefined), do: text =~ "durable buckets are kept"
+  defp help_matches?(text, :backup_dir, :text, :undefined), do: text =~ "make backups of --data-dir"
   defp help_matches?(text, :bind, :text, :undefined), do: text =~ "what HOST resolves to"
 
   defp type(module, name) do

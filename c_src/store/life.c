@@ -55,8 +55,8 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     kv_list_init(&table->of_dusty);
     arena->table_count++;
     (void)reset_slot(table, 1);
-    const uint64_t touch = options == NULL ? 0 : options->touch;
-    KV_STORE_RELAXED(table->slot->touch, touch); /* nobody can know of the table yet */
+    table->touch = options == NULL ? 0 : options->touch;
+    KV_STORE_RELAXED(table->slot->touch, table->touch); /* nobody can know of the table yet */
     return table;
 }
 
@@ -148,6 +148,7 @@ void kv_table_set_limits(struct kv_table *table, uint64_t max_memory, uint64_t m
     table->max_memory = max_memory;
     table->max_entries = max_entries;
     kv_table_note_plain(table);
+    table->touch = touch;
     KV_STORE_RELAXED(table->slot->touch, touch);
 }
 

@@ -137,9 +137,9 @@ __attribute__((noinline)) static bool get_any(struct kv_table *table,
     if (!find_live(table, lookup, &place, &entry)) {
         return false;
     }
-    if ((entry.flags & KV_ENTRY_EXPIRES) != 0 && table->slot->touch != 0) {
+    if (table->touch != 0 && (entry.flags & KV_ENTRY_EXPIRES) != 0) {
         kv_table_write_expiry(table, lookup->hash, place, &entry,
-                              kv_table_time(table) + table->slot->touch);
+                              kv_table_time(table) + table->touch);
     }
     *value = (struct kv_item){.bytes = entry.value, .form = kv_entry_value_form(&entry)};
     return true;
@@ -166,8 +166,7 @@ bool kv_table_get(struct kv_table *table, struct kv_item key, struct kv_item *va
 
 uint64_t kv_table_touched(const struct kv_table *table)
 {
-    const uint64_t touch = table->slot->touch;
-    return touch == 0 ? KV_NEVER : kv_table_time(table) + touch;
+    return table->touch == 0 ? KV_NEVER : kv_table_time(table) + table->touch;
 }
 
 bool kv_table_find(struct kv_table *table, struct kv_item key, struct kv_item *value,

@@ -11,16 +11,22 @@ struct kv_table {
     struct kv_table_slot *slot;
     uint32_t number; /* of the slot */
     uint32_t id, serial;
-    bool published;
-    bool internal;
+    uint32_t flags; /* of the slot, but for what `is_changing` adds */
+    uint32_t runs;  /* a list of larger entries */
+    bool published : 1;
+    bool internal : 1;
+    bool is_changing : 1; /* all stripes are locked until kv_table_end_changes() */
+    bool frozen : 1;      /* nothing expires, and the time stands still, until kv_table_thaw() */
+    bool is_plain;        /* no limit, no eviction, no snapshot, nothing pending: a value may be
+                           * written over */
+    bool attends;         /* evicts, or has a snapshot: a put has more to do */
     uint8_t evict;
-    uint32_t flags;   /* of the slot, but for what `is_changing` adds */
-    bool is_changing; /* all stripes are locked until kv_table_end_changes() */
     struct kv_list of_arena, of_dusty;
     uint64_t shape; /* changes when a segment is added, removed or moved; never 0 */
     uint64_t moves; /* changes when an entry is removed or moved */
     uint64_t max_memory;
     uint64_t max_entries;
+    uint64_t touch;                /* as in the slot, which others may write */
     struct kv_undo *pending;       /* changes that may still be taken back; or NULL */
     struct kv_snapshot *snapshots; /* that have to know what changes; or NULL */
     uint64_t index_bytes;
@@ -36,12 +42,7 @@ struct kv_table {
     uint32_t full[KV_HEAP_LISTS];
     uint32_t victim; /* the page that is being emptied; 0: none */
     uint32_t victim_at;
-    /* Larger entries. */
-    uint32_t runs; /* a list */
-    bool is_plain; /* no limit, no eviction, no snapshot, nothing pending: a value may be written
-                    * over */
-    bool attends;  /* evicts, or has a snapshot: a put has more to do */
-    bool frozen;   /* nothing expires, and the time stands still, until kv_table_thaw() */
+    /* Larger entries: runs. */
     uint64_t run_bytes;
     uint64_t run_live;
     /* Expiry. */

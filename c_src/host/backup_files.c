@@ -249,7 +249,7 @@ static int remove_all(const struct kv_backup_files *files)
     return error;
 }
 
-/* What a crash has left is removed. It has the mark, or nothing. */
+/* Removes the rest of a backup that a crash has left: it has the mark, or nothing. */
 static int clear_tmp(struct kv_backup_files *files)
 {
     struct stat mark;

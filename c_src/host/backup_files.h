@@ -26,7 +26,7 @@ enum {
  * the same name. */
 #define KV_BACKUP_MARK "backup.tmp"
 
-/* What is copied. */
+/* The parts that are copied. */
 struct kv_backup_range {
     uint64_t checkpoint;   /* its LSN, where the log is needed from */
     uint64_t size;         /* its bytes; 0: there is none */

@@ -228,7 +228,7 @@ static int write_step(struct kv_disk_work *work, const struct kv_disk_piece *pie
     return error;
 }
 
-/* What goes wrong harms nothing but the checkpoint, except a sync of the folder that fails: it is
+/* An error harms nothing but the checkpoint, except a sync of the folder that fails: it is
  * never tried again, as that of the log. Returns false then. Under the mutex. */
 static bool fail_piece(struct kv_disk *disk, int error)
 {

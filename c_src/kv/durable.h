@@ -139,8 +139,9 @@ struct kv_durable *kv_durable_find(const struct kv_durables *set, struct kv_byte
 int kv_durable_make(struct kv_durables *set, const struct kv_journal_table *about,
                     const struct kv_stored *options, struct kv_durable **made);
 
-/* Attaches a process. The table must be dormant. What the process sends waits for the last change
- * of the table. Readers of this host find the table by the pid. Returns KV_OK, or KV_ENOMEM. */
+/* Attaches a process. The table must be dormant. All that the process sends waits for the last
+ * change of the table. Readers of this host find the table by the pid. Returns KV_OK, or KV_ENOMEM.
+ */
 int kv_durable_attach(struct kv_durable *durable, struct kv_process *self);
 /* The same for the process of a registry. It shows its names to readers in that table. */
 void kv_durable_attach_registry(struct kv_durable *durable, struct kv_process *self,

@@ -12,7 +12,7 @@
 struct kv_arena;
 struct kv_durables;
 
-/* What became of a backup. */
+/* The result of a backup. */
 struct kv_backup_answer {
     const char *word; /* NULL: it is there; else why it is not: one word, */
     const char *text; /* and a sentence */

@@ -338,8 +338,8 @@ void kv_registry_add_kept(struct kv_process *self, struct kv_entry *entry)
 }
 
 /* The bucket of a name has a table, which has the metadata unless the bucket is one of somebody
- * else. What this process sends waits for what is recorded, and so do readers of this host for what
- * was recorded just now. */
+ * else. All that this process sends waits for what is recorded, and so do readers of this host for
+ * what was recorded just now. */
 static void settle(struct kv_process *self, struct kv_entry *entry)
 {
     const struct kv_registry *registry = kv_process_state(self);

@@ -1,5 +1,5 @@
-/* Who may ask for a backup: the VM that holds the leash, into any folder; and any node, by a
- * message with a plain name, into --backup-dir. */
+/* Backups are for those who may ask: the VM that holds the leash, into any folder; and any node, by
+ * a message with a plain name, into --backup-dir. */
 #ifndef KV_NODE_BACKUPS_H
 #define KV_NODE_BACKUPS_H
 

@@ -67,7 +67,7 @@ struct kv_data_checkpoint {
     uint64_t count; /* of this life */
 };
 
-/* What became of a backup. */
+/* The result of a backup. */
 struct kv_data_backed_up {
     const char *word; /* NULL: it is there; else why it is not: one word, */
     const char *text; /* and a sentence */

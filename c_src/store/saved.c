@@ -93,7 +93,7 @@ void kv_saved_forget(struct kv_saved *saved, uint64_t hash)
 /* ---- the queue ---------------------------------------------------------------------------------
  */
 
-/* What precedes the bytes of an entry in a chunk. */
+/* Precedes the bytes of an entry in a chunk. */
 struct record {
     struct kv_item key, value; /* of a pinned entry: in the arena */
     uint64_t expiry;

@@ -1,5 +1,5 @@
-/* What a snapshot has written out ahead of its turn: a set of hashes whose entries need no visit
- * any more, and a queue of the entries that these hashes had.
+/* The entries that a snapshot has written out ahead of their turn: a set of hashes whose entries
+ * need no visit any more, and a queue of the entries that these hashes had.
  *
  * The set has parts, by the first bits of the hash. So it grows in small steps, and gives back the
  * parts that the snapshot has passed. */

@@ -22,7 +22,7 @@ struct kv_snapshot {
     uint64_t time;
     uint64_t limit;
     int error; /* KV_OK, or why it has failed */
-    /* What a walk reads of a table that has been emptied: where its contents are. */
+    /* A walk reads this of a table that has been emptied: where its contents are. */
     struct kv_table emptied;
     struct kv_table_slot emptied_slot;
     struct kv_saved saved;

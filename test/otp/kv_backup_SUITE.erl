@@ -32,7 +32,7 @@ end_per_suite(Config) -> kv_test:end_suite(Config).
 init_per_testcase(_Case, Config) -> kv_test:start_case(Config).
 end_per_testcase(_Case, Config) -> kv_test:end_case(Config).
 
-%%% What is in a backup
+%%% The contents of a backup
 
 %% Each writer changes two keys with one request. The log and the checkpoints are replaced all the time.
 backups_under_load_have_each_change_that_was_answered_before(Config) ->

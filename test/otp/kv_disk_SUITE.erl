@@ -22,7 +22,7 @@
 -define(CLIENTS, 10).
 -define(CHANGES, 22000).
 -define(LARGE, 90).
-%% What the program may take more for all of that, its log and its answers included.
+%% The program may take so much more for all of that, its log and its answers included.
 -define(MEMORY, (512 bsl 20)).
 
 suite() -> [{timetrap, {seconds, 90 + 4 * stand()}}].
@@ -80,7 +80,7 @@ fill_and_heal(Config, Bucket) ->
     ?assertEqual({error, enospc}, kv_bucket:put(Bucket, {large, 1}, mib(0))),
     ?assertEqual([mib(1), mib(Last)], kv_bucket:get_many(Bucket, [{large, 1}, {large, Last}])),
     ?assertEqual(Size, kv_bucket:size(Bucket)),
-    %% What frees room goes on.
+    %% Changes that free room go on.
     [?assertEqual(K, kv_bucket:delete(Bucket, {small, K})) || K <- lists:seq(1, ?DELETES)],
     use_the_reserve(Bucket, Other),
     ok = file:delete(filename:join(["/proc", integer_to_list(kv_node:os_pid()), "root" ++ kv_disk_world:file("filler", Config)])),

@@ -1,5 +1,5 @@
 %% @doc Histories of durable buckets are linearizable across kills of the program and of the VM. An operation without an answer
-%% took effect before the kill, or not at all. What any process was told is true afterwards, too: also what it has read.
+%% took effect before the kill, or not at all. All that a process was told is true afterwards, too: also the values that it has read.
 -module(kv_linear_kills_SUITE).
 
 -include_lib("common_test/include/ct.hrl").

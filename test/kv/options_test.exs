@@ -139,7 +139,9 @@ defmodule KV.OptionsTest do
     assert Enum.sort(erlang) == Enum.sort(elixir)
 
     for reason <- erlang do
-      assert File.read!(path("src/kv_bucket.erl")) =~ ~r/`\{#{reason}, |#{reason}\}'|`#{reason}'/, "kv_bucket: #{reason}"
+      assert File.read!(path("src/kv_bucket.erl")) =~ ~r/`\{#{reason}, |#{reason}\}'|`#{reason}'/,
+             "kv_bucket: #{reason}"
+
       assert typedoc(KV.Bucket, :refused) =~ inspect(reason), "KV.Bucket.refused: #{reason}"
     end
   end

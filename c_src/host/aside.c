@@ -5,51 +5,33 @@
 static void run(void *context)
 {
     struct kv_aside *aside = context;
-    uv_mutex_lock(&aside->mutex);
+    uv_mutex_lock(&aside->worker.mutex);
     while (!aside->must_end) {
         if (!aside->has_job || aside->is_done) {
-            uv_cond_wait(&aside->cond, &aside->mutex);
+            uv_cond_wait(&aside->worker.cond, &aside->worker.mutex);
             continue;
         }
-        uv_mutex_unlock(&aside->mutex);
+        uv_mutex_unlock(&aside->worker.mutex);
         aside->work(aside->context);
-        uv_mutex_lock(&aside->mutex);
+        uv_mutex_lock(&aside->worker.mutex);
         aside->is_done = true;
         kv_bell_ring(&aside->bell);
     }
-    uv_mutex_unlock(&aside->mutex);
+    uv_mutex_unlock(&aside->worker.mutex);
 }
 
 static void heard(void *context)
 {
     struct kv_aside *aside = context;
-    uv_mutex_lock(&aside->mutex);
+    uv_mutex_lock(&aside->worker.mutex);
     const bool is_done = aside->is_done;
     if (is_done) {
         aside->has_job = aside->is_done = false;
     }
-    uv_mutex_unlock(&aside->mutex);
+    uv_mutex_unlock(&aside->worker.mutex);
     if (is_done) {
         aside->done(aside->context);
     }
-}
-
-/* Returns false, and leaves nothing behind but the bell. */
-static bool start_thread(struct kv_aside *aside)
-{
-    if (uv_mutex_init(&aside->mutex) != 0) {
-        return false;
-    }
-    if (uv_cond_init(&aside->cond) != 0) {
-        uv_mutex_destroy(&aside->mutex);
-        return false;
-    }
-    if (uv_thread_create(&aside->thread, run, aside) != 0) {
-        uv_cond_destroy(&aside->cond);
-        uv_mutex_destroy(&aside->mutex);
-        return false;
-    }
-    return true;
 }
 
 bool kv_aside_start(struct kv_aside *aside, uv_loop_t *loop, void (*work)(void *context),
@@ -59,7 +41,7 @@ bool kv_aside_start(struct kv_aside *aside, uv_loop_t *loop, void (*work)(void *
     if (!kv_bell_open(&aside->bell, loop, heard, aside)) {
         return false;
     }
-    aside->is_running = start_thread(aside);
+    aside->is_running = kv_worker_start(&aside->worker, run, aside);
     if (!aside->is_running) {
         kv_bell_close(&aside->bell, NULL);
     }
@@ -69,10 +51,10 @@ bool kv_aside_start(struct kv_aside *aside, uv_loop_t *loop, void (*work)(void *
 void kv_aside_do(struct kv_aside *aside)
 {
     kv_assert(aside->is_running && !aside->has_job);
-    uv_mutex_lock(&aside->mutex);
+    uv_mutex_lock(&aside->worker.mutex);
     aside->has_job = true;
-    uv_mutex_unlock(&aside->mutex);
-    uv_cond_signal(&aside->cond);
+    uv_mutex_unlock(&aside->worker.mutex);
+    uv_cond_signal(&aside->worker.cond);
 }
 
 void kv_aside_end(struct kv_aside *aside)
@@ -80,13 +62,12 @@ void kv_aside_end(struct kv_aside *aside)
     if (!aside->is_running) {
         return;
     }
-    uv_mutex_lock(&aside->mutex);
+    uv_mutex_lock(&aside->worker.mutex);
     aside->must_end = true;
-    uv_mutex_unlock(&aside->mutex);
-    uv_cond_signal(&aside->cond);
-    (void)uv_thread_join(&aside->thread);
-    uv_cond_destroy(&aside->cond);
-    uv_mutex_destroy(&aside->mutex);
+    uv_mutex_unlock(&aside->worker.mutex);
+    uv_cond_signal(&aside->worker.cond);
+    kv_worker_join(&aside->worker);
+    kv_worker_free(&aside->worker);
     kv_bell_close(&aside->bell, NULL);
     aside->is_running = false;
 }

@@ -4,13 +4,12 @@
 #define KV_HOST_ASIDE_H
 
 #include "host/bell.h"
+#include "host/worker.h"
 
 /* Zeroed before kv_aside_start(). Lies at its place until the loop has closed its handle. */
 struct kv_aside {
     struct kv_bell bell;
-    uv_thread_t thread;
-    uv_mutex_t mutex; /* for the next three */
-    uv_cond_t cond;
+    struct kv_worker worker; /* whose mutex is for the next three */
     bool has_job;
     bool is_done;
     bool must_end;

@@ -2,11 +2,10 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "host/worker.h"
 
 #include <errno.h>
 #include <kv/error.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 
 enum { NS_A_MS = 1000000, RESTS = 2 /* after a piece, of the time that it took */ };
@@ -14,9 +13,7 @@ enum { NS_A_MS = 1000000, RESTS = 2 /* after a piece, of the time that it took *
 struct kv_backup {
     struct kv_backup_settings settings;
     struct kv_backup_files files; /* the thread's, and the loop's after an event */
-    uv_thread_t thread;
-    uv_mutex_t mutex;
-    uv_cond_t cond;
+    struct kv_worker worker;
     uv_async_t async;
     atomic_uint writes; /* of the log */
     unsigned seen;      /* of them */
@@ -35,9 +32,9 @@ struct kv_backup {
 
 static void tell(struct kv_backup *backup, bool *what)
 {
-    uv_mutex_lock(&backup->mutex);
+    uv_mutex_lock(&backup->worker.mutex);
     *what = true;
-    uv_mutex_unlock(&backup->mutex);
+    uv_mutex_unlock(&backup->worker.mutex);
     (void)uv_async_send(&backup->async);
 }
 
@@ -50,25 +47,26 @@ static int rest(void *context, uint64_t spent)
     const bool is_busy = writes != backup->seen;
     const uint64_t wanted = RESTS * spent;
     backup->seen = writes;
-    uv_mutex_lock(&backup->mutex);
+    uv_mutex_lock(&backup->worker.mutex);
     if (is_busy && !backup->stop) {
-        (void)uv_cond_timedwait(&backup->cond, &backup->mutex, wanted < most ? wanted : most);
+        (void)uv_cond_timedwait(&backup->worker.cond, &backup->worker.mutex,
+                                wanted < most ? wanted : most);
     }
     const bool stop = backup->stop;
-    uv_mutex_unlock(&backup->mutex);
+    uv_mutex_unlock(&backup->worker.mutex);
     return stop ? ECANCELED : 0;
 }
 
 /* Returns false if the backup is given up. */
 static bool await_range(struct kv_backup *backup, struct kv_backup_range *range)
 {
-    uv_mutex_lock(&backup->mutex);
+    uv_mutex_lock(&backup->worker.mutex);
     while (!backup->has_range && !backup->stop) {
-        uv_cond_wait(&backup->cond, &backup->mutex);
+        uv_cond_wait(&backup->worker.cond, &backup->worker.mutex);
     }
     *range = backup->range;
     const bool goes_on = !backup->stop;
-    uv_mutex_unlock(&backup->mutex);
+    uv_mutex_unlock(&backup->worker.mutex);
     return goes_on;
 }
 
@@ -87,18 +85,9 @@ static int work(struct kv_backup *backup)
     return error == KV_OK ? kv_backup_files_finish(&backup->files) : error;
 }
 
-/* The system's signals are for the thread of the loop. */
-static void block_signals(void)
-{
-    sigset_t all;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
-}
-
 static void run(void *context)
 {
     struct kv_backup *backup = context;
-    block_signals();
     backup->error = work(backup);
     if (backup->error != KV_OK) {
         kv_backup_files_give_up(&backup->files);
@@ -116,9 +105,8 @@ static void on_closed(uv_handle_t *handle)
 
 static void join(struct kv_backup *backup)
 {
-    (void)uv_thread_join(&backup->thread);
-    uv_cond_destroy(&backup->cond);
-    uv_mutex_destroy(&backup->mutex);
+    kv_worker_join(&backup->worker);
+    kv_worker_free(&backup->worker);
     kv_backup_files_close(&backup->files);
 }
 
@@ -136,34 +124,16 @@ static void end(struct kv_backup *backup)
 static void on_news(uv_async_t *async)
 {
     struct kv_backup *backup = async->data;
-    uv_mutex_lock(&backup->mutex);
+    uv_mutex_lock(&backup->worker.mutex);
     const bool is_ready = backup->is_ready && !backup->told && !backup->stop;
     const bool is_done = backup->is_done;
-    uv_mutex_unlock(&backup->mutex);
+    uv_mutex_unlock(&backup->worker.mutex);
     if (is_done) {
         end(backup);
     } else if (is_ready) {
         backup->told = true;
         backup->settings.ready(backup->settings.context);
     }
-}
-
-/* Returns false if the system has no thread; nothing is left behind then. */
-static bool start_thread(struct kv_backup *backup)
-{
-    if (uv_mutex_init(&backup->mutex) != 0) {
-        return false;
-    }
-    if (uv_cond_init(&backup->cond) != 0) {
-        uv_mutex_destroy(&backup->mutex);
-        return false;
-    }
-    if (uv_thread_create(&backup->thread, run, backup) != 0) {
-        uv_cond_destroy(&backup->cond);
-        uv_mutex_destroy(&backup->mutex);
-        return false;
-    }
-    return true;
 }
 
 struct kv_backup *kv_backup_begin(const struct kv_backup_settings *settings)
@@ -179,7 +149,7 @@ struct kv_backup *kv_backup_begin(const struct kv_backup_settings *settings)
     backup->files.from = settings->from;
     backup->files.context = backup;
     backup->files.rest = rest;
-    if (!start_thread(backup)) {
+    if (!kv_worker_start(&backup->worker, run, backup)) {
         kv_backup_files_close(&backup->files);
         uv_close((uv_handle_t *)&backup->async, on_closed);
         return NULL;
@@ -190,19 +160,19 @@ struct kv_backup *kv_backup_begin(const struct kv_backup_settings *settings)
 void kv_backup_copy(struct kv_backup *backup, const struct kv_backup_range *range)
 {
     kv_assert(backup->told && range->end % KV_FOLDER_BLOCK == 0);
-    uv_mutex_lock(&backup->mutex);
+    uv_mutex_lock(&backup->worker.mutex);
     backup->range = *range;
     backup->has_range = true;
-    uv_cond_signal(&backup->cond);
-    uv_mutex_unlock(&backup->mutex);
+    uv_cond_signal(&backup->worker.cond);
+    uv_mutex_unlock(&backup->worker.mutex);
 }
 
 void kv_backup_stop(struct kv_backup *backup)
 {
-    uv_mutex_lock(&backup->mutex);
+    uv_mutex_lock(&backup->worker.mutex);
     backup->stop = true;
-    uv_cond_signal(&backup->cond);
-    uv_mutex_unlock(&backup->mutex);
+    uv_cond_signal(&backup->worker.cond);
+    uv_mutex_unlock(&backup->worker.mutex);
 }
 
 void kv_backup_give_way(struct kv_backup *backup)

@@ -83,12 +83,12 @@ int kv_disk_read_checkpoint(void *context, uint64_t lsn, uint64_t offset, void *
 
 static struct kv_disk_news take_news(struct kv_disk *disk)
 {
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     struct kv_disk_news news = disk->news;
     disk->news.is_new = false;
     disk->news.is_done = false;
     disk->news.is_piece_done = false;
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
     return news;
 }
 
@@ -153,38 +153,14 @@ static int prepare(struct kv_disk *disk, const struct kv_disk_settings *settings
     return KV_OK;
 }
 
-/* Returns false if the system has none of them; nothing is left behind then. */
-static bool start_conditions(struct kv_disk *disk)
-{
-    if (uv_cond_init(&disk->cond) != 0) {
-        return false;
-    }
-    if (uv_cond_init(&disk->told) != 0) {
-        uv_cond_destroy(&disk->cond);
-        return false;
-    }
-    return true;
-}
-
-static void end_conditions(struct kv_disk *disk)
-{
-    uv_cond_destroy(&disk->told);
-    uv_cond_destroy(&disk->cond);
-}
-
 /* Returns false if the system has no thread; nothing is left behind then. */
 static bool start_thread(struct kv_disk *disk)
 {
-    if (uv_mutex_init(&disk->mutex) != 0) {
+    if (uv_cond_init(&disk->told) != 0) {
         return false;
     }
-    if (!start_conditions(disk)) {
-        uv_mutex_destroy(&disk->mutex);
-        return false;
-    }
-    if (uv_thread_create(&disk->thread, kv_disk_run, disk) != 0) {
-        end_conditions(disk);
-        uv_mutex_destroy(&disk->mutex);
+    if (!kv_worker_start(&disk->worker, kv_disk_run, disk)) {
+        uv_cond_destroy(&disk->told);
         return false;
     }
     return true;
@@ -214,8 +190,8 @@ int kv_disk_start(struct kv_disk *disk, uv_loop_t *loop, const struct kv_disk_se
 /* Ends the work under the mutex. The thread that wakes finds it free. */
 static void post(struct kv_disk *disk)
 {
-    uv_mutex_unlock(&disk->mutex);
-    uv_cond_signal(&disk->cond);
+    uv_mutex_unlock(&disk->worker.mutex);
+    uv_cond_signal(&disk->worker.cond);
 }
 
 void kv_disk_write(struct kv_disk *disk, const struct kv_disk_write *write)
@@ -226,7 +202,7 @@ void kv_disk_write(struct kv_disk *disk, const struct kv_disk_write *write)
         return;
     }
     disk->writing = true;
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     disk->orders.write = *write;
     disk->orders.has_write = true;
     post(disk);
@@ -239,7 +215,7 @@ uint64_t kv_disk_ready(const struct kv_disk *disk)
 
 void kv_disk_reserve(struct kv_disk *disk, uint64_t lsn)
 {
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     disk->orders.reserve = lsn;
     post(disk);
 }
@@ -264,25 +240,25 @@ void kv_disk_write_piece(struct kv_disk *disk, const struct kv_disk_piece *piece
         return;
     }
     disk->has_piece = true;
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     disk->orders.piece = *piece;
     disk->orders.has_piece = true;
-    uv_cond_signal(&disk->cond);
-    uv_mutex_unlock(&disk->mutex);
+    uv_cond_signal(&disk->worker.cond);
+    uv_mutex_unlock(&disk->worker.mutex);
 }
 
 void kv_disk_keep_checkpoint(struct kv_disk *disk, uint64_t checkpoint)
 {
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     disk->orders.checkpoint = checkpoint;
     disk->orders.has_checkpoint = true;
-    uv_cond_signal(&disk->cond);
-    uv_mutex_unlock(&disk->mutex);
+    uv_cond_signal(&disk->worker.cond);
+    uv_mutex_unlock(&disk->worker.mutex);
 }
 
 void kv_disk_recycle(struct kv_disk *disk, uint64_t segment)
 {
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     disk->orders.needed = segment;
     post(disk);
 }
@@ -297,11 +273,11 @@ struct kv_disk_figures kv_disk_figures(const struct kv_disk *disk)
 
 static void await_news(struct kv_disk *disk)
 {
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     while (!disk->news.is_new) {
-        uv_cond_wait(&disk->told, &disk->mutex);
+        uv_cond_wait(&disk->told, &disk->worker.mutex);
     }
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
 }
 
 void kv_disk_await(struct kv_disk *disk)
@@ -314,16 +290,16 @@ void kv_disk_await(struct kv_disk *disk)
 
 static void end_thread(struct kv_disk *disk)
 {
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     disk->orders.end = true;
     post(disk);
-    (void)uv_thread_join(&disk->thread);
+    kv_worker_join(&disk->worker);
     disk->failed = true; /* takes no more writes */
     report(disk);
     kv_log_files_close(&disk->work.files);
     kv_checkpoint_file_give_up(&disk->work.checkpoint);
-    end_conditions(disk);
-    uv_mutex_destroy(&disk->mutex);
+    uv_cond_destroy(&disk->told);
+    kv_worker_free(&disk->worker);
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -6,6 +6,7 @@
 #include "host/checkpoint_file.h"
 #include "host/disk.h"
 #include "host/log_files.h"
+#include "host/worker.h"
 
 #include <stdbool.h>
 
@@ -57,11 +58,9 @@ struct kv_disk_work {
 struct kv_disk {
     struct kv_folder folder;
     struct kv_disk_settings settings;
-    uv_thread_t thread;
-    uv_mutex_t mutex;
-    uv_cond_t cond;      /* there are orders, */
-    uv_cond_t told;      /* and news */
-    struct kv_bell bell; /* there is news, for the loop */
+    struct kv_worker worker; /* whose condition is that there are orders, */
+    uv_cond_t told;          /* and this one that there is news */
+    struct kv_bell bell;     /* there is news, for the loop */
     bool started;
     bool has_handle;
     struct kv_disk_orders orders;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <kv/error.h>
-#include <signal.h>
 #include <stdio.h>
 
 enum {
@@ -31,10 +30,10 @@ static void tell(struct kv_disk *disk)
     disk->news.figures = work->figures;
     disk->news.ready = files->end * kv_disk_room(disk);
     disk->news.is_new = true;
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
     uv_cond_signal(&disk->told);
     kv_bell_ring(&disk->bell);
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
 }
 
 static void tell_done(struct kv_disk *disk, int error)
@@ -138,12 +137,12 @@ static bool do_write(struct kv_disk *disk)
     uint64_t end = work->files.end;
     disk->orders.write.seal = NULL; /* once is enough, also if this is tried again */
     work->number = write.number;
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
     if (write.seal != NULL) {
         write.seal(write.sealed);
     }
     int error = kv_log_files_write(&work->files, write.lsn, write.bytes, write.sync);
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     if (error != 0) {
         bool is_well = work->files.failed_sync ? fail(disk, error) : is_survived(disk, error);
         work->is_write_full = work->retry_due != NO_TIME;
@@ -161,9 +160,9 @@ static bool do_write(struct kv_disk *disk)
 /* Never tried again, whatever the reason. */
 static bool do_sync(struct kv_disk *disk)
 {
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
     int error = kv_log_files_sync(&disk->work.files);
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     if (error != 0) {
         return fail(disk, error);
     }
@@ -177,9 +176,9 @@ static bool do_make(struct kv_disk *disk)
 {
     struct kv_disk_work *work = &disk->work;
     uint64_t end = work->files.end;
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
     int error = kv_log_files_make(&work->files);
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     work->owed -= work->owed < KV_LOG_FILES_STEP ? work->owed : KV_LOG_FILES_STEP;
     if (error != 0) {
         return is_survived(disk, error);
@@ -193,9 +192,9 @@ static bool do_make(struct kv_disk *disk)
 
 static bool do_trim(struct kv_disk *disk)
 {
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
     int error = kv_log_files_trim(&disk->work.files, KV_DISK_SPARES);
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     tell(disk);
     return error == 0 || is_survived(disk, error);
 }
@@ -251,12 +250,12 @@ static bool do_piece(struct kv_disk *disk)
     struct kv_bytes step = next_step(&piece, work->piece_done);
     disk->orders.piece.seal = NULL;
     work->credit -= work->credit < step.length ? work->credit : step.length;
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
     if (piece.seal != NULL) {
         piece.seal(piece.sealed);
     }
     int error = write_step(work, &piece, step);
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     if (error != 0) {
         return fail_piece(disk, error);
     }
@@ -271,9 +270,9 @@ static bool do_tidy(struct kv_disk *disk)
 {
     uint64_t checkpoint = disk->orders.checkpoint;
     disk->orders.has_checkpoint = false;
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
     int error = kv_folder_tidy(&disk->folder, checkpoint, disk->work.files.first);
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     if (error != 0) {
         (void)snprintf(disk->work.files.doing, sizeof disk->work.files.doing,
                        "cannot remove a file that is not needed");
@@ -346,9 +345,9 @@ static void wait_for_orders(struct kv_disk *disk, uint64_t now)
         due = sooner(due, quiet_from(work));
     }
     if (due == NO_TIME) {
-        uv_cond_wait(&disk->cond, &disk->mutex);
+        uv_cond_wait(&disk->worker.cond, &disk->worker.mutex);
     } else if (due > now) {
-        (void)uv_cond_timedwait(&disk->cond, &disk->mutex, due - now);
+        (void)uv_cond_timedwait(&disk->worker.cond, &disk->worker.mutex, due - now);
     }
 }
 
@@ -414,21 +413,12 @@ static bool step(struct kv_disk *disk)
     return true;
 }
 
-/* The system's signals are for the thread of the loop. */
-static void block_signals(void)
-{
-    sigset_t all;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
-}
-
 void kv_disk_run(void *context)
 {
     struct kv_disk *disk = context;
     struct kv_disk_work *work = &disk->work;
-    block_signals();
     int error = kv_log_files_begin(&work->files, disk->settings.segments_end);
-    uv_mutex_lock(&disk->mutex);
+    uv_mutex_lock(&disk->worker.mutex);
     bool is_well = error == 0 || fail(disk, error);
     if (is_well) {
         tell(disk);
@@ -439,5 +429,5 @@ void kv_disk_run(void *context)
     if (disk->news.error == KV_OK && work->sync_due != NO_TIME) {
         (void)do_sync(disk);
     }
-    uv_mutex_unlock(&disk->mutex);
+    uv_mutex_unlock(&disk->worker.mutex);
 }

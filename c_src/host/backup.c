@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "host/bell.h"
 #include "host/worker.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@ struct kv_backup {
     struct kv_backup_settings settings;
     struct kv_backup_files files; /* the thread's, and the loop's after an event */
     struct kv_worker worker;
-    uv_async_t async;
+    struct kv_bell bell;
     atomic_uint writes; /* of the log */
     unsigned seen;      /* of them */
     bool told;          /* events.ready() was called */
@@ -35,7 +36,7 @@ static void tell(struct kv_backup *backup, bool *what)
     uv_mutex_lock(&backup->worker.mutex);
     *what = true;
     uv_mutex_unlock(&backup->worker.mutex);
-    (void)uv_async_send(&backup->async);
+    kv_bell_ring(&backup->bell);
 }
 
 /* After a piece that took so many nanoseconds. */
@@ -100,7 +101,8 @@ static void run(void *context)
 
 static void on_closed(uv_handle_t *handle)
 {
-    kv_free(handle->data);
+    const struct kv_bell *bell = handle->data;
+    kv_free(bell->context);
 }
 
 static void join(struct kv_backup *backup)
@@ -118,12 +120,12 @@ static void end(struct kv_backup *backup)
                                             .bytes = backup->files.bytes,
                                             .written = backup->files.written};
     backup->settings.done(backup->settings.context, &result);
-    uv_close((uv_handle_t *)&backup->async, on_closed);
+    kv_bell_close(&backup->bell, on_closed);
 }
 
-static void on_news(uv_async_t *async)
+static void on_news(void *context)
 {
-    struct kv_backup *backup = async->data;
+    struct kv_backup *backup = context;
     uv_mutex_lock(&backup->worker.mutex);
     const bool is_ready = backup->is_ready && !backup->told && !backup->stop;
     const bool is_done = backup->is_done;
@@ -140,8 +142,7 @@ struct kv_backup *kv_backup_begin(const struct kv_backup_settings *settings)
 {
     struct kv_backup *backup = kv_zalloc(sizeof *backup);
     backup->settings = *settings;
-    backup->async.data = backup;
-    if (uv_async_init(settings->loop, &backup->async, on_news) != 0) {
+    if (!kv_bell_open(&backup->bell, settings->loop, on_news, backup)) {
         kv_free(backup);
         return NULL;
     }
@@ -151,7 +152,7 @@ struct kv_backup *kv_backup_begin(const struct kv_backup_settings *settings)
     backup->files.rest = rest;
     if (!kv_worker_start(&backup->worker, run, backup)) {
         kv_backup_files_close(&backup->files);
-        uv_close((uv_handle_t *)&backup->async, on_closed);
+        kv_bell_close(&backup->bell, on_closed);
         return NULL;
     }
     return backup;
@@ -190,6 +191,6 @@ void kv_backup_close(struct kv_backup *backup)
     if (backup != NULL) {
         kv_backup_stop(backup);
         join(backup);
-        uv_close((uv_handle_t *)&backup->async, on_closed);
+        kv_bell_close(&backup->bell, on_closed);
     }
 }

@@ -13,8 +13,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #define TMP   ".tmp"
 #define STORE "store"
@@ -26,7 +26,6 @@ enum {
     SYNC = 8 * 1024 * 1024,    /* bytes between two syncs, */
     SYNC_CACHED = 1024 * 1024, /* and where the page cache cannot be passed by */
     DOING = 128,
-    NS_A_SECOND = 1000000000,
 };
 
 /* ---- sentences ---------------------------------------------------------------------------------
@@ -62,22 +61,13 @@ void kv_backup_files_init(struct kv_backup_files *files, const char *path)
     *files = (struct kv_backup_files){.from = -1, .above = -1, .folder = -1};
     (void)snprintf(files->path, sizeof files->path, "%s", path);
     files->memory = kv_zalloc(KV_BACKUP_PIECE + BLOCK);
-    uintptr_t address = ((uintptr_t)files->memory + BLOCK - 1) & ~(uintptr_t)(BLOCK - 1);
-    files->piece = (uint8_t *)files->memory + (address - (uintptr_t)files->memory);
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) {
-        (void)close(*fd);
-    }
-    *fd = -1;
+    files->piece = kv_disk_aligned(files->memory, BLOCK);
 }
 
 void kv_backup_files_close(struct kv_backup_files *files)
 {
-    close_fd(&files->folder);
-    close_fd(&files->above);
+    kv_disk_close_file(&files->folder);
+    kv_disk_close_file(&files->above);
     kv_free(files->memory);
     files->memory = files->piece = NULL;
 }
@@ -138,10 +128,10 @@ static int look_above(const struct kv_backup_files *files, bool *within)
         error = next < 0 || fstat(at, &here) != 0 || fstat(next, &last) != 0 ? errno : 0;
         *within = error == 0 && is_same(&here, &data);
         is_top = error == 0 && is_same(&here, &last);
-        close_fd(&at);
+        kv_disk_close_file(&at);
         at = next;
     }
-    close_fd(&at);
+    kv_disk_close_file(&at);
     return error;
 }
 
@@ -204,7 +194,7 @@ static int each_name(const struct kv_backup_files *files,
     int error = 0;
     if (names == NULL) {
         error = errno;
-        close_fd(&fd);
+        kv_disk_close_file(&fd);
         return error;
     }
     const struct dirent *entry = NULL;
@@ -364,17 +354,10 @@ struct copy {
     uint64_t unsynced;
 };
 
-static uint64_t now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * NS_A_SECOND + (uint64_t)time.tv_nsec;
-}
-
 static void close_copy(struct copy *copy)
 {
-    close_fd(&copy->from);
-    close_fd(&copy->to);
+    kv_disk_close_file(&copy->from);
+    kv_disk_close_file(&copy->to);
 }
 
 /* Returns 0 or an errno: EINVAL where O_DIRECT is not possible. */
@@ -428,7 +411,7 @@ static int move_piece(const struct copy *copy, uint64_t offset, size_t bytes, bo
 /* A file system may take O_DIRECT, and refuse to read or write so. */
 static int copy_piece(struct copy *copy, uint64_t offset, size_t bytes, bool zeros)
 {
-    const uint64_t began = now();
+    const uint64_t began = uv_hrtime();
     int error = move_piece(copy, offset, bytes, zeros);
     if (error == EINVAL && copy->direct) {
         copy->direct = false;
@@ -440,7 +423,7 @@ static int copy_piece(struct copy *copy, uint64_t offset, size_t bytes, bool zer
         copy->unsynced = 0;
         error = kv_disk_sync_data(copy->to);
     }
-    return error != 0 ? error : copy->files->rest(copy->files->context, now() - began);
+    return error != 0 ? error : copy->files->rest(copy->files->context, uv_hrtime() - began);
 }
 
 static int copy_bytes(struct copy *copy, uint64_t length, uint64_t size)

@@ -18,18 +18,10 @@ bool kv_checkpoint_file_is_open(const struct kv_checkpoint_file *file)
     return file->fd >= 0;
 }
 
-static void close_file(struct kv_checkpoint_file *file)
-{
-    if (file->fd >= 0) {
-        (void)close(file->fd);
-    }
-    file->fd = -1;
-}
-
 static int given_up(struct kv_checkpoint_file *file, int error)
 {
     if (error != 0) {
-        close_file(file);
+        kv_disk_close_file(&file->fd);
         (void)kv_disk_calls.unlink(file->folder->fd, KV_FOLDER_CHECKPOINT);
     }
     return error;
@@ -63,7 +55,7 @@ int kv_checkpoint_file_begin(struct kv_checkpoint_file *file)
 /* A file system may take O_DIRECT, and refuse to write so. */
 static int write_cached(struct kv_checkpoint_file *file, struct kv_bytes bytes, uint64_t offset)
 {
-    close_file(file);
+    kv_disk_close_file(&file->fd);
     file->direct = false;
     file->fd = open_file(file, 0);
     return file->fd < 0 ? errno
@@ -106,7 +98,7 @@ int kv_checkpoint_file_end(struct kv_checkpoint_file *file, uint64_t lsn)
     if (error != 0) {
         return given_up(file, error);
     }
-    close_file(file);
+    kv_disk_close_file(&file->fd);
     error = kv_folder_sync(file->folder);
     file->failed_sync = error != 0;
     return error;

@@ -99,3 +99,17 @@ int kv_disk_pread_all(int fd, void *to, size_t length, off_t offset, size_t *got
     }
     return 0;
 }
+
+void kv_disk_close_file(int *fd)
+{
+    if (*fd >= 0) {
+        (void)close(*fd);
+    }
+    *fd = -1;
+}
+
+uint8_t *kv_disk_aligned(void *memory, size_t block)
+{
+    const size_t within = (uintptr_t)memory % block;
+    return (uint8_t *)memory + (within == 0 ? 0 : block - within);
+}

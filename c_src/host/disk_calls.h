@@ -3,6 +3,7 @@
 #ifndef KV_HOST_DISK_CALLS_H
 #define KV_HOST_DISK_CALLS_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Each is as its namesake in the manual, with errno. Names are relative to the folder. */
@@ -33,5 +34,11 @@ int kv_disk_sync_data(int fd);
 
 /* Reads until the file ends or `length` bytes are there, and sets *got. Returns 0, or an errno. */
 int kv_disk_pread_all(int fd, void *to, size_t length, off_t offset, size_t *got);
+
+/* Closes a file, unless it is -1, and sets it to -1. */
+void kv_disk_close_file(int *fd);
+
+/* Returns the first address in the memory that is a multiple of `block`, as O_DIRECT wants it. */
+uint8_t *kv_disk_aligned(void *memory, size_t block);
 
 #endif

@@ -224,19 +224,11 @@ int kv_folder_move(struct kv_folder *folder, const char *from, const char *to)
     return error == 0 ? KV_OK : say(folder, "cannot give it its name", error);
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) {
-        (void)close(*fd);
-    }
-    *fd = -1;
-}
-
 void kv_folder_close(struct kv_folder *folder)
 {
-    close_fd(&folder->reading);
-    close_fd(&folder->lock);
-    close_fd(&folder->fd);
+    kv_disk_close_file(&folder->reading);
+    kv_disk_close_file(&folder->lock);
+    kv_disk_close_file(&folder->fd);
 }
 
 int kv_folder_sync(const struct kv_folder *folder)
@@ -350,7 +342,7 @@ static int each_number(const struct kv_folder *folder, const char *prefix,
     DIR *names = fd < 0 ? NULL : fdopendir(fd);
     if (names == NULL) {
         int error = errno;
-        close_fd(&fd);
+        kv_disk_close_file(&fd);
         return error;
     }
     const struct dirent *entry = NULL;
@@ -470,7 +462,7 @@ static int open_reading(struct kv_folder *folder, const char *name)
     if (folder->reading >= 0 && strcmp(folder->reading_name, name) == 0) {
         return 0;
     }
-    close_fd(&folder->reading);
+    kv_disk_close_file(&folder->reading);
     folder->reading = kv_disk_calls.open(folder->fd, name, O_RDONLY, 0);
     (void)snprintf(folder->reading_name, sizeof folder->reading_name, "%s", name);
     return folder->reading < 0 ? errno : 0;

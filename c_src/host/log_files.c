@@ -23,23 +23,14 @@ void kv_log_files_init(struct kv_log_files *files, const struct kv_folder *folde
                                    .past = -1,
                                    .making = -1};
     files->memory = kv_zalloc(KV_LOG_FILES_STEP + 2 * BLOCK);
-    uintptr_t address = ((uintptr_t)files->memory + BLOCK - 1) & ~(uintptr_t)(BLOCK - 1);
-    files->zeros = (uint8_t *)files->memory + (address - (uintptr_t)files->memory);
+    files->zeros = kv_disk_aligned(files->memory, BLOCK);
     files->block = files->zeros + KV_LOG_FILES_STEP;
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) {
-        (void)close(*fd);
-    }
-    *fd = -1;
 }
 
 static void close_segment(struct kv_log_files *files)
 {
-    close_fd(&files->plain);
-    close_fd(&files->past);
+    kv_disk_close_file(&files->plain);
+    kv_disk_close_file(&files->past);
 }
 
 void kv_log_files_close(struct kv_log_files *files)
@@ -73,7 +64,7 @@ static bool is_aligned(const void *pointer)
 void kv_log_files_give_up(struct kv_log_files *files)
 {
     if (files->making >= 0) {
-        close_fd(&files->making);
+        kv_disk_close_file(&files->making);
         (void)kv_disk_calls.unlink(files->folder->fd, KV_FOLDER_AHEAD);
     }
 }
@@ -100,7 +91,7 @@ static int write_making(struct kv_log_files *files, const uint8_t *from, size_t 
     int error = kv_disk_pwrite_all(files->making, from, length, (off_t)offset);
     if (error == EINVAL && files->making_direct) {
         files->direct = false;
-        close_fd(&files->making);
+        kv_disk_close_file(&files->making);
         error = open_making(files, 0);
         if (error == 0) {
             error = kv_disk_pwrite_all(files->making, from, length, (off_t)offset);
@@ -164,7 +155,7 @@ static int finish(struct kv_log_files *files)
         error = errno;
     }
     if (error == 0) {
-        close_fd(&files->making);
+        kv_disk_close_file(&files->making);
         error = kv_folder_sync(files->folder);
     }
     files->end += error == 0;
@@ -249,7 +240,7 @@ static int write_past(struct kv_log_files *files, struct kv_bytes bytes, uint64_
     int error = kv_disk_pwrite_all(files->past, bytes.data, bytes.length, (off_t)offset);
     if (error == EINVAL) {
         files->direct = false;
-        close_fd(&files->past);
+        kv_disk_close_file(&files->past);
     }
     return error;
 }
@@ -327,7 +318,7 @@ static int sync_file(struct kv_log_files *files, uint64_t segment)
     kv_folder_name(segment, name);
     int fd = open_file(files, name, O_WRONLY);
     int error = fd < 0 ? errno : kv_disk_sync_data(fd);
-    close_fd(&fd);
+    kv_disk_close_file(&fd);
     if (error != 0) {
         doing(files, "sync", segment);
     }

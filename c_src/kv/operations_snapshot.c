@@ -5,13 +5,13 @@
  * none. */
 #include "kv/bucket.h"
 #include "kv/durable.h"
+#include "kv/pieces.h"
 
 enum {
     PIECE_BYTES = 1 << 20, /* of keys and values in one answer; a larger entry comes alone */
     HANDLE_FORM = 2,       /* the first byte of a handle; a cursor has another */
     HANDLE_NUMBER = 1 + KV_TABLE_IDENTITY_SIZE,
     HANDLE_SIZE = HANDLE_NUMBER + (int)sizeof(uint64_t),
-    LIST_HEADER = 5,
 };
 
 /* ---- handles -----------------------------------------------------------------------------------
@@ -93,18 +93,6 @@ struct piece {
     uint64_t bytes;
 };
 
-static void write_entry(const struct piece *piece, const struct kv_table_entry *entry)
-{
-    kv_write_tuple(piece->to, 3);
-    kv_write_item(piece->to, entry->key);
-    kv_write_item(piece->to, entry->value);
-    if (entry->expiry == KV_NEVER) {
-        kv_write_atom_text(piece->to, "infinity");
-    } else {
-        kv_write_u64(piece->to, entry->expiry - piece->begun);
-    }
-}
-
 static bool visit(void *context, const struct kv_table_entry *entry, bool may_end)
 {
     struct piece *piece = context;
@@ -114,7 +102,7 @@ static bool visit(void *context, const struct kv_table_entry *entry, bool may_en
     }
     piece->count++;
     piece->bytes += size;
-    write_entry(piece, entry);
+    kv_write_timed(piece->to, entry, piece->begun);
     return true;
 }
 
@@ -123,15 +111,9 @@ static int write_piece(struct kv_snapshot *snapshot, struct kv_buffer *to, bool 
 {
     struct piece piece = {.to = to, .begun = kv_snapshot_time(snapshot)};
     kv_write_tuple(to, 2);
-    const size_t start = to->length;
-    kv_write_list(to, 1); /* the count comes last */
+    const size_t list = kv_begin_list(to);
     const int error = kv_snapshot_piece(snapshot, visit, &piece, more);
-    if (piece.count == 0) {
-        to->length = start;
-    } else {
-        kv_set32(to->data + start + LIST_HEADER - sizeof(uint32_t), piece.count);
-    }
-    kv_write_nil(to);
+    kv_end_list(to, list, piece.count);
     kv_write_atom_text(to, error == KV_OK && *more ? "more" : "done");
     return error;
 }

@@ -4,13 +4,13 @@
  * Each key that is there during the whole walk comes exactly once. The bounds below, and
  * KV_PIECE_ENTRIES of the store, keep a piece short: about half a millisecond. */
 #include "kv/bucket.h"
+#include "kv/pieces.h"
 
 enum {
     PIECE_BYTES = 1 << 20, /* of keys and values in one answer; a larger entry comes alone */
     CURSOR_FORM = 1,       /* the first byte of a cursor */
     CURSOR_HASH = 1 + KV_TABLE_IDENTITY_SIZE,
     CURSOR_SIZE = CURSOR_HASH + (int)sizeof(uint64_t),
-    LIST_HEADER = 5,
 };
 
 enum returned { ENTRIES, KEYS, VALUES, TIMED, COUNT, RETURNED };
@@ -126,19 +126,18 @@ static uint64_t size_of(enum returned returned, const struct kv_table_entry *ent
 static void write_entry(const struct scan *scan, const struct kv_table_entry *entry)
 {
     const enum returned returned = scan->wanted->returned;
-    if (returned == ENTRIES || returned == TIMED) {
-        kv_write_tuple(scan->to, returned == TIMED ? 3 : 2);
+    if (returned == TIMED) {
+        kv_write_timed(scan->to, entry, scan->now);
+        return;
+    }
+    if (returned == ENTRIES) {
+        kv_write_tuple(scan->to, 2);
     }
     if (returned != VALUES) {
         kv_write_item(scan->to, entry->key);
     }
     if (returned != KEYS) {
         kv_write_item(scan->to, entry->value);
-    }
-    if (returned == TIMED && entry->expiry == KV_NEVER) {
-        kv_write_atom_text(scan->to, "infinity");
-    } else if (returned == TIMED) {
-        kv_write_u64(scan->to, entry->expiry - scan->now);
     }
 }
 
@@ -164,22 +163,14 @@ static bool visit(void *context, const struct kv_table_entry *entry, bool may_en
 /* Writes the entries of a piece, or their number. Returns true if there may be more. */
 static bool write_piece(const struct kv_table *table, struct scan *scan, uint64_t *hash)
 {
-    const size_t start = scan->to->length;
-    const bool is_list = scan->wanted->returned != COUNT;
-    if (is_list) {
-        kv_write_list(scan->to, 1); /* the count comes last */
-    }
-    const bool more = kv_table_piece(table, hash, visit, scan);
-    if (!is_list) {
+    if (scan->wanted->returned == COUNT) {
+        const bool more = kv_table_piece(table, hash, visit, scan);
         kv_write_u64(scan->to, scan->count);
         return more;
     }
-    if (scan->count == 0) {
-        scan->to->length = start;
-    } else {
-        kv_set32(scan->to->data + start + LIST_HEADER - sizeof(uint32_t), (uint32_t)scan->count);
-    }
-    kv_write_nil(scan->to);
+    const size_t list = kv_begin_list(scan->to);
+    const bool more = kv_table_piece(table, hash, visit, scan);
+    kv_end_list(scan->to, list, (uint32_t)scan->count);
     return more;
 }
 

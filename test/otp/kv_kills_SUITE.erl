@@ -192,17 +192,7 @@ check(Kill, Answers, #run{vm = Vm, clients = Clients} = Run) ->
     Run#run{clients = Checked, answered = Run#run.answered + Answered}.
 
 contents(Vm, Bucket) ->
-    kv_test:in(Vm, fun() -> patient(fun() -> kv_kill_client:contents(Bucket) end, 4000) end).
-
-%% Waits for the program.
-patient(Ask, Left) ->
-    try
-        Ask()
-    catch
-        exit:_ when Left > 0 ->
-            timer:sleep(5),
-            patient(Ask, Left - 1)
-    end.
+    kv_test:in(Vm, fun() -> kv_test:patient(fun() -> kv_kill_client:contents(Bucket) end, 4000) end).
 
 own(Client, Contents) ->
     maps:filter(fun({Of, _}, _Value) -> Of =:= Client end, Contents).

@@ -217,16 +217,7 @@ kill_program() ->
 
 %% The bucket of the tree finds its process anew.
 patient(Ask) ->
-    patient(Ask, 2000).
-
-patient(Ask, Left) ->
-    try
-        Ask()
-    catch
-        exit:_ when Left > 0 ->
-            timer:sleep(5),
-            patient(Ask, Left - 1)
-    end.
+    kv_test:patient(Ask, 2000).
 
 in_kv(Config, Fun) ->
     Vm = kv_test:start_vm(Config),

@@ -553,11 +553,12 @@ Test(durable, an_eviction_is_recorded_before_the_put_that_caused_it)
     cr_assert_str_eq(kinds(from), "gp");
 }
 
-Test(durable, the_entries_of_a_long_request_are_recorded_in_one_batch)
+enum { MANY = 5000 };
+
+/* A request that takes several turns. The caller frees it. */
+static struct kv_buffer put_many(void)
 {
-    enum { MANY = 5000 };
     struct kv_buffer entries = KV_BUFFER_INIT;
-    f->stepwise = true;
     kv_write_tuple(&entries, 2);
     kv_write_atom_text(&entries, "put_many");
     kv_write_list(&entries, MANY);
@@ -567,6 +568,13 @@ Test(durable, the_entries_of_a_long_request_are_recorded_in_one_batch)
         kv_write_u64(&entries, i);
     }
     kv_write_nil(&entries);
+    return entries;
+}
+
+Test(durable, the_entries_of_a_long_request_are_recorded_in_one_batch)
+{
+    struct kv_buffer entries = put_many();
+    f->stepwise = true;
     const size_t from = line_count;
     (void)call(f, &bucket, kv_buffer_bytes(&entries));
     do {
@@ -580,18 +588,8 @@ Test(durable, the_entries_of_a_long_request_are_recorded_in_one_batch)
 
 Test(durable, a_long_request_whose_bucket_is_killed_is_done_as_a_whole)
 {
-    enum { MANY = 5000 };
-    struct kv_buffer entries = KV_BUFFER_INIT;
+    struct kv_buffer entries = put_many();
     f->stepwise = true;
-    kv_write_tuple(&entries, 2);
-    kv_write_atom_text(&entries, "put_many");
-    kv_write_list(&entries, MANY);
-    for (unsigned i = 0; i < MANY; i++) {
-        kv_write_tuple(&entries, 2);
-        kv_write_u64(&entries, i);
-        kv_write_u64(&entries, i);
-    }
-    kv_write_nil(&entries);
     const size_t from = line_count;
     (void)call(f, &bucket, kv_buffer_bytes(&entries));
     (void)kv_runtime_step(f->runtime);

@@ -1,5 +1,6 @@
 /* Durable registries over a journal that keeps tables: which names there are after the end of a
- * bucket, of a registry and of the node, what is recorded for them, and what waits for it. */
+ * bucket, of a registry and of the node, the records of them, and the answers that wait for these.
+ */
 #include "support/fixture.h"
 
 #include "kv/durable.h"
@@ -440,14 +441,21 @@ static struct kv_pid start_beside(const char *name)
     return start("kv_bucket", NONE, place("shop", name), NONE);
 }
 
-Test(durable_registry, leaves_its_names_and_buckets_to_the_next)
+/* A shop that has a bucket in memory, with a creator. Returns the bucket. */
+static struct kv_pid start_with_eggs(const struct kv_pid *creator)
 {
-    const struct kv_pid creator = pid_a(50);
     end_process(&shop);
-    shop = start_shop(pair("creator", term_pid(&creator)));
+    shop = start_shop(pair("creator", term_pid(creator)));
     assert_term(create_with("eggs", pair("durable", term_atom("false"))), NONE);
     const struct kv_pid eggs = start_beside("eggs");
     answer_creator("bucket_created", term_pid(&eggs));
+    return eggs;
+}
+
+Test(durable_registry, leaves_its_names_and_buckets_to_the_next)
+{
+    const struct kv_pid creator = pid_a(50);
+    const struct kv_pid eggs = start_with_eggs(&creator);
     end_process(&shop);
     cr_assert(kv_is_alive(f->runtime, &eggs));
     shop = start_shop(pair("creator", term_pid(&creator)));
@@ -459,11 +467,7 @@ Test(durable_registry, leaves_its_names_and_buckets_to_the_next)
 Test(durable_registry, leaves_names_that_nobody_takes)
 {
     const struct kv_pid creator = pid_a(50);
-    end_process(&shop);
-    shop = start_shop(pair("creator", term_pid(&creator)));
-    assert_term(create_with("eggs", pair("durable", term_atom("false"))), NONE);
-    const struct kv_pid eggs = start_beside("eggs");
-    answer_creator("bucket_created", term_pid(&eggs));
+    (void)start_with_eggs(&creator);
     assert_term(two("put_meta", "eggs", term_atom("brown")), term_atom("ok"));
     end_process(&shop);
 }

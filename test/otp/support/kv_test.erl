@@ -8,7 +8,7 @@
 -export([start_suite/1, end_suite/1, start_case/1, end_case/1]).
 -export([start_with_vm/1, start_with_kv/1, start_with_kv/2, end_with_vm/1, end_vm/1]).
 -export([start_vm/1, start_vm/2, start_vm/3, start_undistributed_vm/2, stop_vm/1, vm_os_pid/1, in/2, in/3]).
--export([start_program/3, stop_program/1, start_kv/0, start_kv/1, proxy_state/1, wait/1, wait/2, down/1, gone/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
+-export([start_program/3, stop_program/1, start_kv/0, start_kv/1, proxy_state/1, wait/1, wait/2, patient/2, down/1, gone/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
 -export([script/3, program/0, programs/1, registered_in_epmd/2, epmd_os_pids/1, free_port/0, report/2]).
 
 -include_lib("common_test/include/ct.hrl").
@@ -182,6 +182,16 @@ wait_until(Condition, Deadline) ->
                 false -> timer:sleep(?POLL), wait_until(Condition, Deadline)
             end;
         Value -> Value
+    end.
+
+%% Asks until there is an answer, so many times more, 5 ms apart: a program that was killed comes back. Returns the answer.
+patient(Ask, Left) ->
+    try
+        Ask()
+    catch
+        exit:_ when Left > 0 ->
+            timer:sleep(5),
+            patient(Ask, Left - 1)
     end.
 
 %% Returns the reason in the DOWN of a monitor.

@@ -1,4 +1,4 @@
-/* The log to which the changes of durable tables go before anybody hears of them: what kv/ knows of
+/* The log to which the changes of durable tables go before anybody hears of them, as kv/ knows
  * it. The program implements it; a test has one of its own.
  *
  * All that a turn of the loop records is one batch: after a crash all of it is there, or none. Keys

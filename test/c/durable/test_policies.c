@@ -1,6 +1,6 @@
-/* Durable buckets of both policies on one log, on a disk that loses what was not synced: whatever
- * an answer told of is there after a crash. A kill loses nothing that was answered. A power cut
- * loses nothing that an answer of policy commit told of.
+/* Durable buckets of both policies on one log, on a disk that loses writes without a sync: all
+ * that an answer told of is there after a crash. A kill loses nothing that was answered. A power
+ * cut loses nothing that an answer of policy commit told of.
  *
  * KV_POLICY_PROGRAMS is the number of random programs. */
 #include "kv/durable.h"
@@ -391,7 +391,7 @@ static void run(unsigned program)
 
 TestSuite(policies, .timeout = 300);
 
-Test(policies, whatever_an_answer_told_of_is_there_after_a_crash)
+Test(policies, all_that_an_answer_told_of_is_there_after_a_crash)
 {
     const char *wanted = getenv("KV_POLICY_PROGRAMS");
     const unsigned programs = wanted == NULL ? 300 : (unsigned)strtoul(wanted, NULL, 10);

@@ -17,7 +17,7 @@ void fake_disk_free(struct fake_disk *disk);
 
 /* Makes a segment file of zeros. A crash before the next sync may take it away. */
 void fake_disk_create(struct fake_disk *disk, uint64_t segment);
-/* Gives a segment file another number; what is in it stays. */
+/* Gives a segment file another number; its bytes stay. */
 void fake_disk_rename(struct fake_disk *disk, uint64_t from, uint64_t to);
 void fake_disk_remove(struct fake_disk *disk, uint64_t segment);
 bool fake_disk_has(const struct fake_disk *disk, uint64_t segment);

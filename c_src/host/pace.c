@@ -40,8 +40,18 @@ bool kv_pace_is_worth_looking_at(struct kv_pace *pace, uint64_t now)
     uint64_t patience = KV_SPIN_GAPS * pace->gap;
     patience = patience > least ? patience : least;
     patience = patience < pace->spin_ns ? patience : pace->spin_ns;
-    return pace->gap < pace->spin_ns + (uint64_t)KV_SPIN_WAKE_US * NS_PER_US &&
+    return !pace->waits && pace->gap < pace->spin_ns + (uint64_t)KV_SPIN_WAKE_US * NS_PER_US &&
            now - pace->last < patience;
+}
+
+void kv_pace_waits(struct kv_pace *pace, size_t answers, uint64_t now)
+{
+    if (answers >= KV_GATHER_SENDERS) {
+        pace->waits = true;
+        pace->waited = now;
+    } else if (now - pace->waited > KV_PACE_WAITED_MS) {
+        pace->waits = false;
+    }
 }
 
 bool kv_pace_is_worth_looking(struct kv_pace *pace)

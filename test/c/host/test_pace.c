@@ -137,6 +137,20 @@ Test(pace, it_does_not_look_when_it_is_off_or_many_call)
     cr_assert(!kv_pace_is_worth_looking(&pace));
 }
 
+Test(pace, it_does_not_look_while_many_callers_wait_for_the_disk_nor_right_after)
+{
+    const uint64_t began = 1000;
+    call(20, US(20));
+    kv_pace_waits(&pace, KV_GATHER_SENDERS - 1, began);
+    cr_assert(looks_on(US(1)));
+    kv_pace_waits(&pace, KV_GATHER_SENDERS, began);
+    cr_assert(!looks_on(US(1)));
+    kv_pace_waits(&pace, 0, began + KV_PACE_WAITED_MS);
+    cr_assert(!looks_on(US(1)));
+    kv_pace_waits(&pace, 0, began + KV_PACE_WAITED_MS + 1);
+    cr_assert(looks_on(US(1)));
+}
+
 Test(pace, after_a_long_silence_it_needs_a_few_messages_to_look_on_again)
 {
     call(20, US(20));

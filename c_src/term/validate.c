@@ -5,9 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/endian.h"
-#include "base/word.h"
 #include "term/order.h"
 #include "term/piecewise.h"
+#include "term/plain.h"
 #include "term/token.h"
 #include <kv/stride.h>
 
@@ -160,43 +160,6 @@ static int check_term(struct check *check)
     }
 }
 
-/* The short ways below return the end of the term at `p`, or NULL for all that they do not know.
- * Names need no count of characters as long as they are ASCII. `behind`: bytes that must follow. */
-static inline const uint8_t *past_atom(const uint8_t *p, const uint8_t *end, size_t behind)
-{
-    size_t room = (size_t)(end - p);
-    if (room < 2 + behind || p[0] != KV_TAG_SMALL_ATOM_UTF8 || p[1] > room - 2 - behind ||
-        !kv_is_ascii(p + 2, p[1])) {
-        return NULL;
-    }
-    return p + 2 + p[1];
-}
-
-static inline const uint8_t *past_pid(const uint8_t *p, const uint8_t *end)
-{
-    const uint8_t *node = past_atom(p + 1, end, 12);
-    return node == NULL ? NULL : node + 12;
-}
-
-static inline const uint8_t *past_ref(const uint8_t *p, const uint8_t *end)
-{
-    if (end - p < 3 || p[1] != 0 || p[2] < 1 || p[2] > KV_REF_MAX_WORDS) {
-        return NULL;
-    }
-    size_t behind = 4 + 4 * (size_t)p[2];
-    const uint8_t *node = past_atom(p + 3, end, behind);
-    return node == NULL ? NULL : node + behind;
-}
-
-static inline const uint8_t *past_binary(const uint8_t *p, const uint8_t *end)
-{
-    size_t room = (size_t)(end - p);
-    if (room < KV_LONG_HEADER || kv_get32(p + 1) > room - KV_LONG_HEADER) {
-        return NULL;
-    }
-    return p + KV_LONG_HEADER + kv_get32(p + 1);
-}
-
 /* `past`: the end of a leaf, or NULL. Then check_term() takes the general way, or finds the error.
  */
 static inline int check_leaf(struct check *check, const uint8_t *past)
@@ -208,6 +171,16 @@ static inline int check_leaf(struct check *check, const uint8_t *past)
     return KV_OK;
 }
 
+/* A map is tried the short way as long as no map needed the general one: that one looks at the keys
+ * of all maps again. So a term costs at most one attempt in vain. */
+static int check_map(struct check *check)
+{
+    const uint8_t *past = check->has_pairs ? NULL
+                                           : kv_past_plain(check->raw.next, check->raw.end,
+                                                           check->limit - check->depth);
+    return check_leaf(check, past);
+}
+
 /* check_term() with short ways for the terms that most messages consist of. */
 static inline int check_next(struct check *check)
 {
@@ -216,9 +189,9 @@ static inline int check_next(struct check *check)
     size_t room = (size_t)(end - p);
     switch (room >= KV_LONG_HEADER ? *p : 0) { /* near the end: check lengths first */
     case KV_TAG_SMALL_ATOM_UTF8:
-        return check_leaf(check, past_atom(p, end, 0));
+        return check_leaf(check, kv_past_atom(p, end, 0));
     case KV_TAG_BINARY:
-        return check_leaf(check, past_binary(p, end));
+        return check_leaf(check, kv_past_binary(p, end));
     case KV_TAG_SMALL_INTEGER:
         return check_leaf(check, p + 2);
     case KV_TAG_INTEGER:
@@ -226,53 +199,27 @@ static inline int check_next(struct check *check)
     case KV_TAG_NIL:
         return check_leaf(check, p + 1);
     case KV_TAG_NEW_PID:
-        return check_leaf(check, past_pid(p, end));
+        return check_leaf(check, kv_past_pid(p, end));
     case KV_TAG_NEWER_REFERENCE:
-        return check_leaf(check, past_ref(p, end));
+        return check_leaf(check, kv_past_ref(p, end));
     case KV_TAG_SMALL_TUPLE:
         check->raw.next = p + 2;
         return enter(check, p[1], NULL);
+    case KV_TAG_MAP:
+        return check_map(check);
     default:
         return check_term(check);
     }
 }
 
-/* Like past_leaf(), without binaries. At least one byte must be there. */
-static const uint8_t *past_other_leaf(const uint8_t *p, const uint8_t *end)
-{
-    size_t room = (size_t)(end - p);
-    switch (*p) {
-    case KV_TAG_SMALL_ATOM_UTF8:
-        return past_atom(p, end, 0);
-    case KV_TAG_SMALL_INTEGER:
-        return room < 2 ? NULL : p + 2;
-    case KV_TAG_INTEGER:
-        return room < 5 ? NULL : p + 5;
-    case KV_TAG_NIL:
-        return p + 1;
-    default:
-        return NULL;
-    }
-}
-
-static inline const uint8_t *past_leaf(const uint8_t *p, const uint8_t *end)
-{
-    const size_t room = (size_t)(end - p);
-    if (room < KV_LONG_HEADER || *p != KV_TAG_BINARY) {
-        return room == 0 ? NULL : past_other_leaf(p, end);
-    }
-    const size_t length = kv_get32(p + 1);
-    return length > room - KV_LONG_HEADER ? NULL : p + KV_LONG_HEADER + length;
-}
-
-/* The end of a pair of such leaves. */
+/* The end of a pair of leaves. */
 static inline const uint8_t *past_pair(const uint8_t *p, const uint8_t *end)
 {
     if ((size_t)(end - p) < 2 || p[1] != 2) {
         return NULL;
     }
-    p = past_leaf(p + 2, end);
-    return p == NULL ? NULL : past_leaf(p, end);
+    p = kv_past_leaf(p + 2, end);
+    return p == NULL ? NULL : kv_past_leaf(p, end);
 }
 
 /* Skips leaves and pairs of leaves, of which long lists and maps consist, up to a term of another
@@ -290,7 +237,7 @@ static void skip_many(struct check *check, const uint8_t *stop)
             continue;
         }
         const bool is_pair = *p == KV_TAG_SMALL_TUPLE && is_pair_allowed;
-        const uint8_t *past = is_pair ? past_pair(p, end) : past_leaf(p, end);
+        const uint8_t *past = is_pair ? past_pair(p, end) : kv_past_leaf(p, end);
         if (past == NULL) {
             break;
         }
@@ -336,20 +283,6 @@ static int check_all(struct check *check)
     return check_up_to(check, check->raw.end, false);
 }
 
-/* The end of a flat tuple, such as {get, Key, Default}: most requests are one, and need no levels.
- */
-static inline const uint8_t *past_flat_tuple(const uint8_t *p, const uint8_t *end)
-{
-    if (end - p < 2 || p[0] != KV_TAG_SMALL_TUPLE) {
-        return NULL;
-    }
-    unsigned rest = p[1];
-    for (p += 2; p != NULL && rest > 0; rest--) {
-        p = past_leaf(p, end);
-    }
-    return p;
-}
-
 static size_t bytes_given(struct kv_bytes bytes, const struct kv_term_limits *limits)
 {
     size_t most = limits->size < SIZE_MAX_EVER ? limits->size : SIZE_MAX_EVER;
@@ -378,11 +311,11 @@ static void end_check(struct check *check)
 int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits, size_t *length)
 {
     size_t given = bytes_given(bytes, limits);
-    const uint8_t *flat =
-        limits->depth > 0 ? past_flat_tuple(bytes.data, bytes.data + given) : NULL;
-    if (flat != NULL) {
+    /* Most requests and values are plain, and need neither levels nor an order of their pairs. */
+    const uint8_t *past = kv_past_plain(bytes.data, bytes.data + given, limits->depth);
+    if (past != NULL) {
         if (length != NULL) {
-            *length = (size_t)(flat - bytes.data);
+            *length = (size_t)(past - bytes.data);
         }
         return KV_OK;
     }

@@ -1,7 +1,11 @@
 /* Fuzzes the functions of term/. The input is an external term. A valid term has a canonical form
- * that is valid, too, and its own canonical form; it can be read and skipped. */
+ * that is valid, too, and its own canonical form; it can be read and skipped. The short ways of the
+ * validator agree with the general one. */
 #include "base/alloc.h"
 #include "term/piecewise.h"
+#include "term/plain.h"
+
+#include "support/general.h"
 
 #include <kv/term.h>
 
@@ -80,11 +84,24 @@ static void validate_in_pieces(struct kv_bytes input, const struct kv_term_limit
     }
 }
 
+/* The short way past small terms accepts what the general way accepts. */
+static void validate_both_ways(struct kv_bytes input, const struct kv_term_limits *limits)
+{
+    size_t length = 0;
+    size_t general = 0;
+    const int error = kv_term_validate(input, limits, &length);
+    check(validate_generally(input, limits, &general) == error);
+    check(error != KV_OK || length == general);
+    const uint8_t *past = kv_past_plain(input.data, input.data + input.length, limits->depth);
+    check(past == NULL || (error == KV_OK && past == input.data + length));
+}
+
 static void one_input(struct kv_bytes input, enum kv_zeros zeros)
 {
     struct kv_term_limits limits = {.size = (size_t)1 << 20, .depth = 300, .zeros = zeros};
     size_t length = 0;
     validate_in_pieces(input, &limits);
+    validate_both_ways(input, &limits);
     if (kv_term_validate(input, &limits, &length) != KV_OK) {
         return;
     }

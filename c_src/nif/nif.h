@@ -3,7 +3,8 @@
  *
  *   nif.c    loading, the functions, reading        mapping.c  opening an arena
  *   keys.c   a term as the bytes of a key           pids.c     from a pid to its table
- *   values.c bytes as a term                        alloc.c    memory, for the rooms below
+ *   values.c a value as a term                      terms.c    a decoder of small terms
+ *   alloc.c  memory, for the rooms below
  *
  * All functions run on scheduler threads, many at once. Shared data is written only when an arena
  * is opened or closed. */
@@ -97,12 +98,6 @@ static inline void kv_nif_count(struct kv_nif_tally *tally, bool found)
 void kv_nif_reads(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
                   ERL_NIF_TERM term, uint64_t *hits, uint64_t *misses);
 
-/* Makes a term of a value that is a pid which kv_nif_pid() has decoded before, without a copy of
- * the bytes. Returns false for any other value, and if the value has changed; the caller then
- * decodes the value as a term. */
-bool kv_nif_pid_again(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
-                      const struct kv_mapped_value *value, ERL_NIF_TERM *pid);
-
 /* Decodes a pid of the arena's node: a version byte and a term. Returns false for any other term.
  */
 bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
@@ -136,6 +131,15 @@ static inline void kv_nif_key_free(struct kv_nif_key *key)
         kv_buffer_free(&key->more);
     }
 }
+
+/* ---- terms.c -----------------------------------------------------------------------------------
+ */
+
+/* Makes a term of a whole external term, without a version byte. Accepts only what
+ * kv_term_validate() accepts, and makes no atoms. Returns false for anything else, for atoms that
+ * this VM does not have, and for terms that are large, deep or of other kinds: the caller then
+ * validates the term and lets the VM decode it. */
+bool kv_nif_term(ErlNifEnv *env, struct kv_bytes external, ERL_NIF_TERM *term);
 
 /* ---- values.c ----------------------------------------------------------------------------------
  */

@@ -310,26 +310,6 @@ static bool is_minted(const struct minted *minted, const struct kv_nif_arena *ar
     return minted->arena == arena->number && minted->id == id && minted->serial == serial;
 }
 
-bool kv_nif_pid_again(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
-                      const struct kv_mapped_value *value, ERL_NIF_TERM *pid)
-{
-    uint32_t id;
-    uint32_t serial;
-    struct memory *memory = memory_of_thread(pids);
-    kv_races_begin();
-    bool is_own = read_own(arena, value->bytes, &id, &serial);
-    kv_races_end();
-    if (memory == NULL || !is_own) {
-        return false;
-    }
-    const struct minted *minted = minted_at(memory, id, serial);
-    if (!is_minted(minted, arena, id, serial) || !kv_mapped_holds(value)) {
-        return false;
-    }
-    *pid = enif_make_copy(env, minted->pid);
-    return true;
-}
-
 bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
                 struct kv_bytes encoded, ERL_NIF_TERM *pid)
 {

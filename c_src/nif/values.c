@@ -4,8 +4,6 @@
 #include "base/alloc.h"
 #include "base/endian.h"
 
-#include <math.h>
-
 /* Copying so many bytes takes one percent of the time slice of a process, which is about 1 ms. */
 enum { BYTES_PER_PERCENT = 32 << 10 };
 
@@ -31,50 +29,6 @@ static enum kv_nif_copy binary(ErlNifEnv *env, const struct kv_mapped_value *val
     return kv_mapped_holds(value) ? KV_NIF_COPIED : KV_NIF_CHANGED;
 }
 
-/* Only atoms that the VM has already: an arena must not fill the atom table. Leaves atoms with
- * characters above 127 to the VM's decoder. */
-static bool decode_atom(ErlNifEnv *env, const uint8_t *text, size_t length, ERL_NIF_TERM *term)
-{
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] >= 0x80) {
-            return false;
-        }
-    }
-    return enif_make_existing_atom_len(env, (const char *)text, length, term, ERL_NIF_LATIN1) != 0;
-}
-
-static bool decode_float(ErlNifEnv *env, uint64_t bits, ERL_NIF_TERM *term)
-{
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    *term = isfinite(value) ? enif_make_double(env, value) : 0;
-    return isfinite(value);
-}
-
-/* Decodes the simplest terms. Returns false for all others: the VM then decodes them. */
-static bool decode_simple(ErlNifEnv *env, struct kv_bytes bytes, ERL_NIF_TERM *term)
-{
-    const uint8_t *data = bytes.data;
-    switch (data[0]) {
-    case KV_TAG_SMALL_INTEGER:
-        *term = enif_make_int(env, bytes.length == 2 ? data[1] : 0);
-        return bytes.length == 2;
-    case KV_TAG_INTEGER:
-        *term = enif_make_int(env, bytes.length == 5 ? (int32_t)kv_get32(data + 1) : 0);
-        return bytes.length == 5;
-    case KV_TAG_SMALL_ATOM_UTF8:
-        return bytes.length >= 2 && bytes.length == 2 + (size_t)data[1] &&
-               decode_atom(env, data + 2, data[1], term);
-    case KV_TAG_NEW_FLOAT:
-        return bytes.length == 9 && decode_float(env, kv_get64(data + 1), term);
-    case KV_TAG_NIL:
-        *term = enif_make_list(env, 0);
-        return bytes.length == 1;
-    default:
-        return false;
-    }
-}
-
 /* encoded: the version byte, then the term. kv_term_validate() refuses funs that are local to a VM,
  * compressed terms and all else that only this VM's own encoder may write. */
 static enum kv_nif_copy decode(struct kv_nif_pids *pids, ErlNifEnv *env,
@@ -85,8 +39,9 @@ static enum kv_nif_copy decode(struct kv_nif_pids *pids, ErlNifEnv *env,
         .size = KV_NIF_TERM_MAX, .depth = KV_NIF_TERM_MAX, .zeros = arena->zeros};
     struct kv_bytes bytes = kv_bytes(encoded.data + 1, encoded.length - 1);
     size_t length = 0;
-    if (bytes.length > 0 &&
-        (decode_simple(env, bytes, term) || kv_nif_pid(pids, env, arena, encoded, term))) {
+    if (bytes.length > 0 && bytes.data[0] == KV_TAG_NEW_PID
+            ? kv_nif_pid(pids, env, arena, encoded, term)
+            : kv_nif_term(env, bytes, term)) {
         return KV_NIF_COPIED;
     }
     bool decoded = kv_term_validate(bytes, &limits, &length) == KV_OK && length == bytes.length &&
@@ -116,9 +71,6 @@ static enum kv_nif_copy external(struct kv_nif_pids *pids, ErlNifEnv *env,
     uint8_t local[KV_NIF_LOCAL];
     struct kv_bytes contents;
     size_t length = value->bytes.length + 1;
-    if (kv_nif_pid_again(pids, env, arena, value, term)) {
-        return KV_NIF_COPIED;
-    }
     if (length > sizeof local && is_binary(value, &contents)) {
         return binary(env, value, contents, term);
     }

@@ -103,7 +103,7 @@ static inline uint64_t kv_unsettled_word(const uint64_t *word)
 static inline void kv_unsettled_copy(void *to, const uint8_t *from, size_t length)
 {
     kv_races_begin();
-    memcpy(to, from, length);
+    kv_copy_any(to, from, length);
     kv_races_end();
 }
 

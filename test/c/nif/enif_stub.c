@@ -203,6 +203,15 @@ void stub_process_ends(unsigned self)
     } while (resource != NULL);
 }
 
+int enif_is_process_alive(ErlNifEnv *env, ErlNifPid *pid)
+{
+    (void)env;
+    (void)pthread_mutex_lock(&lock);
+    bool alive = !has_ended[pid->pid % PROCESSES];
+    (void)pthread_mutex_unlock(&lock);
+    return alive;
+}
+
 ErlNifPid *enif_self(ErlNifEnv *env, ErlNifPid *pid)
 {
     pid->pid = env->self;

@@ -1,8 +1,9 @@
 /* The functions of a VM that the library of c_src/nif/ calls, without a VM: terms, environments,
  * binaries, resources, monitors and mutexes.
  *
- * A term is its external form plus its parts. It lives in an environment and is freed with it. An
- * environment belongs to one thread; everything else here may be used by any thread. */
+ * A term is its external form plus its parts. It lives in an environment and is freed with it;
+ * atoms and local pids are never freed. An environment belongs to one thread; everything else here
+ * may be used by any thread. */
 #ifndef KV_TEST_ENIF_STUB_H
 #define KV_TEST_ENIF_STUB_H
 
@@ -10,7 +11,7 @@
 
 #include <erl_nif.h>
 
-enum { STUB_ARITY_MAX = 8 };
+enum { STUB_ARITY_MAX = 64 }; /* parts of a tuple, twice the pairs of a map */
 
 /* Loads the library. Returns its private data, which stub_unload() frees, or NULL if the library
  * refused to load. */
@@ -37,6 +38,7 @@ ERL_NIF_TERM stub_term(ErlNifEnv *env, struct kv_bytes external);
 ERL_NIF_TERM stub_binary(ErlNifEnv *env, struct kv_bytes contents);
 ERL_NIF_TERM stub_pid(ErlNifEnv *env, const char *node, uint32_t id, uint32_t serial,
                       uint32_t creation);
+ERL_NIF_TERM stub_local_pid(unsigned self); /* of a process of this VM */
 ERL_NIF_TERM stub_tuple(ErlNifEnv *env, unsigned arity, ...);
 ERL_NIF_TERM stub_cons(ErlNifEnv *env, ERL_NIF_TERM head, ERL_NIF_TERM tail);
 ERL_NIF_TERM stub_map(ErlNifEnv *env, ERL_NIF_TERM key, ERL_NIF_TERM value);

@@ -5,6 +5,7 @@
 
 #include <kv/term.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -52,6 +53,19 @@ ERL_NIF_TERM enif_make_uint64(ErlNifEnv *env, ErlNifUInt64 value)
     return from_bytes(env, bytes, 3 + (size_t)bytes[1]);
 }
 
+ERL_NIF_TERM enif_make_int64(ErlNifEnv *env, ErlNifSInt64 value)
+{
+    uint8_t bytes[11] = {KV_TAG_SMALL_BIG, 0, 1};
+    if (value >= INT32_MIN) {
+        return value < 0 ? enif_make_int(env, (int)value)
+                         : enif_make_uint64(env, (ErlNifUInt64)value);
+    }
+    for (uint64_t rest = 0 - (uint64_t)value; rest != 0; rest >>= 8) {
+        bytes[3 + bytes[1]++] = (uint8_t)rest;
+    }
+    return from_bytes(env, bytes, 3 + (size_t)bytes[1]);
+}
+
 ERL_NIF_TERM enif_make_uint(ErlNifEnv *env, unsigned value)
 {
     return enif_make_uint64(env, value);
@@ -66,18 +80,35 @@ ERL_NIF_TERM enif_make_double(ErlNifEnv *env, double value)
     return from_bytes(env, bytes, sizeof bytes);
 }
 
-static ERL_NIF_TERM make_atom(ErlNifEnv *env, const char *text, size_t length)
+/* As in the VM, atoms and local pids are always the same word: callers keep it. */
+static ERL_NIF_TERM immediate(const void *bytes, size_t size)
 {
-    struct term *term = stub_new_term(env, 2 + length);
-    term->bytes[0] = KV_TAG_SMALL_ATOM_UTF8;
-    term->bytes[1] = (uint8_t)length;
-    memcpy(term->bytes + 2, text, length);
+    static struct enif_environment_t all;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&lock);
+    struct term *term = all.terms;
+    while (term != NULL && (term->size != size || memcmp(term->bytes, bytes, size) != 0)) {
+        term = term->next;
+    }
+    if (term == NULL) {
+        term = stub_new_term(&all, size);
+        memcpy(term->bytes, bytes, size);
+    }
+    (void)pthread_mutex_unlock(&lock);
     return word(term);
+}
+
+static ERL_NIF_TERM make_atom(const char *text, size_t length)
+{
+    uint8_t bytes[2 + UINT8_MAX] = {KV_TAG_SMALL_ATOM_UTF8, (uint8_t)length};
+    memcpy(bytes + 2, text, length);
+    return immediate(bytes, 2 + length);
 }
 
 ERL_NIF_TERM enif_make_atom(ErlNifEnv *env, const char *text)
 {
-    return make_atom(env, text, strlen(text));
+    (void)env;
+    return make_atom(text, strlen(text));
 }
 
 ERL_NIF_TERM enif_make_badarg(ErlNifEnv *env)
@@ -89,8 +120,9 @@ int enif_make_existing_atom_len(ErlNifEnv *env, const char *text, size_t length,
                                 ErlNifCharEncoding encoding)
 {
     size_t common = sizeof STUB_UNHEARD_OF - 1;
+    (void)env;
     (void)encoding;
-    *term = make_atom(env, text, length);
+    *term = make_atom(text, length);
     return length < common || memcmp(text, STUB_UNHEARD_OF, common) != 0;
 }
 
@@ -115,6 +147,9 @@ static ERL_NIF_TERM compose(ErlNifEnv *env, const uint8_t *header, size_t length
                             const ERL_NIF_TERM *parts, unsigned count)
 {
     size_t size = length;
+    if (count > STUB_ARITY_MAX) {
+        stub_fail("too many parts");
+    }
     for (unsigned i = 0; i < count; i++) {
         size += stub_at(parts[i])->size;
     }
@@ -156,6 +191,12 @@ ERL_NIF_TERM enif_make_tuple(ErlNifEnv *env, unsigned arity, ...)
     ERL_NIF_TERM tuple = make_tuple(env, arity, parts);
     va_end(parts);
     return tuple;
+}
+
+ERL_NIF_TERM enif_make_tuple_from_array(ErlNifEnv *env, const ERL_NIF_TERM *parts, unsigned count)
+{
+    const uint8_t header[2] = {KV_TAG_SMALL_TUPLE, (uint8_t)count};
+    return compose(env, header, sizeof header, parts, count);
 }
 
 /* As the VM has it: a list is a run of cells. Its external form counts them, and a proper list of
@@ -218,6 +259,55 @@ ERL_NIF_TERM enif_make_list(ErlNifEnv *env, unsigned count, ...)
     return from_bytes(env, &nil, 1);
 }
 
+ERL_NIF_TERM enif_make_list_cell(ErlNifEnv *env, ERL_NIF_TERM head, ERL_NIF_TERM tail)
+{
+    return stub_cons(env, head, tail);
+}
+
+ERL_NIF_TERM enif_make_list_from_array(ErlNifEnv *env, const ERL_NIF_TERM *parts, unsigned count)
+{
+    ERL_NIF_TERM list = enif_make_list(env, 0);
+    for (unsigned i = count; i > 0; i--) {
+        list = stub_cons(env, parts[i - 1], list);
+    }
+    return list;
+}
+
+ERL_NIF_TERM enif_make_string_len(ErlNifEnv *env, const char *text, size_t length,
+                                  ErlNifCharEncoding encoding)
+{
+    ERL_NIF_TERM list = enif_make_list(env, 0);
+    (void)encoding;
+    for (size_t i = length; i > 0; i--) {
+        list = stub_cons(env, enif_make_int(env, (uint8_t)text[i - 1]), list);
+    }
+    return list;
+}
+
+ERL_NIF_TERM enif_make_new_map(ErlNifEnv *env)
+{
+    const uint8_t header[5] = {KV_TAG_MAP};
+    return from_bytes(env, header, sizeof header);
+}
+
+int enif_make_map_from_arrays(ErlNifEnv *env, ERL_NIF_TERM *keys, ERL_NIF_TERM *values,
+                              size_t count, ERL_NIF_TERM *map)
+{
+    const uint8_t header[5] = {KV_TAG_MAP, 0, 0, 0, (uint8_t)count};
+    ERL_NIF_TERM parts[STUB_ARITY_MAX];
+    for (size_t i = 0; i < count && 2 * i + 1 < STUB_ARITY_MAX; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (enif_is_identical(keys[i], keys[j])) {
+                return 0;
+            }
+        }
+        parts[2 * i] = keys[i];
+        parts[2 * i + 1] = values[i];
+    }
+    *map = compose(env, header, sizeof header, parts, 2 * (unsigned)count);
+    return 1;
+}
+
 ERL_NIF_TERM stub_map(ErlNifEnv *env, ERL_NIF_TERM key, ERL_NIF_TERM value)
 {
     const uint8_t header[5] = {KV_TAG_MAP, 0, 0, 0, 1};
@@ -244,6 +334,17 @@ ERL_NIF_TERM stub_pid(ErlNifEnv *env, const char *node, uint32_t id, uint32_t se
     kv_set32(term->bytes + 3 + length + 4, serial);
     kv_set32(term->bytes + 3 + length + 8, creation);
     return word(term);
+}
+
+#define LOCAL_NODE "local"
+
+ERL_NIF_TERM stub_local_pid(unsigned self)
+{
+    uint8_t bytes[3 + sizeof LOCAL_NODE - 1 + 12] = {KV_TAG_NEW_PID, KV_TAG_SMALL_ATOM_UTF8,
+                                                     sizeof LOCAL_NODE - 1};
+    memcpy(bytes + 3, LOCAL_NODE, sizeof LOCAL_NODE - 1);
+    kv_set32(bytes + sizeof bytes - 12, self);
+    return immediate(bytes, sizeof bytes);
 }
 
 /* ---- from the external form ------------------------------------------------------------------ */
@@ -307,13 +408,14 @@ static ERL_NIF_TERM read_string(struct input *input, uint16_t count)
 
 static ERL_NIF_TERM read_atom(struct input *input)
 {
-    ERL_NIF_TERM term = read_plain(input, 2 + (size_t)input->at[1]);
-    const char *text = term == 0 ? "" : (const char *)stub_at(term)->bytes + 2;
-    ERL_NIF_TERM same;
-    return term != 0 && enif_make_existing_atom_len(input->env, text, stub_at(term)->size - 2,
-                                                    &same, ERL_NIF_LATIN1)
-               ? term
-               : 0;
+    const size_t length = input->at[1];
+    const char *text = (const char *)input->at + 2;
+    ERL_NIF_TERM atom;
+    if (length > (size_t)(input->end - input->at) - 2) {
+        return 0;
+    }
+    input->at += 2 + length;
+    return enif_make_existing_atom_len(input->env, text, length, &atom, ERL_NIF_LATIN1) ? atom : 0;
 }
 
 /* A term of each kind that the tests use; 0 for any other, or where it is cut off. */
@@ -449,6 +551,18 @@ int enif_is_pid(ErlNifEnv *env, ERL_NIF_TERM term)
 {
     (void)env;
     return tag(term) == KV_TAG_NEW_PID;
+}
+
+int enif_get_local_pid(ErlNifEnv *env, ERL_NIF_TERM term, ErlNifPid *pid)
+{
+    const size_t length = sizeof LOCAL_NODE - 1;
+    const struct term *found = stub_at(term);
+    if (!enif_is_pid(env, term) || found->bytes[2] != length ||
+        memcmp(found->bytes + 3, LOCAL_NODE, length) != 0) {
+        return 0;
+    }
+    pid->pid = kv_get32(found->bytes + found->size - 12);
+    return 1;
 }
 
 int enif_is_empty_list(ErlNifEnv *env, ERL_NIF_TERM term)
@@ -593,6 +707,19 @@ int enif_get_list_cell(ErlNifEnv *env, ERL_NIF_TERM list, ERL_NIF_TERM *head, ER
     *head = cell->parts[0];
     *tail = cell->parts[1];
     return 1;
+}
+
+int enif_get_map_value(ErlNifEnv *env, ERL_NIF_TERM map, ERL_NIF_TERM key, ERL_NIF_TERM *value)
+{
+    const struct term *pairs = stub_at(map);
+    (void)env;
+    for (unsigned i = 0; tag(map) == KV_TAG_MAP && i < pairs->count; i += 2) {
+        if (enif_is_identical(pairs->parts[i], key)) {
+            *value = pairs->parts[i + 1];
+            return 1;
+        }
+    }
+    return 0;
 }
 
 int enif_map_iterator_create(ErlNifEnv *env, ERL_NIF_TERM map, ErlNifMapIterator *iterator,

@@ -77,7 +77,17 @@ bars() ->
             writes_bar("full speed, against as many that read ETS", writes, local_ets),
             writes_bar("10,000 reads/s each, against none", writes_at_modest, nobody),
             writes_bar("10,000 reads/s each, against as many that read ETS", writes_at_modest, local_ets)
-        ] ++ durable_bars().
+        ] ++ [terms_bar(Bar) || Bar <- kv_bench_terms:bars()] ++ durable_bars().
+
+terms_bar({Operation, Title, Other, Bar}) ->
+    Pattern = #{part => terms, operation => Operation, metric => ns},
+    {
+        lists:concat(["local read of ", Title, case Other of local_ets -> " against ets:lookup"; _ -> "" end, ", time"]),
+        at_most,
+        Bar,
+        " x",
+        fun(Rows) -> kv_bench_figures:spread(kv_bench_figures:ratios(Rows, Pattern, kv_local, Other)) end
+    }.
 
 durable_bars() ->
     Always = [redis_always, redis_always_pool],

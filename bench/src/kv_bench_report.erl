@@ -59,10 +59,12 @@ legend() ->
 table({durable, Operation, _, _} = Cell, Rows) when Operation =:= beyond; Operation =:= written; Operation =:= checkpoint ->
     [io_lib:format("## durable: ~ts\n\n", [Operation]), plain(Cell, Rows), "\n"];
 table({Part, Operation, Callers, Bytes} = Cell, Rows) ->
-    case lists:member(Part, [memory, pause, reads]) of
+    case lists:member(Part, [memory, pause, reads, terms]) of
         true when Part =:= reads ->
             Title = io_lib:format("## reads: ~ts, ~b at once, values of ~b bytes\n\n", [Operation, Callers, Bytes]),
             [Title, compared(Cell, Rows), "\n"];
+        true when Part =:= terms ->
+            [io_lib:format("## terms: ~ts\n\n", [Operation]), compared(Cell, Rows), "\n"];
         true ->
             [io_lib:format("## ~ts: ~ts\n\n", [Part, Operation]), plain(Cell, Rows), "\n"];
         false ->

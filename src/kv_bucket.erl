@@ -333,10 +333,9 @@ get(Bucket, Key, Default) ->
 %% @doc Returns the value under Key, or Default if there is none. Timeout is in milliseconds.
 -spec get(t(), key(), Default, timeout() | [call_option()]) -> value() | Default.
 get(Bucket, Key, Default, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    case kv_local:fetch(Bucket, Key) of
-        {ok, Value} -> Value;
-        error -> Default;
-        call -> read(Bucket, get, [Key, Default], Timeout)
+    case kv_local:get(Bucket, Key, Default) of
+        call -> read(Bucket, get, [Key, Default], Timeout);
+        Value -> Value
     end;
 get(Bucket, Key, Default, Options) ->
     get(Bucket, Key, Default, timeout(get, [Bucket, Key, Default, Options])).

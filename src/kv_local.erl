@@ -9,7 +9,7 @@
 %% @private
 -module(kv_local).
 
--export([fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, is_settled/1, reads/1]).
+-export([get/3, fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, is_settled/1, reads/1]).
 -export([publish_registry/3, publish_proxy/1]).
 -export([is_open/1, open/1, close/1, publish/2, withdraw/1, enter_registry/3, reset/0]).
 
@@ -31,6 +31,51 @@
 -define(PLACE_TIMEOUT, 5000).
 
 %%% Reading
+
+%% @doc Returns the value of a key, as kv_bucket:get/3 does. A value may be the atom `call', too: a call then gives the
+%% same answer.
+-spec get(gen_server:server_ref(), term(), Default) -> answer(term() | Default).
+get(Pid, Key, Default) when is_pid(Pid) ->
+    case persistent_term:get(?PUBLISHED, #{}) of
+        #{node(Pid) := Arena} ->
+            case get(?SENT) of
+                undefined -> kv_nif:get(Arena, Pid, Key, Default);
+                Sent -> after_sent(Pid, Sent, fun() -> kv_nif:get(Arena, Pid, Key, Default) end)
+            end;
+        Published ->
+            get_by(Published, Pid, Key, Default)
+    end;
+get(Name, Key, Default) when is_atom(Name) ->
+    case whereis(Name) of
+        Proxy when is_pid(Proxy) -> get_by(persistent_term:get(?PUBLISHED, #{}), Proxy, Key, Default);
+        _ -> call
+    end;
+get(_Name, _Key, _Default) ->
+    call.
+
+%% The library remembers which native process a proxy stands for: to look it up takes longer than the read.
+get_by(Published, _Proxy, _Key, _Default) when map_size(Published) =:= 0 ->
+    call;
+get_by(Published, Proxy, Key, Default) ->
+    case get(?SENT) of
+        undefined ->
+            case kv_nif:get_by(Published, Proxy, Key, Default) of
+                unmet -> get_by_unmet(Published, Proxy, Key, Default);
+                Answer -> Answer
+            end;
+        _Sent ->
+            by_proxy(Published, Proxy, fun(Native) -> get(Native, Key, Default) end)
+    end.
+
+get_by_unmet(Published, Proxy, Key, Default) ->
+    Epoch = kv_nif:epoch(),
+    case kv_proxies:readable(Proxy) of
+        {Proxy, Native} when is_map_key(node(Native), Published) ->
+            ok = kv_nif:meet(map_get(node(Native), Published), Native, Proxy, node(Native), Epoch),
+            get(Native, Key, Default);
+        _ ->
+            call
+    end.
 
 %% @doc Returns the value of a key, as kv_bucket:fetch/2 does.
 -spec fetch(gen_server:server_ref(), term()) -> answer({ok, term()} | error).

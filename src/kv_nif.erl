@@ -7,7 +7,7 @@
 %% @private
 -module(kv_nif).
 
--export([load/0, open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
+-export([load/0, open_arena/4, close_arena/1, get/4, get_by/4, meet/5, epoch/0, next_epoch/0, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
 
 -export_type([arena/0, place/0, reason/0]).
 
@@ -38,7 +38,7 @@
 %% Set once the library has been requested.
 -define(WANTED, {?MODULE, wanted}).
 -on_load(load_again/0).
--nifs([open_arena/4, close_arena/1, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
+-nifs([open_arena/4, close_arena/1, get/4, get_by/4, meet/5, epoch/0, next_epoch/0, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
 
 %% @doc Loads the library, unless it is loaded.
 -spec load() -> ok | {error, {atom(), string()}}.
@@ -70,6 +70,32 @@ open_arena(_Place, _Node, _Creation, _Zeros) ->
 close_arena(_Arena) ->
     not_loaded(not_loaded).
 
+%% @doc Returns the value of a key in the table of a process, or Default; or `call': the process must be asked.
+-spec get(arena(), pid(), term(), Default) -> term() | Default | call.
+get(_Arena, _Pid, _Key, _Default) ->
+    not_loaded(call).
+
+%% @doc The same for the process behind a local proxy, if this thread has met the proxy in the present epoch. Arenas has
+%% the arena of each node. Returns `unmet' otherwise, and whenever the process must be asked.
+-spec get_by(#{node() => arena(), _ => _}, pid(), term(), Default) -> term() | Default | unmet.
+get_by(_Arenas, _Proxy, _Key, _Default) ->
+    not_loaded(unmet).
+
+%% @doc Lets this thread know which native process a proxy stood for in this epoch, and its node.
+-spec meet(arena(), pid(), pid(), node(), non_neg_integer()) -> ok.
+meet(_Arena, _Native, _Proxy, _Node, _Epoch) ->
+    not_loaded(ok).
+
+%% @doc Returns the epoch. It must be asked for before the native process of a proxy is looked up.
+-spec epoch() -> non_neg_integer().
+epoch() ->
+    not_loaded(0).
+
+%% @doc Begins another epoch: a proxy stands for another process now, or has ended.
+-spec next_epoch() -> ok.
+next_epoch() ->
+    not_loaded(ok).
+
 %% @doc Returns the value of a key in the table of a process.
 -spec fetch(arena(), pid(), term()) -> {ok, term()} | error | reason().
 fetch(_Arena, _Pid, _Key) ->
@@ -95,8 +121,9 @@ size(_Arena, _Pid) ->
 counters(_Arena, _Pid) ->
     not_loaded(not_loaded).
 
-%% @doc Returns how many reads of a bucket {@link fetch/3} and {@link has_key/3} have answered, in all processes of this VM: those that
-%% found a value, and those that found none. Counts of a bucket may be lost if the VM reads more than 1,024 buckets.
+%% @doc Returns how many reads of a bucket {@link get/4}, {@link fetch/3} and {@link has_key/3} have answered, in all
+%% processes of this VM: those that found a value, and those that found none. Counts of a bucket may be lost if the VM
+%% reads more than 1,024 buckets.
 -spec reads(arena(), pid()) -> {non_neg_integer(), non_neg_integer()} | closed | not_loaded.
 reads(_Arena, _Pid) ->
     not_loaded(not_loaded).

@@ -28,13 +28,13 @@ new() ->
 enter(#{proxy := Proxy, native := Native, server := Server, kind := Kind, name := Name} = Entered, Readable) ->
     Durable = maps:get(durable, Entered, false),
     true = ets:insert(?TABLE, {Proxy, Native, Readable, Server, Kind, Name, Durable}),
-    ok.
+    kv_nif:next_epoch().
 
 %% @doc Removes a proxy.
 -spec leave(pid()) -> ok.
 leave(Proxy) ->
     true = ets:delete(?TABLE, Proxy),
-    ok.
+    kv_nif:next_epoch().
 
 %% @doc Returns a local proxy, given by its pid or its local name, and its native process, if the process may be read
 %% locally. Returns `none' if the proxy has ended, or if Server is no such proxy.

@@ -201,6 +201,35 @@ static bool list(struct writer *to, ERL_NIF_TERM value)
     return term(to, tail);
 }
 
+/* ---- atoms that were met ----------------------------------------------------------------------
+ * To ask the VM for the text of an atom takes longer than to find a key. The word of an atom never
+ * becomes another term, nor does its text change. */
+
+enum { SPELLED = 256, SPELLED_SIZE = 32 };
+
+struct spelled {
+    ERL_NIF_TERM atom; /* 0: free */
+    uint8_t size;
+    uint8_t bytes[SPELLED_SIZE - 1 - sizeof(ERL_NIF_TERM)];
+};
+
+static _Thread_local struct spelled all_spelled[SPELLED];
+
+static struct spelled *spelled_at(ERL_NIF_TERM atom)
+{
+    return &all_spelled[((uint64_t)atom * UINT64_C(0x9E3779B97F4A7C15)) >> 32 & (SPELLED - 1)];
+}
+
+static void remember(ERL_NIF_TERM value, struct kv_bytes key)
+{
+    struct spelled *spelled = spelled_at(value);
+    if (key.data[0] == KV_TAG_SMALL_ATOM_UTF8 && key.length <= sizeof spelled->bytes) {
+        spelled->atom = value;
+        spelled->size = (uint8_t)key.length;
+        memcpy(spelled->bytes, key.data, key.length);
+    }
+}
+
 /* ---- all together -----------------------------------------------------------------------------
  */
 
@@ -246,13 +275,19 @@ bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
         key->form = KV_FORM_BINARY;
         return contents.size <= KV_NIF_KEY_MAX;
     }
+    const struct spelled *spelled = spelled_at(value);
+    key->form = KV_FORM_TERM;
+    if (spelled->atom == value) {
+        key->bytes = kv_bytes(spelled->bytes, spelled->size);
+        return true;
+    }
     struct writer to = {
         .env = env, .at = key->local, .end = key->local + sizeof key->local, .zeros = zeros};
     if (!term(&to, value)) {
         return false;
     }
     key->bytes = kv_bytes(key->local, (size_t)(to.at - key->local));
-    key->form = KV_FORM_TERM;
+    remember(value, key->bytes);
     return true;
 }
 

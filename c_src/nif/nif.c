@@ -19,6 +19,8 @@
 #define ATOMS(X)                                                                                   \
     REASONS(X)                                                                                     \
     X(ok)                                                                                          \
+    X(call)                                                                                        \
+    X(unmet)                                                                                       \
     X(error)                                                                                       \
     X(closed)
 
@@ -186,132 +188,215 @@ static bool counts(const struct kv_mapped_value *value, bool is_read)
             value->expires - now < touch - touch / TOUCH_PART);
 }
 
+enum outcome {
+    FOUND,
+    ABSENT,
+    ASK,  /* the owner: the result is the reason */
+    AGAIN /* the value has changed: it must be found again */
+};
+
 /* The functions that look for a key differ in these. */
 struct wanted {
     enum kv_nif_kind kind;
     const struct library *library;
     const struct kv_nif_arena *arena;
-    /* Sets *result. Returns false if the value has changed: it must be found again. */
-    bool (*take)(ErlNifEnv *env, const struct wanted *wanted, const struct kv_mapped_value *value,
-                 ERL_NIF_TERM *result);
-    ERL_NIF_TERM absent;
+    /* Sets *result, unless it returns ABSENT or AGAIN. */
+    enum outcome (*take)(ErlNifEnv *env, const struct wanted *wanted,
+                         const struct kv_mapped_value *value, ERL_NIF_TERM *result);
     bool reads; /* the value, and not only that there is one */
 };
 
-static ERL_NIF_TERM find(ErlNifEnv *env, const struct wanted *wanted,
-                         const struct kv_mapped_table *table, const struct kv_nif_key *key)
+static enum outcome ask(ERL_NIF_TERM reason, ERL_NIF_TERM *result)
+{
+    *result = reason;
+    return ASK;
+}
+
+static enum outcome find(ErlNifEnv *env, const struct wanted *wanted,
+                         const struct kv_mapped_table *table, const struct kv_nif_key *key,
+                         ERL_NIF_TERM *result)
 {
     const struct kv_mapped *mapped = &wanted->arena->mapped;
     uint64_t hash = kv_mapped_hash(mapped, key->bytes);
     struct kv_mapped_value value;
-    ERL_NIF_TERM result;
     for (unsigned i = 0; i < KV_NIF_TRIES; i++) {
         enum kv_read read = kv_mapped_find(mapped, table, key->bytes, key->form, hash, &value);
         if (read == KV_READ_ABSENT) {
-            return wanted->absent;
+            return ABSENT;
         }
         if (read != KV_READ_FOUND) {
-            return reason_of(wanted->library, read);
+            return ask(reason_of(wanted->library, read), result);
         }
         if (counts(&value, wanted->reads)) {
-            return wanted->library->counted;
+            return ask(wanted->library->counted, result);
         }
-        if (wanted->take(env, wanted, &value, &result)) {
-            return result;
+        enum outcome outcome = wanted->take(env, wanted, &value, result);
+        if (outcome != AGAIN) {
+            return outcome;
         }
     }
-    return wanted->library->disturbed;
+    return ask(wanted->library->disturbed, result);
 }
 
-/* Reads that were answered with a reason count where they are answered. */
-static void count(ErlNifEnv *env, const struct wanted *wanted, struct kv_nif_tally *tally,
-                  ERL_NIF_TERM result)
+/* A read that the owner must answer counts where it is answered. */
+static enum outcome look_in(ErlNifEnv *env, const struct wanted *wanted,
+                            const struct kv_mapped_table *table, struct kv_nif_tally *tally,
+                            ERL_NIF_TERM term, ERL_NIF_TERM *result)
 {
-    if (enif_is_identical(result, wanted->absent)) {
-        kv_nif_count(tally, false);
-    } else if (!enif_is_atom(env, result) || enif_is_identical(result, wanted->library->true_)) {
-        kv_nif_count(tally, true);
+    struct kv_nif_key key;
+    enum outcome outcome = ASK;
+    *result = wanted->library->large;
+    if (kv_nif_key(env, term, wanted->arena->zeros, &key)) {
+        outcome = find(env, wanted, table, &key, result);
+        if (outcome != ASK) {
+            kv_nif_count(tally, outcome == FOUND);
+        }
     }
+    kv_nif_key_free(&key);
+    return outcome;
 }
 
-static ERL_NIF_TERM look(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wanted *wanted)
+/* The arguments begin with an arena, a pid and a key. */
+static enum outcome look(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wanted *wanted,
+                         ERL_NIF_TERM *result)
 {
     struct kv_mapped_table table;
     struct kv_nif_tally *tally;
-    struct kv_nif_key key;
     wanted->arena = get_arena(wanted->library, env, argv[0]);
     if (wanted->arena == NULL) {
-        return wanted->library->closed;
+        return ask(wanted->library->closed, result);
     }
     enum kv_read read = kv_nif_table(wanted->library->pids, env, wanted->arena, wanted->kind,
                                      argv[1], &table, &tally);
     if (read != KV_READ_FOUND) {
-        return reason_of(wanted->library, read);
+        return ask(reason_of(wanted->library, read), result);
     }
-    ERL_NIF_TERM result = wanted->library->large;
-    if (kv_nif_key(env, argv[2], wanted->arena->zeros, &key)) {
-        result = find(env, wanted, &table, &key);
-        count(env, wanted, tally, result);
-    }
-    kv_nif_key_free(&key);
-    return result;
+    return look_in(env, wanted, &table, tally, argv[2], result);
 }
 
-static bool take_value(ErlNifEnv *env, const struct wanted *wanted,
-                       const struct kv_mapped_value *value, ERL_NIF_TERM *result)
+static enum outcome take_value(ErlNifEnv *env, const struct wanted *wanted,
+                               const struct kv_mapped_value *value, ERL_NIF_TERM *result)
 {
-    ERL_NIF_TERM term;
-    switch (kv_nif_value(wanted->library->pids, env, wanted->arena, value, &term)) {
+    switch (kv_nif_value(wanted->library->pids, env, wanted->arena, value, result)) {
     case KV_NIF_COPIED:
-        *result = has_passed(value->expires) ? wanted->absent
-                                             : enif_make_tuple2(env, wanted->library->ok, term);
-        return true;
+        return has_passed(value->expires) ? ABSENT : FOUND;
     case KV_NIF_CHANGED:
-        return false;
+        return AGAIN;
     case KV_NIF_LARGE:
-        *result = wanted->library->large;
-        return true;
+        return ask(wanted->library->large, result);
     default:
-        *result = wanted->library->unknown;
-        return true;
+        return ask(wanted->library->unknown, result);
     }
 }
 
-static bool take_presence(ErlNifEnv *env, const struct wanted *wanted,
-                          const struct kv_mapped_value *value, ERL_NIF_TERM *result)
+static enum outcome take_presence(ErlNifEnv *env, const struct wanted *wanted,
+                                  const struct kv_mapped_value *value, ERL_NIF_TERM *result)
 {
     (void)env;
-    *result = has_passed(value->expires) ? wanted->absent : wanted->library->true_;
-    return kv_mapped_holds(value);
+    *result = wanted->library->true_;
+    return !kv_mapped_holds(value) ? AGAIN : has_passed(value->expires) ? ABSENT : FOUND;
+}
+
+/* get(Arena, Pid, Key, Default): the value or Default, or `call': the owner must be asked. A value
+ * or a default may be `call', too: then the owner gives the same answer. */
+static ERL_NIF_TERM get(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct wanted wanted = {.library = library_of(env), .take = take_value, .reads = true};
+    ERL_NIF_TERM result;
+    (void)argc;
+    enum outcome outcome = look(env, argv, &wanted, &result);
+    return outcome == FOUND ? result : outcome == ABSENT ? argv[3] : wanted.library->call;
+}
+
+/* epoch(): a number that is another one after next_epoch(). */
+static ERL_NIF_TERM epoch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)argc;
+    (void)argv;
+    return enif_make_uint64(env, kv_nif_epoch(library_of(env)->pids));
+}
+
+/* next_epoch(): ok. Threads forget all proxies. */
+static ERL_NIF_TERM next_epoch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)argc;
+    (void)argv;
+    kv_nif_next_epoch(library_of(env)->pids);
+    return library_of(env)->ok;
+}
+
+/* meet(Arena, Native, Proxy, Node, Epoch): ok. This thread remembers the table of a proxy. */
+static ERL_NIF_TERM meet(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    const struct library *library = library_of(env);
+    const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
+    ErlNifUInt64 number;
+    ErlNifPid pid;
+    (void)argc;
+    if (!enif_get_local_pid(env, argv[2], &pid) || !enif_is_atom(env, argv[3]) ||
+        !enif_get_uint64(env, argv[4], &number)) {
+        return enif_make_badarg(env);
+    }
+    if (arena != NULL) {
+        kv_nif_meet(library->pids, env, arena, argv[1], argv[2], argv[3], number);
+    }
+    return library->ok;
+}
+
+/* get_by(Arenas, Proxy, Key, Default): the value or Default; or `unmet': find out which process the
+ * proxy stands for, and ask for that one. Arenas is a map that has the arena of each node. */
+static ERL_NIF_TERM get_by(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    const struct library *library = library_of(env);
+    struct wanted wanted = {.library = library, .take = take_value, .reads = true};
+    const struct kv_nif_proxy *met = kv_nif_met(library->pids, env, argv[1]);
+    ERL_NIF_TERM result;
+    (void)argc;
+    if (met == NULL || !enif_get_map_value(env, argv[0], met->node, &result)) {
+        return library->unmet;
+    }
+    wanted.arena = get_arena(library, env, result);
+    if (wanted.arena == NULL || wanted.arena->number != met->arena) {
+        return library->unmet;
+    }
+    const struct kv_mapped_table table = met->table;
+    enum outcome outcome = look_in(env, &wanted, &table, met->tally, argv[2], &result);
+    return outcome == FOUND ? result : outcome == ABSENT ? argv[3] : library->unmet;
+}
+
+/* {ok, Value}, error, or a reason. */
+static ERL_NIF_TERM tagged(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wanted *wanted)
+{
+    ERL_NIF_TERM result;
+    enum outcome outcome = look(env, argv, wanted, &result);
+    return outcome == FOUND    ? enif_make_tuple2(env, wanted->library->ok, result)
+           : outcome == ABSENT ? wanted->library->error
+                               : result;
 }
 
 /* fetch(Arena, Pid, Key): {ok, Value}, error, or a reason. */
 static ERL_NIF_TERM fetch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    const struct library *library = library_of(env);
-    struct wanted wanted = {
-        .library = library, .take = take_value, .absent = library->error, .reads = true};
+    struct wanted wanted = {.library = library_of(env), .take = take_value, .reads = true};
     (void)argc;
-    return look(env, argv, &wanted);
+    return tagged(env, argv, &wanted);
 }
 
 /* lookup(Arena, Pid, Name): {ok, Pid}, error, or a reason. */
 static ERL_NIF_TERM lookup(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    const struct library *library = library_of(env);
-    struct wanted wanted = {
-        .kind = KV_NIF_NAMES, .library = library, .take = take_value, .absent = library->error};
+    struct wanted wanted = {.kind = KV_NIF_NAMES, .library = library_of(env), .take = take_value};
     (void)argc;
-    return look(env, argv, &wanted);
+    return tagged(env, argv, &wanted);
 }
 
 /* has_key(Arena, Pid, Key): true, false, or a reason. */
 static ERL_NIF_TERM has_key(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    const struct library *library = library_of(env);
-    struct wanted wanted = {.library = library, .take = take_presence, .absent = library->false_};
+    struct wanted wanted = {.library = library_of(env), .take = take_presence};
+    ERL_NIF_TERM result;
     (void)argc;
-    return look(env, argv, &wanted);
+    return look(env, argv, &wanted, &result) == ABSENT ? wanted.library->false_ : result;
 }
 
 /* size(Arena, Pid): a number, or a reason. */
@@ -457,6 +542,11 @@ static ErlNifFunc functions[] = {
     /* Opening waits for the file system, though briefly. */
     {"open_arena", 4, open_arena, ERL_NIF_DIRTY_JOB_IO_BOUND},
     {"close_arena", 1, close_arena, 0},
+    {"get", 4, get, 0},
+    {"get_by", 4, get_by, 0},
+    {"meet", 5, meet, 0},
+    {"epoch", 0, epoch, 0},
+    {"next_epoch", 0, next_epoch, 0},
     {"fetch", 3, fetch, 0},
     {"lookup", 3, lookup, 0},
     {"has_key", 3, has_key, 0},

@@ -98,6 +98,32 @@ static inline void kv_nif_count(struct kv_nif_tally *tally, bool found)
 void kv_nif_reads(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
                   ERL_NIF_TERM term, uint64_t *hits, uint64_t *misses);
 
+/* ---- proxies -----------------------------------------------------------------------------------
+ * A thread also caches which tables belong to local proxies, until any proxy gets another native
+ * process or ends: the epoch then is another one. */
+
+uint64_t kv_nif_epoch(const struct kv_nif_pids *pids);
+void kv_nif_next_epoch(struct kv_nif_pids *pids);
+
+/* What a thread knows of a proxy. */
+struct kv_nif_proxy {
+    ERL_NIF_TERM proxy; /* a local pid; 0: free */
+    ERL_NIF_TERM node;  /* an atom */
+    uint64_t epoch;
+    uint64_t arena; /* its number */
+    struct kv_mapped_table table;
+    struct kv_nif_tally *tally;
+};
+
+/* Remembers that a proxy of `epoch` stands for a native process on that node, if the process has a
+ * table in the arena. */
+void kv_nif_meet(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
+                 ERL_NIF_TERM native, ERL_NIF_TERM proxy, ERL_NIF_TERM node, uint64_t epoch);
+
+/* Returns NULL if this thread does not know the proxy, or if the process has ended. Valid until the
+ * thread next calls a function of pids.c. */
+const struct kv_nif_proxy *kv_nif_met(struct kv_nif_pids *pids, ErlNifEnv *env, ERL_NIF_TERM proxy);
+
 /* Decodes a pid of the arena's node: a version byte and a term. Returns false for any other term.
  */
 bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
@@ -107,7 +133,7 @@ bool kv_nif_pid(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_ar
  */
 
 struct kv_nif_key {
-    struct kv_bytes bytes; /* of the term, of local, or of more */
+    struct kv_bytes bytes; /* of the term, of local, of more, or of the thread */
     unsigned form;
     uint8_t local[KV_NIF_LOCAL];
     struct kv_buffer more;

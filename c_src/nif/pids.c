@@ -35,11 +35,13 @@ struct memory {
     unsigned count;
     struct known places[PLACES];
     struct minted minted[PLACES];
+    struct kv_nif_proxy proxies[PLACES];
     struct kv_nif_tally tallies[KV_NIF_TALLIES]; /* are given to tables with the mutex held */
 };
 
 struct kv_nif_pids {
     uint64_t number;
+    atomic_uint_fast64_t epoch;
     ErlNifMutex *mutex;
     struct memory *memories;
 };
@@ -187,6 +189,9 @@ static void forget_tally(struct memory *memory, const struct kv_nif_tally *tally
         if (memory->places[i].tally == tally) {
             memory->places[i].arena = 0;
         }
+        if (memory->proxies[i].tally == tally) {
+            memory->proxies[i].proxy = 0;
+        }
     }
 }
 
@@ -276,6 +281,52 @@ enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
     *table = known->table;
     *tally = known->tally;
     return KV_READ_FOUND;
+}
+
+/* ---- proxies --------------------------------------------------------------------------------- */
+
+uint64_t kv_nif_epoch(const struct kv_nif_pids *pids)
+{
+    return atomic_load(&pids->epoch);
+}
+
+void kv_nif_next_epoch(struct kv_nif_pids *pids)
+{
+    (void)atomic_fetch_add(&pids->epoch, 1);
+}
+
+/* The word of a local pid says which process it is. */
+static struct kv_nif_proxy *proxy_at(struct memory *memory, ERL_NIF_TERM proxy)
+{
+    return &memory->proxies[((uint64_t)proxy * UINT64_C(0x9E3779B97F4A7C15)) >> 32 & (PLACES - 1)];
+}
+
+void kv_nif_meet(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
+                 ERL_NIF_TERM native, ERL_NIF_TERM proxy, ERL_NIF_TERM node, uint64_t epoch)
+{
+    struct kv_mapped_table table;
+    struct kv_nif_tally *tally;
+    if (kv_nif_table(pids, env, arena, KV_NIF_BUCKET, native, &table, &tally) == KV_READ_FOUND) {
+        *proxy_at(own.memory, proxy) = (struct kv_nif_proxy){.proxy = proxy,
+                                                             .node = node,
+                                                             .epoch = epoch,
+                                                             .arena = arena->number,
+                                                             .table = table,
+                                                             .tally = tally};
+    }
+}
+
+const struct kv_nif_proxy *kv_nif_met(struct kv_nif_pids *pids, ErlNifEnv *env, ERL_NIF_TERM proxy)
+{
+    ErlNifPid pid;
+    const struct memory *memory = memory_of_thread(pids);
+    if (memory == NULL) {
+        return NULL;
+    }
+    const struct kv_nif_proxy *met = proxy_at(own.memory, proxy);
+    bool lives = met->proxy == proxy && met->epoch == kv_nif_epoch(pids) &&
+                 enif_get_local_pid(env, proxy, &pid) && enif_is_process_alive(env, &pid);
+    return lives ? met : NULL;
 }
 
 /* ---- pids that are values ---------------------------------------------------------------------

@@ -30,6 +30,7 @@ groups() ->
             large_keys_and_values_are_read_by_call,
             an_atom_that_the_vm_does_not_know_is_asked_for,
             a_bucket_is_read_by_its_proxy_and_by_its_name,
+            a_proxy_is_read_where_its_process_is_now,
             names_of_a_registry_are_found,
             a_vm_that_does_not_own_the_node_reads_it_too,
             info_tells_of_each_node_which_way_reads_take
@@ -79,6 +80,17 @@ bucket(Name) ->
 
 by_call(Bucket, Request) -> gen_server:call(Bucket, Request).
 
+%% A read by kv_local:fetch/2, which kv_local:get/3 answers in the same way.
+local(Server, Key) ->
+    Fetched = kv_local:fetch(Server, Key),
+    Got = case Fetched of
+        {ok, Value} -> Value;
+        error -> default;
+        call -> call
+    end,
+    ?assertEqual(Got, kv_local:get(Server, Key, default)),
+    Fetched.
+
 outcome(Fun) ->
     try Fun() of
         Value -> {returned, Value}
@@ -111,8 +123,8 @@ every_read_is_answered_as_by_a_call(Config) ->
         ?assertMatch(#{local_reads := on}, kv_node:info()),
         ok = kv_bucket:put(Bucket, a, 1),
         ok = kv_bucket:put(Bucket, nothing, undefined),
-        ?assertEqual({ok, 1}, kv_local:fetch(Bucket, a)),
-        ?assertEqual(error, kv_local:fetch(Bucket, b)),
+        ?assertEqual({ok, 1}, local(Bucket, a)),
+        ?assertEqual(error, local(Bucket, b)),
         ?assertEqual(1, kv_bucket:get(Bucket, a)),
         ?assertEqual(undefined, kv_bucket:get(Bucket, b)),
         ?assertEqual(default, kv_bucket:get(Bucket, b, default)),
@@ -129,7 +141,7 @@ every_read_is_answered_as_by_a_call(Config) ->
         ?assertError(badarg, kv_bucket:get_many(Bucket, [a | b])),
         ok = kv_bucket:clear(Bucket),
         ?assertEqual(0, kv_local:size(Bucket)),
-        ?assertEqual(error, kv_local:fetch(Bucket, a))
+        ?assertEqual(error, local(Bucket, a))
     end).
 
 statistics_have_the_reads_of_all_processes(Config) ->
@@ -209,6 +221,19 @@ terms() ->
         binary:copy(<<7>>, 3000), [], "text", [1, 2, 300], [a | b], {}, {1, {2, <<"x">>}}, list_to_tuple(lists:seq(1, 300)), #{},
         #{a => 1}, #{b => #{c => [d]}, 1 => 1.0}, self(), make_ref(), fun erlang:self/0, fun lists:map/2,
         deep(), [binary:copy(<<"k">>, 600), 1]
+    ] ++ kept().
+
+%% Terms that people keep, and others of which the library decodes a part.
+kept() ->
+    Map = #{id => 7, name => <<"x">>},
+    [
+        true, nil, call, unmet, Map, #{<<"id">> => 7, <<"name">> => <<"x">>}, {session, 7, <<"abc">>, 3}, lists:seq(1, 10),
+        lists:seq(250, 260), [Map, Map], #{user => Map, tags => [<<"a">>, <<"b">>], at => 1 bsl 50, rate => 0.25, none => nil},
+        #{{1, 2} => 3}, #{1.0 => a, 1 => b}, #{0.0 => zero}, #{[] => [], {} => {}}, [{}, {}], {[], <<>>, #{}, ''},
+        maps:from_list([{N, N} || N <- lists:seq(1, 32)]), maps:from_list([{N, N} || N <- lists:seq(1, 33)]),
+        lists:seq(300, 811), lists:seq(300, 812), [a, b | c], [1 | 2], {self(), make_ref()}, #{self() => Map}, {'é', a},
+        [1 bsl 59, -(1 bsl 59), 1 bsl 63, -(1 bsl 63), -(1 bsl 63) - 1, (1 bsl 64) - 1, 1 bsl 64], {<<1:3>>, Map},
+        lists:foldl(fun(_, Term) -> [Term] end, [], lists:seq(1, 16)), {binary:copy(<<7>>, 100), binary:copy(<<8>>, 5000)}
     ].
 
 deep() -> lists:foldl(fun(_, Term) -> {Term} end, end_of_it, lists:seq(1, 100)).
@@ -218,19 +243,19 @@ keys_of_any_kind_are_found(Config) ->
         Bucket = bucket(),
         Keys = terms() ++ [fun() -> Bucket end],
         [ok = kv_bucket:put(Bucket, Key, Number) || {Number, Key} <- lists:zip(lists:seq(1, length(Keys)), Keys)],
-        Found = [kv_local:fetch(Bucket, Key) || Key <- Keys],
+        Found = [local(Bucket, Key) || Key <- Keys],
         %% A fun has other bytes on the wire than in term_to_binary/1.
         Others = [Key || Key <- Keys, not is_function(Key), Key =/= deep()],
-        ?assertEqual([], [Key || Key <- Others, kv_local:fetch(Bucket, Key) =:= call]),
+        ?assertEqual([], [Key || Key <- Others, local(Bucket, Key) =:= call]),
         ?assertEqual(
             [], [Key || {Key, Answer} <- lists:zip(Keys, Found), Answer =/= call, Answer =/= by_call(Bucket, {fetch, Key})]
         ),
-        ?assertEqual(call, kv_local:fetch(Bucket, #{[fun() -> Bucket end] => 1})),
+        ?assertEqual(call, local(Bucket, #{[fun() -> Bucket end] => 1})),
         %% 0.0 and -0.0 are one key if they are one in this VM.
         ok = kv_bucket:put(Bucket, 0.0, zero),
-        ?assertEqual(by_call(Bucket, {fetch, -0.0}), kv_local:fetch(Bucket, -0.0)),
-        ?assertEqual(by_call(Bucket, {fetch, {-0.0, []}}), kv_local:fetch(Bucket, {-0.0, []})),
-        ?assertEqual(error, kv_local:fetch(Bucket, {0}))
+        ?assertEqual(by_call(Bucket, {fetch, -0.0}), local(Bucket, -0.0)),
+        ?assertEqual(by_call(Bucket, {fetch, {-0.0, []}}), local(Bucket, {-0.0, []})),
+        ?assertEqual(error, local(Bucket, {0}))
     end).
 
 values_of_any_kind_are_read(Config) ->
@@ -239,7 +264,7 @@ values_of_any_kind_are_read(Config) ->
         [
             begin
                 ok = kv_bucket:put(Bucket, key, Value),
-                ?assertEqual({ok, Value}, kv_local:fetch(Bucket, key))
+                ?assertEqual({ok, Value}, local(Bucket, key))
             end
          || Value <- terms() ++ [binary:copy(<<1, 2, 3>>, 40000), lists:seq(1, 1000), -0.0, Bucket]
         ]
@@ -251,8 +276,8 @@ large_keys_and_values_are_read_by_call(Config) ->
         Large = [binary:copy(<<1>>, 1 bsl 20), lists:seq(1, 100000)],
         Keys = [binary:copy(<<1>>, 5000), lists:seq(1, 5000)],
         [ok = kv_bucket:put(Bucket, Key, Value) || {Key, Value} <- lists:zip([one, other], Large) ++ [{K, 1} || K <- Keys]],
-        ?assertEqual([call, call], [kv_local:fetch(Bucket, Key) || Key <- [one, other]]),
-        ?assertEqual([call, call], [kv_local:fetch(Bucket, Key) || Key <- Keys]),
+        ?assertEqual([call, call], [local(Bucket, Key) || Key <- [one, other]]),
+        ?assertEqual([call, call], [local(Bucket, Key) || Key <- Keys]),
         ?assertEqual(Large, [kv_bucket:get(Bucket, Key) || Key <- [one, other]]),
         ?assertEqual([1, 1], kv_bucket:get_many(Bucket, Keys))
     end).
@@ -263,10 +288,10 @@ an_atom_that_the_vm_does_not_know_is_asked_for(Config) ->
     Name = "unheard_of_" ++ integer_to_list(erlang:unique_integer([positive])),
     ok = kv_test:in(Other, fun() -> kv_bucket:put(Bucket, key, {list_to_atom(Name)}) end),
     in(Config, fun() ->
-        ?assertEqual(call, kv_local:fetch(Bucket, key)),
+        ?assertEqual(call, local(Bucket, key)),
         {Atom} = kv_bucket:get(Bucket, key),
         ?assertEqual(Name, atom_to_list(Atom)),
-        ?assertEqual({ok, {Atom}}, kv_local:fetch(Bucket, key))
+        ?assertEqual({ok, {Atom}}, local(Bucket, key))
     end),
     kv_test:stop_vm(Other).
 
@@ -277,8 +302,8 @@ a_bucket_is_read_by_its_proxy_and_by_its_name(Config) ->
         ok = kv_bucket:put(settings, a, 1),
         [
             begin
-                ?assertEqual({ok, 1}, kv_local:fetch(Server, a)),
-                ?assertEqual(error, kv_local:fetch(Server, b)),
+                ?assertEqual({ok, 1}, local(Server, a)),
+                ?assertEqual(error, local(Server, b)),
                 ?assertEqual([true, false], [kv_local:has_key(Server, Key) || Key <- [a, b]]),
                 ?assertEqual(1, kv_local:size(Server)),
                 ?assertEqual({ok, [1, none]}, kv_local:get_many(Server, [a, b], none)),
@@ -287,13 +312,31 @@ a_bucket_is_read_by_its_proxy_and_by_its_name(Config) ->
          || Server <- [settings, Proxy]
         ],
         ok = sys:suspend(kv_proxy:native(Proxy)),
-        ?assertEqual([call, call], [kv_local:fetch(Server, a) || Server <- [settings, Proxy]]),
+        ?assertEqual([call, call], [local(Server, a) || Server <- [settings, Proxy]]),
         ok = sys:resume(kv_proxy:native(Proxy)),
         %% Neither a bucket, nor a process, nor a process of this VM.
         [
-            ?assertEqual([call, call, call], [kv_local:fetch(Server, a), kv_local:has_key(Server, a), kv_local:size(Server)], Server)
+            ?assertEqual([call, call, call], [local(Server, a), kv_local:has_key(Server, a), kv_local:size(Server)], Server)
          || Server <- [self(), kv_node, nobody, undefined, {settings, node()}, {global, settings}, {via, global, settings}, 7]
         ]
+    end).
+
+%% By every scheduler, each of which remembers the process.
+a_proxy_is_read_where_its_process_is_now(Config) ->
+    in(Config, fun() ->
+        Buckets = [bucket(<<N>>) || N <- lists:seq(1, 20)],
+        Proxy = spawn_link(fun() -> receive stop -> ok end end),
+        [
+            begin
+                ok = kv_bucket:put(Bucket, a, Bucket),
+                ok = kv_local:publish_proxy(#{
+                    proxy => Proxy, native => Bucket, server => kv_node, kind => bucket, name => undefined
+                }),
+                ?assertEqual(lists:duplicate(20, {ok, Bucket}), parallel([fun() -> local(Proxy, a) end || _ <- lists:seq(1, 20)]))
+            end
+         || Bucket <- Buckets ++ Buckets
+        ],
+        Proxy ! stop
     end).
 
 names_of_a_registry_are_found(Config) ->
@@ -305,7 +348,7 @@ names_of_a_registry_are_found(Config) ->
         ?assertEqual({ok, Bucket}, kv_local:lookup(whereis(kv_registry), <<"bucket">>)),
         ?assertEqual({ok, Bucket}, kv_registry:lookup(kv_registry, <<"bucket">>)),
         %% A bucket is not taken for a registry, nor a registry for a bucket.
-        ?assertEqual([call, call], [kv_local:fetch(Native, <<"bucket">>), kv_local:size(Native)]),
+        ?assertEqual([call, call], [local(Native, <<"bucket">>), kv_local:size(Native)]),
         ok = kv_bucket:put(Bucket, <<"name">>, Bucket),
         ?assertEqual(call, kv_local:lookup(Bucket, <<"name">>)),
         %% The name may be about to be created.
@@ -323,12 +366,12 @@ a_vm_that_does_not_own_the_node_reads_it_too(Config) ->
         _ = application:load(kv),
         ok = application:set_env(kv, local_reads, true),
         ok = kv_bucket:put(Bucket, a, 1),
-        kv_test:wait(fun() -> kv_local:fetch(Bucket, a) =:= {ok, 1} end)
+        kv_test:wait(fun() -> local(Bucket, a) =:= {ok, 1} end)
     end),
     [
         begin
             ok = in(Config, fun() -> kv_bucket:put(Bucket, a, N) end),
-            ?assertEqual({ok, N}, kv_test:in(Other, fun() -> kv_local:fetch(Bucket, a) end))
+            ?assertEqual({ok, N}, kv_test:in(Other, fun() -> local(Bucket, a) end))
         end
      || N <- lists:seq(1, 50)
     ],
@@ -401,11 +444,11 @@ a_caller_that_knows_of_the_end_of_a_bucket_reads_nothing_of_it(Config) ->
             begin
                 Bucket = bucket(<<N>>),
                 ok = kv_bucket:put(Bucket, a, 1),
-                {ok, 1} = kv_local:fetch(Bucket, a),
+                {ok, 1} = local(Bucket, a),
                 Monitor = monitor(process, Bucket),
                 true = exit(Bucket, kill),
                 killed = receive {'DOWN', Monitor, process, _, Reason} -> Reason end,
-                ?assertEqual(call, kv_local:fetch(Bucket, a)),
+                ?assertEqual(call, local(Bucket, a)),
                 ?assertEqual({exit, noproc}, outcome(fun() -> kv_bucket:get(Bucket, a) end))
             end
          || N <- lists:seq(1, 100)
@@ -422,12 +465,12 @@ a_caller_that_knows_of_the_end_of_a_proxy_reads_nothing_by_it(Config) ->
         ok = kv_local:publish_proxy(#{
             proxy => Proxy, native => Bucket, server => kv_node, kind => bucket, name => undefined
         }),
-        ?assertEqual([{ok, 1}, {ok, 1}], [kv_local:fetch(Server, a) || Server <- [Proxy, stands_for_it]]),
+        ?assertEqual([{ok, 1}, {ok, 1}], [local(Server, a) || Server <- [Proxy, stands_for_it]]),
         true = exit(Proxy, kill),
         receive {'DOWN', Monitor, process, _, killed} -> ok end,
-        ?assertEqual([call, call], [kv_local:fetch(Server, a) || Server <- [Proxy, stands_for_it]]),
+        ?assertEqual([call, call], [local(Server, a) || Server <- [Proxy, stands_for_it]]),
         ?assertEqual({exit, noproc}, outcome(fun() -> kv_bucket:get(Proxy, a) end)),
-        ?assertEqual({ok, 1}, kv_local:fetch(Bucket, a))
+        ?assertEqual({ok, 1}, local(Bucket, a))
     end).
 
 proxies_that_have_ended_are_forgotten(Config) ->
@@ -596,7 +639,7 @@ a_process_reads_its_own_casts_to_a_proxy(Config) ->
             begin
                 ok = kv_bucket:cast(Server, put, [a, {Server, N}]),
                 ?assertEqual({Server, N}, kv_bucket:get(Server, a)),
-                ?assertEqual({ok, {Server, N}}, kv_local:fetch(Server, a)),
+                ?assertEqual({ok, {Server, N}}, local(Server, a)),
                 Request = kv_bucket:async(Server, put, [b, N]),
                 ?assertEqual({ok, N}, kv_bucket:fetch(Server, b)),
                 ok = kv_bucket:await(Request)

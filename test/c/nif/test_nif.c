@@ -251,6 +251,111 @@ Test(nif, the_counters_of_a_table_change_when_it_does)
     cr_expect_not(enif_is_identical(second, third));
 }
 
+Test(nif, a_value_is_read_without_a_tuple_around_it)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM none = atom("none");
+    put(table, "number", kv_bytes("\x61\x07", 2), 0);
+    put(table, "unknown", stub_external(atom(STUB_UNHEARD_OF)), 0);
+    ERL_NIF_TERM found = stub_call(env, "get", 4, from, bucket(), text("number"), none);
+    cr_expect(kv_bytes_equal(stub_external(found), kv_bytes("\x61\x07", 2)));
+    cr_expect_eq(stub_call(env, "get", 4, from, bucket(), text("absent"), none), none);
+    cr_expect(
+        stub_is_atom(stub_call(env, "get", 4, from, bucket(), text("unknown"), none), "call"));
+    cr_expect(
+        stub_is_atom(stub_call(env, "get", 4, from, atom("pid"), text("number"), none), "call"));
+    cr_expect(stub_is_atom(stub_call(env, "get", 4, none, bucket(), text("number"), none), "call"));
+}
+
+/* ---- proxies --------------------------------------------------------------------------------- */
+
+enum { PROXY = OWNER + 10 };
+
+static ERL_NIF_TERM get_by(ERL_NIF_TERM arenas, ERL_NIF_TERM proxy)
+{
+    return stub_call(env, "get_by", 4, arenas, proxy, text("key"), atom("none"));
+}
+
+static void meet(ERL_NIF_TERM from, ERL_NIF_TERM proxy, ERL_NIF_TERM epoch)
+{
+    ERL_NIF_TERM met = stub_call(env, "meet", 5, from, bucket(), proxy, atom(node_name), epoch);
+    cr_assert(stub_is_atom(met, "ok"));
+}
+
+Test(nif, a_proxy_that_a_thread_has_met_is_read)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM arenas = stub_map(env, atom(node_name), from);
+    ERL_NIF_TERM proxy = stub_local_pid(PROXY);
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "unmet"));
+    meet(from, proxy, stub_call(env, "epoch", 0));
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "none"));
+    put(table, "key", kv_bytes_text("value"), 1);
+    cr_expect(kv_bytes_equal(stub_external(get_by(arenas, proxy)), stub_external(text("value"))));
+    cr_expect(stub_is_atom(get_by(arenas, stub_local_pid(PROXY + 1)), "unmet"));
+    cr_expect(stub_is_atom(get_by(arenas, bucket()), "unmet"));
+}
+
+Test(nif, a_proxy_is_met_anew_after_any_has_changed)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM arenas = stub_map(env, atom(node_name), from);
+    ERL_NIF_TERM proxy = stub_local_pid(PROXY);
+    ERL_NIF_TERM before = stub_call(env, "epoch", 0);
+    meet(from, proxy, before);
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "none"));
+    cr_expect(stub_is_atom(stub_call(env, "next_epoch", 0), "ok"));
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "unmet"));
+    meet(from, proxy, before); /* looked up before the change */
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "unmet"));
+    meet(from, proxy, stub_call(env, "epoch", 0));
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "none"));
+}
+
+Test(nif, a_proxy_that_has_ended_is_not_read)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM arenas = stub_map(env, atom(node_name), from);
+    ERL_NIF_TERM proxy = stub_local_pid(PROXY);
+    meet(from, proxy, stub_call(env, "epoch", 0));
+    stub_process_ends(PROXY);
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "unmet"));
+}
+
+Test(nif, a_proxy_is_not_read_if_its_table_or_its_arena_has_ended)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM other = open_arena();
+    ERL_NIF_TERM proxy = stub_local_pid(PROXY);
+    meet(from, proxy, stub_call(env, "epoch", 0));
+    cr_expect(stub_is_atom(get_by(stub_map(env, atom("other"), from), proxy), "unmet"));
+    cr_expect(stub_is_atom(get_by(stub_map(env, atom(node_name), other), proxy), "unmet"));
+    cr_expect(stub_is_atom(get_by(atom("arenas"), proxy), "unmet"));
+    kv_table_free(table);
+    table = NULL;
+    ERL_NIF_TERM arenas = stub_map(env, atom(node_name), from);
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "unmet"));
+    cr_expect(stub_is_atom(stub_call(env, "close_arena", 1, from), "ok"));
+    cr_expect(stub_is_atom(get_by(arenas, proxy), "unmet"));
+}
+
+Test(nif, what_is_no_proxy_is_not_met)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM epoch = stub_call(env, "epoch", 0);
+    ERL_NIF_TERM proxy = stub_local_pid(PROXY);
+    cr_expect(stub_is_atom(stub_call(env, "meet", 5, from, bucket(), bucket(), atom("n"), epoch),
+                           "badarg"));
+    cr_expect(
+        stub_is_atom(stub_call(env, "meet", 5, from, bucket(), proxy, text("n"), epoch), "badarg"));
+    cr_expect(stub_is_atom(
+        stub_call(env, "meet", 5, from, bucket(), proxy, atom("n"), atom("epoch")), "badarg"));
+    meet(atom("arena"), proxy, epoch);
+    cr_expect(stub_is_atom(get_by(stub_map(env, atom(node_name), from), proxy), "unmet"));
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
 Test(nif, a_name_is_looked_up_in_a_registry_only)
 {
     ERL_NIF_TERM from = open_arena();
@@ -388,6 +493,51 @@ Test(nif, a_key_that_is_too_large_or_deep_or_has_a_fun_is_left_to_the_owner)
 }
 
 /* ---- a writer that lies ---------------------------------------------------------------------- */
+
+/* A value is the term of its bytes, or it is left to the owner. */
+static void assert_read_or_left(ERL_NIF_TERM from, struct kv_bytes bytes)
+{
+    const struct kv_term_limits limits = KV_TERM_LIMITS_DEFAULT;
+    size_t length = 0;
+    put(table, "key", bytes, 0);
+    ERL_NIF_TERM result = fetch(from, text("key"));
+    if (stub_is_atom(result, "unknown")) {
+        return;
+    }
+    struct kv_buffer put_in = KV_BUFFER_INIT;
+    struct kv_buffer got_out = KV_BUFFER_INIT;
+    cr_assert_eq(kv_term_validate(bytes, &limits, &length), KV_OK);
+    cr_assert_eq(length, bytes.length);
+    kv_term_canonical(bytes, KV_ZEROS_SAME, &put_in);
+    kv_term_canonical(value_of(result), KV_ZEROS_SAME, &got_out);
+    cr_assert(kv_bytes_equal(kv_buffer_bytes(&put_in), kv_buffer_bytes(&got_out)));
+    kv_buffer_free(&put_in);
+    kv_buffer_free(&got_out);
+}
+
+Test(nif, a_value_with_any_byte_changed_is_read_for_what_it_is_or_left_to_the_owner)
+{
+    static const char *const values[] = {
+        "\x74\0\0\0\2\x77\2id\x61\1\x77\4name\x6d\0\0\0\1x",
+        "\x68\3\x77\1s\x62\0\0\1\0\x6c\0\0\0\2\x61\1\x61\2\x6a",
+        "\x68\3\x46\x3f\xf0\0\0\0\0\0\0\x6e\2\0\1\1\x6b\0\2ab",
+    };
+    static const size_t sizes[] = {23, 20, 21};
+    ERL_NIF_TERM from = open_arena();
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        uint8_t bytes[32];
+        memcpy(bytes, values[i], sizes[i]);
+        for (size_t at = 0; at < sizes[i]; at++) {
+            const uint8_t was = bytes[at];
+            for (unsigned byte = 0; byte <= UINT8_MAX; byte++) {
+                bytes[at] = (uint8_t)byte;
+                assert_read_or_left(from, kv_bytes(bytes, sizes[i]));
+                assert_read_or_left(from, kv_bytes(bytes, at + 1));
+            }
+            bytes[at] = was;
+        }
+    }
+}
 
 /* The node keeps its own copy of the option, and a reader only decides by the word in the slot
  * whether the owner has to know of the read. */

@@ -13,6 +13,8 @@
 -define(NODE, kv_bench_durable_node).
 -define(CALLERS, [1, 16, 64, 256]).
 -define(MANY_CALLERS, 16).
+%% Of the rate that a durable bucket reaches: at more, no caller would ever be ahead of its pace, and wait.
+-define(PACE, 0.8).
 %% Of a round; many contenders take part.
 -define(MS_MAX, 600).
 -define(ROUNDS_MAX, 3).
@@ -143,7 +145,8 @@ many(Kv, #{rounds := Rounds, ms := Ms}) ->
 
 %%% A volatile bucket beside a busy one
 
-%% Others put into a durable bucket as fast as they can; then others put into a volatile one, as many a second.
+%% Others put into a durable bucket as fast as they can (beside_full). Then others put into the durable bucket and into a volatile
+%% one at four fifths of that rate, with the same waits between the puts (beside).
 beside(OsPid, Kv, #{rounds := Rounds, ms := Ms}) ->
     io:format("~ndurable: a volatile bucket beside a busy one~n", []),
     Watched = kv_bench_stores:bucket(kv_beside, ?NODE, OsPid),
@@ -155,9 +158,9 @@ beside(OsPid, Kv, #{rounds := Rounds, ms := Ms}) ->
 
 beside(Round, Watched, Commit, Volatile, Ms) ->
     Row = #row{part = durable, operation = beside, callers = ?MANY_CALLERS, bytes = ?VALUE_BYTES, round = Round},
-    {Rate, First} = beside_one(Row, Watched, Commit, Ms, none),
-    {_, Second} = beside_one(Row, Watched, Volatile, Ms, Rate),
-    First ++ Second.
+    {Rate, Full} = beside_one(Row#row{operation = beside_full}, Watched, Commit, Ms, none),
+    Paced = [element(2, beside_one(Row, Watched, Busy, Ms, Rate * ?PACE)) || Busy <- [Commit, Volatile]],
+    lists:append([Full | Paced]).
 
 beside_one(Row, Watched, #{name := Name} = Busy, Ms, Pace) ->
     Work = kv_bench_pace:start(Busy, ?MANY_CALLERS, Pace),

@@ -28,12 +28,18 @@
 %% @doc Runs the parts that the environment names in ONLY (default: all), shorter with QUICK, and writes to the directory OUT.
 -spec main() -> no_return().
 main() ->
+    case os:getenv("PAGE", "") of
+        "" -> measure();
+        Out -> ok = kv_bench_report:page(Out)
+    end,
+    halt(0).
+
+measure() ->
     Settings = settings(),
     Out = os:getenv("OUT", "bench/results/unnamed"),
     Rows = lists:append([run(Part, Settings) || Part <- parts()]),
     ok = filelib:ensure_dir(filename:join(Out, "file")),
-    ok = kv_bench_report:write(Out, Rows, Settings),
-    halt(0).
+    kv_bench_report:write(Out, Rows, Settings).
 
 settings() ->
     Quick = os:getenv("QUICK", "") =/= "",

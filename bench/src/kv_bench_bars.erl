@@ -1,7 +1,9 @@
 %% @doc The bars: the figures that were promised, and the figures that were measured.
 -module(kv_bench_bars).
 
--export([table/1]).
+-export([table/1, figures/1, texts/1]).
+
+-export_type([figure/0]).
 
 -include("kv_bench.hrl").
 
@@ -9,26 +11,38 @@
 -type sense() :: at_least | at_most.
 -type bar() :: {Name :: string(), sense(), Bar :: number(), Unit :: string(), fun(([kv_bench:row()]) -> kv_bench_figures:spread() | none)}.
 
+-type figure() :: {Name :: string(), sense(), Bar :: number(), Unit :: string(), kv_bench_figures:spread()}.
+
+%% @doc All bars that have figures.
+-spec figures([kv_bench:row()]) -> [figure()].
+figures(Rows) ->
+    [{Name, Sense, Bar, Unit, Spread} || {Name, Sense, Bar, Unit, Figure} <- bars(), Spread <- [Figure(Rows)], Spread =/= none].
+
+%% @doc The texts of a figure: its name; least, median, greatest, and the bar; and if it was met.
+-spec texts(figure()) -> {string(), [iodata()], met | missed}.
+texts({Name, Sense, Bar, Unit, {Min, Median, Max}}) ->
+    {Name, [number(Min, Unit), number(Median, Unit), number(Max, Unit), [wanted(Sense), number(Bar, Unit)]], verdict(Sense, Median, Bar)}.
+
 %% @doc A table of all bars that have figures.
 -spec table([kv_bench:row()]) -> iodata().
 table(Rows) ->
-    Lines = [line(Bar, Spread) || {_, _, _, _, Figure} = Bar <- bars(), Spread <- [Figure(Rows)], Spread =/= none],
-    case Lines of
+    case figures(Rows) of
         [] -> [];
-        _ -> ["| bar | least | median | greatest | wanted | |\n|---|--:|--:|--:|--:|---|\n", Lines, "\n"]
+        Figures -> ["| bar | least | median | greatest | wanted | |\n|---|--:|--:|--:|--:|---|\n", [line(texts(Figure)) || Figure <- Figures], "\n"]
     end.
 
-line({Name, Sense, Bar, Unit, _}, {Min, Median, Max}) ->
-    Verdict = verdict(Sense, Median, Bar),
-    Cells = [Name, number(Min, Unit), number(Median, Unit), number(Max, Unit), [wanted(Sense), number(Bar, Unit)], Verdict],
-    ["| ", lists:join(" | ", Cells), " |\n"].
+line({Name, Texts, met}) -> line(Name, Texts, "met");
+line({Name, Texts, missed}) -> line(Name, Texts, "**missed**").
+
+line(Name, Texts, Verdict) ->
+    ["| ", lists:join(" | ", [Name | Texts] ++ [Verdict]), " |\n"].
 
 wanted(at_least) -> "at least ";
 wanted(at_most) -> "at most ".
 
-verdict(at_least, Figure, Bar) when Figure >= Bar -> "met";
-verdict(at_most, Figure, Bar) when Figure =< Bar -> "met";
-verdict(_, _, _) -> "**missed**".
+verdict(at_least, Figure, Bar) when Figure >= Bar -> met;
+verdict(at_most, Figure, Bar) when Figure =< Bar -> met;
+verdict(_, _, _) -> missed.
 
 number(Value, Unit) when is_integer(Value), Value >= 1000; is_float(Value), Value >= 1000.0 ->
     [integer_to_list(round(Value)), Unit];

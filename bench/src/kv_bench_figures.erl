@@ -1,7 +1,7 @@
 %% @doc Evaluates rows: least, median and greatest, and ratios of figures of the same round.
 -module(kv_bench_figures).
 
--export([values/2, median/1, spread/1, ratios/4, per_second_ratio/3, cells/1]).
+-export([values/2, median/1, spread/1, ratios/4, per_second_ratio/3, cells/1, pattern/1, ratio/3, times/1, text/1]).
 
 -export_type([pattern/0, spread/0]).
 
@@ -79,3 +79,29 @@ cells(Rows) ->
         [],
         Rows
     ).
+
+%% @doc The pattern of a cell.
+-spec pattern({atom(), atom(), pos_integer(), non_neg_integer()}) -> pattern().
+pattern({Part, Operation, Callers, Bytes}) ->
+    #{part => Part, operation => Operation, callers => Callers, bytes => Bytes}.
+
+%% @doc The text of the ratio of kv's rate to a contender's, in a cell; "" if there is none.
+-spec ratio(pattern(), atom(), [kv_bench:row()]) -> iodata().
+ratio(Pattern, Contender, Rows) ->
+    times(per_second_ratio(Rows, Pattern, {ours(Pattern), Contender})).
+
+%% @doc The median of ratios as text; "" if there are none.
+-spec times(spread() | none) -> iodata().
+times(none) -> "";
+times({_, Median, _}) -> io_lib:format("~.2f x", [Median]).
+
+ours(#{part := durable, operation := plain_get}) -> kv_volatile;
+ours(#{part := durable}) -> kv_commit;
+ours(#{part := reads}) -> kv_local;
+ours(_) -> kv_bucket.
+
+%% @doc A figure as text.
+-spec text(number()) -> iodata().
+text(Value) when is_integer(Value) -> integer_to_list(Value);
+text(Value) when Value >= 10000 -> integer_to_list(round(Value));
+text(Value) -> io_lib:format("~.1f", [Value]).

@@ -1,33 +1,64 @@
 %% @doc Writes the results: results.csv has every figure, tables.md least, median and greatest of each cell, summary.md
-%% the bars and the plots.
+%% the bars and the plots, index.html all of it with drawings.
 -module(kv_bench_report).
 
--export([write/3]).
+-export([write/3, page/1]).
 
 -include("kv_bench.hrl").
 
+-define(HISTORY, "bench/history.csv").
+-define(BENCHMARK_OF, "Benchmark of ").
+
+%% @doc Writes the files. RELEASE in the environment adds the bars to bench/history.csv under that name.
 -spec write(file:filename(), [kv_bench:row()], kv_bench:settings()) -> ok.
 write(Out, Rows, Settings) ->
     Tables = [table(Cell, Rows) || Cell <- kv_bench_figures:cells(Rows)],
-    Summary = [summary(Settings), kv_bench_bars:table(Rows), absent(), plots(kv_bench_plot:draw(Out, Rows))],
-    ok = put_file(Out, "results.csv", [csv_head() | [csv(Row) || Row <- Rows]]),
+    About = about(Settings),
+    Summary = [summary(About), kv_bench_bars:table(Rows), absent(), plots(kv_bench_plot:draw(Out, Rows))],
+    ok = put_file(Out, "results.csv", kv_bench_csv:text(Rows)),
     ok = put_file(Out, "tables.md", ["# Every cell\n\n", legend() | Tables]),
     ok = put_file(Out, "summary.md", Summary),
+    ok = remember(os:getenv("RELEASE", ""), About, Rows),
+    ok = put_page(Out, About, Rows),
     io:format("~n~ts~n~ts~nwritten to ~ts~n", [Tables, kv_bench_bars:table(Rows), Out]).
+
+%% @doc Draws the page of results that are there: from results.csv and the head of summary.md.
+-spec page(file:filename()) -> ok.
+page(Out) ->
+    {ok, Summary} = file:read_file(filename:join(Out, "summary.md")),
+    [<<"# ", Title/binary>> | Lines] = binary:split(Summary, <<"\n">>, [global]),
+    {Head, _} = lists:splitwith(fun(Line) -> not is_table(Line) end, Lines),
+    Machine = [Line || <<"- ", Line/binary>> <- Head],
+    Texts = [Line || Line <- Head, Line =/= <<>>, binary:first(Line) =/= $-],
+    Rows = kv_bench_csv:read(filename:join(Out, "results.csv")),
+    About = {[Title | Texts], Machine},
+    ok = remember(os:getenv("RELEASE", ""), About, Rows),
+    put_page(Out, About, Rows).
+
+is_table(<<"|", _/binary>>) -> true;
+is_table(_) -> false.
+
+put_page(Out, About, Rows) ->
+    put_file(Out, "index.html", kv_bench_page:html(About, Rows, kv_bench_history:html(?HISTORY))).
+
+remember("", _About, _Rows) -> ok;
+remember(Release, {[Title | _], _}, Rows) -> kv_bench_history:add(?HISTORY, Release, day(unicode:characters_to_list(Title)), Rows).
+
+day(?BENCHMARK_OF ++ Time) -> string:slice(Time, 0, 10).
 
 put_file(Out, Name, Text) ->
     file:write_file(filename:join(Out, Name), unicode:characters_to_binary(Text)).
 
 %%% The machine and its software
 
-summary(#{rounds := Rounds, ms := Ms, quick := Quick}) ->
-    [
-        "# Benchmark of ", calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]), "\n\n",
-        ["A short run: its figures say little.\n\n" || Quick],
-        io_lib:format("~b rounds of ~b ms each, all contenders in turn in each round. On this machine:\n\n", [Rounds, Ms]),
-        [["- ", Line, "\n"] || Line <- machine(), Line =/= ""],
-        "\n"
-    ].
+%% Paragraphs on the run, and lines on the machine.
+about(#{rounds := Rounds, ms := Ms, quick := Quick}) ->
+    Began = calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]),
+    Rounded = io_lib:format("~b rounds of ~b ms each, all contenders in turn in each round. On this machine:", [Rounds, Ms]),
+    {[?BENCHMARK_OF ++ Began | ["A short run: its figures say little." || Quick] ++ [Rounded]], [Line || Line <- machine(), Line =/= ""]}.
+
+summary({[Title | Texts], Machine}) ->
+    ["# ", Title, "\n\n", [[Text, "\n\n"] || Text <- Texts], [["- ", Line, "\n"] || Line <- Machine], "\n"].
 
 machine() ->
     [
@@ -73,7 +104,7 @@ table({Part, Operation, Callers, Bytes} = Cell, Rows) ->
     end.
 
 rates(Cell, Rows) ->
-    Pattern = pattern(Cell),
+    Pattern = kv_bench_figures:pattern(Cell),
     Titles = ["", "min", "median", "max", "kv is", "p50 us", "p99 us", "its ns", "caller's ns"],
     Lines = [rate_line(Name, Pattern, Rows) || Name <- names(Pattern, Rows)],
     columns(Titles, Lines).
@@ -91,26 +122,19 @@ rate_line(Name, Pattern, Rows) ->
         integer_to_list(round(Min)),
         integer_to_list(round(Mid)),
         integer_to_list(round(Max)),
-        ratio(kv_bench_figures:per_second_ratio(Rows, Pattern, {ours(Pattern), Name})),
+        kv_bench_figures:ratio(Pattern, Name, Rows),
         Median(p50),
         Median(p99),
         Median(server_ns),
         Median(client_ns)
     ].
 
-ours(#{part := durable, operation := plain_get}) -> kv_volatile;
-ours(#{part := durable}) -> kv_commit;
-ours(_) -> kv_bucket.
-
-ratio(none) -> "";
-ratio({_Min, Median, _Max}) -> io_lib:format("~.2f x", [Median]).
-
 %% Figures that are not rates: one line each.
 plain(Cell, Rows) ->
-    Pattern = pattern(Cell),
+    Pattern = kv_bench_figures:pattern(Cell),
     Metrics = lists:usort([Row#row.metric || Row <- rows_of(Pattern, Rows)]),
     columns(["", "", "min", "median", "max"], [
-        [kv_bench_contender:title(Name), atom_to_list(Metric), figure(Min), figure(Mid), figure(Max)]
+        [kv_bench_contender:title(Name), atom_to_list(Metric), kv_bench_figures:text(Min), kv_bench_figures:text(Mid), kv_bench_figures:text(Max)]
      || Name <- names(Pattern, Rows),
         Metric <- Metrics,
         {Min, Mid, Max} <- [kv_bench_figures:spread(kv_bench_figures:values(Rows, Pattern#{contender => Name, metric => Metric}))]
@@ -118,21 +142,14 @@ plain(Cell, Rows) ->
 
 %% Nanoseconds or rates, and the ratio of local reads to each.
 compared(Cell, Rows) ->
-    Pattern = pattern(Cell),
+    Pattern = kv_bench_figures:pattern(Cell),
     columns(["", "", "min", "median", "max", "kv is"], [
-        [kv_bench_contender:title(Name), atom_to_list(Metric), figure(Min), figure(Mid), figure(Max), ratio(Ratio)]
+        [kv_bench_contender:title(Name), atom_to_list(Metric), kv_bench_figures:text(Min), kv_bench_figures:text(Mid), kv_bench_figures:text(Max), kv_bench_figures:times(Ratio)]
      || Name <- names(Pattern, Rows),
         Metric <- [ns, rate],
         {Min, Mid, Max} <- [kv_bench_figures:spread(kv_bench_figures:values(Rows, Pattern#{contender => Name, metric => Metric}))],
         Ratio <- [kv_bench_figures:spread(kv_bench_figures:ratios(Rows, Pattern#{metric => Metric}, kv_local, Name))]
     ]).
-
-figure(Value) when is_integer(Value) -> integer_to_list(Value);
-figure(Value) when Value >= 10000 -> integer_to_list(round(Value));
-figure(Value) -> io_lib:format("~.1f", [Value]).
-
-pattern({Part, Operation, Callers, Bytes}) ->
-    #{part => Part, operation => Operation, callers => Callers, bytes => Bytes}.
 
 rows_of(#{part := Part, operation := Operation, callers := Callers, bytes := Bytes}, Rows) ->
     [Row || #row{part = P, operation = O, callers = C, bytes = B} = Row <- Rows, {P, O, C, B} =:= {Part, Operation, Callers, Bytes}].
@@ -159,13 +176,3 @@ line(Line, Widths) ->
 
 pad(1, Text, Width) -> string:pad(Text, Width);
 pad(_, Text, Width) -> string:pad(Text, Width, leading).
-
-%%% Numbers as text
-
-csv_head() ->
-    "part,operation,callers,value_bytes,contender,round,metric,value\n".
-
-csv(#row{part = Part, operation = Operation, callers = Callers, bytes = Bytes, contender = Name, round = Round} = Row) ->
-    io_lib:format("~ts,~ts,~b,~b,~ts,~b,~ts,~ts\n", [
-        Part, Operation, Callers, Bytes, Name, Round, Row#row.metric, figure(Row#row.value)
-    ]).

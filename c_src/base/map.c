@@ -21,9 +21,12 @@ static void resize(struct kv_map *map, size_t chain_count)
         struct kv_map_node *node = old.chains[i];
         while (node != NULL) {
             struct kv_map_node *next = node->next;
-            struct kv_map_node **chain = chain_of(map, node->hash);
-            node->next = *chain;
-            *chain = node;
+            struct kv_map_node **end = chain_of(map, node->hash);
+            while (*end != NULL) { /* the order of a chain stays */
+                end = &(*end)->next;
+            }
+            node->next = NULL;
+            *end = node;
             node = next;
         }
     }

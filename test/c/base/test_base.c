@@ -347,10 +347,15 @@ Test(base, of_two_nodes_of_one_key_the_later_is_found_first)
     struct kv_map map = {0};
     struct entry first = {.key = 1};
     struct entry second = {.key = 1};
+    struct entry others[100] = {{.key = 0}};
     kv_map_insert(&map, &first.node, 1);
     kv_map_insert(&map, &second.node, 1);
     size_t key = 1;
     cr_expect_eq(kv_map_find(&map, 1, has_key, &key), &second.node);
+    for (size_t i = 0; i < 100; i++) {
+        kv_map_insert(&map, &others[i].node, i + 2);
+        cr_expect_eq(kv_map_find(&map, 1, has_key, &key), &second.node, "also when it has grown");
+    }
     kv_map_remove(&map, &second.node);
     cr_expect_eq(kv_map_find(&map, 1, has_key, &key), &first.node);
     kv_map_free(&map);

@@ -129,17 +129,21 @@ void kv_durables_free(struct kv_durables *set)
     kv_fresh_free(&set->fresh);
 }
 
-void kv_durable_move(struct kv_durable *durable, struct kv_bytes name)
+void kv_durable_move(struct kv_durable *durable, struct kv_bytes registry, struct kv_bytes name)
 {
     struct kv_durables *set = durable->set;
-    if (kv_bytes_equal(kv_durable_name(durable), name)) {
+    const struct identity identity = {registry, name};
+    struct kv_buffer bytes = KV_BUFFER_INIT;
+    if (has_identity(&durable->by_identity, &identity)) {
         return;
     }
+    kv_buffer_append(&bytes, registry);
+    kv_buffer_append(&bytes, name);
     kv_map_remove(&set->by_identity, &durable->by_identity);
-    durable->identity.length = durable->registry_length;
-    kv_buffer_append(&durable->identity, name);
-    const struct identity identity = identity_of(durable);
     kv_map_insert(&set->by_identity, &durable->by_identity, hash_of(set, &identity));
+    kv_buffer_free(&durable->identity);
+    durable->identity = bytes;
+    durable->registry_length = registry.length;
 }
 
 /* ---- recovery ---------------------------------------------------------------------------------
@@ -161,7 +165,7 @@ int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *ab
     durable->options = options;
     kv_buffer_free(&durable->meta);
     kv_buffer_append(&durable->meta, kv_stored_meta(about->options));
-    kv_durable_move(durable, about->name);
+    kv_durable_move(durable, about->registry, about->name);
     return KV_OK;
 }
 

@@ -15,7 +15,7 @@ int kv_durable_rename(struct kv_durable *durable, struct kv_bytes name)
 {
     int error = kv_durable_may_record(durable, name.length);
     if (error == KV_OK) {
-        kv_durable_move(durable, name);
+        kv_durable_move(durable, registry_of(durable), name);
         kv_durable_record(durable);
     }
     return error;

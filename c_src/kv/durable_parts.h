@@ -21,7 +21,7 @@ int kv_durable_put_later(struct kv_durable *durable, const struct kv_table_entry
 /* Forgets the puts of a recovery. */
 void kv_durable_free_puts(struct kv_durables *set);
 
-/* Gives a table another name in its registry. */
-void kv_durable_move(struct kv_durable *durable, struct kv_bytes name);
+/* Gives a table another identity. `registry` may be that of the table itself. */
+void kv_durable_move(struct kv_durable *durable, struct kv_bytes registry, struct kv_bytes name);
 
 #endif

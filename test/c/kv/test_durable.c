@@ -428,6 +428,24 @@ Test(durable, a_recovery_applies_puts_in_their_order_though_it_does_some_togethe
     kv_durables_free(&set);
 }
 
+Test(durable, a_recovery_gives_a_table_the_identity_of_its_last_record)
+{
+    struct kv_durables set;
+    const struct kv_bytes registry = kv_bytes_text("registry");
+    struct kv_journal_table about = {
+        .id = 1, .kind = KV_JOURNAL_BUCKET, .name = kv_bytes_text("salvaged_1")};
+    kv_durables_init(&set, f->arena, &f->store.hash_key);
+    cr_assert_eq(kv_durables_table(&set, &about), KV_OK);
+    about.registry = registry;
+    about.name = kv_bytes_text("eggs");
+    cr_assert_eq(kv_durables_table(&set, &about), KV_OK);
+    const struct kv_durable *found = kv_durable_find(&set, registry, about.name);
+    cr_assert(found != NULL && kv_durable_is_of(found, registry));
+    cr_assert(kv_bytes_is(kv_durable_name(found), "eggs"));
+    cr_assert_null(kv_durable_find(&set, kv_bytes(NULL, 0), kv_bytes_text("salvaged_1")));
+    kv_durables_free(&set);
+}
+
 /* ---- what is recorded -------------------------------------------------------------------------
  */
 

@@ -1,6 +1,7 @@
 #include "durable/survey.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/list.h"
 #include "base/map.h"
 
@@ -22,6 +23,7 @@ struct table {
     uint8_t kind;
     struct kv_buffer registry;
     struct kv_buffer name;
+    struct kv_buffer options;
     struct kv_map entries;
 };
 
@@ -146,23 +148,66 @@ uint64_t kv_survey_find(const struct kv_survey *survey, struct kv_bytes registry
     return found == NULL ? 0 : KV_MAP_OF(found, const struct table, by_identity)->id;
 }
 
+void kv_survey_about(const struct kv_survey *survey, uint64_t id, struct kv_record_table *about)
+{
+    const struct table *table = find_table(survey, id);
+    kv_assert(table != NULL);
+    *about = (struct kv_record_table){.policy = table->policy,
+                                      .kind = table->kind,
+                                      .registry = kv_buffer_bytes(&table->registry),
+                                      .name = kv_buffer_bytes(&table->name),
+                                      .options = kv_buffer_bytes(&table->options)};
+}
+
 uint64_t kv_survey_count(const struct kv_survey *survey)
 {
     return survey->by_id.count;
 }
 
+/* They may be those of the buffer. */
+static void set_bytes(struct kv_buffer *buffer, struct kv_bytes bytes)
+{
+    if (bytes.data != buffer->data) {
+        kv_buffer_clear(buffer);
+        kv_buffer_append(buffer, bytes);
+    }
+}
+
+static void put_under(struct kv_survey *survey, struct table *table,
+                      const struct identity *identity)
+{
+    set_bytes(&table->registry, identity->registry);
+    set_bytes(&table->name, identity->name);
+    kv_map_insert(&survey->by_identity, &table->by_identity, hash_of_identity(survey, identity));
+}
+
+static void set_facts(struct table *table, const struct kv_record_table *about)
+{
+    table->policy = about->policy;
+    table->kind = about->kind;
+    set_bytes(&table->options, about->options);
+}
+
+/* The entries stay. */
+static void describe(struct kv_survey *survey, struct table *table,
+                     const struct kv_record_table *about)
+{
+    const struct identity identity = {about->registry, about->name};
+    if (!has_identity(&table->by_identity, &identity)) {
+        kv_map_remove(&survey->by_identity, &table->by_identity);
+        put_under(survey, table, &identity);
+    }
+    set_facts(table, about);
+}
+
 static void add_table(struct kv_survey *survey, const struct kv_record *record)
 {
-    const struct identity identity = {record->about.registry, record->about.name};
     struct table *table = kv_zalloc(sizeof *table);
     table->id = record->table;
-    kv_buffer_append(&table->registry, identity.registry);
-    kv_buffer_append(&table->name, identity.name);
     kv_map_insert(&survey->by_id, &table->by_id, table->id);
-    kv_map_insert(&survey->by_identity, &table->by_identity, hash_of_identity(survey, &identity));
     kv_list_append(&survey->tables, &table->in_order);
-    table->policy = record->about.policy;
-    table->kind = record->about.kind;
+    put_under(survey, table, &(struct identity){record->about.registry, record->about.name});
+    set_facts(table, &record->about);
 }
 
 static void drop(struct kv_survey *survey, struct table *table)
@@ -173,6 +218,7 @@ static void drop(struct kv_survey *survey, struct table *table)
     kv_list_remove(&table->in_order);
     kv_buffer_free(&table->registry);
     kv_buffer_free(&table->name);
+    kv_buffer_free(&table->options);
     kv_free(table);
 }
 
@@ -205,7 +251,7 @@ static void change(struct kv_survey *survey, struct table *table, const struct k
         kv_map_drain(&table->entries, free_entry, NULL);
         break;
     case KV_RECORD_TABLE:
-        table->policy = record->about.policy;
+        describe(survey, table, &record->about);
         break;
     case KV_RECORD_DROP:
         drop(survey, table);

@@ -1,6 +1,6 @@
 /* A survey of a store: which tables there are, and how many entries they have. For people who look
  * into a folder. Takes records as the tables would, and keeps no keys and values: a table costs
- * 300 bytes, and an entry 64.
+ * 400 bytes, and an entry 64.
  *
  * Entries are told apart by a hash of 64 bits. So the figures of 10^8 entries are off by one with a
  * chance of 1 in 3,000. */
@@ -33,7 +33,8 @@ struct kv_survey_table {
 };
 
 /* Calls `visit` for each table, the oldest first, as of a wall clock in milliseconds since 1970.
- * Its arguments are valid during the call. O(entries). */
+ * Its arguments are valid during the call, or until it gives the survey a record: of this table
+ * only. O(entries). */
 void kv_survey_each(const struct kv_survey *survey, uint64_t now,
                     void (*visit)(void *context, const struct kv_survey_table *table),
                     void *context);
@@ -44,7 +45,12 @@ uint64_t kv_survey_count(const struct kv_survey *survey);
 /* Returns true if there is a table of this id. */
 bool kv_survey_has(const struct kv_survey *survey, uint64_t id);
 
-/* Returns the id of the table that was made last with this identity; 0: there is none. */
+/* Sets *about to the facts of the table of this id, which must be there. They are borrowed until
+ * the end of the next record, which may have them. */
+void kv_survey_about(const struct kv_survey *survey, uint64_t id, struct kv_record_table *about);
+
+/* Returns the id of the table that got this identity last; 0: there is none. Two tables may have
+ * one identity where records are lost. */
 uint64_t kv_survey_find(const struct kv_survey *survey, struct kv_bytes registry,
                         struct kv_bytes name);
 

@@ -324,3 +324,50 @@ Test(salvage, a_survey_finds_tables_by_id_and_by_identity)
     cr_assert_eq(kv_survey_find(survey, registry, kv_bytes_text("name")), 0);
     cr_assert_eq(kv_survey_count(survey), 1);
 }
+
+static void name(uint64_t table, const char *registry, const char *name, uint8_t policy)
+{
+    const struct kv_record record = {.kind = KV_RECORD_TABLE,
+                                     .table = table,
+                                     .about = {.policy = policy,
+                                               .kind = 1,
+                                               .registry = kv_bytes_text(registry),
+                                               .name = kv_bytes_text(name),
+                                               .options = kv_bytes_text("options")}};
+    cr_assert_eq(kv_survey_record(survey, &record), KV_OK);
+}
+
+static uint64_t owner(const char *registry, const char *name)
+{
+    return kv_survey_find(survey, kv_bytes_text(registry), kv_bytes_text(name));
+}
+
+Test(salvage, a_survey_follows_a_table_that_gets_another_name_or_registry)
+{
+    struct kv_record_table about;
+    name(3, "r", "old", 1);
+    apply(KV_RECORD_PUT, 3, "a", KV_NEVER);
+    name(3, "other", "new", 2);
+    name(4, "r", "old", 1);
+    cr_assert(owner("other", "new") == 3 && owner("r", "old") == 4 && owner("r", "new") == 0);
+    kv_survey_about(survey, 3, &about);
+    cr_assert(about.policy == 2 && kv_bytes_is(about.name, "new"));
+    cr_assert(kv_bytes_is(about.registry, "other") && kv_bytes_is(about.options, "options"));
+    about.name = kv_bytes_text("again");
+    const struct kv_record record = {.kind = KV_RECORD_TABLE, .table = 3, .about = about};
+    cr_assert_eq(kv_survey_record(survey, &record), KV_OK);
+    cr_assert(owner("other", "again") == 3 && owner("other", "new") == 0);
+    apply(KV_RECORD_DROP, 4, "", 0);
+    cr_assert_eq(last_table(0).entries, 1);
+}
+
+Test(salvage, of_two_tables_with_one_identity_a_survey_finds_the_one_that_got_it_last)
+{
+    name(3, "r", "one", 1);
+    name(4, "r", "other", 1);
+    name(5, "r", "one", 1);
+    name(4, "r", "one", 1);
+    cr_assert_eq(owner("r", "one"), 4);
+    apply(KV_RECORD_DROP, 4, "", 0);
+    cr_assert_eq(owner("r", "one"), 5);
+}

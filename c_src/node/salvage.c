@@ -29,7 +29,6 @@ struct salvage {
     struct kv_survey *survey;
     struct kv_wal *wal;
     uint64_t needed;                /* the checkpoint is whole only with the log up to this LSN */
-    uint64_t unnamed;               /* tables whose name is lost */
     struct kv_checkpoint_head head; /* of the checkpoint; zeros: there is none that can be read */
     struct kv_store_block old;      /* its id is that of the log */
     struct kv_store_block store;    /* of the new folder */
@@ -98,6 +97,17 @@ static enum kv_finding read_store(struct salvage *s, enum kv_zeros zeros)
         return nothing(s, "a newer program wrote the folder: use that one");
     }
     return error == KV_OK ? KV_FOUND_WHOLE : assume_store(s, zeros);
+}
+
+static enum kv_finding look_for_data(struct salvage *s)
+{
+    const struct kv_disk_view view = kv_check_view(&s->from);
+    uint64_t first = 0;
+    uint64_t second = 0;
+    return kv_folder_segments(&s->from, &first, &second) == KV_ENOENT &&
+                   view.checkpoint(view.context, &first, &second) != KV_OK
+               ? nothing(s, "there is no file of a log, and no checkpoint")
+               : KV_FOUND_WHOLE;
 }
 
 /* ---- the new store -----------------------------------------------------------------------------
@@ -191,38 +201,29 @@ static void add(struct salvage *s, const struct kv_record *record)
 /* ---- records -----------------------------------------------------------------------------------
  */
 
-/* Entries of a table whose record is lost get a table with a name of this program's own. */
+static void salvaged_name(uint64_t table, char name[NAME_MAX_HERE])
+{
+    (void)snprintf(name, NAME_MAX_HERE, "salvaged_%" PRIu64, table);
+}
+
+/* Entries of a table whose record is lost get a table with a name of this program's own. A later
+ * record may still say which name that is. */
 static void name_table(struct salvage *s, uint64_t table)
 {
     char name[NAME_MAX_HERE];
-    (void)snprintf(name, sizeof name, "salvaged_%" PRIu64, table);
+    salvaged_name(table, name);
     const struct kv_record record = {.kind = KV_RECORD_TABLE,
                                      .table = table,
                                      .about = {.policy = KV_POLICY_COMMIT,
                                                .kind = KV_JOURNAL_BUCKET,
                                                .name = kv_bytes_text(name)}};
     add(s, &record);
-    s->unnamed++;
-    kv_findings_line(s->out, "unnamed",
-                     "the name of table %" PRIu64 " is lost: its entries are in the bucket %s",
-                     table, name);
-}
-
-/* An identity is free once its table is gone: that record may be lost. */
-static void free_identity(struct salvage *s, const struct kv_record *record)
-{
-    const uint64_t before = kv_survey_find(s->survey, record->about.registry, record->about.name);
-    if (before != 0 && before != record->table) {
-        add(s, &(struct kv_record){.kind = KV_RECORD_DROP, .table = before});
-    }
 }
 
 static int take(void *context, const struct kv_record *record)
 {
     struct salvage *s = context;
-    if (record->kind == KV_RECORD_TABLE) {
-        free_identity(s, record);
-    } else if (!kv_survey_has(s->survey, record->table)) {
+    if (record->kind != KV_RECORD_TABLE && !kv_survey_has(s->survey, record->table)) {
         if (record->kind != KV_RECORD_PUT) {
             return KV_OK;
         }
@@ -271,6 +272,44 @@ static void print_tail(const struct salvage *s, const struct kv_salvage_gap *tai
     }
 }
 
+/* ---- names -------------------------------------------------------------------------------------
+ */
+
+/* Two tables have one name: the record is lost that renamed this one, or dropped it. Its entries
+ * stay. A registry has none, and the names in it are those of the other one. */
+static void give_way(struct salvage *s, uint64_t table, uint64_t other)
+{
+    char name[NAME_MAX_HERE];
+    struct kv_record record = {.kind = KV_RECORD_TABLE, .table = table};
+    kv_survey_about(s->survey, table, &record.about);
+    if (record.about.kind == KV_JOURNAL_REGISTRY) {
+        record = (struct kv_record){.kind = KV_RECORD_DROP, .table = table};
+    } else {
+        salvaged_name(table, name);
+        record.about.name = kv_bytes_text(name);
+        kv_findings_line(s->out, "unnamed",
+                         "the name of table %" PRIu64 " is that of table %" PRIu64
+                         " by now: its entries are in the bucket %s",
+                         table, other, name);
+    }
+    add(s, &record);
+}
+
+static void settle_name(void *context, const struct kv_survey_table *table)
+{
+    struct salvage *s = context;
+    char name[NAME_MAX_HERE];
+    const uint64_t owner = kv_survey_find(s->survey, table->registry, table->name);
+    salvaged_name(table->id, name);
+    if (owner != table->id) {
+        give_way(s, table->id, owner);
+    } else if (kv_bytes_equal(table->name, kv_bytes_text(name))) {
+        kv_findings_line(s->out, "unnamed",
+                         "the name of table %" PRIu64 " is lost: its entries are in the bucket %s",
+                         table->id, name);
+    }
+}
+
 /* ---- the end -----------------------------------------------------------------------------------
  */
 
@@ -282,12 +321,25 @@ static enum kv_finding not_written(struct salvage *s)
     return nothing(s, s->text);
 }
 
-/* The file `store` is written last: a folder without one is no store. */
+/* Writes and syncs what has gathered. */
+static int sync_batch(struct salvage *s, uint64_t time)
+{
+    if (write_batch(s, time) == KV_OK) {
+        s->failed = kv_log_files_sync(&s->files);
+        kv_wal_synced(s->wal, kv_wal_done(s->wal));
+    }
+    return s->failed == 0 ? KV_OK : KV_EIO;
+}
+
+/* The mark says that all batches are durable, so that damage to any of them is found. The file
+ * `store` is written last: a folder without one is no store. */
 static enum kv_finding finish(struct salvage *s, uint64_t time)
 {
     uint8_t block[KV_BLOCK];
+    kv_survey_each(s->survey, 0, settle_name, s);
+    const int error = sync_batch(s, time);
     kv_wal_mark(s->wal);
-    if (write_batch(s, time) != KV_OK || (s->failed = kv_log_files_sync(&s->files)) != 0) {
+    if (error != KV_OK || sync_batch(s, time) != KV_OK) {
         return not_written(s);
     }
     kv_store_block_write(&s->store, block);
@@ -301,7 +353,6 @@ static enum kv_finding finish(struct salvage *s, uint64_t time)
 /* ---- the checkpoint ----------------------------------------------------------------------------
  */
 
-/* As take(), but two tables may have one identity for a while: the log says which of them goes. */
 static int take_from_checkpoint(void *context, const struct kv_record *record)
 {
     struct salvage *s = context;
@@ -380,14 +431,18 @@ static enum kv_finding copy(struct salvage *s)
     if (s->failed != 0) {
         return not_written(s);
     }
-    if (error != KV_OK) {
-        return nothing(s, error == KV_ENOENT ? "there is no file of a log" : kv_error_text(error));
+    if (error == KV_ENOENT) {
+        s->incomplete = true;
+        kv_findings_line(s->out, "lost", "the log: there is no file of it");
+    } else if (error != KV_OK) {
+        return nothing(s, kv_error_text(error));
     }
     print_tail(s, &result.tail);
     kv_findings_line(s->out, "saved", "%" PRIu64 " batches with %" PRIu64 " changes",
                      result.batches, result.records);
     const bool lost = falls_short(s, result.lsn) || result.gaps > 0 || s->incomplete || s->assumed;
-    const enum kv_finding found = finish(s, result.time);
+    const uint64_t time = result.time > s->head.time ? result.time : s->head.time;
+    const enum kv_finding found = finish(s, time);
     return found == KV_FOUND_WHOLE && lost ? KV_FOUND_DAMAGED : found;
 }
 
@@ -413,6 +468,7 @@ static enum kv_finding salvage(struct salvage *s, const char *folder, enum kv_ze
     enum kv_finding found = kv_folder_open_to_read(&s->from, folder) == KV_OK
                                 ? read_store(s, zeros)
                                 : nothing(s, s->from.text);
+    found = found == KV_FOUND_WHOLE ? look_for_data(s) : found;
     found = found == KV_FOUND_WHOLE ? make_folder(s) : found;
     return found == KV_FOUND_WHOLE ? copy(s) : found;
 }

@@ -29,6 +29,10 @@ all() ->
         salvage_does_without_a_file_of_the_log,
         entries_of_a_table_whose_name_is_lost_get_a_bucket,
         salvage_of_a_whole_folder_loses_nothing,
+        a_name_that_was_given_on_is_that_of_its_last_bucket,
+        a_bucket_whose_new_name_is_lost_keeps_its_entries,
+        a_bucket_whose_first_record_is_lost_goes_back_to_its_registry,
+        damage_to_what_was_salvaged_is_found_before_its_first_start,
         salvage_writes_only_to_a_new_folder,
         wrong_arguments_are_refused_in_words
     ].
@@ -193,6 +197,39 @@ salvage_of_a_whole_folder_loses_nothing(Config) ->
     ?assertEqual([<<"nothing is lost">>], texts(<<"salvaged">>, Lines)),
     ?assertEqual([{K, <<"value">>} || K <- needles()], entries(Config, sessions)).
 
+a_name_that_was_given_on_is_that_of_its_last_bucket(Config) ->
+    ok = give_on(Config),
+    Shown = [<<"2 bucket carts / new (commit): 1 entries, 8 bytes">>, <<"3 bucket carts / old (commit): 1 entries, 9 bytes">>],
+    {0, Lines} = check(?config(data, Config)),
+    ?assertEqual(Shown, tl(texts(<<"table">>, Lines))),
+    {0, Salvaged} = salvage(Config),
+    ?assertEqual(Shown, tl(texts(<<"table">>, Salvaged))),
+    ?assertEqual([{<<"new">>, #{milk => 1}}, {<<"old">>, #{bread => 2}}], names(Config)).
+
+a_bucket_whose_new_name_is_lost_keeps_its_entries(Config) ->
+    ok = give_on(Config),
+    ok = flip(Config, ?LOG, place(Config, <<"new">>)),
+    {1, Lines} = salvage(Config),
+    ?assertEqual(
+        [<<"the name of table 2 is that of table 3 by now: its entries are in the bucket salvaged_2">>],
+        texts(<<"unnamed">>, Lines)
+    ),
+    ?assertEqual([{<<"old">>, #{bread => 2}}, {<<"salvaged_2">>, #{milk => 1}}], names(Config)).
+
+a_bucket_whose_first_record_is_lost_goes_back_to_its_registry(Config) ->
+    ok = give_on(Config),
+    ok = flip(Config, ?LOG, place(Config, <<"old">>)),
+    {1, Lines} = salvage(Config),
+    ?assertEqual([], texts(<<"unnamed">>, Lines)),
+    ?assertEqual([{<<"new">>, #{milk => 1}}, {<<"old">>, #{bread => 2}}], names(Config)).
+
+damage_to_what_was_salvaged_is_found_before_its_first_start(Config) ->
+    ok = fill(Config),
+    {0, _} = salvage(Config),
+    New = lists:keyreplace(data, 1, Config, {data, ?config(new, Config)}),
+    ok = flip(New, ?LOG, place(New, <<"needle5">>)),
+    ?assertMatch({1, _}, check(?config(new, Config))).
+
 salvage_writes_only_to_a_new_folder(Config) ->
     ok = fill(Config),
     ok = file:make_dir(?config(new, Config)),
@@ -232,6 +269,40 @@ fill_two_files(Config) ->
         {ok, Bucket} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
         [ok = kv_bucket:put(Bucket, Key, Value, [{timeout, infinity}]) || Key <- lists:seq(1, 4)],
         ok = kv_bucket:put(Bucket, last, 1, [{timeout, infinity}])
+    end).
+
+%% A name with a bucket, the bucket under another name, and the first name with another bucket.
+give_on(Config) ->
+    in_kv(Config, ?config(data, Config), fun() ->
+        ok = start_registry(),
+        [First, Second] = [
+            begin
+                ok = kv_registry:create(carts, <<"old">>),
+                {ok, Bucket} = kv_registry:lookup(carts, <<"old">>),
+                ok = kv_bucket:put(Bucket, Key, Value),
+                Next =:= none orelse (ok = kv_registry:rename(carts, <<"old">>, Next)),
+                Bucket
+            end
+         || {Key, Value, Next} <- [{milk, 1, <<"new">>}, {bread, 2, none}]
+        ],
+        true = First =/= Second,
+        ok
+    end).
+
+start_registry() ->
+    {ok, _} = kv_registry:start_link([{name, carts}, {durable, commit}]),
+    ok.
+
+names(Config) ->
+    in_kv(Config, ?config(new, Config), fun() ->
+        ok = start_registry(),
+        [
+            begin
+                {ok, Bucket} = kv_registry:lookup(carts, Name),
+                {Name, kv_bucket:to_map(Bucket)}
+            end
+         || Name <- lists:sort(kv_registry:names(carts))
+        ]
     end).
 
 entries(Config, Name) ->

@@ -24,6 +24,7 @@ all() ->
         names_of_all_kinds_come_back,
         a_bucket_that_is_stopped_amid_a_request_has_all_of_it_or_nothing,
         many_buckets_come_back,
+        a_snapshot_and_the_log_from_its_place_on_make_the_bucket,
         a_value_larger_than_a_file_of_the_log_comes_back,
         a_change_larger_than_a_file_of_the_log_is_there_whole_or_not_at_all
     ].
@@ -159,6 +160,55 @@ many_buckets_come_back(Config) ->
     in_kv(Config, fun() ->
         [?assertEqual(Name, kv_bucket:get(named(Name), name)) || Name <- Names]
     end).
+
+%% Of eight writers, each changes what others change, too.
+a_snapshot_and_the_log_from_its_place_on_make_the_bucket(Config) ->
+    {Snapshots, Last} = in_kv(Config, fun() ->
+        {ok, Bucket} = start([]),
+        ok = kv_bucket:put_many(Bucket, [{K, 0} || K <- lists:seq(1, 10000)]),
+        Writers = [spawn_monitor(fun() -> write(Bucket, N) end) || N <- lists:seq(1, 8)],
+        Seen = [snapshot(Bucket) || _ <- lists:seq(1, 20)],
+        [exit(Writer, kill) || {Writer, _} <- Writers],
+        [killed = kv_test:down(Monitor) || {_, Monitor} <- Writers],
+        {Seen, kv_bucket:to_map(Bucket)}
+    end),
+    [{Table, {table, <<"sessions">>}} | _] = kv_log_reader:records(folder(Config), 0),
+    ?assert(length(lists:usort([Lsn || {Lsn, _} <- Snapshots])) > 1),
+    [
+        begin
+            Changes = [Change || {T, Change} <- kv_log_reader:records(folder(Config), Lsn), T =:= Table],
+            ?assert(Last =:= lists:foldl(fun changed/2, Entries, Changes), {Lsn, length(Changes)})
+        end
+     || {Lsn, Entries} <- Snapshots
+    ].
+
+write(Bucket, N) ->
+    Key = rand:uniform(10000),
+    _ =
+        case rand:uniform(200) of
+            1 -> kv_bucket:clear(Bucket);
+            R when R < 50 -> kv_bucket:delete(Bucket, Key);
+            R when R < 100 -> kv_bucket:put_many(Bucket, [{K, N} || K <- lists:seq(Key, Key + 20)]);
+            _ -> kv_bucket:put(Bucket, Key, N)
+        end,
+    write(Bucket, N + 8).
+
+%% The entries, and the place in the log from which all later changes are read: docs/native-protocol.md.
+snapshot(Bucket) ->
+    Native = kv_proxy:native(Bucket),
+    {ok, Handle, Lsn} = gen_server:call(Native, {snapshot, self()}),
+    {Lsn, maps:from_list([{Key, Value} || {Key, Value, infinity} <- pieces(Native, Handle)])}.
+
+pieces(Native, Handle) ->
+    case gen_server:call(Native, {snapshot_next, Handle}) of
+        {Entries, more} -> Entries ++ pieces(Native, Handle);
+        {Entries, done} -> Entries
+    end.
+
+changed({put, Key, Value}, Entries) -> Entries#{Key => Value};
+changed({delete, Key}, Entries) -> maps:remove(Key, Entries);
+changed(clear, _Entries) -> #{};
+changed({table, _}, Entries) -> Entries.
 
 a_value_larger_than_a_file_of_the_log_comes_back(Config) ->
     Mib = list_to_integer(os:getenv("KV_LARGE", integer_to_list(?LARGE))),

@@ -31,6 +31,8 @@ all() ->
     [
         a_full_disk_refuses_changes_and_heals_by_itself,
         a_limit_of_file_sizes_counts_as_a_full_disk,
+        a_full_disk_is_backed_up_to_another_one,
+        a_backup_that_its_disk_has_no_room_for_leaves_nothing,
         a_write_that_fails_ends_the_node_and_loses_nothing,
         a_sync_that_fails_ends_the_node_and_loses_nothing,
         a_checkpoint_that_fails_is_shown_and_loses_nothing,
@@ -153,6 +155,53 @@ enospc(_) -> false.
 
 started({ok, _} = Started) -> Started;
 started({error, enospc}) -> false.
+
+%%% Backups and space
+
+%% There is no space for a checkpoint, nor for a mark in the log.
+a_full_disk_is_backed_up_to_another_one(Config) ->
+    Other = lists:keyreplace(case_home, 1, Config, {case_home, disk("other", Config)}),
+    case make_file_system(Config) of
+        ok ->
+            ok = file:make_dir(disk("other", Config)),
+            in_kv(Config, [], on_file_system(Config), fun(Bucket) ->
+                ?assert(fill(Bucket, 1) > 30),
+                {ok, #{bytes := Bytes, written_bytes := Bytes}} = kv:backup(kv_disk_world:folder(Other)),
+                ?assertMatch(#{full := true}, maps:get(disk, kv_node:info()))
+            end),
+            await_detached(Config),
+            in_kv(Other, [], kv_test:program(), fun(Bucket) ->
+                Keys = lists:sort([K || {large, K} <- kv_bucket:keys(Bucket)]),
+                ?assert(length(Keys) > 30),
+                ?assertEqual(lists:seq(1, length(Keys)), Keys),
+                [?assertEqual(mib(K), kv_bucket:get(Bucket, {large, K})) || K <- Keys]
+            end);
+        Why ->
+            {skip, "needs root, mkfs.ext4, unshare and a loop device: " ++ Why}
+    end.
+
+%% One disk has no space, and the other has some, but no more files.
+a_backup_that_its_disk_has_no_room_for_leaves_nothing(Config) ->
+    case kv_disk_world:is_root() andalso os:cmd("unshare -m true 2>&1") of
+        "" ->
+            Disks = [{"small", "size=1m", "it needs 67[0-9]+ bytes, and its file system has 1048576"}, {"files", "size=200m,nr_inodes=3", "cannot make|cannot copy"}],
+            Lines = [["mkdir -p ", disk(Name, Config), " && mount -t tmpfs -o ", Limit, " none ", disk(Name, Config)] || {Name, Limit, _} <- Disks],
+            in_kv(Config, [], kv_disk_world:apart(Config, Lines), fun(Bucket) ->
+                ok = kv_bucket:put(Bucket, milk, 3),
+                [is_refused(disk(Name, Config), Sentence) || {Name, _, Sentence} <- Disks],
+                {ok, _} = kv:backup(filename:join(?config(case_home, Config), "backup")),
+                ok = kv_bucket:put(Bucket, bread, 1)
+            end);
+        Why ->
+            {skip, "needs root and unshare: " ++ lists:flatten(io_lib:format("~p", [Why]))}
+    end.
+
+is_refused(Disk, Sentence) ->
+    {error, {enospc, Text}} = kv:backup(filename:join(Disk, "new")),
+    ?assertMatch({match, _}, re:run(Text, Sentence), Text),
+    ?assertEqual({ok, []}, file:list_dir(filename:join(["/proc", integer_to_list(kv_node:os_pid()), "root" ++ Disk]))).
+
+disk(Name, Config) -> filename:join(?config(case_home, Config), Name).
 
 %%% Failures
 

@@ -283,6 +283,27 @@ static int check_all(struct check *check)
     return check_up_to(check, check->raw.end, false);
 }
 
+/* The end of a flat tuple, such as {get, Key, Default}: most requests are one. */
+static inline const uint8_t *past_flat_tuple(const uint8_t *p, const uint8_t *end)
+{
+    if (end - p < 2 || p[0] != KV_TAG_SMALL_TUPLE) {
+        return NULL;
+    }
+    unsigned rest = p[1];
+    for (p += 2; p != NULL && rest > 0; rest--) {
+        p = kv_past_leaf(p, end);
+    }
+    return p;
+}
+
+/* The end of a term that needs neither levels nor an order of its pairs, as most requests and
+ * values do. */
+static inline const uint8_t *past_usual(const uint8_t *p, const uint8_t *end, size_t levels)
+{
+    const uint8_t *flat = levels > 0 ? past_flat_tuple(p, end) : NULL;
+    return flat != NULL ? flat : kv_past_plain(p, end, levels);
+}
+
 static size_t bytes_given(struct kv_bytes bytes, const struct kv_term_limits *limits)
 {
     size_t most = limits->size < SIZE_MAX_EVER ? limits->size : SIZE_MAX_EVER;
@@ -311,8 +332,7 @@ static void end_check(struct check *check)
 int kv_term_validate(struct kv_bytes bytes, const struct kv_term_limits *limits, size_t *length)
 {
     size_t given = bytes_given(bytes, limits);
-    /* Most requests and values are plain, and need neither levels nor an order of their pairs. */
-    const uint8_t *past = kv_past_plain(bytes.data, bytes.data + given, limits->depth);
+    const uint8_t *past = past_usual(bytes.data, bytes.data + given, limits->depth);
     if (past != NULL) {
         if (length != NULL) {
             *length = (size_t)(past - bytes.data);

@@ -205,7 +205,7 @@ static bool list(struct writer *to, ERL_NIF_TERM value)
  * To ask the VM for the text of an atom takes longer than to find a key. The word of an atom never
  * becomes another term, nor does its text change. */
 
-enum { SPELLED = 256, SPELLED_SIZE = 32 };
+enum { SPELLED = 2048, SPELLED_SIZE = 32 }; /* a power of two, and bytes of each */
 
 struct spelled {
     ERL_NIF_TERM atom; /* 0: free */

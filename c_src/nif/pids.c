@@ -8,7 +8,8 @@
 enum {
     PLACES = 1024,             /* a power of two */
     WAYS = 4,                  /* neighbouring places in which a pid may be */
-    PIDS_MAX = PLACES * 3 / 4, /* a thread that has so many forgets all */
+    MINTED = 4096,             /* a power of two */
+    PIDS_MAX = MINTED * 3 / 4, /* a thread that has so many forgets all */
 };
 
 struct known {
@@ -34,7 +35,7 @@ struct memory {
     const struct known *last[2]; /* found last, of either kind: comparing is cheaper than hashing */
     unsigned count;
     struct known places[PLACES];
-    struct minted minted[PLACES];
+    struct minted minted[MINTED];
     struct kv_nif_proxy proxies[PLACES];
     struct kv_nif_tally tallies[KV_NIF_TALLIES]; /* are given to tables with the mutex held */
 };
@@ -352,7 +353,7 @@ static bool read_own(const struct kv_nif_arena *arena, struct kv_bytes term, uin
 
 static struct minted *minted_at(struct memory *memory, uint32_t id, uint32_t serial)
 {
-    return &memory->minted[(id ^ (serial * 31)) % PLACES];
+    return &memory->minted[(id ^ (serial * 31)) % MINTED];
 }
 
 static bool is_minted(const struct minted *minted, const struct kv_nif_arena *arena, uint32_t id,

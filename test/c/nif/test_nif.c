@@ -375,7 +375,7 @@ Test(nif, a_thread_forgets_pids_when_it_has_met_too_many)
 {
     ERL_NIF_TERM from = open_arena();
     ERL_NIF_TERM registry = stub_pid(env, node_name, REGISTRY, 0, CREATION);
-    for (unsigned i = 0; i < 3000; i++) {
+    for (unsigned i = 0; i < 10000; i++) {
         ERL_NIF_TERM named = stub_pid(env, node_name, i, 0, CREATION);
         put(names, "name", stub_external(named), 0);
         ERL_NIF_TERM result = stub_call(env, "lookup", 3, from, registry, text("name"));

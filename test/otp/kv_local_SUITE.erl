@@ -233,7 +233,7 @@ kept() ->
         maps:from_list([{N, N} || N <- lists:seq(1, 32)]), maps:from_list([{N, N} || N <- lists:seq(1, 33)]),
         lists:seq(300, 811), lists:seq(300, 812), [a, b | c], [1 | 2], {self(), make_ref()}, #{self() => Map}, {'é', a},
         [1 bsl 59, -(1 bsl 59), 1 bsl 63, -(1 bsl 63), -(1 bsl 63) - 1, (1 bsl 64) - 1, 1 bsl 64], {<<1:3>>, Map},
-        lists:foldl(fun(_, Term) -> [Term] end, [], lists:seq(1, 16)), {binary:copy(<<7>>, 100), binary:copy(<<8>>, 5000)}
+        lists:foldl(fun(_, Term) -> [Term] end, [], lists:seq(1, 16))
     ].
 
 deep() -> lists:foldl(fun(_, Term) -> {Term} end, end_of_it, lists:seq(1, 100)).
@@ -266,7 +266,9 @@ values_of_any_kind_are_read(Config) ->
                 ok = kv_bucket:put(Bucket, key, Value),
                 ?assertEqual({ok, Value}, local(Bucket, key))
             end
-         || Value <- terms() ++ [binary:copy(<<1, 2, 3>>, 40000), lists:seq(1, 1000), -0.0, Bucket]
+         || Value <- terms() ++ [
+                binary:copy(<<1, 2, 3>>, 40000), lists:seq(1, 1000), -0.0, Bucket, {binary:copy(<<7>>, 100), binary:copy(<<8>>, 5000)}
+            ]
         ]
     end).
 

@@ -52,6 +52,17 @@ void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash)
     map->count++;
 }
 
+void kv_map_reserve(struct kv_map *map, size_t count)
+{
+    size_t chain_count = map->chain_count == 0 ? SMALLEST_CHAIN_COUNT : map->chain_count;
+    while (chain_count < ROOMINESS * count) {
+        chain_count *= 2;
+    }
+    if (chain_count > map->chain_count) {
+        resize(map, chain_count);
+    }
+}
+
 void kv_map_remove(struct kv_map *map, struct kv_map_node *node)
 {
     kv_assert(map->count > 0);

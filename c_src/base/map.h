@@ -45,6 +45,9 @@ static inline struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t
 /* The node must not be in the map. Two nodes may have the same key: find returns the later one. */
 void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash);
 
+/* Makes room for so many nodes in all: they are inserted without growing. */
+void kv_map_reserve(struct kv_map *map, size_t count);
+
 /* The node must be in the map. */
 void kv_map_remove(struct kv_map *map, struct kv_map_node *node);
 

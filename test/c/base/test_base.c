@@ -256,6 +256,22 @@ Test(base, an_unused_map_is_empty)
     kv_map_free(&map);
 }
 
+Test(base, a_map_with_room_for_its_nodes_does_not_grow_and_keeps_what_it_has)
+{
+    struct kv_map map = {0};
+    struct entry early = {.key = ENTRIES};
+    kv_map_insert(&map, &early.node, ENTRIES);
+    kv_map_reserve(&map, ENTRIES + 1);
+    const size_t chains = map.chain_count;
+    struct entry *entries = fill(&map, ENTRIES);
+    cr_expect_eq(map.chain_count, chains);
+    kv_map_reserve(&map, 1);
+    cr_expect_eq(map.chain_count, chains);
+    cr_expect_eq(kv_map_find(&map, ENTRIES, has_key, &early.key), &early.node);
+    kv_map_free(&map);
+    kv_free(entries);
+}
+
 static void spoil(void *context, struct kv_map_node *node)
 {
     struct entry *entry = KV_MAP_OF(node, struct entry, node);

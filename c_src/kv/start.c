@@ -206,30 +206,21 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     return false;
 }
 
-/* The options that were taken, a bit for each name. */
-static uint32_t bit_of(struct kv_bytes key)
-{
-    static const char *const names[] = {"owner",         "name",    "label",       "ancestors",
-                                        "generation",    "only",    "creator",     "event_manager",
-                                        "max_memory",    "evict",   "max_entries", "ttl",
-                                        "touch_on_read", "durable", "store",       "fill"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (kv_bytes_is(key, names[i])) {
-            return (uint32_t)1 << i;
-        }
-    }
-    return 0;
-}
+static const char *const option_names[] = {
+    "owner",       "name",          "label",         "ancestors", "generation", "only",
+    "creator",     "event_manager", "durable",       "store",     "reads",      "max_memory",
+    "max_entries", "ttl",           "touch_on_read", "evict",     "fill",       NULL};
 
-/* Of two the first counts, as in proplists. The second is checked all the same. */
-static bool take_first(struct kv_bytes key, struct kv_bytes value, enum kv_option_set set,
-                       struct kv_start_options *options, uint32_t *taken)
+struct taking {
+    enum kv_option_set set;
+    struct kv_start_options *options;
+};
+
+static bool take(void *context, struct kv_bytes name, struct kv_bytes value, bool again)
 {
+    const struct taking *taking = context;
     struct kv_start_options ignored = {.only = false};
-    uint32_t bit = bit_of(key);
-    bool first = (*taken & bit) == 0;
-    *taken |= bit;
-    return take_option(key, value, set, first ? options : &ignored);
+    return take_option(name, value, taking->set, again ? &ignored : taking->options);
 }
 
 static void bad_option(struct kv_bytes option, struct kv_buffer *reason)
@@ -251,30 +242,17 @@ static void bad_string(struct kv_bytes string, struct kv_buffer *reason)
 static int read_options(struct kv_bytes list, enum kv_option_set set,
                         struct kv_start_options *options, struct kv_buffer *reason)
 {
-    uint32_t count = 0;
-    uint32_t taken = 0;
-    struct kv_reader reader = kv_reader(list);
-    if (kv_read_peek(&reader) == KV_TAG_STRING && kv_get16(list.data + 1) > 0) {
+    struct taking taking = {set, options};
+    struct kv_bytes bad;
+    if (kv_options_read(list, option_names, take, &taking, &bad)) {
+        return KV_OK;
+    }
+    if (bad.data == list.data && list.data[0] == KV_TAG_STRING) {
         bad_string(list, reason);
-        return KV_ETYPE;
+    } else {
+        bad_option(bad, reason);
     }
-    if (kv_read_list(&reader, &count) != KV_OK) {
-        bad_option(list, reason);
-        return KV_ETYPE;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct kv_bytes option = kv_bytes(NULL, 0);
-        struct kv_bytes key;
-        struct kv_bytes value;
-        (void)kv_read_any(&reader, &option);
-        struct kv_reader pair = kv_reader(option);
-        if (kv_read_tuple_of(&pair, 2) != KV_OK || kv_read_atom(&pair, &key) != KV_OK ||
-            kv_read_any(&pair, &value) != KV_OK || !take_first(key, value, set, options, &taken)) {
-            bad_option(option, reason);
-            return KV_ETYPE;
-        }
-    }
-    return KV_OK;
+    return KV_ETYPE;
 }
 
 static bool is_of_process(struct kv_bytes option)

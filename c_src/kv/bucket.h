@@ -116,7 +116,8 @@ int kv_bucket_answer_whole(struct kv_process *self, const struct kv_asked *asked
  * docs/native-protocol.md describes each. */
 
 extern const struct kv_operation kv_single_operations[];      /* one key, or the whole bucket */
-extern const struct kv_operation kv_many_operations[];        /* many keys in one message */
+extern const struct kv_operation kv_get_many_operations[];    /* many keys in one message: reads, */
+extern const struct kv_operation kv_many_operations[];        /* and changes */
 extern const struct kv_operation kv_agent_operations[];       /* Agent's own requests: agent.h */
 extern const struct kv_operation kv_tagged_operations[];      /* one key, if its value has a tag */
 extern const struct kv_operation kv_transaction_operations[]; /* several keys, all or none */

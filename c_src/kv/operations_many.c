@@ -1,4 +1,4 @@
-/* Operations on many keys in one message.
+/* Changes of many keys in one message. operations_get_many.c has the reads.
  *
  * A request is checked before it changes anything, so a malformed request does nothing. A request
  * of up to 1,024 keys and 256 KiB runs to its end before the node handles another message: some 20
@@ -148,81 +148,15 @@ static bool has_batch(struct kv_process *self, const struct kv_batch *batch)
     return false;
 }
 
-/* ---- the operations ----------------------------------------------------------------------------
- */
-
-/* Appends the value of each key of a batch, or `absent`, and adds their bytes. Stops behind the
- * value with which `to` has `most` bytes. Returns the number of keys that are done. The list may
- * repeat a key, so the bucket's size does not bound the answer: values above the limit are only
- * counted. */
-static unsigned write_batch(struct kv_process *self, const struct kv_batch *batch,
-                            struct kv_bytes absent, size_t most, struct kv_buffer *to,
-                            size_t *bytes)
-{
-    const struct kv_item none = {.bytes = absent, .form = KV_FORM_TERM};
-    const struct kv_bucket *bucket = kv_process_const_state(self);
-    for (unsigned i = 0; i < batch->count; i++) {
-        const struct kv_lookup *want = batch->found[i];
-        struct kv_item value;
-        if (want != NULL ? !kv_contents_find_at(&bucket->contents, want, &value)
-                         : !kv_bucket_find_item(self, batch->keys[i], &value)) {
-            value = none;
-        }
-        *bytes += kv_item_size(value);
-        if (*bytes <= KV_ANSWER_MAX) {
-            kv_write_item(to, value);
-        }
-        if (to->length >= most) {
-            return i + 1;
-        }
-    }
-    return batch->count;
-}
-
-/* Adds the bytes of the values of all keys that are left. No read in the sense of `touch_on_read`
- * and of statistics. */
-static void measure_values(struct kv_process *self, struct kv_items *items, struct kv_bytes absent,
-                           size_t *bytes)
-{
-    const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct kv_batch batch;
-    while (kv_items_next_keys(bucket->contents.table, items, &batch)) {
-        for (unsigned i = 0; i < batch.count; i++) {
-            uint64_t expiry;
-            struct kv_item value;
-            const struct kv_item key =
-                batch.found[i] != NULL ? batch.found[i]->key : kv_bucket_key(self, batch.keys[i]);
-            *bytes += kv_contents_look(&bucket->contents, key, &value, &expiry)
-                          ? kv_item_size(value)
-                          : absent.length;
-        }
-    }
-}
-
-/* Ends the list of values, or replaces it by an error. */
-static int end_values(const struct kv_items *keys, struct kv_bytes argument, size_t bytes,
-                      struct kv_answer *answer)
-{
-    if (!kv_items_end_properly(keys)) {
-        return kv_answer_error(answer, KV_ETYPE, "bad_keys", argument);
-    }
-    if (bytes > KV_ANSWER_MAX) {
-        return kv_answer_too_large(answer, bytes);
-    }
-    kv_write_nil(answer->term);
-    return KV_OK;
-}
-
 /* ---- requests that go on -----------------------------------------------------------------------
  * The bucket takes no message meanwhile. Readers of this host ask the owner while something
  * changes. Nothing expires, so all of a request is of one moment. */
 
 struct long_work {
     struct kv_items items;
-    struct kv_bytes absent; /* get_many */
-    uint64_t expiry;        /* put_many, put_new_many */
-    uint64_t puts;          /* counted before */
-    size_t count;           /* of deleted keys, or the bytes of values or of entries */
+    uint64_t expiry; /* put_many, put_new_many */
+    uint64_t puts;   /* counted before */
+    size_t count;    /* of deleted keys, or the bytes of entries */
     int error;
     bool checking; /* the list, before anything changes */
     bool is_new;   /* put_new_many, */
@@ -231,29 +165,6 @@ struct long_work {
     bool holding;  /* the keys, as a put may evict others */
     bool ending;
 };
-
-static bool get_piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
-{
-    const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct long_work *work = going->work;
-    const size_t most = answer->term->length + KV_PIECE_BYTES;
-    struct kv_batch batch;
-    for (unsigned i = 0; i < KV_PIECE_KEYS / KV_BATCH && answer->term->length < most; i++) {
-        struct kv_items here = work->items;
-        if (!kv_items_next_keys(bucket->contents.table, &work->items, &batch)) {
-            kv_table_thaw(bucket->contents.table);
-            (void)end_values(&work->items, going->arguments[0], work->count, answer);
-            return false;
-        }
-        const unsigned done =
-            write_batch(self, &batch, work->absent, most, answer->term, &work->count);
-        if (done < batch.count) {
-            (void)kv_items_skip(&here, done, SIZE_MAX);
-            work->items = here;
-        }
-    }
-    return true;
-}
 
 /* So many keys are checked in one turn: some 0.1 ms. */
 enum { CHECKED_KEYS = 8 * KV_PIECE_KEYS, CHECKED_BYTES = 8 * KV_PIECE_BYTES };
@@ -423,11 +334,6 @@ static int put_long(struct kv_process *self, const struct kv_asked *asked, uint6
     return KV_OK;
 }
 
-static bool is_long(uint32_t keys, struct kv_bytes argument)
-{
-    return kv_is_long(keys, argument.length);
-}
-
 /* A long list or map. Its elements are not checked. */
 static bool are_long_entries(struct kv_bytes entries)
 {
@@ -436,90 +342,7 @@ static bool are_long_entries(struct kv_bytes entries)
         return false;
     }
     kv_items_open_entries(entries, &items);
-    return is_long(items.left, entries);
-}
-
-/* `absent` is the second argument if it is `given`, else it outlives the request. */
-static struct kv_going *get_long(struct kv_process *self, const struct kv_asked *asked,
-                                 struct kv_bytes absent, bool given, struct kv_answer *answer)
-{
-    const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct kv_going *going =
-        kv_go_on(self, asked, given ? 2 : 1, answer, get_piece, sizeof(struct long_work));
-    struct long_work *work = going->work;
-    (void)kv_items_open_list(going->arguments[0], &work->items);
-    work->absent = given ? going->arguments[1] : absent;
-    kv_table_freeze(bucket->contents.table);
-    return going;
-}
-
-/* A short list of keys with large values: goes on from `here`, behind values with so many bytes,
- * which the answer holds. */
-static int get_rest(struct kv_process *self, const struct kv_asked *asked,
-                    const struct kv_items *here, struct kv_bytes absent, bool given, size_t bytes,
-                    struct kv_answer *answer)
-{
-    struct kv_items rest = *here;
-    size_t sum = bytes;
-    measure_values(self, &rest, absent, &sum);
-    if (sum > KV_ANSWER_MAX) {
-        return end_values(&rest, asked->arguments[0], sum, answer);
-    }
-    struct kv_going *going = get_long(self, asked, absent, given, answer);
-    struct long_work *work = going->work;
-    const uint8_t *keys = going->arguments[0].data;
-    work->items = *here;
-    work->items.next = keys + (here->next - asked->arguments[0].data);
-    work->items.end = keys + going->arguments[0].length;
-    work->count = bytes;
-    kv_buffer_append(&going->answer, kv_buffer_bytes(answer->term));
-    kv_answer_drop(answer);
-    return KV_OK;
-}
-
-static int answer_values(struct kv_process *self, const struct kv_asked *asked,
-                         struct kv_bytes absent, bool given, struct kv_answer *answer)
-{
-    const struct kv_bucket *bucket = kv_process_const_state(self);
-    struct kv_items keys;
-    if (!kv_items_open_list(asked->arguments[0], &keys) || /* a refused request is no read */
-        (bucket->touch_on_read && !kv_items_are_list(asked->arguments[0]))) {
-        return kv_answer_error(answer, KV_ETYPE, "bad_keys", asked->arguments[0]);
-    }
-    if (is_long(keys.left, asked->arguments[0])) {
-        struct kv_going *going = get_long(self, asked, absent, given, answer);
-        if (keys.left > 0) {
-            kv_write_list(&going->answer, keys.left);
-        }
-        return KV_OK;
-    }
-    struct kv_batch batch;
-    size_t bytes = 0;
-    if (keys.left > 0) {
-        kv_write_list(answer->term, keys.left);
-    }
-    struct kv_items here = keys;
-    while (kv_items_next_keys(bucket->contents.table, &keys, &batch)) {
-        const unsigned done =
-            write_batch(self, &batch, absent, KV_AT_ONCE_BYTES, answer->term, &bytes);
-        if (done < batch.count) {
-            (void)kv_items_skip(&here, done, SIZE_MAX);
-            return get_rest(self, asked, &here, absent, given, bytes, answer);
-        }
-        here = keys;
-    }
-    return end_values(&keys, asked->arguments[0], bytes, answer);
-}
-
-static int get(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
-{
-    static const uint8_t nil[] = {KV_TAG_SMALL_ATOM_UTF8, 3, 'n', 'i', 'l'};
-    return answer_values(self, asked, kv_bytes(nil, sizeof nil), false, answer);
-}
-
-static int get_or(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
-{
-    return answer_values(self, asked, asked->arguments[1], true, answer);
+    return kv_is_long(items.left, entries.length);
 }
 
 static int put_until(struct kv_process *self, const struct kv_asked *asked, uint64_t expiry,
@@ -613,7 +436,7 @@ static int delete (struct kv_process *self, const struct kv_asked *asked, struct
     if (error != KV_OK) {
         return kv_answer_no_room(answer, error);
     }
-    if (is_list && is_long(items.left, keys)) {
+    if (is_list && kv_is_long(items.left, keys.length)) {
         return delete_long(self, asked, answer);
     }
     return is_list && kv_items_are_list(keys) ? kv_answer_number(answer, delete_keys(self, keys))
@@ -623,13 +446,10 @@ static int delete (struct kv_process *self, const struct kv_asked *asked, struct
 enum {
     CALL = KV_BY_CALL,
     CAST = KV_BY_CAST,
-    READS = KV_CONTINUES | KV_BY_KEY,
     WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_CONTINUES,
 };
 
 const struct kv_operation kv_many_operations[] = {
-    KV_OPERATION("get_many", 1, CALL, READS, get, "0.1.0"),
-    KV_OPERATION("get_many", 2, CALL, READS, get_or, "0.1.0"),
     KV_OPERATION("put_many", 1, CALL | CAST, WRITES, put, "0.1.0"),
     KV_OPERATION("put_many", 2, CALL | CAST, WRITES, put_for, "0.1.0"),
     KV_OPERATION("put_new_many", 1, CALL, WRITES, put_new, "0.2.0"),

@@ -9,6 +9,7 @@ int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
     kv_dispatch_add(&store->bucket, kv_conditional_operations);
     kv_dispatch_add(&store->bucket, kv_number_operations);
     kv_dispatch_add(&store->bucket, kv_time_operations);
+    kv_dispatch_add(&store->bucket, kv_get_many_operations);
     kv_dispatch_add(&store->bucket, kv_many_operations);
     kv_dispatch_add(&store->bucket, kv_walk_operations);
     kv_dispatch_add(&store->bucket, kv_snapshot_operations);

@@ -657,6 +657,7 @@ Test(doors, an_operation_on_a_time_to_live_is_the_same_by_every_door)
 
 Test(doors, an_operation_on_many_keys_is_the_same_by_every_door)
 {
+    try_table(kv_get_many_operations);
     try_table(kv_many_operations);
 }
 
@@ -725,6 +726,7 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
 {
     const struct kv_store *store = &f->store;
     cr_assert_eq(store->bucket.count, rows_found(&store->bucket, kv_single_operations) +
+                                          rows_found(&store->bucket, kv_get_many_operations) +
                                           rows_found(&store->bucket, kv_many_operations) +
                                           rows_found(&store->bucket, kv_tagged_operations) +
                                           rows_found(&store->bucket, kv_transaction_operations) +

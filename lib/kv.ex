@@ -88,6 +88,7 @@ defmodule KV do
     * `:memory` - of a bucket, the bytes of its entries and their index, which count against its `:max_memory`; of any
       other process, all that it takes.
     * `:max_memory` - the limit that the bucket was started with, or `:infinity`. Only buckets have it.
+    * `:durable` - the option of the bucket: `false`, `:commit` or `:interval`. Only buckets have it.
     * `:overhead` - the bytes that a bucket takes besides: the process itself, and space for entries that is not in use.
       Only buckets have it.
     * `:operations` - how many operations it has performed.
@@ -96,6 +97,7 @@ defmodule KV do
   """
   @type process_info :: %{
           optional(:max_memory) => pos_integer | :infinity,
+          optional(:durable) => false | :commit | :interval,
           optional(:overhead) => non_neg_integer,
           pid: pid,
           kind: :bucket | :registry | :service,

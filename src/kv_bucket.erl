@@ -129,7 +129,7 @@
 -type count_option() :: {default | min | max, integer()} | {ttl, pos_integer() | infinity} | call_option().
 %% An update keeps the time to live of the entry unless one is given.
 -type update_option() :: {keep_ttl, true} | put_option().
--type stats() :: #{atom() => non_neg_integer() | infinity | none | lru | ttl | boolean()}.
+-type stats() :: #{atom() => non_neg_integer() | infinity | none | lru | ttl | commit | interval | durable | latest | boolean()}.
 %% How far a walk has come. Opaque; may be stored and sent.
 -type cursor() :: kv_walk:cursor().
 %% One entry of a walk: as the option `return' says.
@@ -765,8 +765,8 @@ stats(Bucket) ->
 %% <li>`expirations', `evictions': how many entries were removed because their time had come, or to make room;</li>
 %% <li>`age': for how many milliseconds this has been counted;</li>
 %% <li>`size', `memory': the number of entries, and the bytes of entries and index that count against `max_memory';</li>
-%% <li>`max_memory', `max_entries', `ttl', `evict', `touch_on_read': the options of the bucket. A limit or a time to live may be
-%%     `infinity';</li>
+%% <li>`max_memory', `max_entries', `ttl', `evict', `touch_on_read', `durable', `reads': the options of the bucket. A limit or a
+%%     time to live may be `infinity';</li>
 %% <li>`generation': see {@link generation/1}.</li>
 %% </ul>
 %% O(1). All figures are of one moment, but for those of the reads without a call.

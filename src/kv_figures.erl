@@ -15,10 +15,15 @@ of_native(Native) ->
             Figures = maps:with([size, memory, queue], Process),
             Now = calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]),
             _ = put('$kv_figures', Figures#{as_of => list_to_binary(Now)}),
-            maps:merge(Figures, maps:from_list([{suspended, true} || Suspended]));
+            maps:merge(durable(Process, Figures), maps:from_list([{suspended, true} || Suspended]));
         _NoAnswer ->
             known_last(get('$kv_figures'))
     end.
+
+%% Observer shows seven keys in full.
+durable(#{durable := Policy}, #{queue := 0} = Figures) when Policy =/= false -> maps:remove(queue, Figures#{durable => Policy});
+durable(#{durable := Policy}, Figures) when Policy =/= false -> Figures#{durable => Policy};
+durable(_Process, Figures) -> Figures.
 
 known_last(undefined) -> #{};
 known_last(Figures) -> Figures.

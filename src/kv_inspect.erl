@@ -23,6 +23,8 @@
     %% all that it takes.
     memory := non_neg_integer(),
     max_memory => pos_integer() | infinity,
+    %% Of a bucket: its option.
+    durable => false | commit | interval,
     overhead => non_neg_integer(),
     operations := non_neg_integer(),
     queue := non_neg_integer(),
@@ -90,8 +92,8 @@ process(Pid, Items, Table) ->
 %% A process without a table, or one that has ended meanwhile.
 memory(undefined, Memory) ->
     #{size => undefined, memory => Memory};
-memory({Size, Counted, Limit}, Memory) ->
-    #{size => Size, memory => Counted, max_memory => Limit, overhead => max(Memory - Counted, 0)}.
+memory({Size, Counted, Limit, Durable}, Memory) ->
+    #{size => Size, memory => Counted, max_memory => Limit, durable => Durable, overhead => max(Memory - Counted, 0)}.
 
 kind(kv_bucket) -> bucket;
 kind(kv_registry) -> registry;

@@ -122,7 +122,7 @@ checkpoint(#{checkpoint_bytes := Bytes, last_checkpoint_ms := Ms}) -> [", checkp
 
 native(#{pid := Pid, kind := Kind, size := Size, memory := Memory, suspended := Suspended} = Process) ->
     [pid(Pid), " "] ++ title(Process) ++
-        [[sizes(Kind, Size), ", ", bytes(Memory)], waiting(Process)] ++
+        [[sizes(Kind, Size), ", ", bytes(Memory), durable(Process)], waiting(Process)] ++
         [{problem, ", suspended"} || Suspended].
 
 title(#{kind := service, name := Name}) -> [{process, shown_name(Name)}];
@@ -132,6 +132,9 @@ title(#{kind := Kind, name := Name}) -> [[atom(Kind), " "], {Kind, shown_name(Na
 sizes(bucket, Size) when is_integer(Size) -> [", ", count(Size, "key", "keys")];
 sizes(registry, Size) when is_integer(Size) -> [", ", count(Size, "name", "names")];
 sizes(_Kind, _Size) -> [].
+
+durable(#{durable := Policy}) when Policy =/= false -> [", durable: ", atom(Policy)];
+durable(_Process) -> [].
 
 waiting(#{queue := 0}) -> [];
 waiting(#{queue := Queue}) -> {problem, [", ", number(Queue), " waiting"]}.

@@ -12,6 +12,8 @@
 #include "kv/operation.h"
 #include "kv/snapshots.h"
 
+#include <kv/journal.h>
+
 /* Bytes. A shorter value, or answer, is cheaper to copy than to send from where it lies. */
 enum { KV_PINNED_MIN = 64 * 1024 };
 
@@ -25,8 +27,9 @@ struct kv_bucket {
     uint64_t owner;      /* the monitor on the owner, or 0 */
     uint64_t generation; /* the option `generation` */
     uint64_t ttl;        /* the option `ttl`, in milliseconds; 0: entries do not expire */
-    enum kv_evict evict; /* the options `evict` */
-    bool touch_on_read;  /* and `touch_on_read` */
+    enum kv_evict evict; /* the options `evict`, */
+    bool touch_on_read;  /* `touch_on_read`, */
+    bool latest;         /* and `reads` */
 };
 
 struct kv_start_options;
@@ -37,6 +40,9 @@ struct kv_start_options;
  * {cannot_change, Text}. */
 int kv_bucket_open(struct kv_process *self, struct kv_start_options *options,
                    struct kv_buffer *reason);
+
+/* Returns the option `durable`. */
+enum kv_policy kv_bucket_policy(const struct kv_bucket *bucket);
 
 /* Returns a key in the form that the table keeps. Valid until the next call. */
 struct kv_item kv_bucket_key(struct kv_process *self, struct kv_bytes key);

@@ -9,6 +9,7 @@ static void use_options(struct kv_bucket *bucket, const struct kv_stored *option
     bucket->ttl = options->ttl;
     bucket->evict = options->evict;
     bucket->touch_on_read = options->touch_on_read;
+    bucket->latest = options->latest;
 }
 
 static struct kv_stored stored_of(const struct kv_start_options *options)
@@ -21,6 +22,12 @@ static struct kv_stored stored_of(const struct kv_start_options *options)
                               .generation = options->generation,
                               .latest = options->latest,
                               .unfilled = options->fill};
+}
+
+enum kv_policy kv_bucket_policy(const struct kv_bucket *bucket)
+{
+    const struct kv_durable *durable = bucket->contents.durable;
+    return durable == NULL ? KV_POLICY_VOLATILE : durable->policy;
 }
 
 /* ---- durable ----------------------------------------------------------------------------------

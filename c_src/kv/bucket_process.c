@@ -300,6 +300,12 @@ static uint64_t view_limit(const struct kv_process *self)
     return kv_table_limit(bucket->contents.table);
 }
 
+static const char *view_kept(const struct kv_process *self)
+{
+    const enum kv_policy policy = kv_bucket_policy(kv_process_const_state(self));
+    return policy == KV_POLICY_VOLATILE ? NULL : kv_start_policy_word(policy);
+}
+
 static const struct kv_view view = {
     .count = view_count,
     .scan = view_scan,
@@ -308,6 +314,7 @@ static const struct kv_view view = {
     .delete = view_delete,
     .counted = view_counted,
     .limit = view_limit,
+    .kept = view_kept,
 };
 
 const struct kv_behaviour kv_bucket_behaviour = {

@@ -1,6 +1,7 @@
 /* `stats`: what has happened in a bucket, and its limits. */
 #include "kv/bucket.h"
 #include "kv/kv.h"
+#include "kv/start.h"
 
 struct figure {
     const char *name;
@@ -41,9 +42,11 @@ static void write_settings(struct kv_buffer *to, const struct kv_bucket *bucket)
     write_limit(to, "ttl", bucket->ttl);
     write_word(to, "evict", evict[bucket->evict]);
     write_word(to, "touch_on_read", bucket->touch_on_read ? "true" : "false");
+    write_word(to, "durable", kv_start_policy_word(kv_bucket_policy(bucket)));
+    write_word(to, "reads", bucket->latest ? "latest" : "durable");
 }
 
-enum { SETTINGS = 5 };
+enum { SETTINGS = 7 };
 
 static int stats(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {

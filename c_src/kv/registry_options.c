@@ -46,11 +46,6 @@ int kv_registry_read_policy(const struct kv_process *self, struct kv_bytes optio
     return KV_OK;
 }
 
-static const char *policy_word(enum kv_policy policy)
-{
-    return policy == KV_POLICY_INTERVAL ? "interval" : "commit";
-}
-
 /* {store, {Registry, Name}}, and {durable, Policy} for a durable bucket. */
 static uint32_t write_place(const struct kv_registry *registry, const struct kv_entry *entry,
                             struct kv_buffer *to)
@@ -65,7 +60,7 @@ static uint32_t write_place(const struct kv_registry *registry, const struct kv_
     }
     kv_write_tuple(to, 2);
     kv_write_atom_text(to, "durable");
-    kv_write_atom_text(to, policy_word(entry->policy));
+    kv_write_atom_text(to, kv_start_policy_word(entry->policy));
     return 2;
 }
 

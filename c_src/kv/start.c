@@ -120,6 +120,14 @@ bool kv_start_policy(struct kv_bytes value, enum kv_policy *to)
     return *to != KV_POLICY_VOLATILE || kv_term_is_atom(value, "false");
 }
 
+const char *kv_start_policy_word(enum kv_policy policy)
+{
+    static const char *const words[] = {[KV_POLICY_VOLATILE] = "false",
+                                        [KV_POLICY_COMMIT] = "commit",
+                                        [KV_POLICY_INTERVAL] = "interval"};
+    return words[policy];
+}
+
 /* `durable`, or `latest`. */
 static bool take_reads(struct kv_bytes value, bool *latest)
 {

@@ -47,6 +47,8 @@ int kv_start_check(struct kv_bytes list, struct kv_buffer *reason);
 
 /* Reads the value of the option `durable`. Returns false if it is none. */
 bool kv_start_policy(struct kv_bytes value, enum kv_policy *policy);
+/* Returns the atom that stands for a policy in that option. */
+const char *kv_start_policy_word(enum kv_policy policy);
 
 /* Each appends the reason of a start that is refused, and returns an error: {Kind, Text};
  * {already_started, Pid}; and the word of kv_start_no_room(): enomem, enospc or busy. */

@@ -109,8 +109,8 @@ static int run_disk(struct kv_process *self, struct kv_reader arguments, struct 
     return KV_OK;
 }
 
-/* {Size, Counted, Limit}, or undefined for a process that is dead or no table. The limit may be
- * infinity. */
+/* {Size, Counted, Limit, Kept}, or undefined for a process that is dead or no table. The limit may
+ * be infinity. Kept is how it is kept on disk, or false. */
 static int run_table(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
 {
     struct kv_process *process = NULL;
@@ -124,7 +124,8 @@ static int run_table(struct kv_process *self, struct kv_reader arguments, struct
         return error;
     }
     uint64_t limit = info.view->limit(process);
-    kv_write_tuple(value, 3);
+    const char *kept = info.view->kept != NULL ? info.view->kept(process) : NULL;
+    kv_write_tuple(value, 4);
     kv_write_u64(value, info.view->count(process));
     kv_write_u64(value, info.counted);
     if (limit > 0) {
@@ -132,6 +133,7 @@ static int run_table(struct kv_process *self, struct kv_reader arguments, struct
     } else {
         kv_write_atom_text(value, "infinity");
     }
+    kv_write_atom_text(value, kept != NULL ? kept : "false");
     return KV_OK;
 }
 
@@ -218,7 +220,7 @@ const struct kv_function kv_own_functions[] = {
      "`{Bytes, MaxMemory}`: what counts against `max_memory`, and that limit"},
     {"kv_node", "disk", run_disk, 0, NULL, "a map about `data_dir`, or `undefined` without one"},
     {"kv_node", "table", run_table, 1, NULL,
-     "`{Size, Bytes, MaxMemory}` of a bucket, or `undefined`"},
+     "`{Size, Bytes, MaxMemory, Durable}` of a bucket, or `undefined`"},
     {"kv_node", "items", run_items, 0, NULL,
      "the items of `system_info`, `statistics` and `process_info`"},
     {.module = NULL},

@@ -50,6 +50,9 @@ struct kv_view {
      * both or none may be NULL: then nothing counts. */
     uint64_t (*counted)(const struct kv_process *self);
     uint64_t (*limit)(const struct kv_process *self);
+    /* Returns the word for how the rows are kept on disk, an atom that tools show; or NULL: they
+     * are not. May be NULL. */
+    const char *(*kept)(const struct kv_process *self);
 };
 
 struct kv_behaviour {

@@ -962,8 +962,8 @@ defmodule KV.Bucket do
     * `:expirations`, `:evictions` - how many entries were removed because their time had come, or to make room
     * `:age` - for how many milliseconds this has been counted
     * `:size`, `:memory` - the number of entries, and the bytes of entries and index that count against `:max_memory`
-    * `:max_memory`, `:max_entries`, `:ttl`, `:evict`, `:touch_on_read` - the options of the bucket. A limit or a time to
-      live may be `:infinity`.
+    * `:max_memory`, `:max_entries`, `:ttl`, `:evict`, `:touch_on_read`, `:durable`, `:reads` - the options of the bucket. A
+      limit or a time to live may be `:infinity`.
     * `:generation` - see `generation/1`
 
   O(1). All figures are of one moment, but for those of the reads without a call.
@@ -974,12 +974,23 @@ defmodule KV.Bucket do
       iex> KV.Bucket.put_many(bucket, milk: 3, eggs: 12)
       iex> KV.Bucket.delete(bucket, :milk)
       iex> %{puts: 2, deletes: 1, evictions: 0, size: 1, max_entries: 10, max_memory: :infinity} = KV.Bucket.stats(bucket)
+      iex> %{durable: false, reads: :durable} = KV.Bucket.stats(bucket)
       iex> :ok
       :ok
   """
   @doc since: "0.2.0"
   @spec stats(t, timeout | [call_option]) :: %{
-          atom => non_neg_integer | :infinity | :none | :lru | :ttl | boolean
+          atom =>
+            non_neg_integer
+            | :infinity
+            | :none
+            | :lru
+            | :ttl
+            | :commit
+            | :interval
+            | :durable
+            | :latest
+            | boolean
         }
   def stats(bucket, timeout \\ 5_000), do: :kv_bucket.stats(bucket, timeout)
 

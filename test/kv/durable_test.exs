@@ -135,6 +135,27 @@ defmodule KV.DurableTest do
     end
   end
 
+  describe "its options are shown" do
+    test "in its figures, by tools, and in the state of its proxy", context do
+      start_node(context)
+
+      for {policy, reads} <- [commit: :durable, interval: :latest, commit: :latest] do
+        {:ok, bucket} = start_when_free(bucket_options(context, durable: policy, reads: reads))
+        assert %{durable: ^policy, reads: ^reads} = KV.Bucket.stats(bucket)
+        assert %{durable: ^policy} = KV.info(bucket)
+        assert %{durable: ^policy} = state_of(bucket)
+        assert tree_text() =~ "durable: #{policy}"
+        :ok = KV.Bucket.stop(bucket)
+      end
+    end
+
+    test "but for those of a bucket in memory, of which tools say nothing", context do
+      {:ok, bucket} = KV.Bucket.start_link(name: context.name, reads: :latest)
+      assert %{durable: false, reads: :latest} = KV.Bucket.info(bucket)
+      refute Map.has_key?(state_of(bucket), :durable)
+    end
+  end
+
   describe "destroy" do
     test "removes the entries for good, and its supervisor starts an empty bucket", context do
       start_tree(context, fill: {Data, :load, [self(), %{"milk" => 1}]})
@@ -237,6 +258,14 @@ defmodule KV.DurableTest do
       end
     end)
   end
+
+  # As Observer shows it.
+  defp state_of(proxy) do
+    {:status, _, _, [_, _, _, _, [_, _, {:data, [{~c"State", state}]}]]} = :sys.get_status(proxy)
+    state
+  end
+
+  defp tree_text, do: ExUnit.CaptureIO.capture_io(fn -> KV.tree(limit: 1000, colours: false) end)
 
   defp kill_node(context) do
     os_pid = KV.Node.os_pid(context.node)

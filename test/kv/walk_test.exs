@@ -144,6 +144,8 @@ defmodule KV.WalkTest do
     assert %{local_hits: 0, local_misses: 0, evict: :none, ttl: :infinity, touch_on_read: false} =
              KV.Bucket.stats(bucket)
 
+    assert %{durable: false, reads: :durable} = KV.Bucket.stats(bucket)
+
     assert %{size: 2, puts: 3, local_hits: 0, node: node} = KV.Bucket.info(bucket)
     assert node != node()
   end

@@ -38,6 +38,34 @@ Test(stats, a_put_many_that_finds_no_room_has_put_nothing)
     cr_assert_eq(figure("puts"), 3);
 }
 
+static bool says(const char *name, const char *word)
+{
+    const struct kv_bytes wanted = pair(term_atom(name), term_atom(word));
+    const struct kv_bytes figures = call(f, &bucket, term_atom("stats"));
+    uint32_t count = 0;
+    struct kv_bytes one = NONE;
+    struct kv_reader reader = kv_reader(figures);
+    cr_assert_eq(kv_read_list(&reader, &count), KV_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert_eq(kv_read_any(&reader, &one), KV_OK);
+        if (kv_bytes_equal(one, wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Test(stats, tell_how_a_bucket_is_kept_and_read)
+{
+    open_bucket(NONE, NONE);
+    cr_assert(says("durable", "false") && says("reads", "durable"));
+    open_bucket(pair(term_atom("reads"), term_atom("latest")), NONE);
+    cr_assert(says("durable", "false") && says("reads", "latest"));
+    open_bucket(pair(term_atom("reads"), term_atom("durable")),
+                pair(term_atom("reads"), term_atom("latest")));
+    cr_assert(says("reads", "durable")); /* of two the first counts */
+}
+
 static uint64_t unix_time(void)
 {
     return 1000;

@@ -159,7 +159,7 @@ static int open_volatile(struct kv_process *self, const struct kv_start_options 
     }
     use_options(bucket, &stored);
     table.touch = options->touch_on_read ? options->ttl : 0;
-    return kv_contents_open(&bucket->contents, self, false, &table, reason);
+    return kv_contents_open(&bucket->contents, self, &table, reason);
 }
 
 int kv_bucket_open(struct kv_process *self, struct kv_start_options *options,

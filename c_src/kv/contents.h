@@ -19,10 +19,9 @@ struct kv_contents {
     bool apart;                 /* there is one of these two */
 };
 
-/* Creates the table and lets readers of this host find it by the pid of `self`. `names`: the table
- * holds the names of a registry. Returns KV_OK, or KV_ENOMEM with the exit reason appended to
- * `reason`. Must not be closed after an error. */
-int kv_contents_open(struct kv_contents *contents, const struct kv_process *self, bool names,
+/* Creates the table and lets readers of this host find it by the pid of `self`. Returns KV_OK, or
+ * KV_ENOMEM with the exit reason appended to `reason`. Must not be closed after an error. */
+int kv_contents_open(struct kv_contents *contents, const struct kv_process *self,
                      const struct kv_table_options *options, struct kv_buffer *reason);
 /* Attaches the process to a dormant durable table instead. Otherwise as kv_contents_open(). */
 int kv_contents_attach(struct kv_contents *contents, struct kv_process *self,

@@ -21,200 +21,9 @@
 #include "kv/kv.h"
 #include "kv/start.h"
 
-#include "base/alloc.h"
-#include "base/siphash.h"
-
 /* The `question` of a parked request: CREATE hears why the creation has failed, and so does LOOKUP
  * if the name stays nevertheless. */
 enum { QUESTION_OTHER, QUESTION_CREATE, QUESTION_LOOKUP };
-
-/* ---- entries -----------------------------------------------------------------------------------
- */
-
-static size_t size_of(const struct kv_entry *entry)
-{
-    return sizeof *entry + entry->name_length + entry->options.capacity + entry->meta.capacity;
-}
-
-static bool has_name(const struct kv_map_node *node, const void *key)
-{
-    const struct kv_entry *entry = KV_MAP_OF(node, const struct kv_entry, by_name);
-    return kv_bytes_equal(kv_entry_name(entry), *(const struct kv_bytes *)key);
-}
-
-static uint64_t hash_of(const struct kv_process *self, struct kv_bytes name)
-{
-    return kv_siphash(&kv_store_of(self)->hash_key, name);
-}
-
-struct kv_entry *kv_registry_find(struct kv_process *self, struct kv_bytes name)
-{
-    const struct kv_registry *registry = kv_process_state(self);
-    struct kv_map_node *found = kv_map_find(&registry->names, hash_of(self, name), has_name, &name);
-    return found == NULL ? NULL : KV_MAP_OF(found, struct kv_entry, by_name);
-}
-
-static bool has_monitor(const struct kv_map_node *node, const void *key)
-{
-    return KV_MAP_OF(node, const struct kv_entry, by_monitor)->monitor == *(const uint64_t *)key;
-}
-
-struct kv_entry *kv_registry_monitored(struct kv_process *self, uint64_t monitor)
-{
-    const struct kv_registry *registry = kv_process_state(self);
-    struct kv_map_node *found = kv_map_find(&registry->monitors, monitor, has_monitor, &monitor);
-    return found == NULL ? NULL : KV_MAP_OF(found, struct kv_entry, by_monitor);
-}
-
-static void be_there(struct kv_registry *registry, struct kv_entry *entry, bool there)
-{
-    if (entry->there != there) {
-        entry->there = there;
-        registry->there = there ? registry->there + 1 : registry->there - 1;
-        registry->there_bytes = there ? registry->there_bytes + entry->name_length
-                                      : registry->there_bytes - entry->name_length;
-    }
-}
-
-struct kv_entry *kv_registry_add(struct kv_process *self, struct kv_bytes name, bool dormant)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    struct kv_entry *entry = kv_zalloc(sizeof *entry + name.length);
-    entry->step = dormant ? KV_ENTRY_DORMANT : KV_ENTRY_CREATING;
-    entry->round = registry->round;
-    entry->name_length = name.length;
-    be_there(registry, entry, dormant);
-    if (name.length > 0) {
-        memcpy(entry->name, name.data, name.length);
-    }
-    kv_list_init(&entry->waiting);
-    kv_map_insert(&registry->names, &entry->by_name, hash_of(self, name));
-    kv_list_append(&registry->entries, &entry->of_registry);
-    registry->entry_bytes += size_of(entry);
-    return entry;
-}
-
-/* ---- the names that readers of this host see
- * ----------------------------------------------------- A reader asks the registry about a name
- * that it does not find, so a name for which the table had no room is still found. */
-
-static struct kv_item shown_name(const struct kv_entry *entry)
-{
-    return (struct kv_item){.bytes = kv_entry_name(entry), .form = KV_FORM_BINARY};
-}
-
-static void show(struct kv_process *self, const struct kv_entry *entry)
-{
-    const struct kv_registry *registry = kv_process_state(self);
-    struct kv_buffer *pid = kv_process_scratch(self);
-    kv_write_pid(pid, &entry->pid);
-    (void)kv_contents_change(
-        &registry->shown,
-        &(struct kv_change){.kind = KV_CHANGE_PUT,
-                            .key = shown_name(entry),
-                            .value = {.bytes = kv_buffer_bytes(pid), .form = KV_FORM_TERM},
-                            .expiry = KV_NEVER});
-}
-
-static void conceal(struct kv_process *self, const struct kv_entry *entry)
-{
-    const struct kv_registry *registry = kv_process_state(self);
-    (void)kv_contents_change(
-        &registry->shown, &(struct kv_change){.kind = KV_CHANGE_DELETE, .key = shown_name(entry)});
-}
-
-static void unpark(struct kv_process *self, struct kv_parked *parked)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    registry->parked_bytes -= kv_parked_size(parked);
-    kv_unpark(parked);
-}
-
-/* The bucket of an entry is gone, if it has one, and the entry changes or is freed. */
-static void leave_bucket(struct kv_process *self, struct kv_entry *entry)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    if (registry->going != NULL) {
-        kv_registry_list_leaving(self, entry);
-    }
-    if (entry->step == KV_ENTRY_LIVE) {
-        conceal(self, entry);
-        kv_map_remove(&registry->monitors, &entry->by_monitor);
-    }
-}
-
-void kv_registry_drop(struct kv_process *self, struct kv_entry *entry)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    leave_bucket(self, entry);
-    be_there(registry, entry, false);
-    registry->entry_bytes -= size_of(entry);
-    kv_map_remove(&registry->names, &entry->by_name);
-    kv_list_remove(&entry->of_registry);
-    kv_buffer_free(&entry->options);
-    kv_buffer_free(&entry->meta);
-    kv_free(entry);
-}
-
-/* The name outlives the process, in the memory of the node. */
-static void leave_to_next(struct kv_process *self, struct kv_entry *entry)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    kv_map_remove(&registry->names, &entry->by_name);
-    kv_map_remove(&registry->monitors, &entry->by_monitor);
-    kv_list_remove(&entry->of_registry);
-    kv_list_append(&registry->durable->kept, &entry->of_registry);
-}
-
-/* Replaces a term that belongs to an entry. No term: empties the buffer and frees its memory. */
-static void keep(struct kv_process *self, struct kv_entry *entry, struct kv_buffer *to,
-                 struct kv_bytes term)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    registry->entry_bytes -= size_of(entry);
-    kv_buffer_free(to);
-    if (term.length > 0) {
-        kv_buffer_append(to, term);
-    }
-    registry->entry_bytes += size_of(entry);
-}
-
-void kv_registry_describe(struct kv_process *self, struct kv_entry *entry, struct kv_bytes meta)
-{
-    keep(self, entry, &entry->meta, meta);
-}
-
-/* The entry has no bucket any more, and nothing waits for it. */
-static void rest(struct kv_process *self, struct kv_entry *entry)
-{
-    const struct kv_bytes none = kv_bytes(NULL, 0);
-    if (kv_registry_table(self, kv_entry_name(entry)) == NULL) {
-        kv_registry_drop(self, entry);
-        return;
-    }
-    leave_bucket(self, entry);
-    keep(self, entry, &entry->options, none);
-    keep(self, entry, &entry->meta, none);
-    entry->step = KV_ENTRY_DORMANT;
-    be_there(kv_process_state(self), entry, true);
-}
-
-/* ---- events ------------------------------------------------------------------------------------
- */
-
-/* Sends {notify, {Kind, Name, Pid}}, as gen_event:notify/2 does. */
-static void notify(struct kv_process *self, const struct kv_entry *entry, const char *kind)
-{
-    const struct kv_registry *registry = kv_process_state(self);
-    struct kv_buffer *term = kv_process_scratch(self);
-    kv_write_tuple(term, 2);
-    kv_write_atom_text(term, "notify");
-    kv_write_tuple(term, 3);
-    kv_write_atom_text(term, kind);
-    kv_write_binary(term, kv_entry_name(entry));
-    kv_write_pid(term, &entry->pid);
-    kv_send_to(self, kv_buffer_bytes(&registry->event_manager), kv_buffer_bytes(term));
-}
 
 /* ---- answers -----------------------------------------------------------------------------------
  */
@@ -286,7 +95,7 @@ static void run_again(struct kv_process *self, struct kv_list *list, struct kv_b
         } else {
             kv_resume(self, parked, name_term);
         }
-        unpark(self, parked);
+        kv_registry_unpark(self, parked);
     }
 }
 
@@ -315,28 +124,6 @@ int kv_registry_find_settled(struct kv_process *self, const struct kv_asked *ask
 /* ---- creating ----------------------------------------------------------------------------------
  */
 
-/* The entry has its bucket, which is monitored. */
-static void live(struct kv_process *self, struct kv_entry *entry)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    entry->step = KV_ENTRY_LIVE;
-    kv_map_insert(&registry->monitors, &entry->by_monitor, entry->monitor);
-    be_there(registry, entry, true);
-    show(self, entry);
-}
-
-void kv_registry_add_kept(struct kv_process *self, struct kv_entry *entry)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    entry->there = false;
-    entry->round = registry->round;
-    kv_map_insert(&registry->names, &entry->by_name, hash_of(self, kv_entry_name(entry)));
-    kv_list_append(&registry->entries, &entry->of_registry);
-    registry->entry_bytes += size_of(entry);
-    entry->monitor = kv_monitor(self, &entry->pid);
-    live(self, entry);
-}
-
 /* The bucket of a name has a table, which has the metadata unless the bucket is one of somebody
  * else. All that this process sends waits for what is recorded, and so do readers of this host for
  * what was recorded just now. */
@@ -351,7 +138,7 @@ static void settle(struct kv_process *self, struct kv_entry *entry)
         if (!kv_bytes_equal(kv_buffer_bytes(&table->meta), kv_buffer_bytes(&entry->meta))) {
             (void)kv_durable_describe(table, kv_buffer_bytes(&entry->meta), true);
         }
-        keep(self, entry, &entry->meta, kv_bytes(NULL, 0));
+        kv_registry_keep(self, entry, &entry->meta, kv_bytes(NULL, 0));
     }
     kv_durable_hold(table, self);
     if (kv_durable_is_gathering(table)) {
@@ -382,10 +169,10 @@ void kv_registry_created(struct kv_process *self, struct kv_entry *entry, const 
     entry->pid = *pid;
     entry->pid.node = own.node; /* outlives the message that `pid` borrows from */
     entry->monitor = kv_monitor(self, &entry->pid);
-    keep(self, entry, &entry->options, kv_bytes(NULL, 0));
+    kv_registry_keep(self, entry, &entry->options, kv_bytes(NULL, 0));
     settle(self, entry);
-    live(self, entry);
-    notify(self, entry, "create");
+    kv_registry_live(self, entry);
+    kv_registry_notify(self, entry, "create");
     if (restored) {
         tell_owner(self, entry);
     }
@@ -402,7 +189,7 @@ void kv_registry_failed(struct kv_process *self, struct kv_entry *entry, struct 
     const bool there = kv_registry_table(self, kv_entry_name(entry)) != NULL;
     kv_write_binary(&name, kv_entry_name(entry));
     take_waiting(entry, &waiting);
-    rest(self, entry);
+    kv_registry_rest(self, entry);
     run_again(self, &waiting, kv_buffer_bytes(&name), reason, there);
     kv_buffer_free(&name);
 }
@@ -501,10 +288,10 @@ static int make(struct kv_process *self, const struct kv_asked *asked,
     }
     entry->policy = policy;
     if (parking->arity > 1) {
-        keep(self, entry, &entry->options, asked->arguments[1]);
+        kv_registry_keep(self, entry, &entry->options, asked->arguments[1]);
     }
     if (parking->arity > 2) {
-        keep(self, entry, &entry->meta, asked->arguments[2]);
+        kv_registry_keep(self, entry, &entry->meta, asked->arguments[2]);
     }
     begin(self, entry);
     return KV_OK;
@@ -620,52 +407,4 @@ int kv_registry_lookup(struct kv_process *self, const struct kv_asked *asked,
         kv_write_pid(answer->term, &entry->pid);
     }
     return error;
-}
-
-/* ---- another name ------------------------------------------------------------------------------
- */
-
-void kv_registry_move(struct kv_process *self, struct kv_entry *entry, struct kv_bytes name)
-{
-    const bool dormant = entry->step == KV_ENTRY_DORMANT;
-    struct kv_entry *moved = kv_registry_add(self, name, dormant);
-    if (dormant) {
-        kv_registry_drop(self, entry);
-        return;
-    }
-    moved->pid = entry->pid;
-    moved->monitor = entry->monitor;
-    keep(self, moved, &moved->meta, kv_buffer_bytes(&entry->meta));
-    kv_registry_ended(self, entry); /* readers ask between the two names, and get the new one */
-    live(self, moved);
-    notify(self, moved, "create");
-}
-
-/* ---- the end of a bucket, and of the registry --------------------------------------------------
- */
-
-void kv_registry_ended(struct kv_process *self, struct kv_entry *entry)
-{
-    /* In this order: a reader that has heard the event must not find the name any more. */
-    conceal(self, entry);
-    notify(self, entry, "exit");
-    rest(self, entry);
-}
-
-void kv_registry_abandon(struct kv_process *self, struct kv_entry *entry, struct kv_bytes reason)
-{
-    const struct kv_registry *registry = kv_process_state(self);
-    KV_LIST_FOREACH (link, &entry->waiting) {
-        struct kv_parked *parked = KV_LIST_OF(link, struct kv_parked, link);
-        struct kv_from from;
-        if (kv_parked_from(parked, &from)) {
-            kv_abandon(self, &from, reason);
-        }
-        unpark(self, parked);
-    }
-    if (entry->step == KV_ENTRY_LIVE && registry->durable != NULL) {
-        leave_to_next(self, entry);
-    } else {
-        kv_registry_drop(self, entry);
-    }
 }

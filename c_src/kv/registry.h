@@ -1,7 +1,7 @@
-/* A registry: names and the buckets behind them. Its files share this header: registry.c (names,
- * and how buckets come and go), registry_change.c (other changes of names), registry_names.c (lists
- * of names), registry_durable.c (names that outlive the registry) and registry_process.c (the
- * behaviour).
+/* A registry: names and the buckets behind them. Its files share this header: registry.c (how
+ * buckets come), registry_entries.c (the entries of names), registry_change.c (other changes of
+ * names), registry_names.c (lists of names), registry_durable.c (names that outlive the registry),
+ * registry_destroy.c (the end of all of them) and registry_process.c (the behaviour).
  *
  * A durable registry has a table of its own (kv/durable.h), and is attached to it. The names of its
  * durable buckets are their tables, so they are on disk. A name without a bucket is DORMANT. The
@@ -11,7 +11,6 @@
 
 #include "base/list.h"
 #include "base/map.h"
-#include "kv/contents.h"
 #include "kv/item.h"
 #include "kv/operation.h"
 #include "kv/park.h"
@@ -47,8 +46,8 @@ struct kv_entry {
 };
 
 struct kv_registry {
-    struct kv_going *going;   /* first: the list that is being made over turns, or NULL */
-    struct kv_contents shown; /* name -> pid of the LIVE ones, for readers of this host */
+    struct kv_going *going; /* first: what goes on over turns, or NULL */
+    struct kv_table *shown; /* name -> pid of the LIVE ones, for readers of this host */
     struct kv_map names;
     struct kv_map monitors;
     struct kv_list entries;
@@ -75,6 +74,24 @@ static inline struct kv_bytes kv_entry_name(const struct kv_entry *entry)
 struct kv_entry *kv_registry_find(struct kv_process *self, struct kv_bytes name);
 /* Returns the LIVE entry whose bucket has that monitor, or NULL. */
 struct kv_entry *kv_registry_monitored(struct kv_process *self, uint64_t monitor);
+
+/* ---- registry_entries.c, for registry.c --------------------------------------------------------
+ */
+
+/* Replaces a term that belongs to an entry. No term: empties the buffer and frees its memory. */
+void kv_registry_keep(struct kv_process *self, struct kv_entry *entry, struct kv_buffer *to,
+                      struct kv_bytes term);
+/* An entry has its bucket, which is monitored. */
+void kv_registry_live(struct kv_process *self, struct kv_entry *entry);
+/* An entry has no bucket any more, and nothing waits for it: it is DORMANT, or freed. */
+void kv_registry_rest(struct kv_process *self, struct kv_entry *entry);
+/* Sends {notify, {Kind, Name, Pid}} about a bucket, as gen_event:notify/2 does. */
+void kv_registry_notify(struct kv_process *self, const struct kv_entry *entry, const char *kind);
+/* Frees a request that waits in an entry. */
+void kv_registry_unpark(struct kv_process *self, struct kv_parked *parked);
+
+/* ---- the others --------------------------------------------------------------------------------
+ */
 
 /* Reads the name that an operation gets. KV_OK; or an error, {error, {bad_name, Term}}, which the
  * answer holds. */
@@ -104,8 +121,8 @@ extern const struct kv_operation kv_registry_operations[];
 extern const struct kv_operation kv_registry_change_operations[];
 extern const struct kv_operation kv_registry_names_operations[];
 
-/* An entry is about to be freed. A list that is being made shows one moment: it takes the name now
- * if it has not yet. */
+/* An entry is about to be freed. A list that is being made, if there is one, shows one moment: it
+ * takes the name now if it has not yet. */
 void kv_registry_list_leaving(struct kv_process *self, struct kv_entry *entry);
 
 /* Sends {create_bucket, Self, Name} to the creator, or {create_bucket, Self, Name, Options}. The

@@ -95,21 +95,35 @@ static bool creates(struct kv_process *self, struct kv_bytes name, struct kv_byt
 static const struct kv_durable_registry calls = {
     .hears = kv_registry_hears, .creates = creates, .forget_kept = kv_registry_forget_kept};
 
+static int open_shown(struct kv_process *self, struct kv_buffer *reason)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    struct kv_arena *arena = kv_store_of(self)->arena;
+    const struct kv_pid pid = kv_process_pid(self);
+    registry->shown = kv_table_new(arena, &(struct kv_table_options){.internal = true});
+    if (registry->shown == NULL ||
+        kv_arena_publish(arena, pid.id, pid.serial, KV_PUBLISHED_NAMES, registry->shown) != KV_OK) {
+        kv_table_free(registry->shown);
+        kv_write_atom_text(reason, "enomem");
+        return KV_ENOMEM;
+    }
+    return KV_OK;
+}
+
 int kv_registry_open(struct kv_process *self, struct kv_start_options *options,
                      struct kv_buffer *reason)
 {
     struct kv_registry *registry = kv_process_state(self);
-    const struct kv_table_options names = {.internal = true};
     struct kv_durable *durable = NULL;
     int error = options->policy == KV_POLICY_VOLATILE
                     ? refuse_hiding(self, options, reason)
                     : find_durable(self, options, &durable, reason);
     if (error == KV_OK) {
-        error = kv_contents_open(&registry->shown, self, true, &names, reason);
+        error = open_shown(self, reason);
     }
     if (error == KV_OK && durable != NULL) {
         registry->durable = durable;
-        kv_durable_attach_registry(durable, self, registry->shown.table, &calls);
+        kv_durable_attach_registry(durable, self, registry->shown, &calls);
     }
     return error;
 }

@@ -133,9 +133,12 @@ static bool piece(struct kv_process *self, struct kv_going *going, struct kv_ans
 void kv_registry_list_leaving(struct kv_process *self, struct kv_entry *entry)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
-    struct listing *listing = registry->going->work;
     const struct kv_pid own = kv_process_pid(self);
     struct kv_buffer pid = KV_BUFFER_INIT;
+    if (registry->going == NULL || registry->going->piece != piece) {
+        return;
+    }
+    struct listing *listing = registry->going->work;
     if (listing->next == &entry->of_registry) {
         listing->next = entry->of_registry.next;
     }

@@ -174,7 +174,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
     if (registry->durable != NULL) {
         kv_durable_detach(registry->durable);
     }
-    kv_contents_close(&registry->shown);
+    kv_table_free(registry->shown);
     kv_map_free(&registry->names);
     kv_map_free(&registry->monitors);
     kv_buffer_free(&registry->creator);
@@ -233,7 +233,7 @@ static void handle_suspend(struct kv_process *self, bool suspended)
     if (registry->durable != NULL) {
         kv_durable_suspend(registry->durable, suspended);
     } else {
-        kv_table_ask_owner(registry->shown.table, suspended);
+        kv_table_ask_owner(registry->shown, suspended);
     }
 }
 
@@ -255,7 +255,7 @@ static size_t memory(const struct kv_process *self)
     const struct kv_registry *registry = kv_process_const_state(self);
     size_t chains = registry->names.chain_count + registry->monitors.chain_count;
     return registry->entry_bytes + registry->parked_bytes + chains * sizeof(void *) +
-           kv_table_memory(registry->shown.table);
+           kv_table_memory(registry->shown);
 }
 
 const struct kv_behaviour kv_registry_behaviour = {

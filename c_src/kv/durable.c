@@ -59,7 +59,14 @@ void kv_durables_init(struct kv_durables *set, struct kv_arena *arena,
 {
     *set = (struct kv_durables){.arena = arena, .hash_key = *hash_key};
     kv_list_init(&set->tables);
+    kv_list_init(&set->strays);
     kv_list_init(&set->unwritten);
+}
+
+/* The table of that name that is in no registry, or NULL. */
+static struct kv_durable *registry_named(const struct kv_durables *set, struct kv_bytes name)
+{
+    return name.length == 0 ? NULL : kv_durable_find(set, kv_bytes(NULL, 0), name);
 }
 
 /* The limits come with kv_durables_open(), or when the table is attached. */
@@ -86,11 +93,14 @@ static struct kv_durable *add(struct kv_durables *set, const struct kv_journal_t
     kv_buffer_append(&durable->identity, about->registry);
     kv_buffer_append(&durable->identity, about->name);
     kv_buffer_append(&durable->meta, kv_stored_meta(about->options));
+    kv_list_init(&durable->of_registry);
+    kv_list_init(&durable->names);
     kv_list_init(&durable->kept);
     kv_list_init(&durable->unwritten);
     kv_list_append(&set->tables, &durable->of_set);
     kv_map_insert(&set->by_identity, &durable->by_identity, hash_of(set, &identity));
     kv_map_insert(&set->by_id, &durable->by_id, durable->id);
+    kv_durable_join(durable, registry_named(set, about->registry));
     set->greatest = durable->id > set->greatest ? durable->id : set->greatest;
     return durable;
 }
@@ -98,6 +108,7 @@ static struct kv_durable *add(struct kv_durables *set, const struct kv_journal_t
 static void leave_set(struct kv_durable *durable)
 {
     kv_durables_walk_leave(durable);
+    kv_durable_part(durable);
     kv_map_remove(&durable->set->by_identity, &durable->by_identity);
     kv_map_remove(&durable->set->by_id, &durable->by_id);
     kv_list_remove(&durable->of_set);
@@ -137,6 +148,10 @@ void kv_durable_move(struct kv_durable *durable, struct kv_bytes registry, struc
     if (has_identity(&durable->by_identity, &identity)) {
         return;
     }
+    const bool leaves = !kv_bytes_equal(kv_durable_registry_name(durable), registry);
+    if (leaves) {
+        kv_durable_part(durable);
+    }
     kv_buffer_append(&bytes, registry);
     kv_buffer_append(&bytes, name);
     kv_map_remove(&set->by_identity, &durable->by_identity);
@@ -144,6 +159,9 @@ void kv_durable_move(struct kv_durable *durable, struct kv_bytes registry, struc
     kv_buffer_free(&durable->identity);
     durable->identity = bytes;
     durable->registry_length = registry.length;
+    if (leaves) {
+        kv_durable_join(durable, registry_named(set, kv_durable_registry_name(durable)));
+    }
 }
 
 /* ---- recovery ---------------------------------------------------------------------------------
@@ -278,8 +296,7 @@ int kv_durable_may_record(const struct kv_durable *durable, uint64_t more)
 /* The registry of that name, or NULL if none has a process. */
 static const struct kv_durable *registry_of(const struct kv_durables *set, struct kv_bytes name)
 {
-    const struct kv_durable *registry =
-        name.length == 0 ? NULL : kv_durable_find(set, kv_bytes(NULL, 0), name);
+    const struct kv_durable *registry = registry_named(set, name);
     return registry != NULL && registry->calls != NULL && registry->process != NULL ? registry
                                                                                     : NULL;
 }

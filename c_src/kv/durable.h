@@ -62,8 +62,14 @@ struct kv_durable {
     struct kv_buffer identity; /* the registry, then the name */
     size_t registry_length;
     struct kv_stored options;
-    struct kv_buffer meta; /* of a name in a registry: its metadata, a term; empty: none */
-    struct kv_list kept;   /* of a dormant registry: kv/registry.h */
+    struct kv_buffer meta;       /* of a name in a registry: its metadata, a term; empty: none */
+    struct kv_durable *registry; /* of a name in a registry; NULL: none, or it is not there */
+    struct kv_list of_registry;  /* in the `names` of that, or the `strays` of the set */
+    struct kv_list names;        /* of a registry: the tables that have a name in it */
+    size_t names_count;
+    struct kv_list *next_name; /* of these, for its process; that of the list: no more */
+    struct kv_list kept;       /* of a dormant registry: kv/registry.h */
+    size_t kept_count;
     const struct kv_durable_registry *calls; /* of a registry that has had a process, or NULL */
     struct kv_process *process;              /* NULL: dormant */
     uint64_t batch;                          /* the last one with a change of this table */
@@ -72,10 +78,10 @@ struct kv_durable {
     uint64_t tells;                          /* the last batch of which the present answer tells */
     bool suspended;                          /* readers of this host ask the process anyway */
     bool changing;                           /* so they do during a change */
-    bool destroyed;
-    bool deferring;            /* changes are not recorded before they are settled */
-    bool reserved;             /* the journal has room for the puts that come now */
-    struct kv_buffer deferred; /* records of changes that may still be taken back */
+    bool destroyed;                          /* of a registry: its names are being freed */
+    bool deferring;                          /* changes are not recorded before they are settled */
+    bool reserved;                           /* the journal has room for the puts that come now */
+    struct kv_buffer deferred;               /* records of changes that may still be taken back */
     uint64_t deferred_count;
 };
 
@@ -87,6 +93,7 @@ struct kv_durables {
     struct kv_map by_identity;
     struct kv_map by_id;
     struct kv_list tables;
+    struct kv_list strays; /* whose registry is not there */
     struct kv_list unwritten;
     struct kv_fresh fresh;
     uint64_t written;              /* all batches up to this one are written, */
@@ -205,6 +212,12 @@ static inline void kv_durable_tell(struct kv_durable *durable, struct kv_item ke
 /* ---- names in a registry -----------------------------------------------------------------------
  */
 
+/* The name of the registry of a table, borrowed; empty: none. */
+static inline struct kv_bytes kv_durable_registry_name(const struct kv_durable *durable)
+{
+    return kv_bytes(durable->identity.data, durable->registry_length);
+}
+
 /* The name of a table in its registry, borrowed. */
 static inline struct kv_bytes kv_durable_name(const struct kv_durable *durable)
 {
@@ -213,8 +226,9 @@ static inline struct kv_bytes kv_durable_name(const struct kv_durable *durable)
                     bytes->length - durable->registry_length);
 }
 
-/* Returns true if it is the table of a bucket in that registry. */
-bool kv_durable_is_of(const struct kv_durable *durable, struct kv_bytes registry);
+/* For the process of a registry, once for each table that has a name in it since it was attached:
+ * returns the next one, or NULL. The tables may come and go between two calls. */
+struct kv_durable *kv_durable_next_name(struct kv_durable *registry);
 
 /* Gives a table another name in its registry, which no table has, and records it. Returns as
  * kv_durable_make(). */

@@ -1,21 +1,11 @@
 /* Durable tables that have a name in a registry, and the tables of registries. */
 #include "kv/durable_parts.h"
 
-static struct kv_bytes registry_of(const struct kv_durable *durable)
-{
-    return kv_bytes(durable->identity.data, durable->registry_length);
-}
-
-bool kv_durable_is_of(const struct kv_durable *durable, struct kv_bytes registry)
-{
-    return durable->kind == KV_JOURNAL_BUCKET && kv_bytes_equal(registry_of(durable), registry);
-}
-
 int kv_durable_rename(struct kv_durable *durable, struct kv_bytes name)
 {
     int error = kv_durable_may_record(durable, name.length);
     if (error == KV_OK) {
-        kv_durable_move(durable, registry_of(durable), name);
+        kv_durable_move(durable, kv_durable_registry_name(durable), name);
         kv_durable_record(durable);
     }
     return error;
@@ -38,6 +28,7 @@ void kv_durable_attach_registry(struct kv_durable *durable, struct kv_process *s
     durable->calls = calls;
     durable->process = self;
     durable->shown = shown;
+    durable->next_name = durable->names.next;
     kv_process_hold_until(self, durable->batch);
 }
 

@@ -1,6 +1,6 @@
 /* Shared by the files of durable tables: kv/durable.c has the set of them and what each is,
  * kv/durable_changes.c records their changes, kv/durable_names.c has those of a registry,
- * kv/durable_puts.c the puts of a recovery. */
+ * kv/durable_join.c finds these, kv/durable_puts.c the puts of a recovery. */
 #ifndef KV_DURABLE_PARTS_H
 #define KV_DURABLE_PARTS_H
 
@@ -20,6 +20,11 @@ int kv_durable_put_later(struct kv_durable *durable, const struct kv_table_entry
 
 /* Forgets the puts of a recovery. */
 void kv_durable_free_puts(struct kv_durables *set);
+
+/* A table has come into the set: it joins the names of its registry, the table of that name or
+ * NULL, and a registry gets the tables that are waiting for it. And a table leaves the set. */
+void kv_durable_join(struct kv_durable *durable, struct kv_durable *registry);
+void kv_durable_part(struct kv_durable *durable);
 
 /* Gives a table another identity. `registry` may be that of the table itself. */
 void kv_durable_move(struct kv_durable *durable, struct kv_bytes registry, struct kv_bytes name);

@@ -2,8 +2,12 @@
  *
  * The names of durable buckets are the tables that have this registry. Those of volatile buckets,
  * and which buckets are LIVE, stay in the memory of the node, with the table of the registry: so a
- * registry that ends alone loses no name, and its successor monitors the same buckets. */
+ * registry that ends alone loses no name, and its successor monitors the same buckets.
+ *
+ * The successor takes many names over in pieces, in several turns (kv/going.h). Requests wait
+ * meanwhile, so each of them finds all names. */
 #include "kv/durable.h"
+#include "kv/going.h"
 #include "kv/kv.h"
 #include "kv/registry.h"
 #include "kv/start.h"
@@ -142,22 +146,62 @@ void kv_registry_forget_kept(struct kv_list *kept)
     }
 }
 
+/* Takes over the LIVE names first. Returns false if there is no more. */
+static bool adopt_one(struct kv_process *self)
+{
+    const struct kv_registry *registry = kv_process_const_state(self);
+    struct kv_durable *durable = registry->durable;
+    if (!kv_list_is_empty(&durable->kept)) {
+        struct kv_list *link = durable->kept.next;
+        kv_list_remove(link);
+        durable->kept_count--;
+        kv_registry_add_kept(self, KV_LIST_OF(link, struct kv_entry, of_registry));
+        return true;
+    }
+    const struct kv_durable *table = kv_durable_next_name(durable);
+    if (table != NULL) {
+        kv_registry_hears(self, kv_durable_name(table), true);
+    }
+    return table != NULL;
+}
+
+static bool adopt_some(struct kv_process *self)
+{
+    for (unsigned i = 0; i < KV_REGISTRY_PIECE; i++) {
+        if (!adopt_one(self)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
+{
+    (void)going;
+    (void)answer;
+    return adopt_some(self);
+}
+
+/* A map that grows moves all of its nodes at once. */
+static void reserve(struct kv_process *self)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    kv_map_reserve(&registry->names,
+                   registry->durable->kept_count + registry->durable->names_count);
+    kv_map_reserve(&registry->monitors, registry->durable->kept_count);
+}
+
 void kv_registry_adopt(struct kv_process *self)
 {
-    const struct kv_registry *registry = kv_process_state(self);
+    const struct kv_registry *registry = kv_process_const_state(self);
+    const struct kv_asked nobody = {.from = NULL};
+    struct kv_answer none = {.unheard = true};
     if (registry->durable == NULL) {
         return;
     }
-    KV_LIST_FOREACH (link, &registry->durable->kept) {
-        kv_list_remove(link);
-        kv_registry_add_kept(self, KV_LIST_OF(link, struct kv_entry, of_registry));
-    }
-    const struct kv_bytes name = kv_durable_name(registry->durable);
-    KV_LIST_FOREACH (link, &kv_store_of(self)->durables->tables) {
-        const struct kv_durable *table = KV_LIST_OF(link, struct kv_durable, of_set);
-        if (kv_durable_is_of(table, name)) {
-            kv_registry_hears(self, kv_durable_name(table), true);
-        }
+    reserve(self);
+    if (adopt_some(self)) {
+        (void)kv_go_on(self, &nobody, 0, &none, piece, 0);
     }
 }
 

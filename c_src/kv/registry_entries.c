@@ -136,6 +136,7 @@ static void leave_to_next(struct kv_process *self, struct kv_entry *entry)
     kv_map_remove(&registry->monitors, &entry->by_monitor);
     kv_list_remove(&entry->of_registry);
     kv_list_append(&registry->durable->kept, &entry->of_registry);
+    registry->durable->kept_count++;
 }
 
 void kv_registry_keep(struct kv_process *self, struct kv_entry *entry, struct kv_buffer *to,

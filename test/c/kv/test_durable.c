@@ -440,8 +440,7 @@ Test(durable, a_recovery_gives_a_table_the_identity_of_its_last_record)
     about.name = kv_bytes_text("eggs");
     cr_assert_eq(kv_durables_table(&set, &about), KV_OK);
     const struct kv_durable *found = kv_durable_find(&set, registry, about.name);
-    cr_assert(found != NULL && kv_durable_is_of(found, registry));
-    cr_assert(kv_bytes_is(kv_durable_name(found), "eggs"));
+    cr_assert(found != NULL && kv_bytes_is(kv_durable_name(found), "eggs"));
     cr_assert_null(kv_durable_find(&set, kv_bytes(NULL, 0), kv_bytes_text("salvaged_1")));
     kv_durables_free(&set);
 }

@@ -310,7 +310,8 @@ destroy(Bucket) ->
 %% write to the disk, however many entries there are; the node frees their memory in O(n).
 -spec destroy(t(), timeout() | [call_option()]) -> ok | {error, busy | refused()}.
 destroy(Bucket, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    kv_durable:destroy(Bucket, Timeout);
+    Ask = fun() -> kv_request:call(Bucket, destroy, [], Timeout) end,
+    kv_durable:destroy(Bucket, Ask, {?MODULE, destroy, [Bucket, Timeout]}, Timeout);
 destroy(Bucket, Options) ->
     destroy(Bucket, timeout(destroy, [Bucket, Options])).
 

@@ -1,9 +1,9 @@
 %% @doc Durable buckets, as far as this VM has to do with them: the identity of a bucket on disk, the sentences about what
-%% cannot be, and the end of a bucket together with its entries.
+%% cannot be, and the end of a bucket or a registry together with its entries.
 %% @private
 -module(kv_durable).
 
--export([is_policy/1, policies/0, is_place/1, native/1, options/0, nameless/2, reason/2, destroy/2]).
+-export([is_policy/1, policies/0, is_place/1, native/1, options/0, nameless/2, reason/2, destroy/4]).
 
 -type place() :: {Registry :: binary(), Name :: binary()}.
 
@@ -73,21 +73,23 @@ no_data_dir(Server) ->
     ],
     unicode:characters_to_binary(Text).
 
-%% @doc See {@link kv_bucket:destroy/2}. The native process ends behind its answer, and its proxy with it.
--spec destroy(gen_server:server_ref(), timeout()) -> ok | {error, term()}.
-destroy(Bucket, Timeout) ->
-    Monitor = erlang:monitor(process, monitored(Bucket)),
-    try kv_request:call(Bucket, destroy, [], Timeout) of
-        ok -> await_end(Monitor, Bucket, Timeout);
+%% @doc See {@link kv_bucket:destroy/2} and {@link kv_registry:destroy/2}. Ask sends the request; Call is for the reason of an exit. The
+%% native process ends behind its answer, and its proxy with it.
+-spec destroy(gen_server:server_ref(), fun(() -> ok | {error, term()}), {module(), atom(), [term()]}, timeout()) ->
+    ok | {error, term()}.
+destroy(Server, Ask, Call, Timeout) ->
+    Monitor = erlang:monitor(process, monitored(Server)),
+    try Ask() of
+        ok -> await_end(Monitor, Call, Timeout);
         {error, Reason} -> {error, Reason}
     after
         erlang:demonitor(Monitor, [flush])
     end.
 
-await_end(Monitor, Bucket, Timeout) ->
+await_end(Monitor, Call, Timeout) ->
     receive
         {'DOWN', Monitor, process, _, _} -> ok
-    after Timeout -> exit({timeout, {kv_bucket, destroy, [Bucket, Timeout]}})
+    after Timeout -> exit({timeout, Call})
     end.
 
 monitored({global, Name}) -> there(global:whereis_name(Name));

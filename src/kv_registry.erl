@@ -15,7 +15,8 @@
 %%
 %% A durable registry, `{durable, commit}', keeps its names, their metadata and its buckets on disk, in `data_dir' of {@link
 %% kv_node}. The name of a durable bucket whose process has ended is dormant: the next lookup/2 or create/3 attaches a process, with
-%% all entries. names/2, list/2 and count/2 include dormant names and attach no process. docs/durability.md has the whole story.
+%% all entries. names/2, list/2 and count/2 include dormant names and attach no process. delete/2 drops the entries together with the
+%% name, and destroy/1 the registry with all its names. docs/durability.md has the whole story.
 %%
 %% lookup/2 returns the pid of the native process, which works from every node of the cluster. The registry is given by its local
 %% name, its pid, or, from another node, by `{Name, kv_node:name()}'.
@@ -24,7 +25,7 @@
 -include("kv_timeout.hrl").
 
 -export([own_options/0]).
--export([start_link/0, start_link/1, start_link/2, start_link/3, child_spec/1, stop/1, stop/2]).
+-export([start_link/0, start_link/1, start_link/2, start_link/3, child_spec/1, stop/1, stop/2, destroy/1, destroy/2]).
 -export([lookup/2, lookup/3, create/2, create/3, lookup_or_create/2, lookup_or_create/3]).
 -export([rename/3, rename/4, delete/2, delete/3, meta/2, meta/3, put_meta/3, put_meta/4]).
 -export([names/1, names/2, list/1, list/2, count/1, count/2, generation/1, generation/2]).
@@ -171,6 +172,36 @@ stop(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
     gen_server:stop(Registry, normal, Timeout);
 stop(Registry, Options) ->
     stop(Registry, timeout(stop, [Registry, Options])).
+
+%% @equiv destroy(Registry, 5000)
+-spec destroy(t()) -> ok | {error, {not_durable, binary()} | term()}.
+destroy(Registry) ->
+    destroy(Registry, ?TIMEOUT).
+
+%% @doc Removes a durable registry with all its names, their metadata and the entries of its buckets, on disk, too. Returns once the
+%% registry has ended with reason `normal'.
+%%
+%% {@link stop/1} ends just the process: a durable registry that is started again under the name has all names. After `destroy' it
+%% begins empty. A supervisor starts a permanent registry again at once; so end the child, too, if it shall stay away.
+%%
+%% The buckets of the registry end with reason `normal', those in memory, too, as with {@link delete/2}: one that is in the middle of a
+%% large request ends behind it. The event manager gets `{exit, Name, Pid}' for each. Other requests to the registry wait
+%% meanwhile, and exit with its end.
+%%
+%% All or nothing: after a crash the registry is there with all of its names, or it is gone. After an exit with `timeout' or
+%% `{nodedown, Node}' it may be either. One write to the disk, however many names there are. The node takes O(names) for the rest,
+%% and goes on to serve all other processes.
+%%
+%% Errors: `{not_durable, Text}' for a registry that keeps nothing on disk: {@link stop/1} ends it; `enospc' once a full disk has no
+%% room even for this: nothing has changed then.
+-spec destroy(t(), timeout() | [kv_bucket:call_option()]) -> ok | {error, {not_durable, binary()} | term()}.
+destroy(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    Call = {?MODULE, destroy, [Registry, Timeout]},
+    ok = kv_call_options:server(Call),
+    Ask = fun() -> changed(kv_call:call(Registry, destroy, Timeout), {gen_server, call, [Registry, destroy, Timeout]}) end,
+    kv_durable:destroy(Registry, Ask, Call, Timeout);
+destroy(Registry, Options) ->
+    destroy(Registry, timeout(destroy, [Registry, Options])).
 
 %% @equiv lookup(Registry, Name, 5000)
 -spec lookup(t(), name()) -> {ok, pid()} | error | {error, {bad_name, term()} | term()}.

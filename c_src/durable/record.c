@@ -8,7 +8,8 @@
  *    DELETE  forms u8 | key length varint | key
  *    EXPIRY  forms u8 | expiry u48 | key length varint | key
  *    CLEAR, DROP
- *    TABLE   policy u8 | kind u8 | three times: length varint | bytes */
+ *    TABLE   policy u8 | kind u8 | three times: length varint | bytes
+ *    DROP_REGISTRY  name length varint | name */
 
 enum {
     FORM_BITS = 2,
@@ -115,6 +116,9 @@ size_t kv_record_write(const struct kv_record *record, uint8_t *to)
         break;
     case KV_RECORD_TABLE:
         at = write_about(at, &record->about);
+        break;
+    case KV_RECORD_DROP_REGISTRY:
+        at = write_counted(at, record->about.name);
         break;
     case KV_RECORD_CLEAR:
     case KV_RECORD_DROP:
@@ -240,6 +244,8 @@ static int read_rest(struct kv_bytes *from, struct kv_record *record)
         return read_key(from, true, &record->entry);
     case KV_RECORD_TABLE:
         return read_about(from, &record->about);
+    case KV_RECORD_DROP_REGISTRY:
+        return read_counted(from, &record->about.name);
     case KV_RECORD_CLEAR:
     case KV_RECORD_DROP:
         return KV_OK;
@@ -253,7 +259,7 @@ int kv_record_read(struct kv_bytes *from, struct kv_record *record)
     uint8_t kind = 0;
     memset(record, 0, sizeof *record);
     int error = read_u8(&rest, &kind);
-    if (error == KV_OK && (kind < KV_RECORD_PUT || kind > KV_RECORD_DROP)) {
+    if (error == KV_OK && (kind < KV_RECORD_PUT || kind > KV_RECORD_DROP_REGISTRY)) {
         return KV_EMALFORMED;
     }
     record->kind = (enum kv_record_kind)kind;

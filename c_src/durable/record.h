@@ -14,6 +14,9 @@ enum kv_record_kind {
     KV_RECORD_CLEAR = 4,  /* a table without entries */
     KV_RECORD_TABLE = 5,  /* a table, or new facts about it; its entries stay */
     KV_RECORD_DROP = 6,   /* a table that is gone, with all entries */
+    /* A registry that is gone, and all tables that have its name as their registry. The name is in
+     * the record, since a checkpoint may have some of the tables and not that of the registry. */
+    KV_RECORD_DROP_REGISTRY = 7,
 };
 
 /* A table as the log knows it. The layer above gives these numbers and bytes their meaning. */
@@ -30,7 +33,7 @@ struct kv_record {
     uint64_t table;
     struct kv_table_entry entry;  /* PUT: all; DELETE: the key; EXPIRY: key and expiry. The
                                    * expiry is wall clock, ms since 1970, or KV_NEVER */
-    struct kv_record_table about; /* TABLE */
+    struct kv_record_table about; /* TABLE: all; DROP_REGISTRY: the name */
 };
 
 /* The latest expiry that a record can hold. Later ones are written as this one. */

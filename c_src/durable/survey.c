@@ -256,6 +256,27 @@ static void change(struct kv_survey *survey, struct table *table, const struct k
     case KV_RECORD_DROP:
         drop(survey, table);
         break;
+    case KV_RECORD_DROP_REGISTRY: /* names several tables */
+        break;
+    }
+}
+
+/* Tables without a registry have no name in one. */
+static bool is_in_registry(const struct table *table, const struct kv_record *record)
+{
+    return table->id == record->table ||
+           (table->registry.length > 0 &&
+            kv_bytes_equal(kv_buffer_bytes(&table->registry), record->about.name));
+}
+
+/* O(tables). */
+static void drop_registry(struct kv_survey *survey, const struct kv_record *record)
+{
+    KV_LIST_FOREACH (link, &survey->tables) {
+        struct table *table = KV_LIST_OF(link, struct table, in_order);
+        if (is_in_registry(table, record)) {
+            drop(survey, table);
+        }
     }
 }
 
@@ -263,7 +284,9 @@ int kv_survey_record(void *context, const struct kv_record *record)
 {
     struct kv_survey *survey = context;
     struct table *table = find_table(survey, record->table);
-    if (table != NULL) {
+    if (record->kind == KV_RECORD_DROP_REGISTRY) {
+        drop_registry(survey, record);
+    } else if (table != NULL) {
         change(survey, table, record);
     } else if (record->kind == KV_RECORD_TABLE) {
         add_table(survey, record);

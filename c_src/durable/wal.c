@@ -131,6 +131,12 @@ void kv_wal_drop(struct kv_wal *wal, uint64_t table)
     add(wal, &(struct kv_record){.kind = KV_RECORD_DROP, .table = table});
 }
 
+void kv_wal_drop_registry(struct kv_wal *wal, uint64_t table, struct kv_bytes name)
+{
+    add(wal, &(struct kv_record){
+                 .kind = KV_RECORD_DROP_REGISTRY, .table = table, .about = {.name = name}});
+}
+
 void kv_wal_sync(struct kv_wal *wal)
 {
     wal->sync = true;

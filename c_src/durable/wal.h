@@ -54,6 +54,7 @@ void kv_wal_expiry(struct kv_wal *wal, uint64_t table, struct kv_item key, uint6
 void kv_wal_clear(struct kv_wal *wal, uint64_t table);
 void kv_wal_table(struct kv_wal *wal, uint64_t table, const struct kv_record_table *about);
 void kv_wal_drop(struct kv_wal *wal, uint64_t table);
+void kv_wal_drop_registry(struct kv_wal *wal, uint64_t table, struct kv_bytes name);
 
 /* The batch that gathers shall be synced before anybody hears of it. Without this call it is only
  * written, and becomes durable with a later batch, or by kv_wal_synced(). */

@@ -76,6 +76,12 @@ static int change_options(struct kv_durable *durable, const struct kv_start_opti
     return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
 }
 
+static int refuse_unknown(struct kv_buffer *reason)
+{
+    return kv_start_refuse(reason, KV_ENOENT, "unknown_name",
+                           "the registry does not create a bucket of this name now");
+}
+
 static int make(struct kv_process *self, const struct kv_start_options *options,
                 struct kv_durable **durable, struct kv_buffer *reason)
 {
@@ -86,8 +92,7 @@ static int make(struct kv_process *self, const struct kv_start_options *options,
     const struct kv_stored stored = stored_of(options);
     int error = kv_durable_make(kv_store_of(self)->durables, &about, &stored, durable);
     if (error == KV_ENOENT) {
-        return kv_start_refuse(reason, error, "unknown_name",
-                               "the registry does not create a bucket of this name now");
+        return refuse_unknown(reason);
     }
     return error == KV_OK ? KV_OK : kv_start_refuse_room(reason, error);
 }
@@ -118,6 +123,9 @@ static int open_durable(struct kv_process *self, struct kv_start_options *option
         return kv_start_refuse(
             reason, KV_EEXIST, "is_durable",
             "the data_dir has a durable registry of this name; choose another name");
+    }
+    if (durable != NULL && kv_durable_is_gone(durable)) {
+        return refuse_unknown(reason);
     }
     if (durable != NULL && durable->process != NULL) {
         return kv_start_refuse_second(reason, durable->process);

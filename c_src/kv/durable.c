@@ -112,11 +112,12 @@ static void leave_set(struct kv_durable *durable)
     kv_map_remove(&durable->set->by_identity, &durable->by_identity);
     kv_map_remove(&durable->set->by_id, &durable->by_id);
     kv_list_remove(&durable->of_set);
-    kv_list_remove(&durable->unwritten);
 }
 
+/* A process that has the table until it ends still waits for its last changes. */
 static void free_durable(struct kv_durable *durable)
 {
+    kv_list_remove(&durable->unwritten);
     if (durable->calls != NULL) {
         durable->calls->forget_kept(&durable->kept);
     }
@@ -237,6 +238,40 @@ int kv_durables_drop(struct kv_durables *set, uint64_t id)
     return error;
 }
 
+/* Frees the names of one registry. Those in the list may be of another. */
+static void drop_names(const struct kv_list *names, struct kv_bytes registry)
+{
+    KV_LIST_FOREACH (link, names) {
+        struct kv_durable *durable = KV_LIST_OF(link, struct kv_durable, of_registry);
+        if (kv_bytes_equal(identity_of(durable).registry, registry)) {
+            leave_set(durable);
+            free_durable(durable);
+        }
+    }
+}
+
+/* Its names may be those of another registry of this name, which comes after it: so a checkpoint
+ * may have it. The records of these names follow, too. */
+int kv_durables_drop_registry(struct kv_durables *set, uint64_t id, struct kv_bytes name)
+{
+    struct kv_durable *durable = find_id(set, id);
+    const struct kv_durable *holder = registry_named(set, name);
+    const int error = kv_durables_settle(set);
+    if (error != KV_OK) {
+        return error;
+    }
+    drop_names(&set->strays, name);
+    if (holder != NULL) {
+        drop_names(&holder->names, name);
+    }
+    if (durable != NULL) {
+        drop_names(&durable->names, name);
+        leave_set(durable);
+        free_durable(durable);
+    }
+    return KV_OK;
+}
+
 static void apply_limits(struct kv_durable *durable)
 {
     const struct kv_stored *options = &durable->options;
@@ -279,6 +314,9 @@ void kv_durable_record(struct kv_durable *durable)
     const struct kv_journal *journal = durable->set->journal;
     struct kv_buffer options = KV_BUFFER_INIT;
     struct kv_journal_table about;
+    if (!kv_durable_records(durable)) {
+        return;
+    }
     kv_durable_about(durable, &options, &about);
     journal->table(journal->context, &about);
     kv_buffer_free(&options);
@@ -297,8 +335,10 @@ int kv_durable_may_record(const struct kv_durable *durable, uint64_t more)
 static const struct kv_durable *registry_of(const struct kv_durables *set, struct kv_bytes name)
 {
     const struct kv_durable *registry = registry_named(set, name);
-    return registry != NULL && registry->calls != NULL && registry->process != NULL ? registry
-                                                                                    : NULL;
+    return registry != NULL && registry->calls != NULL && registry->process != NULL &&
+                   !registry->destroyed
+               ? registry
+               : NULL;
 }
 
 /* Tells the process of its registry, if there is one, that the name is there, or is not any more.
@@ -416,4 +456,35 @@ void kv_durable_destroy(struct kv_durable *durable)
             free_durable(durable);
         }
     }
+}
+
+void kv_durable_destroy_registry(struct kv_durable *registry)
+{
+    const struct kv_journal *journal = registry->set->journal;
+    journal->drop_registry(journal->context, registry->id, kv_durable_name(registry));
+    journal->sync(journal->context);
+    kv_durable_note(registry);
+    registry->destroyed = true;
+}
+
+void kv_durable_free_name(struct kv_durable *durable)
+{
+    kv_durable_wait_for_registry(durable);
+    leave_set(durable);
+    durable->destroyed = true;
+    if (durable->process == NULL) {
+        free_durable(durable);
+    }
+}
+
+bool kv_durable_free_names(struct kv_durable *registry, unsigned most)
+{
+    for (unsigned i = 0; i < most; i++) {
+        if (kv_list_is_empty(&registry->names)) {
+            leave_set(registry);
+            return false;
+        }
+        kv_durable_free_name(KV_LIST_OF(registry->names.next, struct kv_durable, of_registry));
+    }
+    return true;
 }

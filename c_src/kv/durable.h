@@ -3,7 +3,8 @@
  *
  * A durable table has an identity, (registry, name), and belongs to the store and not to a process.
  * A process of that identity is attached to it. When the process ends, in any way, the table stays:
- * it is dormant until the next process attaches. A table that is destroyed is gone at once.
+ * it is dormant until the next process attaches. A table that is destroyed is gone at once. A
+ * registry is destroyed with one record, and its names are freed bit by bit after that.
  *
  * Each change is recorded once it has succeeded. From then on what the process sends waits until
  * the batch of the change is durable (kv_process_hold_until()), and readers of this host ask the
@@ -128,6 +129,7 @@ int kv_durables_expiry(struct kv_durables *set, uint64_t id, struct kv_item key,
 int kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key);
 int kv_durables_clear(struct kv_durables *set, uint64_t id);
 int kv_durables_drop(struct kv_durables *set, uint64_t id);
+int kv_durables_drop_registry(struct kv_durables *set, uint64_t id, struct kv_bytes name);
 
 /* Recovery is done, and all puts are settled: from here on changes are recorded. `greatest` is the
  * greatest id that the journal has seen. The journal is borrowed. */
@@ -173,6 +175,20 @@ void kv_durable_hold(const struct kv_durable *durable, struct kv_process *proces
 /* Drops the table: no process attaches any more, and its identity is free. Frees the table if it is
  * dormant. */
 void kv_durable_destroy(struct kv_durable *durable);
+
+/* Destroys a registry with all its names: records that, and no process attaches any more, here or
+ * to a name. The identity is taken until all names are freed: by kv_durable_free_name(), which the
+ * process may call for each, and by kv_durable_free_names(), which frees up to `most` and returns
+ * false once there is no more. The last processes of the names keep their tables until they end. */
+void kv_durable_destroy_registry(struct kv_durable *registry);
+void kv_durable_free_name(struct kv_durable *durable);
+bool kv_durable_free_names(struct kv_durable *registry, unsigned most);
+
+/* Returns true if the table, or its registry, is destroyed. */
+static inline bool kv_durable_is_gone(const struct kv_durable *durable)
+{
+    return durable->destroyed || (durable->registry != NULL && durable->registry->destroyed);
+}
 
 /* The process is suspended, or is not any more. */
 void kv_durable_suspend(struct kv_durable *durable, bool suspended);

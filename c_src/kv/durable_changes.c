@@ -171,6 +171,33 @@ int kv_durable_may_free(const struct kv_durable *durable, uint64_t bytes, uint64
     return journal->may_free(journal->context, bytes + KV_JOURNAL_RECORD * records, whole);
 }
 
+/* As for a change of the whole table in the batch that has the end of the registry. */
+void kv_durable_wait_for_registry(struct kv_durable *durable)
+{
+    const uint64_t batch = durable->registry->batch;
+    if (kv_durable_waits(durable, batch) && durable->batch != batch) {
+        enter(durable, batch);
+    }
+    if (durable->process != NULL) {
+        kv_process_hold_until(durable->process, batch);
+    }
+    durable->whole = batch;
+    durable->tells = batch;
+    show(durable);
+}
+
+bool kv_durable_records(struct kv_durable *durable)
+{
+    if (durable->registry != NULL && durable->registry->destroyed) {
+        kv_durable_wait_for_registry(durable);
+        return false;
+    }
+    if (durable->destroyed) {
+        kv_durable_tell_all(durable); /* of its end */
+    }
+    return !durable->destroyed;
+}
+
 static void record(struct kv_durable *durable, enum deferred kind,
                    const struct kv_table_entry *entry)
 {
@@ -191,7 +218,7 @@ static void record(struct kv_durable *durable, enum deferred kind,
 static void changed(struct kv_durable *durable, enum deferred kind,
                     const struct kv_table_entry *entry)
 {
-    if (durable->destroyed) {
+    if (!kv_durable_records(durable)) {
         return;
     }
     if (durable->deferring) {
@@ -220,7 +247,7 @@ void kv_durable_expiry(struct kv_durable *durable, struct kv_item key, uint64_t 
 void kv_durable_clear(struct kv_durable *durable)
 {
     const struct kv_journal *journal = durable->set->journal;
-    if (!durable->destroyed) {
+    if (kv_durable_records(durable)) {
         journal->clear(journal->context, durable->id);
         note(durable, NULL);
     }
@@ -229,7 +256,7 @@ void kv_durable_clear(struct kv_durable *durable)
 void kv_durable_touched(struct kv_durable *durable, struct kv_item key, uint64_t from, uint64_t to)
 {
     const uint64_t part = durable->options.ttl / TOUCHED_PARTS + 1;
-    if (from / part != to / part && !durable->destroyed &&
+    if (from / part != to / part && kv_durable_records(durable) &&
         kv_durable_may(durable, key.bytes.length, 1) == KV_OK) {
         record(durable, DEFERRED_EXPIRY, &(struct kv_table_entry){.key = key, .expiry = to});
     }
@@ -264,7 +291,7 @@ void kv_durable_removed(void *context, enum kv_gone why, struct kv_item key)
     struct kv_durable *durable = context;
     durable->counts.expirations += why == KV_GONE_EXPIRED;
     durable->counts.evictions += why == KV_GONE_EVICTED;
-    if (why != KV_GONE_EVICTED || durable->destroyed) {
+    if (why != KV_GONE_EVICTED || !kv_durable_records(durable)) {
         return;
     }
     const struct kv_table_entry entry = {.key = key};

@@ -10,6 +10,12 @@
  * needs no record: the expiry itself has one. */
 void kv_durable_removed(void *context, enum kv_gone why, struct kv_item key);
 
+/* Returns true if changes of the table are to be recorded: it is not gone. Otherwise the answer
+ * waits until the end of the table is durable: a crash before that brings the table back. */
+bool kv_durable_records(struct kv_durable *durable);
+/* That. The registry of the table is destroyed. */
+void kv_durable_wait_for_registry(struct kv_durable *durable);
+
 /* Records what recovery has evicted, unless a later record has put the key again. */
 void kv_durable_record_evicted(struct kv_durable *durable);
 

@@ -46,7 +46,7 @@ bool kv_durables_walk_step(struct kv_durables_walk *walk)
         kv_durables_walk_end(walk);
         return false;
     }
-    if (durable->id > walk->greatest) {
+    if (durable->id > walk->greatest || kv_durable_is_gone(durable)) {
         kv_durables_walk_move(walk, walk->next->next);
         return true;
     }

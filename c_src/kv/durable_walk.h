@@ -1,7 +1,7 @@
 /* A walk over all durable tables, in small steps between which they may change: for a checkpoint.
  * It visits each table that was there from begin to end, and of each such table the entries that
  * were there from begin to end, exactly once; of tables and entries that come or go meanwhile,
- * some. Tables that are made after the begin are left out.
+ * some. Tables that are made after the begin are left out, and so are those that are destroyed.
  *
  * No entry is visited while changes of its table may still be taken back, or are not recorded. */
 #ifndef KV_DURABLE_WALK_H

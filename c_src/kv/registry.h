@@ -121,6 +121,8 @@ kv_operation_run kv_registry_lookup;
 extern const struct kv_operation kv_registry_operations[];
 extern const struct kv_operation kv_registry_change_operations[];
 extern const struct kv_operation kv_registry_names_operations[];
+/* destroy */
+extern const struct kv_operation kv_registry_destroy_operations[];
 
 /* An entry is about to be freed. A list that is being made, if there is one, shows one moment: it
  * takes the name now if it has not yet. */
@@ -138,6 +140,9 @@ void kv_registry_failed(struct kv_process *self, struct kv_entry *entry, struct 
 /* The bucket of a LIVE entry has ended, or is not to be found any more. Sends the event. The entry
  * is DORMANT if it has a table, or is freed. */
 void kv_registry_ended(struct kv_process *self, struct kv_entry *entry);
+/* Stops a bucket: it ends before any peer is served again, or behind a request that it is in the
+ * middle of. */
+void kv_registry_stop_bucket(struct kv_process *self, const struct kv_pid *pid);
 /* Gives a settled entry another name, which no entry has; its table has the name already. For a
  * LIVE one sends two events, as if the bucket had ended and another had been created. Frees the
  * entry. */

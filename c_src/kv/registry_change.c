@@ -72,15 +72,14 @@ static int rename_to(struct kv_process *self, const struct kv_asked *asked,
     return answer_change(answer, holder == NULL ? move(self, entry, name) : KV_OK);
 }
 
-/* Stops a process as sys:terminate/2 does. Its answer comes to this process, which ignores it. */
-static void terminate(struct kv_process *self, const struct kv_pid *pid)
+/* As sys:terminate/2. The answer goes to the bucket itself, which has ended by then. */
+void kv_registry_stop_bucket(struct kv_process *self, const struct kv_pid *pid)
 {
-    const struct kv_pid own = kv_process_pid(self);
     struct kv_buffer *term = kv_process_scratch(self);
     kv_write_tuple(term, 3);
     kv_write_atom_text(term, "system");
     kv_write_tuple(term, 2);
-    kv_write_pid(term, &own);
+    kv_write_pid(term, pid);
     kv_write_atom_text(term, "deleted");
     kv_write_tuple(term, 2);
     kv_write_atom_text(term, "terminate");
@@ -118,7 +117,7 @@ static int delete_name(struct kv_process *self, const struct kv_asked *asked,
     destroy(self, entry);
     if (lives) {
         kv_demonitor(self, entry->monitor);
-        terminate(self, &entry->pid);
+        kv_registry_stop_bucket(self, &entry->pid);
         kv_registry_ended(self, entry);
     }
     return answer_ok(answer);

@@ -166,7 +166,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
 static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_registry *registry = kv_process_state(self);
-    kv_going_stop(self, reason, false);
+    kv_going_stop(self, reason, registry->durable != NULL && registry->durable->destroyed);
     KV_LIST_FOREACH (link, &registry->entries) {
         kv_registry_abandon(self, KV_LIST_OF(link, struct kv_entry, of_registry), reason);
     }

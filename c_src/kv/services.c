@@ -21,6 +21,7 @@ int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
     kv_dispatch_add(&store->registry, kv_registry_operations);
     kv_dispatch_add(&store->registry, kv_registry_change_operations);
     kv_dispatch_add(&store->registry, kv_registry_names_operations);
+    kv_dispatch_add(&store->registry, kv_registry_destroy_operations);
     kv_offer(runtime, &kv_bucket_behaviour, store);
     kv_offer(runtime, &kv_registry_behaviour, store);
     return kv_start_service(runtime, &kv_net_kernel, store);

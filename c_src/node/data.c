@@ -101,6 +101,12 @@ static void drop(void *context, uint64_t table)
     kv_wal_drop(data->wal, table);
 }
 
+static void drop_registry(void *context, uint64_t table, struct kv_bytes name)
+{
+    struct kv_data *data = context;
+    kv_wal_drop_registry(data->wal, table, name);
+}
+
 static void commit(void *context)
 {
     struct kv_data *data = context;
@@ -128,6 +134,7 @@ const struct kv_journal kv_data_journal = {
     .clear = clear,
     .table = about,
     .drop = drop,
+    .drop_registry = drop_registry,
     .sync = commit,
     .batch = batch,
     .position = position,

@@ -56,6 +56,8 @@ static int apply(void *context, const struct kv_record *record)
         return apply_table(data, record);
     case KV_RECORD_DROP:
         return kv_durables_drop(set, record->table);
+    case KV_RECORD_DROP_REGISTRY:
+        return kv_durables_drop_registry(set, record->table, record->about.name);
     }
     return KV_OK;
 }

@@ -194,6 +194,9 @@ static void add(struct salvage *s, const struct kv_record *record)
     case KV_RECORD_DROP:
         kv_wal_drop(s->wal, record->table);
         break;
+    case KV_RECORD_DROP_REGISTRY:
+        kv_wal_drop_registry(s->wal, record->table, record->about.name);
+        break;
     }
     (void)kv_survey_record(s->survey, record);
 }
@@ -223,7 +226,8 @@ static void name_table(struct salvage *s, uint64_t table)
 static int take(void *context, const struct kv_record *record)
 {
     struct salvage *s = context;
-    if (record->kind != KV_RECORD_TABLE && !kv_survey_has(s->survey, record->table)) {
+    if (record->kind != KV_RECORD_TABLE && record->kind != KV_RECORD_DROP_REGISTRY &&
+        !kv_survey_has(s->survey, record->table)) {
         if (record->kind != KV_RECORD_PUT) {
             return KV_OK;
         }

@@ -50,6 +50,8 @@ struct kv_journal {
     void (*clear)(void *context, uint64_t table);
     void (*table)(void *context, const struct kv_journal_table *table);
     void (*drop)(void *context, uint64_t table);
+    /* Records that a registry is gone, with all tables that have its name as their registry. */
+    void (*drop_registry)(void *context, uint64_t table, struct kv_bytes name);
     /* The batch that gathers now is to be durable before anybody hears of it. Without this it is
      * only written, and durable a second later, or with a later batch. */
     void (*sync)(void *context);

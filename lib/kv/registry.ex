@@ -64,7 +64,8 @@ defmodule KV.Registry do
   `config :kv, registry: [durable: :commit]` does the same for the registry of the application.
 
   A durable bucket whose process has ended keeps its name: the name is *dormant*. The next `lookup/2` or `create/3` attaches a
-  process, with all entries. So `KV.Bucket.stop/1` ends a process and nothing else; `delete/2` drops the entries, too. `names/2`,
+  process, with all entries. So `KV.Bucket.stop/1` ends a process and nothing else; `delete/2` drops the entries, too,
+  and `destroy/1` the registry with all its names. `names/2`,
   `list/2` and `count/2` include dormant names and attach no process. `create(registry, name, durable: false)` makes a bucket
   in memory beside the durable ones. docs/durability.md has the whole story.
   """
@@ -456,6 +457,34 @@ defmodule KV.Registry do
   @doc since: "0.1.0"
   @spec stop(t, timeout | [KV.Bucket.call_option()]) :: :ok
   def stop(registry, timeout \\ 5_000), do: :kv_registry.stop(registry, timeout)
+
+  @doc """
+  Removes a durable registry with all its names, their metadata and the values of its buckets, on disk, too. Returns once the
+  registry has ended with reason `:normal`.
+
+  `stop/2` ends just the process: a durable registry that is started again under the name has all names. After `destroy/2` it
+  begins empty. A supervisor starts a permanent registry again at once; so end the child, too, if it shall stay away.
+
+  The buckets of the registry end with reason `:normal`, those in memory, too, as with `delete/3`: one that is in the middle of a
+  large request ends behind it. The event manager gets `{:exit, name, pid}` for each. Other requests to the registry wait
+  meanwhile, and exit with its end.
+
+  All or nothing: after a crash the registry is there with all of its names, or it is gone. After an exit with `:timeout` or
+  `{:nodedown, node}` it may be either. One write to the disk, however many names there are. The node takes O(names) for the
+  rest, and goes on to serve all other processes.
+
+  Returns `{:error, {:not_durable, text}}` for a registry that keeps nothing on disk: `stop/2` ends it. Returns `{:error, :enospc}`
+  once a full disk has no room even for this: nothing has changed then.
+
+  ## Examples
+
+      iex> {:ok, registry} = KV.Registry.start_link()
+      iex> KV.Registry.destroy(registry)
+      {:error, {:not_durable, "the registry keeps nothing on disk; stop ends it, and its names"}}
+  """
+  @doc since: "0.2.0"
+  @spec destroy(t, timeout | [KV.Bucket.call_option()]) :: :ok | {:error, {:not_durable, String.t()} | term}
+  def destroy(registry, timeout \\ 5_000), do: :kv_registry.destroy(registry, timeout)
 
   # An Elixir program names the supervisor of the buckets where an Erlang program names a function.
   defp own_options do

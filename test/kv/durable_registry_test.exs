@@ -78,6 +78,20 @@ defmodule KV.DurableRegistryTest do
       assert KV.Bucket.size(empty) == 0
     end
 
+    test "is destroyed with all names, and its supervisor starts an empty one", context do
+      start_tree(context)
+      {:ok, bucket} = KV.Registry.lookup_or_create(context.name, "milk", meta: :fresh)
+      :ok = KV.Bucket.put(bucket, :left, 2)
+      registry = Process.whereis(context.name)
+
+      assert KV.Registry.destroy(context.name) == :ok
+      refute Process.alive?(registry)
+      eventually(fn -> Process.whereis(context.name) end)
+      assert KV.Registry.names(context.name) == []
+      {:ok, next} = KV.Registry.lookup_or_create(context.name, "milk")
+      assert {KV.Bucket.size(next), KV.Registry.meta(context.name, "milk")} == {0, :error}
+    end
+
     test "tells a stream that asked of a bucket that is restored", context do
       {:ok, manager} = KV.EventManager.start_link()
       start_tree(context, event_manager: manager)

@@ -83,6 +83,8 @@ static const struct {
      TEXT("\x05\x80\x01\x09\x08\x01r\x04name\x02op")},
     {{.kind = KV_RECORD_DROP, .table = UINT64_MAX},
      TEXT("\x06\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01")},
+    {{.kind = KV_RECORD_DROP_REGISTRY, .table = 3, .about = {.name = TEXT("shop")}},
+     TEXT("\x07\x03\x04shop")},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -154,7 +156,7 @@ Test(record, that_cannot_be_is_malformed)
 {
     static const struct kv_bytes bad[] = {
         TEXT("\x00\x01\x00\x00"),                             /* no kind */
-        TEXT("\x07\x01\x00\x00"),                             /* an unknown one */
+        TEXT("\x08\x01\x00\x00"),                             /* an unknown one */
         TEXT("\x04\x00"),                                     /* table 0 */
         TEXT("\x04\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02"), /* a number of more than 64 bits */
         TEXT("\x04\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"),

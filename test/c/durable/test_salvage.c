@@ -371,3 +371,20 @@ Test(salvage, of_two_tables_with_one_identity_a_survey_finds_the_one_that_got_it
     apply(KV_RECORD_DROP, 4, "", 0);
     cr_assert_eq(owner("r", "one"), 5);
 }
+
+Test(salvage, a_survey_drops_a_registry_with_its_names_and_no_other_table)
+{
+    name(1, "", "shop", 1);
+    name(2, "shop", "eggs", 1);
+    name(3, "stall", "eggs", 1);
+    name(4, "", "shop's", 1);
+    name(5, "shop", "milk", 1);
+    const struct kv_record gone = {
+        .kind = KV_RECORD_DROP_REGISTRY, .table = 1, .about = {.name = kv_bytes_text("shop")}};
+    cr_assert_eq(kv_survey_record(survey, &gone), KV_OK);
+    cr_assert_eq(kv_survey_count(survey), 2);
+    cr_assert(kv_survey_has(survey, 3) && kv_survey_has(survey, 4));
+    name(6, "shop", "tea", 1); /* of a checkpoint that has not the table of the registry */
+    cr_assert_eq(kv_survey_record(survey, &gone), KV_OK);
+    cr_assert_eq(kv_survey_count(survey), 2);
+}

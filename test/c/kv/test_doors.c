@@ -741,7 +741,8 @@ Test(doors, every_row_is_found_by_its_doors_and_stands_once)
     cr_assert_eq(store->registry.count,
                  rows_found(&store->registry, kv_registry_operations) +
                      rows_found(&store->registry, kv_registry_change_operations) +
-                     rows_found(&store->registry, kv_registry_names_operations));
+                     rows_found(&store->registry, kv_registry_names_operations) +
+                     rows_found(&store->registry, kv_registry_destroy_operations));
 }
 
 Test(doors, there_is_no_way_through_a_wall)

@@ -276,6 +276,22 @@ Test(durable_registry, holds_the_answers_to_rename_delete_and_put_meta)
     assert_count(0);
 }
 
+/* If the node ends before the record is durable, the bucket is there. */
+Test(durable_registry, holds_the_answers_of_a_bucket_that_is_being_deleted)
+{
+    const struct kv_pid eggs = pid_in(ask("create", "eggs"));
+    batch = BEFORE + 1;
+    send(&shop, 1, pair("delete", term_binary("eggs")));
+    send(&eggs, 2, term_tuple(term_atom("put"), term_atom("a"), term_integer(1), NONE));
+    send(&eggs, 3, pair("get", term_atom("a")));
+    cr_assert(answer_at(f, 2).length == 0 && answer_at(f, 3).length == 0);
+    kv_durables_release(&durables, batch, batch);
+    kv_runtime_release(f->runtime, batch);
+    assert_term(answer_at(f, 2), term_atom("ok"));
+    assert_term(answer_at(f, 3), term_integer(1));
+    cr_assert_not(kv_is_alive(f->runtime, &eggs));
+}
+
 /* ---- refusals ---------------------------------------------------------------------------------
  */
 

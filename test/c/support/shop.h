@@ -23,6 +23,7 @@ static struct {
     unsigned records;
 } tables[TABLES_MAX];
 static uint64_t batch;       /* that gathers */
+static unsigned drops;       /* of registries */
 static unsigned changes_put; /* entries that were recorded */
 static int may_change;       /* what the journal says, */
 static int may_free;         /* and to what frees room */
@@ -71,6 +72,18 @@ static inline void journal_drop(void *context, uint64_t table)
     tables[table].there = false;
 }
 
+static inline void journal_drop_registry(void *context, uint64_t table, struct kv_bytes name)
+{
+    (void)context;
+    tables[table].there = false;
+    for (size_t i = 0; i < TABLES_MAX; i++) {
+        if (kv_bytes_equal(tables[i].about.registry, name)) {
+            tables[i].there = false;
+        }
+    }
+    drops++;
+}
+
 static inline void journal_put(void *context, uint64_t table, const struct kv_table_entry *entry)
 {
     (void)context;
@@ -103,6 +116,7 @@ static const struct kv_journal journal = {.may_change = journal_may_change,
                                           .gone = journal_gone,
                                           .table = journal_table,
                                           .drop = journal_drop,
+                                          .drop_registry = journal_drop_registry,
                                           .sync = journal_sync,
                                           .batch = journal_batch};
 
@@ -153,6 +167,7 @@ static inline void set_up(void)
     f = fixture_with_services();
     memset(tables, 0, sizeof tables);
     batch = 1;
+    drops = 0;
     changes_put = 0;
     may_change = KV_OK;
     may_free = KV_OK;

@@ -26,6 +26,7 @@ all() ->
         a_vm_that_is_killed_while_a_bucket_is_filled_leaves_nothing_of_it,
         the_loss_of_the_program_is_no_loss_of_durable_buckets,
         telemetry_tells_of_a_bucket_that_has_its_entries,
+        telemetry_tells_of_a_bucket_of_a_registry_that_has_its_entries,
         the_node_tells_of_its_disk,
         the_tree_shows_the_disk,
         with_interval_a_killed_program_leaves_every_change_that_was_answered,
@@ -307,6 +308,24 @@ telemetry_tells_of_a_bucket_that_has_its_entries(Config) ->
         ?assertMatch(#{bucket := Bucket}, told(stopped)),
         {ok, Next} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
         ?assertMatch(#{bucket := Next}, told(restored))
+    end).
+
+telemetry_tells_of_a_bucket_of_a_registry_that_has_its_entries(Config) ->
+    in_kv_with_folder(Config, fun(_Folder) ->
+        ok = load_telemetry(),
+        true = register(kv_telemetry_test, self()),
+        Start = {start_bucket, {kv_bucket_sup, start_bucket, [kv_bucket_sup]}},
+        {ok, _} = kv_registry:start_link([{name, shop}, {durable, commit}, Start]),
+        {ok, First} = kv_registry:lookup_or_create(shop, <<"eggs">>),
+        ?assertMatch(#{native := First, durable := true}, told(started)),
+        ok = kv_bucket:stop(First),
+        ?assertMatch(#{native := First}, told(stopped)),
+        {ok, Next} = kv_registry:lookup(shop, <<"eggs">>),
+        ?assertMatch(#{native := Next, generation := 1, durable := true}, told(restored)),
+        ok = kill_program(),
+        {ok, Last} = kv_test:wait(fun() -> try kv_registry:lookup(shop, <<"eggs">>) catch exit:_ -> false end end),
+        ?assertMatch(#{native := Last, generation := 1}, told(restored)),
+        ?assertEqual([], [Event || {telemetry, [kv, bucket, started], _, _} = Event <- kv_test:mailbox()])
     end).
 
 the_node_tells_of_its_disk(Config) ->

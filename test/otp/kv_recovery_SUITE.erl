@@ -7,7 +7,7 @@
 
 -compile([export_all, nowarn_export_all]).
 
-%% KV_LARGE sets the size of the largest value, in MiB. A file of the log has 64.
+%% KV_LARGE sets the size of the largest value, in MiB: 127 at most, since a message has no more than 128. A file of the log has 64.
 -define(LARGE, 70).
 -define(THIRD_OF_A_FILE, (23 bsl 20)).
 

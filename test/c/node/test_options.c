@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 enum {
-    ARGUMENTS_MAX = 8,
+    ARGUMENTS_MAX = 16,
     TEXT_MAX = 2 * KV_COOKIE_MAX + 64,
 };
 
@@ -33,6 +33,7 @@ static bool arguments(const char *text)
     int argc = 1;
     (void)snprintf(copy, sizeof(copy), "%s", text);
     for (char *word = strtok(copy, " "); word != NULL; word = strtok(NULL, " ")) {
+        cr_assert_lt(argc, ARGUMENTS_MAX);
         argv[argc++] = word;
     }
     return kv_options_arguments(&options, argc, argv, &command, &error);

@@ -10,7 +10,11 @@
 
 #include <string.h>
 
-enum { CLEAN_ENTRIES = 128 };
+enum {
+    CLEAN_ENTRIES = 128,
+    RESERVE_SHARE = 16, /* this part of the limit is the reserve above it, */
+    RESERVE_LEAST = 64, /* and so many pages */
+};
 
 /* ---- beginning and end ------------------------------------------------------------------------
  */
@@ -48,6 +52,7 @@ struct kv_arena *kv_arena_new(const struct kv_arena_memory *memory,
     if (options->max_memory != 0 && options->max_memory / KV_ARENA_PAGE < arena->limit_pages) {
         arena->limit_pages = options->max_memory / KV_ARENA_PAGE;
     }
+    arena->reserve_pages = arena->limit_pages / RESERVE_SHARE + RESERVE_LEAST;
     write_header(arena, options);
     return arena;
 }
@@ -62,6 +67,16 @@ void kv_arena_free(struct kv_arena *arena)
     kv_free(arena->due);
     kv_free(arena->pages);
     kv_free(arena);
+}
+
+void kv_arena_lend(struct kv_arena *arena, uint64_t bytes)
+{
+    const uint64_t own = kv_arena_own_limit(arena);
+    const uint64_t most = arena->page_count - own;
+    const uint64_t pages = bytes / KV_ARENA_PAGE;
+    arena->loan_pages = pages < most ? pages : most;
+    arena->limit_pages = own + arena->loan_pages;
+    arena->loan_live = 0;
 }
 
 void kv_arena_set_time(struct kv_arena *arena, uint64_t now)
@@ -140,7 +155,7 @@ void kv_arena_stats(const struct kv_arena *arena, struct kv_arena_stats *stats)
 {
     uint64_t used = arena->used_pages * KV_ARENA_PAGE;
     *stats = (struct kv_arena_stats){
-        .limit = arena->limit_pages * KV_ARENA_PAGE,
+        .limit = kv_arena_own_limit(arena) * KV_ARENA_PAGE,
         .reserved = used + arena->dirty_pages * KV_ARENA_PAGE,
         .entries = arena->entry_bytes,
         .live = arena->live_bytes,

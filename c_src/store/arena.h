@@ -40,6 +40,10 @@ bool kv_arena_work(struct kv_arena *arena, unsigned steps);
  * nothing expires. */
 uint64_t kv_arena_due(const struct kv_arena *arena);
 
+/* Lends the arena so many bytes above its limit, in place of what it was lent before; 0: nothing.
+ * Takes no memory back that is in use: see store/fit.h. */
+void kv_arena_lend(struct kv_arena *arena, uint64_t bytes);
+
 /* For tests: the n-th request for memory from now on fails, once; 0: none fails. */
 void kv_arena_fail(struct kv_arena *arena, uint64_t n);
 

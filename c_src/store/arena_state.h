@@ -24,8 +24,11 @@ struct kv_arena {
     /* pages.c */
     struct kv_page *pages;
     uint32_t page_count;
-    uint64_t limit_pages;
-    uint64_t lent_pages; /* that may be in use above the limit, because as many are soon free */
+    uint64_t limit_pages;   /* with the loan */
+    uint64_t loan_pages;    /* kv_arena_lend() */
+    uint64_t loan_live;     /* while it lasts after kv_fit_step(): entries may have so many bytes */
+    uint64_t reserve_pages; /* above the limit, for the tables and slots of the arena itself */
+    uint64_t lent_pages;    /* that may be in use above the limit, because as many are soon free */
     uint64_t used_pages;
     uint64_t dirty_pages;
     uint64_t ahead_pages;                   /* to prepare in any case: kv_arena_prepare_ahead() */
@@ -72,6 +75,12 @@ static inline void *kv_at(const struct kv_arena *arena, uint64_t offset)
 static inline uint64_t kv_offset(const struct kv_arena *arena, const void *at)
 {
     return (uint64_t)((const uint8_t *)at - arena->base);
+}
+
+/* The limit without the loan. */
+static inline uint64_t kv_arena_own_limit(const struct kv_arena *arena)
+{
+    return arena->limit_pages - arena->loan_pages;
 }
 
 static inline struct kv_arena_header *kv_header_of(const struct kv_arena *arena)

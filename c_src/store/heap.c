@@ -6,6 +6,7 @@
  * live entries move to a larger one. */
 #include "store/heap.h"
 
+#include "store/arena.h"
 #include "store/entry.h"
 #include "store/index.h"
 #include "store/pages.h"
@@ -89,10 +90,25 @@ static void close_page(struct kv_table *table)
     }
 }
 
+/* Entries move to pages that may be above the limit, and leave other pages only later. If too many
+ * are, puts wait: or they would take ever more memory. */
+static bool is_far_above(const struct kv_table *table)
+{
+    const struct kv_arena *arena = table->arena;
+    return !table->internal &&
+           arena->used_pages > arena->limit_pages + arena->lent_pages + KV_MOVING_PAGES;
+}
+
+static bool is_open_to_puts(const struct kv_table *table)
+{
+    return table->arena->loan_live == 0 && !is_far_above(table);
+}
+
 /* Opens a page of `size` bytes. The caller has closed or remembered the one before. */
 static bool open_page(struct kv_table *table, uint64_t size, enum kv_need need)
 {
-    uint64_t offset = kv_memory_take(table->arena, size, need);
+    uint64_t offset =
+        kv_memory_take(table->arena, size, need == KV_WITHIN_LIMIT ? kv_table_need(table) : need);
     if (offset == 0) {
         return false;
     }
@@ -102,6 +118,7 @@ static bool open_page(struct kv_table *table, uint64_t size, enum kv_need need)
     count_pages(table, (int64_t)size);
     table->open = offset;
     table->open_size = (uint32_t)size;
+    table->open_to_puts = is_open_to_puts(table) ? (uint32_t)size : 0;
     table->open_used = 0;
     return true;
 }
@@ -227,7 +244,7 @@ static uint64_t take_in_page(struct kv_table *table, uint64_t size, enum kv_need
 static uint64_t take_run(struct kv_table *table, uint64_t size)
 {
     struct kv_arena *arena = table->arena;
-    uint64_t offset = kv_memory_take(arena, size, KV_WITHIN_LIMIT);
+    uint64_t offset = kv_memory_take(arena, size, kv_table_need(table));
     if (offset != 0) {
         uint64_t bytes = kv_round_up(size, KV_ARENA_PAGE);
         kv_page_list_add(arena, &table->runs, kv_page_of(offset));
@@ -253,12 +270,39 @@ void kv_heap_free_run(struct kv_arena *arena, uint32_t page)
 /* ---- taking and dropping ----------------------------------------------------------------------
  */
 
+/* After a start that needs more than the limit, entries may take the place of others, and no more:
+ * or each start would need more than the one before. That ends at the limit. */
+static bool may_grow(const struct kv_table *table, uint64_t size)
+{
+    struct kv_arena *arena = table->arena;
+    if (arena->loan_live != 0 && arena->used_pages <= kv_arena_own_limit(arena)) {
+        kv_arena_lend(arena, 0);
+    }
+    return arena->loan_live == 0 || table->internal ||
+           arena->live_bytes + size <= arena->loan_live + arena->lent_pages * KV_ARENA_PAGE;
+}
+
+__attribute__((noinline)) static uint64_t take_elsewhere(struct kv_table *table, uint64_t size)
+{
+    if (!may_grow(table, size)) {
+        return 0;
+    }
+    if (table->open_to_puts < table->open_size) {
+        if (is_far_above(table)) {
+            return 0;
+        }
+        table->open_to_puts = is_open_to_puts(table) ? table->open_size : 0;
+    }
+    return take_in_page(table, size, KV_WITHIN_LIMIT);
+}
+
 uint64_t kv_heap_take(struct kv_table *table, uint64_t size)
 {
     if (size > KV_ENTRY_SMALL_MAX) {
-        return take_run(table, size);
+        return may_grow(table, size) ? take_run(table, size) : 0;
     }
-    uint64_t offset = take_in_page(table, size, KV_WITHIN_LIMIT);
+    bool fits = table->open != 0 && table->open_used + size <= table->open_to_puts;
+    uint64_t offset = fits ? bump(table, size) : take_elsewhere(table, size);
     if (offset != 0) {
         table->live += size;
         table->arena->live_bytes += size;
@@ -401,13 +445,29 @@ bool kv_heap_clean(struct kv_table *table, unsigned entries)
 
 bool kv_heap_squeeze(struct kv_table *table, unsigned entries)
 {
-    unsigned left = entries;
-    while (left > 0 && !is_small(table) &&
+    unsigned looked_at = 0;
+    while ((looked_at < entries || table->victim != 0) && !is_small(table) &&
            (table->victim != 0 || choose_victim(table) || choose_poor_victim(table)) &&
            clean_entry(table)) {
-        left--;
+        looked_at++;
     }
-    return left < entries;
+    return looked_at > 0;
+}
+
+void kv_heap_trim(struct kv_table *table)
+{
+    struct kv_arena *arena = table->arena;
+    const uint64_t size = kv_round_up(table->open_used, KV_ARENA_PAGE);
+    const uint64_t rest = table->open_size - size;
+    if (is_small(table) || size == 0 || rest == 0) {
+        return;
+    }
+    const uint32_t first = kv_page_of(table->open);
+    arena->pages[first].order = (uint8_t)(size / KV_ARENA_PAGE);
+    table->open_size = (uint32_t)size;
+    table->open_to_puts = table->open_to_puts == 0 ? 0 : (uint32_t)size;
+    count_pages(table, -(int64_t)rest);
+    kv_pages_give(arena, first + (uint32_t)(size / KV_ARENA_PAGE), rest / KV_ARENA_PAGE);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------
@@ -440,7 +500,7 @@ void kv_heap_detach(struct kv_table *table, struct kv_heap_remains *remains)
     memset(table->full, 0, sizeof table->full);
     table->heap_bytes = table->live = table->dead = 0;
     table->open = 0;
-    table->open_size = table->open_used = 0;
+    table->open_size = table->open_to_puts = table->open_used = 0;
     table->victim = table->runs = 0;
     table->run_bytes = table->run_live = 0;
 }

@@ -19,9 +19,12 @@ bool kv_heap_is_dusty(const struct kv_table *table);
  * Returns false if no page is worth it. */
 bool kv_heap_clean(struct kv_table *table, unsigned entries);
 
-/* Like kv_heap_clean(), for when there is no room: also cleans a page of which little is dead.
- * Returns false if it looked at nothing. */
+/* Like kv_heap_clean(), for when there is no room: also cleans a page of which little is dead, and
+ * goes on to the end of that page. Returns false if it looked at nothing. */
 bool kv_heap_squeeze(struct kv_table *table, unsigned entries);
+
+/* Gives back what is not used of the open page. */
+void kv_heap_trim(struct kv_table *table);
 
 /* The pages and runs of a table that is gone. */
 struct kv_heap_remains {

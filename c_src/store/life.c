@@ -152,29 +152,31 @@ void kv_table_set_limits(struct kv_table *table, uint64_t max_memory, uint64_t m
     KV_STORE_RELAXED(table->slot->touch, touch);
 }
 
-static void publish_flags(const struct kv_table *table)
+static uint32_t flags_of(const struct kv_table *table)
 {
-    KV_STORE_RELEASE(table->slot->flags,
-                     table->flags | (table->is_changing ? KV_SLOT_ASK_OWNER : 0));
+    const uint32_t asks = table->asks_owner || table->is_changing ? KV_SLOT_ASK_OWNER : 0;
+    return asks | (table->heeds_marks ? KV_SLOT_MARKED : 0);
 }
 
-static void set_flag(struct kv_table *table, uint32_t flag, bool set)
+static void publish_flags(const struct kv_table *table)
 {
-    const uint32_t flags = set ? table->flags | flag : table->flags & ~flag;
-    if (flags != table->flags) {
-        table->flags = flags;
-        publish_flags(table);
-    }
+    KV_STORE_RELEASE(table->slot->flags, flags_of(table));
 }
 
 void kv_table_ask_owner(struct kv_table *table, bool ask)
 {
-    set_flag(table, KV_SLOT_ASK_OWNER, ask);
+    if (table->asks_owner != ask) {
+        table->asks_owner = ask;
+        publish_flags(table);
+    }
 }
 
 void kv_table_heed_marks(struct kv_table *table, bool heed)
 {
-    set_flag(table, KV_SLOT_MARKED, heed);
+    if (table->heeds_marks != heed) {
+        table->heeds_marks = heed;
+        publish_flags(table);
+    }
 }
 
 void kv_table_mark(struct kv_table *table, uint64_t hash, unsigned set)
@@ -194,7 +196,7 @@ void kv_arena_unmark(struct kv_arena *arena, unsigned set)
 void kv_table_begin_changes(struct kv_table *table)
 {
     kv_assert(!table->is_changing);
-    KV_STORE_RELEASE(table->slot->flags, table->flags | KV_SLOT_ASK_OWNER);
+    KV_STORE_RELEASE(table->slot->flags, flags_of(table) | KV_SLOT_ASK_OWNER);
     kv_stripes_lock(table, 0, UINT64_MAX);
     table->is_changing = true;
 }

@@ -200,11 +200,16 @@ void kv_arena_prepare_ahead(struct kv_arena *arena, uint64_t bytes)
     prepare(arena);
 }
 
+static bool may_take(const struct kv_arena *arena, uint64_t count, enum kv_need need)
+{
+    const uint64_t more = need == KV_WITHIN_RESERVE ? arena->reserve_pages : arena->lent_pages;
+    return need == KV_BEYOND_LIMIT || arena->used_pages + count <= arena->limit_pages + more;
+}
+
 uint32_t kv_pages_take(struct kv_arena *arena, uint64_t count, enum kv_need need)
 {
     unsigned order = order_for(count);
-    if (need == KV_WITHIN_LIMIT &&
-        arena->used_pages + count > arena->limit_pages + arena->lent_pages) {
+    if (!may_take(arena, count, need)) {
         return 0;
     }
     uint32_t first = find_block(arena, order, true);

@@ -43,8 +43,11 @@ static inline uint32_t kv_page_of(uint64_t offset)
     return (uint32_t)(offset / KV_ARENA_PAGE);
 }
 
-/* A request may exceed the limit of the arena only if it soon frees more than it takes. */
-enum kv_need { KV_WITHIN_LIMIT, KV_BEYOND_LIMIT };
+/* How far a request may go: to the limit of the arena; to the end of its reserve, for what any
+ * process needs to begin; or beyond, only if it soon frees more than it takes. */
+enum kv_need { KV_WITHIN_LIMIT, KV_WITHIN_RESERVE, KV_BEYOND_LIMIT };
+
+enum { KV_MOVING_PAGES = 64 }; /* above the limit, for entries that move: puts wait if more are */
 
 /* Makes all pages free but the first, which is the header. */
 void kv_pages_init(struct kv_arena *arena);

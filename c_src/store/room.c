@@ -114,7 +114,7 @@ bool kv_table_has_room(const struct kv_table *table, uint64_t entries, uint64_t 
     uint64_t index = SPLIT_PAGES * least(entries, segments) + entries / SEGMENT_SHARE;
     uint64_t entry_bytes = bytes + ENTRY_OVERHEAD * entries;
     uint64_t pages = PAGES_SPARE + index + 2 * entry_bytes / KV_ARENA_PAGE;
-    if (arena->fail_in != 0 ||
+    if (arena->fail_in != 0 || arena->loan_live != 0 ||
         (table->max_entries != 0 && table->slot->count + entries > table->max_entries)) {
         return false;
     }

@@ -48,9 +48,9 @@ static void count_index(struct kv_table *table, int64_t bytes)
     table->arena->index_bytes += (uint64_t)bytes;
 }
 
-static void *take(struct kv_table *table, uint64_t size)
+static void *take(struct kv_table *table, uint64_t size, enum kv_need need)
 {
-    uint64_t offset = kv_memory_take(table->arena, size, KV_WITHIN_LIMIT);
+    uint64_t offset = kv_memory_take(table->arena, size, need);
     if (offset == 0) {
         return NULL;
     }
@@ -175,10 +175,11 @@ static void distribute(const struct contents *contents, struct kv_group *groups[
  */
 
 /* Replaces the root segment by one with another number of groups. */
-static bool resize_root(struct kv_table *table, const struct kv_segment *old, unsigned groups_log2)
+static bool resize_root(struct kv_table *table, const struct kv_segment *old, unsigned groups_log2,
+                        enum kv_need need)
 {
     struct contents contents;
-    struct kv_group *groups = take(table, segment_size(groups_log2));
+    struct kv_group *groups = take(table, segment_size(groups_log2), need);
     if (groups == NULL) {
         return false;
     }
@@ -209,8 +210,9 @@ static bool split(struct kv_table *table, const struct kv_segment *old, uint64_t
         return false;
     }
     uint64_t size = segment_size(KV_SEGMENT_GROUPS_LOG2);
-    struct kv_group *halves[2] = {take(table, size), take(table, size)};
-    uint64_t *node = new_node ? take(table, KV_NODE_LINKS * sizeof *node) : old->links;
+    const enum kv_need need = kv_table_need(table);
+    struct kv_group *halves[2] = {take(table, size, need), take(table, size, need)};
+    uint64_t *node = new_node ? take(table, KV_NODE_LINKS * sizeof *node, need) : old->links;
     if (halves[0] == NULL || halves[1] == NULL || node == NULL) {
         give(table, halves[0], size);
         give(table, halves[1], size);
@@ -246,7 +248,7 @@ static bool split(struct kv_table *table, const struct kv_segment *old, uint64_t
 
 static bool first_segment(struct kv_table *table)
 {
-    struct kv_group *groups = take(table, segment_size(0));
+    struct kv_group *groups = take(table, segment_size(0), kv_table_need(table));
     if (groups != NULL) {
         table->shape++;
         kv_stripes_lock(table, 0, UINT64_MAX);
@@ -262,6 +264,14 @@ static bool is_full(const struct kv_segment *segment)
     return segment->groups->own >= (segment->groups_log2 == 0 ? most : most - most / FULL_SHARE);
 }
 
+/* What the arena was lent is for entries, and not for the room that a segment has to spare. */
+static bool may_wait(const struct kv_table *table, const struct kv_segment *segment)
+{
+    const struct kv_arena *arena = table->arena;
+    return arena->loan_pages > 0 && arena->used_pages >= kv_arena_own_limit(arena) &&
+           segment->groups->own < capacity(segment->groups_log2);
+}
+
 bool kv_segment_make_room(struct kv_table *table, uint64_t hash, struct kv_segment *segment)
 {
     if (!kv_segment_find(table, hash, segment)) {
@@ -270,9 +280,9 @@ bool kv_segment_make_room(struct kv_table *table, uint64_t hash, struct kv_segme
         }
         (void)kv_segment_find(table, hash, segment);
     }
-    for (unsigned i = 0; i < SPLITS_MAX && is_full(segment); i++) {
+    for (unsigned i = 0; i < SPLITS_MAX && is_full(segment) && !may_wait(table, segment); i++) {
         if (!(segment->groups_log2 < KV_SEGMENT_GROUPS_LOG2
-                  ? resize_root(table, segment, segment->groups_log2 + 1)
+                  ? resize_root(table, segment, segment->groups_log2 + 1, kv_table_need(table))
                   : split(table, segment, hash))) {
             break;
         }
@@ -294,8 +304,8 @@ static void shrink_root(struct kv_table *table, const struct kv_segment *segment
         kv_stripes_unlock(table, 0, UINT64_MAX);
         give(table, segment->groups, segment_size(segment->groups_log2));
     } else if (segment->groups_log2 > 0 && count < capacity(segment->groups_log2) / SPARSE_SHARE) {
-        (void)resize_root(table, segment,
-                          segment->groups_log2 - 1); /* without memory it stays large */
+        /* Without memory it stays large. */
+        (void)resize_root(table, segment, segment->groups_log2 - 1, kv_table_need(table));
     }
 }
 
@@ -355,6 +365,38 @@ void kv_segment_shrink(struct kv_table *table, const struct kv_segment *segment,
             merge(table, segment, sibling, hash);
         }
     }
+}
+
+/* ---- tightening -------------------------------------------------------------------------------
+ */
+
+/* Smaller ones would leave gaps in pages of blocks. */
+static bool tighten_root(struct kv_table *table, const struct kv_segment *segment)
+{
+    const unsigned log2 = segment->groups_log2;
+    return segment_size(log2) > KV_BLOCK_MAX && segment->groups->own <= capacity(log2 - 1) &&
+           resize_root(table, segment, log2 - 1, KV_BEYOND_LIMIT);
+}
+
+bool kv_segments_tighten(struct kv_table *table, uint64_t *hash, unsigned most)
+{
+    struct kv_segment segment;
+    uint64_t first;
+    uint64_t last;
+    if (!kv_segment_find(table, *hash, &segment)) {
+        return false;
+    }
+    if (segment.links == NULL) {
+        return tighten_root(table, &segment);
+    }
+    struct kv_group *sibling = sibling_of(table, &segment, *hash);
+    if (sibling != NULL && segment.groups->own + sibling->own <= most) {
+        merge(table, &segment, sibling, *hash);
+        return true;
+    }
+    kv_segment_range(&segment, *hash, &first, &last);
+    *hash = last + 1;
+    return last != UINT64_MAX;
 }
 
 /* ---- the end ----------------------------------------------------------------------------------

@@ -56,6 +56,11 @@ bool kv_segment_make_room(struct kv_table *table, uint64_t hash, struct kv_segme
 /* Called after an entry was removed: makes the segment smaller if it is sparse. */
 void kv_segment_shrink(struct kv_table *table, const struct kv_segment *segment, uint64_t hash);
 
+/* Makes one segment of two that were split apart, if together they have no more than `most`
+ * entries, or the only segment smaller. Begin with *hash 0. Returns false at the end of the table.
+ */
+bool kv_segments_tighten(struct kv_table *table, uint64_t *hash, unsigned most);
+
 /* Frees one segment or node below a root that no reader follows any more. Returns false if none is
  * left. */
 bool kv_segments_free_step(struct kv_arena *arena, uint64_t *root);

@@ -27,7 +27,7 @@ struct kv_table_slot *kv_slot(const struct kv_arena *arena, uint32_t number)
 static bool make_block(struct kv_arena *arena, unsigned block)
 {
     uint64_t size = (KV_SLOT_BLOCK_FIRST * sizeof(struct kv_table_slot)) << block;
-    uint64_t offset = kv_memory_take(arena, size, KV_WITHIN_LIMIT);
+    uint64_t offset = kv_memory_take(arena, size, KV_WITHIN_RESERVE);
     if (offset == 0) {
         return false;
     }

@@ -82,3 +82,13 @@ void kv_sweep_step(struct kv_table *table)
     }
     kv_due_update(table);
 }
+
+bool kv_sweep_whole(struct kv_table *table, bool begun)
+{
+    if (table->expiring == 0) {
+        return false;
+    }
+    table->sweep = begun ? table->sweep : 0;
+    kv_sweep_step(table);
+    return table->sweep != 0;
+}

@@ -7,4 +7,8 @@
 /* Removes what has expired in one segment. The next call goes on behind it. */
 void kv_sweep_step(struct kv_table *table);
 
+/* One step of a sweep that leaves no segment out. `begun`: it is not the first one. Returns false
+ * at the end. */
+bool kv_sweep_whole(struct kv_table *table, bool begun);
+
 #endif

@@ -18,7 +18,8 @@
 #include <string.h>
 
 enum {
-    ROOM_TRIES = 32,     /* to make room for one entry */
+    ROOM_TRIES = 32,     /* to make room for one entry, */
+    ROOM_EFFORT = 8192,  /* which end when so many entries were looked at */
     EVICTED_MOST = 1024, /* entries that one write evicts for the table's own limits */
     LENT_FACTOR = 2,     /* a put of a batch may take so many times the pages that it will free, */
     LENT_MORE = 2,       /* and so many more: pages are not filled to the end */
@@ -347,8 +348,11 @@ static int write_new(struct kv_table *table, struct put *put)
 
 static int write_or_make_room(struct kv_table *table, struct put *put)
 {
+    const uint64_t most = table->arena->effort + ROOM_EFFORT;
     int error = write_new(table, put);
-    for (unsigned i = 0; error != KV_OK && i < ROOM_TRIES && kv_room_make(table); i++) {
+    for (unsigned i = 0;
+         error != KV_OK && i < ROOM_TRIES && table->arena->effort < most && kv_room_make(table);
+         i++) {
         find_old(table, put);
         error = write_new(table, put);
     }

@@ -2,7 +2,7 @@
 #ifndef KV_STORE_TABLE_STATE_H
 #define KV_STORE_TABLE_STATE_H
 
-#include "store/arena_state.h"
+#include "store/pages.h"
 
 enum { KV_HEAP_LISTS = 8 }; /* full heap pages, by the eighths of them that are dead */
 
@@ -11,10 +11,12 @@ struct kv_table {
     struct kv_table_slot *slot;
     uint32_t number; /* of the slot */
     uint32_t id, serial;
-    uint32_t flags; /* of the slot, but for what `is_changing` adds */
-    uint32_t runs;  /* a list of larger entries */
+    uint32_t runs;         /* a list of larger entries */
+    uint32_t open_to_puts; /* bytes of the open page: all, or 0: kv_heap_take() */
     bool published : 1;
     bool internal : 1;
+    bool asks_owner : 1;  /* readers ask the owner, */
+    bool heeds_marks : 1; /* or do so for keys that are marked */
     bool is_changing : 1; /* all stripes are locked until kv_table_end_changes() */
     bool frozen : 1;      /* nothing expires, and the time stands still, until kv_table_thaw() */
     bool is_plain;        /* no limit, no eviction, no snapshot, nothing pending: a value may be
@@ -56,6 +58,12 @@ struct kv_table {
     uint64_t due;         /* when the table is to be swept, if it is in that heap. While the table
                            * is frozen, it is not, and this is the time */
 };
+
+/* How far requests for the entries of this table may go. */
+static inline enum kv_need kv_table_need(const struct kv_table *table)
+{
+    return table->internal ? KV_WITHIN_RESERVE : KV_WITHIN_LIMIT;
+}
 
 /* The time by which entries of this table expire. */
 static inline uint64_t kv_table_time(const struct kv_table *table)

@@ -296,7 +296,6 @@ static void end_checkpoint(struct kv_recovery *r)
     r->previous = head->place.previous;
     r->durable = tail->end;
     r->result.time = head->time;
-    r->result.began = head->time;
     r->result.table = tail->table;
     r->result.entries = tail->entries;
     r->state = HEADER;
@@ -312,6 +311,7 @@ static int checkpoint(struct kv_recovery *r)
         return error;
     }
     r->spent += kv_checkpoint_reader_done(r->checkpoint) - before;
+    r->result.began = kv_checkpoint_reader_head(r->checkpoint)->time;
     if (!more) {
         end_checkpoint(r);
     }
@@ -514,6 +514,11 @@ void kv_recovery_progress(const struct kv_recovery *r, uint64_t *done, uint64_t 
         r->checkpoint == NULL ? 0 : kv_checkpoint_reader_done(r->checkpoint);
     *done = checkpoint + r->window_lsn + r->window.length - r->begin;
     *all = r->result.checkpoint + (r->end > r->begin ? r->end - r->begin : 0);
+}
+
+bool kv_recovery_is_exact(const struct kv_recovery *r)
+{
+    return r->state > CHECKPOINT && r->at >= r->durable;
 }
 
 const struct kv_recovery_result *kv_recovery_result(const struct kv_recovery *r)

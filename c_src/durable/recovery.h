@@ -61,7 +61,12 @@ const char *kv_recovery_text(const struct kv_recovery *recovery);
  * is known. */
 void kv_recovery_progress(const struct kv_recovery *recovery, uint64_t *done, uint64_t *all);
 
-/* After the last step. */
+/* Returns true if the tables are now what they were when the next records were written. While it
+ * reads a checkpoint, and the log that was written during that checkpoint, they may have entries of
+ * later times, too. */
+bool kv_recovery_is_exact(const struct kv_recovery *recovery);
+
+/* After the last step; `time` and `began` after each one: as far as it has read. */
 const struct kv_recovery_result *kv_recovery_result(const struct kv_recovery *recovery);
 
 #endif

@@ -20,7 +20,10 @@ static struct kv_checkpoint *checkpoint;
 static struct draw draw;
 static struct world told;
 static struct world found;
+static struct kv_recovery *recovery;
 static struct kv_recovery_result result;
+static unsigned exact; /* records that were handed out when tables were as they are to be, */
+static uint64_t began; /* and when the checkpoint was begun, as known at the first record */
 static char text[512];
 
 static void commit(void)
@@ -111,16 +114,25 @@ static void write_checkpoint(void)
     name();
 }
 
+static int apply(void *context, const struct kv_record *record)
+{
+    exact += kv_recovery_is_exact(recovery);
+    began = began == 0 ? kv_recovery_result(recovery)->began : began;
+    return world_apply(context, record);
+}
+
 static int recover(void)
 {
-    struct kv_recovery *recovery = kv_recovery_new(&(struct kv_recovery_options){
+    recovery = kv_recovery_new(&(struct kv_recovery_options){
         .disk = fake_disk_view(disk),
-        .sink = {.context = &found, .record = world_apply},
+        .sink = {.context = &found, .record = apply},
         .store = STORE,
         .segment_size = SIZE,
     });
     bool more = true;
     int error = KV_OK;
+    exact = 0;
+    began = 0;
     found = (struct world){.fuzzy = true};
     while (more && error == KV_OK) {
         error = kv_recovery_step(recovery, &more);
@@ -162,7 +174,7 @@ Test(checkpoint, of_no_tables_is_a_head_and_a_tail)
     cr_assert(result.table == 7 && result.entries == 0);
 }
 
-Test(checkpoint, may_tell_of_changes_that_the_log_has_too)
+static void write_checkpoint_amid_changes(void)
 {
     begin();
     struct world_walk walk = {.greatest = told.greatest};
@@ -177,8 +189,28 @@ Test(checkpoint, may_tell_of_changes_that_the_log_has_too)
     commit();
     cr_assert(write_pieces());
     name();
+}
+
+Test(checkpoint, may_tell_of_changes_that_the_log_has_too)
+{
+    write_checkpoint_amid_changes();
     cr_assert_eq(recover(), KV_OK, "%s", text);
     cr_assert(world_equal(&found, &told));
+    cr_assert_eq(exact, 0);
+}
+
+Test(checkpoint, is_followed_by_records_that_find_the_tables_as_they_were)
+{
+    enum { RECORDS = 7 };
+    write_checkpoint_amid_changes();
+    for (unsigned i = 0; i < RECORDS; i++) {
+        world_change(&told, wal, &draw, 100);
+    }
+    commit();
+    cr_assert_eq(recover(), KV_OK, "%s", text);
+    cr_assert(world_equal(&found, &told));
+    cr_assert_eq(exact, RECORDS);
+    cr_assert_eq(began, TIME);
 }
 
 Test(checkpoint, wants_no_more_records_while_a_chunk_gathers_that_is_not_handed_out)

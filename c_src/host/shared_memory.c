@@ -18,6 +18,9 @@
 #define RESERVE_UNIT   (UINT64_C(1) << 20)
 #define MEMORY_PART    3 /* of */
 #define MEMORY_PARTS   4
+#define LEFT_SHARE     8  /* part of the memory that a loan leaves to others, */
+#define LOAN_SHARE     16 /* but so much of the limit is always lent, */
+#define LOAN_LEAST     (UINT64_C(4) << 20)
 #define MS_PER_SECOND  1000
 #define NS_PER_MS      1000000
 
@@ -34,7 +37,8 @@
 /* ---- how much ---------------------------------------------------------------------------------
  */
 
-uint64_t kv_mapping_default_limit(char *of, size_t size)
+/* The memory of the machine, or of the control groups. Sets *of as kv_mapping_default_limit(). */
+static uint64_t memory_there(char *of, size_t size)
 {
     uint64_t memory = uv_get_total_memory();
     struct kv_cgroup_limit allowed;
@@ -45,7 +49,27 @@ uint64_t kv_mapping_default_limit(char *of, size_t size)
     } else {
         (void)snprintf(of, size, "the machine's memory");
     }
-    return memory / MEMORY_PARTS * MEMORY_PART;
+    return memory;
+}
+
+uint64_t kv_mapping_default_limit(char *of, size_t size)
+{
+    return memory_there(of, size) / MEMORY_PARTS * MEMORY_PART;
+}
+
+static uint64_t greater(uint64_t one, uint64_t other)
+{
+    return one > other ? one : other;
+}
+
+uint64_t kv_mapping_loan(uint64_t max_memory)
+{
+    char of[1];
+    const uint64_t memory = memory_there(of, sizeof of);
+    const uint64_t most = memory - memory / LEFT_SHARE;
+    const uint64_t left = most > max_memory ? most - max_memory : 0;
+    const uint64_t least = greater(max_memory / LOAN_SHARE, LOAN_LEAST);
+    return greater(left < max_memory ? left : max_memory, least);
 }
 
 uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most)

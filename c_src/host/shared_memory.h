@@ -43,6 +43,11 @@ uint64_t kv_mapping_reserve(uint64_t max_memory, uint64_t most);
  * `size` bytes. */
 uint64_t kv_mapping_default_limit(char *of, size_t size);
 
+/* Returns how many bytes a node with this limit may take above it for a moment, while it reads its
+ * data from the disk: as many again, but no more than leave an eighth of the same memory to others;
+ * and a little in any case. */
+uint64_t kv_mapping_loan(uint64_t max_memory);
+
 /* Returns the milliseconds of KV_EXPIRY_CLOCK. */
 uint64_t kv_mapping_clock(void);
 

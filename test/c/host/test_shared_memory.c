@@ -1,4 +1,5 @@
-/* The clock by which entries expire, in a time namespace in which the machine has slept. */
+/* The clock by which entries expire, in a time namespace in which the machine has slept; and loans.
+ */
 #include "host/shared_memory.h"
 
 #include <criterion/criterion.h>
@@ -82,4 +83,28 @@ Test(shared_memory, the_clock_of_expiry_is_never_behind_the_one_of_the_loop)
 {
     uint64_t loop = monotonic_ms();
     cr_assert_geq(kv_mapping_clock(), loop);
+}
+
+/* ---- the loan ----------------------------------------------------------------------------------
+ */
+
+Test(shared_memory, a_loan_is_as_much_again_where_there_is_memory)
+{
+    enum { LIMIT = 8 << 20 };
+    cr_assert_eq(kv_mapping_loan(LIMIT), LIMIT);
+}
+
+Test(shared_memory, a_loan_leaves_an_eighth_of_the_memory_to_others)
+{
+    char of[1];
+    const uint64_t limit = kv_mapping_default_limit(of, sizeof of);
+    const uint64_t memory = limit / 3 * 4;
+    cr_assert_leq(limit + kv_mapping_loan(limit), memory - memory / 8 + 8);
+    cr_assert_geq(kv_mapping_loan(limit), limit / 7);
+}
+
+Test(shared_memory, a_loan_is_never_less_than_a_sixteenth_and_four_megabytes)
+{
+    cr_assert_eq(kv_mapping_loan(1 << 20), 4 << 20);
+    cr_assert_eq(kv_mapping_loan(UINT64_C(1) << 42), UINT64_C(1) << 38);
 }

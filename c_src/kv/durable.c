@@ -204,7 +204,7 @@ int kv_durables_expiry(struct kv_durables *set, uint64_t id, struct kv_item key,
     if (error == KV_OK && durable != NULL) {
         error = kv_table_set_expiry(durable->table, key, expiry);
     }
-    return error == KV_ENOENT ? KV_OK : error;
+    return error;
 }
 
 int kv_durables_gone(struct kv_durables *set, uint64_t id, struct kv_item key)

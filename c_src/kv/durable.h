@@ -119,7 +119,8 @@ void kv_durables_free(struct kv_durables *set);
 /* ---- recovery ----------------------------------------------------------------------------------
  * Applies what a journal recorded, in that order. Meanwhile the time of the arena must not reach
  * any expiry, since a later record may prolong an entry: keep it at 0, and give no expiry below 2.
- * Records for a table that is not there (any more) are ignored. KV_OK, or KV_ENOMEM. */
+ * Records for a table that is not there (any more) are ignored. KV_OK, or KV_ENOMEM; of
+ * kv_durables_expiry() also KV_ENOENT: there is no such entry. */
 
 int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *about);
 /* Borrows key and value until kv_durables_settle(), or until any other function of these. */
@@ -290,6 +291,9 @@ void kv_durable_clear(struct kv_durable *durable);
 /* A read has started the life of an entry again. Recorded only now and then: after a crash the
  * entry ends up to a sixteenth of its life earlier. Nothing waits for it. */
 void kv_durable_touched(struct kv_durable *durable, struct kv_item key, uint64_t from, uint64_t to);
+
+/* Returns for how many milliseconds an entry may live on after the last expiry that is recorded. */
+uint64_t kv_durable_overdue(const struct kv_durable *durable);
 
 /* While the table is `deferring`, changes are kept, so that all of them are recorded together, or
  * none. Removals that make room are recorded at once. Both end that. kv_durable_settle() returns

@@ -262,6 +262,11 @@ void kv_durable_touched(struct kv_durable *durable, struct kv_item key, uint64_t
     }
 }
 
+uint64_t kv_durable_overdue(const struct kv_durable *durable)
+{
+    return durable->options.touch_on_read ? durable->options.ttl / TOUCHED_PARTS + 1 : 0;
+}
+
 int kv_durable_settle(struct kv_durable *durable, bool puts)
 {
     struct kv_table_entry entry;

@@ -94,11 +94,26 @@ struct kv_data_backup {
     void *context;
 };
 
+/* What had expired when a part of the log was written, goes if memory is short: data_relief.c. */
+struct kv_data_relief {
+    const struct kv_list *at; /* the table in its turn; NULL: none */
+    bool begun;               /* with it */
+    bool done;                /* once or more in this recovery */
+    bool wrong;               /* a later record needs an entry that is gone: all begins again, */
+    bool forbidden;           /* without relief */
+    uint64_t next;            /* not before so many bytes are in use */
+};
+
 struct kv_data {
     struct kv_data_settings settings;
     struct kv_disk *disk; /* NULL: there is no data_dir, or it is closed */
     struct kv_store_block store;
     struct kv_recovery *recovery; /* during recovery */
+    struct kv_data_relief relief;
+    struct {
+        uint64_t wall, arena;
+    } origin;     /* when the recovery began, on both clocks */
+    bool fitting; /* all is read: the memory goes back to its limit */
     uv_idle_t steps;
     struct kv_wal *wal;        /* after recovery */
     struct kv_wal_write write; /* the one under way */

@@ -13,11 +13,25 @@ void kv_data_fail(struct kv_data *data, enum kv_fatal reason, const char *what, 
 /* The wall clock in milliseconds since 1970. It does not go back behind what the log has seen. */
 uint64_t kv_data_clock(const struct kv_data *data);
 
+/* During recovery: a time of the wall clock, on the clock of the arena. Never less than 2. A later
+ * time is never less than an earlier one. Times before the recovery may be equal that are not. */
+uint64_t kv_data_from_wall(const struct kv_data *data, uint64_t time);
+
 /* An expiry on the clock of the arena, as one on the wall clock. */
 uint64_t kv_data_to_wall(const struct kv_data *data, uint64_t expiry);
 
 /* The log goes on where it ended. Returns false after kv_data_fail(). */
 bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *result);
+
+/* ---- data_relief.c ----------------------------------------------------------------------------
+ */
+
+/* Between two steps of the recovery: frees memory, if more is in use than the limit. Returns true
+ * if there is more to do before the next step. */
+bool kv_data_relieve(struct kv_data *data);
+
+/* There was a record for an entry that is not there. */
+void kv_data_missed(struct kv_data *data);
 
 /* ---- data_backup.c ----------------------------------------------------------------------------
  */

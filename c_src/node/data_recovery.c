@@ -7,20 +7,9 @@
 
 enum {
     SHOWN_EACH_MS = 1000, /* a sign of life during recovery */
-    EXPIRED_LONG_AGO = 2, /* an expiry before the start of this machine */
     PERCENT = 100,
     AHEAD = 8 << 20, /* bytes of memory that are made ready for what comes */
 };
-
-static uint64_t from_wall(const struct kv_data *data, uint64_t expiry)
-{
-    if (expiry == KV_NEVER) {
-        return KV_NEVER;
-    }
-    const uint64_t ahead = kv_mapping_clock() + expiry;
-    const uint64_t now = kv_data_clock(data);
-    return ahead > now + EXPIRED_LONG_AGO ? ahead - now : EXPIRED_LONG_AGO;
-}
 
 /* ---- recovery ---------------------------------------------------------------------------------
  */
@@ -37,19 +26,29 @@ static int apply_table(struct kv_data *data, const struct kv_record *record)
                                                         .options = about->options});
 }
 
+static int apply_expiry(struct kv_data *data, uint64_t table, const struct kv_table_entry *entry)
+{
+    const int error = kv_durables_expiry(&data->durables, table, entry->key, entry->expiry);
+    if (error == KV_ENOENT) {
+        kv_data_missed(data);
+    }
+    return error == KV_ENOENT ? KV_OK : error;
+}
+
 static int apply(void *context, const struct kv_record *record)
 {
     struct kv_data *data = context;
     struct kv_durables *set = &data->durables;
     struct kv_table_entry entry = record->entry;
-    entry.expiry = from_wall(data, record->entry.expiry);
+    entry.expiry =
+        record->entry.expiry == KV_NEVER ? KV_NEVER : kv_data_from_wall(data, record->entry.expiry);
     switch (record->kind) {
     case KV_RECORD_PUT:
         return kv_durables_put(set, record->table, &entry);
     case KV_RECORD_DELETE:
         return kv_durables_gone(set, record->table, entry.key);
     case KV_RECORD_EXPIRY:
-        return kv_durables_expiry(set, record->table, entry.key, entry.expiry);
+        return apply_expiry(data, record->table, &entry);
     case KV_RECORD_CLEAR:
         return kv_durables_clear(set, record->table);
     case KV_RECORD_TABLE:
@@ -86,6 +85,9 @@ static bool begin_recovery(struct kv_data *data)
         .segment_size = data->store.segment_size,
     };
     kv_durables_init(&data->durables, data->settings.memory->arena, &key);
+    data->origin.wall = kv_data_clock(data);
+    data->origin.arena = kv_mapping_clock();
+    data->relief = (struct kv_data_relief){.forbidden = data->relief.wrong};
     data->recovery = kv_recovery_new(&options);
     return true;
 }
@@ -96,14 +98,31 @@ static void end_recovery(struct kv_data *data)
     data->recovery = NULL;
 }
 
+/* While the log is read, the need is not known yet. */
+static void too_large(struct kv_data *data, const char *folder)
+{
+    char text[KV_DATA_TEXT_MAX];
+    struct kv_arena_stats stats;
+    kv_arena_stats(data->settings.memory->arena, &stats);
+    (void)snprintf(text, sizeof text,
+                   "the durable buckets need %s%" PRIu64
+                   " bytes of memory, and --max-memory allows %" PRIu64 ": raise it",
+                   data->fitting ? "" : "more than ", stats.reserved - stats.free, stats.limit);
+    kv_data_fail(data, KV_FATAL_DATA_DIR, folder, text);
+}
+
+static void name_folder(const struct kv_data *data, char text[KV_DATA_TEXT_MAX])
+{
+    (void)snprintf(text, KV_DATA_TEXT_MAX, "data folder %s: ", data->settings.folder);
+}
+
 /* A sentence of the disk names the folder, and the cause. */
 static void recovery_failed(struct kv_data *data, int error)
 {
     char folder[KV_DATA_TEXT_MAX];
-    (void)snprintf(folder, sizeof folder, "data folder %s: ", data->settings.folder);
+    name_folder(data, folder);
     if (error == KV_ENOMEM) {
-        kv_data_fail(data, KV_FATAL_DATA_DIR, folder,
-                     "the durable buckets need more memory than --max-memory allows: raise it");
+        too_large(data, folder);
     } else if (kv_disk_text(data->disk)[0] != '\0') {
         kv_data_fail(data, KV_FATAL_DATA_DIR, "", kv_disk_text(data->disk));
     } else {
@@ -147,7 +166,6 @@ static void recovered(struct kv_data *data)
     if (!kv_data_open_log(data, &result)) {
         return;
     }
-    kv_memory_resume(data->settings.memory);
     kv_wal_mark(data->wal);
     kv_durables_open(&data->durables, &data->journal, result.table);
     kv_log(data->settings.log, KV_LOG_INFO,
@@ -157,39 +175,70 @@ static void recovered(struct kv_data *data)
     data->settings.recovered(data->settings.context);
 }
 
-/* The wall clock was set back: expiries count from the last time in the log. */
-static bool begins_again(struct kv_data *data)
+/* The wall clock was set back: expiries count from the last time in the log. Or entries are gone
+ * that should not be. */
+static bool begins_again(struct kv_data *data, bool at_end)
 {
     const uint64_t time = kv_recovery_result(data->recovery)->time;
-    if (time <= kv_data_clock(data)) {
+    const bool set_back = at_end && time > kv_data_clock(data);
+    if (!set_back && !data->relief.wrong) {
         return false;
     }
-    data->latest = time;
+    data->latest = set_back ? time : data->latest;
+    if (!set_back) {
+        kv_log(data->settings.log, KV_LOG_NOTICE,
+               "the clock of this machine was set ahead: %s is read once more, and no entry "
+               "expires meanwhile",
+               data->settings.folder);
+    }
     end_recovery(data);
     kv_durables_free(&data->durables);
     return begin_recovery(data);
 }
 
+static void fit_on(struct kv_data *data)
+{
+    char folder[KV_DATA_TEXT_MAX];
+    const enum kv_fit_state state = kv_memory_fit(data->settings.memory);
+    if (state == KV_FIT_GOES_ON) {
+        show_progress(data);
+        return;
+    }
+    (void)uv_idle_stop(&data->steps);
+    if (state == KV_FIT_TOO_MUCH) {
+        name_folder(data, folder);
+        too_large(data, folder);
+        return;
+    }
+    data->fitting = false;
+    recovered(data);
+}
+
 static void on_step(uv_idle_t *steps)
 {
     struct kv_data *data = steps->data;
-    bool more = false;
-    int error = kv_recovery_step(data->recovery, &more);
+    bool more = true;
+    if (data->fitting) {
+        fit_on(data);
+        return;
+    }
+    int error = kv_data_relieve(data) ? KV_OK : kv_recovery_step(data->recovery, &more);
+    if (error == KV_OK && begins_again(data, !more)) {
+        return;
+    }
     if (error == KV_OK && more) {
         prepare_memory(data);
         show_progress(data);
         return;
     }
-    if (error == KV_OK && begins_again(data)) {
-        return;
-    }
-    (void)uv_idle_stop(steps);
     kv_arena_prepare_ahead(data->settings.memory->arena, 0);
     if (error != KV_OK) {
+        (void)uv_idle_stop(steps);
         recovery_failed(data, error);
-    } else {
-        recovered(data);
+        return;
     }
+    data->fitting = true;
+    kv_memory_resume(data->settings.memory);
 }
 
 /* ---- the folder -------------------------------------------------------------------------------

@@ -10,9 +10,10 @@
 #include <string.h>
 
 enum {
-    STEPS_A_TURN = 2,  /* of up to some 50 microseconds each, while peers wait */
-    STEPS_ALONE = 4,   /* while no peer asks for anything */
-    PAUSE_ALONE_MS = 1 /* between two turns with STEPS_ALONE */
+    STEPS_A_TURN = 2,   /* of up to some 50 microseconds each, while peers wait */
+    STEPS_ALONE = 4,    /* while no peer asks for anything */
+    PAUSE_ALONE_MS = 1, /* between two turns with STEPS_ALONE */
+    STEPS_TO_FIT = 20   /* in a turn before the node serves */
 };
 
 /* ---- memory ahead of need ---------------------------------------------------------------------
@@ -119,6 +120,7 @@ const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct
     }
     tell_flaws(memory, options.max_memory, log);
     make_arena(memory, &options);
+    memory->loan = kv_mapping_loan(options.max_memory);
     return NULL;
 }
 
@@ -126,6 +128,7 @@ void kv_memory_pause(struct kv_memory *memory)
 {
     memory->paused = true;
     kv_arena_set_time(memory->arena, 0);
+    kv_arena_lend(memory->arena, memory->loan);
 }
 
 void kv_memory_resume(struct kv_memory *memory)
@@ -133,6 +136,16 @@ void kv_memory_resume(struct kv_memory *memory)
     memory->paused = false;
     memory->due = 0;
     kv_memory_tick(memory);
+    kv_fit_begin(&memory->fit, memory->arena);
+}
+
+enum kv_fit_state kv_memory_fit(struct kv_memory *memory)
+{
+    enum kv_fit_state state = KV_FIT_GOES_ON;
+    for (unsigned i = 0; i < STEPS_TO_FIT && state == KV_FIT_GOES_ON; i++) {
+        state = kv_fit_step(&memory->fit);
+    }
+    return state;
 }
 
 void kv_memory_stop(struct kv_memory *memory)

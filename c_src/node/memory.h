@@ -7,6 +7,7 @@
 #include "host/log.h"
 #include "host/shared_memory.h"
 #include "store/arena.h"
+#include "store/fit.h"
 
 #include <uv.h>
 
@@ -22,6 +23,8 @@ struct kv_memory {
         struct kv_arena_range ranges[KV_ARENA_RANGES];
         bool ready;
     } preparation; /* of memory that will soon be written */
+    uint64_t loan; /* bytes above the limit, for kv_memory_pause() */
+    struct kv_fit fit;
     bool stopping;
     bool paused;
     char wrong[KV_MEMORY_TEXT_MAX]; /* why there is no arena */
@@ -35,9 +38,14 @@ void kv_memory_init(struct kv_memory *memory, uv_loop_t *loop);
  * lives as long as `memory`. */
 const char *kv_memory_open(struct kv_memory *memory, uint64_t max_memory, struct kv_log *log);
 
-/* Between these two the clock of the arena stands at 0, so nothing expires. */
+/* Between these two the clock of the arena stands at 0, so nothing expires, and more than the limit
+ * may be in use, as much as kv_mapping_loan() says. */
 void kv_memory_pause(struct kv_memory *memory);
 void kv_memory_resume(struct kv_memory *memory);
+
+/* After kv_memory_resume(): does some of the work that brings the memory back to its limit, for
+ * about a millisecond. No table may be made, freed or changed until it has come to an end. */
+enum kv_fit_state kv_memory_fit(struct kv_memory *memory);
 
 /* No work is done from now on. */
 void kv_memory_stop(struct kv_memory *memory);

@@ -1,0 +1,80 @@
+/* Memory that runs short while the log is read.
+ *
+ * During a recovery nothing expires, since a later record may prolong an entry. So a log may have
+ * many times the entries that were there at any time. Once more memory is in use than the limit,
+ * the entries go that had expired when the last batch was written. If a later record nevertheless
+ * prolongs one of these, the wall clock was set ahead meanwhile, and the clock of the tables was
+ * not: the recovery begins again, and keeps everything. */
+#include "node/data_parts.h"
+
+#include "store/sweep.h"
+
+enum {
+    CLOCKS_DIFFER_MS = 1000, /* an entry of a batch may outlive its expiry by so much */
+    SWEEPS = 20,             /* segments in a turn */
+    APART_SHARE = 8,         /* from one time to the next this part of the limit is put, */
+    LOAN_SHARE = 4,          /* but no more than this part of the loan */
+};
+
+static uint64_t least(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
+static uint64_t in_use(const struct kv_memory *memory, uint64_t *limit)
+{
+    struct kv_arena_stats stats;
+    kv_arena_stats(memory->arena, &stats);
+    *limit = stats.limit;
+    return stats.reserved - stats.free;
+}
+
+/* The time before which everything has expired in this table. */
+static uint64_t expired_by(const struct kv_data *data, const struct kv_durable *durable)
+{
+    const uint64_t time = kv_recovery_result(data->recovery)->time;
+    const uint64_t late = CLOCKS_DIFFER_MS + kv_durable_overdue(durable);
+    return kv_data_from_wall(data, time > late ? time - late : 0) - 1;
+}
+
+/* Sweeps on. Returns false at the end of the last table. */
+static bool sweep(struct kv_data *data)
+{
+    struct kv_data_relief *relief = &data->relief;
+    struct kv_arena *arena = data->settings.memory->arena;
+    for (unsigned i = 0; i < SWEEPS && relief->at != &data->durables.tables; i++) {
+        const struct kv_durable *durable = KV_LIST_OF(relief->at, const struct kv_durable, of_set);
+        kv_arena_set_time(arena, expired_by(data, durable));
+        relief->begun = kv_sweep_whole(durable->table, relief->begun);
+        relief->at = relief->begun ? relief->at : relief->at->next;
+    }
+    kv_arena_set_time(arena, 0);
+    return relief->at != &data->durables.tables;
+}
+
+bool kv_data_relieve(struct kv_data *data)
+{
+    const struct kv_memory *memory = data->settings.memory;
+    struct kv_data_relief *relief = &data->relief;
+    uint64_t limit = 0;
+    const uint64_t used = in_use(memory, &limit);
+    if (relief->at == NULL) {
+        if (relief->forbidden || used <= limit || used < relief->next ||
+            !kv_recovery_is_exact(data->recovery)) {
+            return false;
+        }
+        relief->at = data->durables.tables.next;
+        relief->done = true;
+    }
+    if (sweep(data)) {
+        return true;
+    }
+    relief->at = NULL;
+    relief->next = in_use(memory, &limit) + least(limit / APART_SHARE, memory->loan / LOAN_SHARE);
+    return false;
+}
+
+void kv_data_missed(struct kv_data *data)
+{
+    data->relief.wrong |= data->relief.done && kv_recovery_is_exact(data->recovery);
+}

@@ -61,8 +61,8 @@ fill_carts(Registry, N) ->
     Name = integer_to_binary(N),
     ok = kv_registry:create(Registry, Name),
     {ok, Cart} = kv_registry:lookup(Registry, Name),
-    case [I || I <- lists:seq(1, 20), put_random(Cart, 200) =/= ok] of
-        [] when N < 3000 -> fill_carts(Registry, N + 1);
+    case kv_bucket:put_many(Cart, [{rand:uniform(1000), value(400)} || _ <- lists:seq(1, 40)]) of
+        ok when N < 3000 -> fill_carts(Registry, N + 1);
         _ -> ok
     end.
 
@@ -170,8 +170,6 @@ churn(Bucket, Longest, Refused, Done) ->
     Answer = kv_bucket:put_many(Bucket, Entries),
     _ = kv_bucket:delete_many(Bucket, [rand:uniform(100000) || _ <- lists:seq(1, 10)]),
     churn(Bucket, Longest, Refused + if Answer =:= ok -> 0; true -> 1 end, Done + 1).
-
-put_random(Bucket, Longest) -> kv_bucket:put(Bucket, rand:uniform(1000), value(Longest)).
 
 value(Longest) -> binary:copy(<<"v">>, rand:uniform(Longest)).
 

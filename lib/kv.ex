@@ -53,7 +53,7 @@ defmodule KV do
     * `:version` - the version of the application.
     * `:node` - the map that `KV.Node.info/1` returns.
     * `:local_reads` - for each node that the VM has called, `:on` if the VM reads buckets from shared memory, or
-      `{:off, why}` if it reads by message. docs/local-reads.md lists the reasons.
+      `{:off, why}` if it reads by message. docs/local.md lists the reasons.
     * `:processes`, `:buckets`, `:registries` - how many of them are on the node.
     * `:names` - how many names all registries have together.
     * `:memory` - the bytes of all buckets that count against `:max_memory`: pages of 4 KiB of entries and indexes.

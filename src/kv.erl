@@ -58,7 +58,7 @@
 %% <li>`version': the version of the application;</li>
 %% <li>`node': the map that {@link kv_node:info/1} returns;</li>
 %% <li>`local_reads': for each node that this VM has called, `on' if this VM reads buckets from shared memory, or
-%%     `{off, Why}' (docs/local-reads.md);</li>
+%%     `{off, Why}' (docs/local.md);</li>
 %% <li>`processes', `buckets', `registries': how many of them are on the node;</li>
 %% <li>`names': how many names all registries have together;</li>
 %% <li>`memory': the bytes of all buckets that count against `max_memory': pages of 4 KiB of entries and indexes;</li>

@@ -759,7 +759,7 @@ stats(Bucket) ->
 %% <ul>
 %% <li>`hits', `misses': how many times an operation has looked for a key and found it, or not. Operations that look before they
 %%     change something count, too;</li>
-%% <li>`local_hits', `local_misses': the same of the reads without a call (docs/local-reads.md) that this VM has made. `hits' and
+%% <li>`local_hits', `local_misses': the same of the reads without a call (docs/local.md) that this VM has made. `hits' and
 %%     `misses' do not have them, and other VMs have their own;</li>
 %% <li>`puts', `deletes': how many entries were put, and how many that were there were deleted by their key. The operations of a
 %%     transaction count even if it fails;</li>

@@ -44,8 +44,11 @@ call(Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
     case native_proxy(Server) of
         {Proxy, Node} ->
             case await(send_to_proxy(Proxy, Node, Request), Timeout) of
-                {reply, Reply} -> Reply;
-                {error, Reason} -> exit({Reason, {gen_server, call, [Server, Request, Timeout]}})
+                {reply, Reply} ->
+                    Reply;
+                {error, Reason} ->
+                    _ = Reason =:= timeout andalso kv_local:sent(Server),
+                    exit({Reason, {gen_server, call, [Server, Request, Timeout]}})
             end;
         none ->
             gen_server:call(Server, Request, Timeout)
@@ -106,6 +109,8 @@ call(Server, Watcher, Request, Timeout) ->
             {Alias, Reply} -> Reply;
             {Alias, down, Reason} -> failed(Reason, Server, Request, Timeout)
         after 0 ->
+            %% The request may be handled later, and what this process asks next must not overtake it.
+            ok = kv_local:sent(Server),
             failed(timeout, Server, Request, Timeout)
         end
     end.

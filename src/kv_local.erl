@@ -9,17 +9,19 @@
 %% @private
 -module(kv_local).
 
--export([get/3, fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, is_settled/1, reads/1]).
+-export([get/3, fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, settle/1, is_settled/1, reads/1]).
+-export([wanted/0, wanted/1]).
 -export([publish_registry/3, publish_proxy/1]).
 -export([is_open/1, open/1, close/1, publish/2, withdraw/1, enter_registry/3, reset/0]).
 
--export_type([answer/1]).
+-export_type([answer/1, wanted/0]).
 
 -type answer(T) :: T | call.
 %% The arena of each node that is open, and the native process of each registry, under its proxy and its name, with
 %% the arena if it is open already. Once an arena has been open, the map is never empty again, because messages to a
 %% proxy whose node is away must be remembered, too.
 -type published() :: #{node() => kv_nif:arena(), pid() | atom() => registry() | used}.
+-type wanted() :: false | reads | all.
 -type registry() :: {kv_nif:arena(), pid()} | pid().
 
 -define(PUBLISHED, ?MODULE).
@@ -201,14 +203,7 @@ by_proxy(_Published, Server, Read) ->
 by_proxy_after(_Proxy, Native, undefined, Read) ->
     Read(Native);
 by_proxy_after(Proxy, Native, Sent, Read) ->
-    %% A call to the proxy comes after all that was sent to either address.
-    case after_sent(Proxy, Sent, fun() -> read end) of
-        read -> Read(Native);
-        call -> forget(Native, get(?SENT))
-    end.
-
-forget(Native, Sent) when is_map(Sent) -> after_sent(Native, Sent, fun() -> call end);
-forget(_Native, _Sent) -> call.
+    after_sent(Proxy, Sent, fun() -> Read(Native) end).
 
 %%% Order
 
@@ -250,13 +245,35 @@ remember(Pid, Sent) when is_map_key(Pid, Sent) -> ok;
 remember(_Pid, Sent) when map_size(Sent) >= ?SENT_MAX -> _ = put(?SENT, all), ok;
 remember(Pid, Sent) -> _ = put(?SENT, Sent#{Pid => sent}), ok.
 
-after_sent(_Pid, all, _Read) ->
-    call;
-after_sent(Pid, Sent, Read) ->
-    case maps:take(Pid, Sent) of
-        {sent, Rest} when map_size(Rest) =:= 0 -> _ = erase(?SENT), call;
-        {sent, Rest} -> _ = put(?SENT, Rest), call;
-        error -> Read()
+%% The call that follows is a message, and settles the bucket: settle/1.
+after_sent(_Pid, all, _Read) -> call;
+after_sent(Pid, Sent, _Read) when is_map_key(Pid, Sent) -> call;
+after_sent(_Pid, _Sent, Read) -> Read().
+
+%% @doc Called before a call. `unsettled': the bucket may not have handled all that this process has sent, so the call must be a
+%% message; once it is answered, the bucket has. If it times out, {@link sent/1} is called again.
+-spec settle(gen_server:server_ref()) -> settled | unsettled.
+settle(Server) ->
+    case get(?SENT) of
+        undefined -> settled;
+        all -> unsettled;
+        Sent -> settle(addresses(Server), Sent)
+    end.
+
+settle(Addresses, Sent) ->
+    case maps:without(Addresses, Sent) of
+        Sent -> settled;
+        Rest when map_size(Rest) =:= 0 -> _ = erase(?SENT), unsettled;
+        Rest -> _ = put(?SENT, Rest), unsettled
+    end.
+
+%% A call to a proxy comes after all that was sent to either address.
+addresses(Pid) when is_pid(Pid), node(Pid) =/= node() ->
+    [Pid];
+addresses(Server) ->
+    case kv_proxies:known(Server) of
+        {Proxy, Native} -> [Proxy, Native];
+        none -> [Server]
     end.
 
 %%% Proxies
@@ -277,6 +294,20 @@ publish_proxy(Proxy) ->
     catch
         exit:_ -> ok
     end.
+
+%%% Options
+
+%% @doc Returns what this VM wants of nodes that it does not own: the environment of kv.
+-spec wanted() -> wanted().
+wanted() ->
+    wanted(#{local => application:get_env(kv, local, false), local_reads => application:get_env(kv, local_reads, false)}).
+
+%% @doc Returns what options of kv_node want: `reads' without a call, `all' that is possible, or nothing.
+-spec wanted(#{local := term(), local_reads := term(), _ => _}) -> wanted().
+wanted(#{local := all}) -> all;
+wanted(#{local := reads}) -> reads;
+wanted(#{local_reads := true}) -> reads;
+wanted(#{}) -> false.
 
 %%% Opening and closing: called by the server of kv_watcher only, so that changes come one after the other
 

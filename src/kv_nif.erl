@@ -8,10 +8,14 @@
 -module(kv_nif).
 
 -export([load/0, open_arena/4, close_arena/1, get/4, get_by/4, meet/5, epoch/0, next_epoch/0, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
+-export([open_lane/3, close_lane/1, ask/3, look/1]).
 
--export_type([arena/0, place/0, reason/0]).
+-export_type([arena/0, place/0, reason/0, lane/0, held/0]).
 
 -type arena() :: reference().
+-type lane() :: reference().
+%% A request that the node has taken and not yet answered. If nobody refers to it any more, nobody gets the answer.
+-type held() :: reference().
 %% Operating system pid, file descriptor in that process, identity of the arena, and its size in bytes.
 -type place() :: {pos_integer(), non_neg_integer(), binary(), pos_integer()}.
 -type zeros() :: same | differ.
@@ -39,6 +43,7 @@
 -define(WANTED, {?MODULE, wanted}).
 -on_load(load_again/0).
 -nifs([open_arena/4, close_arena/1, get/4, get_by/4, meet/5, epoch/0, next_epoch/0, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
+-nifs([open_lane/3, close_lane/1, ask/3, look/1]).
 
 %% @doc Loads the library, unless it is loaded.
 -spec load() -> ok | {error, {atom(), string()}}.
@@ -132,6 +137,28 @@ reads(_Arena, _Pid) ->
 -spec key(term(), zeros(), direct | generic) -> {0 | 1, binary()} | unknown | not_loaded.
 key(_Key, _Zeros, _Way) ->
     not_loaded(not_loaded).
+
+%% @doc Maps a lane to the node of an arena, for so many schedulers of this VM.
+-spec open_lane(arena(), place(), pos_integer()) -> {ok, lane()} | {error, atom()}.
+open_lane(_Arena, _Place, _Groups) ->
+    not_loaded({error, not_loaded}).
+
+%% @doc Closes a lane: no more requests by it. Tells the node.
+-spec close_lane(lane()) -> ok | not_loaded.
+close_lane(_Lane) ->
+    not_loaded(not_loaded).
+
+%% @doc Lets a process of the node handle a request, as by `$kv_call', and waits some microseconds for the answer. `call': nothing
+%% was done, and nothing will be; the request must be sent as a message. `lost': the lane has ended, and nobody knows whether the
+%% request was done.
+-spec ask(lane(), pid(), term()) -> {reply, term()} | {taken, held()} | call | lost.
+ask(_Lane, _Pid, _Request) ->
+    not_loaded(call).
+
+%% @doc Looks for the answer to a request that was taken. After any result but `wait' there is none.
+-spec look(held()) -> {reply, term()} | wait | call | lost.
+look(_Held) ->
+    not_loaded(lost).
 
 %% The result of each function until the library replaces it.
 not_loaded(Answer) ->

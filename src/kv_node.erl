@@ -33,8 +33,11 @@
 %% <li>`reconnect_timeout': If the connection to the program is lost, dial again for this long. The program keeps its
 %%     buckets meanwhile. After that, start a new, empty program. 0 starts a new one at once. Value: 0 to 2147483648
 %%     milliseconds; `60000' by default.</li>
-%% <li>`local_reads': Let this VM read buckets of the node from shared memory, without a call. Loads a NIF: see
-%%     docs/local-reads.md. Value: `true' or `false'; `false' by default.</li>
+%% <li>`local': Let this VM use buckets of the node through shared memory. `reads': reads take no call. `all': other
+%%     requests take no message either, while the node is busy with them. Loads a NIF: see docs/local.md. Value:
+%%     `false', `reads' or `all'; `false' by default.</li>
+%% <li>`local_reads': `true' means the same as `local' with `reads'. Value: `true' or `false'; `false' by
+%%     default.</li>
 %% <li>`observer_names': How many atoms kv may create in this VM so that Observer shows proxies by the names of their
 %%     buckets. From OTP 27 on no atom is needed, and every proxy is shown by its name. Value: 0 to 100000 atoms;
 %%     `1000' by default.</li>
@@ -138,6 +141,7 @@
     uptime_ms := non_neg_integer(),
     program := binary(),
     local_reads := kv_watcher:local(),
+    lane := kv_watcher:local(),
     disk := undefined | disk() | {error, term()}
 }.
 %% The folder of the durable buckets. Sizes are in bytes, times in milliseconds.
@@ -267,7 +271,7 @@ info() ->
 
 %% @doc Returns a map about the node: its name, operating system pid, TCP port, version and creation, the milliseconds
 %% since the VM has started and connected the program, the path of the program, `local_reads': `on' if this VM
-%% reads buckets from shared memory, otherwise `{off, Why}'; and `disk': a map about the folder of the durable buckets, or
+%% reads buckets from shared memory, otherwise `{off, Why}'; `lane': `on' if other calls of this VM use shared memory, too; and `disk': a map about the folder of the durable buckets, or
 %% `undefined' without a `data_dir'. The program is asked about the disk, for two seconds at most: if it does not answer, `disk' is
 %% `{error, Reason}'.
 %%
@@ -379,9 +383,9 @@ allow_frames(Node, #{max_frame := MaxFrame}) when is_integer(MaxFrame) -> kv_lim
 allow_frames(_Node, _Options) -> ok.
 
 %% Needed for each new connection, even if another process has dialled.
-greet(#state{node = Node, options = #{local_reads := LocalReads} = Options}) ->
+greet(#state{node = Node, options = Options}) ->
     ok = kv_node_start:set_socket(Node, Options),
-    _ = kv_watcher:start(Node, LocalReads),
+    _ = kv_watcher:start(Node, kv_local:wanted(Options)),
     ok.
 
 announce(#state{server = Server, node = Node, ready = #{creation := Creation}}) ->
@@ -397,7 +401,8 @@ handle_call(info, From, #state{ready = Ready, program = Program, options = Optio
         os_pid => kv_node_program:os_pid(Program),
         uptime_ms => uptime(State),
         program => unicode:characters_to_binary(State#state.path),
-        local_reads => local_reads(State)
+        local_reads => local(State, fun kv_watcher:local/1),
+        lane => local(State, fun kv_watcher:lane/1)
     },
     case maps:get(data_dir, Options) of
         undefined ->
@@ -560,8 +565,11 @@ way(Connection) ->
         {false, _} -> leash
     end.
 
-local_reads(#state{options = #{local_reads := false}}) -> {off, not_wanted};
-local_reads(#state{node = Node}) -> kv_watcher:local(Node).
+local(#state{node = Node, options = Options}, Of) ->
+    case kv_local:wanted(Options) of
+        false -> {off, not_wanted};
+        _ -> Of(Node)
+    end.
 
 uptime(#state{since = Since}) ->
     erlang:monotonic_time(millisecond) - Since.

@@ -56,8 +56,10 @@ of_this_vm() ->
         {reconnect_timeout, "reconnect-timeout", milliseconds(0, 1 bsl 31), 60000, "0.1.0",
             "If the connection to the program is lost, dial again for this long. The program keeps its buckets meanwhile. "
             "After that, start a new, empty program. 0 starts a new one at once."},
-        {local_reads, none, boolean, false, "0.1.0",
-            "Let this VM read buckets of the node from shared memory, without a call. Loads a NIF: see docs/local-reads.md."},
+        {local, none, {one_of, [false, reads, all]}, false, "0.2.0",
+            "Let this VM use buckets of the node through shared memory. 'reads': reads take no call. 'all': other requests take no "
+            "message either, while the node is busy with them. Loads a NIF: see docs/local.md."},
+        {local_reads, none, boolean, false, "0.1.0", "`true` means the same as `local` with 'reads'."},
         {observer_names, none, {integer, "atoms", 0, 100000}, 1000, "0.1.0",
             "How many atoms kv may create in this VM so that Observer shows proxies by the names of their buckets. From "
             "OTP 27 on no atom is needed, and every proxy is shown by its name."},

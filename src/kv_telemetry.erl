@@ -42,19 +42,19 @@ events() ->
 bucket(Event, Name, Native, More) ->
     execute([kv, bucket, Event], #{system_time => erlang:system_time()}, More#{bucket => self(), name => Name, native => Native}).
 
-%% @doc Does what {@link kv_call:call/3} does, and looks at the time if that is wanted.
+%% @doc Does what {@link kv_lane:call/3} does, and looks at the time if that is wanted.
 %% @private
 -spec call(gen_server:server_ref(), term(), timeout(), atom()) -> term().
 call(Bucket, Message, Timeout, Function) ->
     case persistent_term:get(?SLOW, infinity) of
-        infinity -> kv_call:call(Bucket, Message, Timeout);
+        infinity -> kv_lane:call(Bucket, Message, Timeout);
         Ms -> timed_call(Bucket, Message, Timeout, {Function, Ms})
     end.
 
 timed_call(Bucket, Message, Timeout, {Function, Ms}) ->
     Start = erlang:monotonic_time(),
     try
-        kv_call:call(Bucket, Message, Timeout)
+        kv_lane:call(Bucket, Message, Timeout)
     after
         Duration = erlang:monotonic_time() - Start,
         _ = Duration > erlang:convert_time_unit(Ms, millisecond, native) andalso

@@ -11,7 +11,7 @@
 -module(kv_watcher).
 -behaviour(gen_server).
 
--export([watcher/1, start/1, start/2, local/1, locals/0]).
+-export([watcher/1, start/1, start/2, local/1, locals/0, lane/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 -export([watch/3, watching/2]).
 
@@ -21,11 +21,13 @@
 -define(TABLE, ?MODULE).
 -define(START_TIMEOUT, 6000).
 
-%% `on' if this VM reads from the node by kv_local, otherwise the reason.
+%% What a watcher has opened. A watcher that an older version has started has no lane.
+-type opened() :: {ok, kv_nif:arena(), {ok, kv_nif:lane()} | {error, term()}} | {ok, kv_nif:arena()} | {error, term()}.
+%% `on' if this VM reads from the node by kv_local, or calls it by kv_lane; otherwise the reason.
 -type local() :: on | {off, term()}.
 %% The watchers, including those that do not know yet what their node is, and the callers who wait for that.
 -type state() :: #{
-    node() => pid(), pid() => node(), {waiting, node()} => [{gen_server:from(), boolean()}]
+    node() => pid(), pid() => node(), {waiting, node()} => [{gen_server:from(), kv_local:wanted()}]
 }.
 
 %% @doc Returns the process that ends when the connection to that node is lost; `plain' if the node does not take
@@ -45,12 +47,12 @@ start(Node) ->
     ok = kv_on_demand:ensure(?MODULE),
     gen_server:cast(?MODULE, {watch, Node}).
 
-%% @doc Watches a node, and waits until its kind is known, and its memory is open if LocalReads is true.
--spec start(node(), boolean()) -> local().
-start(Node, LocalReads) ->
+%% @doc Watches a node, and waits until its kind is known, and its memory is open if that is wanted.
+-spec start(node(), kv_local:wanted()) -> local().
+start(Node, Wanted) ->
     ok = kv_on_demand:ensure(?MODULE),
     try
-        gen_server:call(?MODULE, {watch, Node, LocalReads}, ?START_TIMEOUT)
+        gen_server:call(?MODULE, {watch, Node, Wanted}, ?START_TIMEOUT)
     catch
         exit:{Reason, _} -> {off, Reason}
     end.
@@ -69,20 +71,30 @@ locals() ->
         error:badarg -> #{}
     end.
 
+%% @doc Returns whether calls to a node use its lane.
+-spec lane(node()) -> local().
+lane(Node) ->
+    try
+        ets:lookup_element(?TABLE, {lane, Node}, 2)
+    catch
+        error:badarg -> {off, unknown}
+    end.
+
 %% @private
 -spec init([]) -> {ok, state()}.
 init([]) ->
     process_flag(trap_exit, true),
     %% A former server may have published arenas. Its watchers have ended with it, and closed them.
     ok = kv_local:reset(),
+    ok = kv_lane:reset(),
     ?TABLE = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
     ok = kv_proxies:new(),
     {ok, #{}}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()} | {noreply, state()}.
-handle_call({watch, Node, LocalReads}, From, State) ->
-    Waiting = [{From, LocalReads} | maps:get({waiting, Node}, State, [])],
+handle_call({watch, Node, Wanted}, From, State) ->
+    Waiting = [{From, Wanted} | maps:get({waiting, Node}, State, [])],
     case {State, ets:lookup(?TABLE, Node)} of
         {#{Node := Watcher}, [{_, _, Local}]} ->
             case is_process_alive(Watcher) of
@@ -92,7 +104,7 @@ handle_call({watch, Node, LocalReads}, From, State) ->
         {#{Node := _}, []} ->
             {noreply, State#{{waiting, Node} => Waiting}};
         {#{}, []} ->
-            {noreply, watch_node(Node, LocalReads, State#{{waiting, Node} => Waiting})}
+            {noreply, watch_node(Node, Wanted, State#{{waiting, Node} => Waiting})}
     end;
 handle_call({proxy, #{proxy := Pid, native := Native} = Proxy}, _From, State) ->
     %% A proxy that was entered before has a new native process.
@@ -106,15 +118,15 @@ handle_call(Request, _From, State) ->
 handle_cast({watch, Node}, State) when is_map_key(Node, State) ->
     {noreply, State};
 handle_cast({watch, Node}, State) ->
-    {noreply, watch_node(Node, application:get_env(kv, local_reads, false), State)};
+    {noreply, watch_node(Node, kv_local:wanted(), State)};
 handle_cast({registry, Proxy, Name, Native}, State) ->
     _ = is_map_key(node(Native), State) andalso kv_local:enter_registry(Proxy, Name, Native),
     {noreply, State};
 handle_cast(_Request, State) ->
     {noreply, State}.
 
-watch_node(Node, LocalReads, State) ->
-    Watcher = spawn_link(?MODULE, watch, [self(), Node, LocalReads]),
+watch_node(Node, Wanted, State) ->
+    Watcher = spawn_link(?MODULE, watch, [self(), Node, Wanted]),
     State#{Node => Watcher, Watcher => Node}.
 
 %% @private
@@ -122,13 +134,15 @@ watch_node(Node, LocalReads, State) ->
 handle_info({watching, Watcher, Kind, Opened}, State) when is_map_key(Watcher, State) ->
     Node = map_get(Watcher, State),
     Local = published(Node, Opened),
-    true = ets:insert(?TABLE, {Node, shown(Kind, Watcher), Local}),
+    true = ets:insert(?TABLE, [{{lane, Node}, published_lane(Node, Opened)}, {Node, shown(Kind, Watcher), Local}]),
     {Waiting, Rest} = take_waiting(Node, State),
     ok = lists:foreach(fun({From, _}) -> gen_server:reply(From, Local) end, Waiting),
     {noreply, Rest};
 handle_info({'EXIT', Watcher, _Reason}, State) when is_map_key(Watcher, State) ->
     {Node, Rest} = maps:take(Watcher, State),
     true = ets:delete(?TABLE, Node),
+    true = ets:delete(?TABLE, {lane, Node}),
+    ok = kv_lane:withdraw(Node),
     ok = kv_local:withdraw(Node),
     {noreply, watch_again(Node, maps:remove(Node, Rest))};
 handle_info({'DOWN', _, process, Proxy, _Reason}, State) ->
@@ -137,8 +151,14 @@ handle_info({'DOWN', _, process, Proxy, _Reason}, State) ->
 handle_info(_Other, State) ->
     {noreply, State}.
 
+published(Node, {ok, Arena, _Lane}) -> ok = kv_local:publish(Node, Arena), on;
 published(Node, {ok, Arena}) -> ok = kv_local:publish(Node, Arena), on;
 published(_Node, {error, Reason}) -> {off, Reason}.
+
+published_lane(Node, {ok, _Arena, {ok, Lane}}) -> ok = kv_lane:publish(Node, Lane), on;
+published_lane(_Node, {ok, _Arena, {error, Reason}}) -> {off, Reason};
+published_lane(_Node, {ok, _Arena}) -> {off, not_wanted};
+published_lane(_Node, {error, Reason}) -> {off, Reason}.
 
 take_waiting(Node, State) ->
     {maps:get({waiting, Node}, State, []), maps:remove({waiting, Node}, State)}.
@@ -152,12 +172,15 @@ watch_again(Node, State) ->
         {Waiting, Rest} ->
             case lists:member(Node, nodes(connected)) of
                 true ->
-                    watch_node(Node, lists:any(fun({_, LocalReads}) -> LocalReads end, Waiting), State);
+                    watch_node(Node, most([Wanted || {_, Wanted} <- Waiting]), State);
                 false ->
                     ok = lists:foreach(fun({From, _}) -> gen_server:reply(From, {off, noconnection}) end, Waiting),
                     Rest
             end
     end.
+
+most(Wanted) ->
+    hd([One || One <- [all, reads, false], lists:member(One, Wanted)]).
 
 shown(native, Watcher) -> Watcher;
 shown(plain, _Watcher) -> plain.
@@ -165,17 +188,21 @@ shown(plain, _Watcher) -> plain.
 %%% The watcher of one node
 
 %% @private
--spec watch(pid(), node(), boolean()) -> no_return().
-watch(Server, Node, LocalReads) ->
+-spec watch(pid(), node(), kv_local:wanted()) -> no_return().
+watch(Server, Node, Wanted) ->
     true = erlang:monitor_node(Node, true),
     Kind = kv_native:kind(Node),
-    Opened = open(Kind, Node, LocalReads),
+    Opened = open(Kind, Node, Wanted),
     Server ! {watching, self(), Kind, Opened},
     watching(Node, Opened).
 
-open(plain, _Node, _LocalReads) -> {error, not_native};
+open(plain, _Node, _Wanted) -> {error, not_native};
 open(native, _Node, false) -> {error, not_wanted};
-open(native, Node, true) -> kv_local:open(Node).
+open(native, Node, Wanted) -> with_lane(kv_local:open(Node), Node, Wanted).
+
+with_lane({ok, Arena}, Node, all) -> {ok, Arena, kv_lane:open(Node, Arena)};
+with_lane({ok, Arena}, _Node, _Wanted) -> {ok, Arena, {error, not_wanted}};
+with_lane({error, Reason}, _Node, _Wanted) -> {error, Reason}.
 
 %% Drops unexpected messages. Callers learn of the end of the connection from the end of this process, so it closes
 %% the memory before it ends.
@@ -183,7 +210,7 @@ open(native, Node, true) -> kv_local:open(Node).
 %% A process that waits in a receive of this module would be killed when the module has been loaded twice, and with it
 %% the calls under way. A hibernating process has no code of this module on its stack.
 %% @private
--spec watching(node(), {ok, kv_nif:arena()} | {error, term()}) -> no_return().
+-spec watching(node(), opened()) -> no_return().
 watching(Node, Opened) ->
     receive
         {nodedown, Node} ->
@@ -195,8 +222,12 @@ watching(Node, Opened) ->
         erlang:hibernate(?MODULE, watching, [Node, Opened])
     end.
 
+close({ok, Arena, Lane}) -> ok = close_lane(Lane), kv_local:close(Arena);
 close({ok, Arena}) -> kv_local:close(Arena);
 close({error, _}) -> ok.
+
+close_lane({ok, Lane}) -> kv_lane:close(Lane);
+close_lane({error, _}) -> ok.
 
 %% @private
 -spec code_change(term(), state(), term()) -> {ok, state()}.

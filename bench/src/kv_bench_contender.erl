@@ -54,10 +54,10 @@ names() ->
     [kv_bucket] ++ [Name || Name <- [kv_gather, kv_eager, kv_prompt], is_valid(options(Name))] ++
         [kv_call, map, ets, agent, eredis, eredis_pool, libei, tcp, local_ets, local_agent].
 
-%% @doc The contenders, with those that only the parts `reads' and `terms' have.
+%% @doc The contenders, with those that only the parts `reads', `terms' and `lane' have.
 -spec all() -> [name()].
 all() ->
-    names() ++ [kv_local, kv_local_pid, persistent_term, nobody] ++ kv_bench_stores:names().
+    names() ++ [kv_local, kv_local_pid, kv_lane, local_server, persistent_term, nobody] ++ kv_bench_stores:names().
 
 %% @doc The name in tables and plots.
 -spec title(name()) -> string().
@@ -77,6 +77,8 @@ title(local_ets) -> "local ETS";
 title(local_agent) -> "local Agent";
 title(kv_local) -> "KV.Bucket, local_reads";
 title(kv_local_pid) -> "the same by pid";
+title(kv_lane) -> "KV.Bucket, local: :all";
+title(local_server) -> "local GenServer, map";
 title(persistent_term) -> "persistent_term";
 title(nobody) -> "nobody reads";
 title(Name) -> kv_bench_stores:title(Name).

@@ -90,9 +90,9 @@ legend() ->
 table({durable, Operation, _, _} = Cell, Rows) when Operation =:= beyond; Operation =:= written; Operation =:= checkpoint ->
     [io_lib:format("## durable: ~ts\n\n", [Operation]), plain(Cell, Rows), "\n"];
 table({Part, Operation, Callers, Bytes} = Cell, Rows) ->
-    case lists:member(Part, [memory, pause, reads, terms]) of
-        true when Part =:= reads ->
-            Title = io_lib:format("## reads: ~ts, ~b at once, values of ~b bytes\n\n", [Operation, Callers, Bytes]),
+    case lists:member(Part, [memory, pause, reads, terms, lane]) of
+        true when Part =:= reads; Part =:= lane ->
+            Title = io_lib:format("## ~ts: ~ts, ~b at once, values of ~b bytes\n\n", [Part, Operation, Callers, Bytes]),
             [Title, compared(Cell, Rows), "\n"];
         true when Part =:= terms ->
             [io_lib:format("## terms: ~ts\n\n", [Operation]), compared(Cell, Rows), "\n"];
@@ -140,7 +140,7 @@ plain(Cell, Rows) ->
         {Min, Mid, Max} <- [kv_bench_figures:spread(kv_bench_figures:values(Rows, Pattern#{contender => Name, metric => Metric}))]
     ]).
 
-%% Nanoseconds or rates, and the ratio of local reads to each.
+%% Nanoseconds or rates, and the ratio of local reads, or calls, to each.
 compared(Cell, Rows) ->
     Pattern = kv_bench_figures:pattern(Cell),
     columns(["", "", "min", "median", "max", "kv is"], [
@@ -148,8 +148,11 @@ compared(Cell, Rows) ->
      || Name <- names(Pattern, Rows),
         Metric <- [ns, rate],
         {Min, Mid, Max} <- [kv_bench_figures:spread(kv_bench_figures:values(Rows, Pattern#{contender => Name, metric => Metric}))],
-        Ratio <- [kv_bench_figures:spread(kv_bench_figures:ratios(Rows, Pattern#{metric => Metric}, kv_local, Name))]
+        Ratio <- [kv_bench_figures:spread(kv_bench_figures:ratios(Rows, Pattern#{metric => Metric}, local(Pattern), Name))]
     ]).
+
+local(#{part := lane}) -> kv_lane;
+local(_) -> kv_local.
 
 rows_of(#{part := Part, operation := Operation, callers := Callers, bytes := Bytes}, Rows) ->
     [Row || #row{part = P, operation = O, callers = C, bytes = B} = Row <- Rows, {P, O, C, B} =:= {Part, Operation, Callers, Bytes}].

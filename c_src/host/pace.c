@@ -19,6 +19,12 @@ void kv_pace_rest(struct kv_pace *pace, uint64_t now)
     kv_gather_wait(&pace->gather);
 }
 
+void kv_pace_go_on(struct kv_pace *pace, uint64_t now)
+{
+    kv_follow_tend(&pace->follow, false, pace->gather.seen, now);
+    (void)kv_gather_pause(&pace->gather, uv_hrtime());
+}
+
 /* A pause of hours must not count more than one that is merely long: messages may come fast again
  * right after it. */
 static void note(struct kv_pace *pace, uint64_t now)

@@ -55,6 +55,10 @@ void kv_pace_waits(struct kv_pace *pace, size_t answers, uint64_t now);
  * off. `now` is in milliseconds, on the clock of the loop. */
 void kv_pace_rest(struct kv_pace *pace, uint64_t now);
 
+/* The same for a loop that looks at lanes: neither moves to the processor of its callers, which
+ * need it themselves, nor waits. */
+void kv_pace_go_on(struct kv_pace *pace, uint64_t now);
+
 /* Returns true if the loop should look for the next message once more before it sleeps: never
  * while KV_GATHER_SENDERS processes call or wait for the disk. */
 bool kv_pace_is_worth_looking(struct kv_pace *pace);

@@ -124,11 +124,11 @@ static bool seal(int fd)
     return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
 }
 
-static bool open_shared(struct kv_mapping *mapping, uint64_t size)
+static bool open_shared(struct kv_mapping *mapping, const char *name, uint64_t size)
 {
-    mapping->fd = memfd_create("kv_arena", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    mapping->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
     if (mapping->fd < 0) {
-        mapping->fd = memfd_create("kv_arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        mapping->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     }
     if (mapping->fd < 0) {
         return flawed(mapping, "memfd_create");
@@ -147,7 +147,7 @@ bool kv_mapping_open(struct kv_mapping *mapping, uint64_t wanted)
     *mapping =
         (struct kv_mapping){.fd = -1, .flaw = "the limit of files, ulimit -f", .error = EFBIG};
     for (uint64_t size = file_size_limit(wanted); size >= RESERVE_UNIT; size /= 2) {
-        if (open_shared(mapping, size / RESERVE_UNIT * RESERVE_UNIT)) {
+        if (open_shared(mapping, "kv_arena", size / RESERVE_UNIT * RESERVE_UNIT)) {
             mapping->flaw = NULL;
             return true;
         }
@@ -227,4 +227,21 @@ uint64_t kv_mapping_clock(void)
     struct timespec now = {0};
     (void)clock_gettime(KV_EXPIRY_CLOCK, &now);
     return (uint64_t)now.tv_sec * MS_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_MS;
+}
+
+/* ---- for a lane ------------------------------------------------------------------------------
+ */
+
+bool kv_mapping_open_file(struct kv_mapping *mapping, const char *name, uint64_t size)
+{
+    *mapping = (struct kv_mapping){.fd = -1};
+    if (!open_shared(mapping, name, size)) {
+        return false;
+    }
+    (void)madvise(mapping->base, size, MADV_DONTFORK);
+    (void)madvise(mapping->base, size, MADV_DONTDUMP);
+    if (!kv_mapping_populate(mapping->base, size)) {
+        touch(mapping->base, size);
+    }
+    return true;
 }

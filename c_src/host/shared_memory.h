@@ -20,6 +20,10 @@ struct kv_mapping {
  * Returns false if it allows none. */
 bool kv_mapping_open(struct kv_mapping *mapping, uint64_t wanted);
 
+/* Opens a small file of that size, of which all pages are there. Returns false if the system does
+ * not allow it: mapping->flaw and error say why. */
+bool kv_mapping_open_file(struct kv_mapping *mapping, const char *name, uint64_t size);
+
 /* Must be called once nothing uses the memory any more. Does nothing if *mapping is all zero. */
 void kv_mapping_close(struct kv_mapping *mapping);
 

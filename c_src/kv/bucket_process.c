@@ -191,6 +191,22 @@ static void handle_call(struct kv_process *self, const struct kv_from *from,
     kv_request_call(self, &kv_store_of(self)->bucket, from, request);
 }
 
+/* Answers of a durable bucket may have to wait for the disk, so only reads that need not are
+ * answered here; a read that starts the life of an entry again is a change. */
+static bool handle_at_once(struct kv_process *self, struct kv_bytes request, size_t room,
+                           struct kv_bytes answer[2])
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    const struct kv_durable *durable = bucket->contents.durable;
+    if (durable != NULL && (bucket->touch_on_read || (!durable->options.latest &&
+                                                      kv_durable_waits(durable, durable->batch)))) {
+        return false;
+    }
+    return kv_request_at_once(self, &kv_store_of(self)->bucket,
+                              durable == NULL ? KV_AT_ONCE_ALL : KV_AT_ONCE_READS, request, room,
+                              answer);
+}
+
 static void handle_cast(struct kv_process *self, struct kv_bytes request)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
@@ -322,6 +338,7 @@ const struct kv_behaviour kv_bucket_behaviour = {
     .state_size = sizeof(struct kv_bucket),
     .init = init,
     .handle_call = handle_call,
+    .handle_at_once = handle_at_once,
     .handle_cast = handle_cast,
     .handle_more = kv_going_more,
     .handle_down = handle_down,

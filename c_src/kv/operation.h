@@ -46,7 +46,14 @@ enum kv_trait {
     KV_CONTINUES = 8, /* may go on in the next turn: kv/going.h */
     KV_BY_KEY = 16, /* the answer tells of some keys only, all of which it has looked at or changed
                      * through kv/contents.h or kv/bucket.h */
+    /* May be run by kv_request_at_once(), for one of two reasons: */
+    KV_BRIEF = 32, /* the answer has at most KV_BRIEF_MAX bytes more than the request */
+    KV_SHOWS = 64, /* besides that, it has the value of the first argument's key, from before */
 };
+
+/* What an answer takes besides what it repeats of the request or the table: numbers of up to 1,024
+ * bits, and the words around. */
+enum { KV_BRIEF_MAX = 512 };
 
 /* Runs an operation. Returns KV_OK if it was done. Any other result means that it was not done, or
  * only in part, and the answer says why. KV_ETYPE with an empty answer stands for {error,

@@ -117,13 +117,14 @@ static int compare_and_delete(struct kv_process *self, const struct kv_asked *as
 enum {
     CALL = KV_BY_CALL | KV_BY_TRANSACTION,
     EITHER = KV_BY_CALL | KV_BY_CAST | KV_BY_TRANSACTION,
-    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY,
+    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_BRIEF,
+    TAKES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_SHOWS,
 };
 
 const struct kv_operation kv_conditional_operations[] = {
-    KV_OPERATION("pop", 1, CALL, WRITES, pop, "0.2.0"),
-    KV_OPERATION("swap", 2, EITHER, WRITES, swap, "0.2.0"),
-    KV_OPERATION("swap", 3, EITHER, WRITES, swap_for, "0.2.0"),
+    KV_OPERATION("pop", 1, CALL, TAKES, pop, "0.2.0"),
+    KV_OPERATION("swap", 2, EITHER, TAKES, swap, "0.2.0"),
+    KV_OPERATION("swap", 3, EITHER, TAKES, swap_for, "0.2.0"),
     KV_OPERATION("replace", 2, EITHER, WRITES, replace, "0.2.0"),
     KV_OPERATION("replace", 3, EITHER, WRITES, replace_for, "0.2.0"),
     KV_OPERATION("compare_and_put", 3, EITHER, WRITES, compare_and_put, "0.2.0"),

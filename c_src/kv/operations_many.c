@@ -446,7 +446,7 @@ static int delete (struct kv_process *self, const struct kv_asked *asked, struct
 enum {
     CALL = KV_BY_CALL,
     CAST = KV_BY_CAST,
-    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_CONTINUES,
+    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_CONTINUES | KV_BRIEF,
 };
 
 const struct kv_operation kv_many_operations[] = {

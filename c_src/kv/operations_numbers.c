@@ -157,7 +157,7 @@ static int decr_with(struct kv_process *self, const struct kv_asked *asked,
 
 enum {
     EITHER = KV_BY_CALL | KV_BY_CAST | KV_BY_TRANSACTION,
-    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY,
+    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_BRIEF,
 };
 
 const struct kv_operation kv_number_operations[] = {

@@ -90,10 +90,10 @@ static int delete (struct kv_process *self, const struct kv_asked *asked, struct
     return kv_answer_atom(answer, "ok");
 }
 
-enum { CALL = KV_BY_CALL, WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY };
+enum { CALL = KV_BY_CALL, WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_SHOWS };
 
 const struct kv_operation kv_tagged_operations[] = {
-    KV_OPERATION("fetch_tagged", 1, CALL, KV_BY_KEY, fetch, "0.2.0"),
+    KV_OPERATION("fetch_tagged", 1, CALL, KV_BY_KEY | KV_SHOWS, fetch, "0.2.0"),
     KV_OPERATION("put_tagged", 3, CALL, WRITES, put, "0.2.0"),
     KV_OPERATION("put_tagged", 4, CALL, WRITES, put_for, "0.2.0"),
     KV_OPERATION("delete_tagged", 2, CALL, WRITES, delete, "0.2.0"),

@@ -78,11 +78,11 @@ static int touch(struct kv_process *self, const struct kv_asked *asked, struct k
 
 enum {
     EITHER = KV_BY_CALL | KV_BY_CAST | KV_BY_TRANSACTION,
-    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY,
+    WRITES = KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_BRIEF,
 };
 
 const struct kv_operation kv_time_operations[] = {
-    KV_OPERATION("ttl", 1, KV_BY_CALL | KV_BY_TRANSACTION, KV_BY_KEY, ttl, "0.2.0"),
+    KV_OPERATION("ttl", 1, KV_BY_CALL | KV_BY_TRANSACTION, KV_BY_KEY | KV_BRIEF, ttl, "0.2.0"),
     KV_OPERATION("expire", 2, EITHER, WRITES, expire, "0.2.0"),
     KV_OPERATION("expire_at", 2, EITHER, WRITES, expire_at, "0.2.0"),
     KV_OPERATION("persist", 1, EITHER, WRITES, persist, "0.2.0"),

@@ -19,6 +19,14 @@ void kv_request_answer(struct kv_process *self, const struct kv_from *from, stru
 bool kv_request_cast(struct kv_process *self, const struct kv_dispatch *dispatch,
                      struct kv_bytes request);
 
+/* Which operations may run at once: all that may, or those that change nothing. */
+enum kv_at_once { KV_AT_ONCE_ALL, KV_AT_ONCE_READS };
+
+/* Runs a request for handle_at_once. */
+bool kv_request_at_once(struct kv_process *self, const struct kv_dispatch *dispatch,
+                        enum kv_at_once which, struct kv_bytes request, size_t room,
+                        struct kv_bytes answer[2]);
+
 /* Returns the operation of a request, or NULL if the door leads to none, and puts its arguments
  * into `arguments`. */
 const struct kv_operation *kv_request_find(const struct kv_dispatch *dispatch,

@@ -75,6 +75,9 @@ static void leave_runtime(struct kv_connection *connection)
     struct kv_peer *peer = connection->peer;
     connection->peer = NULL;
     connection->owner->up_count--;
+    if (net->lost != NULL) {
+        net->lost(net->context, kv_handshake_peer(&connection->handshake));
+    }
     if (!net->stopping) {
         kv_runtime_peer_down(net->runtime, peer);
     }

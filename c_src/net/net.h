@@ -43,6 +43,8 @@ struct kv_net {
     /* A long turn has answers for a peer, and more of its requests are there: the program should
      * write everything that may leave, so that the peer has something to do meanwhile. */
     void (*hurry)(void *context);
+    /* The connection to a node is lost. The runtime hears of it next. May be NULL. */
+    void (*lost)(void *context, struct kv_bytes peer);
     bool stopping; /* the runtime is about to end as a whole: it is told of no lost peer any more */
 };
 

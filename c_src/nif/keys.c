@@ -1,18 +1,19 @@
-/* Terms as the canonical bytes of keys. */
+/* Terms as bytes: the canonical bytes of keys, and terms that a request holds. */
 #include "nif/nif.h"
 
 #include <math.h>
 
 /* Forms and canonical bytes of keys are those of kv/item.h and term/canonical.c. */
 
-/* Writes into the local bytes of a key. Fails for a term that does not fit or is not known here;
- * the room term then encodes it. */
+/* Writes into the local bytes of a key, or into a request. Fails for a term that does not fit or is
+ * not known here; then the room term encodes the key, or the VM the request. */
 struct writer {
     ErlNifEnv *env;
     uint8_t *at;
     const uint8_t *end;
     enum kv_zeros zeros;
     unsigned depth;
+    bool maps; /* may be written: their pairs come in any order, so not in keys */
 };
 
 static bool term(struct writer *to, ERL_NIF_TERM value);
@@ -201,6 +202,27 @@ static bool list(struct writer *to, ERL_NIF_TERM value)
     return term(to, tail);
 }
 
+static bool map(struct writer *to, ERL_NIF_TERM value)
+{
+    ErlNifMapIterator at;
+    ERL_NIF_TERM key;
+    ERL_NIF_TERM of;
+    size_t size;
+    if (!room(to, 5) || !enif_get_map_size(to->env, value, &size) ||
+        !enif_map_iterator_create(to->env, value, &at, ERL_NIF_MAP_ITERATOR_FIRST)) {
+        return false;
+    }
+    *to->at++ = KV_TAG_MAP;
+    big_endian(to, size, 4);
+    bool written = true;
+    while (written && enif_map_iterator_get_pair(to->env, &at, &key, &of)) {
+        written = term(to, key) && term(to, of);
+        (void)enif_map_iterator_next(to->env, &at);
+    }
+    enif_map_iterator_destroy(to->env, &at);
+    return written;
+}
+
 /* ---- atoms that were met ----------------------------------------------------------------------
  * To ask the VM for the text of an atom takes longer than to find a key. The word of an atom never
  * becomes another term, nor does its text change. */
@@ -260,9 +282,18 @@ static bool term(struct writer *to, ERL_NIF_TERM value)
         return container(to, value, list);
     case ERL_NIF_TERM_TYPE_TUPLE:
         return container(to, value, tuple);
+    case ERL_NIF_TERM_TYPE_MAP:
+        return to->maps && container(to, value, map);
     default:
         return false;
     }
+}
+
+size_t kv_nif_write(ErlNifEnv *env, ERL_NIF_TERM value, uint8_t *at, size_t size)
+{
+    struct writer to = {
+        .env = env, .at = at, .end = at + size, .zeros = KV_ZEROS_DIFFER, .maps = true};
+    return term(&to, value) ? (size_t)(to.at - at) : 0;
 }
 
 bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,

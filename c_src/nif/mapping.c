@@ -1,9 +1,10 @@
-/* Opens the arena of another process. */
+/* Opens the arena of another process, and the lane to it. */
 #include "nif/nif.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -67,6 +68,21 @@ static const char *refusal(int fd, uint64_t size)
                : NULL;
 }
 
+/* If the path is a device or a pipe, opening must neither wait nor have an effect. */
+static int open_place(const struct kv_nif_place *place, int access)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%u/fd/%u", place->os_pid, place->fd);
+    return open(path, access | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+/* Neither a core dump of the VM nor a forked child has use for the memory. */
+static void keep_from_others(void *base, size_t length)
+{
+    (void)madvise(base, length, MADV_DONTDUMP);
+    (void)madvise(base, length, MADV_DONTFORK);
+}
+
 static const char *map(int fd, const struct kv_nif_place *place, struct kv_nif_arena *arena)
 {
     const char *reason = refusal(fd, place->size);
@@ -82,9 +98,7 @@ static const char *map(int fd, const struct kv_nif_place *place, struct kv_nif_a
         (void)munmap(base, length);
         return "another_arena";
     }
-    /* Neither a core dump of the VM nor a forked child has use for the arena. */
-    (void)madvise(base, length, MADV_DONTDUMP);
-    (void)madvise(base, length, MADV_DONTFORK);
+    keep_from_others(base, length);
     arena->base = base;
     arena->length = length;
     return NULL;
@@ -92,7 +106,6 @@ static const char *map(int fd, const struct kv_nif_place *place, struct kv_nif_a
 
 const char *kv_nif_map(const struct kv_nif_place *place, struct kv_nif_arena *arena)
 {
-    char path[64];
     if (promises_are_strict()) {
         return "strict_overcommit";
     }
@@ -100,9 +113,7 @@ const char *kv_nif_map(const struct kv_nif_place *place, struct kv_nif_arena *ar
     if (reason != NULL) {
         return reason;
     }
-    (void)snprintf(path, sizeof path, "/proc/%u/fd/%u", place->os_pid, place->fd);
-    /* If the path is a device or a pipe, opening must neither wait nor have an effect. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open_place(place, O_RDONLY);
     if (fd < 0) {
         return "no_access";
     }
@@ -117,4 +128,51 @@ void kv_nif_unmap(struct kv_nif_arena *arena)
         (void)munmap(arena->base, arena->length);
         arena->base = NULL;
     }
+}
+
+/* ---- the lane -------------------------------------------------------------------------------- */
+
+static bool is_lane(const struct kv_lane_header *header, const struct kv_nif_place *place,
+                    uint32_t groups)
+{
+    return header->magic == KV_LANE_MAGIC && header->version == KV_LANE_VERSION &&
+           header->groups == groups && memcmp(header->id, place->id, KV_LANE_ID_SIZE) == 0;
+}
+
+/* All pages are there: the node has made them, and MAP_POPULATE spares the first calls the faults.
+ */
+static const char *map_lane(int fd, const struct kv_nif_place *place, uint32_t groups, void **base)
+{
+    const char *reason = refusal(fd, place->size);
+    const size_t length = kv_lane_size(groups);
+    if (reason == NULL && place->size != length) {
+        reason = "another_size";
+    }
+    if (reason != NULL) {
+        return reason;
+    }
+    *base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (*base == MAP_FAILED) {
+        *base = NULL;
+        return "no_address_space";
+    }
+    if (!is_lane(*base, place, groups)) {
+        (void)munmap(*base, length);
+        *base = NULL;
+        return "another_lane";
+    }
+    keep_from_others(*base, length);
+    return NULL;
+}
+
+const char *kv_nif_map_lane(const struct kv_nif_place *place, uint32_t groups, void **base)
+{
+    *base = NULL;
+    int fd = open_place(place, O_RDWR);
+    if (fd < 0) {
+        return "no_access";
+    }
+    const char *reason = map_lane(fd, place, groups, base);
+    (void)close(fd);
+    return reason;
 }

@@ -1,44 +1,10 @@
 /* Loading, and the functions that kv_nif.erl calls. */
-#include "nif/nif.h"
+#include "nif/library.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
 
 #include <time.h>
-
-/* Reasons to ask the owner instead. Each is the atom of its name. */
-#define REASONS(X)                                                                                 \
-    X(gone)                                                                                        \
-    X(held)                                                                                        \
-    X(disturbed)                                                                                   \
-    X(broken)                                                                                      \
-    X(counted)                                                                                     \
-    X(large)                                                                                       \
-    X(unknown)
-
-#define ATOMS(X)                                                                                   \
-    REASONS(X)                                                                                     \
-    X(ok)                                                                                          \
-    X(call)                                                                                        \
-    X(unmet)                                                                                       \
-    X(error)                                                                                       \
-    X(closed)
-
-struct library {
-    ErlNifResourceType *arena_type;
-    struct kv_nif_pids *pids;
-    atomic_uint_fast64_t arenas; /* opened so far */
-    ERL_NIF_TERM true_;
-    ERL_NIF_TERM false_;
-#define FIELD(name) ERL_NIF_TERM name;
-    ATOMS(FIELD)
-#undef FIELD
-};
-
-static const struct library *library_of(ErlNifEnv *env)
-{
-    return enif_priv_data(env);
-}
 
 /* ---- arenas ---------------------------------------------------------------------------------- */
 
@@ -64,7 +30,7 @@ static void owner_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonit
 }
 
 /* Returns NULL if the term is no arena, or a closed one. */
-static const struct kv_nif_arena *get_arena(const struct library *library, ErlNifEnv *env,
+static const struct kv_nif_arena *get_arena(const struct kv_nif_library *library, ErlNifEnv *env,
                                             ERL_NIF_TERM term)
 {
     void *object;
@@ -75,39 +41,25 @@ static const struct kv_nif_arena *get_arena(const struct library *library, ErlNi
     return atomic_load_explicit(&arena->closed, memory_order_acquire) ? NULL : arena;
 }
 
-static ERL_NIF_TERM failed(ErlNifEnv *env, const char *reason)
-{
-    return enif_make_tuple2(env, library_of(env)->error, enif_make_atom(env, reason));
-}
-
 /* open_arena({OsPid, Fd, Id, Size}, Node, Creation, Zeros): {ok, Arena} or {error, Reason}. Node is
  * UTF-8, Zeros `same' or `differ'. The arena is closed when the calling process ends. */
 static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    int arity;
-    const ERL_NIF_TERM *parts;
     struct kv_nif_place place;
-    ErlNifUInt64 size;
-    ErlNifBinary id;
     ErlNifBinary node;
     unsigned creation;
     (void)argc;
-    if (!enif_get_tuple(env, argv[0], &arity, &parts) || arity != 4 ||
-        !enif_get_uint(env, parts[0], &place.os_pid) || !enif_get_uint(env, parts[1], &place.fd) ||
-        !enif_inspect_binary(env, parts[2], &id) || id.size != KV_ARENA_ID_SIZE ||
-        !enif_get_uint64(env, parts[3], &size) || size > SIZE_MAX ||
+    if (!kv_nif_get_place(env, argv[0], KV_ARENA_ID_SIZE, &place) ||
         !enif_inspect_binary(env, argv[1], &node) || node.size > KV_ATOM_MAX_BYTES ||
         !enif_get_uint(env, argv[2], &creation)) {
         return enif_make_badarg(env);
     }
-    struct library *library = enif_priv_data(env);
+    struct kv_nif_library *library = enif_priv_data(env);
     struct kv_nif_arena *arena = enif_alloc_resource(library->arena_type, sizeof *arena);
     if (arena == NULL) {
-        return failed(env, "no_memory");
+        return kv_nif_failed(env, "no_memory");
     }
     memset(arena, 0, sizeof *arena);
-    place.id = id.data;
-    place.size = size;
     arena->creation = creation;
     arena->zeros =
         enif_is_identical(argv[3], enif_make_atom(env, "same")) ? KV_ZEROS_SAME : KV_ZEROS_DIFFER;
@@ -121,7 +73,7 @@ static ERL_NIF_TERM open_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
         reason = "no_owner";
     }
     ERL_NIF_TERM result = reason != NULL
-                              ? failed(env, reason)
+                              ? kv_nif_failed(env, reason)
                               : enif_make_tuple2(env, library->ok, enif_make_resource(env, arena));
     enif_release_resource(arena);
     return result;
@@ -133,16 +85,16 @@ static ERL_NIF_TERM close_arena(ErlNifEnv *env, int argc, const ERL_NIF_TERM arg
 {
     void *object;
     (void)argc;
-    if (!enif_get_resource(env, argv[0], library_of(env)->arena_type, &object)) {
+    if (!enif_get_resource(env, argv[0], kv_nif_library_of(env)->arena_type, &object)) {
         return enif_make_badarg(env);
     }
     shut(object);
-    return library_of(env)->ok;
+    return kv_nif_library_of(env)->ok;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static ERL_NIF_TERM reason_of(const struct library *library, enum kv_read result)
+static ERL_NIF_TERM reason_of(const struct kv_nif_library *library, enum kv_read result)
 {
     switch (result) {
     case KV_READ_GONE:
@@ -198,7 +150,7 @@ enum outcome {
 /* The functions that look for a key differ in these. */
 struct wanted {
     enum kv_nif_kind kind;
-    const struct library *library;
+    const struct kv_nif_library *library;
     const struct kv_nif_arena *arena;
     /* Sets *result, unless it returns ABSENT or AGAIN. */
     enum outcome (*take)(ErlNifEnv *env, const struct wanted *wanted,
@@ -301,7 +253,7 @@ static enum outcome take_presence(ErlNifEnv *env, const struct wanted *wanted,
  * or a default may be `call', too: then the owner gives the same answer. */
 static ERL_NIF_TERM get(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    struct wanted wanted = {.library = library_of(env), .take = take_value, .reads = true};
+    struct wanted wanted = {.library = kv_nif_library_of(env), .take = take_value, .reads = true};
     ERL_NIF_TERM result;
     (void)argc;
     enum outcome outcome = look(env, argv, &wanted, &result);
@@ -313,7 +265,7 @@ static ERL_NIF_TERM epoch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     (void)argc;
     (void)argv;
-    return enif_make_uint64(env, kv_nif_epoch(library_of(env)->pids));
+    return enif_make_uint64(env, kv_nif_epoch(kv_nif_library_of(env)->pids));
 }
 
 /* next_epoch(): ok. Threads forget all proxies. */
@@ -321,14 +273,14 @@ static ERL_NIF_TERM next_epoch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
 {
     (void)argc;
     (void)argv;
-    kv_nif_next_epoch(library_of(env)->pids);
-    return library_of(env)->ok;
+    kv_nif_next_epoch(kv_nif_library_of(env)->pids);
+    return kv_nif_library_of(env)->ok;
 }
 
 /* meet(Arena, Native, Proxy, Node, Epoch): ok. This thread remembers the table of a proxy. */
 static ERL_NIF_TERM meet(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    const struct library *library = library_of(env);
+    const struct kv_nif_library *library = kv_nif_library_of(env);
     const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     ErlNifUInt64 number;
     ErlNifPid pid;
@@ -347,7 +299,7 @@ static ERL_NIF_TERM meet(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
  * proxy stands for, and ask for that one. Arenas is a map that has the arena of each node. */
 static ERL_NIF_TERM get_by(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    const struct library *library = library_of(env);
+    const struct kv_nif_library *library = kv_nif_library_of(env);
     struct wanted wanted = {.library = library, .take = take_value, .reads = true};
     const struct kv_nif_proxy *met = kv_nif_met(library->pids, env, argv[1]);
     ERL_NIF_TERM result;
@@ -377,7 +329,7 @@ static ERL_NIF_TERM tagged(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wan
 /* fetch(Arena, Pid, Key): {ok, Value}, error, or a reason. */
 static ERL_NIF_TERM fetch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    struct wanted wanted = {.library = library_of(env), .take = take_value, .reads = true};
+    struct wanted wanted = {.library = kv_nif_library_of(env), .take = take_value, .reads = true};
     (void)argc;
     return tagged(env, argv, &wanted);
 }
@@ -385,7 +337,8 @@ static ERL_NIF_TERM fetch(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 /* lookup(Arena, Pid, Name): {ok, Pid}, error, or a reason. */
 static ERL_NIF_TERM lookup(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    struct wanted wanted = {.kind = KV_NIF_NAMES, .library = library_of(env), .take = take_value};
+    struct wanted wanted = {
+        .kind = KV_NIF_NAMES, .library = kv_nif_library_of(env), .take = take_value};
     (void)argc;
     return tagged(env, argv, &wanted);
 }
@@ -393,7 +346,7 @@ static ERL_NIF_TERM lookup(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 /* has_key(Arena, Pid, Key): true, false, or a reason. */
 static ERL_NIF_TERM has_key(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    struct wanted wanted = {.library = library_of(env), .take = take_presence};
+    struct wanted wanted = {.library = kv_nif_library_of(env), .take = take_presence};
     ERL_NIF_TERM result;
     (void)argc;
     return look(env, argv, &wanted, &result) == ABSENT ? wanted.library->false_ : result;
@@ -402,7 +355,7 @@ static ERL_NIF_TERM has_key(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 /* size(Arena, Pid): a number, or a reason. */
 static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    const struct library *library = library_of(env);
+    const struct kv_nif_library *library = kv_nif_library_of(env);
     const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     struct kv_mapped_table table;
     struct kv_nif_tally *tally;
@@ -428,7 +381,7 @@ static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
  * reason. */
 static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    const struct library *library = library_of(env);
+    const struct kv_nif_library *library = kv_nif_library_of(env);
     const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     struct kv_mapped_table table;
     struct kv_nif_tally *tally;
@@ -453,7 +406,7 @@ static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
 /* reads(Arena, Pid): {Hits, Misses} of all reads of a bucket that this library has answered. */
 static ERL_NIF_TERM reads(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    const struct library *library = library_of(env);
+    const struct kv_nif_library *library = kv_nif_library_of(env);
     const struct kv_nif_arena *arena = get_arena(library, env, argv[0]);
     uint64_t hits;
     uint64_t misses;
@@ -476,7 +429,7 @@ static ERL_NIF_TERM key_bytes(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
     (void)argc;
     bool known = direct ? kv_nif_key_direct(env, argv[0], zeros, &key)
                         : kv_nif_key_generic(env, argv[0], zeros, &key);
-    ERL_NIF_TERM result = library_of(env)->unknown;
+    ERL_NIF_TERM result = kv_nif_library_of(env)->unknown;
     if (known) {
         uint8_t *copy = enif_make_new_binary(env, key.bytes.length, &bytes);
         memcpy(copy, key.bytes.data, key.bytes.length);
@@ -488,16 +441,17 @@ static ERL_NIF_TERM key_bytes(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-static struct library *library_new(ErlNifEnv *env)
+static struct kv_nif_library *library_new(ErlNifEnv *env)
 {
     /* Takes over the arenas that an older version of this library has opened. A change of the
      * layout of struct kv_nif_arena needs another name here. */
     ErlNifResourceFlags flags = ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER;
     const ErlNifResourceTypeInit init = {.dtor = destroy_arena, .down = owner_down};
-    struct library *library = kv_zalloc(sizeof *library);
+    struct kv_nif_library *library = kv_zalloc(sizeof *library);
     library->arena_type = enif_open_resource_type_x(env, "kv_arena_1", &init, flags, NULL);
     library->pids = kv_nif_pids_new();
-    if (library->arena_type == NULL || library->pids == NULL) {
+    if (library->arena_type == NULL || !kv_nif_lane_types(env, library, flags) ||
+        library->pids == NULL) {
         if (library->pids != NULL) {
             kv_nif_pids_free(library->pids);
         }
@@ -521,10 +475,10 @@ static int load(ErlNifEnv *env, void **data, ERL_NIF_TERM info)
 
 static int upgrade(ErlNifEnv *env, void **data, void **old_data, ERL_NIF_TERM info)
 {
-    const struct library *old = *old_data;
+    const struct kv_nif_library *old = *old_data;
     int failure = load(env, data, info);
     if (failure == 0) {
-        struct library *library = *data;
+        struct kv_nif_library *library = *data;
         atomic_store(&library->arenas, atomic_load(&old->arenas));
     }
     return failure;
@@ -532,7 +486,7 @@ static int upgrade(ErlNifEnv *env, void **data, void **old_data, ERL_NIF_TERM in
 
 static void unload(ErlNifEnv *env, void *data)
 {
-    struct library *library = data;
+    struct kv_nif_library *library = data;
     (void)env;
     kv_nif_pids_free(library->pids);
     kv_free(library);
@@ -554,6 +508,10 @@ static ErlNifFunc functions[] = {
     {"counters", 2, counters, 0},
     {"reads", 2, reads, 0},
     {"key", 3, key_bytes, 0},
+    {"open_lane", 3, kv_nif_open_lane, ERL_NIF_DIRTY_JOB_IO_BOUND},
+    {"close_lane", 1, kv_nif_close_lane, 0},
+    {"ask", 3, kv_nif_ask, 0},
+    {"look", 1, kv_nif_look, 0},
 };
 
 ERL_NIF_INIT(kv_nif, functions, load, NULL, upgrade, unload)

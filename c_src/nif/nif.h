@@ -4,6 +4,7 @@
  *   nif.c    loading, the functions, reading        mapping.c  opening an arena
  *   keys.c   a term as the bytes of a key           pids.c     from a pid to its table
  *   values.c a value as a term                      terms.c    a decoder of small terms
+ *   lane.c   a call by shared memory                lane_nif.c the functions of lanes
  *   alloc.c  memory, for the rooms below
  *
  * All functions run on scheduler threads, many at once. Shared data is written only when an arena
@@ -11,6 +12,7 @@
 #ifndef KV_NIF_H
 #define KV_NIF_H
 
+#include "lane/layout.h"
 #include "store/reader.h"
 
 #include <kv/form.h>
@@ -56,6 +58,10 @@ struct kv_nif_place {
 const char *kv_nif_map(const struct kv_nif_place *place, struct kv_nif_arena *arena);
 void kv_nif_unmap(struct kv_nif_arena *arena);
 
+/* Maps a lane of `groups` schedulers for reading and writing, and sets *base. Returns as
+ * kv_nif_map(). Unmapped with munmap(). */
+const char *kv_nif_map_lane(const struct kv_nif_place *place, uint32_t groups, void **base);
+
 /* ---- pids.c ------------------------------------------------------------------------------------
  * Each thread caches the tables of the pids it has seen, since the numbers of a pid of another node
  * can be had only by encoding the pid. */
@@ -69,13 +75,17 @@ enum kv_nif_kind { KV_NIF_BUCKET = 0, KV_NIF_NAMES = 1 };
 struct kv_nif_pids *kv_nif_pids_new(void);
 void kv_nif_pids_free(struct kv_nif_pids *pids);
 
-/* The reads that one thread has made from one table. Only that thread writes. */
+/* What one thread knows of one table: the reads that it has made. Only that thread writes. */
 struct kv_nif_tally {
     uint64_t arena; /* its number, one more for names; 0 = free */
     uint32_t id;
     uint32_t serial;
     atomic_uint_fast64_t hits;
     atomic_uint_fast64_t misses;
+    /* Of this thread alone: requests that the process has declined in a row, and how many more are
+     * messages before it is asked again. */
+    uint32_t declined;
+    uint32_t messages;
 };
 
 /* Finds the table of a process of the arena's node, as kv_mapped_table_of(). GONE also for any
@@ -84,6 +94,10 @@ struct kv_nif_tally {
 enum kv_read kv_nif_table(struct kv_nif_pids *pids, ErlNifEnv *env,
                           const struct kv_nif_arena *arena, enum kv_nif_kind kind, ERL_NIF_TERM pid,
                           struct kv_mapped_table *table, struct kv_nif_tally **tally);
+
+/* Returns the number of this thread, from 0 on: one for each thread that has called. UINT32_MAX: no
+ * memory. */
+uint32_t kv_nif_thread(struct kv_nif_pids *pids);
 
 /* Counts a read. */
 static inline void kv_nif_count(struct kv_nif_tally *tally, bool found)
@@ -151,6 +165,11 @@ bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM term, enum kv_zeros zeros,
 bool kv_nif_key_generic(ErlNifEnv *env, ERL_NIF_TERM term, enum kv_zeros zeros,
                         struct kv_nif_key *key);
 
+/* Writes a term without version byte into a request. Returns its length; 0 if it takes more than
+ * `size` bytes, is nested deeper than KV_NIF_DEPTH_MAX, or holds what is not known here: a pid, a
+ * reference, a fun, an integer of more than 64 bits, an atom with characters above 255. */
+size_t kv_nif_write(ErlNifEnv *env, ERL_NIF_TERM term, uint8_t *at, size_t size);
+
 static inline void kv_nif_key_free(struct kv_nif_key *key)
 {
     if (key->more.data != NULL) {
@@ -166,6 +185,57 @@ static inline void kv_nif_key_free(struct kv_nif_key *key)
  * this VM does not have, and for terms that are large, deep or of other kinds: the caller then
  * validates the term and lets the VM decode it. */
 bool kv_nif_term(ErlNifEnv *env, struct kv_bytes external, ERL_NIF_TERM *term);
+
+/* ---- lane.c ------------------------------------------------------------------------------------
+ * One call of a thread goes through one slot of the thread: lane/slot.h. */
+
+/* What a thread knows of a lane. Only that thread uses it. */
+struct kv_nif_seat {
+    uint64_t until; /* the lane is left alone, if the last call has waited in vain: `missed`, */
+    uint64_t pause; /* and for how many nanoseconds that was */
+    uint64_t owed;  /* nanoseconds that were not paid as reductions yet */
+    uint32_t beat;  /* of the node when the thread last waited in vain */
+    bool missed;
+    uint8_t apart[KV_LANE_LINE]; /* from what other threads write */
+};
+
+struct kv_nif_lane {
+    struct kv_lane_header *header; /* NULL: not mapped */
+    const struct kv_nif_arena *arena;
+    const void *library; /* the load of the library that has opened it: threads have its numbers */
+    uint32_t groups;
+    atomic_bool closed;
+    struct kv_nif_seat seats[KV_LANE_GROUPS_MAX];
+};
+
+enum kv_nif_asked {
+    KV_NIF_ANSWERED,
+    KV_NIF_BY_MESSAGE, /* nothing was done, and nothing will be */
+    KV_NIF_TAKEN,      /* the node is at it; *slot must be looked at again, or left */
+    KV_NIF_BROKEN,     /* the answer is none, so the node cannot be trusted */
+    KV_NIF_LOST,       /* the lane has ended; nobody knows whether the request was done */
+};
+
+/* Maps the lane for a library. `lane` is zeroed. Returns as kv_nif_map(). */
+const char *kv_nif_lane_open(const struct kv_nif_place *place, uint32_t groups,
+                             struct kv_nif_lane *lane);
+void kv_nif_lane_unmap(struct kv_nif_lane *lane);
+
+/* No request is asked, and no answer taken, from now on. Tells the node, too. */
+void kv_nif_lane_close(struct kv_nif_lane *lane);
+
+/* Asks a process of the node, and waits some microseconds. */
+enum kv_nif_asked kv_nif_lane_ask(struct kv_nif_pids *pids, ErlNifEnv *env,
+                                  struct kv_nif_lane *lane, ERL_NIF_TERM pid, ERL_NIF_TERM request,
+                                  ERL_NIF_TERM *answer, struct kv_slot **slot);
+
+/* Looks once at a slot that was taken. The caller has the slot no more unless the result is
+ * KV_NIF_TAKEN. */
+enum kv_nif_asked kv_nif_lane_look(ErlNifEnv *env, struct kv_nif_lane *lane, struct kv_slot *slot,
+                                   ERL_NIF_TERM *answer);
+
+/* Nobody waits for the answer any more. */
+void kv_nif_lane_leave(struct kv_slot *slot);
 
 /* ---- values.c ----------------------------------------------------------------------------------
  */

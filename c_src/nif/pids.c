@@ -34,6 +34,7 @@ struct memory {
     ErlNifEnv *env;
     const struct known *last[2]; /* found last, of either kind: comparing is cheaper than hashing */
     unsigned count;
+    uint32_t number; /* of the thread */
     struct known places[PLACES];
     struct minted minted[MINTED];
     struct kv_nif_proxy proxies[PLACES];
@@ -93,12 +94,19 @@ static struct memory *memory_of_thread(struct kv_nif_pids *pids)
         return NULL;
     }
     enif_mutex_lock(pids->mutex);
+    memory->number = pids->memories == NULL ? 0 : pids->memories->number + 1;
     memory->next = pids->memories;
     pids->memories = memory;
     enif_mutex_unlock(pids->mutex);
     own.number = pids->number;
     own.memory = memory;
     return memory;
+}
+
+uint32_t kv_nif_thread(struct kv_nif_pids *pids)
+{
+    const struct memory *memory = memory_of_thread(pids);
+    return memory == NULL ? UINT32_MAX : memory->number;
 }
 
 static struct known *find(struct memory *memory, uint64_t arena, uint64_t hash, ERL_NIF_TERM pid)
@@ -206,6 +214,8 @@ static struct kv_nif_tally *tally_for(struct kv_nif_pids *pids, struct memory *m
         tally->arena = arena;
         tally->id = id;
         tally->serial = serial;
+        tally->declined = 0;
+        tally->messages = 0;
         atomic_store_explicit(&tally->hits, 0, memory_order_relaxed);
         atomic_store_explicit(&tally->misses, 0, memory_order_relaxed);
         enif_mutex_unlock(pids->mutex);

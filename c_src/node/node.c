@@ -42,6 +42,7 @@ static void end(struct kv_node *node, int status)
     node->net.stopping = true;
     node->status = status;
     kv_leash_stop(&node->leash);
+    kv_lanes_close(&node->lanes);
     kv_memory_stop(&node->memory);
     kv_data_stop(&node->data);
     kv_connections_close(&node->connections);
@@ -515,6 +516,12 @@ static void hurry(void *context)
     kv_turn_send(context);
 }
 
+static void lost(void *context, struct kv_bytes peer)
+{
+    struct kv_node *node = context;
+    kv_lanes_lost(&node->lanes, peer);
+}
+
 /* Returns 0, or an error of libuv. */
 static int init_parts(struct kv_node *node)
 {
@@ -530,8 +537,10 @@ static int init_parts(struct kv_node *node)
         .context = node,
         .heard = heard,
         .hurry = hurry,
+        .lost = lost,
     };
     kv_memory_init(&node->memory, &node->loop);
+    kv_lanes_init(&node->lanes);
     kv_connections_init(&node->connections, &node->net);
     kv_ticks_init(&node->ticks, &node->connections);
     int error = kv_turn_init(node);
@@ -560,6 +569,7 @@ static int finish(struct kv_node *node)
     if (node->net.runtime != NULL) {
         kv_runtime_free(node->net.runtime);
     }
+    kv_lanes_finish(&node->lanes);
     kv_pending_finish(&node->pending);
     kv_connections_finish(&node->connections);
     kv_data_finish(&node->data);

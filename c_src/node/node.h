@@ -20,6 +20,7 @@
 #include "net/ticks.h"
 #include "node/backups.h"
 #include "node/data.h"
+#include "node/lanes.h"
 #include "node/leash.h"
 #include "node/memory.h"
 #include "node/options.h"
@@ -52,6 +53,7 @@ struct kv_node {
     struct kv_epmd_client epmd_client;
     struct kv_memory memory;
     struct kv_turn turn;
+    struct kv_lanes lanes;
     struct kv_data data; /* what is kept on disk; zeroed: nothing */
     struct kv_node_backups backups;
     struct kv_store store; /* the context of kv/ */

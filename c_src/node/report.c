@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
 enum { US_PER_SECOND = 1000000, NS_PER_US = 1000, NS_PER_MS = 1000000 };
@@ -161,6 +162,19 @@ static bool shared_memory(void *context, struct kv_shared_memory *memory)
     return true;
 }
 
+static const char *lane(void *context, struct kv_bytes peer, uint32_t schedulers,
+                        struct kv_lane_offer *offer)
+{
+    struct kv_lane_place place;
+    const char *why = kv_lanes_open(context, peer, schedulers, &place);
+    if (why == NULL) {
+        *offer = (struct kv_lane_offer){
+            .os_pid = place.os_pid, .fd = place.fd, .size = place.size, .groups = place.groups};
+        memcpy(offer->id, place.id, sizeof offer->id);
+    }
+    return why;
+}
+
 static bool disk(void *context, struct kv_disk_stats *to)
 {
     const struct kv_node *node = context;
@@ -209,5 +223,6 @@ struct kv_world kv_node_world(struct kv_node *node)
         .each_connection = each_connection,
         .disk = disk,
         .shared_memory = shared_memory,
+        .lane = lane,
     };
 }

@@ -63,7 +63,11 @@ static void end_turn(struct kv_node *node)
     kv_pace_waits(&node->net.pace,
                   node->net.runtime == NULL ? 0 : kv_runtime_waiting(node->net.runtime),
                   uv_now(&node->loop));
-    kv_pace_rest(&node->net.pace, uv_now(&node->loop));
+    if (node->lanes.looking) {
+        kv_pace_go_on(&node->net.pace, uv_now(&node->loop));
+    } else {
+        kv_pace_rest(&node->net.pace, uv_now(&node->loop));
+    }
 }
 
 static void on_end(uv_prepare_t *prepare)
@@ -83,7 +87,7 @@ int kv_turn_init(struct kv_node *node)
 bool kv_turn_run(struct kv_node *node)
 {
     bool alive = uv_run(&node->loop, UV_RUN_ONCE) != 0;
-    while (alive && kv_pace_is_worth_looking(&node->net.pace)) {
+    while (alive && (kv_lanes_look(node) || kv_pace_is_worth_looking(&node->net.pace))) {
         alive = uv_run(&node->loop, UV_RUN_NOWAIT) != 0;
     }
     return alive;

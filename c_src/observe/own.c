@@ -1,4 +1,5 @@
-/* The functions that this project's own OTP side calls: kv_local:place/0 and kv_node:processes/1;
+/* The functions that this project's own OTP side calls: kv_local:place/0, kv_lane:place/1 and
+ * kv_node:processes/1;
  * and the list of all functions.
  */
 #include "observe/collector.h"
@@ -27,6 +28,51 @@ static int run_place(struct kv_process *self, struct kv_reader arguments, struct
     kv_write_u64(value, memory.size);
     kv_write_u64(value, kv_process_pid(self).creation);
     kv_write_atom_text(value, world->zeros == KV_ZEROS_SAME ? "same" : "differ");
+    return KV_OK;
+}
+
+/* ---- kv_lane -------------------------------------------------------------------------------- */
+
+/* The node of the process that has called. */
+static bool caller_of(struct kv_process *self, struct kv_pid *caller)
+{
+    struct kv_process_info info;
+    kv_process_inspect(self, &info);
+    struct kv_reader reader = kv_reader(info.parent);
+    return kv_read_pid(&reader, caller) == KV_OK;
+}
+
+static void write_offer(struct kv_buffer *to, const struct kv_lane_offer *offer)
+{
+    kv_write_tuple(to, 2);
+    kv_write_tuple(to, 4);
+    kv_write_u64(to, offer->os_pid);
+    kv_write_u64(to, (uint64_t)offer->fd);
+    kv_write_binary(to, kv_bytes(offer->id, sizeof offer->id));
+    kv_write_u64(to, offer->size);
+    kv_write_u64(to, offer->groups);
+}
+
+/* {{OsPid, Fd, Id, Size}, Groups}, or the word that says why there is no lane: kv_lane:open/2. */
+static int run_lane(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    const struct kv_world *world = kv_process_context(self);
+    struct kv_lane_offer offer;
+    struct kv_pid caller;
+    uint64_t schedulers = 0;
+    if (kv_read_u64(&arguments, &schedulers) != KV_OK) {
+        return KV_ETYPE;
+    }
+    const char *why = "not_connected";
+    if (world->lane != NULL && caller_of(self, &caller)) {
+        why = world->lane(world->context, caller.node,
+                          schedulers < UINT32_MAX ? (uint32_t)schedulers : UINT32_MAX, &offer);
+    }
+    if (why != NULL) {
+        kv_write_atom_text(value, why);
+    } else {
+        write_offer(value, &offer);
+    }
     return KV_OK;
 }
 
@@ -214,7 +260,9 @@ const struct kv_behaviour kv_processes_behaviour = {
 };
 
 const struct kv_function kv_own_functions[] = {
-    {"kv_local", "place", run_place, 0, NULL, "the place of the shared memory, for `local_reads`"},
+    {"kv_local", "place", run_place, 0, NULL, "the place of the shared memory, for `local`"},
+    {"kv_lane", "place", run_lane, 1, NULL,
+     "the place of the lane of this connection, for `local: :all`"},
     {"kv_node", "functions", run_functions, 0, NULL, "this list"},
     {"kv_node", "memory", run_memory, 0, NULL,
      "`{Bytes, MaxMemory}`: what counts against `max_memory`, and that limit"},

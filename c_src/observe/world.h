@@ -61,6 +61,15 @@ struct kv_shared_memory {
     struct kv_bytes id;
 };
 
+/* The place of a lane: docs/native-protocol.md. */
+struct kv_lane_offer {
+    uint64_t os_pid;
+    int fd;
+    uint64_t size;
+    uint32_t groups;
+    uint8_t id[16];
+};
+
 /* The data_dir. Sizes are bytes, and times milliseconds. */
 struct kv_disk_stats {
     const char *folder;
@@ -107,6 +116,10 @@ struct kv_world {
     bool (*disk)(void *context, struct kv_disk_stats *stats);
     /* Returns false if the memory is not shared. May be NULL. */
     bool (*shared_memory)(void *context, struct kv_shared_memory *memory);
+    /* Makes the lane of the connection to a node. Returns NULL, or a word that says why there is
+     * none. May be NULL. */
+    const char *(*lane)(void *context, struct kv_bytes peer, uint32_t schedulers,
+                        struct kv_lane_offer *offer);
 };
 
 #endif

@@ -73,6 +73,13 @@ struct kv_behaviour {
     /* A call, to be answered with kv_reply() now or later. */
     void (*handle_call)(struct kv_process *self, const struct kv_from *from,
                         struct kv_bytes request);
+    /* A call of a caller that shares memory with this node: docs/local.md. Answers it at once, with
+     * a term of up to `room` bytes in two parts, valid until the process does something else.
+     * Returns false, having changed nothing, if the call must come as a message, which handle_call
+     * gets. NULL: always. Never called while the process is suspended or watched by sys, or has
+     * messages that wait. */
+    bool (*handle_at_once)(struct kv_process *self, struct kv_bytes request, size_t room,
+                           struct kv_bytes answer[2]);
     /* A cast. If NULL, casts are ignored. */
     void (*handle_cast)(struct kv_process *self, struct kv_bytes request);
     /* The next piece of what kv_process_go_on() began. Called once in each turn of the loop, until

@@ -58,6 +58,7 @@ defmodule KV.Node do
     * `:uptime_ms` - milliseconds since the VM has started and connected the program.
     * `:program` - the path of the program.
     * `:local_reads` - `:on` if this VM reads buckets from shared memory, otherwise `{:off, why}`.
+    * `:lane` - `:on` if other calls of this VM use shared memory, too, otherwise `{:off, why}`.
     * `:disk` - the folder of the durable buckets, or `nil` without a `:data_dir`. If the program does not tell within two
       seconds, `{:error, reason}`.
   """
@@ -70,6 +71,7 @@ defmodule KV.Node do
           uptime_ms: non_neg_integer,
           program: String.t(),
           local_reads: :on | {:off, term},
+          lane: :on | {:off, term},
           disk: disk | nil | {:error, term}
         }
 

@@ -1,5 +1,5 @@
 %% Histories of conditional operations of several processes are linearizable: each operation takes effect at one instant
-%% between its call and its answer. The reads of the VM that started the bucket go without a call.
+%% between its call and its answer. The VM that started the bucket reads without a call, and calls without a message.
 -module(kv_linear_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -25,7 +25,7 @@ all() ->
 init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
-init_per_testcase(_Case, Config) -> kv_test:start_with_kv(Config, [{local_reads, true}]).
+init_per_testcase(_Case, Config) -> kv_test:start_with_kv(Config, [{local, all}]).
 
 end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 

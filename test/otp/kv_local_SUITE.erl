@@ -408,6 +408,9 @@ a_suspended_bucket_is_waited_for(Config) ->
         ?assertEqual(call, kv_local:size(Bucket)),
         ?assertEqual({exit, timeout}, outcome(fun() -> kv_bucket:get(Bucket, a, none, 50) end)),
         ok = sys:resume(Bucket),
+        %% The call that timed out may still be handled, and must not be overtaken.
+        ?assertEqual(call, kv_local:fetch(Bucket, a)),
+        ?assertEqual(1, kv_bucket:get(Bucket, a)),
         ?assertEqual({ok, 1}, kv_local:fetch(Bucket, a))
     end).
 

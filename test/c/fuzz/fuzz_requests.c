@@ -2,16 +2,21 @@
  * operations, the terms of their arguments, the options of the bucket, and when time passes. A
  * message may also be bytes of the input as they are.
  *
+ * Some requests come in a slot of a lane, where any byte may have become another one.
+ *
  * Each call is answered once, whatever its arguments. The arena is consistent after each request
  * that is done, and no memory is left at the end. */
 #include "base/alloc.h"
 #include "kv/kv.h"
+#include "lane/layout.h"
 #include "process/runtime.h"
 #include "server/server.h"
+#include "server/slots.h"
 #include "store/arena.h"
 #include "support/store_model.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     ARENA_SIZE = 1 << 24,
@@ -37,6 +42,7 @@ struct world {
     uint64_t clock;
     struct kv_buffer cursor; /* the last one that a walk has given, a term */
     struct kv_buffer message;
+    void *lane; /* of one group */
 };
 
 static const char peer_name[] = "a@h";
@@ -402,7 +408,7 @@ static void spawn(struct world *world, enum target target)
     finish_all(world);
 }
 
-enum door { CALL, OLD_CALL, KV_CALL, CAST, DOORS };
+enum door { CALL, OLD_CALL, KV_CALL, CAST, LANE, DOORS };
 
 static void write_message(struct world *world, enum target target, enum door door)
 {
@@ -426,6 +432,47 @@ static void write_message(struct world *world, enum target target, enum door doo
     } else {
         write_request(world, to, target, 0);
     }
+}
+
+/* The answer must be a term that fits. */
+static void check_slot(struct kv_slot *slot)
+{
+    static const struct kv_term_limits limits = KV_TERM_LIMITS_DEFAULT;
+    const size_t answered = atomic_load(&slot->length);
+    size_t length = 0;
+    if (!kv_slot_is_done(slot) || answered > KV_SLOT_ROOM ||
+        (atomic_load(&slot->result) == KV_SLOT_ANSWERED &&
+         (kv_term_validate(kv_bytes(slot->data, answered), &limits, &length) != KV_OK ||
+          length != answered))) {
+        abort();
+    }
+    kv_slot_release(slot);
+}
+
+static void ask_in_slot(struct world *world, enum target target)
+{
+    static uint8_t copy[KV_SLOT_ROOM];
+    const struct kv_slots slots = {
+        .runtime = world->runtime, .limits = KV_TERM_LIMITS_DEFAULT, .copy = copy};
+    struct kv_lane_header *header = world->lane;
+    struct kv_slot *slot = kv_lane_slot(world->lane, 0);
+    struct kv_buffer *message = &world->message;
+    kv_buffer_clear(message);
+    write_request(world, message, target, 0);
+    const size_t length = message->length < KV_SLOT_ROOM ? message->length : KV_SLOT_ROOM;
+    memcpy(slot->data, message->data, length);
+    atomic_store(&slot->id, world->pids[target].id);
+    atomic_store(&slot->serial, world->pids[target].serial);
+    atomic_store(&slot->length, (uint32_t)message->length);
+    atomic_store(&header->used, 1);
+    if (next(world) % 4 == 3) {
+        ((uint8_t *)slot)[(size_t)next(world) % (KV_SLOT_HEAD + length)] ^= next(world);
+    }
+    atomic_store(&slot->state, KV_SLOT_ASKED);
+    if (kv_slots_serve(&slots, world->lane, 1) != 1) {
+        abort();
+    }
+    check_slot(slot);
 }
 
 static void send_message(struct world *world, enum target target, enum door door)
@@ -471,6 +518,8 @@ static void step(struct world *world, unsigned number)
     const uint8_t choice = next(world);
     if (choice % 8 == 7) {
         pass(world, choice);
+    } else if ((choice >> 4) % DOORS == LANE) {
+        ask_in_slot(world, choice % 4 == 3 ? REGISTRY : BUCKET);
     } else {
         send_message(world, choice % 4 == 3 ? REGISTRY : BUCKET, (choice >> 4) % DOORS);
     }
@@ -511,6 +560,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct kv_arena_memory memory = model_memory(ARENA_SIZE);
     struct world world = {.data = data, .left = size};
     world.arena = kv_arena_new(&memory, &(struct kv_arena_options){.max_memory = 0});
+    world.lane = aligned_alloc(KV_LANE_PAGE, kv_lane_size(1));
+    memset(world.lane, 0, kv_lane_size(1));
     start(&world);
     for (unsigned number = 0; world.left > 0; number++) {
         step(&world, number);
@@ -521,6 +572,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     model_memory_free(&memory);
     kv_buffer_free(&world.cursor);
     kv_buffer_free(&world.message);
+    free(world.lane);
     if (kv_alloc_outstanding() != outstanding) {
         abort();
     }

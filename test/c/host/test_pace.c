@@ -79,6 +79,24 @@ Test(pace, a_clock_that_jumps_back_or_ahead_only_forgets_senders)
     cr_assert_eq(turn(US(100), 8, 8), US(75));
 }
 
+Test(pace, it_does_not_wait_while_the_loop_looks_at_lanes)
+{
+    pace.gather.pause_ns = UINT64_MAX; /* would never end */
+    hear(8, 8);
+    kv_pace_go_on(&pace, 1);
+    cr_assert_eq(pace.gather.messages, 0U);
+}
+
+Test(pace, it_leaves_the_processor_of_its_callers_when_it_looks_at_lanes)
+{
+    cpu_set_t all;
+    cr_assert_eq(sched_getaffinity(0, sizeof all, &all), 0);
+    pace.follow = (struct kv_follow){.able = true, .processor = 0, .socket = -1, .allowed = all};
+    hear(8, 8);
+    kv_pace_go_on(&pace, 1);
+    cr_assert_eq(pace.follow.processor, -1);
+}
+
 /* ---- looking on ------------------------------------------------------------------------------ */
 
 static bool looks_on(uint64_t after)

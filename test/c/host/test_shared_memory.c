@@ -1,5 +1,5 @@
-/* The clock by which entries expire, in a time namespace in which the machine has slept; and loans.
- */
+/* The clock by which entries expire, in a time namespace in which the machine has slept; loans; and
+ * the file of a lane. */
 #include "host/shared_memory.h"
 
 #include <criterion/criterion.h>
@@ -107,4 +107,21 @@ Test(shared_memory, a_loan_is_never_less_than_a_sixteenth_and_four_megabytes)
 {
     cr_assert_eq(kv_mapping_loan(1 << 20), 4 << 20);
     cr_assert_eq(kv_mapping_loan(UINT64_C(1) << 42), UINT64_C(1) << 38);
+}
+
+/* ---- lanes
+ * --------------------------------------------------------------------------------------- */
+
+Test(shared_memory, the_file_of_a_lane_is_sealed_whole_and_for_this_process_alone)
+{
+    enum { SIZE = 1 << 20 };
+    struct kv_mapping mapping;
+    cr_assert(kv_mapping_open_file(&mapping, "kv_lane", SIZE));
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    cr_assert_eq(fcntl(mapping.fd, F_GET_SEALS) & seals, seals);
+    cr_assert_neq(ftruncate(mapping.fd, SIZE / 2), 0);
+    cr_assert_eq(fcntl(mapping.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    cr_assert_geq(kv_mapping_resident(&mapping), (uint64_t)SIZE);
+    kv_mapping_close(&mapping);
+    cr_assert_null(mapping.base);
 }

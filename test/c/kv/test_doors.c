@@ -7,6 +7,7 @@
 #include "kv/bucket.h"
 #include "kv/kv.h"
 #include "kv/registry.h"
+#include "server/at_once.h"
 
 #include <criterion/criterion.h>
 
@@ -406,9 +407,28 @@ static void keep(struct kv_buffer *to, struct kv_bytes term)
     }
 }
 
+enum way { BY_CALL, BY_CAST, AT_ONCE };
+
+enum { ROOM = 4096 };
+
+/* Keeps no answer if the request is declined. */
+static void ask_at_once(const struct kv_pid *bucket, struct kv_bytes request, struct kv_buffer *to)
+{
+    struct kv_bytes answer[2] = {NONE, NONE};
+    struct kv_buffer whole = KV_BUFFER_INIT;
+    if (kv_server_at_once(f->runtime, bucket->id, bucket->serial, request, ROOM, answer)) {
+        cr_assert_leq(answer[0].length + answer[1].length, ROOM);
+        kv_buffer_append(&whole, answer[0]);
+        kv_buffer_append(&whole, answer[1]);
+    }
+    keep(to, kv_buffer_bytes(&whole));
+    kv_buffer_free(&whole);
+    cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE_ALIAS), 0, "an answer leaves as a message");
+}
+
 /* Sends a request to a new bucket with the contents of the scene. `term` of length 0: none. Filling
  * the bucket takes more terms than live at a time, so that of the request is copied. */
-static void run(const struct scene *scene, struct kv_bytes term, bool by_cast,
+static void run(const struct scene *scene, struct kv_bytes term, enum way way,
                 struct outcome *outcome)
 {
     struct kv_buffer copy = KV_BUFFER_INIT;
@@ -416,8 +436,10 @@ static void run(const struct scene *scene, struct kv_bytes term, bool by_cast,
     const struct kv_bytes request = kv_buffer_bytes(&copy);
     struct kv_pid bucket = bucket_in(scene);
     forget(f);
-    if (by_cast) {
+    if (way == BY_CAST) {
         cast(f, &bucket, request);
+    } else if (way == AT_ONCE) {
+        ask_at_once(&bucket, request, &outcome->answer);
     } else if (request.length > 0) {
         keep(&outcome->answer, call(f, &bucket, request));
     }
@@ -482,11 +504,11 @@ static void compare(struct trial *trial, struct outcome *got, const char *door, 
               trial->scene->name);
 }
 
-static void try_door(struct trial *trial, struct kv_bytes request, bool by_cast, const char *door)
+static void try_door(struct trial *trial, struct kv_bytes request, enum way way, const char *door)
 {
     struct outcome got = {.answer = KV_BUFFER_INIT};
-    run(trial->scene, request, by_cast, &got);
-    compare(trial, &got, door, !by_cast);
+    run(trial->scene, request, way, &got);
+    compare(trial, &got, door, way != BY_CAST);
     free_outcome(&got);
 }
 
@@ -494,14 +516,14 @@ static void try_door(struct trial *trial, struct kv_bytes request, bool by_cast,
 static void try_update(struct trial *trial, const struct kv_agent_function *function)
 {
     struct outcome got = {.answer = KV_BUFFER_INIT};
-    run(trial->scene, agent_request("update", function, trial->arguments), false, &got);
+    run(trial->scene, agent_request("update", function, trial->arguments), BY_CALL, &got);
     if (!is_error(&trial->expected.answer)) {
         cr_assert_eq(kv_term_is_atom(kv_buffer_bytes(&got.answer), "ok"), true);
         keep(&got.answer, kv_buffer_bytes(&trial->expected.answer));
     }
     compare(trial, &got, "Agent.update", true);
     free_outcome(&got);
-    try_door(trial, agent_request("cast", function, trial->arguments), true, "Agent.cast");
+    try_door(trial, agent_request("cast", function, trial->arguments), BY_CAST, "Agent.cast");
 }
 
 static void try_agent(struct trial *trial)
@@ -515,7 +537,7 @@ static void try_agent(struct trial *trial)
             try_update(trial, row);
         } else {
             const char *kind = row->kind == KV_AGENT_GET ? "get" : "get_and_update";
-            try_door(trial, agent_request(kind, row, trial->arguments), false, row->function);
+            try_door(trial, agent_request(kind, row, trial->arguments), BY_CALL, row->function);
         }
     }
 }
@@ -551,22 +573,48 @@ static void unwrap(struct kv_buffer *answer)
 static void try_transaction(struct trial *trial, struct kv_bytes request)
 {
     struct outcome got = {.answer = KV_BUFFER_INIT};
-    run(trial->scene, pair(term_atom("transaction"), term_list(request, NONE, NONE)), false, &got);
+    run(trial->scene, pair(term_atom("transaction"), term_list(request, NONE, NONE)), BY_CALL,
+        &got);
     unwrap(&got.answer);
     compare(trial, &got, "transaction", true);
     free_outcome(&got);
 }
 
+static unsigned answered; /* at once */
+
+/* Returns true if the contents are those of the scene. */
+static bool is_as_before(const struct scene *scene, const struct outcome *outcome)
+{
+    struct outcome before = {.answer = KV_BUFFER_INIT};
+    run(scene, NONE, BY_CALL, &before);
+    const bool same = is_same(&before.state, &outcome->state) &&
+                      is_same(&before.size, &outcome->size) &&
+                      is_same(&before.lives, &outcome->lives);
+    free_outcome(&before);
+    return same;
+}
+
 /* Returns true if the expected contents differ from those of the scene. */
 static bool has_changed(const struct trial *trial)
 {
-    struct outcome before = {.answer = KV_BUFFER_INIT};
-    run(trial->scene, NONE, false, &before);
-    bool changed = !is_same(&before.state, &trial->expected.state) ||
-                   !is_same(&before.size, &trial->expected.size) ||
-                   !is_same(&before.lives, &trial->expected.lives);
-    free_outcome(&before);
-    return changed;
+    return !is_as_before(trial->scene, &trial->expected);
+}
+
+/* A request is answered as by call, or declined, and then nothing has changed. */
+static void try_at_once(struct trial *trial, struct kv_bytes request)
+{
+    struct outcome got = {.answer = KV_BUFFER_INIT};
+    run(trial->scene, request, AT_ONCE, &got);
+    if (got.answer.length > 0) {
+        cr_assert_neq(trial->operation->traits & (KV_BRIEF | KV_SHOWS), 0);
+        compare(trial, &got, "lane", true);
+        answered++;
+    } else {
+        cr_assert(is_as_before(trial->scene, &got), "%.*s/%u is declined and done",
+                  (int)trial->operation->name.length, (const char *)trial->operation->name.data,
+                  trial->operation->arity);
+    }
+    free_outcome(&got);
 }
 
 /* Returns true if the operation has changed anything. */
@@ -575,10 +623,13 @@ static bool try_doors(struct trial *trial, struct kv_bytes request)
     const struct kv_operation *operation = trial->operation;
     /* {get, Key} by call has a row of its own, which leads to this one */
     if ((operation->doors & KV_BY_CALL) != 0 || kv_bytes_is(operation->name, "get")) {
-        try_door(trial, request, false, "call");
+        try_door(trial, request, BY_CALL, "call");
+    }
+    if ((operation->doors & KV_BY_CALL) != 0) {
+        try_at_once(trial, request);
     }
     if ((operation->doors & KV_BY_CAST) != 0) {
-        try_door(trial, request, true, "cast");
+        try_door(trial, request, BY_CAST, "cast");
     }
     if ((operation->doors & KV_BY_AGENT) != 0) {
         try_agent(trial);
@@ -629,9 +680,12 @@ static bool try_everywhere(const struct kv_operation *operation)
 static void try_table(const struct kv_operation *table)
 {
     for (const struct kv_operation *row = table; row->run != NULL; row++) {
+        const unsigned before = answered;
         cr_assert_eq(try_everywhere(row), (row->traits & KV_CHANGES) != 0,
                      "%.*s/%u changes something, or should", (int)row->name.length,
                      (const char *)row->name.data, row->arity);
+        cr_assert_eq(answered > before,
+                     (row->traits & (KV_BRIEF | KV_SHOWS)) != 0 && (row->doors & KV_BY_CALL) != 0);
     }
 }
 

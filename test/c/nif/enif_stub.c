@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { RESOURCE_BYTES = 12 };
 
@@ -44,7 +45,10 @@ struct term *stub_new_term(ErlNifEnv *env, size_t size)
 
 /* ---- resources and monitors ------------------------------------------------------------------ */
 
+enum { TYPES = 8, TYPE_NAME_MAX = 32 };
+
 struct enif_resource_type_t {
+    char name[TYPE_NAME_MAX];
     ErlNifResourceTypeInit callbacks;
 };
 
@@ -72,13 +76,20 @@ ErlNifResourceType *enif_open_resource_type_x(ErlNifEnv *env, const char *name,
                                               const ErlNifResourceTypeInit *init,
                                               ErlNifResourceFlags flags, ErlNifResourceFlags *tried)
 {
-    static ErlNifResourceType type;
+    static ErlNifResourceType types[TYPES];
     (void)env;
-    (void)name;
     (void)flags;
     (void)tried;
-    type.callbacks = *init;
-    return &type;
+    for (unsigned i = 0; i < TYPES; i++) {
+        if (types[i].name[0] == '\0') {
+            (void)snprintf(types[i].name, sizeof types[i].name, "%s", name);
+        }
+        if (strcmp(types[i].name, name) == 0) {
+            types[i].callbacks = *init;
+            return &types[i];
+        }
+    }
+    stub_fail("too many types of resources");
 }
 
 void *enif_alloc_resource(ErlNifResourceType *type, size_t size)
@@ -110,6 +121,11 @@ void stub_unrefer(struct resource *resource)
         free(resource);
         atomic_fetch_sub(&resources, 1);
     }
+}
+
+void enif_keep_resource(void *object)
+{
+    atomic_fetch_add(&resource_of(object)->references, 1);
 }
 
 void enif_release_resource(void *object)

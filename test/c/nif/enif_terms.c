@@ -722,6 +722,13 @@ int enif_get_map_value(ErlNifEnv *env, ERL_NIF_TERM map, ERL_NIF_TERM key, ERL_N
     return 0;
 }
 
+int enif_get_map_size(ErlNifEnv *env, ERL_NIF_TERM map, size_t *size)
+{
+    (void)env;
+    *size = stub_at(map)->count / 2;
+    return stub_at(map)->bytes[0] == KV_TAG_MAP;
+}
+
 int enif_map_iterator_create(ErlNifEnv *env, ERL_NIF_TERM map, ErlNifMapIterator *iterator,
                              ErlNifMapIteratorEntry entry)
 {

@@ -48,6 +48,7 @@ void race_store(void);
 void race_library(void);
 void race_memory(void);
 void race_disk(void);
+void race_lane(void);
 
 /* mapping.c: the arena of the next kv_nif_map() is the writer's own mapping, so that the readers'
  * accesses and the writer's are to the same addresses, as ThreadSanitizer needs it. */

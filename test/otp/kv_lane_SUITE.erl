@@ -1,0 +1,497 @@
+%% Calls without a message: they answer as messages do, or nothing has happened and a message follows; each is done
+%% once, whatever happens to the node meanwhile.
+-module(kv_lane_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(DEADLINE, 30000).
+%% KV_INCREMENTS is the number of each process.
+-define(INCREMENTS, 20000).
+-define(PROCESSES, 8).
+%% Requests that a node may decline in a row before it counts as one that declines.
+-define(TRIES, 20).
+%% Requests for each message that wakes the node, and messages for each that is waited for.
+-define(OFTEN, 100).
+
+suite() -> [{timetrap, {seconds, 120}}].
+
+all() -> [{group, off}, {group, calls}, {group, order}, {group, ends}, {group, once}].
+
+groups() ->
+    [
+        {off, [], [
+            there_is_no_lane_unless_it_is_asked_for,
+            a_wrong_value_is_named,
+            reads_without_a_call_need_no_lane
+        ]},
+        {calls, [], [
+            info_tells_that_there_is_a_lane,
+            an_operation_by_the_lane_is_the_same_as_by_message,
+            terms_of_any_kind_come_through,
+            what_does_not_fit_goes_by_message,
+            a_bucket_is_called_by_its_proxy_and_by_its_name,
+            a_process_that_is_suspended_or_traced_is_called_by_message,
+            a_durable_bucket_is_changed_by_message,
+            another_vm_of_the_host_has_a_lane_of_its_own
+        ]},
+        {order, [], [
+            a_call_comes_after_a_cast_and_an_async_request,
+            a_call_that_timed_out_is_not_overtaken
+        ]},
+        {ends, [], [
+            a_bucket_that_has_ended_is_not_called,
+            a_node_that_was_killed_is_not_called,
+            a_new_connection_has_a_new_lane,
+            a_killed_watch_server_closes_the_lane,
+            an_idle_node_takes_no_processor_time
+        ]},
+        {once, [], [
+            every_increment_counts_once_while_node_and_bucket_are_stopped,
+            an_increment_that_was_answered_counts_when_the_connection_is_lost,
+            callers_that_are_killed_leave_the_lane_whole
+        ]}
+    ].
+
+init_per_suite(Config) -> kv_test:start_suite(Config).
+end_per_suite(Config) -> kv_test:end_suite(Config).
+
+init_per_testcase(Case, Config) -> kv_test:start_with_kv(Config, environment(Case, Config)).
+
+environment(there_is_no_lane_unless_it_is_asked_for, _Config) -> [];
+environment(a_wrong_value_is_named, _Config) -> [];
+environment(reads_without_a_call_need_no_lane, _Config) -> [{local_reads, true}];
+environment(a_durable_bucket_is_changed_by_message, Config) -> [{local, all}, {data_dir, ?config(priv_dir, Config)}];
+environment(_Case, _Config) -> [{local, all}].
+
+end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
+
+in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun, 110000).
+
+bucket() ->
+    {ok, Proxy} = kv_bucket:start_link([]),
+    kv_proxy:native(Proxy).
+
+outcome(Fun) ->
+    try Fun() of
+        Value -> {returned, Value}
+    catch
+        exit:{Reason, _} -> {exit, Reason}
+    end.
+
+%%% The lane itself
+
+lane(Pid) -> map_get(node(Pid), persistent_term:get(kv_lane, #{})).
+
+%% Asks by the lane until there is an answer. The node looks at the lane only while it is asked often, and sees that when
+%% it handles a message. This process goes on asking meanwhile: on a busy machine it might come back too late if it waited.
+ask(Pid, Request) ->
+    ask(Pid, Request, 1, erlang:monotonic_time(millisecond) + ?DEADLINE).
+
+ask(Pid, Request, Asked, Deadline) ->
+    case once(Pid, Request) of
+        {reply, Reply} ->
+            Reply;
+        call ->
+            _ = Asked rem ?OFTEN =:= 0 andalso erlang:send({nobody_of_this_name, node(Pid)}, awake, [noconnect]),
+            _ = Asked rem (?OFTEN * ?OFTEN) =:= 0 andalso ping(node(Pid)),
+            _ = erlang:monotonic_time(millisecond) < Deadline orelse error({never_answered, Request}),
+            ask(Pid, Request, Asked + 1, Deadline)
+    end.
+
+ping(Node) ->
+    yes = gen_server:call({net_kernel, Node}, {is_auth, node()}),
+    pong.
+
+once(Pid, Request) ->
+    case kv_nif:ask(lane(Pid), Pid, Request) of
+        {taken, Held} -> wait(Held);
+        Result -> Result
+    end.
+
+wait(Held) ->
+    case kv_nif:look(Held) of
+        wait -> erlang:yield(), wait(Held);
+        Result -> Result
+    end.
+
+%% Returns true if the node declines a request, though it answers another one at the same time.
+declines(Pid, Request, Awake) ->
+    lists:all(fun(_) -> 0 = ask(Awake, size), once(Pid, Request) =:= call end, lists:seq(1, ?TRIES)).
+
+%%% off
+
+there_is_no_lane_unless_it_is_asked_for(Config) ->
+    in(Config, fun() ->
+        ?assertMatch(#{lane := {off, not_wanted}, local_reads := {off, not_wanted}}, kv_node:info()),
+        ?assertEqual(call, kv_nif:ask(make_ref(), self(), size)),
+        ?assertEqual(none, persistent_term:get(kv_lane, none))
+    end).
+
+a_wrong_value_is_named(Config) ->
+    in(Config, fun() ->
+        ?assertMatch({error, {bad_option, local, _}}, kv_node:start_link(other, [{local, writes}]))
+    end).
+
+reads_without_a_call_need_no_lane(Config) ->
+    in(Config, fun() ->
+        ?assertMatch(#{lane := {off, not_wanted}, local_reads := on}, kv_node:info()),
+        Bucket = bucket(),
+        ok = kv_bucket:put(Bucket, a, 1),
+        ?assertEqual({ok, 1}, kv_local:fetch(Bucket, a))
+    end).
+
+%%% calls
+
+info_tells_that_there_is_a_lane(Config) ->
+    in(Config, fun() ->
+        ?assertMatch(#{lane := on, local_reads := on}, kv_node:info())
+    end).
+
+an_operation_by_the_lane_is_the_same_as_by_message(Config) ->
+    in(Config, fun() ->
+        [ByLane, ByMessage] = [bucket(), bucket()],
+        Requests = [
+            {put, a, 1}, {put, b, <<"two">>, 100000}, {put_new, a, 2}, {put_new, c, 3}, {get, a, none}, {get, x, none},
+            {fetch, b}, {fetch, x}, {has_key, a}, {has_key, x}, size, {incr, a, 5}, {incr, a, 1, [{max, 3}]}, {incr, b, 1},
+            {incr, n, 1, [{default, 10}]}, {decr, a, 2}, {swap, c, 4}, {swap, d, 5}, {replace, d, 6}, {replace, x, 6},
+            {compare_and_put, d, 6, 7}, {compare_and_put, d, 6, 8}, {compare_and_delete, d, 6}, {compare_and_delete, d, 7},
+            {pop, c}, {pop, c}, {delete, b, none}, {delete, b, none}, {put_many, [{K, K} || K <- lists:seq(1, 100)]},
+            {put_new_many, [{1, 1}, {x, 1}]}, {delete_many, [1, 2, 3, x]}, {expire, a, 100000}, {persist, a}, {ttl, a},
+            {touch, a}, {put, a, 1, nonsense}, {incr, a, nonsense}, clear, size
+        ],
+        [?assertEqual(gen_server:call(ByMessage, Request), ask(ByLane, Request), Request) || Request <- Requests],
+        ?assertEqual(kv_bucket:to_map(ByMessage), kv_bucket:to_map(ByLane))
+    end).
+
+terms_of_any_kind_come_through(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        Sent = [
+            0, 255, 256, -1, 1 bsl 31, -(1 bsl 31), (1 bsl 63) - 1, -(1 bsl 63), (1 bsl 64) - 1, 1.5, -0.0, atom, '', [], {}, #{},
+            <<>>, <<"binary">>, "string", [1000], [a | b], {a, {b, [c]}}, #{a => 1, <<"b">> => #{c => []}},
+            lists:seq(1, 300), list_to_tuple(lists:seq(1, 200)), binary:copy(<<7>>, 6000), [<<"é"/utf8>>, 'é']
+        ],
+        [
+            begin
+                ?assertEqual(ok, ask(Bucket, {put, {key, Term}, Term})),
+                ?assertEqual({ok, Term}, gen_server:call(Bucket, {fetch, {key, Term}}))
+            end
+         || Term <- Sent
+        ],
+        Answered = [self(), make_ref(), fun erlang:node/0, 1 bsl 100, <<1:3>>, 'λ', {[#{self() => 'λ'}]} | Sent],
+        [
+            begin
+                ok = gen_server:call(Bucket, {put, answer, Term}),
+                ?assertEqual({ok, Term}, ask(Bucket, {fetch, answer}))
+            end
+         || Term <- Answered
+        ]
+    end).
+
+what_does_not_fit_goes_by_message(Config) ->
+    in(Config, fun() ->
+        [Bucket, Awake] = [bucket(), bucket()],
+        Large = binary:copy(<<1>>, 20000),
+        ?assertEqual(call, once(Bucket, {put, a, Large})),
+        ?assertEqual(call, once(Bucket, {put, a, self()})),
+        ?assertEqual(call, once(Bucket, {put, a, fun() -> Large end})),
+        ok = kv_bucket:put(Bucket, a, Large),
+        [?assert(declines(Bucket, Request, Awake), Request) || Request <- [{fetch, a}, {pop, a}, {swap, a, 1}, {delete, a, none}]],
+        ?assertEqual(Large, kv_bucket:get(Bucket, a)),
+        ?assertEqual({ok, Large}, kv_bucket:pop(Bucket, a)),
+        ?assertEqual(0, kv_bucket:size(Bucket))
+    end).
+
+a_bucket_is_called_by_its_proxy_and_by_its_name(Config) ->
+    in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([{name, shop}]),
+        Native = kv_proxy:native(Proxy),
+        [ok = kv_bucket:put(Server, N, N) || N <- lists:seq(1, 500), Server <- [shop, Proxy, Native]],
+        ?assertEqual(500, kv_bucket:size(shop)),
+        Sent = proxied(Proxy),
+        ok = until_by_lane(fun() -> ok = kv_bucket:put(shop, a, 1), proxied(Proxy) end, Sent, Native)
+    end).
+
+%% A message to the proxy costs it reductions; a call by the lane does not.
+proxied(Proxy) -> element(2, process_info(Proxy, reductions)).
+
+until_by_lane(Do, Before, Native) ->
+    ok = ask(Native, {put, awake, true}),
+    case Do() of
+        Before -> ok;
+        After -> until_by_lane(Do, After, Native)
+    end.
+
+a_process_that_is_suspended_or_traced_is_called_by_message(Config) ->
+    in(Config, fun() ->
+        [Bucket, Awake] = [bucket(), bucket()],
+        ok = sys:suspend(Bucket),
+        ?assert(declines(Bucket, {put, a, 1}, Awake)),
+        ?assertEqual({exit, timeout}, outcome(fun() -> kv_bucket:put(Bucket, a, 2, 10) end)),
+        ok = sys:resume(Bucket),
+        ?assertEqual(2, kv_bucket:get(Bucket, a)),
+        ok = ask(Bucket, {put, a, 3}),
+        ok = sys:log(Bucket, true),
+        ?assert(declines(Bucket, {put, a, 4}, Awake)),
+        {ok, Log} = sys:log(Bucket, get),
+        ok = kv_bucket:put(Bucket, a, 5),
+        {ok, Longer} = sys:log(Bucket, get),
+        ?assert(length(Longer) > length(Log)),
+        ok = sys:log(Bucket, false),
+        ?assertEqual({ok, 5}, ask(Bucket, {fetch, a}))
+    end).
+
+a_durable_bucket_is_changed_by_message(Config) ->
+    in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([{name, kept}, {durable, commit}]),
+        [Bucket, Awake] = [kv_proxy:native(Proxy), bucket()],
+        ?assert(declines(Bucket, {put, a, 1}, Awake)),
+        ok = kv_bucket:put(Bucket, a, 1),
+        ?assertEqual({ok, 1}, ask(Bucket, {fetch, a})),
+        ?assert(declines(Bucket, {pop, a}, Awake)),
+        ok = kv_bucket:destroy(kept)
+    end).
+
+another_vm_of_the_host_has_a_lane_of_its_own(Config) ->
+    Bucket = in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([]),
+        true = unlink(Proxy),
+        kv_proxy:native(Proxy)
+    end),
+    Other = kv_test:start_vm(Config),
+    try
+        kv_test:in(Other, fun() ->
+            _ = application:load(kv),
+            ok = application:set_env(kv, local, all),
+            ok = kv_test:wait(fun() -> is_list(kv_bucket:keys(Bucket)) andalso kv_watcher:lane(node(Bucket)) =:= on end),
+            ok = ask(Bucket, {put, a, other})
+        end),
+        ?assertEqual({ok, other}, in(Config, fun() -> ask(Bucket, {fetch, a}) end))
+    after
+        kv_test:stop_vm(Other)
+    end,
+    in(Config, fun() -> ?assertEqual({ok, other}, ask(Bucket, {fetch, a})) end).
+
+%%% order
+
+a_call_comes_after_a_cast_and_an_async_request(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        0 = ask(Bucket, size),
+        [
+            begin
+                _ = kv_nif:ask(lane(Bucket), Bucket, size),
+                ok = kv_bucket:cast(Bucket, put, [a, {cast, N}]),
+                ?assertEqual({ok, {cast, N}}, kv_bucket:swap(Bucket, a, N)),
+                Request = kv_bucket:async(Bucket, put, [a, {async, N}]),
+                ?assertEqual({ok, {async, N}}, kv_bucket:pop(Bucket, a)),
+                ?assertEqual(ok, kv_bucket:await(Request))
+            end
+         || N <- lists:seq(1, 2000)
+        ]
+    end).
+
+a_call_that_timed_out_is_not_overtaken(Config) ->
+    in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([]),
+        Native = kv_proxy:native(Proxy),
+        [
+            begin
+                ok = kv_bucket:put(Server, a, 0),
+                ?assert(kv_local:is_settled(Server)),
+                ok = sys:suspend(Native),
+                [
+                    begin
+                        ?assertEqual({exit, timeout}, outcome(fun() -> kv_bucket:put(Server, a, N, 5) end)),
+                        ?assertNot(kv_local:is_settled(Server))
+                    end
+                 || N <- [1, 2]
+                ],
+                ok = sys:resume(Native),
+                ?assertEqual({ok, 2}, kv_bucket:swap(Server, a, 3)),
+                ?assert(kv_local:is_settled(Server)),
+                ?assertEqual(3, kv_bucket:get(Server, a))
+            end
+         || Server <- [Native, Proxy]
+        ]
+    end).
+
+%%% ends
+
+a_bucket_that_has_ended_is_not_called(Config) ->
+    in(Config, fun() ->
+        Awake = bucket(),
+        [
+            begin
+                {ok, Proxy} = kv_bucket:start_link([]),
+                Bucket = kv_proxy:native(Proxy),
+                ok = ask(Bucket, {put, a, 1}),
+                ok = kv_bucket:stop(Proxy),
+                0 = ask(Awake, size),
+                ?assertEqual(call, once(Bucket, {put, a, 2})),
+                [?assertEqual({exit, noproc}, outcome(fun() -> kv_bucket:put(Server, a, 2) end)) || Server <- [Bucket, Proxy]]
+            end
+         || _ <- lists:seq(1, 50)
+        ]
+    end).
+
+a_node_that_was_killed_is_not_called(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        ok = ask(Bucket, {put, a, 1}),
+        Lane = lane(Bucket),
+        Server = monitor(process, kv_node),
+        true = process_flag(trap_exit, true) =:= false,
+        ok = kv_test:signal("KILL", kv_node:os_pid()),
+        _ = receive {'DOWN', Server, process, _, Reason} -> Reason end,
+        ?assertEqual(call, kv_nif:ask(Lane, Bucket, {put, a, 2})),
+        ?assertMatch({exit, _}, outcome(fun() -> kv_bucket:put(Bucket, a, 2) end)),
+        ok = kv_test:wait(fun() -> is_on() end, ?DEADLINE),
+        ?assertEqual({exit, noproc}, outcome(fun() -> kv_bucket:put(Bucket, a, 2) end))
+    end).
+
+is_on() ->
+    try kv_node:info() of
+        #{lane := Lane} -> Lane =:= on
+    catch
+        _:_ -> false
+    end.
+
+a_new_connection_has_a_new_lane(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        ok = ask(Bucket, {put, a, 1}),
+        Old = lane(Bucket),
+        true = erlang:disconnect_node(node(Bucket)),
+        ?assertEqual(call, kv_nif:ask(Old, Bucket, {put, a, 2})),
+        ok = kv_test:wait(fun() -> is_on() end, ?DEADLINE),
+        ?assertNotEqual(Old, lane(Bucket)),
+        ?assertEqual({ok, 1}, ask(Bucket, {fetch, a})),
+        ?assertEqual(call, kv_nif:ask(Old, Bucket, {put, a, 2}))
+    end).
+
+a_killed_watch_server_closes_the_lane(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        ok = ask(Bucket, {put, a, 1}),
+        Lane = lane(Bucket),
+        Monitor = monitor(process, kv_watcher:watcher(node(Bucket))),
+        true = exit(whereis(kv_watcher), kill),
+        killed = kv_test:down(Monitor),
+        %% The next calls open another one.
+        ok = kv_test:wait(fun() -> kv_bucket:get(Bucket, a) =:= 1 andalso kv_watcher:lane(node(Bucket)) =:= on end),
+        ?assertNotEqual(Lane, lane(Bucket)),
+        ?assertEqual({ok, 1}, ask(Bucket, {fetch, a})),
+        ?assertEqual(call, kv_nif:ask(Lane, Bucket, {put, a, 2}))
+    end).
+
+%% Ticks are 10 ms. A loop that looked on would take all of them.
+an_idle_node_takes_no_processor_time(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        ok = ask(Bucket, {put, a, 1}),
+        timer:sleep(100),
+        Before = ticks(kv_node:os_pid()),
+        timer:sleep(2000),
+        ?assert(ticks(kv_node:os_pid()) - Before < 50)
+    end).
+
+ticks(OsPid) ->
+    {ok, Stat} = file:read_file("/proc/" ++ integer_to_list(OsPid) ++ "/stat"),
+    [_, Behind] = string:split(Stat, ") ", trailing),
+    Fields = string:lexemes(Behind, " "),
+    lists:sum([binary_to_integer(lists:nth(N, Fields)) || N <- [12, 13]]).
+
+%%% once
+
+increments() ->
+    list_to_integer(os:getenv("KV_INCREMENTS", integer_to_list(?INCREMENTS))).
+
+every_increment_counts_once_while_node_and_bucket_are_stopped(Config) ->
+    Each = increments(),
+    in(Config, fun() ->
+        Bucket = bucket(),
+        OsPid = kv_node:os_pid(),
+        Callers = [spawn_monitor(fun() -> [kv_bucket:incr(Bucket, n, 1, infinity) || _ <- lists:seq(1, Each)] end) || _ <- lists:seq(1, ?PROCESSES)],
+        Disturber = spawn_link(fun() -> disturb(Bucket, OsPid) end),
+        [receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual(normal, Reason) end || {_, Monitor} <- Callers],
+        ok = finish(Disturber),
+        ?assertEqual(?PROCESSES * Each, kv_bucket:get(Bucket, n))
+    end).
+
+disturb(Bucket, OsPid) ->
+    ok = kv_test:signal("STOP", OsPid),
+    timer:sleep(rand:uniform(20)),
+    ok = kv_test:signal("CONT", OsPid),
+    ok = sys:suspend(Bucket, infinity),
+    timer:sleep(rand:uniform(5)),
+    ok = sys:resume(Bucket, infinity),
+    receive
+        {finish, From} -> From ! {self(), finished}
+    after rand:uniform(50) -> disturb(Bucket, OsPid)
+    end.
+
+finish(Disturber) ->
+    Disturber ! {finish, self()},
+    receive {Disturber, finished} -> ok end.
+
+%% After an exit with nodedown the last increment may count or not. Some callers may not notice the loss.
+an_increment_that_was_answered_counts_when_the_connection_is_lost(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        [
+            begin
+                Before = kv_test:patient(fun() -> kv_bucket:get(Bucket, n, 0) end, 1000),
+                Callers = [spawn_monitor(fun() -> exit(count(Bucket, 0)) end) || _ <- lists:seq(1, ?PROCESSES)],
+                timer:sleep(rand:uniform(30)),
+                true = erlang:disconnect_node(node(Bucket)),
+                ok = kv_test:wait(fun() -> is_on() end, ?DEADLINE),
+                _ = [Caller ! stop || {Caller, _} <- Callers],
+                Counts = [receive {'DOWN', Monitor, process, _, Count} -> Count end || {_, Monitor} <- Callers],
+                Counted = kv_test:patient(fun() -> kv_bucket:get(Bucket, n, 0) end, 1000) - Before,
+                ?assert(Counted >= lists:sum(Counts) andalso Counted =< lists:sum(Counts) + ?PROCESSES, {Counted, Counts})
+            end
+         || _ <- lists:seq(1, 20)
+        ]
+    end).
+
+count(Bucket, Count) ->
+    case outcome(fun() -> kv_bucket:incr(Bucket, n) end) of
+        {returned, _} ->
+            receive
+                stop -> Count + 1
+            after 0 -> count(Bucket, Count + 1)
+            end;
+        {exit, {nodedown, _}} ->
+            Count
+    end.
+
+%% A process that is killed has done what it was answered, and perhaps one more.
+callers_that_are_killed_leave_the_lane_whole(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        Counter = counters:new(1, [atomics]),
+        [
+            begin
+                {Caller, Monitor} = spawn_monitor(fun() -> count_for_ever(Bucket, Counter) end),
+                _ = rand:uniform(4) =:= 1 andalso timer:sleep(1),
+                true = exit(Caller, kill),
+                receive {'DOWN', Monitor, process, _, killed} -> ok end
+            end
+         || _ <- lists:seq(1, 500)
+        ],
+        Answered = counters:get(Counter, 1),
+        %% A request that a killed process has sent as a message is handled before this one.
+        _ = gen_server:call(Bucket, size),
+        Counted = kv_bucket:get(Bucket, n, 0),
+        ?assert(Counted >= Answered andalso Counted =< Answered + 500, {Counted, Answered}),
+        ?assertEqual({ok, Counted}, ask(Bucket, {fetch, n}))
+    end).
+
+count_for_ever(Bucket, Counter) ->
+    _ = kv_bucket:incr(Bucket, n),
+    ok = counters:add(Counter, 1, 1),
+    count_for_ever(Bucket, Counter).

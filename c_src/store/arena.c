@@ -71,12 +71,7 @@ void kv_arena_free(struct kv_arena *arena)
 
 void kv_arena_lend(struct kv_arena *arena, uint64_t bytes)
 {
-    const uint64_t own = kv_arena_own_limit(arena);
-    const uint64_t most = arena->page_count - own;
-    const uint64_t pages = bytes / KV_ARENA_PAGE;
-    arena->loan_pages = pages < most ? pages : most;
-    arena->limit_pages = own + arena->loan_pages;
-    arena->loan_live = 0;
+    kv_pages_lend(arena, bytes);
 }
 
 void kv_arena_set_time(struct kv_arena *arena, uint64_t now)

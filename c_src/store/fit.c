@@ -83,7 +83,7 @@ static void begin_pass(struct kv_fit *fit)
 
 void kv_fit_begin(struct kv_fit *fit, struct kv_arena *arena)
 {
-    kv_arena_lend(arena, 0);
+    kv_pages_lend(arena, 0);
     *fit = (struct kv_fit){.arena = arena};
     begin_pass(fit);
 }
@@ -119,7 +119,7 @@ static enum kv_fit_state end(struct kv_arena *arena)
     if (more > tolerated(arena)) {
         return KV_FIT_TOO_MUCH;
     }
-    kv_arena_lend(arena, more * KV_ARENA_PAGE);
+    kv_pages_lend(arena, more * KV_ARENA_PAGE);
     arena->loan_live = arena->live_bytes;
     KV_LIST_FOREACH (link, tables) {
         KV_LIST_OF(link, struct kv_table, of_arena)->open_to_puts = 0;

@@ -6,7 +6,6 @@
  * live entries move to a larger one. */
 #include "store/heap.h"
 
-#include "store/arena.h"
 #include "store/entry.h"
 #include "store/index.h"
 #include "store/pages.h"
@@ -276,7 +275,7 @@ static bool may_grow(const struct kv_table *table, uint64_t size)
 {
     struct kv_arena *arena = table->arena;
     if (arena->loan_live != 0 && arena->used_pages <= kv_arena_own_limit(arena)) {
-        kv_arena_lend(arena, 0);
+        kv_pages_lend(arena, 0);
     }
     return arena->loan_live == 0 || table->internal ||
            arena->live_bytes + size <= arena->loan_live + arena->lent_pages * KV_ARENA_PAGE;

@@ -338,3 +338,13 @@ void kv_memory_give(struct kv_arena *arena, uint64_t offset, uint64_t size)
         kv_pages_give(arena, kv_page_of(offset), (size + KV_ARENA_PAGE - 1) / KV_ARENA_PAGE);
     }
 }
+
+void kv_pages_lend(struct kv_arena *arena, uint64_t bytes)
+{
+    const uint64_t own = kv_arena_own_limit(arena);
+    const uint64_t most = arena->page_count - own;
+    const uint64_t pages = bytes / KV_ARENA_PAGE;
+    arena->loan_pages = pages < most ? pages : most;
+    arena->limit_pages = own + arena->loan_pages;
+    arena->loan_live = 0;
+}

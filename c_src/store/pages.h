@@ -69,4 +69,7 @@ void kv_page_list_remove(struct kv_arena *arena, uint32_t *list, uint32_t page);
  */
 bool kv_pages_release(struct kv_arena *arena);
 
+/* kv_arena_lend(), for the store itself. */
+void kv_pages_lend(struct kv_arena *arena, uint64_t bytes);
+
 #endif

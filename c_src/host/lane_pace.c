@@ -1,6 +1,6 @@
 #include "host/lane_pace.h"
 
-enum { NS_PER_US = 1000, PART = 4 };
+enum { NS_PER_US = 1000, PART = 4, STEPS_MAX = 16 };
 
 void kv_lane_pace_init(struct kv_lane_pace *pace, uint64_t now)
 {
@@ -13,7 +13,7 @@ void kv_lane_pace_saw(struct kv_lane_pace *pace, uint64_t count, uint64_t now)
     const uint64_t slowest = (uint64_t)KV_LANE_SLOW_US * NS_PER_US;
     const uint64_t since = now - pace->last < slowest ? now - pace->last : slowest;
     const uint64_t each = since / count;
-    for (uint64_t i = 0; i < count && i < PART * PART; i++) {
+    for (uint64_t i = 0; i < count && i < STEPS_MAX; i++) {
         pace->gap = ((PART - 1) * pace->gap + each) / PART;
     }
     pace->last = now;

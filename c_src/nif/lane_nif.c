@@ -18,7 +18,7 @@ static void destroy_lane(ErlNifEnv *env, void *object)
     kv_nif_lane_close(lane);
     kv_nif_lane_unmap(lane);
     if (lane->arena != NULL) {
-        enif_release_resource((void *)(uintptr_t)lane->arena);
+        enif_release_resource(lane->arena);
     }
 }
 

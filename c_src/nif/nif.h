@@ -165,10 +165,10 @@ bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM term, enum kv_zeros zeros,
 bool kv_nif_key_generic(ErlNifEnv *env, ERL_NIF_TERM term, enum kv_zeros zeros,
                         struct kv_nif_key *key);
 
-/* Writes a term without version byte into a request. Returns its length; 0 if it takes more than
+/* Writes a value without version byte into a request. Returns its length; 0 if it takes more than
  * `size` bytes, is nested deeper than KV_NIF_DEPTH_MAX, or holds what is not known here: a pid, a
  * reference, a fun, an integer of more than 64 bits, an atom with characters above 255. */
-size_t kv_nif_write(ErlNifEnv *env, ERL_NIF_TERM term, uint8_t *at, size_t size);
+size_t kv_nif_write(ErlNifEnv *env, ERL_NIF_TERM value, uint8_t *at, size_t size);
 
 static inline void kv_nif_key_free(struct kv_nif_key *key)
 {
@@ -201,7 +201,7 @@ struct kv_nif_seat {
 
 struct kv_nif_lane {
     struct kv_lane_header *header; /* NULL: not mapped */
-    const struct kv_nif_arena *arena;
+    struct kv_nif_arena *arena;    /* kept; only read */
     const void *library; /* the load of the library that has opened it: threads have its numbers */
     uint32_t groups;
     atomic_bool closed;

@@ -30,7 +30,8 @@ defmodule KV.FunctionsTest do
            :kv_bucket,
            :kv_registry,
            :rex,
-           :net_kernel
+           :net_kernel,
+           :kv_lane
          ] ++
            [:erpc, :proc_lib, :sys]
 

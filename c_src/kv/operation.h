@@ -51,8 +51,8 @@ enum kv_trait {
     KV_SHOWS = 64, /* besides that, it has the value of the first argument's key, from before */
 };
 
-/* What an answer takes besides what it repeats of the request or the table: numbers of up to 1,024
- * bits, and the words around. */
+/* Room of an answer besides the bytes that it repeats of the request or the table: numbers of up to
+ * 1,024 bits, and the words around. */
 enum { KV_BRIEF_MAX = 512 };
 
 /* Runs an operation. Returns KV_OK if it was done. Any other result means that it was not done, or

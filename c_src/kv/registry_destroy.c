@@ -81,7 +81,7 @@ static int refuse_volatile(struct kv_answer *answer)
     return error;
 }
 
-/* What this process sends waits until the record is durable, whatever its policy is. */
+/* This process sends nothing until the record is durable, under any policy. */
 static int destroy(struct kv_process *self, const struct kv_asked *asked, struct kv_answer *answer)
 {
     const struct kv_registry *registry = kv_process_const_state(self);

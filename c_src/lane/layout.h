@@ -25,7 +25,8 @@ enum {
 
 #define KV_LANE_MAGIC UINT64_C(0x656e616c2d766b00) /* "\0kv-lane" */
 
-/* What is written by different threads, or at different times, has lines of its own. */
+/* Fields that different threads write, or that change at different times, have lines of their own.
+ */
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct kv_lane_header {
     uint64_t magic;

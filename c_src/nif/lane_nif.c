@@ -80,7 +80,7 @@ ERL_NIF_TERM kv_nif_close_lane(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv
 /* ---- calls ------------------------------------------------------------------------------------
  */
 
-/* What a call returns, but for taken requests. */
+/* The result of a call, but for taken requests. */
 static ERL_NIF_TERM result_of(ErlNifEnv *env, struct kv_nif_lane *lane, enum kv_nif_asked asked,
                               ERL_NIF_TERM answer)
 {

@@ -1,4 +1,4 @@
-/* What the functions of the library share. */
+/* The state that the functions of the library share. */
 #ifndef KV_NIF_LIBRARY_H
 #define KV_NIF_LIBRARY_H
 

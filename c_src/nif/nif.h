@@ -75,7 +75,8 @@ enum kv_nif_kind { KV_NIF_BUCKET = 0, KV_NIF_NAMES = 1 };
 struct kv_nif_pids *kv_nif_pids_new(void);
 void kv_nif_pids_free(struct kv_nif_pids *pids);
 
-/* What one thread knows of one table: the reads that it has made. Only that thread writes. */
+/* The knowledge of one thread about one table: the reads that it has made. Only that thread writes.
+ */
 struct kv_nif_tally {
     uint64_t arena; /* its number, one more for names; 0 = free */
     uint32_t id;
@@ -119,7 +120,7 @@ void kv_nif_reads(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_
 uint64_t kv_nif_epoch(const struct kv_nif_pids *pids);
 void kv_nif_next_epoch(struct kv_nif_pids *pids);
 
-/* What a thread knows of a proxy. */
+/* The knowledge of a thread about a proxy. */
 struct kv_nif_proxy {
     ERL_NIF_TERM proxy; /* a local pid; 0: free */
     ERL_NIF_TERM node;  /* an atom */
@@ -189,7 +190,7 @@ bool kv_nif_term(ErlNifEnv *env, struct kv_bytes external, ERL_NIF_TERM *term);
 /* ---- lane.c ------------------------------------------------------------------------------------
  * One call of a thread goes through one slot of the thread: lane/slot.h. */
 
-/* What a thread knows of a lane. Only that thread uses it. */
+/* The knowledge of a thread about a lane. Only that thread uses it. */
 struct kv_nif_seat {
     uint64_t until; /* the lane is left alone, if the last call has waited in vain: `missed`, */
     uint64_t pause; /* and for how many nanoseconds that was */

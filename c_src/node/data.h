@@ -94,7 +94,8 @@ struct kv_data_backup {
     void *context;
 };
 
-/* What had expired when a part of the log was written, goes if memory is short: data_relief.c. */
+/* Entries that had expired when a part of the log was written go if memory is short: data_relief.c.
+ */
 struct kv_data_relief {
     const struct kv_list *at; /* the table in its turn; NULL: none */
     bool begun;               /* with it */

@@ -1,8 +1,8 @@
 /* Brings an arena that was lent memory back to its limit, after a recovery.
  *
- * What is placed in another order takes another room: pages have other gaps, and segments are split
- * elsewhere. So data that has filled the arena of one node may need somewhat more in the next one.
- * Here it is moved together as closely as it can be. */
+ * Entries that are placed in another order take another room: pages have other gaps, and segments
+ * are split elsewhere. So data that has filled the arena of one node may need somewhat more in the
+ * next one. Here it is moved together as closely as it can be. */
 #ifndef KV_STORE_FIT_H
 #define KV_STORE_FIT_H
 

@@ -264,7 +264,7 @@ static bool is_full(const struct kv_segment *segment)
     return segment->groups->own >= (segment->groups_log2 == 0 ? most : most - most / FULL_SHARE);
 }
 
-/* What the arena was lent is for entries, and not for the room that a segment has to spare. */
+/* The loan of the arena is for entries, and not for the room that a segment has to spare. */
 static bool may_wait(const struct kv_table *table, const struct kv_segment *segment)
 {
     const struct kv_arena *arena = table->arena;

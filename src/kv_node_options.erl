@@ -1,7 +1,7 @@
 %% @doc The options of {@link kv_node}: one table, from which everything else about them is made.
 %%
 %% The table makes the defaults, the checks, the flags for the C program, the documentation of {@link kv_node} and of
-%% `KV.Node', and docs/options.md ({@link kv_node_options_text}). To add an option, add a row here and, if the C program has it, a row to c_src/node/options.c; then run `make options'. A test holds all of
+%% `KV.Node', and docs/options.md ({@link kv_node_options_text}). To add an option, add a row here and, if the C program has it, a row to c_src/node/option_rows.c; then run `make options'. A test holds all of
 %% these together.
 %% @private
 -module(kv_node_options).

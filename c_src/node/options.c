@@ -1,8 +1,7 @@
 #include "node/options.h"
 
 #include "base/alloc.h"
-#include "host/pace.h"
-#include "wire/epmd.h"
+#include "node/option_rows.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -10,308 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-enum {
-    USAGE_WIDTH = 90,  /* columns of --help */
-    USAGE_COLUMN = 27, /* where the texts begin */
-    BOUNDS_MAX = 96,   /* bytes of the bounds and the default of one option, with a terminator */
-    WORDS_MAX = 64,    /* bytes of "debug, info, notice, warning or error", with a terminator */
-};
-
-enum kind {
-    NUMBER,    /* field: a uint64_t */
-    WORD,      /* one of `words`; choose() gets its index */
-    NODE_NAME, /* field: KV_NODE_NAME_MAX + 1 characters */
-    HOST,      /* field: KV_HOST_MAX + 1 characters */
-    FOLDER,    /* field: KV_FOLDER_MAX + 1 characters */
-    NO_LEASH,  /* takes no value */
-    COMMAND,   /* as FOLDER; instead of a node, and only on the command line */
-    ENDS,      /* --version, --help: only on the command line */
-};
-
-/* One option: how it is parsed, and its text in --help. */
-struct option {
-    const char *name;
-    const char *value; /* placeholder in --help; NULL: the option takes no value */
-    const char *text;  /* for --help, which indents each line but the first */
-    const char *preset_text;
-    enum kind kind;
-    size_t field;
-    uint64_t least, most, preset;
-    const char *const *words; /* ends with NULL */
-    void (*choose)(struct kv_options *options, size_t word);
-};
-
-static const char *const LEVELS[] = {"debug", "info", "notice", "warning", "error", NULL};
-static const char *const BOOLEANS[] = {"true", "false", NULL};
-static const char *const ZEROS[] = {"differ", "same", NULL};
-static const char *const GET_STATES[] = {"bare", "tagged", NULL};
-
-static void choose_level(struct kv_options *options, size_t word)
-{
-    options->log_level = (enum kv_log_level)word;
-}
-
-static void choose_follow(struct kv_options *options, size_t word)
-{
-    options->follow = word == 0;
-}
-
-static void choose_zeros(struct kv_options *options, size_t word)
-{
-    options->zeros = word == 0 ? KV_ZEROS_DIFFER : KV_ZEROS_SAME;
-}
-
-static void choose_get_state(struct kv_options *options, size_t word)
-{
-    options->get_state = word == 0 ? KV_GET_STATE_BARE : KV_GET_STATE_TAGGED;
-}
-
-#define FIELD(member)           .field = offsetof(struct kv_options, member)
-#define RANGE(low, high, value) .kind = NUMBER, .least = (low), .most = (high), .preset = (value)
-#define WORDS(list, function, value)                                                               \
-    .kind = WORD, .words = (list), .choose = (function), .preset = (value)
-
-#define MIB(n) ((uint64_t)(n) << 20)
-
-/* To add an option, add a row here and a field to struct kv_options. Parsing, defaults and --help
- * follow from the row. An option that users of the OTP side set also needs a row in
- * src/kv_node_options.erl. test/kv/options_test.exs compares the two. */
-static const struct option OPTIONS[] = {
-    {.name = "name",
-     .value = "ALIVE@HOST",
-     .text = "the name of this node",
-     .preset_text = "required",
-     .kind = NODE_NAME,
-     FIELD(name)},
-    {.name = "bind",
-     .value = "ADDRESS",
-     .text = "the address to listen on",
-     .preset_text = "what HOST resolves to",
-     .kind = HOST,
-     FIELD(bind)},
-    {.name = "port",
-     .value = "PORT",
-     .text = "the TCP port to listen on; 0 is any free one",
-     FIELD(port),
-     RANGE(0, UINT16_MAX, 0)},
-    {.name = "epmd-port",
-     .value = "PORT",
-     .text = "the port of EPMD",
-     .preset_text = "ERL_EPMD_PORT, else 4369",
-     FIELD(epmd_port),
-     RANGE(1, UINT16_MAX, KV_EPMD_PORT)},
-    {.name = "vm",
-     .value = "ALIVE@HOST",
-     .text = "the node that holds standard input and owns processes here",
-     .preset_text = "none",
-     .kind = NODE_NAME,
-     FIELD(vm)},
-    {.name = "reconnect-timeout",
-     .value = "MS",
-     .text = "how long its processes are kept when the connection to --vm is lost",
-     FIELD(reconnect_timeout),
-     RANGE(0, (uint64_t)1 << 31, 60000)},
-    {.name = "ticktime",
-     .value = "SECONDS",
-     .text = "a peer that is silent for so long is given up",
-     FIELD(ticktime),
-     RANGE(1, 86400, 60)},
-    {.name = "handshake-timeout",
-     .value = "MS",
-     .text = "the time for a whole handshake",
-     FIELD(handshake_timeout),
-     RANGE(10, 600000, 7000)},
-    {.name = "max-frame",
-     .value = "BYTES",
-     .text = "the largest message",
-     FIELD(max_frame),
-     RANGE(4096, INT32_MAX, MIB(128))},
-    {.name = "max-depth",
-     .value = "LEVELS",
-     .text = "how deep one term may be nested",
-     FIELD(max_depth),
-     RANGE(16, 1 << 24, 1 << 20)},
-    {.name = "max-peers",
-     .value = "N",
-     .text = "connections at once",
-     FIELD(max_peers),
-     RANGE(1, 65536, 1024)},
-    {.name = "max-pending",
-     .value = "BYTES",
-     .text = "all messages that one peer has sent in part",
-     FIELD(max_pending),
-     RANGE(MIB(1), (uint64_t)1 << 40, (uint64_t)1 << 30)},
-    {.name = "max-queue",
-     .value = "BYTES",
-     .text = "what may wait for a peer that does not read",
-     FIELD(max_queue),
-     RANGE(MIB(1), (uint64_t)1 << 40, MIB(512))},
-    {.name = "max-memory",
-     .value = "BYTES",
-     .text = "all buckets; 0 is 3/4 of the machine's or the container's memory",
-     FIELD(max_memory),
-     RANGE(0, (uint64_t)1 << 43, 0)},
-    {.name = "data-dir",
-     .value = "FOLDER",
-     .text = "where durable buckets are kept, made if it is missing",
-     .preset_text = "none, and no bucket is durable",
-     .kind = FOLDER,
-     FIELD(data_dir)},
-    {.name = "checkpoint-log",
-     .value = "BYTES",
-     .text = "the log of durable buckets since the last checkpoint, before the next one",
-     FIELD(checkpoint_log),
-     RANGE(MIB(1), (uint64_t)1 << 40, MIB(64))},
-    {.name = "backup-dir",
-     .value = "FOLDER",
-     .text = "where messages of other nodes may make backups of --data-dir",
-     .preset_text = "none, and no message may",
-     .kind = FOLDER,
-     FIELD(backup_dir)},
-    {.name = "follow",
-     .value = "true|false",
-     .text = "with two processors, run on the one that callers send from\nwhile many are at work",
-     WORDS(BOOLEANS, choose_follow, 0)},
-    {.name = "gather",
-     .value = "US",
-     .text = "else wait before the next read while many are at work; 0 is off",
-     FIELD(gather),
-     RANGE(0, KV_GATHER_MOST_US, KV_GATHER_PRESET_US)},
-    {.name = "spin",
-     .value = "US",
-     .text =
-         "look for more at most so long before sleeping, while a few\ncallers are at work; 0 is "
-         "off",
-     FIELD(spin),
-     RANGE(0, KV_SPIN_MOST_US, KV_SPIN_PRESET_US)},
-    {.name = "zeros",
-     .value = "differ|same",
-     .text = "whether 0.0 and -0.0 are one key",
-     WORDS(ZEROS, choose_zeros, 0)},
-    {.name = "get-state",
-     .value = "bare|tagged",
-     .text = "sys:get_state of peers before OTP 28: State, or {ok, State}",
-     WORDS(GET_STATES, choose_get_state, 0)},
-    {.name = "log-level",
-     .value = "LEVEL",
-     .text = "debug, info, notice, warning or error",
-     WORDS(LEVELS, choose_level, KV_LOG_NOTICE)},
-    {.name = "no-leash", .text = "keep running when standard input ends", .kind = NO_LEASH},
-    {.name = "check",
-     .value = "FOLDER",
-     .text = "say what is in a data folder that no node uses, and end;\nstatus 0: whole, 1: "
-             "damaged, 66: not checked",
-     .preset_text = "no",
-     .kind = COMMAND,
-     FIELD(check)},
-    {.name = "salvage",
-     .value = "FOLDER",
-     .text = "make a new data folder of what can be read of a damaged one,\nand end; status 0: "
-             "nothing is lost, 1: a part, 66: no folder",
-     .preset_text = "no",
-     .kind = COMMAND,
-     FIELD(salvage)},
-    {.name = "to",
-     .value = "FOLDER",
-     .text = "the new folder of --salvage, which must not be there yet",
-     .preset_text = "none",
-     .kind = COMMAND,
-     FIELD(to)},
-    {.name = "version", .text = "print the version and end", .kind = ENDS},
-    {.name = "help", .text = "print this and end", .kind = ENDS},
-};
-
-_Static_assert(COUNT(OPTIONS) <= 64, "kv_options.given has a bit for each");
-
-static const char USAGE_HEAD[] =
-    "usage: kv_node --name ALIVE@HOST [--option value ...]\n"
-    "       kv_node --check FOLDER\n"
-    "       kv_node --salvage FOLDER --to FOLDER\n"
-    "\n"
-    "Reads more options, one --option=value a line, and then the cookie, a line by itself, from\n"
-    "standard input. Ends when standard input ends (Ctrl-D at a terminal), and ignores SIGTERM,\n"
-    "SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2; with --no-leash it ends at SIGTERM and SIGINT.\n"
-    "A cookie that begins with -- is given as --cookie=COOKIE, and any other bytes as\n"
-    "--cookie-hex=HEX; an empty line then ends the options. The first of two values of one option\n"
-    "counts. Defaults are in parentheses.\n"
-    "\n";
-
-static const char USAGE_TAIL[] = "\n"
-                                 "example: (echo secret; cat) | kv_node --name kv@127.0.0.1\n";
-
-static void print_name(FILE *out, const struct option *option)
-{
-    int width = fprintf(out, "  --%s%s%s", option->name, option->value == NULL ? "" : " ",
-                        option->value == NULL ? "" : option->value);
-    (void)fprintf(out, "%*s", width < USAGE_COLUMN ? USAGE_COLUMN - width : 1, "");
-}
-
-static void print_line_break(FILE *out)
-{
-    (void)fprintf(out, "\n%*s", USAGE_COLUMN, "");
-}
-
-/* Returns the width of the last line. */
-static int print_text(FILE *out, const char *text)
-{
-    int width = USAGE_COLUMN;
-    for (; *text != '\0'; text++) {
-        if (*text == '\n') {
-            print_line_break(out);
-            width = USAGE_COLUMN;
-        } else {
-            (void)fputc(*text, out);
-            width++;
-        }
-    }
-    return width;
-}
-
-/* "; 1 to 86400 (60)" */
-static void write_bounds(char bounds[BOUNDS_MAX], const struct option *option)
-{
-    int length = 0;
-    if (option->kind == NUMBER) {
-        length = snprintf(bounds, BOUNDS_MAX, "; %llu to %llu", (unsigned long long)option->least,
-                          (unsigned long long)option->most);
-    }
-    char *rest = bounds + length;
-    size_t room = (size_t)(BOUNDS_MAX - length);
-    if (option->preset_text != NULL) {
-        (void)snprintf(rest, room, " (%s)", option->preset_text);
-    } else if (option->kind == NUMBER) {
-        (void)snprintf(rest, room, " (%llu)", (unsigned long long)option->preset);
-    } else if (option->kind == WORD) {
-        (void)snprintf(rest, room, " (%s)", option->words[option->preset]);
-    }
-}
-
-static void print_option(FILE *out, const struct option *option)
-{
-    char bounds[BOUNDS_MAX] = "";
-    write_bounds(bounds, option);
-    print_name(out, option);
-    int width = print_text(out, option->text);
-    if (width + (int)strlen(bounds) <= USAGE_WIDTH) {
-        (void)fputs(bounds, out);
-    } else {
-        print_line_break(out);
-        (void)fputs(bounds + strspn(bounds, "; "), out);
-    }
-    (void)fputc('\n', out);
-}
-
-bool kv_options_print_usage(FILE *out)
-{
-    (void)fputs(USAGE_HEAD, out);
-    for (size_t i = 0; i < COUNT(OPTIONS); i++) {
-        print_option(out, &OPTIONS[i]);
-    }
-    (void)fputs(USAGE_TAIL, out);
-    return fflush(out) == 0 && ferror(out) == 0;
-}
+/* Bytes of "debug, info, notice, warning or error", with a terminator. */
+enum { WORDS_MAX = 64 };
 
 static bool fail(struct kv_option_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -345,8 +44,8 @@ static bool parse_number(const char *text, uint64_t most, uint64_t *number)
     return true;
 }
 
-static bool set_number(struct kv_options *options, const struct option *option, const char *value,
-                       struct kv_option_error *error)
+static bool set_number(struct kv_options *options, const struct kv_option *option,
+                       const char *value, struct kv_option_error *error)
 {
     uint64_t number = 0;
     if (!parse_number(value, option->most, &number) || number < option->least) {
@@ -368,7 +67,7 @@ static bool is_printable(const char *text)
     return true;
 }
 
-static bool set_name(struct kv_options *options, const struct option *option, const char *value,
+static bool set_name(struct kv_options *options, const struct kv_option *option, const char *value,
                      struct kv_option_error *error)
 {
     if (!kv_node_name_ok(kv_bytes_text(value)) || !is_printable(value)) {
@@ -379,7 +78,7 @@ static bool set_name(struct kv_options *options, const struct option *option, co
     return true;
 }
 
-static bool set_host(struct kv_options *options, const struct option *option, const char *value,
+static bool set_host(struct kv_options *options, const struct kv_option *option, const char *value,
                      struct kv_option_error *error)
 {
     if (*value == '\0' || strlen(value) > KV_HOST_MAX || !is_printable(value)) {
@@ -389,8 +88,8 @@ static bool set_host(struct kv_options *options, const struct option *option, co
     return true;
 }
 
-static bool set_folder(struct kv_options *options, const struct option *option, const char *value,
-                       struct kv_option_error *error)
+static bool set_folder(struct kv_options *options, const struct kv_option *option,
+                       const char *value, struct kv_option_error *error)
 {
     if (*value == '\0' || strlen(value) > KV_FOLDER_MAX) {
         return fail(error, "--%s: a folder is wanted, of at most %d bytes", option->name,
@@ -410,7 +109,7 @@ static void list_words(char text[WORDS_MAX], const char *const *words)
     }
 }
 
-static bool set_word(struct kv_options *options, const struct option *option, const char *value,
+static bool set_word(struct kv_options *options, const struct kv_option *option, const char *value,
                      struct kv_option_error *error)
 {
     for (size_t i = 0; option->words[i] != NULL; i++) {
@@ -424,33 +123,35 @@ static bool set_word(struct kv_options *options, const struct option *option, co
     return fail(error, "--%s: %s is wanted", option->name, words);
 }
 
-static const struct option *find_option(const char *name)
+static const struct kv_option *find_option(const char *name)
 {
-    for (size_t i = 0; i < COUNT(OPTIONS); i++) {
-        if (strcmp(name, OPTIONS[i].name) == 0) {
-            return &OPTIONS[i];
+    size_t count = 0;
+    const struct kv_option *rows = kv_option_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(name, rows[i].name) == 0) {
+            return &rows[i];
         }
     }
     return NULL;
 }
 
-static bool set_value(struct kv_options *options, const struct option *option, const char *value,
+static bool set_value(struct kv_options *options, const struct kv_option *option, const char *value,
                       struct kv_option_error *error)
 {
     switch (option->kind) {
-    case NUMBER:
+    case KV_OPTION_NUMBER:
         return set_number(options, option, value, error);
-    case WORD:
+    case KV_OPTION_WORD:
         return set_word(options, option, value, error);
-    case NODE_NAME:
+    case KV_OPTION_NODE_NAME:
         return set_name(options, option, value, error);
-    case HOST:
+    case KV_OPTION_HOST:
         return set_host(options, option, value, error);
-    case FOLDER:
-    case COMMAND:
+    case KV_OPTION_FOLDER:
+    case KV_OPTION_COMMAND:
         return set_folder(options, option, value, error);
-    case NO_LEASH:
-    case ENDS:
+    case KV_OPTION_NO_LEASH:
+    case KV_OPTION_ENDS:
         break;
     }
     return fail(error, "--%s takes no value", option->name);
@@ -460,7 +161,7 @@ enum outcome { TAKEN, WRONG, UNKNOWN };
 
 /* Says whether an option may have this value. Options are too large for the stack: the system may
  * allow no more than 40 KiB, and the program is to say so then. */
-static bool check_value(const struct option *option, const char *value,
+static bool check_value(const struct kv_option *option, const char *value,
                         struct kv_option_error *error)
 {
     struct kv_options *ignored = kv_zalloc(sizeof *ignored);
@@ -470,10 +171,11 @@ static bool check_value(const struct option *option, const char *value,
 }
 
 /* A second value is checked, and then ignored. */
-static bool set_first(struct kv_options *options, const struct option *option, const char *value,
+static bool set_first(struct kv_options *options, const struct kv_option *option, const char *value,
                       struct kv_option_error *error)
 {
-    uint64_t bit = (uint64_t)1 << (option - OPTIONS);
+    size_t count = 0;
+    uint64_t bit = (uint64_t)1 << (option - kv_option_rows(&count));
     bool first = (options->given & bit) == 0;
     bool good =
         first ? set_value(options, option, value, error) : check_value(option, value, error);
@@ -485,11 +187,12 @@ static bool set_first(struct kv_options *options, const struct option *option, c
 static enum outcome set(struct kv_options *options, const char *name, const char *value,
                         bool may_command, struct kv_option_error *error)
 {
-    const struct option *option = find_option(name);
-    if (option == NULL || option->kind == ENDS || (option->kind == COMMAND && !may_command)) {
+    const struct kv_option *option = find_option(name);
+    if (option == NULL || option->kind == KV_OPTION_ENDS ||
+        (option->kind == KV_OPTION_COMMAND && !may_command)) {
         return UNKNOWN;
     }
-    if (option->kind == NO_LEASH && value == NULL) {
+    if (option->kind == KV_OPTION_NO_LEASH && value == NULL) {
         options->leash = false;
         return TAKEN;
     }
@@ -500,11 +203,11 @@ static enum outcome set(struct kv_options *options, const char *name, const char
     return set_first(options, option, value, error) ? TAKEN : WRONG;
 }
 
-static void set_preset(struct kv_options *options, const struct option *option)
+static void set_preset(struct kv_options *options, const struct kv_option *option)
 {
-    if (option->kind == NUMBER) {
+    if (option->kind == KV_OPTION_NUMBER) {
         memcpy((char *)options + option->field, &option->preset, sizeof(option->preset));
-    } else if (option->kind == WORD) {
+    } else if (option->kind == KV_OPTION_WORD) {
         option->choose(options, (size_t)option->preset);
     }
 }
@@ -513,8 +216,10 @@ bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
 {
     *options = (struct kv_options){.leash = true};
     *error = (struct kv_option_error){{0}};
-    for (size_t i = 0; i < COUNT(OPTIONS); i++) {
-        set_preset(options, &OPTIONS[i]);
+    size_t count = 0;
+    const struct kv_option *rows = kv_option_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        set_preset(options, &rows[i]);
     }
     const char *epmd_port = getenv("ERL_EPMD_PORT");
     if (epmd_port != NULL && set(options, "epmd-port", epmd_port, false, error) != TAKEN) {

@@ -5,7 +5,7 @@
 
 enum {
     WAITING_MAX = 200 * 1000,     /* signals of durable buckets that wait for the disk, */
-    WAITING_BYTES_MAX = 64 << 20, /* and their bytes */
+    WAITING_BYTES_MAX = 64 << 20, /* and the bytes of their payloads */
     DELAY_BYTES_MAX = 256 << 10,  /* that have gathered: with more, the commit begins at once */
     FULL_RESERVE = 8 << 20,       /* of a full log, for what frees room: 1,800 commits at least, */
     LAST_RESERVE = 1 << 20,       /* and the rest of these for what frees a whole table */

@@ -217,12 +217,6 @@ static bool names_to(const struct kv_signal *signal)
     return signal->kind != KV_SIGNAL_MESSAGE_ALIAS && signal->kind != KV_SIGNAL_MESSAGE_NAME;
 }
 
-/* The memory of a signal while it waits. */
-static size_t size_of(const struct kv_signal *signal)
-{
-    return sizeof(struct waiting) + sizeof(struct kv_kept) + kv_signal_payload_length(signal);
-}
-
 static void wait(struct kv_peer *peer, const struct kv_signal *signal, struct outbox *outbox,
                  uint64_t batch)
 {
@@ -235,7 +229,7 @@ static void wait(struct kv_peer *peer, const struct kv_signal *signal, struct ou
     struct waiting *waiting = kv_alloc(sizeof *waiting + to.length + ref.length);
     waiting->peer = peer;
     waiting->batch = batch;
-    waiting->bytes = size_of(signal);
+    waiting->bytes = kv_signal_payload_length(signal);
     waiting->receiver = names_receiver(peer, signal, outbox->number, &wanted)
                             ? join(runtime, &wanted, batch)
                             : NULL;

@@ -142,8 +142,8 @@ void kv_runtime_release(struct kv_runtime *runtime, uint64_t batch);
 /* As kv_runtime_release(), for signals that wait only until their batch is written. */
 void kv_runtime_release_written(struct kv_runtime *runtime, uint64_t batch);
 
-/* Return the number of signals that wait for a batch, and the bytes that they take, with what they
- * pin. */
+/* Return the number of signals that wait for a batch, and the bytes of their payloads, with what
+ * they pin. Each signal takes half a KiB beside its payload. */
 size_t kv_runtime_waiting(const struct kv_runtime *runtime);
 uint64_t kv_runtime_waiting_bytes(const struct kv_runtime *runtime);
 

@@ -19,8 +19,8 @@
 %% KV_STAND is how long the disk stands while more waits than may wait, in seconds.
 -define(STAND, "1").
 %% Changes, by so many clients: more than 200,000 answers may not wait for the disk; nor more than 64 MiB of them.
--define(CLIENTS, 10).
--define(CHANGES, 22000).
+-define(CLIENTS, 200).
+-define(CHANGES, 1100).
 -define(LARGE, 90).
 %% The program may take so much more for all of that, its log and its answers included.
 -define(MEMORY, (512 bsl 20)).

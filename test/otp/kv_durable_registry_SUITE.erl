@@ -714,7 +714,7 @@ in_kv(Config, Environment, Fun) ->
                 ok = kv_test:start_kv(Environment),
                 Fun()
             end,
-            100000
+            100000 + 5 * names()
         )
     after
         ok = kv_test:stop_vm(Vm)

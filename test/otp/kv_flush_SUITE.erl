@@ -1,6 +1,6 @@
 %% @doc Power cuts. A node writes to an ext4 on a block device that remembers each write and each flush. Of these, disks are made as
 %% a power cut may leave them: all writes before the last flush are there, and any of those after it, whole, in part, or not. A node
-%% that starts on such a disk has every change that had been answered by then.
+%% that starts on such a disk has every change that had been answered by then, under `commit'.
 %%
 %% `make crash' installs what this needs: nbdkit and nbdfuse.
 -module(kv_flush_SUITE).
@@ -71,12 +71,12 @@ no_answered_change_is_lost_by_a_power_cut(Config) ->
         "truncate -s " ?SIZE " ", path("image", Config), " && mkfs.ext4 -q ", path("image", Config), " && cp --sparse=always ", path("image", Config), " ",
         path("before", Config), " && mkdir ", path("fuse", Config), " ", kv_disk_world:folder(Config)
     ])),
-    Answers = record(Config, Seed, min(?LOAD_MAX, ?LOAD + ?LOAD_EACH * cuts())),
+    Answers = [{Client, Of, committed(Seed, Client, Of)} || {Client, Of} <- record(Config, Seed, min(?LOAD_MAX, ?LOAD + ?LOAD_EACH * cuts()))],
     ok = file:delete(path("image", Config)),
     Size = filelib:file_size(path("log", Config)),
-    At = lists:sort([cut(N rem 4, Size, lists:append([Of || {_, Of} <- Answers])) || N <- lists:seq(1, cuts())]),
+    At = lists:sort([cut(N rem 4, Size, lists:append([Of || {_, Of, _} <- Answers])) || N <- lists:seq(1, cuts())]),
     Checked = cut_all(Config, At, fun(Position, Flushed) -> check(Config, Seed, Position, Flushed, Answers) end),
-    Answered = lists:sum([length(Of) || {_, Of} <- Answers]),
+    Answered = lists:sum([length(Of) || {_, Of, _} <- Answers]),
     {comment, io_lib:format("~b cuts, ~b operations answered, ~b of them at the time of a cut in the mean", [length(Checked), Answered, lists:sum(Checked) div length(Checked)])}.
 
 %% Anywhere, or around an answer: most of the bytes are those of files that are made ahead.
@@ -200,12 +200,20 @@ check(Config, Seed, Position, Since, Answers) ->
     end),
     ok = kv_test:stop_vm(Vm),
     await_detached(Config),
-    lists:sum([check_client({Position, Since}, Seed, Client, Of, Position, Contents) || {Client, Of} <- Answers]).
+    lists:sum([check_client({Position, Since}, Seed, One, Position, Contents) || One <- Answers]).
+
+%% The answers that a power cut must not take back. All before them are on the disk, too.
+committed(Seed, Client, Of) ->
+    Committed = kv_kill_client:committed(Seed, Client, greatest(Of)),
+    Set = maps:from_keys(Committed, true),
+    [Answer || {N, _} = Answer <- Of, is_map_key(N, Set)].
+
+greatest(Of) -> lists:max([0 | [N || {N, _} <- Of]]).
 
 %% Answers are noted a moment after they were given, so later operations may be there, too: without a gap.
-check_client(Where, Seed, Client, Answers, Position, Contents) ->
-    Least = lists:max([0 | [N || {N, At} <- Answers, At =< Position]]),
-    Most = lists:max([0 | [N || {N, _} <- Answers]]) + kv_kill_client:window(Client),
+check_client(Where, Seed, {Client, Answers, Committed}, Position, Contents) ->
+    Least = greatest([Answer || {_, At} = Answer <- Committed, At =< Position]),
+    Most = greatest(Answers) + kv_kill_client:window(Client),
     {_, Bucket} = lists:keyfind(kv_kill_client:bucket(Client), 1, Contents),
     Own = kv_kills_SUITE:own(Client, Bucket),
     Then = kv_kills_SUITE:up_to(Seed, Client, 0, Least, #{}),

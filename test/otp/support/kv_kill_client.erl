@@ -4,7 +4,7 @@
 %% The keys of a client are its own. In the model a value {N, L} stands for the number of the operation and L words.
 -module(kv_kill_client).
 
--export([window/1, bucket/1, buckets/1, model/2]).
+-export([window/1, bucket/1, buckets/1, committed/3, model/2]).
 -export([serve/2, start/4, contents/1]).
 
 -define(KEYS, 50).
@@ -53,6 +53,12 @@ kind(32, Client, _N, _Draw) when Client rem 4 =:= 0 -> {clear, []};
 kind(Kind, Client, N, Draw) when Kind < 36 ->
     {transaction, [[{put, key(Client, Draw), value(N, 9)}, {incr, {Client, count}, 1}, {delete, {Client, Draw(other, ?KEYS)}}]]};
 kind(_Kind, Client, _N, _Draw) -> {incr, [{Client, count}, 1]}.
+
+%% Of the operations up to N, those that a power cut takes back neither. With `interval' an answer says only that no kill does.
+committed(Seed, Client, N) when ?IS_OF_NAMES(Client) ->
+    kv_kill_names:committed([{I, operation(Seed, Client, I)} || I <- lists:seq(1, N)]);
+committed(_Seed, Client, N) ->
+    [I || I <- lists:seq(1, N), policy(bucket(Client)) =:= commit].
 
 key(Client, Draw) -> {Client, Draw(key, ?KEYS)}.
 

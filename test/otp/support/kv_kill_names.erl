@@ -4,7 +4,7 @@
 %% the model is done in two steps that a kill may part: a lookup that attaches a process changes nothing.
 -module(kv_kill_names).
 
--export([registry/0, operation/3, after_operation/3, serve/0, do/1, contents/0]).
+-export([registry/0, operation/3, after_operation/3, committed/1, serve/0, do/1, contents/0]).
 
 -define(NAMES, 6).
 -define(KEYS, 10).
@@ -40,6 +40,24 @@ changed(put, [Key, Value], One, {Meta, Entries}, Names) -> Names#{One := {Meta, 
 changed(put_meta, [Meta], One, {_, Entries}, Names) -> Names#{One := {Meta, Entries}};
 changed(Gone, [], One, _, Names) when Gone =:= delete; Gone =:= destroy -> maps:remove(One, Names);
 changed(_Name, _Arguments, _One, _, Names) -> Names.
+
+%% Of numbered operations, the numbers of those that changed something under `commit'. The model has the policies here, in the
+%% place of the metadata.
+committed(Operations) ->
+    {Committed, _} = lists:foldl(fun committed/2, {[], #{}}, Operations),
+    Committed.
+
+committed({N, {Name, [One | _]} = Operation}, {Before, Policies}) ->
+    Next = with_policies(Operation, Policies),
+    {Policy, _} = maps:get(One, maps:merge(Next, Policies), {interval, #{}}),
+    case Policy =/= interval andalso (Name =:= put_meta orelse Next =/= Policies) of
+        true -> {[N | Before], Next};
+        false -> {Before, Next}
+    end.
+
+with_policies({create, [One, Policy, _Meta]}, Policies) -> after_operation(create, [One, Policy, Policy], Policies);
+with_policies({put_meta, _}, Policies) -> Policies;
+with_policies({Name, Arguments}, Policies) -> after_operation(Name, Arguments, Policies).
 
 %%% In the VM under test
 

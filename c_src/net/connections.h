@@ -12,7 +12,7 @@
 
 struct kv_connection;
 
-enum { KV_READ_CHUNK = 64 * 1024 }; /* bytes of one read */
+enum { KV_READ_CHUNK = 68 * 1024 }; /* bytes of one read: a whole fragment, and small messages */
 
 struct kv_connections {
     struct kv_net *net;

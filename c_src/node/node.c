@@ -22,7 +22,11 @@
 #include <malloc.h>
 #endif
 
-enum { HEAP_KEPT = 8 << 20, MAPPED_FROM = 1 << 20, ADVICE_MAX = 80 };
+enum {
+    HEAP_KEPT = 8 << 20,
+    MAPPED_FROM = 4 << 20, /* a message of some MiB is no reason to ask the system for memory */
+    ADVICE_MAX = 80
+};
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 

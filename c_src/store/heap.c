@@ -309,6 +309,11 @@ uint64_t kv_heap_take(struct kv_table *table, uint64_t size)
     return offset;
 }
 
+bool kv_heap_is_pinned(const struct kv_table *table, uint64_t offset, uint64_t size)
+{
+    return size > KV_ENTRY_SMALL_MAX && table->arena->pages[kv_page_of(offset)].run.pins > 0;
+}
+
 static void drop_run(struct kv_table *table, uint64_t offset, uint64_t size)
 {
     struct kv_arena *arena = table->arena;

@@ -12,6 +12,9 @@ uint64_t kv_heap_take(struct kv_table *table, uint64_t size);
 /* Ends an entry that the index no longer refers to. */
 void kv_heap_drop(struct kv_table *table, uint64_t offset, uint64_t size);
 
+/* Returns true if somebody still sends the value of the entry: it must stay as it is. */
+bool kv_heap_is_pinned(const struct kv_table *table, uint64_t offset, uint64_t size);
+
 /* Returns true if more bytes are dead than should be. */
 bool kv_heap_is_dusty(const struct kv_table *table);
 

@@ -24,7 +24,8 @@ enum {
     LENT_FACTOR = 2,     /* a put of a batch may take so many times the pages that it will free, */
     LENT_MORE = 2,       /* and so many more: pages are not filled to the end */
     COUNT_STEPS = 32,    /* segments swept to count a small table */
-    LENGTH_MAX = 1 << 30
+    LENGTH_MAX = 1 << 30,
+    OVERWRITTEN_MOST = 2 << 20 /* bytes of an entry: that takes some tenths of a millisecond */
 };
 
 uint64_t kv_table_hash(const struct kv_table *table, struct kv_bytes key)
@@ -269,11 +270,19 @@ static void write_value(struct kv_table *table, const struct put *put)
     kv_stripes_unlock(table, put->lookup->hash, put->lookup->hash);
 }
 
-/* Overwrites the old entry if both are small and take the same space. */
+/* Not if the old value is being sent. Readers of the stripe wait meanwhile, so a very long value is
+ * written elsewhere. */
+static bool may_write_over(const struct kv_table *table, const struct put *put)
+{
+    return put->place.group != NULL && put->old.size == put->entry.size && table->pending == NULL &&
+           put->old.size <= OVERWRITTEN_MOST &&
+           !kv_heap_is_pinned(table, kv_place_offset(put->place), put->old.size);
+}
+
+/* Overwrites the old entry if both take the same space. */
 static bool write_over(struct kv_table *table, const struct put *put)
 {
-    if (put->place.group == NULL || put->old.size != put->entry.size ||
-        put->old.size > KV_ENTRY_SMALL_MAX || table->pending != NULL) {
+    if (!may_write_over(table, put)) {
         return false;
     }
     if (put->old.flags == put->entry.flags && put->old.value.length == put->entry.value.length) {

@@ -704,6 +704,38 @@ Test(store, a_put_that_finds_no_memory_changes_nothing)
     model_compare(&model);
 }
 
+/* ---- large values -----------------------------------------------------------------------------
+ */
+
+Test(store, a_large_value_of_the_same_length_takes_the_place_of_the_old_one)
+{
+    enum { LENGTH = 100000 };
+    struct kv_item old;
+    struct kv_item new;
+    cr_assert_eq(model_put(&model, 1, LENGTH, 1, 42, KV_NEVER), KV_OK);
+    cr_assert(kv_table_get(model.table, model_key(1), &old));
+    uint64_t before = in_use();
+    cr_assert_eq(model_put(&model, 1, LENGTH, 1, 43, KV_NEVER), KV_OK);
+    cr_assert(kv_table_get(model.table, model_key(1), &new));
+    cr_assert_eq(new.bytes.data, old.bytes.data);
+    cr_assert_eq(in_use(), before);
+    model_check(model.arena);
+    model_compare(&model);
+}
+
+Test(store, a_value_so_long_that_readers_would_wait_is_written_elsewhere)
+{
+    enum { LENGTH = 3 << 20 };
+    struct kv_item old;
+    struct kv_item new;
+    cr_assert_eq(model_put(&model, 1, LENGTH, 1, 42, KV_NEVER), KV_OK);
+    cr_assert(kv_table_get(model.table, model_key(1), &old));
+    cr_assert_eq(model_put(&model, 1, LENGTH, 1, 43, KV_NEVER), KV_OK);
+    cr_assert(kv_table_get(model.table, model_key(1), &new));
+    cr_assert_neq(new.bytes.data, old.bytes.data);
+    model_compare(&model);
+}
+
 /* ---- pins -------------------------------------------------------------------------------------
  */
 

@@ -16,11 +16,25 @@ void kv_lane_pace_saw(struct kv_lane_pace *pace, uint64_t count, uint64_t now)
     for (uint64_t i = 0; i < count && i < STEPS_MAX; i++) {
         pace->gap = ((PART - 1) * pace->gap + each) / PART;
     }
+    if (now - pace->last > (uint64_t)KV_LANE_SAVED_FOR_US * NS_PER_US) {
+        pace->saved = 0;
+    }
     pace->last = now;
+}
+
+void kv_lane_pace_looked(struct kv_lane_pace *pace, uint64_t served, uint64_t ns)
+{
+    const uint64_t most = (uint64_t)KV_LANE_SAVED_US * NS_PER_US;
+    const uint64_t earned = served * KV_LANE_EARNED_US * NS_PER_US;
+    if (served > 0) {
+        pace->saved = pace->saved + earned < most ? pace->saved + earned : most;
+    } else {
+        pace->saved -= ns < pace->saved ? ns : pace->saved;
+    }
 }
 
 bool kv_lane_pace_is_fast(const struct kv_lane_pace *pace, uint64_t now)
 {
-    return pace->gap < (uint64_t)KV_LANE_GAP_US * NS_PER_US &&
+    return (pace->gap < (uint64_t)KV_LANE_GAP_US * NS_PER_US || pace->saved > 0) &&
            now - pace->last < (uint64_t)KV_LANE_PATIENCE_US * NS_PER_US;
 }

@@ -32,7 +32,7 @@
 enum {
     KV_LANE_LINE = 64, /* bytes of a cache line, or more */
     KV_SLOT_SIZE = 16384,
-    KV_SLOT_HEAD = 24,
+    KV_SLOT_HEAD = 16, /* a short request shares a cache line with it */
     KV_SLOT_ROOM = KV_SLOT_SIZE - KV_SLOT_HEAD,
     /* The longest request: answers that repeat a request must fit, too. */
     KV_SLOT_REQUEST_MAX = KV_SLOT_ROOM - 1024,
@@ -46,10 +46,8 @@ enum kv_slot_state {
     KV_SLOT_LEFT,  /* taken, and nobody waits for the answer */
 };
 
-enum kv_slot_result {
-    KV_SLOT_ANSWERED, /* `length` bytes of data are the answer: a term without version byte */
-    KV_SLOT_DECLINED, /* nothing was done: the request must come by message */
-};
+/* The length of an answer that is none: nothing was done, and the request must come by message. */
+#define KV_SLOT_DECLINED UINT32_MAX
 
 struct kv_slot {
     _Alignas(KV_LANE_LINE) _Atomic uint32_t state;
@@ -57,9 +55,7 @@ struct kv_slot {
      * lie, and write at any time. */
     _Atomic uint32_t id; /* of the asked process: the numbers of its pid */
     _Atomic uint32_t serial;
-    _Atomic uint32_t length; /* of data */
-    _Atomic uint32_t result;
-    uint32_t unused;
+    _Atomic uint32_t length;    /* of data */
     uint8_t data[KV_SLOT_ROOM]; /* a request, then its answer: a term without version byte */
 };
 

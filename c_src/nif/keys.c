@@ -87,8 +87,37 @@ static bool floating(struct writer *to, ERL_NIF_TERM value)
 /* ---- atoms and binaries -----------------------------------------------------------------------
  */
 
+/* To ask the VM for the text of an atom takes longer than to find a key, so each thread remembers
+ * how it has written atoms. The word of an atom never becomes another term, nor does its text
+ * change. */
+
+enum { SPELLED = 2048, SPELLED_SIZE = 32 }; /* a power of two, and bytes of each */
+
+struct spelled {
+    ERL_NIF_TERM atom; /* 0: free */
+    uint8_t size;
+    uint8_t bytes[SPELLED_SIZE - 1 - sizeof(ERL_NIF_TERM)];
+};
+
+static _Thread_local struct spelled all_spelled[SPELLED];
+
+static struct spelled *spelled_at(ERL_NIF_TERM atom)
+{
+    return &all_spelled[((uint64_t)atom * UINT64_C(0x9E3779B97F4A7C15)) >> 32 & (SPELLED - 1)];
+}
+
+static void remember(ERL_NIF_TERM value, const uint8_t *written, size_t size)
+{
+    struct spelled *spelled = spelled_at(value);
+    if (size <= sizeof spelled->bytes) {
+        spelled->atom = value;
+        spelled->size = (uint8_t)size;
+        memcpy(spelled->bytes, written, size);
+    }
+}
+
 /* Fails for atoms with characters above 255: enif_get_atom() of OTP 25 cannot return their text. */
-static bool atom(struct writer *to, ERL_NIF_TERM value)
+static bool spell(struct writer *to, ERL_NIF_TERM value)
 {
     char latin1[KV_ATOM_MAX_CHARACTERS + 1];
     int size = enif_get_atom(to->env, value, latin1, sizeof latin1, ERL_NIF_LATIN1);
@@ -110,6 +139,22 @@ static bool atom(struct writer *to, ERL_NIF_TERM value)
         }
         *to->at++ = character;
     }
+    return true;
+}
+
+static bool atom(struct writer *to, ERL_NIF_TERM value)
+{
+    const struct spelled *spelled = spelled_at(value);
+    uint8_t *start = to->at;
+    if (spelled->atom == value && room(to, sizeof spelled->bytes)) {
+        memcpy(to->at, spelled->bytes, sizeof spelled->bytes);
+        to->at += spelled->size;
+        return true;
+    }
+    if (!spell(to, value)) {
+        return false;
+    }
+    remember(value, start, (size_t)(to->at - start));
     return true;
 }
 
@@ -223,35 +268,6 @@ static bool map(struct writer *to, ERL_NIF_TERM value)
     return written;
 }
 
-/* ---- atoms that were met ----------------------------------------------------------------------
- * To ask the VM for the text of an atom takes longer than to find a key. The word of an atom never
- * becomes another term, nor does its text change. */
-
-enum { SPELLED = 2048, SPELLED_SIZE = 32 }; /* a power of two, and bytes of each */
-
-struct spelled {
-    ERL_NIF_TERM atom; /* 0: free */
-    uint8_t size;
-    uint8_t bytes[SPELLED_SIZE - 1 - sizeof(ERL_NIF_TERM)];
-};
-
-static _Thread_local struct spelled all_spelled[SPELLED];
-
-static struct spelled *spelled_at(ERL_NIF_TERM atom)
-{
-    return &all_spelled[((uint64_t)atom * UINT64_C(0x9E3779B97F4A7C15)) >> 32 & (SPELLED - 1)];
-}
-
-static void remember(ERL_NIF_TERM value, struct kv_bytes key)
-{
-    struct spelled *spelled = spelled_at(value);
-    if (key.data[0] == KV_TAG_SMALL_ATOM_UTF8 && key.length <= sizeof spelled->bytes) {
-        spelled->atom = value;
-        spelled->size = (uint8_t)key.length;
-        memcpy(spelled->bytes, key.data, key.length);
-    }
-}
-
 /* ---- all together -----------------------------------------------------------------------------
  */
 
@@ -318,7 +334,6 @@ bool kv_nif_key_direct(ErlNifEnv *env, ERL_NIF_TERM value, enum kv_zeros zeros,
         return false;
     }
     key->bytes = kv_bytes(key->local, (size_t)(to.at - key->local));
-    remember(value, key->bytes);
     return true;
 }
 

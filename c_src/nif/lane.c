@@ -11,14 +11,18 @@
 #include <time.h>
 
 enum {
-    LOOK_NS = 5000,          /* for a request to be taken, and again after one sched_yield() */
-    TAKEN_NS = 20000,        /* longer, for the answer to one that was taken */
-    FIRST_PAUSE_NS = 200000, /* after a wait in vain: twenty times as long as it took */
+    LOOKS_FIRST = 32,      /* before the first look at the clock: most answers come sooner */
+    LOOK_NS = 5000,        /* for a request to be taken, and again after one sched_yield() */
+    TAKEN_NS = 20000,      /* longer, for the answer to one that was taken */
+    MISS_NS = 2 * LOOK_NS, /* which a wait in vain takes, */
+    SAVED_NS = 1000,       /* which an answer saves, at least, */
+    SAVED_MAX_NS = 200000, /* and so much at most counts */
+    FIRST_PAUSE_NS = 20 * MISS_NS,
     LAST_PAUSE_NS = 20000000,
     DECLINED_MAX = 4,    /* in a row; then messages spare both sides the attempt, */
     MESSAGES = 64,       /* so many for each that was declined, */
     MESSAGES_MAX = 1024, /* up to these */
-    CLOCK_EACH = 8,      /* looks between two looks at the clock, */
+    CLOCK_EACH = 16,     /* looks between two looks at the clock, */
     CALL_NS = 500,       /* which a call that waits for nothing takes */
     PERCENT_NS = 10000,  /* one percent of the time slice of a process: 5 us are 20 reductions */
     PERCENT_MAX = 100,
@@ -85,14 +89,20 @@ static bool is_worth_asking(struct kv_nif_lane *lane, struct kv_nif_seat *seat)
         return true;
     }
     return atomic_load_explicit(&header->beat, memory_order_relaxed) != seat->beat &&
-           time_now() >= seat->until;
+           (seat->until == 0 || time_now() >= seat->until);
 }
 
-/* So a thread spends at most a twentieth of its time waiting in vain. */
+/* Answers pay for some waits in vain: each has saved the thread a message, which takes longer. What
+ * they do not pay for takes at most a twentieth of the time of the thread. */
 static void note_miss(struct kv_nif_lane *lane, struct kv_nif_seat *seat)
 {
     seat->missed = true;
     seat->beat = atomic_load_explicit(&lane->header->beat, memory_order_relaxed);
+    if (seat->saved >= MISS_NS) {
+        seat->saved -= MISS_NS;
+        seat->until = 0;
+        return;
+    }
     seat->pause = seat->pause == 0                  ? FIRST_PAUSE_NS
                   : seat->pause < LAST_PAUSE_NS / 2 ? 2 * seat->pause
                                                     : LAST_PAUSE_NS;
@@ -103,6 +113,7 @@ static void note_hit(struct kv_nif_seat *seat)
 {
     seat->missed = false;
     seat->pause = 0;
+    seat->saved += seat->saved < SAVED_MAX_NS ? SAVED_NS : 0;
 }
 
 static void pay(ErlNifEnv *env, struct kv_nif_seat *seat, uint64_t ns)
@@ -153,13 +164,9 @@ static enum kv_nif_asked take_answer(ErlNifEnv *env, const struct kv_slot *slot,
                                      ERL_NIF_TERM *answer)
 {
     uint8_t local[KV_NIF_LOCAL];
-    const uint32_t result = atomic_load_explicit(&slot->result, memory_order_relaxed);
     const size_t length = atomic_load_explicit(&slot->length, memory_order_relaxed);
-    if (result != KV_SLOT_ANSWERED) {
-        return result == KV_SLOT_DECLINED ? KV_NIF_BY_MESSAGE : KV_NIF_BROKEN;
-    }
     if (length > KV_SLOT_ROOM) {
-        return KV_NIF_BROKEN;
+        return length == KV_SLOT_DECLINED ? KV_NIF_BY_MESSAGE : KV_NIF_BROKEN;
     }
     if (take_binary(env, slot->data, length, answer)) {
         return KV_NIF_ANSWERED;
@@ -214,15 +221,24 @@ static inline void relax(void)
 #endif
 }
 
+/* Looks for an answer, so many times. */
+static bool comes_within(const struct kv_slot *slot, unsigned looks)
+{
+    for (unsigned i = 0; i < looks; i++) {
+        if (kv_slot_is_done(slot)) {
+            return true;
+        }
+        relax();
+    }
+    return false;
+}
+
 /* Looks for an answer until the time `end`. */
 static bool comes_before(const struct kv_slot *slot, uint64_t end)
 {
     do {
-        for (unsigned i = 0; i < CLOCK_EACH; i++) {
-            if (kv_slot_is_done(slot)) {
-                return true;
-            }
-            relax();
+        if (comes_within(slot, CLOCK_EACH)) {
+            return true;
         }
     } while (time_now() < end);
     return kv_slot_is_done(slot);
@@ -289,22 +305,24 @@ static struct kv_slot *prepare(ErlNifEnv *env, struct kv_nif_lane *lane, uint32_
 static enum kv_nif_asked ask(struct kv_nif_lane *lane, struct kv_nif_seat *seat, ErlNifEnv *env,
                              struct kv_slot *slot, ERL_NIF_TERM *answer, bool *declined)
 {
-    const uint64_t began = time_now();
+    enum kv_nif_asked result = KV_NIF_ANSWERED;
+    uint64_t waited = 0;
     kv_slot_ask(slot);
-    const enum kv_nif_asked result = wait_for(slot, began);
+    if (!comes_within(slot, LOOKS_FIRST)) {
+        const uint64_t began = time_now();
+        result = wait_for(slot, began);
+        waited = time_now() - began;
+    }
+    pay(env, seat, waited);
     if (result == KV_NIF_BY_MESSAGE) {
         note_miss(lane, seat);
-        pay(env, seat, time_now() - began);
         return result;
     }
     note_hit(seat);
     if (result == KV_NIF_ANSWERED) {
-        pay(env, seat, 0);
-        const enum kv_nif_asked answered = finish(env, slot, answer);
-        *declined = answered == KV_NIF_BY_MESSAGE;
-        return answered;
+        result = finish(env, slot, answer);
+        *declined = result == KV_NIF_BY_MESSAGE;
     }
-    pay(env, seat, time_now() - began);
     return result;
 }
 

@@ -194,6 +194,7 @@ bool kv_nif_term(ErlNifEnv *env, struct kv_bytes external, ERL_NIF_TERM *term);
 struct kv_nif_seat {
     uint64_t until; /* the lane is left alone, if the last call has waited in vain: `missed`, */
     uint64_t pause; /* and for how many nanoseconds that was */
+    uint64_t saved; /* nanoseconds, by answers: pays for waits in vain */
     uint64_t owed;  /* nanoseconds that were not paid as reductions yet */
     uint32_t beat;  /* of the node when the thread last waited in vain */
     bool missed;

@@ -185,6 +185,17 @@ static inline void relax(void)
 #endif
 }
 
+/* Looks until there is a request, or so many times: the clock takes longer than a look. */
+static unsigned pass_often(struct kv_node *node)
+{
+    unsigned served = pass_all(node);
+    for (unsigned i = 1; served == 0 && i < KV_LANE_CLOCK_EACH; i++) {
+        relax();
+        served = pass_all(node);
+    }
+    return served;
+}
+
 /* Returns the number of requests of this turn, and sets *now to its end. */
 static unsigned serve_turn(struct kv_node *node, uint64_t *now)
 {
@@ -193,13 +204,11 @@ static unsigned serve_turn(struct kv_node *node, uint64_t *now)
     unsigned served = 0;
     kv_memory_tick(&node->memory);
     do {
-        const unsigned got = pass_all(node);
+        const unsigned got = pass_often(node);
         *now = uv_hrtime();
         if (got > 0) {
             served += got;
             busy = *now;
-        } else {
-            relax();
         }
     } while (served < KV_LANE_TURN_REQUESTS && *now - began < KV_LANE_TURN_NS &&
              *now - busy < KV_LANE_TURN_IDLE);
@@ -225,8 +234,10 @@ bool kv_lanes_look(struct kv_node *node)
     note(lanes, wanted(lanes), now);
     set_looking(lanes, kv_lane_pace_is_fast(&lanes->pace, now));
     if (lanes->looking) {
+        const uint64_t began = now;
         const unsigned served = serve_turn(node, &now);
         note(lanes, served, now);
+        kv_lane_pace_looked(&lanes->pace, served, now - began);
     }
     return lanes->looking;
 }

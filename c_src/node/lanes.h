@@ -15,10 +15,11 @@
 struct kv_node;
 
 enum {
-    KV_LANES_MAX = 16,            /* later connections get none */
-    KV_LANE_TURN_REQUESTS = 64,   /* then the sockets are looked at, */
-    KV_LANE_TURN_NS = 50 * 1000,  /* or after this time, */
-    KV_LANE_TURN_IDLE = 10 * 1000 /* or after this time without a request */
+    KV_LANES_MAX = 16,             /* later connections get none */
+    KV_LANE_TURN_REQUESTS = 64,    /* then the sockets are looked at, */
+    KV_LANE_TURN_NS = 50 * 1000,   /* or after this time, */
+    KV_LANE_TURN_IDLE = 10 * 1000, /* or after this time without a request */
+    KV_LANE_CLOCK_EACH = 16        /* looks between two looks at the clock */
 };
 
 /* Zeroed: none. */

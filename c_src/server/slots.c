@@ -36,18 +36,15 @@ static void serve(const struct kv_slots *slots, struct kv_slot *slot)
     const uint32_t length = atomic_load_explicit(&slot->length, memory_order_relaxed);
     const struct kv_bytes request = kv_bytes(slots->copy, length);
     struct kv_bytes answer[2] = {{NULL, 0}, {NULL, 0}};
-    uint32_t result = KV_SLOT_DECLINED;
-    uint32_t written = 0;
+    uint32_t written = KV_SLOT_DECLINED;
     if (length <= KV_SLOT_REQUEST_MAX) {
         memcpy(slots->copy, slot->data, length);
         if (is_valid(slots, request) &&
             kv_server_at_once(slots->runtime, id, serial, request, KV_SLOT_ROOM, answer)) {
             written = put_answer(slot, answer);
-            result = KV_SLOT_ANSWERED;
         }
     }
     atomic_store_explicit(&slot->length, written, memory_order_relaxed);
-    atomic_store_explicit(&slot->result, result, memory_order_relaxed);
     if (!kv_slot_finish(slot)) {
         kv_slot_drop(slot);
     }
@@ -63,7 +60,11 @@ unsigned kv_slots_serve(const struct kv_slots *slots, void *lane, uint32_t group
     used = used < most ? used : most;
     for (uint32_t i = 0; i < used; i++) {
         struct kv_slot *slot = kv_lane_slot(lane, i);
-        if (kv_slot_is_asked(slot) && kv_slot_take(slot)) {
+        if (!kv_slot_is_asked(slot)) {
+            continue;
+        }
+        __builtin_prefetch(slot->data + KV_LANE_LINE - KV_SLOT_HEAD); /* while the state comes */
+        if (kv_slot_take(slot)) {
             serve(slots, slot);
             served++;
         }

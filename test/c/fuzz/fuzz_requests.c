@@ -440,9 +440,10 @@ static void check_slot(struct kv_slot *slot)
     static const struct kv_term_limits limits = KV_TERM_LIMITS_DEFAULT;
     const size_t answered = atomic_load(&slot->length);
     size_t length = 0;
-    if (!kv_slot_is_done(slot) || answered > KV_SLOT_ROOM ||
-        (atomic_load(&slot->result) == KV_SLOT_ANSWERED &&
-         (kv_term_validate(kv_bytes(slot->data, answered), &limits, &length) != KV_OK ||
+    if (!kv_slot_is_done(slot) ||
+        (answered != KV_SLOT_DECLINED &&
+         (answered > KV_SLOT_ROOM ||
+          kv_term_validate(kv_bytes(slot->data, answered), &limits, &length) != KV_OK ||
           length != answered))) {
         abort();
     }

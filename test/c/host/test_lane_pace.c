@@ -62,6 +62,38 @@ Test(lane_pace, a_few_requests_after_a_silence_are_not_enough)
     }
 }
 
+Test(lane_pace, fast_callers_that_were_stopped_for_a_while_find_it_looking_again)
+{
+    (void)ask(100, 1, US(10));
+    kv_lane_pace_looked(&pace, 100, US(1000));
+    for (unsigned i = 0; i < 100; i++) {
+        cr_assert_eq(ask(1, 1, MS(8)), 1U);
+        kv_lane_pace_looked(&pace, 50, US(50));
+    }
+}
+
+Test(lane_pace, requests_pay_for_a_little_looking_in_vain_each)
+{
+    (void)ask(100, 1, US(10));
+    kv_lane_pace_looked(&pace, 1000, US(1000));
+    uint64_t vain = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        const uint64_t looks = ask(1, 1, MS(2)) == 0 ? 0 : US(KV_LANE_PATIENCE_US);
+        kv_lane_pace_looked(&pace, 1, 0);
+        kv_lane_pace_looked(&pace, 0, looks);
+        vain += looks < pace.saved ? looks : pace.saved;
+    }
+    cr_assert_leq(vain, US(KV_LANE_SAVED_US + 1000 * KV_LANE_EARNED_US));
+    cr_assert_leq(pace.saved, US(KV_LANE_EARNED_US));
+}
+
+Test(lane_pace, what_was_paid_for_is_forgotten_after_a_silence)
+{
+    (void)ask(100, 1, US(10));
+    kv_lane_pace_looked(&pace, 1000, US(1000));
+    cr_assert_eq(ask(1, 1, US(KV_LANE_SAVED_FOR_US + 1)), 0U);
+}
+
 Test(lane_pace, many_requests_at_once_count_as_many)
 {
     cr_assert_gt(ask(3, 100, US(500)), 0U);

@@ -127,11 +127,10 @@ static struct kv_slot *slot_at(uint32_t number)
     return kv_lane_slot(shared.base, number);
 }
 
-static void answer(struct kv_slot *slot, uint32_t result, struct kv_bytes term)
+static void answer(struct kv_slot *slot, struct kv_bytes term)
 {
     memcpy(slot->data, term.data, term.length);
     atomic_store(&slot->length, (uint32_t)term.length);
-    atomic_store(&slot->result, result);
 }
 
 /* ---- a node -----------------------------------------------------------------------------------
@@ -141,9 +140,8 @@ static void answer(struct kv_slot *slot, uint32_t result, struct kv_bytes term)
 struct node {
     pthread_t thread;
     bool finishes;
-    uint32_t result;
     struct kv_bytes term;
-    uint32_t lie; /* a length, if not 0 */
+    uint32_t instead; /* of the length of the term, if not 0 */
     uint8_t request[64];
     uint32_t length;
     struct kv_slot *slot;
@@ -156,9 +154,9 @@ static void serve(struct node *node, struct kv_slot *slot)
     node->length = atomic_load(&slot->length);
     memcpy(node->request, slot->data, sizeof node->request);
     if (node->finishes) {
-        answer(slot, node->result, node->term);
-        if (node->lie != 0) {
-            atomic_store(&slot->length, node->lie);
+        answer(slot, node->term);
+        if (node->instead != 0) {
+            atomic_store(&slot->length, node->instead);
         }
         cr_assert(kv_slot_finish(slot));
     }
@@ -253,7 +251,7 @@ Test(nif_lane, the_node_gets_the_request_and_the_caller_its_answer)
 
 Test(nif_lane, a_declined_request_goes_by_message)
 {
-    struct node node = {.finishes = true, .result = KV_SLOT_DECLINED, .term = {NULL, 0}};
+    struct node node = {.finishes = true, .instead = KV_SLOT_DECLINED};
     cr_expect(stub_is_atom(ask_and_look(&node, open_lane()), "call"));
     cr_expect(kv_slot_is_free(node.slot));
 }
@@ -289,6 +287,32 @@ Test(nif_lane, a_node_that_has_not_run_since_a_wait_in_vain_is_not_waited_for)
     }
 }
 
+/* Asks until the thread has been answered so often. */
+static void earn(ERL_NIF_TERM lane, unsigned answers)
+{
+    for (unsigned i = 0; i < answers; i++) {
+        struct node node = {.finishes = true, .term = kv_bytes("\x61\x07", 2)};
+        (void)second_of(ask_and_look(&node, lane), "reply");
+    }
+}
+
+static bool waits_in_vain(ERL_NIF_TERM lane)
+{
+    atomic_fetch_add(&header->beat, 1);
+    atomic_store(&slot_at(0)->length, 0);
+    cr_assert(stub_is_atom(ask(lane), "call"));
+    return atomic_load(&slot_at(0)->length) != 0;
+}
+
+Test(nif_lane, after_many_answers_a_wait_in_vain_is_followed_by_no_pause)
+{
+    ERL_NIF_TERM lane = open_lane();
+    earn(lane, 40);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_expect(waits_in_vain(lane), "wait %u", i);
+    }
+}
+
 Test(nif_lane, a_term_that_is_none_for_a_lane_goes_by_message)
 {
     ERL_NIF_TERM lane = open_lane();
@@ -308,7 +332,7 @@ Test(nif_lane, a_request_that_was_taken_is_waited_for)
     struct node node = {.finishes = false};
     ERL_NIF_TERM held = hold(&node, open_lane());
     cr_expect(stub_is_atom(look(held), "wait"));
-    answer(node.slot, KV_SLOT_ANSWERED, kv_bytes("\x61\x07", 2));
+    answer(node.slot, kv_bytes("\x61\x07", 2));
     cr_assert(kv_slot_finish(node.slot));
     cr_expect(
         kv_bytes_equal(stub_external(second_of(look(held), "reply")), kv_bytes("\x61\x07", 2)));
@@ -368,22 +392,19 @@ Test(nif_lane, a_lane_ends_with_the_process_that_has_opened_it)
 Test(nif_lane, an_answer_that_is_a_lie_ends_the_lane)
 {
     const struct {
-        uint32_t result;
         struct kv_bytes term;
-        uint32_t lie;
+        uint32_t length;
     } lies[] = {
-        {KV_SLOT_ANSWERED, kv_bytes("\x61", 1), 0},                 /* cut off */
-        {KV_SLOT_ANSWERED, kv_bytes("\x61\x07\x07", 3), 0},         /* with more behind it */
-        {KV_SLOT_ANSWERED, kv_bytes("\x6d\xff\xff\xff\xff", 5), 0}, /* a length beyond the slot */
-        {KV_SLOT_ANSWERED, kv_bytes("\x6d\0\0\0\x09", 5), 0},
-        {KV_SLOT_ANSWERED, kv_bytes("\x61\x07", 2), UINT32_MAX},
-        {KV_SLOT_ANSWERED, kv_bytes("\x61\x07", 2), KV_SLOT_ROOM + 1},
-        {KV_SLOT_ANSWERED, {NULL, 0}, 0},
-        {7, kv_bytes("\x61\x07", 2), 0},
+        {kv_bytes("\x61", 1), 0},                 /* cut off */
+        {kv_bytes("\x61\x07\x07", 3), 0},         /* with more behind it */
+        {kv_bytes("\x6d\xff\xff\xff\xff", 5), 0}, /* a length beyond the slot */
+        {kv_bytes("\x6d\0\0\0\x09", 5), 0},
+        {kv_bytes("\x61\x07", 2), KV_SLOT_DECLINED - 1},
+        {kv_bytes("\x61\x07", 2), KV_SLOT_ROOM + 1},
+        {{NULL, 0}, 0},
     };
     for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++) {
-        struct node node = {
-            .finishes = true, .result = lies[i].result, .term = lies[i].term, .lie = lies[i].lie};
+        struct node node = {.finishes = true, .term = lies[i].term, .instead = lies[i].length};
         atomic_store(&header->dead, 0);
         cr_expect(stub_is_atom(ask_and_look(&node, open_lane()), "lost"), "lie %u", i);
         cr_expect(kv_lane_is_dead(header));

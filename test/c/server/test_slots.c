@@ -68,9 +68,10 @@ static struct kv_bytes answer_in(uint32_t number)
     struct kv_slot *slot = slot_at(number);
     cr_assert(kv_slot_is_done(slot));
     struct kv_bytes answer = NONE;
-    if (atomic_load(&slot->result) == KV_SLOT_ANSWERED) {
+    const uint32_t length = atomic_load(&slot->length);
+    if (length != KV_SLOT_DECLINED) {
         struct kv_buffer *kept = term_buffer();
-        kv_buffer_append(kept, kv_bytes(slot->data, atomic_load(&slot->length)));
+        kv_buffer_append(kept, kv_bytes(slot->data, length));
         answer = kv_buffer_bytes(kept);
     }
     kv_slot_release(slot);

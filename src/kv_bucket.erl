@@ -576,6 +576,8 @@ incr(Bucket, Key, N) ->
     integer() | {error, not_an_integer | {limit, integer()} | enomem | full | refused()}.
 incr(Bucket, Key, Options, Timeout) when is_list(Options), ?IS_TIMEOUT(Timeout) ->
     incr(Bucket, Key, 1, [{timeout, Timeout} | Options]);
+incr(Bucket, Key, N, Timeout) when is_integer(N), ?IS_TIMEOUT(Timeout) ->
+    write(Bucket, incr, [Key, N], Timeout);
 incr(Bucket, Key, N, Options) ->
     ok = kv_call_options:argument({?MODULE, incr, [Bucket, Key, N, Options]}, 3, 'N'),
     kv_request:run(Bucket, incr, [Key, N], Options).

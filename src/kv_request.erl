@@ -53,12 +53,17 @@ run(Bucket, Function, Arguments, Options) ->
 call(Bucket, Function, Arguments, Timeout) ->
     ok = check(Bucket, Function, Arguments),
     {Message, Answer} = request(Function, Arguments),
-    Call = {gen_server, call, [Bucket, Message, Timeout]},
     case kv_limits:check(Bucket, Arguments) of
-        ok -> answer(Answer, kv_telemetry:call(Bucket, Message, Timeout, Function), Bucket, Timeout, Call);
+        ok -> answered(Answer, kv_telemetry:call(Bucket, Message, Timeout, Function), Bucket, Message, Timeout);
         Refused when Answer =:= write -> Refused;
-        {error, Why} -> exit({Why, Call})
+        {error, Why} -> exit({Why, {gen_server, call, [Bucket, Message, Timeout]}})
     end.
+
+%% Most answers are no pairs.
+answered(write, Reply, _Bucket, _Message, _Timeout) when not is_tuple(Reply) ->
+    Reply;
+answered(Answer, Reply, Bucket, Message, Timeout) ->
+    answer(Answer, Reply, Bucket, Timeout, {gen_server, call, [Bucket, Message, Timeout]}).
 
 %% @doc Returns the reply to a request whose only tuples are errors. Exits if the request was refused.
 -spec read(term(), gen_server:server_ref(), term(), timeout()) -> term().
@@ -178,6 +183,7 @@ request(fetch, [Key]) -> {{fetch, Key}, read};
 request(has_key, [Key]) -> {{has_key, Key}, read};
 request(put, [Key, Value]) -> {{put, Key, Value}, write};
 request(put, [Key, Value, Ttl]) -> {{put, Key, Value, Ttl}, write};
+request(incr, [Key, N]) -> {{incr, Key, N}, write};
 request(delete, [Key, Default]) -> {{delete, Key, Default}, {read, {get_many, [Key], Default}}};
 request(take, [Keys]) -> take(Keys, make_ref());
 request(Function, []) -> {Function, kind(kv_operations:row(Function))};

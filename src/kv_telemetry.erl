@@ -7,7 +7,8 @@
 -export([measure/1, slow_request/1, events/0]).
 -export([bucket/4, call/4]).
 
--define(SLOW, {?MODULE, slow_request}).
+%% An atom: each call looks for it.
+-define(SLOW, ?MODULE).
 
 %% @doc Executes the event `[kv, bucket, stats]' with the numbers of {@link kv_bucket:stats/1}. Does nothing if the bucket does not
 %% answer, so that a poller goes on. For `telemetry_poller':

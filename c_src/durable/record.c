@@ -141,7 +141,7 @@ static int read_u8(struct kv_bytes *from, uint8_t *value)
     return KV_OK;
 }
 
-static int read_varint(struct kv_bytes *from, uint64_t *value)
+static int read_long_varint(struct kv_bytes *from, uint64_t *value)
 {
     *value = 0;
     for (unsigned i = 0; i < VARINT_MAX; i++) {
@@ -159,6 +159,17 @@ static int read_varint(struct kv_bytes *from, uint64_t *value)
         }
     }
     return KV_EMALFORMED;
+}
+
+/* Most have one byte. */
+static inline int read_varint(struct kv_bytes *from, uint64_t *value)
+{
+    if (from->length == 0 || from->data[0] >= 0x80) {
+        return read_long_varint(from, value);
+    }
+    *value = from->data[0];
+    *from = kv_bytes(from->data + 1, from->length - 1);
+    return KV_OK;
 }
 
 static int read_bytes(struct kv_bytes *from, uint64_t length, struct kv_bytes *bytes)

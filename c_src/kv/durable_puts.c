@@ -20,7 +20,7 @@ int kv_durables_settle(struct kv_durables *set)
     }
     kv_table_look_ahead(puts->durable->table, puts->lookups, count);
     for (unsigned i = 0; error == KV_OK && i < count; i++) {
-        error = kv_table_put_at(puts->durable->table, &puts->lookups[i], puts->values[i],
+        error = kv_table_add_at(puts->durable->table, &puts->lookups[i], puts->values[i],
                                 puts->expiries[i]);
     }
     puts->count = 0;

@@ -1,6 +1,7 @@
 #include "store/arena.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "store/account.h"
 #include "store/due.h"
 #include "store/graves.h"
@@ -19,12 +20,19 @@ enum {
 /* ---- beginning and end ------------------------------------------------------------------------
  */
 
+void kv_arena_set_hash_key(struct kv_arena *arena, const struct kv_hash_key *key)
+{
+    struct kv_arena_header *header = kv_header_of(arena);
+    kv_assert(arena->live_bytes == 0);
+    arena->hash_key = *key;
+    header->hash_key[0] = key->k0;
+    header->hash_key[1] = key->k1;
+}
+
 static void write_header(struct kv_arena *arena, const struct kv_arena_options *options)
 {
     struct kv_arena_header *to = kv_header_of(arena);
     to->version = KV_ARENA_VERSION;
-    to->hash_key[0] = options->hash_key.k0;
-    to->hash_key[1] = options->hash_key.k1;
     to->size = arena->memory.reserve;
     memcpy(to->id, options->id, sizeof to->id);
     KV_STORE_RELAXED(to->state, KV_ARENA_LIVES);
@@ -37,7 +45,7 @@ struct kv_arena *kv_arena_new(const struct kv_arena_memory *memory,
     struct kv_arena *arena = kv_zalloc(sizeof *arena);
     arena->memory = *memory;
     arena->base = memory->base;
-    arena->hash_key = options->hash_key;
+    kv_arena_set_hash_key(arena, &options->hash_key);
     arena->random = (options->hash_key.k0 ^ options->hash_key.k1) | 1;
     arena->page_count = kv_page_of(memory->reserve);
     arena->pages = kv_zalloc(arena->page_count * sizeof *arena->pages);

@@ -24,6 +24,9 @@ struct kv_arena_options {
 struct kv_arena *kv_arena_new(const struct kv_arena_memory *memory,
                               const struct kv_arena_options *options);
 
+/* Replaces the hash key. No table may have had an entry, and no reader may know the arena. */
+void kv_arena_set_hash_key(struct kv_arena *arena, const struct kv_hash_key *key);
+
 /* Marks the arena as ended, for processes that still read it, and frees the records of the writer.
  * The caller frees all tables before, and the memory afterwards. */
 void kv_arena_free(struct kv_arena *arena);

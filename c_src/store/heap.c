@@ -300,8 +300,7 @@ uint64_t kv_heap_take(struct kv_table *table, uint64_t size)
     if (size > KV_ENTRY_SMALL_MAX) {
         return may_grow(table, size) ? take_run(table, size) : 0;
     }
-    bool fits = table->open != 0 && table->open_used + size <= table->open_to_puts;
-    uint64_t offset = fits ? bump(table, size) : take_elsewhere(table, size);
+    uint64_t offset = kv_heap_fits(table, size) ? bump(table, size) : take_elsewhere(table, size);
     if (offset != 0) {
         table->live += size;
         table->arena->live_bytes += size;

@@ -9,6 +9,13 @@ enum { KV_HEAP_PAGE_MAX = 65536 };
 /* Returns room for an entry, or 0 if there is none. May move other small entries. */
 uint64_t kv_heap_take(struct kv_table *table, uint64_t size);
 
+/* Returns true if that takes no more than the rest of the open page: then nothing moves. */
+static inline bool kv_heap_fits(const struct kv_table *table, uint64_t size)
+{
+    return size <= KV_ENTRY_SMALL_MAX && table->open != 0 &&
+           table->open_used + size <= table->open_to_puts;
+}
+
 /* Ends an entry that the index no longer refers to. */
 void kv_heap_drop(struct kv_table *table, uint64_t offset, uint64_t size);
 

@@ -211,6 +211,42 @@ int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset)
     return KV_OK;
 }
 
+/* A key is in its own group, unless it has passed that. An empty segment may have to be split
+ * first.
+ */
+bool kv_index_find_vacancy(const struct kv_table *table, const struct kv_lookup *lookup,
+                           struct kv_vacancy *vacancy)
+{
+    const uint64_t hash = lookup->hash;
+    const uint64_t link = lookup->shape == table->shape ? lookup->link : link_of(table, hash);
+    const unsigned log2 = kv_link_groups_log2(link);
+    if (kv_link_kind(link) == KV_LINK_NONE) {
+        return false;
+    }
+    vacancy->groups = kv_at(table->arena, kv_link_offset(link));
+    struct kv_group *group = &vacancy->groups[kv_hash_group(hash, log2)];
+    const struct kv_tags tags = kv_tags_of(group);
+    const unsigned own = vacancy->groups->own;
+    const unsigned vacant = kv_tags_match(tags, 0);
+    if (own == 0 || own >= kv_segment_most(log2) || vacant == 0 || kv_tags_passed(tags) != 0 ||
+        kv_tags_match(tags, kv_hash_tag(hash)) != 0) {
+        return false;
+    }
+    vacancy->place = (struct kv_place){.group = group, .entry = (unsigned)__builtin_ctz(vacant)};
+    return true;
+}
+
+void kv_index_occupy(struct kv_table *table, uint64_t hash, const struct kv_vacancy *vacancy,
+                     uint64_t offset)
+{
+    struct kv_group *group = vacancy->place.group;
+    kv_stripes_lock(table, hash, hash);
+    kv_group_refer(group, vacancy->place.entry, offset);
+    KV_STORE_RELAXED(group->tags[vacancy->place.entry], kv_hash_tag(hash));
+    KV_STORE_RELAXED(vacancy->groups->own, (uint16_t)(vacancy->groups->own + 1));
+    kv_stripes_unlock(table, hash, hash);
+}
+
 /* A search in a segment may follow a reference to the entry of another key, whose hash has the same
  * tag but another stripe. So a writer locks all stripes of the segment before it changes an entry
  * or lets its memory be used again. Otherwise the search could find its own key in the new bytes.

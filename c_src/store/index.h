@@ -23,6 +23,21 @@ void kv_index_each(const struct kv_table *table, uint64_t hash,
 /* Adds an entry whose key is not in the table. KV_OK, or KV_ENOMEM: nothing has changed. */
 int kv_index_insert(struct kv_table *table, uint64_t hash, uint64_t offset);
 
+/* A free place for a key that is not in the table. Valid until the table next changes. */
+struct kv_vacancy {
+    struct kv_group *groups; /* of the segment */
+    struct kv_place place;
+};
+
+/* Finds one without a look at any entry. Returns false if that does not tell whether the key is
+ * there, or if the segment has no room. */
+bool kv_index_find_vacancy(const struct kv_table *table, const struct kv_lookup *lookup,
+                           struct kv_vacancy *vacancy);
+
+/* Adds the entry for whose key the vacancy was found. */
+void kv_index_occupy(struct kv_table *table, uint64_t hash, const struct kv_vacancy *vacancy,
+                     uint64_t offset);
+
 /* Makes a place refer to another entry with the same key. */
 void kv_index_replace(struct kv_table *table, uint64_t hash, struct kv_place place,
                       uint64_t offset);

@@ -43,7 +43,7 @@ struct kv_table *kv_table_new(struct kv_arena *arena, const struct kv_table_opti
     table->arena = arena;
     table->number = number;
     table->slot = kv_slot(arena, number);
-    table->evict = (uint8_t)(options == NULL ? KV_EVICT_NONE : options->evict);
+    table->evict = (options == NULL ? KV_EVICT_NONE : options->evict) & 3U;
     table->max_memory = options == NULL ? 0 : options->max_memory;
     table->max_entries = options == NULL ? 0 : options->max_entries;
     kv_table_note_plain(table);

@@ -8,10 +8,11 @@
 
 enum {
     PREFETCH = 12,    /* entries that are prefetched while others are hashed */
-    FULL_SHARE = 8,   /* a segment is full when no more than this part is free */
     SPARSE_SHARE = 4, /* the root segment halves below this part */
     MERGE_SHARE = 3,  /* two segments become one that is filled to less than this part */
     HASH_BITS = 64,
+    EXPECTED_ENTRIES = KV_SEGMENT_ENTRIES * 3 / 4, /* of a segment, at most: chance adds some */
+    EXPECTED_BITS = 24,
     SPLITS_MAX = 3, /* for one insertion: a second is needed only if hashes agree by chance */
 };
 
@@ -91,11 +92,16 @@ bool kv_segment_find(const struct kv_table *table, uint64_t hash, struct kv_segm
     return kv_link_kind(*place) == KV_LINK_SEGMENT;
 }
 
+/* How many of the first bits of the hash its keys have in common. */
+static unsigned bits_of(const struct kv_segment *segment)
+{
+    return segment->level == 0 ? 0 : KV_NODE_BITS * (segment->level - 1) + segment->depth;
+}
+
 void kv_segment_range(const struct kv_segment *segment, uint64_t hash, uint64_t *first,
                       uint64_t *last)
 {
-    unsigned bits = segment->level == 0 ? 0 : KV_NODE_BITS * (segment->level - 1) + segment->depth;
-    uint64_t rest = UINT64_MAX >> (bits % HASH_BITS); /* bits: at most KV_NODES_MAX nodes */
+    uint64_t rest = UINT64_MAX >> (bits_of(segment) % HASH_BITS); /* at most KV_NODES_MAX nodes */
     *first = hash & ~rest;
     *last = hash | rest;
 }
@@ -248,11 +254,13 @@ static bool split(struct kv_table *table, const struct kv_segment *old, uint64_t
 
 static bool first_segment(struct kv_table *table)
 {
-    struct kv_group *groups = take(table, segment_size(0), kv_table_need(table));
+    const unsigned log2 =
+        table->doublings < KV_SEGMENT_GROUPS_LOG2 ? table->doublings : KV_SEGMENT_GROUPS_LOG2;
+    struct kv_group *groups = take(table, segment_size(log2), kv_table_need(table));
     if (groups != NULL) {
         table->shape++;
         kv_stripes_lock(table, 0, UINT64_MAX);
-        KV_STORE_RELAXED(table->slot->root, link_to(table->arena, groups, 0, 0));
+        KV_STORE_RELAXED(table->slot->root, link_to(table->arena, groups, log2, 0));
         kv_stripes_unlock(table, 0, UINT64_MAX);
     }
     return groups != NULL;
@@ -260,16 +268,42 @@ static bool first_segment(struct kv_table *table)
 
 static bool is_full(const struct kv_segment *segment)
 {
-    unsigned most = capacity(segment->groups_log2);
-    return segment->groups->own >= (segment->groups_log2 == 0 ? most : most - most / FULL_SHARE);
+    return segment->groups->own >= kv_segment_most(segment->groups_log2);
 }
 
 /* The loan of the arena is for entries, and not for the room that a segment has to spare. */
+static bool uses_loan(const struct kv_arena *arena)
+{
+    return arena->loan_pages > 0 && arena->used_pages >= kv_arena_own_limit(arena);
+}
+
 static bool may_wait(const struct kv_table *table, const struct kv_segment *segment)
 {
-    const struct kv_arena *arena = table->arena;
-    return arena->loan_pages > 0 && arena->used_pages >= kv_arena_own_limit(arena) &&
-           segment->groups->own < capacity(segment->groups_log2);
+    return uses_loan(table->arena) && segment->groups->own < capacity(segment->groups_log2);
+}
+
+void kv_table_expect(struct kv_table *table, uint64_t entries)
+{
+    unsigned log2 = 0;
+    unsigned bits = 0;
+    while (log2 < KV_SEGMENT_GROUPS_LOG2 && entries > kv_segment_most(log2)) {
+        log2++;
+    }
+    while (entries > kv_segment_most(log2) && bits < EXPECTED_BITS &&
+           entries >> bits > EXPECTED_ENTRIES) {
+        bits++;
+    }
+    table->doublings = (uint8_t)(log2 + bits);
+}
+
+/* An empty segment is split before its first entry comes, if more will follow. */
+static void split_ahead(struct kv_table *table, uint64_t hash, struct kv_segment *segment)
+{
+    while (segment->groups->own == 0 && segment->groups_log2 == KV_SEGMENT_GROUPS_LOG2 &&
+           bits_of(segment) + KV_SEGMENT_GROUPS_LOG2 < table->doublings &&
+           !uses_loan(table->arena) && split(table, segment, hash)) {
+        (void)kv_segment_find(table, hash, segment);
+    }
 }
 
 bool kv_segment_make_room(struct kv_table *table, uint64_t hash, struct kv_segment *segment)
@@ -280,6 +314,7 @@ bool kv_segment_make_room(struct kv_table *table, uint64_t hash, struct kv_segme
         }
         (void)kv_segment_find(table, hash, segment);
     }
+    split_ahead(table, hash, segment);
     for (unsigned i = 0; i < SPLITS_MAX && is_full(segment) && !may_wait(table, segment); i++) {
         if (!(segment->groups_log2 < KV_SEGMENT_GROUPS_LOG2
                   ? resize_root(table, segment, segment->groups_log2 + 1, kv_table_need(table))

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+enum { KV_SEGMENT_FREE_SHARE = 8 };
+
 /* A segment that was found for a hash. Valid until the shape of the table changes. */
 struct kv_segment {
     struct kv_group *groups;
@@ -36,6 +38,15 @@ static inline void kv_group_refer(struct kv_group *group, unsigned entry, uint64
     for (unsigned i = 0; i < KV_REFERENCE_SIZE; i++) {
         KV_STORE_RELAXED(group->references[entry][i], (uint8_t)(reference >> (8 * i)));
     }
+}
+
+/* The entries of a segment that is full: a part of its places stays free, or searches would be
+ * long.
+ */
+static inline unsigned kv_segment_most(unsigned groups_log2)
+{
+    const unsigned places = (unsigned)KV_GROUP_ENTRIES << groups_log2;
+    return groups_log2 == 0 ? places : places - places / KV_SEGMENT_FREE_SHARE;
 }
 
 /* Adds an entry to a segment, which must have a free place. */

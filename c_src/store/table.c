@@ -468,6 +468,35 @@ int kv_table_put_at(struct kv_table *table, const struct kv_lookup *lookup, stru
     return change(table, lookup, &value, expiry);
 }
 
+/* Adds an entry if no more than its own place in the index and the open page is needed to do so. */
+static inline bool add_ahead(struct kv_table *table, const struct kv_lookup *lookup,
+                             struct kv_item value, uint64_t expiry)
+{
+    struct put put = {.lookup = lookup};
+    struct kv_vacancy vacancy;
+    if (!table->is_plain || table->max_entries != 0 ||
+        !kv_index_find_vacancy(table, lookup, &vacancy)) {
+        return false;
+    }
+    plan_entry(table, lookup->key, value, expiry, &put.entry);
+    if (!kv_heap_fits(table, put.entry.size)) {
+        return false;
+    }
+    const uint64_t offset = kv_heap_take(table, put.entry.size);
+    write_entry(table, &put, offset);
+    kv_index_occupy(table, lookup->hash, &vacancy, offset);
+    note_expiry(table, &put, false, false);
+    kv_table_count_entries(table, 1, kv_entry_bytes(&put.entry));
+    return true;
+}
+
+int kv_table_add_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item value,
+                    uint64_t expiry)
+{
+    kv_assert(is_outside(table, lookup->key.bytes) && is_outside(table, value.bytes));
+    return add_ahead(table, lookup, value, expiry) ? KV_OK : put_any(table, lookup, value, expiry);
+}
+
 int kv_table_put(struct kv_table *table, struct kv_item key, struct kv_item value, uint64_t expiry)
 {
     const struct kv_lookup lookup = lookup_of(table, key);

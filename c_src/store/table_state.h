@@ -19,10 +19,12 @@ struct kv_table {
     bool heeds_marks : 1; /* or do so for keys that are marked */
     bool is_changing : 1; /* all stripes are locked until kv_table_end_changes() */
     bool frozen : 1;      /* nothing expires, and the time stands still, until kv_table_thaw() */
+    unsigned evict : 2;   /* enum kv_evict */
     bool is_plain;        /* no limit, no eviction, no snapshot, nothing pending: a value may be
                            * written over */
     bool attends;         /* evicts, or has a snapshot: a put has more to do */
-    uint8_t evict;
+    uint8_t doublings; /* of a group, for the entries that are expected: first the segment becomes
+                        * larger, then there are more segments. kv_table_expect() */
     struct kv_list of_arena, of_dusty;
     uint64_t shape; /* changes when a segment is added, removed or moved; never 0 */
     uint64_t moves; /* changes when an entry is removed or moved */

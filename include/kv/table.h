@@ -86,6 +86,11 @@ void kv_table_withdraw(struct kv_table *table);
 void kv_table_set_limits(struct kv_table *table, uint64_t max_memory, uint64_t max_entries,
                          uint64_t touch);
 
+/* So many entries will be put into a table that is empty, or so it is thought. Its index then grows
+ * in fewer steps, as the entries come; if there are fewer, it may take the memory for that many.
+ * 0: nobody knows, as at first. */
+void kv_table_expect(struct kv_table *table, uint64_t entries);
+
 /* ---- one key ----------------------------------------------------------------------------------
  */
 
@@ -141,6 +146,9 @@ struct kv_lookup {
 void kv_table_look_ahead(const struct kv_table *table, struct kv_lookup *lookups, unsigned count);
 bool kv_table_get_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item *value);
 int kv_table_put_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item value,
+                    uint64_t expiry);
+/* The same as kv_table_put_at(): faster if the key is not there, slower if it is. */
+int kv_table_add_at(struct kv_table *table, const struct kv_lookup *lookup, struct kv_item value,
                     uint64_t expiry);
 bool kv_table_delete_at(struct kv_table *table, const struct kv_lookup *lookup);
 

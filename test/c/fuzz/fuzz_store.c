@@ -58,6 +58,8 @@ static void step(struct model *model, struct program *program)
     case 8:
         if (next(program) == 0) {
             model_clear(model);
+        } else {
+            kv_table_expect(model->table, UINT64_C(1) << next(program) % 48);
         }
         break;
     case 9:

@@ -120,8 +120,9 @@ int model_put(struct model *model, unsigned i, uint32_t length, uint8_t form, ui
 {
     struct kv_item value = {.bytes = value_of(length, seed), .form = form};
     const struct kv_lookup *lookup = looked_ahead(model, i);
-    int error = lookup != NULL ? kv_table_put_at(model->table, lookup, value, expiry)
-                               : kv_table_put(model->table, model_key(i), value, expiry);
+    int error = lookup == NULL ? kv_table_put(model->table, model_key(i), value, expiry)
+                : i % 2 == 0   ? kv_table_put_at(model->table, lookup, value, expiry)
+                               : kv_table_add_at(model->table, lookup, value, expiry);
     CHECK(error == KV_OK || error == KV_ENOMEM ||
           (error == KV_EFULL && model->table->max_entries != 0));
     if (error == KV_OK) {

@@ -51,7 +51,7 @@ void kv_recovery_free(struct kv_recovery *recovery);
  * data is damaged; KV_EVERSION: a newer program wrote the log; KV_ENOMEM: a batch is larger than
  * the memory; or an error of the disk or the sink. After an error nothing but kv_recovery_text()
  * and kv_recovery_free() may be called. */
-enum { KV_RECOVERY_STEP = 1 << 20 };
+enum { KV_RECOVERY_STEP = 256 << 10 };
 int kv_recovery_step(struct kv_recovery *recovery, bool *more);
 
 /* The sentence about an error of kv_recovery_step(). Valid until kv_recovery_free(). */

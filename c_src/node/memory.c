@@ -37,6 +37,11 @@ static void on_populated(void *context)
     kv_arena_prepared(memory->arena, memory->preparation.ready);
 }
 
+static void populate_now(void *start, size_t length)
+{
+    (void)kv_mapping_populate(start, length);
+}
+
 /* The arena asks for one preparation at a time. */
 static void prepare(void *context, const struct kv_arena_range ranges[KV_ARENA_RANGES])
 {
@@ -61,6 +66,7 @@ static void make_arena(struct kv_memory *memory, const struct kv_arena_options *
         .release = kv_mapping_release,
         .prepare = can_prepare ? prepare : NULL,
         .preparer = memory,
+        .populate = populate_now,
     };
     memory->arena = kv_arena_new(&mapped, options);
     kv_memory_tick(memory);

@@ -28,6 +28,9 @@ struct kv_arena_memory {
      * NULL: the arena prepares nothing. */
     void (*prepare)(void *preparer, const struct kv_arena_range ranges[KV_ARENA_RANGES]);
     void *preparer;
+    /* The same, for pages that are written at once, and before it returns. NULL: the system finds
+     * memory page by page, which takes longer. */
+    void (*populate)(void *start, size_t length);
 };
 
 /* The bytes that a reference of 40 bits can address. */

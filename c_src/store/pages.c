@@ -16,7 +16,7 @@
 enum {
     RELEASE_ORDER = 6,     /* log2 of the pages given back at once, at most: 256 KiB */
     PREPARE_ORDER = 6,     /* log2 of the pages prepared at once, */
-    PREPARE_MOST = 9,      /* and for kv_arena_prepare_ahead() */
+    PREPARE_MOST = 10,     /* and for kv_arena_prepare_ahead() */
     DIRTY_KEPT_MIN = 64,   /* dirty pages to keep: they will probably be used soon */
     DIRTY_KEPT_SHARE = 64, /* or this part of the pages in use; also to prepare ahead, */
     AHEAD_MOST = 1024,     /* but no more than this */
@@ -200,6 +200,15 @@ void kv_arena_prepare_ahead(struct kv_arena *arena, uint64_t bytes)
     prepare(arena);
 }
 
+/* While much is put, the other thread may be behind. */
+static void populate(const struct kv_arena *arena, uint32_t first, uint64_t count)
+{
+    if (arena->ahead_pages > 0 && count > 1 && arena->memory.populate != NULL) {
+        arena->memory.populate(kv_at(arena, (uint64_t)first * KV_ARENA_PAGE),
+                               (size_t)count * KV_ARENA_PAGE);
+    }
+}
+
 static bool may_take(const struct kv_arena *arena, uint64_t count, enum kv_need need)
 {
     const uint64_t more = need == KV_WITHIN_RESERVE ? arena->reserve_pages : arena->lent_pages;
@@ -226,6 +235,9 @@ uint32_t kv_pages_take(struct kv_arena *arena, uint64_t count, enum kv_need need
     arena->pages[first].run.pins = 0;
     arena->used_pages += count;
     prepare(arena);
+    if (!dirty) {
+        populate(arena, first, count);
+    }
     return first;
 }
 

@@ -139,7 +139,7 @@ Test(prepare, little_is_made_ready_and_no_more_until_it_is_used)
 
 Test(prepare, much_is_made_ready_in_large_pieces_while_the_owner_expects_much)
 {
-    enum { AHEAD = 8 << 20, LARGEST = 2 << 20 };
+    enum { AHEAD = 8 << 20, LARGEST = 4 << 20 };
     bool large = false;
     kv_arena_prepare_ahead(arena, AHEAD);
     while (is_asked) {
@@ -157,6 +157,35 @@ Test(prepare, much_is_made_ready_in_large_pieces_while_the_owner_expects_much)
     while (kv_arena_work(arena, 1)) {
     }
     cr_assert_leq(free_pages(), MARGIN);
+    model_check(arena);
+}
+
+static void populate(void *start, size_t length)
+{
+    cr_assert(length % KV_ARENA_PAGE == 0 && length > KV_ARENA_PAGE);
+    for (size_t i = 0; i < length / KV_ARENA_PAGE; i++) {
+        prepared[page_at(start) + i] = true;
+    }
+}
+
+Test(prepare, while_the_owner_expects_much_what_is_not_ready_yet_is_made_ready_at_once)
+{
+    unsigned elsewhere = 0;
+    arena->memory.populate = populate;
+    kv_arena_prepare_ahead(arena, RESERVE);
+    for (unsigned i = 0; i < MANY; i++) {
+        elsewhere += !prepared[page_at(put(i))];
+    }
+    cr_assert_eq(times_asked, 1);
+    cr_assert_lt(elsewhere, MANY / 10, "some small pages come one by one");
+    kv_arena_prepare_ahead(arena, 0);
+    memset(prepared, 0, sizeof prepared);
+    for (unsigned i = MANY; i < MANY + MANY / 10; i++) {
+        cr_assert_not(prepared[page_at(put(i))]);
+    }
+    while (is_asked) {
+        answer(true);
+    }
     model_check(arena);
 }
 

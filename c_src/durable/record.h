@@ -36,6 +36,9 @@ struct kv_record {
     struct kv_record_table about; /* TABLE: all; DROP_REGISTRY: the name */
 };
 
+/* The bytes of a PUT without key and value, at least. */
+enum { KV_RECORD_PUT_LEAST = 5 };
+
 /* The latest expiry that a record can hold. Later ones are written as this one. */
 #define KV_RECORD_EXPIRY_MAX ((UINT64_C(1) << 48) - 1)
 

@@ -50,3 +50,10 @@ int kv_store_block_read(const uint8_t block[KV_BLOCK], struct kv_store_block *st
     store->zeros = block[AT_ZEROS];
     return is_segment_size(store->segment_size) ? KV_OK : KV_ECORRUPT;
 }
+
+struct kv_hash_key kv_store_hash_key(const struct kv_store_id *id)
+{
+    const struct kv_hash_key secret = {kv_get64(id->bytes), kv_get64(id->bytes + 8)};
+    return (struct kv_hash_key){kv_siphash(&secret, kv_bytes_text("hash key 0")),
+                                kv_siphash(&secret, kv_bytes_text("hash key 1"))};
+}

@@ -2,6 +2,7 @@
 #ifndef KV_DURABLE_STORE_BLOCK_H
 #define KV_DURABLE_STORE_BLOCK_H
 
+#include "base/siphash.h"
 #include "durable/segment.h"
 
 struct kv_store_block {
@@ -18,5 +19,10 @@ void kv_store_block_write(const struct kv_store_block *store, uint8_t block[KV_B
 /* Reads and checks the block. Returns KV_OK; KV_EVERSION: a newer program wrote it, and only
  * `version` is set; or KV_ECORRUPT: it is no store block, or damaged. */
 int kv_store_block_read(const uint8_t block[KV_BLOCK], struct kv_store_block *store);
+
+/* The key of the hash that orders the entries of a checkpoint: the same in all lives of a store, so
+ * that a start finds them in the order in which it puts them down. Nobody who sees it can tell the
+ * id. */
+struct kv_hash_key kv_store_hash_key(const struct kv_store_id *id);
 
 #endif

@@ -69,6 +69,13 @@ static struct kv_durable *registry_named(const struct kv_durables *set, struct k
     return name.length == 0 ? NULL : kv_durable_find(set, kv_bytes(NULL, 0), name);
 }
 
+/* The number of entries that a checkpoint tells is true for a moment, and only then an option. */
+static void take_options(struct kv_durable *durable, const struct kv_stored *options)
+{
+    durable->options = *options;
+    durable->options.entries = 0;
+}
+
 /* The limits come with kv_durables_open(), or when the table is attached. */
 static struct kv_durable *add(struct kv_durables *set, const struct kv_journal_table *about,
                               const struct kv_stored *options)
@@ -82,12 +89,14 @@ static struct kv_durable *add(struct kv_durables *set, const struct kv_journal_t
         kv_free(durable);
         return NULL;
     }
+    kv_table_expect(durable->table,
+                    options->entries < set->entries_most ? options->entries : set->entries_most);
     durable->set = set;
     durable->shown = durable->table;
     durable->id = about->id;
     durable->kind = about->kind;
     durable->policy = about->policy;
-    durable->options = *options;
+    take_options(durable, options);
     durable->counts.since = kv_arena_time(set->arena);
     durable->registry_length = about->registry.length;
     kv_buffer_append(&durable->identity, about->registry);
@@ -181,7 +190,7 @@ int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *ab
         return add(set, about, &options) == NULL ? KV_ENOMEM : KV_OK;
     }
     durable->policy = about->policy;
-    durable->options = options;
+    take_options(durable, &options);
     kv_buffer_free(&durable->meta);
     kv_buffer_append(&durable->meta, kv_stored_meta(about->options));
     kv_durable_move(durable, about->registry, about->name);
@@ -223,6 +232,7 @@ int kv_durables_clear(struct kv_durables *set, uint64_t id)
     const int error = kv_durables_settle(set);
     if (error == KV_OK && durable != NULL) {
         kv_table_clear(durable->table);
+        kv_table_expect(durable->table, 0);
     }
     return error;
 }
@@ -284,10 +294,12 @@ void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal,
     kv_assert(set->puts == NULL || set->puts->count == 0);
     kv_durable_free_puts(set);
     set->journal = journal;
+    set->entries_most = 0;
     set->greatest = greatest > set->greatest ? greatest : set->greatest;
     KV_LIST_FOREACH (link, &set->tables) {
         struct kv_durable *durable = KV_LIST_OF(link, struct kv_durable, of_set);
         kv_durable_record_evicted(durable);
+        kv_table_expect(durable->table, 0);
         apply_limits(durable);
         durable->counts = (struct kv_counts){.since = kv_arena_time(set->arena)};
     }
@@ -296,11 +308,13 @@ void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal,
 /* ---- processes --------------------------------------------------------------------------------
  */
 
-void kv_durable_about(const struct kv_durable *durable, struct kv_buffer *options,
+void kv_durable_about(const struct kv_durable *durable, bool entries, struct kv_buffer *options,
                       struct kv_journal_table *about)
 {
     const struct identity identity = identity_of(durable);
-    kv_stored_write(&durable->options, kv_buffer_bytes(&durable->meta), options);
+    struct kv_stored stored = durable->options;
+    stored.entries = entries ? kv_table_count(durable->table) : 0;
+    kv_stored_write(&stored, kv_buffer_bytes(&durable->meta), options);
     *about = (struct kv_journal_table){.id = durable->id,
                                        .policy = durable->policy,
                                        .kind = durable->kind,
@@ -317,7 +331,7 @@ void kv_durable_record(struct kv_durable *durable)
     if (!kv_durable_records(durable)) {
         return;
     }
-    kv_durable_about(durable, &options, &about);
+    kv_durable_about(durable, false, &options, &about);
     journal->table(journal->context, &about);
     kv_buffer_free(&options);
     kv_durable_note(durable);

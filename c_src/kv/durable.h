@@ -104,7 +104,8 @@ struct kv_durables {
     uint64_t told;                 /* and when that line was, on the clock of the arena */
     uint64_t greatest;             /* id that there was */
     struct kv_durables_walk *walk; /* under way, or NULL: kv/durable_walk.h */
-    struct kv_durable_puts *puts;  /* during recovery */
+    struct kv_durable_puts *puts;  /* during recovery; and */
+    uint64_t entries_most;         /* how many can still come, whatever a record says */
 };
 
 /* Keys of one table that one batch may change before the whole table waits for it. */
@@ -122,6 +123,7 @@ void kv_durables_free(struct kv_durables *set);
  * Records for a table that is not there (any more) are ignored. KV_OK, or KV_ENOMEM; of
  * kv_durables_expiry() also KV_ENOENT: there is no such entry. */
 
+/* `entries_most` should be set before. */
 int kv_durables_table(struct kv_durables *set, const struct kv_journal_table *about);
 /* Borrows key and value until kv_durables_settle(), or until any other function of these. */
 int kv_durables_put(struct kv_durables *set, uint64_t id, const struct kv_table_entry *entry);
@@ -260,9 +262,9 @@ int kv_durable_describe(struct kv_durable *durable, struct kv_bytes meta, bool a
 int kv_durable_may_record(const struct kv_durable *durable, uint64_t more);
 void kv_durable_record(struct kv_durable *durable);
 
-/* The facts of the table. `about` borrows from the table and from `options`, which is filled and
- * which the caller frees. */
-void kv_durable_about(const struct kv_durable *durable, struct kv_buffer *options,
+/* The facts of the table; with `entries`, how many there are is one of them. `about` borrows from
+ * the table and from `options`, which is filled and which the caller frees. */
+void kv_durable_about(const struct kv_durable *durable, bool entries, struct kv_buffer *options,
                       struct kv_journal_table *about);
 
 /* ---- changes ------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ static void tell(struct kv_durables_walk *walk, const struct kv_durable *durable
 {
     struct kv_buffer options = KV_BUFFER_INIT;
     struct kv_journal_table about;
-    kv_durable_about(durable, &options, &about);
+    kv_durable_about(durable, true, &options, &about);
     walk->visitor.table(walk->visitor.context, &about);
     kv_buffer_free(&options);
     walk->told = true;

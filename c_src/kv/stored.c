@@ -2,8 +2,9 @@
 
 #include <kv/term.h>
 
-static const char *const names[] = {"max_memory",    "max_entries", "ttl",    "evict",
-                                    "touch_on_read", "generation",  "latest", "unfilled"};
+static const char *const names[] = {"max_memory", "max_entries",   "ttl",
+                                    "evict",      "touch_on_read", "generation",
+                                    "latest",     "unfilled",      "entries"};
 
 enum { NAMES = sizeof names / sizeof names[0] };
 
@@ -13,9 +14,10 @@ void kv_stored_write(const struct kv_stored *options, struct kv_bytes meta, stru
     const uint64_t values[NAMES] = {
         options->max_memory,      options->max_entries,           options->ttl,
         (uint64_t)options->evict, options->touch_on_read ? 1 : 0, options->generation,
-        options->latest ? 1 : 0,  options->unfilled ? 1 : 0};
-    kv_write_list(to, NAMES + (meta.length > 0 ? 1 : 0));
-    for (unsigned i = 0; i < NAMES; i++) {
+        options->latest ? 1 : 0,  options->unfilled ? 1 : 0,      options->entries};
+    const unsigned count = options->entries > 0 ? NAMES : NAMES - 1;
+    kv_write_list(to, count + (meta.length > 0 ? 1 : 0));
+    for (unsigned i = 0; i < count; i++) {
         kv_write_tuple(to, 2);
         kv_write_atom_text(to, names[i]);
         kv_write_u64(to, values[i]);
@@ -105,5 +107,6 @@ void kv_stored_read(struct kv_bytes bytes, struct kv_stored *options)
                                   .touch_on_read = values[4] != 0,
                                   .generation = values[5],
                                   .latest = values[6] != 0,
-                                  .unfilled = values[7] != 0};
+                                  .unfilled = values[7] != 0,
+                                  .entries = values[8]};
 }

@@ -16,6 +16,7 @@ struct kv_stored {
     uint64_t generation; /* with which the bucket was made */
     bool latest;         /* a read waits for no change to be on disk */
     bool unfilled;       /* a function of its owner was to fill it, and has not ended well yet */
+    uint64_t entries;    /* of the table, when a checkpoint came to it; 0: nobody knows */
 };
 
 /* Appends the term. `meta` is the metadata of the name, a term; empty: none. */

@@ -14,9 +14,18 @@ enum {
 /* ---- recovery ---------------------------------------------------------------------------------
  */
 
+static uint64_t bytes_left(const struct kv_data *data)
+{
+    uint64_t part = 0;
+    uint64_t all = 0;
+    kv_recovery_progress(data->recovery, &part, &all);
+    return all > part ? all - part : 0;
+}
+
 static int apply_table(struct kv_data *data, const struct kv_record *record)
 {
     const struct kv_record_table *about = &record->about;
+    data->durables.entries_most = bytes_left(data) / KV_RECORD_PUT_LEAST;
     return kv_durables_table(&data->durables,
                              &(struct kv_journal_table){.id = record->table,
                                                         .policy = (enum kv_policy)about->policy,
@@ -134,10 +143,7 @@ static void recovery_failed(struct kv_data *data, int error)
  * that go there. So another thread does that for what is still to come. */
 static void prepare_memory(const struct kv_data *data)
 {
-    uint64_t part = 0;
-    uint64_t all = 0;
-    kv_recovery_progress(data->recovery, &part, &all);
-    const uint64_t left = all > part ? all - part : 0;
+    const uint64_t left = bytes_left(data);
     kv_arena_prepare_ahead(data->settings.memory->arena, left < AHEAD ? left : AHEAD);
 }
 
@@ -311,7 +317,12 @@ void kv_data_start(struct kv_data *data, const struct kv_data_settings *settings
         kv_data_fail(data, KV_FATAL_DATA_DIR, "", data->text);
         return;
     }
-    if (!read_store(data) || !begin_recovery(data)) {
+    if (!read_store(data)) {
+        return;
+    }
+    const struct kv_hash_key hash_key = kv_store_hash_key(&data->store.id);
+    kv_arena_set_hash_key(settings->memory->arena, &hash_key);
+    if (!begin_recovery(data)) {
         return;
     }
     kv_memory_pause(settings->memory);

@@ -303,6 +303,20 @@ Test(store_block, is_read_as_it_was_written_and_no_bit_may_change)
     }
 }
 
+Test(store_block, gives_each_store_a_hash_key_of_its_own)
+{
+    struct kv_store_id id = {{1, 2, 3}};
+    const struct kv_hash_key first = kv_store_hash_key(&id);
+    const struct kv_hash_key again = kv_store_hash_key(&id);
+    cr_assert(first.k0 == again.k0 && first.k1 == again.k1 && first.k0 != first.k1);
+    for (size_t bit = 0; bit < 8 * sizeof id.bytes; bit++) {
+        id.bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        const struct kv_hash_key other = kv_store_hash_key(&id);
+        cr_assert(other.k0 != first.k0 && other.k1 != first.k1);
+        id.bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+}
+
 Test(store_block, of_a_newer_program_is_refused_with_its_version)
 {
     uint8_t block[KV_BLOCK];

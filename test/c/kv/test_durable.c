@@ -5,6 +5,7 @@
 #include "kv/durable.h"
 #include "store/arena_state.h"
 #include "store/reader.h"
+#include "store/table_state.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -443,6 +444,40 @@ Test(durable, a_recovery_gives_a_table_the_identity_of_its_last_record)
     cr_assert(found != NULL && kv_bytes_is(kv_durable_name(found), "eggs"));
     cr_assert_null(kv_durable_find(&set, kv_bytes(NULL, 0), kv_bytes_text("salvaged_1")));
     kv_durables_free(&set);
+}
+
+/* Begins a recovery with a table that a checkpoint says to have so many entries. */
+static const struct kv_durable *told_of(struct kv_durables *set, uint64_t entries, uint64_t most)
+{
+    struct kv_buffer options = KV_BUFFER_INIT;
+    kv_stored_write(&(struct kv_stored){.entries = entries}, kv_bytes(NULL, 0), &options);
+    const struct kv_journal_table about = {.id = 1,
+                                           .kind = KV_JOURNAL_BUCKET,
+                                           .name = kv_bytes_text("told"),
+                                           .options = kv_buffer_bytes(&options)};
+    kv_durables_init(set, f->arena, &f->store.hash_key);
+    set->entries_most = most;
+    cr_assert_eq(kv_durables_table(set, &about), KV_OK);
+    kv_buffer_free(&options);
+    return kv_durable_find(set, kv_bytes(NULL, 0), about.name);
+}
+
+Test(durable, a_recovery_expects_as_many_entries_as_it_is_told_and_as_can_come)
+{
+    static const struct {
+        uint64_t told, most;
+        unsigned doublings;
+    } rows[] = {{0, 1000, 0},           {1000000, 0, 0},           {1000000, 100, 4},
+                {1000000, 1000000, 18}, {1000000, UINT64_MAX, 18}, {UINT64_MAX, 1000000, 18}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct kv_durables set;
+        const struct kv_durable *table = told_of(&set, rows[i].told, rows[i].most);
+        cr_assert_eq(table->table->doublings, rows[i].doublings, "row %zu", i);
+        kv_durables_open(&set, &journal, 1);
+        cr_assert_eq(table->table->doublings, 0);
+        cr_assert_eq(table->options.entries, 0, "it is no option of the bucket");
+        kv_durables_free(&set);
+    }
 }
 
 /* ---- what is recorded -------------------------------------------------------------------------

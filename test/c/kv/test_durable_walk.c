@@ -13,6 +13,7 @@ static struct kv_durables set;
 static struct kv_durables_walk walk;
 static unsigned seen[TABLES + 2][KEYS]; /* by id of the table and number of the key */
 static unsigned told[TABLES + 2];
+static struct kv_stored stored; /* the options of the last table that was told of */
 static unsigned settled;
 static unsigned refused;
 static unsigned least; /* entries of a step, until it is to end */
@@ -141,6 +142,7 @@ static void visit_table(void *context, const struct kv_journal_table *about)
     (void)context;
     told[about->id]++;
     cr_assert(about->policy == KV_POLICY_COMMIT && about->kind == 1 && about->name.length == 2);
+    kv_stored_read(about->options, &stored);
 }
 
 static bool visit_entry(void *context, uint64_t id, const struct kv_table_entry *entry,
@@ -202,6 +204,17 @@ Test(durable_walk, visits_each_table_and_each_entry_once)
     }
     cr_assert_gt(refused, 0);
     cr_assert_null(set.walk);
+}
+
+Test(durable_walk, tells_of_each_table_how_many_entries_it_has)
+{
+    begin();
+    for (uint64_t id = 1; id <= TABLES; id++) {
+        while (told[id] == 0) {
+            cr_assert(step());
+        }
+        cr_assert_eq(stored.entries, KEYS);
+    }
 }
 
 Test(durable_walk, visits_what_is_there_all_the_time_once_while_other_entries_come_and_go)

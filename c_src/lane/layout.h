@@ -42,6 +42,9 @@ struct kv_lane_header {
     _Alignas(KV_LANE_LINE) _Atomic uint32_t beat;
     /* The VM: callers that would have used the lane, had the node been looking. Relaxed: a hint. */
     _Alignas(KV_LANE_LINE) _Atomic uint32_t wanted;
+    /* The VM: the processor on which a caller last found the node asleep or waited in vain, plus 1.
+     * Relaxed: a hint. A node on the same processor makes way. */
+    _Atomic uint32_t where;
     /* The VM: slots with this number and above have never been used. Relaxed: a hint. A node that
      * sees an old number looks at the slot a little later. */
     _Atomic uint32_t used;

@@ -76,6 +76,15 @@ static bool has_ended(const struct kv_nif_lane *lane)
 /* ---- whether to ask ---------------------------------------------------------------------------
  */
 
+/* Tells a node that may run on the same processor. */
+static void tell_where(struct kv_lane_header *header)
+{
+    const uint32_t where = (uint32_t)sched_getcpu() + 1;
+    if (atomic_load_explicit(&header->where, memory_order_relaxed) != where) {
+        atomic_store_explicit(&header->where, where, memory_order_relaxed);
+    }
+}
+
 /* Returns false if the node sleeps, has not run since a thread waited in vain, or has let this
  * thread wait in vain of late. */
 static bool is_worth_asking(struct kv_nif_lane *lane, struct kv_nif_seat *seat)
@@ -83,6 +92,7 @@ static bool is_worth_asking(struct kv_nif_lane *lane, struct kv_nif_seat *seat)
     struct kv_lane_header *header = lane->header;
     if (atomic_load_explicit(&header->looking, memory_order_relaxed) == 0) {
         (void)atomic_fetch_add_explicit(&header->wanted, 1, memory_order_relaxed);
+        tell_where(header);
         return false;
     }
     if (!seat->missed) {
@@ -98,6 +108,7 @@ static void note_miss(struct kv_nif_lane *lane, struct kv_nif_seat *seat)
 {
     seat->missed = true;
     seat->beat = atomic_load_explicit(&lane->header->beat, memory_order_relaxed);
+    tell_where(lane->header);
     if (seat->saved >= MISS_NS) {
         seat->saved -= MISS_NS;
         seat->until = 0;

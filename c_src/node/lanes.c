@@ -196,6 +196,24 @@ static unsigned pass_often(struct kv_node *node)
     return served;
 }
 
+/* Nothing has come. If that is because a caller waits for the processor on which this loop runs,
+ * the loop goes to another one: on a busy machine the system may leave both on the same for long.
+ */
+static void make_way(struct kv_lanes *lanes, uint64_t now)
+{
+    if (now - lanes->moved < KV_LANE_MOVE_NS) {
+        return;
+    }
+    KV_LIST_FOREACH (link, &lanes->list) {
+        const struct kv_lane *lane = KV_LIST_OF(link, struct kv_lane, link);
+        const uint32_t where = atomic_load_explicit(&lane->header->where, memory_order_relaxed);
+        if (kv_processors_leave(where - 1)) {
+            lanes->moved = now;
+            return;
+        }
+    }
+}
+
 /* Returns the number of requests of this turn, and sets *now to its end. */
 static unsigned serve_turn(struct kv_node *node, uint64_t *now)
 {
@@ -222,6 +240,21 @@ static void note(struct kv_lanes *lanes, uint64_t requests, uint64_t now)
     }
 }
 
+/* A loop that was stopped for a while looks once more before it stops looking. */
+static void serve(struct kv_node *node, uint64_t *now)
+{
+    struct kv_lanes *lanes = &node->lanes;
+    const uint64_t began = *now;
+    set_looking(lanes, true);
+    const unsigned served = serve_turn(node, now);
+    note(lanes, served, *now);
+    kv_lane_pace_looked(&lanes->pace, served, *now - began);
+    set_looking(lanes, kv_lane_pace_is_fast(&lanes->pace, *now));
+    if (lanes->looking && served == 0) {
+        make_way(lanes, *now);
+    }
+}
+
 /* A caller that sees the end of the looking late waits in vain and withdraws: no request is lost
  * that is not served here. */
 bool kv_lanes_look(struct kv_node *node)
@@ -232,12 +265,8 @@ bool kv_lanes_look(struct kv_node *node)
     }
     uint64_t now = uv_hrtime();
     note(lanes, wanted(lanes), now);
-    set_looking(lanes, kv_lane_pace_is_fast(&lanes->pace, now));
-    if (lanes->looking) {
-        const uint64_t began = now;
-        const unsigned served = serve_turn(node, &now);
-        note(lanes, served, now);
-        kv_lane_pace_looked(&lanes->pace, served, now - began);
+    if (lanes->looking || kv_lane_pace_is_fast(&lanes->pace, now)) {
+        serve(node, &now);
     }
     return lanes->looking;
 }

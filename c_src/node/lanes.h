@@ -19,7 +19,8 @@ enum {
     KV_LANE_TURN_REQUESTS = 64,    /* then the sockets are looked at, */
     KV_LANE_TURN_NS = 50 * 1000,   /* or after this time, */
     KV_LANE_TURN_IDLE = 10 * 1000, /* or after this time without a request */
-    KV_LANE_CLOCK_EACH = 16        /* looks between two looks at the clock */
+    KV_LANE_CLOCK_EACH = 16,       /* looks between two looks at the clock */
+    KV_LANE_MOVE_NS = 10 * 1000000 /* at least, from one processor to another and back */
 };
 
 /* Zeroed: none. */
@@ -29,6 +30,7 @@ struct kv_lanes {
     unsigned
         processors; /* that the program may use: the loop may bind itself to one of them later */
     bool looking;
+    uint64_t moved; /* when the loop last made way for a caller */
     struct kv_lane_pace pace;
     uint8_t *copy; /* of the request that is served: KV_SLOT_ROOM bytes */
 };

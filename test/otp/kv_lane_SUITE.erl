@@ -13,6 +13,9 @@
 -define(PROCESSES, 8).
 %% Requests that a node may decline in a row before it counts as one that declines.
 -define(TRIES, 20).
+%% Calls by message beside a busy lane, and increments by the lane that may come between two of them.
+-define(CALLS, 300).
+-define(FAIR, 20000).
 %% Requests for each message that wakes the node, and messages for each that is waited for.
 -define(OFTEN, 100).
 
@@ -35,7 +38,8 @@ groups() ->
             a_bucket_is_called_by_its_proxy_and_by_its_name,
             a_process_that_is_suspended_or_traced_is_called_by_message,
             a_durable_bucket_is_changed_by_message,
-            another_vm_of_the_host_has_a_lane_of_its_own
+            another_vm_of_the_host_has_a_lane_of_its_own,
+            a_vm_that_sends_messages_is_answered_beside_one_that_uses_its_lane_all_the_time
         ]},
         {order, [], [
             a_call_comes_after_a_cast_and_an_async_request,
@@ -274,6 +278,29 @@ another_vm_of_the_host_has_a_lane_of_its_own(Config) ->
         kv_test:stop_vm(Other)
     end,
     in(Config, fun() -> ?assertEqual({ok, other}, ask(Bucket, {fetch, a})) end).
+
+%% Each answer tells how many increments came before. If the node served the lane first, none of these calls would be answered.
+a_vm_that_sends_messages_is_answered_beside_one_that_uses_its_lane_all_the_time(Config) ->
+    {Bucket, Callers} = in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([]),
+        true = unlink(Proxy),
+        Bucket = kv_proxy:native(Proxy),
+        0 = ask(Bucket, size),
+        {Bucket, [spawn(fun() -> increment_for_ever(Bucket) end) || _ <- lists:seq(1, ?PROCESSES)]}
+    end),
+    Other = kv_test:start_vm(Config),
+    try kv_test:in(Other, fun() -> [kv_bucket:incr(Bucket, n, 1, ?DEADLINE) || _ <- lists:seq(1, ?CALLS)] end) of
+        Counts ->
+            Between = lists:sort(lists:zipwith(fun erlang:'-'/2, tl(Counts), lists:droplast(Counts))),
+            ?assert(lists:nth(?CALLS div 2, Between) < ?FAIR, Between)
+    after
+        kv_test:stop_vm(Other),
+        in(Config, fun() -> [true = exit(Caller, kill) || Caller <- Callers] end)
+    end.
+
+increment_for_ever(Bucket) ->
+    _ = kv_bucket:incr(Bucket, n, 1, infinity),
+    increment_for_ever(Bucket).
 
 %%% order
 

@@ -12,7 +12,7 @@ static struct kv_map_node **chain_of(const struct kv_map *map, uint64_t hash)
     return &map->chains[hash & (map->chain_count - 1)];
 }
 
-static void resize(struct kv_map *map, size_t chain_count)
+static void grow(struct kv_map *map, size_t chain_count)
 {
     struct kv_map old = *map;
     map->chains = kv_zalloc(chain_count * sizeof(struct kv_map_node *));
@@ -33,6 +33,26 @@ static void resize(struct kv_map *map, size_t chain_count)
     kv_free((void *)old.chains);
 }
 
+/* Each chain of the upper half goes behind that of the lower half with the same bits. Few nodes are
+ * left by then, and most of them are not looked at: growing reads each from memory. */
+static void halve(struct kv_map *map)
+{
+    const size_t half = map->chain_count / 2;
+    for (size_t i = 0; i < half; i++) {
+        struct kv_map_node *upper = map->chains[half + i];
+        if (upper != NULL) {
+            struct kv_map_node **end = &map->chains[i];
+            while (*end != NULL) {
+                end = &(*end)->next;
+            }
+            *end = upper;
+        }
+    }
+    map->chain_count = half;
+    map->chains =
+        (struct kv_map_node **)kv_realloc((void *)map->chains, half * sizeof(struct kv_map_node *));
+}
+
 void kv_map_free(struct kv_map *map)
 {
     kv_free((void *)map->chains);
@@ -42,7 +62,7 @@ void kv_map_free(struct kv_map *map)
 void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash)
 {
     if (ROOMINESS * map->count >= map->chain_count) {
-        resize(map, map->chain_count == 0 ? SMALLEST_CHAIN_COUNT : map->chain_count * 2);
+        grow(map, map->chain_count == 0 ? SMALLEST_CHAIN_COUNT : map->chain_count * 2);
     }
     struct kv_map_node **chain = chain_of(map, hash);
     kv_assert(*chain != node);
@@ -59,7 +79,7 @@ void kv_map_reserve(struct kv_map *map, size_t count)
         chain_count *= 2;
     }
     if (chain_count > map->chain_count) {
-        resize(map, chain_count);
+        grow(map, chain_count);
     }
 }
 
@@ -75,7 +95,7 @@ void kv_map_remove(struct kv_map *map, struct kv_map_node *node)
     node->next = NULL;
     map->count--;
     if (map->chain_count > SMALLEST_CHAIN_COUNT && ROOMINESS * map->count < map->chain_count / 8) {
-        resize(map, map->chain_count / 2);
+        halve(map);
     }
 }
 

@@ -72,6 +72,10 @@ struct kv_node {
     int status; /* of the exit */
 };
 
+/* running.c. Makes the runtime, and starts the services in it. Returns KV_OK; KV_ERANDOM; or the
+ * error of a service. */
+int kv_node_start_runtime(struct kv_node *node);
+
 /* report.c. The figures that tools may ask for. Borrows the node. */
 struct kv_world kv_node_world(struct kv_node *node);
 

@@ -56,6 +56,7 @@ struct kv_registry {
     size_t there_bytes; /* of the names of those */
     size_t entry_bytes;
     size_t parked_bytes;            /* of the requests that wait */
+    bool hidden;                    /* readers of this host do not find `shown` any more */
     bool round;                     /* turned over when a list begins that is made over turns */
     struct kv_buffer creator;       /* a pid as a term; empty: buckets are made here */
     struct kv_buffer event_manager; /* a pid or {Name, Node} as a term; empty: none */

@@ -65,6 +65,9 @@ static int find_durable(struct kv_process *self, struct kv_start_options *option
                                "name, or destroy that bucket");
     }
     if ((*found)->process != NULL) {
+        kv_process_leave_now((*found)->process);
+    }
+    if ((*found)->process != NULL) {
         return kv_start_refuse_second(reason, (*found)->process);
     }
     options->attached = true;

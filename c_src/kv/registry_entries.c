@@ -248,6 +248,9 @@ void kv_registry_abandon(struct kv_process *self, struct kv_entry *entry, struct
         }
         kv_registry_unpark(self, parked);
     }
+    if (entry->step == KV_ENTRY_LIVE) {
+        kv_demonitor(self, entry->monitor);
+    }
     if (entry->step == KV_ENTRY_LIVE && registry->durable != NULL) {
         leave_to_next(self, entry);
     } else {

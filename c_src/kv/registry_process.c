@@ -163,10 +163,37 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     return KV_OK;
 }
 
+static bool is_destroyed(const struct kv_registry *registry)
+{
+    return registry->durable != NULL && registry->durable->destroyed;
+}
+
+/* What destroy() has left to do is done by terminate(). */
+static bool leave(struct kv_process *self, struct kv_bytes reason)
+{
+    struct kv_registry *registry = kv_process_state(self);
+    if (is_destroyed(registry)) {
+        return false;
+    }
+    kv_going_stop(self, reason, false);
+    for (unsigned i = 0; i < KV_REGISTRY_PIECE; i++) {
+        if (kv_list_is_empty(&registry->entries)) {
+            return false;
+        }
+        kv_registry_abandon(self, KV_LIST_OF(registry->entries.next, struct kv_entry, of_registry),
+                            reason);
+    }
+    if (!registry->hidden) {
+        registry->hidden = true;
+        kv_table_withdraw(registry->shown);
+    }
+    return true;
+}
+
 static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_registry *registry = kv_process_state(self);
-    kv_going_stop(self, reason, registry->durable != NULL && registry->durable->destroyed);
+    kv_going_stop(self, reason, is_destroyed(registry));
     KV_LIST_FOREACH (link, &registry->entries) {
         kv_registry_abandon(self, KV_LIST_OF(link, struct kv_entry, of_registry), reason);
     }
@@ -270,5 +297,6 @@ const struct kv_behaviour kv_registry_behaviour = {
     .handle_suspend = handle_suspend,
     .memory = memory,
     .write_state = write_state,
+    .leave = leave,
     .terminate = terminate,
 };

@@ -16,6 +16,18 @@
 #include "process/state.h"
 #include "process/walk.h"
 
+enum { LEAVE_PIECE = 64 }; /* others that hear of the end of a process in one turn */
+
+/* A process that ends in pieces. No map has it, and it gets no signal. */
+struct kv_leaving {
+    struct kv_list of_runtime;
+    struct kv_process *process;
+    struct kv_bytes reason;
+    struct kv_shared *shared; /* holds the reason; or NULL */
+    bool terminated;
+    struct kv_list last; /* struct kv_watch: watchers that hear of the end after all others */
+};
+
 /* ---- beginning ---------------------------------------------------------------------------------
  */
 
@@ -57,21 +69,47 @@ void kv_process_free(struct kv_process *process)
     kv_free(process);
 }
 
-/* No signal reaches the process from here on. OTP, too, tells links before monitors. */
-static void finish(struct kv_process *process, bool initialised)
+/* Signals that end with the reason of a process share it, until hush(). Returns the one before. */
+static struct kv_shared *speak(struct kv_runtime *runtime, struct kv_shared *shared)
 {
-    struct kv_runtime *runtime = process->runtime;
-    struct kv_bytes reason =
-        kv_buffer_bytes(&process->exit_reason); /* kv_share() does not move the bytes */
     struct kv_shared *before = runtime->reason;
-    struct kv_shared *shared = kv_share(&process->exit_reason);
     runtime->reason = shared;
     runtime->detours += shared != NULL;
-    if (initialised && process->behaviour->terminate != NULL) {
-        kv_frame_enter(runtime);
-        process->behaviour->terminate(process, reason);
-        kv_frame_leave(runtime);
+    return before;
+}
+
+static void hush(struct kv_runtime *runtime, const struct kv_shared *shared,
+                 struct kv_shared *before)
+{
+    runtime->detours -= shared != NULL;
+    runtime->reason = before;
+}
+
+/* Frees a piece of the state. Returns true if there is more. */
+static bool leave(struct kv_process *process, struct kv_bytes reason)
+{
+    bool more = false;
+    if (process->behaviour->leave != NULL) {
+        kv_frame_enter(process->runtime);
+        more = process->behaviour->leave(process, reason);
+        kv_frame_leave(process->runtime);
     }
+    return more;
+}
+
+static void terminate(struct kv_process *process, struct kv_bytes reason)
+{
+    if (process->behaviour->terminate != NULL) {
+        kv_frame_enter(process->runtime);
+        process->behaviour->terminate(process, reason);
+        kv_frame_leave(process->runtime);
+    }
+}
+
+/* No signal reaches the process from here on. */
+static void withdraw(struct kv_process *process)
+{
+    struct kv_runtime *runtime = process->runtime;
     kv_map_remove(&runtime->processes, &process->by_number);
     runtime->latest = NULL;
     kv_walks_pass(process);
@@ -79,13 +117,118 @@ static void finish(struct kv_process *process, bool initialised)
     kv_list_remove(&process->of_turns);
     kv_timers_drop(process);
     kv_name_leave(process);
+}
+
+static void begin_to_leave(struct kv_process *process, struct kv_bytes reason,
+                           struct kv_shared *shared)
+{
+    struct kv_leaving *leaving = kv_zalloc(sizeof *leaving);
+    leaving->process = process;
+    leaving->reason = reason;
+    leaving->shared = shared;
+    kv_list_init(&leaving->last);
+    kv_list_append(&process->runtime->leaving, &leaving->of_runtime);
+    process->leaving = leaving;
+}
+
+/* OTP, too, tells links before monitors. */
+static void finish(struct kv_process *process, bool initialised)
+{
+    struct kv_runtime *runtime = process->runtime;
+    struct kv_bytes reason =
+        kv_buffer_bytes(&process->exit_reason); /* kv_share() does not move the bytes */
+    struct kv_shared *shared = kv_share(&process->exit_reason);
+    struct kv_shared *before = speak(runtime, shared);
+    const bool more = initialised && leave(process, reason);
+    if (initialised && !more) {
+        terminate(process, reason);
+    }
+    withdraw(process);
+    if (more) {
+        begin_to_leave(process, reason, shared);
+        hush(runtime, shared, before);
+        return;
+    }
     kv_links_process_died(process, reason);
     kv_monitors_process_died(process, reason);
     process->generic->died(process, reason);
-    runtime->detours -= shared != NULL;
-    runtime->reason = before;
+    hush(runtime, shared, before);
     kv_shared_drop(shared);
     kv_process_free(process);
+}
+
+/* ---- an end in pieces --------------------------------------------------------------------------
+ */
+
+static void end_state(struct kv_leaving *leaving)
+{
+    terminate(leaving->process, leaving->reason);
+    kv_links_process_died(leaving->process, leaving->reason);
+    leaving->terminated = true;
+}
+
+/* Returns true if there is more. */
+static bool leave_on(struct kv_leaving *leaving)
+{
+    if (leaving->terminated) {
+        return kv_monitors_tell_some(leaving->process, &leaving->last, leaving->reason,
+                                     LEAVE_PIECE);
+    }
+    if (!leave(leaving->process, leaving->reason)) {
+        end_state(leaving);
+    }
+    return true;
+}
+
+static void free_leaving(struct kv_leaving *leaving)
+{
+    struct kv_process *process = leaving->process;
+    kv_list_remove(&leaving->of_runtime);
+    kv_shared_drop(leaving->shared);
+    kv_free(leaving);
+    kv_process_free(process);
+}
+
+bool kv_leaving_step(struct kv_runtime *runtime)
+{
+    if (kv_list_is_empty(&runtime->leaving)) {
+        return false;
+    }
+    struct kv_leaving *leaving = KV_LIST_OF(runtime->leaving.next, struct kv_leaving, of_runtime);
+    struct kv_shared *before = speak(runtime, leaving->shared);
+    const bool more = leave_on(leaving);
+    if (!more) {
+        leaving->process->generic->died(leaving->process, leaving->reason);
+    }
+    hush(runtime, leaving->shared, before);
+    if (!more) {
+        free_leaving(leaving);
+    }
+    return !kv_list_is_empty(&runtime->leaving);
+}
+
+void kv_leaving_free(struct kv_runtime *runtime)
+{
+    KV_LIST_FOREACH (link, &runtime->leaving) {
+        struct kv_leaving *leaving = KV_LIST_OF(link, struct kv_leaving, of_runtime);
+        if (!leaving->terminated) {
+            terminate(leaving->process, leaving->reason);
+        }
+        free_leaving(leaving);
+    }
+}
+
+void kv_process_leave_now(struct kv_process *process)
+{
+    struct kv_leaving *leaving = process->leaving;
+    if (leaving == NULL || leaving->terminated) {
+        return;
+    }
+    struct kv_shared *before = speak(process->runtime, leaving->shared);
+    while (leave(process, leaving->reason)) {
+    }
+    end_state(leaving);
+    hush(process->runtime, leaving->shared, before);
 }
 
 bool kv_process_initialise(struct kv_process *process, struct kv_bytes options,
@@ -134,7 +277,7 @@ void kv_process_exit_atom(struct kv_process *self, const char *reason)
 
 void kv_process_settle(struct kv_process *process)
 {
-    if (process->exiting) {
+    if (process->exiting && process->leaving == NULL) {
         finish(process, true);
     }
 }
@@ -148,6 +291,9 @@ void kv_process_kill(struct kv_process *process, struct kv_bytes reason)
 void kv_process_exit_signal(struct kv_process *process, const struct kv_pid *from,
                             struct kv_bytes reason)
 {
+    if (process->leaving != NULL) {
+        return;
+    }
     if (process->behaviour->handle_exit != NULL) {
         process->behaviour->handle_exit(process, from, reason);
         kv_process_settle(process);

@@ -28,6 +28,12 @@ void kv_exit_received(struct kv_peer *peer, const struct kv_signal *signal);
  * may be gone on return. */
 void kv_process_settle(struct kv_process *process);
 
+/* Does a piece of the end of a process that ends in pieces. Returns true if there is more. */
+bool kv_leaving_step(struct kv_runtime *runtime);
+
+/* Frees the processes that end in pieces. */
+void kv_leaving_free(struct kv_runtime *runtime);
+
 /* Frees a process that no list and no map of the runtime has any more. */
 void kv_process_free(struct kv_process *process);
 

@@ -298,7 +298,7 @@ static void fire(struct kv_monitor *monitor, struct kv_bytes reason)
     struct kv_process *process = monitor->process;
     uint64_t number = monitor->number;
     drop_monitor(monitor);
-    if (process->behaviour->handle_down != NULL) {
+    if (process->behaviour->handle_down != NULL && process->leaving == NULL) {
         process->behaviour->handle_down(process, number, reason);
         kv_process_settle(process);
     }
@@ -316,21 +316,65 @@ void kv_down_received(struct kv_peer *peer, const struct kv_signal *signal)
 /* ---- ends --------------------------------------------------------------------------------------
  */
 
+static void tell(struct kv_watch *watch, struct kv_bytes reason)
+{
+    const struct kv_process *process = watch->process;
+    const struct kv_pid from = kv_process_pid(process);
+    emit_down(watch->peer, &from, watch->by_name, kv_buffer_bytes(&process->name), &watch->watcher,
+              &watch->ref, reason);
+    drop_watch(watch);
+}
+
+static void end_monitor(struct kv_list *of_process)
+{
+    struct kv_monitor *monitor = KV_LIST_OF(of_process, struct kv_monitor, of_process);
+    emit_monitor(monitor, KV_SIGNAL_DEMONITOR);
+    drop_monitor(monitor);
+}
+
 void kv_monitors_process_died(struct kv_process *process, struct kv_bytes reason)
 {
-    struct kv_pid from = kv_process_pid(process);
     while (!kv_list_is_empty(&process->watches)) {
-        struct kv_watch *watch = KV_LIST_OF(process->watches.next, struct kv_watch, of_process);
-        emit_down(watch->peer, &from, watch->by_name, kv_buffer_bytes(&process->name),
-                  &watch->watcher, &watch->ref, reason);
-        drop_watch(watch);
+        tell(KV_LIST_OF(process->watches.next, struct kv_watch, of_process), reason);
     }
     while (!kv_list_is_empty(&process->monitors)) {
-        struct kv_monitor *monitor =
-            KV_LIST_OF(process->monitors.next, struct kv_monitor, of_process);
-        emit_monitor(monitor, KV_SIGNAL_DEMONITOR);
-        drop_monitor(monitor);
+        end_monitor(process->monitors.next);
     }
+}
+
+/* Returns false if there was none. */
+static bool tell_one(struct kv_process *process, struct kv_list *last, struct kv_bytes reason)
+{
+    if (!kv_list_is_empty(&process->watches)) {
+        struct kv_watch *watch = KV_LIST_OF(process->watches.next, struct kv_watch, of_process);
+        if (watch->peer == &process->runtime->local) {
+            tell(watch, reason);
+        } else {
+            kv_list_remove(&watch->of_process);
+            kv_list_append(last, &watch->of_process);
+        }
+        return true;
+    }
+    if (!kv_list_is_empty(&process->monitors)) {
+        end_monitor(process->monitors.next);
+        return true;
+    }
+    if (!kv_list_is_empty(last)) {
+        tell(KV_LIST_OF(last->next, struct kv_watch, of_process), reason);
+        return true;
+    }
+    return false;
+}
+
+bool kv_monitors_tell_some(struct kv_process *process, struct kv_list *last, struct kv_bytes reason,
+                           unsigned most)
+{
+    for (unsigned i = 0; i < most; i++) {
+        if (!tell_one(process, last, reason)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void move_monitor(struct kv_monitor *monitor, struct kv_peer *to)
@@ -357,7 +401,7 @@ static void tell_back(struct kv_runtime *runtime, struct kv_bytes numbers)
         uint64_t number = 0;
         memcpy(&number, numbers.data + at, sizeof number);
         const struct kv_monitor *monitor = find_monitor(runtime, number);
-        if (monitor != NULL) {
+        if (monitor != NULL && monitor->process->leaving == NULL) {
             struct kv_process *process = monitor->process;
             process->behaviour->handle_back(process, number);
             kv_process_settle(process);

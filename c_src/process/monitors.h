@@ -47,6 +47,12 @@ void kv_watch_install(struct kv_process *process, struct kv_peer *peer,
 /* Tells the watchers of a process that ends with `reason`, and ends the monitors of the process. */
 void kv_monitors_process_died(struct kv_process *process, struct kv_bytes reason);
 
+/* As kv_monitors_process_died(), for up to `most` of them. Watchers on other nodes wait in `last`,
+ * at first an empty list, and hear of the end after all others. Returns true if there may be more.
+ */
+bool kv_monitors_tell_some(struct kv_process *process, struct kv_list *last, struct kv_bytes reason,
+                           unsigned most);
+
 /* Forgets the watches of a peer and fires the monitors on its processes with noconnection. For a
  * peer that is lost, and for runtime->vm when the wait for the VM is over. */
 void kv_monitors_peer_lost(struct kv_peer *peer);

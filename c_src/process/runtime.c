@@ -31,6 +31,7 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     kv_list_init(&runtime->signals);
     kv_timers_init(&runtime->timers);
     kv_list_init(&runtime->turns);
+    kv_list_init(&runtime->leaving);
     kv_list_init(&runtime->outbox_list);
     runtime->frame = &runtime->outermost;
     kv_list_init(&runtime->spare_watches);
@@ -50,6 +51,7 @@ void kv_runtime_free(struct kv_runtime *runtime)
         }
         kv_process_free(process);
     }
+    kv_leaving_free(runtime);
     kv_emit_free(runtime);
     KV_LIST_FOREACH (entry, &runtime->peer_list) {
         struct kv_peer *peer = KV_LIST_OF(entry, struct kv_peer, of_runtime);
@@ -113,7 +115,7 @@ static void move_all(struct kv_list *from, struct kv_list *to)
 }
 
 /* Those that have had their turn go behind those that have not. */
-bool kv_runtime_step(struct kv_runtime *runtime)
+static bool take_turns(struct kv_runtime *runtime)
 {
     bool more = false;
     unsigned long_turns = 0;
@@ -136,6 +138,13 @@ bool kv_runtime_step(struct kv_runtime *runtime)
         more = true;
     }
     return more;
+}
+
+bool kv_runtime_step(struct kv_runtime *runtime)
+{
+    const bool leaving = kv_leaving_step(runtime);
+    kv_signals_deliver(runtime);
+    return take_turns(runtime) || leaving || !kv_list_is_empty(&runtime->leaving);
 }
 
 uint64_t kv_runtime_run_timers(struct kv_runtime *runtime)

@@ -54,6 +54,7 @@ struct kv_process {
     struct kv_lineage *lineage;    /* shared; NULL if it has no ancestors */
     uint64_t reductions;           /* callbacks that ran */
     bool exiting;
+    struct kv_leaving *leaving; /* it ends in pieces: life.c; else NULL */
     struct kv_buffer exit_reason;
     void *state;
 };
@@ -81,6 +82,7 @@ struct kv_runtime {
     struct kv_timers timers;
     struct kv_list signals;   /* struct kv_kept: between processes of this node */
     struct kv_list turns;     /* processes that want turns of kv_runtime_step() */
+    struct kv_list leaving;   /* struct kv_leaving: processes that end in pieces */
     struct kv_shared *reason; /* of the process that is ending, if the reason is large; else NULL */
     struct kv_list spare_watches; /* struct kv_watch, by of_peer */
     size_t spare_watch_count;

@@ -114,6 +114,10 @@ struct kv_behaviour {
     const struct kv_view *view; /* NULL: the process is no table */
     /* Appends the state as a term, for sys:get_state/1 and sys:get_status/1. May be NULL. */
     void (*write_state)(const struct kv_process *self, struct kv_buffer *to);
+    /* The process ends, and gets no more signals: frees a piece of a large state. Called at once,
+     * then in each turn of the loop until it returns false; terminate follows. Others hear of the
+     * end after that. NULL: terminate frees all. */
+    bool (*leave)(struct kv_process *self, struct kv_bytes reason);
     /* Frees everything that the state owns. May be NULL. */
     void (*terminate)(struct kv_process *self, struct kv_bytes reason);
 };
@@ -158,6 +162,10 @@ void kv_message_drop(struct kv_shared *kept);
  * end: terminate must call kv_abandon() then for the call that was not answered. Not for a plain
  * process. */
 void kv_process_go_on(struct kv_process *self);
+
+/* If the process ends in pieces (`leave`), does those that are left at once, and terminate: for one
+ * that takes its place. Does nothing for a process that lives. */
+void kv_process_leave_now(struct kv_process *process);
 
 /* Ends this process with `reason`, a term, as soon as the present callback returns. The first
  * reason counts. */

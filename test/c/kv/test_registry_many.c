@@ -85,6 +85,52 @@ Test(registry_many, leaves_all_names_to_the_next_if_it_ends_while_it_takes_them_
     cr_assert_eq(count_of(f, KV_SIGNAL_MESSAGE), 0); /* to the creator: all have their buckets */
 }
 
+/* Its buckets belong to it. Whoever hears of its end from another node finds none of them. */
+Test(registry_many, ends_with_its_buckets_in_many_turns_while_others_are_served)
+{
+    const struct kv_pid watcher = pid_a(40);
+    const struct kv_pid other = start("kv_bucket", NONE, NONE, NONE);
+    const struct kv_ref ref = ref_a(41);
+    create_many();
+    feed_monitor(f, f->a, &watcher, &shop, &ref);
+    f->stepwise = true;
+    end_process(&shop);
+    for (unsigned i = 0; i < TURNS_MIN; i++) {
+        cr_assert(kv_runtime_step(f->runtime));
+        cr_assert(!kv_is_alive(f->runtime, &shop) && count_of(f, KV_SIGNAL_DOWN) == 0);
+    }
+    send(&other, 4, term_atom("size"));
+    assert_term(answer_at(f, 4), term_integer(0));
+    cr_assert_gt(run_to_the_end(f), (unsigned)TURNS_MIN);
+    assert_term(payload_of(sent_of(f, KV_SIGNAL_DOWN, 0)), term_atom("killed"));
+    cr_assert_eq(f->store.buckets, (size_t)1);
+}
+
+Test(registry_many, leaves_all_names_to_one_that_is_started_while_it_ends)
+{
+    create_many();
+    const struct kv_pid last = pid_in(ask("create", many_name(MANY - 1)));
+    f->stepwise = true;
+    end_process(&shop);
+    cr_assert(kv_runtime_step(f->runtime));
+    end_process(&last); /* it hears of no end any more */
+    shop = start_shop(NONE);
+    (void)run_to_the_end(f);
+    f->stepwise = false;
+    assert_count(MANY);
+    cr_assert_eq(f->store.buckets, (size_t)0);
+}
+
+Test(registry_many, frees_one_that_is_ending_with_the_node)
+{
+    create_many();
+    f->stepwise = true;
+    end_process(&shop);
+    cr_assert(kv_runtime_step(f->runtime));
+    recover();
+    assert_count(MANY);
+}
+
 /* As of a data folder in which the record of a registry comes late. */
 Test(registry_many, finds_names_whose_tables_come_before_that_of_the_registry)
 {

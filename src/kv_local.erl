@@ -47,36 +47,20 @@ get(Pid, Key, Default) when is_pid(Pid) ->
         Published ->
             get_by(Published, Pid, Key, Default)
     end;
-get(Name, Key, Default) when is_atom(Name) ->
-    case whereis(Name) of
-        Proxy when is_pid(Proxy) -> get_by(persistent_term:get(?PUBLISHED, #{}), Proxy, Key, Default);
-        _ -> call
-    end;
-get(_Name, _Key, _Default) ->
-    call.
+get(Server, Key, Default) ->
+    get_by(persistent_term:get(?PUBLISHED, #{}), Server, Key, Default).
 
-%% The library remembers which native process a proxy stands for: to look it up takes longer than the read.
-get_by(Published, _Proxy, _Key, _Default) when map_size(Published) =:= 0 ->
+get_by(Published, _Server, _Key, _Default) when map_size(Published) =:= 0 ->
     call;
-get_by(Published, Proxy, Key, Default) ->
+get_by(Published, Server, Key, Default) ->
     case get(?SENT) of
         undefined ->
-            case kv_nif:get_by(Published, Proxy, Key, Default) of
-                unmet -> get_by_unmet(Published, Proxy, Key, Default);
+            case kv_nif:get_by(Published, Server, Key, Default) of
+                unmet -> meet(Published, Server, fun(Native) -> get(Native, Key, Default) end);
                 Answer -> Answer
             end;
-        _Sent ->
-            by_proxy(Published, Proxy, fun(Native) -> get(Native, Key, Default) end)
-    end.
-
-get_by_unmet(Published, Proxy, Key, Default) ->
-    Epoch = kv_nif:epoch(),
-    case kv_proxies:readable(Proxy) of
-        {Proxy, Native} when is_map_key(node(Native), Published) ->
-            ok = kv_nif:meet(map_get(node(Native), Published), Native, Proxy, node(Native), Epoch),
-            get(Native, Key, Default);
-        _ ->
-            call
+        Sent ->
+            after_sent_by(Server, Sent, fun(Native) -> get(Native, Key, Default) end)
     end.
 
 %% @doc Returns the value of a key, as kv_bucket:fetch/2 does.
@@ -89,10 +73,14 @@ fetch(Pid, Key) when is_pid(Pid) ->
                 Sent -> after_sent(Pid, Sent, fun() -> checked(kv_nif:fetch(Arena, Pid, Key)) end)
             end;
         Published ->
-            by_proxy(Published, Pid, fun(Native) -> fetch(Native, Key) end)
+            fetch_by(Published, Pid, Key)
     end;
-fetch(Name, Key) ->
-    by_proxy(persistent_term:get(?PUBLISHED, #{}), Name, fun(Native) -> fetch(Native, Key) end).
+fetch(Server, Key) ->
+    fetch_by(persistent_term:get(?PUBLISHED, #{}), Server, Key).
+
+fetch_by(Published, Server, Key) ->
+    Met = fun() -> kv_nif:fetch_by(Published, Server, Key) end,
+    read_by(Published, Server, Met, fun(Native) -> fetch(Native, Key) end).
 
 checked({ok, _} = Found) -> Found;
 checked(error) -> error;
@@ -101,32 +89,44 @@ checked(_Reason) -> call.
 %% @doc Returns `true' if there is a value.
 -spec has_key(gen_server:server_ref(), term()) -> answer(boolean()).
 has_key(Server, Key) ->
-    with_arena(Server, fun(Pid, Arena) ->
-        case kv_nif:has_key(Arena, Pid, Key) of
-            Answer when is_boolean(Answer) -> Answer;
-            _Reason -> call
-        end
-    end).
+    with_arena(
+        Server,
+        fun(Pid, Arena) ->
+            case kv_nif:has_key(Arena, Pid, Key) of
+                Answer when is_boolean(Answer) -> Answer;
+                _Reason -> call
+            end
+        end,
+        fun(Published) -> kv_nif:has_key_by(Published, Server, Key) end
+    ).
 
 %% @doc Returns the number of keys.
 -spec size(gen_server:server_ref()) -> answer(non_neg_integer()).
 size(Server) ->
-    with_arena(Server, fun(Pid, Arena) ->
-        case kv_nif:size(Arena, Pid) of
-            Size when is_integer(Size) -> Size;
-            _Reason -> call
-        end
-    end).
+    with_arena(
+        Server,
+        fun(Pid, Arena) ->
+            case kv_nif:size(Arena, Pid) of
+                Size when is_integer(Size) -> Size;
+                _Reason -> call
+            end
+        end,
+        fun(Published) -> kv_nif:size_by(Published, Server) end
+    ).
 
 %% @doc Returns the values of Keys, all from the same moment. Only succeeds if the bucket did not change meanwhile.
 -spec get_many(gen_server:server_ref(), [term()], term()) -> answer({ok, [term()]}).
 get_many(Server, Keys, Default) ->
-    with_arena(Server, fun(Pid, Arena) ->
-        case kv_nif:counters(Arena, Pid) of
-            Before when is_binary(Before) -> get_all(Keys, Default, Arena, Pid, Before, []);
-            _Reason -> call
-        end
-    end).
+    with_arena(
+        Server,
+        fun(Pid, Arena) ->
+            case kv_nif:counters(Arena, Pid) of
+                Before when is_binary(Before) -> get_all(Keys, Default, Arena, Pid, Before, []);
+                _Reason -> call
+            end
+        end,
+        fun(_Published) -> unmet end
+    ).
 
 get_all([Key | Keys], Default, Arena, Pid, Before, Values) ->
     case kv_nif:fetch(Arena, Pid, Key) of
@@ -178,7 +178,8 @@ lookup(Published, Native, Name) ->
 found({ok, _} = Found) -> Found;
 found(_Absent) -> call.
 
-with_arena(Pid, Read) when is_pid(Pid) ->
+%% ReadBy does the same for a proxy that this thread of the VM has met.
+with_arena(Pid, Read, ReadBy) when is_pid(Pid) ->
     case persistent_term:get(?PUBLISHED, #{}) of
         #{node(Pid) := Arena} ->
             case get(?SENT) of
@@ -186,24 +187,45 @@ with_arena(Pid, Read) when is_pid(Pid) ->
                 Sent -> after_sent(Pid, Sent, fun() -> Read(Pid, Arena) end)
             end;
         Published ->
-            by_proxy(Published, Pid, fun(Native) -> with_arena(Native, Read) end)
+            with_arena_by(Published, Pid, Read, ReadBy)
     end;
-with_arena(Name, Read) ->
-    by_proxy(persistent_term:get(?PUBLISHED, #{}), Name, fun(Native) -> with_arena(Native, Read) end).
+with_arena(Server, Read, ReadBy) ->
+    with_arena_by(persistent_term:get(?PUBLISHED, #{}), Server, Read, ReadBy).
 
-%% A bucket that is given by its proxy. Looks nothing up if this VM reads nothing locally.
-by_proxy(Published, _Proxy, _Read) when map_size(Published) =:= 0 ->
+with_arena_by(Published, Server, Read, ReadBy) ->
+    Met = fun() -> ReadBy(Published) end,
+    read_by(Published, Server, Met, fun(Native) -> with_arena(Native, Read, ReadBy) end).
+
+%% A bucket that is given by its proxy. Looks nothing up if this VM reads nothing locally. The library remembers which native
+%% process a proxy stands for: to look it up takes longer than the read.
+read_by(Published, _Server, _Met, _Read) when map_size(Published) =:= 0 ->
     call;
-by_proxy(_Published, Server, Read) ->
-    case kv_proxies:readable(Server) of
-        none -> call;
-        {Proxy, Native} -> by_proxy_after(Proxy, Native, get(?SENT), Read)
+read_by(Published, Server, Met, Read) ->
+    case get(?SENT) of
+        undefined ->
+            case Met() of
+                unmet -> meet(Published, Server, Read);
+                Answer -> Answer
+            end;
+        Sent ->
+            after_sent_by(Server, Sent, Read)
     end.
 
-by_proxy_after(_Proxy, Native, undefined, Read) ->
-    Read(Native);
-by_proxy_after(Proxy, Native, Sent, Read) ->
-    after_sent(Proxy, Sent, fun() -> Read(Native) end).
+meet(Published, Server, Read) ->
+    Epoch = kv_nif:epoch(),
+    case kv_proxies:readable(Server) of
+        {Proxy, Native} when is_map_key(node(Native), Published) ->
+            ok = kv_nif:meet(map_get(node(Native), Published), Native, Proxy, node(Native), Epoch),
+            Read(Native);
+        _ ->
+            call
+    end.
+
+after_sent_by(Server, Sent, Read) ->
+    case kv_proxies:readable(Server) of
+        none -> call;
+        {Proxy, Native} -> after_sent(Proxy, Sent, fun() -> Read(Native) end)
+    end.
 
 %%% Order
 

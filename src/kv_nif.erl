@@ -7,7 +7,7 @@
 %% @private
 -module(kv_nif).
 
--export([load/0, open_arena/4, close_arena/1, get/4, get_by/4, meet/5, epoch/0, next_epoch/0, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
+-export([load/0, open_arena/4, close_arena/1, get/4, get_by/4, fetch_by/3, has_key_by/3, size_by/2, meet/5, epoch/0, next_epoch/0, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
 -export([open_lane/3, close_lane/1, ask/3, look/1]).
 
 -export_type([arena/0, place/0, reason/0, lane/0, held/0]).
@@ -38,11 +38,15 @@
     | closed
     | not_loaded.
 
+-type arenas() :: #{node() => arena(), _ => _}.
+%% A local process or its name; of any other term nothing is known.
+-type proxy() :: term().
+
 -define(VERSION, 1).
 %% Set once the library has been requested.
 -define(WANTED, {?MODULE, wanted}).
 -on_load(load_again/0).
--nifs([open_arena/4, close_arena/1, get/4, get_by/4, meet/5, epoch/0, next_epoch/0, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
+-nifs([open_arena/4, close_arena/1, get/4, get_by/4, fetch_by/3, has_key_by/3, size_by/2, meet/5, epoch/0, next_epoch/0, fetch/3, lookup/3, has_key/3, size/2, counters/2, reads/2, key/3]).
 -nifs([open_lane/3, close_lane/1, ask/3, look/1]).
 
 %% @doc Loads the library, unless it is loaded.
@@ -80,10 +84,25 @@ close_arena(_Arena) ->
 get(_Arena, _Pid, _Key, _Default) ->
     not_loaded(call).
 
-%% @doc The same for the process behind a local proxy, if this thread has met the proxy in the present epoch. Arenas has
-%% the arena of each node. Returns `unmet' otherwise, and whenever the process must be asked.
--spec get_by(#{node() => arena(), _ => _}, pid(), term(), Default) -> term() | Default | unmet.
+%% @doc The same for the process behind a local proxy, which is given by its pid or its name, if this thread has met the proxy in the
+%% present epoch. Arenas has the arena of each node. Returns `unmet' otherwise, and whenever the process must be asked.
+-spec get_by(arenas(), proxy(), term(), Default) -> term() | Default | unmet.
 get_by(_Arenas, _Proxy, _Key, _Default) ->
+    not_loaded(unmet).
+
+%% @doc {@link fetch/3}, for a proxy.
+-spec fetch_by(arenas(), proxy(), term()) -> {ok, term()} | error | unmet.
+fetch_by(_Arenas, _Proxy, _Key) ->
+    not_loaded(unmet).
+
+%% @doc {@link has_key/3}, for a proxy.
+-spec has_key_by(arenas(), proxy(), term()) -> boolean() | unmet.
+has_key_by(_Arenas, _Proxy, _Key) ->
+    not_loaded(unmet).
+
+%% @doc {@link size/2}, for a proxy.
+-spec size_by(arenas(), proxy()) -> non_neg_integer() | unmet.
+size_by(_Arenas, _Proxy) ->
     not_loaded(unmet).
 
 %% @doc Lets this thread know which native process a proxy stood for in this epoch, and its node.

@@ -295,27 +295,6 @@ static ERL_NIF_TERM meet(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return library->ok;
 }
 
-/* get_by(Arenas, Proxy, Key, Default): the value or Default; or `unmet': find out which process the
- * proxy stands for, and ask for that one. Arenas is a map that has the arena of each node. */
-static ERL_NIF_TERM get_by(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
-{
-    const struct kv_nif_library *library = kv_nif_library_of(env);
-    struct wanted wanted = {.library = library, .take = take_value, .reads = true};
-    const struct kv_nif_proxy *met = kv_nif_met(library->pids, env, argv[1]);
-    ERL_NIF_TERM result;
-    (void)argc;
-    if (met == NULL || !enif_get_map_value(env, argv[0], met->node, &result)) {
-        return library->unmet;
-    }
-    wanted.arena = get_arena(library, env, result);
-    if (wanted.arena == NULL || wanted.arena->number != met->arena) {
-        return library->unmet;
-    }
-    const struct kv_mapped_table table = met->table;
-    enum outcome outcome = look_in(env, &wanted, &table, met->tally, argv[2], &result);
-    return outcome == FOUND ? result : outcome == ABSENT ? argv[3] : library->unmet;
-}
-
 /* {ok, Value}, error, or a reason. */
 static ERL_NIF_TERM tagged(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wanted *wanted)
 {
@@ -352,6 +331,16 @@ static ERL_NIF_TERM has_key(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return look(env, argv, &wanted, &result) == ABSENT ? wanted.library->false_ : result;
 }
 
+/* Expired entries of a small table do not count: the node is asked, which removes them. */
+static enum kv_read count_of(const struct kv_nif_arena *arena, const struct kv_mapped_table *table,
+                             uint64_t *count)
+{
+    uint64_t next_expiry;
+    enum kv_read read = kv_mapped_count(&arena->mapped, table, count, &next_expiry);
+    bool asks = read == KV_READ_FOUND && *count <= KV_COUNT_EXACT_MAX && has_passed(next_expiry);
+    return asks ? KV_READ_DISTURBED : read;
+}
+
 /* size(Arena, Pid): a number, or a reason. */
 static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
@@ -360,7 +349,6 @@ static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     struct kv_mapped_table table;
     struct kv_nif_tally *tally;
     uint64_t count;
-    uint64_t next_expiry;
     (void)argc;
     if (arena == NULL) {
         return library->closed;
@@ -368,11 +356,7 @@ static ERL_NIF_TERM size(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     enum kv_read read =
         kv_nif_table(library->pids, env, arena, KV_NIF_BUCKET, argv[1], &table, &tally);
     if (read == KV_READ_FOUND) {
-        read = kv_mapped_count(&arena->mapped, &table, &count, &next_expiry);
-    }
-    if (read == KV_READ_FOUND && count <= KV_COUNT_EXACT_MAX && has_passed(next_expiry)) {
-        read =
-            KV_READ_DISTURBED; /* expired entries do not count: ask the node, which removes them */
+        read = count_of(arena, &table, &count);
     }
     return read == KV_READ_FOUND ? enif_make_uint64(env, count) : reason_of(library, read);
 }
@@ -401,6 +385,80 @@ static ERL_NIF_TERM counters(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     }
     memcpy(enif_make_new_binary(env, sizeof now, &result), &now, sizeof now);
     return result;
+}
+
+/* ---- reading by a proxy -----------------------------------------------------------------------
+ * These functions return `unmet' if this thread does not know the process behind the proxy, and
+ * whenever the owner must be asked. Arenas is a map that has the arena of each node. */
+
+/* The arguments begin with Arenas and a proxy, or the local name of one. Sets wanted->arena. */
+static const struct kv_nif_proxy *met_in(ErlNifEnv *env, const ERL_NIF_TERM argv[],
+                                         struct wanted *wanted)
+{
+    ERL_NIF_TERM arena;
+    const struct kv_nif_proxy *met = kv_nif_met(wanted->library->pids, env, argv[1]);
+    if (met == NULL || !enif_get_map_value(env, argv[0], met->node, &arena)) {
+        return NULL;
+    }
+    wanted->arena = get_arena(wanted->library, env, arena);
+    return wanted->arena != NULL && wanted->arena->number == met->arena ? met : NULL;
+}
+
+static enum outcome look_by(ErlNifEnv *env, const ERL_NIF_TERM argv[], struct wanted *wanted,
+                            ERL_NIF_TERM *result)
+{
+    const struct kv_nif_proxy *met = met_in(env, argv, wanted);
+    if (met == NULL) {
+        return ASK;
+    }
+    const struct kv_mapped_table table = met->table;
+    return look_in(env, wanted, &table, met->tally, argv[2], result);
+}
+
+/* get_by(Arenas, Proxy, Key, Default): the value or Default. */
+static ERL_NIF_TERM get_by(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct wanted wanted = {.library = kv_nif_library_of(env), .take = take_value, .reads = true};
+    ERL_NIF_TERM result;
+    (void)argc;
+    enum outcome outcome = look_by(env, argv, &wanted, &result);
+    return outcome == FOUND ? result : outcome == ABSENT ? argv[3] : wanted.library->unmet;
+}
+
+/* fetch_by(Arenas, Proxy, Key): {ok, Value} or error. */
+static ERL_NIF_TERM fetch_by(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct wanted wanted = {.library = kv_nif_library_of(env), .take = take_value, .reads = true};
+    ERL_NIF_TERM result;
+    (void)argc;
+    enum outcome outcome = look_by(env, argv, &wanted, &result);
+    return outcome == FOUND    ? enif_make_tuple2(env, wanted.library->ok, result)
+           : outcome == ABSENT ? wanted.library->error
+                               : wanted.library->unmet;
+}
+
+/* has_key_by(Arenas, Proxy, Key): true or false. */
+static ERL_NIF_TERM has_key_by(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct wanted wanted = {.library = kv_nif_library_of(env), .take = take_presence};
+    ERL_NIF_TERM result;
+    (void)argc;
+    enum outcome outcome = look_by(env, argv, &wanted, &result);
+    return outcome == FOUND    ? wanted.library->true_
+           : outcome == ABSENT ? wanted.library->false_
+                               : wanted.library->unmet;
+}
+
+/* size_by(Arenas, Proxy): a number. */
+static ERL_NIF_TERM size_by(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    struct wanted wanted = {.library = kv_nif_library_of(env)};
+    const struct kv_nif_proxy *met = met_in(env, argv, &wanted);
+    uint64_t count;
+    (void)argc;
+    return met != NULL && count_of(wanted.arena, &met->table, &count) == KV_READ_FOUND
+               ? enif_make_uint64(env, count)
+               : wanted.library->unmet;
 }
 
 /* reads(Arena, Pid): {Hits, Misses} of all reads of a bucket that this library has answered. */
@@ -498,6 +556,9 @@ static ErlNifFunc functions[] = {
     {"close_arena", 1, close_arena, 0},
     {"get", 4, get, 0},
     {"get_by", 4, get_by, 0},
+    {"fetch_by", 3, fetch_by, 0},
+    {"has_key_by", 3, has_key_by, 0},
+    {"size_by", 2, size_by, 0},
     {"meet", 5, meet, 0},
     {"epoch", 0, epoch, 0},
     {"next_epoch", 0, next_epoch, 0},

@@ -135,9 +135,10 @@ struct kv_nif_proxy {
 void kv_nif_meet(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_arena *arena,
                  ERL_NIF_TERM native, ERL_NIF_TERM proxy, ERL_NIF_TERM node, uint64_t epoch);
 
-/* Returns NULL if this thread does not know the proxy, or if the process has ended. Valid until the
- * thread next calls a function of pids.c. */
-const struct kv_nif_proxy *kv_nif_met(struct kv_nif_pids *pids, ErlNifEnv *env, ERL_NIF_TERM proxy);
+/* `server`: a proxy, or its local name. Returns NULL if this thread does not know the proxy, or if
+ * the process has ended. Valid until the thread next calls a function of pids.c. */
+const struct kv_nif_proxy *kv_nif_met(struct kv_nif_pids *pids, ErlNifEnv *env,
+                                      ERL_NIF_TERM server);
 
 /* Decodes a pid of the arena's node: a version byte and a term. Returns false for any other term.
  */

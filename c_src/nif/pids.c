@@ -327,17 +327,27 @@ void kv_nif_meet(struct kv_nif_pids *pids, ErlNifEnv *env, const struct kv_nif_a
     }
 }
 
-const struct kv_nif_proxy *kv_nif_met(struct kv_nif_pids *pids, ErlNifEnv *env, ERL_NIF_TERM proxy)
+/* The pid of a local process that lives, which is given by its pid or its name; or 0. A process
+ * loses its name before it ends. */
+static ERL_NIF_TERM living(ErlNifEnv *env, ERL_NIF_TERM server)
 {
     ErlNifPid pid;
+    if (enif_is_atom(env, server)) {
+        return enif_whereis_pid(env, server, &pid) != 0 ? enif_make_pid(env, &pid) : 0;
+    }
+    bool lives = enif_get_local_pid(env, server, &pid) && enif_is_process_alive(env, &pid);
+    return lives ? server : 0;
+}
+
+const struct kv_nif_proxy *kv_nif_met(struct kv_nif_pids *pids, ErlNifEnv *env, ERL_NIF_TERM server)
+{
     const struct memory *memory = memory_of_thread(pids);
-    if (memory == NULL) {
+    const ERL_NIF_TERM proxy = living(env, server);
+    if (memory == NULL || proxy == 0) {
         return NULL;
     }
     const struct kv_nif_proxy *met = proxy_at(own.memory, proxy);
-    bool lives = met->proxy == proxy && met->epoch == kv_nif_epoch(pids) &&
-                 enif_get_local_pid(env, proxy, &pid) && enif_is_process_alive(env, &pid);
-    return lives ? met : NULL;
+    return met->proxy == proxy && met->epoch == kv_nif_epoch(pids) ? met : NULL;
 }
 
 /* ---- pids that are values ---------------------------------------------------------------------

@@ -31,6 +31,7 @@ groups() ->
             an_atom_that_the_vm_does_not_know_is_asked_for,
             a_bucket_is_read_by_its_proxy_and_by_its_name,
             a_proxy_is_read_where_its_process_is_now,
+            a_name_is_read_where_it_is_registered_now,
             names_of_a_registry_are_found,
             a_vm_that_does_not_own_the_node_reads_it_too,
             info_tells_of_each_node_which_way_reads_take
@@ -339,6 +340,24 @@ a_proxy_is_read_where_its_process_is_now(Config) ->
          || Bucket <- Buckets ++ Buckets
         ],
         Proxy ! stop
+    end).
+
+a_name_is_read_where_it_is_registered_now(Config) ->
+    in(Config, fun() ->
+        Proxies = [element(2, {ok, _} = kv_bucket:start_link([])) || _ <- [1, 2]],
+        [ok = kv_bucket:put(Proxy, here, Proxy) || Proxy <- Proxies],
+        [
+            begin
+                true = register(roaming, Proxy),
+                ?assertEqual({ok, Proxy}, local(roaming, here)),
+                ?assertEqual(Proxy, kv_local:get(roaming, here, none)),
+                ?assertEqual(true, kv_local:has_key(roaming, here)),
+                ?assertEqual(1, kv_local:size(roaming)),
+                true = unregister(roaming),
+                ?assertEqual([call, call], [local(roaming, here), kv_local:get(roaming, here, none)])
+            end
+         || Proxy <- Proxies ++ Proxies
+        ]
     end).
 
 names_of_a_registry_are_found(Config) ->

@@ -65,6 +65,10 @@ enum { PROCESSES = 4096 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct resource *monitored;
 static bool has_ended[PROCESSES];
+static struct {
+    ERL_NIF_TERM name;
+    unsigned self;
+} registered;
 static atomic_uint resources;
 
 static struct resource *resource_of(void *object)
@@ -226,6 +230,25 @@ int enif_is_process_alive(ErlNifEnv *env, ErlNifPid *pid)
     bool alive = !has_ended[pid->pid % PROCESSES];
     (void)pthread_mutex_unlock(&lock);
     return alive;
+}
+
+void stub_register(ERL_NIF_TERM name, unsigned self)
+{
+    (void)pthread_mutex_lock(&lock);
+    registered.name = name;
+    registered.self = self;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* In a VM, too, enif_make_pid() of this pid is the term. */
+int enif_whereis_pid(ErlNifEnv *env, ERL_NIF_TERM name, ErlNifPid *pid)
+{
+    (void)env;
+    (void)pthread_mutex_lock(&lock);
+    const bool there = registered.self != 0 && registered.name == name;
+    pid->pid = there ? stub_local_pid(registered.self) : 0;
+    (void)pthread_mutex_unlock(&lock);
+    return there;
 }
 
 ErlNifPid *enif_self(ErlNifEnv *env, ErlNifPid *pid)

@@ -28,6 +28,10 @@ ERL_NIF_TERM stub_call(ErlNifEnv *env, const char *name, unsigned arity, ...);
 /* The process ends: monitors of it fire, and it can be monitored no more. */
 void stub_process_ends(unsigned self);
 
+/* The process gets the name, and the one that had it loses it; 0: nobody has the name. There is one
+ * name in all. */
+void stub_register(ERL_NIF_TERM name, unsigned self);
+
 /* Resources that were not destroyed yet. */
 unsigned stub_resources(void);
 

@@ -296,6 +296,42 @@ Test(nif, a_proxy_that_a_thread_has_met_is_read)
     cr_expect(stub_is_atom(get_by(arenas, bucket()), "unmet"));
 }
 
+Test(nif, a_proxy_is_read_by_its_name)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM arenas = stub_map(env, atom(node_name), from);
+    cr_expect(stub_is_atom(get_by(arenas, atom("settings")), "unmet"));
+    stub_register(atom("settings"), PROXY);
+    cr_expect(stub_is_atom(get_by(arenas, atom("settings")), "unmet"));
+    meet(from, stub_local_pid(PROXY), stub_call(env, "epoch", 0));
+    cr_expect(stub_is_atom(get_by(arenas, atom("settings")), "none"));
+    stub_register(atom("settings"), PROXY + 1);
+    cr_expect(stub_is_atom(get_by(arenas, atom("settings")), "unmet"));
+    stub_register(atom("settings"), 0);
+    cr_expect(stub_is_atom(get_by(arenas, atom("settings")), "unmet"));
+}
+
+Test(nif, a_proxy_has_what_its_bucket_has)
+{
+    ERL_NIF_TERM from = open_arena();
+    ERL_NIF_TERM arenas = stub_map(env, atom(node_name), from);
+    ERL_NIF_TERM proxy = stub_local_pid(PROXY);
+    cr_expect(stub_is_atom(stub_call(env, "fetch_by", 3, arenas, proxy, text("key")), "unmet"));
+    cr_expect(stub_is_atom(stub_call(env, "has_key_by", 3, arenas, proxy, text("key")), "unmet"));
+    cr_expect(stub_is_atom(stub_call(env, "size_by", 2, arenas, proxy), "unmet"));
+    meet(from, proxy, stub_call(env, "epoch", 0));
+    cr_expect(stub_is_atom(stub_call(env, "fetch_by", 3, arenas, proxy, text("key")), "error"));
+    cr_expect(stub_is_atom(stub_call(env, "has_key_by", 3, arenas, proxy, text("key")), "false"));
+    put(table, "key", kv_bytes_text("value"), 1);
+    ERL_NIF_TERM found = stub_tuple(env, 2, atom("ok"), text("value"));
+    cr_expect(
+        kv_bytes_equal(stub_external(stub_call(env, "fetch_by", 3, arenas, proxy, text("key"))),
+                       stub_external(found)));
+    cr_expect(stub_is_atom(stub_call(env, "has_key_by", 3, arenas, proxy, text("key")), "true"));
+    cr_expect(kv_bytes_equal(stub_external(stub_call(env, "size_by", 2, arenas, proxy)),
+                             kv_bytes("\x61\x01", 2)));
+}
+
 Test(nif, a_proxy_is_met_anew_after_any_has_changed)
 {
     ERL_NIF_TERM from = open_arena();

@@ -57,7 +57,7 @@ names() ->
 %% @doc The contenders, with those that only the parts `reads', `terms' and `lane' have.
 -spec all() -> [name()].
 all() ->
-    names() ++ [kv_local, kv_local_pid, kv_lane, local_server, persistent_term, nobody] ++ kv_bench_stores:names().
+    names() ++ [kv_local, kv_local_pid, kv_lane, local_server, local_server_ets, persistent_term, nobody] ++ kv_bench_stores:names().
 
 %% @doc The name in tables and plots.
 -spec title(name()) -> string().
@@ -79,6 +79,7 @@ title(kv_local) -> "KV.Bucket, local_reads";
 title(kv_local_pid) -> "the same by pid";
 title(kv_lane) -> "KV.Bucket, local: :all";
 title(local_server) -> "local GenServer, map";
+title(local_server_ets) -> "local GenServer, ETS";
 title(persistent_term) -> "persistent_term";
 title(nobody) -> "nobody reads";
 title(Name) -> kv_bench_stores:title(Name).

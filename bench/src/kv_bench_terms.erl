@@ -1,8 +1,9 @@
-%% @doc Reads without a call beside `ets:lookup', for each kind of term that people keep: keys and values of other types,
-%% small and larger; and by proxy, by name and through the registry.
+%% @doc Reads without a call beside what people have in their VM today, for each kind of term that they keep: `ets:lookup',
+%% persistent_term, an Agent, and a GenServer that reads its ETS table. Keys and values are of other types, small and larger. Then
+%% reads by proxy, by name and through the registry.
 %%
-%% Each kind has a bucket and an ETS table of its own, with the same 1000 entries. A round reads each of them 200,000
-%% times, one contender after the other, in another order each round.
+%% Each kind has a bucket, a table and so on of its own, with the same 1000 entries. A round reads each of them 200,000
+%% times, and those that are called a tenth as often, one contender after the other, in another order each round.
 -module(kv_bench_terms).
 
 -export([run/1, bars/0]).
@@ -12,6 +13,8 @@
 -define(ENTRIES, 1000).
 -define(ROUNDS, 11).
 -define(READS, 200000).
+%% A call takes ten times as long as a read.
+-define(CALLED, 10).
 -define(REGISTRY, kv_bench_terms_registry).
 -define(NODE, kv_bench_terms_node).
 -define(NAMED, kv_bench_terms_named).
@@ -76,7 +79,26 @@ group({Kind, _Title, _Bar, Key, Value}) ->
     Bucket = bucket(atom_to_binary(Kind)),
     ok = kv_bucket:put_many(Bucket, Entries),
     Ets = table(Entries),
-    {Kind, keys(Entries), [{kv_local, getter(Bucket)}, {local_ets, fun(Wanted) -> ets:lookup(Ets, Wanted) end}]}.
+    {Kind, keys(Entries), [
+        {kv_local, getter(Bucket)},
+        {local_ets, fun(Wanted) -> ets:lookup(Ets, Wanted) end},
+        {persistent_term, constants(Kind, Entries)},
+        {local_agent, agent(Entries)},
+        {local_server_ets, server(Entries)}
+    ]}.
+
+constants(Kind, Entries) ->
+    [ok = persistent_term:put({?MODULE, Kind, Key}, Value) || {Key, Value} <- Entries],
+    fun(Key) -> persistent_term:get({?MODULE, Kind, Key}, nil) end.
+
+agent(Entries) ->
+    {ok, Agent} = 'Elixir.Agent':start_link(maps, from_list, [Entries]),
+    fun(Key) -> 'Elixir.Agent':get(Agent, 'Elixir.Map', get, [Key]) end.
+
+server(Entries) ->
+    {ok, Server} = kv_bench_ets:start(),
+    ok = gen_server:call(Server, {put_many, Entries}),
+    fun(Key) -> gen_server:call(Server, {get, Key, nil}) end.
 
 %% The same bucket by its pid, its proxy and its name.
 addresses() ->
@@ -117,9 +139,12 @@ keys(Entries) -> list_to_tuple([Key || {Key, _} <- Entries]).
 measure({Operation, Keys, Readers}, Round, Reads) ->
     {Front, Back} = lists:split(Round rem length(Readers), Readers),
     [
-        #row{part = terms, operation = Operation, contender = Name, round = Round, metric = ns, value = timed(Read, Keys, Reads)}
+        #row{part = terms, operation = Operation, contender = Name, round = Round, metric = ns, value = timed(Read, Keys, reads(Name, Reads))}
      || {Name, Read} <- Back ++ Front
     ].
+
+reads(Name, Reads) when Name =:= local_agent; Name =:= local_server_ets -> Reads div ?CALLED;
+reads(_Name, Reads) -> Reads.
 
 %% Nanoseconds of one read, by a process that does nothing else.
 timed(Read, Keys, Reads) ->

@@ -30,8 +30,9 @@ run(#{rounds := Rounds, ms := Ms}) ->
         row(Group, Callers, Round, Contender, max(1, Ms div 5))
      || Round <- lists:seq(1, Rounds), Group <- Groups, Callers <- [1, 16, 64, 256], Contender <- turned(Round, element(4, Group))
     ],
+    More = lists:append([busy(Round, Tables, max(1, Ms div 2)) ++ paced(Round, Tables, Ms) || Round <- lists:seq(1, Rounds)]),
     ok = stop(Node, Tables),
-    Rows.
+    Rows ++ More.
 
 start() ->
     Name = lists:concat(["bench_lane_", os:getpid(), "@127.0.0.1"]),
@@ -105,10 +106,74 @@ many(#{bucket := Bucket, ets := Ets}) ->
         {local_ets, fun(_, All) -> true = ets:insert(Ets, All) end}
     ]}.
 
+%%% Beside other programs, and with pauses
+
+%% As many programs as processors, which do nothing but loop.
+busy(Round, Tables, Ms) ->
+    Programs = [program() || _ <- lists:seq(1, erlang:system_info(logical_processors_available))],
+    Group = remote(lane_put_busy, Tables),
+    Rows = [row(Group, Callers, Round, Contender, Ms) || Callers <- [1, 256], Contender <- turned(Round, element(4, Group))],
+    ok = lists:foreach(fun finish/1, Programs),
+    Rows.
+
+%% It ends by itself if this VM cannot end it.
+program() ->
+    Loop = ["120", "/bin/sh", "-c", "while :; do :; done"],
+    open_port({spawn_executable, os:find_executable("timeout")}, [{args, Loop}, exit_status]).
+
+finish(Program) ->
+    {os_pid, OsPid} = erlang:port_info(Program, os_pid),
+    _ = os:cmd(lists:concat(["kill ", OsPid])),
+    receive
+        {Program, {exit_status, _}} -> ok
+    end.
+
+%% One caller that waits between two calls: the time of the call alone.
+paced(Round, Tables, Ms) ->
+    [
+        with_value(row_of(Group, 1, Round, Name), paced_ns(Do, Group, Us, Ms))
+     || {Operation, Us} <- [{lane_put_each_100us, 100}, {lane_put_each_ms, 1000}],
+        Group <- [remote(Operation, Tables)],
+        {Name, Do} <- turned(Round, element(4, Group))
+    ].
+
+paced_ns(Do, {_, Keys, Values, _}, Us, Ms) ->
+    Times = [
+        begin
+            ok = pause(Us),
+            Begin = erlang:monotonic_time(nanosecond),
+            _ = Do(element(1, Keys), element(1, Values)),
+            erlang:monotonic_time(nanosecond) - Begin
+        end
+     || _ <- lists:seq(1, Ms * 1000 div Us)
+    ],
+    lists:nth((length(Times) + 1) div 2, lists:sort(Times)).
+
+%% The clock of `receive' has milliseconds.
+pause(Us) when Us >= 1000 -> timer:sleep(Us div 1000);
+pause(Us) -> pause_until(erlang:monotonic_time(nanosecond) + Us * 1000).
+
+pause_until(End) ->
+    case erlang:monotonic_time(nanosecond) < End of
+        true -> pause_until(End);
+        false -> ok
+    end.
+
+%% Puts of binaries, by the lane and by message.
+remote(Operation, Tables) ->
+    Keys = list_to_tuple([key(binary, N) || N <- lists:seq(1, ?KEYS)]),
+    Values = list_to_tuple([value(binary, N) || N <- lists:seq(1, ?KEYS)]),
+    {Operation, Keys, Values, [Contender || {Name, _} = Contender <- puts(Tables), lists:member(Name, [kv_lane, kv_bucket])]}.
+
 %%% Measuring
 
 -spec row(group(), pos_integer(), pos_integer(), contender(), pos_integer()) -> kv_bench:row().
-row({Operation, Keys, Values, _}, Callers, Round, {Name, Do}, Ms) ->
+row({_, Keys, Values, _} = Group, Callers, Round, {Name, Do}, Ms) ->
+    with_value(row_of(Group, Callers, Round, Name), measured(Callers, Do, Keys, Values, Ms)).
+
+with_value(Row, Value) -> Row#row{value = Value}.
+
+row_of({Operation, _, Values, _}, Callers, Round, Name) ->
     #row{
         part = lane,
         operation = Operation,
@@ -116,8 +181,7 @@ row({Operation, Keys, Values, _}, Callers, Round, {Name, Do}, Ms) ->
         bytes = byte_size(term_to_binary(element(1, Values))),
         contender = Name,
         round = Round,
-        metric = ns,
-        value = measured(Callers, Do, Keys, Values, Ms)
+        metric = ns
     }.
 
 %% Nanoseconds that pass for one operation, of so many callers together.

@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 enum {
-    LENGTH_SIZE = 2,
     NAME_FIXED = 15,                 /* 'N', flags:8, creation:4, name length:2 */
     OLD_NAME_FIXED = 7,              /* 'n', version:2, flags:4 */
     CHALLENGE_FIXED = 19,            /* 'N', flags:8, challenge:4, creation:4, name length:2 */
@@ -61,10 +60,20 @@ void kv_handshake_init(struct kv_handshake *handshake, const struct kv_identity 
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-static void send_status(struct kv_buffer *out, const char *status)
+static void send_length(const struct kv_handshake *handshake, struct kv_buffer *out, size_t length)
+{
+    if (handshake->self->over_tls) {
+        kv_buffer_u32(out, (uint32_t)length);
+    } else {
+        kv_buffer_u16(out, (uint16_t)length);
+    }
+}
+
+static void send_status(const struct kv_handshake *handshake, struct kv_buffer *out,
+                        const char *status)
 {
     struct kv_bytes text = kv_bytes_text(status);
-    kv_buffer_u16(out, (uint16_t)(1 + text.length));
+    send_length(handshake, out, 1 + text.length);
     kv_buffer_u8(out, 's');
     kv_buffer_append(out, text);
 }
@@ -74,7 +83,7 @@ static void send_status(struct kv_buffer *out, const char *status)
 static void send_challenge(struct kv_handshake *handshake, struct kv_buffer *out)
 {
     const struct kv_identity *self = handshake->self;
-    kv_buffer_u16(out, (uint16_t)(CHALLENGE_FIXED + self->name.length));
+    send_length(handshake, out, CHALLENGE_FIXED + self->name.length);
     kv_buffer_u8(out, 'N');
     kv_buffer_u64(out, self->flags);
     kv_buffer_u32(out, handshake->challenge);
@@ -91,10 +100,10 @@ void kv_handshake_answer_name(struct kv_handshake *handshake, bool already_conne
         return;
     }
     if (already_connected) {
-        send_status(out, "alive");
+        send_status(handshake, out, "alive");
         handshake->step = KV_HANDSHAKE_AWAIT_ALIVE;
     } else {
-        send_status(out, "ok");
+        send_status(handshake, out, "ok");
         send_challenge(handshake, out);
     }
 }
@@ -102,7 +111,7 @@ void kv_handshake_answer_name(struct kv_handshake *handshake, bool already_conne
 void kv_handshake_refuse(struct kv_handshake *handshake, struct kv_buffer *out)
 {
     if (handshake->step == KV_HANDSHAKE_NAMED) {
-        send_status(out, "not_allowed");
+        send_status(handshake, out, "not_allowed");
         handshake->step = KV_HANDSHAKE_REFUSED;
     }
 }
@@ -112,7 +121,7 @@ void kv_handshake_accept(struct kv_handshake *handshake, struct kv_buffer *out)
     if (handshake->step != KV_HANDSHAKE_VERIFIED) {
         return;
     }
-    kv_buffer_u16(out, 1 + KV_DIGEST_SIZE);
+    send_length(handshake, out, 1 + KV_DIGEST_SIZE);
     kv_buffer_u8(out, 'a');
     kv_buffer_append(out, kv_bytes(handshake->ack, KV_DIGEST_SIZE));
     handshake->step = KV_HANDSHAKE_DONE;
@@ -192,7 +201,7 @@ static int recv_any_name(struct kv_handshake *handshake, struct kv_bytes message
         error = recv_old_name(handshake, message);
     }
     if (error == KV_ENAME || error == KV_ENAMELESS || error == KV_EFLAGS) {
-        send_status(out, "not_allowed");
+        send_status(handshake, out, "not_allowed");
     }
     return error;
 }
@@ -272,22 +281,29 @@ static bool is_tls(struct kv_bytes input)
     return input.data[0] == 22 && input.data[1] == 3;
 }
 
-/* Finds the first message in `input`. Returns KV_OK with an empty one until it is there whole. */
-static int next_message(struct kv_bytes input, struct kv_bytes *message)
+static size_t length_size(const struct kv_handshake *handshake)
 {
+    return handshake->self->over_tls ? sizeof(uint32_t) : sizeof(uint16_t);
+}
+
+/* Finds the first message in `input`. Returns KV_OK with an empty one until it is there whole. */
+static int next_message(const struct kv_handshake *handshake, struct kv_bytes input,
+                        struct kv_bytes *message)
+{
+    const size_t head = length_size(handshake);
     *message = kv_bytes(NULL, 0);
-    if (input.length < LENGTH_SIZE) {
+    if (input.length < head) {
         return KV_OK;
     }
-    size_t length = kv_get16(input.data);
+    size_t length = handshake->self->over_tls ? kv_get32(input.data) : kv_get16(input.data);
     if (length == 0) {
         return KV_EPROTOCOL;
     }
     if (length > KV_HANDSHAKE_MAX_MESSAGE) {
-        return is_tls(input) ? KV_ETLS : KV_ESIZE;
+        return is_tls(input) && !handshake->self->over_tls ? KV_ETLS : KV_ESIZE;
     }
-    if (input.length - LENGTH_SIZE >= length) {
-        *message = kv_bytes(input.data + LENGTH_SIZE, length);
+    if (input.length - head >= length) {
+        *message = kv_bytes(input.data + head, length);
     }
     return KV_OK;
 }
@@ -300,9 +316,9 @@ int kv_handshake_feed(struct kv_handshake *handshake, struct kv_bytes input, siz
         return KV_OK;
     }
     struct kv_bytes message;
-    int error = next_message(input, &message);
+    int error = next_message(handshake, input, &message);
     if (error == KV_OK && message.length > 0) {
-        *consumed = LENGTH_SIZE + message.length;
+        *consumed = length_size(handshake) + message.length;
         error = recv_message(handshake, message, out);
     }
     if (error != KV_OK) {

@@ -15,6 +15,9 @@
  * kv_handshake_feed() returns an error once; the owner must send `out` and close the connection.
  * The owner also sets a deadline for the whole handshake, since a peer may stay silent.
  *
+ * Over TCP the length before each message has two bytes, and over TLS four; OTP:
+ * lib/ssl/src/inet_tls_dist.erl, {packet, 4}.
+ *
  * OTP: lib/kernel/src/dist_util.erl, handshake_other_started/1 and the functions that it calls. */
 #ifndef KV_WIRE_HANDSHAKE_H
 #define KV_WIRE_HANDSHAKE_H
@@ -63,7 +66,8 @@
 
 enum {
     KV_NODE_NAME_MAX = 255,         /* bytes of "alive@host" */
-    KV_HANDSHAKE_MAX_MESSAGE = 512, /* bytes of one handshake message of a peer */
+    KV_HANDSHAKE_MAX_MESSAGE = 512, /* bytes of one handshake message of a peer, */
+    KV_HANDSHAKE_MAX_LENGTH = 4,    /* and of the length before it */
     KV_COOKIE_MAX = 255,
     KV_DIGEST_SIZE = 16,
 };
@@ -74,6 +78,7 @@ struct kv_identity {
     uint64_t flags;
     uint32_t creation;
     struct kv_bytes cookie;
+    bool over_tls;
 };
 
 enum kv_handshake_step {

@@ -172,6 +172,55 @@ Test(handshake, bytes_may_be_split_at_any_place)
     }
 }
 
+/* The same messages with lengths of four bytes, as they are over TLS. */
+static struct kv_buffer widened(const char *hex)
+{
+    struct kv_buffer narrow = from_hex(hex);
+    struct kv_buffer wide = KV_BUFFER_INIT;
+    for (size_t at = 0; at < narrow.length;) {
+        const size_t length = (size_t)(narrow.data[at] << 8 | narrow.data[at + 1]);
+        kv_buffer_u32(&wide, (uint32_t)length);
+        kv_buffer_append(&wide, kv_bytes(narrow.data + at + 2, length));
+        at += 2 + length;
+    }
+    kv_buffer_free(&narrow);
+    return wide;
+}
+
+Test(handshake, lengths_have_four_bytes_over_tls)
+{
+    for (size_t i = 0; i < CONVERSATION_COUNT; i++) {
+        struct kv_buffer peer = widened(CONVERSATIONS[i].peer);
+        struct kv_buffer we = widened(CONVERSATIONS[i].we);
+        for (size_t split = 0; split <= peer.length; split++) {
+            struct connection connection;
+            open_connection(&connection);
+            connection.self.over_tls = true;
+            connection.already_connected = CONVERSATIONS[i].already_connected;
+            receive(&connection, kv_bytes(peer.data, split));
+            receive(&connection, kv_bytes(peer.data + split, peer.length - split));
+            cr_assert_eq(connection.handshake.step, KV_HANDSHAKE_DONE, "%s", CONVERSATIONS[i].name);
+            cr_assert(kv_bytes_equal(kv_buffer_bytes(&connection.out), kv_buffer_bytes(&we)));
+            close_connection(&connection);
+        }
+        kv_buffer_free(&peer);
+        kv_buffer_free(&we);
+    }
+}
+
+Test(handshake, a_length_over_the_limit_is_refused_over_tls_too)
+{
+    static const char *const TOO_LONG[] = {"00000201", "00010001", "16030102", "ffffffff"};
+    for (size_t i = 0; i < sizeof TOO_LONG / sizeof *TOO_LONG; i++) {
+        struct connection connection;
+        open_connection(&connection);
+        connection.self.over_tls = true;
+        receive_hex(&connection, TOO_LONG[i]);
+        cr_assert_eq(connection.error, KV_ESIZE);
+        close_connection(&connection);
+    }
+}
+
 Test(handshake, bytes_may_come_one_by_one)
 {
     for (size_t i = 0; i < CONVERSATION_COUNT; i++) {

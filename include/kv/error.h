@@ -39,7 +39,9 @@
     X(KV_EBUSY, "too much waits for the disk")                                                     \
     X(KV_EIO, "the disk failed")                                                                   \
     X(KV_ECORRUPT, "damaged data on disk")                                                         \
-    X(KV_ELOCKED, "another node uses the folder")
+    X(KV_ELOCKED, "another node uses the folder")                                                  \
+    X(KV_ESECURITY, "a violation of TLS")                                                          \
+    X(KV_ECLOSED, "the end of the connection")
 
 enum kv_error {
 #define KV_ERROR_ENUM(code, text) code,

@@ -257,7 +257,7 @@ struct kv_room kv_input_room(void *user)
     }
     size_t room = KV_READ_CHUNK;
     if (!is_up(connection)) {
-        size_t most = KV_HANDSHAKE_MAX_MESSAGE + sizeof(uint16_t);
+        size_t most = KV_HANDSHAKE_MAX_MESSAGE + KV_HANDSHAKE_MAX_LENGTH;
         room = input->length < most ? most - input->length : 0;
     }
     if (room == 0 || kv_buffer_try_reserve(input, room) != KV_OK) {
@@ -311,9 +311,10 @@ void kv_input_ended(void *user, int error)
 {
     struct kv_connection *connection = user;
     bool ended = error == UV_EOF || error == UV_ECONNRESET;
-    const char *why = error == UV_ENOBUFS ? "no memory for what it sends"
-                      : ended             ? "it closed the connection"
-                                          : uv_strerror(error);
+    const char *why = connection->stream->why != NULL ? connection->stream->why
+                      : error == UV_ENOBUFS           ? "no memory for what it sends"
+                      : ended                         ? "it closed the connection"
+                                                      : uv_strerror(error);
     kv_connection_doom(connection, ended ? KV_LOG_INFO : KV_LOG_WARNING, why);
 }
 

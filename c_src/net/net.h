@@ -17,6 +17,8 @@
 
 #include <uv.h>
 
+struct kv_stream;
+
 struct kv_net_limits {
     uint64_t ticktime;          /* seconds */
     uint64_t handshake_timeout; /* milliseconds */
@@ -45,6 +47,10 @@ struct kv_net {
     void (*hurry)(void *context);
     /* The connection to a node is lost. The runtime hears of it next. May be NULL. */
     void (*lost)(void *context, struct kv_bytes peer);
+    /* Returns a stream over that of a new connection, which it owns. NULL: no stream is needed
+     * between. Returns NULL if there is no memory: the stream of the connection is being closed
+     * then. */
+    struct kv_stream *(*secure)(void *context, struct kv_stream *stream);
     bool stopping; /* the runtime is about to end as a whole: it is told of no lost peer any more */
 };
 

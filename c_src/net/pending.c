@@ -204,7 +204,12 @@ void kv_pending_accept(struct kv_pending *pending, uv_stream_t *server)
 {
     int error = 0;
     make_room(pending, &pending->unnamed); /* a descriptor may be needed for the new one */
+    const struct kv_net *net = pending->connections->net;
     struct kv_stream *stream = kv_stream_accept(server, &error);
+    if (stream != NULL && net->secure != NULL) {
+        stream = net->secure(net->context, stream);
+        error = stream == NULL ? UV_ENOMEM : 0;
+    }
     if (stream != NULL) {
         error = kv_pending_add(pending, stream);
     }

@@ -56,6 +56,9 @@ struct kv_stream {
     const struct kv_stream_user *calls;
     void *user; /* set by the user before start() */
     int socket; /* the file descriptor; -1: none */
+    /* Why the stream ended, if it knows more than the error says; else NULL. Valid until closed().
+     */
+    const char *why;
 };
 
 /* Takes the connection that waits at a listening socket, as a stream over TCP. NULL: *error says

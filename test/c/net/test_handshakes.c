@@ -66,7 +66,7 @@ Test(handshakes, a_stranger_that_sends_too_much_at_once_waits_in_the_kernel)
 {
     struct fake *fake = fake_connect(net);
     struct kv_room room = fake->stream.calls->room(fake->stream.user);
-    cr_assert_eq(room.length, KV_HANDSHAKE_MAX_MESSAGE + 2);
+    cr_assert_eq(room.length, KV_HANDSHAKE_MAX_MESSAGE + KV_HANDSHAKE_MAX_LENGTH);
 }
 
 Test(handshakes, a_silent_stranger_has_until_the_deadline)

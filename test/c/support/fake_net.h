@@ -8,27 +8,9 @@
 #include "net/connection.h"
 #include "net/pending.h"
 #include "net/ticks.h"
+#include "support/fake_stream.h"
 
-enum { FAKE_RUNS = KV_SLICES_RUNS, FAKES = 64 };
-
-#define ALL SIZE_MAX
-
-/* A stream whose other end is the test. */
-struct fake {
-    struct kv_stream stream;
-    bool reading;
-    bool closed;                     /* close() was called; fake_net_turn() then calls closed() */
-    bool gone;                       /* closed() was called */
-    size_t room;                     /* bytes that the system takes at once; 0: EAGAIN */
-    size_t most;                     /* bytes that one call takes at most */
-    int error;                       /* of the next try_write() and write(), if not 0 */
-    struct kv_bytes runs[FAKE_RUNS]; /* of the write under way; borrowed from the user */
-    unsigned run_count;
-    struct kv_buffer taken;   /* all bytes that left */
-    struct kv_buffer waiting; /* for look() */
-    uint32_t challenge;       /* of the node, once it is known */
-    size_t seen;              /* bytes of `taken` that fake_frame() has passed */
-};
+enum { FAKES = 64 };
 
 struct fake_net {
     uv_loop_t loop;
@@ -64,15 +46,6 @@ bool fake_net_logged(const struct fake_net *net, const char *text);
 /* A new stranger, whose connection fake_connection() returns until it is gone. */
 struct fake *fake_connect(struct fake_net *net);
 struct kv_connection *fake_connection(const struct fake *fake);
-
-/* Sends bytes, `piece` at a time. Returns how many were read: fewer if reading is paused. */
-size_t fake_send(struct fake *fake, struct kv_bytes bytes, size_t piece);
-
-/* The system takes `most` bytes of the write under way. */
-void fake_drain(struct fake *fake, size_t most);
-
-/* Nothing comes any more. */
-void fake_end(struct fake *fake, int error);
 
 /* The first message of the handshake, and the second, with the digest of a cookie. */
 void fake_send_name(struct fake *fake, const char *name, size_t piece);

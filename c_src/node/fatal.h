@@ -6,6 +6,7 @@
     X(BAD_OPTION, "bad_option", 64)                                                                \
     X(NO_COOKIE, "no_cookie", 65)                                                                  \
     X(DATA_DIR, "data_dir", 66)                                                                    \
+    X(TLS, "tls", 67)                                                                              \
     X(HOST_UNRESOLVED, "host_unresolved", 68)                                                      \
     X(NO_EPMD, "no_epmd", 69)                                                                      \
     X(INTERNAL, "internal", 70)                                                                    \

@@ -183,6 +183,7 @@ static void published(void *context, uint32_t creation)
         .name = kv_bytes_text(node->options.name),
         .flags = KV_DFLAGS_OFFERED,
         .creation = creation,
+        .over_tls = kv_node_tls_is_on(&node->tls),
     };
     use_cookie(node);
     const char *wrong = kv_memory_open(&node->memory, node->options.max_memory, &node->log);
@@ -313,6 +314,23 @@ static void set_limits(struct kv_net *net, const struct kv_options *options)
     net->vm = kv_bytes_text(options->leash ? options->vm : "");
 }
 
+static struct kv_stream *secure(void *context, struct kv_stream *stream)
+{
+    struct kv_node *node = context;
+    return kv_node_tls_secure(&node->tls, stream);
+}
+
+static bool start_tls(struct kv_node *node)
+{
+    char why[KV_OPTION_ERROR_MAX] = "";
+    if (!kv_node_tls_start(&node->tls, &node->loop, &node->options.tls, &node->log, why)) {
+        fail(node, KV_FATAL_TLS, "%s", why);
+        return false;
+    }
+    node->net.secure = kv_node_tls_is_on(&node->tls) ? secure : NULL;
+    return true;
+}
+
 static void configured(void *context)
 {
     struct kv_node *node = context;
@@ -325,6 +343,9 @@ static void configured(void *context)
     int error = watch_signals(node); /* the last lines may have said --no-leash */
     if (error != 0) {
         fail(node, KV_FATAL_INTERNAL, "cannot watch for signals: %s", uv_strerror(error));
+        return;
+    }
+    if (!start_tls(node)) {
         return;
     }
     error = uv_getaddrinfo(&node->loop, &node->resolving, on_resolved, listening_host(node), port,
@@ -461,12 +482,14 @@ static int finish(struct kv_node *node)
     kv_lanes_finish(&node->lanes);
     kv_pending_finish(&node->pending);
     kv_connections_finish(&node->connections);
+    kv_node_tls_finish(&node->tls);
     kv_data_finish(&node->data);
     kv_memory_close(&node->memory); /* late: output that waited had pinned some of it */
     kv_epmd_client_finish(&node->epmd_client);
     kv_leash_finish(&node->leash);
     kv_log_finish(&node->log);
     OPENSSL_cleanse(node->options.cookie, sizeof(node->options.cookie));
+    OPENSSL_cleanse(node->options.tls.password, sizeof(node->options.tls.password));
     if (is_resolving) {
         _exit(status); /* closing the loop would wait for a resolver that waits for the network */
     }

@@ -24,6 +24,7 @@
 #include "node/leash.h"
 #include "node/memory.h"
 #include "node/options.h"
+#include "node/tls.h"
 #include "node/turn.h"
 #include "observe/world.h"
 
@@ -53,6 +54,7 @@ struct kv_node {
     struct kv_epmd_client epmd_client;
     struct kv_memory memory;
     struct kv_turn turn;
+    struct kv_node_tls tls;
     struct kv_lanes lanes;
     struct kv_data data; /* what is kept on disk; zeroed: nothing */
     struct kv_node_backups backups;

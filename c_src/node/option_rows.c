@@ -1,6 +1,7 @@
 #include "node/option_rows.h"
 
 #include "host/pace.h"
+#include "tls/context.h"
 #include "wire/epmd.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -9,6 +10,27 @@ static const char *const LEVELS[] = {"debug", "info", "notice", "warning", "erro
 static const char *const BOOLEANS[] = {"true", "false", NULL};
 static const char *const ZEROS[] = {"differ", "same", NULL};
 static const char *const GET_STATES[] = {"bare", "tagged", NULL};
+
+static const char *const VERIFY[] = {"verify_none", "verify_peer", NULL};
+static const char *const VERSIONS[] = {"tlsv1.2,tlsv1.3", "tlsv1.3,tlsv1.2", "tlsv1.2", "tlsv1.3",
+                                       NULL};
+
+static void choose_verify(struct kv_options *options, size_t word)
+{
+    options->tls.verify = word == 1;
+}
+
+static void choose_must_have(struct kv_options *options, size_t word)
+{
+    options->tls.fail_if_no_peer_cert = word == 0;
+}
+
+static void choose_versions(struct kv_options *options, size_t word)
+{
+    static const unsigned versions[] = {KV_TLS_1_2 | KV_TLS_1_3, KV_TLS_1_2 | KV_TLS_1_3,
+                                        KV_TLS_1_2, KV_TLS_1_3};
+    options->tls.versions = versions[word];
+}
 
 static void choose_level(struct kv_options *options, size_t word)
 {
@@ -149,6 +171,66 @@ static const struct kv_option ROWS[] = {
          "off",
      FIELD(spin),
      RANGE(0, KV_SPIN_MOST_US, KV_SPIN_PRESET_US)},
+    {.name = "tls-certfile",
+     .value = "FILE",
+     .text = "connections come over TLS, with this certificate (PEM)",
+     .preset_text = "none, and no TLS",
+     .kind = KV_OPTION_FILE,
+     FIELD(tls.certfile)},
+    {.name = "tls-keyfile",
+     .value = "FILE",
+     .text = "its key (PEM)",
+     .preset_text = "in the file of the certificate",
+     .kind = KV_OPTION_FILE,
+     FIELD(tls.keyfile)},
+    {.name = "tls-password",
+     .value = "TEXT",
+     .text = "the password of the key; from standard input only",
+     .preset_text = "none",
+     .kind = KV_OPTION_SECRET,
+     FIELD(tls.password)},
+    {.name = "tls-cacertfile",
+     .value = "FILE",
+     .text = "certificates of the authorities that are trusted (PEM)",
+     .preset_text = "none",
+     .kind = KV_OPTION_FILE,
+     FIELD(tls.cacertfile)},
+    {.name = "tls-verify",
+     .value = "verify_none|verify_peer",
+     .text = "whether peers are asked for a certificate, which must be good",
+     WORDS(VERIFY, choose_verify, 0)},
+    {.name = "tls-fail-if-no-peer-cert",
+     .value = "true|false",
+     .text = "with verify_peer, refuse peers without a certificate",
+     WORDS(BOOLEANS, choose_must_have, 1)},
+    {.name = "tls-hosts",
+     .value = "HOST,...",
+     .text = "with verify_peer, refuse certificates that are neither for one of\nthese nor for the "
+             "address of their peer",
+     .preset_text = "none, and any certificate",
+     .kind = KV_OPTION_TEXT,
+     FIELD(tls.hosts)},
+    {.name = "tls-depth",
+     .value = "N",
+     .text = "certificates between that of a peer and its authority",
+     FIELD(tls.depth),
+     RANGE(0, 255, 10)},
+    {.name = "tls-versions",
+     .value = "VERSION,...",
+     .text = "tlsv1.2, tlsv1.3 or both",
+     WORDS(VERSIONS, choose_versions, 0)},
+    {.name = "tls-ciphers",
+     .value = "NAME,...",
+     .text = "OpenSSL's names of the ciphers that may be used, best first",
+     .preset_text = "OpenSSL's choice",
+     .kind = KV_OPTION_TEXT,
+     FIELD(tls.ciphers)},
+    {.name = "tls-dhfile",
+     .value = "FILE",
+     .text = "parameters of Diffie-Hellman (PEM)",
+     .preset_text = "OpenSSL's choice",
+     .kind = KV_OPTION_FILE,
+     FIELD(tls.dhfile)},
     {.name = "zeros",
      .value = "differ|same",
      .text = "whether 0.0 and -0.0 are one key",

@@ -11,6 +11,9 @@ enum kv_option_kind {
     KV_OPTION_NODE_NAME, /* field: KV_NODE_NAME_MAX + 1 characters */
     KV_OPTION_HOST,      /* field: KV_HOST_MAX + 1 characters */
     KV_OPTION_FOLDER,    /* field: KV_FOLDER_MAX + 1 characters */
+    KV_OPTION_FILE,      /* the same */
+    KV_OPTION_TEXT,      /* field: KV_TEXT_MAX + 1 characters */
+    KV_OPTION_SECRET,    /* the same, and not on the command line */
     KV_OPTION_NO_LEASH,  /* takes no value */
     KV_OPTION_COMMAND,   /* as a folder; instead of a node, and only on the command line */
     KV_OPTION_ENDS,      /* --version, --help: only on the command line */

@@ -88,14 +88,21 @@ static bool set_host(struct kv_options *options, const struct kv_option *option,
     return true;
 }
 
-static bool set_folder(struct kv_options *options, const struct kv_option *option,
-                       const char *value, struct kv_option_error *error)
+/* The bytes of a folder, a file or a text. */
+_Static_assert(KV_TEXT_MAX == KV_FOLDER_MAX, "set_text() is for both");
+
+static bool set_text(struct kv_options *options, const struct kv_option *option, const char *value,
+                     struct kv_option_error *error)
 {
-    if (*value == '\0' || strlen(value) > KV_FOLDER_MAX) {
-        return fail(error, "--%s: a folder is wanted, of at most %d bytes", option->name,
-                    KV_FOLDER_MAX);
+    const char *kind = option->kind == KV_OPTION_FILE ? "file"
+                       : option->kind == KV_OPTION_TEXT || option->kind == KV_OPTION_SECRET
+                           ? "text"
+                           : "folder";
+    if (*value == '\0' || strlen(value) > KV_TEXT_MAX) {
+        return fail(error, "--%s: a %s is wanted, of at most %d bytes", option->name, kind,
+                    KV_TEXT_MAX);
     }
-    (void)snprintf((char *)options + option->field, KV_FOLDER_MAX + 1, "%s", value);
+    (void)snprintf((char *)options + option->field, KV_TEXT_MAX + 1, "%s", value);
     return true;
 }
 
@@ -148,8 +155,11 @@ static bool set_value(struct kv_options *options, const struct kv_option *option
     case KV_OPTION_HOST:
         return set_host(options, option, value, error);
     case KV_OPTION_FOLDER:
+    case KV_OPTION_FILE:
+    case KV_OPTION_TEXT:
+    case KV_OPTION_SECRET:
     case KV_OPTION_COMMAND:
-        return set_folder(options, option, value, error);
+        return set_text(options, option, value, error);
     case KV_OPTION_NO_LEASH:
     case KV_OPTION_ENDS:
         break;
@@ -185,11 +195,11 @@ static bool set_first(struct kv_options *options, const struct kv_option *option
 
 /* value: NULL if there is none. */
 static enum outcome set(struct kv_options *options, const char *name, const char *value,
-                        bool may_command, struct kv_option_error *error)
+                        bool is_argument, struct kv_option_error *error)
 {
     const struct kv_option *option = find_option(name);
     if (option == NULL || option->kind == KV_OPTION_ENDS ||
-        (option->kind == KV_OPTION_COMMAND && !may_command)) {
+        option->kind == (is_argument ? KV_OPTION_SECRET : KV_OPTION_COMMAND)) {
         return UNKNOWN;
     }
     if (option->kind == KV_OPTION_NO_LEASH && value == NULL) {
@@ -242,9 +252,11 @@ static char *split(char *option)
 
 static bool unknown_argument(const char *option, struct kv_option_error *error)
 {
-    if (strcmp(option, "cookie") == 0 || strcmp(option, "cookie-hex") == 0) {
-        return fail(error, "the cookie is taken from standard input only: others can see the "
-                           "command line");
+    const bool is_cookie = strcmp(option, "cookie") == 0 || strcmp(option, "cookie-hex") == 0;
+    if (is_cookie || find_option(option) != NULL) {
+        return fail(error,
+                    "the %s is taken from standard input only: others can see the command line",
+                    is_cookie ? "cookie" : "password");
     }
     return fail(error, "--%s is no option; --help lists them", option);
 }

@@ -13,8 +13,24 @@
 
 enum {
     KV_HOST_MAX = 255,
-    KV_FOLDER_MAX = 4000,
+    KV_FOLDER_MAX = 4000, /* of files, too */
+    KV_TEXT_MAX = 4000,
     KV_OPTION_ERROR_MAX = 512, /* bytes of an error text, with its terminator */
+};
+
+/* TLS of connections. There is none without a certificate. The names are those of OTP's options. */
+struct kv_tls_options {
+    char certfile[KV_FOLDER_MAX + 1];
+    char keyfile[KV_FOLDER_MAX + 1]; /* empty: the key is in certfile */
+    char cacertfile[KV_FOLDER_MAX + 1];
+    char dhfile[KV_FOLDER_MAX + 1];
+    char password[KV_TEXT_MAX + 1]; /* of the key */
+    char ciphers[KV_TEXT_MAX + 1];  /* OpenSSL's names, with ',' between them */
+    char hosts[KV_TEXT_MAX + 1]; /* that certificates of peers may be for, with ',' between them */
+    uint64_t depth;
+    unsigned versions; /* KV_TLS_1_2, KV_TLS_1_3 or both */
+    bool verify;
+    bool fail_if_no_peer_cert;
 };
 
 struct kv_options {
@@ -41,6 +57,7 @@ struct kv_options {
     char check[KV_FOLDER_MAX + 1];      /* empty: no such command; so the next two */
     char salvage[KV_FOLDER_MAX + 1];
     char to[KV_FOLDER_MAX + 1];
+    struct kv_tls_options tls;
     enum kv_zeros zeros;
     enum kv_get_state get_state;
     enum kv_log_level log_level;

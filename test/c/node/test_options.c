@@ -1,6 +1,7 @@
 /* The options of the program: command line, lines of standard input, cookie and --help. */
 #include "host/log.h"
 #include "node/options.h"
+#include "tls/context.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -89,6 +90,7 @@ static struct number numbers[] = {
     NUMBER("max-queue", max_queue, 1048576, 1099511627776, 536870912),
     NUMBER("max-memory", max_memory, 0, 8796093022208, 0),
     NUMBER("checkpoint-log", checkpoint_log, 1048576, 1099511627776, 67108864),
+    NUMBER("tls-depth", tls.depth, 0, 255, 10),
     NUMBER("gather", gather, 0, 1000, 75),
     NUMBER("spin", spin, 0, 1000, 200),
 };
@@ -360,6 +362,35 @@ Test(options, a_cookie_on_the_command_line_is_refused_and_not_repeated)
     cr_assert_not(arguments("--cookie-hex=68757368"));
     cr_assert_null(strstr(error.text, "68757368"));
     cr_assert_eq(options.cookie_length, 0);
+}
+
+Test(options, the_password_of_a_key_comes_by_standard_input_only)
+{
+    char text[] = "--tls-password=hush";
+    cr_assert_not(arguments("--tls-password=hush"));
+    assert_error("the password is taken from standard input only: others can see the command line");
+    cr_assert(kv_options_line(&options, text, &error));
+    cr_assert_str_eq(options.tls.password, "hush");
+}
+
+Test(options, tls_has_the_defaults_of_an_accepting_node)
+{
+    cr_assert_str_eq(options.tls.certfile, "");
+    cr_assert_not(options.tls.verify);
+    cr_assert_not(options.tls.fail_if_no_peer_cert);
+    cr_assert_eq(options.tls.versions, KV_TLS_1_2 | KV_TLS_1_3);
+}
+
+Test(options, tls_is_set_by_the_words_of_otp)
+{
+    cr_assert(arguments("--tls-certfile=a.crt --tls-verify=verify_peer "
+                        "--tls-fail-if-no-peer-cert=true --tls-versions=tlsv1.3"));
+    cr_assert_str_eq(options.tls.certfile, "a.crt");
+    cr_assert(options.tls.verify);
+    cr_assert(options.tls.fail_if_no_peer_cert);
+    cr_assert_eq(options.tls.versions, KV_TLS_1_3);
+    cr_assert_not(arguments("--tls-versions=sslv3"));
+    cr_assert_not(arguments("--tls-certfile="));
 }
 
 Test(options, version_and_help_are_commands)

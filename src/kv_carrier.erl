@@ -1,4 +1,5 @@
-%% @doc How this VM dials other nodes: in which address family, and at which address. The C program must listen there.
+%% @doc How this VM dials other nodes: in which address family, at which address, and whether over TLS. The C program must
+%% listen there.
 %%
 %% A VM dials with the modules that `-proto_dist' names, and it resolves hosts in its own way: with inet6_tcp its own host
 %% name is `::1' for it, wherever the resolver of the system says otherwise. So the program is told the address.
@@ -7,32 +8,41 @@
 
 -include_lib("kernel/include/net_address.hrl").
 
--export([family/0, family/1, address/1, own_host/0, loopback/0]).
+-export([family/0, family/1, protocol/1, address/1, own_host/0, loopback/0]).
 
--export_type([family/0]).
+-export_type([family/0, protocol/0]).
 
 -type family() :: inet | inet6.
+-type protocol() :: tcp | tls.
 -type refusal() :: {no_distribution, binary()}.
 
-%% @doc Returns the address family in which this VM dials a node. Returns a plain reason if the VM does not dial it over
-%% TCP.
+%% @doc Returns the address family in which this VM dials a node. Returns a plain reason if the VM dials it neither over TCP
+%% nor over TLS.
 -spec family(node()) -> {ok, family()} | {error, refusal()}.
 family(Node) ->
-    family(Node, in_order(modules())).
-
-family(_Node, [Module]) ->
-    family_of(Module);
-family(Node, Modules) ->
-    case [Module || Module <- Modules, selects(Module, Node)] of
-        [Module | _] -> family_of(Module);
-        %% The host has no address in any family. address/1 says so.
-        [] -> family()
-    end.
+    family_of(carrier_of(module_for(Node, in_order(modules())))).
 
 %% @doc The same, for any node.
 -spec family() -> {ok, family()} | {error, refusal()}.
 family() ->
-    family_of(hd(in_order(modules()))).
+    family_of(carrier_of(hd(in_order(modules())))).
+
+family_of({ok, {_Protocol, Family}}) -> {ok, Family};
+family_of({error, Reason}) -> {error, Reason}.
+
+%% @doc Returns the protocol below the distribution with which this VM dials a node.
+-spec protocol(node()) -> {ok, protocol()} | {error, refusal()}.
+protocol(Node) ->
+    case carrier_of(module_for(Node, in_order(modules()))) of
+        {ok, {Protocol, _Family}} -> {ok, Protocol};
+        {error, Reason} -> {error, Reason}
+    end.
+
+module_for(_Node, [Module]) ->
+    Module;
+module_for(Node, [First | _] = Modules) ->
+    %% If none selects the node, its host has no address in any family. address/1 says so.
+    hd([Module || Module <- Modules, selects(Module, Node)] ++ [First]).
 
 %% As net_kernel.erl, start_protos/3.
 modules() ->
@@ -55,22 +65,22 @@ selects(Module, Node) ->
         _:_ -> false
     end.
 
-family_of(inet_tcp_dist) -> {ok, inet};
-family_of(inet6_tcp_dist) -> {ok, inet6};
-family_of(inet_tls_dist) -> refused(inet_tls_dist, "connects over TLS");
-family_of(inet6_tls_dist) -> refused(inet6_tls_dist, "connects over TLS");
-family_of(Module) ->
+carrier_of(inet_tcp_dist) -> {ok, {tcp, inet}};
+carrier_of(inet6_tcp_dist) -> {ok, {tcp, inet6}};
+carrier_of(inet_tls_dist) -> {ok, {tls, inet}};
+carrier_of(inet6_tls_dist) -> {ok, {tls, inet6}};
+carrier_of(Module) ->
     try Module:address() of
-        #net_address{protocol = tcp, family = Family} when Family =:= inet; Family =:= inet6 -> {ok, Family};
-        _ -> refused(Module, "is no TCP")
+        #net_address{protocol = tcp, family = Family} when Family =:= inet; Family =:= inet6 -> {ok, {tcp, Family}};
+        _ -> refused(Module, "is neither TCP nor TLS")
     catch
         _:_ -> refused(Module, "cannot be used")
     end.
 
 refused(Module, Why) ->
     Text =
-        "-proto_dist ~ts ~ts, and the program of kv speaks plain TCP only: start the VM with -proto_dist inet_tcp or "
-        "inet6_tcp, or without -proto_dist",
+        "-proto_dist ~ts ~ts, and the program of kv speaks nothing else: start the VM with -proto_dist inet_tcp, inet6_tcp, "
+        "inet_tls or inet6_tls, or without -proto_dist",
     Protocol = string:replace(atom_to_list(Module), "_dist", "", trailing),
     {error, {no_distribution, unicode:characters_to_binary(io_lib:format(Text, [Protocol, Why]))}}.
 

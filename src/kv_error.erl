@@ -55,6 +55,7 @@ sentence({bad_name, Given}) -> wrong("the name", "a binary", Given);
 sentence({bad_prefix, Given}) -> wrong("the prefix", "a binary", Given);
 sentence({name_too_long, Bytes}) -> ["the name has ", shown(Bytes), " bytes, which is more than a registry takes"];
 sentence({bad_option, _Key, Text}) -> Text;
+sentence({bad_tls_option, Option, Text}) -> ["the option ", shown(Option), " of TLS: ", Text];
 sentence({bad_option, Option}) -> ["the option ", shown(Option), " is unknown, or its value is wrong"];
 sentence({options_too_large, Bytes}) -> ["the options take ", shown(Bytes), " bytes, which is more than a registry keeps"];
 sentence({meta_too_large, Bytes}) -> ["the metadata takes ", shown(Bytes), " bytes, which is more than a registry keeps"];

@@ -104,13 +104,16 @@
 %% <li>`{bad_node_name, Text}': no name for the node can be made of the name of this VM, or the VM does not dial
 %%     `node_name': with a short name it dials no host with a dot, and with a long one no other.</li>
 %% <li>`{no_epmd, Text}', `{no_distribution, Why}': EPMD or distribution could not be started.</li>
+%% <li>`{bad_tls_option, Option, Text}': the VM dials over TLS, and the program cannot follow an option with which the VM takes
+%%     connections. Nothing was started. docs/tls.md lists the options.</li>
 %% <li>`{program_missing, Path}', `{program_not_executable, Path}': build the program with `make -C c_src'.</li>
 %% <li>`{version_mismatch, Program, Application}': the program has another version than the application. Build it again.</li>
 %% <li>`{start_timeout, Ms}': the program was not ready in time.</li>
 %% <li>`{not_connected, Node, Text}': the program is ready, but the VM could not connect to it. The text says why, in the words of
 %%     the program if it has heard of the attempt.</li>
 %% <li>`{bad_cookie, Text}': the cookie that the VM has for the node (`erlang:get_cookie/1') is one that Erlang nodes cannot use.</li>
-%% <li>`{fatal, Reason, Text}': the program gave up. The text says why. Two of the reasons are about durable buckets: `data_dir':
+%% <li>`{fatal, Reason, Text}': the program gave up. The text says why. `tls': a file with certificates or keys cannot be read or
+%%     used. Two of the reasons are about durable buckets: `data_dir':
 %%     the folder cannot be used, or its data are damaged; `log_failed': a write to the disk has failed. The next program has
 %%     all changes that were answered.</li>
 %% <li>`{exited, Status}', `{killed, Signal}': the program ended without a message. Status 127: the system could not load it, mostly

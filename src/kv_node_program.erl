@@ -174,6 +174,7 @@ reason(<<"out_of_memory">>) -> out_of_memory;
 reason(<<"port_taken">>) -> port_taken;
 reason(<<"name_taken">>) -> name_taken;
 reason(<<"data_dir">>) -> data_dir;
+reason(<<"tls">>) -> tls;
 reason(<<"log_failed">>) -> log_failed;
 reason(Other) -> Other.
 

@@ -52,9 +52,10 @@ start(Options, Backoff, Names) ->
 start(Options, _Backoff, _Names, _Node, {error, Reason}, _Cookie) ->
     give_up(Reason, Options);
 start(Options, Backoff, Names, Node, Address, Cookie) ->
-    case kv_cookie:line(Cookie) of
-        {ok, Line} -> start(Options, Backoff, Names, Node, Address, Cookie, Line);
-        {error, Reason} -> give_up(Reason, Options)
+    case {kv_cookie:line(Cookie), kv_tls:lines(Node)} of
+        {{ok, Line}, {ok, Tls}} -> start(Options, Backoff, Names, Node, Address, Cookie, [Tls, Line]);
+        {{ok, _}, {error, Reason}} -> give_up(Reason, Options);
+        {{error, Reason}, _} -> give_up(Reason, Options)
     end.
 
 start(Options, Backoff, Names, Node, Address, Cookie, CookieLine) ->

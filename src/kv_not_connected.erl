@@ -14,7 +14,7 @@ text(Node, Port, Words) ->
 cause(Node, Port, Words) ->
     case [Line || Line <- Words, is_about_connection(Line)] of
         [Last | _] -> ["the program says: ", Last];
-        [] -> settings([fun allowed/2, fun fixed_port/2, fun epmd_module/2], Node, Port)
+        [] -> settings([fun allowed/2, fun fixed_port/2, fun epmd_module/2, fun certificate/2], Node, Port)
     end.
 
 %% Such a line is "handshake with NODE closed: WHY".
@@ -65,6 +65,18 @@ fixed_port(_Node, Port) ->
                         " -erl_epmd_port"
                     ]
             end;
+        _ ->
+            fine
+    end.
+
+%% The program takes no notice if this VM refuses its certificate before it has a name.
+certificate(Node, _Port) ->
+    case kv_carrier:protocol(Node) of
+        {ok, tls} ->
+            [
+                "this VM connects over TLS, and its log says why that failed: if it verifies its peers, the certificate of this "
+                "node must hold ", host(Node), " as a DNS name, even where that is an address"
+            ];
         _ ->
             fine
     end.

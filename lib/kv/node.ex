@@ -25,6 +25,8 @@ defmodule KV.Node do
     * `{:bad_node_name, text}` - no name for the node can be made of the name of this VM, or the VM does not dial
       `:node_name`: with a short name it dials no host with a dot, and with a long one no other.
     * `{:no_epmd, text}`, `{:no_distribution, why}` - EPMD or distribution could not be started.
+    * `{:bad_tls_option, option, text}` - the VM dials over TLS, and the program cannot follow an option with which the VM
+      takes connections. Nothing was started. docs/tls.md lists the options.
     * `{:program_missing, path}`, `{:program_not_executable, path}` - build the program with `make -C c_src`.
     * `{:version_mismatch, program, application}` - the program has another version than the application. Build it again.
     * `{:start_timeout, ms}` - the program was not ready in time.
@@ -32,7 +34,8 @@ defmodule KV.Node do
       words of the program if it has heard of the attempt.
     * `{:bad_cookie, text}` - the cookie that the VM has for the node (`:erlang.get_cookie/1`) is one that Erlang nodes
       cannot use.
-    * `{:fatal, reason, text}` - the program gave up. The text says why. Two of the reasons are about durable buckets:
+    * `{:fatal, reason, text}` - the program gave up. The text says why. `:tls`: a file with certificates or keys cannot
+      be read or used. Two of the reasons are about durable buckets:
       `:data_dir`, if the folder cannot be used, or its data are damaged; and `:log_failed`, if a write to the disk has
       failed. The next program has all changes that were answered.
     * `{:exited, status}`, `{:killed, signal}` - the program ended without a message. Status 127: the system could not load

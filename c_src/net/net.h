@@ -47,9 +47,9 @@ struct kv_net {
     void (*hurry)(void *context);
     /* The connection to a node is lost. The runtime hears of it next. May be NULL. */
     void (*lost)(void *context, struct kv_bytes peer);
-    /* Returns a stream over that of a new connection, which it owns. NULL: no stream is needed
-     * between. Returns NULL if there is no memory: the stream of the connection is being closed
-     * then. */
+    /* Returns a stream over that of a new connection, which it owns; or NULL if there is no memory,
+     * and the stream of the connection is being closed. The function may be missing: connections
+     * need no other stream then. */
     struct kv_stream *(*secure)(void *context, struct kv_stream *stream);
     bool stopping; /* the runtime is about to end as a whole: it is told of no lost peer any more */
 };

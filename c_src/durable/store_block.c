@@ -51,9 +51,20 @@ int kv_store_block_read(const uint8_t block[KV_BLOCK], struct kv_store_block *st
     return is_segment_size(store->segment_size) ? KV_OK : KV_ECORRUPT;
 }
 
+static struct kv_hash_key secret_of(const struct kv_store_id *id)
+{
+    return (struct kv_hash_key){kv_get64(id->bytes), kv_get64(id->bytes + 8)};
+}
+
+uint64_t kv_store_fingerprint(const struct kv_store_id *id)
+{
+    const struct kv_hash_key secret = secret_of(id);
+    return kv_siphash(&secret, kv_bytes_text("fingerprint"));
+}
+
 struct kv_hash_key kv_store_hash_key(const struct kv_store_id *id)
 {
-    const struct kv_hash_key secret = {kv_get64(id->bytes), kv_get64(id->bytes + 8)};
+    const struct kv_hash_key secret = secret_of(id);
     return (struct kv_hash_key){kv_siphash(&secret, kv_bytes_text("hash key 0")),
                                 kv_siphash(&secret, kv_bytes_text("hash key 1"))};
 }

@@ -25,4 +25,8 @@ int kv_store_block_read(const uint8_t block[KV_BLOCK], struct kv_store_block *st
  * id. */
 struct kv_hash_key kv_store_hash_key(const struct kv_store_id *id);
 
+/* A number that tells stores apart. Nobody who sees it can tell the id, which is a secret:
+ * checksums and the hash of keys depend on it. */
+uint64_t kv_store_fingerprint(const struct kv_store_id *id);
+
 #endif

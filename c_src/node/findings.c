@@ -45,20 +45,12 @@ void kv_findings_place(char text[KV_PLACE_TEXT], uint64_t lsn, uint64_t segment_
                    kv_segment_offset(lsn, segment_size));
 }
 
-static void print_id(FILE *out, const struct kv_store_id *id)
-{
-    for (size_t i = 0; i < KV_STORE_ID_SIZE; i++) {
-        (void)fprintf(out, "%02x", id->bytes[i]);
-    }
-}
-
 void kv_findings_store(FILE *out, const struct kv_store_block *store)
 {
     char date[KV_DATE_TEXT];
     kv_findings_date(date, store->created);
-    (void)fprintf(out, "%-*s", COLUMN, "store");
-    print_id(out, &store->id);
-    (void)fprintf(out, ", made %s\n", date);
+    kv_findings_line(out, "store", "%016" PRIx64 ", made %s", kv_store_fingerprint(&store->id),
+                     date);
     kv_findings_line(out, "version", "%" PRIu32, store->version);
     kv_findings_line(out, "zeros", "%s", store->zeros == KV_ZEROS_SAME ? "same" : "differ");
 }

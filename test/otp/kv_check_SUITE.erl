@@ -54,7 +54,7 @@ a_whole_folder_is_shown_with_its_tables_and_its_end(Config) ->
     [
         ?assertMatch([_ | _], [Line || Line <- Lines, re:run(Line, Pattern, [unicode]) =/= nomatch], Pattern)
      || Pattern <- [
-            "^store +[0-9a-f]{32}, made 20\\d\\d-\\d\\d-\\d\\d",
+            "^store +[0-9a-f]{16}, made 20\\d\\d-\\d\\d-\\d\\d",
             "^version +1$",
             "^zeros +(differ|same)$",
             "^segments +[12] of 67108864 bytes, " ?LOG " to log-000000000000000[01]$",

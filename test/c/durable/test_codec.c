@@ -317,6 +317,20 @@ Test(store_block, gives_each_store_a_hash_key_of_its_own)
     }
 }
 
+Test(store_block, gives_a_fingerprint_that_tells_stores_apart_and_no_secret)
+{
+    struct kv_store_id id = {{1, 2, 3}};
+    const struct kv_hash_key key = kv_store_hash_key(&id);
+    const uint64_t fingerprint = kv_store_fingerprint(&id);
+    cr_assert_eq(fingerprint, kv_store_fingerprint(&id));
+    cr_assert(fingerprint != key.k0 && fingerprint != key.k1);
+    for (unsigned i = 0; i < KV_STORE_ID_SIZE; i++) {
+        id.bytes[i] ^= 1;
+        cr_assert_neq(kv_store_fingerprint(&id), fingerprint);
+        id.bytes[i] ^= 1;
+    }
+}
+
 Test(store_block, of_a_newer_program_is_refused_with_its_version)
 {
     uint8_t block[KV_BLOCK];

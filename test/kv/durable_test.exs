@@ -184,6 +184,8 @@ defmodule KV.DurableTest do
 
   describe "refused in words" do
     test "a durable bucket on a node without a folder", %{name: name} do
+      Process.flag(:trap_exit, true)
+
       assert {:error, {:no_data_dir, text}} = KV.Bucket.start_link(name: name, durable: :commit)
       assert text =~ "KV.Node has no folder for durable buckets: give it one with its option data_dir"
     end

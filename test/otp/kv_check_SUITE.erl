@@ -361,7 +361,7 @@ crc32c(Sum, 0) -> Sum;
 crc32c(Sum, N) -> crc32c((Sum bsr 1) bxor (16#82F63B78 * (Sum band 1)), N - 1).
 
 zeros() ->
-    case 0.0 =:= -0.0 of
+    case +0.0 =:= -0.0 of
         true -> "same";
         false -> "differ"
     end.

@@ -411,7 +411,11 @@ a_killed_watch_server_closes_the_lane(Config) ->
         Bucket = bucket(),
         ok = ask(Bucket, {put, a, 1}),
         Lane = lane(Bucket),
-        Monitor = monitor(process, kv_watcher:watcher(node(Bucket))),
+        %% The lane is used a moment before the watcher is entered.
+        {watcher, Watcher} = kv_test:wait(fun() -> entered(node(Bucket)) end),
+        Monitor = monitor(process, Watcher),
+        %% Signals to two processes have no order: the answer shows that the monitor is there.
+        true = is_process_alive(Watcher),
         true = exit(whereis(kv_watcher), kill),
         killed = kv_test:down(Monitor),
         %% The next calls open another one.
@@ -420,6 +424,12 @@ a_killed_watch_server_closes_the_lane(Config) ->
         ?assertEqual({ok, 1}, ask(Bucket, {fetch, a})),
         ?assertEqual(call, kv_nif:ask(Lane, Bucket, {put, a, 2}))
     end).
+
+entered(Node) ->
+    case kv_watcher:watcher(Node) of
+        Watcher when is_pid(Watcher) -> {watcher, Watcher};
+        unknown -> false
+    end.
 
 %% Ticks are 10 ms. A loop that looked on would take all of them.
 an_idle_node_takes_no_processor_time(Config) ->

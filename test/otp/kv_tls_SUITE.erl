@@ -88,26 +88,20 @@ in_vm(Config, Server, Client, Fun) ->
     in_vm_with(Config, kv_tls_files:arguments(?config(home, Config), Server, Client), Fun).
 
 in_vm_with(Config, Arguments, Fun) ->
-    Vm = kv_test:start_vm(Config, Arguments),
-    try
-        run_in(Vm, Fun)
-    after
-        kv_test:stop_vm(Vm)
-    end.
+    run_in(kv_test:start_vm(Config, Arguments), Fun).
 
 in_undistributed_vm(Config, Arguments, Fun) ->
-    Vm = kv_test:start_undistributed_vm(Config, Arguments),
+    run_in(kv_test:start_undistributed_vm(Config, Arguments), Fun).
+
+run_in(Vm, Fun) ->
     try
-        run_in(Vm, Fun)
+        kv_test:in(Vm, fun() ->
+            process_flag(trap_exit, true),
+            Fun()
+        end)
     after
         kv_test:stop_vm(Vm)
     end.
-
-run_in(Vm, Fun) ->
-    kv_test:in(Vm, fun() ->
-        process_flag(trap_exit, true),
-        Fun()
-    end).
 
 use_kv() ->
     ok = kv_test:start_kv(),

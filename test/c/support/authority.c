@@ -107,6 +107,20 @@ struct credentials authority_sign(const struct authority *authority, const char 
     return credentials;
 }
 
+struct kv_tls_settings authority_rules(const struct authority *authority,
+                                       const struct credentials *own)
+{
+    return (struct kv_tls_settings){.certificates = kv_buffer_bytes(&own->certificate),
+                                    .key = kv_buffer_bytes(&own->key),
+                                    .authorities = authority_certificate(authority),
+                                    .password = "",
+                                    .ciphers = "",
+                                    .versions = KV_TLS_1_2 | KV_TLS_1_3,
+                                    .depth = 10,
+                                    .verify = true,
+                                    .must_have = true};
+}
+
 void credentials_free(struct credentials *credentials)
 {
     kv_buffer_free(&credentials->certificate);

@@ -2,6 +2,8 @@
 #ifndef KV_TEST_AUTHORITY_H
 #define KV_TEST_AUTHORITY_H
 
+#include "tls/context.h"
+
 #include <kv/buffer.h>
 
 struct authority;
@@ -24,6 +26,12 @@ struct kv_bytes authority_certificate(const struct authority *authority);
  * the key; NULL: none. */
 struct credentials authority_sign(const struct authority *authority, const char *names,
                                   enum validity validity, const char *password);
+
+/* The strictest rules: both versions, and every peer needs a certificate of the authority. Borrows
+ * from both. */
+struct kv_tls_settings authority_rules(const struct authority *authority,
+                                       const struct credentials *own);
+
 void credentials_free(struct credentials *credentials);
 
 #endif

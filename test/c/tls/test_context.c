@@ -28,15 +28,7 @@ TestSuite(tls_context, .init = set_up, .fini = tear_down, .timeout = 20);
 
 static struct kv_tls_settings good(void)
 {
-    return (struct kv_tls_settings){.certificates = kv_buffer_bytes(&own.certificate),
-                                    .key = kv_buffer_bytes(&own.key),
-                                    .authorities = authority_certificate(authority),
-                                    .password = "",
-                                    .ciphers = "",
-                                    .versions = KV_TLS_1_2 | KV_TLS_1_3,
-                                    .depth = 10,
-                                    .verify = true,
-                                    .must_have = true};
+    return authority_rules(authority, &own);
 }
 
 static bool is_usable(const struct kv_tls_settings *settings)

@@ -43,15 +43,7 @@ struct pair {
 
 static struct kv_tls_settings rules(void)
 {
-    return (struct kv_tls_settings){.certificates = kv_buffer_bytes(&own.certificate),
-                                    .key = kv_buffer_bytes(&own.key),
-                                    .authorities = authority_certificate(authority),
-                                    .password = "",
-                                    .ciphers = "",
-                                    .versions = KV_TLS_1_2 | KV_TLS_1_3,
-                                    .depth = 10,
-                                    .verify = true,
-                                    .must_have = true};
+    return authority_rules(authority, &own);
 }
 
 static struct pair pair_of(const struct kv_tls_settings *settings, const uint8_t address[4],

@@ -75,7 +75,7 @@ certificate(Node, _Port) ->
         {ok, tls} ->
             [
                 "this VM connects over TLS, and its log says why that failed: if it verifies its peers, the certificate of this "
-                "node must hold ", host(Node), " as a DNS name, even where that is an address"
+                "node must be for ", host(Node), ", and an address must be there as a DNS name, too"
             ];
         _ ->
             fine

@@ -10,7 +10,10 @@
 %% Of a node: the paths of certificate, key and authorities.
 -type files() :: #{certfile := file:filename(), keyfile := file:filename(), cacertfile := file:filename()}.
 
--define(HOSTS, ["127.0.0.1", "localhost", "::1"]).
+%% Some releases of OTP look for a DNS name even where the host of a node is an address, and others for the address.
+-define(NAMES, [
+    {dNSName, "127.0.0.1"}, {dNSName, "localhost"}, {dNSName, "::1"}, {iPAddress, <<127, 0, 0, 1>>}, {iPAddress, <<1:128>>}
+]).
 
 %% @doc Makes the files of two nodes that trust each other, in a new folder below Home. Options of each: `hosts', the names in
 %% its certificate, and `validity'.
@@ -26,10 +29,13 @@ chain(Options) ->
     Names = #'Extension'{
         extnID = ?'id-ce-subjectAltName',
         critical = false,
-        extnValue = [{dNSName, Host} || Host <- maps:get(hosts, Options, ?HOSTS)]
+        extnValue = names(Options)
     },
     Validity = [{validity, Dates} || #{validity := Dates} <- [Options]],
     #{root => strong(), intermediates => [strong()], peer => strong() ++ [{extensions, [Names]} | Validity]}.
+
+names(#{hosts := Hosts}) -> [{dNSName, Host} || Host <- Hosts];
+names(_Options) -> ?NAMES.
 
 %% The policy of Debian refuses SHA-1, which is what the test data have by themselves.
 strong() -> [{key, {namedCurve, secp256r1}}, {digest, sha256}].

@@ -141,7 +141,7 @@ a_vm_without_a_certificate_gets_in_if_none_is_needed(Config) ->
 a_vm_of_another_authority_is_refused(Config) ->
     #{node := Node} = files(Config),
     #{vm := Other} = files(Config),
-    Text = in_vm(Config, verifying(Config, Node), options(Config, Other), fun cannot_use_kv/0),
+    Text = in_vm(Config, verifying(Config, Node), [{verify, verify_none} | options(Config, Other)], fun cannot_use_kv/0),
     says(Text, "its certificate is refused: ").
 
 a_vm_whose_certificate_has_expired_is_refused(Config) ->
@@ -384,11 +384,11 @@ reads_need_no_call_over_tls_either(Config) ->
         ok = application:stop(kv)
     end).
 
-%% The VM accepts the new authority only, and comes back.
+%% From OTP 26 on a VM verifies its peers unless it is told otherwise, and would refuse the new authority.
 a_renewed_certificate_is_used_without_a_restart(Config) ->
     #{node := Node, vm := Vm} = files(Config),
     #{node := Renewed} = files(Config),
-    in_vm(Config, options(Config, Node), options(Config, Vm), fun() ->
+    in_vm(Config, options(Config, Node), [{verify, verify_none} | options(Config, Vm)], fun() ->
         ok = kv_test:start_kv(),
         Before = certificate(),
         OsPid = kv_node:os_pid(),

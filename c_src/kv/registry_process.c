@@ -168,7 +168,7 @@ static bool is_destroyed(const struct kv_registry *registry)
     return registry->durable != NULL && registry->durable->destroyed;
 }
 
-/* What destroy() has left to do is done by terminate(). */
+/* terminate() does the rest of a destroy(). */
 static bool leave(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_registry *registry = kv_process_state(self);

@@ -419,7 +419,7 @@ static void plain_took(void *user, struct kv_room room, size_t count)
     go_on(secure);
 }
 
-/* What is there already comes before the end. */
+/* Bytes that are there already come before the end. */
 static void plain_ended(void *user, int error)
 {
     struct secure *secure = user;
@@ -455,7 +455,7 @@ static void plain_closed(void *user)
 
 /* ---- the calls of the user ------------------------------------------------------------------- */
 
-/* What has been read of the socket already comes in the next turn. */
+/* Bytes that were read of the socket already come in the next turn. */
 static int start(struct kv_stream *stream)
 {
     struct secure *secure = secure_of(stream);

@@ -1,4 +1,5 @@
-/* What the TLS streams of a node share: its certificate, the authorities it trusts, and the rules.
+/* All that the TLS streams of a node share: its certificate, the authorities it trusts, and the
+ * rules.
  *
  * Bytes in, bytes out: this room opens no file and no socket. OTP: lib/ssl/src/inet_tls_dist.erl
  * has the rules, of which this is the accepting side. */

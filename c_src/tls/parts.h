@@ -1,4 +1,4 @@
-/* What the files of tls/ share. */
+/* Shared by the files of tls/. */
 #ifndef KV_TLS_PARTS_H
 #define KV_TLS_PARTS_H
 

@@ -414,7 +414,7 @@ a_certificate_that_cannot_be_read_leaves_the_old_one(Config) ->
         ok = application:stop(kv)
     end).
 
-%% What the program shows to a client.
+%% The certificate that the program shows to a client.
 certificate() ->
     {ok, _} = application:ensure_all_started(ssl),
     {ok, Socket} = ssl:connect({127, 0, 0, 1}, kv_epmd:port_of(kv_node:name()), [{verify, verify_none}, {log_level, none}], 5000),

@@ -138,7 +138,7 @@ static void answer(struct kv_slot *slot, struct kv_bytes term)
 /* ---- a node -----------------------------------------------------------------------------------
  */
 
-/* What the node does with the first request of its slot 0 or 1: it takes it, and perhaps writes. */
+/* The node and the first request of its slot 0 or 1: it takes the request, and perhaps writes. */
 struct node {
     pthread_t thread;
     bool finishes;

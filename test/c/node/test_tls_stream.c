@@ -174,7 +174,7 @@ static void begin_open(struct talk *talk, int version)
     cr_assert(shake(talk, ALL));
 }
 
-/* What left for the client, decrypted. */
+/* The bytes that left for the client, decrypted. */
 static struct kv_bytes answer(struct talk *talk)
 {
     (void)tls_client_read(&talk->client, fresh(talk), &talk->answer);

@@ -38,11 +38,6 @@ static uint64_t segment_size(unsigned groups_log2)
     return sizeof(struct kv_group) << groups_log2;
 }
 
-static unsigned capacity(unsigned groups_log2)
-{
-    return (unsigned)KV_GROUP_ENTRIES << groups_log2;
-}
-
 static void count_index(struct kv_table *table, int64_t bytes)
 {
     table->index_bytes += (uint64_t)bytes;
@@ -279,7 +274,8 @@ static bool uses_loan(const struct kv_arena *arena)
 
 static bool may_wait(const struct kv_table *table, const struct kv_segment *segment)
 {
-    return uses_loan(table->arena) && segment->groups->own < capacity(segment->groups_log2);
+    return uses_loan(table->arena) &&
+           segment->groups->own < kv_segment_places(segment->groups_log2);
 }
 
 void kv_table_expect(struct kv_table *table, uint64_t entries)
@@ -323,7 +319,7 @@ bool kv_segment_make_room(struct kv_table *table, uint64_t hash, struct kv_segme
         }
         (void)kv_segment_find(table, hash, segment);
     }
-    return segment->groups->own < capacity(segment->groups_log2);
+    return segment->groups->own < kv_segment_places(segment->groups_log2);
 }
 
 /* ---- shrinking --------------------------------------------------------------------------------
@@ -338,7 +334,8 @@ static void shrink_root(struct kv_table *table, const struct kv_segment *segment
         KV_STORE_RELAXED(table->slot->root, 0);
         kv_stripes_unlock(table, 0, UINT64_MAX);
         give(table, segment->groups, segment_size(segment->groups_log2));
-    } else if (segment->groups_log2 > 0 && count < capacity(segment->groups_log2) / SPARSE_SHARE) {
+    } else if (segment->groups_log2 > 0 &&
+               count < kv_segment_places(segment->groups_log2) / SPARSE_SHARE) {
         /* Without memory it stays large. */
         (void)resize_root(table, segment, segment->groups_log2 - 1, kv_table_need(table));
     }
@@ -409,7 +406,8 @@ void kv_segment_shrink(struct kv_table *table, const struct kv_segment *segment,
 static bool tighten_root(struct kv_table *table, const struct kv_segment *segment)
 {
     const unsigned log2 = segment->groups_log2;
-    return segment_size(log2) > KV_BLOCK_MAX && segment->groups->own <= capacity(log2 - 1) &&
+    return segment_size(log2) > KV_BLOCK_MAX &&
+           segment->groups->own <= kv_segment_places(log2 - 1) &&
            resize_root(table, segment, log2 - 1, KV_BEYOND_LIMIT);
 }
 

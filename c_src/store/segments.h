@@ -40,12 +40,17 @@ static inline void kv_group_refer(struct kv_group *group, unsigned entry, uint64
     }
 }
 
+static inline unsigned kv_segment_places(unsigned groups_log2)
+{
+    return (unsigned)KV_GROUP_ENTRIES << groups_log2;
+}
+
 /* The entries of a segment that is full: a part of its places stays free, or searches would be
  * long.
  */
 static inline unsigned kv_segment_most(unsigned groups_log2)
 {
-    const unsigned places = (unsigned)KV_GROUP_ENTRIES << groups_log2;
+    const unsigned places = kv_segment_places(groups_log2);
     return groups_log2 == 0 ? places : places - places / KV_SEGMENT_FREE_SHARE;
 }
 

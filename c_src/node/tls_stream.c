@@ -5,6 +5,12 @@
 
 #include <string.h>
 
+/* The place in a list of runs from which on nothing is encrypted. */
+struct place {
+    unsigned run;
+    size_t at; /* in that run */
+};
+
 struct secure {
     struct kv_stream stream; /* first: a secure stream is a struct kv_stream */
     struct kv_tls_workshop *workshop;
@@ -25,8 +31,7 @@ struct secure {
     bool is_writing;
     struct kv_bytes runs[KV_SLICES_RUNS];
     unsigned run_count;
-    unsigned run;  /* the first that is not encrypted whole */
-    size_t at;     /* in that run */
+    struct place place;
     size_t unsent; /* bytes of the runs that are not encrypted */
 };
 
@@ -130,12 +135,6 @@ static bool send_output(struct secure *secure)
 
 /* ---- plain bytes to ciphertext --------------------------------------------------------------- */
 
-/* The place in a list of runs from which on nothing is encrypted. */
-struct place {
-    unsigned run;
-    size_t at;
-};
-
 /* Collects the next record. Many small runs become one record, and a large one is not copied. */
 static struct kv_bytes next_record(struct secure *secure, const struct kv_bytes *runs,
                                    unsigned count, struct place *place)
@@ -202,18 +201,15 @@ static ssize_t try_write(struct kv_stream *stream, const struct kv_bytes *runs, 
 /* Goes on as far as the system takes it. Returns true if it is done. */
 static bool go_on_writing(struct secure *secure)
 {
-    struct place place = {.run = secure->run, .at = secure->at};
     while (send_output(secure)) {
-        if (place.run == secure->run_count) {
+        if (secure->place.run == secure->run_count) {
             return true;
         }
-        const ssize_t some = encrypt(secure, secure->runs, secure->run_count, &place);
+        const ssize_t some = encrypt(secure, secure->runs, secure->run_count, &secure->place);
         if (some < 0) {
             fail(secure, (int)some);
             return false;
         }
-        secure->run = place.run;
-        secure->at = place.at;
         secure->unsent -= (size_t)some;
     }
     return false;
@@ -236,8 +232,7 @@ static int write_all(struct kv_stream *stream, const struct kv_bytes *runs, unsi
     }
     secure->is_writing = true;
     secure->run_count = count;
-    secure->run = 0;
-    secure->at = 0;
+    secure->place = (struct place){0};
     secure->unsent = 0;
     for (unsigned i = 0; i < count; i++) {
         secure->runs[i] = runs[i];
@@ -254,10 +249,14 @@ static size_t backlog(const struct kv_stream *stream)
 
 /* ---- ciphertext from the socket -------------------------------------------------------------- */
 
-static void fail_at_end(struct secure *secure)
+static void note_end(struct secure *secure, int error)
 {
-    if (secure->end != 0) {
+    if (error == KV_ECLOSED) {
+        fail(secure, UV_EOF);
+    } else if (error == KV_ETRUNCATED && secure->end != 0) {
         fail(secure, secure->end);
+    } else if (error == KV_ESECURITY) {
+        fail_for_tls(secure);
     }
 }
 
@@ -274,25 +273,9 @@ static bool shake(struct secure *secure)
     secure->workshop->steps--;
     const int error = kv_tls_shake(secure->tls);
     (void)send_output(secure);
-    if (error == KV_ESECURITY) {
-        fail_for_tls(secure);
-    } else if (error == KV_ETRUNCATED) {
-        fail_at_end(secure);
-    }
+    note_end(secure, error);
     secure->is_open = error == KV_OK;
     return secure->is_open;
-}
-
-static void note_end(struct secure *secure, int error)
-{
-    if (error == KV_ECLOSED) {
-        fail(secure, UV_EOF);
-    } else if (error == KV_ETRUNCATED) {
-        fail_at_end(secure);
-    } else if (error == KV_ESECURITY) {
-        (void)send_output(secure);
-        fail_for_tls(secure);
-    }
 }
 
 /* A peer that reads no answers to its changes of keys is not read either. */

@@ -126,10 +126,9 @@ static void turn(void)
     (void)uv_run(&loop, UV_RUN_NOWAIT);
 }
 
-static void finish(struct talk *talk)
+/* The stream has been closed. */
+static void release(struct talk *talk)
 {
-    talk->stream->kind->close(talk->stream);
-    turn();
     fake_reap(&talk->socket);
     cr_assert(talk->closed);
     tls_client_free(&talk->client);
@@ -137,6 +136,13 @@ static void finish(struct talk *talk)
     kv_buffer_free(&talk->got);
     kv_buffer_free(&talk->answer);
     free(talk->room);
+}
+
+static void finish(struct talk *talk)
+{
+    talk->stream->kind->close(talk->stream);
+    turn();
+    release(talk);
 }
 
 /* The client's ciphertext reaches the socket. Returns how many bytes were read. */
@@ -523,10 +529,5 @@ Test(tls_stream, a_stream_that_is_closed_says_so_to_its_peer)
     talk.stream->kind->close(talk.stream);
     cr_assert(!tls_client_read(&talk.client, fresh(&talk), &talk.answer));
     cr_assert_eq(SSL_get_shutdown(talk.client.ssl) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
-    fake_reap(&talk.socket);
-    tls_client_free(&talk.client);
-    fake_free(&talk.socket);
-    kv_buffer_free(&talk.got);
-    kv_buffer_free(&talk.answer);
-    free(talk.room);
+    release(&talk);
 }

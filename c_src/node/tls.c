@@ -6,18 +6,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/crypto.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CERTIFICATES, KEY, AUTHORITIES, DH };
+enum { CERTIFICATES, KEY, AUTHORITIES, PARAMETERS };
 
 static const char *path_of(const struct kv_tls_options *options, unsigned file)
 {
     const char *const paths[KV_TLS_FILES] = {[CERTIFICATES] = options->certfile,
                                              [KEY] = options->keyfile,
                                              [AUTHORITIES] = options->cacertfile,
-                                             [DH] = options->dhfile};
+                                             [PARAMETERS] = options->dhfile};
     return paths[file];
 }
 
@@ -76,7 +77,7 @@ static void forget(struct kv_buffer contents[KV_TLS_FILES])
 {
     for (unsigned i = 0; i < KV_TLS_FILES; i++) {
         if (contents[i].data != NULL) {
-            explicit_bzero(contents[i].data, contents[i].capacity);
+            OPENSSL_cleanse(contents[i].data, contents[i].capacity);
         }
         kv_buffer_free(&contents[i]);
     }
@@ -117,7 +118,7 @@ static struct kv_tls_context *make(const struct kv_tls_options *options,
         .certificates = kv_buffer_bytes(&contents[CERTIFICATES]),
         .key = kv_buffer_bytes(&contents[KEY]),
         .authorities = kv_buffer_bytes(&contents[AUTHORITIES]),
-        .dh = kv_buffer_bytes(&contents[DH]),
+        .dh = kv_buffer_bytes(&contents[PARAMETERS]),
         .password = own->password,
         .ciphers = own->ciphers,
         .versions = own->versions,
@@ -128,7 +129,7 @@ static struct kv_tls_context *make(const struct kv_tls_options *options,
         .host_count = cut(own->hosts, hosts),
     };
     struct kv_tls_context *context = kv_tls_context_new(&settings, why);
-    explicit_bzero(own, sizeof *own);
+    OPENSSL_cleanse(own, sizeof *own);
     kv_free(own);
     return context;
 }

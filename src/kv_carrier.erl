@@ -20,7 +20,7 @@
 %% nor over TLS.
 -spec family(node()) -> {ok, family()} | {error, refusal()}.
 family(Node) ->
-    family_of(carrier_of(module_for(Node, in_order(modules())))).
+    family_of(carrier(Node)).
 
 %% @doc The same, for any node.
 -spec family() -> {ok, family()} | {error, refusal()}.
@@ -33,10 +33,13 @@ family_of({error, Reason}) -> {error, Reason}.
 %% @doc Returns the protocol below the distribution with which this VM dials a node.
 -spec protocol(node()) -> {ok, protocol()} | {error, refusal()}.
 protocol(Node) ->
-    case carrier_of(module_for(Node, in_order(modules()))) of
+    case carrier(Node) of
         {ok, {Protocol, _Family}} -> {ok, Protocol};
         {error, Reason} -> {error, Reason}
     end.
+
+carrier(Node) ->
+    carrier_of(module_for(Node, in_order(modules()))).
 
 module_for(_Node, [Module]) ->
     Module;

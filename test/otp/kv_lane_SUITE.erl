@@ -392,14 +392,18 @@ a_new_connection_has_a_new_lane(Config) ->
         Bucket = bucket(),
         ok = ask(Bucket, {put, a, 1}),
         Old = lane(Bucket),
+        {watcher, Watcher} = kv_test:wait(fun() -> entered(node(Bucket)) end),
+        Monitor = monitor(process, Watcher),
         true = erlang:disconnect_node(node(Bucket)),
+        %% The watcher hears of the loss a little later than the caller of disconnect_node/1, and closes the lane before
+        %% it ends.
+        noconnection = kv_test:down(Monitor),
         ?assertEqual(call, kv_nif:ask(Old, Bucket, {put, a, 2})),
         ok = kv_test:wait(fun() -> is_on() andalso has_another_lane(Bucket, Old) end, ?DEADLINE),
         ?assertEqual({ok, 1}, ask(Bucket, {fetch, a})),
         ?assertEqual(call, kv_nif:ask(Old, Bucket, {put, a, 2}))
     end).
 
-%% The watcher may hear of the loss a little later than the caller of disconnect_node/1.
 has_another_lane(Pid, Old) ->
     case persistent_term:get(kv_lane, #{}) of
         #{node(Pid) := Lane} -> Lane =/= Old;

@@ -9,7 +9,7 @@
 
 -include("kv_bench.hrl").
 
--type part() :: node | calls | sizes | many | operations | walk | memory | pause | reads | terms | lane | durable.
+-type part() :: node | calls | sizes | many | operations | walk | memory | pause | reads | terms | lane | durable | tls.
 -type row() :: #row{}.
 -type settings() :: #{
     rounds := pos_integer(),
@@ -78,7 +78,7 @@ numbers(Variable, Default) ->
     end.
 
 parts() ->
-    chosen("ONLY", [node, calls, sizes, many, operations, walk, memory, pause, reads, terms, lane, durable]).
+    chosen("ONLY", [node, calls, sizes, many, operations, walk, memory, pause, reads, terms, lane, durable, tls]).
 
 %% The environment may name some of these, separated by commas.
 chosen(Variable, All) ->
@@ -105,4 +105,5 @@ run(pause, Settings) -> kv_bench_pause:run(Settings);
 run(reads, Settings) -> kv_bench_reads:run(Settings);
 run(terms, Settings) -> kv_bench_terms:run(Settings);
 run(lane, Settings) -> kv_bench_lane:run(Settings);
-run(durable, Settings) -> kv_bench_durable:run(Settings).
+run(durable, Settings) -> kv_bench_durable:run(Settings);
+run(tls, Settings) -> kv_bench_tls:run(Settings).

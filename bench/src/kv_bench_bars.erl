@@ -91,7 +91,18 @@ bars() ->
             writes_bar("full speed, against as many that read ETS", writes, local_ets),
             writes_bar("10,000 reads/s each, against none", writes_at_modest, nobody),
             writes_bar("10,000 reads/s each, against as many that read ETS", writes_at_modest, local_ets)
-        ] ++ [terms_bar(Bar) || Bar <- kv_bench_terms:bars()] ++ durable_bars().
+        ] ++ [terms_bar(Bar) || Bar <- kv_bench_terms:bars()] ++ durable_bars() ++
+        [tls_bar(get, Callers, 10) || Callers <- [1, 16, 64]] ++ [tls_bar(Operation, 1, 1024 * 1024) || Operation <- [get, put]].
+
+tls_bar(Operation, Callers, Bytes) ->
+    Pattern = #{part => tls, operation => Operation, callers => Callers, bytes => Bytes},
+    {
+        lists:concat([Operation, " over TLS of ", Bytes, " bytes against a map peer over TLS, callers: ", Callers]),
+        at_least,
+        2,
+        " x",
+        ratio(Pattern, kv_tls, map_tls)
+    }.
 
 terms_bar({Operation, Title, Other, Bar}) ->
     Pattern = #{part => terms, operation => Operation, metric => ns},

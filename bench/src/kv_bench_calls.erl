@@ -8,8 +8,9 @@
 -define(SMALL, 10).
 %% Limit on the memory of values that wait to be sent: 16 callers of a megabyte show enough.
 -define(CALLERS_OF_LARGE, [1, 16]).
+-define(MEBIBYTE, 1024 * 1024).
 
--spec run(calls | sizes | many | operations, kv_bench:settings()) -> [kv_bench:row()].
+-spec run(calls | sizes | many | operations | tls, kv_bench:settings()) -> [kv_bench:row()].
 run(Part, #{contenders := Names} = Settings) ->
     Contenders = [kv_bench_contender:start(Name) || Name <- Names, takes_part(Part, Name)],
     Rows = lists:append([of_size(Part, Size, Contenders, Settings) || Size <- sizes(Part, Settings)]),
@@ -21,23 +22,26 @@ takes_part(Part, Name) when Part =/= calls, (Name =:= kv_gather orelse Name =:= 
 takes_part(sizes, Name) -> not lists:member(Name, [local_ets, local_agent]);
 takes_part(many, Name) -> not lists:member(Name, [tcp, libei, local_agent]);
 takes_part(operations, Name) -> lists:member(Name, [kv_bucket, map, ets, agent, eredis, eredis_pool]);
-takes_part(calls, _Name) -> true.
+takes_part(Part, _Name) when Part =:= calls; Part =:= tls -> true.
 
 sizes(sizes, #{sizes := Sizes}) -> Sizes;
+sizes(tls, _Settings) -> [?SMALL, ?MEBIBYTE];
 sizes(_Part, _Settings) -> [?SMALL].
 
 of_size(Part, Size, Contenders, Settings) ->
     ok = kv_bench_load:prepare(Size),
     _ = [ok = kv_bench_contender:fill(Contender, kv_bench_load:keys(Size), kv_bench_load:value()) || Contender <- Contenders],
-    lists:append([cell(Part, Operation, Callers, Size, Contenders, Settings) || {Operation, Callers} <- chosen_cells(Part, Settings)]).
+    lists:append([cell(Part, Operation, Callers, Size, Contenders, Settings) || {Operation, Callers} <- chosen_cells(Part, Size, Settings)]).
 
-chosen_cells(Part, #{operations := Chosen} = Settings) ->
-    [Cell || {Operation, _Callers} = Cell <- cells(Part, Settings), lists:member(Operation, Chosen)].
+chosen_cells(Part, Size, #{operations := Chosen} = Settings) ->
+    [Cell || {Operation, _Callers} = Cell <- cells(Part, Size, Settings), lists:member(Operation, Chosen)].
 
-cells(calls, #{callers := Callers}) -> [{Operation, N} || Operation <- [get, put, mixed], N <- Callers];
-cells(sizes, _Settings) -> [{Operation, N} || Operation <- [get, put], N <- ?CALLERS_OF_LARGE];
-cells(operations, _Settings) -> [{incr, 1}, {incr, 64}, {update, 1}, {update, 64}, {transaction, 1}, {transaction, 64}];
-cells(many, _Settings) -> [{Operation, 1} || Operation <- [get_many, put_many, pipelined]].
+cells(calls, _Size, #{callers := Callers}) -> [{Operation, N} || Operation <- [get, put, mixed], N <- Callers];
+cells(tls, ?SMALL, _Settings) -> [{get, 1}, {get, 16}, {get, 64}, {put, 1}, {put, 16}, {put, 64}];
+cells(tls, ?MEBIBYTE, _Settings) -> [{get, 1}, {put, 1}];
+cells(sizes, _Size, _Settings) -> [{Operation, N} || Operation <- [get, put], N <- ?CALLERS_OF_LARGE];
+cells(operations, _Size, _Settings) -> [{incr, 1}, {incr, 64}, {update, 1}, {update, 64}, {transaction, 1}, {transaction, 64}];
+cells(many, _Size, _Settings) -> [{Operation, 1} || Operation <- [get_many, put_many, pipelined]].
 
 cell(Part, Operation, Callers, Size, Contenders, #{rounds := Rounds, ms := Ms}) ->
     io:format("~n~ts: ~ts, ~b callers, values of ~b bytes~n", [Part, Operation, Callers, Size]),

@@ -54,10 +54,10 @@ names() ->
     [kv_bucket] ++ [Name || Name <- [kv_gather, kv_eager, kv_prompt], is_valid(options(Name))] ++
         [kv_call, map, ets, agent, eredis, eredis_pool, libei, tcp, local_ets, local_agent].
 
-%% @doc The contenders, with those that only the parts `reads', `terms' and `lane' have.
+%% @doc The contenders, with those that only the parts `reads', `terms', `lane' and `tls' have.
 -spec all() -> [name()].
 all() ->
-    names() ++ [kv_local, kv_local_pid, kv_lane, local_server, local_server_ets, persistent_term, nobody] ++ kv_bench_stores:names().
+    names() ++ [kv_local, kv_local_pid, kv_lane, local_server, local_server_ets, persistent_term, nobody, kv_tls, map_tls] ++ kv_bench_stores:names().
 
 %% @doc The name in tables and plots.
 -spec title(name()) -> string().
@@ -82,6 +82,8 @@ title(local_server) -> "local GenServer, map";
 title(local_server_ets) -> "local GenServer, ETS";
 title(persistent_term) -> "persistent_term";
 title(nobody) -> "nobody reads";
+title(kv_tls) -> "KV.Bucket, over TLS";
+title(map_tls) -> "GenServer, map, peer, over TLS";
 title(Name) -> kv_bench_stores:title(Name).
 
 -spec stop(t()) -> ok.
@@ -262,7 +264,7 @@ on_peer(Name, {Module, Function, Arguments}, Operations) ->
         longnames => true,
         connection => standard_io,
         shutdown => close,
-        args => ["-setcookie", atom_to_list(erlang:get_cookie()), "-pa" | code:get_path()]
+        args => kv_bench_tls:arguments() ++ ["-setcookie", atom_to_list(erlang:get_cookie()), "-pa" | code:get_path()]
     }),
     {ok, Server} = peer:call(Peer, Module, Function, Arguments),
     OsPid = list_to_integer(peer:call(Peer, os, getpid, [])),

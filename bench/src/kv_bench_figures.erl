@@ -98,6 +98,7 @@ times({_, Median, _}) -> io_lib:format("~.2f x", [Median]).
 ours(#{part := durable, operation := plain_get}) -> kv_volatile;
 ours(#{part := durable}) -> kv_commit;
 ours(#{part := reads}) -> kv_local;
+ours(#{part := tls}) -> kv_tls;
 ours(_) -> kv_bucket.
 
 %% @doc A figure as text.

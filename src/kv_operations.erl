@@ -23,7 +23,7 @@
 %% @private
 -module(kv_operations).
 
--export([row/1, names/1]).
+-export([row/1, names/0, names/1]).
 
 -export_type([row/0, argument/0, option/0, last/0, answer/0]).
 
@@ -48,6 +48,11 @@ row(Name) ->
         false -> error(badarg, [Name]);
         Row -> Row
     end.
+
+%% @doc Returns the names of all functions.
+-spec names() -> [atom()].
+names() ->
+    [Name || {Name, _, _, _, _, _} <- rows()].
 
 %% @doc Returns the names of the functions that `async', `cast' or `transaction' may send.
 -spec names(async | cast | transaction) -> [atom()].

@@ -3,21 +3,22 @@
  */
 #include "kv/bucket.h"
 #include "kv/going.h"
+#include "kv/items.h"
 #include "kv/kv.h"
 #include "kv/requests.h"
 
 #include <kv/table.h>
 
-/* The number of elements of a list or a map. UINT32_MAX: the term is neither. */
+/* The number of elements of a list or a map. 0 for any other term, which the operation refuses. */
 static uint32_t elements_of(struct kv_bytes term)
 {
-    struct kv_reader reader = kv_reader(term);
+    struct kv_items items;
     uint32_t count = 0;
-    if (kv_read_list(&reader, &count) == KV_OK) {
-        return count;
+    if (kv_items_open_list(term, &items)) {
+        return items.left;
     }
-    reader = kv_reader(term);
-    return kv_read_map(&reader, &count) == KV_OK ? count : UINT32_MAX;
+    struct kv_reader reader = kv_reader(term);
+    return kv_read_map(&reader, &count) == KV_OK ? count : 0;
 }
 
 /* The bytes of the value that the operation shows, with its header. */
@@ -38,8 +39,9 @@ static bool may_run(struct kv_process *self, const struct kv_operation *operatio
 {
     const unsigned traits = operation->traits;
     size_t most = request + KV_BRIEF_MAX;
-    if ((traits & (KV_BRIEF | KV_SHOWS)) == 0 || (traits & KV_PARKS) != 0 ||
-        ((traits & KV_CONTINUES) != 0 && elements_of(asked->arguments[0]) > KV_PIECE_KEYS)) {
+    if ((traits & (KV_BRIEF | KV_SHOWS | KV_SIZED)) == 0 || (traits & KV_PARKS) != 0 ||
+        ((traits & KV_CONTINUES) != 0 && operation->arity > 0 &&
+         elements_of(asked->arguments[0]) > KV_PIECE_KEYS)) {
         return false;
     }
     if ((traits & (KV_SHOWS | KV_CHANGES)) == (KV_SHOWS | KV_CHANGES)) {
@@ -73,8 +75,8 @@ bool kv_request_at_once(struct kv_process *self, const struct kv_dispatch *dispa
     struct kv_bytes arguments[KV_ARGUMENTS_MAX];
     const struct kv_operation *operation =
         kv_request_find(dispatch, request, KV_BY_CALL, arguments);
-    const struct kv_asked asked = {.arguments = arguments,
-                                   .time = kv_arena_time(kv_store_of(self)->arena)};
+    const struct kv_asked asked = {
+        .arguments = arguments, .time = kv_arena_time(kv_store_of(self)->arena), .room = room};
     if (operation == NULL || (which == KV_AT_ONCE_READS && (operation->traits & KV_CHANGES) != 0) ||
         !may_run(self, operation, &asked, request.length, room)) {
         return false;

@@ -276,12 +276,19 @@ static bool write_piece(struct kv_process *self, struct kv_going *going, struct 
     return true;
 }
 
+/* The most bytes around a key and its value, and around all of them. */
+enum { ENTRY_AROUND = 2 * KV_LONG_HEADER + 2, LIST_AROUND = KV_LONG_HEADER + 1 };
+
 int kv_bucket_answer_whole(struct kv_process *self, const struct kv_asked *asked,
                            enum kv_bucket_shape shape, struct kv_answer *answer)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     struct kv_table *table = bucket->contents.table;
     const uint64_t bytes = kv_table_bytes(table);
+    if (asked->room > 0 &&
+        bytes + kv_table_count(table) * ENTRY_AROUND + LIST_AROUND > asked->room) {
+        return KV_ESIZE;
+    }
     if (asked->from == NULL || !kv_is_long(kv_table_count(table), bytes) ||
         (bytes > KV_ANSWER_MAX && !is_one_side(shape))) {
         return kv_bucket_write(self, shape, answer->term);

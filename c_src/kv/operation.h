@@ -19,6 +19,7 @@ struct kv_asked {
     const struct kv_bytes *arguments; /* validated terms, as many as the operation's arity */
     uint64_t time;                    /* now, in milliseconds of kv_arena_time() */
     const struct kv_from *from;       /* the caller, for kv_park(); NULL: nobody waits */
+    size_t room; /* bytes that an answer of a KV_SIZED operation may have; 0: those of a message */
 };
 
 /* The answer: one term. */
@@ -46,9 +47,10 @@ enum kv_trait {
     KV_CONTINUES = 8, /* may go on in the next turn: kv/going.h */
     KV_BY_KEY = 16, /* the answer tells of some keys only, all of which it has looked at or changed
                      * through kv/contents.h or kv/bucket.h */
-    /* May be run by kv_request_at_once(), for one of two reasons: */
-    KV_BRIEF = 32, /* the answer has at most KV_BRIEF_MAX bytes more than the request */
-    KV_SHOWS = 64, /* besides that, it has the value of the first argument's key, from before */
+    /* May be run by kv_request_at_once(), for one of three reasons: */
+    KV_BRIEF = 32,  /* the answer has at most KV_BRIEF_MAX bytes more than the request */
+    KV_SHOWS = 64,  /* besides that, it has the value of the first argument's key, from before */
+    KV_SIZED = 128, /* it has at most the bytes of `room`, else it is empty and nothing changed */
 };
 
 /* Room of an answer besides the bytes that it repeats of the request or the table: numbers of up to

@@ -1,7 +1,8 @@
 /* `get_many`: the values of many keys in one message.
  *
  * A request of up to 1,024 keys and 256 KiB is answered at once, if its values have no more than
- * that. A larger one goes on in the next turns (going.h). All of it is of one moment. */
+ * that. A larger one goes on in the next turns (going.h). All of it is of one moment. A request
+ * with little room is measured first, so that no read of it counts if it must come again. */
 #include "kv/bucket.h"
 #include "kv/going.h"
 #include "kv/items.h"
@@ -59,6 +60,18 @@ static void measure_values(struct kv_process *self, struct kv_items *items, stru
                           : absent.length;
         }
     }
+}
+
+/* Returns true if the answer fits. */
+static bool has_room(struct kv_process *self, const struct kv_asked *asked,
+                     const struct kv_items *keys, struct kv_bytes absent)
+{
+    struct kv_items items = *keys;
+    size_t bytes = KV_LONG_HEADER + 1; /* of a list */
+    if (asked->room > 0) {
+        measure_values(self, &items, absent, &bytes);
+    }
+    return asked->room == 0 || bytes <= asked->room;
 }
 
 /* Ends the list of values, or replaces it by an error. */
@@ -152,6 +165,9 @@ static int answer_values(struct kv_process *self, const struct kv_asked *asked,
         }
         return KV_OK;
     }
+    if (!has_room(self, asked, &keys, absent)) {
+        return KV_ESIZE;
+    }
     struct kv_batch batch;
     size_t bytes = 0;
     if (keys.left > 0) {
@@ -182,7 +198,7 @@ static int get_or(struct kv_process *self, const struct kv_asked *asked, struct 
 }
 
 const struct kv_operation kv_get_many_operations[] = {
-    KV_OPERATION("get_many", 1, KV_BY_CALL, KV_CONTINUES | KV_BY_KEY, get, "0.1.0"),
-    KV_OPERATION("get_many", 2, KV_BY_CALL, KV_CONTINUES | KV_BY_KEY, get_or, "0.1.0"),
+    KV_OPERATION("get_many", 1, KV_BY_CALL, KV_CONTINUES | KV_BY_KEY | KV_SIZED, get, "0.1.0"),
+    KV_OPERATION("get_many", 2, KV_BY_CALL, KV_CONTINUES | KV_BY_KEY | KV_SIZED, get_or, "0.1.0"),
     KV_NO_OPERATION,
 };

@@ -77,6 +77,6 @@ static int stats(struct kv_process *self, const struct kv_asked *asked, struct k
 }
 
 const struct kv_operation kv_stats_operations[] = {
-    KV_OPERATION("stats", 0, KV_BY_CALL, 0, stats, "0.2.0"),
+    KV_OPERATION("stats", 0, KV_BY_CALL, KV_SIZED, stats, "0.2.0"),
     KV_NO_OPERATION,
 };

@@ -10,6 +10,8 @@
 #include "kv/requests.h"
 
 enum { OPERATIONS_MAX = 1000, BYTES_MAX = 1 << 20 };
+/* More bytes than the words of an answer take, {ok, [...]}. */
+enum { ANSWER_AROUND = 16 };
 
 struct transaction {
     struct kv_process *self;
@@ -17,6 +19,7 @@ struct transaction {
     struct kv_answer *answer;
     struct kv_buffer space; /* the answer of one operation */
     uint64_t bytes;         /* of the answers so far */
+    bool unfit;             /* they are more than the caller has room for */
 };
 
 /* Writes {error, {Step, Reason}} instead of the answer. `space` has {error, Reason}, or nothing,
@@ -59,6 +62,11 @@ static int run(struct transaction *t, struct kv_bytes request)
         return error;
     }
     t->bytes += t->space.length + answer.value.bytes.length;
+    t->unfit = t->asked->room > 0 && t->bytes + ANSWER_AROUND > t->asked->room;
+    if (t->unfit) {
+        kv_answer_drop(&answer);
+        return KV_ESIZE;
+    }
     if (t->bytes > KV_ANSWER_MAX) {
         return kv_answer_too_large(&answer, t->bytes);
     }
@@ -116,6 +124,9 @@ static int run_list(struct transaction *t, struct kv_reader *list, unsigned coun
     if (error == KV_OK) {
         error = finish(t, overlay);
     }
+    if (t->unfit) {
+        kv_answer_drop(t->answer);
+    }
     kv_overlay_free(overlay);
     kv_buffer_free(&t->space);
     return error;
@@ -159,8 +170,8 @@ static int check(struct kv_process *self, const struct kv_asked *asked, struct k
 }
 
 const struct kv_operation kv_transaction_operations[] = {
-    KV_OPERATION("transaction", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED | KV_BY_KEY, transaction,
-                 "0.2.0"),
+    KV_OPERATION("transaction", 1, KV_BY_CALL, KV_CHANGES | KV_BOUNDED | KV_BY_KEY | KV_SIZED,
+                 transaction, "0.2.0"),
     KV_OPERATION("check", 2, KV_BY_TRANSACTION, KV_BY_KEY, check, "0.2.0"),
     KV_OPERATION("check_absent", 1, KV_BY_TRANSACTION, KV_BY_KEY, check_absent, "0.2.0"),
     KV_NO_OPERATION,

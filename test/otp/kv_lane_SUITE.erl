@@ -1,5 +1,5 @@
-%% Calls without a message: they answer as messages do, or nothing has happened and a message follows; each is done
-%% once, whatever happens to the node meanwhile.
+%% Calls without a message: they answer as messages do, or nothing has happened and a message follows. kv_lane_once_SUITE
+%% has the tests that each is done once.
 -module(kv_lane_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -7,21 +7,19 @@
 
 -compile([export_all, nowarn_export_all]).
 
+-import(kv_lane_test, [bucket/0, lane/1, ask/2, once/2, declines/3, is_on/0, outcome/1]).
+
 -define(DEADLINE, 30000).
-%% KV_INCREMENTS is the number of each process.
--define(INCREMENTS, 20000).
 -define(PROCESSES, 8).
-%% Requests that a node may decline in a row before it counts as one that declines.
--define(TRIES, 20).
 %% Calls by message beside a busy lane, and increments by the lane that may come between two of them.
 -define(CALLS, 300).
 -define(FAIR, 20000).
-%% Requests for each message that wakes the node, and messages for each that is waited for.
--define(OFTEN, 100).
+%% Requests that the test draws for each operation.
+-define(DRAWN, 150).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-all() -> [{group, off}, {group, calls}, {group, order}, {group, ends}, {group, once}].
+all() -> [{group, off}, {group, calls}, {group, order}, {group, ends}].
 
 groups() ->
     [
@@ -32,7 +30,8 @@ groups() ->
         ]},
         {calls, [], [
             info_tells_that_there_is_a_lane,
-            an_operation_by_the_lane_is_the_same_as_by_message,
+            every_operation_answers_by_the_lane_as_by_message,
+            operations_that_are_left_to_messages_are_declined,
             terms_of_any_kind_come_through,
             what_does_not_fit_goes_by_message,
             a_bucket_is_called_by_its_proxy_and_by_its_name,
@@ -51,11 +50,6 @@ groups() ->
             a_new_connection_has_a_new_lane,
             a_killed_watch_server_closes_the_lane,
             an_idle_node_takes_no_processor_time
-        ]},
-        {once, [], [
-            every_increment_counts_once_while_node_and_bucket_are_stopped,
-            an_increment_that_was_answered_counts_when_the_connection_is_lost,
-            callers_that_are_killed_leave_the_lane_whole
         ]}
     ].
 
@@ -73,57 +67,6 @@ environment(_Case, _Config) -> [{local, all}].
 end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
 
 in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun, 110000).
-
-bucket() ->
-    {ok, Proxy} = kv_bucket:start_link([]),
-    kv_proxy:native(Proxy).
-
-outcome(Fun) ->
-    try Fun() of
-        Value -> {returned, Value}
-    catch
-        exit:{Reason, _} -> {exit, Reason}
-    end.
-
-%%% The lane itself
-
-lane(Pid) -> map_get(node(Pid), persistent_term:get(kv_lane, #{})).
-
-%% Asks by the lane until there is an answer. The node looks at the lane only while it is asked often, and sees that when
-%% it handles a message. This process goes on asking meanwhile: on a busy machine it might come back too late if it waited.
-ask(Pid, Request) ->
-    ask(Pid, Request, 1, erlang:monotonic_time(millisecond) + ?DEADLINE).
-
-ask(Pid, Request, Asked, Deadline) ->
-    case once(Pid, Request) of
-        {reply, Reply} ->
-            Reply;
-        call ->
-            _ = Asked rem ?OFTEN =:= 0 andalso erlang:send({nobody_of_this_name, node(Pid)}, awake, [noconnect]),
-            _ = Asked rem (?OFTEN * ?OFTEN) =:= 0 andalso ping(node(Pid)),
-            _ = erlang:monotonic_time(millisecond) < Deadline orelse error({never_answered, Request}),
-            ask(Pid, Request, Asked + 1, Deadline)
-    end.
-
-ping(Node) ->
-    yes = gen_server:call({net_kernel, Node}, {is_auth, node()}),
-    pong.
-
-once(Pid, Request) ->
-    case kv_nif:ask(lane(Pid), Pid, Request) of
-        {taken, Held} -> wait(Held);
-        Result -> Result
-    end.
-
-wait(Held) ->
-    case kv_nif:look(Held) of
-        wait -> erlang:yield(), wait(Held);
-        Result -> Result
-    end.
-
-%% Returns true if the node declines a request, though it answers another one at the same time.
-declines(Pid, Request, Awake) ->
-    lists:all(fun(_) -> 0 = ask(Awake, size), once(Pid, Request) =:= call end, lists:seq(1, ?TRIES)).
 
 %%% off
 
@@ -154,21 +97,93 @@ info_tells_that_there_is_a_lane(Config) ->
         ?assertMatch(#{lane := on, local_reads := on}, kv_node:info())
     end).
 
-an_operation_by_the_lane_is_the_same_as_by_message(Config) ->
+%% Two buckets have had the same requests, one by the lane and the other one by message. Arguments are drawn, and some are wrong.
+every_operation_answers_by_the_lane_as_by_message(Config) ->
     in(Config, fun() ->
+        Seed = rand:export_seed_s(rand:seed(default)),
         [ByLane, ByMessage] = [bucket(), bucket()],
-        Requests = [
-            {put, a, 1}, {put, b, <<"two">>, 100000}, {put_new, a, 2}, {put_new, c, 3}, {get, a, none}, {get, x, none},
-            {fetch, b}, {fetch, x}, {has_key, a}, {has_key, x}, size, {incr, a, 5}, {incr, a, 1, [{max, 3}]}, {incr, b, 1},
-            {incr, n, 1, [{default, 10}]}, {decr, a, 2}, {swap, c, 4}, {swap, d, 5}, {replace, d, 6}, {replace, x, 6},
-            {compare_and_put, d, 6, 7}, {compare_and_put, d, 6, 8}, {compare_and_delete, d, 6}, {compare_and_delete, d, 7},
-            {pop, c}, {pop, c}, {delete, b, none}, {delete, b, none}, {put_many, [{K, K} || K <- lists:seq(1, 100)]},
-            {put_new_many, [{1, 1}, {x, 1}]}, {delete_many, [1, 2, 3, x]}, {expire, a, 100000}, {persist, a}, {ttl, a},
-            {touch, a}, {put, a, 1, nonsense}, {incr, a, nonsense}, clear, size
+        [
+            begin
+                Request = request(Name, ByMessage),
+                Expected = comparable(Name, gen_server:call(ByMessage, Request)),
+                %% The other bucket has the same history in its statistics.
+                _ = is_tagged(Name) andalso gen_server:call(ByLane, {fetch_tagged, element(2, Request)}),
+                ?assertEqual(Expected, comparable(Name, ask(ByLane, Request)), {Request, Seed})
+            end
+         || _ <- lists:seq(1, ?DRAWN), Name <- by_lane()
         ],
-        [?assertEqual(gen_server:call(ByMessage, Request), ask(ByLane, Request), Request) || Request <- Requests],
         ?assertEqual(kv_bucket:to_map(ByMessage), kv_bucket:to_map(ByLane))
     end).
+
+%% docs/local.md, "Which calls are still messages".
+by_message() -> [take, scan, snapshot, snapshot_next, snapshot_close, destroy].
+
+%% All others, but for those that stand in transactions only.
+by_lane() -> kv_operations:names() -- [check, check_absent | by_message()].
+
+operations_that_are_left_to_messages_are_declined(Config) ->
+    in(Config, fun() ->
+        [Bucket, Awake] = [bucket(), bucket()],
+        Arguments = #{take => [[a]], scan => [start, []], snapshot => [self()], destroy => []},
+        [
+            ?assert(declines(Bucket, kv_request:message(Name, maps:get(Name, Arguments, [<<>>])), Awake), Name)
+         || Name <- by_message()
+        ]
+    end).
+
+request(Name, Bucket) ->
+    {Name, Arguments, _, _, Last, _} = kv_operations:row(Name),
+    case [drawn(Argument, Bucket) || Argument <- Arguments] ++ one_of(last(Last)) of
+        [] -> Name;
+        [Key, tag | More] -> list_to_tuple([Name, Key, one_of_tags(tag(Bucket, Key)) | More]);
+        Drawn -> list_to_tuple([Name | Drawn])
+    end.
+
+is_tagged(Name) -> lists:member(Name, [put_tagged, delete_tagged]).
+
+one_of_tags(Tag) -> one_of([absent, 17, none, Tag, Tag, Tag]).
+
+tag(Bucket, Key) ->
+    case gen_server:call(Bucket, {fetch_tagged, Key}) of
+        {tagged, Tag, _Value} -> Tag;
+        absent -> absent
+    end.
+
+drawn('Key', _) -> one_of([a, 1, 2, 1.0, <<"b">>, "c", {d, [1]}, #{e => 1}]);
+drawn({'N', _}, _) -> one_of([1, 5, -3, 1 bsl 40, none]);
+drawn('Ms', _) -> one_of([100000, 0, infinity, none]);
+drawn('UnixMs', _) -> one_of([erlang:system_time(millisecond) + 100000, 0, none]);
+drawn('Tag', _) -> tag;
+drawn('Keys', Bucket) -> one_of([[], none, some('Key', Bucket), some('Key', Bucket), "abc"]);
+drawn('Entries', Bucket) ->
+    Pairs = lists:zip(some('Key', Bucket), some('Value', Bucket)),
+    one_of([[], none, [none], Pairs, Pairs, maps:from_list(Pairs)]);
+drawn('Operations', Bucket) ->
+    one_of([[], [size]] ++ [[request(Name, Bucket) || Name <- several(untagged())] || _ <- lists:seq(1, 6)]);
+drawn(_Value, _) -> one_of([1, 2, <<"b">>, "c", {d, [1]}, #{e => 1}, binary:copy(<<7>>, 300)]).
+
+untagged() -> kv_operations:names(transaction).
+
+some(Argument, Bucket) -> [drawn(Argument, Bucket) || _ <- [1, 2, 3, 4]].
+
+several(List) -> [one_of(List) || _ <- lists:seq(1, rand:uniform(5))].
+
+one_of(List) -> lists:nth(rand:uniform(length(List)), List).
+
+%% The last arguments that a message may have.
+last(none) -> [[]];
+last(ttl) -> [[], [], [100000], [keep], [infinity], [none]];
+last(list) -> [[], [[{default, 10}]], [[{min, 0}, {max, 3}]], [[{ttl, 100000}]], [[none]]];
+last(default) -> [[none]];
+last(absent) -> [[none]].
+
+%% The parts of an answer that are the same in two buckets.
+comparable(stats, Pairs) -> [Pair || {Name, _} = Pair <- Pairs, not lists:member(Name, [age, memory, generation])];
+comparable(generation, Generation) when is_integer(Generation) -> some;
+comparable(keys, Keys) -> lists:sort(Keys);
+comparable(_Name, {ok, Answers}) when is_list(Answers) -> {ok, [comparable(any, Answer) || Answer <- Answers]};
+comparable(_Name, {ok, Left}) when is_integer(Left), Left > 50000, Left =< 100000 -> {ok, left};
+comparable(_Name, Answer) -> Answer.
 
 terms_of_any_kind_come_through(Config) ->
     in(Config, fun() ->
@@ -380,13 +395,6 @@ a_node_that_was_killed_is_not_called(Config) ->
         ?assertEqual({exit, noproc}, outcome(fun() -> kv_bucket:put(Bucket, a, 2) end))
     end).
 
-is_on() ->
-    try kv_node:info() of
-        #{lane := Lane} -> Lane =:= on
-    catch
-        _:_ -> false
-    end.
-
 a_new_connection_has_a_new_lane(Config) ->
     in(Config, fun() ->
         Bucket = bucket(),
@@ -451,94 +459,3 @@ ticks(OsPid) ->
     [_, Behind] = string:split(Stat, ") ", trailing),
     Fields = string:lexemes(Behind, " "),
     lists:sum([binary_to_integer(lists:nth(N, Fields)) || N <- [12, 13]]).
-
-%%% once
-
-increments() ->
-    list_to_integer(os:getenv("KV_INCREMENTS", integer_to_list(?INCREMENTS))).
-
-every_increment_counts_once_while_node_and_bucket_are_stopped(Config) ->
-    Each = increments(),
-    in(Config, fun() ->
-        Bucket = bucket(),
-        OsPid = kv_node:os_pid(),
-        Callers = [spawn_monitor(fun() -> [kv_bucket:incr(Bucket, n, 1, infinity) || _ <- lists:seq(1, Each)] end) || _ <- lists:seq(1, ?PROCESSES)],
-        Disturber = spawn_link(fun() -> disturb(Bucket, OsPid) end),
-        [receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual(normal, Reason) end || {_, Monitor} <- Callers],
-        ok = finish(Disturber),
-        ?assertEqual(?PROCESSES * Each, kv_bucket:get(Bucket, n))
-    end).
-
-disturb(Bucket, OsPid) ->
-    ok = kv_test:signal("STOP", OsPid),
-    timer:sleep(rand:uniform(20)),
-    ok = kv_test:signal("CONT", OsPid),
-    ok = sys:suspend(Bucket, infinity),
-    timer:sleep(rand:uniform(5)),
-    ok = sys:resume(Bucket, infinity),
-    receive
-        {finish, From} -> From ! {self(), finished}
-    after rand:uniform(50) -> disturb(Bucket, OsPid)
-    end.
-
-finish(Disturber) ->
-    Disturber ! {finish, self()},
-    receive {Disturber, finished} -> ok end.
-
-%% After an exit with nodedown the last increment may count or not. Some callers may not notice the loss.
-an_increment_that_was_answered_counts_when_the_connection_is_lost(Config) ->
-    in(Config, fun() ->
-        Bucket = bucket(),
-        [
-            begin
-                Before = kv_test:patient(fun() -> kv_bucket:get(Bucket, n, 0) end, 1000),
-                Callers = [spawn_monitor(fun() -> exit(count(Bucket, 0)) end) || _ <- lists:seq(1, ?PROCESSES)],
-                timer:sleep(rand:uniform(30)),
-                true = erlang:disconnect_node(node(Bucket)),
-                ok = kv_test:wait(fun() -> is_on() end, ?DEADLINE),
-                _ = [Caller ! stop || {Caller, _} <- Callers],
-                Counts = [receive {'DOWN', Monitor, process, _, Count} -> Count end || {_, Monitor} <- Callers],
-                Counted = kv_test:patient(fun() -> kv_bucket:get(Bucket, n, 0) end, 1000) - Before,
-                ?assert(Counted >= lists:sum(Counts) andalso Counted =< lists:sum(Counts) + ?PROCESSES, {Counted, Counts})
-            end
-         || _ <- lists:seq(1, 20)
-        ]
-    end).
-
-count(Bucket, Count) ->
-    case outcome(fun() -> kv_bucket:incr(Bucket, n) end) of
-        {returned, _} ->
-            receive
-                stop -> Count + 1
-            after 0 -> count(Bucket, Count + 1)
-            end;
-        {exit, {nodedown, _}} ->
-            Count
-    end.
-
-%% A process that is killed has done what it was answered, and perhaps one more.
-callers_that_are_killed_leave_the_lane_whole(Config) ->
-    in(Config, fun() ->
-        Bucket = bucket(),
-        Counter = counters:new(1, [atomics]),
-        [
-            begin
-                {Caller, Monitor} = spawn_monitor(fun() -> count_for_ever(Bucket, Counter) end),
-                _ = rand:uniform(4) =:= 1 andalso timer:sleep(1),
-                true = exit(Caller, kill),
-                receive {'DOWN', Monitor, process, _, killed} -> ok end
-            end
-         || _ <- lists:seq(1, 500)
-        ],
-        Answered = counters:get(Counter, 1),
-        %% A request that a killed process has sent as a message is handled before this one.
-        _ = gen_server:call(Bucket, size),
-        Counted = kv_bucket:get(Bucket, n, 0),
-        ?assert(Counted >= Answered andalso Counted =< Answered + 500, {Counted, Answered}),
-        ?assertEqual({ok, Counted}, ask(Bucket, {fetch, n}))
-    end).
-
-count_for_ever(Bucket, Counter) ->
-    _ = kv_bucket:incr(Bucket, n),
-    ok = counters:add(Counter, 1, 1),
-    count_for_ever(Bucket, Counter).

@@ -101,7 +101,7 @@ a_damaged_checkpoint_is_refused_with_its_name_and_the_place(Config) ->
     Checkpoint = lists:last(checkpoints(Folder)),
     ok = flip(Checkpoint, 5000),
     Vm = kv_test:start_vm(Config),
-    Refused = kv_test:in(Vm, fun() -> catch kv_test:start_kv(options(Config)) end),
+    Refused = kv_test:in(Vm, fun() -> kv_test:attempt(fun() -> kv_test:start_kv(options(Config)) end) end),
     ok = kv_test:stop_vm(Vm),
     Text = lists:flatten(io_lib:format("~p", [Refused])),
     ?assertMatch({match, _}, re:run(Text, filename:basename(Checkpoint) ++ ", byte 4096: the checkpoint is damaged")).

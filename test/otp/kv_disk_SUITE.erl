@@ -208,7 +208,7 @@ disk(Name, Config) -> filename:join(?config(case_home, Config), Name).
 a_write_that_fails_ends_the_node_and_loses_nothing(Config) ->
     fails(Config, "pwrite", "cannot write to the file log-0000000000000000: Input/output error$", fun(Bucket) ->
         %% Not answered, so it may be there or not.
-        catch kv_bucket:put(Bucket, last, 1)
+        kv_test:attempt(fun() -> kv_bucket:put(Bucket, last, 1) end)
     end).
 
 %% A file of the log is made ahead, and synced. Where the page cache cannot be passed by, each commit is synced as well.
@@ -295,7 +295,7 @@ more_than_may_wait_for_a_disk_that_stands_is_refused(Config) ->
         OsPid = kv_node:os_pid(),
         Before = memory(OsPid),
         %% Waits with all others, until it is refused.
-        IsFull = fun() -> {error, busy} =:= (catch kv_bucket:delete(Bucket, absent, 300)) end,
+        IsFull = fun() -> {error, busy} =:= kv_test:attempt(fun() -> kv_bucket:delete(Bucket, absent, 300) end) end,
         Small = stood(Config, Volatile, Before, IsFull, [fun() -> many(Bucket, Client) end || Client <- lists:seq(1, ?CLIENTS)]),
         Answered = lists:sum([length(Done) || {Done, _} <- Small]),
         ?assert(Answered >= 200000, Answered),

@@ -128,7 +128,7 @@ a_bucket_that_is_stopped_amid_a_request_has_all_of_it_or_nothing(Config) ->
                 Request = kv_bucket:async(Bucket, put_many, [Entries]),
                 %% The second time it ends in its own time, behind the request.
                 ok = Stop(Bucket),
-                _ = catch kv_bucket:await(Request),
+                _ = kv_test:attempt(fun() -> kv_bucket:await(Request) end),
                 {ok, Next} = start_when_free(),
                 ?assert(lists:member(kv_bucket:size(Next), Sizes)),
                 ok = kv_bucket:stop(Next)

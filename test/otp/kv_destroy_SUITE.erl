@@ -198,7 +198,7 @@ kill_while_destroyed(Round) ->
     OsPid = kv_node:os_pid(),
     {_, Killer} = spawn_monitor(fun() -> kv_test:signal("KILL", OsPid) end),
     ok = spin((Round - 1) * 500),
-    {_, Caller} = spawn_monitor(fun() -> exit({answer, catch kv_registry:destroy(shop, [{timeout, 60000}])}) end),
+    {_, Caller} = spawn_monitor(fun() -> exit({answer, kv_test:attempt(fun() -> kv_registry:destroy(shop, [{timeout, 60000}]) end)}) end),
     normal = kv_test:down(Killer),
     {answer, Answer} = kv_test:down(Caller),
     Left = kv_test:patient(fun() -> _ = start_shop(), kv_registry:count(shop) end, 2000),

@@ -133,7 +133,7 @@ durable_bars() ->
             durable_bar(":interval", kv_interval, put, 64, [redis_everysec, redis_everysec_pool], 1.5),
             {"a volatile bucket beside a busy durable one, against beside an equally busy volatile one", at_least, 0.95, " x",
                 ratio(#{part => durable, operation => beside}, kv_commit, kv_volatile)},
-            {"bytes written for each byte put, 100 puts a commit", at_most, 2.5, "",
+            {"bytes written for each byte put, 100 puts a commit", at_most, 2.5, " B/B",
                 spread_of(#{part => durable, operation => written, metric => bytes_per_byte})},
             {"longest turn while a checkpoint is written, against the control", at_most, 1.5, " x",
                 fun(Rows) ->

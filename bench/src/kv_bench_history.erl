@@ -1,11 +1,11 @@
 %% @doc history.csv: the main ratios of each release, so that a release that is slower is seen.
 %%
-%% A line is a release, the date of its run, a bar, its median and the bar's side and value.
+%% A line is a release, the date of its run, a bar, its median, the unit of both, and the bar's side and value. `x' is a ratio.
 -module(kv_bench_history).
 
 -export([add/4, html/1]).
 
--define(HEAD, "release,date,bar,median,wanted\n").
+-define(HEAD, "release,date,bar,median,unit,wanted\n").
 -define(WIDTH, 900).
 -define(PLOT_LEFT, 560).
 -define(PLOT_RIGHT, 780).
@@ -13,26 +13,27 @@
 %% A ratio that is worse by more than this share than that of the release before is marked.
 -define(SLIP, 0.1).
 
--type line() :: {Release :: binary(), Date :: binary(), Bar :: binary(), Median :: float(), Wanted :: binary()}.
+-type line() :: {Release :: binary(), Date :: binary(), Bar :: binary(), Median :: float(), Unit :: binary(), Wanted :: binary()}.
 
 %% @doc Adds a run. Lines of the same release and bar are replaced: the last run of a release counts.
 -spec add(file:filename(), Release :: string(), Date :: string(), [kv_bench:row()]) -> ok.
 add(File, Release, Date, Rows) ->
     New = [
-        {unicode:characters_to_binary(Release), unicode:characters_to_binary(Date), bare(Name), Median * 1.0, unicode:characters_to_binary(Wanted)}
-     || {Name, _, _, _, {_, Median, _}} = Figure <- kv_bench_bars:figures(Rows),
+        {unicode:characters_to_binary(Release), unicode:characters_to_binary(Date), bare(Name), Median * 1.0, bare(string:trim(Unit)),
+            unicode:characters_to_binary(Wanted)}
+     || {Name, _, _, Unit, {_, Median, _}} = Figure <- kv_bench_bars:figures(Rows),
         {_, [_, _, _, Wanted], _} <- [kv_bench_bars:texts(Figure)]
     ],
-    Known = [{R, Bar} || {R, _, Bar, _, _} <- New],
-    Kept = [Line || {R, _, Bar, _, _} = Line <- read(File), not lists:member({R, Bar}, Known)],
+    Known = [{R, Bar} || {R, _, Bar, _, _, _} <- New],
+    Kept = [Line || {R, _, Bar, _, _, _} = Line <- read(File), not lists:member({R, Bar}, Known)],
     ok = file:write_file(File, [?HEAD | [text(Line) || Line <- Kept ++ New]]).
 
 %% A name in a file of commas.
 bare(Name) ->
     iolist_to_binary(string:replace(unicode:characters_to_binary(Name), ",", ";", all)).
 
-text({Release, Date, Bar, Median, Wanted}) ->
-    [Release, ",", Date, ",", Bar, ",", io_lib:format("~.3f", [Median]), ",", Wanted, "\n"].
+text({Release, Date, Bar, Median, Unit, Wanted}) ->
+    [Release, ",", Date, ",", Bar, ",", io_lib:format("~.3f", [Median]), ",", Unit, ",", Wanted, "\n"].
 
 -spec read(file:filename()) -> [line()].
 read(File) ->
@@ -41,8 +42,8 @@ read(File) ->
         {ok, Text} -> [line(binary:split(Line, <<",">>, [global])) || Line <- tl(binary:split(Text, <<"\n">>, [global, trim]))]
     end.
 
-line([Release, Date, Bar, Median, Wanted]) ->
-    {Release, Date, Bar, binary_to_float(Median), Wanted}.
+line([Release, Date, Bar, Median, Unit, Wanted]) ->
+    {Release, Date, Bar, binary_to_float(Median), Unit, Wanted}.
 
 %% @doc A section of the page: a line for each bar, with a dot for each release.
 -spec html(file:filename()) -> iodata().
@@ -53,15 +54,15 @@ html(File) ->
     end.
 
 section(Lines) ->
-    Releases = in_order([Release || {Release, _, _, _, _} <- Lines]),
-    Bars = in_order([Bar || {_, _, Bar, _, _} <- Lines]),
+    Releases = in_order([Release || {Release, _, _, _, _, _} <- Lines]),
+    Bars = in_order([Bar || {_, _, Bar, _, _, _} <- Lines]),
     Numbered = lists:zip(lists:seq(0, length(Bars) - 1), Bars),
     [
         "<h2 id=\"history\">Release by release</h2>\n<p>Medians of each release, from the first (left) to the last; the upper dot is the greatest. ",
         "The figure is that of the last one, red if it is worse than the one before by more than a tenth. Releases: ",
         lists:join(", ", Releases), ".</p>\n",
         io_lib:format("<svg viewBox=\"0 0 ~b ~b\" role=\"img\" aria-label=\"ratios of each release\">\n", [?WIDTH, ?ROW_HEIGHT * length(Bars) + 4]),
-        [drawn(At, Bar, [{place(R, Releases), Median} || {R, _, B, Median, _} <- Lines, B =:= Bar], wanted(Bar, Lines)) || {At, Bar} <- Numbered],
+        [drawn(At, Bar, [{place(R, Releases), Median} || {R, _, B, Median, _, _} <- Lines, B =:= Bar], last(Bar, Lines)) || {At, Bar} <- Numbered],
         "</svg>\n"
     ].
 
@@ -73,10 +74,10 @@ place(Release, Releases) ->
     Before = length(lists:takewhile(fun(R) -> R =/= Release end, Releases)),
     Before / max(1, length(Releases) - 1).
 
-wanted(Bar, Lines) ->
-    lists:last([Wanted || {_, _, B, _, Wanted} <- Lines, B =:= Bar]).
+last(Bar, Lines) ->
+    lists:last([{Unit, Wanted} || {_, _, B, _, Unit, Wanted} <- Lines, B =:= Bar]).
 
-drawn(At, Bar, Points, Wanted) ->
+drawn(At, Bar, Points, {Unit, Wanted}) ->
     Top = At * ?ROW_HEIGHT,
     Greatest = lists:max([Median || {_, Median} <- Points]),
     Dots = [
@@ -88,7 +89,7 @@ drawn(At, Bar, Points, Wanted) ->
         io_lib:format("<text x=\"0\" y=\"~b\">~ts</text>\n", [Top + 17, Bar]),
         ["<polyline fill=\"none\" stroke=\"#1f6feb\" points=\"", [io_lib:format("~b,~b ", [X, Y]) || {X, Y} <- Dots], "\"/>\n"],
         [io_lib:format("<circle class=\"kv\" cx=\"~b\" cy=\"~b\" r=\"3\"/>\n", [X, Y]) || {X, Y} <- Dots],
-        io_lib:format("<text class=\"right ~ts\" x=\"~b\" y=\"~b\">~.2f</text>\n", [verdict(Points, Wanted), ?WIDTH - 10, Top + 17, Last])
+        io_lib:format("<text class=\"right ~ts\" x=\"~b\" y=\"~b\">~.2f ~ts</text>\n", [verdict(Points, Wanted), ?WIDTH - 10, Top + 17, Last, Unit])
     ].
 
 verdict(Points, Wanted) ->

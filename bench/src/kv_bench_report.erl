@@ -8,12 +8,13 @@
 
 -define(HISTORY, "bench/history.csv").
 -define(BENCHMARK_OF, "Benchmark of ").
+-define(ROUNDS, "All contenders took turns in each round. Rounds: ").
 
 %% @doc Writes the files. RELEASE in the environment adds the bars to bench/history.csv under that name.
 -spec write(file:filename(), [kv_bench:row()], kv_bench:settings()) -> ok.
 write(Out, Rows, Settings) ->
     Tables = [table(Cell, Rows) || Cell <- kv_bench_figures:cells(Rows)],
-    About = about(Settings),
+    About = about(Settings, Rows),
     Summary = [summary(About), kv_bench_bars:table(Rows), absent(), plots(kv_bench_plot:draw(Out, Rows))],
     ok = put_file(Out, "results.csv", kv_bench_csv:text(Rows)),
     ok = put_file(Out, "tables.md", ["# Every cell\n\n", legend() | Tables]),
@@ -29,11 +30,15 @@ page(Out) ->
     [<<"# ", Title/binary>> | Lines] = binary:split(Summary, <<"\n">>, [global]),
     {Head, _} = lists:splitwith(fun(Line) -> not is_table(Line) end, Lines),
     Machine = [Line || <<"- ", Line/binary>> <- Head],
-    Texts = [Line || Line <- Head, Line =/= <<>>, binary:first(Line) =/= $-],
+    Texts = [Line || Line <- Head, Line =/= <<>>, binary:first(Line) =/= $-, not tells_rounds(Line)],
     Rows = kv_bench_csv:read(filename:join(Out, "results.csv")),
-    About = {[Title | Texts], Machine},
+    About = {[Title | Texts] ++ [rounds(Rows)], Machine},
     ok = remember(os:getenv("RELEASE", ""), About, Rows),
     put_page(Out, About, Rows).
+
+%% Summaries of before had one number for all parts.
+tells_rounds(Line) ->
+    string:prefix(Line, ?ROUNDS) =/= nomatch orelse string:find(Line, " rounds of ") =/= nomatch.
 
 is_table(<<"|", _/binary>>) -> true;
 is_table(_) -> false.
@@ -52,10 +57,24 @@ put_file(Out, Name, Text) ->
 %%% The machine and its software
 
 %% Paragraphs on the run, and lines on the machine.
-about(#{rounds := Rounds, ms := Ms, quick := Quick}) ->
+about(#{ms := Ms, quick := Quick}, Rows) ->
     Began = calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]),
-    Rounded = io_lib:format("~b rounds of ~b ms each, all contenders in turn in each round. On this machine:", [Rounds, Ms]),
-    {[?BENCHMARK_OF ++ Began | ["A short run: its figures say little." || Quick] ++ [Rounded]], [Line || Line <- machine(), Line =/= ""]}.
+    Lasts = io_lib:format("Rates are those of ~b ms a round, other figures those of as many operations as bench/README.md says.", [Ms]),
+    {
+        [?BENCHMARK_OF ++ Began | ["A short run: its figures say little." || Quick] ++ [Lasts, rounds(Rows)]],
+        [Line || Line <- machine(), Line =/= ""]
+    }.
+
+%% Parts may have numbers of rounds of their own.
+rounds(Rows) ->
+    Most = lists:foldl(
+        fun(#row{part = Part, round = Round}, Seen) -> maps:update_with(Part, fun(N) -> max(N, Round) end, Round, Seen) end, #{}, Rows
+    ),
+    Texts = [
+        [integer_to_list(N), " of ", lists:join(", ", lists:sort([atom_to_list(Part) || {Part, M} <- maps:to_list(Most), M =:= N]))]
+     || N <- lists:reverse(lists:usort(maps:values(Most)))
+    ],
+    [?ROUNDS, lists:join("; ", Texts), ". On this machine:"].
 
 summary({[Title | Texts], Machine}) ->
     ["# ", Title, "\n\n", [[Text, "\n\n"] || Text <- Texts], [["- ", Line, "\n"] || Line <- Machine], "\n"].

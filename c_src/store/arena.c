@@ -133,7 +133,8 @@ static bool sweep_step(struct kv_arena *arena)
 uint64_t kv_arena_due(const struct kv_arena *arena)
 {
     const struct kv_table *table = kv_due_first(arena);
-    return table == NULL ? UINT64_MAX : table->due;
+    const uint64_t pages = kv_pages_due(arena);
+    return table == NULL || pages < table->due ? pages : table->due;
 }
 
 bool kv_arena_work(struct kv_arena *arena, unsigned steps)

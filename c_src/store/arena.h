@@ -39,8 +39,8 @@ void kv_arena_set_time(struct kv_arena *arena, uint64_t now);
  * if there is more to do. */
 bool kv_arena_work(struct kv_arena *arena, unsigned steps);
 
-/* The kv_arena_time() from which kv_arena_work() has something expired to remove; UINT64_MAX if
- * nothing expires. */
+/* The kv_arena_time() from which kv_arena_work() has something expired to remove, or memory to give
+ * back; UINT64_MAX if it has neither. */
 uint64_t kv_arena_due(const struct kv_arena *arena);
 
 /* Lends the arena so many bytes above its limit, in place of what it was lent before; 0: nothing.

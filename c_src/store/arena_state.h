@@ -31,6 +31,7 @@ struct kv_arena {
     uint64_t lent_pages;    /* that may be in use above the limit, because as many are soon free */
     uint64_t used_pages;
     uint64_t dirty_pages;
+    uint64_t cushion_until;                 /* a time: kv_pages_cushion() */
     uint64_t ahead_pages;                   /* to prepare in any case: kv_arena_prepare_ahead() */
     uint32_t preparing;                     /* first page of the block being prepared; 0: none, */
     unsigned preparing_order;               /* and log2 of its pages */

@@ -264,6 +264,7 @@ void kv_heap_free_run(struct kv_arena *arena, uint32_t page)
     } else {
         kv_pages_give(arena, page, run->run.pages);
     }
+    kv_pages_cushion(arena);
 }
 
 /* ---- taking and dropping ----------------------------------------------------------------------

@@ -20,7 +20,10 @@ enum {
     DIRTY_KEPT_MIN = 64,   /* dirty pages to keep: they will probably be used soon */
     DIRTY_KEPT_SHARE = 64, /* or this part of the pages in use; also to prepare ahead, */
     AHEAD_MOST = 1024,     /* but no more than this */
-    LEFT_OVER_SHARE = 4    /* part of the pages in use that may be leftovers of blocks */
+    LEFT_OVER_SHARE = 4,   /* part of the pages in use that may be leftovers of blocks */
+    CUSHION_SHARE = 2,     /* and so many may be kept while large values are replaced, */
+    CUSHION_MOST = 8192,   /* but no more than this */
+    CUSHION_MS = 1000      /* after the last one */
 };
 
 /* ---- lists ------------------------------------------------------------------------------------
@@ -264,9 +267,35 @@ static unsigned order_to_release(const struct kv_arena *arena, uint64_t most)
     return highest(little && left_over != 0 ? left_over : orders);
 }
 
+static uint64_t kept_when_idle(const struct kv_arena *arena)
+{
+    return kept(arena) + (UINT64_C(1) << PREPARE_ORDER);
+}
+
+/* Values of varying length leave a part of each block over. It counts as dirty, though the next
+ * value in that block may need it. Without the cushion each of them would be given back and found
+ * again. */
+static uint64_t cushion(const struct kv_arena *arena)
+{
+    const uint64_t share = arena->used_pages / CUSHION_SHARE;
+    return arena->now >= arena->cushion_until ? 0 : share < CUSHION_MOST ? share : CUSHION_MOST;
+}
+
+void kv_pages_cushion(struct kv_arena *arena)
+{
+    arena->cushion_until = arena->now + CUSHION_MS;
+}
+
+uint64_t kv_pages_due(const struct kv_arena *arena)
+{
+    const bool holds = arena->now < arena->cushion_until && arena->memory.release != NULL &&
+                       arena->dirty_pages > kept_when_idle(arena);
+    return holds ? arena->cushion_until : UINT64_MAX;
+}
+
 bool kv_pages_release(struct kv_arena *arena)
 {
-    uint64_t most = kept(arena) + (UINT64_C(1) << PREPARE_ORDER);
+    const uint64_t most = kept_when_idle(arena) + cushion(arena);
     if (arena->memory.release == NULL || arena->dirty_pages <= most) {
         return false;
     }

@@ -65,6 +65,13 @@ void kv_memory_give(struct kv_arena *arena, uint64_t offset, uint64_t size);
 void kv_page_list_add(struct kv_arena *arena, uint32_t *list, uint32_t page);
 void kv_page_list_remove(struct kv_arena *arena, uint32_t *list, uint32_t page);
 
+/* A large value has been replaced or deleted: the next one will probably want its pages. So more
+ * free pages are kept for a while: kv_pages_release() gives them back later, unless this is called
+ * again. */
+void kv_pages_cushion(struct kv_arena *arena);
+/* Returns the time from which kv_pages_release() has such pages to give back, or UINT64_MAX. */
+uint64_t kv_pages_due(const struct kv_arena *arena);
+
 /* Gives some free pages back to the system. Returns false if there are no more than should be kept.
  */
 bool kv_pages_release(struct kv_arena *arena);

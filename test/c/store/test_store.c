@@ -443,6 +443,38 @@ Test(store, a_table_of_any_size_is_cleared_at_once_and_its_memory_given_back_lat
     cr_assert_gt(model_memory_released(), UINT64_C(60) * MANY);
 }
 
+/* Values that differ in length leave parts of their blocks over. */
+static void replace_large_values(unsigned times)
+{
+    enum { KEYS = 100, LEAST = 36 << 10, MORE = 28 << 10 };
+    static uint64_t random = 7;
+    for (unsigned i = 0; i < times * KEYS; i++) {
+        const uint32_t length = LEAST + random_of(&random) % MORE;
+        cr_assert_eq(model_put(&model, i % KEYS, length, 0, i, KV_NEVER), KV_OK);
+        kv_arena_set_time(model.arena, kv_arena_time(model.arena) + 1);
+        (void)kv_arena_work(model.arena, 2);
+    }
+}
+
+Test(store, free_pages_are_kept_while_large_values_are_replaced_and_given_back_a_second_later)
+{
+    replace_large_values(2);
+    const uint64_t released = model_memory_released();
+    replace_large_values(10);
+    cr_assert_eq(model_memory_released(), released);
+    const uint64_t due = kv_arena_due(model.arena);
+    cr_assert_leq(due, kv_arena_time(model.arena) + 1000);
+    work_to_the_end();
+    cr_assert_eq(model_memory_released(), released);
+    kv_arena_set_time(model.arena, due);
+    work_to_the_end();
+    cr_assert_gt(model_memory_released(), released);
+    struct kv_arena_stats stats;
+    kv_arena_stats(model.arena, &stats);
+    cr_assert_leq(stats.free, 130 * (uint64_t)KV_ARENA_PAGE);
+    cr_assert_eq(kv_arena_due(model.arena), UINT64_MAX);
+}
+
 Test(store, a_table_that_ends_leaves_its_slot_with_another_generation)
 {
     struct kv_table *table = kv_table_new(model.arena, NULL);

@@ -11,8 +11,9 @@
 -define(DEADLINE, 30000).
 -define(INCREMENTS, 20000).
 -define(PROCESSES, 8).
-%% KV_LANE_OPERATIONS: of all processes together.
+%% KV_LANE_OPERATIONS: of all processes together. KV_LANE_PAUSE: milliseconds between two events, at most.
 -define(OPERATIONS, 200000).
+-define(PAUSE, 50).
 %% So many operations take less than a second, however often either side is stopped.
 -define(A_SECOND, 5000).
 %% Increments of a request that takes the node longer than a caller waits.
@@ -130,30 +131,33 @@ count_for_ever(Bucket, Counter) ->
 %% Each caller has a counter that nobody else changes. So each answer tells how many of the operations with an unknown end were
 %% done: never more than there were, and never fewer than before. A caller that is killed has a successor.
 every_change_is_made_once_whatever_happens(Config) ->
-    Operations = list_to_integer(os:getenv("KV_LANE_OPERATIONS", integer_to_list(?OPERATIONS))),
+    Operations = number("KV_LANE_OPERATIONS", ?OPERATIONS),
+    Pause = number("KV_LANE_PAUSE", ?PAUSE),
     Allowed = 110000 + 1000 * (Operations div ?A_SECOND),
     _ = ct:timetrap(Allowed),
     OsPid = kv_test:vm_os_pid(?config(vm, Config)),
-    Stopper = spawn_link(fun() -> stop_vm_often(OsPid) end),
-    {Answered, Unknown, Events} = kv_test:in(?config(vm, Config), fun() -> change_whatever_happens(Operations) end, Allowed),
+    Stopper = spawn_link(fun() -> stop_vm_often(OsPid, 4 * Pause) end),
+    {Answered, Unknown, Events} = kv_test:in(?config(vm, Config), fun() -> change_whatever_happens(Operations, Pause) end, Allowed),
     ok = finish(Stopper),
     ct:pal("~b operations were answered, ~b had an unknown end; ~p", [Answered, Unknown, Events]).
 
-stop_vm_often(OsPid) ->
+number(Variable, Default) -> list_to_integer(os:getenv(Variable, integer_to_list(Default))).
+
+stop_vm_often(OsPid, Pause) ->
     ok = kv_test:signal("STOP", OsPid),
     timer:sleep(rand:uniform(20)),
     ok = kv_test:signal("CONT", OsPid),
     receive
         {finish, From} -> From ! {self(), finished}
-    after rand:uniform(200) -> stop_vm_often(OsPid)
+    after rand:uniform(Pause) -> stop_vm_often(OsPid, Pause)
     end.
 
-change_whatever_happens(Operations) ->
+change_whatever_happens(Operations, Pause) ->
     Bucket = bucket(),
     Keepers = [{Number, counters:new(3, [atomics])} || Number <- lists:seq(1, ?PROCESSES)],
     Share = Operations div ?PROCESSES,
     Monitors = [element(2, spawn_monitor(fun() -> keep(Bucket, Number, State, Share) end)) || {Number, State} <- Keepers],
-    Disturber = spawn_link(fun() -> disturb_all(Bucket, kv_node:os_pid(), #{}) end),
+    Disturber = spawn_link(fun() -> disturb_all(Bucket, kv_node:os_pid(), Pause, #{}) end),
     [receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual(normal, Reason) end || Monitor <- Monitors],
     Events = finish_with(Disturber),
     ok = kv_test:wait(fun() -> is_on() end, ?DEADLINE),
@@ -217,13 +221,13 @@ whole(Bucket, Number, Operations) ->
 is_whole({returned, {ok, {_, <<Byte, _/binary>> = Value}}}) -> ?assertEqual(binary:copy(<<Byte>>, byte_size(Value)), Value);
 is_whole({exit, {nodedown, _}}) -> ok.
 
-disturb_all(Bucket, OsPid, Events) ->
+disturb_all(Bucket, OsPid, Pause, Events) ->
     Event = lists:nth(rand:uniform(8), [stop, stop, suspend, suspend, kill, kill, kill, disconnect]),
     ok = happen(Event, Bucket, OsPid),
     More = maps:update_with(Event, fun(N) -> N + 1 end, 1, Events),
     receive
         {finish, From} -> From ! {self(), More}
-    after rand:uniform(50) -> disturb_all(Bucket, OsPid, More)
+    after rand:uniform(Pause) -> disturb_all(Bucket, OsPid, Pause, More)
     end.
 
 happen(stop, _Bucket, OsPid) ->

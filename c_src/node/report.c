@@ -207,6 +207,18 @@ static bool disk(void *context, struct kv_disk_stats *to)
     return true;
 }
 
+/* With a leash, only the VM that holds it may be away, and that VM is told nothing here. */
+static struct kv_facts facts(const struct kv_node *node)
+{
+    const struct kv_options *options = &node->options;
+    return (struct kv_facts){
+        .version = KV_VERSION,
+        .port = node->listener.port,
+        .max_frame = options->max_frame,
+        .reconnect_timeout = options->leash ? 0 : options->reconnect_timeout,
+    };
+}
+
 struct kv_world kv_node_world(struct kv_node *node)
 {
     uv_utsname_t system = {.machine = "", .sysname = "", .release = ""};
@@ -218,6 +230,7 @@ struct kv_world kv_node_world(struct kv_node *node)
     return (struct kv_world){
         .hash_key = node->net.hash_key,
         .zeros = node->options.zeros,
+        .facts = facts(node),
         .context = node,
         .stats = stats,
         .each_connection = each_connection,

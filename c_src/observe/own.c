@@ -8,6 +8,11 @@
 #include "observe/items.h"
 #include "observe/process_terms.h"
 
+static const char *word_of(enum kv_zeros zeros)
+{
+    return zeros == KV_ZEROS_SAME ? "same" : "differ";
+}
+
 /* ---- kv_local -------------------------------------------------------------------------------- */
 
 /* {{OsPid, Fd, Id, Size}, Creation, Zeros}, or undefined: kv_local:open/1. */
@@ -27,7 +32,7 @@ static int run_place(struct kv_process *self, struct kv_reader arguments, struct
     kv_write_binary(value, memory.id);
     kv_write_u64(value, memory.size);
     kv_write_u64(value, kv_process_pid(self).creation);
-    kv_write_atom_text(value, world->zeros == KV_ZEROS_SAME ? "same" : "differ");
+    kv_write_atom_text(value, word_of(world->zeros));
     return KV_OK;
 }
 
@@ -123,6 +128,31 @@ static void write_checkpoint(struct kv_buffer *to, const struct kv_disk_stats *d
     }
     kv_write_atom_text(to, "checkpoint_failing");
     kv_write_atom_text(to, disk->is_checkpoint_failing ? "true" : "false");
+}
+
+/* The messages between the program and the OTP side that docs/native-protocol.md lists. A program
+ * that leaves one of them out, or takes it otherwise, gets the next number. */
+enum { PROTOCOL = 1, FACTS = 8 };
+
+/* A map about the program: kv_attach:facts/2. */
+static int run_facts(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    const struct kv_world *world = kv_process_context(self);
+    struct kv_stats stats;
+    (void)arguments;
+    world->stats(world->context, &stats);
+    kv_write_map(value, FACTS);
+    write_pair(value, "protocol", PROTOCOL);
+    kv_write_atom_text(value, "version");
+    kv_write_binary_text(value, world->facts.version);
+    write_pair(value, "creation", kv_process_pid(self).creation);
+    write_pair(value, "os_pid", stats.os_pid);
+    write_pair(value, "port", world->facts.port);
+    write_pair(value, "max_frame", world->facts.max_frame);
+    write_pair(value, "reconnect_timeout", world->facts.reconnect_timeout);
+    kv_write_atom_text(value, "zeros");
+    kv_write_atom_text(value, word_of(world->zeros));
+    return KV_OK;
 }
 
 enum { DISK_PAIRS = 14 };
@@ -263,6 +293,8 @@ const struct kv_function kv_own_functions[] = {
     {"kv_local", "place", run_place, 0, NULL, "the place of the shared memory, for `local`"},
     {"kv_lane", "place", run_lane, 1, NULL,
      "the place of the lane of this connection, for `local: :all`"},
+    {"kv_node", "facts", run_facts, 0, NULL,
+     "a map about the program, for a VM that attaches to it"},
     {"kv_node", "functions", run_functions, 0, NULL, "this list"},
     {"kv_node", "memory", run_memory, 0, NULL,
      "`{Bytes, MaxMemory}`: what counts against `max_memory`, and that limit"},

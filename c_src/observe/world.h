@@ -97,11 +97,20 @@ struct kv_since {
     uint64_t wall_clock;
 };
 
+/* The program, for a VM that attaches to it: docs/native-protocol.md. */
+struct kv_facts {
+    const char *version;
+    uint64_t port;
+    uint64_t max_frame;
+    uint64_t reconnect_timeout; /* milliseconds for which the processes of a VM may be away */
+};
+
 struct kv_function;
 
 struct kv_world {
     struct kv_hash_key hash_key; /* random: for tables of what peers send */
     enum kv_zeros zeros;         /* how keys of this node compare */
+    struct kv_facts facts;
     /* Set by kv_observe_start(). Functions of the list ask the list through them, which avoids a
      * circle of files. */
     bool (*has_function)(struct kv_bytes module, struct kv_bytes function, uint32_t arity);

@@ -437,10 +437,9 @@ static int init_parts(struct kv_node *node)
 {
     uv_signal_init(&node->loop, &node->terminate);
     uv_signal_init(&node->loop, &node->interrupt);
-    uv_timer_init(&node->loop, &node->absence.timer);
+    kv_list_init(&node->absences);
     node->terminate.data = node;
     node->interrupt.data = node;
-    node->absence.timer.data = node;
     node->net = (struct kv_net){
         .loop = &node->loop,
         .log = &node->log,
@@ -479,6 +478,7 @@ static int finish(struct kv_node *node)
     if (node->net.runtime != NULL) {
         kv_runtime_free(node->net.runtime);
     }
+    kv_node_forget_vms(node);
     kv_lanes_finish(&node->lanes);
     kv_pending_finish(&node->pending);
     kv_connections_finish(&node->connections);

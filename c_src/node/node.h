@@ -32,15 +32,6 @@
 
 enum { KV_VERSIONS_MAX = 160, KV_MACHINE_MAX = 160 };
 
-/* How long the VM that holds the leash is away: away.c. */
-struct kv_absence {
-    uv_timer_t timer;
-    bool noticed;
-    uint64_t since; /* on the clock of the loop */
-    uint64_t left;  /* milliseconds for which the processes of the VM are kept */
-    uint64_t step;  /* milliseconds of them until the timer comes next */
-};
-
 struct kv_node {
     uv_loop_t loop;
     struct kv_options options;
@@ -65,7 +56,8 @@ struct kv_node {
     uv_signal_t interrupt;
     uv_getaddrinfo_t resolving;
     bool is_resolving;
-    struct kv_absence absence;
+    struct kv_list absences; /* struct kv_absence: away.c */
+    struct kv_absences seen; /* of the runtime, when they were listed last */
     uint64_t since;          /* when the node was published, on the clock of the loop */
     uint64_t recovery_began; /* on that clock */
     uint64_t recovery_ms;    /* how long it took */
@@ -81,7 +73,9 @@ int kv_node_start_runtime(struct kv_node *node);
 /* report.c. The figures that tools may ask for. Borrows the node. */
 struct kv_world kv_node_world(struct kv_node *node);
 
-/* away.c. The end of a turn: notices that the VM is away, or back, and logs it. */
-void kv_node_watch_vm(struct kv_node *node);
+/* away.c. The end of a turn: notices which VMs are away, or back, and logs it. */
+void kv_node_watch_vms(struct kv_node *node);
+/* away.c. Frees what is known of those that are away. The loop has closed the handles. */
+void kv_node_forget_vms(struct kv_node *node);
 
 #endif

@@ -57,7 +57,8 @@ static uint64_t unix_time(void)
     return now.tv_sec < 0 ? 0 : (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* The VM whose processes may be away for a while; empty: there is none. */
+/* The VM whose processes may be away for a while; empty: there is none. Without a leash it may be
+ * any VM. */
 static struct kv_bytes kept_vm(const struct kv_options *options)
 {
     bool keeps = options->leash && options->reconnect_timeout > 0;
@@ -84,6 +85,7 @@ int kv_node_start_runtime(struct kv_node *node)
     struct kv_runtime_options options = {
         .node = kv_bytes_text(node->options.name),
         .vm = kept_vm(&node->options),
+        .keeps_all = !node->options.leash && node->options.reconnect_timeout > 0,
         .creation = node->net.identity.creation,
         .get_state = node->options.get_state,
         .generic = &kv_server,

@@ -68,6 +68,17 @@ struct kv_peer *kv_route(struct kv_runtime *runtime, struct kv_bytes node)
     return found == NULL ? NULL : KV_MAP_OF(found, struct kv_peer, by_name);
 }
 
+struct kv_peer *kv_absent(const struct kv_runtime *runtime, struct kv_bytes node)
+{
+    KV_LIST_FOREACH (entry, &runtime->absent_list) {
+        struct kv_peer *absent = KV_LIST_OF(entry, struct kv_peer, of_runtime);
+        if (is_node(&absent->name, node)) {
+            return absent;
+        }
+    }
+    return NULL;
+}
+
 static bool process_has_number(const struct kv_map_node *node, const void *key)
 {
     return KV_MAP_OF(node, const struct kv_process, by_number)->number == *(const uint64_t *)key;

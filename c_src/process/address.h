@@ -28,6 +28,10 @@ bool kv_remote_equal(const struct kv_remote *a, const struct kv_remote *b);
 /* The peer of that node name, the local one for this node. NULL: not connected. */
 struct kv_peer *kv_route(struct kv_runtime *runtime, struct kv_bytes node);
 
+/* The peer that stands for a node while the node is away, by name. NULL: it is not away. O(nodes
+ * that are away). */
+struct kv_peer *kv_absent(const struct kv_runtime *runtime, struct kv_bytes node);
+
 /* The living process of this node with that pid. NULL: it is dead, of an earlier run, or of another
  * node. */
 struct kv_process *kv_process_find(const struct kv_runtime *runtime, const struct kv_pid *pid);

@@ -265,18 +265,20 @@ uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target)
     return number;
 }
 
-/* True if the pid belongs to the very run of the VM that is away. */
-static bool is_of_absent_vm(const struct kv_runtime *runtime, const struct kv_pid *pid)
+/* The peer of a node that is away, if the pid belongs to the very run of it that has left. */
+static struct kv_peer *absent_of(const struct kv_runtime *runtime, const struct kv_pid *pid)
 {
-    return runtime->vm_is_away && pid->creation == runtime->vm.creation &&
-           kv_bytes_equal(pid->node, kv_buffer_bytes(&runtime->vm.name));
+    struct kv_peer *absent = kv_absent(runtime, pid->node);
+    return absent != NULL && absent->creation == pid->creation ? absent : NULL;
 }
 
 uint64_t kv_monitor_owner(struct kv_process *self, const struct kv_pid *target)
 {
     struct kv_runtime *runtime = self->runtime;
-    if (kv_route(runtime, target->node) == NULL && is_of_absent_vm(runtime, target)) {
-        add_monitor(self, &runtime->vm, target, ++runtime->next_monitor)->kept = true;
+    struct kv_peer *absent =
+        kv_route(runtime, target->node) == NULL ? absent_of(runtime, target) : NULL;
+    if (absent != NULL) {
+        add_monitor(self, absent, target, ++runtime->next_monitor)->kept = true;
         return runtime->next_monitor;
     }
     uint64_t number = kv_monitor(self, target);
@@ -384,12 +386,22 @@ static void move_monitor(struct kv_monitor *monitor, struct kv_peer *to)
     kv_list_append(&to->monitor_list, &monitor->of_peer);
 }
 
-void kv_monitors_vm_away(struct kv_peer *peer)
+bool kv_monitors_are_kept(const struct kv_peer *peer)
+{
+    KV_LIST_FOREACH (link, &peer->monitor_list) {
+        if (KV_LIST_OF(link, const struct kv_monitor, of_peer)->kept) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void kv_monitors_keep(struct kv_peer *peer, struct kv_peer *absent)
 {
     KV_LIST_FOREACH (link, &peer->monitor_list) {
         struct kv_monitor *monitor = KV_LIST_OF(link, struct kv_monitor, of_peer);
         if (monitor->kept) {
-            move_monitor(monitor, &peer->runtime->vm);
+            move_monitor(monitor, absent);
         }
     }
 }
@@ -409,11 +421,11 @@ static void tell_back(struct kv_runtime *runtime, struct kv_bytes numbers)
     }
 }
 
-void kv_monitors_vm_back(struct kv_peer *peer)
+void kv_monitors_back(struct kv_peer *absent, struct kv_peer *peer)
 {
     struct kv_runtime *runtime = peer->runtime;
     struct kv_buffer numbers = KV_BUFFER_INIT; /* of the monitors whose process has a handle_back */
-    KV_LIST_FOREACH (link, &runtime->vm.monitor_list) {
+    KV_LIST_FOREACH (link, &absent->monitor_list) {
         struct kv_monitor *monitor = KV_LIST_OF(link, struct kv_monitor, of_peer);
         move_monitor(monitor, peer);
         emit_monitor(monitor, KV_SIGNAL_MONITOR);
@@ -442,8 +454,8 @@ static void find_owned(const struct kv_process *self, const struct kv_pid *owner
     struct kv_runtime *runtime = self->runtime;
     const struct kv_peer *peer = kv_route(runtime, owner->node);
     struct kv_remote remote = kv_remote_of(owner);
-    if (peer == NULL && is_of_absent_vm(runtime, owner)) {
-        peer = &runtime->vm;
+    if (peer == NULL) {
+        peer = absent_of(runtime, owner);
     }
     if (peer == NULL) {
         return;

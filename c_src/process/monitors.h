@@ -32,7 +32,7 @@ struct kv_monitor {
     struct kv_peer *peer;
     struct kv_remote target;
     uint64_t number;
-    bool kept; /* stays while the VM that holds the node is away: see kv_monitor_owner() */
+    bool kept; /* stays while the owner's node is away: see kv_monitor_owner() */
 };
 
 /* KV_OK, or KV_EPROTOCOL if the reference names a monitor already. */
@@ -54,14 +54,17 @@ bool kv_monitors_tell_some(struct kv_process *process, struct kv_list *last, str
                            unsigned most);
 
 /* Forgets the watches of a peer and fires the monitors on its processes with noconnection. For a
- * peer that is lost, and for runtime->vm when the wait for the VM is over. */
+ * peer that is lost, and for one that stands for an absent node when the wait is over. */
 void kv_monitors_peer_lost(struct kv_peer *peer);
 
-/* The VM is away: moves the kept monitors on its processes to runtime->vm. */
-void kv_monitors_vm_away(struct kv_peer *peer);
+/* Returns true if processes of the peer own some of ours. */
+bool kv_monitors_are_kept(const struct kv_peer *peer);
 
-/* The VM is back: moves these monitors to its peer, and sends each one again. */
-void kv_monitors_vm_back(struct kv_peer *peer);
+/* The node is away: moves the kept monitors on its processes to the peer that stands for it. */
+void kv_monitors_keep(struct kv_peer *peer, struct kv_peer *absent);
+
+/* The node is back: moves these monitors to its peer, and sends each one again. */
+void kv_monitors_back(struct kv_peer *absent, struct kv_peer *peer);
 
 /* Frees the spare watches. */
 void kv_monitors_drop_spares(struct kv_runtime *runtime);

@@ -1,4 +1,4 @@
-/* Other nodes: up, ready, down; and the VM, which may be away for a while. */
+/* Other nodes: up, ready, down; and those that may be away for a while. */
 #include "process/peers.h"
 
 #include "base/alloc.h"
@@ -73,50 +73,105 @@ void kv_runtime_peer_is_hidden(struct kv_peer *peer)
     peer->hidden = true;
 }
 
-static bool is_vm(const struct kv_peer *peer)
+/* ---- nodes that are away ----------------------------------------------------------------------
+ */
+
+static bool may_be_away(const struct kv_peer *peer)
 {
-    return kv_bytes_equal(kv_buffer_bytes(&peer->name), kv_buffer_bytes(&peer->runtime->vm.name));
+    const struct kv_runtime *runtime = peer->runtime;
+    return kv_bytes_equal(kv_buffer_bytes(&peer->name), kv_buffer_bytes(&runtime->vm)) ||
+           (runtime->keeps_all && kv_monitors_are_kept(peer));
 }
 
-bool kv_runtime_vm_is_away(const struct kv_runtime *runtime)
+static struct kv_peer *begin_absence(struct kv_runtime *runtime, struct kv_bytes name)
 {
-    return runtime->vm_is_away;
+    struct kv_peer *absent = kv_zalloc(sizeof *absent);
+    kv_peer_init(absent, runtime, name, 0, NULL);
+    absent->lost = true;
+    absent->absence = ++runtime->absences.begun;
+    kv_list_append(&runtime->absent_list, &absent->of_runtime);
+    runtime->absences.count++;
+    return absent;
 }
 
-void kv_runtime_vm_expired(struct kv_runtime *runtime)
+static void leave(struct kv_runtime *runtime, struct kv_peer *peer)
 {
-    runtime->vm_is_away = false;
-    kv_monitors_peer_lost(&runtime->vm);
+    struct kv_peer *absent = kv_absent(runtime, kv_buffer_bytes(&peer->name));
+    if (absent == NULL) {
+        absent = begin_absence(runtime, kv_buffer_bytes(&peer->name));
+    }
+    absent->creation = peer->creation;
+    kv_monitors_keep(peer, absent);
+}
+
+/* The monitors that are left fire with noconnection. */
+static void end_absence(struct kv_runtime *runtime, struct kv_peer *absent)
+{
+    runtime->absences.count--;
+    kv_list_remove(&absent->of_runtime);
+    kv_monitors_peer_lost(absent);
+    peer_free(absent);
+    kv_free(absent);
     kv_signals_deliver(runtime);
+}
+
+struct kv_absences kv_runtime_absences(const struct kv_runtime *runtime)
+{
+    return runtime->absences;
+}
+
+uint64_t kv_runtime_next_absence(const struct kv_runtime *runtime, uint64_t number,
+                                 struct kv_bytes *node)
+{
+    KV_LIST_FOREACH (entry, &runtime->absent_list) {
+        const struct kv_peer *absent = KV_LIST_OF(entry, struct kv_peer, of_runtime);
+        if (absent->absence > number) {
+            *node = kv_buffer_bytes(&absent->name);
+            return absent->absence;
+        }
+    }
+    return 0;
+}
+
+void kv_runtime_absence_expired(struct kv_runtime *runtime, uint64_t number)
+{
+    KV_LIST_FOREACH (entry, &runtime->absent_list) {
+        struct kv_peer *absent = KV_LIST_OF(entry, struct kv_peer, of_runtime);
+        if (absent->absence == number) {
+            end_absence(runtime, absent);
+            return;
+        }
+    }
 }
 
 void kv_runtime_peer_ready(struct kv_peer *peer)
 {
     struct kv_runtime *runtime = peer->runtime;
-    if (!runtime->vm_is_away || !is_vm(peer)) {
+    struct kv_bytes name = kv_buffer_bytes(&peer->name);
+    struct kv_peer *absent = kv_absent(runtime, name);
+    if (absent == NULL) {
         return;
     }
-    if (peer->creation == runtime->vm.creation) {
-        runtime->vm_is_away = false;
-        kv_monitors_vm_back(peer);
-        kv_signals_deliver(runtime);
+    if (peer->creation == absent->creation) {
+        kv_monitors_back(absent, peer);
     } else { /* ours do not know the processes of this run */
         kv_log_line(runtime, KV_LOG_NOTICE,
                     "the VM is back as another run: what the last one "
                     "had started ends");
-        kv_runtime_vm_expired(runtime);
     }
+    end_absence(runtime, absent);
 }
+
+/* ---- the end of a peer ------------------------------------------------------------------------
+ */
 
 void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer)
 {
     kv_map_remove(&runtime->peers, &peer->by_name);
     kv_list_remove(&peer->of_runtime);
     peer->lost = true;
-    if (is_vm(peer)) {
-        runtime->vm_is_away = true;
-        runtime->vm.creation = peer->creation;
-        kv_monitors_vm_away(peer);
+    if (may_be_away(peer)) {
+        leave(runtime, peer);
     }
     kv_links_peer_lost(peer);
     kv_monitors_peer_lost(peer);

@@ -37,9 +37,19 @@ struct kv_runtime *kv_runtime_new(const struct kv_runtime_options *options)
     kv_list_init(&runtime->spare_watches);
     kv_list_init(&runtime->offers);
     kv_peer_init(&runtime->local, runtime, options->node, options->creation, NULL);
-    kv_peer_init(&runtime->vm, runtime, options->vm, 0, NULL);
-    runtime->vm.lost = true;
+    kv_list_init(&runtime->absent_list);
+    kv_buffer_append(&runtime->vm, options->vm);
+    runtime->keeps_all = options->keeps_all;
     return runtime;
+}
+
+static void free_peers(struct kv_list *peers)
+{
+    KV_LIST_FOREACH (entry, peers) {
+        struct kv_peer *peer = KV_LIST_OF(entry, struct kv_peer, of_runtime);
+        kv_peer_forget(peer);
+        kv_free(peer);
+    }
 }
 
 void kv_runtime_free(struct kv_runtime *runtime)
@@ -53,13 +63,9 @@ void kv_runtime_free(struct kv_runtime *runtime)
     }
     kv_leaving_free(runtime);
     kv_emit_free(runtime);
-    KV_LIST_FOREACH (entry, &runtime->peer_list) {
-        struct kv_peer *peer = KV_LIST_OF(entry, struct kv_peer, of_runtime);
-        kv_peer_forget(peer);
-        kv_free(peer);
-    }
+    free_peers(&runtime->peer_list);
+    free_peers(&runtime->absent_list);
     kv_peer_forget(&runtime->local);
-    kv_peer_forget(&runtime->vm);
     kv_signals_free(runtime);
     kv_monitors_drop_spares(runtime);
     kv_offers_free(runtime);
@@ -69,6 +75,7 @@ void kv_runtime_free(struct kv_runtime *runtime)
     kv_map_free(&runtime->monitors);
     kv_map_free(&runtime->lineages);
     kv_buffer_free(&runtime->node);
+    kv_buffer_free(&runtime->vm);
     kv_buffer_free(&runtime->reply);
     kv_frames_free(runtime);
     kv_timers_free(&runtime->timers);

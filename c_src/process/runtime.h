@@ -47,9 +47,11 @@ enum kv_get_state { KV_GET_STATE_BARE, KV_GET_STATE_TAGGED };
 
 struct kv_runtime_options {
     struct kv_bytes node; /* our "alive@host"; copied */
-    /* The node whose processes own ours. It may be away for a while: see kv_runtime_peer_down().
-     * Copied. Empty if there is none. */
+    /* The node that holds this one. It may be away for a while: see kv_runtime_peer_down(). Copied.
+     * Empty if there is none. */
     struct kv_bytes vm;
+    /* Any node whose processes own some of ours may be away for a while. */
+    bool keeps_all;
     uint32_t creation;
     struct kv_hash_key hash_key; /* random */
     enum kv_get_state get_state;
@@ -67,9 +69,9 @@ void kv_runtime_free(struct kv_runtime *runtime);
 struct kv_peer *kv_runtime_peer_up(struct kv_runtime *runtime, struct kv_bytes name,
                                    uint32_t creation, void *carrier);
 
-/* Call this once the carrier of a peer can carry, before the peer's first signal. If the peer is
- * the VM and was away, the runtime sends the kept monitors again, so that a dead owner answers
- * DOWN. If the VM comes back with another creation, these monitors fire with noconnection. */
+/* Call this once the carrier of a peer can carry, before the peer's first signal. If the node was
+ * away, the runtime sends the kept monitors again, so that a dead owner answers DOWN. If the node
+ * comes back with another creation, these monitors fire with noconnection. */
 void kv_runtime_peer_ready(struct kv_peer *peer);
 
 /* Returns the name of the peer, valid until kv_runtime_peer_down(). */
@@ -82,16 +84,27 @@ void kv_runtime_peer_expects(struct kv_peer *peer, enum kv_get_state get_state);
 void kv_runtime_peer_is_hidden(struct kv_peer *peer);
 
 /* The peer is lost: links to its processes break with noconnection, monitors on them fire, and its
- * monitors on ours are forgotten. Frees the peer, and sends nothing to its carrier. If the peer is
- * the VM, the VM is away from now on: the monitors of kv_monitor_owner() are kept and do not fire.
- */
+ * monitors on ours are forgotten. Frees the peer, and sends nothing to its carrier. If the node may
+ * be away, it is away from now on: the monitors of kv_monitor_owner() are kept and do not fire. */
 void kv_runtime_peer_down(struct kv_runtime *runtime, struct kv_peer *peer);
 
-/* Returns true if the VM was connected and has been lost since. */
-bool kv_runtime_vm_is_away(const struct kv_runtime *runtime);
+/* How many nodes are away, and how many absences have begun. If neither has changed, no node has
+ * gone or come back. */
+struct kv_absences {
+    size_t count;
+    uint64_t begun;
+};
+struct kv_absences kv_runtime_absences(const struct kv_runtime *runtime);
 
-/* The VM has been away for too long: the kept monitors fire with noconnection. */
-void kv_runtime_vm_expired(struct kv_runtime *runtime);
+/* Returns the number of the next absence after `number`, from 0 on, in the order in which they
+ * began, and sets *node to the name of the node, valid until it is back. Returns 0 if there is
+ * none. */
+uint64_t kv_runtime_next_absence(const struct kv_runtime *runtime, uint64_t number,
+                                 struct kv_bytes *node);
+
+/* A node has been away for too long: the kept monitors fire with noconnection. Does nothing if that
+ * absence is over. */
+void kv_runtime_absence_expired(struct kv_runtime *runtime, uint64_t number);
 
 /* Handles one signal of a peer. KV_OK, or KV_EPROTOCOL if the connection must be closed. */
 int kv_runtime_receive(struct kv_runtime *runtime, struct kv_peer *peer,

@@ -21,6 +21,7 @@ struct kv_peer {
     struct kv_list of_runtime;
     struct kv_buffer name; /* owned text */
     uint32_t creation;
+    uint64_t absence;            /* the number of it, if the peer stands for an absent node */
     void *carrier;               /* the owner's; unused for the local peer */
     enum kv_get_state get_state; /* of sys on that node */
     bool lost;                   /* the connection is gone: nothing is sent any more */
@@ -87,11 +88,13 @@ struct kv_runtime {
     struct kv_list spare_watches; /* struct kv_watch, by of_peer */
     size_t spare_watch_count;
     struct kv_peer local;
-    /* Stands for the VM that holds this node while the VM is away. It has the VM's name and
-     * creation and the kept monitors. kv_route() does not find it, and nothing is sent to it. Its
-     * name is empty if no VM was named. */
-    struct kv_peer vm;
-    bool vm_is_away;
+    struct kv_buffer vm; /* owned text: the name of the VM that holds this node, or empty */
+    bool keeps_all;      /* any node whose processes own some of ours may be away */
+    /* Peers that stand for nodes that are away, the one that left first in front. Each has the
+     * name and the creation of its node, and the kept monitors. kv_route() does not find them, and
+     * nothing is sent to them. */
+    struct kv_list absent_list;
+    struct kv_absences absences;
     uint64_t next_process;
     uint64_t next_monitor;
     uint64_t next_unlink;

@@ -94,7 +94,7 @@ struct kv_behaviour {
     bool (*handle_refused)(struct kv_process *self, struct kv_bytes beginning, struct kv_bytes why);
     /* A monitored process is gone. May be NULL. */
     void (*handle_down)(struct kv_process *self, uint64_t monitor, struct kv_bytes reason);
-    /* The VM that holds this node was away, and a monitor of kv_monitor_owner() has been sent to it
+    /* The VM of an owner was away, and a monitor of kv_monitor_owner() has been sent to it
      * again. Messages between the two processes may have been lost meanwhile. Called after all such
      * monitors were sent. May be NULL. */
     void (*handle_back)(struct kv_process *self, uint64_t monitor);
@@ -233,7 +233,8 @@ void kv_reply_bad_request(struct kv_process *self, const struct kv_from *from,
 uint64_t kv_monitor(struct kv_process *self, const struct kv_pid *target);
 
 /* As kv_monitor(), for a process that this one belongs to or cannot do without. If that process is
- * on the VM that holds this node, a lost connection alone does not fire the monitor. The monitor is
+ * on a VM that may be away, the one that holds this node or without a leash any, a lost connection
+ * alone does not fire the monitor. The monitor is
  * kept while the VM is away, for the time that --reconnect-timeout gives, and is sent again when
  * the VM is back. It fires with noconnection if the VM does not come back, or comes back as another
  * run. */

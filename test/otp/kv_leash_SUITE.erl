@@ -43,7 +43,8 @@ groups() ->
             another_run_of_the_vm_owns_nothing,
             a_vm_that_does_not_come_back_owns_nothing,
             a_program_that_was_stopped_gives_its_vm_the_time_all_the_same,
-            without_vm_leash_or_time_nothing_is_kept,
+            without_vm_or_time_nothing_is_kept,
+            without_a_leash_every_vm_is_kept,
             a_registry_asks_anew,
             the_node_says_what_it_holds
         ]},
@@ -412,7 +413,7 @@ a_program_that_was_stopped_gives_its_vm_the_time_all_the_same(Config) ->
     Back = peer(Program),
     ?assertEqual({{19, Bucket, owner(77), Ref}, none}, kv_raw_peer:recv_control(Back, ?DEADLINE)).
 
-without_vm_leash_or_time_nothing_is_kept(Config) ->
+without_vm_or_time_nothing_is_kept(Config) ->
     [
         begin
             Program = start(Config, Arguments),
@@ -424,9 +425,21 @@ without_vm_leash_or_time_nothing_is_kept(Config) ->
             ?assertEqual({Arguments, noconnection}, {Arguments, down(Other)}),
             ok = kv_program:kill(maps:get(os_pid, Program), "KILL")
         end
-     || Arguments <- [[], ["--vm", "x@127.0.0.1"], ["--vm", ?VM, "--no-leash"], ["--vm", ?VM, "--reconnect-timeout=0"]]
+     || Arguments <- [[], ["--vm", "x@127.0.0.1"], ["--vm", ?VM, "--reconnect-timeout=0"], ["--no-leash", "--reconnect-timeout=0"]]
     ],
     ok.
+
+%% Nobody holds the node, so it belongs to none of its VMs more than to another.
+without_a_leash_every_vm_is_kept(Config) ->
+    Program = #{os_pid := OsPid} = start(Config, ["--no-leash"]),
+    Vm = peer(Program),
+    {Bucket, Ref, ok} = start_owned(Vm, kv_bucket, []),
+    put(Vm, Bucket, milk, 3),
+    _ = lose(Program, Vm),
+    Back = peer(Program),
+    ?assertEqual({{19, Bucket, owner(77), Ref}, none}, kv_raw_peer:recv_control(Back, ?DEADLINE)),
+    ?assertEqual(3, kv_raw_peer:call(Back, Bucket, {get, milk})),
+    ok = kv_program:kill(OsPid, "KILL").
 
 a_registry_asks_anew(Config) ->
     Program = start_with_vm(Config),

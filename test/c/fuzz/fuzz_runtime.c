@@ -360,6 +360,19 @@ static void hold_or_release(struct world *world)
     }
 }
 
+/* Returns true while some node is away. */
+static bool is_away(const struct kv_runtime *runtime)
+{
+    return kv_runtime_absences(runtime).count > 0;
+}
+
+/* The node that left first has been away for too long. */
+static void expire(struct kv_runtime *runtime)
+{
+    struct kv_bytes name;
+    kv_runtime_absence_expired(runtime, kv_runtime_next_absence(runtime, 0, &name));
+}
+
 static void step(struct world *world)
 {
     static const enum kv_signal_kind kinds[] = {
@@ -376,8 +389,8 @@ static void step(struct world *world)
         (void)kv_runtime_step(world->runtime);
     }
     if (choice >= 250 || world->peers[peer] == NULL) {
-        if (choice == 249 && kv_runtime_vm_is_away(world->runtime)) {
-            kv_runtime_vm_expired(world->runtime);
+        if (choice == 249 && is_away(world->runtime)) {
+            expire(world->runtime);
         } else {
             connect_or_disconnect(world, peer, choice);
         }
@@ -432,6 +445,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct kv_runtime_options options = {
         .node = kv_bytes_text(node),
         .vm = kv_bytes_text(names[0]),
+        .keeps_all = size % 2 == 0,
         .creation = 9,
         .generic = &kv_server,
         .sink = {.context = &world,

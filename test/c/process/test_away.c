@@ -37,6 +37,19 @@ static void vm_connects(uint32_t creation)
     kv_runtime_peer_ready(f->b);
 }
 
+/* Returns true while some node is away. */
+static bool is_away(const struct kv_runtime *runtime)
+{
+    return kv_runtime_absences(runtime).count > 0;
+}
+
+/* The node that left first has been away for too long. */
+static void expire(struct kv_runtime *runtime)
+{
+    struct kv_bytes name;
+    kv_runtime_absence_expired(runtime, kv_runtime_next_absence(runtime, 0, &name));
+}
+
 /* A probe whose owner is a process of the VM. */
 static struct kv_pid spawn_owned(void)
 {
@@ -91,9 +104,9 @@ Test(away, the_monitor_on_an_owner_is_kept_and_sent_anew_with_the_same_reference
     struct kv_ref ref = sent_of(f, KV_SIGNAL_MONITOR, 0)->signal.ref;
     lose_vm();
     expect_state(&probe, 0, "");
-    cr_assert(kv_runtime_vm_is_away(f->runtime));
+    cr_assert(is_away(f->runtime));
     vm_connects(8);
-    cr_assert_not(kv_runtime_vm_is_away(f->runtime));
+    cr_assert_not(is_away(f->runtime));
     expect_state(&probe, 0, "");
     cr_assert_eq(count_of(f, KV_SIGNAL_MONITOR), 2);
     const struct sent *again = sent_of(f, KV_SIGNAL_MONITOR, 1);
@@ -142,7 +155,7 @@ Test(away, an_owner_on_another_node_is_lost_with_its_connection)
     struct kv_pid other = pid_a(5);
     do_with_pid(f, &probe, "own", &other);
     kv_runtime_peer_down(f->runtime, f->a);
-    cr_assert_not(kv_runtime_vm_is_away(f->runtime));
+    cr_assert_not(is_away(f->runtime));
     static char name[] = "a@host";
     f->a = kv_runtime_peer_up(f->runtime, kv_bytes_text(name), 7, name);
     kv_runtime_peer_ready(f->a);
@@ -156,7 +169,7 @@ Test(away, without_a_vm_nothing_is_kept)
     kv_offer(f->runtime, &probe_behaviour, NULL);
     struct kv_pid probe = spawn_owned();
     lose_vm();
-    cr_assert_not(kv_runtime_vm_is_away(f->runtime));
+    cr_assert_not(is_away(f->runtime));
     expect_state(&probe, 1, "noconnection");
 }
 
@@ -295,7 +308,7 @@ Test(away, another_run_of_the_vm_owns_nothing)
     vm_connects(9);
     cr_assert_eq(count_of(f, KV_SIGNAL_MONITOR), 0);
     expect_state(&probe, 1, "noconnection");
-    cr_assert_not(kv_runtime_vm_is_away(f->runtime));
+    cr_assert_not(is_away(f->runtime));
 }
 
 Test(away, another_run_hears_of_the_processes_that_end_for_it)
@@ -318,10 +331,10 @@ Test(away, a_vm_that_does_not_come_back_owns_nothing)
     struct kv_pid one = spawn_owned();
     struct kv_pid two = spawn_owned();
     lose_vm();
-    kv_runtime_vm_expired(f->runtime);
+    expire(f->runtime);
     expect_state(&one, 1, "noconnection");
     expect_state(&two, 1, "noconnection");
-    cr_assert_not(kv_runtime_vm_is_away(f->runtime));
+    cr_assert_not(is_away(f->runtime));
     struct kv_pid late = spawn_owned();
     expect_state(&late, 1, "noconnection");
     forget(f);
@@ -332,7 +345,7 @@ Test(away, a_vm_that_does_not_come_back_owns_nothing)
 Test(away, a_vm_may_come_and_go_again)
 {
     lose_vm();
-    kv_runtime_vm_expired(f->runtime);
+    expire(f->runtime);
     vm_connects(9);
     owner.creation = 9;
     struct kv_pid probe = spawn_owned();

@@ -495,7 +495,7 @@ static bool is_full(void *context, const void *carrier)
 /* ---- the fixture -------------------------------------------------------------------------------
  */
 
-static struct fixture *make(enum kv_get_state get_state, const char *vm)
+static struct fixture *make(enum kv_get_state get_state, const char *vm, bool keeps_all)
 {
     static char name_a[] = "a@host";
     static char name_b[] = "b@host";
@@ -506,6 +506,7 @@ static struct fixture *make(enum kv_get_state get_state, const char *vm)
     struct kv_runtime_options options = {
         .node = kv_bytes_text(FIXTURE_NODE),
         .vm = kv_bytes_text(vm),
+        .keeps_all = keeps_all,
         .creation = FIXTURE_CREATION,
         .hash_key = {.k0 = 1, .k1 = 2},
         .get_state = get_state,
@@ -519,6 +520,10 @@ static struct fixture *make(enum kv_get_state get_state, const char *vm)
     };
     fixture->store = (struct kv_store){.arena = fixture->arena, .hash_key = options.hash_key};
     fixture->world = (struct kv_world){.hash_key = options.hash_key,
+                                       .facts = {.version = "0.1.0",
+                                                 .port = 4711,
+                                                 .max_frame = 1 << 20,
+                                                 .reconnect_timeout = 60000},
                                        .context = fixture,
                                        .stats = fixed_stats,
                                        .each_connection = one_connection};
@@ -530,17 +535,22 @@ static struct fixture *make(enum kv_get_state get_state, const char *vm)
 
 struct fixture *fixture_new(void)
 {
-    return make(KV_GET_STATE_BARE, "");
+    return make(KV_GET_STATE_BARE, "", false);
 }
 
 struct fixture *fixture_answering(enum kv_get_state get_state)
 {
-    return make(get_state, "");
+    return make(get_state, "", false);
 }
 
 struct fixture *fixture_with_vm(const char *vm)
 {
-    return make(KV_GET_STATE_BARE, vm);
+    return make(KV_GET_STATE_BARE, vm, false);
+}
+
+struct fixture *fixture_keeping_all(void)
+{
+    return make(KV_GET_STATE_BARE, "", true);
 }
 
 void fixture_free(struct fixture *fixture)

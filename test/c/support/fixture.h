@@ -40,6 +40,8 @@ struct fixture *fixture_new(void);
 struct fixture *fixture_answering(enum kv_get_state get_state);
 /* As fixture_new(), with a VM that may be away: kv_runtime_peer_down(). */
 struct fixture *fixture_with_vm(const char *vm);
+/* Any node whose processes own some of ours may be away. */
+struct fixture *fixture_keeping_all(void);
 /* Also checks that no memory is left behind. */
 void fixture_free(struct fixture *fixture);
 

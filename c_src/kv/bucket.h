@@ -24,8 +24,9 @@ struct kv_bucket {
     struct kv_buffer value; /* space for kv_bucket_find() */
     struct kv_buffer label;
     struct kv_snapshots snapshots;
-    uint64_t owner;      /* the monitor on the owner, or 0 */
-    uint64_t generation; /* the option `generation` */
+    struct kv_adoptable *adoptable; /* of a bucket that belongs to the node; or NULL */
+    uint64_t owner;                 /* the monitor on the owner, or 0 */
+    uint64_t generation;            /* the option `generation` */
     uint64_t ttl;        /* the option `ttl`, in milliseconds; 0: entries do not expire */
     enum kv_evict evict; /* the options `evict`, */
     bool touch_on_read;  /* `touch_on_read`, */

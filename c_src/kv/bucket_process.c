@@ -1,4 +1,5 @@
 /* The behaviour of a bucket: how it starts and ends, and its view for tools. */
+#include "kv/adopt.h"
 #include "kv/bucket.h"
 #include "kv/durable.h"
 #include "kv/going.h"
@@ -19,6 +20,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     int error =
         kv_start(self, list, KV_BUCKET_OPTIONS, kv_bucket_open, &options, &bucket->owner, reason);
     bucket->generation = options.generation;
+    bucket->adoptable = options.adoptable;
     if (error == KV_OK) {
         kv_store_of(self)->buckets++;
         kv_store_of(self)->durable_buckets += bucket->contents.durable != NULL;
@@ -29,6 +31,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
 static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_bucket *bucket = kv_process_state(self);
+    kv_adoptable_end(bucket->adoptable);
     kv_store_of(self)->buckets--;
     kv_store_of(self)->durable_buckets -= bucket->contents.durable != NULL;
     kv_going_stop(self, reason, bucket->contents.durable != NULL);

@@ -4,6 +4,7 @@
 #ifndef KV_KV_H
 #define KV_KV_H
 
+#include "base/list.h"
 #include "base/siphash.h"
 #include "kv/operation.h"
 
@@ -42,6 +43,7 @@ struct kv_store {
     uint64_t (*unix_time)(void);
     struct kv_durables *durables; /* the durable tables; NULL: the node has no data_dir */
     struct kv_backups backups;    /* begin is NULL: every request is refused */
+    struct kv_list adoptables;    /* of adopt.h; set up by kv_services_start() */
     size_t buckets;               /* that there are */
     size_t durable_buckets;       /* of them: the others are lost with the node */
     size_t registries;            /* without the durable ones */

@@ -61,6 +61,7 @@ struct kv_registry {
     struct kv_buffer creator;       /* a pid as a term; empty: buckets are made here */
     struct kv_buffer event_manager; /* a pid or {Name, Node} as a term; empty: none */
     struct kv_buffer owner_pid;     /* a pid as a term; empty: none */
+    struct kv_adoptable *adoptable; /* of a registry that belongs to the node; or NULL */
     struct kv_durable *durable;     /* the own table; NULL: the registry is volatile */
     uint64_t owner;
     uint64_t creator_monitor;

@@ -1,4 +1,5 @@
 /* The behaviour of a registry: its operations, how it starts and ends, and its state for tools. */
+#include "kv/adopt.h"
 #include "kv/durable.h"
 #include "kv/going.h"
 #include "kv/kv.h"
@@ -151,6 +152,7 @@ static int init(struct kv_process *self, struct kv_bytes list, struct kv_buffer 
     }
     kv_store_of(self)->registries += registry->durable == NULL;
     registry->generation = options.generation;
+    registry->adoptable = options.adoptable;
     kv_buffer_append(&registry->creator, options.creator);
     kv_buffer_append(&registry->event_manager, options.event_manager);
     kv_buffer_append(&registry->owner_pid, options.owner);
@@ -193,6 +195,7 @@ static bool leave(struct kv_process *self, struct kv_bytes reason)
 static void terminate(struct kv_process *self, struct kv_bytes reason)
 {
     struct kv_registry *registry = kv_process_state(self);
+    kv_adoptable_end(registry->adoptable);
     kv_going_stop(self, reason, is_destroyed(registry));
     KV_LIST_FOREACH (link, &registry->entries) {
         kv_registry_abandon(self, KV_LIST_OF(link, struct kv_entry, of_registry), reason);

@@ -5,6 +5,7 @@
 
 int kv_services_start(struct kv_runtime *runtime, struct kv_store *store)
 {
+    kv_list_init(&store->adoptables);
     kv_dispatch_add(&store->bucket, kv_single_operations);
     kv_dispatch_add(&store->bucket, kv_conditional_operations);
     kv_dispatch_add(&store->bucket, kv_number_operations);

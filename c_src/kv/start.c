@@ -1,4 +1,5 @@
 #include "kv/start.h"
+#include "kv/adopt.h"
 #include "kv/bucket.h"
 #include "kv/registry.h"
 
@@ -157,6 +158,9 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     if (kv_bytes_is(key, "owner")) {
         return take_pid(value, &options->owner);
     }
+    if (kv_bytes_is(key, "starter")) {
+        return take_pid(value, &options->starter);
+    }
     if (kv_bytes_is(key, "name")) {
         return take_name(value, &options->name);
     }
@@ -215,9 +219,9 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
 }
 
 static const char *const option_names[] = {
-    "owner",       "name",          "label",         "ancestors", "generation", "only",
-    "creator",     "event_manager", "durable",       "store",     "reads",      "max_memory",
-    "max_entries", "ttl",           "touch_on_read", "evict",     "fill",       NULL};
+    "owner",   "starter",       "name",    "label", "ancestors", "generation", "only",
+    "creator", "event_manager", "durable", "store", "reads",     "max_memory", "max_entries",
+    "ttl",     "touch_on_read", "evict",   "fill",  NULL};
 
 struct taking {
     enum kv_option_set set;
@@ -265,8 +269,8 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
 
 static bool is_of_process(struct kv_bytes option)
 {
-    static const char *const names[] = {"owner",      "name", "label", "ancestors",
-                                        "generation", "only", "store", "fill"};
+    static const char *const names[] = {"owner",      "starter", "name",  "label", "ancestors",
+                                        "generation", "only",    "store", "fill"};
     struct kv_bytes key;
     struct kv_reader reader = kv_reader(option);
     if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_atom(&reader, &key) != KV_OK) {
@@ -350,6 +354,24 @@ static int register_name(struct kv_process *self, struct kv_bytes name, struct k
     return KV_EEXIST;
 }
 
+/* A process that belongs to the node is adopted, if it has the name. */
+static int take_place(struct kv_process *self, enum kv_option_set set,
+                      const struct kv_start_options *options, struct kv_buffer *reason)
+{
+    const struct kv_adoptable *found = NULL;
+    if (options->owner.length == 0 && options->starter.length > 0 && options->name.length > 0) {
+        found = kv_adoptable_find(self, set, options->name);
+    }
+    if (found == NULL) {
+        return register_name(self, options->name, reason);
+    }
+    kv_write_tuple(reason, 3);
+    kv_write_atom_text(reason, "adopted");
+    kv_write_pid(reason, &found->pid);
+    kv_write_u64(reason, found->generation);
+    return KV_EEXIST;
+}
+
 /* Sends the message of proc_lib:init_ack/1, so that the owner can wait as proc_lib:start/3 does. */
 static void acknowledge(struct kv_process *self, const struct kv_pid *owner,
                         const struct kv_start_options *options, struct kv_bytes error)
@@ -373,6 +395,17 @@ static void acknowledge(struct kv_process *self, const struct kv_pid *owner,
     kv_send(self, owner, kv_buffer_bytes(message));
 }
 
+/* The process serves: it belongs to its owner, or to the node. */
+static void belong(struct kv_process *self, enum kv_option_set set, const struct kv_pid *owner,
+                   struct kv_start_options *options, uint64_t *monitor)
+{
+    if (options->owner.length > 0) {
+        *monitor = kv_monitor_owner(self, owner);
+    } else if (options->starter.length > 0 && options->name.length > 0) {
+        options->adoptable = kv_adoptable_begin(self, set, options->generation);
+    }
+}
+
 int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set set,
              kv_start_open *open, struct kv_start_options *options, uint64_t *owner,
              struct kv_buffer *reason)
@@ -381,23 +414,24 @@ int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set s
     struct kv_pid pid;
     options->generation = 1;
     int error = read_options(list, set, options, reason);
-    struct kv_reader reader = kv_reader(options->owner);
-    bool owned = kv_read_pid(&reader, &pid) == KV_OK;
-    if (error == KV_OK && owned && options->only) {
+    bool owned = options->owner.length > 0;
+    struct kv_reader reader = kv_reader(owned ? options->owner : options->starter);
+    bool told = kv_read_pid(&reader, &pid) == KV_OK;
+    if (error == KV_OK && owned && told && options->only) {
         kv_replace_owned(self, &pid, "replaced");
     }
     if (error == KV_OK) {
-        error = register_name(self, options->name, reason);
+        error = take_place(self, set, options, reason);
     }
     if (error == KV_OK) {
         kv_process_set_ancestors(self, options->ancestors);
         error = open(self, options, reason);
     }
     *owner = 0;
-    if (owned) {
+    if (told) {
         /* The monitor first: the owner may end as soon as it has the message. */
         if (error == KV_OK) {
-            *owner = kv_monitor_owner(self, &pid);
+            belong(self, set, &pid, options, owner);
         }
         acknowledge(self, &pid, options, kv_buffer_since(reason, start));
     }

@@ -9,24 +9,26 @@
 
 /* All values borrow from the list. An option that is not given has length 0. */
 struct kv_start_options {
-    struct kv_bytes owner;         /* a pid, as a term */
-    struct kv_bytes name;          /* the text of an atom */
-    struct kv_bytes label;         /* the bytes of a binary */
-    struct kv_bytes ancestors;     /* a list of pids and {Name, Pid}, as a term */
-    struct kv_bytes creator;       /* a pid, as a term */
-    struct kv_bytes event_manager; /* a pid or {Name, Node}, as a term */
-    uint64_t generation;           /* by which callers tell one life of a name from the next */
-    bool only;                     /* end the other processes of the same owner first */
-    bool fill;                     /* the owner fills a bucket that has no entries from before */
-    uint64_t ttl;                  /* of entries that are put without one; 0: none */
-    bool touch_on_read;            /* a read starts the ttl again */
-    bool latest;                   /* the option `reads`: a read waits for no change */
-    struct kv_table_options table; /* max_memory, max_entries, evict */
-    enum kv_policy policy;         /* the option `durable` */
-    struct kv_bytes registry;      /* the option `store`, {Registry, Name}: the identity of a */
-    struct kv_bytes identity;      /* durable bucket; Registry is empty for none */
-    bool attached;                 /* set by `open`: the process has the contents of an identity */
-    uint32_t given;                /* a bit of enum kv_given for each of these that is given */
+    struct kv_bytes owner;          /* a pid, as a term */
+    struct kv_bytes starter;        /* a pid, as a term, of a process that belongs to the node */
+    struct kv_bytes name;           /* the text of an atom */
+    struct kv_bytes label;          /* the bytes of a binary */
+    struct kv_bytes ancestors;      /* a list of pids and {Name, Pid}, as a term */
+    struct kv_bytes creator;        /* a pid, as a term */
+    struct kv_bytes event_manager;  /* a pid or {Name, Node}, as a term */
+    uint64_t generation;            /* by which callers tell one life of a name from the next */
+    bool only;                      /* end the other processes of the same owner first */
+    bool fill;                      /* the owner fills a bucket that has no entries from before */
+    uint64_t ttl;                   /* of entries that are put without one; 0: none */
+    bool touch_on_read;             /* a read starts the ttl again */
+    bool latest;                    /* the option `reads`: a read waits for no change */
+    struct kv_table_options table;  /* max_memory, max_entries, evict */
+    enum kv_policy policy;          /* the option `durable` */
+    struct kv_bytes registry;       /* the option `store`, {Registry, Name}: the identity of a */
+    struct kv_bytes identity;       /* durable bucket; Registry is empty for none */
+    bool attached;                  /* set by `open`: the process has the contents of an identity */
+    struct kv_adoptable *adoptable; /* set by kv_start(): for terminate; or NULL */
+    uint32_t given;                 /* a bit of enum kv_given for each of these that is given */
 };
 
 enum kv_given {
@@ -39,10 +41,11 @@ enum kv_given {
 };
 
 enum kv_option_set { KV_BUCKET_OPTIONS, KV_REGISTRY_OPTIONS };
+struct kv_adoptable; /* adopt.h */
 
 /* Checks the options that a request gives for a bucket: those of a bucket, without the ones of its
- * process (owner, name, label, ancestors, generation, only, store). Returns KV_OK, or an error
- * with {bad_option, Option} appended. */
+ * process (owner, starter, name, label, ancestors, generation, only, store). Returns KV_OK, or an
+ * error with {bad_option, Option} appended. */
 int kv_start_check(struct kv_bytes list, struct kv_buffer *reason);
 
 /* Reads the value of the option `durable`. Returns false if it is none. */
@@ -67,7 +70,11 @@ typedef int kv_start_open(struct kv_process *self, struct kv_start_options *opti
  * the owner; and sends the owner {ack, Self, {ok, Self}}, or {ack, Self, {ok, Self, Generation}} if
  * `open` has attached it, or {ack, Self, {error, Reason}}. *owner is
  * the number of the monitor, or 0 without an owner. Returns KV_OK, or an error with Reason
- * appended: {bad_option, Option}, {already_registered, Pid}, or the reason of `open`. */
+ * appended: {bad_option, Option}, {already_registered, Pid}, or the reason of `open`.
+ *
+ * A process with a starter, and without an owner, belongs to the node. The starter gets the
+ * messages of an owner, and is not monitored. If there is such a process of that kind and name, the
+ * error is {adopted, Pid, Generation}, with the pid and the generation of that one. */
 int kv_start(struct kv_process *self, struct kv_bytes list, enum kv_option_set set,
              kv_start_open *open, struct kv_start_options *options, uint64_t *owner,
              struct kv_buffer *reason);

@@ -147,6 +147,9 @@
 
 -define(TIMEOUT, 5000).
 
+%% Options that a bucket of the node cannot have.
+-define(OF_ONE_VM, [{fill, " is for a bucket of one VM: others would use a bucket of the node while it is being filled"}]).
+
 %% @equiv start_link([])
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
@@ -189,6 +192,11 @@ start_link() ->
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
 %%     keeps its pid and its name, and starts an empty bucket as soon as the program is back; a durable one has its entries. `exit', the default of a bucket
 %%     without a name: the proxy ends with `noconnection'.</li>
+%% <li>`owner': `node' makes a bucket that belongs to its node, and that several VMs share. It stays when the proxy or the VM ends; the
+%%     next start under this name, in whatever VM, finds it with its entries, and keeps its options. {@link stop/1} ends it for all.
+%%     If it is killed, every proxy ends, the first one that is started again makes a new one, and the others find that. Needs a
+%%     `name' that is an atom, and cannot be combined with `fill'. `vm', the default: the bucket ends with its proxy. See
+%%     docs/attach.md.</li>
 %% <li>`fill': `{Module, Function, Arguments}'. Each time the native process has been started, `apply(Module, Function, [Bucket |
 %%     Arguments])' is called with its pid, before the bucket serves any other request. If the function fails or returns
 %%     `{error, Reason}', the bucket ends with that reason. Of a durable bucket the function runs only if the folder has none of
@@ -238,12 +246,20 @@ together({ok, #{touch_on_read := true}}) ->
 together(Result) ->
     with_name(Result).
 
-with_name({ok, #{durable := Policy} = Valid}) when Policy =/= false, not is_map_key(store, Valid) ->
+with_name({ok, Valid}) ->
+    case kv_start_options:together(Valid, ?OF_ONE_VM) of
+        ok -> with_identity({ok, Valid});
+        Error -> Error
+    end;
+with_name(Error) ->
+    Error.
+
+with_identity({ok, #{durable := Policy} = Valid}) when Policy =/= false, not is_map_key(store, Valid) ->
     case kv_start_options:name(Valid) of
         {local, Name} when Name =/= '' -> {ok, Valid};
         Name -> {error, {bad_option, durable, kv_durable:nameless(bucket, Name)}}
     end;
-with_name(Result) ->
+with_identity(Result) ->
     Result.
 
 %% @private
@@ -282,10 +298,10 @@ stop(Bucket) ->
 stop(Bucket, Reason) ->
     stop(Bucket, Reason, infinity).
 
-%% @doc Stops the bucket with Reason, and returns once it has ended.
+%% @doc Stops the bucket with Reason, and returns once it has ended. A bucket that belongs to its node (`owner') ends for all VMs.
 -spec stop(t(), term(), timeout() | [call_option()]) -> ok.
 stop(Bucket, Reason, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    gen_server:stop(Bucket, Reason, Timeout);
+    kv_proxy:stop(Bucket, Reason, Timeout, {?MODULE, stop, [Bucket, Reason, Timeout]});
 stop(Bucket, Reason, Options) ->
     stop(Bucket, Reason, kv_call_options:timeout({?MODULE, stop, [Bucket, Reason, Options]}, infinity)).
 

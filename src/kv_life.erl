@@ -10,23 +10,31 @@
 %%     +----------------------node is up------------ away              +--> the proxy ends
 %% '''
 %%
+%% A native process that belongs to the node (`owner') is found there if it has been made, and stays when the proxy ends. It has been
+%% made by the proxy of another VM, or by an earlier proxy of this one.
+%%
 %% All of this is driven by messages to the proxy, which it passes to {@link progress/2}. So the proxy can be told to
 %% stop at any time.
 %% @private
 -module(kv_life).
 
 -export([new/1, make/2, progress/2, not_connected/1, end_native/2, give_up/1]).
--export([phase/1, native/1, nodedown/1, generation/1, is_durable/1, is_attached/1, may_take_long/1, filler/1, run/3]).
+-export([phase/1, native/1, nodedown/1, generation/1, is_durable/1, is_shared/1, is_attached/1, is_given_up/1, may_take_long/1]).
+-export([filler/1, run/3]).
 
--export_type([t/0, event/0, on_node_down/0]).
+-export_type([t/0, event/0, on_node_down/0, owner/0]).
+
+%% To whom the native process belongs: to the proxy, and with it to this VM, or to the node.
+-type owner() :: vm | node.
 
 %% `branch' is for the registry of kv's own tree. Its supervisor ends it when the node is lost.
 -type on_node_down() :: stay | exit | branch.
 %% `marking': the native process is about to write down that it is filled.
 -type phase() ::
     here | lost | away | {making, kv_native:making()} | {filling, pid(), reference()} | {marking, {kv_filled, reference()}}.
-%% The effect of a message on the native process. `found': it was lost, and is here again by now.
--type event() :: here | lost | found | on_its_way.
+%% The effect of a message on the native process. `found': it was lost, and is here again by now. `given_up': its node is away, and
+%% nobody should wait for it.
+-type event() :: here | lost | found | given_up | on_its_way.
 
 -record(life, {
     kind :: kv_proxy:kind(),
@@ -34,6 +42,7 @@
     %% Options of the native process, without its owner.
     options :: [tuple()],
     on_node_down :: on_node_down(),
+    owner :: owner(),
     fill :: undefined | {module(), atom(), [term()]},
     phase = away :: phase(),
     place :: undefined | kv_nodes:place(),
@@ -45,6 +54,8 @@
     half = false :: boolean(),
     %% True: the native process has the entries of one before it.
     attached = false :: boolean(),
+    %% True: the node is away, and may not come back.
+    given_up = false :: boolean(),
     %% A monitor on kv_nodes, which reports on the node while the proxy waits for it.
     subscription :: undefined | reference(),
     %% Until this time, starting is repeated if the name is taken on the node; undefined: the name was free.
@@ -69,10 +80,11 @@
     server := atom(),
     options := [tuple()],
     on_node_down := on_node_down(),
+    owner := owner(),
     fill := undefined | {module(), atom(), [term()]}
 }) -> t().
-new(#{kind := Kind, server := Server, options := Options, on_node_down := OnNodeDown, fill := Fill}) ->
-    #life{kind = Kind, server = Server, options = Options, on_node_down = OnNodeDown, fill = Fill}.
+new(#{kind := Kind, server := Server, options := Options, on_node_down := OnNodeDown, owner := Owner, fill := Fill}) ->
+    #life{kind = Kind, server = Server, options = Options, on_node_down = OnNodeDown, owner = Owner, fill = Fill}.
 
 -spec phase(t()) -> here | lost | away | making | filling | marking.
 phase(#life{phase = Phase}) when is_atom(Phase) -> Phase;
@@ -88,6 +100,14 @@ generation(#life{generation = Generation}) -> Generation.
 %% @doc Returns `true' if the entries outlive the native process.
 -spec is_durable(t()) -> boolean().
 is_durable(#life{options = Options}) -> proplists:get_value(durable, Options, false) =/= false.
+
+%% @doc Returns `true' if the native process belongs to the node.
+-spec is_shared(t()) -> boolean().
+is_shared(#life{owner = Owner}) -> Owner =:= node.
+
+%% @doc Returns `true' if the node is away for so long that nobody should wait for it.
+-spec is_given_up(t()) -> boolean().
+is_given_up(#life{given_up = GivenUp}) -> GivenUp.
 
 %% @doc Returns `true' if the native process has the entries of one before it.
 -spec is_attached(t()) -> boolean().
@@ -108,10 +128,16 @@ filler(_Life) -> undefined.
 
 %% @doc Begins to create the native process.
 -spec make(kv_nodes:place(), t()) -> t().
-make(#{node := Node} = Place, #life{kind = Kind, generation = Generation, place = Before} = Life) ->
-    Options = [{owner, self()}, {ancestors, ancestors()}, {generation, Generation + 1} | again(Place, Before) ++ fills(Life)],
-    Making = kv_native:request(Node, module(Kind), Options ++ Life#life.options),
-    Life#life{phase = {making, Making}, place = Place, native = undefined, monitor = undefined, filled = false}.
+make(#{node := Node} = Place, #life{kind = Kind, generation = Generation} = Life) ->
+    Options = [{generation, Generation + 1} | belongs(Place, Life) ++ fills(Life) ++ Life#life.options],
+    Making = kv_native:request(Node, module(Kind), Options),
+    Life#life{
+        phase = {making, Making}, place = Place, native = undefined, monitor = undefined, filled = false, given_up = false
+    }.
+
+%% The supervisors of this VM are nothing to a process of several.
+belongs(_Place, #life{owner = node}) -> [{starter, self()}];
+belongs(Place, #life{owner = vm, place = Before}) -> [{owner, self()}, {ancestors, ancestors()} | again(Place, Before)].
 
 module(bucket) -> kv_bucket;
 module(registry) -> kv_registry.
@@ -156,6 +182,7 @@ progress(Message, #life{phase = {making, Making}} = Life) ->
         {making, More} -> {on_its_way, Life#life{phase = {making, More}}};
         {ok, Native, Monitor} -> made(Native, Monitor, Life);
         {attached, Native, Monitor, Generation} -> attached(Native, Monitor, Generation, Life);
+        {adopted, Native, Monitor, Generation} -> attached(Native, Monitor, Generation, Life);
         {error, Reason} -> not_made(Reason, Life);
         other -> other
     end;
@@ -281,6 +308,10 @@ node_is({up, Place}, #life{phase = away, name_deadline = undefined, on_node_down
     {on_its_way, make(Place, Life)};
 node_is({lost, _}, Life) ->
     {on_its_way, Life};
+node_is(away, #life{phase = lost, on_node_down = exit} = Life) ->
+    {leave, noconnection, Life};
+node_is(away, #life{phase = Phase} = Life) when Phase =:= lost; Phase =:= away ->
+    {given_up, Life#life{phase = away, native = undefined, monitor = undefined, given_up = true, name_deadline = undefined}};
 node_is(Status, #life{phase = lost} = Life) ->
     program_gone(Status, Life);
 node_is(_Status, Life) ->
@@ -303,8 +334,11 @@ program_gone(Status, #life{on_node_down = stay} = Life) ->
 
 %%% Ending it
 
-%% @doc Ends the native process. Returns `lost' if the process has ended with its node, or will end later.
+%% @doc Ends the native process, unless it belongs to the node. Returns `lost' if the process has ended with its node, or will end later.
 -spec end_native(term(), t()) -> ended | lost.
+end_native(_Reason, #life{phase = here, owner = node, monitor = Monitor}) ->
+    true = erlang:demonitor(Monitor, [flush]),
+    ended;
 end_native(Reason, #life{phase = Phase, native = Native, monitor = Monitor, server = Server} = Life) when
     Phase =:= here; element(1, Phase) =:= filling; element(1, Phase) =:= marking
 ->
@@ -317,6 +351,7 @@ end_native(_Reason, Life) ->
 %% @doc Gives up creating and filling. A native process that was created meanwhile, or is found again, ends because it
 %% has no owner.
 -spec give_up(t()) -> ok.
+give_up(#life{phase = {making, Making}, owner = node}) -> kv_native:leave(Making);
 give_up(#life{phase = {making, Making}}) -> kv_native:abandon(Making);
 give_up(Life) -> _ = stop_filling(Life), ok.
 

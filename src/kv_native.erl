@@ -6,7 +6,7 @@
 %% @private
 -module(kv_native).
 
--export([kind/1, request/3, made/2, abandon/1, stop/4]).
+-export([kind/1, request/3, made/2, abandon/1, leave/1, stop/4]).
 
 -export_type([monitor/0, making/0]).
 
@@ -45,11 +45,12 @@ request(Node, Module, Options) ->
 
 %% @doc Reads a message. Returns the process if it serves now, or an error if there will be none, or `making' if more
 %% messages must come, or `other' if the message is not about this start. `attached': the process has the entries and the
-%% generation of a durable bucket that was there.
+%% generation of a durable bucket that was there. `adopted': the process was there, and belongs to the node.
 -spec made(term(), making()) -> Made when
     Made ::
         {ok, pid(), monitor()}
         | {attached, pid(), monitor(), pos_integer()}
+        | {adopted, pid(), monitor(), pos_integer()}
         | {error, term()}
         | {making, making()}
         | other.
@@ -58,6 +59,9 @@ made({spawn_reply, Request, error, noconnection}, {Node, Request, _}) -> {error,
 made({spawn_reply, Request, error, Reason}, {_, Request, _}) -> {error, {spawn_failed, Reason}};
 made({ack, Pid, {ok, Pid}}, {_, Request, Pid}) when is_pid(Pid) -> {ok, Pid, Request};
 made({ack, Pid, {ok, Pid, Generation}}, {_, Request, Pid}) when is_pid(Pid) -> {attached, Pid, Request, Generation};
+made({ack, Pid, {error, {adopted, Native, Generation}}}, {_, Request, Pid}) when is_pid(Pid) ->
+    true = erlang:demonitor(Request, [flush]),
+    {adopted, Native, erlang:monitor(process, Native), Generation};
 made({ack, Pid, {error, Reason}}, {_, Request, Pid}) when is_pid(Pid) ->
     true = erlang:demonitor(Request, [flush]),
     {error, Reason};
@@ -86,6 +90,15 @@ abandon({_, Request, undefined}) ->
             after 0 -> ok
             end
     end.
+
+%% @doc Gives up waiting for a start of a process that belongs to the node. The process may come to be, and stays.
+-spec leave(making()) -> ok.
+leave({_, Request, Pid}) when is_pid(Pid) ->
+    true = erlang:demonitor(Request, [flush]),
+    ok;
+leave({_, Request, undefined}) ->
+    _ = erlang:spawn_request_abandon(Request),
+    ok.
 
 %% @doc Ends a native process with Reason. When this returns `ended', the process is gone, and nobody can reach it.
 %% `lost' means that its node is lost, and the process ends with it or later. If Answers() returns false, the node

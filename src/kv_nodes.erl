@@ -11,12 +11,14 @@
 %%                     +------------------+--- gone/2 ---+
 %% '''
 %%
+%% A node to which this VM is attached ({@link kv_attached}) is `away' once it has been lost for too long, and comes back from there.
+%%
 %% The server is started when it is first needed: {@link kv_on_demand}.
 %% @private
 -module(kv_nodes).
 -behaviour(gen_server).
 
--export([expected/3, is_expected/1, recovering/2, up/3, lost/1, silent/2, gone/2]).
+-export([expected/3, is_expected/1, recovering/2, up/3, lost/1, away/1, silent/2, gone/2]).
 -export([status/1, await/2, send_await/1, await_start/2, subscribe/1, unsubscribe/1, monitor/0, answers/1, start_timeout/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 
@@ -25,8 +27,9 @@
 %% A node and one connection to it. The creation distinguishes one run of the program from the next. The number
 %% distinguishes the connections of a kv_node.
 -type place() :: #{node := node(), creation := non_neg_integer(), connection := pos_integer()}.
-%% `starting': a process is there that will start the node. `down': there is none.
--type status() :: {up, place()} | {lost, place()} | starting | down.
+%% `starting': a process is there that will start the node. `down': there is none. `away': nobody knows whether or when an attached
+%% node comes back.
+-type status() :: {up, place()} | {lost, place()} | away | starting | down.
 
 %% {Server, status(), Silent, StartTimeout, Progress}. Progress of a start that takes long: {Percent, When}, or none.
 -define(TABLE, ?MODULE).
@@ -81,6 +84,11 @@ up(Server, Node, Creation) ->
 -spec lost(atom()) -> ok.
 lost(Server) ->
     tell({lost, Server}).
+
+%% @doc An attached node has been lost for so long that nobody should wait for it any more. It may come back: {@link up/3}.
+-spec away(atom()) -> ok.
+away(Server) ->
+    tell({away, Server}).
 
 %% @doc Silent is true while the program has left a question unanswered.
 -spec silent(atom(), boolean()) -> ok.
@@ -206,10 +214,13 @@ progress(Server) ->
         undefined -> none
     end.
 
-not_ready(Server, Timeout, none) ->
-    text("~p is starting, but was not ready after ~b ms. See the log for the reason", [Server, Timeout]);
 not_ready(Server, _Timeout, {Percent, _When}) ->
-    text("~p is starting: it has read ~b% of its durable buckets from disk. Try again once it is ready", [Server, Percent]).
+    text("~p is starting: it has read ~b% of its durable buckets from disk. Try again once it is ready", [Server, Percent]);
+not_ready(Server, Timeout, none) ->
+    case status(Server) of
+        away -> text("the node of ~p is away, and was not back after ~b ms. ~p goes on trying to connect", [Server, Timeout, Server]);
+        _ -> text("~p is starting, but was not ready after ~b ms. See the log for the reason", [Server, Timeout])
+    end.
 
 pause(Server) ->
     {_, Monitor} = subscribe(Server),
@@ -284,6 +295,8 @@ handle_call({lost, Server}, _From, State) ->
         {up, Place} -> {reply, ok, change(Server, {lost, Place}, State)};
         _ -> {reply, ok, State}
     end;
+handle_call({away, Server}, _From, State) ->
+    {reply, ok, change(Server, away, State)};
 handle_call({recovering, Server, Percent}, _From, State) ->
     _ = ets:update_element(?TABLE, Server, {5, {Percent, erlang:monotonic_time(millisecond)}}),
     {reply, ok, State};

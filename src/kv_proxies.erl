@@ -6,15 +6,15 @@
 %% @private
 -module(kv_proxies).
 
--export([new/0, enter/2, leave/1, readable/1, known/1, node_of/1, of_server/1]).
+-export([new/0, enter/2, leave/1, readable/1, known/1, shared/1, node_of/1, of_server/1]).
 
 -export_type([proxy/0]).
 
 -type proxy() :: #{
-    proxy := pid(), native := pid(), server := atom(), kind := kv_proxy:kind(), name := term(), durable => boolean()
+    proxy := pid(), native := pid(), server := atom(), kind := kv_proxy:kind(), name := term(), durable => boolean(), shared => boolean()
 }.
 
-%% {Proxy, Native, Readable, Server, Kind, Name, Durable}
+%% {Proxy, Native, Readable, Server, Kind, Name, Durable, Shared}
 -define(TABLE, ?MODULE).
 
 %% @doc Creates the table. It ends with the calling process, which is the only one that may write to it.
@@ -27,7 +27,8 @@ new() ->
 -spec enter(proxy(), boolean()) -> ok.
 enter(#{proxy := Proxy, native := Native, server := Server, kind := Kind, name := Name} = Entered, Readable) ->
     Durable = maps:get(durable, Entered, false),
-    true = ets:insert(?TABLE, {Proxy, Native, Readable, Server, Kind, Name, Durable}),
+    Shared = maps:get(shared, Entered, false),
+    true = ets:insert(?TABLE, {Proxy, Native, Readable, Server, Kind, Name, Durable, Shared}),
     kv_nif:next_epoch().
 
 %% @doc Removes a proxy.
@@ -41,7 +42,7 @@ leave(Proxy) ->
 -spec readable(gen_server:server_ref()) -> {pid(), pid()} | none.
 readable(Server) ->
     case find(Server) of
-        {Proxy, Native, true, _, _, _, _} -> {Proxy, Native};
+        {Proxy, Native, true, _, _, _, _, _} -> {Proxy, Native};
         _ -> none
     end.
 
@@ -49,8 +50,20 @@ readable(Server) ->
 -spec known(gen_server:server_ref()) -> {pid(), pid()} | none.
 known(Server) ->
     case find(Server) of
-        {Proxy, Native, _, _, _, _, _} -> {Proxy, Native};
+        {Proxy, Native, _, _, _, _, _, _} -> {Proxy, Native};
         none -> none
+    end.
+
+%% @doc The same for a proxy, given in any way, whose native process belongs to the node.
+-spec shared(gen_server:server_ref()) -> {pid(), pid()} | none.
+shared({local, Name}) -> shared(Name);
+shared({global, Name}) -> shared(global:whereis_name(Name));
+shared({via, Module, Name}) -> shared(Module:whereis_name(Name));
+shared({Name, Node}) when Node =:= node() -> shared(Name);
+shared(Server) ->
+    case find(Server) of
+        {Proxy, Native, _, _, _, _, _, true} -> {Proxy, Native};
+        _ -> none
     end.
 
 find(Proxy) when is_pid(Proxy), node(Proxy) =:= node() ->
@@ -72,7 +85,7 @@ find(_Server) ->
 -spec node_of(pid()) -> node() | none.
 node_of(Proxy) ->
     case row(Proxy) of
-        {_, Native, _, _, _, _, _} -> node(Native);
+        {_, Native, _, _, _, _, _, _} -> node(Native);
         none -> none
     end.
 
@@ -87,11 +100,13 @@ row(Proxy) ->
 %% @doc Returns all proxies on the node of a kv_node.
 -spec of_server(atom()) -> [proxy()].
 of_server(Server) ->
-    try ets:match_object(?TABLE, {'_', '_', '_', Server, '_', '_', '_'}) of
+    try ets:match_object(?TABLE, {'_', '_', '_', Server, '_', '_', '_', '_'}) of
         Rows ->
             [
-                #{proxy => Proxy, native => Native, server => Server, kind => Kind, name => Name, durable => Durable}
-             || {Proxy, Native, _, _, Kind, Name, Durable} <- Rows
+                #{
+                    proxy => Proxy, native => Native, server => Server, kind => Kind, name => Name, durable => Durable, shared => Shared
+                }
+             || {Proxy, Native, _, _, Kind, Name, Durable, Shared} <- Rows
             ]
     catch
         error:badarg -> []

@@ -11,10 +11,12 @@
 %%
 %% The proxy traps exits. So it ends with its parent, whatever the reason, as any gen_server does that traps exits.
 %% Other exit signals act as on a process that does not trap exits.
+%%
+%% A native process that belongs to the node stays when its proxy ends. stop/4 ends it.
 -module(kv_proxy).
 -behaviour(gen_server).
 
--export([start_link/3, native/1]).
+-export([start_link/3, native/1, stop/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).
 
 -export_type([kind/0, name/0, options/0]).
@@ -28,6 +30,8 @@
     native := [tuple()],
     %% The reaction of the proxy to the end of the program. Default: exit.
     on_node_down => kv_life:on_node_down(),
+    %% To whom the process belongs. Default: vm.
+    owner => kv_life:owner(),
     %% Runs each time the native process has been created, before messages that wait are passed on.
     fill => undefined | {module(), atom(), [term()]},
     %% True: start_link/3 waits for a node that is starting. Default: true.
@@ -95,7 +99,19 @@ native(Server) ->
     case gen_server:call(Server, {'$kv_native'}) of
         Native when is_pid(Native) -> Native;
         %% A native process answers so to a request that it does not know.
-        {error, {bad_request, _}} when is_pid(Server) -> Server
+        {error, {bad_request, _}} when is_pid(Server) -> Server;
+        {error, {nodedown, _} = Reason} -> exit({Reason, {gen_server, call, [Server, {'$kv_native'}]}})
+    end.
+
+%% @doc Stops a native process, by its proxy, a name or itself, and returns once it has ended. One that belongs to the node ends for
+%% all VMs, while the end of a proxy alone would leave it. Call is for the reason of an exit.
+-spec stop(gen_server:server_ref(), term(), timeout(), {module(), atom(), [term()]}) -> ok.
+stop(Server, Reason, Timeout, Call) ->
+    case kv_proxies:shared(Server) of
+        {Proxy, Native} ->
+            ok = kv_durable:destroy(Proxy, fun() -> gen_server:stop(Native, Reason, Timeout) end, Call, Timeout);
+        none ->
+            gen_server:stop(Server, Reason, Timeout)
     end.
 
 %%% Start
@@ -132,6 +148,7 @@ state(Kind, Server, #{native := Native} = Options) ->
             server => Server,
             options => creator(StartBucket) ++ Native,
             on_node_down => OnNodeDown,
+            owner => maps:get(owner, Options, vm),
             fill => maps:get(fill, Options, undefined)
         })
     }.
@@ -186,6 +203,7 @@ progress(Message, #state{life = Life} = State) ->
         {here, Next} -> {ok, arrive(State#state{life = Next})};
         {lost, Next} -> {ok, lost(Next, State)};
         {found, Next} -> {ok, arrive(lost(Next, State))};
+        {given_up, Next} -> {ok, given_up(Next, State)};
         {on_its_way, Next} -> {ok, State#state{life = Next}};
         {leave, Reason, Last} -> {leave, Reason, lose(State#state{life = Last, here = undefined})};
         other -> other
@@ -194,6 +212,14 @@ progress(Message, #state{life = Life} = State) ->
 lost(Life, State) ->
     ok = tell(lost, #{}, State),
     lose(State#state{life = Life, here = undefined}).
+
+%% Nobody knows whether the node comes back, so nothing waits for it.
+given_up(Life, #state{here = Native} = State) when is_pid(Native) ->
+    given_up(Life, lost(Life, State));
+given_up(Life, State) ->
+    {Waiting, Next} = take_waiting(lose(State#state{life = Life})),
+    ok = refuse(Waiting, Life),
+    Next.
 
 %% Passes on all messages that have waited. Their answers come by way of this process.
 arrive(#state{life = Life} = State) ->
@@ -376,10 +402,10 @@ wait_or_fill(Pid, Message, #state{life = Life} = State) ->
     end.
 
 wait(Message, #state{waiting = Waiting, life = Life} = State) ->
-    case kv_waiting:add(Message, Waiting) of
+    case not kv_life:is_given_up(Life) andalso kv_waiting:add(Message, Waiting) of
         {ok, More} ->
             State#state{waiting = More};
-        full ->
+        NotTaken when NotTaken =:= full; NotTaken =:= false ->
             ok = kv_relayed:refuse(Message, kv_life:nodedown(Life)),
             State
     end.
@@ -445,8 +471,15 @@ code_change(_OldVersion, State, _Extra) ->
 %%% Appearance
 
 be_known_as(Native, #state{kind = Kind, label = Label, server = Server, name = Name, life = Life}) ->
-    Durable = kv_life:is_durable(Life),
-    kv_proxy_face:put(#{kind => Kind, native => Native, label => Label, server => Server, name => Name, durable => Durable}).
+    kv_proxy_face:put(#{
+        kind => Kind,
+        native => Native,
+        label => Label,
+        server => Server,
+        name => Name,
+        durable => kv_life:is_durable(Life),
+        shared => kv_life:is_shared(Life)
+    }).
 
 %% @private
 -spec format_status(gen_server:format_status()) -> gen_server:format_status().

@@ -10,13 +10,14 @@
     label := binary() | undefined,
     server := atom(),
     name := kv_proxy:name(),
-    durable := boolean()
+    durable := boolean(),
+    shared := boolean()
 }.
 
 %% @doc Gives the calling proxy the appearance of its native process. Writes to the process dictionary, where others look
 %% without a call, and to {@link kv_proxies} and {@link kv_local}.
 -spec put(face()) -> ok.
-put(#{kind := Kind, native := Native, label := Label, server := Server, name := Name, durable := Durable}) ->
+put(#{kind := Kind, native := Native, label := Label, server := Server, name := Name, durable := Durable, shared := Shared}) ->
     _ = erlang:put('$initial_call', {module(Kind), init, 1}),
     case erlang:put('$kv_native', {Kind, Native, Label}) of
         {_, Native, _} ->
@@ -28,7 +29,8 @@ put(#{kind := Kind, native := Native, label := Label, server := Server, name := 
                 server => Server,
                 kind => Kind,
                 name => shown_name(Name, Label),
-                durable => Durable
+                durable => Durable,
+                shared => Shared
             }),
             publish(Kind, Native)
     end.

@@ -62,6 +62,13 @@
 
 -define(TIMEOUT, 5000).
 
+%% Options that a registry of the node cannot have.
+-define(OF_ONE_VM, [
+    {start_bucket, " is for a registry of one VM: a registry of the node makes its buckets there, without a supervisor"},
+    {event_manager, " is for a registry of one VM: a registry of the node sends no events"},
+    {fill, " is for a registry of one VM"}
+]).
+
 %% @equiv start_link([])
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
@@ -76,6 +83,9 @@ start_link() ->
 %% <li>`event_manager': a `gen_event' process. It gets an event for each bucket that is created or ends.</li>
 %% <li>`durable': `commit' keeps names and buckets on disk. Needs a name that is an atom, and cannot be combined with `fill'. `false'
 %%     is the default.</li>
+%% <li>`owner': `node' makes a registry that belongs to its node, and that several VMs share, with all its buckets: as for {@link
+%%     kv_bucket:start_link/1}. It makes its buckets in the node, and sends no events, so it has neither `start_bucket' nor
+%%     `event_manager'.</li>
 %% <li>`name', `node', `on_node_down', `fill', `id', `restart', `shutdown': as for {@link kv_bucket:start_link/1}. A registry stays
 %%     by default, whether or not it has a name, and comes back empty.</li>
 %% </ul>
@@ -99,15 +109,23 @@ start_link(Options) ->
     end.
 
 %% Returns an error if the options are good one by one, but not together.
-together({ok, #{durable := Policy, fill := {_, _, _}}}) when Policy =/= false ->
+together({ok, Valid}) ->
+    case kv_start_options:together(Valid, ?OF_ONE_VM) of
+        ok -> durable({ok, Valid});
+        Error -> Error
+    end;
+together(Error) ->
+    Error.
+
+durable({ok, #{durable := Policy, fill := {_, _, _}}}) when Policy =/= false ->
     Text = <<"fill is for a registry that comes back empty; a durable registry has its names, so create them with create/3">>,
     {error, {bad_option, fill, Text}};
-together({ok, #{durable := Policy} = Valid}) when Policy =/= false ->
+durable({ok, #{durable := Policy} = Valid}) when Policy =/= false ->
     case kv_start_options:name(Valid) of
         {local, Name} when Name =/= '' -> {ok, Valid};
         Name -> {error, {bad_option, durable, kv_durable:nameless(registry, Name)}}
     end;
-together(Result) ->
+durable(Result) ->
     Result.
 
 %% @doc Starts a registry that reports its buckets to an event manager. The second argument is a list or map of options; or the
@@ -169,7 +187,7 @@ stop(Registry) ->
 %% @doc Stops the registry with reason `normal', and returns once it has ended.
 -spec stop(t(), timeout() | [kv_bucket:call_option()]) -> ok.
 stop(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    gen_server:stop(Registry, normal, Timeout);
+    kv_proxy:stop(Registry, normal, Timeout, {?MODULE, stop, [Registry, Timeout]});
 stop(Registry, Options) ->
     stop(Registry, timeout(stop, [Registry, Options])).
 

@@ -4,6 +4,7 @@
 -compile({no_auto_import, [node/1]}).
 
 -export([validate/2, against/2, rows/1, only_name/1, split_name/2, child_id/2, name/1, node/1, registered/1, stay/2, child_spec/3]).
+-export([together/2]).
 
 -export_type([name/0, stay_option/0, row/0]).
 
@@ -15,6 +16,8 @@
 -type stay_option() ::
     %% The reaction of the proxy to the loss of its node.
     {on_node_down, kv_life:on_node_down()}
+    %% To whom the native process belongs: to its proxy, and with it to this VM; or to the node.
+    | {owner, kv_life:owner()}
     %% Fills a native process that has been created.
     | {fill, {module(), atom(), [term()]} | undefined}
     %% True: the start waits for a node that is starting.
@@ -78,6 +81,7 @@ common() ->
         {name, fun is_name/1, "an atom, {local, Atom}, {global, Term} or {via, Module, Term}"},
         {node, fun is_atom/1, "an atom, the local name of a kv_node"},
         {on_node_down, fun(How) -> lists:member(How, [stay, exit, branch]) end, "stay or exit"},
+        {owner, fun(Owner) -> Owner =:= vm orelse Owner =:= node end, "vm or node"},
         {fill, fun is_fill/1, "{Module, Function, Arguments}"},
         {wait, fun is_boolean/1, "true or false"},
         {id, fun(_) -> true end, "any term"},
@@ -117,9 +121,11 @@ registered(Options) ->
 
 %% @doc Returns the options of the proxy about the loss of its node. A process with a name stays. Unnamed is the
 %% default of one without.
--spec stay(map(), stay | exit) -> #{on_node_down := kv_life:on_node_down(), fill := term(), wait := boolean()}.
+-spec stay(map(), stay | exit) ->
+    #{on_node_down := kv_life:on_node_down(), owner := kv_life:owner(), fill := term(), wait := boolean()}.
 stay(Options, Unnamed) ->
     #{
+        owner => maps:get(owner, Options, vm),
         on_node_down => maps:get(on_node_down, Options, on_node_down(name(Options), Unnamed)),
         fill => fill(maps:get(fill, Options, undefined)),
         wait => maps:get(wait, Options, true)
@@ -130,6 +136,23 @@ on_node_down(_Name, _Unnamed) -> stay.
 
 fill(nil) -> undefined;
 fill(Fill) -> Fill.
+
+%% @doc Returns an error if the options are good one by one, but not for a process that belongs to the node. Alone are options that
+%% concern one VM, with the cause.
+-spec together(map(), [{atom(), string()}]) -> ok | {error, kv_options:error()}.
+together(#{owner := node} = Options, Alone) ->
+    case {name(Options), [Refused || {Key, _} = Refused <- Alone, is_given(maps:get(Key, Options, undefined))]} of
+        {{local, Name}, []} when Name =/= '' ->
+            ok;
+        {{local, Name}, [{Key, Why} | _]} when Name =/= '' ->
+            {error, {bad_option, Key, unicode:characters_to_binary([kv_options:shown(Key), Why])}};
+        _ ->
+            {error, {bad_option, owner, <<"what belongs to the node needs a name, by which every VM finds it; give a name that is an atom">>}}
+    end;
+together(_Options, _Alone) ->
+    ok.
+
+is_given(Value) -> Value =/= undefined andalso Value =/= nil.
 
 %% @doc Returns a child specification. A process with a name is permanent, and the name is its id, so that one
 %% supervisor can have two. Module and Unnamed are id and restart of a process without a name.

@@ -136,6 +136,11 @@ defmodule KV.Bucket do
       never waits.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
       name and `:exit` without one.
+    * `:owner` - `:node` makes a bucket that belongs to its node, and that several VMs share. It stays when the proxy or the
+      VM ends; the next start under this name, in whatever VM, finds it with its entries, and keeps its options. `stop/3` ends
+      it for all. If it is killed, every proxy ends, the first one that is started again makes a new one, and the others find
+      that. Needs a `:name` that is an atom, and cannot be combined with `:fill`. `:vm`, the default: the bucket ends with its
+      proxy. See docs/attach.md.
     * `:fill` - `{module, function, args}`, called each time the native process has been started. Of a durable bucket the
       function runs only if the folder has none of that name yet.
     * `:id`, `:restart`, `:shutdown` - override the child specification.
@@ -152,6 +157,7 @@ defmodule KV.Bucket do
           | {:durable, false | :commit | :interval}
           | {:reads, :durable | :latest}
           | {:on_node_down, :stay | :exit}
+          | {:owner, :vm | :node}
           | {:fill, {module, atom, [term]} | nil}
           | {:id, term}
           | {:restart, :permanent | :transient | :temporary}
@@ -1446,7 +1452,8 @@ defmodule KV.Bucket do
   def cast(bucket, function, args), do: :kv_bucket.cast(bucket, function, args)
 
   @doc """
-  Stops the bucket with `reason`, and returns once it has ended.
+  Stops the bucket with `reason`, and returns once it has ended. A bucket that belongs to its node (`:owner`) ends for all VMs;
+  the end of a proxy alone leaves it.
 
   ## Examples
 
@@ -1455,6 +1462,14 @@ defmodule KV.Bucket do
       :ok
       iex> Process.alive?(bucket)
       false
+      iex> {:ok, proxy} = KV.Bucket.start_link(name: :of_the_node, owner: :node)
+      iex> KV.Bucket.put(proxy, "milk", 3)
+      iex> GenServer.stop(proxy)
+      iex> {:ok, proxy} = KV.Bucket.start_link(name: :of_the_node, owner: :node)
+      iex> KV.Bucket.get(proxy, "milk")
+      3
+      iex> KV.Bucket.stop(:of_the_node)
+      :ok
   """
   @doc since: "0.1.0"
   @spec stop(t, term, timeout | [call_option]) :: :ok

@@ -88,6 +88,8 @@ defmodule KV.Registry do
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay`, the default, or `:exit`.
     * `:durable` - `:commit` keeps names and buckets on disk: see "Durable registries". Needs a `:name` that is an atom, and cannot
       be combined with `:fill`. `false`, the default, keeps nothing.
+    * `:owner` - `:node` makes a registry that belongs to its node, and that several VMs share, with all its buckets: as for
+      `KV.Bucket`. It makes its buckets in the node, and sends no events, so it has neither `:buckets` nor `:event_manager`.
     * `:fill`, `:id`, `:restart`, `:shutdown` - as for `KV.Bucket`.
   """
   @type option ::
@@ -97,6 +99,7 @@ defmodule KV.Registry do
           | {:node, atom}
           | {:on_node_down, :stay | :exit}
           | {:durable, false | :commit}
+          | {:owner, :vm | :node}
           | {:fill, {module, atom, [term]} | nil}
           | {:id, term}
           | {:restart, :permanent | :transient | :temporary}

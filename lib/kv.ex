@@ -22,7 +22,7 @@ defmodule KV do
       ├── KV.EventManager             gets an event for every bucket that is created or ends
       └── KV.NodeSupervisor           rest_for_one
           ├── KV.Node                 owns the C program
-          └── KV.StoreSupervisor      one_for_all; one_for_one with a durable registry
+          └── KV.StoreSupervisor      one_for_all; one_for_one with a durable or a shared registry
               ├── KV.BucketSupervisor one proxy for each bucket
               └── KV.Registry         the proxy of the native registry
 
@@ -60,19 +60,21 @@ defmodule KV do
     * `:max_memory` - the limit of the node, given or by default.
     * `:operations` - how many operations they have performed.
     * `:queue` - how many requests wait because their processes are suspended.
+
+  The figures from `:processes` on are missing while a node to which the VM is attached is away: `info.node.state` tells.
   """
   @type info :: %{
           optional(:version) => String.t(),
           optional(:local_reads) => %{node => :on | {:off, term}},
-          node: KV.Node.info() | %{name: node},
-          processes: non_neg_integer,
-          buckets: non_neg_integer,
-          registries: non_neg_integer,
-          names: non_neg_integer,
-          memory: non_neg_integer,
-          max_memory: pos_integer,
-          operations: non_neg_integer,
-          queue: non_neg_integer
+          optional(:processes) => non_neg_integer,
+          optional(:buckets) => non_neg_integer,
+          optional(:registries) => non_neg_integer,
+          optional(:names) => non_neg_integer,
+          optional(:memory) => non_neg_integer,
+          optional(:max_memory) => pos_integer,
+          optional(:operations) => non_neg_integer,
+          optional(:queue) => non_neg_integer,
+          node: KV.Node.info() | %{name: node}
         }
 
   @typedoc """

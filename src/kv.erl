@@ -67,6 +67,8 @@
 %% <li>`queue': how many requests wait because their processes are suspended.</li>
 %% </ul>
 %%
+%% The figures from `processes' on are missing while a node to which this VM is attached is away: `state' in `node' tells.
+%%
 %% Counts all processes of the node, which takes about 200 ms for 100,000 buckets.
 -spec info() -> info().
 info() ->

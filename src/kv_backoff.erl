@@ -9,7 +9,7 @@
 %% @private
 -module(kv_backoff).
 
--export([new/0, wait/1, delay/1, failed/1, ended/2, failures/1]).
+-export([new/0, of_options/1, wait/1, delay/1, failed/1, ended/2, failures/1]).
 -export([own/2, disown/1, owned/1, orphaned/1, is_first/1, served/1]).
 
 -export_type([t/0]).
@@ -31,6 +31,11 @@
 -spec new() -> t().
 new() ->
     atomics:new(?FIELDS, []).
+
+%% @doc Returns the backoff of a supervisor that keeps one, or a new one.
+-spec of_options(kv_node_options:t()) -> t().
+of_options(#{backoff := undefined}) -> new();
+of_options(#{backoff := Backoff}) -> Backoff.
 
 %% @doc Waits for as long as the number of failures requires.
 -spec wait(t()) -> ok.

@@ -7,7 +7,7 @@
 %% '''
 -module(kv_config).
 
--export([defaults/0, node_options/0, registry_options/0, split_registry/1]).
+-export([defaults/0, node_options/0, node_options/1, registry_options/0, split_registry/1]).
 
 -export_type([t/0, registry_options/0]).
 
@@ -29,7 +29,7 @@
 }.
 
 %% Options of the registry of the tree.
--type registry_options() :: [{durable, false | commit | interval}].
+-type registry_options() :: [{durable, false | commit | interval} | {owner, vm | node}].
 
 %% @doc Returns the names of the Erlang side, and the node options of the application environment.
 -spec defaults() -> t().
@@ -55,8 +55,17 @@ defaults() ->
 %% argument. Only OTP adds a key of its own.
 -spec node_options() -> [kv_node:option()].
 node_options() ->
-    Given = [Option || {Key, _} = Option <- application:get_all_env(kv), not lists:member(Key, [included_applications, registry])],
-    Given ++ [{Key, Value} || {Key, _, _, {program, Value}, _, _} <- kv_node_options:table()].
+    node_options([]).
+
+%% @doc The same with options of a user, which count first. A VM that attaches to a node sets no options of a program.
+-spec node_options([kv_node:option()]) -> [kv_node:option()].
+node_options(Options) ->
+    Set = [Key || {Key, _} <- Options] ++ [included_applications, registry],
+    Given = Options ++ [Option || {Key, _} = Option <- application:get_all_env(kv), not lists:member(Key, Set)],
+    case kv_attach:is_wanted(Given) of
+        true -> Given;
+        false -> Given ++ [{Key, Value} || {Key, _, _, {program, Value}, _, _} <- kv_node_options:table()]
+    end.
 
 %% @doc Returns the options of the registry of the tree, as in `{registry, [{durable, commit}]}' in the environment of `kv'.
 -spec registry_options() -> registry_options().

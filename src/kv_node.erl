@@ -9,11 +9,17 @@
 %% back after `reconnect_timeout', or if the node name of the VM has changed (`net_kernel:stop/0' and
 %% `net_kernel:start/2'). The new program is named after the VM's present name.
 %%
+%% With the option `attach', the program is another's, and the process is that of {@link kv_attached}: it stays while the node is
+%% away, and connects again.
+%%
 %% == Options ==
 %%
 %% All options are optional. The environment of the application `kv' holds the options of the node that the
 %% application starts.
 %% <ul>
+%% <li>`attach': Use the C node of this name, which somebody else has started, as by systemd: see docs/attach.md. This
+%%     VM starts, kills and restarts no program then, and connects again whenever the node was away. It needs a name
+%%     of its own. Options of the program are refused. Default: this VM starts a program. Value: an atom.</li>
 %% <li>`program': Path of the C program. Default: `kv_node' in the priv directory of the application kv. Value: a
 %%     string.</li>
 %% <li>`node_name': Name of the C node, in ASCII. Default: `kv_foo@host' in a VM that is distributed as `foo@host',
@@ -107,7 +113,10 @@
 %% <li>`{bad_tls_option, Option, Text}': the VM dials over TLS, and the program cannot follow an option with which the VM takes
 %%     connections. Nothing was started. docs/tls.md lists the options.</li>
 %% <li>`{program_missing, Path}', `{program_not_executable, Path}': build the program with `make -C c_src'.</li>
-%% <li>`{version_mismatch, Program, Application}': the program has another version than the application. Build it again.</li>
+%% <li>`{version_mismatch, Program, Application}': the program has another version than the application. Build it again. Of a
+%%     VM that attaches: the messages of the two versions differ.</li>
+%% <li>`{zeros_mismatch, Text}': the VM attaches to a node for which `0.0' and `-0.0' are one key, and for the VM two, or the other
+%%     way round.</li>
 %% <li>`{start_timeout, Ms}': the program was not ready in time.</li>
 %% <li>`{not_connected, Node, Text}': the program is ready, but the VM could not connect to it. The text says why, in the words of
 %%     the program if it has heard of the attempt.</li>
@@ -142,7 +151,12 @@
     version := binary(),
     creation := non_neg_integer(),
     uptime_ms := non_neg_integer(),
-    program := binary(),
+    %% Of a node that this VM has started.
+    program => binary(),
+    %% True: somebody else has started it.
+    attached := boolean(),
+    %% With the milliseconds since the connection was lost. Away: for longer than the node keeps the processes of this VM.
+    state := up | {lost | away, non_neg_integer()},
     local_reads := kv_watcher:local(),
     lane := kv_watcher:local(),
     disk := undefined | disk() | {error, term()}
@@ -197,9 +211,6 @@
 %% A lost connection usually means that the program has ended. Its exit status comes soon, and says more.
 -define(EXIT_STATUS_GRACE, 200).
 
-%% How long the program may take to tell about its disk.
--define(DISK_TIMEOUT, 2000).
-
 %% @doc Starts a node under the local name `kv_node'.
 -spec start_link([option()]) -> {ok, pid()} | {error, term()}.
 start_link(Options) ->
@@ -212,13 +223,17 @@ start_link(Name, _Options) when not is_atom(Name) ->
 start_link(Name, Options) ->
     case kv_node_options:validate(Options) of
         {ok, Valid} ->
-            case gen_server:start_link({local, Name}, ?MODULE, {Name, Valid}, []) of
+            case gen_server:start_link({local, Name}, module(Valid), {Name, Valid}, []) of
                 {ok, Pid} -> {ok, Pid};
                 {error, Reason} -> {error, Reason}
             end;
         {error, Reason} ->
             {error, Reason}
     end.
+
+%% A node that this VM has not started needs no program, and no leash.
+module(#{attach := undefined}) -> ?MODULE;
+module(#{attach := _Node}) -> kv_attached.
 
 %% @doc Returns a child specification. Its shutdown time follows from `stop_timeout'.
 -spec child_spec(atom(), [option()]) -> supervisor:child_spec().
@@ -231,7 +246,7 @@ child_spec(Name, Options) ->
         %% The end of input and SIGKILL get stop_timeout each; EPMD and distribution need a moment.
         shutdown => 2 * StopTimeout + 5000,
         type => worker,
-        modules => [?MODULE]
+        modules => [?MODULE, kv_attached]
     }.
 
 %% Wrong options are refused when the child starts.
@@ -311,10 +326,10 @@ backup(Server, Folder, Timeout) ->
 -spec init({atom(), kv_node_options:t()}) -> {ok, #state{}} | {stop, term()}.
 init({Server, Options}) ->
     process_flag(trap_exit, true),
-    ok = slow_request(Options),
+    ok = kv_node_keeper:slow_request(Options),
     Before = kv_nodes:is_expected(Server),
-    Nodes = expect(Server, Options),
-    Backoff = backoff(Options),
+    Nodes = kv_node_keeper:expect(Server, Options),
+    Backoff = kv_backoff:of_options(Options),
     ok = kv_node_start:end_predecessor(Backoff, Options),
     ok = kv_backoff:wait(Backoff),
     case kv_node_start:start(Options#{server => Server}, Backoff) of
@@ -324,39 +339,10 @@ init({Server, Options}) ->
             {ok, State};
         {error, Reason} ->
             ok = kv_backoff:failed(Backoff),
-            ok = cannot_start(Server, Reason, Backoff),
-            %% Nobody starts a process again whose first start has failed.
-            ok = not_expected(Server, Before),
+            ok = kv_node_keeper:cannot_start(Server, Reason, Backoff),
+            ok = kv_node_keeper:not_expected(Server, Before),
             {stop, Reason}
     end.
-
-slow_request(#{slow_request := undefined}) -> ok;
-slow_request(#{slow_request := Ms}) -> kv_telemetry:slow_request(Ms).
-
-expect(Server, #{start_timeout := Timeout}) ->
-    Nodes = kv_nodes:monitor(),
-    ok = kv_nodes:expected(Server, keeper(), Timeout),
-    Nodes.
-
-not_expected(Server, false) -> kv_nodes:gone(Server, order);
-not_expected(_Server, true) -> ok.
-
-%% The process at the top of the tree. As long as it lives, this process is started again after a failure.
-keeper() ->
-    case lists:last(get('$ancestors')) of
-        Pid when is_pid(Pid) -> Pid;
-        Name -> whereis(Name)
-    end.
-
-%% A failure of the first start is the caller's result. Only later failures are logged.
-cannot_start(Server, Reason, Backoff) ->
-    case kv_backoff:is_first(Backoff) of
-        true -> ok;
-        false -> kv_node_log:cannot_start(Server, Reason, kv_backoff:delay(kv_backoff:failures(Backoff)))
-    end.
-
-backoff(#{backoff := undefined}) -> kv_backoff:new();
-backoff(#{backoff := Backoff}) -> Backoff.
 
 state(#{node := Node, program := Program, path := Path, ready := Ready, cookie := Cookie}, Server, Options, Backoff) ->
     #state{
@@ -404,6 +390,8 @@ handle_call(info, From, #state{ready = Ready, program = Program, options = Optio
         os_pid => kv_node_program:os_pid(Program),
         uptime_ms => uptime(State),
         program => unicode:characters_to_binary(State#state.path),
+        attached => false,
+        state => shown(State#state.connection),
         local_reads => local(State, fun kv_watcher:local/1),
         lane => local(State, fun kv_watcher:lane/1)
     },
@@ -411,7 +399,7 @@ handle_call(info, From, #state{ready = Ready, program = Program, options = Optio
         undefined ->
             {reply, Info#{disk => undefined}, State};
         _Folder ->
-            _ = spawn(fun() -> gen_server:reply(From, Info#{disk => ask_disk(State#state.node)}) end),
+            ok = kv_node_disk:reply(From, State#state.node, Info),
             {noreply, State}
     end;
 handle_call(os_pid, _From, #state{program = Program} = State) ->
@@ -439,13 +427,6 @@ backup_ended(Id, Result, #state{backup = {From, Id}} = State) ->
 backup_ended(_Id, _Result, State) ->
     State.
 
-%% This process must not wait for its program.
-ask_disk(Node) ->
-    case kv_inspect:within(fun() -> erpc:call(Node, ?MODULE, disk, [], ?DISK_TIMEOUT) end, ?DISK_TIMEOUT) of
-        {ok, Disk} -> Disk;
-        {error, Reason} -> {error, Reason}
-    end.
-
 %% @private
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(_Request, State) ->
@@ -469,7 +450,7 @@ handle_info({still_running, Loss}, #state{connection = Connection, node = Node, 
         kv_node_log:connection_lost(Node, kv_connection:patience(maps:get(reconnect_timeout, Options))),
     {noreply, State};
 handle_info({'DOWN', Nodes, process, _, _}, #state{nodes = Nodes, server = Server, connection = Connection} = State) ->
-    Next = State#state{nodes = expect(Server, State#state.options)},
+    Next = State#state{nodes = kv_node_keeper:expect(Server, State#state.options)},
     ok = announce(Next),
     _ = kv_connection:is_up(Connection) orelse kv_nodes:lost(Server),
     {noreply, Next};
@@ -566,6 +547,12 @@ way(Connection) ->
         {true, _} -> connection;
         {false, Age} when Age < ?EXIT_STATUS_GRACE -> none;
         {false, _} -> leash
+    end.
+
+shown(Connection) ->
+    case kv_connection:is_up(Connection) of
+        true -> up;
+        false -> {lost, kv_connection:age(Connection)}
     end.
 
 local(#state{node = Node, options = Options}, Of) ->

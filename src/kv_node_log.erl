@@ -7,6 +7,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([recovering/2, serves/4, lost/5, cannot_start/3, connection_lost/2, connection_back/2]).
+-export([attached/2, attachment_lost/2, silent/2, away/2, another_run/2, cannot_attach/2]).
 
 -type totals() :: undefined | #{
     buckets := non_neg_integer(),
@@ -103,3 +104,38 @@ connection_lost(Node, Timeout) ->
 -spec connection_back(node(), non_neg_integer()) -> ok.
 connection_back(Node, Ms) ->
     log(notice, "the connection to ~ts is back after ~b ms", [Node, Ms]).
+
+%%% A node to which this VM is attached
+
+%% @doc Logs that this VM is attached.
+-spec attached(node(), kv_attach:facts()) -> ok.
+attached(Node, Facts) ->
+    log(notice, "this VM is attached to ~ts: ~ts", [Node, run(Facts)]).
+
+run(#{os_pid := OsPid, version := Version, creation := Creation}) ->
+    io_lib:format("OS process ~b of its host, version ~ts, creation ~b", [OsPid, Version, Creation]).
+
+%% @doc Logs that the connection is lost. Whether the program runs, this VM cannot know.
+-spec attachment_lost(node(), non_neg_integer()) -> ok.
+attachment_lost(Node, Timeout) ->
+    log(warning, "the connection to ~ts is lost; what this VM has there is kept for ~b ms; dialling again", [Node, Timeout]).
+
+%% @doc Logs that the node has left questions without an answer for that long.
+-spec silent(node(), non_neg_integer()) -> ok.
+silent(Node, Ms) ->
+    log(warning, "~ts has not answered for ~b ms: this VM closes the connection, and dials again", [Node, Ms]).
+
+%% @doc Logs that nobody waits for the node any more.
+-spec away(node(), non_neg_integer()) -> ok.
+away(Node, Ms) ->
+    log(warning, "~ts has been away for ~b ms: what this VM owned there is lost; calls exit until it is back; dialling on", [Node, Ms]).
+
+%% @doc Logs that the node is back as another run of the program.
+-spec another_run(node(), kv_attach:facts()) -> ok.
+another_run(Node, Facts) ->
+    log(warning, "~ts has been started anew (~ts), and what it held is lost, but for durable buckets", [Node, run(Facts)]).
+
+%% @doc Logs that this VM cannot use the node that is there now.
+-spec cannot_attach(atom(), term()) -> ok.
+cannot_attach(Server, Reason) ->
+    log(error, "~ts cannot attach (~0tp), and tries again each second", [kv_text:atom(Server), Reason]).

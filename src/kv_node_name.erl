@@ -6,7 +6,7 @@
 %% @private
 -module(kv_node_name).
 
--export([of_vm/1, of_node/1, is_made_up/1, renew/0, is_valid/1, alive/1]).
+-export([of_vm/1, of_node/1, dialled/2, is_made_up/1, renew/0, is_valid/1, alive/1]).
 
 -define(PART, {?MODULE, part}).
 -define(PART_LENGTH, 8).
@@ -26,20 +26,28 @@ of_vm(Host) ->
 -spec of_node(kv_node_options:t()) -> {ok, node()} | {error, {bad_node_name, binary()}}.
 of_node(#{node_name := Name} = Options) ->
     case is_valid(node()) of
-        true when Name =/= undefined -> reachable(Name, net_kernel:get_state());
+        true when Name =/= undefined -> reachable(node_name, Name, net_kernel:get_state());
         true -> derived(is_made_up(Options), string:split(atom_to_list(node()), "@"));
         false -> bad("the name of this VM, ~ts, has characters that are not ASCII: start the VM under another name", [node()])
     end.
 
+%% @doc Returns `ok' if this VM dials a node of that name, which is the value of the option Key.
+-spec dialled(atom(), node()) -> ok | {error, {bad_node_name, binary()}}.
+dialled(Key, Name) ->
+    case reachable(Key, Name, net_kernel:get_state()) of
+        {ok, Name} -> ok;
+        {error, Reason} -> {error, Reason}
+    end.
+
 %% A VM with a short name dials no host with a dot, and one with a long name no other: inet_tcp_dist.erl, splitnode/3.
-reachable(Name, #{name_domain := Domain}) ->
+reachable(Key, Name, #{name_domain := Domain}) ->
     [_Alive, Host] = string:split(atom_to_list(Name), "@"),
     case {Domain, lists:member($., Host), inet:parse_strict_address(Host)} of
-        {shortnames, true, _} -> bad("this VM has a short name, and does not dial ~ts: give node_name a host without a dot", [Name]);
-        {longnames, false, {error, _}} -> bad("this VM has a long name, and does not dial ~ts: give node_name a host with a dot", [Name]);
+        {shortnames, true, _} -> bad("this VM has a short name, and does not dial ~ts: give ~ts a host without a dot", [Name, Key]);
+        {longnames, false, {error, _}} -> bad("this VM has a long name, and does not dial ~ts: give ~ts a host with a dot", [Name, Key]);
         _ -> {ok, Name}
     end;
-reachable(Name, _Stopped) ->
+reachable(_Key, Name, _Stopped) ->
     {ok, Name}.
 
 derived(true, [_Alive, Host]) ->

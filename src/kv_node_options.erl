@@ -35,6 +35,10 @@ table() ->
 
 of_this_vm() ->
     [
+        {attach, none, node_name, undefined, "0.2.0",
+            "Use the C node of this name, which somebody else has started, as by systemd: see docs/attach.md. This VM starts, kills "
+            "and restarts no program then, and connects again whenever the node was away. It needs a name of its own. Options of the "
+            "program are refused. Default: this VM starts a program."},
         {program, none, text, undefined, "0.1.0",
             "Path of the C program. Default: `kv_node` in the priv directory of the application kv."},
         {node_name, none, node_name, undefined, "0.1.0",
@@ -167,17 +171,23 @@ default(Value) -> Value.
 -spec validate(term()) -> {ok, t()} | {error, kv_options:error()}.
 validate(Options) ->
     case kv_options:check(Options, fun verdict/2, keys()) of
-        {ok, Given} -> {ok, maps:merge(defaults(), Given)};
+        {ok, Given} -> with_defaults(kv_attach:together(Given, keys()));
         {error, Reason} -> {error, Reason}
     end.
+
+with_defaults({ok, Given}) -> {ok, maps:merge(defaults(), Given)};
+with_defaults(Error) -> Error.
 
 %% @doc Checks the options that a user has set, among which those of the supervisor must not be.
 -spec check(term()) -> ok | {error, kv_options:error()}.
 check(Options) ->
     case kv_options:check(Options, fun users_verdict/2, keys()) of
-        {ok, _Given} -> ok;
+        {ok, Given} -> without_value(kv_attach:together(Given, keys()));
         {error, Reason} -> {error, Reason}
     end.
+
+without_value({ok, _Given}) -> ok;
+without_value(Error) -> Error.
 
 verdict(backoff, Backoff) -> is(Backoff =:= undefined orelse is_reference(Backoff), "a backoff of kv_sup");
 verdict(event_manager, Name) -> is(is_atom(Name), "a local name");

@@ -3,7 +3,7 @@
 %% @private
 -module(kv_node_start).
 
--export([end_predecessor/2, start/2, set_socket/2]).
+-export([end_predecessor/2, start/2, set_socket/2, version/0]).
 
 %% Bytes that one read from the connection may return.
 -define(SOCKET_BUFFER, 128 * 1024).
@@ -123,7 +123,7 @@ deadline(#{start_timeout := Timeout}) -> now_ms() + Timeout.
 now_ms() -> erlang:monotonic_time(millisecond).
 
 await_ready(Port, Deadline, #{start_timeout := Timeout} = Options, Fatal) ->
-    Parent = parent(),
+    Parent = kv_node_keeper:parent(),
     receive
         {Port, {data, {_, Line}}} ->
             case kv_node_program:parse(Line) of
@@ -143,13 +143,6 @@ await_ready(Port, Deadline, #{start_timeout := Timeout} = Options, Fatal) ->
         {error, {start_timeout, Timeout}}
     end.
 
-parent() ->
-    case get('$ancestors') of
-        [Pid | _] when is_pid(Pid) -> Pid;
-        [Name | _] when is_atom(Name) -> whereis(Name);
-        _ -> undefined
-    end.
-
 %% A sign of life: `start_timeout' bounds the silence of the program, and not the time that all its data takes.
 recovering(Percent, #{server := Server, shown := Shown, since := Since} = Options) ->
     ok = kv_nodes:recovering(Server, Percent),
@@ -165,8 +158,11 @@ same_version(#{version := Version}) ->
         Own -> {error, {version_mismatch, Version, Own}}
     end.
 
+%% @doc Returns the version of the application; `undefined' if nothing tells it.
+%%
 %% Not by application:load/1: while the application controller stops the application, it waits for this process, which
 %% would wait for the controller.
+-spec version() -> binary() | undefined.
 version() ->
     case application:get_key(kv, vsn) of
         {ok, Vsn} -> unicode:characters_to_binary(Vsn);

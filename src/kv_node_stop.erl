@@ -2,7 +2,7 @@
 %% @private
 -module(kv_node_stop).
 
--export([stop/3]).
+-export([stop/3, how/1]).
 
 -type node_of() :: #{
     server := atom(),
@@ -34,6 +34,8 @@ stop(Reason, #{stop_timeout := Timeout} = Options, #{server := Server, node := N
     ok = tell_of_loss(How, Reason, Proxies, Options, Ended),
     end_of_service(How, Ended).
 
+%% @doc Returns whether a kv_node that ends with this reason ends in order.
+-spec how(term()) -> order | failure.
 how(normal) -> order;
 how(shutdown) -> order;
 how({shutdown, _}) -> order;

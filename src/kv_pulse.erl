@@ -15,7 +15,8 @@
 -record(pulse, {
     server :: atom(),
     node :: node(),
-    program :: kv_node_program:t(),
+    %% none: the program is not of this VM, and has no leash.
+    program :: kv_node_program:t() | none,
     interval :: pos_integer(),
     timeout :: pos_integer(),
     tag :: reference(),
@@ -27,7 +28,7 @@
 -opaque t() :: #pulse{}.
 
 %% @doc From now on the calling process gets the message `ping' each time that {@link beat/2} must be called.
--spec new(atom(), node(), kv_node_program:t(), kv_node_options:t()) -> t().
+-spec new(atom(), node(), kv_node_program:t() | none, kv_node_options:t()) -> t().
 new(Server, Node, Program, #{ping_interval := Interval, ping_timeout := Timeout}) ->
     _ = erlang:send_after(Interval, self(), ping),
     #pulse{server = Server, node = Node, program = Program, interval = Interval, timeout = Timeout, tag = make_ref()}.
@@ -60,6 +61,8 @@ ask(leash, Pulse) ->
     ask_over_leash(Pulse).
 
 %% The answer is the line `pong alive'.
+ask_over_leash(#pulse{program = none}) ->
+    ok;
 ask_over_leash(#pulse{program = Program}) ->
     kv_node_program:say(Program, "ping alive").
 

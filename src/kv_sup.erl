@@ -5,7 +5,7 @@
 %% +-- EventManager          gen_event; survives everything below
 %% +-- NodeSupervisor        rest_for_one
 %%     +-- Node              owns the C program
-%%     +-- StoreSupervisor   one_for_all; one_for_one if the registry is durable
+%%     +-- StoreSupervisor   one_for_all; one_for_one if the registry is durable, or belongs to the node
 %%         +-- BucketSupervisor   one proxy per bucket, temporary
 %%         +-- Registry           the proxy of the native registry
 %% '''
@@ -85,13 +85,13 @@ init({node_supervisor, Config}) ->
 init({store_supervisor, Config}) ->
     %% Intensity: a registry that cannot start takes half a second to fail (kv_nodes), so waiting for
     %% the node above to be restarted never exceeds 20 in 10 s.
-    Flags = #{strategy => strategy(is_durable(Config)), intensity => 20, period => 10},
+    Flags = #{strategy => strategy(is_durable(Config) orelse is_shared(Config)), intensity => 20, period => 10},
     #{bucket_supervisor_spec := Buckets, bucket_supervisor := Name} = Config,
     {ok, {Flags, successors([Buckets#{id => Name}, registry(Config)])}}.
 
 %% A volatile registry that is killed alone comes back empty, and nobody would find its buckets any more: so they end with it,
 %% and it with them. Of a durable registry the node keeps the names, and which buckets have them. Killed alone, it loses none and
-%% finds the same buckets again. If their supervisor is killed, its buckets have ended, and the registry has heard of each end.
+%% finds the same buckets again. The same holds for a registry that belongs to the node. If their supervisor is killed, its buckets have ended, and the registry has heard of each end.
 -spec strategy(boolean()) -> one_for_all | one_for_one.
 strategy(false) -> one_for_all;
 strategy(true) -> one_for_one.
@@ -105,7 +105,14 @@ is_durable(#{}) ->
     false.
 
 registry_rows() ->
-    [lists:keyfind(durable, 1, kv_registry:own_options())].
+    [lists:keyfind(durable, 1, kv_registry:own_options()) | kv_start_options:rows([owner])].
+
+%% A registry that a VM finds in the node to which it is attached may be another VM's, too.
+is_shared(#{node_options := Options} = Config) ->
+    case kv_start_options:against(maps:get(registry_options, Config, []), registry_rows()) of
+        {ok, #{owner := Owner}} -> Owner =:= node;
+        _ -> kv_attach:is_wanted(Options)
+    end.
 
 successors(Children) ->
     [Child#{start := {?MODULE, start_child, [M, F, A]}} || #{start := {M, F, A}} = Child <- Children].
@@ -146,16 +153,20 @@ owner(#{node := Name, node_options := Options, event_manager := Events}) ->
     %% The supervisor creates the backoff, so the backoff outlives each node that the supervisor restarts.
     kv_node:child_spec(Name, [{backoff, kv_backoff:new()}, {event_manager, Events} | Options]).
 
-%% The registry does not wait for the node: as long as it waited, the supervisor above could not restart the node.
-registry(#{registry := Name, start_bucket := StartBucket, event_manager := Events, node := Node} = Config) ->
-    kv_registry:child_spec(options(maps:get(registry_options, Config, [])) ++ [
-        {name, Name},
-        {start_bucket, StartBucket},
-        {event_manager, Events},
-        {node, Node},
-        {on_node_down, branch},
-        {wait, false}
-    ]).
+registry(#{registry := Name, node := Node} = Config) ->
+    Options = options(maps:get(registry_options, Config, [])),
+    kv_registry:child_spec(Options ++ [{name, Name}, {node, Node}] ++ buckets(is_shared(Config), Config) ++ waits(Config)).
+
+buckets(true, _Config) -> [{owner, node}];
+buckets(false, #{start_bucket := StartBucket, event_manager := Events}) -> [{start_bucket, StartBucket}, {event_manager, Events}].
+
+%% The kv_node of a node to which this VM is attached stays when the node is lost, so the registry stays, too. Otherwise the
+%% registry does not wait for the node: as long as it waited, the supervisor above could not restart the node.
+waits(#{node_options := Options}) ->
+    case kv_attach:is_wanted(Options) of
+        true -> [{on_node_down, stay}];
+        false -> [{on_node_down, branch}, {wait, false}]
+    end.
 
 options(Options) when is_map(Options) -> maps:to_list(Options);
 options(Options) -> Options.

@@ -24,16 +24,17 @@
     node := kv_node:info() | #{name := node()},
     %% Of all nodes that the VM has called. Missing if only the C node was asked.
     local_reads => #{node() => kv_watcher:local()},
+    %% The figures are missing while a node to which this VM is attached is away.
     %% In all registries together.
-    names := non_neg_integer(),
-    processes := non_neg_integer(),
-    buckets := non_neg_integer(),
-    registries := non_neg_integer(),
+    names => non_neg_integer(),
+    processes => non_neg_integer(),
+    buckets => non_neg_integer(),
+    registries => non_neg_integer(),
     %% The bytes that count against max_memory of the node.
-    memory := non_neg_integer(),
-    max_memory := pos_integer(),
-    operations := non_neg_integer(),
-    queue := non_neg_integer()
+    memory => non_neg_integer(),
+    max_memory => pos_integer(),
+    operations => non_neg_integer(),
+    queue => non_neg_integer()
 }.
 
 %% Going through all processes of a node.
@@ -44,12 +45,16 @@
 -spec info(atom()) -> {ok, info()} | kv_inspect:failure().
 info(Server) ->
     case native_info(kv_node:name(Server)) of
-        {ok, Info} ->
-            Own = kv_node:info(Server),
-            {ok, Info#{version => version(), node := Own, local_reads => local_reads(Own)}};
-        Failure ->
-            Failure
+        {ok, Info} -> {ok, maps:merge(Info, of_this_vm(kv_node:info(Server)))};
+        Failure -> without_node(kv_node:info(Server), Failure)
     end.
+
+%% A node that somebody else has started may be away, and its kv_node tells so.
+without_node(#{attached := true, state := {_, _}} = Own, _Failure) -> {ok, of_this_vm(Own)};
+without_node(_Own, Failure) -> Failure.
+
+of_this_vm(Own) ->
+    #{version => version(), node => Own, local_reads => local_reads(Own)}.
 
 %% Adds a node that nobody has called yet, which is not watched.
 local_reads(#{name := Node, local_reads := Local}) ->

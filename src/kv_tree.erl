@@ -91,7 +91,7 @@ branch(Pid, Limit) ->
             {Shown, Rest} = children(Pid, Limit),
             {Trees, Proxied} = grow(Shown, Rest, Limit),
             {{{process, Pid, name(Pid), length(Shown) + length(Rest)}, Trees}, Proxied};
-        {none, {kv_node, init, 1}} ->
+        {none, {Owner, init, 1}} when Owner =:= kv_node; Owner =:= kv_attached ->
             {{owner(Pid), []}, []};
         {none, _} ->
             {{{process, Pid, name(Pid), undefined}, []}, []}

@@ -8,6 +8,9 @@ defmodule KV.Node do
   both again. If only the connection to the program is lost, the process dials again, and the buckets keep their values.
   Meanwhile it checks over the standard input of the program that the program answers.
 
+  With the option `:attach`, the program is another's: the process connects to it, stays while the node is away, and
+  connects again. `info/1` tells its state. docs/attach.md says when to use that.
+
   ## Options
 
   All options are optional. The application environment of `:kv` holds the options of the node that the application starts.
@@ -28,10 +31,13 @@ defmodule KV.Node do
     * `{:bad_tls_option, option, text}` - the VM dials over TLS, and the program cannot follow an option with which the VM
       takes connections. Nothing was started. docs/tls.md lists the options.
     * `{:program_missing, path}`, `{:program_not_executable, path}` - build the program with `make -C c_src`.
-    * `{:version_mismatch, program, application}` - the program has another version than the application. Build it again.
+    * `{:version_mismatch, program, application}` - the program has another version than the application. Build it again. Of a VM
+      that attaches: the messages of the two versions differ.
     * `{:start_timeout, ms}` - the program was not ready in time.
     * `{:not_connected, node, text}` - the program is ready, but the VM could not connect to it. The text says why, in the
       words of the program if it has heard of the attempt.
+    * `{:zeros_mismatch, text}` - the VM attaches to a node for which `0.0` and `-0.0` are one key, and for the VM two; or the
+      other way round.
     * `{:bad_cookie, text}` - the cookie that the VM has for the node (`:erlang.get_cookie/1`) is one that Erlang nodes
       cannot use.
     * `{:fatal, reason, text}` - the program gave up. The text says why. `:tls`: a file with certificates or keys cannot
@@ -59,20 +65,25 @@ defmodule KV.Node do
     * `:version` - the version of the program.
     * `:creation` - the number that EPMD gave this run of the node.
     * `:uptime_ms` - milliseconds since the VM has started and connected the program.
-    * `:program` - the path of the program.
+    * `:program` - the path of the program; missing if the VM is attached.
+    * `:attached` - whether somebody else has started the node (the option `:attach`).
+    * `:state` - `:up`; `{:lost, ms}` since the connection was lost; or `{:away, ms}` once it has been lost for so long that an
+      attached node no longer keeps the processes of this VM.
     * `:local_reads` - `:on` if this VM reads buckets from shared memory, otherwise `{:off, why}`.
     * `:lane` - `:on` if other calls of this VM use shared memory, too, otherwise `{:off, why}`.
     * `:disk` - the folder of the durable buckets, or `nil` without a `:data_dir`. If the program does not tell within two
       seconds, `{:error, reason}`.
   """
   @type info :: %{
+          optional(:program) => String.t(),
           name: node,
           os_pid: pos_integer,
           port: :inet.port_number(),
           version: String.t(),
           creation: non_neg_integer,
           uptime_ms: non_neg_integer,
-          program: String.t(),
+          attached: boolean,
+          state: :up | {:lost | :away, non_neg_integer},
           local_reads: :on | {:off, term},
           lane: :on | {:off, term},
           disk: disk | nil | {:error, term}

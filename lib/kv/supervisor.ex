@@ -30,9 +30,12 @@ defmodule KV.Supervisor do
 
     * `:name` - the local name of the supervisor, `KV.Supervisor` by default.
     * `:registry` - options of `KV.Registry`: `[durable: :commit]` makes it durable. See the section "Durable registries" of
-      `KV.Registry`.
+      `KV.Registry`. In a VM that attaches to a node, the registry belongs to the node; `[owner: :vm]` changes that.
   """
-  @type option :: {:name, atom} | {:registry, [{:durable, false | :commit | :interval}]} | KV.Node.option()
+  @type option ::
+          {:name, atom}
+          | {:registry, [{:durable, false | :commit | :interval} | {:owner, :vm | :node}]}
+          | KV.Node.option()
 
   @doc """
   Starts the tree, and returns once all of it is running.
@@ -84,7 +87,7 @@ defmodule KV.Supervisor do
       registry: KV.Registry,
       bucket_supervisor_spec: KV.BucketSupervisor.child_spec([]),
       start_bucket: KV.BucketSupervisor.starter(KV.BucketSupervisor),
-      node_options: Keyword.merge(:kv_config.node_options(), node_options),
+      node_options: :kv_config.node_options(node_options),
       registry_options: registry_options
     }
   end

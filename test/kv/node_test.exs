@@ -33,6 +33,25 @@ defmodule KV.NodeTest do
              {:error, {:program_missing, "/no/such/kv_node"}}
   end
 
+  test "the program is this VM's own, and the VM is connected to it" do
+    assert %{attached: false, state: :up} = KV.Node.info()
+  end
+
+  test "a VM attaches only under a name of its own" do
+    Process.flag(:trap_exit, true)
+    assert {:error, {:not_alive, text}} = KV.Node.start_link(name: :shared, attach: :"kv_other@127.0.0.1")
+    assert text =~ "a VM that attaches to kv_other@127.0.0.1 needs a name of its own"
+  end
+
+  test "options of a program are refused where the VM starts none" do
+    assert {:error, {:bad_option, :max_memory, text}} =
+             KV.Supervisor.start_link(name: :attached, attach: :"kv_other@127.0.0.1", max_memory: 1_048_576)
+
+    assert text ==
+             "max_memory is an option of the program, and kv_other@127.0.0.1 has been started by somebody else: " <>
+               "give it the option there"
+  end
+
   test "a second node beside that of the application has buckets and registries of its own" do
     name = :"second_#{System.pid()}@127.0.0.1"
     start_supervised!({KV.Node, name: :second, node_name: name})

@@ -72,13 +72,13 @@ if_no_option_is_near_all_are_named(_Config) ->
     ?assertEqual(
         unknown(
             taste,
-            "; the options are durable, evict, fill, id, label, max_entries, max_memory, name, node, on_node_down, reads, restart, "
-            "shutdown, touch_on_read, ttl"
+            "; the options are durable, evict, fill, id, label, max_entries, max_memory, name, node, on_node_down, owner, reads, "
+            "restart, shutdown, touch_on_read, ttl"
         ),
         kv_bucket:start_link([{taste, sweet}])
     ),
     {error, {bad_option, "port", Text}} = kv_node:start_link([{"port", 1}]),
-    ?assertMatch({match, _}, re:run(Text, "^there is no option \"port\"; the options are backup_dir, bind, .*, zeros$")).
+    ?assertMatch({match, _}, re:run(Text, "^there is no option \"port\"; the options are attach, backup_dir, bind, .*, zeros$")).
 
 unknown(Key, Hint) ->
     {error, {bad_option, Key, iolist_to_binary(["there is no option ", atom_to_list(Key), Hint])}}.

@@ -1,7 +1,8 @@
-/* An intrusive hash map: each element has the node as a field, and the map owns only its array of
- * chains. The caller computes the hashes, with a keyed hash where a peer chooses the keys.
+/* An intrusive hash map: each element has the node as a field, and the map owns only the heads of
+ * its chains. The caller computes the hashes, with a keyed hash where a peer chooses the keys.
  *
- * Find, insert and remove are O(1) on average. Growing moves every node once, at powers of two. */
+ * Find, insert and remove are O(1) on average. Insert and remove touch few nodes always: a map
+ * grows and shrinks in steps. */
 #ifndef KV_BASE_MAP_H
 #define KV_BASE_MAP_H
 
@@ -18,6 +19,11 @@ struct kv_map {
     struct kv_map_node **chains; /* owned; NULL while empty and never used */
     size_t chain_count;          /* a power of two, or 0 */
     size_t count;
+    size_t most;               /* with so many nodes, an insert takes a step to grow */
+    size_t least;              /* with fewer nodes, a remove takes a step to shrink */
+    size_t split;              /* pairs of chains that are apart: map.c */
+    struct kv_map_node **next; /* owned: the heads of twice the chains, or NULL */
+    size_t copied;             /* heads that are in `next` */
 };
 
 #define KV_MAP_OF(node, type, field) ((type *)(void *)((char *)(node)-offsetof(type, field)))
@@ -44,9 +50,6 @@ static inline struct kv_map_node *kv_map_find(const struct kv_map *map, uint64_t
 
 /* The node must not be in the map. Two nodes may have the same key: find returns the later one. */
 void kv_map_insert(struct kv_map *map, struct kv_map_node *node, uint64_t hash);
-
-/* Makes room for so many nodes in all: they are inserted without growing. */
-void kv_map_reserve(struct kv_map *map, size_t count);
 
 /* The node must be in the map. */
 void kv_map_remove(struct kv_map *map, struct kv_map_node *node);

@@ -185,15 +185,6 @@ static bool piece(struct kv_process *self, struct kv_going *going, struct kv_ans
     return adopt_some(self);
 }
 
-/* A map that grows moves all of its nodes at once. */
-static void reserve(struct kv_process *self)
-{
-    struct kv_registry *registry = kv_process_state(self);
-    kv_map_reserve(&registry->names,
-                   registry->durable->kept_count + registry->durable->names_count);
-    kv_map_reserve(&registry->monitors, registry->durable->kept_count);
-}
-
 void kv_registry_adopt(struct kv_process *self)
 {
     const struct kv_registry *registry = kv_process_const_state(self);
@@ -202,7 +193,6 @@ void kv_registry_adopt(struct kv_process *self)
     if (registry->durable == NULL) {
         return;
     }
-    reserve(self);
     if (adopt_some(self)) {
         (void)kv_go_on(self, &nobody, 0, &none, piece, 0);
     }

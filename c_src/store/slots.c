@@ -31,11 +31,17 @@ static bool make_block(struct kv_arena *arena, unsigned block)
     if (offset == 0) {
         return false;
     }
-    kv_races_begin();
-    memset(kv_at(arena, offset), 0, size);
-    kv_races_end();
     KV_STORE_RELEASE(kv_header_of(arena)->slot_blocks[block], offset);
     return true;
+}
+
+/* Readers know the number of no slot that was never taken. A whole block may have megabytes, and
+ * zeros for all of it would make a long turn. */
+static void clear(const struct kv_arena *arena, uint32_t number)
+{
+    kv_races_begin();
+    memset(kv_slot(arena, number), 0, sizeof(struct kv_table_slot));
+    kv_races_end();
 }
 
 bool kv_slot_take(struct kv_arena *arena, uint32_t *number)
@@ -49,6 +55,7 @@ bool kv_slot_take(struct kv_arena *arena, uint32_t *number)
         return false;
     }
     *number = arena->slot_count++;
+    clear(arena, *number);
     return true;
 }
 

@@ -52,4 +52,13 @@ static inline void kv_list_remove(struct kv_list *link)
     kv_list_init(link);
 }
 
+/* Moves all links to the end of another list, in their order. */
+static inline void kv_list_move(struct kv_list *from, struct kv_list *to)
+{
+    KV_LIST_FOREACH (link, from) {
+        kv_list_remove(link);
+        kv_list_append(to, link);
+    }
+}
+
 #endif

@@ -18,11 +18,12 @@ struct kv_connections {
     struct kv_net *net;
     struct kv_list pending; /* the oldest first */
     struct kv_list up;
-    struct kv_list dirty;   /* output waits to be written */
-    struct kv_list doomed;  /* to be closed */
-    struct kv_list rested;  /* have been read in this turn */
-    struct kv_list checked; /* a long message of theirs is being validated */
-    struct kv_list eased;   /* were paused for their output, little of which is left */
+    struct kv_list dirty;         /* output waits to be written */
+    struct kv_list doomed;        /* to be closed */
+    struct kv_list rested;        /* have been read in this turn */
+    struct kv_connection *taking; /* whose frames are being handled, or NULL */
+    struct kv_list checked;       /* a long message of theirs is being validated */
+    struct kv_list eased;         /* were paused for their output, little of which is left */
     size_t up_count;
     uint64_t bytes_in; /* of all connections, past ones included */
     uint64_t bytes_out;

@@ -173,14 +173,14 @@ static size_t pass_frame(struct kv_connection *connection, struct kv_bytes input
 }
 
 /* Handles the complete frames at the front of `input`, in order, and passes over a frame that is
- * over the limit. Returns how many bytes are done with. Stops early if the peer must first read
- * what was sent to it. */
+ * over the limit. Returns how many bytes are done with. Stops early if the connection is paused. */
 static size_t take_frames(struct kv_connection *connection, struct kv_bytes input)
 {
-    size_t limit = (size_t)connection->owner->net->limits.max_frame;
+    struct kv_connections *owner = connection->owner;
+    size_t limit = (size_t)owner->net->limits.max_frame;
     size_t done = 0;
-    while (!kv_connection_is_doomed(connection) &&
-           (connection->paused & (KV_PAUSED_FOR_OUTPUT | KV_PAUSED_FOR_CHECK)) == 0) {
+    owner->taking = connection;
+    while (!kv_connection_is_doomed(connection) && connection->paused == 0) {
         struct kv_bytes rest = kv_bytes(input.data + done, input.length - done);
         struct kv_bytes frame;
         size_t taken = 0;
@@ -202,6 +202,7 @@ static size_t take_frames(struct kv_connection *connection, struct kv_bytes inpu
             done += kv_long_frame_begin(&connection->passing, rest);
         }
     }
+    owner->taking = NULL;
     return done;
 }
 
@@ -266,18 +267,38 @@ struct kv_room kv_input_room(void *user)
     return (struct kv_room){.start = (char *)input->data + input->length, .length = room};
 }
 
+static void note_rested(struct kv_connection *connection)
+{
+    if (kv_list_is_empty(&connection->rested)) {
+        kv_list_append(&connection->owner->rested, &connection->rested);
+    }
+}
+
+static void rest(struct kv_connection *connection)
+{
+    if (!kv_connection_is_doomed(connection)) {
+        connection->paused |= KV_PAUSED_FOR_TURN;
+        connection->stream->kind->stop(connection->stream);
+        note_rested(connection);
+    }
+}
+
+void kv_input_rest(struct kv_connections *connections)
+{
+    if (connections->taking != NULL) {
+        rest(connections->taking);
+    }
+}
+
 /* A peer that sends without a pause must not keep the others waiting. */
 static void rest_after(struct kv_connection *connection, size_t count)
 {
     connection->turn_bytes += count;
     const size_t most = connection->fragments.pending > 0 ? KV_ASSEMBLY_TURN : KV_READ_TURN;
-    if (connection->turn_bytes >= most && !kv_connection_is_doomed(connection)) {
-        connection->paused |= KV_PAUSED_FOR_TURN;
-        connection->stream->kind->stop(connection->stream);
+    if (connection->turn_bytes >= most) {
+        rest(connection);
     }
-    if (kv_list_is_empty(&connection->rested)) {
-        kv_list_append(&connection->owner->rested, &connection->rested);
-    }
+    note_rested(connection);
 }
 
 /* In a long turn the peer gets its answers while its next requests are handled, and has something
@@ -350,8 +371,10 @@ static void check_one(struct kv_connections *connections)
 void kv_input_begin_turn(struct kv_connections *connections)
 {
     struct kv_list *rested = &connections->rested;
-    while (!kv_list_is_empty(rested)) {
+    const struct kv_list *last = rested->previous; /* those behind it rest again */
+    for (bool more = !kv_list_is_empty(rested); more;) {
         struct kv_connection *connection = KV_LIST_OF(rested->next, struct kv_connection, rested);
+        more = rested->next != last;
         kv_list_remove(&connection->rested);
         connection->turn_bytes = 0;
         connection->turn_messages = 0;
@@ -362,9 +385,9 @@ void kv_input_begin_turn(struct kv_connections *connections)
     check_one(connections);
 }
 
-bool kv_input_is_checking(const struct kv_connections *connections)
+bool kv_input_goes_on(const struct kv_connections *connections)
 {
-    return !kv_list_is_empty(&connections->checked);
+    return !kv_list_is_empty(&connections->checked) || !kv_list_is_empty(&connections->rested);
 }
 
 bool kv_input_resume(struct kv_connections *connections)

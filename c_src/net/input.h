@@ -25,8 +25,12 @@ void kv_input_ended(void *user, int error);
  * piece of one long message. */
 void kv_input_begin_turn(struct kv_connections *connections);
 
-/* Returns true if a long message is being validated: the next turn should come at once. */
-bool kv_input_is_checking(const struct kv_connections *connections);
+/* Leaves further frames of the peer whose frame is being handled to the next turn. */
+void kv_input_rest(struct kv_connections *connections);
+
+/* After kv_input_begin_turn(): returns true if the next turn should come at once, because a long
+ * message is being validated, or frames were left to it. */
+bool kv_input_goes_on(const struct kv_connections *connections);
 
 /* Reads on from all peers that are `eased`. Frames that are there already are handled first.
  * Returns true if there was one. */

@@ -1,5 +1,6 @@
 /* The runtime of a node, with its way to the outside: signals to peers, log lines, clocks. And the
  * services that run in it. */
+#include "net/input.h"
 #include "net/output.h"
 #include "node/node.h"
 #include "observe/observe.h"
@@ -19,6 +20,12 @@ static bool sink_is_full(void *context, const void *carrier)
     const struct kv_connection *connection = carrier;
     (void)context;
     return (connection->paused & KV_PAUSED_FOR_OUTPUT) != 0;
+}
+
+static void sink_rest(void *context)
+{
+    struct kv_node *node = context;
+    kv_input_rest(&node->connections);
 }
 
 static void sink_log(void *context, enum kv_log_level level, const char *line)
@@ -94,7 +101,8 @@ int kv_node_start_runtime(struct kv_node *node)
                  .log = sink_log,
                  .now = sink_now,
                  .clock = sink_clock,
-                 .is_full = sink_is_full},
+                 .is_full = sink_is_full,
+                 .rest = sink_rest},
     };
     if (RAND_bytes((unsigned char *)&node->net.hash_key, sizeof(node->net.hash_key)) != 1) {
         return KV_ERANDOM;

@@ -19,7 +19,7 @@ static void run_processes(struct kv_node *node)
     }
     uint64_t next = kv_runtime_run_timers(node->net.runtime);
     next = kv_runtime_step(node->net.runtime) ? 0 : next;
-    next = kv_free_more() || kv_input_is_checking(&node->connections) ? 0 : next;
+    next = kv_free_more() || kv_input_goes_on(&node->connections) ? 0 : next;
     if (next == KV_NO_TIMER) {
         uv_timer_stop(&node->turn.timers);
     } else {

@@ -53,6 +53,9 @@ struct kv_process *kv_process_create(struct kv_runtime *runtime,
     generic->created(process);
     kv_map_insert(&runtime->processes, &process->by_number, process->number);
     kv_list_append(&runtime->process_list, &process->of_runtime);
+    if (++runtime->spawned >= KV_SPAWNS_TURN && runtime->sink.rest != NULL) {
+        runtime->sink.rest(runtime->sink.context);
+    }
     return process;
 }
 

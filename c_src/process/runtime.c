@@ -113,14 +113,6 @@ static bool take_turn(struct kv_runtime *runtime, struct kv_process *process, un
     return process != NULL;
 }
 
-static void move_all(struct kv_list *from, struct kv_list *to)
-{
-    KV_LIST_FOREACH (link, from) {
-        kv_list_remove(link);
-        kv_list_append(to, link);
-    }
-}
-
 /* Those that have had their turn go behind those that have not. */
 static bool take_turns(struct kv_runtime *runtime)
 {
@@ -131,7 +123,7 @@ static bool take_turns(struct kv_runtime *runtime)
         return false;
     }
     kv_list_init(&turns);
-    move_all(&runtime->turns, &turns);
+    kv_list_move(&runtime->turns, &turns);
     while (!kv_list_is_empty(&turns) && long_turns < KV_LONG_TURNS) {
         struct kv_list *link = turns.next;
         kv_list_remove(link);
@@ -140,8 +132,8 @@ static bool take_turns(struct kv_runtime *runtime)
         more = take_turn(runtime, process, &long_turns) || more;
     }
     if (!kv_list_is_empty(&turns)) {
-        move_all(&runtime->turns, &turns);
-        move_all(&turns, &runtime->turns);
+        kv_list_move(&runtime->turns, &turns);
+        kv_list_move(&turns, &runtime->turns);
         more = true;
     }
     return more;
@@ -149,6 +141,7 @@ static bool take_turns(struct kv_runtime *runtime)
 
 bool kv_runtime_step(struct kv_runtime *runtime)
 {
+    runtime->spawned = 0;
     const bool leaving = kv_leaving_step(runtime);
     kv_signals_deliver(runtime);
     return take_turns(runtime) || leaving || !kv_list_is_empty(&runtime->leaving);

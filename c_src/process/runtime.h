@@ -39,7 +39,13 @@ struct kv_sink {
     uint64_t (*clock)(void *context);
     /* Returns true if a peer has so much to read that its calls should wait. May be NULL: never. */
     bool (*is_full)(void *context, const void *carrier);
+    /* KV_SPAWNS_TURN processes or more have begun since kv_runtime_step(): what else the peer of
+     * the present signal has sent should wait for the next turn. May be NULL. */
+    void (*rest)(void *context);
 };
+
+/* A message of a hundred bytes may begin a process, which takes some 20 us. */
+enum { KV_SPAWNS_TURN = 64 };
 
 /* The answer to sys:get_state/1: the bare state, as OTP up to 26.0 expects, or {ok, State}, as from
  * 26.1 on. Nothing in the request tells which one the caller expects. */

@@ -96,6 +96,7 @@ struct kv_runtime {
     struct kv_list absent_list;
     struct kv_absences absences;
     uint64_t next_process;
+    unsigned spawned; /* processes, since kv_runtime_step() */
     uint64_t next_monitor;
     uint64_t next_unlink;
     struct kv_list offers;  /* struct kv_offer */

@@ -171,7 +171,7 @@ static void send_long(uint8_t last)
 static unsigned validate_long(void)
 {
     unsigned turns = 0;
-    for (; kv_input_is_checking(&net->connections); turns++) {
+    for (; kv_input_goes_on(&net->connections); turns++) {
         cr_assert_lt(turns, CHECKS_MOST);
         fake_net_turn(net);
     }
@@ -191,7 +191,7 @@ Test(peers, others_are_served_while_a_long_message_is_validated)
 {
     struct fake *b = fake_peer(net, "b@host");
     send_long(KV_TAG_NIL);
-    cr_assert(kv_input_is_checking(&net->connections));
+    cr_assert(kv_input_goes_on(&net->connections));
     fake_request(&requests, net, "b@host", 1, SMALL);
     (void)fake_send(b, kv_buffer_bytes(&requests), ALL);
     fake_net_turn(net);
@@ -222,11 +222,34 @@ Test(peers, a_long_message_with_a_bad_end_ends_its_connection)
 Test(peers, a_peer_may_go_while_its_message_is_validated)
 {
     send_long(KV_TAG_NIL);
-    cr_assert(kv_input_is_checking(&net->connections));
+    cr_assert(kv_input_goes_on(&net->connections));
     fake_end(a, UV_EOF);
     fake_net_turn(net);
     cr_assert(a->closed);
-    cr_assert_not(kv_input_is_checking(&net->connections));
+    cr_assert_not(kv_input_goes_on(&net->connections));
+}
+
+/* A request is some bytes, and may begin a process: a chunk would make a turn of milliseconds. */
+Test(peers, requests_that_begin_many_processes_take_many_turns)
+{
+    struct fake *b = fake_peer(net, "b@host");
+    enum { TURNS = 5, LESS = KV_SPAWNS_TURN - 1 };
+    add_requests(TURNS * KV_SPAWNS_TURN + LESS, FAKE_SPAWN);
+    (void)send_requests(ALL);
+    fake_request(&requests, net, "b@host", 1, SMALL);
+    (void)fake_send(b, kv_buffer_bytes(&requests), ALL);
+    size_t answered = 0;
+    for (unsigned turn = 0; turn < TURNS + 2; turn++) {
+        fake_net_turn(net);
+        const size_t more = fake_messages(a);
+        cr_expect_leq(more, 2 * KV_SPAWNS_TURN);
+        cr_expect(turn > 0 || fake_messages(b) == 1, "another peer is served meanwhile");
+        cr_expect(answered == 0 || more == 0 || kv_input_goes_on(&net->connections) ||
+                  more + answered == TURNS * KV_SPAWNS_TURN + LESS);
+        answered += more;
+    }
+    cr_expect_eq(answered, TURNS * KV_SPAWNS_TURN + LESS);
+    cr_expect_not(kv_input_goes_on(&net->connections));
 }
 
 Test(peers, a_tick_is_answered_if_nothing_else_was_sent)

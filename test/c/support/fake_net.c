@@ -16,12 +16,23 @@ enum { CREATION = 9, PEER_CREATION = 7, SEND_SENDER = 22, OUTPUT_MAX = 1 << 16 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
 
+static const struct kv_behaviour behaviour;
+
 static int init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason)
 {
     (void)self;
     (void)options;
     (void)reason;
     return KV_OK;
+}
+
+static void begin_process(struct kv_process *self)
+{
+    struct kv_pid pid;
+    struct kv_buffer reason = KV_BUFFER_INIT;
+    int error = kv_spawn(kv_process_runtime(self), &behaviour, kv_bytes(NULL, 0), &pid, &reason);
+    cr_assert_eq(error, KV_OK);
+    kv_buffer_free(&reason);
 }
 
 static void handle_info(struct kv_process *self, struct kv_bytes message)
@@ -33,6 +44,9 @@ static void handle_info(struct kv_process *self, struct kv_bytes message)
     if (kv_read_tuple(&reader, &arity) == KV_OK && arity >= 2 &&
         kv_read_pid(&reader, &pid) == KV_OK && kv_read_u32(&reader, &size) == KV_OK) {
         struct kv_buffer answer = KV_BUFFER_INIT;
+        if (size == FAKE_SPAWN) {
+            begin_process(self);
+        }
         void *bytes = kv_zalloc(size + 1);
         kv_write_binary(&answer, kv_bytes(bytes, size));
         kv_send(self, &pid, kv_buffer_bytes(&answer));
@@ -74,6 +88,12 @@ static uint64_t sink_clock(void *context)
     return uv_now(&net->loop);
 }
 
+static void sink_rest(void *context)
+{
+    struct fake_net *net = context;
+    kv_input_rest(&net->connections);
+}
+
 static void heard(void *context)
 {
     struct fake_net *net = context;
@@ -103,7 +123,8 @@ static void start_runtime(struct fake_net *net)
                  .send = sink_send,
                  .log = sink_log,
                  .now = sink_now,
-                 .clock = sink_clock},
+                 .clock = sink_clock,
+                 .rest = sink_rest},
     };
     struct kv_buffer reason = KV_BUFFER_INIT;
     net->net.runtime = kv_runtime_new(&options);
@@ -183,6 +204,7 @@ void fake_net_turn(struct fake_net *net)
 {
     kv_input_begin_turn(&net->connections);
     kv_ticks_judge(&net->ticks);
+    (void)kv_runtime_step(net->net.runtime);
     do {
         kv_connections_close_doomed(&net->connections);
         kv_connections_write(&net->connections);

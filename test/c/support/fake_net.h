@@ -10,7 +10,7 @@
 #include "net/ticks.h"
 #include "support/fake_stream.h"
 
-enum { FAKES = 64 };
+enum { FAKES = 64, FAKE_SPAWN = 321 /* bytes of an answer: the process also begins another one */ };
 
 struct fake_net {
     uv_loop_t loop;

@@ -296,13 +296,7 @@ another_vm_of_the_host_has_a_lane_of_its_own(Config) ->
 
 %% Each answer tells how many increments came before. If the node served the lane first, none of these calls would be answered.
 a_vm_that_sends_messages_is_answered_beside_one_that_uses_its_lane_all_the_time(Config) ->
-    {Bucket, Callers} = in(Config, fun() ->
-        {ok, Proxy} = kv_bucket:start_link([]),
-        true = unlink(Proxy),
-        Bucket = kv_proxy:native(Proxy),
-        0 = ask(Bucket, size),
-        {Bucket, [spawn(fun() -> increment_for_ever(Bucket) end) || _ <- lists:seq(1, ?PROCESSES)]}
-    end),
+    {Bucket, Callers} = in(Config, fun() -> kv_lane_test:busy(?PROCESSES) end),
     Other = kv_test:start_vm(Config),
     try kv_test:in(Other, fun() -> [kv_bucket:incr(Bucket, n, 1, ?DEADLINE) || _ <- lists:seq(1, ?CALLS)] end) of
         Counts ->
@@ -312,10 +306,6 @@ a_vm_that_sends_messages_is_answered_beside_one_that_uses_its_lane_all_the_time(
         kv_test:stop_vm(Other),
         in(Config, fun() -> [true = exit(Caller, kill) || Caller <- Callers] end)
     end.
-
-increment_for_ever(Bucket) ->
-    _ = kv_bucket:incr(Bucket, n, 1, infinity),
-    increment_for_ever(Bucket).
 
 %%% order
 

@@ -1,7 +1,7 @@
 %% @doc Shared by the suites about lanes: asks a process by the lane alone, so that a test knows the way of a request.
 -module(kv_lane_test).
 
--export([bucket/0, lane/1, ask/2, once/2, wait/1, declines/3, is_on/0, held/3, outcome/1]).
+-export([bucket/0, busy/1, lane/1, ask/2, once/2, wait/1, declines/3, is_on/0, held/3, outcome/1]).
 
 -include_lib("stdlib/include/assert.hrl").
 
@@ -14,6 +14,18 @@
 bucket() ->
     {ok, Proxy} = kv_bucket:start_link([]),
     kv_proxy:native(Proxy).
+
+%% Returns a bucket that outlives the caller, and so many processes that increment a number in it by the lane, for ever.
+busy(Processes) ->
+    {ok, Proxy} = kv_bucket:start_link([]),
+    true = unlink(Proxy),
+    Bucket = kv_proxy:native(Proxy),
+    0 = ask(Bucket, size),
+    {Bucket, [spawn(fun() -> increment_for_ever(Bucket) end) || _ <- lists:seq(1, Processes)]}.
+
+increment_for_ever(Bucket) ->
+    _ = kv_bucket:incr(Bucket, n, 1, infinity),
+    increment_for_ever(Bucket).
 
 lane(Pid) -> map_get(node(Pid), persistent_term:get(kv_lane, #{})).
 

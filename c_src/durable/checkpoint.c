@@ -19,7 +19,7 @@ enum {
 };
 
 /* Offsets in a chunk. */
-enum { AT_CHECKSUM = 4, AT_NUMBER = 8, AT_LENGTH = 16, AT_ZERO = 20 };
+enum { AT_CHECKSUM = 4, AT_NUMBER = 8, AT_LENGTH = 16, AT_RECORD = 20 };
 
 /* Offsets in the tail. */
 enum {
@@ -95,26 +95,37 @@ static uint32_t chunk_checksum(const uint8_t *chunk, uint32_t length, uint32_t s
     return kv_crc32c(seed, kv_bytes(chunk + AT_NUMBER, length - AT_NUMBER));
 }
 
-void kv_chunk_seal(uint8_t *chunk, uint64_t number, uint32_t length, uint32_t seed)
+void kv_chunk_seal(const struct kv_chunk *chunk, uint32_t seed, uint8_t *bytes)
 {
-    kv_assert(length >= KV_CHUNK_HEADER && length <= KV_CHUNK_MAX);
-    memcpy(chunk, chunk_magic, sizeof chunk_magic);
-    kv_set64(chunk + AT_NUMBER, number);
-    kv_set32(chunk + AT_LENGTH, length);
-    kv_set32(chunk + AT_ZERO, 0);
-    kv_set32(chunk + AT_CHECKSUM, chunk_checksum(chunk, length, seed));
+    kv_assert(chunk->length >= KV_CHUNK_HEADER && chunk->length <= KV_CHUNK_MAX);
+    memcpy(bytes, chunk_magic, sizeof chunk_magic);
+    kv_set64(bytes + AT_NUMBER, chunk->number);
+    kv_set32(bytes + AT_LENGTH, chunk->length);
+    kv_set32(bytes + AT_RECORD, chunk->record);
+    kv_set32(bytes + AT_CHECKSUM, chunk_checksum(bytes, chunk->length, seed));
 }
 
-int kv_chunk_check(struct kv_bytes bytes, uint64_t number, uint32_t seed, uint32_t *length)
+bool kv_chunk_is_likely(const uint8_t block[KV_BLOCK])
 {
-    const uint8_t *chunk = bytes.data;
-    if (bytes.length < KV_CHUNK_HEADER || memcmp(chunk, chunk_magic, sizeof chunk_magic) != 0 ||
-        kv_get64(chunk + AT_NUMBER) != number) {
+    return memcmp(block, chunk_magic, sizeof chunk_magic) == 0;
+}
+
+int kv_chunk_read(struct kv_bytes bytes, uint32_t seed, struct kv_chunk *chunk)
+{
+    if (bytes.length < KV_CHUNK_HEADER ||
+        memcmp(bytes.data, chunk_magic, sizeof chunk_magic) != 0) {
         return KV_ECORRUPT;
     }
-    *length = kv_get32(chunk + AT_LENGTH);
-    return *length >= KV_CHUNK_HEADER && *length <= KV_CHUNK_MAX && *length <= bytes.length &&
-                   kv_get32(chunk + AT_CHECKSUM) == chunk_checksum(chunk, *length, seed)
+    *chunk = (struct kv_chunk){
+        .number = kv_get64(bytes.data + AT_NUMBER),
+        .length = kv_get32(bytes.data + AT_LENGTH),
+        .record = kv_get32(bytes.data + AT_RECORD),
+    };
+    return chunk->length >= KV_CHUNK_HEADER && chunk->length <= KV_CHUNK_MAX &&
+                   chunk->length <= bytes.length && chunk->record < chunk->length &&
+                   (chunk->record == 0 || chunk->record >= KV_CHUNK_HEADER) &&
+                   kv_get32(bytes.data + AT_CHECKSUM) ==
+                       chunk_checksum(bytes.data, chunk->length, seed)
                ? KV_OK
                : KV_ECORRUPT;
 }

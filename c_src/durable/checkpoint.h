@@ -49,13 +49,21 @@ void kv_checkpoint_write_head(const struct kv_checkpoint_head *head,
 int kv_checkpoint_read_head(const uint8_t block[KV_BLOCK], uint64_t lsn,
                             const struct kv_store_id *store, struct kv_checkpoint_head *head);
 
-/* Writes the header of a chunk, whose content lies behind it. `length` is that of both, without the
- * padding, and at most KV_CHUNK_MAX. Chunks are numbered from 0 on. */
-void kv_chunk_seal(uint8_t *chunk, uint64_t number, uint32_t length, uint32_t seed);
+struct kv_chunk {
+    uint64_t number; /* from 0 on */
+    uint32_t length; /* of header and content, without the padding; at most KV_CHUNK_MAX */
+    uint32_t record; /* the offset in the chunk of a record that begins in it; 0: none is known */
+};
 
-/* Checks a chunk at the front of `bytes`, and sets the length of header and content. Returns KV_OK,
- * or KV_ECORRUPT. */
-int kv_chunk_check(struct kv_bytes bytes, uint64_t number, uint32_t seed, uint32_t *length);
+/* Writes the header of a chunk, whose content lies behind it. */
+void kv_chunk_seal(const struct kv_chunk *chunk, uint32_t seed, uint8_t *bytes);
+
+/* Checks a chunk at the front of `bytes`, and sets what its header says. Returns KV_OK, or
+ * KV_ECORRUPT. */
+int kv_chunk_read(struct kv_bytes bytes, uint32_t seed, struct kv_chunk *chunk);
+
+/* Returns true if a chunk may begin here: kv_chunk_read() is worth while. KV_BLOCK bytes. */
+bool kv_chunk_is_likely(const uint8_t block[KV_BLOCK]);
 
 void kv_checkpoint_write_tail(const struct kv_checkpoint_tail *tail, uint32_t seed,
                               uint8_t block[KV_BLOCK]);

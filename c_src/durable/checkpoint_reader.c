@@ -18,6 +18,9 @@ struct kv_checkpoint_reader {
     uint64_t at;                    /* in the file */
     uint64_t table;                 /* of the last TABLE record: entries follow it */
     struct kv_buffer rest;          /* records that were read, of which the last may not be whole */
+    uint32_t record;                /* where the next chunk has its first record; 0: as usual */
+    bool is_behind_damage;          /* the next record may be of any table */
+    bool is_partial;                /* something was skipped */
     uint8_t *chunk;                 /* KV_CHUNK_MAX bytes */
     char text[TEXT_SIZE];
 };
@@ -81,7 +84,7 @@ static int read_head(struct kv_checkpoint_reader *r)
     error = got < KV_BLOCK
                 ? KV_ECORRUPT
                 : kv_checkpoint_read_head(r->chunk, r->source.lsn, &r->source.store, &r->head);
-    r->at += KV_BLOCK;
+    r->at += error == KV_OK ? KV_BLOCK : 0;
     if (error == KV_EVERSION) {
         return fail(r, error, 0, "a newer version of this program wrote the checkpoint");
     }
@@ -102,10 +105,12 @@ static int hand_out(struct kv_checkpoint_reader *r, const struct kv_record *reco
 {
     const struct kv_recovery_sink *sink = &r->source.sink;
     const bool is_table = record->kind == KV_RECORD_TABLE;
-    if (!is_table && (record->kind != KV_RECORD_PUT || record->table != r->table)) {
+    const bool follows = record->table == r->table || r->is_behind_damage;
+    if (!is_table && (record->kind != KV_RECORD_PUT || !follows)) {
         return fail(r, KV_ECORRUPT, r->at, "a record that a checkpoint cannot have");
     }
     r->table = record->table;
+    r->is_behind_damage = false;
     r->seen.tables += is_table;
     r->seen.entries += !is_table;
     r->seen.table = r->table > r->seen.table ? r->table : r->seen.table;
@@ -134,20 +139,22 @@ static int hand_out_rest(struct kv_checkpoint_reader *r)
 
 static int read_chunk(struct kv_checkpoint_reader *r, size_t got)
 {
-    uint32_t length = 0;
-    if (kv_chunk_check(kv_bytes(r->chunk, got), r->seen.chunks, r->seed, &length) != KV_OK) {
+    struct kv_chunk chunk;
+    if (kv_chunk_read(kv_bytes(r->chunk, got), r->seed, &chunk) != KV_OK ||
+        chunk.number != r->seen.chunks) {
         return fail(r, KV_ECORRUPT, r->at, "the checkpoint is damaged");
     }
+    const uint32_t begin = r->record > 0 ? r->record : KV_CHUNK_HEADER;
+    const struct kv_bytes content = kv_bytes(r->chunk + begin, chunk.length - (size_t)begin);
     r->seen.chunks++;
-    const struct kv_bytes content =
-        kv_bytes(r->chunk + KV_CHUNK_HEADER, length - (size_t)KV_CHUNK_HEADER);
+    r->record = 0;
     if (kv_buffer_try_reserve(&r->rest, content.length) != KV_OK) {
         return fail(r, KV_ENOMEM, r->at, "no memory for a record of more than %zu bytes",
                     r->rest.length);
     }
     kv_buffer_append(&r->rest, content);
     const int error = hand_out_rest(r);
-    r->at += kv_padded(length);
+    r->at += error == KV_OK ? kv_padded(chunk.length) : 0;
     return error;
 }
 
@@ -161,10 +168,44 @@ static int check_tail(struct kv_checkpoint_reader *r)
     const bool is_whole = r->rest.length == 0 && tail->chunks == seen->chunks &&
                           tail->tables == seen->tables && tail->entries == seen->entries &&
                           tail->table >= seen->table && tail->end >= r->source.lsn;
+    if (!is_whole && !r->is_partial) {
+        return fail(r, KV_ECORRUPT, r->at, "the checkpoint holds something else than its end says");
+    }
     r->at += KV_BLOCK;
-    return is_whole ? KV_OK
-                    : fail(r, KV_ECORRUPT, r->at - KV_BLOCK,
-                           "the checkpoint holds something else than its end says");
+    return KV_OK;
+}
+
+/* ---- damage ------------------------------------------------------------------------------------
+ */
+
+/* Returns true if a chunk that is whole begins here, and a record in it. */
+static bool finds_record(struct kv_checkpoint_reader *r)
+{
+    struct kv_chunk chunk;
+    size_t got = 0;
+    if (read_some(r, KV_BLOCK, &got) != KV_OK || !kv_chunk_is_likely(r->chunk) ||
+        read_some(r, KV_CHUNK_MAX, &got) != KV_OK ||
+        kv_chunk_read(kv_bytes(r->chunk, got), r->seed, &chunk) != KV_OK ||
+        chunk.number < r->seen.chunks || chunk.record == 0) {
+        return false;
+    }
+    r->seen.chunks = chunk.number;
+    r->record = chunk.record;
+    return true;
+}
+
+/* Chunks begin at blocks, and the tail is the last block. */
+int kv_checkpoint_reader_skip(struct kv_checkpoint_reader *r, uint64_t *end)
+{
+    const uint64_t tail = r->source.size < KV_BLOCK ? 0 : r->source.size - KV_BLOCK;
+    kv_buffer_clear(&r->rest);
+    r->is_behind_damage = r->is_partial = true;
+    r->record = 0;
+    do {
+        r->at += KV_BLOCK;
+    } while (r->at < tail && !finds_record(r));
+    *end = r->at;
+    return r->at <= tail ? KV_OK : KV_ENOENT;
 }
 
 int kv_checkpoint_reader_step(struct kv_checkpoint_reader *r, bool *more)

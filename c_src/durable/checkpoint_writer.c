@@ -20,13 +20,14 @@ struct kv_checkpoint {
     struct kv_checkpoint_tail tail; /* what was added until now */
 
     struct kv_blocks open; /* a chunk that gathers, and perhaps more than one; or nothing */
+    uint64_t record;       /* the offset in it of the first record that begins; 0: none does */
     bool ended;
     uint64_t batch; /* that must be durable before the tail is written, */
     bool handed;    /* ... and was handed out */
 
     enum stage stage;         /* of the next piece */
     struct kv_blocks writing; /* not empty while a piece is under way */
-    uint32_t sealing;         /* the length of the chunk in it; 0: it is complete */
+    struct kv_chunk sealing;  /* the chunk in it; length 0: it is complete */
     uint64_t size;
 };
 
@@ -84,9 +85,19 @@ static uint8_t *room_for(struct kv_checkpoint *c, uint64_t bytes)
     return c->open.data + c->open.length;
 }
 
+/* Room for the front of a record: as room_for(). */
+static uint8_t *begin_record(struct kv_checkpoint *c, uint64_t bytes)
+{
+    uint8_t *to = room_for(c, bytes);
+    if (to != NULL && c->record == 0) {
+        c->record = c->open.length;
+    }
+    return to;
+}
+
 static int add(struct kv_checkpoint *c, const struct kv_record *record)
 {
-    uint8_t *to = room_for(c, kv_record_bound(record));
+    uint8_t *to = begin_record(c, kv_record_bound(record));
     if (to == NULL) {
         return KV_ENOMEM;
     }
@@ -111,7 +122,7 @@ int kv_checkpoint_begin_put(struct kv_checkpoint *c, uint64_t table,
                             const struct kv_table_entry *entry)
 {
     const struct kv_record record = {.kind = KV_RECORD_PUT, .table = table, .entry = *entry};
-    uint8_t *to = room_for(c, kv_record_bound(&record) - entry->value.bytes.length);
+    uint8_t *to = begin_record(c, kv_record_bound(&record) - entry->value.bytes.length);
     if (to == NULL) {
         return KV_ENOMEM;
     }
@@ -155,6 +166,19 @@ static bool take_head(struct kv_checkpoint *c)
     return true;
 }
 
+/* A reader finds a record again behind a damaged chunk. */
+static struct kv_chunk next_chunk(struct kv_checkpoint *c, uint64_t length)
+{
+    const bool is_here = c->record < length;
+    const struct kv_chunk chunk = {
+        .number = c->tail.chunks++,
+        .length = (uint32_t)length,
+        .record = is_here ? (uint32_t)c->record : 0,
+    };
+    c->record = is_here ? 0 : c->record - length + KV_CHUNK_HEADER;
+    return chunk;
+}
+
 /* The gathered records are written, and the other buffer gathers; it begins with those too many for
  * one chunk. */
 static bool take_chunk(struct kv_checkpoint *c)
@@ -173,8 +197,7 @@ static bool take_chunk(struct kv_checkpoint *c)
     c->writing.length = length;
     c->open = next;
     kv_blocks_pad(&c->writing);
-    c->sealing = (uint32_t)length;
-    c->tail.chunks++;
+    c->sealing = next_chunk(c, length);
     return true;
 }
 
@@ -230,8 +253,8 @@ bool kv_checkpoint_take(struct kv_checkpoint *c, struct kv_checkpoint_piece *pie
 void kv_checkpoint_seal(const struct kv_checkpoint_piece *piece)
 {
     const struct kv_checkpoint *c = piece->checkpoint;
-    if (c->sealing > 0) {
-        kv_chunk_seal(c->writing.data, c->tail.chunks - 1, c->sealing, c->seed);
+    if (c->sealing.length > 0) {
+        kv_chunk_seal(&c->sealing, c->seed, c->writing.data);
     }
 }
 
@@ -239,6 +262,6 @@ void kv_checkpoint_written(struct kv_checkpoint *c)
 {
     kv_assert(c->writing.length > 0);
     c->size += c->writing.length;
-    c->sealing = 0;
+    c->sealing.length = 0;
     kv_blocks_clear(&c->writing, UINT64_MAX);
 }

@@ -36,6 +36,9 @@ struct salvage {
     struct kv_folder from;
     struct kv_folder folder; /* the new one */
     int failed;              /* an errno of the new folder */
+    uint64_t size;           /* of the file of the checkpoint */
+    uint64_t tables;         /* that it has given, */
+    uint64_t entries;        /* and their entries */
     bool assumed;            /* the block of the old store could not be read */
     bool incomplete;         /* a part of the checkpoint is lost */
     char under_way[PATH_MAX_HERE];
@@ -364,26 +367,41 @@ static int take_from_checkpoint(void *context, const struct kv_record *record)
         name_table(s, record->table);
     }
     add(s, record);
+    s->tables += record->kind == KV_RECORD_TABLE;
+    s->entries += record->kind == KV_RECORD_PUT;
     return kv_wal_open_bytes(s->wal) < BATCH_BYTES ? KV_OK : write_batch(s, s->head.time);
 }
 
-/* All that lies in front of a damaged place is good: the records of a chunk come once it is
- * checked. */
+/* The reader is at a damaged place. Returns true if there is something to read behind it. */
+static bool skip_damage(struct salvage *s, struct kv_checkpoint_reader *reader, int error)
+{
+    const uint64_t begin = kv_checkpoint_reader_done(reader);
+    uint64_t end = begin;
+    char text[TEXT_MAX];
+    (void)snprintf(text, sizeof text, "%s", kv_checkpoint_reader_text(reader));
+    const bool is_damage = s->failed == 0 && error != KV_EVERSION && error != KV_ENOMEM;
+    const bool goes_on = is_damage && kv_checkpoint_reader_skip(reader, &end) == KV_OK;
+    if (s->failed == 0) {
+        s->incomplete = true;
+        kv_findings_line(s->out, "lost", "%s: %s, %" PRIu64 " bytes", text,
+                         goes_on ? "a part of the checkpoint" : "the rest of the checkpoint",
+                         (goes_on ? end : s->size) - begin);
+    }
+    return goes_on;
+}
+
+/* The records of a chunk come once it is checked. */
 static void read_checkpoint(struct salvage *s, struct kv_checkpoint_reader *reader)
 {
     bool more = true;
-    int error = KV_OK;
-    while (more && error == KV_OK) {
-        error = kv_checkpoint_reader_step(reader, &more);
+    while (more) {
+        const int error = kv_checkpoint_reader_step(reader, &more);
+        if (error != KV_OK && !skip_damage(s, reader, error)) {
+            return;
+        }
         s->head = *kv_checkpoint_reader_head(reader);
     }
-    if (error == KV_OK) {
-        s->needed = kv_checkpoint_reader_tail(reader)->end;
-    } else if (s->failed == 0) {
-        s->incomplete = true;
-        kv_findings_line(s->out, "lost", "%s: the rest of the checkpoint",
-                         kv_checkpoint_reader_text(reader));
-    }
+    s->needed = kv_checkpoint_reader_tail(reader)->end;
 }
 
 static void copy_checkpoint(struct salvage *s)
@@ -395,6 +413,7 @@ static void copy_checkpoint(struct salvage *s)
     };
     if (source.disk.checkpoint(source.disk.context, &source.lsn, &source.size) == KV_OK) {
         struct kv_checkpoint_reader *reader = kv_checkpoint_reader_new(&source);
+        s->size = source.size;
         read_checkpoint(s, reader);
         kv_checkpoint_reader_free(reader);
         if (s->failed == 0) {
@@ -442,7 +461,12 @@ static enum kv_finding copy(struct salvage *s)
         return nothing(s, kv_error_text(error));
     }
     print_tail(s, &result.tail);
-    kv_findings_line(s->out, "saved", "%" PRIu64 " batches with %" PRIu64 " changes",
+    if (s->size > 0) {
+        kv_findings_line(s->out, "saved",
+                         "of the checkpoint: %" PRIu64 " tables with %" PRIu64 " entries",
+                         s->tables, s->entries);
+    }
+    kv_findings_line(s->out, "saved", "of the log: %" PRIu64 " batches with %" PRIu64 " changes",
                      result.batches, result.records);
     const bool lost = falls_short(s, result.lsn) || result.gaps > 0 || s->incomplete || s->assumed;
     const uint64_t time = result.time > s->head.time ? result.time : s->head.time;

@@ -16,7 +16,8 @@ all() ->
         a_folder_has_one_checkpoint_and_the_log_since,
         a_program_that_is_killed_while_it_writes_checkpoints_loses_no_answered_change,
         a_damaged_checkpoint_is_refused_with_its_name_and_the_place,
-        salvage_has_what_is_in_the_checkpoint_alone
+        salvage_has_what_is_in_the_checkpoint_alone,
+        salvage_goes_on_behind_damage_to_the_checkpoint
     ].
 
 init_per_suite(Config) -> kv_test:start_suite(Config).
@@ -122,10 +123,28 @@ salvage_has_what_is_in_the_checkpoint_alone(Config) ->
     Checkpoint = lists:last(checkpoints(Folder)),
     ok = flip(Checkpoint, filelib:file_size(Checkpoint) - 2 * 4096 - 1),
     {1, Text} = salvage(Folder, Folder ++ ".damaged"),
-    ?assertMatch({match, _}, re:run(Text, "lost +" ++ filename:basename(Checkpoint) ++ ", byte [0-9]+: .*: the rest of the checkpoint")),
+    ?assertMatch({match, _}, re:run(Text, "lost +" ++ filename:basename(Checkpoint) ++ ", byte [0-9]+: .*: a part of the checkpoint, [0-9]+ bytes")),
     {_, Some} = kept(Config, Folder ++ ".damaged", Old),
     ?assertMatch([_ | _], Some),
     ?assertEqual([], Some -- Old).
+
+%% Thousands of entries in each piece of the checkpoint, and one bad byte in the first piece.
+salvage_goes_on_behind_damage_to_the_checkpoint(Config) ->
+    Folder = folder(Config),
+    Keys = lists:seq(1, 20000),
+    with_kv(Config, fun() ->
+        {ok, _} = kv_bucket:start_link([{name, sessions}, {durable, commit}]),
+        ok = kv_bucket:put_many(sessions, [{K, <<"a value of thirty bytes or more", K:32>>} || K <- Keys])
+    end),
+    Backup = Folder ++ ".backup",
+    with_kv(Config, fun() -> {ok, _} = kv:backup(Backup) end),
+    [Checkpoint] = checkpoints(Backup),
+    ok = flip(Checkpoint, 20000),
+    {1, Text} = salvage(Backup, Folder ++ ".salvaged"),
+    ?assertMatch({match, _}, re:run(Text, "lost +" ++ filename:basename(Checkpoint) ++ ", byte 4096: .*: a part of the checkpoint, 262144 bytes")),
+    {match, [Saved]} = re:run(Text, "of the checkpoint: [01] tables with ([0-9]+) entries", [{capture, all_but_first, list}]),
+    ?assert(list_to_integer(Saved) > length(Keys) div 2, Text),
+    ?assertMatch({match, _}, re:run(Text, "salvaged_[0-9]+ \\(commit\\): " ++ Saved ++ " entries")).
 
 kept(Config, Folder, Wanted) ->
     with_kv(Config, [{data_dir, Folder}], fun() ->

@@ -295,6 +295,82 @@ Test(checkpoint, with_any_byte_changed_is_the_same_or_says_damaged)
     }
 }
 
+/* ---- what is left behind damage ----------------------------------------------------------------
+ */
+
+enum { RECORDS_MAX = 1000 };
+
+/* The checksums of records, in their order. */
+struct listing {
+    unsigned count;
+    uint32_t records[RECORDS_MAX];
+};
+
+static int list_record(void *context, const struct kv_record *record)
+{
+    struct listing *listing = context;
+    uint8_t *copy = kv_alloc(kv_record_bound(record));
+    cr_assert_lt(listing->count, (unsigned)RECORDS_MAX);
+    listing->records[listing->count++] =
+        kv_crc32c(0, kv_bytes(copy, kv_record_write(record, copy)));
+    kv_free(copy);
+    return KV_OK;
+}
+
+/* Reads all that can be read. Returns how often something was skipped. */
+static unsigned read_what_is_left(struct listing *listing)
+{
+    struct kv_checkpoint_reader *reader = kv_checkpoint_reader_new(&(struct kv_checkpoint_source){
+        .disk = fake_disk_view(disk),
+        .sink = {.context = listing, .record = list_record},
+        .store = STORE,
+        .lsn = kv_checkpoint_lsn(checkpoint),
+        .size = fake_checkpoint_bytes(disk)->length,
+    });
+    unsigned skipped = 0;
+    uint64_t end = 0;
+    bool more = true;
+    listing->count = 0;
+    while (more) {
+        if (kv_checkpoint_reader_step(reader, &more) != KV_OK) {
+            skipped++;
+            more = kv_checkpoint_reader_skip(reader, &end) == KV_OK;
+        }
+    }
+    kv_checkpoint_reader_free(reader);
+    return skipped;
+}
+
+/* Returns true if all of `some` are in `all`, in the same order. */
+static bool is_part_of(const struct listing *some, const struct listing *all)
+{
+    unsigned at = 0;
+    for (unsigned i = 0; i < all->count && at < some->count; i++) {
+        at += some->records[at] == all->records[i];
+    }
+    return at == some->count;
+}
+
+Test(checkpoint, with_a_damaged_block_gives_all_records_but_those_near_it)
+{
+    static struct listing all;
+    static struct listing some;
+    unsigned lost = 0;
+    write_checkpoint();
+    struct kv_buffer *bytes = fake_checkpoint_bytes(disk);
+    cr_assert_eq(read_what_is_left(&all), 0);
+    for (size_t at = 0; at < bytes->length; at += KV_BLOCK) {
+        bytes->data[at + 50] ^= 1;
+        const unsigned skipped = read_what_is_left(&some);
+        cr_assert(skipped == 1 || (skipped == 0 && some.count == all.count), "byte %zu", at);
+        bytes->data[at + 50] ^= 1;
+        cr_assert(is_part_of(&some, &all));
+        cr_assert_gt(some.count, 0);
+        lost += all.count - some.count;
+    }
+    cr_assert_lt(lost, all.count * (bytes->length / KV_BLOCK) / 4, "%u of %u", lost, all.count);
+}
+
 Test(checkpoint, cut_at_any_length_says_damaged)
 {
     write_checkpoint();
@@ -395,17 +471,16 @@ Test(checkpoint, ends_with_the_error_of_the_disk)
 Test(checkpoint, a_chunk_cut_at_any_length_or_with_any_byte_changed_is_refused)
 {
     uint8_t chunk[100];
-    uint32_t length = 0;
+    struct kv_chunk read;
     memset(chunk, 'c', sizeof chunk);
-    kv_chunk_seal(chunk, 3, sizeof chunk, 77);
-    cr_assert_eq(kv_chunk_check(kv_bytes(chunk, sizeof chunk), 3, 77, &length), KV_OK);
-    cr_assert_eq(length, sizeof chunk);
-    cr_assert_eq(kv_chunk_check(kv_bytes(chunk, sizeof chunk), 4, 77, &length), KV_ECORRUPT);
-    cr_assert_eq(kv_chunk_check(kv_bytes(chunk, sizeof chunk), 3, 78, &length), KV_ECORRUPT);
+    kv_chunk_seal(&(struct kv_chunk){.number = 3, .length = sizeof chunk, .record = 30}, 77, chunk);
+    cr_assert_eq(kv_chunk_read(kv_bytes(chunk, sizeof chunk), 77, &read), KV_OK);
+    cr_assert(read.number == 3 && read.length == sizeof chunk && read.record == 30);
+    cr_assert_eq(kv_chunk_read(kv_bytes(chunk, sizeof chunk), 78, &read), KV_ECORRUPT);
     for (size_t i = 0; i < sizeof chunk; i++) {
-        cr_assert_eq(kv_chunk_check(kv_bytes(chunk, i), 3, 77, &length), KV_ECORRUPT);
+        cr_assert_eq(kv_chunk_read(kv_bytes(chunk, i), 77, &read), KV_ECORRUPT);
         chunk[i] ^= 4;
-        cr_assert_eq(kv_chunk_check(kv_bytes(chunk, sizeof chunk), 3, 77, &length), KV_ECORRUPT);
+        cr_assert_eq(kv_chunk_read(kv_bytes(chunk, sizeof chunk), 77, &read), KV_ECORRUPT);
         chunk[i] ^= 4;
     }
 }
@@ -438,7 +513,7 @@ static int recover_chunk(const struct kv_record *record, struct kv_checkpoint_ta
     struct kv_buffer *bytes = fake_checkpoint_bytes(disk);
     memset(chunk, 0, sizeof chunk);
     const size_t length = kv_record_write(record, chunk + KV_CHUNK_HEADER);
-    kv_chunk_seal(chunk, 0, KV_CHUNK_HEADER + (uint32_t)length, seed);
+    kv_chunk_seal(&(struct kv_chunk){.length = KV_CHUNK_HEADER + (uint32_t)length}, seed, chunk);
     tail.chunks = 1;
     tail.end = lsn;
     kv_checkpoint_write_tail(&tail, seed, block);

@@ -68,8 +68,12 @@ static void add_chunk(struct file *file, uint8_t argument, struct kv_bytes conte
     if (content.length > 0) {
         memcpy(chunk + KV_CHUNK_HEADER, content.data, content.length);
     }
-    kv_chunk_seal(chunk, file->chunks + (argument == 1), KV_CHUNK_HEADER + (uint32_t)content.length,
-                  kv_checkpoint_seed(&STORE, LSN));
+    const struct kv_chunk header = {
+        .number = file->chunks + (argument == 1),
+        .length = KV_CHUNK_HEADER + (uint32_t)content.length,
+        .record = argument == 2 ? KV_CHUNK_HEADER : 0,
+    };
+    kv_chunk_seal(&header, kv_checkpoint_seed(&STORE, LSN), chunk);
     file->chunks++;
 }
 
@@ -108,6 +112,22 @@ static void add(struct file *file, uint8_t kind, uint8_t argument, struct kv_byt
     file->length += KV_BLOCK;
 }
 
+/* Goes on behind each damaged place, and always further. */
+static void read_rest(const struct file *file, struct kv_checkpoint_reader *reader, int error)
+{
+    bool more = true;
+    uint64_t end = 0;
+    for (unsigned steps = 0; more && (error == KV_OK || error == KV_ECORRUPT); steps++) {
+        const uint64_t begin = kv_checkpoint_reader_done(reader);
+        demand(steps < 2 * BLOCKS + 6);
+        if (error != KV_OK && kv_checkpoint_reader_skip(reader, &end) != KV_OK) {
+            return;
+        }
+        demand(error == KV_OK || (end > begin && end <= file->length));
+        error = kv_checkpoint_reader_step(reader, &more);
+    }
+}
+
 static int read_all(struct file *file, struct kv_checkpoint_tail *tail)
 {
     struct kv_checkpoint_reader *reader = kv_checkpoint_reader_new(&(struct kv_checkpoint_source){
@@ -125,7 +145,10 @@ static int read_all(struct file *file, struct kv_checkpoint_tail *tail)
         error = kv_checkpoint_reader_step(reader, &more);
     }
     *tail = *kv_checkpoint_reader_tail(reader);
+    const struct kv_checkpoint_tail seen = file->seen;
     demand((error == KV_OK) == (kv_checkpoint_reader_text(reader)[0] == '\0'));
+    read_rest(file, reader, error);
+    file->seen = seen;
     kv_checkpoint_reader_free(reader);
     return error;
 }

@@ -216,7 +216,7 @@ destroy(Registry) ->
 destroy(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
     Call = {?MODULE, destroy, [Registry, Timeout]},
     ok = kv_call_options:server(Call),
-    Ask = fun() -> changed(kv_call:call(Registry, destroy, Timeout), {gen_server, call, [Registry, destroy, Timeout]}) end,
+    Ask = fun() -> changed(kv_call:call(Registry, destroy_registry, Timeout), {gen_server, call, [Registry, destroy_registry, Timeout]}) end,
     kv_durable:destroy(Registry, Ask, Call, Timeout);
 destroy(Registry, Options) ->
     destroy(Registry, timeout(destroy, [Registry, Options])).

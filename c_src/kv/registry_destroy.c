@@ -100,7 +100,7 @@ static int destroy(struct kv_process *self, const struct kv_asked *asked, struct
 }
 
 const struct kv_operation kv_registry_destroy_operations[] = {
-    KV_OPERATION("destroy", 0, KV_BY_CALL, KV_CHANGES | KV_BOUNDED | KV_CONTINUES, destroy,
+    KV_OPERATION("destroy_registry", 0, KV_BY_CALL, KV_CHANGES | KV_BOUNDED | KV_CONTINUES, destroy,
                  "0.2.0"),
     KV_NO_OPERATION,
 };

@@ -11,7 +11,7 @@ Test(registry_destroy, is_destroyed_with_all_its_names_by_one_record)
     const struct kv_pid milk = pid_in(create_with("milk", pair("durable", term_atom("false"))));
     const struct kv_pid tea = pid_in(ask("create", "tea"));
     end_process(&tea);
-    assert_term(call(f, &shop, term_atom("destroy")), term_atom("ok"));
+    assert_term(call(f, &shop, term_atom("destroy_registry")), term_atom("ok"));
     cr_assert_not(kv_is_alive(f->runtime, &shop));
     cr_assert(!kv_is_alive(f->runtime, &eggs) && !kv_is_alive(f->runtime, &milk));
     cr_assert_eq(drops, 1U);
@@ -29,7 +29,7 @@ Test(registry_destroy, tells_its_event_manager_of_each_bucket_that_ends_with_it)
     shop = start_shop(pair("event_manager", term_pid(&manager)));
     const struct kv_pid eggs = pid_in(ask("create", "eggs"));
     forget(f);
-    assert_term(call(f, &shop, term_atom("destroy")), term_atom("ok"));
+    assert_term(call(f, &shop, term_atom("destroy_registry")), term_atom("ok"));
     assert_term(
         payload_of(sent_of(f, KV_SIGNAL_MESSAGE, 0)),
         pair("notify", term_tuple(term_atom("exit"), term_binary("eggs"), term_pid(&eggs), NONE)));
@@ -39,7 +39,7 @@ Test(registry_destroy, that_is_volatile_is_not_destroyed_and_says_why)
 {
     const struct kv_pid other = feed_registry(f, NONE);
     const char *text = "the registry keeps nothing on disk; stop ends it, and its names";
-    assert_term(call(f, &other, term_atom("destroy")),
+    assert_term(call(f, &other, term_atom("destroy_registry")),
                 pair("error", pair("not_durable", term_binary(text))));
     cr_assert(kv_is_alive(f->runtime, &other));
 }
@@ -48,7 +48,7 @@ Test(registry_destroy, is_not_destroyed_without_room_in_the_reserve_of_a_full_di
 {
     const struct kv_pid eggs = pid_in(ask("create", "eggs"));
     may_free = KV_ENOSPC;
-    assert_term(call(f, &shop, term_atom("destroy")), pair("error", term_atom("enospc")));
+    assert_term(call(f, &shop, term_atom("destroy_registry")), pair("error", term_atom("enospc")));
     assert_list("eggs", term_pid(&eggs));
     cr_assert_eq(drops, 0U);
 }
@@ -57,7 +57,7 @@ Test(registry_destroy, holds_the_answer_to_destroy_until_the_record_is_on_disk)
 {
     (void)pid_in(ask("create", "eggs"));
     batch = BEFORE + 1;
-    send(&shop, 1, term_atom("destroy"));
+    send(&shop, 1, term_atom("destroy_registry"));
     cr_assert_eq(answer_at(f, 1).length, 0);
     kv_durables_release(&durables, batch, batch);
     kv_runtime_release(f->runtime, batch);
@@ -69,7 +69,7 @@ static void begin_to_destroy(void)
 {
     create_many();
     f->stepwise = true;
-    send(&shop, 1, term_atom("destroy"));
+    send(&shop, 1, term_atom("destroy_registry"));
     cr_assert(kv_runtime_step(f->runtime));
     cr_assert_eq(drops, 1U);
     cr_assert_eq(answer_at(f, 1).length, 0);
@@ -137,7 +137,7 @@ Test(registry_destroy, records_no_change_behind_its_end_and_holds_the_answer_to_
     const struct kv_pid last = pid_in(ask("create", many_name(MANY - 1)));
     f->stepwise = true;
     batch = BEFORE + 1;
-    send(&shop, 1, term_atom("destroy"));
+    send(&shop, 1, term_atom("destroy_registry"));
     send(&last, 2, term_tuple(term_atom("put"), term_atom("a"), term_integer(1), NONE));
     send(&last, 3, pair("get", term_atom("a")));
     cr_assert_eq(changes_put, 0U);
@@ -169,7 +169,7 @@ Test(registry_destroy, ends_a_bucket_that_its_creator_has_made_and_not_told_of)
     shop = start_shop(pair("creator", term_pid(&creator)));
     assert_term(ask("create", "eggs"), NONE);
     const struct kv_pid eggs = start("kv_bucket", commit(), place("shop", "eggs"), NONE);
-    assert_term(call(f, &shop, term_atom("destroy")), term_atom("ok"));
+    assert_term(call(f, &shop, term_atom("destroy_registry")), term_atom("ok"));
     cr_assert_not(kv_is_alive(f->runtime, &eggs));
     cr_assert(kv_list_is_empty(&durables.tables));
 }
@@ -180,7 +180,7 @@ Test(registry_destroy, that_is_destroyed_tells_those_who_wait_for_a_bucket)
     end_process(&shop);
     shop = start_shop(pair("creator", term_pid(&creator)));
     assert_term(ask("create", "eggs"), NONE);
-    assert_term(call(f, &shop, term_atom("destroy")), term_atom("ok"));
+    assert_term(call(f, &shop, term_atom("destroy_registry")), term_atom("ok"));
     cr_assert_not(kv_is_alive(f->runtime, &shop));
 }
 

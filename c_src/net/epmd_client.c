@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 enum {
-    ANSWER_MS = 2000,    /* from the attempt to EPMD's answer */
     NAME_RETRY_MS = 100, /* while the name is taken at the start */
     NAME_GIVE_UP_MS = 2000,
     REGISTER_AGAIN_MS = 2000, /* OTP: erl_epmd.erl, ?RECONNECT_TIME */
@@ -66,9 +65,8 @@ static void unreachable(struct kv_epmd_client *client, const char *why)
         lost(client, why);
         return;
     }
-    fail(client, KV_EPMD_UNREACHABLE,
-         "no EPMD at %s:%u (%s): start it with epmd -daemon, or say where it is with --epmd-port",
-         client->registration.inet6 ? "[::1]" : "127.0.0.1", client->registration.epmd_port, why);
+    fail(client, KV_EPMD_UNREACHABLE, KV_EPMD_NOT_THERE,
+         kv_epmd_address(client->registration.inet6), client->registration.epmd_port, why);
 }
 
 static void name_taken(struct kv_epmd_client *client)
@@ -79,10 +77,8 @@ static void name_taken(struct kv_epmd_client *client)
     } else if (uv_now(client->net->loop) < client->give_up) {
         try_again(client, NAME_RETRY_MS);
     } else {
-        fail(client, KV_EPMD_NAME_TAKEN,
-             "EPMD at port %u knows a node named %.*s already: stop it, or choose another --name",
-             registration->epmd_port, (int)registration->alive.length,
-             (const char *)registration->alive.data);
+        fail(client, KV_EPMD_NAME_TAKEN, KV_EPMD_TAKEN, registration->epmd_port,
+             (int)registration->alive.length, (const char *)registration->alive.data);
     }
 }
 
@@ -166,14 +162,12 @@ static void on_no_answer(uv_timer_t *timer)
     unreachable(timer->data, "no answer");
 }
 
-/* A BEAM that dials over IPv6 registers at ::1, too; OTP: erl_epmd.erl, do_register_node/3. */
-static void write_address(const struct kv_epmd_registration *registration,
-                          struct sockaddr_storage *address)
+void kv_epmd_where(bool inet6, unsigned port, struct sockaddr_storage *address)
 {
-    if (registration->inet6) {
-        (void)uv_ip6_addr("::1", (int)registration->epmd_port, (void *)address);
+    if (inet6) {
+        (void)uv_ip6_addr("::1", (int)port, (void *)address);
     } else {
-        (void)uv_ip4_addr("127.0.0.1", (int)registration->epmd_port, (void *)address);
+        (void)uv_ip4_addr("127.0.0.1", (int)port, (void *)address);
     }
 }
 
@@ -188,8 +182,8 @@ static void attempt(struct kv_epmd_client *client)
     }
     client->tcp.data = client;
     client->connecting.data = client;
-    uv_timer_start(&client->timer, on_no_answer, ANSWER_MS, 0);
-    write_address(&client->registration, &address);
+    uv_timer_start(&client->timer, on_no_answer, KV_EPMD_ANSWER_MS, 0);
+    kv_epmd_where(client->registration.inet6, client->registration.epmd_port, &address);
     error = uv_tcp_connect(&client->connecting, &client->tcp, (const struct sockaddr *)&address,
                            on_connected);
     if (error != 0) {

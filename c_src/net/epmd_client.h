@@ -11,7 +11,20 @@
 #include "net/net.h"
 #include "wire/epmd.h"
 
-enum { KV_EPMD_ANSWER_MAX = 16 };
+enum { KV_EPMD_ANSWER_MAX = 16, KV_EPMD_ANSWER_MS = 2000 /* from the attempt to the answer */ };
+
+/* Formats of the sentences for a name that EPMD does not take: of address, port and reason; and of
+ * port and name. */
+#define KV_EPMD_NOT_THERE                                                                          \
+    "no EPMD at %s:%u (%s): start it with epmd -daemon, or say where it is with --epmd-port"
+#define KV_EPMD_TAKEN                                                                              \
+    "EPMD at port %u knows a node named %.*s already: stop it, or choose another --name"
+
+/* How EPMD's address is written. */
+static inline const char *kv_epmd_address(bool inet6)
+{
+    return inet6 ? "[::1]" : "127.0.0.1";
+}
 
 /* Why a node cannot be registered for the first time. */
 enum kv_epmd_failure { KV_EPMD_UNREACHABLE, KV_EPMD_NAME_TAKEN, KV_EPMD_NO_SOCKET };
@@ -43,6 +56,10 @@ struct kv_epmd_client {
     bool once;       /* has been registered: the creation is settled */
     bool told;       /* the log has a line about the loss of EPMD */
 };
+
+/* Sets the address of EPMD. A BEAM that dials over IPv6 registers at ::1, too; OTP: erl_epmd.erl,
+ * do_register_node/3. */
+void kv_epmd_where(bool inet6, unsigned port, struct sockaddr_storage *address);
 
 void kv_epmd_client_start(struct kv_epmd_client *client, struct kv_net *net,
                           const struct kv_epmd_registration *registration);

@@ -23,6 +23,11 @@ uint64_t kv_data_to_wall(const struct kv_data *data, uint64_t expiry);
 /* The log goes on where it ended. Returns false after kv_data_fail(). */
 bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *result);
 
+/* Reads the store block of a folder. Returns false if this program cannot use that store, and
+ * `text` says why. */
+bool kv_data_store_fits(const uint8_t block[KV_BLOCK], const char *folder, enum kv_zeros zeros,
+                        struct kv_store_block *store, char text[KV_DATA_TEXT_MAX]);
+
 /* ---- data_relief.c ----------------------------------------------------------------------------
  */
 

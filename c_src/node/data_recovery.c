@@ -265,25 +265,24 @@ static int make_store(struct kv_data *data)
     return kv_disk_write_store(data->disk, block);
 }
 
-static bool is_ours(struct kv_data *data, const uint8_t block[KV_BLOCK])
+bool kv_data_store_fits(const uint8_t block[KV_BLOCK], const char *folder, enum kv_zeros zeros,
+                        struct kv_store_block *store, char text[KV_DATA_TEXT_MAX])
 {
-    const char *folder = data->settings.folder;
-    int error = kv_store_block_read(block, &data->store);
+    int error = kv_store_block_read(block, store);
     if (error == KV_EVERSION) {
-        (void)snprintf(data->text, sizeof data->text,
+        (void)snprintf(text, KV_DATA_TEXT_MAX,
                        "data folder %s: it has version %u of the format, and this program knows "
                        "versions up to %u: use a newer program",
-                       folder, (unsigned)data->store.version, (unsigned)KV_DURABLE_VERSION);
+                       folder, (unsigned)store->version, (unsigned)KV_DURABLE_VERSION);
     } else if (error != KV_OK) {
-        (void)snprintf(data->text, sizeof data->text, "data folder %s: the file store is damaged",
-                       folder);
-    } else if (data->store.zeros != (uint8_t)data->settings.zeros) {
-        const char *zeros = data->store.zeros == KV_ZEROS_SAME ? "same" : "differ";
+        (void)snprintf(text, KV_DATA_TEXT_MAX, "data folder %s: the file store is damaged", folder);
+    } else if (store->zeros != (uint8_t)zeros) {
+        const char *stored = store->zeros == KV_ZEROS_SAME ? "same" : "differ";
         error = KV_EVERSION;
-        (void)snprintf(data->text, sizeof data->text,
+        (void)snprintf(text, KV_DATA_TEXT_MAX,
                        "data folder %s: its keys were stored with --zeros %s, and 0.0 and -0.0 "
                        "would change places: set the option zeros to %s",
-                       folder, zeros, zeros);
+                       folder, stored, stored);
     }
     return error == KV_OK;
 }
@@ -293,7 +292,8 @@ static bool read_store(struct kv_data *data)
     uint8_t block[KV_BLOCK];
     int error = kv_disk_read_store(data->disk, block);
     if (error == KV_OK) {
-        if (is_ours(data, block)) {
+        if (kv_data_store_fits(block, data->settings.folder, data->settings.zeros, &data->store,
+                               data->text)) {
             return true;
         }
         kv_data_fail(data, KV_FATAL_DATA_DIR, "", data->text);

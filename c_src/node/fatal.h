@@ -20,4 +20,7 @@ enum kv_fatal {
 #undef KV_FATAL_ENUM
 };
 
+/* "bad_option" for KV_FATAL_BAD_OPTION and so on. */
+const char *kv_fatal_word(enum kv_fatal reason);
+
 #endif

@@ -266,7 +266,7 @@ static int open_stream(struct kv_leash *leash, uv_handle_type type)
     }
 }
 
-void kv_leash_start(struct kv_leash *leash)
+static void start_reading(struct kv_leash *leash)
 {
     leash->flags = fcntl(STDIN_FILENO, F_GETFL);
     uv_handle_type type = uv_guess_handle(STDIN_FILENO);
@@ -281,6 +281,17 @@ void kv_leash_start(struct kv_leash *leash)
     }
     if (error != 0) {
         fail(leash, KV_FATAL_INTERNAL, "cannot read standard input: %s", uv_strerror(error));
+    }
+}
+
+void kv_leash_start(struct kv_leash *leash)
+{
+    leash->flags = -1;
+    if (leash->options->has_cookie) {
+        configured(leash);
+    }
+    if (!leash->stopped && (!leash->done || leash->options->leash)) {
+        start_reading(leash);
     }
 }
 

@@ -2,6 +2,9 @@
  *
  *     --option=value ... --> cookie --> requests ... --> end of input: the node stops
  *
+ * If there is a cookie before the start, from a file, only requests come. Without a leash nothing
+ * is read then.
+ *
  * The program that starts the node holds the other end. However that program dies, the node sees
  * the end of input and ends as well. Until then it may send requests, one line each:
  *

@@ -1,13 +1,16 @@
 #include "node/node.h"
 
 #include "base/alloc.h"
-#include "host/exhausted.h"
 #include "node/check.h"
+#include "node/check_config.h"
+#include "node/config.h"
 #include "node/footing.h"
+#include "node/place.h"
 #include "node/salvage.h"
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <openssl/rand.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,7 +23,7 @@
 enum {
     HEAP_KEPT = 8 << 20,
     MAPPED_FROM = 4 << 20, /* a message of some MiB is no reason to ask the system for memory */
-    ADVICE_MAX = 80
+    OLD_CREATIONS = 4      /* of nodes before OTP 23: 0 to 3 */
 };
 
 /* ---- ending ---------------------------------------------------------------------------------- */
@@ -56,23 +59,11 @@ static void stop(struct kv_node *node)
     end(node, 0);
 }
 
-static const char *fatal_word(enum kv_fatal reason)
-{
-    switch (reason) {
-#define KV_FATAL_WORD(name, word, status)                                                          \
-    case KV_FATAL_##name:                                                                          \
-        return word;
-        KV_FATAL_MAP(KV_FATAL_WORD)
-#undef KV_FATAL_WORD
-    }
-    return "internal";
-}
-
 static void fail_with(struct kv_node *node, enum kv_fatal reason, const char *text)
 {
     if (!node->net.stopping) {
         char kind[64];
-        (void)snprintf(kind, sizeof(kind), "fatal %s", fatal_word(reason));
+        (void)snprintf(kind, sizeof(kind), "fatal %s", kv_fatal_word(reason));
         kv_log_last(&node->log, kind, text);
         end(node, (int)reason);
     }
@@ -208,6 +199,19 @@ static void not_published(void *context, enum kv_epmd_failure failure, const cha
     fail_with(context, reasons[failure], text);
 }
 
+/* Without EPMD the node makes its creation, as a BEAM does. OTP: erl_epmd.erl, register_node/3. */
+static void publish_alone(struct kv_node *node)
+{
+    uint32_t creation = 0;
+    do {
+        if (RAND_bytes((unsigned char *)&creation, sizeof creation) != 1) {
+            fail_with(node, KV_FATAL_INTERNAL, kv_error_text(KV_ERANDOM));
+            return;
+        }
+    } while (creation < OLD_CREATIONS);
+    published(node, creation);
+}
+
 static void register_name(struct kv_node *node, bool inet6)
 {
     const struct kv_epmd_registration registration = {
@@ -222,79 +226,35 @@ static void register_name(struct kv_node *node, bool inet6)
     kv_epmd_client_start(&node->epmd_client, &node->net, &registration);
 }
 
-static const char *listening_host(const struct kv_node *node)
-{
-    const struct kv_options *options = &node->options;
-    return options->bind[0] != '\0' ? options->bind : kv_options_host(options);
-}
-
-/* IPv4 first: a BEAM listens there unless it is told otherwise. */
-static const struct addrinfo *choose(const struct addrinfo *found)
-{
-    for (const struct addrinfo *one = found; one != NULL; one = one->ai_next) {
-        if (one->ai_family == AF_INET) {
-            return one;
-        }
-    }
-    return found;
-}
-
-static bool is_bound(const struct kv_node *node)
-{
-    return node->options.bind[0] != '\0';
-}
-
-static const char *listening_advice(const struct kv_node *node, int error)
-{
-    switch (error) {
-    case UV_EADDRINUSE:
-        return "choose another --port; 0 is any free one";
-    case UV_EACCES:
-        return "a port below 1024 needs privileges; choose another --port";
-    case UV_EADDRNOTAVAIL:
-        return is_bound(node) ? "--bind must be an address of this machine"
-                              : "the host part of --name must lead to this machine; if it leads to "
-                                "a gateway, say with --bind where to listen";
-    default:
-        return "choose another --port, or an address of this machine with --bind";
-    }
-}
-
 static void resolved(struct kv_node *node, const struct addrinfo *chosen)
 {
     struct sockaddr_storage address = {0};
     memcpy(&address, chosen->ai_addr, chosen->ai_addrlen);
     int error = kv_listener_start(&node->listener, &node->pending, (struct sockaddr *)&address);
     if (error != 0) {
-        fail(node, KV_FATAL_PORT_TAKEN, "cannot listen at %s port %u (%s): %s",
-             listening_host(node), (unsigned)node->options.port, uv_strerror(error),
-             listening_advice(node, error));
+        char text[KV_PLACE_SENTENCE];
+        kv_place_cannot_listen(&node->options, error, text);
+        fail_with(node, KV_FATAL_PORT_TAKEN, text);
         return;
     }
-    register_name(node, chosen->ai_family == AF_INET6);
-}
-
-static const char *resolving_advice(const struct kv_node *node, int error, char text[ADVICE_MAX])
-{
-    if (error == UV_EAI_MEMORY) {
-        (void)snprintf(text, ADVICE_MAX, "raise the limit of memory (%s)", kv_limits_of_memory());
-        return text;
+    if (node->options.no_epmd) {
+        publish_alone(node);
+    } else {
+        register_name(node, chosen->ai_family == AF_INET6);
     }
-    return is_bound(node) ? "--bind must be an address of this machine, or a host with one"
-                          : "is the host part of --name right?";
 }
 
 static void on_resolved(uv_getaddrinfo_t *resolving, int status, struct addrinfo *found)
 {
     struct kv_node *node = resolving->data;
     node->is_resolving = false;
-    const struct addrinfo *chosen = choose(found);
+    const struct addrinfo *chosen = kv_place_choose(found);
     if (chosen != NULL && !node->net.stopping) {
         resolved(node, chosen);
     } else {
-        char advice[ADVICE_MAX];
-        fail(node, KV_FATAL_HOST_UNRESOLVED, "%s has no address (%s): %s", listening_host(node),
-             uv_strerror(status), resolving_advice(node, status, advice));
+        char text[KV_PLACE_SENTENCE];
+        kv_place_unresolved(&node->options, status, text);
+        fail_with(node, KV_FATAL_HOST_UNRESOLVED, text);
     }
     uv_freeaddrinfo(found);
 }
@@ -336,7 +296,7 @@ static void configured(void *context)
     struct kv_node *node = context;
     set_limits(&node->net, &node->options);
     char port[sizeof("65535")];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    const struct addrinfo hints = kv_place_hints();
     node->log.level = node->options.log_level;
     (void)snprintf(port, sizeof(port), "%hu", (unsigned short)node->options.port);
     node->resolving.data = node;
@@ -348,10 +308,11 @@ static void configured(void *context)
     if (!start_tls(node)) {
         return;
     }
-    error = uv_getaddrinfo(&node->loop, &node->resolving, on_resolved, listening_host(node), port,
-                           &hints);
+    error = uv_getaddrinfo(&node->loop, &node->resolving, on_resolved,
+                           kv_place_host(&node->options), port, &hints);
     if (error != 0) {
-        fail(node, KV_FATAL_HOST_UNRESOLVED, "%s: %s", listening_host(node), uv_strerror(error));
+        fail(node, KV_FATAL_HOST_UNRESOLVED, "%s: %s", kv_place_host(&node->options),
+             uv_strerror(error));
         return;
     }
     node->is_resolving = true;
@@ -373,6 +334,17 @@ static void leash_ended(void *context)
     stop(context);
 }
 
+/* Returns false if the node ends, because of its cookie file. */
+static bool take_cookie_file(struct kv_node *node)
+{
+    struct kv_option_error why = {{0}};
+    if (node->options.cookie_file[0] == '\0' || kv_config_cookie(&node->options, &why)) {
+        return true;
+    }
+    fail_with(node, KV_FATAL_NO_COOKIE, why.text);
+    return false;
+}
+
 static void begin(struct kv_node *node)
 {
     static const struct kv_leash_calls calls = {
@@ -388,7 +360,9 @@ static void begin(struct kv_node *node)
     node->leash.options = &node->options;
     node->leash.calls = &calls;
     node->leash.context = node;
-    kv_leash_start(&node->leash);
+    if (take_cookie_file(node)) {
+        kv_leash_start(&node->leash);
+    }
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -540,6 +514,21 @@ static int flushed(int status)
     return fflush(stdout) == 0 ? status : (int)KV_FATAL_INTERNAL;
 }
 
+/* Keeps the first. */
+static void keep_wrong(void *context, const char *text)
+{
+    struct kv_option_error *wrong = context;
+    if (wrong->text[0] == '\0') {
+        (void)snprintf(wrong->text, sizeof wrong->text, "%s", text);
+    }
+}
+
+static bool read_config(struct kv_options *options, struct kv_option_error *wrong)
+{
+    const struct kv_config_reader reader = {.wrong = keep_wrong, .context = wrong};
+    return options->config[0] == '\0' || kv_config_read(options, options->config, &reader);
+}
+
 static int main_of(struct kv_node *node, int argc, char **argv)
 {
     keep_some_heap();
@@ -563,6 +552,10 @@ static int main_of(struct kv_node *node, int argc, char **argv)
                                               node->options.zeros, stdout));
     }
     raise_file_limit();
+    if (ok && command == KV_COMMAND_CHECK_CONFIG) {
+        return flushed(kv_check_config(&node->options, stdout));
+    }
+    ok = ok && read_config(&node->options, &wrong);
     return run(node, ok, &wrong);
 }
 

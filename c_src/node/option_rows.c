@@ -42,6 +42,24 @@ static void choose_follow(struct kv_options *options, size_t word)
     options->follow = word == 0;
 }
 
+static void choose_no_leash(struct kv_options *options, size_t word)
+{
+    (void)word;
+    options->leash = false;
+}
+
+static void choose_no_epmd(struct kv_options *options, size_t word)
+{
+    (void)word;
+    options->no_epmd = true;
+}
+
+static void choose_check_config(struct kv_options *options, size_t word)
+{
+    (void)word;
+    options->check_config = true;
+}
+
 static void choose_zeros(struct kv_options *options, size_t word)
 {
     options->zeros = word == 0 ? KV_ZEROS_DIFFER : KV_ZEROS_SAME;
@@ -57,6 +75,9 @@ static void choose_get_state(struct kv_options *options, size_t word)
     .kind = KV_OPTION_NUMBER, .least = (low), .most = (high), .preset = (value)
 #define WORDS(list, function, value)                                                               \
     .kind = KV_OPTION_WORD, .words = (list), .choose = (function), .preset = (value)
+
+#define ONLY(places)   .sources = (places)
+#define FLAG(function) .kind = KV_OPTION_FLAG, .choose = (function)
 
 #define MIB(n) ((uint64_t)(n) << 20)
 
@@ -87,6 +108,9 @@ static const struct kv_option ROWS[] = {
      .preset_text = "ERL_EPMD_PORT, else 4369",
      FIELD(epmd_port),
      RANGE(1, UINT16_MAX, KV_EPMD_PORT)},
+    {.name = "no-epmd",
+     .text = "do not register with EPMD: all nodes have -erl_epmd_port PORT",
+     FLAG(choose_no_epmd)},
     {.name = "vm",
      .value = "ALIVE@HOST",
      .text = "the node that holds standard input and owns processes here",
@@ -185,9 +209,11 @@ static const struct kv_option ROWS[] = {
      FIELD(tls.keyfile)},
     {.name = "tls-password",
      .value = "TEXT",
-     .text = "the password of the key; from standard input only",
+     .text = "the password of the key; from standard input, or from a --config\nthat only its "
+             "owner may read",
      .preset_text = "none",
-     .kind = KV_OPTION_SECRET,
+     .kind = KV_OPTION_TEXT,
+     ONLY(KV_FROM_FILE | KV_FROM_LINE),
      FIELD(tls.password)},
     {.name = "tls-cacertfile",
      .value = "FILE",
@@ -243,28 +269,49 @@ static const struct kv_option ROWS[] = {
      .value = "LEVEL",
      .text = "debug, info, notice, warning or error",
      WORDS(LEVELS, choose_level, KV_LOG_NOTICE)},
-    {.name = "no-leash",
-     .text = "keep running when standard input ends",
-     .kind = KV_OPTION_NO_LEASH},
+    {.name = "no-leash", .text = "keep running when standard input ends", FLAG(choose_no_leash)},
+    {.name = "config",
+     .value = "FILE",
+     .text = "a file with more options, NAME VALUE a line",
+     .preset_text = "none",
+     .kind = KV_OPTION_FILE,
+     ONLY(KV_FROM_ARGUMENT),
+     FIELD(config)},
+    {.name = "cookie-file",
+     .value = "FILE",
+     .text = "a file with the cookie, which only its owner may read; standard\ninput then has no "
+             "options and no cookie",
+     .preset_text = "none",
+     .kind = KV_OPTION_FILE,
+     ONLY(KV_FROM_ARGUMENT | KV_FROM_FILE),
+     FIELD(cookie_file)},
+    {.name = "check-config",
+     .text = "say everything that would keep this node from starting, and end;\nstatus 0: nothing "
+             "would",
+     FLAG(choose_check_config),
+     ONLY(KV_FROM_ARGUMENT)},
     {.name = "check",
      .value = "FOLDER",
      .text = "say what is in a data folder that no node uses, and end;\nstatus 0: whole, 1: "
              "damaged, 66: not checked",
      .preset_text = "no",
-     .kind = KV_OPTION_COMMAND,
+     .kind = KV_OPTION_FOLDER,
+     ONLY(KV_FROM_ARGUMENT),
      FIELD(check)},
     {.name = "salvage",
      .value = "FOLDER",
      .text = "make a new data folder of what can be read of a damaged one,\nand end; status 0: "
              "nothing is lost, 1: a part, 66: no folder",
      .preset_text = "no",
-     .kind = KV_OPTION_COMMAND,
+     .kind = KV_OPTION_FOLDER,
+     ONLY(KV_FROM_ARGUMENT),
      FIELD(salvage)},
     {.name = "to",
      .value = "FOLDER",
      .text = "the new folder of --salvage, which must not be there yet",
      .preset_text = "none",
-     .kind = KV_OPTION_COMMAND,
+     .kind = KV_OPTION_FOLDER,
+     ONLY(KV_FROM_ARGUMENT),
      FIELD(to)},
     {.name = "version", .text = "print the version and end", .kind = KV_OPTION_ENDS},
     {.name = "help", .text = "print this and end", .kind = KV_OPTION_ENDS},

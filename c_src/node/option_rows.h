@@ -13,9 +13,7 @@ enum kv_option_kind {
     KV_OPTION_FOLDER,    /* field: KV_FOLDER_MAX + 1 characters */
     KV_OPTION_FILE,      /* the same */
     KV_OPTION_TEXT,      /* field: KV_TEXT_MAX + 1 characters */
-    KV_OPTION_SECRET,    /* the same, and not on the command line */
-    KV_OPTION_NO_LEASH,  /* takes no value */
-    KV_OPTION_COMMAND,   /* as a folder; instead of a node, and only on the command line */
+    KV_OPTION_FLAG,      /* takes no value; choose() gets 0 */
     KV_OPTION_ENDS,      /* --version, --help: only on the command line */
 };
 
@@ -26,6 +24,7 @@ struct kv_option {
     const char *text;  /* for --help, which indents each line but the first */
     const char *preset_text;
     enum kv_option_kind kind;
+    unsigned sources; /* of enum kv_option_source, which may have it; 0: all */
     size_t field;
     uint64_t least, most, preset;
     const char *const *words; /* ends with NULL */

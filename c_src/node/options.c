@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,10 +95,9 @@ _Static_assert(KV_TEXT_MAX == KV_FOLDER_MAX, "set_text() is for both");
 static bool set_text(struct kv_options *options, const struct kv_option *option, const char *value,
                      struct kv_option_error *error)
 {
-    const char *kind = option->kind == KV_OPTION_FILE ? "file"
-                       : option->kind == KV_OPTION_TEXT || option->kind == KV_OPTION_SECRET
-                           ? "text"
-                           : "folder";
+    const char *kind = option->kind == KV_OPTION_FILE   ? "file"
+                       : option->kind == KV_OPTION_TEXT ? "text"
+                                                        : "folder";
     if (*value == '\0' || strlen(value) > KV_TEXT_MAX) {
         return fail(error, "--%s: a %s is wanted, of at most %d bytes", option->name, kind,
                     KV_TEXT_MAX);
@@ -157,10 +157,8 @@ static bool set_value(struct kv_options *options, const struct kv_option *option
     case KV_OPTION_FOLDER:
     case KV_OPTION_FILE:
     case KV_OPTION_TEXT:
-    case KV_OPTION_SECRET:
-    case KV_OPTION_COMMAND:
         return set_text(options, option, value, error);
-    case KV_OPTION_NO_LEASH:
+    case KV_OPTION_FLAG:
     case KV_OPTION_ENDS:
         break;
     }
@@ -176,6 +174,7 @@ static bool check_value(const struct kv_option *option, const char *value,
 {
     struct kv_options *ignored = kv_zalloc(sizeof *ignored);
     bool good = set_value(ignored, option, value, error);
+    OPENSSL_cleanse(ignored, sizeof *ignored); /* it may be a password */
     kv_free(ignored);
     return good;
 }
@@ -193,17 +192,22 @@ static bool set_first(struct kv_options *options, const struct kv_option *option
     return good;
 }
 
+static bool may_come_from(const struct kv_option *option, enum kv_option_source source)
+{
+    return option->kind != KV_OPTION_ENDS &&
+           (option->sources == 0 || (option->sources & source) != 0);
+}
+
 /* value: NULL if there is none. */
 static enum outcome set(struct kv_options *options, const char *name, const char *value,
-                        bool is_argument, struct kv_option_error *error)
+                        enum kv_option_source source, struct kv_option_error *error)
 {
     const struct kv_option *option = find_option(name);
-    if (option == NULL || option->kind == KV_OPTION_ENDS ||
-        option->kind == (is_argument ? KV_OPTION_SECRET : KV_OPTION_COMMAND)) {
+    if (option == NULL || !may_come_from(option, source)) {
         return UNKNOWN;
     }
-    if (option->kind == KV_OPTION_NO_LEASH && value == NULL) {
-        options->leash = false;
+    if (option->kind == KV_OPTION_FLAG && value == NULL) {
+        option->choose(options, 0);
         return TAKEN;
     }
     if (option->value != NULL && value == NULL) {
@@ -232,7 +236,7 @@ bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
         set_preset(options, &rows[i]);
     }
     const char *epmd_port = getenv("ERL_EPMD_PORT");
-    if (epmd_port != NULL && set(options, "epmd-port", epmd_port, false, error) != TAKEN) {
+    if (epmd_port != NULL && set(options, "epmd-port", epmd_port, KV_FROM_LINE, error) != TAKEN) {
         return fail(error, "the environment variable ERL_EPMD_PORT is not a port");
     }
     options->given = 0;
@@ -255,8 +259,10 @@ static bool unknown_argument(const char *option, struct kv_option_error *error)
     const bool is_cookie = strcmp(option, "cookie") == 0 || strcmp(option, "cookie-hex") == 0;
     if (is_cookie || find_option(option) != NULL) {
         return fail(error,
-                    "the %s is taken from standard input only: others can see the command line",
-                    is_cookie ? "cookie" : "password");
+                    "the %s is never taken from the command line, which others can see: use "
+                    "standard input, or %s",
+                    is_cookie ? "cookie" : "password",
+                    is_cookie ? "--cookie-file" : "a --config that only its owner may read");
     }
     return fail(error, "--%s is no option; --help lists them", option);
 }
@@ -273,8 +279,21 @@ static bool choose_command(const struct kv_options *options, enum kv_command *co
     if ((to && !salvage) || (check && salvage)) {
         return fail(error, "--to goes with --salvage, and --check with neither");
     }
-    *command = check ? KV_COMMAND_CHECK : salvage ? KV_COMMAND_SALVAGE : KV_COMMAND_RUN;
+    if (options->check_config && (check || salvage)) {
+        return fail(error, "--check-config goes neither with --check nor with --salvage");
+    }
+    *command = check                   ? KV_COMMAND_CHECK
+               : salvage               ? KV_COMMAND_SALVAGE
+               : options->check_config ? KV_COMMAND_CHECK_CONFIG
+                                       : KV_COMMAND_RUN;
     return true;
+}
+
+/* Returns true if the next argument is the value of this option. */
+static bool takes_next(const char *name)
+{
+    const struct kv_option *option = find_option(name);
+    return option == NULL || option->kind != KV_OPTION_FLAG;
 }
 
 bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
@@ -291,10 +310,10 @@ bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
         }
         char *option = argv[i] + 2;
         char *value = split(option);
-        if (value == NULL && strcmp(option, "no-leash") != 0 && i + 1 < argc) {
+        if (value == NULL && takes_next(option) && i + 1 < argc) {
             value = argv[++i];
         }
-        switch (set(options, option, value, true, error)) {
+        switch (set(options, option, value, KV_FROM_ARGUMENT, error)) {
         case TAKEN:
             break;
         case WRONG:
@@ -309,12 +328,40 @@ bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
 bool kv_options_line(struct kv_options *options, char *line, struct kv_option_error *error)
 {
     char *value = split(line + 2);
-    enum outcome taken = set(options, line + 2, value, false, error);
+    enum outcome taken = set(options, line + 2, value, KV_FROM_LINE, error);
     if (taken == UNKNOWN) {
         return fail(error, "a line of standard input is no option (a cookie that begins with -- "
                            "is given as --cookie=COOKIE and an empty line)");
     }
     return taken == TAKEN;
+}
+
+static bool not_in_a_file(const char *name, struct kv_option_error *error)
+{
+    if (strcmp(name, "cookie") == 0 || strcmp(name, "cookie-hex") == 0) {
+        return fail(error, "the cookie has a file of its own: cookie-file FILE");
+    }
+    if (strncmp(name, "--", 2) == 0) {
+        return fail(error, "NAME VALUE is wanted, without the -- of the command line");
+    }
+    const bool there_is = find_option(name) != NULL;
+    return fail(error,
+                there_is ? "--%.60s is for the command line only"
+                         : "%.60s is no option; kv_node --help lists them",
+                name);
+}
+
+bool kv_options_setting(struct kv_options *options, const char *name, const char *value,
+                        bool is_private, struct kv_option_error *error)
+{
+    const struct kv_option *option = find_option(name);
+    const bool is_secret =
+        option != NULL && option->sources != 0 && (option->sources & KV_FROM_ARGUMENT) == 0;
+    if (is_secret && !is_private) {
+        return fail(error, "--%s: others than the owner may read this file: chmod 600", name);
+    }
+    const enum outcome taken = set(options, name, value, KV_FROM_FILE, error);
+    return taken == UNKNOWN ? not_in_a_file(name, error) : taken == TAKEN;
 }
 
 /* Returns -1 if `digit` is none. */
@@ -382,6 +429,9 @@ bool kv_options_complete(const struct kv_options *options, struct kv_option_erro
 {
     if (options->name[0] == '\0') {
         return fail(error, "--name is required: the name of this node, as ALIVE@HOST");
+    }
+    if (options->no_epmd && options->port == 0) {
+        return fail(error, "--no-epmd needs --port: the PORT of -erl_epmd_port of all nodes");
     }
     return true;
 }

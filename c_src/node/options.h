@@ -1,4 +1,4 @@
-/* The options of the program, from the command line and from standard input.
+/* The options of the program, from the command line, a file (config.h) and standard input.
  *
  * One table in option_rows.c makes parsing, defaults and --help. Each value is checked when it is
  * set; the error says which values are right. The cookie is never part of an error. Of two values
@@ -57,6 +57,10 @@ struct kv_options {
     char check[KV_FOLDER_MAX + 1];      /* empty: no such command; so the next two */
     char salvage[KV_FOLDER_MAX + 1];
     char to[KV_FOLDER_MAX + 1];
+    bool check_config;
+    char config[KV_FOLDER_MAX + 1]; /* empty: none; so the next one */
+    char cookie_file[KV_FOLDER_MAX + 1];
+    bool no_epmd;
     struct kv_tls_options tls;
     enum kv_zeros zeros;
     enum kv_get_state get_state;
@@ -73,12 +77,16 @@ struct kv_option_error {
     char text[KV_OPTION_ERROR_MAX];
 };
 
+/* Where an option comes from. */
+enum kv_option_source { KV_FROM_ARGUMENT = 1, KV_FROM_FILE = 2, KV_FROM_LINE = 4 };
+
 enum kv_command {
     KV_COMMAND_RUN,
     KV_COMMAND_VERSION,
     KV_COMMAND_HELP,
     KV_COMMAND_CHECK,
     KV_COMMAND_SALVAGE,
+    KV_COMMAND_CHECK_CONFIG,
 };
 
 /* Sets the defaults. Returns false if the environment variable ERL_EPMD_PORT, the default of
@@ -95,6 +103,11 @@ bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
  * Modifies the line. Returns false if it is wrong. The error never repeats an unknown line, because
  * it might be a cookie. */
 bool kv_options_line(struct kv_options *options, char *line, struct kv_option_error *error);
+
+/* Takes an option of a file. `value` is NULL if there is none. `is_private`: only the owner of the
+ * file may read it. Returns false if it is wrong. */
+bool kv_options_setting(struct kv_options *options, const char *name, const char *value,
+                        bool is_private, struct kv_option_error *error);
 
 /* Reads "--cookie=COOKIE" or "--cookie-hex=HEX", with a terminator and no newline. KV_OK: `cookie`
  * points into the line, which has been changed. KV_ENOENT: the line is something else.

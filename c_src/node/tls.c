@@ -1,15 +1,13 @@
 #include "node/tls.h"
 
 #include "base/alloc.h"
+#include "host/small_file.h"
 #include "net/address.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { CERTIFICATES, KEY, AUTHORITIES, PARAMETERS };
 
@@ -29,40 +27,14 @@ static bool is_there(const struct kv_tls_options *options, unsigned file)
     return path_of(options, file)[0] != '\0';
 }
 
-/* Returns 0, or the error of the system. */
-static int read_open(int fd, struct kv_buffer *content)
-{
-    for (;;) {
-        const size_t room = 1 + KV_TLS_FILE_MAX - content->length;
-        const ssize_t count = read(fd, kv_buffer_reserve(content, room), room);
-        if (count > 0) {
-            content->length += (size_t)count;
-        }
-        if (content->length > KV_TLS_FILE_MAX) {
-            return EFBIG;
-        }
-        if (count == 0 || (count < 0 && errno != EINTR)) {
-            return count == 0 ? 0 : errno;
-        }
-    }
-}
-
-static int read_file(const char *path, struct kv_buffer *content)
-{
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return errno;
-    }
-    const int error = read_open(fd, content);
-    (void)close(fd);
-    return error;
-}
-
 static bool read_all(const struct kv_tls_options *options, struct kv_buffer contents[KV_TLS_FILES],
                      char why[KV_OPTION_ERROR_MAX])
 {
     for (unsigned i = 0; i < KV_TLS_FILES; i++) {
-        const int error = is_there(options, i) ? read_file(path_of(options, i), &contents[i]) : 0;
+        const int error =
+            is_there(options, i)
+                ? kv_small_file_read(path_of(options, i), KV_TLS_FILE_MAX, &contents[i], NULL)
+                : 0;
         if (error != 0) {
             (void)snprintf(why, KV_OPTION_ERROR_MAX, "cannot read %.400s: %s", path_of(options, i),
                            strerror(error));
@@ -76,10 +48,7 @@ static bool read_all(const struct kv_tls_options *options, struct kv_buffer cont
 static void forget(struct kv_buffer contents[KV_TLS_FILES])
 {
     for (unsigned i = 0; i < KV_TLS_FILES; i++) {
-        if (contents[i].data != NULL) {
-            OPENSSL_cleanse(contents[i].data, contents[i].capacity);
-        }
-        kv_buffer_free(&contents[i]);
+        kv_small_file_forget(&contents[i]);
     }
 }
 
@@ -217,6 +186,16 @@ bool kv_node_tls_start(struct kv_node_tls *tls, uv_loop_t *loop,
     }
     kv_tls_workshop_init(&tls->workshop, loop);
     return true;
+}
+
+bool kv_node_tls_check(const struct kv_tls_options *options, char why[KV_OPTION_ERROR_MAX])
+{
+    struct kv_tls_context *context = options->certfile[0] == '\0' ? NULL : load(options, why);
+    const bool good = context != NULL || options->certfile[0] == '\0';
+    if (context != NULL) {
+        kv_tls_context_drop(context);
+    }
+    return good;
 }
 
 void kv_node_tls_finish(struct kv_node_tls *tls)

@@ -36,6 +36,9 @@ bool kv_node_tls_start(struct kv_node_tls *tls, uv_loop_t *loop,
                        const struct kv_tls_options *options, struct kv_log *log,
                        char why[KV_OPTION_ERROR_MAX]);
 
+/* Reads the files as kv_node_tls_start() does, and keeps nothing. */
+bool kv_node_tls_check(const struct kv_tls_options *options, char why[KV_OPTION_ERROR_MAX]);
+
 /* Frees the memory, once all streams are gone. */
 void kv_node_tls_finish(struct kv_node_tls *tls);
 

@@ -3,7 +3,9 @@
 #include "base/endian.h"
 
 enum {
+    PORT2_RESP = 119,
     ALIVE2_REQ = 120,
+    PORT_PLEASE2_REQ = 122,
     ALIVE2_X_RESP = 118,
     ALIVE2_RESP = 121,
     ALIVE2_REQ_SIZE = 13, /* without the name */
@@ -44,4 +46,22 @@ int kv_epmd_alive_response(struct kv_bytes input, uint32_t *creation)
     }
     *creation = tag == ALIVE2_X_RESP ? kv_get32(input.data + 2) : kv_get16(input.data + 2);
     return KV_OK;
+}
+
+void kv_epmd_port_request(struct kv_buffer *to, struct kv_bytes alive)
+{
+    kv_buffer_u16(to, (uint16_t)(1 + alive.length));
+    kv_buffer_u8(to, PORT_PLEASE2_REQ);
+    kv_buffer_append(to, alive);
+}
+
+int kv_epmd_port_response(struct kv_bytes input)
+{
+    if (input.length > 0 && input.data[0] != PORT2_RESP) {
+        return KV_EPROTOCOL;
+    }
+    if (input.length < 2) {
+        return KV_ETRUNCATED;
+    }
+    return input.data[1] == 0 ? KV_OK : KV_ENOENT;
 }

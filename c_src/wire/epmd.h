@@ -19,4 +19,11 @@ void kv_epmd_alive_request(struct kv_buffer *to, struct kv_bytes alive, uint16_t
  * for any other message. */
 int kv_epmd_alive_response(struct kv_bytes input, uint32_t *creation);
 
+/* Appends PORT_PLEASE2_REQ: asks for the port of `alive`. */
+void kv_epmd_port_request(struct kv_buffer *to, struct kv_bytes alive);
+
+/* Reads PORT2_RESP, the port of which is not looked at. Returns KV_OK: EPMD knows the name;
+ * KV_ENOENT: it does not; KV_ETRUNCATED: more bytes are needed; KV_EPROTOCOL: any other message. */
+int kv_epmd_port_response(struct kv_bytes input);
+
 #endif

@@ -66,3 +66,32 @@ Test(epmd, any_other_answer_is_refused_at_its_first_byte)
         cr_assert_eq(kv_epmd_alive_response(kv_bytes(&byte, 1), &creation), expected);
     }
 }
+
+static int port_of(const char *hex)
+{
+    struct kv_buffer input = from_hex(hex);
+    struct kv_bytes copy = exact_copy(kv_buffer_bytes(&input));
+    int error = kv_epmd_port_response(copy);
+    free_copy(copy);
+    kv_buffer_free(&input);
+    return error;
+}
+
+Test(epmd, the_port_of_a_name_is_asked_for)
+{
+    struct kv_buffer request = KV_BUFFER_INIT;
+    kv_epmd_port_request(&request, kv_bytes_text("kv"));
+    struct kv_buffer expected = from_hex("0003 7a 6b76");
+    cr_assert(kv_bytes_equal(kv_buffer_bytes(&request), kv_buffer_bytes(&expected)));
+    kv_buffer_free(&request);
+    kv_buffer_free(&expected);
+}
+
+Test(epmd, a_name_is_known_or_not)
+{
+    cr_assert_eq(port_of("77 00 1234 48 00 0006 0006"), KV_OK);
+    cr_assert_eq(port_of("77 01"), KV_ENOENT);
+    cr_assert_eq(port_of(""), KV_ETRUNCATED);
+    cr_assert_eq(port_of("77"), KV_ETRUNCATED);
+    cr_assert_eq(port_of("76"), KV_EPROTOCOL);
+}

@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test crash test-observer screenshots prop demo lint format options functions asan tsan coverage fuzz bench docs install clean
+.PHONY: help build run test crash test-observer screenshots prop demo lint format options functions metrics asan tsan coverage fuzz bench docs install uninstall clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -75,10 +75,11 @@ coverage: ## percent of each C room's lines that the C tests run
 	@scripts/install test
 	@$(MAKE) -C c_src coverage
 
-options: ## writes the table of options into its documents
+options: ## writes the table of options into its documents, and into the manual page
 	@scripts/install run
 	@mix compile </dev/null
 	@mix run --no-start scripts/options.exs
+	@scripts/man >_build/kv_node.1 && mv _build/kv_node.1 man/kv_node.1
 
 functions: ## writes docs/functions.md: the functions that other nodes may call on the C node
 	@$(MAKE) build
@@ -87,6 +88,10 @@ functions: ## writes docs/functions.md: the functions that other nodes may call 
 fuzz: ## FUZZ_RUNS random inputs for each decoder
 	@scripts/install fuzz
 	@$(MAKE) -C c_src fuzz
+
+metrics: ## writes the list of figures into docs/metrics.md
+	@$(MAKE) build
+	@KV_WRITE_METRICS=1 scripts/with-epmd mix test test/kv/metrics_test.exs
 
 bench: ## measures kv against other tables and Redis; ONLY=calls,memory for parts, QUICK=1 for a short run: bench/README.md
 	@scripts/install bench
@@ -97,8 +102,11 @@ docs: ## checks the documents, runs their examples, and writes them and the refe
 	@mix compile </dev/null
 	@scripts/docs html
 
-install: ## installs the program, libkv.a and its headers under DESTDIR and PREFIX
+install: ## installs program, manual page, unit of systemd, libkv.a and headers under DESTDIR and PREFIX
 	@$(MAKE) -C c_src install
+
+uninstall: ## removes what make install has installed, with the same DESTDIR and PREFIX
+	@$(MAKE) -C c_src uninstall
 
 clean: ## removes everything that was built
 	@rm -rf _build

@@ -46,6 +46,7 @@ function is_nif(path) { return path ~ /^c_src\/nif\// }
 function library_of(name) {
     if (name == "uv.h") return "libuv"
     if (name == "ei.h") return "libei"
+    if (name == "microhttpd.h") return "libmicrohttpd"
     if (name == "openssl/ssl.h") return "libssl"
     if (name ~ /^openssl\//) return "libcrypto"
     if (name == "erl_nif.h") return "erl_nif"

@@ -117,7 +117,10 @@ of_peers() ->
             "Time for a whole handshake."},
         {bind, "bind", text, undefined, "0.1.0",
             "Address to listen on. Default: the address that the host part of the node name resolves to."},
-        {port, "port", {integer, "", 0, 65535}, {program, 0}, "0.1.0", "TCP port to listen on. 0 is any free port."}
+        {port, "port", {integer, "", 0, 65535}, {program, 0}, "0.1.0", "TCP port to listen on. 0 is any free port."},
+        {cores, "cores", boolean, false, "0.1.0",
+            "Whether a crash of the program may write a core file, as far as its limit (`ulimit -c`) allows one. A core holds "
+            "all values. The cookie is in none."}
     ].
 
 of_speed() ->

@@ -8,6 +8,7 @@
 #include "node/fatal.h"
 #include "node/findings.h"
 #include "node/footing.h"
+#include "node/metrics.h"
 #include "node/place.h"
 #include "node/tls.h"
 #include "store/arena.h"
@@ -227,15 +228,15 @@ static void check_tls(struct check *check)
 }
 
 /* As libuv does it. Returns 0, or an error of libuv. */
-static int try_to_listen(const struct addrinfo *place)
+static int try_to_listen(const struct sockaddr *address, socklen_t size)
 {
     const int yes = 1;
-    const int fd = socket(place->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    const bool listens = bind(fd, place->ai_addr, place->ai_addrlen) == 0 && listen(fd, 1) == 0;
+    const bool listens = bind(fd, address, size) == 0 && listen(fd, 1) == 0;
     const int error = listens ? 0 : -errno;
     (void)close(fd);
     return error;
@@ -265,7 +266,7 @@ static bool check_address(struct check *check, bool *inet6)
         return false;
     }
     *inet6 = place->ai_family == AF_INET6;
-    const int error = try_to_listen(place);
+    const int error = try_to_listen(place->ai_addr, place->ai_addrlen);
     if (error != 0) {
         kv_place_cannot_listen(options, error, text);
         bad(check, "address", KV_FATAL_PORT_TAKEN, "%s", text);
@@ -274,6 +275,28 @@ static bool check_address(struct check *check, bool *inet6)
     }
     uv_freeaddrinfo(found);
     return true;
+}
+
+static void check_metrics(struct check *check)
+{
+    char text[KV_OPTION_ERROR_MAX];
+    struct sockaddr_storage address;
+    if (!kv_options_address(check->options->metrics, &address)) {
+        return;
+    }
+    const bool inet6 = address.ss_family == AF_INET6;
+    struct kv_mhd mhd;
+    const int error = !kv_mhd_load(&mhd) ? UV_ENOSYS
+                                         : try_to_listen((const struct sockaddr *)&address,
+                                                         inet6 ? sizeof(struct sockaddr_in6)
+                                                               : sizeof(struct sockaddr_in));
+    kv_mhd_unload(&mhd);
+    if (error != 0) {
+        kv_node_metrics_refused(check->options, error, text);
+        bad(check, "metrics", KV_FATAL_PORT_TAKEN, "%s", text);
+    } else {
+        good(check, "metrics", "%s", check->options->metrics);
+    }
 }
 
 /* Connects to EPMD. Returns a socket that waits for a bounded time, or -1 with errno. */
@@ -356,6 +379,7 @@ int kv_check_config(struct kv_options *options, FILE *out)
     check_data_dir(&check);
     check_backup_dir(&check);
     check_tls(&check);
+    check_metrics(&check);
     if (complete && check_address(&check, &inet6)) {
         check_epmd(&check, inet6);
     }

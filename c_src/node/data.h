@@ -32,6 +32,7 @@ struct kv_data_settings {
     uint64_t checkpoint_log; /* bytes of log before a checkpoint; 0: KV_CHECKPOINT_LOG */
     enum kv_zeros zeros;
     void *context;
+    void (*recovering)(void *context, unsigned percent); /* a sign of life, once a second or more */
     void (*recovered)(void *context);
     /* The node must end. The text is valid during the call. */
     void (*failed)(void *context, enum kv_fatal reason, const char *text);

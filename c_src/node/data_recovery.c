@@ -161,6 +161,7 @@ static void show_progress(struct kv_data *data)
         data->shown = now;
         (void)snprintf(text, sizeof text, "%u%%", percent);
         kv_log_event(data->settings.log, "recovering", text);
+        data->settings.recovering(data->settings.context, percent);
     }
 }
 

@@ -1,6 +1,6 @@
 #include "node/node.h"
 
-#include "base/alloc.h"
+#include "host/core_dump.h"
 #include "node/check.h"
 #include "node/check_config.h"
 #include "node/config.h"
@@ -43,7 +43,9 @@ static void end(struct kv_node *node, int status)
     }
     node->net.stopping = true;
     node->status = status;
+    kv_service_stopping(&node->service, NULL);
     kv_leash_stop(&node->leash);
+    kv_node_metrics_stop(node);
     kv_lanes_close(&node->lanes);
     kv_memory_stop(&node->memory);
     kv_data_stop(&node->data);
@@ -65,6 +67,7 @@ static void fail_with(struct kv_node *node, enum kv_fatal reason, const char *te
         char kind[64];
         (void)snprintf(kind, sizeof(kind), "fatal %s", kv_fatal_word(reason));
         kv_log_last(&node->log, kind, text);
+        kv_service_stopping(&node->service, text);
         end(node, (int)reason);
     }
 }
@@ -147,6 +150,13 @@ static void serve(void *context)
     kv_pace_init(&node->net.pace, node->options.follow, node->options.gather, node->options.spin);
     kv_ticks_start(&node->ticks);
     kv_listener_open(&node->listener);
+    kv_service_ready(&node->service, node->options.name, node->listener.port);
+}
+
+static void recovering(void *context, unsigned percent)
+{
+    struct kv_node *node = context;
+    kv_service_recovering(&node->service, percent);
 }
 
 static void recover(struct kv_node *node)
@@ -159,6 +169,7 @@ static void recover(struct kv_node *node)
         .checkpoint_log = node->options.checkpoint_log,
         .zeros = node->options.zeros,
         .context = node,
+        .recovering = recovering,
         .recovered = serve,
         .failed = fail_at,
     };
@@ -291,6 +302,16 @@ static bool start_tls(struct kv_node *node)
     return true;
 }
 
+static bool start_metrics(struct kv_node *node)
+{
+    char text[KV_OPTION_ERROR_MAX];
+    const bool good = kv_node_metrics_start(node, text);
+    if (!good) {
+        fail_with(node, KV_FATAL_PORT_TAKEN, text);
+    }
+    return good;
+}
+
 static void configured(void *context)
 {
     struct kv_node *node = context;
@@ -298,6 +319,7 @@ static void configured(void *context)
     char port[sizeof("65535")];
     const struct addrinfo hints = kv_place_hints();
     node->log.level = node->options.log_level;
+    kv_core_dump_decide(&node->core_dump, node->options.cores);
     (void)snprintf(port, sizeof(port), "%hu", (unsigned short)node->options.port);
     node->resolving.data = node;
     int error = watch_signals(node); /* the last lines may have said --no-leash */
@@ -305,7 +327,7 @@ static void configured(void *context)
         fail(node, KV_FATAL_INTERNAL, "cannot watch for signals: %s", uv_strerror(error));
         return;
     }
-    if (!start_tls(node)) {
+    if (!start_tls(node) || !start_metrics(node)) {
         return;
     }
     error = uv_getaddrinfo(&node->loop, &node->resolving, on_resolved,
@@ -409,6 +431,7 @@ static void lost(void *context, struct kv_bytes peer)
 /* Returns 0, or an error of libuv. */
 static int init_parts(struct kv_node *node)
 {
+    kv_service_start(&node->service, &node->loop);
     uv_signal_init(&node->loop, &node->terminate);
     uv_signal_init(&node->loop, &node->interrupt);
     kv_list_init(&node->absences);
@@ -533,6 +556,7 @@ static int main_of(struct kv_node *node, int argc, char **argv)
 {
     keep_some_heap();
     ignore_signals();
+    kv_core_dump_hold(&node->core_dump);
     struct kv_option_error wrong = {{0}};
     enum kv_command command = KV_COMMAND_RUN;
     bool ok = kv_options_init(&node->options, &wrong);
@@ -559,12 +583,13 @@ static int main_of(struct kv_node *node, int argc, char **argv)
     return run(node, ok, &wrong);
 }
 
-/* The node is too large for a stack that kv_footing_check() is to refuse. */
+/* The node has the cookie and the password of a key; and it is too large for a stack that
+ * kv_footing_check() is to refuse. */
 int kv_node_main(int argc, char **argv, const struct kv_node_setup *setup)
 {
-    struct kv_node *node = kv_zalloc(sizeof(*node));
+    struct kv_node *node = kv_secret_alloc(sizeof(*node));
     node->setup = setup;
     int status = main_of(node, argc, argv);
-    kv_free(node);
+    kv_secret_free(node, sizeof(*node));
     return status;
 }

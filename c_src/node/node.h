@@ -10,6 +10,7 @@
 #ifndef KV_NODE_NODE_H
 #define KV_NODE_NODE_H
 
+#include "host/core_dump.h"
 #include "host/log.h"
 #include "kv/kv.h"
 #include "net/connections.h"
@@ -23,7 +24,9 @@
 #include "node/lanes.h"
 #include "node/leash.h"
 #include "node/memory.h"
+#include "node/metrics.h"
 #include "node/options.h"
+#include "node/service.h"
 #include "node/tls.h"
 #include "node/turn.h"
 #include "observe/world.h"
@@ -49,6 +52,9 @@ struct kv_node {
     struct kv_lanes lanes;
     struct kv_data data; /* what is kept on disk; zeroed: nothing */
     struct kv_node_backups backups;
+    struct kv_service service;
+    struct kv_node_metrics metrics;
+    struct kv_core_dump core_dump;
     struct kv_store store; /* the context of kv/ */
     struct kv_world world; /* the context of observe/ */
     const struct kv_node_setup *setup;

@@ -60,6 +60,11 @@ static void choose_check_config(struct kv_options *options, size_t word)
     options->check_config = true;
 }
 
+static void choose_cores(struct kv_options *options, size_t word)
+{
+    options->cores = word == 0;
+}
+
 static void choose_zeros(struct kv_options *options, size_t word)
 {
     options->zeros = word == 0 ? KV_ZEROS_DIFFER : KV_ZEROS_SAME;
@@ -269,6 +274,16 @@ static const struct kv_option ROWS[] = {
      .value = "LEVEL",
      .text = "debug, info, notice, warning or error",
      WORDS(LEVELS, choose_level, KV_LOG_NOTICE)},
+    {.name = "metrics",
+     .value = "ADDRESS:PORT",
+     .text = "serve figures for Prometheus there over HTTP, at /metrics, and\n/health",
+     .preset_text = "none",
+     .kind = KV_OPTION_ADDRESS,
+     FIELD(metrics)},
+    {.name = "cores",
+     .value = "true|false",
+     .text = "whether a crash may write a core, which holds all values",
+     WORDS(BOOLEANS, choose_cores, 1)},
     {.name = "no-leash", .text = "keep running when standard input ends", FLAG(choose_no_leash)},
     {.name = "config",
      .value = "FILE",

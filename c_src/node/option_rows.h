@@ -10,6 +10,7 @@ enum kv_option_kind {
     KV_OPTION_WORD,      /* one of `words`; choose() gets its index */
     KV_OPTION_NODE_NAME, /* field: KV_NODE_NAME_MAX + 1 characters */
     KV_OPTION_HOST,      /* field: KV_HOST_MAX + 1 characters */
+    KV_OPTION_ADDRESS,   /* field: KV_ADDRESS_MAX + 1 characters, "127.0.0.1:9568" */
     KV_OPTION_FOLDER,    /* field: KV_FOLDER_MAX + 1 characters */
     KV_OPTION_FILE,      /* the same */
     KV_OPTION_TEXT,      /* field: KV_TEXT_MAX + 1 characters */

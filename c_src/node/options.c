@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <uv.h>
 
 /* Bytes of "debug, info, notice, warning or error", with a terminator. */
 enum { WORDS_MAX = 64 };
@@ -89,6 +90,19 @@ static bool set_host(struct kv_options *options, const struct kv_option *option,
     return true;
 }
 
+static bool set_address(struct kv_options *options, const struct kv_option *option,
+                        const char *value, struct kv_option_error *error)
+{
+    struct sockaddr_storage address;
+    if (!kv_options_address(value, &address)) {
+        return fail(error,
+                    "--%s: an address and a port are wanted, as 127.0.0.1:9568 or [::1]:9568",
+                    option->name);
+    }
+    (void)snprintf((char *)options + option->field, KV_ADDRESS_MAX + 1, "%s", value);
+    return true;
+}
+
 /* The bytes of a folder, a file or a text. */
 _Static_assert(KV_TEXT_MAX == KV_FOLDER_MAX, "set_text() is for both");
 
@@ -154,6 +168,8 @@ static bool set_value(struct kv_options *options, const struct kv_option *option
         return set_name(options, option, value, error);
     case KV_OPTION_HOST:
         return set_host(options, option, value, error);
+    case KV_OPTION_ADDRESS:
+        return set_address(options, option, value, error);
     case KV_OPTION_FOLDER:
     case KV_OPTION_FILE:
     case KV_OPTION_TEXT:
@@ -439,6 +455,25 @@ bool kv_options_complete(const struct kv_options *options, struct kv_option_erro
 struct kv_bytes kv_options_alive(const struct kv_options *options)
 {
     return kv_bytes(options->name, strcspn(options->name, "@"));
+}
+
+bool kv_options_address(const char *text, struct sockaddr_storage *address)
+{
+    char host[KV_ADDRESS_MAX + 1];
+    uint64_t port = 0;
+    const char *colon = strrchr(text, ':');
+    size_t length = colon == NULL ? 0 : (size_t)(colon - text);
+    const bool is_bracketed = length > 2 && text[0] == '[' && text[length - 1] == ']';
+    if (length == 0 || strlen(text) > KV_ADDRESS_MAX ||
+        !parse_number(colon + 1, UINT16_MAX, &port) || port == 0) {
+        return false;
+    }
+    length -= is_bracketed ? 2 : 0;
+    memcpy(host, text + is_bracketed, length);
+    host[length] = '\0';
+    *address = (struct sockaddr_storage){0};
+    return is_bracketed ? uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)address) == 0
+                        : uv_ip4_addr(host, (int)port, (struct sockaddr_in *)address) == 0;
 }
 
 const char *kv_options_host(const struct kv_options *options)

@@ -13,6 +13,7 @@
 
 enum {
     KV_HOST_MAX = 255,
+    KV_ADDRESS_MAX = 63,  /* "[IPv6]:PORT" */
     KV_FOLDER_MAX = 4000, /* of files, too */
     KV_TEXT_MAX = 4000,
     KV_OPTION_ERROR_MAX = 512, /* bytes of an error text, with its terminator */
@@ -61,6 +62,8 @@ struct kv_options {
     char config[KV_FOLDER_MAX + 1]; /* empty: none; so the next one */
     char cookie_file[KV_FOLDER_MAX + 1];
     bool no_epmd;
+    bool cores;                       /* core dumps are wanted */
+    char metrics[KV_ADDRESS_MAX + 1]; /* kv_options_address(); empty: no figures over HTTP */
     struct kv_tls_options tls;
     enum kv_zeros zeros;
     enum kv_get_state get_state;
@@ -130,6 +133,11 @@ bool kv_options_complete(const struct kv_options *options, struct kv_option_erro
 /* The two parts of the name. The host is terminated; both are borrowed from `options`. */
 struct kv_bytes kv_options_alive(const struct kv_options *options);
 const char *kv_options_host(const struct kv_options *options);
+
+struct sockaddr_storage;
+
+/* Reads "127.0.0.1:9568" or "[::1]:9568". Returns false if the text is neither. */
+bool kv_options_address(const char *text, struct sockaddr_storage *address);
 
 /* Writes the text of --help: every option with its bounds and its default. Returns false if a write
  * fails. */

@@ -59,6 +59,7 @@ static void end_turn(struct kv_node *node)
     run_processes(node);
     kv_memory_tend(&node->memory);
     settle(node);
+    kv_node_metrics_turn(node);
     kv_node_watch_vms(node);
     kv_pace_waits(&node->net.pace,
                   node->net.runtime == NULL ? 0 : kv_runtime_waiting(node->net.runtime),

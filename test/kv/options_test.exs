@@ -10,7 +10,8 @@ defmodule KV.OptionsTest do
   @own_flags ~w(name vm epmd-port) ++
                ~w(tls-certfile tls-keyfile tls-password tls-cacertfile tls-verify tls-fail-if-no-peer-cert) ++
                ~w(tls-hosts tls-depth tls-versions tls-ciphers tls-dhfile)
-  @manual_flags ~w(no-leash no-epmd config cookie-file check-config check salvage to version help)
+  @manual_flags ~w(no-leash no-epmd metrics config cookie-file check-config) ++
+                  ~w(check salvage to version help)
 
   test "the application file has no defaults, which would replace what was set before kv is loaded" do
     {:ok, [{:application, :kv, properties}]} = :file.consult(path("src/kv.app.src"))

@@ -9,7 +9,7 @@
 
 suite() -> [{timetrap, {seconds, 90}}].
 
-all() -> [{group, files}, {group, check}, {group, without_epmd}].
+all() -> [{group, files}, {group, check}, {group, without_epmd}, {group, manager}, {group, cores}, {group, metrics}, {group, installed}].
 
 groups() ->
     [
@@ -32,6 +32,34 @@ groups() ->
             a_vm_that_listens_at_the_same_port_dials_another_address,
             without_epmd_a_port_is_needed,
             each_start_has_another_creation
+        ]},
+        {manager, [], [
+            a_manager_hears_that_it_serves_and_that_it_stops,
+            a_manager_with_an_abstract_socket_hears_too,
+            a_manager_hears_why_it_does_not_start,
+            a_watchdog_gets_signs_of_life,
+            a_watchdog_hears_nothing_of_a_stopped_loop,
+            a_recovery_tells_its_progress,
+            a_manager_that_reads_late_hears_that_it_serves
+        ]},
+        {cores, [], [
+            no_core_is_written,
+            cores_can_be_allowed,
+            the_cookie_is_in_memory_that_no_core_has
+        ]},
+        {metrics, [], [
+            figures_are_served_to_whoever_asks,
+            only_two_pages_are_there_and_only_to_be_read,
+            health_says_why_a_node_does_not_serve_yet,
+            slow_and_many_clients_keep_nobody_from_the_buckets,
+            a_taken_address_ends_it_with_73,
+            promtool_finds_no_fault,
+            a_real_prometheus_scrapes_it
+        ]},
+        {installed, [], [
+            what_is_installed_runs_and_is_removed_again,
+            the_unit_is_one_for_systemd,
+            the_manual_page_has_every_option
         ]}
     ].
 
@@ -250,3 +278,360 @@ each_start_has_another_creation(Config) ->
     ],
     ?assertMatch([_, _], lists:usort(Creations)),
     ?assert(lists:all(fun(Creation) -> Creation > 3 end, Creations)).
+
+%%% A service manager
+
+%% Listens as a manager does, at an address of the form of NOTIFY_SOCKET, and starts the program under it.
+managed(Config, Address, Environment) ->
+    {ok, Socket} = gen_udp:open(0, [{ifaddr, {local, local(Address)}}, binary, {active, false}]),
+    write(Config, usual(Config) ++ ["no-leash", "data-dir " ++ in_home(Config, "data")]),
+    Variables = ["NOTIFY_SOCKET='" ++ Address ++ "' ", Environment],
+    Script = ["export ", Variables, "; exec \"$0\" --config ", ?config(conf, Config), " </dev/null"],
+    {Socket, kv_program:shell(lists:flatten(Script), "")}.
+
+local("@" ++ Name) -> <<0, (list_to_binary(Name))/binary>>;
+local(Path) -> list_to_binary(Path).
+
+%% Paths of sockets are short, and those of tests are not.
+notify_path() -> filename:join("/tmp", "kv_notify_" ++ alive()).
+
+%% The next message, as a list of lines.
+heard(Socket) ->
+    {ok, {_From, 0, Message}} = gen_udp:recv(Socket, 0, 20000),
+    string:split(binary_to_list(Message), "\n", all).
+
+heard_until(Socket, Line) ->
+    Lines = heard(Socket),
+    case lists:member(Line, Lines) of
+        true -> Lines;
+        false -> heard_until(Socket, Line)
+    end.
+
+a_manager_hears_that_it_serves_and_that_it_stops(Config) ->
+    Path = notify_path(),
+    {Socket, Program0} = managed(Config, Path, ""),
+    #{name := Name, tcp_port := Port, os_pid := OsPid} = Program = kv_program:await_ready(Program0),
+    Serves = lists:flatten(io_lib:format("STATUS=~s serves at port ~b", [Name, Port])),
+    ?assertEqual(["READY=1", Serves], heard_until(Socket, "READY=1")),
+    ok = kv_program:kill(OsPid, "TERM"),
+    ?assertEqual(["STOPPING=1", "STATUS=stops"], heard(Socket)),
+    ?assertMatch({0, _}, kv_program:await_exit(Program)),
+    ok = gen_udp:close(Socket),
+    ok = file:delete(Path).
+
+a_manager_with_an_abstract_socket_hears_too(Config) ->
+    {Socket, Program} = managed(Config, "@" ++ alive(), ""),
+    ["READY=1" | _] = heard_until(Socket, "READY=1"),
+    terminate(kv_program:await_ready(Program)).
+
+terminate(#{os_pid := OsPid} = Program) ->
+    ok = kv_program:kill(OsPid, "TERM"),
+    ?assertMatch({0, _}, kv_program:await_exit(Program)).
+
+a_manager_hears_why_it_does_not_start(Config) ->
+    {Socket, Program} = managed(Config, "@" ++ alive(), "ERL_EPMD_PORT=none"),
+    ?assertMatch({64, _}, kv_program:await_exit(Program)),
+    ?assertMatch(["STOPPING=1", "STATUS=the environment variable ERL_EPMD_PORT is not a port"], heard(Socket)).
+
+a_watchdog_gets_signs_of_life(Config) ->
+    {Socket, Program} = managed(Config, "@" ++ alive(), "WATCHDOG_USEC=200000"),
+    [["WATCHDOG=1"] = heard_until(Socket, "WATCHDOG=1") || _ <- lists:seq(1, 5)],
+    terminate(kv_program:await_ready(Program)).
+
+%% SIGSTOP stands for a turn that never ends.
+a_watchdog_hears_nothing_of_a_stopped_loop(Config) ->
+    {Socket, Program0} = managed(Config, "@" ++ alive(), "WATCHDOG_USEC=200000"),
+    #{os_pid := OsPid} = Program = kv_program:await_ready(Program0),
+    ok = kv_program:kill(OsPid, "STOP"),
+    drain(Socket),
+    ?assertEqual({error, timeout}, gen_udp:recv(Socket, 0, 1000)),
+    ok = kv_program:kill(OsPid, "CONT"),
+    ["WATCHDOG=1"] = heard_until(Socket, "WATCHDOG=1"),
+    terminate(Program).
+
+%% The program has stopped once a quarter of a second passes without a sign.
+drain(Socket) ->
+    case gen_udp:recv(Socket, 0, 250) of
+        {ok, _} -> drain(Socket);
+        {error, timeout} -> ok
+    end.
+
+a_recovery_tells_its_progress(Config) ->
+    Address = "@" ++ alive(),
+    {First, Program} = managed(Config, Address, ""),
+    terminate(kv_program:await_ready(Program)),
+    ok = gen_udp:close(First),
+    {Socket, Again} = managed(Config, Address, ""),
+    ["STATUS=reads its durable buckets: " ++ _] = heard(Socket),
+    ["READY=1" | _] = heard_until(Socket, "READY=1"),
+    terminate(kv_program:await_ready(Again)).
+
+%% A socket has room for some ten messages.
+a_manager_that_reads_late_hears_that_it_serves(Config) ->
+    {Socket, Program0} = managed(Config, "@" ++ alive(), "WATCHDOG_USEC=2000"),
+    Program = kv_program:await_ready(Program0),
+    timer:sleep(500),
+    ["READY=1" | _] = heard_until(Socket, "READY=1"),
+    terminate(Program).
+
+%%% Cores
+
+%% The soft and the hard limit of a running program. The shell allows cores first.
+core_limits(Config, More) ->
+    write(Config, usual(Config) ++ More),
+    Script = "ulimit -S -c \"$(ulimit -H -c)\"; exec \"$0\" --config " ++ ?config(conf, Config),
+    #{os_pid := OsPid} = Program = kv_program:await_ready(kv_program:shell(Script, "")),
+    {ok, Limits} = file:read_file(["/proc/", integer_to_list(OsPid), "/limits"]),
+    {match, [Soft, Hard]} = re:run(Limits, "Max core file size +(\\w+) +(\\w+)", [{capture, all_but_first, list}]),
+    kv_program:stop(Program),
+    {Soft, Hard}.
+
+hard_limit() -> string:trim(os:cmd("ulimit -H -c")).
+
+no_core_is_written(Config) -> ?assertEqual({"0", "0"}, core_limits(Config, [])).
+
+cores_can_be_allowed(Config) ->
+    {Soft, Hard} = core_limits(Config, ["cores true"]),
+    ?assertEqual(Soft, Hard),
+    ?assertEqual(hard_limit() =:= "0", Hard =:= "0").
+
+%% VmFlags of a mapping has dd if no core has it: proc(5).
+the_cookie_is_in_memory_that_no_core_has(Config) ->
+    write(Config, usual(Config)),
+    #{os_pid := OsPid} = Program = kv_program:start(configured(Config, []), ""),
+    {ok, Maps} = file:read_file(["/proc/", integer_to_list(OsPid), "/smaps"]),
+    {ok, Memory} = file:open(["/proc/", integer_to_list(OsPid), "/mem"], [read, binary, raw]),
+    Private = [Map || Map <- mappings(Maps), is_readable(Map)],
+    {Hidden, Dumped} = lists:partition(fun({_, _, Flags}) -> lists:member("dd", Flags) end, Private),
+    ?assertNotEqual([], [Map || Map <- Hidden, has_secret(Memory, Map)]),
+    ?assertEqual([], [Map || Map <- Dumped, has_secret(Memory, Map)]),
+    ok = file:close(Memory),
+    kv_program:stop(Program).
+
+mappings(Maps) ->
+    {match, Found} = re:run(
+        Maps, "^([0-9a-f]+)-([0-9a-f]+) (.{4}) [^V]*?(?:\\n\\w+:.*)*?\\nVmFlags: (.*)$",
+        [global, multiline, {capture, all_but_first, list}]
+    ),
+    [{list_to_integer(First, 16), list_to_integer(Last, 16), string:lexemes(Flags, " ")} || [First, Last, "rw-p", Flags] <- Found].
+
+is_readable({First, Last, _}) -> Last - First < 64 bsl 20.
+
+has_secret(Memory, {First, Last, _}) ->
+    case file:pread(Memory, First, Last - First) of
+        {ok, Bytes} -> binary:match(Bytes, <<"secret">>) =/= nomatch;
+        _ -> false
+    end.
+
+%%% Metrics
+
+measured(Config, More) ->
+    Port = kv_program:free_port(),
+    write(Config, usual(Config) ++ ["metrics 127.0.0.1:" ++ integer_to_list(Port) | More]),
+    {kv_program:start(configured(Config, []), ""), Port}.
+
+%% Returns the status and the body.
+http(Port, Method, Path) ->
+    http(Port, [Method, " ", Path, " HTTP/1.1\r\nHost: kv\r\nConnection: close\r\n\r\n"]).
+
+http(Port, Request) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+    ok = gen_tcp:send(Socket, Request),
+    <<"HTTP/1.1 ", Status:3/binary, Rest/binary>> = read_all(Socket, <<>>),
+    [_, Body] = binary:split(Rest, <<"\r\n\r\n">>),
+    {binary_to_integer(Status), Body}.
+
+read_all(Socket, Bytes) ->
+    case gen_tcp:recv(Socket, 0, 20000) of
+        {ok, More} -> read_all(Socket, <<Bytes/binary, More/binary>>);
+        {error, closed} -> Bytes
+    end.
+
+figure(Port, Name) ->
+    {200, Text} = http(Port, "GET", "/metrics"),
+    {match, [Value]} = re:run(Text, ["^", Name, " ([0-9.]+)$"], [multiline, {capture, all_but_first, list}]),
+    Value.
+
+figures_are_served_to_whoever_asks(Config) ->
+    {#{tcp_port := TcpPort} = Program, Port} = measured(Config, ["max-memory 16777216"]),
+    ?assertEqual({200, <<"ok\n">>}, http(Port, "GET", "/health")),
+    {ok, Peer} = kv_raw_peer:handshake(TcpPort, #{}),
+    Bucket = kv_raw_peer:spawn_bucket(Peer),
+    ok = kv_raw_peer:call(Peer, Bucket, {put, milk, 3}),
+    ?assertEqual("1", figure(Port, "kv_buckets")),
+    ?assertEqual("1", figure(Port, "kv_peers")),
+    ?assertEqual("16777216", figure(Port, "kv_memory_limit_bytes")),
+    ?assert(list_to_integer(figure(Port, "kv_turn_seconds_count")) > 0),
+    ?assert(list_to_integer(figure(Port, "kv_messages_total")) > 0),
+    kv_program:stop(Program).
+
+only_two_pages_are_there_and_only_to_be_read(Config) ->
+    {Program, Port} = measured(Config, []),
+    ?assertMatch({404, _}, http(Port, "GET", "/")),
+    ?assertMatch({404, _}, http(Port, "GET", "/metrics/../etc")),
+    ?assertEqual({200, <<>>}, http(Port, "HEAD", "/metrics")),
+    [?assertMatch({405, _}, http(Port, Method, "/metrics")) || Method <- ["PUT", "DELETE", "OPTIONS"]],
+    ?assertMatch({405, _}, http(Port, "POST /metrics HTTP/1.1\r\nHost: kv\r\nContent-Length: 4\r\n\r\nbody")),
+    ?assertMatch({200, _}, http(Port, "GET", "/metrics")),
+    kv_program:stop(Program).
+
+%% An EPMD that says nothing keeps the node from serving.
+health_says_why_a_node_does_not_serve_yet(Config) ->
+    {ok, Mute} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, MutePort} = inet:port(Mute),
+    Port = kv_program:free_port(),
+    write(Config, usual(Config) ++ ["metrics 127.0.0.1:" ++ integer_to_list(Port)]),
+    Program = kv_program:run(configured(Config, ["--epmd-port", integer_to_list(MutePort)]), ""),
+    kv_program:until(fun() -> can_connect(Port) end),
+    ?assertEqual({503, <<"starting\n">>}, http(Port, "GET", "/health")),
+    ?assertMatch({503, _}, http(Port, "GET", "/metrics")),
+    kv_program:stop(Program),
+    ok = gen_tcp:close(Mute).
+
+can_connect(Port) ->
+    case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
+        {ok, Socket} -> gen_tcp:close(Socket) =:= ok;
+        {error, _} -> false
+    end.
+
+slow_and_many_clients_keep_nobody_from_the_buckets(Config) ->
+    {#{tcp_port := TcpPort} = Program, Port} = measured(Config, []),
+    Slow = [
+        begin
+            {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+            _ = gen_tcp:send(Socket, "GET /metr"),
+            Socket
+        end
+     || _ <- lists:seq(1, 25)
+    ],
+    {ok, Peer} = kv_raw_peer:handshake(TcpPort, #{}),
+    Bucket = kv_raw_peer:spawn_bucket(Peer),
+    ok = kv_raw_peer:call(Peer, Bucket, {put, milk, 3}),
+    {ok, Long} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+    _ = gen_tcp:send(Long, ["GET /", lists:duplicate(100000, $a)]),
+    ok = kv_raw_peer:call(Peer, Bucket, {put, milk, 4}),
+    [ok = gen_tcp:close(Socket) || Socket <- [Long | Slow]],
+    kv_program:until(fun() -> health(Port) =:= {200, <<"ok\n">>} end),
+    kv_program:stop(Program).
+
+%% Returns none if the server closes the connection.
+health(Port) -> try_http(Port, "/health").
+
+try_http(Port, Path) ->
+    try
+        http(Port, "GET", Path)
+    catch
+        error:_ -> none
+    end.
+
+a_taken_address_ends_it_with_73(Config) ->
+    {ok, Taken} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Taken),
+    Address = "127.0.0.1:" ++ integer_to_list(Port),
+    write(Config, usual(Config) ++ ["metrics " ++ Address]),
+    Wanted = "fatal port_taken cannot listen at " ++ Address ++ " for --metrics (address already in use): choose another",
+    {73, Line} = ends(configured(Config, [])),
+    ?assertMatch({0, _}, {string:str(Line, Wanted) - 1, Line}),
+    {73, Lines} = check(Config, []),
+    has(Lines, "metrics +would fail \\(port_taken\\): cannot listen at "),
+    ok = gen_tcp:close(Taken).
+
+promtool_finds_no_fault(Config) ->
+    with("promtool", fun(Promtool) ->
+        {Program, Port} = measured(Config, ["data-dir " ++ in_home(Config, "data")]),
+        {200, Text} = http(Port, "GET", "/metrics"),
+        File = in_home(Config, "metrics.txt"),
+        ok = file:write_file(File, Text),
+        ?assertEqual("0\n", os:cmd(Promtool ++ " check metrics <" ++ File ++ "; echo $?")),
+        kv_program:stop(Program)
+    end).
+
+a_real_prometheus_scrapes_it(Config) ->
+    with("prometheus", fun(Prometheus) ->
+        {Program, Port} = measured(Config, []),
+        Web = kv_program:free_port(),
+        Yaml = in_home(Config, "prometheus.yml"),
+        ok = file:write_file(Yaml, [
+            "{scrape_configs: [{job_name: kv, scrape_interval: 1s, static_configs: [{targets: ['127.0.0.1:",
+            integer_to_list(Port), "']}]}]}\n"
+        ]),
+        Script = [
+            "exec 3<&0; ", Prometheus, " --config.file=", Yaml, " --storage.tsdb.path=", in_home(Config, "tsdb"),
+            " --web.listen-address=127.0.0.1:", integer_to_list(Web),
+            " >/dev/null 2>&1 </dev/null & echo started; cat <&3 >/dev/null; kill $!; wait $!"
+        ],
+        Shell = kv_program:shell(lists:flatten(Script), ""),
+        _ = kv_program:await_line(Shell, "started"),
+        kv_program:until(fun() -> has_scraped(Web) end),
+        kv_program:stop(Shell),
+        kv_program:until(fun() -> not can_connect(Web) end),
+        kv_program:stop(Program)
+    end).
+
+%% The figure `up' is 1 once a scrape has been understood.
+has_scraped(Web) ->
+    case try_http(Web, "/api/v1/query?query=kv_peers_limit") of
+        {200, Body} -> binary:match(Body, <<"\"1024\"">>) =/= nomatch;
+        _ -> false
+    end.
+
+with(Name, Fun) ->
+    case os:find_executable(Name) of
+        false -> {skip, "there is no " ++ Name};
+        Path -> Fun(Path)
+    end.
+
+%%% Installed
+
+%% The tests may run from a build directory inside the project.
+project() -> project(code:lib_dir(kv)).
+
+project(Directory) ->
+    case filelib:is_regular(filename:join([Directory, "man", "kv_node.1"])) of
+        true -> Directory;
+        false -> project(filename:dirname(Directory))
+    end.
+
+make(Target, To) ->
+    Command = ["make -C ", project(), "/c_src ", Target, " DESTDIR=", To, " PREFIX=/usr 2>&1; echo \"status $?\""],
+    Said = os:cmd(lists:flatten(Command)),
+    ?assertNotEqual(nomatch, string:find(Said, "status 0"), Said).
+
+installed(Config) ->
+    To = in_home(Config, "root"),
+    ok = file:make_dir(To),
+    make("install", To),
+    To.
+
+what_is_installed_runs_and_is_removed_again() -> [{timetrap, {minutes, 5}}].
+
+what_is_installed_runs_and_is_removed_again(Config) ->
+    To = installed(Config),
+    _ = application:load(kv),
+    {ok, Version} = application:get_key(kv, vsn),
+    ?assertEqual("kv_node " ++ Version ++ "\n", os:cmd(To ++ "/usr/bin/kv_node --version")),
+    Other = filename:join(To, "usr/lib/other"),
+    ok = file:write_file(Other, <<>>),
+    make("uninstall", To),
+    ?assertEqual([Other], filelib:wildcard(To ++ "/usr/**") -- [filename:dirname(Other)]).
+
+the_unit_is_one_for_systemd(Config) ->
+    with("systemd-analyze", fun(Analyze) ->
+        To = installed(Config),
+        {ok, Text} = file:read_file(To ++ "/usr/lib/systemd/system/kv_node.service"),
+        ?assertNotEqual(nomatch, binary:match(Text, <<"ExecStart=/usr/bin/kv_node --no-leash --config">>)),
+        Unit = in_home(Config, "kv_node.service"),
+        ok = file:write_file(Unit, string:replace(Text, "=/usr/bin/", ["=", To, "/usr/bin/"])),
+        ?assertEqual("0\n", os:cmd(Analyze ++ " verify --man=no " ++ Unit ++ " 2>&1; echo $?")),
+        Security = " security --offline=true --threshold=20 " ++ Unit ++ " >/dev/null 2>&1; echo $?",
+        ?assertEqual("0\n", os:cmd(Analyze ++ Security))
+    end).
+
+the_manual_page_has_every_option(_Config) ->
+    {ok, Page} = file:read_file(project() ++ "/man/kv_node.1"),
+    ?assertEqual(binary_to_list(Page), os:cmd(project() ++ "/scripts/man " ++ kv_program:program())),
+    with("mandoc", fun(Mandoc) ->
+        Said = os:cmd(Mandoc ++ " -T lint " ++ project() ++ "/man/kv_node.1 2>/dev/null"),
+        Faults = [Line || Line <- string:lexemes(Said, "\n"), string:find(Line, "referenced manual not found") =:= nomatch],
+        ?assertEqual([], Faults)
+    end).

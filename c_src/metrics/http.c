@@ -13,8 +13,8 @@ enum { BACKLOG = 16 };
 static enum MHD_Result answer(const struct kv_mhd *mhd, struct MHD_Connection *connection,
                               unsigned status, const char *type, struct kv_bytes body)
 {
-    struct MHD_Response *response = mhd->create_response_from_buffer(
-        body.length, (void *)(uintptr_t)body.data, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response =
+        mhd->create_response_from_buffer(body.length, (void *)body.data, MHD_RESPMEM_MUST_COPY);
     if (response == NULL) {
         return MHD_NO;
     }
@@ -57,6 +57,7 @@ static enum MHD_Result answer_health(const struct kv_http *http, struct MHD_Conn
  * apart. */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
+                                  /* NOLINTNEXTLINE(readability-non-const-parameter) */
                                   size_t *upload_size, void **state)
 {
     const struct kv_http *http = context;
@@ -99,9 +100,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     run(poll->data);
 }
 
+/* A server with all its connections in use does not watch its listening socket. It watches it again
+ * at the beginning of the run after the one in which a connection has ended, and nothing else would
+ * cause that run. So there are two. */
 static void run(struct kv_http *http)
 {
     MHD_UNSIGNED_LONG_LONG wait = 0;
+    (void)http->mhd.run(http->daemon);
     (void)http->mhd.run(http->daemon);
     if (http->mhd.get_timeout(http->daemon, &wait) == MHD_YES) {
         (void)uv_timer_start(&http->timer, on_timer, wait, 0);

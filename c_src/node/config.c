@@ -154,7 +154,8 @@ static bool take_cookie(struct kv_options *options, struct kv_bytes content,
         length++;
     }
     for (size_t i = length; i < content.length; i++) {
-        if (memchr("\n\r ", content.data[i], 3) == NULL) {
+        const uint8_t one = content.data[i];
+        if (one != '\n' && one != '\r' && one != ' ') {
             return refuse(why, options,
                           "has a character that no cookie has: the cookie is one "
                           "line of visible ASCII characters");

@@ -615,6 +615,8 @@ what_is_installed_runs_and_is_removed_again(Config) ->
     make("uninstall", To),
     ?assertEqual([Other], filelib:wildcard(To ++ "/usr/**") -- [filename:dirname(Other)]).
 
+the_unit_is_one_for_systemd() -> [{timetrap, {minutes, 5}}].
+
 the_unit_is_one_for_systemd(Config) ->
     with("systemd-analyze", fun(Analyze) ->
         To = installed(Config),

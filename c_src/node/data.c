@@ -186,6 +186,7 @@ static void room(void *context, int error)
     } else {
         kv_log(data->settings.log, KV_LOG_NOTICE, "durable buckets take data again");
     }
+    kv_data_tend_checkpoint(data);
     kv_data_tend_backup(data);
 }
 

@@ -58,7 +58,9 @@ struct kv_data_checkpoint {
     bool stopped;                           /* the disk is being closed */
     unsigned holds;                         /* kv_data_hold_files() */
     bool is_failing;                        /* the last one was given up, and the log says so, */
-    uint64_t retry_at;                      /* on the clock of the loop */
+    uint64_t retry_at;                      /* on the clock of the loop, */
+    uint64_t failed_bytes;                  /* with so many bytes of tables; */
+    uv_timer_t retry;                       /* runs meanwhile; set up with `steps` */
     void (*done)(void *context, int error); /* of kv_data_checkpoint_now(), or NULL */
     void *context;
     uint64_t lsn;   /* of the last one: where the log is needed from; */

@@ -1,6 +1,7 @@
 /* Checkpoints of the node: all durable tables are written to one file, a little in each turn, and
  * the log before is not needed any more. One begins when the log since the last one is longer than
- * one and a half times that one, and longer than settings.checkpoint_log.
+ * one and a half times that one, and longer than settings.checkpoint_log. On a full disk one begins
+ * as soon as a file of the log could go.
  *
  *     begin --> walk, a step in each turn of the loop --> the log is durable --> the file has its
  * name
@@ -14,6 +15,7 @@ enum {
     TURN_NS = 50 * 1000,     /* of a walk, in one turn */
     STEP_BYTES = 24 * 1024,  /* that are copied between two looks at the clock, */
     VALUE_BYTES = 32 * 1024, /* and of a larger value */
+    LOOK_MS = 1000,          /* from one look to the next whether a failed one may be tried again */
 };
 
 /* ---- the end -----------------------------------------------------------------------------------
@@ -46,10 +48,25 @@ static void end(struct kv_data *data, int error)
     }
 }
 
+static uint64_t table_bytes(const struct kv_data *data)
+{
+    struct kv_arena_stats stats;
+    kv_arena_stats(data->settings.memory->arena, &stats);
+    return stats.reserved - stats.free;
+}
+
+/* Perhaps nothing is written meanwhile, after which the next one would begin. */
+static void on_retry(uv_timer_t *retry)
+{
+    kv_data_tend_checkpoint(retry->data);
+}
+
 static void tell_failure(struct kv_data *data, int error)
 {
     struct kv_data_checkpoint *c = &data->checkpoint;
     c->retry_at = uv_now(data->settings.loop) + KV_CHECKPOINT_RETRY_MS;
+    c->failed_bytes = table_bytes(data);
+    (void)uv_timer_start(&c->retry, on_retry, LOOK_MS, LOOK_MS);
     if (!c->is_failing) {
         kv_log(data->settings.log, KV_LOG_WARNING,
                "a checkpoint of the durable buckets was given up, and the log grows until there is "
@@ -90,6 +107,7 @@ static void succeed(struct kv_data *data)
         kv_log(data->settings.log, KV_LOG_NOTICE,
                "there is a checkpoint of the durable buckets again");
         c->is_failing = false;
+        (void)uv_timer_stop(&c->retry);
     }
     kv_data_keep_checkpoint(data, kv_checkpoint_lsn(c->writer), kv_checkpoint_size(c->writer));
     end(data, KV_OK);
@@ -279,9 +297,19 @@ static void begin(struct kv_data *data)
     kv_durables_walk_begin(&c->walk, &data->durables, &visitor);
     if (c->steps.data == NULL) {
         (void)uv_idle_init(data->settings.loop, &c->steps);
+        (void)uv_timer_init(data->settings.loop, &c->retry);
         c->steps.data = data;
+        c->retry.data = data;
     }
     go_on(data);
+}
+
+/* One that failed is tried again after a while, or once half of the entries are gone. */
+static bool may_try(const struct kv_data *data)
+{
+    const struct kv_data_checkpoint *c = &data->checkpoint;
+    return !c->is_failing || uv_now(data->settings.loop) >= c->retry_at ||
+           table_bytes(data) < c->failed_bytes / 2;
 }
 
 static bool is_time(const struct kv_data *data)
@@ -290,8 +318,11 @@ static bool is_time(const struct kv_data *data)
     const uint64_t least =
         data->settings.checkpoint_log > 0 ? data->settings.checkpoint_log : KV_CHECKPOINT_LOG;
     const uint64_t wanted = c->size + c->size / 2;
-    return kv_wal_end(data->wal) - c->lsn > (wanted > least ? wanted : least) &&
-           (!c->is_failing || uv_now(data->settings.loop) >= c->retry_at);
+    const uint64_t end = kv_wal_end(data->wal);
+    const uint64_t size = data->store.segment_size;
+    const bool makes_room =
+        data->room != KV_OK && kv_segment_of(end, size) > kv_segment_of(c->lsn, size);
+    return (makes_room || end - c->lsn > (wanted > least ? wanted : least)) && may_try(data);
 }
 
 void kv_data_tend_checkpoint(struct kv_data *data)

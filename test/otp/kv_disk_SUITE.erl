@@ -30,6 +30,7 @@ suite() -> [{timetrap, {seconds, 90 + 4 * stand()}}].
 all() ->
     [
         a_full_disk_refuses_changes_and_heals_by_itself,
+        a_disk_that_is_full_of_entries_heals_when_they_are_cleared,
         a_limit_of_file_sizes_counts_as_a_full_disk,
         a_full_disk_is_backed_up_to_another_one,
         a_backup_that_its_disk_has_no_room_for_leaves_nothing,
@@ -134,6 +135,23 @@ on_file_system(Config) -> kv_disk_world:apart(Config, [mount(Config)]).
 
 await_detached(Config) ->
     kv_test:wait(fun() -> os:cmd("losetup -j " ++ image(Config)) =:= "" end).
+
+%% Two files of the log fit, and not a third one. Without the entries, a checkpoint makes room for it.
+a_disk_that_is_full_of_entries_heals_when_they_are_cleared(Config) ->
+    case kv_disk_world:is_root() andalso os:cmd("unshare -m true 2>&1") of
+        "" ->
+            Folder = kv_disk_world:folder(Config),
+            Program = kv_disk_world:apart(Config, ["mkdir -p " ++ Folder ++ " && mount -t tmpfs -o size=150m none " ++ Folder]),
+            in_kv(Config, [], Program, fun(Bucket) ->
+                ?assert(fill(Bucket, 1) > 60),
+                ?assertMatch(#{full := true}, maps:get(disk, kv_node:info())),
+                ok = kv_bucket:clear(Bucket),
+                ok = kv_test:wait(fun() -> kv_bucket:put(Bucket, {large, 1}, mib(1)) =:= ok end),
+                ?assert(fill(Bucket, 2) > 60)
+            end);
+        Why ->
+            {skip, "needs root and unshare: " ++ lists:flatten(io_lib:format("~p", [Why]))}
+    end.
 
 a_limit_of_file_sizes_counts_as_a_full_disk(Config) ->
     Program = kv_disk_world:shimmed(Config, ["ulimit -S -f 1000"]),

@@ -214,7 +214,7 @@ Test(slots, a_process_that_sys_logs_is_asked_by_message)
     assert_term(call(f, &bucket, term_atom("size")), term_integer(0));
 }
 
-Test(slots, a_request_that_is_long_or_goes_on_is_declined)
+Test(slots, a_request_that_is_long_is_declined)
 {
     struct kv_buffer request = KV_BUFFER_INIT;
     kv_write_tuple(&request, 2);
@@ -227,8 +227,6 @@ Test(slots, a_request_that_is_long_or_goes_on_is_declined)
     }
     kv_write_nil(&request);
     assert_declined(kv_buffer_bytes(&request));
-    assert_declined(term_atom("to_map"));
-    assert_declined(term_atom("keys"));
     assert_term(call(f, &bucket, term_atom("size")), term_integer(0));
     kv_buffer_free(&request);
 }
@@ -244,6 +242,15 @@ static void put_large(const char *key)
     kv_write_binary(&request, kv_bytes(value, sizeof value));
     cast(f, &bucket, kv_buffer_bytes(&request));
     kv_buffer_free(&request);
+}
+
+Test(slots, all_entries_are_shown_if_the_bucket_fits)
+{
+    assert_term(asked(put("a", term_integer(1))), term_atom("ok"));
+    assert_term(asked(term_atom("keys")), term_list(term_atom("a"), NONE, NONE));
+    put_large("b");
+    assert_declined(term_atom("keys"));
+    assert_declined(term_atom("to_map"));
 }
 
 Test(slots, a_change_whose_answer_may_not_fit_is_declined_before_it_is_made)
@@ -272,7 +279,7 @@ Test(slots, a_read_that_does_not_fit_counts_once_by_the_message_that_follows)
 Test(slots, an_unknown_request_is_declined)
 {
     assert_declined(term_atom("frobnicate"));
-    assert_declined(term_tuple(term_atom("transaction"), term_list(NONE, NONE, NONE), NONE, NONE));
+    assert_declined(term_tuple(term_atom("take"), term_atom("a"), NONE, NONE));
 }
 
 Test(slots, a_request_over_a_limit_of_messages_is_declined)

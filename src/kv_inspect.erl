@@ -132,21 +132,21 @@ fold(Node, Fun, Acc, Timeout) ->
     within(
         fun() ->
             {Collector, Monitor} = spawn_opt(Node, kv_node, processes, [self()], [monitor]),
-            collect(Collector, Monitor, Fun, Acc)
+            collect(Node, Collector, Monitor, Fun, Acc)
         end,
         Timeout
     ).
 
-%% c_src/observe/functions.h, kv_processes_behaviour.
-collect(Collector, Monitor, Fun, Acc) ->
+%% c_src/observe/functions.h, kv_processes_behaviour. A node that is not connected leaves a pid of this VM.
+collect(Node, Collector, Monitor, Fun, Acc) ->
     receive
         {kv_processes, Collector, Rows} ->
             Next = lists:foldl(fun(Row, Before) -> Fun(row(Row), Before) end, Acc, Rows),
-            collect(Collector, Monitor, Fun, Next);
+            collect(Node, Collector, Monitor, Fun, Next);
         {'DOWN', Monitor, process, _, normal} ->
             Acc;
         {'DOWN', Monitor, process, _, noconnection} ->
-            exit({nodedown, node(Collector)});
+            exit({nodedown, Node});
         {'DOWN', Monitor, process, _, Reason} ->
             exit(Reason)
     end.

@@ -151,7 +151,8 @@ a_node_tells_what_is_on_it(Config) ->
         ?assertEqual(lists:sort(maps:keys(Info)), lists:sort(maps:keys(kv:info(kv_node)))),
         ?assertEqual(lists:sort(maps:keys(Info)), lists:sort(maps:keys(kv:info(node())))),
         ?assertMatch(#{buckets := 3, names := 3, node := #{name := Node}}, kv:info(Node)),
-        ?assertExit({{nodedown, 'no@127.0.0.1'}, _}, kv:info('no@127.0.0.1'))
+        ?assertExit({{nodedown, 'no@127.0.0.1'}, _}, kv:info('no@127.0.0.1')),
+        ?assertEqual({error, {nodedown, 'no@127.0.0.1'}}, kv_totals:native_info('no@127.0.0.1'))
     end).
 
 %% The node with such a process is this VM, with a module that answers as a C node does.

@@ -213,7 +213,7 @@ int kv_folder_open_to_read(struct kv_folder *folder, const char *path)
     }
     int error = lock_within(folder->lock, LOCK_SH, KV_FOLDER_LOCK_MS);
     if (error == EWOULDBLOCK || error == EINTR) {
-        return is_taken(folder, "take a copy of the folder");
+        return is_taken(folder, "make a backup, and look into that");
     }
     return error == 0 ? KV_OK : say(folder, "cannot lock it", error);
 }

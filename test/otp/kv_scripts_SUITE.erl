@@ -122,7 +122,7 @@ kv_builds_runs_and_installs_below_a_folder_of_any_name(Config) ->
 
 build(Folder) ->
     ok = filelib:ensure_dir(filename:join(Folder, "priv/file")),
-    Names = ["Makefile", "mix.exs", "rebar.config", "c_src", "include", "src", "lib", "scripts", "examples"],
+    Names = ["Makefile", "mix.exs", "rebar.config", "c_src", "include", "src", "lib", "scripts", "examples", "man", "etc"],
     Project = project(code:lib_dir(kv)),
     {0, _} = command("cp", ["-R"] ++ [filename:join(Project, Name) || Name <- Names] ++ [Folder], Folder),
     Asked = "KV.Registry.create(KV.Registry, \"a\"); {:ok, b} = KV.Registry.lookup(KV.Registry, \"a\"); IO.puts(KV.Bucket.put(b, 1, 2))",

@@ -6,7 +6,7 @@
 
 -export_type([facts/0]).
 
-%% What the program tells of itself: kv_node:facts/0 on the C node.
+%% The facts that the program tells of itself: kv_node:facts/0 on the C node.
 -type facts() :: #{
     protocol := pos_integer(),
     version := binary(),

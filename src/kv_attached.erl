@@ -254,7 +254,7 @@ give_up(#state{server = Server, node = Node, phase = {away, _, Since}, options =
     ok = kv_event_manager:lost(maps:get(event_manager, Options), of_this_vm(Server)),
     State.
 
-%% What this VM owns ends. What the node owns may be there.
+%% The processes that this VM owns end. Those of the node may be there.
 of_this_vm(Server) ->
     [Proxy || #{durable := false, shared := false} = Proxy <- kv_proxies:of_server(Server)].
 

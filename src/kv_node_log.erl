@@ -115,7 +115,7 @@ attached(Node, Facts) ->
 run(#{os_pid := OsPid, version := Version, creation := Creation}) ->
     io_lib:format("OS process ~b of its host, version ~ts, creation ~b", [OsPid, Version, Creation]).
 
-%% @doc Logs that the connection is lost. Whether the program runs, this VM cannot know.
+%% @doc Logs that the connection is lost. This VM cannot know whether the program runs.
 -spec attachment_lost(node(), non_neg_integer()) -> ok.
 attachment_lost(Node, Timeout) ->
     log(warning, "the connection to ~ts is lost; what this VM has there is kept for ~b ms; dialling again", [Node, Timeout]).

@@ -119,7 +119,7 @@ of_peers() ->
             "Address to listen on. Default: the address that the host part of the node name resolves to."},
         {port, "port", {integer, "", 0, 65535}, {program, 0}, "0.1.0", "TCP port to listen on. 0 is any free port."},
         {cores, "cores", boolean, false, "0.1.0",
-            "Whether a crash of the program may write a core file, as far as its limit (`ulimit -c`) allows one. A core holds "
+            "With `true` a crash of the program may write a core file, as far as its limit (`ulimit -c`) allows one. A core holds "
             "all values. The cookie is in none."}
     ].
 

@@ -15,7 +15,7 @@ struct kv_metrics_figures {
     uint64_t resident;
     uint64_t context_switches;
     uint64_t open_files_limit;
-    /* What it holds. */
+    /* Its contents. */
     uint64_t processes, buckets, durable_buckets, registries, tables;
     uint64_t memory, memory_limit; /* of the tables */
     uint64_t entry_bytes, index_bytes, heap_bytes, buffer_bytes;

@@ -126,7 +126,7 @@ count_for_ever(Bucket, Counter) ->
     ok = counters:add(Counter, 1, 1),
     count_for_ever(Bucket, Counter).
 
-%%% Whatever happens
+%%% Disturbances of all kinds
 
 %% Each caller has a counter that nobody else changes. So each answer tells how many of the operations with an unknown end were
 %% done: never more than there were, and never fewer than before. A caller that is killed has a successor.

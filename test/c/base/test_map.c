@@ -363,7 +363,7 @@ static void change_one(struct kv_map *map, struct entry *entry, bool grows)
     }
 }
 
-/* What one insert or remove has done to the chains. */
+/* The effect of one insert or remove on the chains. */
 static void assert_small_step(const struct kv_map *now, const struct kv_map *before)
 {
     enum { COPIED_MOST = 8, SPLIT_MOST = 4, JOINED_MOST = 16 };

@@ -105,15 +105,14 @@ void kv_chunk_seal(const struct kv_chunk *chunk, uint32_t seed, uint8_t *bytes)
     kv_set32(bytes + AT_CHECKSUM, chunk_checksum(bytes, chunk->length, seed));
 }
 
-bool kv_chunk_is_likely(const uint8_t block[KV_BLOCK])
+bool kv_chunk_is_likely(const uint8_t header[KV_CHUNK_HEADER])
 {
-    return memcmp(block, chunk_magic, sizeof chunk_magic) == 0;
+    return memcmp(header, chunk_magic, sizeof chunk_magic) == 0;
 }
 
 int kv_chunk_read(struct kv_bytes bytes, uint32_t seed, struct kv_chunk *chunk)
 {
-    if (bytes.length < KV_CHUNK_HEADER ||
-        memcmp(bytes.data, chunk_magic, sizeof chunk_magic) != 0) {
+    if (bytes.length < KV_CHUNK_HEADER || !kv_chunk_is_likely(bytes.data)) {
         return KV_ECORRUPT;
     }
     *chunk = (struct kv_chunk){

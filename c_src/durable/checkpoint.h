@@ -62,8 +62,8 @@ void kv_chunk_seal(const struct kv_chunk *chunk, uint32_t seed, uint8_t *bytes);
  * KV_ECORRUPT. */
 int kv_chunk_read(struct kv_bytes bytes, uint32_t seed, struct kv_chunk *chunk);
 
-/* Returns true if a chunk may begin here: kv_chunk_read() is worth while. KV_BLOCK bytes. */
-bool kv_chunk_is_likely(const uint8_t block[KV_BLOCK]);
+/* Returns true if a chunk may begin here: kv_chunk_read() is worth while. */
+bool kv_chunk_is_likely(const uint8_t header[KV_CHUNK_HEADER]);
 
 void kv_checkpoint_write_tail(const struct kv_checkpoint_tail *tail, uint32_t seed,
                               uint8_t block[KV_BLOCK]);

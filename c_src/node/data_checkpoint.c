@@ -50,9 +50,8 @@ static void end(struct kv_data *data, int error)
 
 static uint64_t table_bytes(const struct kv_data *data)
 {
-    struct kv_arena_stats stats;
-    kv_arena_stats(data->settings.memory->arena, &stats);
-    return stats.reserved - stats.free;
+    uint64_t limit = 0;
+    return kv_data_in_use(data, &limit);
 }
 
 /* Perhaps nothing is written meanwhile, after which the next one would begin. */

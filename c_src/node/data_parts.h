@@ -35,6 +35,9 @@ bool kv_data_store_fits(const uint8_t block[KV_BLOCK], const char *folder, enum 
  * if there is more to do before the next step. */
 bool kv_data_relieve(struct kv_data *data);
 
+/* Returns the bytes of the tables that count against the limit, and sets the limit. */
+uint64_t kv_data_in_use(const struct kv_data *data, uint64_t *limit);
+
 /* There was a record for an entry that is not there. */
 void kv_data_missed(struct kv_data *data);
 

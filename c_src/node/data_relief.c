@@ -21,10 +21,10 @@ static uint64_t least(uint64_t one, uint64_t other)
     return one < other ? one : other;
 }
 
-static uint64_t in_use(const struct kv_memory *memory, uint64_t *limit)
+uint64_t kv_data_in_use(const struct kv_data *data, uint64_t *limit)
 {
     struct kv_arena_stats stats;
-    kv_arena_stats(memory->arena, &stats);
+    kv_arena_stats(data->settings.memory->arena, &stats);
     *limit = stats.limit;
     return stats.reserved - stats.free;
 }
@@ -57,7 +57,7 @@ bool kv_data_relieve(struct kv_data *data)
     const struct kv_memory *memory = data->settings.memory;
     struct kv_data_relief *relief = &data->relief;
     uint64_t limit = 0;
-    const uint64_t used = in_use(memory, &limit);
+    const uint64_t used = kv_data_in_use(data, &limit);
     if (relief->at == NULL) {
         if (relief->forbidden || used <= limit || used < relief->next ||
             !kv_recovery_is_exact(data->recovery)) {
@@ -70,7 +70,8 @@ bool kv_data_relieve(struct kv_data *data)
         return true;
     }
     relief->at = NULL;
-    relief->next = in_use(memory, &limit) + least(limit / APART_SHARE, memory->loan / LOAN_SHARE);
+    relief->next =
+        kv_data_in_use(data, &limit) + least(limit / APART_SHARE, memory->loan / LOAN_SHARE);
     return false;
 }
 

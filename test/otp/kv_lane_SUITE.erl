@@ -7,7 +7,8 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(kv_lane_test, [bucket/0, lane/1, ask/2, once/2, declines/3, is_on/0, outcome/1]).
+-import(kv_lane_test, [bucket/0, lane/1, ask/2, once/2, declines/3, is_on/0]).
+-import(kv_test, [outcome/1]).
 
 -define(DEADLINE, 30000).
 -define(PROCESSES, 8).

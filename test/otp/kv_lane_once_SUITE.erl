@@ -6,7 +6,8 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(kv_lane_test, [bucket/0, ask/2, is_on/0, outcome/1]).
+-import(kv_lane_test, [bucket/0, ask/2, is_on/0]).
+-import(kv_test, [outcome/1]).
 
 -define(DEADLINE, 30000).
 -define(INCREMENTS, 20000).

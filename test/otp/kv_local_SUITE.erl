@@ -5,6 +5,8 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
+-import(kv_test, [outcome/1]).
+
 -compile([export_all, nowarn_export_all]).
 
 -define(KEY_RUNS, 1000).
@@ -91,13 +93,6 @@ local(Server, Key) ->
     end,
     ?assertEqual(Got, kv_local:get(Server, Key, default)),
     Fetched.
-
-outcome(Fun) ->
-    try Fun() of
-        Value -> {returned, Value}
-    catch
-        exit:{Reason, _} -> {exit, Reason}
-    end.
 
 %%% off
 

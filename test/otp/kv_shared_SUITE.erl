@@ -273,7 +273,7 @@ restarts(Config, End) ->
     Second = restarted(Config, two, Two, First, End),
     [?assertEqual([], kv_test:in(Vm, fun stop_counting/0)) || Vm <- [First, Second]].
 
-%% What both VMs have counted is there for the next run of one, and the other one has not failed once.
+%% The counts of both VMs are there for the next run of one, and the other one has not failed once.
 restarted(Config, Name, Vm, Other, End) ->
     Progress = kv_test:in(Other, fun progress/0),
     [Shared, Named] = kv_test:in(Vm, fun counted/0),

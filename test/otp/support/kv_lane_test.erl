@@ -1,7 +1,7 @@
 %% @doc Shared by the suites about lanes: asks a process by the lane alone, so that a test knows the way of a request.
 -module(kv_lane_test).
 
--export([bucket/0, busy/1, lane/1, ask/2, once/2, wait/1, declines/3, is_on/0, held/3, outcome/1]).
+-export([bucket/0, busy/1, lane/1, ask/2, once/2, wait/1, declines/3, is_on/0, held/3]).
 
 -include_lib("stdlib/include/assert.hrl").
 
@@ -80,11 +80,4 @@ is_on() ->
         #{lane := Lane} -> Lane =:= on
     catch
         _:_ -> false
-    end.
-
-outcome(Fun) ->
-    try Fun() of
-        Value -> {returned, Value}
-    catch
-        exit:{Reason, _} -> {exit, Reason}
     end.

@@ -142,6 +142,7 @@
 %% For kv_backup.
 -export([backup/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).
+-export([run_greeting/2]).
 
 -export_type([option/0, info/0, disk/0]).
 
@@ -204,6 +205,8 @@
     pulse :: kv_pulse:t(),
     %% A monitor on kv_nodes, which tells others of this node.
     nodes :: undefined | reference(),
+    %% A monitor on the process that greets a connection that is back.
+    greeter :: undefined | reference(),
     fatal :: undefined | {fatal, atom() | binary(), binary()},
     %% The caller that waits for a backup, and the number of that one.
     backup = none :: none | {gen_server:from(), binary()},
@@ -364,7 +367,7 @@ publish(#state{server = Server, node = Node, options = Options, program = Progra
     ok = kv_names:allow(Server, maps:get(observer_names, Options)),
     ok = allow_frames(Node, Options),
     ok = kv_node_directory:enter(Server, Node),
-    ok = greet(State),
+    ok = greet(Node, Options),
     Facts = maps:merge(Options, Ready),
     kv_node_log:serves(kv_backoff:served(State#state.backoff), Node, kv_node_program:os_pid(Program), Facts),
     announce(State).
@@ -374,7 +377,7 @@ allow_frames(Node, #{max_frame := MaxFrame}) when is_integer(MaxFrame) -> kv_lim
 allow_frames(_Node, _Options) -> ok.
 
 %% Needed for each new connection, even if another process has dialled.
-greet(#state{node = Node, options = Options}) ->
+greet(Node, Options) ->
     ok = kv_node_start:set_socket(Node, Options),
     _ = kv_watcher:start(Node, kv_local:wanted(Options)),
     ok.
@@ -442,9 +445,8 @@ handle_info({nodedown, Node, _Info}, #state{node = Node} = State) ->
     {noreply, connection_lost(State)};
 handle_info({nodeup, Node, _Info}, #state{node = Node} = State) ->
     {noreply, connection_found(State)};
-handle_info({greeted, Greeter}, #state{connection = Connection} = State) when is_pid(Greeter) ->
-    _ = kv_connection:is_up(Connection) andalso announce(State),
-    {noreply, State};
+handle_info({'DOWN', Greeter, process, _, Result}, #state{greeter = Greeter} = State) ->
+    greeted(Result, State#state{greeter = undefined});
 handle_info(dial, State) ->
     dial(State);
 handle_info({still_running, Loss}, #state{connection = Connection, node = Node, options = Options} = State) ->
@@ -520,16 +522,36 @@ connection_found(#state{connection = Connection} = State) ->
         false -> connection_back(State)
     end.
 
-%% Greeting takes a round trip, and longer with a node that hangs. So a process of its own does it.
 connection_back(#state{node = Node, connection = Connection} = State) ->
     {Ms, Found} = kv_connection:found(Connection),
     _ = Ms >= ?EXIT_STATUS_GRACE andalso kv_node_log:connection_back(Node, Ms),
-    Server = self(),
-    _ = spawn_link(fun() ->
-        ok = greet(State),
-        Server ! {greeted, self()}
-    end),
-    State#state{connection = Found, pulse = kv_pulse:heard(State#state.pulse)}.
+    start_greeting(State#state{connection = Found, pulse = kv_pulse:heard(State#state.pulse)}).
+
+%% Greeting takes a round trip, and longer with a node that hangs. So a process of its own does it. That of an earlier connection
+%% may be at it still, and is not heard any more.
+start_greeting(#state{node = Node, options = Options} = State) ->
+    {_, Greeter} = spawn_monitor(?MODULE, run_greeting, [Node, Options]),
+    State#state{greeter = Greeter}.
+
+%% @private
+-spec run_greeting(node(), kv_node_options:t()) -> no_return().
+run_greeting(Node, Options) ->
+    ok = greet(Node, Options),
+    exit(greeted).
+
+greeted(Result, #state{connection = Connection} = State) ->
+    case {kv_connection:is_up(Connection), Result} of
+        {false, _} ->
+            {noreply, State};
+        {true, greeted} ->
+            ok = announce(State),
+            {noreply, State};
+        %% A purge kills a process that waits inside of kv, when code of kv has been loaded twice meanwhile.
+        {true, killed} ->
+            {noreply, start_greeting(State)};
+        {true, Reason} ->
+            {stop, Reason, State}
+    end.
 
 dial(#state{connection = Connection} = State) ->
     case kv_connection:dial(Connection) of

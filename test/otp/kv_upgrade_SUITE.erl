@@ -15,6 +15,7 @@ all() ->
         calls_that_wait_are_answered_whatever_is_loaded_meanwhile,
         buckets_that_are_being_created_are_created,
         calls_that_wait_for_the_node_are_answered,
+        a_node_that_is_stopped_while_its_new_connection_is_greeted_stays,
         reads_without_a_call_go_on,
         a_soft_purge_waits_for_callers_inside_of_kv
     ].
@@ -23,6 +24,8 @@ init_per_suite(Config) -> kv_test:start_suite(Config).
 end_per_suite(Config) -> kv_test:end_suite(Config).
 
 init_per_testcase(reads_without_a_call_go_on, Config) -> kv_test:start_with_kv(Config, [{local_reads, true}]);
+init_per_testcase(a_node_that_is_stopped_while_its_new_connection_is_greeted_stays, Config) ->
+    kv_test:start_with_kv(Config, [{local, all}]);
 init_per_testcase(_Case, Config) -> kv_test:start_with_kv(Config).
 
 end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
@@ -131,6 +134,29 @@ calls_that_wait_for_the_node_are_answered(Config) ->
         ?assertEqual(0, receive {answer, Answer} -> Answer end),
         normal = kv_test:down(Monitor)
     end).
+
+%% The process that greets the connection waits for the watch server, and the watcher for the node. A purge kills both.
+a_node_that_is_stopped_while_its_new_connection_is_greeted_stays(Config) ->
+    in(Config, fun() ->
+        {ok, Bucket} = kv_bucket:start_link([{name, shopping}]),
+        ok = kv_bucket:put(Bucket, key, value),
+        [Owner, #{os_pid := OsPid, name := Node}] = [whereis(kv_node), kv_node:info()],
+        ok = sys:suspend(kv_watcher),
+        true = erlang:disconnect_node(Node),
+        kv_test:wait(fun() -> is_asked_to_watch(Node) end),
+        ok = kv_test:signal("STOP", OsPid),
+        ok = sys:resume(kv_watcher),
+        kv_test:wait(fun() -> not is_asked_to_watch(Node) end),
+        ok = load_all(),
+        ok = kv_test:signal("CONT", OsPid),
+        kv_test:wait(fun() -> kv_watcher:lane(Node) =:= on andalso not is_map_key(phase, kv_test:proxy_state(Bucket)) end),
+        ?assertEqual({Owner, OsPid}, {whereis(kv_node), kv_node:os_pid()}),
+        ?assertEqual(value, kv_bucket:get(Bucket, key))
+    end).
+
+is_asked_to_watch(Node) ->
+    {messages, Messages} = process_info(whereis(kv_watcher), messages),
+    [] =/= [asked || {'$gen_call', _, {watch, Asked, _}} <- Messages, Asked =:= Node].
 
 reads_without_a_call_go_on(Config) ->
     in(Config, fun() ->

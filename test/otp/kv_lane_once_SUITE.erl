@@ -15,6 +15,8 @@
 %% KV_LANE_OPERATIONS: of all processes together. KV_LANE_PAUSE: milliseconds between two events, at most.
 -define(OPERATIONS, 200000).
 -define(PAUSE, 50).
+%% Increments between two values that a caller puts and takes back.
+-define(VALUE_EACH, 32).
 %% So many operations take less than a second, however often either side is stopped.
 -define(A_SECOND, 5000).
 %% Increments of a request that takes the node longer than a caller waits.
@@ -138,9 +140,11 @@ every_change_is_made_once_whatever_happens(Config) ->
     _ = ct:timetrap(Allowed),
     OsPid = kv_test:vm_os_pid(?config(vm, Config)),
     Stopper = spawn_link(fun() -> stop_vm_often(OsPid, 4 * Pause) end),
+    Began = erlang:monotonic_time(millisecond),
     {Answered, Unknown, Events} = kv_test:in(?config(vm, Config), fun() -> change_whatever_happens(Operations, Pause) end, Allowed),
     ok = finish(Stopper),
-    ct:pal("~b operations were answered, ~b had an unknown end; ~p", [Answered, Unknown, Events]).
+    Ms = erlang:monotonic_time(millisecond) - Began,
+    ct:pal("~b operations were answered, ~b had an unknown end; ~p; ~b a second", [Answered, Unknown, Events, Answered * 1000 div Ms]).
 
 number(Variable, Default) -> list_to_integer(os:getenv(Variable, integer_to_list(Default))).
 
@@ -193,7 +197,7 @@ attend(Caller, Monitor) ->
 
 change(Bucket, Number, State, Share) ->
     Operations = answered(State) + unknown(State),
-    _ = Operations rem 4 =:= 0 andalso whole(Bucket, Number, Operations),
+    _ = Operations rem ?VALUE_EACH =:= 0 andalso whole(Bucket, Number, Operations),
     case outcome(fun() -> kv_bucket:incr(Bucket, {count, Number}, 1, infinity) end) of
         {returned, Count} ->
             ok = counters:add(State, 1, 1),

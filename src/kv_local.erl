@@ -409,9 +409,4 @@ reset() ->
 
 -spec update(fun((published()) -> published())) -> ok.
 update(Change) ->
-    Published = persistent_term:get(?PUBLISHED, #{}),
-    case Change(Published) of
-        Published -> ok;
-        Changed when map_size(Changed) =:= 0 -> _ = persistent_term:erase(?PUBLISHED), ok;
-        Changed -> persistent_term:put(?PUBLISHED, Changed)
-    end.
+    kv_published:update(?PUBLISHED, Change).

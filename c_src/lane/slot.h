@@ -137,4 +137,14 @@ static inline void kv_slot_drop(struct kv_slot *slot)
     atomic_store_explicit(&slot->state, KV_SLOT_FREE, memory_order_release);
 }
 
+/* Tells the processor that this thread waits for the other side. */
+static inline void kv_slot_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 #endif

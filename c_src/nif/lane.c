@@ -222,16 +222,6 @@ void kv_nif_lane_leave(struct kv_slot *slot)
 /* ---- asking ------------------------------------------------------------------------------------
  */
 
-/* Tells the processor that this thread waits for another one. */
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Looks for an answer, so many times. */
 static bool comes_within(const struct kv_slot *slot, unsigned looks)
 {
@@ -239,7 +229,7 @@ static bool comes_within(const struct kv_slot *slot, unsigned looks)
         if (kv_slot_is_done(slot)) {
             return true;
         }
-        relax();
+        kv_slot_relax();
     }
     return false;
 }

@@ -175,22 +175,12 @@ static void set_looking(struct kv_lanes *lanes, bool looking)
     }
 }
 
-/* Tells the processor that this loop waits for another one. */
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Looks until there is a request, or so many times: the clock takes longer than a look. */
 static unsigned pass_often(struct kv_node *node)
 {
     unsigned served = pass_all(node);
     for (unsigned i = 1; served == 0 && i < KV_LANE_CLOCK_EACH; i++) {
-        relax();
+        kv_slot_relax();
         served = pass_all(node);
     }
     return served;

@@ -1,4 +1,5 @@
-/* The node: all parts of the program. node.c brings them up, step by step:
+/* The node: all parts of the program. program.c reads the command line, and node.c brings the parts
+ * up, step by step:
  *
  *     leash reads options and cookie --> the host is resolved --> listening --> EPMD knows the name
  *     and gave a creation --> the durable tables are recovered --> processes can run, peers are let
@@ -71,6 +72,10 @@ struct kv_node {
     char machine[KV_MACHINE_MAX];
     int status; /* of the exit */
 };
+
+/* node.c. The life of a node, with options of which `options_ok` says whether they are right, and
+ * `wrong` why not. Returns the exit status. */
+int kv_node_run(struct kv_node *node, bool options_ok, const struct kv_option_error *wrong);
 
 /* running.c. Makes the runtime, and starts the services in it. Returns KV_OK; KV_ERANDOM; or the
  * error of a service. */

@@ -1,148 +1,11 @@
 #include "node/options.h"
 
 #include "base/alloc.h"
-#include "node/option_rows.h"
+#include "node/option_values.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <openssl/crypto.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <uv.h>
-
-/* Bytes of "debug, info, notice, warning or error", with a terminator. */
-enum { WORDS_MAX = 64 };
-
-static bool fail(struct kv_option_error *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static bool fail(struct kv_option_error *error, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(error->text, sizeof(error->text), format, arguments);
-    va_end(arguments);
-    return false;
-}
-
-/* Digits only: strtoull() would take signs, spaces and overflow. */
-static bool parse_number(const char *text, uint64_t most, uint64_t *number)
-{
-    uint64_t value = 0;
-    if (*text == '\0') {
-        return false;
-    }
-    for (; *text != '\0'; text++) {
-        if (!isdigit((unsigned char)*text)) {
-            return false;
-        }
-        value = value * 10 + (uint64_t)(*text - '0');
-        if (value > most) {
-            return false;
-        }
-    }
-    *number = value;
-    return true;
-}
-
-static bool set_number(struct kv_options *options, const struct kv_option *option,
-                       const char *value, struct kv_option_error *error)
-{
-    uint64_t number = 0;
-    if (!parse_number(value, option->most, &number) || number < option->least) {
-        return fail(error, "--%s: a number from %llu to %llu is wanted", option->name,
-                    (unsigned long long)option->least, (unsigned long long)option->most);
-    }
-    memcpy((char *)options + option->field, &number, sizeof(number));
-    return true;
-}
-
-/* ASCII only, because a node name is Latin-1 in the handshake and UTF-8 in pids. */
-static bool is_printable(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (*text <= ' ' || *text > '~') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool set_name(struct kv_options *options, const struct kv_option *option, const char *value,
-                     struct kv_option_error *error)
-{
-    if (!kv_node_name_ok(kv_bytes_text(value)) || !is_printable(value)) {
-        return fail(error, "--%s: ALIVE@HOST is wanted, of at most %d ASCII characters",
-                    option->name, KV_NODE_NAME_MAX);
-    }
-    (void)snprintf((char *)options + option->field, KV_NODE_NAME_MAX + 1, "%s", value);
-    return true;
-}
-
-static bool set_host(struct kv_options *options, const struct kv_option *option, const char *value,
-                     struct kv_option_error *error)
-{
-    if (*value == '\0' || strlen(value) > KV_HOST_MAX || !is_printable(value)) {
-        return fail(error, "--%s: an address or a host name is wanted", option->name);
-    }
-    (void)snprintf((char *)options + option->field, KV_HOST_MAX + 1, "%s", value);
-    return true;
-}
-
-static bool set_address(struct kv_options *options, const struct kv_option *option,
-                        const char *value, struct kv_option_error *error)
-{
-    struct sockaddr_storage address;
-    if (!kv_options_address(value, &address)) {
-        return fail(error,
-                    "--%s: an address and a port are wanted, as 127.0.0.1:9568 or [::1]:9568",
-                    option->name);
-    }
-    (void)snprintf((char *)options + option->field, KV_ADDRESS_MAX + 1, "%s", value);
-    return true;
-}
-
-/* The bytes of a folder, a file or a text. */
-_Static_assert(KV_TEXT_MAX == KV_FOLDER_MAX, "set_text() is for both");
-
-static bool set_text(struct kv_options *options, const struct kv_option *option, const char *value,
-                     struct kv_option_error *error)
-{
-    const char *kind = option->kind == KV_OPTION_FILE   ? "file"
-                       : option->kind == KV_OPTION_TEXT ? "text"
-                                                        : "folder";
-    if (*value == '\0' || strlen(value) > KV_TEXT_MAX) {
-        return fail(error, "--%s: a %s is wanted, of at most %d bytes", option->name, kind,
-                    KV_TEXT_MAX);
-    }
-    (void)snprintf((char *)options + option->field, KV_TEXT_MAX + 1, "%s", value);
-    return true;
-}
-
-/* "debug, info or notice" */
-static void list_words(char text[WORDS_MAX], const char *const *words)
-{
-    size_t length = 0;
-    for (size_t i = 0; words[i] != NULL; i++) {
-        const char *separator = i == 0 ? "" : words[i + 1] == NULL ? " or " : ", ";
-        length += (size_t)snprintf(text + length, WORDS_MAX - length, "%s%s", separator, words[i]);
-    }
-}
-
-static bool set_word(struct kv_options *options, const struct kv_option *option, const char *value,
-                     struct kv_option_error *error)
-{
-    for (size_t i = 0; option->words[i] != NULL; i++) {
-        if (strcmp(value, option->words[i]) == 0) {
-            option->choose(options, i);
-            return true;
-        }
-    }
-    char words[WORDS_MAX];
-    list_words(words, option->words);
-    return fail(error, "--%s: %s is wanted", option->name, words);
-}
 
 static const struct kv_option *find_option(const char *name)
 {
@@ -156,31 +19,6 @@ static const struct kv_option *find_option(const char *name)
     return NULL;
 }
 
-static bool set_value(struct kv_options *options, const struct kv_option *option, const char *value,
-                      struct kv_option_error *error)
-{
-    switch (option->kind) {
-    case KV_OPTION_NUMBER:
-        return set_number(options, option, value, error);
-    case KV_OPTION_WORD:
-        return set_word(options, option, value, error);
-    case KV_OPTION_NODE_NAME:
-        return set_name(options, option, value, error);
-    case KV_OPTION_HOST:
-        return set_host(options, option, value, error);
-    case KV_OPTION_ADDRESS:
-        return set_address(options, option, value, error);
-    case KV_OPTION_FOLDER:
-    case KV_OPTION_FILE:
-    case KV_OPTION_TEXT:
-        return set_text(options, option, value, error);
-    case KV_OPTION_FLAG:
-    case KV_OPTION_ENDS:
-        break;
-    }
-    return fail(error, "--%s takes no value", option->name);
-}
-
 enum outcome { TAKEN, WRONG, UNKNOWN };
 
 /* Says whether an option may have this value. Options are too large for the stack: the system may
@@ -189,7 +27,7 @@ static bool check_value(const struct kv_option *option, const char *value,
                         struct kv_option_error *error)
 {
     struct kv_options *ignored = kv_zalloc(sizeof *ignored);
-    bool good = set_value(ignored, option, value, error);
+    bool good = kv_option_set(ignored, option, value, error);
     OPENSSL_cleanse(ignored, sizeof *ignored); /* it may be a password */
     kv_free(ignored);
     return good;
@@ -203,7 +41,7 @@ static bool set_first(struct kv_options *options, const struct kv_option *option
     uint64_t bit = (uint64_t)1 << (option - kv_option_rows(&count));
     bool first = (options->given & bit) == 0;
     bool good =
-        first ? set_value(options, option, value, error) : check_value(option, value, error);
+        first ? kv_option_set(options, option, value, error) : check_value(option, value, error);
     options->given |= good ? bit : 0;
     return good;
 }
@@ -227,7 +65,7 @@ static enum outcome set(struct kv_options *options, const char *name, const char
         return TAKEN;
     }
     if (option->value != NULL && value == NULL) {
-        (void)fail(error, "--%s needs a value", name);
+        (void)kv_option_fail(error, "--%s needs a value", name);
         return WRONG;
     }
     return set_first(options, option, value, error) ? TAKEN : WRONG;
@@ -253,7 +91,7 @@ bool kv_options_init(struct kv_options *options, struct kv_option_error *error)
     }
     const char *epmd_port = getenv("ERL_EPMD_PORT");
     if (epmd_port != NULL && set(options, "epmd-port", epmd_port, KV_FROM_LINE, error) != TAKEN) {
-        return fail(error, "the environment variable ERL_EPMD_PORT is not a port");
+        return kv_option_fail(error, "the environment variable ERL_EPMD_PORT is not a port");
     }
     options->given = 0;
     return true;
@@ -274,13 +112,14 @@ static bool unknown_argument(const char *option, struct kv_option_error *error)
 {
     const bool is_cookie = strcmp(option, "cookie") == 0 || strcmp(option, "cookie-hex") == 0;
     if (is_cookie || find_option(option) != NULL) {
-        return fail(error,
-                    "the %s is never taken from the command line, which others can see: use "
-                    "standard input, or %s",
-                    is_cookie ? "cookie" : "password",
-                    is_cookie ? "--cookie-file" : "a --config that only its owner may read");
+        return kv_option_fail(
+            error,
+            "the %s is never taken from the command line, which others can see: use "
+            "standard input, or %s",
+            is_cookie ? "cookie" : "password",
+            is_cookie ? "--cookie-file" : "a --config that only its owner may read");
     }
-    return fail(error, "--%s is no option; --help lists them", option);
+    return kv_option_fail(error, "--%s is no option; --help lists them", option);
 }
 
 static bool choose_command(const struct kv_options *options, enum kv_command *command,
@@ -290,13 +129,13 @@ static bool choose_command(const struct kv_options *options, enum kv_command *co
     bool salvage = options->salvage[0] != '\0';
     bool to = options->to[0] != '\0';
     if (salvage && !to) {
-        return fail(error, "--salvage needs --to: the new folder for what can be read");
+        return kv_option_fail(error, "--salvage needs --to: the new folder for what can be read");
     }
     if ((to && !salvage) || (check && salvage)) {
-        return fail(error, "--to goes with --salvage, and --check with neither");
+        return kv_option_fail(error, "--to goes with --salvage, and --check with neither");
     }
     if (options->check_config && (check || salvage)) {
-        return fail(error, "--check-config goes neither with --check nor with --salvage");
+        return kv_option_fail(error, "--check-config goes neither with --check nor with --salvage");
     }
     *command = check                   ? KV_COMMAND_CHECK
                : salvage               ? KV_COMMAND_SALVAGE
@@ -322,7 +161,7 @@ bool kv_options_arguments(struct kv_options *options, int argc, char **argv,
             return true;
         }
         if (strncmp(argv[i], "--", 2) != 0) {
-            return fail(error, "%s is no option; --help lists them", argv[i]);
+            return kv_option_fail(error, "%s is no option; --help lists them", argv[i]);
         }
         char *option = argv[i] + 2;
         char *value = split(option);
@@ -346,8 +185,9 @@ bool kv_options_line(struct kv_options *options, char *line, struct kv_option_er
     char *value = split(line + 2);
     enum outcome taken = set(options, line + 2, value, KV_FROM_LINE, error);
     if (taken == UNKNOWN) {
-        return fail(error, "a line of standard input is no option (a cookie that begins with -- "
-                           "is given as --cookie=COOKIE and an empty line)");
+        return kv_option_fail(error,
+                              "a line of standard input is no option (a cookie that begins with -- "
+                              "is given as --cookie=COOKIE and an empty line)");
     }
     return taken == TAKEN;
 }
@@ -355,16 +195,16 @@ bool kv_options_line(struct kv_options *options, char *line, struct kv_option_er
 static bool not_in_a_file(const char *name, struct kv_option_error *error)
 {
     if (strcmp(name, "cookie") == 0 || strcmp(name, "cookie-hex") == 0) {
-        return fail(error, "the cookie has a file of its own: cookie-file FILE");
+        return kv_option_fail(error, "the cookie has a file of its own: cookie-file FILE");
     }
     if (strncmp(name, "--", 2) == 0) {
-        return fail(error, "NAME VALUE is wanted, without the -- of the command line");
+        return kv_option_fail(error, "NAME VALUE is wanted, without the -- of the command line");
     }
     const bool there_is = find_option(name) != NULL;
-    return fail(error,
-                there_is ? "--%.60s is for the command line only"
-                         : "%.60s is no option; kv_node --help lists them",
-                name);
+    return kv_option_fail(error,
+                          there_is ? "--%.60s is for the command line only"
+                                   : "%.60s is no option; kv_node --help lists them",
+                          name);
 }
 
 bool kv_options_setting(struct kv_options *options, const char *name, const char *value,
@@ -374,7 +214,8 @@ bool kv_options_setting(struct kv_options *options, const char *name, const char
     const bool is_secret =
         option != NULL && option->sources != 0 && (option->sources & KV_FROM_ARGUMENT) == 0;
     if (is_secret && !is_private) {
-        return fail(error, "--%s: others than the owner may read this file: chmod 600", name);
+        return kv_option_fail(error, "--%s: others than the owner may read this file: chmod 600",
+                              name);
     }
     const enum outcome taken = set(options, name, value, KV_FROM_FILE, error);
     return taken == UNKNOWN ? not_in_a_file(name, error) : taken == TAKEN;
@@ -444,10 +285,11 @@ bool kv_options_is_vm(const struct kv_options *options, struct kv_bytes name)
 bool kv_options_complete(const struct kv_options *options, struct kv_option_error *error)
 {
     if (options->name[0] == '\0') {
-        return fail(error, "--name is required: the name of this node, as ALIVE@HOST");
+        return kv_option_fail(error, "--name is required: the name of this node, as ALIVE@HOST");
     }
     if (options->no_epmd && options->port == 0) {
-        return fail(error, "--no-epmd needs --port: the PORT of -erl_epmd_port of all nodes");
+        return kv_option_fail(error,
+                              "--no-epmd needs --port: the PORT of -erl_epmd_port of all nodes");
     }
     return true;
 }
@@ -455,25 +297,6 @@ bool kv_options_complete(const struct kv_options *options, struct kv_option_erro
 struct kv_bytes kv_options_alive(const struct kv_options *options)
 {
     return kv_bytes(options->name, strcspn(options->name, "@"));
-}
-
-bool kv_options_address(const char *text, struct sockaddr_storage *address)
-{
-    char host[KV_ADDRESS_MAX + 1];
-    uint64_t port = 0;
-    const char *colon = strrchr(text, ':');
-    size_t length = colon == NULL ? 0 : (size_t)(colon - text);
-    const bool is_bracketed = length > 2 && text[0] == '[' && text[length - 1] == ']';
-    if (length == 0 || strlen(text) > KV_ADDRESS_MAX ||
-        !parse_number(colon + 1, UINT16_MAX, &port) || port == 0) {
-        return false;
-    }
-    length -= is_bracketed ? 2 : 0;
-    memcpy(host, text + is_bracketed, length);
-    host[length] = '\0';
-    *address = (struct sockaddr_storage){0};
-    return is_bracketed ? uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)address) == 0
-                        : uv_ip4_addr(host, (int)port, (struct sockaddr_in *)address) == 0;
 }
 
 const char *kv_options_host(const struct kv_options *options)

@@ -1,8 +1,8 @@
 /* The options of the program, from the command line, a file (config.h) and standard input.
  *
  * One table in option_rows.c makes parsing, defaults and --help. Each value is checked when it is
- * set; the error says which values are right. The cookie is never part of an error. Of two values
- * of one option, the first one counts. */
+ * set, by option_values.c; the error says which values are right. The cookie is never part of an
+ * error. Of two values of one option, the first one counts. */
 #ifndef KV_NODE_OPTIONS_H
 #define KV_NODE_OPTIONS_H
 

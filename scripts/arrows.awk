@@ -47,6 +47,7 @@ function library_of(name) {
     if (name == "uv.h") return "libuv"
     if (name == "ei.h") return "libei"
     if (name == "microhttpd.h") return "libmicrohttpd"
+    if (name == "seccomp.h") return "libseccomp"
     if (name == "openssl/ssl.h") return "libssl"
     if (name ~ /^openssl\//) return "libcrypto"
     if (name == "erl_nif.h") return "erl_nif"

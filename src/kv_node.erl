@@ -82,6 +82,9 @@
 %% <li>`port': TCP port to listen on. 0 is any free port. Value: 0 to 65535; `0' by default.</li>
 %% <li>`cores': With `true' a crash of the program may write a core file, as far as its limit (`ulimit -c') allows
 %%     one. A core holds all values. The cookie is in none. Value: `true' or `false'; `false' by default.</li>
+%% <li>`seccomp': With `true' the program makes only the system calls that a node needs, by a filter of the kernel.
+%%     Another call fails with EPERM, and a line of the log names it: see docs/operating.md. Needs Linux, and
+%%     libseccomp. Value: `true' or `false'; `false' by default.</li>
 %% <li>`delay_send': Batch small writes to the node (`delay_send' of `inet'), and read with a buffer of 128 KiB. Many
 %%     callers get up to twice as much done, and a single caller loses nothing. Only the connection to this node is
 %%     affected. Value: `true' or `false'; `true' by default.</li>

@@ -120,7 +120,10 @@ of_peers() ->
         {port, "port", {integer, "", 0, 65535}, {program, 0}, "0.1.0", "TCP port to listen on. 0 is any free port."},
         {cores, "cores", boolean, false, "0.1.0",
             "With `true` a crash of the program may write a core file, as far as its limit (`ulimit -c`) allows one. A core holds "
-            "all values. The cookie is in none."}
+            "all values. The cookie is in none."},
+        {seccomp, "seccomp", boolean, false, "0.2.0",
+            "With `true` the program makes only the system calls that a node needs, by a filter of the kernel. Another call fails "
+            "with EPERM, and a line of the log names it: see docs/operating.md. Needs Linux, and libseccomp."}
     ].
 
 of_speed() ->

@@ -1,5 +1,6 @@
 #include "node/check_config.h"
 
+#include "host/confine.h"
 #include "host/folder.h"
 #include "host/shared_memory.h"
 #include "net/epmd_client.h"
@@ -117,6 +118,19 @@ static void check_limits(struct check *check)
         return;
     }
     good(check, "limits", "%s", "");
+}
+
+static void check_seccomp(struct check *check)
+{
+    char why[KV_CONFINE_TEXT];
+    if (!check->options->seccomp) {
+        return;
+    }
+    if (kv_confine_check(why)) {
+        good(check, "seccomp", "%s", "");
+    } else {
+        bad(check, "seccomp", KV_FATAL_INTERNAL, "%s", why);
+    }
 }
 
 static void check_memory(struct check *check)
@@ -375,6 +389,7 @@ int kv_check_config(struct kv_options *options, FILE *out)
     const bool complete = check_options(&check);
     check_cookie(&check);
     check_limits(&check);
+    check_seccomp(&check);
     check_memory(&check);
     check_data_dir(&check);
     check_backup_dir(&check);

@@ -40,6 +40,7 @@ static void end(struct kv_node *node, int status)
     if (node->is_resolving) {
         (void)uv_cancel((uv_req_t *)&node->resolving);
     }
+    kv_confine_stop(&node->confine);
     uv_walk(&node->loop, close_handle, NULL);
 }
 
@@ -264,6 +265,18 @@ static struct kv_stream *secure(void *context, struct kv_stream *stream)
     return kv_node_tls_secure(&node->tls, stream);
 }
 
+/* Before anything that peers may reach. */
+static bool confine(struct kv_node *node)
+{
+    char why[KV_CONFINE_TEXT];
+    const bool good =
+        !node->options.seccomp || kv_confine_start(&node->confine, &node->loop, &node->log, why);
+    if (!good) {
+        fail_with(node, KV_FATAL_INTERNAL, why);
+    }
+    return good;
+}
+
 static bool start_tls(struct kv_node *node)
 {
     char why[KV_OPTION_ERROR_MAX] = "";
@@ -300,7 +313,7 @@ static void configured(void *context)
         fail(node, KV_FATAL_INTERNAL, "cannot watch for signals: %s", uv_strerror(error));
         return;
     }
-    if (!start_tls(node) || !start_metrics(node)) {
+    if (!confine(node) || !start_tls(node) || !start_metrics(node)) {
         return;
     }
     error = uv_getaddrinfo(&node->loop, &node->resolving, on_resolved,

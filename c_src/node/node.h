@@ -11,6 +11,7 @@
 #ifndef KV_NODE_NODE_H
 #define KV_NODE_NODE_H
 
+#include "host/confine.h"
 #include "host/core_dump.h"
 #include "host/log.h"
 #include "kv/kv.h"
@@ -56,6 +57,7 @@ struct kv_node {
     struct kv_service service;
     struct kv_node_metrics metrics;
     struct kv_core_dump core_dump;
+    struct kv_confine confine;
     struct kv_store store; /* the context of kv/ */
     struct kv_world world; /* the context of observe/ */
     const struct kv_node_setup *setup;

@@ -65,6 +65,11 @@ static void choose_cores(struct kv_options *options, size_t word)
     options->cores = word == 0;
 }
 
+static void choose_seccomp(struct kv_options *options, size_t word)
+{
+    options->seccomp = word == 0;
+}
+
 static void choose_zeros(struct kv_options *options, size_t word)
 {
     options->zeros = word == 0 ? KV_ZEROS_DIFFER : KV_ZEROS_SAME;
@@ -284,6 +289,11 @@ static const struct kv_option ROWS[] = {
      .value = "true|false",
      .text = "whether a crash may write a core, which holds all values",
      WORDS(BOOLEANS, choose_cores, 1)},
+    {.name = "seccomp",
+     .value = "true|false",
+     .text = "make no system call that a node does not need: another one fails,\nand the log names "
+             "it",
+     WORDS(BOOLEANS, choose_seccomp, 1)},
     {.name = "no-leash", .text = "keep running when standard input ends", FLAG(choose_no_leash)},
     {.name = "config",
      .value = "FILE",

@@ -63,6 +63,7 @@ struct kv_options {
     char cookie_file[KV_FOLDER_MAX + 1];
     bool no_epmd;
     bool cores;                       /* core dumps are wanted */
+    bool seccomp;                     /* kv_confine_start() */
     char metrics[KV_ADDRESS_MAX + 1]; /* kv_options_address(); empty: no figures over HTTP */
     struct kv_tls_options tls;
     enum kv_zeros zeros;

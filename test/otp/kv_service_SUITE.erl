@@ -40,6 +40,7 @@ groups() ->
             a_watchdog_gets_signs_of_life,
             a_watchdog_hears_nothing_of_a_stopped_loop,
             a_recovery_tells_its_progress,
+            a_long_recovery_asks_for_more_time,
             a_manager_that_reads_late_hears_that_it_serves
         ]},
         {cores, [], [
@@ -70,7 +71,21 @@ init_per_testcase(_Case, Config0) ->
     Config = kv_test:start_case(Config0),
     [{conf, in_home(Config, "kv.conf")}, {cookie, in_home(Config, "cookie")} | Config].
 
-end_per_testcase(_Case, Config) -> kv_test:end_case(Config).
+%% A case that fails leaves its node behind, if that has no leash. Its command line names the folder of the case.
+end_per_testcase(_Case, Config) ->
+    Left = [OsPid || OsPid <- filelib:wildcard("[0-9]*", "/proc"), is_ours(OsPid, Config)],
+    [ok = kv_test:signal("KILL", list_to_integer(OsPid)) || OsPid <- Left],
+    case {Left, ?config(tc_status, Config)} of
+        {[_ | _], ok} -> {fail, {left_running, Left}};
+        _ -> kv_test:end_case(Config)
+    end.
+
+is_ours(OsPid, Config) ->
+    file:read_file("/proc/" ++ OsPid ++ "/comm") =:= {ok, <<"kv_node\n">>} andalso
+        case file:read_file("/proc/" ++ OsPid ++ "/cmdline") of
+            {ok, Line} -> binary:match(Line, list_to_binary(?config(conf, Config))) =/= nomatch;
+            {error, _} -> false
+        end.
 
 in_home(Config, Name) -> filename:join(?config(home, Config), Name).
 
@@ -365,6 +380,32 @@ a_recovery_tells_its_progress(Config) ->
     ["STATUS=reads its durable buckets: " ++ _] = heard(Socket),
     ["READY=1" | _] = heard_until(Socket, "READY=1"),
     terminate(kv_program:await_ready(Again)).
+
+%% Each read of the second start takes longer, until the manager has heard that the program needs more time.
+a_long_recovery_asks_for_more_time(Config0) ->
+    Config = kv_disk_world:build_shim([{case_home, ?config(home, Config0)} | Config0]),
+    Address = "@" ++ alive(),
+    {First, Program} = managed(Config, Address, ""),
+    Full = kv_program:await_ready(Program),
+    fill(Config, Full),
+    terminate(Full),
+    ok = gen_udp:close(First),
+    ok = kv_disk_world:break("slow", "200", Config),
+    Shim = "KV_SHIM='" ++ ?config(home, Config) ++ "' LD_PRELOAD='" ++ ?config(shim, Config) ++ "'",
+    {Socket, Again} = managed(Config, Address, Shim),
+    ["EXTEND_TIMEOUT_USEC=30000000"] = heard_until(Socket, "EXTEND_TIMEOUT_USEC=30000000"),
+    ok = kv_disk_world:mend("slow", Config),
+    ["READY=1" | _] = heard_until(Socket, "READY=1"),
+    terminate(kv_program:await_ready(Again)).
+
+%% A recovery reads 256 KiB in a step.
+fill(Config, #{name := Name}) ->
+    Vm = kv_test:start_vm(Config, ["-setcookie", "secret"]),
+    ok = kv_test:in(Vm, fun() ->
+        Bucket = spawn(list_to_atom(Name), kv_bucket, init, [[{durable, commit}, {store, {<<>>, <<"shelf">>}}]]),
+        lists:foreach(fun(N) -> ok = kv_bucket:put(Bucket, N, rand:bytes(1 bsl 20)) end, lists:seq(1, 24))
+    end),
+    kv_test:stop_vm(Vm).
 
 %% A socket has room for some ten messages.
 a_manager_that_reads_late_hears_that_it_serves(Config) ->

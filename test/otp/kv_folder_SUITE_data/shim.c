@@ -4,6 +4,7 @@
  *     pwrite, fdatasync    the number of an errno: the next such call fails with it, once
  *     checkpoint           the number of an errno: no checkpoint gets its name
  *     stand                writes and syncs wait until the file is gone
+ *     slow                 milliseconds, that each read takes more
  *     clock                seconds, to be added to the wall clock
  */
 #define _GNU_SOURCE
@@ -61,6 +62,13 @@ static int fails(const char *name)
         errno = error;
     }
     return error != 0;
+}
+
+ssize_t pread(int fd, void *to, size_t length, off_t offset)
+{
+    ssize_t (*next)(int, void *, size_t, off_t) = dlsym(RTLD_NEXT, "pread");
+    (void)usleep((useconds_t)number_in("slow") * 1000);
+    return next(fd, to, length, offset);
 }
 
 ssize_t pwrite(int fd, const void *from, size_t length, off_t offset)

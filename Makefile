@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test crash test-observer screenshots prop demo lint format options functions metrics asan tsan coverage fuzz bench docs install uninstall clean
+.PHONY: help build run test crash test-observer screenshots prop demo lint format options functions metrics asan tsan coverage fuzz bench docs install uninstall deb deb-check clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -107,6 +107,14 @@ install: ## installs program, manual page, unit of systemd, libkv.a and headers 
 
 uninstall: ## removes what make install has installed, with the same DESTDIR and PREFIX
 	@$(MAKE) -C c_src uninstall
+
+deb: ## builds the Debian package of the node as a service, into _build/deb
+	@scripts/install deb
+	@scripts/deb
+
+deb-check: ## installs, uses, removes and purges that package in a Debian of its own; needs root
+	@scripts/install deb
+	@scripts/deb-check
 
 clean: ## removes everything that was built
 	@rm -rf _build

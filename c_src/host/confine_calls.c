@@ -11,7 +11,8 @@ const char *const kv_confine_allowed[] = {
     /* threads, and the end */
     "set_robust_list", "get_robust_list", "rseq", "set_tid_address", "futex", "futex_time64",
     "membarrier", "prctl", "arch_prctl", "gettid", "getpid", "sched_yield", "sched_getaffinity",
-    "sched_setaffinity", "getcpu", "tgkill", "exit", "exit_group", "restart_syscall",
+    "sched_setaffinity", "sched_setscheduler", "getcpu", "tgkill", "exit", "exit_group",
+    "restart_syscall",
     /* signals */
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigreturn", "sigaltstack",
     /* time */
@@ -23,6 +24,9 @@ const char *const kv_confine_allowed[] = {
     "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6", "eventfd2", "pipe",
     "pipe2", "read", "readv", "write", "writev", "close", "close_range", "dup", "dup2", "dup3",
     "fcntl", "fcntl64", "ioctl",
+    /* newer releases of libuv make a ring for changes of epoll with the loop, before there is a
+       filter, and end the program if they may not use it; what goes by it no filter sees */
+    "io_uring_enter",
     /* the network */
     "bind", "listen", "accept", "accept4", "connect", "shutdown", "getsockname", "getpeername",
     "getsockopt", "setsockopt", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg",
@@ -43,5 +47,5 @@ const char *const kv_confine_allowed[] = {
 /* The flags of clone3 lie in memory, where no filter looks. glibc falls back to clone. */
 const char *const kv_confine_absent[] = {"clone3", NULL};
 
-/* libuv goes back to threads; what goes by this way no filter would see. */
+/* There are no more rings than the one of the loop: libuv goes back to threads. */
 const char *const kv_confine_refused[] = {"io_uring_setup", NULL};

@@ -81,7 +81,7 @@ void kv_contents_begin(const struct kv_contents *contents)
     }
 }
 
-int kv_contents_settle(const struct kv_contents *contents, bool puts, int error)
+int kv_contents_settle(const struct kv_contents *contents, int error)
 {
     struct kv_durable *durable = contents->durable;
     if (durable == NULL) {
@@ -89,11 +89,23 @@ int kv_contents_settle(const struct kv_contents *contents, bool puts, int error)
     }
     durable->reserved = false;
     if (error == KV_OK) {
-        return kv_durable_settle(durable, puts);
+        return kv_durable_settle(durable);
     }
     kv_durable_cancel(durable);
     kv_durable_tell_all(durable); /* of how full it is */
     return error;
+}
+
+int kv_contents_record_ahead(const struct kv_contents *contents)
+{
+    return kv_durable_record_ahead(contents->durable);
+}
+
+void kv_contents_caught_up(const struct kv_contents *contents)
+{
+    if (contents->durable != NULL) {
+        kv_durable_caught_up(contents->durable);
+    }
 }
 
 void kv_contents_tell_all(const struct kv_contents *contents)

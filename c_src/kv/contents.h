@@ -38,11 +38,18 @@ void kv_contents_overlay(struct kv_contents *contents, struct kv_overlay *overla
  * KV_OK: none of them fails for want of room in the journal until kv_contents_settle(); or
  * KV_EBUSY, KV_ENOSPC or KV_ENOMEM.
  * After kv_contents_begin() nothing is recorded until kv_contents_settle(), which records all if
- * `error` is KV_OK, and else nothing. Returns `error`; or why the journal has no room for `puts`,
- * and nothing is recorded: then the caller must take them back. */
+ * `error` is KV_OK, and else nothing. Returns `error`; or why the journal has no room, and nothing
+ * is recorded: then the caller must take the changes back. */
 int kv_contents_reserve(const struct kv_contents *contents, uint64_t bytes, uint64_t records);
 void kv_contents_begin(const struct kv_contents *contents);
-int kv_contents_settle(const struct kv_contents *contents, bool puts, int error);
+int kv_contents_settle(const struct kv_contents *contents, int error);
+
+/* Deletes cannot be taken back. So those of a long request are recorded before they are made:
+ * kv_durable_gone() for each key after kv_contents_begin(), and then kv_contents_record_ahead().
+ * Returns KV_OK: all are on record, and changes of the table record nothing until
+ * kv_contents_caught_up(), once all are made; or KV_ENOSPC: nothing is recorded. */
+int kv_contents_record_ahead(const struct kv_contents *contents);
+void kv_contents_caught_up(const struct kv_contents *contents);
 
 /* The answer of the present request tells of the whole table, though its operation is KV_BY_KEY. */
 void kv_contents_tell_all(const struct kv_contents *contents);

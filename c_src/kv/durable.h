@@ -81,6 +81,7 @@ struct kv_durable {
     bool changing;                           /* so they do during a change */
     bool destroyed;                          /* of a registry: its names are being freed */
     bool deferring;                          /* changes are not recorded before they are settled */
+    bool ahead;                              /* changes are on record, and being made */
     bool reserved;                           /* the journal has room for the puts that come now */
     struct kv_buffer deferred;               /* records of changes that may still be taken back */
     uint64_t deferred_count;
@@ -299,9 +300,16 @@ uint64_t kv_durable_overdue(const struct kv_durable *durable);
 
 /* While the table is `deferring`, changes are kept, so that all of them are recorded together, or
  * none. Removals that make room are recorded at once. Both end that. kv_durable_settle() returns
- * KV_OK; with `puts`, it records nothing if kv_durable_may() has a reason, and returns the reason.
- * kv_durable_cancel() records nothing. */
-int kv_durable_settle(struct kv_durable *durable, bool puts);
+ * KV_OK, or the reason of kv_durable_may(), and then records nothing. kv_durable_cancel() records
+ * nothing. */
+int kv_durable_settle(struct kv_durable *durable);
 void kv_durable_cancel(struct kv_durable *durable);
+
+/* Ends it, too, for changes that free room and are not made yet: returns KV_OK, or the reason of
+ * kv_durable_may_free(), and then records nothing. After KV_OK changes of the table are taken as
+ * those, until kv_durable_caught_up(). No walk visits the table meanwhile: it would find what the
+ * log says is gone. */
+int kv_durable_record_ahead(struct kv_durable *durable);
+void kv_durable_caught_up(struct kv_durable *durable);
 
 #endif

@@ -218,7 +218,7 @@ static void record(struct kv_durable *durable, enum deferred kind,
 static void changed(struct kv_durable *durable, enum deferred kind,
                     const struct kv_table_entry *entry)
 {
-    if (!kv_durable_records(durable)) {
+    if (durable->ahead || !kv_durable_records(durable)) {
         return;
     }
     if (durable->deferring) {
@@ -267,21 +267,55 @@ uint64_t kv_durable_overdue(const struct kv_durable *durable)
     return durable->options.touch_on_read ? durable->options.ttl / TOUCHED_PARTS + 1 : 0;
 }
 
-int kv_durable_settle(struct kv_durable *durable, bool puts)
+/* Records what was deferred. */
+static void record_deferred(struct kv_durable *durable)
 {
     struct kv_table_entry entry;
     size_t at = 0;
-    int error = puts && durable->deferred_count > 0
-                    ? kv_durable_may(durable, durable->deferred.length, durable->deferred_count)
-                    : KV_OK;
     durable->deferring = false;
-    while (error == KV_OK && at < durable->deferred.length) {
+    while (at < durable->deferred.length) {
         const enum deferred kind = next_deferred(&durable->deferred, &at, &entry);
         changed(durable, kind, &entry);
     }
     forget_deferred(durable);
+}
+
+static uint64_t deferred_bytes(const struct kv_durable *durable)
+{
+    return durable->deferred.length - DEFERRED_HEADER * durable->deferred_count;
+}
+
+int kv_durable_settle(struct kv_durable *durable)
+{
+    const uint64_t count = durable->deferred_count;
+    const int error = count > 0 ? kv_durable_may(durable, deferred_bytes(durable), count) : KV_OK;
+    if (error != KV_OK) {
+        kv_durable_cancel(durable);
+        return error;
+    }
+    record_deferred(durable);
     kv_durables_walk_settled(durable);
-    return error;
+    return KV_OK;
+}
+
+int kv_durable_record_ahead(struct kv_durable *durable)
+{
+    const uint64_t count = durable->deferred_count;
+    const int error =
+        count > 0 ? kv_durable_may_free(durable, deferred_bytes(durable), count, false) : KV_OK;
+    if (error != KV_OK) {
+        kv_durable_cancel(durable);
+        return error;
+    }
+    record_deferred(durable);
+    durable->ahead = true;
+    return KV_OK;
+}
+
+void kv_durable_caught_up(struct kv_durable *durable)
+{
+    durable->ahead = false;
+    kv_durables_walk_settled(durable);
 }
 
 void kv_durable_cancel(struct kv_durable *durable)

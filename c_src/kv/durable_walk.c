@@ -53,7 +53,7 @@ bool kv_durables_walk_step(struct kv_durables_walk *walk)
     if (!walk->told) {
         tell(walk, durable);
     }
-    walk->waits = durable->deferring;
+    walk->waits = durable->deferring || durable->ahead;
     if (!walk->waits && !kv_table_small_piece(durable->table, &walk->cursor, visit, walk)) {
         kv_durables_walk_move(walk, walk->next->next);
     }

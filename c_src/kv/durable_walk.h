@@ -3,7 +3,8 @@
  * were there from begin to end, exactly once; of tables and entries that come or go meanwhile,
  * some. Tables that are made after the begin are left out, and so are those that are destroyed.
  *
- * No entry is visited while changes of its table may still be taken back, or are not recorded. */
+ * No entry is visited while changes of its table may still be taken back, or are not recorded, or
+ * are on record and not made yet. */
 #ifndef KV_DURABLE_WALK_H
 #define KV_DURABLE_WALK_H
 

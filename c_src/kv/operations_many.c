@@ -93,7 +93,7 @@ static int put_entries(struct kv_process *self, struct kv_bytes entries, uint64_
     while (error == KV_OK && kv_items_next_entries(table, &items, &batch)) {
         error = put_batch(self, &batch, expiry);
     }
-    error = kv_contents_settle(&bucket->contents, true, error);
+    error = kv_contents_settle(&bucket->contents, error);
     while (!surely && kv_table_end_all(table, error == KV_OK, UINT32_MAX)) {
     }
     kv_table_end_changes(table);
@@ -158,11 +158,12 @@ struct long_work {
     uint64_t puts;   /* counted before */
     size_t count;    /* of deleted keys, or the bytes of entries */
     int error;
-    bool checking; /* the list, before anything changes */
-    bool is_new;   /* put_new_many, */
-    bool looking;  /* which looks for the keys first */
-    bool there;    /* one was found */
-    bool holding;  /* the keys, as a put may evict others */
+    bool checking;  /* the list, before anything changes */
+    bool is_new;    /* put_new_many, */
+    bool looking;   /* which looks for the keys first */
+    bool there;     /* one was found */
+    bool holding;   /* the keys, as a put may evict others */
+    bool recording; /* the deletes of a durable bucket, which are made once all are on record */
     bool ending;
 };
 
@@ -182,6 +183,19 @@ static void begin_puts(const struct kv_contents *contents, struct kv_going *goin
     kv_table_begin_all(table, work->items.left);
 }
 
+/* A durable bucket first records all deletes in one turn, if there is room for them, and then makes
+ * them: they cannot be taken back. */
+static void begin_deletes(const struct kv_contents *contents, struct kv_going *going)
+{
+    struct long_work *work = going->work;
+    work->checking = false;
+    work->recording = contents->durable != NULL;
+    (void)kv_items_open_list(going->arguments[0], &work->items);
+    kv_contents_begin(contents);
+    kv_table_begin_changes(contents->table);
+    kv_table_freeze(contents->table);
+}
+
 /* Checks some keys, and begins to delete them once all are checked. */
 static bool check_keys(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
 {
@@ -194,12 +208,44 @@ static bool check_keys(struct kv_process *self, struct kv_going *going, struct k
         (void)kv_answer_error(answer, KV_ETYPE, "bad_keys", going->arguments[0]);
         return false;
     }
-    work->checking = false;
-    (void)kv_items_open_list(going->arguments[0], &work->items);
-    kv_contents_begin(&bucket->contents);
-    kv_table_begin_changes(bucket->contents.table);
-    kv_table_freeze(bucket->contents.table);
+    begin_deletes(&bucket->contents, going);
     return true;
+}
+
+/* Notes which keys of a batch are there: their deletes are to be recorded. */
+static void note_batch(struct kv_process *self, const struct kv_batch *batch)
+{
+    const struct kv_bucket *bucket = kv_process_const_state(self);
+    uint64_t expiry = KV_NEVER;
+    for (unsigned i = 0; i < batch->count; i++) {
+        const struct kv_item key =
+            batch->found[i] != NULL ? batch->found[i]->key : kv_bucket_key(self, batch->keys[i]);
+        if (kv_table_expiry(bucket->contents.table, key, &expiry)) {
+            kv_durable_gone(bucket->contents.durable, key);
+        }
+    }
+}
+
+/* Behind the last key: records the deletes and begins to make them, or ends. */
+static bool end_keys(const struct kv_contents *contents, struct kv_going *going,
+                     struct kv_answer *answer)
+{
+    struct long_work *work = going->work;
+    if (work->recording) {
+        work->recording = false;
+        work->error = kv_contents_record_ahead(contents);
+        (void)kv_items_open_list(going->arguments[0], &work->items);
+        if (work->error == KV_OK) {
+            return true;
+        }
+    } else {
+        kv_contents_caught_up(contents);
+    }
+    kv_table_thaw(contents->table);
+    kv_table_end_changes(contents->table);
+    (void)(work->error == KV_OK ? kv_answer_number(answer, work->count)
+                                : kv_answer_no_room(answer, work->error));
+    return false;
 }
 
 static bool delete_piece(struct kv_process *self, struct kv_going *going, struct kv_answer *answer)
@@ -212,13 +258,13 @@ static bool delete_piece(struct kv_process *self, struct kv_going *going, struct
     }
     for (unsigned i = 0; i < KV_PIECE_KEYS / KV_BATCH; i++) {
         if (!kv_items_next_keys(bucket->contents.table, &work->items, &batch)) {
-            kv_table_thaw(bucket->contents.table);
-            (void)kv_contents_settle(&bucket->contents, false, KV_OK);
-            kv_table_end_changes(bucket->contents.table);
-            (void)kv_answer_number(answer, work->count);
-            return false;
+            return end_keys(&bucket->contents, going, answer);
         }
-        work->count += delete_batch(self, &batch);
+        if (work->recording) {
+            note_batch(self, &batch);
+        } else {
+            work->count += delete_batch(self, &batch);
+        }
     }
     return true;
 }
@@ -240,14 +286,24 @@ static bool check_entries(struct kv_process *self, struct kv_going *going, struc
     return true;
 }
 
+/* Evictions of a piece are recorded at once. Returns KV_OK, or why there is no room for them. */
+static int may_evict(const struct kv_contents *contents)
+{
+    const bool evicts = contents->durable != NULL && kv_table_evicts(contents->table);
+    return evicts ? kv_durable_may(contents->durable, KV_PIECE_BYTES, KV_PIECE_KEYS) : KV_OK;
+}
+
 /* Looks for some of the keys, holds some, or puts some. Returns false behind the last one, and at
  * an error. */
 static bool put_some(struct kv_process *self, struct long_work *work)
 {
     const struct kv_bucket *bucket = kv_process_const_state(self);
     const uint8_t *begin = work->items.next;
+    const bool puts = !work->looking && !work->holding;
     struct kv_batch batch;
-    for (unsigned i = 0; i < KV_PIECE_KEYS / KV_BATCH && work->items.next - begin < KV_PIECE_BYTES;
+    work->error = puts ? may_evict(&bucket->contents) : KV_OK;
+    for (unsigned i = 0; work->error == KV_OK && i < KV_PIECE_KEYS / KV_BATCH &&
+                         work->items.next - begin < KV_PIECE_BYTES;
          i++) {
         if (!kv_items_next_entries(bucket->contents.table, &work->items, &batch)) {
             return false;
@@ -263,7 +319,7 @@ static bool put_some(struct kv_process *self, struct long_work *work)
             return false;
         }
     }
-    return true;
+    return work->error == KV_OK;
 }
 
 /* Behind the last key: begins to hold them, or to put them. Returns false if nothing is to be put,
@@ -299,7 +355,7 @@ static bool put_piece(struct kv_process *self, struct kv_going *going, struct kv
         return true;
     }
     if (!work->ending) {
-        work->error = kv_contents_settle(&bucket->contents, true, work->error);
+        work->error = kv_contents_settle(&bucket->contents, work->error);
         work->ending = true;
     }
     if (kv_table_end_all(table, work->error == KV_OK, KV_PIECE_KEYS)) {

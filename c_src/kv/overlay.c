@@ -290,14 +290,10 @@ static int may_record(const struct kv_overlay *overlay)
                  : kv_durable_may(overlay->durable, bytes, overlay->count);
 }
 
-/* Records all changes, which cannot fail any more; or none, and returns the reason. */
-static int record(const struct kv_overlay *overlay)
+/* Records all changes, for which there is room. */
+static void record(const struct kv_overlay *overlay)
 {
-    if (overlay->durable == NULL) {
-        return KV_OK;
-    }
-    int error = may_record(overlay);
-    for (unsigned i = 0; error == KV_OK && i < overlay->count; i++) {
+    for (unsigned i = 0; i < overlay->count; i++) {
         const struct change *change = &overlay->changes[i];
         if (change->absent) {
             kv_durable_gone(overlay->durable, change->key);
@@ -309,7 +305,6 @@ static int record(const struct kv_overlay *overlay)
                                                                       .expiry = change->expiry});
         }
     }
-    return error;
 }
 
 /* No eviction makes room for puts that are too many, or too large, by themselves. Sets *step to the
@@ -338,6 +333,9 @@ int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
     if (overlay->count > 0 && kv_table_evicts(overlay->table)) {
         error = refuse_hopeless(overlay, step); /* by the limits alone */
     }
+    if (overlay->count > 0 && error == KV_OK && overlay->durable != NULL) {
+        error = may_record(overlay); /* before a put evicts anything, which is recorded at once */
+    }
     if (overlay->count == 0 || error != KV_OK) {
         return error;
     }
@@ -347,8 +345,8 @@ int kv_overlay_apply(struct kv_overlay *overlay, unsigned *step)
     if (error == KV_OK) {
         error = put_those(overlay, true, step);
     }
-    if (error == KV_OK) {
-        error = record(overlay);
+    if (error == KV_OK && overlay->durable != NULL) {
+        record(overlay);
     }
     if (error == KV_OK) {
         make_others(overlay);

@@ -15,6 +15,8 @@
 -define(DELETES, 400).
 %% More deletes than the reserve of a full disk has blocks.
 -define(RESERVE, 2100).
+%% Keys of 254 bytes: the reserve has room for one request to delete so many, and not for two.
+-define(LONG, 14000).
 
 %% KV_STAND is how long the disk stands while more waits than may wait, in seconds.
 -define(STAND, "1").
@@ -31,6 +33,7 @@ all() ->
     [
         a_full_disk_refuses_changes_and_heals_by_itself,
         a_disk_that_is_full_of_entries_heals_when_they_are_cleared,
+        long_deletes_on_a_full_disk_are_made_as_a_whole_or_refused,
         a_limit_of_file_sizes_counts_as_a_full_disk,
         a_full_disk_is_backed_up_to_another_one,
         a_backup_that_its_disk_has_no_room_for_leaves_nothing,
@@ -138,20 +141,46 @@ await_detached(Config) ->
 
 %% Two files of the log fit, and not a third one. Without the entries, a checkpoint makes room for it.
 a_disk_that_is_full_of_entries_heals_when_they_are_cleared(Config) ->
+    on_small_disk(Config, fun(Bucket) ->
+        ?assert(fill(Bucket, 1) > 60),
+        ?assertMatch(#{full := true}, maps:get(disk, kv_node:info())),
+        ok = kv_bucket:clear(Bucket),
+        ok = kv_test:wait(fun() -> kv_bucket:put(Bucket, {large, 1}, mib(1)) =:= ok end),
+        ?assert(fill(Bucket, 2) > 60)
+    end).
+
+on_small_disk(Config, Fun) ->
     case kv_disk_world:is_root() andalso os:cmd("unshare -m true 2>&1") of
         "" ->
             Folder = kv_disk_world:folder(Config),
-            Program = kv_disk_world:apart(Config, ["mkdir -p " ++ Folder ++ " && mount -t tmpfs -o size=150m none " ++ Folder]),
-            in_kv(Config, [], Program, fun(Bucket) ->
-                ?assert(fill(Bucket, 1) > 60),
-                ?assertMatch(#{full := true}, maps:get(disk, kv_node:info())),
-                ok = kv_bucket:clear(Bucket),
-                ok = kv_test:wait(fun() -> kv_bucket:put(Bucket, {large, 1}, mib(1)) =:= ok end),
-                ?assert(fill(Bucket, 2) > 60)
-            end);
+            in_kv(Config, [], kv_disk_world:apart(Config, ["mkdir -p " ++ Folder ++ " && mount -t tmpfs -o size=150m none " ++ Folder]), Fun);
         Why ->
             {skip, "needs root and unshare: " ++ lists:flatten(io_lib:format("~p", [Why]))}
     end.
+
+%% There is room for each of the requests when it begins, and not for all of them. No answer waits for space.
+long_deletes_on_a_full_disk_are_made_as_a_whole_or_refused(Config) ->
+    on_small_disk(Config, fun(Bucket) ->
+        Keys = [<<K:32, (binary:copy(<<"k">>, 250))/binary>> || K <- lists:seq(1, ?LONG)],
+        Others = [kv_disk_world:bucket(kv_node, Name) || Name <- [one, another, third]],
+        [ok = kv_bucket:put_many(Other, [{Key, 1} || Key <- Keys]) || Other <- Others],
+        ?assert(fill(Bucket, 1) > 40),
+        Delete = fun(Other) -> exit({done, kv_bucket:delete_many(Other, Keys, 60000)}) end,
+        %% All of them begin before one ends.
+        Natives = [kv_proxy:native(Other) || Other <- Others],
+        [ok = sys:suspend(Native) || Native <- Natives],
+        Running = [{Other, spawn_monitor(fun() -> Delete(Other) end)} || Other <- Others],
+        Waits = fun(Native) -> {message_queue_len, 1} =:= erpc:call(node(Native), erlang, process_info, [Native, message_queue_len]) end,
+        [ok = kv_test:wait(fun() -> Waits(Native) end) || Native <- Natives],
+        [ok = sys:resume(Native) || Native <- Natives],
+        Answers = [{Other, kv_test:down(Monitor)} || {Other, {_, Monitor}} <- Running],
+        ?assertMatch([_ | _], [Other || {Other, {done, {error, enospc}}} <- Answers]),
+        ?assertMatch([_ | _], [Other || {Other, {done, ?LONG}} <- Answers]),
+        Left = fun({done, {error, enospc}}) -> ?LONG; ({done, ?LONG}) -> 0 end,
+        [?assertEqual(Left(Answer), kv_bucket:size(Other)) || {Other, Answer} <- Answers],
+        [ok = kv_bucket:clear(Each) || Each <- [Bucket | Others]],
+        ok = kv_test:wait(fun() -> kv_bucket:put(Bucket, {large, 1}, mib(1)) =:= ok end)
+    end).
 
 a_limit_of_file_sizes_counts_as_a_full_disk(Config) ->
     Program = kv_disk_world:shimmed(Config, ["ulimit -S -f 1000"]),

@@ -605,7 +605,7 @@ Test(durable, an_eviction_is_recorded_before_the_put_that_caused_it)
     cr_assert_str_eq(kinds(from), "gp");
 }
 
-enum { MANY = 5000 };
+enum { MANY = 5000, LONG = 7 /* the alias of a long request */ };
 
 /* A request that takes several turns. The caller frees it. */
 static struct kv_buffer put_many(void)
@@ -652,6 +652,113 @@ Test(durable, a_long_request_whose_bucket_is_killed_is_done_as_a_whole)
     cr_assert_eq(kv_table_count(eggs(&durables)->table), (uint64_t)MANY);
     kv_buffer_free(&entries);
     check_records();
+}
+
+/* A request to delete all that put_many() puts. The caller frees it. */
+static struct kv_buffer delete_many(void)
+{
+    struct kv_buffer keys = KV_BUFFER_INIT;
+    kv_write_tuple(&keys, 2);
+    kv_write_atom_text(&keys, "delete_many");
+    kv_write_list(&keys, MANY);
+    for (unsigned i = 0; i < MANY; i++) {
+        kv_write_u64(&keys, i);
+    }
+    kv_write_nil(&keys);
+    return keys;
+}
+
+/* Sends a request that takes several turns to the bucket, after the entries of put_many(). */
+static void begin_to_delete_many(void)
+{
+    struct kv_buffer entries = put_many();
+    struct kv_buffer keys = delete_many();
+    (void)call(f, &bucket, kv_buffer_bytes(&entries));
+    (void)run_to_the_end(f);
+    f->stepwise = true;
+    feed_call(f, &bucket, "$gen_call", LONG, kv_buffer_bytes(&keys));
+    kv_buffer_free(&entries);
+    kv_buffer_free(&keys);
+}
+
+/* A crash at any moment leaves all of the entries, or none. */
+Test(durable, the_deletes_of_a_long_request_are_recorded_in_one_batch_for_which_there_is_room)
+{
+    begin_to_delete_many();
+    const size_t from = line_count;
+    uint64_t asked_in = 0;
+    reserved = 0;
+    do {
+        batch++; /* a batch for each turn */
+        asked_in = asked_in == 0 && reserved > 0 ? batch - 1 : asked_in;
+        const uint64_t count = kv_table_count(eggs(&durables)->table);
+        cr_assert(line_count - from == MANY || (line_count == from && count == MANY));
+    } while (kv_runtime_step(f->runtime));
+    cr_assert_eq(line_count - from, (size_t)MANY);
+    cr_assert_eq(lines[from].batch, asked_in);
+    cr_assert_eq(lines[line_count - 1].batch, asked_in);
+    cr_assert_geq(reserved, (uint64_t)MANY * KV_JOURNAL_RECORD);
+    assert_term(answer_at(f, LONG), term_integer(MANY));
+    cr_assert_eq(kv_table_count(eggs(&durables)->table), 0);
+    check_records();
+}
+
+Test(durable, a_long_delete_for_which_the_disk_has_no_room_any_more_changes_nothing)
+{
+    begin_to_delete_many();
+    const size_t from = line_count;
+    (void)kv_runtime_step(f->runtime);
+    may_change = KV_ENOSPC;
+    may_free = KV_ENOSPC;
+    while (kv_runtime_step(f->runtime)) {
+    }
+    assert_term(answer_at(f, LONG), pair(term_atom("error"), term_atom("enospc")));
+    cr_assert_eq(line_count, from);
+    cr_assert_eq(kv_table_count(eggs(&durables)->table), (uint64_t)MANY);
+    check_records();
+    may_free = KV_OK;
+    f->stepwise = false;
+    assert_term(ask("delete", term_integer(7), NONE, NONE), term_integer(7));
+    check_records();
+}
+
+Test(durable, a_long_delete_whose_bucket_is_killed_is_done_as_a_whole)
+{
+    begin_to_delete_many();
+    const size_t from = line_count;
+    (void)kv_runtime_step(f->runtime);
+    end_bucket(&bucket);
+    cr_assert_eq(line_count - from, (size_t)MANY);
+    cr_assert_eq(kv_table_count(eggs(&durables)->table), 0);
+    check_records();
+}
+
+/* What has been evicted does not come back, and is on record. */
+Test(durable, a_long_put_stops_to_evict_when_the_disk_has_no_room_for_that)
+{
+    struct kv_buffer entries = put_many();
+    struct kv_buffer *list = term_buffer();
+    kv_write_list(list, 4);
+    kv_write_term(list, commit());
+    kv_write_term(list, named("cache"));
+    kv_write_term(list, pair(term_atom("evict"), term_atom("lru")));
+    kv_write_term(list, pair(term_atom("max_entries"), term_integer(MANY)));
+    kv_write_nil(list);
+    bucket = feed_spawn(f, f->a, "kv_bucket", term_list(NONE, NONE, NONE), kv_buffer_bytes(list));
+    bucket.node = kv_bytes_text(FIXTURE_NODE);
+    for (int i = 0; i < 3; i++) {
+        (void)ask("put", term_integer(-1 - i), term_integer(1), NONE);
+    }
+    const size_t from = line_count;
+    may_change = KV_ENOSPC;
+    f->stepwise = true;
+    feed_call(f, &bucket, "$gen_call", LONG, kv_buffer_bytes(&entries));
+    (void)run_to_the_end(f);
+    assert_term(answer_at(f, LONG), pair(term_atom("error"), term_atom("enospc")));
+    cr_assert_str_eq(kinds(from), "");
+    f->stepwise = false;
+    assert_term(ask("size", NONE, NONE, NONE), term_integer(3));
+    kv_buffer_free(&entries);
 }
 
 Test(durable, a_read_that_starts_a_life_again_is_recorded_now_and_then)

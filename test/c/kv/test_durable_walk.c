@@ -57,6 +57,11 @@ static void drop(void *context, uint64_t table)
     (void)table;
 }
 
+static void commit(void *context)
+{
+    (void)context;
+}
+
 static uint64_t batch(void *context)
 {
     (void)context;
@@ -68,6 +73,7 @@ static const struct kv_journal journal = {.may_change = may_change,
                                           .put = put,
                                           .gone = gone,
                                           .drop = drop,
+                                          .sync = commit,
                                           .batch = batch};
 
 /* ---- tables ------------------------------------------------------------------------------------
@@ -278,7 +284,7 @@ Test(durable_walk, waits_while_changes_of_its_table_may_be_taken_back)
     for (unsigned i = 0; i < 5; i++) {
         cr_assert(step() && walk.waits && taken == 0);
     }
-    cr_assert_eq(kv_durable_settle(table(1), true), KV_OK);
+    cr_assert_eq(kv_durable_settle(table(1)), KV_OK);
     cr_assert_eq(settled, 1);
     table(2)->deferring = true;
     kv_durable_cancel(table(2));
@@ -286,6 +292,24 @@ Test(durable_walk, waits_while_changes_of_its_table_may_be_taken_back)
     while (step()) {
     }
     cr_assert_eq(count(1, 1), KEYS);
+}
+
+Test(durable_walk, waits_while_deletes_that_are_on_record_are_made)
+{
+    const unsigned number = 7;
+    table(1)->deferring = true;
+    kv_durable_gone(table(1), key_of(&number));
+    cr_assert_eq(kv_durable_record_ahead(table(1)), KV_OK);
+    begin();
+    for (unsigned i = 0; i < 5; i++) {
+        cr_assert(step() && walk.waits && taken == 0);
+    }
+    cr_assert(kv_table_delete(table(1)->table, key_of(&number)));
+    kv_durable_caught_up(table(1));
+    cr_assert_eq(settled, 1);
+    while (step()) {
+    }
+    cr_assert(seen[1][number] == 0 && count(1, 1) == KEYS - 1);
 }
 
 Test(durable_walk, may_end_at_any_time_and_another_one_begin)

@@ -92,7 +92,8 @@ struct kv_data_backup {
     struct kv_backup *files;
     struct kv_backup_range range;
     uint64_t batch; /* that must be durable */
-    bool gives_way; /* the log needs the space */
+    bool gives_way; /* the log needs the space, */
+    bool shares;    /* which is that of the new folder; else that of files of the log */
     void (*done)(void *context, const struct kv_data_backed_up *result);
     void *context;
 };

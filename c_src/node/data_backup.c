@@ -48,8 +48,11 @@ static void done(void *context, const struct kv_backup_result *result)
     if (result->error != KV_OK && data->backup.gives_way) {
         backed_up.word = "enospc";
         backed_up.text =
-            "the backup was given up, because the durable buckets need its space: free "
-            "space, or name a folder on another file system";
+            data->backup.shares
+                ? "the backup was given up, because the durable buckets need its space: free "
+                  "space, or name a folder on another file system"
+                : "the backup was given up, because the durable buckets need the space of old "
+                  "files that it had still to copy: free space on the file system of data_dir";
     }
     if (data->backup.step > KV_DATA_BACKUP_FOLDER) {
         kv_data_release_files(data);
@@ -77,11 +80,18 @@ static void tend_mark(struct kv_data *data)
     }
 }
 
+/* There is a later checkpoint: but for the backup, older ones, and files of the log, would go. */
+static bool holds_space(const struct kv_data *data)
+{
+    return data->checkpoint.lsn > data->backup.range.checkpoint;
+}
+
 static void tend_files(struct kv_data *data)
 {
     struct kv_data_backup *b = &data->backup;
     kv_backup_give_way(b->files);
-    if (data->room != KV_OK && !b->gives_way && kv_backup_shares_space(b->files)) {
+    b->shares = kv_backup_shares_space(b->files);
+    if (data->room != KV_OK && !b->gives_way && (b->shares || holds_space(data))) {
         b->gives_way = true;
         kv_backup_stop(b->files);
     }

@@ -5,6 +5,7 @@
  *     checkpoint           the number of an errno: no checkpoint gets its name
  *     stand                writes and syncs wait until the file is gone
  *     slow                 milliseconds, that each read takes more
+ *     slow_backup          milliseconds, that each write to a file below a folder backup* takes more
  *     clock                seconds, to be added to the wall clock
  */
 #define _GNU_SOURCE
@@ -51,6 +52,18 @@ static void stand(void)
     }
 }
 
+static void be_slow(int fd)
+{
+    char link[TEXT];
+    char path[PATH] = "";
+    const long ms = number_in("slow_backup");
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (ms > 0 && readlink(link, path, sizeof path - 1) > 0 && strstr(path, "/backup") != NULL) {
+        const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 /* Sets errno, and returns true, if the call must fail. */
 static int fails(const char *name)
 {
@@ -74,6 +87,7 @@ ssize_t pread(int fd, void *to, size_t length, off_t offset)
 ssize_t pwrite(int fd, const void *from, size_t length, off_t offset)
 {
     ssize_t (*next)(int, const void *, size_t, off_t) = dlsym(RTLD_NEXT, "pwrite");
+    be_slow(fd);
     return fails("pwrite") ? -1 : next(fd, from, length, offset);
 }
 

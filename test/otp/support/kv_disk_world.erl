@@ -3,7 +3,7 @@
 -module(kv_disk_world).
 
 -export([start_suite/1, end_suite/1, start_case/1, start_case/2, end_case/1, is_root/0]).
--export([build_shim/1, shimmed/2, apart/2, break/3, mend/2]).
+-export([build_shim/1, shimmed/2, apart/2, apart_and_shimmed/2, break/3, mend/2]).
 -export([start_node/1, start_node/2, restart/2, stop_node/1, os_pid/1, bucket/2, bucket/3, folder/1, file/2, refusal/1, refusal/2]).
 -export([patient/1, crc32c/1]).
 
@@ -57,7 +57,10 @@ shimmed(Config, Lines) ->
 
 %% A program in a mount name space of its own: what these lines mount goes with the program, a moment later.
 apart(Config, Lines) ->
-    shimmed(proplists:delete(shim, Config), ["[ -n \"$KV_APART\" ] || KV_APART=1 exec unshare -m \"$0\" \"$@\"" | Lines]).
+    apart_and_shimmed(proplists:delete(shim, Config), Lines).
+
+apart_and_shimmed(Config, Lines) ->
+    shimmed(Config, ["[ -n \"$KV_APART\" ] || KV_APART=1 exec unshare -m \"$0\" \"$@\"" | Lines]).
 
 %% Lets a system call fail, stand, or answer otherwise from now on.
 break(Call, How, Config) ->

@@ -103,9 +103,12 @@ struct kv_data_backup {
 struct kv_data_relief {
     const struct kv_list *at; /* the table in its turn; NULL: none */
     bool begun;               /* with it */
-    bool done;                /* once or more in this recovery */
+    bool closely;             /* it counts no difference of the clocks */
+    bool done;                /* once or more in this recovery, */
+    bool done_closely;        /* and so, too */
     bool wrong;               /* a later record needs an entry that is gone: all begins again, */
-    bool forbidden;           /* without relief */
+    bool loose_only;          /* and this only with a second more for each entry, */
+    bool forbidden;           /* or not at all */
     uint64_t next;            /* not before so many bytes are in use */
 };
 
@@ -117,8 +120,9 @@ struct kv_data {
     struct kv_data_relief relief;
     struct {
         uint64_t wall, arena;
-    } origin;     /* when the recovery began, on both clocks */
-    bool fitting; /* all is read: the memory goes back to its limit */
+    } origin;            /* when the recovery began, on both clocks */
+    bool fitting;        /* all is read: the memory goes back to its limit */
+    uint64_t fits_until; /* then it is too much; 0: it may be enough. On the clock of the arena */
     uv_idle_t steps;
     struct kv_wal *wal;        /* after recovery */
     struct kv_wal_write write; /* the one under way */

@@ -38,6 +38,9 @@ bool kv_data_relieve(struct kv_data *data);
 /* Returns the bytes of the tables that count against the limit, and sets the limit. */
 uint64_t kv_data_in_use(const struct kv_data *data, uint64_t *limit);
 
+/* Returns what may be done in the next attempt, after the recovery `before`. */
+struct kv_data_relief kv_data_relief_again(const struct kv_data_relief *before);
+
 /* There was a record for an entry that is not there. */
 void kv_data_missed(struct kv_data *data);
 

@@ -9,6 +9,7 @@ enum {
     SHOWN_EACH_MS = 1000, /* a sign of life during recovery */
     PERCENT = 100,
     AHEAD = 8 << 20, /* bytes of memory that are made ready for what comes */
+    MOMENT_MS = 2000 /* entries that end within it are waited for, if memory is short */
 };
 
 /* ---- recovery ---------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ static bool begin_recovery(struct kv_data *data)
     kv_durables_init(&data->durables, data->settings.memory->arena, &key);
     data->origin.wall = kv_data_clock(data);
     data->origin.arena = kv_mapping_clock();
-    data->relief = (struct kv_data_relief){.forbidden = data->relief.wrong};
+    data->relief = kv_data_relief_again(&data->relief);
     data->recovery = kv_recovery_new(&options);
     return true;
 }
@@ -194,20 +195,34 @@ static bool begins_again(struct kv_data *data, bool at_end)
     data->latest = set_back ? time : data->latest;
     if (!set_back) {
         kv_log(data->settings.log, KV_LOG_NOTICE,
-               "the clock of this machine was set ahead: %s is read once more, and no entry "
-               "expires meanwhile",
-               data->settings.folder);
+               "the clock of this machine was set ahead: %s is read once more, and %s meanwhile",
+               data->settings.folder,
+               data->relief.done_closely ? "entries expire later" : "no entry expires");
     }
     end_recovery(data);
     kv_durables_free(&data->durables);
     return begin_recovery(data);
 }
 
+/* Entries that end in a moment do not count: the memory is fitted again until then. Returns false
+ * if the data is too large without them. */
+static bool await_expiry(struct kv_data *data)
+{
+    struct kv_memory *memory = data->settings.memory;
+    const uint64_t now = kv_mapping_clock();
+    data->fits_until = data->fits_until == 0 ? now + MOMENT_MS : data->fits_until;
+    if (now >= data->fits_until || !kv_arena_expires_by(memory->arena, data->fits_until)) {
+        return false;
+    }
+    kv_memory_resume(memory);
+    return true;
+}
+
 static void fit_on(struct kv_data *data)
 {
     char folder[KV_DATA_TEXT_MAX];
     const enum kv_fit_state state = kv_memory_fit(data->settings.memory);
-    if (state == KV_FIT_GOES_ON) {
+    if (state == KV_FIT_GOES_ON || (state == KV_FIT_TOO_MUCH && await_expiry(data))) {
         show_progress(data);
         return;
     }

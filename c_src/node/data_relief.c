@@ -2,15 +2,20 @@
  *
  * During a recovery nothing expires, since a later record may prolong an entry. So a log may have
  * many times the entries that were there at any time. Once more memory is in use than the limit,
- * the entries go that had expired when the last batch was written. If a later record nevertheless
- * prolongs one of these, the wall clock was set ahead meanwhile, and the clock of the tables was
- * not: the recovery begins again, and keeps everything. */
+ * the entries go that had expired a second before the last batch was written: the two clocks may
+ * differ so far. If that leaves so much that the loan will not do, as where many entries live for
+ * some hundred milliseconds only, those go that had expired when that batch was written: no later
+ * record can speak of them, since it was made when that batch had been taken.
+ *
+ * If a later record nevertheless prolongs an entry that is gone, the wall clock was set ahead
+ * meanwhile, and the clock of the tables was not: the recovery begins again, more carefully. */
 #include "node/data_parts.h"
 
 #include "store/sweep.h"
 
 enum {
-    CLOCKS_DIFFER_MS = 1000, /* an entry of a batch may outlive its expiry by so much */
+    CLOCKS_DIFFER_MS = 1000, /* an entry of a batch may outlive its expiry by so much; */
+    CLOSELY_MS = 20,         /* by so much though neither clock is set: they are read in turn */
     SWEEPS = 20,             /* segments in a turn */
     APART_SHARE = 8,         /* from one time to the next this part of the limit is put, */
     LOAN_SHARE = 4,          /* but no more than this part of the loan */
@@ -33,7 +38,8 @@ uint64_t kv_data_in_use(const struct kv_data *data, uint64_t *limit)
 static uint64_t expired_by(const struct kv_data *data, const struct kv_durable *durable)
 {
     const uint64_t time = kv_recovery_result(data->recovery)->time;
-    const uint64_t late = CLOCKS_DIFFER_MS + kv_durable_overdue(durable);
+    const uint64_t late = (data->relief.closely ? (uint64_t)CLOSELY_MS : CLOCKS_DIFFER_MS) +
+                          kv_durable_overdue(durable);
     return kv_data_from_wall(data, time > late ? time - late : 0) - 1;
 }
 
@@ -52,6 +58,30 @@ static bool sweep(struct kv_data *data)
     return relief->at != &data->durables.tables;
 }
 
+static void begin(struct kv_data *data, bool closely)
+{
+    struct kv_data_relief *relief = &data->relief;
+    relief->at = data->durables.tables.next;
+    relief->closely = closely;
+    relief->done = true;
+    relief->done_closely |= closely;
+}
+
+/* Half of the loan is left for what comes until the next sweep. */
+static bool is_too_little(const struct kv_data *data)
+{
+    uint64_t limit = 0;
+    const uint64_t used = kv_data_in_use(data, &limit);
+    return used > limit + data->settings.memory->loan / 2;
+}
+
+struct kv_data_relief kv_data_relief_again(const struct kv_data_relief *before)
+{
+    return (struct kv_data_relief){
+        .loose_only = before->loose_only || (before->wrong && before->done_closely),
+        .forbidden = before->forbidden || (before->wrong && !before->done_closely)};
+}
+
 bool kv_data_relieve(struct kv_data *data)
 {
     const struct kv_memory *memory = data->settings.memory;
@@ -63,10 +93,13 @@ bool kv_data_relieve(struct kv_data *data)
             !kv_recovery_is_exact(data->recovery)) {
             return false;
         }
-        relief->at = data->durables.tables.next;
-        relief->done = true;
+        begin(data, false);
     }
     if (sweep(data)) {
+        return true;
+    }
+    if (!relief->closely && !relief->loose_only && is_too_little(data)) {
+        begin(data, true);
         return true;
     }
     relief->at = NULL;

@@ -137,6 +137,18 @@ uint64_t kv_arena_due(const struct kv_arena *arena)
     return table == NULL || pages < table->due ? pages : table->due;
 }
 
+bool kv_arena_expires_by(const struct kv_arena *arena, uint64_t time)
+{
+    const struct kv_list *tables = &arena->tables;
+    KV_LIST_FOREACH (link, tables) {
+        const struct kv_table *table = KV_LIST_OF(link, const struct kv_table, of_arena);
+        if (table->expiring > 0 && table->next_expiry <= time) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool kv_arena_work(struct kv_arena *arena, unsigned steps)
 {
     static bool (*const kinds[])(struct kv_arena *) = {kv_graves_step, clean_step, sweep_step,

@@ -43,6 +43,10 @@ bool kv_arena_work(struct kv_arena *arena, unsigned steps);
  * back; UINT64_MAX if it has neither. */
 uint64_t kv_arena_due(const struct kv_arena *arena);
 
+/* Returns true if an entry may expire up to this time, as far as the last sweeps know. O(tables).
+ */
+bool kv_arena_expires_by(const struct kv_arena *arena, uint64_t time);
+
 /* Lends the arena so many bytes above its limit, in place of what it was lent before; 0: nothing.
  * Takes no memory back that is in use: see store/fit.h. */
 void kv_arena_lend(struct kv_arena *arena, uint64_t bytes);

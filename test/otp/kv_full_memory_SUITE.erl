@@ -19,6 +19,8 @@ all() ->
         buckets_that_evict_leave_others_their_memory,
         a_registry_of_many_small_buckets_fits_again,
         entries_that_had_expired_need_no_memory,
+        entries_that_live_for_a_moment_need_no_more_than_in_life,
+        entries_that_are_about_to_expire_are_waited_for,
         an_entry_that_was_prolonged_stays_though_the_clock_was_set_ahead,
         the_limit_is_what_it_was_after_a_start,
         data_larger_than_the_limit_is_refused_with_the_need
@@ -93,6 +95,57 @@ entries_that_had_expired_need_no_memory(Config) ->
         ?assertEqual(1, kv_bucket:get(Bucket, ever, 1)),
         ok = kv_bucket:put(Bucket, ever, 1),
         put_for_a_moment(Bucket, 55)
+    end).
+
+%% Each life of the entries is shorter than the second that a start allows for clocks that differ. The loan is an eighth of the
+%% limit, since the program takes the memory of the machine for so small.
+entries_that_live_for_a_moment_need_no_more_than_in_life(Config) ->
+    Folder = ?config(case_home, Config),
+    Fake = filename:join(Folder, "meminfo"),
+    ok = file:write_file(Fake, "MemTotal: 84260 kB\nMemFree: 84260 kB\nMemAvailable: 84260 kB\n"),
+    case kv_disk_world:is_root() andalso os:cmd("unshare -m mount --bind " ++ Fake ++ " /proc/meminfo 2>&1") of
+        "" ->
+            Options = [{max_memory, 64 bsl 20}, {program, kv_disk_world:apart(Config, ["mount --bind " ++ Fake ++ " /proc/meminfo"])}],
+            in_vm(Config, fun() ->
+                Server = kv_disk_world:start_node(Config, Options),
+                Bucket = kv_disk_world:bucket(Server, sessions),
+                ok = kv_bucket:put(Bucket, ever, 1),
+                fill_again_and_again(Bucket, 250),
+                ok = kv_test:signal("KILL", kv_disk_world:os_pid(Server)),
+                kv_disk_world:patient(fun() -> kv_bucket:get(Bucket, ever) end),
+                ?assertEqual(1, kv_bucket:get(Bucket, ever)),
+                kv_disk_world:stop_node(Server)
+            end);
+        Why ->
+            {skip, "needs root and unshare: " ++ lists:flatten(io_lib:format("~p", [Why]))}
+    end.
+
+%% Puts so many megabytes, and fills the memory each time that its entries have expired.
+fill_again_and_again(_Bucket, 0) -> ok;
+fill_again_and_again(Bucket, Left) ->
+    case kv_bucket:put_many(Bucket, [{{Left, J}, binary:copy(<<J>>, 100000)} || J <- lists:seq(1, 10)], [{ttl, 300}]) of
+        ok -> fill_again_and_again(Bucket, Left - 1);
+        %% Counting makes the room of what has expired free, at once.
+        {error, enomem} -> _ = kv_bucket:size(Bucket), fill_again_and_again(Bucket, Left)
+    end.
+
+%% With them the data is larger than the limit of the second start.
+entries_that_are_about_to_expire_are_waited_for(Config) ->
+    in_vm(Config, fun() ->
+        Server = start_node(Config, []),
+        Bucket = kv_disk_world:bucket(Server, sessions),
+        Put = fun(Of, Options) ->
+            [ok = kv_bucket:put_many(Bucket, [{{Of, I, J}, binary:copy(<<J>>, 10000)} || J <- lists:seq(1, 100)], Options) || I <- lists:seq(1, 6)]
+        end,
+        _ = Put(kept, [{ttl, 3600000}]),
+        _ = Put(soon, [{ttl, 1500}]),
+        kv_disk_world:stop_node(Server)
+    end),
+    in_vm(Config, fun() ->
+        Next = kv_disk_world:start_node(Config, [{max_memory, ?LIMIT div 2}]),
+        Bucket = kv_disk_world:bucket(Next, sessions),
+        ?assertEqual(600, length([Key || {kept, _, _} = Key <- kv_bucket:keys(Bucket)])),
+        kv_disk_world:stop_node(Next)
     end).
 
 %% Puts so many megabytes, each as soon as there is room.

@@ -53,9 +53,23 @@ static void tell_room(struct kv_disk *disk, int room)
     tell(disk);
 }
 
+static void say_failure(struct kv_disk *disk, int error)
+{
+    const struct kv_log_files *files = &disk->work.files;
+    char name[KV_FOLDER_NAME];
+    if (!kv_folder_is_there(&disk->folder)) {
+        kv_folder_gone_sentence(&disk->folder, disk->news.text, NULL);
+    } else if (files->nameless) {
+        kv_folder_name(files->segment, name);
+        kv_folder_gone_sentence(&disk->folder, disk->news.text, name);
+    } else {
+        kv_folder_sentence(&disk->folder, disk->news.text, files->doing, error);
+    }
+}
+
 static bool fail(struct kv_disk *disk, int error)
 {
-    kv_folder_sentence(&disk->folder, disk->news.text, disk->work.files.doing, error);
+    say_failure(disk, error);
     tell_done(disk, KV_EIO);
     return false;
 }
@@ -142,6 +156,9 @@ static bool do_write(struct kv_disk *disk)
         write.seal(write.sealed);
     }
     int error = kv_log_files_write(&work->files, write.lsn, write.bytes, write.sync);
+    if (error == 0 && !kv_log_files_are_there(&work->files)) {
+        error = ENOENT; /* an answer would be no promise */
+    }
     uv_mutex_lock(&disk->worker.mutex);
     if (error != 0) {
         bool is_well = work->files.failed_sync ? fail(disk, error) : is_survived(disk, error);
@@ -227,12 +244,13 @@ static int write_step(struct kv_disk_work *work, const struct kv_disk_piece *pie
     return error;
 }
 
-/* An error harms nothing but the checkpoint, except a sync of the folder that fails: it is
- * never tried again, as that of the log. Returns false then. Under the mutex. */
+/* An error harms nothing but the checkpoint, except a sync of the folder that fails, which is never
+ * tried again, as that of the log, and a folder that is gone. Returns false then. Under the mutex.
+ */
 static bool fail_piece(struct kv_disk *disk, int error)
 {
     struct kv_disk_work *work = &disk->work;
-    if (work->checkpoint.failed_sync) {
+    if (work->checkpoint.failed_sync || !kv_folder_is_there(&disk->folder)) {
         (void)snprintf(work->files.doing, sizeof work->files.doing,
                        "cannot sync the name of a checkpoint");
         return fail(disk, error);

@@ -78,6 +78,23 @@ void kv_folder_sentence(const struct kv_folder *folder, char text[KV_FOLDER_TEXT
                    strerror(error), kv_folder_advice(error));
 }
 
+void kv_folder_gone_sentence(const struct kv_folder *folder, char text[KV_FOLDER_TEXT],
+                             const char *file)
+{
+    if (file != NULL) {
+        (void)snprintf(text, KV_FOLDER_TEXT,
+                       "data folder %s: the file %s was removed while the node used it: restore a "
+                       "backup, and leave the files of a node alone while it runs",
+                       folder->path, file);
+    } else {
+        (void)snprintf(text, KV_FOLDER_TEXT,
+                       "data folder %s: it was removed, moved or unmounted while the node used it, "
+                       "and the next start would not find what is written: put it back, or restore "
+                       "a backup",
+                       folder->path);
+    }
+}
+
 static int say(struct kv_folder *folder, const char *doing, int error)
 {
     kv_folder_sentence(folder, folder->text, doing, error);
@@ -177,6 +194,29 @@ static int lock_folder(struct kv_folder *folder, const char *path)
     return KV_OK;
 }
 
+/* Only once the folder has a file of its own: an overlay may give it another inode then. */
+static void remember(struct kv_folder *folder, const char *path)
+{
+    struct stat about;
+    folder->is_known = strlen(path) < sizeof folder->path && stat(path, &about) == 0;
+    if (folder->is_known) {
+        folder->device = about.st_dev;
+        folder->inode = about.st_ino;
+    }
+}
+
+bool kv_folder_is_there(const struct kv_folder *folder)
+{
+    struct stat about;
+    if (!folder->is_known) {
+        return true;
+    }
+    if (stat(folder->path, &about) != 0) {
+        return errno != ENOENT && errno != ENOTDIR;
+    }
+    return about.st_dev == folder->device && about.st_ino == folder->inode;
+}
+
 int kv_folder_open(struct kv_folder *folder, const char *path)
 {
     *folder = (struct kv_folder){.fd = -1, .lock = -1, .reading = -1};
@@ -190,6 +230,7 @@ int kv_folder_open(struct kv_folder *folder, const char *path)
         (void)kv_disk_calls.unlink(folder->fd, KV_FOLDER_AHEAD);
         (void)kv_disk_calls.unlink(folder->fd, KV_FOLDER_CHECKPOINT);
         (void)kv_disk_calls.unlink(folder->fd, STORE_TMP);
+        remember(folder, path);
     }
     return error;
 }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum {
     KV_FOLDER_TEXT = 768,     /* bytes of a sentence; a longer one is cut */
@@ -32,6 +33,9 @@ struct kv_folder {
     int reading; /* the file that was read last; -1: none */
     char reading_name[KV_FOLDER_NAME];
     char path[KV_FOLDER_PATH];
+    bool is_known; /* the path is whole, and led to the folder of this device */
+    dev_t device;  /* and this inode when it was opened */
+    ino_t inode;
     char text[KV_FOLDER_TEXT]; /* about the last error */
 };
 
@@ -47,6 +51,11 @@ void kv_folder_close(struct kv_folder *folder);
  * as kv_folder_open() does, if there is one: a copy need not have it. Returns as kv_folder_open().
  */
 int kv_folder_open_to_read(struct kv_folder *folder, const char *path);
+
+/* Returns false if the path does not lead to the folder any more that kv_folder_open() has opened:
+ * it was removed or moved, its file system was unmounted, or something lies above it. The next
+ * start would not find what is written to it. Any thread may call it. */
+bool kv_folder_is_there(const struct kv_folder *folder);
 
 /* Gives an open folder its name, which must be free or that of an empty folder, and waits until
  * that is on the disk. `from` is its present path. Returns KV_OK, KV_ENOSPC or KV_EIO. */
@@ -105,6 +114,11 @@ int kv_folder_error(int error);
 /* An addition to the system's words for an errno: what to do, behind a colon; "" if those words
  * will do. */
 const char *kv_folder_advice(int error);
+
+/* Writes the sentence for a folder that is not there any more, or for a file of it that was removed
+ * under the program; NULL: the folder. */
+void kv_folder_gone_sentence(const struct kv_folder *folder, char text[KV_FOLDER_TEXT],
+                             const char *file);
 
 /* Writes a sentence: `doing` is "cannot write log-0000000000000001", and `error` an errno. */
 void kv_folder_sentence(const struct kv_folder *folder, char text[KV_FOLDER_TEXT],

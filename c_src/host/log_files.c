@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BLOCK = KV_FOLDER_BLOCK, FILE_MODE = 0600 };
@@ -207,6 +208,19 @@ static int open_past(struct kv_log_files *files, const char *name)
     return 0;
 }
 
+/* A file without a name is gone when the program closes it. */
+static bool has_name(const struct kv_log_files *files)
+{
+    struct stat about;
+    return fstat(files->plain, &about) == 0 && about.st_nlink > 0;
+}
+
+bool kv_log_files_are_there(struct kv_log_files *files)
+{
+    files->nameless = files->plain >= 0 && files->linked && !has_name(files);
+    return !files->nameless && kv_folder_is_there(files->folder);
+}
+
 /* The one before is synced when it is left. So only the open one can be dirty. */
 static int open_segment(struct kv_log_files *files, uint64_t segment)
 {
@@ -226,6 +240,8 @@ static int open_segment(struct kv_log_files *files, uint64_t segment)
     if (error != 0) {
         close_segment(files);
         doing(files, "open", segment);
+    } else {
+        files->linked = has_name(files);
     }
     return error;
 }

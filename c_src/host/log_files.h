@@ -31,6 +31,8 @@ struct kv_log_files {
     int past;         /* O_DIRECT | O_DSYNC; -1: not possible */
     bool dirty;       /* written through `plain` and not synced */
     bool failed_sync; /* of a segment: it must not be tried again */
+    bool linked;      /* it had a name when it was opened, */
+    bool nameless;    /* and has none any more */
 
     int making; /* the file of segment `end`; -1: none */
     uint64_t made;
@@ -63,6 +65,10 @@ void kv_log_files_give_up(struct kv_log_files *files);
 /* Writes whole blocks, and makes files for them if need be. If `sync`, they and all that was
  * written before are durable when it returns. */
 int kv_log_files_write(struct kv_log_files *files, uint64_t lsn, struct kv_bytes bytes, bool sync);
+
+/* Returns false if the next start would not find what was written last: the file, or the folder, is
+ * not at its place any more. */
+bool kv_log_files_are_there(struct kv_log_files *files);
 
 /* Makes durable all that was written. */
 int kv_log_files_sync(struct kv_log_files *files);

@@ -75,6 +75,11 @@ rows() ->
             {kv_disk_SUITE, a_write_that_fails_ends_the_node_and_loses_nothing},
             {kv_disk_SUITE, a_sync_that_fails_ends_the_node_and_loses_nothing}
         ]},
+        {"the folder `data_dir` is removed, moved or unmounted under the node", [
+            {kv_folder_SUITE, a_folder_that_is_removed_under_a_node_ends_it_before_any_answer},
+            {kv_folder_SUITE, a_folder_that_is_moved_under_a_node_has_every_answered_change_once_it_is_back},
+            {kv_folder_SUITE, a_file_system_that_is_mounted_over_the_folder_ends_the_node_before_any_answer}
+        ]},
         {"a peer sends garbage, or has a wrong cookie", [{?MODULE, garbage_and_a_wrong_cookie_disturb_nobody_else}]},
         {"a call that a process does not understand", [{?MODULE, an_unknown_call_is_answered_with_an_error}]}
     ].

@@ -24,6 +24,10 @@ all() ->
         a_file_of_the_log_that_is_missing,
         data_that_needs_more_memory_than_there_is,
         files_that_are_not_of_the_node,
+        a_folder_that_is_removed_under_a_node_ends_it_before_any_answer,
+        a_folder_that_is_moved_under_a_node_has_every_answered_change_once_it_is_back,
+        a_file_system_that_is_mounted_over_the_folder_ends_the_node_before_any_answer,
+        a_backup_of_a_folder_that_is_gone_says_so,
         a_clock_that_was_set_back
     ].
 
@@ -194,6 +198,70 @@ data_that_needs_more_memory_than_there_is(Config) ->
         kv_disk_world:stop_node(Server)
     end),
     check_refused(Config, [{max_memory, 16 bsl 20}], ["^data folder .*: the durable buckets need 2[0-9]+ bytes of memory, and --max-memory allows 16777216: raise it$"]).
+
+%%% Folders that go away under a node
+
+-define(GONE, "^data folder .*: it was removed, moved or unmounted while the node used it, .*: put it back, or restore a backup$").
+
+a_folder_that_is_removed_under_a_node_ends_it_before_any_answer(Config) ->
+    goes_away(Config, kv_test:program(), fun() -> file:del_dir_r(kv_disk_world:folder(Config)) end, fun(Bucket) ->
+        ?assertEqual(0, kv_bucket:size(Bucket)),
+        ?assertEqual(ok, kv_bucket:put(Bucket, again, 1))
+    end).
+
+a_folder_that_is_moved_under_a_node_has_every_answered_change_once_it_is_back(Config) ->
+    Folder = kv_disk_world:folder(Config),
+    Aside = Folder ++ ".aside",
+    goes_away(Config, kv_test:program(), fun() -> file:rename(Folder, Aside) end, fun(Bucket) -> ?assertEqual(0, kv_bucket:size(Bucket)) end),
+    ok = file:del_dir_r(Folder),
+    ok = file:rename(Aside, Folder),
+    in_a_vm(Config, kv_test:program(), fun(Bucket) -> ?assertEqual(lists:seq(1, 100), kv_bucket:get_many(Bucket, lists:seq(1, 100))) end).
+
+a_file_system_that_is_mounted_over_the_folder_ends_the_node_before_any_answer(Config) ->
+    as_root(fun() ->
+        Mount = fun() ->
+            "" = os:cmd("nsenter -m -t " ++ integer_to_list(kv_node:os_pid()) ++ " mount -t tmpfs none " ++ kv_disk_world:folder(Config) ++ " 2>&1"),
+            ok
+        end,
+        goes_away(Config, kv_disk_world:apart(Config, []), Mount, fun(Bucket) ->
+            %% The next program has a name space of its own, and sees the folder.
+            ?assertEqual(lists:seq(1, 100), kv_bucket:get_many(Bucket, lists:seq(1, 100)))
+        end)
+    end).
+
+a_backup_of_a_folder_that_is_gone_says_so(Config) ->
+    Backup = filename:join(?config(case_home, Config), "backup"),
+    in_a_vm(Config, kv_test:program(), fun(Bucket) ->
+        ok = kv_bucket:put(Bucket, 1, 1),
+        ok = file:del_dir_r(kv_disk_world:folder(Config)),
+        {exit, {fatal, log_failed, Text}} = kv_test:outcome(fun() -> kv:backup(Backup) end),
+        ?assertMatch({match, _}, re:run(Text, ?GONE), Text),
+        ?assertEqual([], filelib:wildcard(Backup ++ "*"))
+    end).
+
+goes_away(Config, Program, GoAway, Then) ->
+    in_a_vm(Config, Program, fun(Bucket) ->
+        [ok = kv_bucket:put(Bucket, K, K) || K <- lists:seq(1, 100)],
+        Node = monitor(process, kv_node),
+        ok = GoAway(),
+        ?assertMatch({exit, _}, kv_test:outcome(fun() -> kv_bucket:put(Bucket, last, 1) end)),
+        {fatal, log_failed, Text} = kv_test:down(Node),
+        ?assertMatch({match, _}, re:run(Text, ?GONE), Text),
+        _ = kv_disk_world:patient(fun() -> kv_bucket:size(Bucket) end),
+        Then(Bucket)
+    end).
+
+in_a_vm(Config, Program, Fun) ->
+    Vm = kv_test:start_vm(Config),
+    try
+        kv_test:in(Vm, fun() ->
+            ok = kv_test:start_kv([{data_dir, kv_disk_world:folder(Config)}, {program, Program}]),
+            _ = Fun(kv_disk_world:bucket(kv_node, sessions)),
+            application:stop(kv)
+        end, 50000)
+    after
+        ok = kv_test:stop_vm(Vm)
+    end.
 
 %%% Folders with which a node gets along
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kv/error.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -616,6 +617,75 @@ Test(disk, a_failed_sync_is_never_tried_again)
 }
 
 /* With two segments ahead, no file is made meanwhile. */
+/* ---- a folder that goes away -------------------------------------------------------------------
+ */
+
+/* The write after that is not answered as done, and nothing follows. */
+static void check_gone(const char *words)
+{
+    begin_write(BLOCK, BLOCK, 2, true);
+    RUN_UNTIL(dones == 2);
+    cr_assert_eq(done_error, KV_EIO);
+    cr_assert_not_null(strstr(kv_disk_text(disk), words), "%s", kv_disk_text(disk));
+}
+
+static void write_first(void)
+{
+    start(0);
+    write_blocks(0, BLOCK, 1, true);
+}
+
+Test(disk, a_folder_that_is_removed_is_noticed_at_the_next_write)
+{
+    write_first();
+    remove_folder();
+    check_gone("it was removed, moved or unmounted while the node used it");
+}
+
+Test(disk, a_folder_that_is_moved_is_noticed_at_the_next_write)
+{
+    char moved[sizeof folder + sizeof ".moved"];
+    (void)snprintf(moved, sizeof moved, "%s.moved", folder);
+    write_first();
+    cr_assert_eq(rename(folder, moved), 0);
+    check_gone("put it back, or restore a backup");
+    cr_assert_eq(rename(moved, folder), 0);
+}
+
+Test(disk, a_folder_that_another_one_has_taken_the_place_of_is_noticed_at_the_next_write)
+{
+    char moved[sizeof folder + sizeof ".moved"];
+    (void)snprintf(moved, sizeof moved, "%s.moved", folder);
+    write_first();
+    cr_assert_eq(rename(folder, moved), 0);
+    cr_assert_eq(mkdir(folder, S_IRWXU), 0);
+    check_gone("it was removed, moved or unmounted while the node used it");
+    cr_assert_eq(rmdir(folder), 0);
+    cr_assert_eq(rename(moved, folder), 0);
+}
+
+Test(disk, a_file_of_the_log_that_is_removed_is_noticed_at_the_next_write)
+{
+    char name[sizeof folder + KV_FOLDER_NAME];
+    (void)snprintf(name, sizeof name, "%s/log-%016x", folder, 0);
+    write_first();
+    cr_assert_eq(unlink(name), 0);
+    check_gone("the file log-0000000000000000 was removed while the node used it");
+}
+
+Test(disk, a_checkpoint_notices_that_the_folder_is_removed)
+{
+    start_with_pieces(0);
+    write_blocks(0, BLOCK, 1, true);
+    remove_folder();
+    memset(blocks, 3, BLOCK);
+    kv_disk_write_piece(
+        disk, &(struct kv_disk_piece){.checkpoint = BLOCK, .bytes = kv_bytes(blocks, BLOCK)});
+    RUN_UNTIL(dones == 2);
+    cr_assert_eq(done_error, KV_EIO);
+    cr_assert_eq(pieces, 0);
+}
+
 static void start_with_files(void)
 {
     start_with_pieces(0);
@@ -752,22 +822,21 @@ static int run_command(const char *script)
     return system(command);
 }
 
-/* The disk is opened on the file system, which leaves the names at once and goes with the last open
- * file: so a test that fails leaves nothing mounted. Returns its folder. */
+/* The disk is opened on a file system that is mounted for this process alone: so a test that fails
+ * leaves nothing mounted. Returns its folder. */
 static int open_small_file_system(void)
 {
-    if (geteuid() != 0 || run_command("truncate -s 8M image && mkfs.ext4 -q -O ^has_journal "
-                                      "image >/dev/null 2>&1 && mkdir small && "
-                                      "mount -o loop image small 2>/dev/null") != 0) {
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 ||
+        run_command("mount --make-rprivate / && truncate -s 8M image && "
+                    "mkfs.ext4 -q -O ^has_journal image >/dev/null 2>&1 && mkdir small && "
+                    "mount -o loop image small 2>/dev/null") != 0) {
         (void)run_command("rm -rf small");
         return -1;
     }
     char path[128];
     (void)snprintf(path, sizeof path, "%s/small", folder);
     int at = open(path, O_RDONLY | O_DIRECTORY);
-    int error = kv_disk_open(&disk, path, text, sizeof text);
-    cr_assert_eq(run_command("umount -l small && rmdir small"), 0);
-    cr_assert_eq(error, KV_OK, "%s", text);
+    cr_assert_eq(kv_disk_open(&disk, path, text, sizeof text), KV_OK, "%s", text);
     return at;
 }
 
@@ -801,4 +870,6 @@ Test(disk, a_file_system_that_is_full_heals_by_itself)
     RUN_UNTIL(dones == 1);
     cr_assert_eq(done_error, KV_OK);
     (void)close(at);
+    stop();
+    cr_assert_eq(run_command("umount small && rmdir small"), 0);
 }

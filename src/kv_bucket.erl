@@ -188,7 +188,8 @@ start_link() ->
 %%     docs/durability.md.</li>
 %% <li>`reads': `latest' lets all functions of a durable bucket that change nothing return what the bucket has, without waiting for
 %%     the disk. So a read may show a change that a crash takes back. `durable' by default: a read of a key waits until the last
-%%     change of that key is safe, and waits for no other key. A bucket that is not durable takes both, and never waits.</li>
+%%     change of that key is safe, and waits for no other key. `latest' needs `durable': a bucket in memory never
+%%     waits.</li>
 %% <li>`on_node_down': what the proxy does when the C program is lost. `stay', the default of a bucket with a name: the proxy
 %%     keeps its pid and its name, and starts an empty bucket as soon as the program is back; a durable one has its entries. `exit', the default of a bucket
 %%     without a name: the proxy ends with `noconnection'.</li>
@@ -258,6 +259,11 @@ with_identity({ok, #{durable := Policy} = Valid}) when Policy =/= false, not is_
     case kv_start_options:name(Valid) of
         {local, Name} when Name =/= '' -> {ok, Valid};
         Name -> {error, {bad_option, durable, kv_durable:nameless(bucket, Name)}}
+    end;
+with_identity({ok, #{reads := latest} = Valid}) ->
+    case maps:get(durable, Valid, false) of
+        false -> {error, {bad_option, reads, kv_durable:no_reads()}};
+        _Policy -> {ok, Valid}
     end;
 with_identity(Result) ->
     Result.

@@ -75,9 +75,17 @@ make(Options, {Module, Function, Arguments}) ->
         {error, Reason} -> {error, Reason};
         Other -> {error, {bad_return, Other}}
     catch
+        exit:{noproc, {gen_server, call, [Supervisor | _]}} when [Supervisor] =:= Arguments -> {error, no_supervisor(Supervisor)};
         exit:{Reason, {gen_server, call, _}} -> {error, Reason};
         _:Reason -> {error, Reason}
     end.
+
+no_supervisor(Supervisor) ->
+    Text = [
+        "no process runs under the name ", kv_options:shown(Supervisor), ", which the registry has for its supervisor of buckets; start a "
+        "KV.BucketSupervisor (kv_bucket_sup) of that name before the registry"
+    ],
+    {no_supervisor, unicode:characters_to_binary(Text)}.
 
 %% This is a call because a cast may be lost with the connection.
 hand_over(#made{registry = Registry, name = Name, native = Native} = Made) ->

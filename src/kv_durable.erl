@@ -3,7 +3,7 @@
 %% @private
 -module(kv_durable).
 
--export([is_policy/1, policies/0, is_place/1, native/1, options/0, nameless/2, reason/2, destroy/4]).
+-export([is_policy/1, policies/0, is_place/1, native/1, options/0, nameless/2, no_reads/0, reason/2, destroy/4]).
 
 -type place() :: {Registry :: binary(), Name :: binary()}.
 
@@ -57,6 +57,11 @@ nameless(Kind, {local, ''}) ->
 nameless(Kind, Name) ->
     Wanted = "an atom, since no other name is sure to mean the same " ++ atom_to_list(Kind) ++ " after a restart",
     kv_options:wrong("the name of a durable " ++ atom_to_list(Kind), Wanted, Name).
+
+%% @doc Returns the sentence for the option `reads' of a bucket in memory.
+-spec no_reads() -> binary().
+no_reads() ->
+    <<"reads: latest is for a durable bucket; give the option durable, or leave reads out, since reads of a bucket in memory never wait">>.
 
 %% @doc Returns the reason for users, from that of a native process that did not start.
 -spec reason(term(), atom()) -> term().

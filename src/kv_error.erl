@@ -51,7 +51,7 @@ sentence({bad_step, Given}) -> wrong("the step", "an integer of at most 1,024 bi
 sentence({bad_keys, Given}) -> wrong("the list of keys", "a proper list", Given);
 sentence({bad_entries, Given}) -> wrong("the collection of entries", "a map or a proper list of pairs", Given);
 sentence({bad_tag, Given}) -> wrong("the tag", "one that fetch_tagged has returned", Given);
-sentence({bad_name, Given}) -> wrong("the name", "a binary", Given);
+sentence({bad_name, Given}) -> wrong("the name of a bucket in a registry", "a binary, as in <<\"shopping\">>", Given);
 sentence({bad_prefix, Given}) -> wrong("the prefix", "a binary", Given);
 sentence({name_too_long, Bytes}) -> ["the name has ", shown(Bytes), " bytes, which is more than a registry takes"];
 sentence({bad_option, _Key, Text}) -> Text;
@@ -62,10 +62,19 @@ sentence({meta_too_large, Bytes}) -> ["the metadata takes ", shown(Bytes), " byt
 %% Starting and finding
 sentence({already_started, Pid}) -> ["the name is taken by ", shown(Pid)];
 sentence({already_registered, Pid}) -> ["the name is taken on the C node by ", shown(Pid)];
+sentence({unknown_name, Text}) when is_binary(Text) -> Text;
 sentence(name_taken) -> "the registry has the new name already, or is creating a bucket with it";
 sentence({already_created, Pid}) -> ["the registry has the name already, for ", shown(Pid)];
 sentence({not_running, Text}) -> Text;
-sentence({start_timeout, Ms}) -> ["the node was not ready within ", shown(Ms), " milliseconds"];
+sentence({no_supervisor, Text}) when is_binary(Text) -> Text;
+sentence({start_timeout, Ms}) ->
+    ["the node was not ready within ", shown(Ms), " milliseconds (start_timeout): its log says what it was at; raise start_timeout if it needs longer"];
+sentence({program_missing, Path}) when is_binary(Path) ->
+    ["there is no program ", Path, ": build it with make -C c_src, or name it with the option program"];
+sentence({program_not_executable, Path}) when is_binary(Path) ->
+    ["the file ", Path, " may not be run: build the program with make -C c_src, or name it with the option program"];
+sentence({node_unresponsive, Ms}) -> ["the program did not answer for ", shown(Ms), " milliseconds, and was killed"];
+sentence({fatal, _Reason, Text}) when is_binary(Text) -> Text;
 sentence({nodedown, Node}) -> ["the connection to the node ", shown(Node), " is lost; whether the request was handled is not known"];
 %% Agent
 sentence({cannot_run_closures, Text}) -> Text;

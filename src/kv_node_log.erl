@@ -87,7 +87,13 @@ more(_Number) -> "".
 %% @doc Logs that the program could not be started again.
 -spec cannot_start(atom(), term(), non_neg_integer()) -> ok.
 cannot_start(Server, Reason, NextMs) ->
-    log(error, "~ts cannot start (~0tp), next try ~ts", [kv_text:atom(Server), Reason, in(NextMs)]).
+    log(error, "~ts cannot start (~0tp)~ts, next try ~ts", [kv_text:atom(Server), Reason, advice(Reason), in(NextMs)]).
+
+%% Other reasons have their sentence in themselves.
+advice({Kind, _} = Reason) when Kind =:= program_missing; Kind =:= program_not_executable; Kind =:= start_timeout ->
+    [": ", kv_error:text(Reason)];
+advice(_Reason) ->
+    "".
 
 in(0) -> "at once";
 in(Ms) -> io_lib:format("in ~b ms", [Ms]).

@@ -46,9 +46,11 @@ timeout({Module, Function, Arguments}, Options) ->
 bucket(Options) ->
     together(kv_start_options:against(Options, [lists:keyfind(store, 1, kv_bucket:own_options()) | rows()])).
 
-%% The registry gives its buckets a place on disk, so they need no name of their own.
+%% The registry gives its buckets a place on disk, so they need no name of their own; and a policy, unless they have one.
+together({ok, #{durable := false, reads := latest}}) ->
+    {error, {bad_option, reads, kv_durable:no_reads()}};
 together({ok, Valid}) ->
-    case kv_bucket:together({ok, maps:remove(durable, Valid)}) of
+    case kv_bucket:together({ok, maps:without([durable, reads], Valid)}) of
         {ok, _} -> {ok, Valid};
         {error, Reason} -> {error, Reason}
     end;

@@ -132,7 +132,7 @@ defmodule KV.Bucket do
       of the bucket, the program or the VM loses nothing. Each start may give the other of the two. `false` by default.
     * `:reads` - `:latest` lets all functions of a durable bucket that change nothing return what the bucket has, without
       waiting for the disk. So a read may show a change that a crash takes back. `:durable` by default: a read of a key waits
-      until the last change of that key is safe, and waits for no other key. A bucket that is not durable takes both, and
+      until the last change of that key is safe, and waits for no other key. `:latest` needs `:durable`: a bucket in memory
       never waits.
     * `:on_node_down` - what the proxy does when the C program is lost: `:stay` or `:exit`. The default is `:stay` with a
       name and `:exit` without one.

@@ -150,8 +150,8 @@ defmodule KV.DurableTest do
     end
 
     test "but for those of a bucket in memory, of which tools say nothing", context do
-      {:ok, bucket} = KV.Bucket.start_link(name: context.name, reads: :latest)
-      assert %{durable: false, reads: :latest} = KV.Bucket.info(bucket)
+      {:ok, bucket} = KV.Bucket.start_link(name: context.name)
+      assert %{durable: false, reads: :durable} = KV.Bucket.info(bucket)
       refute Map.has_key?(state_of(bucket), :durable)
     end
   end

@@ -178,9 +178,18 @@ reads_is_durable_or_latest(Config) ->
             end
          || Policy <- [commit, interval], Reads <- [durable, latest]
         ],
-        {ok, Volatile} = kv_bucket:start_link([{reads, latest}]),
-        ok = kv_bucket:put(Volatile, a, 1),
-        ?assertEqual(1, kv_bucket:get(Volatile, a)),
+        {ok, Shop} = kv_registry:start_link([{name, shop}, {durable, commit}]),
+        ok = kv_registry:create(Shop, <<"latest">>, [{reads, latest}]),
+        {ok, Latest} = kv_registry:lookup(Shop, <<"latest">>),
+        ?assertMatch(#{durable := commit, reads := latest}, kv_bucket:stats(Latest)),
+        {ok, Volatile} = kv_registry:start_link([{start_bucket, {kv_bucket, start_link, []}}]),
+        Refused = [
+            kv_bucket:start_link([{reads, latest}]),
+            kv_bucket:start_link([{name, sessions}, {durable, false}, {reads, latest}]),
+            kv_registry:create(Shop, <<"memory">>, [{durable, false}, {reads, latest}]),
+            kv_registry:create(Volatile, <<"memory">>, [{reads, latest}])
+        ],
+        [?assertMatch({error, {bad_option, reads, <<"reads: latest is for a durable bucket; ", _/binary>>}}, One) || One <- Refused],
         ok
     end).
 

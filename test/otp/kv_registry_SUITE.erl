@@ -94,7 +94,10 @@ a_failure_to_make_a_bucket_is_the_answer(Config) ->
             {{?MODULE, make, [{error, no_room}]}, no_room},
             {{?MODULE, make, [odd]}, {bad_return, odd}},
             {{?MODULE, no_such_function, []}, undef},
-            {{kv_bucket_sup, start_bucket, [nobody]}, noproc}
+            {{kv_bucket_sup, start_bucket, [nobody]},
+                {no_supervisor,
+                    <<"no process runs under the name nobody, which the registry has for its supervisor of buckets; "
+                        "start a KV.BucketSupervisor (kv_bucket_sup) of that name before the registry">>}}
         ],
         [
             begin

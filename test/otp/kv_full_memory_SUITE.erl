@@ -105,7 +105,7 @@ entries_that_live_for_a_moment_need_no_more_than_in_life(Config) ->
     ok = file:write_file(Fake, "MemTotal: 84260 kB\nMemFree: 84260 kB\nMemAvailable: 84260 kB\n"),
     case kv_disk_world:is_root() andalso os:cmd("unshare -m mount --bind " ++ Fake ++ " /proc/meminfo 2>&1") of
         "" ->
-            Options = [{max_memory, 64 bsl 20}, {program, kv_disk_world:apart(Config, ["mount --bind " ++ Fake ++ " /proc/meminfo"])}],
+            Options = [{max_memory, 64 bsl 20}, {checkpoint_log, 1 bsl 40}, {program, kv_disk_world:apart(Config, ["mount --bind " ++ Fake ++ " /proc/meminfo"])}],
             in_vm(Config, fun() ->
                 Server = kv_disk_world:start_node(Config, Options),
                 Bucket = kv_disk_world:bucket(Server, sessions),

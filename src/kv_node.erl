@@ -142,6 +142,7 @@
 
 -export([start_link/1, start_link/2, child_spec/2]).
 -export([name/0, name/1, info/0, info/1, os_pid/0, os_pid/1, default/0, running/0]).
+-export([tables/0, tables/1, destroy/1, destroy/2, destroy/3]).
 %% For kv_backup.
 -export([backup/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).
@@ -320,6 +321,44 @@ os_pid() ->
 -spec os_pid(gen_server:server_ref()) -> pos_integer().
 os_pid(Server) ->
     gen_server:call(Server, os_pid).
+
+%% @equiv tables(default())
+-spec tables() -> [kv_node_tables:table()].
+tables() ->
+    tables(default()).
+
+%% @doc Returns the durable buckets and registries of a node, also those that have no process: `pid' is `dormant' then. A bucket
+%% that is in a registry is not among them: {@link kv_registry:list/2} has those. Empty without a `data_dir'.
+%%
+%% ```
+%% 1> kv_node:tables().
+%% [#{name => sessions,kind => bucket,durable => commit,size => 300,memory => 45056,pid => <12345.67.0>},
+%%  #{name => old_sessions,kind => bucket,durable => commit,size => 12,memory => 8192,pid => dormant}]
+%% '''
+%%
+%% O(tables). Exits with `noproc' if the node is not running, and as any call does.
+-spec tables(atom()) -> [kv_node_tables:table()].
+tables(Server) ->
+    kv_node_tables:list(name(Server)).
+
+%% @equiv destroy(default(), Name)
+-spec destroy(atom() | binary()) -> ok | {error, {unknown_name, binary()} | term()}.
+destroy(Name) ->
+    destroy(default(), Name).
+
+%% @equiv destroy(Server, Name, 5000)
+-spec destroy(atom(), atom() | binary()) -> ok | {error, {unknown_name, binary()} | term()}.
+destroy(Server, Name) ->
+    destroy(Server, Name, 5000).
+
+%% @doc Removes a durable bucket or registry from the folder of a node by its name, whether or not it has a process. It is for what
+%% {@link tables/1} lists as dormant: {@link kv_bucket:destroy/1} and {@link kv_registry:destroy/1} need a process. A registry goes
+%% with all its names. A process that there is ends, and its supervisor starts an empty one in its place.
+%%
+%% Errors: `{unknown_name, Text}': the folder has nothing of that name; and those of the two functions.
+-spec destroy(atom(), atom() | binary(), timeout()) -> ok | {error, {unknown_name, binary()} | term()}.
+destroy(Server, Name, Timeout) when is_atom(Name); is_binary(Name) ->
+    kv_node_tables:destroy(name(Server), Name, Timeout).
 
 %% @private
 %% Asks the program for a backup. The path is absolute, and has no control characters.

@@ -131,6 +131,10 @@ static int open_durable(struct kv_process *self, struct kv_start_options *option
         return kv_start_refuse_second(reason, durable->process);
     }
     const bool found = durable != NULL;
+    if (!found && options->existing) {
+        return kv_start_refuse_absent(reason);
+    }
+    options->policy = options->existing ? durable->policy : options->policy;
     options->attached = found && !(durable->options.unfilled && options->fill);
     int error =
         !found ? make(self, options, &durable, reason) : change_options(durable, options, reason);

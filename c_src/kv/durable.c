@@ -60,6 +60,7 @@ void kv_durables_init(struct kv_durables *set, struct kv_arena *arena,
     *set = (struct kv_durables){.arena = arena, .hash_key = *hash_key};
     kv_list_init(&set->tables);
     kv_list_init(&set->strays);
+    kv_list_init(&set->roots);
     kv_list_init(&set->unwritten);
 }
 

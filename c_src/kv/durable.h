@@ -65,7 +65,7 @@ struct kv_durable {
     struct kv_stored options;
     struct kv_buffer meta;       /* of a name in a registry: its metadata, a term; empty: none */
     struct kv_durable *registry; /* of a name in a registry; NULL: none, or it is not there */
-    struct kv_list of_registry;  /* in the `names` of that, or the `strays` of the set */
+    struct kv_list of_registry;  /* in the `names` of that, or `strays` or `roots` of the set */
     struct kv_list names;        /* of a registry: the tables that have a name in it */
     size_t names_count;
     struct kv_list *next_name; /* of these, for its process; that of the list: no more */
@@ -96,6 +96,7 @@ struct kv_durables {
     struct kv_map by_id;
     struct kv_list tables;
     struct kv_list strays; /* whose registry is not there */
+    struct kv_list roots;  /* that are in no registry, in the order of their making */
     struct kv_list unwritten;
     struct kv_fresh fresh;
     uint64_t written;              /* all batches up to this one are written, */
@@ -145,6 +146,11 @@ void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal,
 /* The table of an identity, or NULL. */
 struct kv_durable *kv_durable_find(const struct kv_durables *set, struct kv_bytes registry,
                                    struct kv_bytes name);
+
+/* Visits the tables that are in no registry: buckets and registries. */
+void kv_durables_each(const struct kv_durables *set,
+                      void (*visit)(void *visitor, const struct kv_durable *durable),
+                      void *visitor);
 
 /* Makes a table of this identity, policy and kind, and records it. Returns KV_OK; or KV_ENOMEM,
  * KV_ENOSPC or KV_EBUSY, or KV_ENOENT: its registry does not create a bucket of that name now.

@@ -22,6 +22,9 @@ static void take_strays(struct kv_durable *registry)
 void kv_durable_join(struct kv_durable *durable, struct kv_durable *registry)
 {
     durable->next_name = &durable->names;
+    if (durable->registry_length == 0) {
+        kv_list_append(&durable->set->roots, &durable->of_registry);
+    }
     if (durable->kind == KV_JOURNAL_REGISTRY) {
         take_strays(durable);
     } else if (registry != NULL && registry->kind == KV_JOURNAL_REGISTRY) {
@@ -46,6 +49,18 @@ void kv_durable_part(struct kv_durable *durable)
         kv_list_remove(link);
         kv_list_append(&durable->set->strays, link);
         KV_LIST_OF(link, struct kv_durable, of_registry)->registry = NULL;
+    }
+}
+
+void kv_durables_each(const struct kv_durables *set,
+                      void (*visit)(void *visitor, const struct kv_durable *durable), void *visitor)
+{
+    const struct kv_list *roots = &set->roots;
+    KV_LIST_FOREACH (link, roots) {
+        const struct kv_durable *durable = KV_LIST_OF(link, const struct kv_durable, of_registry);
+        if (!durable->destroyed) {
+            visit(visitor, durable);
+        }
     }
 }
 

@@ -56,6 +56,9 @@ static int find_durable(struct kv_process *self, struct kv_start_options *option
                                "this node keeps nothing on disk; give it a data_dir");
     }
     *found = kv_durable_find(set, kv_bytes(NULL, 0), options->identity);
+    if (*found == NULL && options->existing) {
+        return kv_start_refuse_absent(reason);
+    }
     if (*found == NULL) {
         return make(self, options, found, reason);
     }
@@ -72,7 +75,7 @@ static int find_durable(struct kv_process *self, struct kv_start_options *option
     }
     options->attached = true;
     options->generation = (*found)->options.generation;
-    return change_policy(*found, options->policy, reason);
+    return options->existing ? KV_OK : change_policy(*found, options->policy, reason);
 }
 
 /* A registry without names must not hide one that has some. */

@@ -179,6 +179,9 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
     if (set == KV_BUCKET_OPTIONS && kv_bytes_is(key, "fill")) {
         return take_flag(value, &options->fill);
     }
+    if (kv_bytes_is(key, "existing")) {
+        return take_flag(value, &options->existing);
+    }
     if (kv_bytes_is(key, "durable")) {
         return kv_start_policy(value, &options->policy);
     }
@@ -221,7 +224,7 @@ static bool take_option(struct kv_bytes key, struct kv_bytes value, enum kv_opti
 static const char *const option_names[] = {
     "owner",   "starter",       "name",    "label", "ancestors", "generation", "only",
     "creator", "event_manager", "durable", "store", "reads",     "max_memory", "max_entries",
-    "ttl",     "touch_on_read", "evict",   "fill",  NULL};
+    "ttl",     "touch_on_read", "evict",   "fill",  "existing",  NULL};
 
 struct taking {
     enum kv_option_set set;
@@ -270,7 +273,7 @@ static int read_options(struct kv_bytes list, enum kv_option_set set,
 static bool is_of_process(struct kv_bytes option)
 {
     static const char *const names[] = {"owner",      "starter", "name",  "label", "ancestors",
-                                        "generation", "only",    "store", "fill"};
+                                        "generation", "only",    "store", "fill",  "existing"};
     struct kv_bytes key;
     struct kv_reader reader = kv_reader(option);
     if (kv_read_tuple_of(&reader, 2) != KV_OK || kv_read_atom(&reader, &key) != KV_OK) {
@@ -322,6 +325,12 @@ int kv_start_refuse_second(struct kv_buffer *reason, const struct kv_process *ho
     kv_write_atom_text(reason, "already_started");
     kv_write_pid(reason, &pid);
     return KV_EEXIST;
+}
+
+int kv_start_refuse_absent(struct kv_buffer *reason)
+{
+    return kv_start_refuse(reason, KV_ENOENT, "unknown_name",
+                           "the data_dir has no bucket and no registry of this name");
 }
 
 const char *kv_start_no_room(int error)

@@ -19,6 +19,7 @@ struct kv_start_options {
     uint64_t generation;            /* by which callers tell one life of a name from the next */
     bool only;                      /* end the other processes of the same owner first */
     bool fill;                      /* the owner fills a bucket that has no entries from before */
+    bool existing;                  /* takes what is durable of that identity as it is, or fails */
     uint64_t ttl;                   /* of entries that are put without one; 0: none */
     bool touch_on_read;             /* a read starts the ttl again */
     bool latest;                    /* the option `reads`: a read waits for no change */
@@ -58,6 +59,8 @@ const char *kv_start_policy_word(enum kv_policy policy);
 int kv_start_refuse(struct kv_buffer *reason, int error, const char *kind, const char *text);
 int kv_start_refuse_second(struct kv_buffer *reason, const struct kv_process *holder);
 int kv_start_refuse_room(struct kv_buffer *reason, int error);
+/* The option `existing`, and there is nothing. */
+int kv_start_refuse_absent(struct kv_buffer *reason);
 const char *kv_start_no_room(int error);
 
 /* Makes whatever else a process needs before it serves. Returns KV_OK, or an error with the exit

@@ -207,6 +207,42 @@ static bool disk(void *context, struct kv_disk_stats *to)
     return true;
 }
 
+struct visiting {
+    void (*visit)(void *visitor, const struct kv_durable_info *info);
+    void *visitor;
+};
+
+static void visit_durable(void *visitor, const struct kv_durable *durable)
+{
+    const struct visiting *visiting = visitor;
+    const bool is_registry = durable->kind == KV_JOURNAL_REGISTRY;
+    struct kv_durable_info info = {
+        .name = kv_durable_name(durable),
+        .kind = is_registry ? "registry" : "bucket",
+        .policy = durable->policy == KV_POLICY_COMMIT ? "commit" : "interval",
+        .size = is_registry ? durable->names_count : kv_table_count(durable->table),
+        .memory = is_registry ? 0 : kv_table_memory(durable->table),
+        .is_dormant = durable->process == NULL,
+    };
+    if (durable->process != NULL) {
+        info.pid = kv_process_pid(durable->process);
+    }
+    visiting->visit(visiting->visitor, &info);
+}
+
+static bool each_durable(void *context,
+                         void (*visit)(void *visitor, const struct kv_durable_info *info),
+                         void *visitor)
+{
+    const struct kv_node *node = context;
+    struct visiting visiting = {visit, visitor};
+    if (node->data.wal == NULL) {
+        return false;
+    }
+    kv_durables_each(&node->data.durables, visit_durable, &visiting);
+    return true;
+}
+
 /* With a leash, only the VM that holds it may be away, and that VM is told nothing here. */
 static struct kv_facts facts(const struct kv_node *node)
 {
@@ -235,6 +271,7 @@ struct kv_world kv_node_world(struct kv_node *node)
         .stats = stats,
         .each_connection = each_connection,
         .disk = disk,
+        .each_durable = each_durable,
         .shared_memory = shared_memory,
         .lane = lane,
     };

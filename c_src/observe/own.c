@@ -185,6 +185,39 @@ static int run_disk(struct kv_process *self, struct kv_reader arguments, struct 
     return KV_OK;
 }
 
+/* {Name, Kind, Durable, Size, Memory, Pid}, where Pid may be `dormant`. */
+static void write_durable(void *visitor, const struct kv_durable_info *info)
+{
+    struct kv_term_list *list = visitor;
+    struct kv_buffer *to = &list->elements;
+    list->count++;
+    kv_write_tuple(to, 6);
+    kv_write_binary(to, info->name);
+    kv_write_atom_text(to, info->kind);
+    kv_write_atom_text(to, info->policy);
+    kv_write_u64(to, info->size);
+    kv_write_u64(to, info->memory);
+    if (info->is_dormant) {
+        kv_write_atom_text(to, "dormant");
+    } else {
+        kv_write_pid(to, &info->pid);
+    }
+}
+
+/* A list of these, or undefined without a data_dir: kv_node:tables/1. */
+static int run_tables(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
+{
+    const struct kv_world *world = kv_process_context(self);
+    struct kv_term_list list = {0};
+    (void)arguments;
+    if (world->each_durable == NULL || !world->each_durable(world->context, write_durable, &list)) {
+        kv_write_atom_text(value, "undefined");
+        return KV_OK;
+    }
+    kv_term_list_close(&list, value);
+    return KV_OK;
+}
+
 /* {Size, Counted, Limit, Kept}, or undefined for a process that is dead or no table. The limit may
  * be infinity. Kept is how it is kept on disk, or false. */
 static int run_table(struct kv_process *self, struct kv_reader arguments, struct kv_buffer *value)
@@ -299,6 +332,10 @@ const struct kv_function kv_own_functions[] = {
     {"kv_node", "memory", run_memory, 0, NULL,
      "`{Bytes, MaxMemory}`: what counts against `max_memory`, and that limit"},
     {"kv_node", "disk", run_disk, 0, NULL, "a map about `data_dir`, or `undefined` without one"},
+    {"kv_node", "tables", run_tables, 0, NULL,
+     "`{Name, Kind, Durable, Size, Memory, Pid}` for each durable bucket and registry that is in "
+     "no "
+     "registry, where `Pid` may be `dormant`; or `undefined` without a `data_dir`"},
     {"kv_node", "table", run_table, 1, NULL,
      "`{Size, Bytes, MaxMemory, Durable}` of a bucket, or `undefined`"},
     {"kv_node", "items", run_items, 0, NULL,

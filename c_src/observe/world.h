@@ -89,6 +89,17 @@ struct kv_disk_stats {
     bool is_full;               /* no space: puts are refused */
 };
 
+/* What the data_dir has: a bucket or a registry, without those that are in a registry. */
+struct kv_durable_info {
+    struct kv_bytes name;
+    const char *kind;   /* "bucket" or "registry" */
+    const char *policy; /* "commit" or "interval" */
+    uint64_t size;      /* entries, or names */
+    uint64_t memory;    /* bytes; of a registry 0 */
+    bool is_dormant;    /* it has no process; else */
+    struct kv_pid pid;
+};
+
 /* The figures that erlang:statistics/1 gave last: it also tells how much they have grown. */
 struct kv_since {
     uint64_t reductions;
@@ -123,6 +134,10 @@ struct kv_world {
                             void *visitor);
     /* Returns false if there is no data_dir. May be NULL. */
     bool (*disk)(void *context, struct kv_disk_stats *stats);
+    /* Returns false if there is no data_dir. May be NULL. */
+    bool (*each_durable)(void *context,
+                         void (*visit)(void *visitor, const struct kv_durable_info *info),
+                         void *visitor);
     /* Returns false if the memory is not shared. May be NULL. */
     bool (*shared_memory)(void *context, struct kv_shared_memory *memory);
     /* Makes the lane of the connection to a node. Returns NULL, or a word that says why there is

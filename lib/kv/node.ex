@@ -188,6 +188,57 @@ defmodule KV.Node do
 
   def elixir(info), do: info
 
+  @typedoc """
+  A durable bucket or registry of a node.
+
+    * `:name` - its name: an atom, or the text of one that this VM does not know.
+    * `:kind` - `:bucket` or `:registry`.
+    * `:durable` - its policy.
+    * `:size` - the entries of a bucket, the names of a registry.
+    * `:memory` - the bytes of a bucket that count against its `:max_memory`.
+    * `:pid` - its native process, or `:dormant`.
+  """
+  @type table :: %{
+          name: atom | binary,
+          kind: :bucket | :registry,
+          durable: :commit | :interval,
+          size: non_neg_integer,
+          memory: non_neg_integer,
+          pid: pid | :dormant
+        }
+
+  @doc """
+  Returns the durable buckets and registries of a node, also those that have no process: `pid` is `:dormant` then.
+
+  A bucket that is in a registry is not among them: `KV.Registry.list/2` has those. Empty without a `:data_dir`. O(tables).
+
+  ## Examples
+
+      iex> KV.Node.tables()
+      []
+  """
+  @doc since: "0.2.0"
+  @spec tables(atom) :: [table]
+  def tables(server \\ __MODULE__), do: :kv_node.tables(server)
+
+  @doc """
+  Removes a durable bucket or registry from the folder of a node by its name, whether or not it has a process.
+
+  It is for what `tables/1` lists as dormant: `KV.Bucket.destroy/2` and `KV.Registry.destroy/2` need a process. A registry goes with
+  all its names. A process that there is ends, and its supervisor starts an empty one in its place.
+
+  Errors: `{:unknown_name, text}` if the folder has nothing of that name, and those of the two functions.
+
+  ## Examples
+
+      iex> {:error, {:unknown_name, text}} = KV.Node.destroy(:no_such_bucket)
+      iex> text
+      "the node keeps nothing on disk: it has no data_dir"
+  """
+  @doc since: "0.2.0"
+  @spec destroy(atom | binary, atom, timeout) :: :ok | {:error, {:unknown_name, String.t()} | term}
+  def destroy(name, server \\ __MODULE__, timeout \\ 5000), do: :kv_node.destroy(server, name, timeout)
+
   @doc """
   Returns the operating system pid of the C program.
 

@@ -23,6 +23,11 @@ all() ->
         a_registry_in_memory_is_refused_in_words,
         destroy_of_nothing_exits_as_every_call,
         requests_that_wait_meanwhile_exit_with_the_registry,
+        a_node_lists_its_durable_buckets_and_registries_with_and_without_a_process,
+        a_dormant_bucket_is_destroyed_by_its_name,
+        a_dormant_registry_is_destroyed_by_its_name,
+        a_bucket_and_a_registry_with_a_process_are_destroyed_by_their_name,
+        a_name_that_the_folder_does_not_have_is_refused_in_words,
         after_a_checkpoint_the_names_are_gone_as_well,
         a_kill_in_the_middle_leaves_all_names_or_none
     ].
@@ -129,6 +134,83 @@ names_of_other_registries_and_buckets_stay(Config) ->
         {ok, Found} = kv_registry:lookup(stall, <<"eggs">>),
         ?assertEqual([7, 7, []], [kv_bucket:get(Found, key), kv_bucket:get(eggs, key), kv_registry:names(shop)])
     end).
+
+%%% By name
+
+a_node_lists_its_durable_buckets_and_registries_with_and_without_a_process(Config) ->
+    with_shop(Config, fun() ->
+        ok = fill([<<"eggs">>, <<"milk">>]),
+        ok = dormant(old, interval),
+        {ok, Live} = kv_bucket:start_link([{name, live}, {durable, commit}]),
+        {ok, _} = kv_bucket:start_link([{name, memory}]),
+        ok = kv_bucket:put_many(Live, [{N, N} || N <- lists:seq(1, 5)]),
+        [Of, Dormant, Shop] = by_name(),
+        ?assertMatch(#{name := live, kind := bucket, durable := commit, size := 5, memory := Memory} when Memory > 0, Of),
+        ?assertEqual(kv_proxy:native(Live), maps:get(pid, Of)),
+        ?assertMatch(#{name := old, kind := bucket, durable := interval, size := 1, pid := dormant}, Dormant),
+        ?assertMatch(#{name := shop, kind := registry, durable := commit, size := 2, memory := 0}, Shop),
+        ?assertEqual(kv_proxy:native(shop), maps:get(pid, Shop)),
+        ok = kill_program(shop),
+        ok = kv_test:wait(fun() -> [maps:get(size, One) || One <- by_name()] =:= [5, 1, 2] end),
+        ?assertExit({noproc, _}, kv_node:tables(no_such_node))
+    end).
+
+a_dormant_bucket_is_destroyed_by_its_name(Config) ->
+    with_shop(Config, fun() ->
+        ok = dormant(old, commit),
+        ok = dormant(older, interval),
+        ?assertEqual(ok, kv_node:destroy(old)),
+        ?assertEqual(ok, kv_node:destroy(kv_node, <<"older">>)),
+        ?assertMatch([#{name := shop}], kv_node:tables()),
+        ok = kill_program(shop),
+        ?assertMatch([#{name := shop}], kv_node:tables()),
+        {ok, Old} = kv_bucket:start_link([{name, old}, {durable, commit}]),
+        ?assertEqual(0, kv_bucket:size(Old))
+    end).
+
+a_dormant_registry_is_destroyed_by_its_name(Config) ->
+    with_shop(Config, fun() ->
+        ok = fill(names()),
+        true = unlink(whereis(shop)),
+        ok = kv_registry:stop(shop),
+        ?assertMatch([#{name := shop, size := ?MANY, pid := dormant}], kv_node:tables()),
+        ?assertEqual(ok, kv_node:destroy(kv_node, shop, 60000)),
+        ?assertEqual([], kv_node:tables()),
+        {ok, _} = start_shop(),
+        ?assertEqual([], kv_registry:names(shop))
+    end).
+
+a_bucket_and_a_registry_with_a_process_are_destroyed_by_their_name(Config) ->
+    with_shop(Config, fun() ->
+        ok = fill([<<"eggs">>]),
+        {ok, Live} = kv_bucket:start_link([{name, live}, {durable, commit}]),
+        ok = kv_bucket:put(Live, 1, 1),
+        Ends = [begin true = unlink(Pid), monitor(process, Pid) end || Pid <- [Live, whereis(shop)]],
+        [?assertEqual(ok, kv_node:destroy(Name)) || Name <- [live, shop]],
+        ?assertEqual([normal, normal], [kv_test:down(End) || End <- Ends]),
+        ?assertEqual([], kv_node:tables())
+    end).
+
+a_name_that_the_folder_does_not_have_is_refused_in_words(Config) ->
+    with_shop(Config, fun() ->
+        {ok, _} = kv_bucket:start_link([{name, memory}]),
+        Text = <<"the data_dir has no bucket and no registry of this name">>,
+        [?assertEqual({error, {unknown_name, Text}}, kv_node:destroy(Name)) || Name <- [memory, nothing, <<"nothing">>]],
+        ?assertMatch({error, {unknown_name, _}}, kv_node:destroy('')),
+        ?assertEqual(Text, kv_error:text({unknown_name, Text})),
+        ?assertMatch([#{name := shop}], kv_node:tables()),
+        ?assertEqual(0, kv_bucket:size(memory))
+    end).
+
+by_name() -> lists:sort(fun(#{name := One}, #{name := Other}) -> One =< Other end, kv_node:tables()).
+
+dormant(Name, Policy) ->
+    {ok, Bucket} = kv_bucket:start_link([{name, Name}, {durable, Policy}]),
+    ok = kv_bucket:put(Bucket, 1, 1),
+    true = unlink(Bucket),
+    kv_bucket:stop(Bucket).
+
+%%% Refusals
 
 a_registry_in_memory_is_refused_in_words(Config) ->
     with_shop(Config, fun() ->

@@ -48,6 +48,8 @@ text(Name) when is_atom(Name) -> atom_to_binary(Name);
 text(Name) when is_binary(Name) -> Name.
 
 %% Only the node knows whether it is a bucket or a registry.
+end_table(_Node, <<>>, _Timeout) ->
+    {error, {unknown_name, <<"no bucket and no registry has an empty name">>}};
 end_table(Node, Name, Timeout) ->
     case attach(Node, kv_bucket, Name) of
         {ok, Bucket} -> kv_bucket:destroy(Bucket, Timeout);
@@ -59,7 +61,6 @@ end_registry({ok, Registry}, Timeout) -> kv_registry:destroy(Registry, Timeout);
 end_registry({error, Reason}, _Timeout) -> {error, reason(Reason)}.
 
 reason({no_data_dir, _Text}) -> {unknown_name, <<"the node keeps nothing on disk: it has no data_dir">>};
-reason({no_name, _Text}) -> {unknown_name, <<"no bucket and no registry has an empty name">>};
 reason(Reason) -> Reason.
 
 %% A process that takes what is there as it is. It ends with this one.

@@ -190,6 +190,12 @@ static void room(void *context, int error)
     kv_data_tend_backup(data);
 }
 
+static void piece(void *context, int error)
+{
+    kv_data_piece_done(context, error);
+    kv_data_tend_backup(context); /* it may keep files that the new checkpoint does not need */
+}
+
 bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *result)
 {
     const struct kv_wal_options options = {.lsn = result->lsn,
@@ -204,7 +210,7 @@ bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *res
                                                          .done = done,
                                                          .synced = synced,
                                                          .room = room,
-                                                         .piece = kv_data_piece_done}};
+                                                         .piece = piece}};
     data->wal = kv_wal_new(&options);
     if (kv_disk_start(data->disk, data->settings.loop, &settings) != KV_OK) {
         kv_data_fail(data, KV_FATAL_DATA_DIR, "", kv_disk_text(data->disk));

@@ -110,7 +110,6 @@ static void succeed(struct kv_data *data)
     }
     kv_data_keep_checkpoint(data, kv_checkpoint_lsn(c->writer), kv_checkpoint_size(c->writer));
     end(data, KV_OK);
-    kv_data_tend_backup(data);
 }
 
 /* ---- pieces ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 # "make prop" and "make prop RUNS=20000".
-.PHONY: help build run test crash test-observer screenshots prop demo lint format options functions metrics asan tsan coverage fuzz bench docs install uninstall deb deb-check clean
+.PHONY: help build run test test-tls crash test-observer screenshots prop demo lint format options functions metrics asan tsan coverage fuzz bench docs install uninstall deb deb-check clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,6 +24,10 @@ run: ## opens IEx with the application running; evaluates standard input if it i
 test: ## runs every test, and lint
 	@scripts/install test
 	@scripts/test
+
+test-tls: ## the whole conformance suite with all nodes over TLS 1.3, then over TLS 1.2; a part of it is in make test
+	@scripts/install test
+	@scripts/test tls-all
 
 crash: ## kills, power cuts and failing disks under durable buckets, for an hour; KV_KILLS, KV_CRASHES, KV_CUTS: scripts/crash
 	@scripts/install crash

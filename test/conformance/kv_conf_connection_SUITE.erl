@@ -35,7 +35,7 @@ groups() ->
 
 init_per_suite(Config0) ->
     Config = kv_conformance:start(Config0),
-    Witness = kv_test:start_vm(Config, ["-setcookie", "conformance", "-hidden"]),
+    Witness = kv_conformance:start_peer(Config, ["-hidden"]),
     [{witness, Witness} | Config].
 
 end_per_suite(Config) ->

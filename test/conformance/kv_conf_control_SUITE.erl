@@ -44,10 +44,8 @@ same(Config, Case) ->
     Seen.
 
 run(Config, Node, Case) ->
-    [Alive, _] = string:split(atom_to_list(Node), "@"),
-    Port = kv_program:epmd_port_of(?config(epmd_port, Config), Alive),
     Name = "raw@127.0.0.1",
-    {ok, Peer} = kv_raw_peer:handshake(Port, #{name => Name, cookie => "conformance", flags => ?PLAIN}),
+    {ok, Peer} = kv_conformance:raw_peer(Config, Node, #{name => Name, flags => ?PLAIN}),
     try Case(Peer, kv_raw_peer:pid(Name, 1, 77), Node) of
         Frames -> kv_conformance:normalise(Node, [kind(Frame) || Frame <- Frames ++ rest(Peer)])
     after

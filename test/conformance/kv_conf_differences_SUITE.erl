@@ -320,7 +320,7 @@ a_negative_zero_loses_its_sign_as_a_key(Config) ->
 %%% Clusters
 
 the_node_never_connects_by_itself(Config) ->
-    Other = kv_test:start_vm(Config, ["-setcookie", "conformance", "-hidden"]),
+    Other = kv_conformance:start_peer(Config, ["-hidden"]),
     Receiver = kv_test:in(Other, fun() ->
         spawn(fun() -> receive never -> ok end end)
     end),

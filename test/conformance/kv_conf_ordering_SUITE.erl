@@ -45,8 +45,8 @@ cases() ->
 
 init_per_suite(Config0) ->
     Config = kv_conformance:start(Config0),
-    Chopped = kv_test:start_vm(Config, ["-setcookie", "conformance", "-epmd_module", "kv_relay"]),
-    Relays = [{Node, kv_relay:start(tcp_port(Config, Node))} || {_, Node} <- kv_conformance:targets(Config)],
+    Chopped = kv_conformance:start_peer(Config, ["-epmd_module", "kv_relay"]),
+    Relays = [{Node, kv_relay:start(kv_conformance:tcp_port(Config, Node))} || {_, Node} <- kv_conformance:targets(Config)],
     [ok = kv_test:in(Chopped, fun() -> kv_relay:divert(Node, Port) end) || {Node, {_, Port, _}} <- Relays],
     [{chopped, Chopped}, {relays, Relays} | Config].
 
@@ -69,10 +69,6 @@ end_per_group(Group, Config) ->
     kv_conformance:leave(Group, Config).
 
 end_per_testcase(_Case, Config) -> kv_conformance:restart_case(Config).
-
-tcp_port(Config, Node) ->
-    [Alive, _] = string:split(atom_to_list(Node), "@"),
-    kv_program:epmd_port_of(?config(epmd_port, Config), Alive).
 
 %%% whole and chopped
 
@@ -295,13 +291,13 @@ two_hundred_peers_come_work_and_die(Config) ->
 
 peers_that_die_in_the_middle_of_a_frame_leave_nothing(Config) ->
     Before = processes(Config),
-    Results = at_once(Config, fun(#{socket := Socket} = Peer, Bucket, N) ->
+    Results = at_once(Config, fun(Peer, Bucket, N) ->
         Frame = kv_raw_peer:frame({22, kv_raw_peer:pid("x@y", 1, 77), Bucket}, {'$gen_call', {Bucket, N}, {put, k, <<0:80000>>}}),
         _ = kv_raw_peer:send_call(Peer, Bucket, {put, k, v}),
         _ = kv_raw_peer:send_call(Peer, Bucket, to_map),
         ok = kv_raw_peer:send_bytes(Peer, binary:part(Frame, 0, N * 7)),
         %% Half of them by a reset.
-        ok = inet:setopts(Socket, [{linger, {N rem 2 =:= 0, 0}}]),
+        ok = kv_raw_peer:setopts(Peer, [{linger, {N rem 2 =:= 0, 0}}]),
         kv_raw_peer:close(Peer)
     end),
     ?assertEqual(lists:duplicate(?PEERS, ok), Results),
@@ -309,16 +305,15 @@ peers_that_die_in_the_middle_of_a_frame_leave_nothing(Config) ->
 
 %% Runs Work in as many processes as there are peers, once all are connected and each has a linked bucket.
 at_once(Config, Work) ->
-    Port = tcp_port(Config, kv_conformance:native(Config)),
     Self = self(),
-    Pids = [spawn_link(fun() -> Self ! {self(), peer(Port, N, Self, Work)} end) || N <- lists:seq(1, ?PEERS)],
+    Pids = [spawn_link(fun() -> Self ! {self(), peer(Config, N, Self, Work)} end) || N <- lists:seq(1, ?PEERS)],
     [receive {Pid, connected} -> ok after 30000 -> error(not_connected) end || Pid <- Pids],
     [Pid ! work || Pid <- Pids],
     [receive {Pid, Result} -> Result after 30000 -> error(no_result) end || Pid <- Pids].
 
-peer(Port, N, Parent, Work) ->
+peer(Config, N, Parent, Work) ->
     Name = "peer" ++ integer_to_list(N) ++ "@127.0.0.1",
-    {ok, Peer} = kv_raw_peer:handshake(Port, #{name => Name, cookie => "conformance"}),
+    {ok, Peer} = kv_conformance:raw_peer(Config, kv_conformance:native(Config), #{name => Name}),
     Self = kv_raw_peer:pid(Name, 1, 77),
     ok = kv_raw_peer:send_frame(Peer, {29, make_ref(), Self, Self, {kv_bucket, init, 1}, [link, monitor]}, [[]]),
     {{31, _, Self, 3, Bucket}, none} = kv_raw_peer:recv_control(Peer, 30000),

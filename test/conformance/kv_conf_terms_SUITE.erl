@@ -316,16 +316,12 @@ spellings(Peer, Bucket, [First | Others]) ->
 with_raw_peer(Config, Which, Node, Fun) ->
     Bucket = kv_test:in(kv_conformance:caller(Config), fun() -> bucket(Node) end),
     Name = "raw_" ++ atom_to_list(Which) ++ "@127.0.0.1",
-    {ok, Peer} = kv_raw_peer:handshake(tcp_port(Config, Node), #{name => Name, cookie => "conformance", flags => ?PLAIN}),
+    {ok, Peer} = kv_conformance:raw_peer(Config, Node, #{name => Name, flags => ?PLAIN}),
     try
         Fun(Peer, Bucket)
     after
         kv_raw_peer:close(Peer)
     end.
-
-tcp_port(Config, Node) ->
-    [Alive, _] = string:split(atom_to_list(Node), "@"),
-    kv_program:epmd_port_of(?config(epmd_port, Config), Alive).
 
 %% A call whose request is given as bytes.
 request(#{name := Name} = Peer, Bucket, Request) ->

@@ -8,9 +8,12 @@
 %% A case returns its observations. Messages that are in the mailbox at its end count as well. Pids, references and
 %% node names are replaced by names that are equal in both runs: `{pid, target, 1}' is the first pid of the node under
 %% test that is mentioned.
+%%
+%% With tlsv1.3 or tlsv1.2 in the environment variable KV_TLS, all nodes speak this TLS to each other: `make test-tls'.
 -module(kv_conformance).
 
 -export([start/1, start/2, stop/1, restart_case/1, same/2, same/3, on/3, caller/1, targets/1, native/1, log_lines/1, program/1]).
+-export([start_peer/2, raw_peer/3, tcp_port/2]).
 -export([both_ways/1, ways/0, enter/2, leave/2]).
 -export([observe/2, normalise/2]).
 
@@ -30,7 +33,7 @@ start(Config) ->
 %% Starts all three. Arguments are for the C program.
 -spec start([tuple()], [string()]) -> [tuple()].
 start(Config0, Arguments) ->
-    Config = kv_test:start_case(kv_test:start_suite(Config0)),
+    Config = over(os:getenv("KV_TLS"), kv_test:start_case(kv_test:start_suite(Config0))),
     Name = list_to_atom("native_" ++ unique() ++ "@127.0.0.1"),
     Holder = start_program(Name, Arguments, Config),
     Reference = start_vm(Config, ["-hidden"]),
@@ -46,7 +49,38 @@ unique() ->
 
 start_vm(Config, Arguments) ->
     Elixir = [["-pa", Path] || Path <- elixir()],
-    kv_test:start_vm(Config, ["-setcookie", ?COOKIE, "-connect_all", "false"] ++ Arguments ++ lists:append(Elixir)).
+    start_peer(Config, ["-connect_all", "false"] ++ Arguments ++ lists:append(Elixir)).
+
+%% Starts one more VM that may connect to the others.
+-spec start_peer([tuple()], [string()]) -> pid().
+start_peer(Config, Arguments) ->
+    kv_test:start_vm(Config, ["-setcookie", ?COOKIE] ++ Arguments ++ maps:get(vm, ?config(tls, Config), [])).
+
+%% Performs the handshake of a peer that is nothing but a socket.
+-spec raw_peer([tuple()], node(), map()) -> {ok, kv_raw_peer:peer()} | {error, term()}.
+raw_peer(Config, Node, Options) ->
+    kv_raw_peer:handshake(tcp_port(Config, Node), maps:merge(Options#{cookie => ?COOKIE}, maps:with([tls], ?config(tls, Config)))).
+
+-spec tcp_port([tuple()], node()) -> inet:port_number().
+tcp_port(Config, Node) ->
+    [Alive, _] = string:split(atom_to_list(Node), "@"),
+    kv_program:epmd_port_of(?config(epmd_port, Config), Alive).
+
+%% Adds `tls': the arguments of VMs, those of the program, and the options of a socket.
+over(false, Config) ->
+    [{tls, #{}} | Config];
+over(Version, Config) ->
+    {ok, _} = application:ensure_all_started(ssl),
+    Home = ?config(home, Config),
+    Files = maps:to_list(kv_tls_files:cluster(Home)),
+    Client = [{verify, verify_peer}, {versions, [list_to_atom(Version)]} | Files],
+    Given = [{"verify", "verify_peer"}, {"fail-if-no-peer-cert", "true"}, {"versions", Version} | Files],
+    Tls = #{
+        vm => kv_tls_files:arguments(Home, [{fail_if_no_peer_cert, true} | Client], Client),
+        program => lists:append([[lists:concat(["--tls-", Option]), Value] || {Option, Value} <- Given]),
+        tls => Client
+    },
+    [{tls, Tls} | Config].
 
 %% Where Elixir is, if it is installed.
 elixir() ->
@@ -78,7 +112,8 @@ start_program(Name, Arguments, Config) ->
 hold(Parent, Name, Arguments, Config) ->
     Program = kv_program:start(
         ["--name", atom_to_list(Name), "--epmd-port", integer_to_list(?config(epmd_port, Config)),
-         "--zeros", atom_to_list(kv_release:zeros()), "--get-state", atom_to_list(kv_release:get_state()) | Arguments],
+         "--zeros", atom_to_list(kv_release:zeros()), "--get-state", atom_to_list(kv_release:get_state())] ++
+            maps:get(program, ?config(tls, Config), []) ++ Arguments,
         [?COOKIE, "\n"]
     ),
     Parent ! {self(), ready},

@@ -17,6 +17,7 @@
 ]).
 -export([
     send_bytes/2,
+    setopts/2,
     send_frame/3,
     frame/1,
     frame/2,
@@ -32,10 +33,12 @@
 ]).
 -export([all_flags/0]).
 
--export_type([peer/0]).
+-export_type([peer/0, socket/0]).
 
+%% Over TLS, that of ssl.
+-type socket() :: gen_tcp:socket() | ssl:sslsocket().
 -type peer() :: #{
-    socket := gen_tcp:socket(),
+    socket := socket(),
     name := string(),
     creation := non_neg_integer(),
     flags := non_neg_integer(),
@@ -61,11 +64,21 @@ connect(Port) ->
     ),
     Socket.
 
-%% Performs the whole handshake. Options: name, cookie, flags, creation, form (new, or old for the 'n' message).
+secured(Socket, #{tls := Options}) ->
+    {ok, Secured} = ssl:connect(Socket, [{server_name_indication, disable} | Options], ?DEADLINE),
+    Secured;
+secured(Socket, _Options) ->
+    Socket.
+
+carrier(Socket) when is_tuple(Socket), element(1, Socket) =:= sslsocket -> ssl;
+carrier(_Socket) -> gen_tcp.
+
+%% Performs the whole handshake. Options: name, cookie, flags, creation, form (new, or old for the 'n' message), and
+%% tls: options of ssl, to speak TLS.
 %% Returns a peer, or the step that failed and why.
 -spec handshake(inet:port_number(), map()) -> {ok, peer()} | {error, {atom(), term()}}.
 handshake(Port, Options) ->
-    Socket = connect(Port),
+    Socket = secured(connect(Port), Options),
     ok = send_name(Socket, Options),
     case recv_status(Socket) of
         {ok, "ok"} -> finish(Socket, Options);
@@ -77,7 +90,7 @@ handshake(Port, Options) ->
     end.
 
 %% Performs the steps after the status.
--spec finish(gen_tcp:socket(), map()) -> {ok, peer()} | {error, {atom(), term()}}.
+-spec finish(socket(), map()) -> {ok, peer()} | {error, {atom(), term()}}.
 finish(Socket, Options) ->
     case recv_challenge(Socket) of
         {ok, {Flags, Challenge, Creation, Name}} ->
@@ -106,7 +119,7 @@ name(Options) -> maps:get(name, Options, "raw@127.0.0.1").
 creation(Options) -> maps:get(creation, Options, 77).
 flags(Options) -> maps:get(flags, Options, ?FLAGS).
 
--spec send_name(gen_tcp:socket(), map()) -> ok.
+-spec send_name(socket(), map()) -> ok.
 send_name(Socket, #{form := old} = Options) ->
     send_message(Socket, [<<$n, 5:16, (flags(Options)):32>>, name(Options)]);
 send_name(Socket, Options) ->
@@ -122,20 +135,28 @@ complement(_Socket, _Options) ->
     ok.
 
 %% Sends a handshake message. The node may have closed the socket already.
--spec send_message(gen_tcp:socket(), iodata()) -> ok.
+-spec send_message(socket(), iodata()) -> ok.
 send_message(Socket, Message) ->
-    _ = gen_tcp:send(Socket, [<<(iolist_size(Message)):16>>, Message]),
+    _ = (carrier(Socket)):send(Socket, [<<(iolist_size(Message)):(length_bits(Socket))>>, Message]),
     ok.
 
--spec recv_message(gen_tcp:socket()) -> {ok, binary()} | {error, term()}.
+-spec recv_message(socket()) -> {ok, binary()} | {error, term()}.
 recv_message(Socket) ->
-    case gen_tcp:recv(Socket, 2, ?DEADLINE) of
-        {ok, <<Length:16>>} -> gen_tcp:recv(Socket, Length, ?DEADLINE);
+    Bits = length_bits(Socket),
+    case (carrier(Socket)):recv(Socket, Bits div 8, ?DEADLINE) of
+        {ok, <<Length:Bits>>} -> (carrier(Socket)):recv(Socket, Length, ?DEADLINE);
         {error, econnreset} -> {error, closed};
         {error, Reason} -> {error, Reason}
     end.
 
--spec recv_status(gen_tcp:socket()) -> {ok, string()} | {error, term()}.
+%% Over TLS all lengths have four bytes (ssl, inet_tls_dist.erl).
+length_bits(Socket) ->
+    case carrier(Socket) of
+        ssl -> 32;
+        gen_tcp -> 16
+    end.
+
+-spec recv_status(socket()) -> {ok, string()} | {error, term()}.
 recv_status(Socket) ->
     case recv_message(Socket) of
         {ok, <<$s, Status/binary>>} -> {ok, binary_to_list(Status)};
@@ -143,7 +164,7 @@ recv_status(Socket) ->
         {error, Reason} -> {error, Reason}
     end.
 
--spec recv_challenge(gen_tcp:socket()) ->
+-spec recv_challenge(socket()) ->
     {ok, {non_neg_integer(), non_neg_integer(), non_neg_integer(), string()}} | {error, term()}.
 recv_challenge(Socket) ->
     case recv_message(Socket) of
@@ -155,13 +176,13 @@ recv_challenge(Socket) ->
             {error, Reason}
     end.
 
--spec send_reply(gen_tcp:socket(), non_neg_integer(), string()) -> ok.
+-spec send_reply(socket(), non_neg_integer(), string()) -> ok.
 send_reply(Socket, Challenge, Cookie) ->
     put({?MODULE, Socket}, Cookie),
     send_message(Socket, [<<$r, 4711:32>>, digest(Cookie, Challenge)]).
 
 %% Also checks that the node knows the cookie.
--spec recv_ack(gen_tcp:socket()) -> ok | {error, term()}.
+-spec recv_ack(socket()) -> ok | {error, term()}.
 recv_ack(Socket) ->
     Digest = digest(get({?MODULE, Socket}), 4711),
     case recv_message(Socket) of
@@ -173,15 +194,22 @@ recv_ack(Socket) ->
 digest(Cookie, Challenge) ->
     erlang:md5([Cookie, integer_to_list(Challenge)]).
 
--spec close(peer() | gen_tcp:socket()) -> ok.
-close(#{socket := Socket}) -> gen_tcp:close(Socket);
-close(Socket) -> gen_tcp:close(Socket).
+-spec close(peer() | socket()) -> ok.
+close(#{socket := Socket}) -> close(Socket);
+close(Socket) -> (carrier(Socket)):close(Socket).
 
 %% ---- frames ---------------------------------------------------------------------------------
 
 -spec send_bytes(peer(), iodata()) -> ok | {error, term()}.
 send_bytes(#{socket := Socket}, Bytes) ->
-    gen_tcp:send(Socket, Bytes).
+    (carrier(Socket)):send(Socket, Bytes).
+
+-spec setopts(peer(), [gen_tcp:option()]) -> ok | {error, term()}.
+setopts(#{socket := Socket}, Options) ->
+    case carrier(Socket) of
+        ssl -> ssl:setopts(Socket, Options);
+        gen_tcp -> inet:setopts(Socket, Options)
+    end.
 
 -spec send_frame(peer(), tuple(), term()) -> ok | {error, term()}.
 send_frame(Peer, Control, Payload) ->
@@ -202,11 +230,11 @@ with_length(Bytes) ->
 %% Returns the next frame: tick, or the control message and its payload (none if there is none).
 -spec recv_frame(peer(), timeout()) -> tick | {tuple(), term()} | {error, term()}.
 recv_frame(#{socket := Socket}, Timeout) ->
-    case gen_tcp:recv(Socket, 4, Timeout) of
+    case (carrier(Socket)):recv(Socket, 4, Timeout) of
         {ok, <<0:32>>} ->
             tick;
         {ok, <<Length:32>>} ->
-            {ok, <<112, Terms/binary>>} = gen_tcp:recv(Socket, Length, ?DEADLINE),
+            {ok, <<112, Terms/binary>>} = (carrier(Socket)):recv(Socket, Length, ?DEADLINE),
             {Control, Used} = binary_to_term(Terms, [used]),
             {Control, payload(binary:part(Terms, Used, byte_size(Terms) - Used))};
         {error, econnreset} ->
@@ -227,11 +255,11 @@ recv_control(Peer, Timeout) ->
     end.
 
 %% Returns true if the node closes the connection within that time. Skips data that the node still sends.
--spec is_closed(peer() | gen_tcp:socket(), timeout()) -> boolean().
+-spec is_closed(peer() | socket(), timeout()) -> boolean().
 is_closed(#{socket := Socket}, Timeout) ->
     is_closed(Socket, Timeout);
 is_closed(Socket, Timeout) ->
-    case gen_tcp:recv(Socket, 0, Timeout) of
+    case (carrier(Socket)):recv(Socket, 0, Timeout) of
         {ok, _} -> is_closed(Socket, Timeout);
         {error, timeout} -> false;
         {error, _} -> true

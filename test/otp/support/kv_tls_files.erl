@@ -3,7 +3,7 @@
 
 -include_lib("public_key/include/public_key.hrl").
 
--export([make/2, arguments/3, optfile/2]).
+-export([make/2, cluster/1, arguments/3, optfile/2]).
 
 -export_type([files/0]).
 
@@ -24,6 +24,14 @@ make(Home, #{node := Node, vm := Vm}) ->
     #{server_config := OfNode, client_config := OfVm} =
         public_key:pkix_test_data(#{server_chain => chain(Node), client_chain => chain(Vm)}),
     #{node => write(Folder, "node", OfNode), vm => write(Folder, "vm", OfVm)}.
+
+%% @doc Makes the files of all nodes of a cluster: whoever has them trusts them.
+-spec cluster(file:filename()) -> files().
+cluster(Home) ->
+    #{node := #{cacertfile := OfNode}, vm := #{cacertfile := OfVm} = Files} = make(Home, #{node => #{}, vm => #{}}),
+    Authorities = [element(2, {ok, _} = file:read_file(Path)) || Path <- [OfNode, OfVm]],
+    ok = file:write_file(OfVm, Authorities),
+    Files.
 
 chain(Options) ->
     Names = #'Extension'{

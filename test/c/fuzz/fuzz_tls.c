@@ -2,10 +2,12 @@
  *
  * - A stranger, whose bytes are the rest of the input. It never gets through, and the reason is
  * told.
- * - A client of OpenSSL, which says the rest of the input. One byte of its ciphertext may be
- * changed on the way. The session has what the client said, or less and an error.
+ * - A client of OpenSSL, which says the rest of the input, over TLS 1.2 or 1.3. Before
+ * that it may ask for new keys: TLS 1.3 has them, and TLS 1.2 negotiates nothing again. Its
+ * ciphertext may be changed on the way, cut off, or have garbage behind it. The session has what
+ * the client said; or the beginning of that, and an error or a wait for more.
  *
- * In both cases the bytes may come in pieces of any size. */
+ * In both cases the bytes come in pieces of any size. */
 #include "tls/session.h"
 
 #include <kv/buffer.h>
@@ -14,7 +16,11 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 
-enum { IS_CLIENT = 1, IS_CHANGED = 2, PIECE_SHIFT = 2, TURNS = 6 };
+/* The first byte. Pieces have 1, 4, 16... bytes. */
+enum { IS_CLIENT = 1, FATE_SHIFT = 1, IS_1_2 = 8, HAS_NEW_KEYS = 16, PIECE_SHIFT = 5 };
+enum fate { WHOLE, CHANGED, CUT, GARBAGE, FATES };
+
+enum { TURNS = 6 };
 
 /* Of this test alone. */
 static const char CERTIFICATE[] =
@@ -102,12 +108,14 @@ struct client {
     BIO *out;
 };
 
-static struct client client_new(void)
+static struct client client_new(int version)
 {
     static SSL_CTX *context;
     if (context == NULL) {
         context = SSL_CTX_new(TLS_client_method());
     }
+    demand(SSL_CTX_set_min_proto_version(context, version) == 1);
+    demand(SSL_CTX_set_max_proto_version(context, version) == 1);
     struct client client = {SSL_new(context), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem())};
     (void)BIO_set_mem_eof_return(client.in, -1);
     SSL_set_bio(client.ssl, client.in, client.out);
@@ -144,32 +152,72 @@ static void say(struct client *client, struct kv_bytes plain)
     }
 }
 
-/* `place`: of the byte that is changed. */
-static void change(struct kv_buffer *ciphertext, size_t place)
+static void take_words(struct client *client, struct kv_buffer *to)
 {
-    if (ciphertext->length > 0) {
-        ciphertext->data[place % ciphertext->length] ^= 0x40;
+    kv_buffer_append(to, said_by(client));
+    (void)BIO_reset(client->out);
+}
+
+/* Returns false if the client has to give up: it takes the refusal of TLS 1.2 for an error. */
+static bool has_new_keys(struct client *client, struct listener *listener, size_t piece)
+{
+    struct kv_buffer asked = KV_BUFFER_INIT;
+    const bool rekeys = SSL_version(client->ssl) == TLS1_3_VERSION;
+    if (rekeys) {
+        demand(SSL_key_update(client->ssl, SSL_KEY_UPDATE_REQUESTED) == 1);
+    } else {
+        demand(SSL_renegotiate(client->ssl) == 1);
+    }
+    (void)SSL_do_handshake(client->ssl);
+    take_words(client, &asked);
+    hear(listener, kv_buffer_bytes(&asked), piece);
+    kv_buffer_free(&asked);
+    demand(listener->error == KV_ETRUNCATED);
+    demand(rekeys || kv_tls_output(listener->tls).length > 0); /* a refusal comes at once */
+    return rekeys;
+}
+
+/* What happens to the words on their way. `plain` chooses the place. */
+static void suffer(struct kv_buffer *words, enum fate fate, struct kv_bytes plain)
+{
+    const size_t place = plain.length > 0 && words->length > 0 ? plain.data[0] % words->length : 0;
+    if (fate == CHANGED && words->length > 0) {
+        words->data[place] ^= 0x40;
+    } else if (fate == CUT) {
+        words->length = place;
+    } else if (fate == GARBAGE) {
+        kv_buffer_append(words, plain);
     }
 }
 
-static void talk(struct listener *listener, struct kv_bytes plain, size_t piece, bool is_changed)
+static void compare(const struct listener *listener, struct kv_bytes plain, enum fate fate)
 {
-    struct client client = client_new();
-    struct kv_buffer ciphertext = KV_BUFFER_INIT;
-    shake(&client, listener, piece);
-    say(&client, kv_bytes(plain.data, plain.length / 2));
-    say(&client, kv_bytes(plain.data + plain.length / 2, plain.length - plain.length / 2));
-    kv_buffer_append(&ciphertext, said_by(&client));
-    if (is_changed) {
-        change(&ciphertext, plain.length > 0 ? plain.data[0] : 0);
-    }
-    hear(listener, kv_buffer_bytes(&ciphertext), piece);
     const struct kv_bytes heard = kv_buffer_bytes(&listener->heard);
     demand(heard.length <= plain.length);
     demand(kv_bytes_equal(heard, kv_bytes(plain.data, heard.length)));
-    demand(is_changed || heard.length == plain.length);
-    demand(!is_changed || plain.length == 0 || heard.length < plain.length);
-    kv_buffer_free(&ciphertext);
+    demand((fate != WHOLE && fate != GARBAGE) || heard.length == plain.length);
+    demand((fate != WHOLE && fate != CUT) || listener->error == KV_ETRUNCATED);
+    demand(fate != CHANGED || plain.length == 0 || heard.length < plain.length);
+}
+
+static void talk(struct listener *listener, struct kv_bytes plain, size_t piece, unsigned how)
+{
+    const enum fate fate = (how >> FATE_SHIFT) % FATES;
+    struct client client = client_new((how & IS_1_2) != 0 ? TLS1_2_VERSION : TLS1_3_VERSION);
+    struct kv_buffer words = KV_BUFFER_INIT;
+    const struct kv_bytes first = kv_bytes(plain.data, plain.length / 2);
+    shake(&client, listener, piece);
+    if ((how & HAS_NEW_KEYS) != 0 && !has_new_keys(&client, listener, piece)) {
+        SSL_free(client.ssl);
+        return;
+    }
+    say(&client, first);
+    say(&client, kv_bytes(plain.data + first.length, plain.length - first.length));
+    take_words(&client, &words);
+    suffer(&words, fate, plain);
+    hear(listener, kv_buffer_bytes(&words), piece);
+    compare(listener, plain, fate);
+    kv_buffer_free(&words);
     SSL_free(client.ssl);
 }
 
@@ -181,11 +229,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     const struct kv_bytes rest = kv_bytes(data + 1, size - 1);
-    const size_t piece = 1 + (size_t)(data[0] >> PIECE_SHIFT) * 8;
+    const size_t piece = (size_t)1 << (2 * (data[0] >> PIECE_SHIFT));
     struct listener listener = {.tls = kv_tls_new(context_of_all(), kv_bytes(NULL, 0)),
                                 .error = KV_ETRUNCATED};
     if ((data[0] & IS_CLIENT) != 0) {
-        talk(&listener, rest, piece, (data[0] & IS_CHANGED) != 0);
+        talk(&listener, rest, piece, data[0]);
     } else {
         hear(&listener, rest, piece);
         demand(!listener.is_open);

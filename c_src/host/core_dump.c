@@ -5,18 +5,22 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Linux: a limit of 0 keeps a core from a file, but not from a program to which the kernel pipes
+ * it, as core(5) says of kernel.core_pattern with '|'. 1 keeps it from both: fs/coredump.c. */
+enum { NO_CORE = 1 };
+
 void kv_core_dump_hold(struct kv_core_dump *dump)
 {
     dump->known = getrlimit(RLIMIT_CORE, &dump->before) == 0;
     if (dump->known) {
-        const struct rlimit held = {.rlim_cur = 0, .rlim_max = dump->before.rlim_max};
-        (void)setrlimit(RLIMIT_CORE, &held);
+        const struct rlimit held = {.rlim_cur = NO_CORE, .rlim_max = dump->before.rlim_max};
+        (void)setrlimit(RLIMIT_CORE, &held); /* fails if the limit is 0 for good */
     }
 }
 
 void kv_core_dump_decide(const struct kv_core_dump *dump, bool wanted)
 {
-    static const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    static const struct rlimit none = {.rlim_cur = NO_CORE, .rlim_max = NO_CORE};
     if (!wanted) {
         (void)setrlimit(RLIMIT_CORE, &none);
     } else if (dump->known) {

@@ -81,7 +81,8 @@ defmodule KV do
   One native process.
 
     * `:pid` - its native pid.
-    * `:owner` - its proxy, or the process that started it without one.
+    * `:owner` - its proxy, or the process that started it without one. `:node` for one that belongs to its node, and that
+      several VMs may share.
     * `:kind` - `:bucket`, `:registry`, or `:service` for any other process of the node.
     * `:name` - the name of a bucket, a binary; or the atom under which the process is registered on its node; or
       `nil`.
@@ -104,7 +105,7 @@ defmodule KV do
           pid: pid,
           kind: :bucket | :registry | :service,
           name: String.t() | atom,
-          owner: pid | nil,
+          owner: pid | :node | nil,
           size: non_neg_integer | nil,
           memory: non_neg_integer,
           operations: non_neg_integer,

@@ -81,7 +81,7 @@ info() ->
 %% <li>`pid': the native pid;</li>
 %% <li>`kind': `bucket' or `registry';</li>
 %% <li>`name': a binary, the atom under which the process is registered on its node, or `undefined';</li>
-%% <li>`owner': the proxy, or the process that started the native process without one;</li>
+%% <li>`owner': the proxy, or the process that started the native process without one; `node' for one that belongs to its node;</li>
 %% <li>`size': the number of keys of a bucket, or of names of a registry;</li>
 %% <li>`memory': of a bucket, the bytes of its entries and their index, which count against its `max_memory'; of a
 %%     registry, all that it takes;</li>

@@ -16,7 +16,8 @@
     kind := kind(),
     %% The name of a bucket, or the name under which the process is registered on its node.
     name := binary() | atom(),
-    owner := pid() | undefined,
+    %% `node': it belongs to its node.
+    owner := pid() | node | undefined,
     %% Keys of a bucket, names of a registry.
     size := non_neg_integer() | undefined,
     %% Of a bucket, the bytes that count against max_memory, and what the process takes besides. Of any other process,
@@ -103,8 +104,13 @@ name(Label, _Registered) when is_binary(Label) -> Label;
 name(_Label, []) -> undefined;
 name(_Label, Registered) -> Registered.
 
-%% Buckets and registries monitor their owner first of all. A process without an owner belongs to its parent. The
-%% parent of a process that the node itself has started is that process.
+%% A process that the node itself has started is its own parent, and so is one that belongs to the node and has a name there: the
+%% buckets of a registry have none. Buckets and registries monitor their owner first of all. A process without an owner belongs to
+%% its parent.
+owner(Pid, #{parent := Pid, registered_name := Name, initial_call := {Module, _, _}}) when
+    Name =/= [], Module =:= kv_bucket orelse Module =:= kv_registry
+->
+    node;
 owner(_Pid, #{monitors := [{process, Owner} | _], initial_call := {kv_bucket, _, _}}) -> Owner;
 owner(Pid, #{parent := Pid}) -> undefined;
 owner(_Pid, #{parent := Parent}) -> Parent.

@@ -6,7 +6,7 @@
 %% @private
 -module(kv_proxies).
 
--export([new/0, enter/2, leave/1, readable/1, known/1, shared/1, node_of/1, of_server/1]).
+-export([new/0, enter/2, leave/1, readable/1, known/1, shared/1, shared/2, node_of/1, of_server/1]).
 
 -export_type([proxy/0]).
 
@@ -54,16 +54,36 @@ known(Server) ->
         none -> none
     end.
 
-%% @doc The same for a proxy, given in any way, whose native process belongs to the node.
+%% @doc The same for a proxy whose native process belongs to the node.
 -spec shared(gen_server:server_ref()) -> {pid(), pid()} | none.
-shared({local, Name}) -> shared(Name);
-shared({global, Name}) -> shared(global:whereis_name(Name));
-shared({via, Module, Name}) -> shared(Module:whereis_name(Name));
-shared({Name, Node}) when Node =:= node() -> shared(Name);
 shared(Server) ->
     case find(Server) of
         {Proxy, Native, _, _, _, _, _, true} -> {Proxy, Native};
         _ -> none
+    end.
+
+%% @doc The same for a proxy of any VM, given in any way.
+-spec shared(gen_server:server_ref(), timeout()) -> {pid(), pid()} | none | timeout.
+shared(Server, Timeout) ->
+    case resolved(Server) of
+        {Name, Node} when is_atom(Name), is_atom(Node) -> shared_of(Node, Name, Timeout);
+        Pid when is_pid(Pid), node(Pid) =/= node() -> shared_of(node(Pid), Pid, Timeout);
+        Local -> shared(Local)
+    end.
+
+resolved({local, Name}) -> Name;
+resolved({global, Name}) -> global:whereis_name(Name);
+resolved({via, Module, Name}) -> Module:whereis_name(Name);
+resolved({Name, Node}) when Node =:= node() -> Name;
+resolved(Server) -> Server.
+
+%% Each VM knows its own proxies. A C node and a VM without kv have none.
+shared_of(Node, Server, Timeout) ->
+    try
+        erpc:call(Node, ?MODULE, shared, [Server], Timeout)
+    catch
+        error:{erpc, timeout} -> timeout;
+        _:_ -> none
     end.
 
 find(Proxy) when is_pid(Proxy), node(Proxy) =:= node() ->

@@ -107,9 +107,11 @@ native(Server) ->
 %% all VMs, while the end of a proxy alone would leave it. Call is for the reason of an exit.
 -spec stop(gen_server:server_ref(), term(), timeout(), {module(), atom(), [term()]}) -> ok.
 stop(Server, Reason, Timeout, Call) ->
-    case kv_proxies:shared(Server) of
+    case kv_proxies:shared(Server, Timeout) of
         {Proxy, Native} ->
             ok = kv_durable:destroy(Proxy, fun() -> gen_server:stop(Native, Reason, Timeout) end, Call, Timeout);
+        timeout ->
+            exit({timeout, Call});
         none ->
             gen_server:stop(Server, Reason, Timeout)
     end.

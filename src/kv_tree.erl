@@ -169,11 +169,17 @@ owned(Node, #{processes := All} = Totals, Pids) ->
 
 by_owner(Processes) ->
     Known = maps:from_list([{Pid, true} || #{pid := Pid} <- Processes]),
-    Add = fun(#{owner := Owner} = Process, Owned) -> Owned#{Owner => [Process | maps:get(Owner, Owned, [])]} end,
+    Add = fun(Process, Owned) ->
+        Owner = above(Process),
+        Owned#{Owner => [Process | maps:get(Owner, Owned, [])]}
+    end,
     Below = lists:foldr(Add, #{}, Processes),
     Owners = [Owner || Owner <- maps:keys(Below), Owner =/= undefined, not is_map_key(Owner, Known)],
     native_branches(maps:get(undefined, Below, []), Below) ++
         [{outside(Owner), native_branches(maps:get(Owner, Below), Below)} || Owner <- lists:sort(Owners)].
+
+above(#{owner := node}) -> undefined;
+above(#{owner := Owner}) -> Owner.
 
 native_branches(Processes, Below) ->
     [{{native, Process}, native_branches(maps:get(Pid, Below, []), Below)} || #{pid := Pid} = Process <- Processes].

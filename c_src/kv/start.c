@@ -412,6 +412,7 @@ static void belong(struct kv_process *self, enum kv_option_set set, const struct
         *monitor = kv_monitor_owner(self, owner);
     } else if (options->starter.length > 0 && options->name.length > 0) {
         options->adoptable = kv_adoptable_begin(self, set, options->generation);
+        kv_process_stand_alone(self);
     }
 }
 

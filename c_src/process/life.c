@@ -250,6 +250,13 @@ bool kv_process_initialise(struct kv_process *process, struct kv_bytes options,
     return false;
 }
 
+void kv_process_stand_alone(struct kv_process *self)
+{
+    const struct kv_pid pid = kv_process_pid(self);
+    kv_buffer_clear(&self->parent);
+    kv_write_pid(&self->parent, &pid);
+}
+
 int kv_spawn(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
              struct kv_bytes options, struct kv_pid *pid, struct kv_buffer *reason)
 {

@@ -181,6 +181,10 @@ int kv_process_register(struct kv_process *self, struct kv_bytes name);
  * one copy. */
 void kv_process_set_ancestors(struct kv_process *self, struct kv_bytes list);
 
+/* This process belongs to the node from now on: tools no longer show the process that has spawned
+ * it as its parent, but itself, as for one that the node has started. */
+void kv_process_stand_alone(struct kv_process *self);
+
 /* Sets *pid to the process registered as `name`. Returns false if there is none. */
 bool kv_whereis(const struct kv_runtime *runtime, struct kv_bytes name, struct kv_pid *pid);
 

@@ -21,6 +21,7 @@ groups() ->
             a_bucket_stays_when_its_proxy_ends_and_is_found_again,
             a_bucket_stays_when_its_proxy_is_killed,
             stop_and_destroy_end_it,
+            its_owner_is_the_node,
             a_bucket_that_is_killed_comes_back_empty,
             a_name_of_another_process_is_taken,
             a_durable_bucket_of_the_node_has_its_entries_after_a_restart_of_the_program
@@ -29,6 +30,7 @@ groups() ->
             the_first_start_makes_it_and_the_others_find_it,
             starts_at_once_make_one,
             stop_ends_it_for_all,
+            stop_by_the_proxy_of_another_vm_ends_it_for_all,
             when_it_is_killed_one_makes_it_anew_and_the_others_find_that,
             a_registry_is_shared_with_its_buckets,
             a_registry_that_is_stopped_ends_its_buckets_for_all
@@ -125,6 +127,22 @@ stop_and_destroy_end_it(Config) ->
         ok
     end).
 
+its_owner_is_the_node(Config) ->
+    own(Config, fun() ->
+        {ok, Bucket} = start([]),
+        {ok, Registry} = kv_registry:start_link([{name, names}, {owner, node}]),
+        [#{owner := node} = kv:info(One) || One <- [Bucket, kv_proxy:native(Bucket), Registry]],
+        ok = kv_registry:create(Registry, ?NAME),
+        {ok, Named} = kv_registry:lookup(Registry, ?NAME),
+        Native = kv_proxy:native(Registry),
+        #{owner := Native} = kv:info(Named),
+        {ok, Own} = kv_bucket:start_link([{name, own}]),
+        #{owner := Own} = kv:info(Own),
+        ok = gen_server:stop(Bucket),
+        true = nomatch =/= string:find(io_lib:format("~p", [kv_tree:trees(20)]), "owner => node"),
+        ok
+    end).
+
 a_bucket_that_is_killed_comes_back_empty(Config) ->
     own(Config, fun() ->
         First = kv_loss:start_own(kv_bucket, [{name, shared}, {owner, node}]),
@@ -218,6 +236,31 @@ stop_ends_it_for_all(Config) ->
         kv_bucket:stop(shared)
     end),
     ?assertEqual([normal, normal], [receive {Vm, Down} -> Down end || Vm <- [One, Two]]).
+
+stop_by_the_proxy_of_another_vm_ends_it_for_all(Config) ->
+    [One, Two] = Vms = vms(Config, [one, two]),
+    Node = kv_test:in(Two, fun node/0),
+    [
+        begin
+            Proxies = [_, There] = [kv_test:in(Vm, fun kept/0) || Vm <- Vms],
+            ok = kv_test:in(One, fun() ->
+                Monitors = [monitor(process, Proxy) || Proxy <- Proxies],
+                ok = kv_bucket:stop(Given(There), enough, 5000),
+                [enough, enough] = [kv_test:down(Monitor) || Monitor <- Monitors],
+                ok
+            end)
+        end
+     || Given <- [fun(_) -> {shared, Node} end, fun(There) -> There end]
+    ],
+    NoProcess = kv_test:in(One, fun() -> kv_loss:await(kv_loss:async(fun() -> kv_bucket:stop({nobody, Node}) end)) end),
+    ?assertMatch({exit, noproc}, NoProcess).
+
+%% The shared bucket without a supervisor.
+kept() ->
+    kv_attach_world:keep(fun() ->
+        {ok, Bucket} = start([]),
+        Bucket
+    end).
 
 when_it_is_killed_one_makes_it_anew_and_the_others_find_that(Config) ->
     Vms = [One | _] = vms(Config, [one, two, three]),

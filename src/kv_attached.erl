@@ -212,14 +212,10 @@ handle_info({give_up, Loss}, #state{phase = {lost, Loss, Since}} = State) ->
 handle_info({'DOWN', Nodes, process, _, _}, #state{nodes = Nodes, server = Server, options = Options} = State) ->
     ok = tell_again(State),
     {noreply, State#state{nodes = kv_node_keeper:expect(Server, Options)}};
-handle_info({'EXIT', _Pid, normal}, State) ->
-    {noreply, State};
-handle_info({'EXIT', _Pid, Reason}, State) ->
-    {stop, Reason, State};
 handle_info(Message, #state{pulse = Pulse} = State) ->
-    case kv_pulse:answer(Message, Pulse) of
+    case kv_node_keeper:other(Message, Pulse) of
         {ok, Next} -> {noreply, State#state{pulse = Next}};
-        other -> {noreply, State}
+        {stop, Reason} -> {stop, Reason, State}
     end.
 
 way(#state{phase = up}) -> connection;

@@ -517,14 +517,10 @@ handle_info({'EXIT', Port, Reason}, #state{program = Program} = State) when is_p
         Port when Reason =/= normal -> fail({port_closed, Reason}, State);
         _ -> {noreply, State}
     end;
-handle_info({'EXIT', _Pid, normal}, State) ->
-    {noreply, State};
-handle_info({'EXIT', _Pid, Reason}, State) ->
-    {stop, Reason, State};
 handle_info(Message, #state{pulse = Pulse} = State) ->
-    case kv_pulse:answer(Message, Pulse) of
+    case kv_node_keeper:other(Message, Pulse) of
         {ok, Next} -> {noreply, State#state{pulse = Next}};
-        other -> {noreply, State}
+        {stop, Reason} -> {stop, Reason, State}
     end.
 
 port_event({data, {_, Line}}, #state{connection = Connection, pulse = Pulse} = State) ->

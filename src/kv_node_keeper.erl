@@ -1,8 +1,9 @@
-%% @doc What every kv_node tells {@link kv_nodes} while it starts: that it is expected, and by whom it is started again.
+%% @doc The common parts of a kv_node and one that is attached: their words to {@link kv_nodes} while they start, and the messages
+%% that mean the same to both.
 %% @private
 -module(kv_node_keeper).
 
--export([slow_request/1, expect/2, not_expected/2, cannot_start/3, parent/0]).
+-export([slow_request/1, expect/2, not_expected/2, cannot_start/3, parent/0, other/2]).
 
 %% @doc Sets the option for this VM. Without it all stays as it was.
 -spec slow_request(kv_node_options:t()) -> ok.
@@ -39,6 +40,15 @@ parent() ->
         [Name | _] when is_atom(Name) -> whereis(Name);
         _ -> undefined
     end.
+
+%% @doc Reads a message that has come behind all others: an answer of the program, the end of a linked process, or nothing of ours.
+-spec other(term(), kv_pulse:t()) -> {ok, kv_pulse:t()} | {stop, term()}.
+other({'EXIT', _Pid, normal}, Pulse) ->
+    {ok, Pulse};
+other({'EXIT', _Pid, Reason}, _Pulse) ->
+    {stop, Reason};
+other(Message, Pulse) ->
+    {ok, kv_pulse:answer(Message, Pulse)}.
 
 %% The process at the top of the tree. As long as it lives, this process is started again after a failure.
 keeper() ->

@@ -66,18 +66,18 @@ ask_over_leash(#pulse{program = none}) ->
 ask_over_leash(#pulse{program = Program}) ->
     kv_node_program:say(Program, "ping alive").
 
-%% @doc Reads a message. Returns `other' if it is not an answer.
--spec answer(term(), t()) -> {ok, t()} | other.
+%% @doc Reads a message, which may be an answer.
+-spec answer(term(), t()) -> t().
 answer({Tag, {kv_totals, Buckets, Registries, Entries, Bytes, Durable}}, #pulse{tag = Tag} = Pulse) ->
     Asked = erlang:monotonic_time(millisecond),
     Totals = #{
         buckets => Buckets, registries => Registries, entries => Entries, bytes => Bytes, durable => Durable, asked => Asked
     },
-    {ok, (heard(Pulse))#pulse{totals = Totals}};
+    (heard(Pulse))#pulse{totals = Totals};
 answer({Tag, _Answer}, #pulse{tag = Tag} = Pulse) ->
-    {ok, heard(Pulse)};
-answer(_Message, _Pulse) ->
-    other.
+    heard(Pulse);
+answer(_Message, Pulse) ->
+    Pulse.
 
 %% @doc Called when the program was heard of, or when unanswered questions do not count.
 -spec heard(t()) -> t().

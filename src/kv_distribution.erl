@@ -6,16 +6,16 @@
 %% @private
 -module(kv_distribution).
 
--export([ensure/1, leave/0, release/0, stop/0, is_ours/0]).
+-export([ensure/2, leave/0, release/0, stop/0, is_ours/0]).
 
 -define(STARTED, {?MODULE, started}).
 -define(USER(Pid), {?MODULE, user, Pid}).
 -define(STOP_TIMEOUT, 1000).
 
 %% @doc Makes sure that the VM is distributed. The calling process counts as a user until it ends or calls release/0.
-%% With `false' nothing is started.
--spec ensure(boolean()) -> ok | {error, term()}.
-ensure(Start) ->
+%% With `false' nothing is started. Epmd: the node registers with EPMD.
+-spec ensure(Start :: boolean(), Epmd :: boolean()) -> ok | {error, term()}.
+ensure(Start, Epmd) ->
     case {is_alive(), node(), Start} of
         {true, nonode@nohost, _} ->
             {error,
@@ -23,12 +23,15 @@ ensure(Start) ->
                     <<"the VM has a dynamic name, and no node has given it one yet: connect to a node first, or start the VM "
                         "under a name of its own">>}};
         {true, _, _} ->
-            ours_only(fun kv_epmd:ensure/0);
+            ours_only(fun() -> ensure_epmd(Epmd) end);
         {false, _, false} ->
             {error, {not_alive, <<"start the VM with -name or -sname, or set the option distribute to true">>}};
         {false, _, true} ->
-            start()
+            start(Epmd)
     end.
+
+ensure_epmd(true) -> kv_epmd:ensure();
+ensure_epmd(false) -> ok.
 
 %% EPMD may have gone since kv started distribution. If the user started distribution, EPMD is left alone: it may have
 %% to listen on other interfaces, or the VM may not use EPMD.
@@ -41,18 +44,18 @@ ours_only(Ensure) ->
             ok
     end.
 
-start() ->
+start(Epmd) ->
     case kv_carrier:own_host() of
         {ok, Host} ->
-            case kv_epmd:ensure() of
-                ok -> start(kv_node_name:of_vm(Host));
+            case ensure_epmd(Epmd) of
+                ok -> start(kv_node_name:of_vm(Host), Epmd);
                 {error, Reason} -> {error, Reason}
             end;
         {error, Reason} ->
             {error, Reason}
     end.
 
-start(Name) ->
+start(Name, Epmd) ->
     Started = net_kernel:start(Name, #{name_domain => longnames, dist_listen => false}),
     case {Started, is_alive()} of
         {{ok, _}, _} ->
@@ -60,7 +63,7 @@ start(Name) ->
             add_user();
         %% Another process was faster: a second kv_node, or the user.
         {{error, _}, true} ->
-            ensure(true);
+            ensure(true, Epmd);
         {{error, Reason}, false} ->
             {error, {no_distribution, why(Reason)}}
     end.

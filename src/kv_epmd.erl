@@ -2,7 +2,7 @@
 %% @private
 -module(kv_epmd).
 
--export([ensure/0, is_running/0, port/0, port_of/1, await_unregistered/2]).
+-export([ensure/0, is_running/0, port/0, port_of_all/0, port_of/1, await_unregistered/2]).
 
 -define(DEFAULT_PORT, 4369).
 -define(CONNECT_TIMEOUT, 1000).
@@ -16,6 +16,15 @@ port() ->
     case init:get_argument(epmd_port) of
         {ok, [[Port | _] | _]} -> list_to_integer(Port);
         _ -> ?DEFAULT_PORT
+    end.
+
+%% @doc Returns the port at which this VM dials every node without asking EPMD (`-erl_epmd_port'; kernel, erl_epmd.erl,
+%% port_please/3), or `none'.
+-spec port_of_all() -> inet:port_number() | none.
+port_of_all() ->
+    case init:get_argument(erl_epmd_port) of
+        {ok, [[Port | _] | _]} -> list_to_integer(Port);
+        _ -> none
     end.
 
 %% @doc Returns `true' if an EPMD answers there: the answer to NAMES_REQ begins with the port of EPMD

@@ -27,6 +27,9 @@
 %%     is random, and stays the same for the life of the VM. Value: an atom.</li>
 %% <li>`distribute': Start distribution, and EPMD, if the VM is not distributed. If false, starting the node in such a
 %%     VM fails with `not_alive'. Value: `true' or `false'; `true' by default.</li>
+%% <li>`epmd': If false, the program does not register with EPMD, and listens at the port at which this VM dials every
+%%     node: the VM needs `-erl_epmd_port'. kv starts no EPMD then. See docs/standalone.md. Value: `true' or `false';
+%%     `true' by default.</li>
 %% <li>`start_timeout': How long the program may take to get ready. Buckets and registries that are started meanwhile
 %%     wait as long. While the program reads durable buckets from disk, each sign of progress starts the time again.
 %%     Value: 1 to 4294967295 milliseconds; `10000' by default.</li>

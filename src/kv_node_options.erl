@@ -48,6 +48,9 @@ of_this_vm() ->
         {distribute, none, boolean, true, "0.1.0",
             "Start distribution, and EPMD, if the VM is not distributed. If false, starting the node in such a VM fails "
             "with 'not_alive'."},
+        {epmd, none, boolean, true, "0.2.0",
+            "If false, the program does not register with EPMD, and listens at the port at which this VM dials every node: the VM "
+            "needs `-erl_epmd_port`. kv starts no EPMD then. See docs/standalone.md."},
         {start_timeout, none, milliseconds(1, ?MAX_TIME), 10000, "0.1.0",
             "How long the program may take to get ready. Buckets and registries that are started meanwhile wait as long. While "
             "the program reads durable buckets from disk, each sign of progress starts the time again."},
@@ -177,7 +180,7 @@ default(Value) -> Value.
 -spec validate(term()) -> {ok, t()} | {error, kv_options:error()}.
 validate(Options) ->
     case kv_options:check(Options, fun verdict/2, keys()) of
-        {ok, Given} -> with_defaults(kv_attach:together(Given, keys()));
+        {ok, Given} -> with_defaults(together(Given));
         {error, Reason} -> {error, Reason}
     end.
 
@@ -188,9 +191,34 @@ with_defaults(Error) -> Error.
 -spec check(term()) -> ok | {error, kv_options:error()}.
 check(Options) ->
     case kv_options:check(Options, fun users_verdict/2, keys()) of
-        {ok, Given} -> without_value(kv_attach:together(Given, keys()));
+        {ok, Given} -> without_value(together(Given));
         {error, Reason} -> {error, Reason}
     end.
+
+together(Given) ->
+    case kv_attach:together(Given, keys()) of
+        {ok, #{epmd := false}} -> without_epmd(kv_epmd:port_of_all(), Given);
+        Result -> Result
+    end.
+
+%% This VM must find the node, too. With a module of its own (`-epmd_module') it may do so in another way.
+without_epmd(none, Given) ->
+    case {net_kernel:epmd_module(), Given} of
+        {erl_epmd, _} -> no_way("this VM asks EPMD for the ports of other nodes: start it with -erl_epmd_port, and a port");
+        {_, #{port := Port}} when is_integer(Port), Port > 0 -> {ok, Given};
+        _ -> no_way("the program needs a port of your choice: set the option port")
+    end;
+without_epmd(Port, Given) ->
+    case Given of
+        #{port := Other} when is_integer(Other), Other > 0, Other =/= Port ->
+            Text = "this VM dials every node at port ~b (-erl_epmd_port): leave out the option port, which is ~b",
+            no_way(io_lib:format(Text, [Port, Other]));
+        #{} ->
+            {ok, Given#{port => Port}}
+    end.
+
+no_way(Why) ->
+    {error, {bad_option, epmd, unicode:characters_to_binary(["epmd is false, and ", Why])}}.
 
 without_value({ok, _Given}) -> ok;
 without_value(Error) -> Error.
@@ -232,7 +260,8 @@ for_program(Name, Options) ->
     [
         line("name", Name),
         line("vm", node()),
-        line("epmd-port", kv_epmd:port())
+        line("epmd-port", kv_epmd:port()),
+        [<<"--no-epmd\n">> || #{epmd := false} <- [Options]]
         | [
             line(Flag, Value)
          || {Key, Flag, _, _, _, _} <- table(), Flag =/= none, Value <- [value(Key, Options)], Value =/= undefined

@@ -37,8 +37,8 @@ end_predecessor(Backoff, #{stop_timeout := Timeout}) ->
 %% the program, and gets `{nodeup, Node, Info}' and `{nodedown, Node, Info}' from now on. The reasons are those of
 %% {@link kv_node}. `server' among the options is the local name of the kv_node, for {@link kv_nodes}.
 -spec start(kv_node_options:t(), kv_backoff:t()) -> {ok, started()} | {error, term()}.
-start(#{distribute := Distribute} = Options, Backoff) ->
-    case kv_distribution:ensure(Distribute) of
+start(#{distribute := Distribute, epmd := Epmd} = Options, Backoff) ->
+    case kv_distribution:ensure(Distribute, Epmd) of
         ok -> start(Options, Backoff, ?NAMES);
         {error, Reason} -> {error, Reason}
     end.

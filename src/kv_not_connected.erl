@@ -51,22 +51,16 @@ allowed(Node, _Port) ->
             fine
     end.
 
-%% erl_epmd.erl, port_please/3.
 fixed_port(_Node, Port) ->
-    case init:get_argument(erl_epmd_port) of
-        {ok, [[Fixed | _] | _]} ->
-            case integer_to_list(Port) of
-                Fixed ->
-                    fine;
-                Own ->
-                    [
-                        "this VM dials every node at port ", Fixed, " (-erl_epmd_port), and the program listens at port ", Own,
-                        ": give it that port and an address of its own, with port, bind and node_name, or start the VM without"
-                        " -erl_epmd_port"
-                    ]
-            end;
-        _ ->
-            fine
+    case kv_epmd:port_of_all() of
+        Same when Same =:= none; Same =:= Port ->
+            fine;
+        Fixed ->
+            [
+                "this VM dials every node at port ", integer_to_list(Fixed), " (-erl_epmd_port), and the program listens at port ",
+                integer_to_list(Port), ": set epmd to false, and give the program an address of its own with node_name if this VM "
+                "listens; or start the VM without -erl_epmd_port"
+            ]
     end.
 
 %% The program takes no notice if this VM refuses its certificate before it has a name.

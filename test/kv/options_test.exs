@@ -7,10 +7,10 @@ defmodule KV.OptionsTest do
 
   @root Path.expand("../..", __DIR__)
   # Options of the program that kv_node sets by itself, and those for a person at a terminal.
-  @own_flags ~w(name vm epmd-port) ++
+  @own_flags ~w(name vm epmd-port no-epmd) ++
                ~w(tls-certfile tls-keyfile tls-password tls-cacertfile tls-verify tls-fail-if-no-peer-cert) ++
                ~w(tls-hosts tls-depth tls-versions tls-ciphers tls-dhfile)
-  @manual_flags ~w(no-leash no-epmd metrics config cookie-file check-config) ++
+  @manual_flags ~w(no-leash metrics config cookie-file check-config) ++
                   ~w(check salvage to version help)
 
   test "the application file has no defaults, which would replace what was set before kv is loaded" do

@@ -18,6 +18,10 @@ all() ->
         a_vm_that_allows_the_node_connects,
         a_vm_with_one_port_for_all_nodes_is_told_so,
         a_vm_with_one_port_for_all_nodes_connects_if_the_program_has_that_port,
+        without_epmd_the_program_has_the_port_of_all_nodes,
+        without_epmd_a_vm_that_listens_dials_another_address,
+        without_epmd_kv_starts_none,
+        without_epmd_a_vm_needs_another_way_to_the_node,
         a_vm_that_asks_another_module_than_epmd_is_told_so,
         a_vm_that_connects_by_itself_to_nobody_connects,
         a_vm_that_listens_at_given_ports_connects
@@ -134,6 +138,50 @@ a_vm_with_one_port_for_all_nodes_connects_if_the_program_has_that_port(Config) -
         ?assertMatch({ok, _}, start_node([{port, Port}])),
         ok = gen_server:stop(kv_node)
     end).
+
+without_epmd_the_program_has_the_port_of_all_nodes(Config) ->
+    Port = kv_test:free_port(),
+    in_vm(Config, ["-erl_epmd_port", integer_to_list(Port), "-dist_listen", "false"], fun() ->
+        ?assertMatch({ok, _}, start_node([{epmd, false}])),
+        ?assertMatch(#{port := Port}, kv_node:info()),
+        ?assertEqual(unknown, kv_epmd:port_of(kv_node:name())),
+        ok = gen_server:stop(kv_node)
+    end).
+
+without_epmd_a_vm_that_listens_dials_another_address(Config) ->
+    Port = kv_test:free_port(),
+    Here = ["-start_epmd", "false", "-kernel", "inet_dist_use_interface", "{127,0,0,1}"],
+    in_vm(Config, ["-erl_epmd_port", integer_to_list(Port) | Here], fun() ->
+        ?assertMatch({ok, _}, start_node([{epmd, false}, {node_name, 'apart@127.0.0.2'}])),
+        ?assertEqual('apart@127.0.0.2', kv_node:name()),
+        ok = gen_server:stop(kv_node)
+    end).
+
+without_epmd_kv_starts_none(Config) ->
+    [Epmd, Port] = [kv_test:free_port() || _ <- [1, 2]],
+    Vm = kv_test:start_undistributed_vm([{epmd_port, Epmd} | Config], ["-erl_epmd_port", integer_to_list(Port)]),
+    try
+        kv_test:in(Vm, fun() ->
+            process_flag(trap_exit, true),
+            ok = kv_test:start_kv([{epmd, false}]),
+            {ok, Bucket} = kv_bucket:start_link([]),
+            ok = kv_bucket:put(Bucket, key, value),
+            ?assertEqual(value, kv_bucket:get(Bucket, key)),
+            ?assertEqual({Epmd, false}, {kv_epmd:port(), kv_epmd:is_running()}),
+            ok = application:stop(kv)
+        end)
+    after
+        kv_test:stop_vm(Vm)
+    end.
+
+without_epmd_a_vm_needs_another_way_to_the_node(Config) ->
+    Refused = fun(Options, Words) ->
+        {error, {bad_option, epmd, Text}} = start_node([{epmd, false} | Options]),
+        ?assertNotEqual(nomatch, string:find(Text, Words), Text)
+    end,
+    in_vm(Config, [], fun() -> Refused([], "start it with -erl_epmd_port") end),
+    in_vm(Config, ["-erl_epmd_port", "9100", "-dist_listen", "false"], fun() -> Refused([{port, 9101}], "at port 9100") end),
+    in_vm(Config, ["-epmd_module", atom_to_list(?MODULE)], fun() -> Refused([], "set the option port") end).
 
 a_vm_that_asks_another_module_than_epmd_is_told_so(Config) ->
     in_vm(Config, ["-epmd_module", atom_to_list(?MODULE)], fun() ->

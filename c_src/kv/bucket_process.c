@@ -36,7 +36,7 @@ static void terminate(struct kv_process *self, struct kv_bytes reason)
     kv_store_of(self)->durable_buckets -= bucket->contents.durable != NULL;
     kv_going_stop(self, reason, bucket->contents.durable != NULL);
     kv_snapshots_close_all(&bucket->snapshots, self);
-    kv_contents_close(&bucket->contents);
+    kv_contents_close(&bucket->contents, self);
     kv_buffer_free(&bucket->key);
     kv_buffer_free(&bucket->value);
     kv_buffer_free(&bucket->label);

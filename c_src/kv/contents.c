@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "kv/durable.h"
 #include "kv/kv.h"
+#include "kv/tally.h"
 
 static void count_gone(void *context, enum kv_gone why, struct kv_item key)
 {
@@ -18,13 +19,13 @@ int kv_contents_open(struct kv_contents *contents, const struct kv_process *self
     const struct kv_pid pid = kv_process_pid(self);
     struct kv_table_options counting = *options;
     contents->counts = kv_zalloc(sizeof *contents->counts);
-    contents->counts->since = kv_arena_time(arena);
+    kv_tally_begin(kv_store_of(self)->tally, contents->counts, kv_arena_time(arena));
     counting.gone = count_gone;
     counting.gone_context = contents->counts;
     contents->table = kv_table_new(arena, &counting);
     if (contents->table == NULL || kv_arena_publish(arena, pid.id, pid.serial, KV_PUBLISHED_VALUES,
                                                     contents->table) != KV_OK) {
-        kv_contents_close(contents);
+        kv_contents_close(contents, self);
         kv_write_atom_text(reason, "enomem");
         return KV_ENOMEM;
     }
@@ -46,12 +47,13 @@ int kv_contents_attach(struct kv_contents *contents, struct kv_process *self,
     return KV_OK;
 }
 
-void kv_contents_close(struct kv_contents *contents)
+void kv_contents_close(struct kv_contents *contents, const struct kv_process *self)
 {
     if (contents->durable != NULL) {
         kv_durable_detach(contents->durable);
     } else {
         kv_table_free(contents->table);
+        kv_tally_end(kv_store_of(self)->tally, contents->counts);
         kv_free(contents->counts);
     }
     *contents = (struct kv_contents){.table = NULL};

@@ -27,7 +27,7 @@ int kv_contents_open(struct kv_contents *contents, const struct kv_process *self
 int kv_contents_attach(struct kv_contents *contents, struct kv_process *self,
                        struct kv_durable *durable, struct kv_buffer *reason);
 /* Frees the table; a durable one becomes dormant. */
-void kv_contents_close(struct kv_contents *contents);
+void kv_contents_close(struct kv_contents *contents, const struct kv_process *self);
 
 /* Begins and ends a transaction. */
 void kv_contents_overlay(struct kv_contents *contents, struct kv_overlay *overlay);

@@ -2,6 +2,8 @@
 #ifndef KV_COUNTS_H
 #define KV_COUNTS_H
 
+#include "base/list.h"
+
 #include <stdint.h>
 
 /* The events in a table since it was created. */
@@ -12,7 +14,9 @@ struct kv_counts {
     uint64_t deletes; /* of keys that were there */
     uint64_t expirations;
     uint64_t evictions;
-    uint64_t since; /* the kv_arena_time() of the creation */
+    uint64_t since;      /* the kv_arena_time() of the creation */
+    struct kv_list link; /* of tally.h, */
+    uint64_t walk;       /* and the last walk that has come by */
 };
 
 #endif

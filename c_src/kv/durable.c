@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "kv/durable_walk.h"
+#include "kv/tally.h"
 
 /* ---- the set ----------------------------------------------------------------------------------
  */
@@ -98,7 +99,8 @@ static struct kv_durable *add(struct kv_durables *set, const struct kv_journal_t
     durable->kind = about->kind;
     durable->policy = about->policy;
     take_options(durable, options);
-    durable->counts.since = kv_arena_time(set->arena);
+    kv_tally_begin(set->journal == NULL ? NULL : set->tally, &durable->counts,
+                   kv_arena_time(set->arena));
     durable->registry_length = about->registry.length;
     kv_buffer_append(&durable->identity, about->registry);
     kv_buffer_append(&durable->identity, about->name);
@@ -131,6 +133,7 @@ static void free_durable(struct kv_durable *durable)
     if (durable->calls != NULL) {
         durable->calls->forget_kept(&durable->kept);
     }
+    kv_tally_end(durable->set->tally, &durable->counts);
     kv_table_free(durable->table);
     kv_buffer_free(&durable->identity);
     kv_buffer_free(&durable->meta);
@@ -302,7 +305,7 @@ void kv_durables_open(struct kv_durables *set, const struct kv_journal *journal,
         kv_durable_record_evicted(durable);
         kv_table_expect(durable->table, 0);
         apply_limits(durable);
-        durable->counts = (struct kv_counts){.since = kv_arena_time(set->arena)};
+        kv_tally_begin(set->tally, &durable->counts, kv_arena_time(set->arena));
     }
 }
 

@@ -26,6 +26,7 @@
 
 struct kv_durables_walk;
 struct kv_durable;
+struct kv_tally;
 
 /* Puts of a recovery that are done together. */
 enum { KV_DURABLE_PUTS = 32 };
@@ -94,6 +95,7 @@ struct kv_durables {
     struct kv_hash_key hash_key;
     struct kv_map by_identity;
     struct kv_map by_id;
+    struct kv_tally *tally; /* of the events after recovery; NULL: nobody asks */
     struct kv_list tables;
     struct kv_list strays; /* whose registry is not there */
     struct kv_list roots;  /* that are in no registry, in the order of their making */

@@ -12,6 +12,7 @@
 
 struct kv_arena;
 struct kv_durables;
+struct kv_tally;
 
 /* The result of a backup. */
 struct kv_backup_answer {
@@ -43,6 +44,7 @@ struct kv_store {
     uint64_t (*unix_time)(void);
     struct kv_durables *durables; /* the durable tables; NULL: the node has no data_dir */
     struct kv_backups backups;    /* begin is NULL: every request is refused */
+    struct kv_tally *tally;       /* of the events of all tables; NULL: nobody asks */
     struct kv_list adoptables;    /* of adopt.h; set up by kv_services_start() */
     size_t buckets;               /* that there are */
     size_t durable_buckets;       /* of them: the others are lost with the node */

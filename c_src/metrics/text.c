@@ -16,7 +16,7 @@ struct row {
     const char *help;
     size_t field;
     uint32_t divisor; /* of the field, for the unit of the name */
-    bool of_disk;     /* only with a data folder */
+    size_t only;      /* the field that must be true; 0: none */
 };
 
 #define GAUGE(metric, member, text)                                                                \
@@ -37,12 +37,21 @@ struct row {
 #define DISK_GAUGE(metric, member, unit, text)                                                     \
     {                                                                                              \
         .name = (metric), .kind = "gauge", .help = (text),                                         \
-        .field = offsetof(struct kv_metrics_figures, member), .divisor = (unit), .of_disk = true   \
+        .field = offsetof(struct kv_metrics_figures, member), .divisor = (unit),                   \
+        .only = offsetof(struct kv_metrics_figures, has_disk)                                      \
     }
 #define DISK_COUNTER(metric, member, text)                                                         \
     {                                                                                              \
         .name = (metric), .kind = "counter", .help = (text),                                       \
-        .field = offsetof(struct kv_metrics_figures, member), .divisor = 1, .of_disk = true        \
+        .field = offsetof(struct kv_metrics_figures, member), .divisor = 1,                        \
+        .only = offsetof(struct kv_metrics_figures, has_disk)                                      \
+    }
+
+#define EVENTS(metric, member, text)                                                               \
+    {                                                                                              \
+        .name = (metric), .kind = "counter", .help = (text),                                       \
+        .field = offsetof(struct kv_metrics_figures, member), .divisor = 1,                        \
+        .only = offsetof(struct kv_metrics_figures, has_events)                                    \
     }
 
 /* To add a figure, add a row and a field. docs/metrics.md follows by `make metrics`. */
@@ -58,6 +67,12 @@ static const struct row ROWS[] = {
     GAUGE("kv_durable_buckets", durable_buckets, "Of them, those that are kept on disk."),
     GAUGE("kv_registries", registries, "Registries that are not kept on disk."),
     GAUGE("kv_tables", tables, "Tables in memory, those without a process included."),
+    EVENTS("kv_hits_total", hits, "Keys that operations of all tables have looked for and found."),
+    EVENTS("kv_misses_total", misses, "Keys that they have looked for and not found."),
+    EVENTS("kv_puts_total", puts, "Entries that were put."),
+    EVENTS("kv_deletes_total", deletes, "Entries that were deleted one by one, by their keys."),
+    EVENTS("kv_expirations_total", expirations, "Entries that have expired."),
+    EVENTS("kv_evictions_total", evictions, "Entries that were evicted for want of room."),
     GAUGE("kv_memory_bytes", memory, "Memory of all tables that counts against the limit."),
     GAUGE("kv_memory_limit_bytes", memory_limit, "The limit, max_memory."),
     GAUGE("kv_entries_bytes", entry_bytes, "Memory of all entries."),
@@ -140,12 +155,21 @@ static void write_turns(const struct kv_histogram *turns, struct kv_buffer *to)
            turns->ns / NS_PER_S, turns->ns % NS_PER_S, name, sum);
 }
 
+static bool is_there(const struct kv_metrics_figures *figures, const struct row *row)
+{
+    bool there = true;
+    if (row->only != 0) {
+        memcpy(&there, (const char *)figures + row->only, sizeof there);
+    }
+    return there;
+}
+
 void kv_metrics_write(const struct kv_metrics_figures *figures, struct kv_buffer *to)
 {
     write_head(to, "kv_build_info", "gauge", "1, with the version of the program.");
     append(to, "kv_build_info{version=\"%s\"} 1\n", figures->version);
     for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
-        if (!ROWS[i].of_disk || figures->has_disk) {
+        if (is_there(figures, &ROWS[i])) {
             write_row(figures, &ROWS[i], to);
         }
     }

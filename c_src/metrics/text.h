@@ -29,6 +29,9 @@ struct kv_metrics_figures {
     uint64_t log_bytes, log_files, log_waiting, log_written, syncs;
     uint64_t recovery_ms, checkpoint_bytes, checkpoint_ms;
     uint64_t checkpoint_failing, disk_full; /* 1 or 0 */
+    /* The events in all tables. */
+    bool has_events;
+    uint64_t hits, misses, puts, deletes, expirations, evictions;
     const struct kv_histogram *turns;
 };
 

@@ -31,6 +31,7 @@ struct kv_data_settings {
     const char *folder;
     uint64_t checkpoint_log; /* bytes of log before a checkpoint; 0: KV_CHECKPOINT_LOG */
     enum kv_zeros zeros;
+    struct kv_tally *tally; /* of the events of all tables, or NULL */
     void *context;
     void (*recovering)(void *context, unsigned percent); /* a sign of life, once a second or more */
     void (*recovered)(void *context);

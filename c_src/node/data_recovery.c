@@ -95,6 +95,7 @@ static bool begin_recovery(struct kv_data *data)
         .segment_size = data->store.segment_size,
     };
     kv_durables_init(&data->durables, data->settings.memory->arena, &key);
+    data->durables.tally = data->settings.tally;
     data->origin.wall = kv_data_clock(data);
     data->origin.arena = kv_mapping_clock();
     data->relief = kv_data_relief_again(&data->relief);

@@ -141,6 +141,7 @@ static void recover(struct kv_node *node)
         .memory = &node->memory,
         .folder = node->options.data_dir,
         .checkpoint_log = node->options.checkpoint_log,
+        .tally = kv_node_metrics_tally(node),
         .zeros = node->options.zeros,
         .context = node,
         .recovering = recovering,

@@ -115,6 +115,7 @@ int kv_node_start_runtime(struct kv_node *node)
                           .hash_key = node->net.hash_key,
                           .unix_time = unix_time,
                           .durables = node->data.wal == NULL ? NULL : &node->data.durables,
+                          .tally = kv_node_metrics_tally(node),
                           .backups = kv_node_backups_by_message(&node->backups)};
     node->world = kv_node_world(node);
     node->net.runtime = kv_runtime_new(&options);

@@ -50,6 +50,9 @@ groups() ->
         ]},
         {metrics, [], [
             figures_are_served_to_whoever_asks,
+            events_of_all_buckets_are_added_up_and_those_of_the_ended_stay,
+            a_node_of_many_buckets_tells_their_events_at_the_next_scrape,
+            a_recovery_is_no_event,
             only_two_pages_are_there_and_only_to_be_read,
             health_says_why_a_node_does_not_serve_yet,
             slow_and_many_clients_keep_nobody_from_the_buckets,
@@ -508,6 +511,62 @@ figures_are_served_to_whoever_asks(Config) ->
     ?assert(list_to_integer(figure(Port, "kv_turn_seconds_count")) > 0),
     ?assert(list_to_integer(figure(Port, "kv_messages_total")) > 0),
     kv_program:stop(Program).
+
+events(Port) ->
+    [list_to_integer(figure(Port, ["kv_", Event, "_total"])) || Event <- ["hits", "misses", "puts", "deletes", "expirations", "evictions"]].
+
+events_of_all_buckets_are_added_up_and_those_of_the_ended_stay(Config) ->
+    {#{tcp_port := TcpPort} = Program, Port} = measured(Config, []),
+    ?assertEqual([0, 0, 0, 0, 0, 0], events(Port)),
+    {ok, Peer} = kv_raw_peer:handshake(TcpPort, #{}),
+    [First, Second] = [kv_raw_peer:spawn_bucket(Peer) || _ <- [1, 2]],
+    [ok = kv_raw_peer:call(Peer, Bucket, {put, milk, 3}) || Bucket <- [First, Second, First]],
+    [3 = kv_raw_peer:call(Peer, First, {get, milk}) || _ <- [1, 2, 3]],
+    nil = kv_raw_peer:call(Peer, Second, {get, eggs}),
+    3 = kv_raw_peer:call(Peer, Second, {delete, milk}),
+    %% A delete looks for its key, too.
+    [4, 1, 3, 1, 0, 0] = Before = events(Port),
+    ok = kv_raw_peer:send_frame(Peer, {26, kv_raw_peer:pid("raw@127.0.0.1", 1, 77), First}, kill),
+    ok = kv_test:wait(fun() -> figure(Port, "kv_buckets") =:= "1" end),
+    ?assertEqual(Before, events(Port)),
+    nil = kv_raw_peer:call(Peer, Second, {get, milk}),
+    ?assertEqual([4, 2, 3, 1, 0, 0], events(Port)),
+    kv_program:stop(Program).
+
+a_node_of_many_buckets_tells_their_events_at_the_next_scrape(Config) ->
+    {#{tcp_port := TcpPort} = Program, Port} = measured(Config, []),
+    {ok, Peer} = kv_raw_peer:handshake(TcpPort, #{}),
+    Buckets = [kv_raw_peer:spawn_bucket(Peer) || _ <- lists:seq(1, 5000)],
+    {200, First} = http(Port, "GET", "/metrics"),
+    ?assertEqual(nomatch, binary:match(First, <<"kv_puts_total">>)),
+    [ok = kv_raw_peer:call(Peer, Bucket, {put, milk, 3}) || Bucket <- Buckets],
+    ok = kv_test:wait(fun() -> [0, 0, 5000, 0, 0, 0] =:= events(Port) end),
+    kv_program:stop(Program).
+
+%% The log has puts and deletes, which were events before.
+a_recovery_is_no_event(Config) ->
+    Data = ["data-dir " ++ in_home(Config, "data")],
+    {#{tcp_port := TcpPort} = Program, Port} = measured(Config, Data),
+    {ok, Peer} = kv_raw_peer:handshake(TcpPort, #{}),
+    durable_bucket(Peer, fun(Bucket) ->
+        [ok = kv_raw_peer:call(Peer, Bucket, {put, Key, 3}) || Key <- [milk, eggs]],
+        3 = kv_raw_peer:call(Peer, Bucket, {delete, milk})
+    end),
+    ?assertEqual([1, 0, 2, 1, 0, 0], events(Port)),
+    kv_program:stop(Program),
+    {#{tcp_port := NextPort} = Next, NewPort} = measured(Config, Data),
+    {ok, Back} = kv_raw_peer:handshake(NextPort, #{}),
+    ?assertEqual([0, 0, 0, 0, 0, 0], events(NewPort)),
+    durable_bucket(Back, fun(Bucket) -> 3 = kv_raw_peer:call(Back, Bucket, {get, eggs}) end),
+    ?assertEqual([1, 0, 0, 0, 0, 0], events(NewPort)),
+    kv_program:stop(Next).
+
+durable_bucket(Peer, Fun) ->
+    Self = kv_raw_peer:pid("raw@127.0.0.1", 1, 77),
+    Options = [{durable, commit}, {store, {<<>>, <<"shop">>}}],
+    ok = kv_raw_peer:send_frame(Peer, {29, make_ref(), Self, Self, {kv_bucket, init, 1}, []}, [Options]),
+    {{31, _, Self, 0, Bucket}, none} = kv_raw_peer:recv_control(Peer, 10000),
+    Fun(Bucket).
 
 only_two_pages_are_there_and_only_to_be_read(Config) ->
     {Program, Port} = measured(Config, []),

@@ -63,6 +63,17 @@ Test(metrics_text, figures_of_the_disk_are_there_if_it_is)
     assert_line(written(&figures), "kv_log_syncs_total 5");
 }
 
+Test(metrics_text, events_are_there_once_they_are_added_up)
+{
+    struct kv_metrics_figures figures = {.version = "", .hits = 5, .evictions = 6, .turns = &turns};
+    cr_assert_null(strstr(written(&figures), "kv_hits_total"));
+    text.length = 0;
+    figures.has_events = true;
+    const char *all = written(&figures);
+    assert_line(all, "kv_hits_total 5");
+    assert_line(all, "kv_evictions_total 6");
+}
+
 Test(metrics_text, durations_are_counted_below_each_bound)
 {
     static const uint64_t US = 1000;
@@ -87,6 +98,7 @@ Test(metrics_text, the_longest_text_fits)
     memset(&turns, 0x7f, sizeof turns);
     figures.version = "1234.1234.1234-with-a-long-name-of-a-release";
     figures.has_disk = true;
+    figures.has_events = true;
     figures.turns = &turns;
     cr_assert_lt(strlen(written(&figures)), KV_METRICS_TEXT_MAX);
 }
@@ -94,7 +106,8 @@ Test(metrics_text, the_longest_text_fits)
 Test(metrics_text, every_line_is_of_the_format)
 {
     regex_t format;
-    const struct kv_metrics_figures figures = {.version = "1", .has_disk = true, .turns = &turns};
+    const struct kv_metrics_figures figures = {
+        .version = "1", .has_disk = true, .has_events = true, .turns = &turns};
     cr_assert_eq(regcomp(&format,
                          "^(# HELP kv_[a-z_]+ [A-Z0-9][^\n]*[.]"
                          "|# TYPE kv_[a-z_]+ (gauge|counter|histogram)"

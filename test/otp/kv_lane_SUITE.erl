@@ -7,7 +7,7 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(kv_lane_test, [bucket/0, lane/1, ask/2, once/2, declines/3, is_on/0]).
+-import(kv_lane_test, [bucket/0, lane/1, ask/2, once/2, declines/3, is_on/0, entered/1, lose/1]).
 -import(kv_test, [outcome/1]).
 
 -define(DEADLINE, 30000).
@@ -391,12 +391,7 @@ a_new_connection_has_a_new_lane(Config) ->
         Bucket = bucket(),
         ok = ask(Bucket, {put, a, 1}),
         Old = lane(Bucket),
-        {watcher, Watcher} = kv_test:wait(fun() -> entered(node(Bucket)) end),
-        Monitor = monitor(process, Watcher),
-        true = erlang:disconnect_node(node(Bucket)),
-        %% The watcher hears of the loss a little later than the caller of disconnect_node/1, and closes the lane before
-        %% it ends.
-        noconnection = kv_test:down(Monitor),
+        ok = lose(node(Bucket)),
         ?assertEqual(call, kv_nif:ask(Old, Bucket, {put, a, 2})),
         ok = kv_test:wait(fun() -> is_on() andalso has_another_lane(Bucket, Old) end, ?DEADLINE),
         ?assertEqual({ok, 1}, ask(Bucket, {fetch, a})),
@@ -414,7 +409,6 @@ a_killed_watch_server_closes_the_lane(Config) ->
         Bucket = bucket(),
         ok = ask(Bucket, {put, a, 1}),
         Lane = lane(Bucket),
-        %% The lane is used a moment before the watcher is entered.
         {watcher, Watcher} = kv_test:wait(fun() -> entered(node(Bucket)) end),
         Monitor = monitor(process, Watcher),
         %% Signals to two processes have no order, and is_process_alive/1 may answer before the monitor is there.
@@ -427,12 +421,6 @@ a_killed_watch_server_closes_the_lane(Config) ->
         ?assertEqual({ok, 1}, ask(Bucket, {fetch, a})),
         ?assertEqual(call, kv_nif:ask(Lane, Bucket, {put, a, 2}))
     end).
-
-entered(Node) ->
-    case kv_watcher:watcher(Node) of
-        Watcher when is_pid(Watcher) -> {watcher, Watcher};
-        unknown -> false
-    end.
 
 %% Ticks are 10 ms. A loop that looked on would take all of them.
 an_idle_node_takes_no_processor_time(Config) ->

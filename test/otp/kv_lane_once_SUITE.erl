@@ -6,7 +6,7 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(kv_lane_test, [bucket/0, ask/2, is_on/0]).
+-import(kv_lane_test, [bucket/0, ask/2, is_on/0, lose/1]).
 -import(kv_test, [outcome/1]).
 
 -define(DEADLINE, 30000).
@@ -80,7 +80,7 @@ an_increment_that_was_answered_counts_when_the_connection_is_lost(Config) ->
                 Before = kv_test:patient(fun() -> kv_bucket:get(Bucket, n, 0) end, 1000),
                 Callers = [spawn_monitor(fun() -> exit(count(Bucket, 0)) end) || _ <- lists:seq(1, ?PROCESSES)],
                 timer:sleep(rand:uniform(30)),
-                true = erlang:disconnect_node(node(Bucket)),
+                ok = lose(node(Bucket)),
                 ok = kv_test:wait(fun() -> is_on() end, ?DEADLINE),
                 _ = [Caller ! stop || {Caller, _} <- Callers],
                 Counts = [receive {'DOWN', Monitor, process, _, Count} -> Count end || {_, Monitor} <- Callers],
@@ -290,7 +290,7 @@ the_answer_to_a_request_that_was_taken_comes_through_an_upgrade(Config) ->
         ?assertEqual(?LONG * Before, last_of(kv_lane_test:wait(First))),
         ?assertEqual(?LONG * Done, last_of(kv_lane_test:wait(Second))),
         ?assertEqual(lost, kv_nif:look(First)),
-        true = erlang:disconnect_node(node(Bucket)),
+        ok = lose(node(Bucket)),
         ok = kv_test:wait(fun() -> is_on() end, ?DEADLINE),
         ?assertEqual({ok, ?LONG * Done}, ask(Bucket, {fetch, n}))
     end).
@@ -311,7 +311,7 @@ processes_that_a_purge_kills_leave_the_lane_whole(Config) ->
                 ok = kv_upgrade_SUITE:load_all(),
                 [true = exit(Caller, kill) || {Caller, _} <- Callers],
                 [killed = kv_test:down(Monitor) || {_, Monitor} <- Callers],
-                true = erlang:disconnect_node(node(Bucket)),
+                ok = lose(node(Bucket)),
                 ok = kv_test:wait(fun() -> is_on() andalso not is_map_key(phase, kv_test:proxy_state(Proxy)) end, ?DEADLINE)
             end
          || _ <- lists:seq(1, 5)

@@ -1,7 +1,7 @@
 %% @doc Shared by the suites about lanes: asks a process by the lane alone, so that a test knows the way of a request.
 -module(kv_lane_test).
 
--export([bucket/0, busy/1, lane/1, ask/2, once/2, wait/1, declines/3, is_on/0, held/3]).
+-export([bucket/0, busy/1, lane/1, ask/2, once/2, wait/1, declines/3, is_on/0, held/3, entered/1, lose/1]).
 
 -include_lib("stdlib/include/assert.hrl").
 
@@ -81,3 +81,19 @@ is_on() ->
     catch
         _:_ -> false
     end.
+
+%% For kv_test:wait/1: a lane is used a moment before its watcher is entered.
+entered(Node) ->
+    case kv_watcher:watcher(Node) of
+        Watcher when is_pid(Watcher) -> {watcher, Watcher};
+        unknown -> false
+    end.
+
+%% Loses the connection of a node. The watcher hears of that a little later than the caller of disconnect_node/1, and closes the
+%% lane before it ends. So the lane that there is afterwards is another one.
+lose(Node) ->
+    {watcher, Watcher} = kv_test:wait(fun() -> entered(Node) end),
+    Monitor = monitor(process, Watcher),
+    _ = erlang:disconnect_node(Node),
+    _ = kv_test:down(Monitor),
+    ok.

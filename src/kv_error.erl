@@ -51,7 +51,7 @@ sentence({bad_step, Given}) -> wrong("the step", "an integer of at most 1,024 bi
 sentence({bad_keys, Given}) -> wrong("the list of keys", "a proper list", Given);
 sentence({bad_entries, Given}) -> wrong("the collection of entries", "a map or a proper list of pairs", Given);
 sentence({bad_tag, Given}) -> wrong("the tag", "one that fetch_tagged has returned", Given);
-sentence({bad_name, Given}) -> wrong("the name of a bucket in a registry", "a binary, as in <<\"shopping\">>", Given);
+sentence({bad_name, Given}) -> wrong("the name of a bucket in a registry", "a binary", Given);
 sentence({bad_prefix, Given}) -> wrong("the prefix", "a binary", Given);
 sentence({name_too_long, Bytes}) -> ["the name has ", shown(Bytes), " bytes, which is more than a registry takes"];
 sentence({bad_option, _Key, Text}) -> Text;

@@ -536,7 +536,7 @@ defmodule KV.Registry do
       iex> KV.Registry.create!(KV.Registry, "sailing")
       :ok
       iex> KV.Registry.create!(KV.Registry, :sailing)
-      ** (KV.Error) the name must be a binary, and is sailing
+      ** (KV.Error) the name of a bucket in a registry must be a binary, and is sailing
   """
   @doc since: "0.2.0"
   @spec create!(t, name, timeout | [create_option]) :: :ok

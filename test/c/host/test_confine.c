@@ -1,8 +1,8 @@
 /* A process that makes only the system calls of a list, with the filter of the real kernel: each
  * test has a process of its own. */
-#include "base/alloc.h"
 #include "host/confine.h"
 #include "host/worker.h"
+#include "support/log_pipe.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -28,32 +28,13 @@ static int reader; /* of the pipe that is standard output */
 
 static void set_up(void)
 {
-    int ends[2];
-    cr_assert_eq(pipe(ends), 0);
-    cr_assert(dup2(ends[1], STDOUT_FILENO) >= 0);
-    (void)close(ends[1]);
-    reader = ends[0];
-    cr_assert_eq(fcntl(reader, F_SETFL, O_NONBLOCK), 0);
-    cr_assert_eq(uv_loop_init(&loop), 0);
-    kv_log_init(&log_, &loop);
-}
-
-static void close_handle(uv_handle_t *handle, void *context)
-{
-    (void)context;
-    if (!uv_is_closing(handle)) {
-        uv_close(handle, NULL);
-    }
+    reader = log_pipe_open(&loop, &log_);
 }
 
 static void tear_down(void)
 {
     kv_confine_stop(&confine);
-    uv_walk(&loop, close_handle, NULL);
-    (void)uv_run(&loop, UV_RUN_DEFAULT);
-    kv_log_finish(&log_);
-    cr_assert_eq(uv_loop_close(&loop), 0);
-    cr_assert_eq(kv_alloc_outstanding(), 0);
+    log_pipe_close(&loop, &log_, reader);
 }
 
 TestSuite(confine, .init = set_up, .fini = tear_down, .timeout = 20);

@@ -1,6 +1,5 @@
 /* Log lines on standard output: levels, escapes, bounds, and readers that do not read. */
-#include "base/alloc.h"
-#include "host/log.h"
+#include "support/log_pipe.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -15,30 +14,12 @@ static int reader; /* of the pipe that is standard output */
 
 static void set_up(void)
 {
-    int ends[2];
-    cr_assert_eq(pipe(ends), 0);
-    cr_assert(dup2(ends[1], STDOUT_FILENO) >= 0);
-    (void)close(ends[1]);
-    reader = ends[0];
-    cr_assert_eq(fcntl(reader, F_SETFL, O_NONBLOCK), 0);
-    cr_assert_eq(uv_loop_init(&loop), 0);
-    kv_log_init(&log_, &loop);
-}
-
-static void close_handle(uv_handle_t *handle, void *context)
-{
-    (void)context;
-    uv_close(handle, NULL);
+    reader = log_pipe_open(&loop, &log_);
 }
 
 static void tear_down(void)
 {
-    uv_walk(&loop, close_handle, NULL);
-    (void)uv_run(&loop, UV_RUN_DEFAULT);
-    kv_log_finish(&log_);
-    cr_assert_eq(uv_loop_close(&loop), 0);
-    (void)close(reader);
-    cr_assert_eq(kv_alloc_outstanding(), 0);
+    log_pipe_close(&loop, &log_, reader);
 }
 
 TestSuite(log, .init = set_up, .fini = tear_down, .timeout = 20);

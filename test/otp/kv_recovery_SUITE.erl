@@ -167,7 +167,7 @@ a_snapshot_and_the_log_from_its_place_on_make_the_bucket(Config) ->
         {ok, Bucket} = start([]),
         ok = kv_bucket:put_many(Bucket, [{K, 0} || K <- lists:seq(1, 10000)]),
         Writers = [spawn_monitor(fun() -> write(Bucket, N) end) || N <- lists:seq(1, 8)],
-        Seen = [snapshot(Bucket) || _ <- lists:seq(1, 20)],
+        Seen = [snapshot(Bucket) || _ <- lists:seq(1, 8)],
         [exit(Writer, kill) || {Writer, _} <- Writers],
         [killed = kv_test:down(Monitor) || {_, Monitor} <- Writers],
         {Seen, kv_bucket:to_map(Bucket)}

@@ -9,7 +9,7 @@
 -compile([export_all, nowarn_export_all]).
 
 %% KV_DAMAGES sets how often the folder is damaged, and KV_SEED what is drawn.
--define(DAMAGES, 4).
+-define(DAMAGES, 2).
 %% Places that are damaged at once, at most.
 -define(PLACES, 4).
 %% Blocks of a place, at most.

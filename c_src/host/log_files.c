@@ -9,8 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uv.h>
 
-enum { BLOCK = KV_FOLDER_BLOCK, FILE_MODE = 0600 };
+enum {
+    BLOCK = KV_FOLDER_BLOCK,
+    FILE_MODE = 0600,
+    LOOK_APART_NS = 100000000 /* between looks for the file and the folder */
+};
 
 void kv_log_files_init(struct kv_log_files *files, const struct kv_folder *folder, uint64_t size,
                        uint64_t first, uint64_t end)
@@ -217,6 +222,11 @@ static bool has_name(const struct kv_log_files *files)
 
 bool kv_log_files_are_there(struct kv_log_files *files)
 {
+    const uint64_t now = uv_hrtime();
+    if (now - files->looked < LOOK_APART_NS) {
+        return true;
+    }
+    files->looked = now;
     files->nameless = files->plain >= 0 && files->linked && !has_name(files);
     return !files->nameless && kv_folder_is_there(files->folder);
 }

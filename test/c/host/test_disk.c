@@ -620,9 +620,11 @@ Test(disk, a_failed_sync_is_never_tried_again)
 /* ---- a folder that goes away -------------------------------------------------------------------
  */
 
-/* The write after that is not answered as done, and nothing follows. */
+/* The thread looks ten times a second. The next write is not answered as done, and nothing follows.
+ */
 static void check_gone(const char *words)
 {
+    uv_sleep(150);
     begin_write(BLOCK, BLOCK, 2, true);
     RUN_UNTIL(dones == 2);
     cr_assert_eq(done_error, KV_EIO);

@@ -1,37 +1,21 @@
 #include "host/seccomp_library.h"
 
-#include <dlfcn.h>
-#include <string.h>
-
-/* The pointer to a function is copied, since C converts no pointer to an object into one. */
-static bool take(struct kv_seccomp *seccomp, const char *name, void *function)
-{
-    void *symbol = dlsym(seccomp->library, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
+#include "host/library.h"
 
 bool kv_seccomp_load(struct kv_seccomp *seccomp)
 {
-    bool complete = true;
-    *seccomp = (struct kv_seccomp){.library = dlopen(KV_SECCOMP_LIBRARY, RTLD_NOW | RTLD_LOCAL)};
-    if (seccomp->library == NULL) {
-        return false;
-    }
-#define KV_SECCOMP_TAKE(name)                                                                      \
-    complete = take(seccomp, "seccomp_" #name, &seccomp->name) && complete;
-    KV_SECCOMP_FUNCTIONS(KV_SECCOMP_TAKE)
-#undef KV_SECCOMP_TAKE
-    if (!complete) {
-        kv_seccomp_unload(seccomp);
-    }
-    return complete;
+#define KV_SECCOMP_FUNCTION(name) {"seccomp_" #name, offsetof(struct kv_seccomp, name)},
+    static const struct kv_library_function functions[] = {
+        KV_SECCOMP_FUNCTIONS(KV_SECCOMP_FUNCTION)};
+#undef KV_SECCOMP_FUNCTION
+    *seccomp = (struct kv_seccomp){.library = NULL};
+    seccomp->library = kv_library_load(KV_SECCOMP_LIBRARY, functions,
+                                       sizeof functions / sizeof functions[0], seccomp);
+    return seccomp->library != NULL;
 }
 
 void kv_seccomp_unload(struct kv_seccomp *seccomp)
 {
-    if (seccomp->library != NULL) {
-        (void)dlclose(seccomp->library);
-        seccomp->library = NULL;
-    }
+    kv_library_unload(seccomp->library);
+    seccomp->library = NULL;
 }

@@ -40,19 +40,14 @@ struct row {
         .field = offsetof(struct kv_metrics_figures, member), .divisor = (unit),                   \
         .only = offsetof(struct kv_metrics_figures, has_disk)                                      \
     }
-#define DISK_COUNTER(metric, member, text)                                                         \
+#define COUNTER_OF(condition, metric, member, text)                                                \
     {                                                                                              \
         .name = (metric), .kind = "counter", .help = (text),                                       \
         .field = offsetof(struct kv_metrics_figures, member), .divisor = 1,                        \
-        .only = offsetof(struct kv_metrics_figures, has_disk)                                      \
+        .only = offsetof(struct kv_metrics_figures, condition)                                     \
     }
-
-#define EVENTS(metric, member, text)                                                               \
-    {                                                                                              \
-        .name = (metric), .kind = "counter", .help = (text),                                       \
-        .field = offsetof(struct kv_metrics_figures, member), .divisor = 1,                        \
-        .only = offsetof(struct kv_metrics_figures, has_events)                                    \
-    }
+#define DISK_COUNTER(metric, member, text) COUNTER_OF(has_disk, metric, member, text)
+#define EVENTS(metric, member, text)       COUNTER_OF(has_events, metric, member, text)
 
 /* To add a figure, add a row and a field. docs/metrics.md follows by `make metrics`. */
 static const struct row ROWS[] = {

@@ -77,8 +77,14 @@ resolved({via, Module, Name}) -> Module:whereis_name(Name);
 resolved({Name, Node}) when Node =:= node() -> Name;
 resolved(Server) -> Server.
 
-%% Each VM knows its own proxies. A C node and a VM without kv have none.
+%% Each VM knows its own proxies. A C node and a VM without kv have none; a C node that is watched is known as one without a call.
 shared_of(Node, Server, Timeout) ->
+    case kv_watcher:watcher(Node) of
+        Watcher when is_pid(Watcher) -> none;
+        _ -> ask_vm(Node, Server, Timeout)
+    end.
+
+ask_vm(Node, Server, Timeout) ->
     try
         erpc:call(Node, ?MODULE, shared, [Server], Timeout)
     catch

@@ -75,24 +75,21 @@ a_backup_on_another_disk_gives_way_where_the_log_needs_the_files_that_it_reads(C
     gives_way(Config, Disk, "230m", filename:join(Disk, "data"), path(Config, "backup"), "need the space of old files").
 
 gives_way(Config, Disk, Size, Data, Backup, Words) ->
-    case kv_disk_world:is_root() andalso os:cmd("unshare -m true 2>&1") of
-        "" ->
-            ok = file:make_dir(Disk),
-            Program = kv_disk_world:apart_and_shimmed(Config, ["mount -t tmpfs -o size=" ++ Size ++ " none " ++ Disk]),
-            in_kv(Config, Data, Program, fun(Bucket) ->
-                ok = put_round(Bucket, 1),
-                Running = begin_backup(Config, Backup, ?SLOW),
-                Result = put_until_down(Bucket, Running, 1),
-                ?assertMatch({done, {error, {enospc, _}}}, Result),
-                {done, {error, {enospc, Text}}} = Result,
-                ?assertMatch({match, _}, re:run(Text, Words), Text),
-                ?assertEqual([], seen("ls -d " ++ Backup ++ "*")),
-                ok = kv_test:wait(fun() -> kv_bucket:put(Bucket, last, 1) =:= ok end),
-                [?assert(is_integer(Round)) || Round <- rounds(Bucket)]
-            end);
-        Why ->
-            {skip, "needs root and unshare: " ++ lists:flatten(io_lib:format("~p", [Why]))}
-    end.
+    kv_disk_world:if_apart(fun() ->
+        ok = file:make_dir(Disk),
+        Program = kv_disk_world:apart_and_shimmed(Config, ["mount -t tmpfs -o size=" ++ Size ++ " none " ++ Disk]),
+        in_kv(Config, Data, Program, fun(Bucket) ->
+            ok = put_round(Bucket, 1),
+            Running = begin_backup(Config, Backup, ?SLOW),
+            Result = put_until_down(Bucket, Running, 1),
+            ?assertMatch({done, {error, {enospc, _}}}, Result),
+            {done, {error, {enospc, Text}}} = Result,
+            ?assertMatch({match, _}, re:run(Text, Words), Text),
+            ?assertEqual([], seen("ls -d " ++ Backup ++ "*")),
+            ok = kv_test:wait(fun() -> kv_bucket:put(Bucket, last, 1) =:= ok end),
+            [?assert(is_integer(Round)) || Round <- rounds(Bucket)]
+        end)
+    end).
 
 %%% Support
 

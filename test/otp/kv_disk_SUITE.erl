@@ -150,13 +150,10 @@ a_disk_that_is_full_of_entries_heals_when_they_are_cleared(Config) ->
     end).
 
 on_small_disk(Config, Fun) ->
-    case kv_disk_world:is_root() andalso os:cmd("unshare -m true 2>&1") of
-        "" ->
-            Folder = kv_disk_world:folder(Config),
-            in_kv(Config, [], kv_disk_world:apart(Config, ["mkdir -p " ++ Folder ++ " && mount -t tmpfs -o size=150m none " ++ Folder]), Fun);
-        Why ->
-            {skip, "needs root and unshare: " ++ lists:flatten(io_lib:format("~p", [Why]))}
-    end.
+    kv_disk_world:if_apart(fun() ->
+        Folder = kv_disk_world:folder(Config),
+        in_kv(Config, [], kv_disk_world:apart(Config, ["mkdir -p " ++ Folder ++ " && mount -t tmpfs -o size=150m none " ++ Folder]), Fun)
+    end).
 
 %% There is room for each of the requests when it begins, and not for all of them. No answer waits for space.
 long_deletes_on_a_full_disk_are_made_as_a_whole_or_refused(Config) ->
@@ -229,19 +226,16 @@ a_full_disk_is_backed_up_to_another_one(Config) ->
 
 %% One disk has no space, and the other has some, but no more files.
 a_backup_that_its_disk_has_no_room_for_leaves_nothing(Config) ->
-    case kv_disk_world:is_root() andalso os:cmd("unshare -m true 2>&1") of
-        "" ->
-            Disks = [{"small", "size=1m", "it needs 67[0-9]+ bytes, and its file system has 1048576"}, {"files", "size=200m,nr_inodes=3", "cannot make|cannot copy"}],
-            Lines = [["mkdir -p ", disk(Name, Config), " && mount -t tmpfs -o ", Limit, " none ", disk(Name, Config)] || {Name, Limit, _} <- Disks],
-            in_kv(Config, [], kv_disk_world:apart(Config, Lines), fun(Bucket) ->
-                ok = kv_bucket:put(Bucket, milk, 3),
-                [is_refused(disk(Name, Config), Sentence) || {Name, _, Sentence} <- Disks],
-                {ok, _} = kv:backup(filename:join(?config(case_home, Config), "backup")),
-                ok = kv_bucket:put(Bucket, bread, 1)
-            end);
-        Why ->
-            {skip, "needs root and unshare: " ++ lists:flatten(io_lib:format("~p", [Why]))}
-    end.
+    kv_disk_world:if_apart(fun() ->
+        Disks = [{"small", "size=1m", "it needs 67[0-9]+ bytes, and its file system has 1048576"}, {"files", "size=200m,nr_inodes=3", "cannot make|cannot copy"}],
+        Lines = [["mkdir -p ", disk(Name, Config), " && mount -t tmpfs -o ", Limit, " none ", disk(Name, Config)] || {Name, Limit, _} <- Disks],
+        in_kv(Config, [], kv_disk_world:apart(Config, Lines), fun(Bucket) ->
+            ok = kv_bucket:put(Bucket, milk, 3),
+            [is_refused(disk(Name, Config), Sentence) || {Name, _, Sentence} <- Disks],
+            {ok, _} = kv:backup(filename:join(?config(case_home, Config), "backup")),
+            ok = kv_bucket:put(Bucket, bread, 1)
+        end)
+    end).
 
 is_refused(Disk, Sentence) ->
     {error, {enospc, Text}} = kv:backup(filename:join(Disk, "new")),

@@ -30,7 +30,7 @@ init_per_suite(Config) ->
     case os:getenv("KV_PREBUILT") of
         false ->
             Program = filename:join(?config(priv_dir, Config), "counter"),
-            ok = make(directory(code:lib_dir(kv)), ["PROGRAM=" ++ Program]),
+            ok = make(example(), ["PROGRAM=" ++ Program]),
             kv_test:start_suite([{program, Program} | Config]);
         _ ->
             {skip, "nothing is built here"}
@@ -47,15 +47,7 @@ end_per_testcase(_Case, Config) ->
     _ = [kv_test:stop_vm(Vm) || {vm, Vm} <- Config, is_process_alive(Vm)],
     kv_test:end_case(Config).
 
-%% The tests may run from a build directory inside the project.
-directory("/") ->
-    error(no_example);
-directory(Directory) ->
-    Example = filename:join([Directory, "examples", "counter"]),
-    case filelib:is_regular(filename:join(Example, "counter.c")) of
-        true -> Example;
-        false -> directory(filename:dirname(Directory))
-    end.
+example() -> filename:join(kv_test:project("examples/counter/counter.c"), "examples/counter").
 
 %% The Makefile of the example has -I for the public headers and for nothing else.
 make(Directory, Arguments) ->
@@ -161,7 +153,7 @@ one_of_them_starts_with_the_node(Config) ->
 
 %% No file of the source tree is in reach of the copy.
 a_copy_builds_from_what_was_installed(Config) ->
-    Example = directory(code:lib_dir(kv)),
+    Example = example(),
     Copy = filename:join(?config(priv_dir, Config), "copy"),
     Prefix = filename:join(?config(priv_dir, Config), "installed"),
     ok = file:make_dir(Copy),

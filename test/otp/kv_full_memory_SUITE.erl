@@ -103,22 +103,20 @@ entries_that_live_for_a_moment_need_no_more_than_in_life(Config) ->
     Folder = ?config(case_home, Config),
     Fake = filename:join(Folder, "meminfo"),
     ok = file:write_file(Fake, "MemTotal: 84260 kB\nMemFree: 84260 kB\nMemAvailable: 84260 kB\n"),
-    case kv_disk_world:is_root() andalso os:cmd("unshare -m mount --bind " ++ Fake ++ " /proc/meminfo 2>&1") of
-        "" ->
-            Options = [{max_memory, 64 bsl 20}, {checkpoint_log, 1 bsl 40}, {program, kv_disk_world:apart(Config, ["mount --bind " ++ Fake ++ " /proc/meminfo"])}],
-            in_vm(Config, fun() ->
-                Server = kv_disk_world:start_node(Config, Options),
-                Bucket = kv_disk_world:bucket(Server, sessions),
-                ok = kv_bucket:put(Bucket, ever, 1),
-                fill_again_and_again(Bucket, 250),
-                ok = kv_test:signal("KILL", kv_disk_world:os_pid(Server)),
-                kv_disk_world:patient(fun() -> kv_bucket:get(Bucket, ever) end),
-                ?assertEqual(1, kv_bucket:get(Bucket, ever)),
-                kv_disk_world:stop_node(Server)
-            end);
-        Why ->
-            {skip, "needs root and unshare: " ++ lists:flatten(io_lib:format("~p", [Why]))}
-    end.
+    Mount = "mount --bind " ++ Fake ++ " /proc/meminfo",
+    kv_disk_world:if_apart(Mount, fun() ->
+        Options = [{max_memory, 64 bsl 20}, {checkpoint_log, 1 bsl 40}, {program, kv_disk_world:apart(Config, [Mount])}],
+        in_vm(Config, fun() ->
+            Server = kv_disk_world:start_node(Config, Options),
+            Bucket = kv_disk_world:bucket(Server, sessions),
+            ok = kv_bucket:put(Bucket, ever, 1),
+            fill_again_and_again(Bucket, 250),
+            ok = kv_test:signal("KILL", kv_disk_world:os_pid(Server)),
+            kv_disk_world:patient(fun() -> kv_bucket:get(Bucket, ever) end),
+            ?assertEqual(1, kv_bucket:get(Bucket, ever)),
+            kv_disk_world:stop_node(Server)
+        end)
+    end).
 
 %% Puts so many megabytes, and fills the memory each time that its entries have expired.
 fill_again_and_again(_Bucket, 0) -> ok;

@@ -27,7 +27,7 @@ init_per_suite(Config) ->
     end.
 
 built(Config) ->
-    {0, Lines} = run(filename:join(project(), "scripts/deb"), ["quick"]),
+    {0, Lines} = run(filename:join(kv_test:project("scripts/deb"), "scripts/deb"), ["quick"]),
     [{package, lists:last(Lines)} | Config].
 
 end_per_suite(_Config) -> ok.
@@ -98,15 +98,6 @@ its_service_waits_for_a_configuration(Config) ->
     ].
 
 %%% Running
-
-%% The tests may run from a build directory inside the project.
-project() -> project(code:lib_dir(kv)).
-
-project(Directory) ->
-    case filelib:is_regular(filename:join([Directory, "scripts", "deb"])) of
-        true -> Directory;
-        false when Directory =/= "/" -> project(filename:dirname(Directory))
-    end.
 
 run(Name, Arguments) ->
     Program = case lists:member($/, Name) of

@@ -23,7 +23,7 @@ all() ->
 %% A tree that has the scripts, and a folder for the stand-ins.
 init_per_testcase(Case, Config) ->
     Tree = filename:join(?config(priv_dir, Config), Case),
-    Scripts = filename:join(project(code:lib_dir(kv)), "scripts"),
+    Scripts = filename:join(kv_test:project("scripts/dialyzer"), "scripts"),
     [
         begin
             To = filename:join([Tree, "scripts", Name]),
@@ -36,13 +36,6 @@ init_per_testcase(Case, Config) ->
     [{tree, Tree} | Config].
 
 end_per_testcase(_Case, _Config) -> ok.
-
-%% The tests may run from a build directory inside the project.
-project(Directory) ->
-    case filelib:is_regular(filename:join([Directory, "scripts", "dialyzer"])) of
-        true -> Directory;
-        false when Directory =/= "/" -> project(filename:dirname(Directory))
-    end.
 
 %%% scripts/test
 
@@ -123,7 +116,7 @@ kv_builds_runs_and_installs_below_a_folder_of_any_name(Config) ->
 build(Folder) ->
     ok = filelib:ensure_dir(filename:join(Folder, "priv/file")),
     Names = ["Makefile", "mix.exs", "rebar.config", "c_src", "include", "src", "lib", "scripts", "examples", "man", "etc"],
-    Project = project(code:lib_dir(kv)),
+    Project = kv_test:project("scripts/dialyzer"),
     {0, _} = command("cp", ["-R"] ++ [filename:join(Project, Name) || Name <- Names] ++ [Folder], Folder),
     Asked = "KV.Registry.create(KV.Registry, \"a\"); {:ok, b} = KV.Registry.lookup(KV.Registry, \"a\"); IO.puts(KV.Bucket.put(b, 1, 2))",
     {0, Said} = command("sh", ["-c", "echo '" ++ Asked ++ "' | scripts/run"], Folder),

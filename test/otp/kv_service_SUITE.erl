@@ -686,14 +686,7 @@ with(Name, Fun) ->
 
 %%% Installed
 
-%% The tests may run from a build directory inside the project.
-project() -> project(code:lib_dir(kv)).
-
-project(Directory) ->
-    case filelib:is_regular(filename:join([Directory, "man", "kv_node.1"])) of
-        true -> Directory;
-        false -> project(filename:dirname(Directory))
-    end.
+project() -> kv_test:project("man/kv_node.1").
 
 make(Target, To) ->
     Command = ["make -C ", project(), "/c_src ", Target, " DESTDIR=", To, " PREFIX=/usr 2>&1; echo \"status $?\""],

@@ -2,7 +2,7 @@
 %% system calls that fail. All of it goes with the program, however that ends.
 -module(kv_disk_world).
 
--export([start_suite/1, end_suite/1, start_case/1, start_case/2, end_case/1, is_root/0]).
+-export([start_suite/1, end_suite/1, start_case/1, start_case/2, end_case/1, is_root/0, if_apart/1, if_apart/2]).
 -export([build_shim/1, shimmed/2, apart/2, apart_and_shimmed/2, break/3, mend/2]).
 -export([start_node/1, start_node/2, restart/2, stop_node/1, os_pid/1, bucket/2, bucket/3, folder/1, file/2, refusal/1, refusal/2]).
 -export([patient/1, crc32c/1]).
@@ -34,6 +34,15 @@ end_case(Config) ->
     ok = file:del_dir_r(?config(case_home, Config)).
 
 is_root() -> os:cmd("id -u") =:= "0\n".
+
+%% Runs Fun where a program may have a mount name space of its own, and a command does its work in one. Else the case is skipped.
+if_apart(Fun) -> if_apart("true", Fun).
+
+if_apart(Command, Fun) ->
+    case is_root() andalso os:cmd("unshare -m " ++ Command ++ " 2>&1") of
+        "" -> Fun();
+        Why -> {skip, lists:flatten(io_lib:format("needs root and unshare: ~p", [Why]))}
+    end.
 
 folder(Config) -> filename:join(?config(case_home, Config), "data").
 

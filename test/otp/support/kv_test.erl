@@ -9,7 +9,7 @@
 -export([start_with_vm/1, start_with_kv/1, start_with_kv/2, end_with_vm/1, end_vm/1]).
 -export([start_vm/1, start_vm/2, start_vm/3, start_undistributed_vm/2, stop_vm/1, vm_os_pid/1, in/2, in/3]).
 -export([start_program/3, stop_program/1, start_kv/0, start_kv/1, proxy_state/1, wait/1, wait/2, patient/2, down/1, gone/1, attempt/1, outcome/1, mailbox/0, signal/2, is_os_process/1, milliseconds/1]).
--export([script/3, program/0, programs/1, registered_in_epmd/2, epmd_os_pids/1, free_port/0, report/2]).
+-export([script/3, project/1, program/0, programs/1, registered_in_epmd/2, epmd_os_pids/1, free_port/0, report/2]).
 
 -include_lib("common_test/include/ct.hrl").
 
@@ -277,6 +277,16 @@ stop_program(Config) ->
     Monitor = monitor(process, ?config(owner, Config)),
     ?config(owner, Config) ! stop,
     normal = down(Monitor).
+
+%% Returns the folder of the project, which has this file. The tests may run from a build directory inside of it.
+project(File) ->
+    project(code:lib_dir(kv), File).
+
+project(Directory, File) ->
+    case filelib:is_regular(filename:join(Directory, File)) of
+        true -> Directory;
+        false when Directory =/= "/" -> project(filename:dirname(Directory), File)
+    end.
 
 program() ->
     filename:join(code:priv_dir(kv), "kv_node").

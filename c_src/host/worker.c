@@ -8,8 +8,8 @@ static void begin(void *context)
     const struct kv_worker *worker = context;
     sigset_t all;
     (void)sigfillset(&all);
-    (void)sigdelset(&all,
-                    SIGSYS); /* of a filter: host/confine.h. A blocked one would end the process */
+    /* That of a filter, host/confine.h. A blocked one would end the process. */
+    (void)sigdelset(&all, SIGSYS);
     (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
     worker->run(worker->context);
 }

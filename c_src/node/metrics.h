@@ -26,7 +26,7 @@ struct kv_node_metrics {
 bool kv_node_metrics_start(struct kv_node *node, char text[KV_OPTION_ERROR_MAX]);
 void kv_node_metrics_stop(struct kv_node *node);
 
-/* What the tables of the node are to be entered in; NULL: there are no metrics. */
+/* The tally in which the tables of the node are entered; NULL: there are no metrics. */
 struct kv_tally *kv_node_metrics_tally(struct kv_node *node);
 
 /* The sentence for an address at which it cannot be listened. */

@@ -334,8 +334,7 @@ const struct kv_function kv_own_functions[] = {
     {"kv_node", "disk", run_disk, 0, NULL, "a map about `data_dir`, or `undefined` without one"},
     {"kv_node", "tables", run_tables, 0, NULL,
      "`{Name, Kind, Durable, Size, Memory, Pid}` for each durable bucket and registry that is in "
-     "no "
-     "registry, where `Pid` may be `dormant`; or `undefined` without a `data_dir`"},
+     "no registry, where `Pid` may be `dormant`; or `undefined` without a `data_dir`"},
     {"kv_node", "table", run_table, 1, NULL,
      "`{Size, Bytes, MaxMemory, Durable}` of a bucket, or `undefined`"},
     {"kv_node", "items", run_items, 0, NULL,

@@ -89,7 +89,7 @@ struct kv_disk_stats {
     bool is_full;               /* no space: puts are refused */
 };
 
-/* What the data_dir has: a bucket or a registry, without those that are in a registry. */
+/* A bucket or a registry of the data_dir that is in no registry. */
 struct kv_durable_info {
     struct kv_bytes name;
     const char *kind;   /* "bucket" or "registry" */

@@ -98,7 +98,7 @@ path(Config, Name) -> filename:join(?config(case_home, Config), Name).
 some([]) -> false;
 some(Names) -> lists:sort(Names).
 
-%% What a command finds where the program lives.
+%% The answer of a command in the mount name space of the program.
 seen(Command) ->
     string:lexemes(os:cmd("nsenter -m -t " ++ integer_to_list(kv_node:os_pid()) ++ " sh -c '" ++ Command ++ " 2>/dev/null'"), "\n").
 

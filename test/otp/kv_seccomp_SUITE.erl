@@ -52,7 +52,7 @@ a_node_is_confined_only_if_that_is_asked_for(Config) ->
 %% A container may confine this VM already.
 hd_of_ours() -> filters(list_to_integer(os:getpid())).
 
-%%% What a node does
+%%% Calls that a node makes
 
 %% Every line of the program from now on, and its status.
 rest(#{port := Port}) -> rest(Port, []).
@@ -131,7 +131,7 @@ nothing_that_a_vm_wants_is_refused(Config) ->
     ?assertEqual([], Lines),
     kv_test:stop_vm(Vm).
 
-%%% What it does not
+%%% Calls that it does not make
 
 a_call_outside_the_list_fails_with_eperm_and_is_named_and_the_node_goes_on(Config) ->
     Shim = in_home(Config, "shim.so"),

@@ -177,7 +177,7 @@ static bool has_new_keys(struct client *client, struct listener *listener, size_
     return rekeys;
 }
 
-/* What happens to the words on their way. `plain` chooses the place. */
+/* Changes to the words on their way. `plain` chooses the place. */
 static void suffer(struct kv_buffer *words, enum fate fate, struct kv_bytes plain)
 {
     const size_t place = plain.length > 0 && words->length > 0 ? plain.data[0] % words->length : 0;

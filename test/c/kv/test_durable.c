@@ -733,7 +733,7 @@ Test(durable, a_long_delete_whose_bucket_is_killed_is_done_as_a_whole)
     check_records();
 }
 
-/* What has been evicted does not come back, and is on record. */
+/* Evicted entries do not come back, and their ends are on record. */
 Test(durable, a_long_put_stops_to_evict_when_the_disk_has_no_room_for_that)
 {
     struct kv_buffer entries = put_many();

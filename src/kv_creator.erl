@@ -14,6 +14,8 @@
 -export([create/4, wait_for_registry/2, wait_for_node/2]).
 
 -define(POLL, 20).
+%% A function of the user may call its supervisor as Erlang does, or as Elixir.
+-define(IS_CALLER(Module), (Module =:= gen_server orelse Module =:= 'Elixir.GenServer')).
 %% Bytes of the reason for which a bucket could not be created.
 -define(REASON_MAX, 65536).
 
@@ -75,17 +77,22 @@ make(Options, {Module, Function, Arguments}) ->
         {error, Reason} -> {error, Reason};
         Other -> {error, {bad_return, Other}}
     catch
-        exit:{noproc, {gen_server, call, [Supervisor | _]}} when [Supervisor] =:= Arguments -> {error, no_supervisor(Supervisor)};
-        exit:{Reason, {gen_server, call, _}} -> {error, Reason};
+        exit:{noproc, {Caller, call, [Supervisor | _]}} when ?IS_CALLER(Caller), [Supervisor] =:= Arguments ->
+            {error, no_supervisor(Supervisor)};
+        exit:{Reason, {Caller, call, _}} when ?IS_CALLER(Caller) ->
+            {error, Reason};
         _:Reason -> {error, Reason}
     end.
 
 no_supervisor(Supervisor) ->
     Text = [
-        "no process runs under the name ", kv_options:shown(Supervisor), ", which the registry has for its supervisor of buckets; start a "
+        "no process runs under the name ", name(Supervisor), ", which the registry has for its supervisor of buckets; start a "
         "KV.BucketSupervisor (kv_bucket_sup) of that name before the registry"
     ],
     {no_supervisor, unicode:characters_to_binary(Text)}.
+
+name(Supervisor) when is_atom(Supervisor) -> kv_text:atom(Supervisor);
+name(Supervisor) -> kv_options:shown(Supervisor).
 
 %% This is a call because a cast may be lost with the connection.
 hand_over(#made{registry = Registry, name = Name, native = Native} = Made) ->

@@ -255,6 +255,19 @@ defmodule KV.RegistryTest do
       assert text =~ "has no option fill"
     end
 
+    test "a supervisor of buckets that does not run is named, by whatever it is called" do
+      for {buckets, shown} <- [
+            {KV.NoBuckets, "KV.NoBuckets"},
+            {{:global, :no_buckets}, "{global,no_buckets}"},
+            {{:no_buckets, node()}, "{no_buckets,"}
+          ] do
+        registry = start_supervised!({KV.Registry, buckets: buckets}, id: buckets)
+        assert {:error, {:no_supervisor, text}} = KV.Registry.create(registry, "shopping")
+        assert text =~ "no process runs under the name #{shown}"
+        assert text =~ "start a KV.BucketSupervisor"
+      end
+    end
+
     test "a wrong option starts no bucket", %{supervised: supervised, buckets: buckets} do
       assert {:error, {:bad_option, :evict, _}} = KV.Registry.create(supervised, "a", evict: :all)
       assert {:error, {:bad_option, :max_memori, text}} = KV.Registry.create(supervised, "a", max_memori: 1)

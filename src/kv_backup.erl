@@ -74,6 +74,9 @@ waited(Fun) ->
 
 bytes(Name) when is_binary(Name) ->
     {ok, Name};
+%% An atom would do for `file', but nil and undefined are a setting that is missing, and no name of a folder.
+bytes(Name) when not is_list(Name) ->
+    error;
 bytes(Name) ->
     try unicode:characters_to_binary(filename:flatten(Name)) of
         Bytes when is_binary(Bytes) -> {ok, Bytes};
@@ -86,4 +89,4 @@ has_control(Path) ->
     lists:any(fun(Byte) -> Byte < 32 orelse Byte =:= 127 end, binary_to_list(Path)).
 
 wrong(Folder) ->
-    kv_options:wrong("the folder", "a path, as file:open/2 takes it", Folder).
+    kv_options:wrong("the folder", "a path: a binary or a string", Folder).

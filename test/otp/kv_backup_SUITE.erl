@@ -201,7 +201,7 @@ a_folder_that_will_not_do_is_refused_in_words(Config) ->
         ?assertMatch({match, _}, re:run(Refused(filename:join(Home, "two\nlines")), "control character")),
         ?assertMatch({match, _}, re:run(Refused(""), "is empty")),
         ?assertEqual({ok, <<"mine">>}, file:read_file(filename:join([Home, "taken.tmp", "store"]))),
-        ?assertError(badarg, kv:backup({not_a, path})),
+        [?assertError(badarg, kv:backup(NoPath)) || NoPath <- [{not_a, path}, undefined, nil]],
         ?assertMatch({error, {bad_option, colour, _}}, kv:backup(name(Config, new), [{colour, red}])),
         ?assertMatch({error, {bad_option, timeout, _}}, kv:backup(name(Config, new), #{timeout => -1})),
         ?assertExit({noproc, _}, kv:backup(name(Config, new), [{node, no_such_kv_node}])),

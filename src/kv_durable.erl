@@ -74,7 +74,8 @@ reason(Reason, _Server) -> Reason.
 no_data_dir(Server) ->
     Text = [
         kv_text:atom(Server), " has no folder for durable buckets: give it one with its option data_dir, as in "
-        "config :kv, data_dir: \"/var/lib/my_app/kv\", or {data_dir, \"/var/lib/my_app/kv\"} in the environment of kv"
+        "config :kv, data_dir: \"/var/lib/my_app/kv\", or {data_dir, \"/var/lib/my_app/kv\"} in the environment of kv. If this "
+        "VM is attached to the node, start its program with --data-dir instead"
     ],
     unicode:characters_to_binary(Text).
 

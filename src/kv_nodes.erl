@@ -191,10 +191,7 @@ await_start(Server, false) ->
 await_start(_Server, _Timeout, {ok, Place}) ->
     {ok, Place};
 await_start(Server, _Timeout, {error, down}) ->
-    Text =
-        "~p is not running: start the application kv first. Either list kv among the applications of your own, or call "
-        "application:ensure_all_started(kv), or put KV.Supervisor or a kv_node of that name first in your tree",
-    {error, {not_running, text(Text, [Server])}};
+    {error, {not_running, not_there(Server, kv_node_directory:running() -- [Server])}};
 await_start(Server, Timeout, {error, timeout}) ->
     case patience(Server, Timeout) of
         0 -> {error, {not_running, not_ready(Server, Timeout, progress(Server))}};
@@ -214,12 +211,26 @@ progress(Server) ->
         undefined -> none
     end.
 
-not_ready(Server, _Timeout, {Percent, _When}) ->
-    text("~p is starting: it has read ~b% of its durable buckets from disk. Try again once it is ready", [Server, Percent]);
-not_ready(Server, Timeout, none) ->
-    case status(Server) of
-        away -> text("the node of ~p is away, and was not back after ~b ms. ~p goes on trying to connect", [Server, Timeout, Server]);
-        _ -> text("~p is starting, but was not ready after ~b ms. See the log for the reason", [Server, Timeout])
+not_there(Server, []) ->
+    Text =
+        "~ts is not running: start the application kv first. Either list kv among the applications of your own, or call "
+        "application:ensure_all_started(kv), or put KV.Supervisor or a kv_node of that name first in your tree",
+    text(Text, [kv_text:atom(Server)]);
+not_there(Server, [Default | _]) ->
+    Text =
+        "~ts is not running, and ~ts is. The option node is the local name of a kv_node of this VM: give it the name of one "
+        "that runs, or leave it out, or put a kv_node of that name first in your tree",
+    text(Text, [kv_text:atom(Server), kv_text:atom(Default)]).
+
+not_ready(Server, Timeout, Progress) ->
+    Name = kv_text:atom(Server),
+    case {Progress, status(Server)} of
+        {{Percent, _When}, _} ->
+            text("~ts is starting: it has read ~b% of its durable buckets from disk. Try again once it is ready", [Name, Percent]);
+        {none, away} ->
+            text("the node of ~ts is away, and was not back after ~b ms. ~ts goes on trying to connect", [Name, Timeout, Name]);
+        {none, _} ->
+            text("~ts is starting, but was not ready after ~b ms. See the log for the reason", [Name, Timeout])
     end.
 
 pause(Server) ->
@@ -232,7 +243,7 @@ pause(Server) ->
     unsubscribe(Server).
 
 text(Format, Arguments) ->
-    iolist_to_binary(io_lib:format(Format, Arguments)).
+    unicode:characters_to_binary(io_lib:format(Format, Arguments)).
 
 %% @doc Returns the status, and subscribes the calling process. The process gets `{kv_nodes, Server, Status}' for each
 %% change until the node is up; that message is the last. The reference is a monitor on this server: a subscription

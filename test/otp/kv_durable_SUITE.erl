@@ -81,6 +81,7 @@ a_node_without_a_folder_has_no_durable_buckets(Config) ->
     in_kv(Config, fun() ->
         {error, {no_data_dir, Text}} = durable(sessions),
         ?assertMatch(<<"kv_node has no folder for durable buckets: give it one with its option data_dir", _/binary>>, Text),
+        ?assertMatch({match, _}, re:run(Text, "If this VM is attached to the node, start its program with --data-dir instead$")),
         ?assertEqual(Text, kv_error:text({no_data_dir, Text})),
         ?assertEqual(undefined, whereis(sessions))
     end).

@@ -22,6 +22,7 @@ groups() ->
             a_malformed_from_is_ignored,
             casts_and_other_messages_are_passed_on,
             sys_changes_code_and_reads_state_everywhere,
+            sys_looks_at_the_process_that_it_is_given,
             every_function_of_a_bucket_has_its_answer,
             a_bucket_behaves_as_a_map,
             the_status_shows_the_native_process,
@@ -45,6 +46,7 @@ groups() ->
             a_name_taken_on_the_node_is_refused,
             a_name_is_free_as_soon_as_its_owner_was_killed,
             without_a_node_the_reason_says_so,
+            a_wrong_name_of_a_node_is_told_beside_the_right_one,
             child_specifications_say_temporary_and_permanent,
             every_supervisor_counts_its_children
         ]}
@@ -195,6 +197,20 @@ sys_changes_code_and_reads_state_everywhere(Config) ->
         ],
         ok = kv_registry:create(kv_registry, <<"shopping">>),
         ?assertEqual(0, kv_bucket:size(Bucket))
+    end).
+
+sys_looks_at_the_process_that_it_is_given(Config) ->
+    in(Config, fun() ->
+        {ok, Bucket} = kv_bucket:start_link([{name, settings}]),
+        ok = kv_bucket:put(settings, colour, red),
+        Native = kv_proxy:native(Bucket),
+        #{pid := Native} = kv:info(settings),
+        [?assertEqual(#{colour => red}, sys:get_state(Server)) || Server <- [Native, {settings, kv_node:name()}]],
+        [?assertEqual(Native, element(3, sys:get_state(Server))) || Server <- [Bucket, settings]],
+        ?assertMatch(#{native := Native, size := 1}, kv_test:proxy_state(settings)),
+        ok = sys:suspend(settings),
+        ?assertEqual(red, gen_server:call(Native, {get, colour})),
+        ok = sys:resume(settings)
     end).
 
 casts_and_other_messages_are_passed_on(Config) ->
@@ -512,6 +528,17 @@ without_a_node_the_reason_says_so(_Config) ->
         ?assertMatch({match, _}, re:run(Text, ["^", Server, " is not running: start the application kv"]))
      || {{error, {not_running, Text}}, Server} <- lists:zip(Said, ["kv_node", "other", "kv_node"])
     ].
+
+a_wrong_name_of_a_node_is_told_beside_the_right_one(Config) ->
+    in(Config, fun() ->
+        [
+            ?assertMatch(
+                {error, {not_running, <<"Other is not running, and kv_node is. The option node is the local name", _/binary>>}},
+                Module:start_link([{node, 'Elixir.Other'}])
+            )
+         || Module <- [kv_bucket, kv_registry]
+        ]
+    end).
 
 child_specifications_say_temporary_and_permanent(_Config) ->
     ?assertMatch(#{id := kv_bucket, restart := temporary, shutdown := 5000}, kv_bucket:child_spec([])),

@@ -16,7 +16,7 @@
 %% one again, with its entries. This event comes after the `{create, Name, Pid}' that every handler gets for the new process.
 -module(kv_event_manager).
 
--export([start_link/1, child_spec/1, add_handler/4, delete_handler/3, lost/2, restored/3]).
+-export([start_link/1, child_spec/1, add_handler/4, delete_handler/3, check/3, lost/2, restored/3]).
 
 -export_type([manager/0, handler/0, event/0]).
 
@@ -50,12 +50,16 @@ child_spec(Name) ->
 add_handler(Manager, Handler, Arguments, []) ->
     gen_event:add_handler(Manager, Handler, Arguments);
 add_handler(Manager, Handler, Arguments, Events) ->
-    case lists:member(Events, [[lost], [restored], [lost, restored], [restored, lost]]) of
-        true ->
-            gen_event:add_handler(Manager, {kv_event_handler, Handler}, {module_of(Handler), Events, Arguments});
-        false ->
-            Text = kv_options:wrong("the list of events", "[], [lost], [restored] or [lost, restored]", Events),
-            kv_misuse:raise({?MODULE, add_handler, [Manager, Handler, Arguments, Events]}, 4, Text)
+    ok = check(Events, {?MODULE, add_handler, [Manager, Handler, Arguments, Events]}, 4),
+    gen_event:add_handler(Manager, {kv_event_handler, Handler}, {module_of(Handler), Events, Arguments}).
+
+%% @private
+%% Raises `badarg' if the argument of Call at Place is no list of events.
+-spec check([event()], kv_misuse:call(), kv_misuse:place()) -> ok.
+check(Events, Call, Place) ->
+    case lists:member(Events, [[], [lost], [restored], [lost, restored], [restored, lost]]) of
+        true -> ok;
+        false -> kv_misuse:raise(Call, Place, kv_options:wrong("the list of events", "[], [lost], [restored] or [lost, restored]", Events))
     end.
 
 module_of({Module, _Id}) -> Module;

@@ -171,35 +171,36 @@ defmodule KV.EventManager do
   @doc since: "0.1.0"
   @spec stream(t, [asked]) :: Enumerable.t()
   def stream(manager, events \\ []) do
+    :ok = :kv_event_manager.check(events, {__MODULE__, :stream, [manager, events]}, 2)
     Stream.resource(fn -> subscribe(manager, events) end, &next/1, &unsubscribe/1)
   end
 
-  # The reference of the monitor is also the id of the handler, and the tag of its messages.
+  # The tag is the id of the handler, and that of its messages. The monitor comes last: if there is no manager, the caller
+  # exits, and gets no message later.
   defp subscribe(manager, events) do
-    reference = :erlang.monitor(:process, manager)
-    handler = {KV.EventManager.Forwarder, reference}
-    :ok = add_handler(manager, handler, {self(), reference}, events)
-    {manager, reference}
+    tag = make_ref()
+    :ok = add_handler(manager, {KV.EventManager.Forwarder, tag}, {self(), tag}, events)
+    {manager, tag, Process.monitor(manager)}
   end
 
-  defp next({_manager, reference} = subscription) do
+  defp next({_manager, tag, monitor} = subscription) do
     receive do
-      {^reference, event} -> {[event], subscription}
-      {:DOWN, ^reference, :process, _pid, _reason} -> {:halt, subscription}
+      {^tag, event} -> {[event], subscription}
+      {:DOWN, ^monitor, :process, _pid, _reason} -> {:halt, subscription}
     end
   end
 
-  defp unsubscribe({manager, reference}) do
-    if Process.demonitor(reference, [:flush, :info]) do
-      _ = delete_handler(manager, {KV.EventManager.Forwarder, reference}, :done)
+  defp unsubscribe({manager, tag, monitor}) do
+    if Process.demonitor(monitor, [:flush, :info]) do
+      _ = delete_handler(manager, {KV.EventManager.Forwarder, tag}, :done)
     end
 
-    flush(reference)
+    flush(tag)
   end
 
-  defp flush(reference) do
+  defp flush(tag) do
     receive do
-      {^reference, _event} -> flush(reference)
+      {^tag, _event} -> flush(tag)
     after
       0 -> :ok
     end

@@ -31,6 +31,8 @@ defmodule KV.ArgumentsTest do
             {fn -> KV.Registry.lookup(KV.Registry, "k", :soon) end, "3rd argument: the timeout must be"},
             {fn -> KV.EventManager.add_handler(KV.EventManager, X, [], [:gone]) end,
              "4th argument: the list of events must be"},
+            {fn -> KV.EventManager.stream(KV.EventManager, [:gone]) end,
+             "2nd argument: the list of events must be"},
             {fn -> KV.info("kv") end, "1st argument: the process or node must be"},
             {fn -> KV.info(self()) end, "1st argument: the process must be a bucket, a registry"},
             {fn -> KV.Bucket.expire_at(bucket, :k, Bitwise.bsl(1, 60)) end,

@@ -174,6 +174,11 @@ defmodule KV.EventManagerTest do
     assert Task.await(reader) == [:last]
   end
 
+  test "a stream without a manager exits, and leaves no message to its consumer" do
+    assert catch_exit(KV.EventManager.stream(:no_manager) |> Enum.take(1)) == :noproc
+    refute_received _
+  end
+
   @tag row: "EV-09"
   test "the manager of the tree gets the events of its registry, and survives a crash of the registry with its handlers" do
     :ok = KV.EventManager.add_handler(KV.EventManager, {Forwarder, :tree}, self())

@@ -56,8 +56,8 @@ defmodule KV.Registry do
   With `durable: :commit` a registry keeps its names, their metadata and the entries of its buckets on disk, in `data_dir` of
   `KV.Node`. They come back whatever has ended: the bucket, the registry, the C program, or the VM.
 
+      # KV.BucketSupervisor runs already: the application kv starts it.
       children = [
-        KV.BucketSupervisor,
         {KV.Registry, name: MyApp.Carts, durable: :commit, buckets: KV.BucketSupervisor}
       ]
 

@@ -448,7 +448,8 @@ update(Bucket, Key, Initial, Fun) ->
 %%
 %% Fun runs in the calling process, at least once: if the key was changed meanwhile, Fun runs again with the present value. If Fun
 %% raises, exits or throws, nothing has changed, and the exception goes to the caller. Fun must not change the key itself; an
-%% update of the same key within Fun raises `badarg'. It may use other keys and buckets.
+%% update of the same key within Fun raises `badarg'. It may use other keys and buckets. But if the functions of two processes update
+%% each other's key, both may wait until their timeouts: let all update in one order, or use {@link transaction/2}.
 %%
 %% At first, processes run their functions at the same time. Once an update has found the value changed, the processes of this VM
 %% that update the key queue up, and one after the other runs its Fun, as with an `Agent', until nobody waits. So a slow Fun makes

@@ -252,7 +252,9 @@ create(Registry, Name) ->
 %% <ul>
 %% <li>`timeout': milliseconds to wait.</li>
 %% <li>`max_memory', `evict' and all other options of {@link kv_bucket:start_link/1} that are about the content of a bucket.</li>
-%% <li>`fill': as for {@link kv_bucket:start_link/1}. Needs a registry with `start_bucket'.</li>
+%% <li>`fill': as for {@link kv_bucket:start_link/1}. Needs a registry with `start_bucket'. If that is a function of {@link kv_bucket_sup},
+%%     the supervisor starts one bucket at a time, so nobody creates another one below it while the function runs; lookups of names that are
+%%     there go on.</li>
 %% <li>`meta': the metadata of the name: {@link meta/2}.</li>
 %% <li>`durable': for a durable registry: the policy of this bucket, by default that of the registry.</li>
 %% </ul>

@@ -18,7 +18,8 @@ defmodule KV.Bucket do
   when its native process ends, and when the C program ends, unless it is durable.
 
   A bucket cannot run your functions: it answers `Agent.get(bucket, fun)` with
-  `{:error, {:cannot_run_closures, text}}`. `Agent.stop/3`, `GenServer.call/3` and `:sys` work as with any server.
+  `{:error, {:cannot_run_closures, text}}`. `Agent.stop/3`, `GenServer.call/3` and `:sys` work as with any server. Given the
+  proxy or a local name, `:sys.get_state/1` returns the state of the proxy; `:sys.get_state(KV.info(bucket).pid)` returns the values.
 
   The last argument of each function that waits is a timeout in milliseconds, 5000 by default, or a list of options.
   `:timeout` is an option of all of them: `KV.Bucket.size(bucket, timeout: 100)`. Functions that put have `:ttl`, and
@@ -434,7 +435,9 @@ defmodule KV.Bucket do
 
   `fun` runs in the calling process, at least once: if the key was changed meanwhile, `fun` runs again with the present
   value. If `fun` raises, exits or throws, nothing has changed, and the exception goes to the caller. `fun` must not change
-  the key itself; an update of the same key within `fun` raises `ArgumentError`. It may use other keys and buckets.
+  the key itself; an update of the same key within `fun` raises `ArgumentError`. It may use other keys and buckets. But if the
+  functions of two processes update each other's key, both may wait until their timeouts: let all update in one order, or use
+  `transaction/3`.
 
   At first, processes run their functions at the same time. Once an update has found the value changed, the processes of this
   VM that update the key queue up, and one after the other runs its `fun`, as with an `Agent`, until nobody waits. So a

@@ -108,7 +108,8 @@ defmodule KV.Registry do
   @typedoc """
     * `:timeout` - milliseconds to wait for the answer, 5000 by default.
     * `:meta` - the metadata of the name: see `meta/2`.
-    * `:fill` - as for `KV.Bucket.start_link/1`. Needs a registry with the option `:buckets`.
+    * `:fill` - as for `KV.Bucket.start_link/1`. Needs a registry with the option `:buckets`. The supervisor of the buckets starts
+      one at a time, so nobody creates another bucket below it while the function runs; lookups of names that are there go on.
     * `:durable` - for a durable registry: the policy of this bucket, by default that of the registry. `false` makes a bucket in
       memory.
     * `:max_memory`, `:evict` and all other options of `KV.Bucket.start_link/1` that are about the content of a bucket.

@@ -29,6 +29,8 @@ void kv_lanes_init(struct kv_lanes *lanes)
     kv_list_init(&lanes->list);
 }
 
+/* While a node looks at lanes it neither gathers messages nor follows callers: turn.c. So it looks
+ * no more once there are none. */
 static void end(struct kv_lanes *lanes, struct kv_lane *lane)
 {
     kv_lane_end(lane->header);
@@ -37,6 +39,7 @@ static void end(struct kv_lanes *lanes, struct kv_lane *lane)
     kv_buffer_free(&lane->peer);
     kv_free(lane);
     lanes->count--;
+    lanes->looking = lanes->looking && lanes->count > 0;
 }
 
 void kv_lanes_lost(struct kv_lanes *lanes, struct kv_bytes peer)

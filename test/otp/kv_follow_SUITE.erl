@@ -16,6 +16,7 @@ all() ->
     [
         while_many_call_it_runs_on_one_of_two_processors_and_then_on_both,
         a_few_callers_do_not_move_it,
+        it_goes_on_as_before_when_a_vm_has_gone_whose_lane_it_looked_at,
         it_stays_where_that_is_not_wanted,
         with_one_processor_it_stays_and_answers
     ].
@@ -53,6 +54,37 @@ a_few_callers_do_not_move_it(Config) ->
     Two = lists:sublist(processors(), 2),
     stays(Config, Two, [], 4).
 
+%% While it looks at a lane it does not move. The lane ends while it does: its callers have just asked.
+it_goes_on_as_before_when_a_vm_has_gone_whose_lane_it_looked_at(Config) ->
+    Other = kv_test:start_vm(Config),
+    in_vm(Config, lists:sublist(processors(), 2), [], fun(_Bucket) -> ok end),
+    Bucket = in(Config, fun() -> kv_proxy:native(bucket) end),
+    ok = kv_test:in(Other, fun() ->
+        _ = application:load(kv),
+        ok = application:set_env(kv, local, all),
+        ok = kv_test:wait(fun() -> kv_bucket:has_key(Bucket, key) andalso kv_watcher:lane(node(Bucket)) =:= on end),
+        true = kv_lane_test:ask(Bucket, {has_key, key}),
+        Lane = kv_lane_test:lane(Bucket),
+        _ = spawn(fun() -> ask_for_ever(Lane, Bucket) end),
+        ok
+    end),
+    ok = peer:cast(Other, ?MODULE, leave, [Bucket]),
+    ok = kv_test:wait(fun() -> not is_process_alive(Other) end),
+    in(Config, fun() ->
+        Callers = callers(Bucket, ?CALLERS),
+        [_One] = wait_for(fun(Processors) -> length(Processors) =:= 1 end),
+        ok = stop(Callers)
+    end).
+
+ask_for_ever(Lane, Bucket) ->
+    _ = kv_nif:ask(Lane, Bucket, {has_key, key}),
+    ask_for_ever(Lane, Bucket).
+
+leave(Bucket) ->
+    [true = kv_lane_test:ask(Bucket, {has_key, key}) || _ <- lists:seq(1, 1000)],
+    true = erlang:disconnect_node(node(Bucket)),
+    erlang:halt(0, [{flush, false}]).
+
 it_stays_where_that_is_not_wanted(Config) ->
     Two = lists:sublist(processors(), 2),
     stays(Config, Two, [{follow, false}], ?CALLERS).
@@ -69,11 +101,14 @@ stays(Config, Processors, Options, Number) ->
 
 %% ---- a program that may use these processors only ------------------------------------------------
 
+in(Config, Fun) -> kv_test:in(?config(vm, Config), Fun).
+
 in_vm(Config, Processors, Options, Fun) ->
     Program = wrapper(?config(priv_dir, Config), Processors),
-    kv_test:in(?config(vm, Config), fun() ->
+    in(Config, fun() ->
         ok = kv_test:start_kv([{program, Program} | Options]),
-        {ok, Proxy} = kv_bucket:start_link([]),
+        {ok, Proxy} = kv_bucket:start_link([{name, bucket}]),
+        true = unlink(Proxy),
         ok = kv_bucket:put(Proxy, key, value),
         _ = Fun(kv_proxy:native(Proxy)),
         ok

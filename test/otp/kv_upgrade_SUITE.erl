@@ -16,6 +16,7 @@ all() ->
         buckets_that_are_being_created_are_created,
         calls_that_wait_for_the_node_are_answered,
         a_node_that_is_stopped_while_its_new_connection_is_greeted_stays,
+        info_is_answered_whatever_is_loaded_while_the_node_is_asked,
         reads_without_a_call_go_on,
         a_soft_purge_waits_for_callers_inside_of_kv
     ].
@@ -26,6 +27,8 @@ end_per_suite(Config) -> kv_test:end_suite(Config).
 init_per_testcase(reads_without_a_call_go_on, Config) -> kv_test:start_with_kv(Config, [{local_reads, true}]);
 init_per_testcase(a_node_that_is_stopped_while_its_new_connection_is_greeted_stays, Config) ->
     kv_test:start_with_kv(Config, [{local, all}]);
+init_per_testcase(info_is_answered_whatever_is_loaded_while_the_node_is_asked, Config) ->
+    kv_test:start_with_kv(Config, [{data_dir, ?config(priv_dir, Config)}]);
 init_per_testcase(_Case, Config) -> kv_test:start_with_kv(Config).
 
 end_per_testcase(_Case, Config) -> kv_test:end_with_vm(Config).
@@ -153,6 +156,26 @@ a_node_that_is_stopped_while_its_new_connection_is_greeted_stays(Config) ->
         ?assertEqual({Owner, OsPid}, {whereis(kv_node), kv_node:os_pid()}),
         ?assertEqual(value, kv_bucket:get(Bucket, key))
     end).
+
+%% A purge kills the process that has asked. Another one asks again.
+info_is_answered_whatever_is_loaded_while_the_node_is_asked(Config) ->
+    in(Config, fun() ->
+        ?assertMatch(#{disk := #{folder := _}}, kv_node:info()),
+        OsPid = kv_node:os_pid(),
+        ok = kv_test:signal("STOP", OsPid),
+        Request = gen_server:send_request(kv_node, info),
+        ok = kv_test:wait(fun() -> lists:any(fun asks_for_the_disk/1, processes()) end),
+        ok = load_all(),
+        ?assertMatch({reply, #{disk := {error, timeout}}}, gen_server:receive_response(Request, 10000)),
+        ok = kv_test:signal("CONT", OsPid),
+        ?assertMatch(#{disk := #{folder := _}}, kv_node:info())
+    end).
+
+asks_for_the_disk(Pid) ->
+    case process_info(Pid, current_stacktrace) of
+        {current_stacktrace, Calls} -> lists:keymember(kv_node_disk, 1, Calls);
+        undefined -> false
+    end.
 
 is_asked_to_watch(Node) ->
     {messages, Messages} = process_info(whereis(kv_watcher), messages),

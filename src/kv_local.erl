@@ -162,18 +162,22 @@ counted(_Reason) -> {0, 0}.
 -spec lookup(gen_server:server_ref(), term()) -> answer({ok, pid()}).
 lookup(Registry, Name) when is_binary(Name) ->
     case persistent_term:get(?PUBLISHED, #{}) of
-        #{Registry := {Arena, Native}} -> found(kv_nif:lookup(Arena, Native, Name));
-        Published when is_pid(Registry) -> lookup(Published, Registry, Name);
-        _Published -> call
+        Published when is_map_key(Registry, Published) -> lookup_by(living(Registry), Published, Name);
+        #{node(Registry) := Arena} when is_pid(Registry) -> found(kv_nif:lookup(Arena, Registry, Name));
+        #{} -> call
     end;
 lookup(_Registry, _Name) ->
     call.
 
-lookup(Published, Native, Name) ->
+lookup_by(Proxy, Published, Name) ->
     case Published of
-        #{node(Native) := Arena} -> found(kv_nif:lookup(Arena, Native, Name));
+        #{Proxy := {Arena, Native}} -> found(kv_nif:lookup(Arena, Native, Name));
         #{} -> call
     end.
+
+%% The native process may outlive its proxy. A caller of the proxy must not reach it then.
+living(Name) when is_atom(Name) -> whereis(Name);
+living(Proxy) -> is_process_alive(Proxy) andalso Proxy.
 
 found({ok, _} = Found) -> Found;
 found(_Absent) -> call.
@@ -372,22 +376,32 @@ publish(Node, Arena) ->
 opened(Node, Arena, Native) when is_pid(Native), node(Native) =:= Node -> {Arena, Native};
 opened(_Node, _Arena, Value) -> Value.
 
-%% @doc Stops reading from a node, and from the registries that were on it.
+%% @doc Stops reading from a node, and from the registries that are on it. They are read again once the node is open again.
 -spec withdraw(node()) -> ok.
 withdraw(Node) ->
     update(fun(Published) ->
-        maps:filter(fun(Key, Value) -> Key =/= Node andalso not is_of(Node, Value) end, Published)
+        maps:map(fun(_Key, Value) -> closed(Node, Value) end, without_ended(maps:remove(Node, Published)))
     end).
 
-is_of(Node, {_Arena, Native}) -> node(Native) =:= Node;
-is_of(Node, Native) when is_pid(Native) -> node(Native) =:= Node;
-is_of(_Node, _Arena) -> false.
+closed(Node, {_Arena, Native}) when node(Native) =:= Node -> Native;
+closed(_Node, Value) -> Value.
+
+%% Without registries whose proxies have ended.
+without_ended(Published) ->
+    maps:filter(
+        fun
+            (Key, {_Arena, _Native}) -> is_pid(living(Key));
+            (Key, Native) when is_pid(Native) -> is_pid(living(Key));
+            (_Node, _Arena) -> true
+        end,
+        Published
+    ).
 
 %% @doc Does what publish_registry/3 asks for.
 -spec enter_registry(pid(), undefined | atom(), pid()) -> ok.
 enter_registry(Proxy, Name, Native) ->
     update(fun(Published) ->
-        Alive = maps:filter(fun(Key, _) -> is_atom(Key) orelse is_process_alive(Key) end, Published),
+        Alive = without_ended(Published),
         Registry = registry(Alive, Native),
         case Alive of
             #{Name := Arena} when is_reference(Arena) -> Alive#{Proxy => Registry};

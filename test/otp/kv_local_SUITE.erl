@@ -44,6 +44,8 @@ groups() ->
             a_bucket_that_counts_uses_is_read_soon_after_a_use,
             a_caller_that_knows_of_the_end_of_a_bucket_reads_nothing_of_it,
             a_caller_that_knows_of_the_end_of_a_proxy_reads_nothing_by_it,
+            a_registry_is_not_reached_by_a_proxy_that_has_ended,
+            a_registry_is_read_again_once_its_connection_is_back,
             proxies_that_have_ended_are_forgotten,
             a_name_is_gone_before_the_next_answer_of_the_registry,
             a_lost_node_is_not_read,
@@ -490,6 +492,32 @@ a_caller_that_knows_of_the_end_of_a_proxy_reads_nothing_by_it(Config) ->
         ?assertEqual([call, call], [local(Server, a) || Server <- [Proxy, stands_for_it]]),
         ?assertEqual({exit, noproc}, outcome(fun() -> kv_bucket:get(Proxy, a) end)),
         ?assertEqual({ok, 1}, local(Bucket, a))
+    end).
+
+%% A registry that belongs to its node stays when its proxy ends.
+a_registry_is_not_reached_by_a_proxy_that_has_ended(Config) ->
+    in(Config, fun() ->
+        true = process_flag(trap_exit, true) =:= false,
+        {ok, Proxy} = kv_registry:start_link([{name, shelves}, {owner, node}]),
+        ok = kv_registry:create(shelves, <<"a">>),
+        {ok, Bucket} = kv_registry:lookup(shelves, <<"a">>),
+        ok = kv_test:wait(fun() -> kv_local:lookup(Proxy, <<"a">>) =:= {ok, Bucket} end),
+        Native = kv_proxy:native(Proxy),
+        true = exit(Proxy, shutdown),
+        receive {'EXIT', Proxy, shutdown} -> ok end,
+        [?assertEqual({exit, noproc}, outcome(fun() -> kv_registry:lookup(Server, <<"a">>) end)) || Server <- [shelves, Proxy]],
+        ?assertEqual({ok, Bucket}, kv_local:lookup(Native, <<"a">>)),
+        ok = kv_registry:stop(Native)
+    end).
+
+a_registry_is_read_again_once_its_connection_is_back(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        Servers = [kv_registry, whereis(kv_registry), kv_proxy:native(kv_registry)],
+        AreRead = fun() -> lists:all(fun(Server) -> kv_local:lookup(Server, <<"bucket">>) =:= {ok, Bucket} end, Servers) end,
+        ok = kv_test:wait(AreRead),
+        ok = kv_lane_test:lose(node(Bucket)),
+        ok = kv_test:wait(AreRead)
     end).
 
 proxies_that_have_ended_are_forgotten(Config) ->

@@ -36,7 +36,7 @@ call(Server, Request, Timeout) when is_pid(Server), node(Server) =/= node(), ?IS
         plain ->
             gen_server:call(Server, Request, Timeout);
         unknown ->
-            Reply = gen_server:call(Server, Request, Timeout),
+            Reply = by_server(Server, Request, Timeout),
             ok = kv_watcher:start(node(Server)),
             Reply
     end;
@@ -51,10 +51,19 @@ call(Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
                     exit({Reason, {gen_server, call, [Server, Request, Timeout]}})
             end;
         none ->
-            gen_server:call(Server, Request, Timeout)
+            by_server(Server, Request, Timeout)
     end;
 call(Server, Request, Timeout) ->
     gen_server:call(Server, Request, Timeout).
+
+by_server(Server, Request, Timeout) ->
+    try
+        gen_server:call(Server, Request, Timeout)
+    catch
+        exit:{timeout, _} = Reason:Stack ->
+            ok = kv_local:sent(Server),
+            erlang:raise(exit, Reason, Stack)
+    end.
 
 %% A proxy may also stand for a process of a node that is no C node.
 native_proxy(Server) ->

@@ -25,8 +25,13 @@
 call(Server, Request, Timeout) ->
     case kv_local:settle(Server) of
         settled -> by_lane(persistent_term:get(?PUBLISHED, #{}), Server, Server, Request, Timeout);
-        unsettled -> kv_call:call(Server, Request, Timeout)
+        unsettled -> by_message(Server, Request, Timeout)
     end.
+
+by_message(Server, Request, Timeout) ->
+    Reply = kv_call:call(Server, Request, Timeout),
+    ok = kv_local:answered(Server),
+    Reply.
 
 by_lane(Published, Native, Server, Request, Timeout) when is_pid(Native), is_map_key(node(Native), Published) ->
     case kv_nif:ask(map_get(node(Native), Published), Native, Request) of

@@ -9,25 +9,25 @@
 %% @private
 -module(kv_local).
 
--export([get/3, fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, settle/1, is_settled/1, reads/1]).
+-export([get/3, fetch/2, has_key/2, size/1, get_many/3, lookup/2, sent/1, settle/1, answered/1, is_settled/1, reads/1]).
 -export([wanted/0, wanted/1]).
 -export([publish_registry/3, publish_proxy/1]).
--export([is_open/1, open/1, close/1, publish/2, withdraw/1, enter_registry/3, reset/0]).
+-export([is_open/1, opening/1, open/1, close/1, publish/2, withdraw/1, enter_registry/3, reset/0]).
 
 -export_type([answer/1, wanted/0]).
 
 -type answer(T) :: T | call.
-%% The arena of each node that is open, and the native process of each registry, under its proxy and its name, with
-%% the arena if it is open already. Once an arena has been open, the map is never empty again, because messages to a
+%% The arena of each node that is open or about to be, and the native process of each registry, under its proxy and its name,
+%% with the arena if it is open already. Once an arena has been open, the map is never empty again, because messages to a
 %% proxy whose node is away must be remembered, too.
--type published() :: #{node() => kv_nif:arena(), pid() | atom() => registry() | used}.
+-type published() :: #{node() => kv_nif:arena() | opening, pid() | atom() => registry() | used}.
 -type wanted() :: false | reads | all.
 -type registry() :: {kv_nif:arena(), pid()} | pid().
 
 -define(PUBLISHED, ?MODULE).
 -define(USED, '$kv_local').
-%% Key in the process dictionary: buckets to which the process has sent messages that they may not have handled yet.
-%% If there are more than SENT_MAX, the process reads nothing locally any more.
+%% Key in the process dictionary: the buckets and registries to which the process has sent messages that they may not have handled
+%% yet. If there are more than SENT_MAX: all, but for those that it has called since.
 -define(SENT, '$kv_sent').
 -define(SENT_MAX, 1000).
 -define(PLACE_TIMEOUT, 5000).
@@ -163,7 +163,7 @@ counted(_Reason) -> {0, 0}.
 lookup(Registry, Name) when is_binary(Name) ->
     case persistent_term:get(?PUBLISHED, #{}) of
         Published when is_map_key(Registry, Published) -> lookup_by(living(Registry), Published, Name);
-        #{node(Registry) := Arena} when is_pid(Registry) -> found(kv_nif:lookup(Arena, Registry, Name));
+        #{node(Registry) := Arena} when is_pid(Registry) -> lookup([Registry], Arena, Registry, Name);
         #{} -> call
     end;
 lookup(_Registry, _Name) ->
@@ -171,8 +171,14 @@ lookup(_Registry, _Name) ->
 
 lookup_by(Proxy, Published, Name) ->
     case Published of
-        #{Proxy := {Arena, Native}} -> found(kv_nif:lookup(Arena, Native, Name));
+        #{Proxy := {Arena, Native}} -> lookup([Proxy, Native], Arena, Native, Name);
         #{} -> call
+    end.
+
+lookup(Addresses, Arena, Native, Name) ->
+    case has_handled(Addresses, get(?SENT)) of
+        true -> found(kv_nif:lookup(Arena, Native, Name));
+        false -> call
     end.
 
 %% The native process may outlive its proxy. A caller of the proxy must not reach it then.
@@ -233,74 +239,121 @@ after_sent_by(Server, Sent, Read) ->
 
 %%% Order
 
-%% @doc Called when this process has sent something to a bucket and not waited for the answer. The next read of that
-%% bucket is a call, which the bucket handles after what was sent.
+%% @doc Called when this process has sent something to a bucket or a registry, and has not waited for the answer, or in vain. The
+%% next read is a call, which comes after what was sent.
+%%
+%% It is called after the message was sent. If the node is not even about to be opened by then, it has the message before the
+%% requests of the watcher that opens it.
 -spec sent(gen_server:server_ref()) -> ok.
 sent(Pid) when is_pid(Pid), node(Pid) =/= node() ->
     case persistent_term:get(?PUBLISHED, #{}) of
         #{node(Pid) := _} -> remember(Pid, get(?SENT));
         #{} -> ok
     end;
-sent(Proxy) ->
+sent(Server) ->
     case persistent_term:get(?PUBLISHED, #{}) of
         Published when map_size(Published) =:= 0 -> ok;
-        _Published -> sent_by(kv_proxies:known(Proxy))
+        Published -> sent_to(addresses(Server), Published)
     end.
+
+%% Both addresses of a proxy: it may have another native process by the time it is read. The pid behind a name elsewhere is not
+%% known, so it may be any.
+sent_to([Proxy, Native], _Published) ->
+    ok = remember(Proxy, get(?SENT)),
+    remember(Native, get(?SENT));
+sent_to([Node], Published) when is_map_key(Node, Published) ->
+    _ = put(?SENT, all),
+    ok;
+sent_to([Pid], _Published) when is_pid(Pid) ->
+    sent(Pid);
+sent_to(_Others, _Published) ->
+    ok.
+
+%% What is remembered of a server: a proxy and its native process, a native process, or the node of a name.
+-spec addresses(gen_server:server_ref()) -> [pid() | node()].
+addresses(Pid) when is_pid(Pid), node(Pid) =/= node() ->
+    [Pid];
+addresses(Server) ->
+    try kv_proxies:resolved(Server) of
+        {_Name, Node} -> [Node];
+        Pid when is_pid(Pid), node(Pid) =/= node() -> [Pid];
+        Local -> both(kv_proxies:known(Local))
+    catch
+        %% The module of the name has failed: nothing can be sent either.
+        _:_ -> []
+    end.
+
+both({Proxy, Native}) -> [Proxy, Native];
+both(none) -> [].
 
 %% @doc Returns `true' if it is known that a bucket has handled all that this process has sent to it.
 -spec is_settled(gen_server:server_ref()) -> boolean().
-is_settled(Pid) when is_pid(Pid), node(Pid) =/= node() ->
-    is_map_key(node(Pid), persistent_term:get(?PUBLISHED, #{})) andalso has_not_sent(Pid, get(?SENT));
-is_settled(Proxy) ->
-    map_size(persistent_term:get(?PUBLISHED, #{})) > 0 andalso has_not_sent(Proxy, get(?SENT)).
+is_settled(Server) ->
+    Addresses = addresses(Server),
+    is_noted(Addresses) andalso has_handled(Addresses, get(?SENT)).
 
-has_not_sent(_Pid, undefined) -> true;
-has_not_sent(_Pid, all) -> false;
-has_not_sent(Pid, Sent) -> not is_map_key(Pid, Sent).
+%% Returns true if all that this process has sent there was remembered.
+is_noted([_Proxy, _Native]) -> map_size(persistent_term:get(?PUBLISHED, #{})) > 0;
+is_noted([Pid]) when is_pid(Pid) -> is_open(node(Pid));
+is_noted([Node]) -> is_open(Node);
+is_noted([]) -> false.
 
-%% Remembers both addresses: the proxy may have another native process by the time it is read.
-sent_by(none) ->
-    ok;
-sent_by({Proxy, Native}) ->
-    ok = remember(Proxy, get(?SENT)),
-    remember(Native, get(?SENT)).
+has_handled(_Addresses, undefined) -> true;
+has_handled(Addresses, Sent) -> not lists:any(fun(Address) -> is_sent(Address, Sent) end, Addresses).
 
-remember(Pid, undefined) -> _ = put(?SENT, #{Pid => sent}), ok;
-remember(_Pid, all) -> ok;
-remember(Pid, Sent) when is_map_key(Pid, Sent) -> ok;
-remember(_Pid, Sent) when map_size(Sent) >= ?SENT_MAX -> _ = put(?SENT, all), ok;
-remember(Pid, Sent) -> _ = put(?SENT, Sent#{Pid => sent}), ok.
+is_sent(_Address, all) -> true;
+is_sent(Address, {all_but, Called}) -> not is_map_key(Address, Called);
+is_sent(Address, Sent) -> is_map_key(Address, Sent).
+
+remember(Address, undefined) -> _ = put(?SENT, #{Address => sent}), ok;
+remember(_Address, all) -> ok;
+remember(Address, {all_but, Called}) -> _ = put(?SENT, {all_but, maps:remove(Address, Called)}), ok;
+remember(Address, Sent) when is_map_key(Address, Sent) -> ok;
+remember(_Address, Sent) when map_size(Sent) >= ?SENT_MAX -> _ = put(?SENT, all), ok;
+remember(Address, Sent) -> _ = put(?SENT, Sent#{Address => sent}), ok.
 
 %% The call that follows is a message, and settles the bucket: settle/1.
-after_sent(_Pid, all, _Read) -> call;
-after_sent(Pid, Sent, _Read) when is_map_key(Pid, Sent) -> call;
-after_sent(_Pid, _Sent, Read) -> Read().
+after_sent(Pid, Sent, Read) ->
+    case is_sent(Pid, Sent) of
+        true -> call;
+        false -> Read()
+    end.
 
 %% @doc Called before a call. `unsettled': the bucket may not have handled all that this process has sent, so the call must be a
-%% message; once it is answered, the bucket has. If it times out, {@link sent/1} is called again.
+%% message; once it is answered, the bucket has. If it times out, {@link sent/1} is called again; otherwise {@link answered/1}.
 -spec settle(gen_server:server_ref()) -> settled | unsettled.
 settle(Server) ->
     case get(?SENT) of
         undefined -> settled;
-        all -> unsettled;
         Sent -> settle(addresses(Server), Sent)
     end.
 
 settle(Addresses, Sent) ->
-    case maps:without(Addresses, Sent) of
-        Sent -> settled;
-        Rest when map_size(Rest) =:= 0 -> _ = erase(?SENT), unsettled;
-        Rest -> _ = put(?SENT, Rest), unsettled
+    case has_handled(Addresses, Sent) of
+        true -> settled;
+        false when is_map(Sent) -> ok = forget(Addresses, Sent), unsettled;
+        false -> unsettled
     end.
 
-%% A call to a proxy comes after all that was sent to either address.
-addresses(Pid) when is_pid(Pid), node(Pid) =/= node() ->
-    [Pid];
-addresses(Server) ->
-    case kv_proxies:known(Server) of
-        {Proxy, Native} -> [Proxy, Native];
-        none -> [Server]
+forget(Addresses, Sent) ->
+    case maps:without(Addresses, Sent) of
+        Rest when map_size(Rest) =:= 0 -> _ = erase(?SENT), ok;
+        Rest -> _ = put(?SENT, Rest), ok
     end.
+
+%% @doc Called once the message was answered.
+-spec answered(gen_server:server_ref()) -> ok.
+answered(Server) ->
+    case get(?SENT) of
+        {all_but, Called} when map_size(Called) < ?SENT_MAX -> all_but(addresses(Server), Called);
+        Sent when is_map(Sent); Sent =:= undefined -> ok;
+        _All -> all_but(addresses(Server), #{})
+    end.
+
+all_but(Addresses, Called) ->
+    Now = maps:from_list([{Address, called} || Address <- Addresses]),
+    _ = put(?SENT, {all_but, maps:merge(Called, Now)}),
+    ok.
 
 %%% Proxies
 
@@ -340,7 +393,15 @@ wanted(#{}) -> false.
 %% @doc Returns `true' if this VM reads processes of that node locally.
 -spec is_open(node()) -> boolean().
 is_open(Node) ->
-    is_map_key(Node, persistent_term:get(?PUBLISHED, #{})).
+    case persistent_term:get(?PUBLISHED, #{}) of
+        #{Node := Arena} -> is_reference(Arena);
+        #{} -> false
+    end.
+
+%% @doc Called before anything is asked of a node whose memory may be opened: from now on processes remember what they send there.
+-spec opening(node()) -> ok.
+opening(Node) ->
+    update(fun(Published) -> maps:merge(#{Node => opening}, Published) end).
 
 %% @doc Maps the memory of a node, if the node shares it with this VM.
 -spec open(node()) -> {ok, kv_nif:arena()} | {error, term()}.
@@ -404,7 +465,7 @@ enter_registry(Proxy, Name, Native) ->
         Alive = without_ended(Published),
         Registry = registry(Alive, Native),
         case Alive of
-            #{Name := Arena} when is_reference(Arena) -> Alive#{Proxy => Registry};
+            #{Name := Arena} when is_reference(Arena); Arena =:= opening -> Alive#{Proxy => Registry};
             #{} when Name =:= undefined -> Alive#{Proxy => Registry};
             #{} -> Alive#{Proxy => Registry, Name => Registry}
         end
@@ -412,7 +473,7 @@ enter_registry(Proxy, Name, Native) ->
 
 registry(Published, Native) ->
     case Published of
-        #{node(Native) := Arena} -> {Arena, Native};
+        #{node(Native) := Arena} when is_reference(Arena) -> {Arena, Native};
         #{} -> Native
     end.
 

@@ -6,7 +6,7 @@
 %% @private
 -module(kv_proxies).
 
--export([new/0, enter/2, leave/1, readable/1, known/1, shared/1, shared/2, node_of/1, of_server/1]).
+-export([new/0, enter/2, leave/1, readable/1, known/1, resolved/1, shared/1, shared/2, node_of/1, of_server/1]).
 
 -export_type([proxy/0]).
 
@@ -71,6 +71,8 @@ shared(Server, Timeout) ->
         Local -> shared(Local)
     end.
 
+%% @doc Returns a pid, a local name or `{Name, Node}' for anything that names a process.
+-spec resolved(gen_server:server_ref() | {local, atom()}) -> pid() | undefined | atom() | {atom(), node()}.
 resolved({local, Name}) -> Name;
 resolved({global, Name}) -> global:whereis_name(Name);
 resolved({via, Module, Name}) -> Module:whereis_name(Name);

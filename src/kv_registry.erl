@@ -216,7 +216,7 @@ destroy(Registry) ->
 destroy(Registry, Timeout) when ?IS_TIMEOUT(Timeout) ->
     Call = {?MODULE, destroy, [Registry, Timeout]},
     ok = kv_call_options:server(Call),
-    Ask = fun() -> changed(kv_call:call(Registry, destroy_registry, Timeout), {gen_server, call, [Registry, destroy_registry, Timeout]}) end,
+    Ask = fun() -> changed(call(Registry, destroy_registry, Timeout), {gen_server, call, [Registry, destroy_registry, Timeout]}) end,
     kv_durable:destroy(Registry, Ask, Call, Timeout);
 destroy(Registry, Options) ->
     destroy(Registry, timeout(destroy, [Registry, Options])).
@@ -298,7 +298,7 @@ make(Function, Registry, Name, Options, Local) ->
 found_or_made(call, Function, Registry, [Name | _] = Arguments, Timeout) ->
     ok = kv_call_options:server({?MODULE, Function, [Registry, Name]}),
     case kv_limits:check(Registry, [Name]) of
-        ok -> created(kv_call:call(Registry, list_to_tuple([create | Arguments]), Timeout));
+        ok -> created(call(Registry, list_to_tuple([create | Arguments]), Timeout));
         Error -> Error
     end;
 found_or_made(Found, _Function, _Registry, _Arguments, _Timeout) ->
@@ -380,9 +380,16 @@ change({_Module, Function, [Registry | Arguments]} = Call, Timeout) ->
     ok = kv_call_options:server(Call),
     Request = list_to_tuple([Function | Arguments]),
     case kv_limits:check(Registry, Arguments) of
-        ok -> changed(kv_call:call(Registry, Request, Timeout), {gen_server, call, [Registry, Request, Timeout]});
+        ok -> changed(call(Registry, Request, Timeout), {gen_server, call, [Registry, Request, Timeout]});
         Error -> Error
     end.
+
+%% As kv_lane:call/3 does: what timed out before is not overtaken by a look-up without a call.
+call(Registry, Request, Timeout) ->
+    Settled = kv_local:settle(Registry),
+    Reply = kv_call:call(Registry, Request, Timeout),
+    _ = Settled =:= settled orelse kv_local:answered(Registry),
+    Reply.
 
 changed({error, {Kind, _} = Why}, Call) when Kind =:= bad_request; Kind =:= nodedown -> exit({Why, Call});
 changed(Answer, _Call) -> Answer.
@@ -446,7 +453,7 @@ generation(Registry, Options) ->
 %% Exits if the node refuses the request, because of its size, for example.
 ask({_Module, _Function, [Registry | _]} = Call, Request, Timeout) ->
     ok = kv_call_options:server(Call),
-    kv_request:read(kv_call:call(Registry, Request, Timeout), Registry, Request, Timeout).
+    kv_request:read(call(Registry, Request, Timeout), Registry, Request, Timeout).
 
 %% The timeout that the last argument, a list of options, gives.
 timeout(Function, Arguments) ->

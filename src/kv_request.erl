@@ -94,8 +94,9 @@ send(Bucket, Function, Arguments, Absent) ->
             false -> request(Function, kv_call_options:sent({kv_bucket, async, [Bucket, Function, Arguments]}, Absent));
             Plain -> request(Function, Plain)
         end,
+    Call = kv_call:send(Bucket, Message),
     ok = kv_local:sent(Bucket),
-    #request{owner = self(), bucket = Bucket, call = kv_call:send(Bucket, Message), answer = Answer}.
+    #request{owner = self(), bucket = Bucket, call = Call, answer = Answer}.
 
 %% @doc See {@link kv_bucket:cast/3}.
 -spec cast(gen_server:server_ref(), name(), [term()]) -> ok.
@@ -110,8 +111,8 @@ cast(Bucket, Function, Arguments) ->
     end.
 
 cast(Bucket, Message) ->
-    ok = kv_local:sent(Bucket),
-    gen_server:cast(Bucket, Message).
+    ok = gen_server:cast(Bucket, Message),
+    kv_local:sent(Bucket).
 
 %% The arguments of a request, if they are the usual ones without options.
 plain(get, [Key], Absent) -> [Key, Absent];

@@ -126,6 +126,7 @@ handle_cast(_Request, State) ->
     {noreply, State}.
 
 watch_node(Node, Wanted, State) ->
+    _ = Wanted =/= false andalso kv_local:opening(Node),
     Watcher = spawn_link(?MODULE, watch, [self(), Node, Wanted]),
     State#{Node => Watcher, Watcher => Node}.
 
@@ -153,7 +154,7 @@ handle_info(_Other, State) ->
 
 published(Node, {ok, Arena, _Lane}) -> ok = kv_local:publish(Node, Arena), on;
 published(Node, {ok, Arena}) -> ok = kv_local:publish(Node, Arena), on;
-published(_Node, {error, Reason}) -> {off, Reason}.
+published(Node, {error, Reason}) -> ok = kv_local:withdraw(Node), {off, Reason}.
 
 published_lane(Node, {ok, _Arena, {ok, Lane}}) -> ok = kv_lane:publish(Node, Lane), on;
 published_lane(_Node, {ok, _Arena, {error, Reason}}) -> {off, Reason};

@@ -329,7 +329,8 @@ a_call_comes_after_a_cast_and_an_async_request(Config) ->
 
 a_call_that_timed_out_is_not_overtaken(Config) ->
     in(Config, fun() ->
-        {ok, Proxy} = kv_bucket:start_link([]),
+        {ok, Proxy} = kv_bucket:start_link([{name, shop}]),
+        yes = global:register_name(shop, Proxy),
         Native = kv_proxy:native(Proxy),
         [
             begin
@@ -348,7 +349,7 @@ a_call_that_timed_out_is_not_overtaken(Config) ->
                 ?assert(kv_local:is_settled(Server)),
                 ?assertEqual(3, kv_bucket:get(Server, a))
             end
-         || Server <- [Native, Proxy]
+         || Server <- [Native, Proxy, shop, {shop, node()}, {global, shop}, {shop, node(Native)}]
         ]
     end).
 

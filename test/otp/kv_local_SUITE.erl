@@ -60,6 +60,10 @@ groups() ->
         {consistency, [], [
             a_process_reads_its_own_casts,
             a_process_reads_its_own_casts_to_a_proxy,
+            a_process_reads_its_own_casts_by_whatever_name_it_sent_them,
+            a_process_reads_what_it_has_sent_while_the_node_was_being_opened,
+            a_look_up_does_not_overtake_a_request_that_timed_out,
+            a_process_that_casts_to_many_buckets_goes_on_reading_them,
             get_many_is_of_one_moment,
             histories_of_several_vms_are_linearizable
         ]}
@@ -694,6 +698,108 @@ a_process_reads_its_own_casts_to_a_proxy(Config) ->
          || N <- lists:seq(1, 100), Server <- [Proxy, settings]
         ]
     end).
+
+%% The node is stopped, so the cast waits.
+a_process_reads_its_own_casts_by_whatever_name_it_sent_them(Config) ->
+    in(Config, fun() ->
+        {ok, Proxy} = kv_bucket:start_link([{name, settings}]),
+        yes = global:register_name(settings, Proxy),
+        Native = kv_proxy:native(Proxy),
+        ok = kv_bucket:put(settings, a, 0),
+        [
+            begin
+                ?assertEqual({ok, N - 1}, local(Server, a), Name),
+                ok = while_stopped(fun() ->
+                    ok = kv_bucket:cast(Name, put, [a, N]),
+                    ?assertNot(kv_local:is_settled(Name)),
+                    ?assertEqual({exit, timeout}, outcome(fun() -> kv_bucket:get(Server, a, none, 10) end), Name)
+                end),
+                ?assertEqual(N, kv_bucket:get(Name, a)),
+                ?assertEqual(N, kv_bucket:get(Server, a))
+            end
+         || {N, {Name, Server}} <- lists:enumerate([
+                {settings, Proxy},
+                {{settings, node()}, Proxy},
+                {{global, settings}, Proxy},
+                {{via, global, settings}, Proxy},
+                {{settings, node(Native)}, Native}
+            ])
+        ]
+    end).
+
+while_stopped(Do) ->
+    OsPid = kv_node:os_pid(),
+    ok = kv_test:signal("STOP", OsPid),
+    try
+        Do()
+    after
+        ok = kv_test:signal("CONT", OsPid)
+    end.
+
+%% The watcher has opened the node, and its server has not heard of that yet.
+a_process_reads_what_it_has_sent_while_the_node_was_being_opened(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        ok = kv_bucket:put(Bucket, a, 1),
+        Server = monitor(process, kv_watcher),
+        true = exit(whereis(kv_watcher), kill),
+        killed = kv_test:down(Server),
+        1 = kv_bucket:get(Bucket, a),
+        ok = sys:suspend(kv_watcher),
+        ok = kv_test:wait(fun() -> process_info(whereis(kv_watcher), message_queue_len) =:= {message_queue_len, 1} end),
+        ?assertEqual(call, kv_local:fetch(Bucket, a)),
+        ok = while_stopped(fun() ->
+            ok = kv_bucket:cast(Bucket, put, [a, 2]),
+            ok = sys:resume(kv_watcher),
+            ok = kv_test:wait(fun() -> kv_local:is_open(node(Bucket)) end),
+            ?assertEqual({exit, timeout}, outcome(fun() -> kv_bucket:get(Bucket, a, none, 10) end))
+        end),
+        ?assertEqual(2, kv_bucket:get(Bucket, a)),
+        ?assertEqual({ok, 2}, local(Bucket, a))
+    end).
+
+a_look_up_does_not_overtake_a_request_that_timed_out(Config) ->
+    in(Config, fun() ->
+        Native = kv_proxy:native(kv_registry),
+        [
+            begin
+                Bucket = bucket(<<"a">>),
+                ok = kv_test:wait(fun() -> kv_local:lookup(Server, <<"a">>) =:= {ok, Bucket} end),
+                ok = while_stopped(fun() ->
+                    ?assertEqual({exit, timeout}, outcome(fun() -> kv_registry:delete(Server, <<"a">>, 10) end)),
+                    ?assertEqual(call, kv_local:lookup(Server, <<"a">>))
+                end),
+                ?assertEqual(error, kv_registry:lookup(Server, <<"a">>)),
+                ?assert(kv_local:is_settled(Server))
+            end
+         || Server <- [kv_registry, whereis(kv_registry), Native]
+        ]
+    end).
+
+%% Of most of the buckets there are only pids.
+a_process_that_casts_to_many_buckets_goes_on_reading_them(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        {ok, Proxy} = kv_bucket:start_link([]),
+        [
+            begin
+                [ok = kv_bucket:cast(Server, put, [a, N]) || Server <- [Proxy, Bucket | pids_like(Bucket, 2500)]],
+                ?assertEqual([call, call], [local(Server, a) || Server <- [Bucket, Proxy]]),
+                ?assertEqual(N, kv_bucket:get(Bucket, a)),
+                ?assertEqual({ok, N}, local(Bucket, a)),
+                ?assertEqual(call, local(Proxy, a)),
+                ?assertEqual(N, kv_bucket:get(Proxy, a)),
+                ?assertEqual({ok, N}, local(Proxy, a))
+            end
+         || N <- [1, 2]
+        ]
+    end).
+
+pids_like(Pid, Count) ->
+    Encoded = term_to_binary(Pid),
+    Before = byte_size(Encoded) - 12,
+    <<Head:Before/binary, Id:32, Rest:8/binary>> = Encoded,
+    [binary_to_term(<<Head/binary, (Id + 100000 + N):32, Rest/binary>>) || N <- lists:seq(1, Count)].
 
 %% A writer puts the same number under all keys, with one message.
 get_many_is_of_one_moment(Config) ->

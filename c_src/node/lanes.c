@@ -138,17 +138,11 @@ static unsigned pass(const struct kv_slots *slots, struct kv_lane *lane)
     return served;
 }
 
-static unsigned pass_all(struct kv_node *node)
+static unsigned pass_all(struct kv_lanes *lanes, const struct kv_slots *slots)
 {
-    const struct kv_net_limits *limits = &node->net.limits;
-    const struct kv_slots slots = {.runtime = node->net.runtime,
-                                   .limits = {.size = (size_t)limits->max_frame,
-                                              .depth = (size_t)limits->max_depth,
-                                              .zeros = limits->zeros},
-                                   .copy = node->lanes.copy};
     unsigned served = 0;
-    KV_LIST_FOREACH (link, &node->lanes.list) {
-        served += pass(&slots, KV_LIST_OF(link, struct kv_lane, link));
+    KV_LIST_FOREACH (link, &lanes->list) {
+        served += pass(slots, KV_LIST_OF(link, struct kv_lane, link));
     }
     return served;
 }
@@ -178,13 +172,28 @@ static void set_looking(struct kv_lanes *lanes, bool looking)
     }
 }
 
-/* Looks until there is a request, or so many times: the clock takes longer than a look. */
+static void tick(void *memory)
+{
+    kv_memory_tick(memory);
+}
+
+/* Looks until there is a request, or so many times: the clock takes longer than a look. Only where
+ * something expires, each request looks at the clock, too. */
 static unsigned pass_often(struct kv_node *node)
 {
-    unsigned served = pass_all(node);
+    const struct kv_net_limits *limits = &node->net.limits;
+    const bool expires = kv_arena_due(node->memory.arena) != UINT64_MAX;
+    const struct kv_slots slots = {.runtime = node->net.runtime,
+                                   .limits = {.size = (size_t)limits->max_frame,
+                                              .depth = (size_t)limits->max_depth,
+                                              .zeros = limits->zeros},
+                                   .copy = node->lanes.copy,
+                                   .taken = expires ? tick : NULL,
+                                   .context = &node->memory};
+    unsigned served = pass_all(&node->lanes, &slots);
     for (unsigned i = 1; served == 0 && i < KV_LANE_CLOCK_EACH; i++) {
         kv_slot_relax();
-        served = pass_all(node);
+        served = pass_all(&node->lanes, &slots);
     }
     return served;
 }

@@ -37,6 +37,9 @@ static void serve(const struct kv_slots *slots, struct kv_slot *slot)
     const struct kv_bytes request = kv_bytes(slots->copy, length);
     struct kv_bytes answer[2] = {{NULL, 0}, {NULL, 0}};
     uint32_t written = KV_SLOT_DECLINED;
+    if (slots->taken != NULL) {
+        slots->taken(slots->context);
+    }
     if (length <= KV_SLOT_REQUEST_MAX) {
         memcpy(slots->copy, slot->data, length);
         if (is_valid(slots, request) &&

@@ -11,6 +11,10 @@ struct kv_slots {
     struct kv_runtime *runtime;
     struct kv_term_limits limits; /* of a message; what may be larger comes by message */
     uint8_t *copy;                /* space for a request: KV_SLOT_ROOM bytes */
+    /* Called when a request was taken, to tell the runtime the time: an asker that has read in the
+     * arena that an entry has expired must not hear that it is there. NULL: nothing expires. */
+    void (*taken)(void *context);
+    void *context;
 };
 
 /* Serves each request that is there. Returns their number. `lane` has a header and the slots of so

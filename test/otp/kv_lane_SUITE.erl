@@ -43,7 +43,8 @@ groups() ->
         ]},
         {order, [], [
             a_call_comes_after_a_cast_and_an_async_request,
-            a_call_that_timed_out_is_not_overtaken
+            a_call_that_timed_out_is_not_overtaken,
+            a_call_knows_what_a_read_has_found_expired
         ]},
         {ends, [], [
             a_bucket_that_has_ended_is_not_called,
@@ -352,6 +353,28 @@ a_call_that_timed_out_is_not_overtaken(Config) ->
          || Server <- [Native, Proxy, shop, {shop, node()}, {global, shop}, {shop, node(Native)}]
         ]
     end).
+
+%% The bucket reads the clock of the node, and the reader that of the VM.
+a_call_knows_what_a_read_has_found_expired(Config) ->
+    in(Config, fun() ->
+        Bucket = bucket(),
+        [
+            begin
+                ok = kv_bucket:put(Bucket, a, 1, [{ttl, 3}]),
+                ok = until_expired(Bucket, a),
+                ?assertEqual(true, kv_bucket:put_new(Bucket, a, 2))
+            end
+         || _ <- lists:seq(1, 500)
+        ]
+    end).
+
+%% Keeps the node at its lane, so that the call that follows goes there.
+until_expired(Bucket, Key) ->
+    _ = once(Bucket, size),
+    case kv_local:fetch(Bucket, Key) of
+        error -> ok;
+        _ -> until_expired(Bucket, Key)
+    end.
 
 %%% ends
 

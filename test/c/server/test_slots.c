@@ -151,6 +151,22 @@ Test(slots, nothing_is_served_once_the_lane_has_ended)
     cr_assert(kv_slot_withdraw(slot_at(0)));
 }
 
+static void tell_time(void *arena)
+{
+    kv_arena_set_time(arena, kv_arena_time(arena) + 1);
+}
+
+Test(slots, an_entry_that_has_expired_when_the_request_is_taken_is_absent)
+{
+    const struct kv_bytes put_for_two =
+        term_tuple(term_atom("put"), term_atom("a"), term_integer(1), term_integer(2));
+    slots.taken = tell_time;
+    slots.context = f->arena;
+    assert_term(asked(put_for_two), term_atom("ok"));
+    assert_term(asked(fetch("a")), found(term_integer(1)));
+    assert_term(asked(fetch("a")), term_atom("error"));
+}
+
 Test(slots, a_request_counts_in_the_statistics_as_a_call_does)
 {
     const struct kv_bytes on =

@@ -151,8 +151,8 @@ struct kv_disk_piece {
  * the disk, and by kv_disk_close(), a piece is dropped without an event. */
 void kv_disk_write_piece(struct kv_disk *disk, const struct kv_disk_piece *piece);
 
-/* This checkpoint, which is on the disk, is the one that counts. Others go, and so do segments that
- * a crash has left behind below the first one. */
+/* This checkpoint, which is on the disk, is the one that counts. Those before it go, and so do
+ * segments that a crash has left behind below the first one. */
 void kv_disk_keep_checkpoint(struct kv_disk *disk, uint64_t checkpoint);
 
 /* Segments with a lower number than this are no longer needed, because a checkpoint that is on the

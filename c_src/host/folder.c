@@ -550,7 +550,7 @@ int kv_folder_read_checkpoint(struct kv_folder *folder, uint64_t lsn, uint64_t o
 
 struct tidying {
     const struct kv_folder *folder;
-    uint64_t checkpoint; /* stays */
+    uint64_t checkpoint; /* stays, and so does a later one */
     uint64_t first;      /* segment that stays */
 };
 
@@ -564,7 +564,7 @@ static int tidy_checkpoint(void *context, uint64_t lsn)
     const struct tidying *tidying = context;
     char name[KV_FOLDER_NAME];
     kv_folder_checkpoint_name(lsn, name);
-    return lsn == tidying->checkpoint ? 0 : remove_file(tidying->folder, name);
+    return lsn >= tidying->checkpoint ? 0 : remove_file(tidying->folder, name);
 }
 
 static int tidy_segment(void *context, uint64_t segment)

@@ -98,7 +98,8 @@ int kv_folder_read_checkpoint(struct kv_folder *folder, uint64_t lsn, uint64_t o
 /* The name of a checkpoint: "checkpoint-" and 16 hexadecimal digits. */
 void kv_folder_checkpoint_name(uint64_t lsn, char name[KV_FOLDER_NAME]);
 
-/* Removes all checkpoints but this one, and the segments below `first`. Returns 0, or an errno. */
+/* Removes all checkpoints before this one, and the segments below `first`. A later checkpoint may
+ * have its name though nobody has heard of it yet. Returns 0, or an errno. */
 int kv_folder_tidy(const struct kv_folder *folder, uint64_t checkpoint, uint64_t first);
 
 /* The name of a segment: "log-" and 16 hexadecimal digits. */

@@ -18,6 +18,7 @@ suite() -> [{timetrap, {seconds, 180}}].
 all() ->
     [
         the_files_that_a_slow_backup_reads_stay_until_it_has_ended,
+        a_checkpoint_that_is_done_while_a_backup_ends_stays,
         no_commit_waits_for_a_backup_whose_disk_stands,
         a_backup_gives_way_where_the_log_needs_its_space,
         a_backup_on_another_disk_gives_way_where_the_log_needs_the_files_that_it_reads
@@ -51,6 +52,27 @@ the_files_that_a_slow_backup_reads_stay_until_it_has_ended(Config) ->
         ok = put_until(Bucket, fun() -> not filelib:is_file(Held) end)
     end),
     in_kv(Config, Backup, Program, fun(Bucket) -> ?assert(lists:all(fun(Round) -> Round >= 1 end, rounds(Bucket))) end).
+
+%% The end of the backup lets older files go. The new checkpoint has its name by then, but the program has not heard of it.
+a_checkpoint_that_is_done_while_a_backup_ends_stays(Config) ->
+    Data = kv_disk_world:folder(Config),
+    Backup = path(Config, "backup"),
+    in_kv(Config, Data, kv_disk_world:shimmed(Config, []), fun(Bucket) ->
+        ok = put_round(Bucket, 1),
+        Running = begin_backup(Config, Backup, ?SLOW),
+        _ = kv_test:wait(fun() -> some(filelib:wildcard(Backup ++ ".tmp/log-*")) end),
+        Before = checkpoints(Data),
+        ok = kv_disk_world:break("named", "", Config),
+        {Writer, Writing} = spawn_monitor(fun() -> put_until_told(Bucket, 1) end),
+        [New] = kv_test:wait(fun() -> some(checkpoints(Data) -- Before) end),
+        Writer ! stop,
+        ok = kv_disk_world:mend("slow_backup", Config),
+        ?assertMatch({done, {ok, #{}}}, kv_test:down(Running)),
+        ok = kv_disk_world:mend("named", Config),
+        normal = kv_test:down(Writing),
+        ok = kv_test:wait(fun() -> checkpoints(Data) -- Before =:= checkpoints(Data) end),
+        ?assertEqual([New], checkpoints(Data))
+    end).
 
 no_commit_waits_for_a_backup_whose_disk_stands(Config) ->
     Backup = path(Config, "backup"),
@@ -127,6 +149,16 @@ put_until(Bucket, IsDone, Round) ->
         true -> ok;
         false -> put_until(Bucket, IsDone, Round + 1)
     end.
+
+put_until_told(Bucket, N) ->
+    receive
+        stop -> ok
+    after 0 ->
+        ok = kv_bucket:put(Bucket, N rem ?KEYS + 1, {2, binary:copy(<<2:64>>, 1 bsl 13)}, infinity),
+        put_until_told(Bucket, N + 1)
+    end.
+
+checkpoints(Data) -> filelib:wildcard(filename:join(Data, "checkpoint-*")).
 
 %% A put that finds no room changes nothing.
 put_until_down(Bucket, Monitor, Round) ->

@@ -463,6 +463,21 @@ Test(disk, keeps_one_checkpoint_and_no_segment_that_a_crash_left_behind)
     cr_assert(!has_file("log-0000000000000000") && has_file("log-0000000000000002"));
 }
 
+/* The order was given before the last piece of the later one was done. */
+Test(disk, a_later_checkpoint_outlives_the_order_to_keep_an_earlier_one)
+{
+    uint64_t lsn = 0, size = 0;
+    start_with_pieces(0);
+    write_checkpoint(BLOCK, 'c');
+    write_checkpoint(2 * BLOCK, 'd');
+    write_checkpoint(3 * BLOCK, 'e');
+    kv_disk_keep_checkpoint(disk, 2 * BLOCK);
+    cr_assert_eq(write_piece(4 * BLOCK, 0, BLOCK, 'f', false), KV_OK);
+    cr_assert(!has_file("checkpoint-0000000000001000") && has_file("checkpoint-0000000000002000"));
+    open_again();
+    cr_assert(kv_disk_checkpoint(disk, &lsn, &size) == KV_OK && lsn == 3 * BLOCK);
+}
+
 Test(disk, writes_the_log_while_a_checkpoint_is_written)
 {
     start_with_pieces(0);

@@ -3,6 +3,7 @@
  *
  *     pwrite, fdatasync    the number of an errno: the next such call fails with it, once
  *     checkpoint           the number of an errno: no checkpoint gets its name
+ *     named                a checkpoint that has got its name waits until the file is gone
  *     stand                writes and syncs wait until the file is gone
  *     slow                 milliseconds, that each read takes more
  *     slow_backup          milliseconds, that each write to a file below a folder backup* takes more
@@ -43,11 +44,11 @@ static long number_in(const char *name)
     return strtol(text, NULL, 10);
 }
 
-static void stand(void)
+static void stand(const char *name)
 {
     char path[PATH];
     const struct timespec step = {.tv_nsec = STEP_NS};
-    while (access(path_of("stand", path), F_OK) == 0) {
+    while (access(path_of(name, path), F_OK) == 0) {
         (void)nanosleep(&step, NULL);
     }
 }
@@ -68,7 +69,7 @@ static void be_slow(int fd)
 static int fails(const char *name)
 {
     char path[PATH];
-    stand();
+    stand("stand");
     int error = (int)number_in(name);
     if (error != 0) {
         (void)unlink(path_of(name, path));
@@ -100,13 +101,17 @@ int fdatasync(int fd)
 int renameat(int from_folder, const char *from, int to_folder, const char *to)
 {
     int (*next)(int, const char *, int, const char *) = dlsym(RTLD_NEXT, "renameat");
-    int error =
-        strncmp(to, "checkpoint", sizeof "checkpoint" - 1) == 0 ? (int)number_in("checkpoint") : 0;
+    const int names = strncmp(to, "checkpoint", sizeof "checkpoint" - 1) == 0;
+    const int error = names ? (int)number_in("checkpoint") : 0;
     if (error != 0) {
         errno = error;
         return -1;
     }
-    return next(from_folder, from, to_folder, to);
+    const int result = next(from_folder, from, to_folder, to);
+    if (names) {
+        stand("named");
+    }
+    return result;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)

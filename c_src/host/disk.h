@@ -102,7 +102,7 @@ struct kv_disk_settings {
     struct kv_disk_events events;
 };
 
-/* Starts the thread, which first syncs the segments that are there, and makes the one of
+/* Starts the thread, which first syncs the files that are there, and makes the segment of
  * settings->lsn if it is not there. Returns KV_OK; KV_EIO as kv_disk_segments(); KV_ENOMEM: no
  * thread or no handle. After an error the disk can only be closed. Once only. */
 int kv_disk_start(struct kv_disk *disk, uv_loop_t *loop, const struct kv_disk_settings *settings);

@@ -545,6 +545,31 @@ int kv_folder_read_checkpoint(struct kv_folder *folder, uint64_t lsn, uint64_t o
     return read_file(folder, name, offset, to, length, got);
 }
 
+/* ---- files that somebody else may have made ----------------------------------------------------
+ */
+
+static int sync_file(const struct kv_folder *folder, const char *name)
+{
+    int fd = kv_disk_calls.open(folder->fd, name, O_RDONLY, 0);
+    int error = fd < 0 ? errno : kv_disk_sync_data(fd);
+    kv_disk_close_file(&fd);
+    return error == ENOENT ? 0 : error;
+}
+
+static int sync_checkpoint(void *context, uint64_t lsn)
+{
+    const struct kv_folder *const *folder = context;
+    char name[KV_FOLDER_NAME];
+    kv_folder_checkpoint_name(lsn, name);
+    return sync_file(*folder, name);
+}
+
+int kv_folder_sync_files(const struct kv_folder *folder)
+{
+    int error = sync_file(folder, STORE);
+    return error != 0 ? error : each_number(folder, CHECKPOINT, sync_checkpoint, &folder);
+}
+
 /* ---- files that go -----------------------------------------------------------------------------
  */
 

@@ -105,6 +105,10 @@ int kv_folder_tidy(const struct kv_folder *folder, uint64_t checkpoint, uint64_t
 /* The name of a segment: "log-" and 16 hexadecimal digits. */
 void kv_folder_name(uint64_t segment, char name[KV_FOLDER_NAME]);
 
+/* Syncs the block of the store and all checkpoints: somebody else may have put them there a moment
+ * ago. Returns 0, or an errno. */
+int kv_folder_sync_files(const struct kv_folder *folder);
+
 /* Makes what was done to names of the folder durable. Returns 0, or an errno. */
 int kv_folder_sync(const struct kv_folder *folder);
 

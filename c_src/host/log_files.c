@@ -351,7 +351,10 @@ static int sync_file(struct kv_log_files *files, uint64_t segment)
     return error;
 }
 
-/* The last ones go first, so that those that are there have no gap. */
+/* What was read is the ground of all that will be answered. So it has to be on the disk, too,
+ * though somebody may have copied it there a moment ago.
+ *
+ * The last ones go first, so that those that are there have no gap. */
 int kv_log_files_begin(struct kv_log_files *files, uint64_t end)
 {
     int error = 0;
@@ -362,8 +365,12 @@ int kv_log_files_begin(struct kv_log_files *files, uint64_t end)
     for (uint64_t segment = files->first; error == 0 && segment < files->end; segment++) {
         error = sync_file(files, segment);
     }
-    if (error == 0 && (error = kv_folder_sync(files->folder)) != 0) {
-        (void)snprintf(files->doing, sizeof files->doing, "cannot sync it");
+    if (error == 0) {
+        error = kv_folder_sync_files(files->folder);
+        error = error == 0 ? kv_folder_sync(files->folder) : error;
+        if (error != 0) {
+            (void)snprintf(files->doing, sizeof files->doing, "cannot sync it");
+        }
     }
     return error;
 }

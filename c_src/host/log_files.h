@@ -53,7 +53,8 @@ void kv_log_files_init(struct kv_log_files *files, const struct kv_folder *folde
                        uint64_t first, uint64_t end);
 void kv_log_files_close(struct kv_log_files *files);
 
-/* Removes the files of `end` and above, and syncs the others. */
+/* Removes the files of `end` and above, and syncs all that a recovery has read. Returns 0, or an
+ * errno. */
 int kv_log_files_begin(struct kv_log_files *files, uint64_t end);
 
 /* One step towards the file of segment `end`: that number grows with the last step. After an error

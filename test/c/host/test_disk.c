@@ -571,6 +571,20 @@ static int open_without_direct(int at, const char *name, int flags, mode_t mode)
     return usual.open(at, name, flags, mode);
 }
 
+static _Atomic bool synced_store, synced_checkpoint;
+
+static int noted_fdatasync(int fd)
+{
+    char link[32];
+    char path[128] = "";
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (readlink(link, path, sizeof path - 1) > 0) {
+        synced_store = synced_store || strstr(path, "/store") != NULL;
+        synced_checkpoint = synced_checkpoint || strstr(path, "/checkpoint-") != NULL;
+    }
+    return usual.fdatasync(fd);
+}
+
 static void replace(void)
 {
     usual = kv_disk_calls_of_the_system();
@@ -629,6 +643,21 @@ Test(disk, a_failed_sync_is_never_tried_again)
     cr_assert_eq(synced, 0);
     stop();
     cr_assert_eq(syncs_after_failure, 1);
+}
+
+/* A restored backup, for example. */
+Test(disk, files_that_were_copied_into_the_folder_are_on_the_disk_before_the_first_write)
+{
+    uint8_t block[BLOCK] = {0};
+    start_with_pieces(0);
+    cr_assert_eq(kv_disk_write_store(disk, block), KV_OK);
+    write_checkpoint(BLOCK, 'c');
+    stop();
+    replace();
+    kv_disk_calls.fdatasync = noted_fdatasync;
+    start(0);
+    RUN_UNTIL(kv_disk_ready(disk) > 0);
+    cr_assert(synced_store && synced_checkpoint);
 }
 
 /* With two segments ahead, no file is made meanwhile. */

@@ -42,7 +42,8 @@ struct kv_disk_news {
 struct kv_disk_work {
     struct kv_log_files files;
     uint64_t lsn;       /* the end of what was written */
-    uint64_t number;    /* of the last write */
+    uint64_t number;    /* of the last write that was begun, */
+    uint64_t written;   /* and of the last one that is done */
     uint64_t wrote_at;  /* its time */
     uint64_t sync_due;  /* 0: all is synced */
     uint64_t retry_due; /* 0: there is space */

@@ -128,7 +128,7 @@ static void note_sync(struct kv_disk_work *work)
 static void note_write(struct kv_disk *disk, const struct kv_disk_write *write)
 {
     struct kv_disk_work *work = &disk->work;
-    work->number = write->number;
+    work->written = write->number;
     work->lsn = write->lsn + write->bytes.length;
     work->wrote_at = uv_hrtime();
     work->owed += PACE * write->bytes.length;
@@ -184,7 +184,7 @@ static bool do_sync(struct kv_disk *disk)
         return fail(disk, error);
     }
     note_sync(&disk->work);
-    disk->news.synced = disk->work.number;
+    disk->news.synced = disk->work.written; /* a write that waits for space is not done */
     tell(disk);
     return true;
 }

@@ -660,6 +660,27 @@ Test(disk, files_that_were_copied_into_the_folder_are_on_the_disk_before_the_fir
     cr_assert(synced_store && synced_checkpoint);
 }
 
+/* The sync of the first write is due before the disk is tried again. */
+Test(disk, a_write_that_waits_for_space_is_not_reported_as_synced)
+{
+    struct kv_disk_settings wanted = settings(0);
+    wanted.interval_ms = KV_DISK_RETRY_MS / 2;
+    replace();
+    kv_disk_calls.pwrite = failing_pwrite;
+    open_disk();
+    cr_assert_eq(kv_disk_start(disk, &loop, &wanted), KV_OK);
+    kv_disk_reserve(disk, 2 * ROOM);
+    RUN_UNTIL(kv_disk_ready(disk) >= 2 * ROOM);
+    write_blocks(0, BLOCK, 'a', false);
+    failing = ENOSPC;
+    begin_write(BLOCK, BLOCK, 'b', true);
+    RUN_UNTIL(synced > 0);
+    cr_assert(synced == 1 && dones == 1);
+    failing = 0;
+    RUN_UNTIL(dones == 2);
+    cr_assert_eq(done_error, KV_OK);
+}
+
 /* With two segments ahead, no file is made meanwhile. */
 /* ---- a folder that goes away -------------------------------------------------------------------
  */

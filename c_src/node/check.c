@@ -67,9 +67,10 @@ static enum kv_finding no_store(struct check *check)
 {
     uint64_t first = 0;
     uint64_t last = 0;
-    return kv_folder_segments(&check->folder, &first, &last) == KV_ENOENT
+    return kv_folder_segments(&check->folder, &first, &last) == KV_ENOENT &&
+                   kv_folder_checkpoint(&check->folder, &first, &last) == KV_ENOENT
                ? nothing(check, "there are no durable data in the folder")
-               : damaged(check, "the file store is missing, but there are files of a log");
+               : damaged(check, "the file store is missing, and a log or a checkpoint is there");
 }
 
 /* Returns KV_FOUND_WHOLE if there is a store that can be checked. */

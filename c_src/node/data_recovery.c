@@ -304,26 +304,43 @@ bool kv_data_store_fits(const uint8_t block[KV_BLOCK], const char *folder, enum 
     return error == KV_OK;
 }
 
+/* Returns KV_OK if there is a log or a checkpoint; KV_ENOENT if there is none; or KV_EIO. */
+static int look_for_data(struct kv_data *data)
+{
+    uint64_t one = 0;
+    uint64_t other = 0;
+    const int error = kv_disk_segments(data->disk, &one, &other);
+    return error == KV_ENOENT ? kv_disk_checkpoint(data->disk, &one, &other) : error;
+}
+
+static bool refuse(struct kv_data *data, const char *text)
+{
+    kv_data_fail(data, KV_FATAL_DATA_DIR, "", text);
+    return false;
+}
+
+/* A node writes this block before any other file. So a folder with other files only is a part of
+ * one, and to make a new block there would be the end of what they hold. */
 static bool read_store(struct kv_data *data)
 {
     uint8_t block[KV_BLOCK];
     int error = kv_disk_read_store(data->disk, block);
     if (error == KV_OK) {
-        if (kv_data_store_fits(block, data->settings.folder, data->settings.zeros, &data->store,
-                               data->text)) {
-            return true;
-        }
-        kv_data_fail(data, KV_FATAL_DATA_DIR, "", data->text);
-        return false;
+        return kv_data_store_fits(block, data->settings.folder, data->settings.zeros, &data->store,
+                                  data->text) ||
+               refuse(data, data->text);
     }
-    if (error == KV_ENOENT) {
-        error = make_store(data);
+    error = error == KV_ENOENT ? look_for_data(data) : error;
+    if (error == KV_OK) {
+        (void)snprintf(data->text, sizeof data->text,
+                       "data folder %s: the file store is missing, and a log or a checkpoint is "
+                       "there: copy all files of the folder, or use kv_node --salvage",
+                       data->settings.folder);
+        return refuse(data, data->text);
     }
-    if (error != KV_OK) {
-        kv_data_fail(data, KV_FATAL_DATA_DIR, "",
-                     error == KV_ERANDOM ? kv_error_text(error) : kv_disk_text(data->disk));
-    }
-    return error == KV_OK;
+    error = error == KV_ENOENT ? make_store(data) : error;
+    return error == KV_OK ||
+           refuse(data, error == KV_ERANDOM ? kv_error_text(error) : kv_disk_text(data->disk));
 }
 
 void kv_data_start(struct kv_data *data, const struct kv_data_settings *settings)

@@ -21,6 +21,7 @@ all() ->
         damage_in_the_middle_is_named_with_file_and_byte,
         a_missing_file_of_the_log_is_named,
         a_damaged_store_block_is_named,
+        a_folder_without_its_store_block_is_damaged,
         a_folder_without_data_is_not_checked,
         a_folder_that_a_node_uses_is_not_checked,
         a_log_of_a_newer_program_is_not_checked,
@@ -124,8 +125,17 @@ a_damaged_store_block_is_named(Config) ->
     ok = flip(Config, "store", 20),
     {1, Lines} = check(?config(data, Config)),
     ?assertEqual([<<"the file store is not what its checksum says">>], texts(<<"damaged">>, Lines)),
-    ok = file:delete(filename:join(?config(data, Config), "store")),
-    ?assertMatch({1, _}, check(?config(data, Config))).
+    ok = flip(Config, "store", 20),
+    ?assertMatch({0, _}, check(?config(data, Config))).
+
+a_folder_without_its_store_block_is_damaged(Config) ->
+    Data = ?config(data, Config),
+    ok = fill(Config),
+    ok = file:delete(filename:join(Data, "store")),
+    {1, Lines} = check(Data),
+    ?assertEqual([<<"the file store is missing, and a log or a checkpoint is there">>], texts(<<"damaged">>, Lines)),
+    ok = file:rename(filename:join(Data, ?LOG), filename:join(Data, "checkpoint-0000000000001000")),
+    ?assertMatch({1, _}, check(Data)).
 
 a_folder_without_data_is_not_checked(Config) ->
     Data = ?config(data, Config),

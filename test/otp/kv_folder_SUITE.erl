@@ -20,6 +20,7 @@ all() ->
         a_folder_of_a_later_version,
         a_folder_with_another_order_of_zeros,
         a_store_block_that_is_damaged,
+        a_folder_without_its_store_block_is_refused_and_stays_as_it_is,
         a_log_that_is_damaged_before_answered_changes,
         a_file_of_the_log_that_is_missing,
         data_that_needs_more_memory_than_there_is,
@@ -154,6 +155,18 @@ a_store_block_that_is_damaged(Config) ->
     ok = file:write_file(File, <<"too short">>),
     check_refused(Config, [], ["^data folder .*: the file store has 9 bytes and not 4096: it is damaged$"]),
     ok = file:write_file(File, <<First, Rest/binary>>),
+    has_entry(Config).
+
+%% As from a copy that was not finished.
+a_folder_without_its_store_block_is_refused_and_stays_as_it_is(Config) ->
+    with_entry(Config),
+    File = kv_disk_world:file("store", Config),
+    ok = file:rename(File, File ++ ".away"),
+    check_refused(Config, [], [
+        "^data folder .*: the file store is missing, and a log or a checkpoint is there: copy all files of the folder, or use kv_node --salvage$"
+    ]),
+    ?assertNot(filelib:is_file(File)),
+    ok = file:rename(File ++ ".away", File),
     has_entry(Config).
 
 a_log_that_is_damaged_before_answered_changes(Config) ->

@@ -224,10 +224,14 @@ bool kv_data_open_log(struct kv_data *data, const struct kv_recovery_result *res
 
 static void hand_over(struct kv_data *data)
 {
-    if (data->wal == NULL || data->disk == NULL || kv_wal_is_writing(data->wal) ||
-        !kv_wal_take(data->wal, kv_data_clock(data), &data->write)) {
+    if (data->wal == NULL || data->disk == NULL || kv_wal_is_writing(data->wal)) {
         return;
     }
+    const uint64_t time = kv_data_clock(data);
+    if (!kv_wal_take(data->wal, time, &data->write)) {
+        return;
+    }
+    data->latest = time;
     const struct kv_disk_write write = {.number = data->write.number,
                                         .lsn = data->write.lsn,
                                         .bytes = data->write.bytes,

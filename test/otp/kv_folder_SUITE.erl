@@ -29,7 +29,8 @@ all() ->
         a_folder_that_is_moved_under_a_node_has_every_answered_change_once_it_is_back,
         a_file_system_that_is_mounted_over_the_folder_ends_the_node_before_any_answer,
         a_backup_of_a_folder_that_is_gone_says_so,
-        a_clock_that_was_set_back
+        a_clock_that_was_set_back,
+        a_clock_that_is_set_back_under_a_node_ends_no_entry
     ].
 
 init_per_suite(Config) -> kv_disk_world:build_shim(kv_disk_world:start_suite(Config)).
@@ -327,6 +328,25 @@ ttls_do_not_go_back(Config, Program, Hours, Most) ->
         ?assertEqual(error, kv_bucket:fetch(Bucket, short)),
         ?assertEqual({ok, infinity}, kv_bucket:ttl(Bucket, ever)),
         ok = kv_bucket:put(Bucket, hours, Hours),
+        kv_disk_world:stop_node(Server)
+    end).
+
+%% The log knows of a later time than that at which the entry was put.
+a_clock_that_is_set_back_under_a_node_ends_no_entry(Config) ->
+    Program = {program, kv_disk_world:shimmed(Config, [])},
+    ok = kv_disk_world:break("clock", "7200", Config),
+    in_vm(Config, fun() ->
+        Server = kv_disk_world:start_node(Config, [Program]),
+        Bucket = kv_disk_world:bucket(Server, sessions),
+        ok = kv_bucket:put(Bucket, ever, 1),
+        ok = kv_disk_world:mend("clock", Config),
+        ok = kv_bucket:put(Bucket, long, 1, [{ttl, 3600000}]),
+        kv_disk_world:stop_node(Server)
+    end),
+    in_vm(Config, fun() ->
+        Server = kv_disk_world:start_node(Config, [Program]),
+        {ok, Left} = kv_bucket:ttl(kv_disk_world:bucket(Server, sessions), long),
+        ?assert(Left =< 3600000 andalso Left > 3000000, Left),
         kv_disk_world:stop_node(Server)
     end).
 

@@ -166,6 +166,16 @@ static bool start_thread(struct kv_disk *disk)
     return true;
 }
 
+static int no_thread(struct kv_disk *disk)
+{
+    kv_log_files_close(&disk->work.files);
+    (void)snprintf(disk->text, sizeof disk->text,
+                   "data folder %s: the system has no thread to write to it: raise the limit of "
+                   "processes (ulimit -u), or of open files (ulimit -n)",
+                   disk->folder.path);
+    return KV_ENOMEM;
+}
+
 int kv_disk_start(struct kv_disk *disk, uv_loop_t *loop, const struct kv_disk_settings *settings)
 {
     kv_assert(!disk->started && settings->segment_size % KV_DISK_BLOCK == 0 &&
@@ -175,13 +185,11 @@ int kv_disk_start(struct kv_disk *disk, uv_loop_t *loop, const struct kv_disk_se
         return error;
     }
     if (!kv_bell_open(&disk->bell, loop, on_news, disk)) {
-        kv_log_files_close(&disk->work.files);
-        return KV_ENOMEM;
+        return no_thread(disk);
     }
     disk->has_handle = true;
     if (!start_thread(disk)) {
-        kv_log_files_close(&disk->work.files);
-        return KV_ENOMEM;
+        return no_thread(disk);
     }
     disk->started = true;
     return KV_OK;

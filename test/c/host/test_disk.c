@@ -352,6 +352,33 @@ Test(disk, a_folder_of_another_user_is_refused)
     cr_assert_eq(status, 0);
 }
 
+/* Of a user that may have no process. */
+static bool is_refused_a_thread(void)
+{
+    const struct rlimit none = {0, 0};
+    const struct kv_disk_settings wanted = settings(0);
+    uv_loop_t own;
+    return setrlimit(RLIMIT_NPROC, &none) == 0 && setuid(65534) == 0 && uv_loop_init(&own) == 0 &&
+           kv_disk_open(&disk, folder, text, sizeof text) == KV_OK &&
+           kv_disk_start(disk, &own, &wanted) == KV_ENOMEM &&
+           strstr(kv_disk_text(disk), "ulimit -u") != NULL;
+}
+
+Test(disk, a_system_without_a_thread_for_it_is_told_in_words)
+{
+    if (geteuid() != 0) {
+        cr_skip_test("needs root to become another user");
+    }
+    cr_assert_eq(chown(folder, 65534, 65534), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(is_refused_a_thread() ? 0 : 1);
+    }
+    int status = 1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0);
+}
+
 Test(disk, the_segments_before_one_that_is_missing_do_not_count)
 {
     char path[128];

@@ -134,9 +134,6 @@ static int prepare(struct kv_disk *disk, const struct kv_disk_settings *settings
     if (settings->interval_ms == 0) {
         disk->settings.interval_ms = KV_DISK_INTERVAL_MS;
     }
-    if (settings->segments_end == 0) {
-        disk->settings.segments_end = UINT64_MAX;
-    }
     uint64_t open = settings->lsn / kv_disk_room(disk);
     uint64_t first = open;
     uint64_t last = 0;

@@ -96,8 +96,8 @@ struct kv_disk_events {
 struct kv_disk_settings {
     uint64_t segment_size; /* of the files; a multiple of KV_DISK_BLOCK, two blocks or more */
     uint64_t lsn;          /* where the first write will be */
-    uint64_t segments_end; /* files of this number and above are made anew; 0: all there are count
-                            */
+    uint64_t segments_end; /* files of this number and above are made anew; UINT64_MAX: all that
+                            * there are count */
     uint64_t interval_ms;  /* 0: KV_DISK_INTERVAL_MS */
     struct kv_disk_events events;
 };

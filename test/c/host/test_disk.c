@@ -115,6 +115,7 @@ static struct kv_disk_settings settings(uint64_t lsn)
         .segment_size = SEGMENT,
         .lsn = lsn,
         .interval_ms = 1,
+        .segments_end = UINT64_MAX,
         .events = {.header = on_header, .done = on_done, .synced = on_synced, .room = on_room}};
 }
 
@@ -269,19 +270,32 @@ Test(disk, segments_that_are_not_needed_become_later_ones)
     cr_assert_eq(byte_at(lsn - 1), 'b');
 }
 
-Test(disk, segments_behind_the_end_are_made_anew_if_told_so)
+/* Of two segments, those from `end` on. */
+static void make_anew(uint64_t end)
 {
     start(0);
     write_blocks(0, 2 * ROOM, 'a', true);
     stop();
-    struct kv_disk_settings wanted = settings(BLOCK);
-    wanted.segments_end = 1;
+    struct kv_disk_settings wanted = settings(end * BLOCK);
+    wanted.segments_end = end;
     open_disk();
     cr_assert_eq(kv_disk_start(disk, &loop, &wanted), KV_OK);
     kv_disk_reserve(disk, 2 * ROOM);
     RUN_UNTIL(kv_disk_ready(disk) >= 2 * ROOM);
     open_again();
+}
+
+Test(disk, segments_behind_the_end_are_made_anew_if_told_so)
+{
+    make_anew(1);
     cr_assert_eq(byte_at(0), 'a');
+    cr_assert_eq(byte_at(ROOM), 0);
+}
+
+Test(disk, all_segments_are_made_anew_if_told_so)
+{
+    make_anew(0);
+    cr_assert_eq(byte_at(0), 0);
     cr_assert_eq(byte_at(ROOM), 0);
 }
 

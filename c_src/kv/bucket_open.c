@@ -104,6 +104,18 @@ static void empty(struct kv_durable *durable)
     kv_durable_clear(durable);
 }
 
+/* A table that was made for a start that fails is not there, nor is its name in a registry. */
+static int attach(struct kv_process *self, struct kv_durable *durable, bool found,
+                  struct kv_buffer *reason)
+{
+    struct kv_bucket *bucket = kv_process_state(self);
+    const int error = kv_contents_attach(&bucket->contents, self, durable, reason);
+    if (error != KV_OK && !found) {
+        kv_durable_destroy(durable);
+    }
+    return error;
+}
+
 /* Finds or makes the table of the identity, and attaches to it. */
 static int open_durable(struct kv_process *self, struct kv_start_options *options,
                         struct kv_buffer *reason)
@@ -142,7 +154,7 @@ static int open_durable(struct kv_process *self, struct kv_start_options *option
         empty(durable);
     }
     if (error == KV_OK) {
-        error = kv_contents_attach(&bucket->contents, self, durable, reason);
+        error = attach(self, durable, found, reason);
     }
     if (error == KV_OK) {
         use_options(bucket, &durable->options);

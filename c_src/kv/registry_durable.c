@@ -130,6 +130,9 @@ int kv_registry_open(struct kv_process *self, struct kv_start_options *options,
                     : find_durable(self, options, &durable, reason);
     if (error == KV_OK) {
         error = open_shown(self, reason);
+        if (error != KV_OK && durable != NULL && !options->attached) {
+            kv_durable_destroy(durable); /* it was made for this start */
+        }
     }
     if (error == KV_OK && durable != NULL) {
         registry->durable = durable;

@@ -332,3 +332,48 @@ Test(durable_registry, no_other_registry_has_durable_buckets)
         term_tuple(term_atom("create"), term_binary("eggs"), term_list(commit(), NONE, NONE), NONE);
     assert_term(call(f, &volatile_one, request), pair("error", pair("bad_option", commit())));
 }
+
+/* ---- no memory ---------------------------------------------------------------------------------
+ * The first page that is asked for is refused. Not each start needs one. */
+
+static void check_without_memory(unsigned i)
+{
+    const char *name = many_name(i);
+    kv_arena_fail(f->arena, 1);
+    const struct kv_bytes answer = ask("create", name);
+    kv_arena_fail(f->arena, 0);
+    if (kv_bytes_equal(answer, pair("error", term_atom("enomem")))) {
+        cr_assert_null(kv_durable_find(&durables, kv_bytes_text("shop"), kv_bytes_text(name)));
+        assert_count(i);
+        (void)pid_in(ask("create", name));
+    }
+    forget(f);
+}
+
+Test(durable_registry, a_creation_for_which_there_is_no_memory_leaves_no_name)
+{
+    for (unsigned i = 0; i < 500; i++) {
+        check_without_memory(i);
+    }
+    cr_assert_gt(durables.greatest, (uint64_t)501); /* more were made than there are */
+    recover();
+    assert_count(500);
+}
+
+Test(durable_registry, a_registry_that_did_not_start_for_want_of_memory_is_not_there)
+{
+    const struct kv_bytes none = kv_bytes(NULL, 0);
+    for (unsigned i = 0; i < 500; i++) {
+        kv_arena_fail(f->arena, 1);
+        (void)start("kv_registry", commit(), place("", many_name(i)), NONE);
+        kv_arena_fail(f->arena, 0);
+        const struct kv_durable *table =
+            kv_durable_find(&durables, none, kv_bytes_text(many_name(i)));
+        cr_assert(table == NULL || table->process != NULL);
+        forget(f);
+    }
+    for (uint64_t id = 1; id <= durables.greatest; id++) {
+        cr_assert(!tables[id].there ||
+                  kv_durable_find(&durables, none, tables[id].about.name) != NULL);
+    }
+}

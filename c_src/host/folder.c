@@ -158,6 +158,17 @@ static int is_taken(struct kv_folder *folder, const char *advice_of_it)
     return KV_ELOCKED;
 }
 
+/* By a program that shares the lock with others of its kind. The file `lock` has the process of the
+ * last node. */
+static int is_read(struct kv_folder *folder)
+{
+    (void)snprintf(folder->text, sizeof folder->text,
+                   "data folder %s: kv_node --check or --salvage reads it: wait until that has "
+                   "ended, or name another folder for this node",
+                   folder->path);
+    return KV_ELOCKED;
+}
+
 /* Tries for a while: a node that was killed may not have ended yet. */
 static int lock_within(int lock, int how, unsigned milliseconds)
 {
@@ -181,7 +192,9 @@ static int lock_folder(struct kv_folder *folder, const char *path)
     }
     int error = lock_within(folder->lock, LOCK_EX, KV_FOLDER_LOCK_MS);
     if (error == EWOULDBLOCK || error == EINTR) {
-        return is_taken(folder, "name another folder for this one");
+        return flock(folder->lock, LOCK_SH | LOCK_NB) == 0
+                   ? is_read(folder)
+                   : is_taken(folder, "name another folder for this one");
     }
     if (error != 0) {
         return say(folder, "cannot lock it", error);

@@ -331,6 +331,17 @@ Test(disk, a_folder_that_another_node_uses_is_refused_with_its_process)
     check_refused(folder, KV_ELOCKED, pid);
 }
 
+/* The file `lock` has the process of a node that has ended. */
+Test(disk, a_folder_that_is_being_checked_is_refused_without_a_process)
+{
+    struct kv_folder reader;
+    open_disk();
+    stop();
+    cr_assert_eq(kv_folder_open_to_read(&reader, folder), KV_OK);
+    check_refused(folder, KV_ELOCKED, "kv_node --check or --salvage reads it");
+    kv_folder_close(&reader);
+}
+
 Test(disk, a_file_is_no_folder)
 {
     check_refused("/etc/passwd", KV_EIO, "name a folder");

@@ -17,6 +17,9 @@ struct kv_generic {
     /* Hands a message to a process and settles the process, which may be gone on return. */
     void (*message)(struct kv_process *process, const struct kv_signal *signal,
                     enum kv_call_shape shape);
+    /* Makes messages wait until `turn` has handled all that wait. May be called again. NULL: no
+     * message can wait. */
+    void (*wait)(struct kv_process *process);
     /* Called for a message to a dead process, or to a name that no process has. */
     void (*undelivered)(struct kv_runtime *runtime, const struct kv_signal *signal);
     /* Called for a message over a limit. Its payload is only the beginning of the message, and not

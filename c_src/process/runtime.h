@@ -2,7 +2,8 @@
  *
  * The owner of the connections tells the runtime which peers are up, and feeds it their signals.
  * Signals to other nodes leave through the sink. Before kv_runtime_receive() returns, the runtime
- * delivers the signals between processes of this node, in order. */
+ * delivers the signals between processes of this node, in order. If there are many messages among
+ * them, the rest of these wait for kv_runtime_step() (KV_LOCAL_MESSAGES). */
 #ifndef KV_RUNTIME_H
 #define KV_RUNTIME_H
 
@@ -145,9 +146,15 @@ int kv_runtime_refuse(struct kv_runtime *runtime, struct kv_peer *peer,
 /* Limits of one turn of a resumed process. */
 enum { KV_RESUME_MESSAGES = 256, KV_RESUME_BYTES = 1 << 20, KV_LONG_TURNS = 2 };
 
-/* Lets each resumed process handle some of the messages that waited while it was suspended, and a
- * process that goes on with a long request do a piece of it. After KV_LONG_TURNS such pieces, or as
- * many processes that handled KV_RESUME_BYTES, the others have to wait for the next step.
+/* What messages between processes of this node may take at once: so many, and so many bytes. Later
+ * ones wait in the mailboxes of their receivers, for turns of kv_runtime_step(): processes that
+ * send one another messages without end would keep the node from all else. Plain processes have no
+ * mailbox, and are handed all at once. */
+enum { KV_LOCAL_MESSAGES = 1024, KV_LOCAL_BYTES = 1 << 20 };
+
+/* Lets each process handle some of the messages that waited, while it was suspended for example,
+ * and a process that goes on with a long request do a piece of it. After KV_LONG_TURNS such pieces,
+ * or as many processes that handled KV_RESUME_BYTES, the others have to wait for the next step.
  * Messages that come later wait behind these. A process waits, too, while the node of its next
  * caller has much to read (is_full). Call this at the end of every turn of the loop. Returns true
  * if there is more to do: the next turn should come at once. */

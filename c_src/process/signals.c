@@ -78,11 +78,37 @@ int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal, enum 
     return KV_OK;
 }
 
+static bool is_message(const struct kv_signal *signal)
+{
+    return signal->kind == KV_SIGNAL_MESSAGE || signal->kind == KV_SIGNAL_MESSAGE_NAME;
+}
+
+/* The receiver of a message handles it in a turn, behind all that waits there. */
+static void make_wait(struct kv_runtime *runtime, const struct kv_signal *message)
+{
+    struct kv_process *process = message->kind == KV_SIGNAL_MESSAGE_NAME
+                                     ? kv_process_named(runtime, message->name)
+                                     : kv_process_find(runtime, &message->to);
+    if (process != NULL && process->generic->wait != NULL) {
+        process->generic->wait(process);
+    }
+}
+
+/* Only messages can follow from one another without end. Links, monitors and exits are used up. */
 void kv_signals_deliver(struct kv_runtime *runtime)
 {
+    size_t messages = 0;
+    size_t bytes = 0;
     while (!kv_list_is_empty(&runtime->signals)) {
         struct kv_kept *kept = KV_LIST_OF(runtime->signals.next, struct kv_kept, link);
         kv_list_remove(&kept->link);
+        if (is_message(&kept->signal)) {
+            if (messages >= KV_LOCAL_MESSAGES || bytes >= KV_LOCAL_BYTES) {
+                make_wait(runtime, &kept->signal);
+            }
+            messages++;
+            bytes += kept->signal.payload[0].length;
+        }
         (void)kv_signal_handle(&runtime->local, &kept->signal, KV_CALL_UNKNOWN);
         kv_kept_free(kept);
     }

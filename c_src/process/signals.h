@@ -13,7 +13,9 @@ struct kv_peer;
 int kv_signal_handle(struct kv_peer *peer, const struct kv_signal *signal,
                      enum kv_call_shape shape);
 
-/* Handles the queued signals for processes of this node, and those that follow from them. */
+/* Handles the queued signals for processes of this node, and those that follow from them; but
+ * leaves messages beyond KV_LOCAL_MESSAGES or KV_LOCAL_BYTES in the mailboxes of their receivers.
+ */
 void kv_signals_deliver(struct kv_runtime *runtime);
 
 #endif

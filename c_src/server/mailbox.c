@@ -64,6 +64,16 @@ void kv_mailbox_resume(struct kv_process *process)
     kv_process_want_turns(process, server->holding);
 }
 
+void kv_mailbox_wait(struct kv_process *process)
+{
+    struct kv_server_state *server = kv_server_of(process);
+    if (!server->holding) {
+        server->holding = true;
+        tell(process, true);
+        kv_process_want_turns(process, true);
+    }
+}
+
 void kv_mailbox_rest(struct kv_process *process)
 {
     struct kv_server_state *server = kv_server_of(process);

@@ -1,8 +1,9 @@
-/* Messages that wait while a process is suspended, or while a request goes on over several turns.
+/* Messages that wait while a process is suspended, while a request goes on over several turns, or
+ * while processes of this node send one another too many.
  *
- * While a request goes on, all messages wait. While the process is suspended, all wait but those of
- * sys. A resumed process handles them in turns, so that answers can
- * leave meanwhile; newer messages queue up behind them. The order is that of arrival, as in a
+ * While a request goes on, all messages wait, and so they do behind one of too many. While the
+ * process is suspended, all wait but those of sys. Later it handles them in turns, so that answers
+ * can leave meanwhile; newer messages queue up behind them. The order is that of arrival, as in a
  * mailbox. A process that is suspended again goes on with the messages of sys, even past older
  * ones. */
 #ifndef KV_SERVER_MAILBOX_H
@@ -24,6 +25,10 @@ void kv_mailbox_suspend(struct kv_process *process);
 
 /* Makes a process handle what waited, in turns of kv_runtime_step(). */
 void kv_mailbox_resume(struct kv_process *process);
+
+/* Makes messages wait until all that wait have been handled, in turns of kv_runtime_step(). Does
+ * nothing if messages wait already. */
+void kv_mailbox_wait(struct kv_process *process);
 
 /* Called when no message waits that can be handled. */
 void kv_mailbox_rest(struct kv_process *process);

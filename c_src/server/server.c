@@ -183,6 +183,7 @@ const struct kv_generic kv_server = {
     .size = sizeof(struct kv_server_state),
     .created = created,
     .message = message,
+    .wait = kv_mailbox_wait,
     .undelivered = undelivered,
     .refused = kv_server_refused,
     .turn = turn,

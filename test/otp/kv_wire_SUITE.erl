@@ -31,7 +31,9 @@ groups() ->
             a_tick_is_answered_when_nothing_was_sent_since_the_last,
             a_peer_that_reads_late_gets_everything,
             a_peer_that_does_not_read_is_dropped_at_max_queue,
-            two_hundred_peers_are_served
+            two_hundred_peers_are_served,
+            a_call_that_goes_round_for_ever_keeps_nobody_waiting,
+            a_message_in_thousands_of_envelopes_is_opened
         ]}
     ].
 
@@ -274,3 +276,44 @@ two_hundred_peers_are_served(Config) ->
     Peers = [peer(Program, "p" ++ integer_to_list(N) ++ "@127.0.0.1") || N <- lists:seq(1, 200)],
     [?assertEqual(yes, kv_raw_peer:ping(Peer)) || Peer <- Peers],
     ok.
+
+%% rex sends Message for {Pid, {sbcast, Name, Message}}, and takes the answer of the bucket, {Pid, Value}, for such a
+%% request: so the value makes rex send the bucket the same call again.
+a_call_that_goes_round_for_ever_keeps_nobody_waiting(Config) ->
+    Program = start(Config),
+    Peer = peer(Program),
+    Bucket = bucket_named(Peer, loop),
+    Rex = rex(Peer),
+    Nobody = kv_raw_peer:pid(maps:get(node, Peer), 99999, 0),
+    Call = {'$gen_call', {Rex, Nobody}, {get, again, none}},
+    ok = kv_raw_peer:call(Peer, Bucket, {put, again, {sbcast, loop, Call}}),
+    ok = kv_raw_peer:send_frame(Peer, {22, self_of(Peer), Bucket}, Call),
+    Other = peer(Program, "other@127.0.0.1"),
+    ?assertEqual(yes, kv_raw_peer:ping(Other)),
+    Another = kv_raw_peer:spawn_bucket(Other),
+    ?assertEqual(ok, kv_raw_peer:call(Other, Another, {put, k, v})).
+
+%% rex takes {Pid, {send, rex, Message}} as {Pid, Message}, which goes to rex again.
+a_message_in_thousands_of_envelopes_is_opened(Config) ->
+    Program = start(Config),
+    Peer = peer(Program),
+    Message = lists:foldl(fun(_, Inner) -> {send, rex, Inner} end, features_request, lists:seq(1, 5000)),
+    ok = kv_raw_peer:send_frame(Peer, {6, self_of(Peer), '', rex}, {self_of(Peer), Message}),
+    Node = list_to_atom(maps:get(node, Peer)),
+    ?assertMatch({_Send, {features_reply, Node, [erpc]}}, kv_raw_peer:recv_control(Peer, 10000)).
+
+self_of(#{name := Name, creation := Creation}) ->
+    kv_raw_peer:pid(Name, 1, Creation).
+
+bucket_named(Peer, Name) ->
+    Self = self_of(Peer),
+    ok = kv_raw_peer:send_frame(Peer, {29, make_ref(), Self, Self, {kv_bucket, init, 1}, []}, [[{name, Name}]]),
+    {{31, _Ref, Self, 0, Bucket}, none} = kv_raw_peer:recv_control(Peer, 10000),
+    Bucket.
+
+rex(Peer) ->
+    Self = self_of(Peer),
+    Request = {call, erlang, whereis, [rex], Self},
+    ok = kv_raw_peer:send_frame(Peer, {6, Self, '', rex}, {Self, Request}),
+    {_Send, {rex, Rex}} = kv_raw_peer:recv_control(Peer, 10000),
+    Rex.

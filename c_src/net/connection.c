@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+enum { MS = 1000 };
+
 static void describe(struct kv_connection *connection)
 {
     struct sockaddr_storage address;
@@ -58,13 +60,43 @@ bool kv_connection_is_doomed(const struct kv_connection *connection)
     return !kv_list_is_empty(&connection->doomed);
 }
 
+/* Anybody can make a handshake fail, again and again: that must not become a flood of log lines. */
+static bool may_log_failure(struct kv_connections *connections)
+{
+    struct kv_failed *failed = &connections->failed;
+    const uint64_t now = uv_now(connections->net->loop);
+    if (now - failed->since >= KV_FAILED_MS) {
+        if (failed->left_out > 0) {
+            kv_log(connections->net->log, KV_LOG_WARNING,
+                   "%llu more handshakes failed, after %d with a line each in %d seconds",
+                   (unsigned long long)failed->left_out, KV_FAILED_LINES, KV_FAILED_MS / MS);
+        }
+        *failed = (struct kv_failed){.since = now};
+    }
+    if (failed->lines == KV_FAILED_LINES) {
+        failed->left_out++;
+        return false;
+    }
+    failed->lines++;
+    return true;
+}
+
+static void log_end(const struct kv_connection *connection, enum kv_log_level level,
+                    const char *why)
+{
+    const bool was_up = connection->peer != NULL;
+    if (was_up || level < KV_LOG_WARNING || may_log_failure(connection->owner)) {
+        kv_log(connection->owner->net->log, level, "%s %s closed: %s",
+               was_up ? "connection to" : "handshake with", connection->label, why);
+    }
+}
+
 void kv_connection_doom(struct kv_connection *connection, enum kv_log_level level, const char *why)
 {
     if (kv_connection_is_doomed(connection) || connection->is_closed) {
         return;
     }
-    kv_log(connection->owner->net->log, level, "%s %s closed: %s",
-           connection->peer != NULL ? "connection to" : "handshake with", connection->label, why);
+    log_end(connection, level, why);
     connection->stream->kind->stop(connection->stream);
     kv_list_append(&connection->owner->doomed, &connection->doomed);
 }

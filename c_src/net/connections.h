@@ -12,7 +12,19 @@
 
 struct kv_connection;
 
-enum { KV_READ_CHUNK = 68 * 1024 }; /* bytes of one read: a whole fragment, and small messages */
+enum {
+    KV_READ_CHUNK = 68 * 1024, /* bytes of one read: a whole fragment, and small messages */
+    /* Handshakes that failed have so many log lines in so many milliseconds. */
+    KV_FAILED_LINES = 30,
+    KV_FAILED_MS = 10000,
+};
+
+/* Log lines about handshakes that failed. */
+struct kv_failed {
+    uint64_t since; /* on the clock of the loop: when the present span of time began */
+    unsigned lines; /* in it */
+    uint64_t left_out;
+};
 
 struct kv_connections {
     struct kv_net *net;
@@ -27,6 +39,7 @@ struct kv_connections {
     size_t up_count;
     uint64_t bytes_in; /* of all connections, past ones included */
     uint64_t bytes_out;
+    struct kv_failed failed;
     uv_timer_t patience; /* runs while more than --max-queue bytes wait for a peer */
     char *space;         /* KV_READ_CHUNK bytes that all connections read into */
 };

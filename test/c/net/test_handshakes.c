@@ -193,3 +193,28 @@ Test(handshakes, a_connection_that_is_reset_is_gone)
     cr_assert(fake_net_logged(net, "log info handshake with an unknown address port 0 closed: it "
                                    "closed the connection"));
 }
+
+/* Strangers whose handshakes fail. */
+static void fail(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct fake *fake = fake_connect(net);
+        (void)fake_send(fake, kv_bytes("\0\5hello", 7), ALL);
+        fake_net_turn(net);
+        cr_assert(fake->gone);
+    }
+}
+
+Test(handshakes, that_fail_again_and_again_are_no_flood_of_log_lines)
+{
+    static const char line[] = "log warning handshake with";
+    fail(KV_FAILED_LINES + 2);
+    cr_assert_eq(fake_net_logged_times(net, line), KV_FAILED_LINES);
+    fake_net_move_clock(net, KV_FAILED_MS);
+    fail(1);
+    cr_assert(fake_net_logged(net, "log warning 2 more handshakes failed, after 30 with a line "
+                                   "each in 10 seconds"));
+    cr_assert_eq(fake_net_logged_times(net, line), KV_FAILED_LINES + 1);
+    (void)fake_peer(net, "a@host");
+    cr_assert_eq(net->connections.up_count, 1);
+}

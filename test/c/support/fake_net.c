@@ -224,13 +224,27 @@ void fake_net_fire(struct fake_net *net, uv_timer_t *timer)
     fake_net_turn(net);
 }
 
-bool fake_net_logged(const struct fake_net *net, const char *text)
+static const char *log_lines(const struct fake_net *net)
 {
     static char lines[OUTPUT_MAX];
     ssize_t length = pread(net->output, lines, sizeof(lines) - 1, 0);
     cr_assert(length >= 0);
     lines[length] = '\0';
-    return strstr(lines, text) != NULL;
+    return lines;
+}
+
+bool fake_net_logged(const struct fake_net *net, const char *text)
+{
+    return strstr(log_lines(net), text) != NULL;
+}
+
+unsigned fake_net_logged_times(const struct fake_net *net, const char *text)
+{
+    unsigned times = 0;
+    for (const char *at = strstr(log_lines(net), text); at != NULL; at = strstr(at + 1, text)) {
+        times++;
+    }
+    return times;
 }
 
 /* ---- peers ----------------------------------------------------------------------------------- */

@@ -40,8 +40,9 @@ void fake_net_move_clock(struct fake_net *net, int64_t milliseconds);
 /* Calls the callback of a timer, as if its time had come, and ends the turn. */
 void fake_net_fire(struct fake_net *net, uv_timer_t *timer);
 
-/* Returns true if a log line has this text. */
+/* Returns true if a log line has this text; and how often the log has it. */
 bool fake_net_logged(const struct fake_net *net, const char *text);
+unsigned fake_net_logged_times(const struct fake_net *net, const char *text);
 
 /* A new stranger, whose connection fake_connection() returns until it is gone. */
 struct fake *fake_connect(struct fake_net *net);

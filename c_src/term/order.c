@@ -12,6 +12,7 @@ enum {
     DIGEST_SIZE = 32,
     INSERTION_MAX = 8, /* pairs up to which insertion beats merging */
     FIRST_CAPACITY = 64,
+    STEP_BYTES = 16, /* of a term that are walked in the time of a step of sorting */
 };
 
 /* A pair of a map that is being walked. order->forms has the form of the key; if the map is inside
@@ -23,6 +24,18 @@ struct pair {
     uint32_t offset; /* of the key in the term */
 };
 
+/* How far the sort of a map's pairs has come. */
+struct sorting {
+    size_t run;    /* the length of each sorted run but the last; 0: no sort is under way */
+    size_t sorted; /* pairs in the first runs so far */
+    size_t at;     /* where the next two runs are that will be merged */
+    bool is_merging;
+    size_t first;  /* while they are merged: the next pair of the first one, */
+    size_t second; /* of the second one, */
+    size_t end;    /* where that one ends, */
+    size_t to;     /* and where the next pair goes */
+};
+
 struct order {
     const uint8_t *term;
     struct kv_buffer forms;
@@ -31,6 +44,9 @@ struct order {
     size_t pair_capacity;
     struct pair *spare; /* for merging */
     size_t spare_capacity;
+    struct sorting sorting;
+    size_t steps;       /* of sorting that may still be done now: about one for each pair moved */
+    bool has_duplicate; /* two keys of a map are equal */
     struct kv_orders *orders; /* may be NULL */
     EVP_MD_CTX *digest;       /* NULL until needed */
 };
@@ -66,67 +82,145 @@ static int compare(const struct order *order, const struct pair *a, const struct
     return memcmp(order->forms.data + a->form, order->forms.data + b->form, common);
 }
 
-static void insertion_sort(const struct order *order, struct pair *pairs, size_t count)
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Like every sort, this one compares all keys that come next to each other, and so finds those that
+ * are equal. */
+static void insertion_sort(struct order *order, struct pair *pairs, size_t count)
 {
     for (size_t i = 1; i < count; i++) {
         struct pair moving = pairs[i];
         size_t to = i;
-        for (; to > 0 && compare(order, &moving, &pairs[to - 1]) < 0; to--) {
+        for (; to > 0; to--) {
+            int compared = compare(order, &moving, &pairs[to - 1]);
+            order->has_duplicate |= compared == 0;
+            if (compared >= 0) {
+                break;
+            }
             pairs[to] = pairs[to - 1];
         }
         pairs[to] = moving;
     }
 }
 
-/* Merges the sorted halves of `pairs`. order->spare holds the first half meanwhile. */
-static void merge(const struct order *order, struct pair *pairs, size_t half, size_t count)
+/* Runs so short that insertion sorts them, and so long that the first one of the last two to be
+ * merged is little more than half of all. */
+static int begin_sort(struct order *order, size_t count)
 {
-    if (compare(order, &pairs[half - 1], &pairs[half]) <= 0) {
-        return;
+    size_t run = count;
+    while (run > INSERTION_MAX) {
+        run = (run + 1) / 2;
     }
-    struct pair *first = order->spare;
-    memcpy(first, pairs, half * sizeof(struct pair));
-    size_t a = 0;
-    size_t b = half;
-    size_t to = 0;
-    while (a < half && b < count) {
-        bool later = compare(order, &pairs[b], &first[a]) < 0;
-        pairs[to++] = later ? pairs[b++] : first[a++];
+    size_t first = run;
+    while (2 * first < count) {
+        first *= 2;
     }
-    memcpy(pairs + to, first + a, (half - a) * sizeof(struct pair));
+    order->sorting = (struct sorting){.run = run};
+    return grow((void **)&order->spare, &order->spare_capacity, first, sizeof(struct pair));
 }
 
-/* Recursion depth: log2(count). */
-static void merge_sort(const struct order *order, struct pair *pairs, size_t count)
+/* Sorts the first runs. Returns true if there is more to do. */
+static bool sort_runs(struct order *order, struct pair *pairs, size_t count)
 {
-    if (count <= INSERTION_MAX) {
-        insertion_sort(order, pairs, count);
-        return;
-    }
-    size_t half = count / 2;
-    merge_sort(order, pairs, half);
-    merge_sort(order, pairs + half, count - half);
-    merge(order, pairs, half, count);
-}
-
-static int sort(struct order *order, struct pair *pairs, size_t count)
-{
-    if (grow((void **)&order->spare, &order->spare_capacity, count / 2, sizeof(struct pair)) !=
-        KV_OK) {
-        return KV_ENOMEM;
-    }
-    merge_sort(order, pairs, count);
-    return KV_OK;
-}
-
-static bool has_duplicate(const struct order *order, const struct pair *pairs, size_t count)
-{
-    for (size_t i = 1; i < count; i++) {
-        if (compare(order, &pairs[i - 1], &pairs[i]) == 0) {
+    struct sorting *sorting = &order->sorting;
+    while (sorting->sorted < count) {
+        const size_t run = least(sorting->run, count - sorting->sorted);
+        if (order->steps == 0) {
             return true;
+        }
+        insertion_sort(order, pairs + sorting->sorted, run);
+        order->steps -= least(order->steps, run);
+        sorting->sorted += run;
+    }
+    return false;
+}
+
+/* Of the two runs at `at`. order->spare holds the first one meanwhile. */
+static void begin_merge(struct order *order, const struct pair *pairs, size_t count)
+{
+    struct sorting *sorting = &order->sorting;
+    const size_t second = sorting->at + sorting->run;
+    const int compared = compare(order, &pairs[second - 1], &pairs[second]);
+    order->has_duplicate |= compared == 0;
+    if (compared <= 0) {
+        return; /* they are in order */
+    }
+    sorting->is_merging = true;
+    sorting->first = 0;
+    sorting->second = second;
+    sorting->to = sorting->at;
+    sorting->end = second + least(sorting->run, count - second);
+    memcpy(order->spare, pairs + sorting->at, sorting->run * sizeof(struct pair));
+}
+
+/* Returns true if there is more to do. */
+static bool merge(struct order *order, struct pair *pairs)
+{
+    struct sorting *sorting = &order->sorting;
+    const struct pair *run = order->spare;
+    size_t a = sorting->first;
+    size_t b = sorting->second;
+    size_t to = sorting->to;
+    size_t steps = order->steps;
+    for (; steps > 0 && a < sorting->run && b < sorting->end; steps--) {
+        const int compared = compare(order, &pairs[b], &run[a]);
+        order->has_duplicate |= compared == 0;
+        pairs[to++] = compared < 0 ? pairs[b++] : run[a++];
+    }
+    order->steps = steps;
+    sorting->is_merging = a < sorting->run && b < sorting->end;
+    if (!sorting->is_merging) {
+        memcpy(pairs + to, run + a, (sorting->run - a) * sizeof(struct pair));
+    }
+    sorting->first = a;
+    sorting->second = b;
+    sorting->to = to;
+    return sorting->is_merging;
+}
+
+/* Merges runs until one is left. Returns true if there is more to do. */
+static bool merge_runs(struct order *order, struct pair *pairs, size_t count)
+{
+    struct sorting *sorting = &order->sorting;
+    while (sorting->run < count) {
+        if (order->steps == 0) {
+            return true;
+        }
+        if (!sorting->is_merging) {
+            order->steps--;
+            begin_merge(order, pairs, count);
+        }
+        if (sorting->is_merging && merge(order, pairs)) {
+            return true;
+        }
+        sorting->at += 2 * sorting->run;
+        if (sorting->at >= count || count - sorting->at <= sorting->run) {
+            sorting->at = 0;
+            sorting->run *= 2;
         }
     }
     return false;
+}
+
+/* Returns KV_WALK_UNFINISHED once order->steps are used up: call it again then. */
+static int sort(struct order *order, struct pair *pairs, size_t count)
+{
+    struct sorting *sorting = &order->sorting;
+    if (count <= INSERTION_MAX) {
+        insertion_sort(order, pairs, count);
+        return KV_OK;
+    }
+    if (sorting->run == 0 && begin_sort(order, count) != KV_OK) {
+        return KV_ENOMEM;
+    }
+    if (sort_runs(order, pairs, count) || merge_runs(order, pairs, count)) {
+        return KV_WALK_UNFINISHED;
+    }
+    sorting->run = 0;
+    return KV_OK;
 }
 
 /* ---- the end of a map ------------------------------------------------------------------------ */
@@ -183,7 +277,7 @@ static int end_map(struct kv_walk *walk, struct kv_frame *frame)
     struct pair *pairs = order->pairs + frame->index;
     size_t count = order->pair_count - frame->index;
     int error = sort(order, pairs, count);
-    if (error == KV_OK && order->orders == NULL && has_duplicate(order, pairs, count)) {
+    if (error == KV_OK && order->orders == NULL && order->has_duplicate) {
         error = KV_EDUPLICATE;
     }
     if (error == KV_OK && order->orders != NULL && count > 1) {
@@ -238,6 +332,9 @@ static int enter_map(struct kv_walk *walk, struct kv_frame *frame, const uint8_t
 static int next_in_map(struct kv_walk *walk, struct kv_frame *frame)
 {
     struct order *order = walk->owner;
+    if (frame->remaining == 0) {
+        return end_map(walk, frame); /* goes on with the sort */
+    }
     struct pair *pair = &order->pairs[order->pair_count - 1];
     pair->length = (uint32_t)(order->forms.length - pair->form);
     if (frame->at_key) {
@@ -253,7 +350,8 @@ static int next_in_map(struct kv_walk *walk, struct kv_frame *frame)
 static void begin(struct order *order, struct kv_walk *walk, struct kv_bytes term,
                   enum kv_zeros zeros, struct kv_orders *orders)
 {
-    *order = (struct order){.term = term.data, .forms = KV_BUFFER_INIT, .orders = orders};
+    *order = (struct order){
+        .term = term.data, .forms = KV_BUFFER_INIT, .steps = SIZE_MAX, .orders = orders};
     walk->next = term.data;
     walk->out = &order->forms;
     walk->zeros = zeros;
@@ -298,6 +396,7 @@ struct kv_maps_check *kv_maps_check_new(struct kv_bytes term, enum kv_zeros zero
 
 bool kv_maps_check_go_on(struct kv_maps_check *check, size_t bytes, int *error)
 {
+    check->order.steps = 1 + bytes / STEP_BYTES;
     const int result = kv_walk_up_to(&check->walk, check->walk.next + bytes);
     if (result == KV_WALK_UNFINISHED) {
         return true;

@@ -30,8 +30,8 @@ struct kv_orders {
 int kv_order_maps(struct kv_bytes term, enum kv_zeros zeros, struct kv_orders *orders);
 
 /* kv_order_maps() without orders, in pieces of some `bytes` of the term, which is borrowed. go_on
- * returns true if there is more to do, and else sets *error to the result. A single map is sorted
- * at once. */
+ * returns true if there is more to do, and else sets *error to the result. A large map is sorted in
+ * pieces, too. */
 struct kv_maps_check;
 struct kv_maps_check *kv_maps_check_new(struct kv_bytes term, enum kv_zeros zeros);
 bool kv_maps_check_go_on(struct kv_maps_check *check, size_t bytes, int *error);

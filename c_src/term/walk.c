@@ -274,13 +274,13 @@ static int step(struct kv_walk *walk, struct kv_frame *frame)
 
 int kv_walk_up_to(struct kv_walk *walk, const uint8_t *stop)
 {
-    size_t depth;
     do {
-        if (stop != NULL && walk->next >= stop) {
+        if (stop != NULL && walk->next >= stop && !walk->is_ending) {
             return KV_WALK_UNFINISHED;
         }
-        depth = walk->depth;
-        int error = begin(walk);
+        size_t depth = walk->depth;
+        int error = walk->is_ending ? KV_OK : begin(walk);
+        walk->is_ending = false;
         /* A container that ends is a term less of the frame around it. */
         while (error == KV_OK && walk->depth > 0 && walk->depth <= depth) {
             struct kv_frame *frame = &walk->frames[walk->depth - 1];
@@ -292,6 +292,7 @@ int kv_walk_up_to(struct kv_walk *walk, const uint8_t *stop)
             depth = walk->depth;
         }
         if (error != KV_OK) {
+            walk->is_ending = error == KV_WALK_UNFINISHED;
             return error;
         }
     } while (walk->depth > 0);
@@ -303,6 +304,7 @@ void kv_walk_from(struct kv_walk *walk)
     walk->frames = walk->local;
     walk->capacity = KV_WALK_LOCAL_FRAMES;
     walk->depth = 0;
+    walk->is_ending = false;
 }
 
 void kv_walk_free_frames(struct kv_walk *walk)

@@ -31,7 +31,8 @@ struct kv_walk {
      * key and frame->remaining the number of pairs. An error ends the walk. */
     int (*enter_map)(struct kv_walk *walk, struct kv_frame *frame, const uint8_t *map);
     /* Called after each key and each value. The owner must count frame->remaining down; 0 ends the
-     * map. */
+     * map. KV_WALK_UNFINISHED with 0: the owner has more to do, and is called again with 0 when the
+     * walk goes on. */
     int (*next_in_map)(struct kv_walk *walk, struct kv_frame *frame);
     bool every_map; /* call enter_map for maps of one pair, too, unless the walk is quiet */
     void *owner;
@@ -39,6 +40,7 @@ struct kv_walk {
     struct kv_frame *frames;
     size_t depth;
     size_t capacity;
+    bool is_ending; /* next_in_map has more to do */
     struct kv_frame local[KV_WALK_LOCAL_FRAMES];
 };
 
@@ -47,8 +49,8 @@ struct kv_walk {
 int kv_walk(struct kv_walk *walk);
 
 /* The same in pieces: kv_walk_from(), then kv_walk_up_to() while it returns KV_WALK_UNFINISHED: it
- * stops behind `stop`, an address within the term; NULL: it does not stop. The walk must not move
- * in between. kv_walk_free_frames() frees the frames. */
+ * stops behind `stop`, an address within the term; NULL: it does not stop. An owner may stop it,
+ * too. The walk must not move in between. kv_walk_free_frames() frees the frames. */
 enum { KV_WALK_UNFINISHED = -1 };
 void kv_walk_from(struct kv_walk *walk);
 int kv_walk_up_to(struct kv_walk *walk, const uint8_t *stop);

@@ -434,6 +434,53 @@ Test(term_validate, a_duplicate_is_found_among_a_hundred_thousand_keys)
     cr_expect_eq(validate_large_map(100000, 99999), KV_EDUPLICATE);
 }
 
+/* Keys in an order in which a sort has much to do, and each comes once. With `twice` a key comes a
+ * second time. */
+static struct kv_buffer scattered_map(uint32_t count, bool twice)
+{
+    enum { PRIME = 7919 };
+    struct kv_buffer term = KV_BUFFER_INIT;
+    kv_write_map(&term, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const bool again = twice && i == count / 3;
+        kv_write_i64(&term, 1000 + (again ? 0 : i * PRIME % count));
+        kv_write_nil(&term);
+    }
+    return term;
+}
+
+Test(term_validate, maps_of_any_number_of_pairs_give_the_same_result_in_pieces)
+{
+    for (uint32_t count = 2; count < 200; count++) {
+        struct kv_buffer once = scattered_map(count, false);
+        struct kv_buffer twice = scattered_map(count, count / 3 > 0);
+        cr_expect_eq(validate(kv_buffer_bytes(&once), &default_limits, NULL), KV_OK, "%u", count);
+        cr_expect_eq(validate(kv_buffer_bytes(&twice), &default_limits, NULL),
+                     count / 3 > 0 ? KV_EDUPLICATE : KV_OK, "%u", count);
+        kv_buffer_free(&once);
+        kv_buffer_free(&twice);
+    }
+}
+
+/* Two walks over all bytes, and some hundred pieces between the last key and the result. */
+Test(term_validate, a_large_map_is_sorted_in_pieces)
+{
+    enum { PAIRS = 10000, PIECE = 1024 };
+    struct kv_buffer term = scattered_map(PAIRS, false);
+    struct kv_piecewise *piecewise = kv_piecewise_new(kv_buffer_bytes(&term), &default_limits);
+    const size_t walked = 2 * (term.length / PIECE + 1);
+    size_t pieces = 0;
+    size_t length = 0;
+    while (kv_piecewise_go_on(piecewise, PIECE)) {
+        pieces++;
+    }
+    cr_assert_eq(kv_piecewise_result(piecewise, &length), KV_OK);
+    cr_assert_eq(length, term.length);
+    cr_assert_gt(pieces, walked + 300);
+    kv_piecewise_free(piecewise);
+    kv_buffer_free(&term);
+}
+
 /* This would take hours if each level compared the keys of all levels below. */
 Test(term_validate, maps_nested_in_keys_sixty_thousand_deep_take_no_time)
 {

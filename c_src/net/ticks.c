@@ -7,13 +7,16 @@
 
 enum { CHECKS = 4, MS = 1000, SOON_MS = 1, TURNS_OF_GRACE = 2 };
 
-/* While a peer is not read for the output that waits, taking some of that is its sign of life. */
+/* While a peer is not read for the output that waits, taking some of that is its sign of life. While
+ * it is not read for a long message of its own, which is being validated, it needs none. */
 static bool is_heard(struct kv_connection *connection)
 {
     struct kv_ticked *ticked = &connection->ticked;
     bool is_paused = (connection->paused & KV_PAUSED_FOR_OUTPUT) != 0;
+    bool is_checked = (connection->paused & KV_PAUSED_FOR_CHECK) != 0;
     uint64_t taken = kv_connection_taken(connection);
-    bool heard = connection->bytes_in != ticked->bytes_in || (is_paused && taken != ticked->taken);
+    bool heard = is_checked || connection->bytes_in != ticked->bytes_in ||
+                 (is_paused && taken != ticked->taken);
     ticked->bytes_in = connection->bytes_in;
     ticked->taken = taken;
     return heard;

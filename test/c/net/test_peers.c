@@ -219,6 +219,21 @@ Test(peers, a_long_message_with_a_bad_end_ends_its_connection)
     cr_assert(fake_net_logged(net, "it sent a bad control message 22"));
 }
 
+Test(peers, a_peer_is_not_silent_while_its_message_is_validated)
+{
+    enum { TICK_TIMES = 2, CHECKS = 4, TURNS_OF_GRACE = 2 };
+    send_long(KV_TAG_NIL);
+    for (unsigned i = 0; i < TICK_TIMES * CHECKS; i++) {
+        net->ticks.ticker.timer_cb(&net->ticks.ticker);
+    }
+    for (unsigned i = 0; i < TURNS_OF_GRACE; i++) {
+        cr_assert(kv_input_goes_on(&net->connections));
+        fake_net_turn(net);
+    }
+    cr_assert_not(a->closed);
+    cr_assert(fake_net_logged(net, "connection to a@host"), "the other peer was silent");
+}
+
 Test(peers, a_peer_may_go_while_its_message_is_validated)
 {
     send_long(KV_TAG_NIL);

@@ -119,6 +119,9 @@ static void withdraw(struct kv_process *process)
     kv_list_remove(&process->of_runtime);
     kv_list_remove(&process->of_turns);
     kv_timers_drop(process);
+    if (process->name.length > 0) {
+        kv_offer_ended(process);
+    }
     kv_name_leave(process);
 }
 

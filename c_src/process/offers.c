@@ -28,6 +28,15 @@ void kv_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour, 
     add(runtime, behaviour, context)->to_peers = true;
 }
 
+void kv_offer_ended(const struct kv_process *process)
+{
+    struct kv_offer *offer = kv_offer_of(process->runtime, process->behaviour);
+    if (offer != NULL && offer->is_service) {
+        offer->has_ended = true;
+        process->runtime->service_ended = true;
+    }
+}
+
 void kv_offers_free(struct kv_runtime *runtime)
 {
     KV_LIST_FOREACH (link, &runtime->offers) {

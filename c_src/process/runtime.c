@@ -9,6 +9,7 @@
 #include "process/offers.h"
 #include "process/peers.h"
 #include "process/queue.h"
+#include "process/service.h"
 #include "process/signals.h"
 #include "process/state.h"
 
@@ -142,6 +143,7 @@ static bool take_turns(struct kv_runtime *runtime)
 bool kv_runtime_step(struct kv_runtime *runtime)
 {
     runtime->spawned = 0;
+    kv_services_start_again(runtime);
     const bool leaving = kv_leaving_step(runtime);
     kv_signals_deliver(runtime);
     return take_turns(runtime) || leaving || !kv_list_is_empty(&runtime->leaving);

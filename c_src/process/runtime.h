@@ -156,8 +156,8 @@ enum { KV_LOCAL_MESSAGES = 1024, KV_LOCAL_BYTES = 1 << 20 };
  * and a process that goes on with a long request do a piece of it. After KV_LONG_TURNS such pieces,
  * or as many processes that handled KV_RESUME_BYTES, the others have to wait for the next step.
  * Messages that come later wait behind these. A process waits, too, while the node of its next
- * caller has much to read (is_full). Call this at the end of every turn of the loop. Returns true
- * if there is more to do: the next turn should come at once. */
+ * caller has much to read (is_full). Starts services again that have ended. Call this at the end of
+ * every turn of the loop. Returns true if there is more to do: the next turn should come at once. */
 bool kv_runtime_step(struct kv_runtime *runtime);
 
 /* All batches up to `batch` are durable: sends the signals that waited for one of them, those from

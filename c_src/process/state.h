@@ -100,6 +100,7 @@ struct kv_runtime {
     uint64_t next_monitor;
     uint64_t next_unlink;
     struct kv_list offers;  /* struct kv_offer */
+    bool service_ended;     /* one of them has ended */
     struct kv_buffer reply; /* for terms that are built and sent at once */
     struct kv_frame outermost;
     struct kv_frame *frame; /* of the present callback */

@@ -309,7 +309,7 @@ void kv_offer(struct kv_runtime *runtime, const struct kv_behaviour *behaviour, 
 int kv_service_init(struct kv_process *self, struct kv_bytes options, struct kv_buffer *reason);
 
 /* Adds the behaviour of a service, as kv_add_behaviour() does, and starts it. KV_OK, or KV_EEXIST
- * if a process has its name. */
+ * if a process has its name. A service that ends is started again in the same turn of the loop. */
 int kv_start_service(struct kv_runtime *runtime, const struct kv_behaviour *behaviour,
                      void *context);
 

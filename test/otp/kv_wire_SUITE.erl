@@ -33,7 +33,8 @@ groups() ->
             a_peer_that_does_not_read_is_dropped_at_max_queue,
             two_hundred_peers_are_served,
             a_call_that_goes_round_for_ever_keeps_nobody_waiting,
-            a_message_in_thousands_of_envelopes_is_opened
+            a_message_in_thousands_of_envelopes_is_opened,
+            a_service_that_is_killed_is_there_again
         ]}
     ].
 
@@ -283,7 +284,7 @@ a_call_that_goes_round_for_ever_keeps_nobody_waiting(Config) ->
     Program = start(Config),
     Peer = peer(Program),
     Bucket = bucket_named(Peer, loop),
-    Rex = rex(Peer),
+    Rex = whereis(Peer, rex),
     Nobody = kv_raw_peer:pid(maps:get(node, Peer), 99999, 0),
     Call = {'$gen_call', {Rex, Nobody}, {get, again, none}},
     ok = kv_raw_peer:call(Peer, Bucket, {put, again, {sbcast, loop, Call}}),
@@ -302,6 +303,22 @@ a_message_in_thousands_of_envelopes_is_opened(Config) ->
     Node = list_to_atom(maps:get(node, Peer)),
     ?assertMatch({_Send, {features_reply, Node, [erpc]}}, kv_raw_peer:recv_control(Peer, 10000)).
 
+%% Observer, for one, kills any process that it shows.
+a_service_that_is_killed_is_there_again(Config) ->
+    Program = start(Config),
+    Peer = peer(Program),
+    [
+        begin
+            Killed = whereis(Peer, Service),
+            ok = kv_raw_peer:send_bytes(Peer, kv_raw_peer:frame({8, self_of(Peer), Killed, kill})),
+            Line = kv_program:await_line(Program, "log warning the process " ++ atom_to_list(Service)),
+            ?assertNotEqual(nomatch, string:find(Line, "was started again")),
+            ?assertNotEqual(Killed, whereis(Peer, Service))
+        end
+     || Service <- [rex, net_kernel]
+    ],
+    ?assertEqual(yes, kv_raw_peer:ping(Peer)).
+
 self_of(#{name := Name, creation := Creation}) ->
     kv_raw_peer:pid(Name, 1, Creation).
 
@@ -311,9 +328,11 @@ bucket_named(Peer, Name) ->
     {{31, _Ref, Self, 0, Bucket}, none} = kv_raw_peer:recv_control(Peer, 10000),
     Bucket.
 
-rex(Peer) ->
+%% The process of that name on the node, as rex says.
+whereis(Peer, Name) ->
     Self = self_of(Peer),
-    Request = {call, erlang, whereis, [rex], Self},
+    Request = {call, erlang, whereis, [Name], Self},
     ok = kv_raw_peer:send_frame(Peer, {6, Self, '', rex}, {Self, Request}),
-    {_Send, {rex, Rex}} = kv_raw_peer:recv_control(Peer, 10000),
-    Rex.
+    {_Send, {rex, Pid}} = kv_raw_peer:recv_control(Peer, 10000),
+    true = is_pid(Pid),
+    Pid.

@@ -228,6 +228,57 @@ Test(process, a_name_has_one_process_and_a_process_one_name)
     assert_term(call(f, &one, eve), term_atom("taken"));
 }
 
+/* ---- services ----------------------------------------------------------------------------------
+ */
+
+static const struct kv_behaviour clerk = {.module = "clerk",
+                                          .state_size = 1,
+                                          .init = kv_service_init,
+                                          .handle_call = kv_reply_bad_request};
+
+static struct kv_pid pid_of_clerk(void)
+{
+    struct kv_pid pid;
+    cr_assert(kv_whereis(f->runtime, kv_bytes_text("clerk"), &pid));
+    return pid;
+}
+
+static void feed_kill(const struct kv_pid *pid)
+{
+    struct kv_pid killer = pid_a(1);
+    feed_exit(f, f->a, KV_SIGNAL_EXIT, &killer, pid, term_atom("kill"));
+}
+
+Test(process, a_service_that_was_killed_is_started_again_under_its_name)
+{
+    cr_assert_eq(kv_start_service(f->runtime, &clerk, NULL), KV_OK);
+    for (int i = 0; i < 3; i++) {
+        struct kv_pid before = pid_of_clerk();
+        feed_kill(&before);
+        struct kv_pid now = pid_of_clerk();
+        cr_assert_not(kv_pid_equal(&before, &now));
+        assert_term(system_call(f, &now, term_atom("get_state")), term_atom("undefined"));
+    }
+}
+
+Test(process, a_service_is_not_started_again_if_another_process_has_its_name_by_then)
+{
+    cr_assert_eq(kv_start_service(f->runtime, &clerk, NULL), KV_OK);
+    struct kv_pid probe = spawn_probe(f);
+    struct kv_pid before = pid_of_clerk();
+    f->stepwise = true;
+    feed_kill(&before);
+    assert_term(call(f, &probe,
+                     term_tuple(term_atom("register"), term_atom("clerk"), NONE, NONE)),
+                term_atom("ok"));
+    cr_assert_not(kv_runtime_step(f->runtime));
+    struct kv_pid now = pid_of_clerk();
+    cr_assert(kv_pid_equal(&now, &probe));
+}
+
+/* ---- messages ----------------------------------------------------------------------------------
+ */
+
 Test(process, messages_to_dead_processes_and_unknown_names_vanish)
 {
     struct kv_pid dead = {.node = kv_bytes_text(FIXTURE_NODE), .id = 9999, .creation = 100};

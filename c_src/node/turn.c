@@ -37,6 +37,12 @@ void kv_turn_send(struct kv_node *node)
     kv_connections_write(&node->connections);
 }
 
+static bool have_more(const struct kv_node *node)
+{
+    const struct kv_runtime *runtime = node->net.runtime;
+    return runtime != NULL && !node->net.stopping && kv_runtime_has_more(runtime);
+}
+
 /* The doomed are closed before the batch is handed over: processes hear of it, and may change
  * something. Writing may doom more connections, and peers that are read again have more to ask. */
 static void settle(struct kv_node *node)
@@ -47,7 +53,9 @@ static void settle(struct kv_node *node)
         kv_turn_send(node);
         resumed = kv_input_resume(&node->connections) || resumed;
     } while (kv_connections_are_unsettled(&node->connections));
-    if (resumed) { /* a resumed process may have waited for a peer to take its answers: is_full() */
+    /* A resumed process may have waited for a peer to take its answers: is_full(). And processes
+     * may have heard of a lost peer, or from others whose changes are durable now. */
+    if (resumed || have_more(node)) {
         uv_timer_start(&node->turn.timers, on_timer, 0, 0);
     }
 }

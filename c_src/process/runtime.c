@@ -146,7 +146,13 @@ bool kv_runtime_step(struct kv_runtime *runtime)
     kv_services_start_again(runtime);
     const bool leaving = kv_leaving_step(runtime);
     kv_signals_deliver(runtime);
-    return take_turns(runtime) || leaving || !kv_list_is_empty(&runtime->leaving);
+    runtime->turns_wanted = false;
+    return take_turns(runtime) || leaving || kv_runtime_has_more(runtime);
+}
+
+bool kv_runtime_has_more(const struct kv_runtime *runtime)
+{
+    return runtime->turns_wanted || runtime->service_ended || !kv_list_is_empty(&runtime->leaving);
 }
 
 uint64_t kv_runtime_run_timers(struct kv_runtime *runtime)

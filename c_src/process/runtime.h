@@ -160,6 +160,10 @@ enum { KV_LOCAL_MESSAGES = 1024, KV_LOCAL_BYTES = 1 << 20 };
  * every turn of the loop. Returns true if there is more to do: the next turn should come at once. */
 bool kv_runtime_step(struct kv_runtime *runtime);
 
+/* Returns true if kv_runtime_step() has something to do that was not there when it was last called.
+ * Call this after kv_runtime_peer_down() and kv_runtime_release() at the end of a turn. */
+bool kv_runtime_has_more(const struct kv_runtime *runtime);
+
 /* All batches up to `batch` are durable: sends the signals that waited for one of them, those from
  * one process to another in their order, and handles those for processes of this node. Does nothing
  * if `batch` is not greater than before. Must not be called from a callback. */

@@ -46,5 +46,6 @@ void kv_process_want_turns(struct kv_process *process, bool wanted)
     kv_list_remove(&process->of_turns);
     if (wanted) {
         kv_list_append(&process->runtime->turns, &process->of_turns);
+        process->runtime->turns_wanted = true;
     }
 }

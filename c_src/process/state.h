@@ -83,6 +83,7 @@ struct kv_runtime {
     struct kv_timers timers;
     struct kv_list signals;   /* struct kv_kept: between processes of this node */
     struct kv_list turns;     /* processes that want turns of kv_runtime_step() */
+    bool turns_wanted;        /* one has asked for them since the last ones were given */
     struct kv_list leaving;   /* struct kv_leaving: processes that end in pieces */
     struct kv_shared *reason; /* of the process that is ending, if the reason is large; else NULL */
     struct kv_list spare_watches; /* struct kv_watch, by of_peer */
@@ -100,7 +101,7 @@ struct kv_runtime {
     uint64_t next_monitor;
     uint64_t next_unlink;
     struct kv_list offers;  /* struct kv_offer */
-    bool service_ended;     /* one of them has ended */
+    bool service_ended;     /* a service has, and is to be started again */
     struct kv_buffer reply; /* for terms that are built and sent at once */
     struct kv_frame outermost;
     struct kv_frame *frame; /* of the present callback */

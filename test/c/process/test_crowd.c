@@ -109,6 +109,22 @@ Test(crowd, messages_that_wait_keep_their_order_and_none_is_lost)
     cr_assert_eq(next_number, NUMBERS);
 }
 
+/* The source gets its message in a turn, so the counter begins to wait while turns are taken. */
+Test(crowd, messages_that_begin_to_wait_in_a_step_are_handled_in_the_next)
+{
+    struct kv_pid pid;
+    cr_assert(kv_whereis(f->runtime, kv_bytes_text("source"), &pid));
+    feed_call(f, &pid, "system", 1, term_atom("suspend"));
+    tell("source", term_atom("go"));
+    feed_call(f, &pid, "system", 2, term_atom("resume"));
+    cr_assert(kv_runtime_step(f->runtime));
+    cr_assert_eq(next_number, KV_LOCAL_MESSAGES);
+    cr_assert(kv_runtime_has_more(f->runtime));
+    (void)run_to_the_end(f);
+    cr_assert_eq(next_number, NUMBERS);
+    cr_assert_not(kv_runtime_has_more(f->runtime));
+}
+
 Test(crowd, later_messages_queue_up_behind_those_that_wait)
 {
     tell("source", term_atom("go"));

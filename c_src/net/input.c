@@ -132,6 +132,20 @@ static int take_fragment(struct kv_connection *connection, struct kv_bytes frame
     return error;
 }
 
+/* A long message in one frame: from a peer without fragments, or of a node that had sent it before
+ * the handshake was done. */
+static int take_unfragmented(struct kv_connection *connection, struct kv_bytes frame, int *opcode)
+{
+    if (frame.length > KV_CHECK_TURN) {
+        struct kv_bytes message = kv_fragments_keep(&connection->fragments, frame);
+        if (message.length > 0 && begin_check(connection, message)) {
+            return KV_OK;
+        }
+        kv_fragments_release(&connection->fragments);
+    }
+    return take_whole(connection, frame, frame.length, KV_OK, opcode);
+}
+
 static bool is_fragment(const struct kv_connection *connection, struct kv_bytes frame)
 {
     return (connection->codec.flags & KV_DFLAG_FRAGMENTS) != 0 && kv_is_fragment(frame);
@@ -146,7 +160,7 @@ static void take_frame(struct kv_connection *connection, struct kv_bytes frame)
     int opcode = OPCODE_UNKNOWN;
     int error = is_fragment(connection, frame)
                     ? take_fragment(connection, frame, frame.length, &opcode)
-                    : take_whole(connection, frame, frame.length, KV_OK, &opcode);
+                    : take_unfragmented(connection, frame, &opcode);
     if (error != KV_OK) {
         doom_for_frame(connection, opcode, error);
     }

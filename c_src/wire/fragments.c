@@ -252,3 +252,12 @@ int kv_fragments_take(struct kv_fragments *fragments, struct kv_bytes frame, siz
     int error = read_fragment(frame, length, &fragment);
     return error == KV_OK ? take_fragment(fragments, &fragment, message) : error;
 }
+
+struct kv_bytes kv_fragments_keep(struct kv_fragments *fragments, struct kv_bytes message)
+{
+    kv_fragments_release(fragments);
+    if (kv_buffer_try_reserve(&fragments->finished, message.length) == KV_OK) {
+        kv_buffer_append(&fragments->finished, message);
+    }
+    return kv_buffer_bytes(&fragments->finished);
+}

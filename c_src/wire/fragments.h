@@ -74,7 +74,11 @@ void kv_fragments_free(struct kv_fragments *fragments);
 int kv_fragments_take(struct kv_fragments *fragments, struct kv_bytes frame, size_t length,
                       struct kv_arrived *message);
 
-/* Frees the message that kv_fragments_take() completed. */
+/* Copies a message that came in one frame, as if kv_fragments_take() had completed it, and returns
+ * the copy. Returns no bytes if there is no memory. */
+struct kv_bytes kv_fragments_keep(struct kv_fragments *fragments, struct kv_bytes message);
+
+/* Frees the message that kv_fragments_take() completed, or the copy. */
 void kv_fragments_release(struct kv_fragments *fragments);
 
 #endif

@@ -157,14 +157,21 @@ Test(peers, a_peer_that_sends_without_a_pause_rests_until_the_next_turn)
 enum { PAIRS = 80 * 1000, CHECKS_LEAST = 4, CHECKS_MOST = 40, LONG_MOST = 1 << 22 };
 
 /* From a peer with room for the message. */
-static void send_long(uint8_t last)
+static void send_long_by(void (*append)(struct kv_buffer *to, const struct fake_net *net,
+                                        const char *peer, uint32_t n, uint32_t pairs, uint8_t last),
+                         uint8_t last)
 {
     net->net.limits.max_frame = LONG_MOST;
     a = fake_peer(net, "c@host");
-    fake_long_request(&requests, net, "c@host", 1, PAIRS, last);
+    append(&requests, net, "c@host", 1, PAIRS, last);
     while (requests.length > 0 && send_requests(ALL) > 0) {
         fake_net_turn(net);
     }
+}
+
+static void send_long(uint8_t last)
+{
+    send_long_by(fake_long_request, last);
 }
 
 /* Returns the turns until the long message was validated. */
@@ -185,6 +192,23 @@ Test(peers, a_long_message_is_validated_in_many_turns_and_then_answered)
     cr_assert_geq(validate_long(), CHECKS_LEAST);
     fake_net_turn(net);
     cr_assert_eq(fake_messages(a), 1);
+}
+
+Test(peers, a_long_message_in_one_frame_is_validated_in_many_turns_too)
+{
+    send_long_by(fake_long_frame, KV_TAG_NIL);
+    cr_assert_eq(fake_messages(a), 0);
+    cr_assert_geq(validate_long(), CHECKS_LEAST);
+    fake_net_turn(net);
+    cr_assert_eq(fake_messages(a), 1);
+}
+
+Test(peers, a_long_message_in_one_frame_with_a_bad_end_ends_its_connection)
+{
+    send_long_by(fake_long_frame, UINT8_MAX);
+    (void)validate_long();
+    fake_net_turn(net);
+    cr_assert(a->closed);
 }
 
 Test(peers, others_are_served_while_a_long_message_is_validated)

@@ -376,6 +376,21 @@ void fake_long_request(struct kv_buffer *to, const struct fake_net *net, const c
     kv_buffer_free(&terms);
 }
 
+void fake_long_frame(struct kv_buffer *to, const struct fake_net *net, const char *peer, uint32_t n,
+                     uint32_t pairs, uint8_t last)
+{
+    const struct kv_pid from = {
+        .node = kv_bytes_text(peer), .id = n, .serial = 0, .creation = PEER_CREATION};
+    struct kv_buffer terms = KV_BUFFER_INIT;
+    write_long(&terms, net, &from, pairs);
+    kv_buffer_u8(&terms, last);
+    kv_buffer_u32(to, (uint32_t)(2 + terms.length));
+    kv_buffer_u8(to, KV_TERM_VERSION);
+    kv_buffer_u8(to, KV_FRAME_WHOLE);
+    kv_buffer_append(to, kv_buffer_bytes(&terms));
+    kv_buffer_free(&terms);
+}
+
 bool fake_frame(struct fake *fake, struct kv_bytes *frame)
 {
     struct kv_bytes taken = kv_buffer_bytes(&fake->taken);

@@ -59,6 +59,9 @@ struct fake *fake_peer(struct fake_net *net, const char *name);
  * `last` is the end of the list: KV_TAG_NIL, or a byte that makes the message malformed. */
 void fake_long_request(struct kv_buffer *to, const struct fake_net *net, const char *peer,
                        uint32_t n, uint32_t pairs, uint8_t last);
+/* The same in one frame. */
+void fake_long_frame(struct kv_buffer *to, const struct fake_net *net, const char *peer, uint32_t n,
+                     uint32_t pairs, uint8_t last);
 
 /* Appends the frame of {Pid, Size} from process n of that peer to the process. */
 void fake_request(struct kv_buffer *to, const struct fake_net *net, const char *peer, uint32_t n,

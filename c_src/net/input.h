@@ -10,8 +10,8 @@ enum {
     /* The same while a message comes in fragments: each of its bytes is copied to memory that the
      * system has to find first. */
     KV_ASSEMBLY_TURN = 256 * 1024,
-    /* Bytes of a message that are validated at once. A longer message is validated in so many turns,
-     * before it is handled, and its peer is not read meanwhile. */
+    /* Bytes of a message that are validated at once. A longer message is validated in so many
+     * turns, before it is handled, and its peer is not read meanwhile. */
     KV_CHECK_TURN = 256 * 1024,
 };
 

@@ -7,8 +7,8 @@
 
 enum { CHECKS = 4, MS = 1000, SOON_MS = 1, TURNS_OF_GRACE = 2 };
 
-/* While a peer is not read for the output that waits, taking some of that is its sign of life. While
- * it is not read for a long message of its own, which is being validated, it needs none. */
+/* While a peer is not read for the output that waits, taking some of that is its sign of life.
+ * While it is not read for a long message of its own, which is being validated, it needs none. */
 static bool is_heard(struct kv_connection *connection)
 {
     struct kv_ticked *ticked = &connection->ticked;

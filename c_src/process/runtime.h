@@ -157,7 +157,8 @@ enum { KV_LOCAL_MESSAGES = 1024, KV_LOCAL_BYTES = 1 << 20 };
  * or as many processes that handled KV_RESUME_BYTES, the others have to wait for the next step.
  * Messages that come later wait behind these. A process waits, too, while the node of its next
  * caller has much to read (is_full). Starts services again that have ended. Call this at the end of
- * every turn of the loop. Returns true if there is more to do: the next turn should come at once. */
+ * every turn of the loop. Returns true if there is more to do: the next turn should come at once.
+ */
 bool kv_runtime_step(struct kv_runtime *runtime);
 
 /* Returns true if kv_runtime_step() has something to do that was not there when it was last called.

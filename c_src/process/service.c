@@ -48,7 +48,8 @@ void kv_services_start_again(struct kv_runtime *runtime)
         if (offer->has_ended) {
             offer->has_ended = false;
             bool started = start(runtime, offer->behaviour) == KV_OK;
-            kv_log_line(runtime, KV_LOG_WARNING, "the process %s has ended, and was%s started again",
+            kv_log_line(runtime, KV_LOG_WARNING,
+                        "the process %s has ended, and was%s started again",
                         offer->behaviour->module, started ? "" : " not");
         }
     }

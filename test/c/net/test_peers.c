@@ -185,22 +185,24 @@ static unsigned validate_long(void)
     return turns;
 }
 
-Test(peers, a_long_message_is_validated_in_many_turns_and_then_answered)
+static void assert_answered_after_many_turns(void)
 {
-    send_long(KV_TAG_NIL);
     cr_assert_eq(fake_messages(a), 0);
     cr_assert_geq(validate_long(), CHECKS_LEAST);
     fake_net_turn(net);
     cr_assert_eq(fake_messages(a), 1);
 }
 
+Test(peers, a_long_message_is_validated_in_many_turns_and_then_answered)
+{
+    send_long(KV_TAG_NIL);
+    assert_answered_after_many_turns();
+}
+
 Test(peers, a_long_message_in_one_frame_is_validated_in_many_turns_too)
 {
     send_long_by(fake_long_frame, KV_TAG_NIL);
-    cr_assert_eq(fake_messages(a), 0);
-    cr_assert_geq(validate_long(), CHECKS_LEAST);
-    fake_net_turn(net);
-    cr_assert_eq(fake_messages(a), 1);
+    assert_answered_after_many_turns();
 }
 
 Test(peers, a_long_message_in_one_frame_with_a_bad_end_ends_its_connection)

@@ -268,8 +268,7 @@ Test(process, a_service_is_not_started_again_if_another_process_has_its_name_by_
     struct kv_pid before = pid_of_clerk();
     f->stepwise = true;
     feed_kill(&before);
-    assert_term(call(f, &probe,
-                     term_tuple(term_atom("register"), term_atom("clerk"), NONE, NONE)),
+    assert_term(call(f, &probe, term_tuple(term_atom("register"), term_atom("clerk"), NONE, NONE)),
                 term_atom("ok"));
     cr_assert_not(kv_runtime_step(f->runtime));
     struct kv_pid now = pid_of_clerk();

@@ -51,7 +51,7 @@ a_program_that_is_killed_while_it_writes_checkpoints_loses_no_answered_change(Co
         [
             begin
                 ok = answered(Last),
-                ok = kv_test:signal("KILL", kv_node:os_pid())
+                ok = kill_program()
             end
          || Last <- [last_of(Round) || Round <- lists:seq(1, 8)]
         ],
@@ -62,6 +62,12 @@ a_program_that_is_killed_while_it_writes_checkpoints_loses_no_answered_change(Co
         Lost = [N || N <- lists:seq(max(1, Last - 99), Last), lost(N, kv_bucket:get(sessions, N rem 100))],
         ?assertEqual([], Lost)
     end).
+
+%% Returns once there is another. Answers from before may tell that it is time for the next kill.
+kill_program() ->
+    OsPid = kv_node:os_pid(),
+    ok = kv_test:signal("KILL", OsPid),
+    kv_test:wait(fun() -> kv_test:patient(fun() -> kv_node:os_pid() end, 1000) =/= OsPid end).
 
 %% A later change of the key may be there.
 lost(N, {There, Value}) -> There < N orelse Value =/= value(There);

@@ -83,7 +83,6 @@ struct kv_runtime {
     struct kv_timers timers;
     struct kv_list signals;   /* struct kv_kept: between processes of this node */
     struct kv_list turns;     /* processes that want turns of kv_runtime_step() */
-    bool turns_wanted;        /* one has asked for them since the last ones were given */
     struct kv_list leaving;   /* struct kv_leaving: processes that end in pieces */
     struct kv_shared *reason; /* of the process that is ending, if the reason is large; else NULL */
     struct kv_list spare_watches; /* struct kv_watch, by of_peer */
@@ -101,7 +100,6 @@ struct kv_runtime {
     uint64_t next_monitor;
     uint64_t next_unlink;
     struct kv_list offers;  /* struct kv_offer */
-    bool service_ended;     /* a service has, and is to be started again */
     struct kv_buffer reply; /* for terms that are built and sent at once */
     struct kv_frame outermost;
     struct kv_frame *frame; /* of the present callback */
@@ -111,13 +109,15 @@ struct kv_runtime {
     struct kv_map receivers; /* of signals that wait, by both ends */
     size_t waiting;
     uint64_t waiting_bytes;
-    bool at_once;     /* nothing waits: kv_process_hold_nothing() */
-    uint64_t teller;  /* the number of the process that has called kv_process_hold_for(), or 0, */
-    uint64_t told;    /* and the batch */
-    uint64_t written; /* the greatest batch that is written, */
-    uint64_t durable; /* and durable */
-    size_t detours;   /* reasons why a signal may not go straight to its peer: one for each outbox,
-                         one for `reason` */
+    bool at_once;       /* nothing waits: kv_process_hold_nothing() */
+    bool turns_wanted;  /* a process has asked for turns since the last ones were given */
+    bool service_ended; /* and is to be started again */
+    uint64_t teller;    /* the number of the process that has called kv_process_hold_for(), or 0, */
+    uint64_t told;      /* and the batch */
+    uint64_t written;   /* the greatest batch that is written, */
+    uint64_t durable;   /* and durable */
+    size_t detours; /* reasons why a signal may not go straight to its peer: one for each outbox,
+                       one for `reason` */
 };
 
 /* The bytes that the generic part keeps for a process. */

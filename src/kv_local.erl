@@ -22,7 +22,7 @@
 %% proxy whose node is away must be remembered, too.
 -type published() :: #{node() => kv_nif:arena() | opening, pid() | atom() => registry() | used}.
 -type wanted() :: false | reads | all.
--type registry() :: {kv_nif:arena(), pid()} | pid().
+-type registry() :: {kv_nif:arena(), Native :: pid(), Proxy :: pid()} | {Native :: pid(), Proxy :: pid()}.
 
 -define(PUBLISHED, ?MODULE).
 -define(USED, '$kv_local').
@@ -162,17 +162,18 @@ counted(_Reason) -> {0, 0}.
 -spec lookup(gen_server:server_ref(), term()) -> answer({ok, pid()}).
 lookup(Registry, Name) when is_binary(Name) ->
     case persistent_term:get(?PUBLISHED, #{}) of
-        Published when is_map_key(Registry, Published) -> lookup_by(living(Registry), Published, Name);
+        #{Registry := {Arena, Native, Proxy}} -> lookup_by(Proxy, Arena, Native, Name);
         #{node(Registry) := Arena} when is_pid(Registry) -> lookup([Registry], Arena, Registry, Name);
         #{} -> call
     end;
 lookup(_Registry, _Name) ->
     call.
 
-lookup_by(Proxy, Published, Name) ->
-    case Published of
-        #{Proxy := {Arena, Native}} -> lookup([Proxy, Native], Arena, Native, Name);
-        #{} -> call
+%% The native process may outlive its proxy. A caller of the proxy must not reach it then.
+lookup_by(Proxy, Arena, Native, Name) ->
+    case is_process_alive(Proxy) of
+        true -> lookup([Proxy, Native], Arena, Native, Name);
+        false -> call
     end.
 
 lookup(Addresses, Arena, Native, Name) ->
@@ -180,10 +181,6 @@ lookup(Addresses, Arena, Native, Name) ->
         true -> found(kv_nif:lookup(Arena, Native, Name));
         false -> call
     end.
-
-%% The native process may outlive its proxy. A caller of the proxy must not reach it then.
-living(Name) when is_atom(Name) -> whereis(Name);
-living(Proxy) -> is_process_alive(Proxy) andalso Proxy.
 
 found({ok, _} = Found) -> Found;
 found(_Absent) -> call.
@@ -434,7 +431,7 @@ publish(Node, Arena) ->
         maps:map(fun(_Key, Value) -> opened(Node, Arena, Value) end, Published#{Node => Arena, ?USED => used})
     end).
 
-opened(Node, Arena, Native) when is_pid(Native), node(Native) =:= Node -> {Arena, Native};
+opened(Node, Arena, {Native, Proxy}) when node(Native) =:= Node -> {Arena, Native, Proxy};
 opened(_Node, _Arena, Value) -> Value.
 
 %% @doc Stops reading from a node, and from the registries that are on it. They are read again once the node is open again.
@@ -444,15 +441,15 @@ withdraw(Node) ->
         maps:map(fun(_Key, Value) -> closed(Node, Value) end, without_ended(maps:remove(Node, Published)))
     end).
 
-closed(Node, {_Arena, Native}) when node(Native) =:= Node -> Native;
+closed(Node, {_Arena, Native, Proxy}) when node(Native) =:= Node -> {Native, Proxy};
 closed(_Node, Value) -> Value.
 
 %% Without registries whose proxies have ended.
 without_ended(Published) ->
     maps:filter(
         fun
-            (Key, {_Arena, _Native}) -> is_pid(living(Key));
-            (Key, Native) when is_pid(Native) -> is_pid(living(Key));
+            (_Key, {_Arena, _Native, Proxy}) -> is_process_alive(Proxy);
+            (_Key, {_Native, Proxy}) -> is_process_alive(Proxy);
             (_Node, _Arena) -> true
         end,
         Published
@@ -463,7 +460,7 @@ without_ended(Published) ->
 enter_registry(Proxy, Name, Native) ->
     update(fun(Published) ->
         Alive = without_ended(Published),
-        Registry = registry(Alive, Native),
+        Registry = registry(Alive, Native, Proxy),
         case Alive of
             #{Name := Arena} when is_reference(Arena); Arena =:= opening -> Alive#{Proxy => Registry};
             #{} when Name =:= undefined -> Alive#{Proxy => Registry};
@@ -471,10 +468,10 @@ enter_registry(Proxy, Name, Native) ->
         end
     end).
 
-registry(Published, Native) ->
+registry(Published, Native, Proxy) ->
     case Published of
-        #{node(Native) := Arena} when is_reference(Arena) -> {Arena, Native};
-        #{} -> Native
+        #{node(Native) := Arena} when is_reference(Arena) -> {Arena, Native, Proxy};
+        #{} -> {Native, Proxy}
     end.
 
 %% @doc Withdraws everything.

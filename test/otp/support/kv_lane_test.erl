@@ -90,10 +90,11 @@ entered(Node) ->
     end.
 
 %% Loses the connection of a node. The watcher hears of that a little later than the caller of disconnect_node/1, and closes the
-%% lane before it ends. So the lane that there is afterwards is another one.
+%% lane before it ends, and the server of the watchers hears of that later than this process. So the lane that is_on/0 tells of
+%% afterwards is another one.
 lose(Node) ->
     {watcher, Watcher} = kv_test:wait(fun() -> entered(Node) end),
-    Monitor = monitor(process, Watcher),
     _ = erlang:disconnect_node(Node),
-    _ = kv_test:down(Monitor),
+    ok = kv_test:wait(fun() -> kv_watcher:watcher(Node) =/= Watcher end),
+    _ = sys:get_state(kv_watcher),
     ok.

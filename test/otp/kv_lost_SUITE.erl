@@ -8,7 +8,7 @@
 -compile([export_all, nowarn_export_all]).
 -import(kv_loss, [async/1, await/1, kill/0, disconnect_and_await/0, is_up/0, lose/0, find/0, buckets/0, away_program/1]).
 
-suite() -> [{timetrap, {seconds, 100}}].
+suite() -> [{timetrap, {seconds, 200}}].
 
 all() -> [{group, connection}, {group, signals}, {group, crowds}].
 

@@ -19,7 +19,7 @@ in(Config, Environment, Fun) ->
         Result = Fun(),
         ok = application:stop(kv),
         Result
-    end, 95000).
+    end, 190000).
 
 %% The same, but kv goes on, and processes that the fun starts live until the VM stops.
 keeping(Config, Environment, Fun) ->

@@ -160,8 +160,7 @@ program(Config) -> ask(Config, program).
 stop(Config) ->
     [stop_vm(Vm) || Vm <- [?config(caller, Config), ?config(reference, Config)]],
     ok = ask(Config, stop),
-    kv_test:end_suite(Config),
-    ok = kv_test:end_case(Config).
+    kv_test:end_suite(Config).
 
 %% The program may have ended already.
 stop_vm(Vm) ->

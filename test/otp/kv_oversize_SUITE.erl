@@ -68,9 +68,7 @@ groups() ->
 
 init_per_suite(Config) -> kv_test:start_suite(kv_test:start_case(Config)).
 
-end_per_suite(Config) ->
-    _ = kv_test:end_suite(Config),
-    kv_test:end_case(Config).
+end_per_suite(Config) -> kv_test:end_suite(Config).
 
 %% One node for all cases: damage of one case would show in the next.
 init_per_group(beam, Config) ->

@@ -18,7 +18,6 @@ start_suite(Config0) ->
 
 end_suite(Config) ->
     ok = kv_test:end_vm(Config),
-    ok = kv_test:end_case(Config),
     kv_test:end_suite(Config).
 
 %% Each case has a folder of its own, on a file system that all users may search. Memory is the quickest.

@@ -41,10 +41,13 @@ epmd() ->
         false -> os:find_executable("epmd")
     end.
 
+%% Fails if a case has left a C program running, after killing the program: one that a case has stopped cannot end by itself.
 end_suite(Config) ->
+    Ended = end_case(Config),
     ?config(epmd_leash, Config) ! stop,
     Port = ?config(epmd_port, Config),
-    wait(fun() -> not is_listening(Port) end).
+    ok = wait(fun() -> not is_listening(Port) end),
+    ok = Ended.
 
 %% Gives each case a directory of its own. It is also the home of its VMs, with a cookie file in it.
 start_case(Config) ->

@@ -266,7 +266,7 @@ sent_to([Pid], _Published) when is_pid(Pid) ->
 sent_to(_Others, _Published) ->
     ok.
 
-%% What is remembered of a server: a proxy and its native process, a native process, or the node of a name.
+%% Returns the addresses of a server to remember: a proxy and its native process, a native process, or the node of a name.
 -spec addresses(gen_server:server_ref()) -> [pid() | node()].
 addresses(Pid) when is_pid(Pid), node(Pid) =/= node() ->
     [Pid];

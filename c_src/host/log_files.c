@@ -351,8 +351,8 @@ static int sync_file(struct kv_log_files *files, uint64_t segment)
     return error;
 }
 
-/* What was read is the ground of all that will be answered. So it has to be on the disk, too,
- * though somebody may have copied it there a moment ago.
+/* The files that were read are the ground of all answers. So they have to be on the disk, too,
+ * though somebody may have copied them there a moment ago.
  *
  * The last ones go first, so that those that are there have no gap. */
 int kv_log_files_begin(struct kv_log_files *files, uint64_t end)

@@ -146,10 +146,10 @@ int kv_runtime_refuse(struct kv_runtime *runtime, struct kv_peer *peer,
 /* Limits of one turn of a resumed process. */
 enum { KV_RESUME_MESSAGES = 256, KV_RESUME_BYTES = 1 << 20, KV_LONG_TURNS = 2 };
 
-/* What messages between processes of this node may take at once: so many, and so many bytes. Later
- * ones wait in the mailboxes of their receivers, for turns of kv_runtime_step(): processes that
- * send one another messages without end would keep the node from all else. Plain processes have no
- * mailbox, and are handed all at once. */
+/* Messages between processes of this node that are handled at once: so many, and so many bytes.
+ * Later ones wait in the mailboxes of their receivers, for turns of kv_runtime_step(): processes
+ * that send one another messages without end would keep the node from all else. Plain processes
+ * have no mailbox, and are handed all at once. */
 enum { KV_LOCAL_MESSAGES = 1024, KV_LOCAL_BYTES = 1 << 20 };
 
 /* Lets each process handle some of the messages that waited, while it was suspended for example,

@@ -1,6 +1,7 @@
 #include "durable/recovery.h"
 
 #include "base/alloc.h"
+#include "base/least.h"
 #include "durable/checkpoint_reader.h"
 
 #include <kv/buffer.h>
@@ -144,11 +145,6 @@ static int check_header(struct kv_recovery *r, uint64_t segment)
     return KV_OK;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Reads the next bytes of the stream into the window, which has room; not beyond a segment. */
 static int read_piece(struct kv_recovery *r, uint64_t room)
 {
@@ -156,7 +152,7 @@ static int read_piece(struct kv_recovery *r, uint64_t room)
     const uint64_t lsn = r->window_lsn + r->window.length;
     const uint64_t segment = kv_segment_of(lsn, size);
     const uint64_t left = kv_segment_begin(segment + 1, size) - lsn;
-    const size_t length = (size_t)least(least(room, left), KV_RECOVERY_STEP);
+    const size_t length = (size_t)kv_least(kv_least(room, left), KV_RECOVERY_STEP);
     int error = check_header(r, segment);
     if (error == KV_OK) {
         error = read_file(r, segment, kv_segment_offset(lsn, size),
@@ -184,7 +180,7 @@ static int move_window(struct kv_recovery *r, uint64_t lsn, uint64_t bytes)
     if (error != KV_OK) {
         return error;
     }
-    kv_buffer_consume(&r->window, (size_t)least(passed, r->window.length));
+    kv_buffer_consume(&r->window, (size_t)kv_least(passed, r->window.length));
     r->window_lsn = lsn;
     if (bytes <= r->window.length) {
         return KV_OK;
@@ -210,7 +206,7 @@ static const uint8_t *bytes_at(const struct kv_recovery *r, uint64_t lsn)
 static int read_header(struct kv_recovery *r, uint64_t lsn, struct kv_batch *batch, bool *valid)
 {
     if (!has(r, lsn, KV_BLOCK)) {
-        int error = move_window(r, lsn, least(KV_RECOVERY_STEP, r->end - lsn));
+        int error = move_window(r, lsn, kv_least(KV_RECOVERY_STEP, r->end - lsn));
         error = error != KV_OK ? error : read_piece(r, r->end - lsn);
         if (error != KV_OK) {
             return error;
@@ -370,7 +366,7 @@ static int body(struct kv_recovery *r)
         return read_piece(r, kv_padded(length) - r->summed);
     }
     const uint64_t there = r->window.length - (r->at - r->window_lsn);
-    const uint64_t piece = least(least(there, length) - r->summed, KV_RECOVERY_STEP);
+    const uint64_t piece = kv_least(kv_least(there, length) - r->summed, KV_RECOVERY_STEP);
     r->sum = kv_batch_sum(&r->batch, r->sum, r->summed,
                           kv_bytes(bytes_at(r, r->at + r->summed), (size_t)piece));
     r->summed += piece;
@@ -437,7 +433,7 @@ static int finish(struct kv_recovery *r)
     if (r->epoch_seen >= UINT32_MAX - 1) {
         return fail(r, KV_ECORRUPT, r->at, "the log counts more lives than it can");
     }
-    r->result.segments_end = least(r->bad, r->last + 1);
+    r->result.segments_end = kv_least(r->bad, r->last + 1);
     r->state = DONE;
     return KV_OK;
 }

@@ -1,5 +1,6 @@
 #include "net/pending.h"
 
+#include "base/least.h"
 #include "net/address.h"
 #include "net/connection.h"
 #include "net/input.h"
@@ -99,18 +100,13 @@ void kv_pending_starve(struct kv_pending *pending, int error)
     }
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Strangers get the places that peers leave, or a quarter of all, and a few if there are few. */
 static size_t room_for_strangers(size_t room, size_t peers)
 {
     size_t left = room > peers ? room - peers : 0;
-    size_t some = least(KV_STRANGERS_LEAST, room / 2);
+    size_t some = kv_least(KV_STRANGERS_LEAST, room / 2);
     some = room / 4 > some ? room / 4 : some;
-    return least(left > some ? left : some, 2 * (size_t)KV_STRANGERS_MAX);
+    return kv_least(left > some ? left : some, 2 * (size_t)KV_STRANGERS_MAX);
 }
 
 void kv_pending_fit(struct kv_pending *pending)

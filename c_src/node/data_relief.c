@@ -11,6 +11,7 @@
  * meanwhile, and the clock of the tables was not: the recovery begins again, more carefully. */
 #include "node/data_parts.h"
 
+#include "base/least.h"
 #include "store/sweep.h"
 
 enum {
@@ -20,11 +21,6 @@ enum {
     APART_SHARE = 8,         /* from one time to the next this part of the limit is put, */
     LOAN_SHARE = 4,          /* but no more than this part of the loan */
 };
-
-static uint64_t least(uint64_t one, uint64_t other)
-{
-    return one < other ? one : other;
-}
 
 uint64_t kv_data_in_use(const struct kv_data *data, uint64_t *limit)
 {
@@ -104,7 +100,7 @@ bool kv_data_relieve(struct kv_data *data)
     }
     relief->at = NULL;
     relief->next =
-        kv_data_in_use(data, &limit) + least(limit / APART_SHARE, memory->loan / LOAN_SHARE);
+        kv_data_in_use(data, &limit) + kv_least(limit / APART_SHARE, memory->loan / LOAN_SHARE);
     return false;
 }
 

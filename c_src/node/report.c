@@ -1,4 +1,5 @@
 /* The figures of the program that tools ask for: see struct kv_world. */
+#include "base/least.h"
 #include "net/address.h"
 #include "net/connection.h"
 #include "node/data_parts.h"
@@ -30,11 +31,6 @@ static uint64_t buffers_of(const struct kv_connections *connections)
     return bytes;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* One line for each kind of memory. They do not overlap: `arena` is what is left of the arena. A
  * new store adds its own. */
 static void write_kinds(const struct kv_memory *memory, const struct kv_arena_stats *stores,
@@ -59,11 +55,11 @@ static void write_kinds(const struct kv_memory *memory, const struct kv_arena_st
 static void write_heap(const struct kv_arena_stats *stores, struct kv_stats *to)
 {
     struct mallinfo2 heap = mallinfo2();
-    uint64_t used = heap.uordblks + heap.hblkhd - least(stores->records, heap.hblkhd);
-    uint64_t reserved = heap.arena + heap.hblkhd - least(stores->records, heap.hblkhd);
+    uint64_t used = heap.uordblks + heap.hblkhd - kv_least(stores->records, heap.hblkhd);
+    uint64_t reserved = heap.arena + heap.hblkhd - kv_least(stores->records, heap.hblkhd);
     uint64_t own = kv_process_private_memory();
-    to->heap_reserved = own > 0 ? least(reserved, own) : reserved;
-    to->heap_used = least(used, to->heap_reserved);
+    to->heap_reserved = own > 0 ? kv_least(reserved, own) : reserved;
+    to->heap_used = kv_least(used, to->heap_reserved);
 }
 
 static void write_memory(const struct kv_memory *memory, struct kv_stats *to)

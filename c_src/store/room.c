@@ -1,5 +1,6 @@
 #include "store/room.h"
 
+#include "base/least.h"
 #include "store/evict.h"
 #include "store/graves.h"
 #include "store/heap.h"
@@ -93,11 +94,6 @@ bool kv_room_is_hopeless(const struct kv_table *table, struct kv_need_of_put nee
 /* ---- room for many ----------------------------------------------------------------------------
  */
 
-static uint64_t least(uint64_t one, uint64_t other)
-{
-    return one < other ? one : other;
-}
-
 static unsigned largest_block(const struct kv_arena *arena)
 {
     uint32_t orders = arena->free_orders[false] | arena->free_orders[true];
@@ -111,7 +107,7 @@ bool kv_table_has_room(const struct kv_table *table, uint64_t entries, uint64_t 
 {
     const struct kv_arena *arena = table->arena;
     uint64_t segments = table->index_bytes / KV_ARENA_PAGE + 1;
-    uint64_t index = SPLIT_PAGES * least(entries, segments) + entries / SEGMENT_SHARE;
+    uint64_t index = SPLIT_PAGES * kv_least(entries, segments) + entries / SEGMENT_SHARE;
     uint64_t entry_bytes = bytes + ENTRY_OVERHEAD * entries;
     uint64_t pages = PAGES_SPARE + index + 2 * entry_bytes / KV_ARENA_PAGE;
     if (arena->fail_in != 0 || arena->loan_live != 0 ||

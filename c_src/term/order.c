@@ -1,6 +1,7 @@
 #include "term/order.h"
 
 #include "base/alloc.h"
+#include "base/least.h"
 #include "term/token.h"
 #include "term/walk.h"
 
@@ -82,11 +83,6 @@ static int compare(const struct order *order, const struct pair *a, const struct
     return memcmp(order->forms.data + a->form, order->forms.data + b->form, common);
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Like every sort, this one compares all keys that come next to each other, and so finds those that
  * are equal. */
 static void insertion_sort(struct order *order, struct pair *pairs, size_t count)
@@ -127,12 +123,12 @@ static bool sort_runs(struct order *order, struct pair *pairs, size_t count)
 {
     struct sorting *sorting = &order->sorting;
     while (sorting->sorted < count) {
-        const size_t run = least(sorting->run, count - sorting->sorted);
+        const size_t run = kv_least(sorting->run, count - sorting->sorted);
         if (order->steps == 0) {
             return true;
         }
         insertion_sort(order, pairs + sorting->sorted, run);
-        order->steps -= least(order->steps, run);
+        order->steps -= kv_least(order->steps, run);
         sorting->sorted += run;
     }
     return false;
@@ -152,7 +148,7 @@ static void begin_merge(struct order *order, const struct pair *pairs, size_t co
     sorting->first = 0;
     sorting->second = second;
     sorting->to = sorting->at;
-    sorting->end = second + least(sorting->run, count - second);
+    sorting->end = second + kv_least(sorting->run, count - second);
     memcpy(order->spare, pairs + sorting->at, sorting->run * sizeof(struct pair));
 }
 

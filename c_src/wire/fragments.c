@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/endian.h"
+#include "base/least.h"
 #include "wire/frame.h"
 
 struct sequence {
@@ -140,11 +141,6 @@ static size_t room(const struct kv_fragments *fragments)
     return fragments->pending < pending ? pending - fragments->pending : 0;
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Returns KV_OK, or the reason why a message cannot grow by so many bytes. */
 static int check_more(const struct kv_fragments *fragments, struct sequence *sequence,
                       struct kv_bytes bytes, size_t length)
@@ -163,7 +159,7 @@ static void refuse(struct kv_fragments *fragments, struct sequence *sequence, in
 {
     struct kv_buffer head = KV_BUFFER_INIT;
     struct kv_bytes all = kv_buffer_bytes(&sequence->frame);
-    kv_buffer_append(&head, kv_bytes(all.data, least(all.length, KV_HEAD_MAX)));
+    kv_buffer_append(&head, kv_bytes(all.data, kv_least(all.length, KV_HEAD_MAX)));
     fragments->pending -= all.length - head.length;
     kv_buffer_free(&sequence->frame);
     sequence->frame = head;
@@ -176,9 +172,9 @@ static void keep_beginning(struct kv_fragments *fragments, struct sequence *sequ
                            struct kv_bytes bytes, size_t length)
 {
     size_t have = sequence->frame.length;
-    size_t most = least(have + room(fragments), KV_HEAD_MAX);
+    size_t most = kv_least(have + room(fragments), KV_HEAD_MAX);
     most = most < KV_HEAD_LEAST ? KV_HEAD_LEAST : most;
-    size_t kept = sequence->cut || most < have ? 0 : least(bytes.length, most - have);
+    size_t kept = sequence->cut || most < have ? 0 : kv_least(bytes.length, most - have);
     if (kept > 0) {
         kv_buffer_append(&sequence->frame, kv_bytes(bytes.data, kept));
         fragments->pending += kept;

@@ -9,7 +9,7 @@
 %% @private
 -module(kv_lane).
 
--export([call/3]).
+-export([call/3, by_message/3]).
 -export([open/2, close/1, publish/2, withdraw/1, reset/0, refusal/0]).
 
 %% The lane of each node that has one.
@@ -28,6 +28,8 @@ call(Server, Request, Timeout) ->
         unsettled -> by_message(Server, Request, Timeout)
     end.
 
+%% @doc Makes a call of a process that is not settled: {@link kv_local:settle/1}.
+-spec by_message(gen_server:server_ref(), term(), timeout()) -> term().
 by_message(Server, Request, Timeout) ->
     Reply = kv_call:call(Server, Request, Timeout),
     ok = kv_local:answered(Server),

@@ -386,10 +386,10 @@ change({_Module, Function, [Registry | Arguments]} = Call, Timeout) ->
 
 %% As kv_lane:call/3 does: what timed out before is not overtaken by a look-up without a call.
 call(Registry, Request, Timeout) ->
-    Settled = kv_local:settle(Registry),
-    Reply = kv_call:call(Registry, Request, Timeout),
-    _ = Settled =:= settled orelse kv_local:answered(Registry),
-    Reply.
+    case kv_local:settle(Registry) of
+        settled -> kv_call:call(Registry, Request, Timeout);
+        unsettled -> kv_lane:by_message(Registry, Request, Timeout)
+    end.
 
 changed({error, {Kind, _} = Why}, Call) when Kind =:= bad_request; Kind =:= nodedown -> exit({Why, Call});
 changed(Answer, _Call) -> Answer.

@@ -222,15 +222,13 @@ not_there(Server, [Default | _]) ->
         "that runs, or leave it out, or put a kv_node of that name first in your tree",
     text(Text, [kv_text:atom(Server), kv_text:atom(Default)]).
 
-not_ready(Server, Timeout, Progress) ->
+not_ready(Server, _Timeout, {Percent, _When}) ->
+    text("~ts is starting: it has read ~b% of its durable buckets from disk. Try again once it is ready", [kv_text:atom(Server), Percent]);
+not_ready(Server, Timeout, none) ->
     Name = kv_text:atom(Server),
-    case {Progress, status(Server)} of
-        {{Percent, _When}, _} ->
-            text("~ts is starting: it has read ~b% of its durable buckets from disk. Try again once it is ready", [Name, Percent]);
-        {none, away} ->
-            text("the node of ~ts is away, and was not back after ~b ms. ~ts goes on trying to connect", [Name, Timeout, Name]);
-        {none, _} ->
-            text("~ts is starting, but was not ready after ~b ms. See the log for the reason", [Name, Timeout])
+    case status(Server) of
+        away -> text("the node of ~ts is away, and was not back after ~b ms. ~ts goes on trying to connect", [Name, Timeout, Name]);
+        _ -> text("~ts is starting, but was not ready after ~b ms. See the log for the reason", [Name, Timeout])
     end.
 
 pause(Server) ->

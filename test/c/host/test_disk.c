@@ -361,20 +361,31 @@ Test(disk, a_path_that_is_too_long_is_refused)
     check_refused(path, KV_EIO, "shorter path");
 }
 
-Test(disk, a_folder_of_another_user_is_refused)
+/* Runs a check in a process of its own, which becomes user 65534. */
+static void check_apart(bool (*check)(void))
 {
     if (geteuid() != 0) {
         cr_skip_test("needs root to become another user");
     }
     pid_t child = fork();
     if (child == 0) {
-        struct kv_disk *refused = NULL;
-        int error = setuid(65534) != 0 ? KV_OK : kv_disk_open(&refused, folder, text, sizeof text);
-        _exit(error == KV_EIO && strstr(text, "it belongs to user 0") != NULL ? 0 : 1);
+        _exit(check() ? 0 : 1);
     }
     int status = 1;
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert_eq(status, 0);
+}
+
+static bool is_refused_the_folder(void)
+{
+    struct kv_disk *refused = NULL;
+    return setuid(65534) == 0 && kv_disk_open(&refused, folder, text, sizeof text) == KV_EIO &&
+           strstr(text, "it belongs to user 0") != NULL;
+}
+
+Test(disk, a_folder_of_another_user_is_refused)
+{
+    check_apart(is_refused_the_folder);
 }
 
 /* Of a user that may have no process. */
@@ -383,7 +394,8 @@ static bool is_refused_a_thread(void)
     const struct rlimit none = {0, 0};
     const struct kv_disk_settings wanted = settings(0);
     uv_loop_t own;
-    return setrlimit(RLIMIT_NPROC, &none) == 0 && setuid(65534) == 0 && uv_loop_init(&own) == 0 &&
+    return chown(folder, 65534, 65534) == 0 && setrlimit(RLIMIT_NPROC, &none) == 0 &&
+           setuid(65534) == 0 && uv_loop_init(&own) == 0 &&
            kv_disk_open(&disk, folder, text, sizeof text) == KV_OK &&
            kv_disk_start(disk, &own, &wanted) == KV_ENOMEM &&
            strstr(kv_disk_text(disk), "ulimit -u") != NULL;
@@ -391,17 +403,7 @@ static bool is_refused_a_thread(void)
 
 Test(disk, a_system_without_a_thread_for_it_is_told_in_words)
 {
-    if (geteuid() != 0) {
-        cr_skip_test("needs root to become another user");
-    }
-    cr_assert_eq(chown(folder, 65534, 65534), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        _exit(is_refused_a_thread() ? 0 : 1);
-    }
-    int status = 1;
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert_eq(status, 0);
+    check_apart(is_refused_a_thread);
 }
 
 Test(disk, the_segments_before_one_that_is_missing_do_not_count)
@@ -733,7 +735,6 @@ Test(disk, a_write_that_waits_for_space_is_not_reported_as_synced)
     cr_assert_eq(done_error, KV_OK);
 }
 
-/* With two segments ahead, no file is made meanwhile. */
 /* ---- a folder that goes away -------------------------------------------------------------------
  */
 

@@ -331,36 +331,37 @@ void fake_request(struct kv_buffer *to, const struct fake_net *net, const char *
     kv_buffer_free(&content);
 }
 
-/* The terms of a request with a list of so many pairs behind it. */
-static void write_long(struct kv_buffer *to, const struct fake_net *net, const struct kv_pid *from,
-                       uint32_t pairs)
+/* Returns the terms of a request with a list of so many pairs behind it. */
+static struct kv_buffer long_terms(const struct fake_net *net, const char *peer, uint32_t n,
+                                   uint32_t pairs, uint8_t last)
 {
-    kv_buffer_u8(to, 0);
-    kv_write_tuple(to, 3);
-    kv_write_u64(to, SEND_SENDER);
-    kv_write_pid(to, from);
-    kv_write_pid(to, &net->process);
-    kv_write_tuple(to, 3);
-    kv_write_pid(to, from);
-    kv_write_u64(to, 1);
-    kv_write_list(to, pairs);
+    const struct kv_pid from = {
+        .node = kv_bytes_text(peer), .id = n, .serial = 0, .creation = PEER_CREATION};
+    struct kv_buffer to = KV_BUFFER_INIT;
+    kv_buffer_u8(&to, 0);
+    kv_write_tuple(&to, 3);
+    kv_write_u64(&to, SEND_SENDER);
+    kv_write_pid(&to, &from);
+    kv_write_pid(&to, &net->process);
+    kv_write_tuple(&to, 3);
+    kv_write_pid(&to, &from);
+    kv_write_u64(&to, 1);
+    kv_write_list(&to, pairs);
     for (uint32_t i = 0; i < pairs; i++) {
-        kv_write_map(to, 2);
-        kv_write_u64(to, i);
-        kv_write_nil(to);
-        kv_write_atom_text(to, "key");
-        kv_write_u64(to, 1);
+        kv_write_map(&to, 2);
+        kv_write_u64(&to, i);
+        kv_write_nil(&to);
+        kv_write_atom_text(&to, "key");
+        kv_write_u64(&to, 1);
     }
+    kv_buffer_u8(&to, last);
+    return to;
 }
 
 void fake_long_request(struct kv_buffer *to, const struct fake_net *net, const char *peer,
                        uint32_t n, uint32_t pairs, uint8_t last)
 {
-    const struct kv_pid from = {
-        .node = kv_bytes_text(peer), .id = n, .serial = 0, .creation = PEER_CREATION};
-    struct kv_buffer terms = KV_BUFFER_INIT;
-    write_long(&terms, net, &from, pairs);
-    kv_buffer_u8(&terms, last);
+    struct kv_buffer terms = long_terms(net, peer, n, pairs, last);
     uint64_t id = (terms.length + KV_FRAGMENT_SIZE - 1) / KV_FRAGMENT_SIZE;
     for (size_t at = 0; at < terms.length; id--) {
         const size_t left = terms.length - at;
@@ -379,11 +380,7 @@ void fake_long_request(struct kv_buffer *to, const struct fake_net *net, const c
 void fake_long_frame(struct kv_buffer *to, const struct fake_net *net, const char *peer, uint32_t n,
                      uint32_t pairs, uint8_t last)
 {
-    const struct kv_pid from = {
-        .node = kv_bytes_text(peer), .id = n, .serial = 0, .creation = PEER_CREATION};
-    struct kv_buffer terms = KV_BUFFER_INIT;
-    write_long(&terms, net, &from, pairs);
-    kv_buffer_u8(&terms, last);
+    struct kv_buffer terms = long_terms(net, peer, n, pairs, last);
     kv_buffer_u32(to, (uint32_t)(2 + terms.length));
     kv_buffer_u8(to, KV_TERM_VERSION);
     kv_buffer_u8(to, KV_FRAME_WHOLE);

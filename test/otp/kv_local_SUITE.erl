@@ -744,7 +744,8 @@ a_process_reads_what_it_has_sent_while_the_node_was_being_opened(Config) ->
         Server = monitor(process, kv_watcher),
         true = exit(whereis(kv_watcher), kill),
         killed = kv_test:down(Server),
-        1 = kv_bucket:get(Bucket, a),
+        %% A call starts it, once its supervisor knows that the former one has ended.
+        ok = kv_test:wait(fun() -> 1 = kv_bucket:get(Bucket, a), is_pid(whereis(kv_watcher)) end),
         ok = sys:suspend(kv_watcher),
         ok = kv_test:wait(fun() -> process_info(whereis(kv_watcher), message_queue_len) =:= {message_queue_len, 1} end),
         ?assertEqual(call, kv_local:fetch(Bucket, a)),
